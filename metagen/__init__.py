@@ -1,0 +1,24 @@
+"""MetaGen: one YAML spec in, a complete and measured model release package out.
+
+The rooms, from base to top; a room imports only from rooms above it in this list
+(`tests/test_layers.py` holds it):
+
+===========  =====================================================================
+room         what it knows
+===========  =====================================================================
+errors       what went wrong: a sentence, a place and a next step; exit statuses
+paths        where templates, specs and data lie; safe folder names
+files        bytes on disk: sha256, atomic writes
+units        8B, 16GB, 256k, 120 tok/s, 21 days: text to numbers and back
+spec         the spec language: YAML in, a frozen `Spec` out, at one door
+families     what can be built: one file a family, one line a family in the table
+blueprint    dimensions under constraints: architecture.yaml and the verdicts
+code         real Python to self-contained files: the bundler
+measure      numbers taken from the generated code, in a subprocess
+docs         numbers to prose: facts, cards, figures, the paper
+build        the incremental engine: traces, store, tasks, the two doors to doit
+cli          the command line
+===========  =====================================================================
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,66 @@
+"""What went wrong: a sentence, a place and a next step; and the exit statuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+DONE = 0
+TASK_FAILED = 1
+USAGE = 2
+VIOLATED = 3
+LOCKED = 4
+CONFLICT = 5
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        sentence: What was found and what is allowed.
+        place: Where: `file:line:column`, a path or an option; "" when it has no place.
+        hint: What to do next; "" when the sentence says it.
+    """
+
+    sentence: str
+    place: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        head = f"{self.place}: {self.sentence}" if self.place else self.sentence
+        return f"{head}\n  {self.hint}" if self.hint else head
+
+
+class MetagenError(Exception):
+    """An error that a user can act on; it carries every problem found at once."""
+
+    status = TASK_FAILED
+
+    def __init__(self, problems: Problem | str | Iterable[Problem]) -> None:
+        if isinstance(problems, str):
+            problems = Problem(problems)
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class UsageError(MetagenError):
+    """The command line asks for something that does not exist."""
+
+    status = USAGE
+
+
+class SpecError(MetagenError):
+    """The spec is not one that a model can be made from."""
+
+    status = USAGE
+
+
+class TaskError(MetagenError):
+    """A task could not make its artifacts."""
+
+
+class LockedError(MetagenError):
+    """Another build holds the out folder."""
+
+    status = LOCKED

@@ -1,0 +1,51 @@
+"""Bytes on disk: digests, canonical text forms, and writes that are never seen half done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def sha256(data: bytes) -> str:
+    """Return the sha256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical(value: Any) -> str:
+    """Return the one JSON text of a value, so that equal values and types compare equal."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return JSON for people: indented, in the order given, with a final newline."""
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def yaml_bytes(value: Any) -> bytes:
+    """Return YAML in the order given; strings are quoted whenever YAML would read them otherwise."""
+    text = yaml.dump(
+        value, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True, width=100
+    )
+    return text.encode()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a kill, sees the old bytes or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".metagen-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,39 @@
+"""Where templates, specs and data lie, and folder names that are safe to create."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+_SLUG_LENGTH = 64
+
+
+def _shipped(folder: str) -> Path:
+    """Return a folder that a wheel carries inside the package and a checkout beside it."""
+    inside = PACKAGE / folder
+    return inside if inside.is_dir() else PACKAGE.parent / folder
+
+
+def templates() -> Path:
+    """Return the folder of the code and document templates."""
+    return _shipped("templates")
+
+
+def specs() -> Path:
+    """Return the folder of the example specs."""
+    return _shipped("specs")
+
+
+def source(name: str) -> Path:
+    """Return the path of a file that metagen ships: `templates/...` or `data/...`."""
+    top, _, rest = name.partition("/")
+    return templates() / rest if top == "templates" else PACKAGE / name
+
+
+def slug(name: str) -> str:
+    """Return a name made of a-z, 0-9, `_`, `-` and inner dots only, never empty."""
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    safe = re.sub(r"[^a-z0-9_.-]+", "_", ascii_name.lower()).strip("._-")
+    return safe[:_SLUG_LENGTH].rstrip("._-") or "model"
