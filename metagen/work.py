@@ -1,0 +1,36 @@
+"""The contract between the work of a task and the engine that runs it.
+
+A task's work is a pure function `work(desk) -> {path: bytes}`. The desk is its only window:
+whatever it hands out is recorded in the task's trace, so a task can depend on nothing that the
+engine does not know of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+
+class Desk(Protocol):
+    """What the work of a task may read. Every read is traced."""
+
+    def key(self, name: str) -> Any:
+        """Return the value of a leaf key of the spec, such as `constraints.memory_budget`."""
+
+    def read(self, path: str) -> bytes:
+        """Return a file of the package, such as `blueprint/params.json`; it must be an input."""
+
+    def source(self, name: str) -> bytes:
+        """Return a file that metagen ships: `templates/...` or `data/...`."""
+
+    def version(self, name: str) -> str:
+        """Return the version of an installed library, of `python`, or of the `tex` programs."""
+
+    def code(self, module: str) -> str:
+        """Return a module's name as given; the task then depends on the code of that module."""
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Tell the terminal how far long work is."""
+
+
+Work = Callable[[Desk], dict[str, bytes]]
