@@ -8,6 +8,7 @@ engine does not know of.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 
@@ -34,3 +35,22 @@ class Desk(Protocol):
 
 
 Work = Callable[[Desk], dict[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One task of a package: what it makes, from which files, by which work.
+
+    Attributes:
+        name: `stage:what`, such as `docs:model_card`; unique in a package.
+        work: The pure function that makes the targets.
+        inputs: Files of the package that the work may read, relative to the run folder.
+        targets: Files that the work returns, relative to the run folder.
+        doc: One line for `doit list`.
+    """
+
+    name: str
+    work: Work
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
+    doc: str
