@@ -1,0 +1,99 @@
+"""The cards: model card, data card, evaluation report and limitations, in Markdown.
+
+The model card's header and sections follow the Hugging Face Hub's model card; a section that
+nobody gave facts for is left out rather than filled.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from metagen.docs import escape, render
+from metagen.docs.facts import FILES
+from metagen.docs.kinds import KINDS, LICENSES
+from metagen.docs.render import Page
+from metagen.docs.derived import DERIVED
+from metagen.docs.facts import Facts
+from metagen.work import Desk, Recipe
+
+_HUB_DATASET = re.compile(r"[\w-]+/[\w.-]+", re.ASCII)
+
+
+def model_card(desk: Desk) -> dict[str, bytes]:
+    """Return `docs/model_card.md`."""
+    return {"docs/model_card.md": model_card_page(desk).data}
+
+
+def model_card_page(desk: Desk) -> Page:
+    """Return the model card with the record of the facts that it prints."""
+    return render.markdown(desk, "cards/model_card.md", metadata(desk))
+
+
+def data_card(desk: Desk) -> dict[str, bytes]:
+    """Return `docs/data_card.md`: the declared data, and the data that was used."""
+    return {"docs/data_card.md": render.markdown(desk, "cards/data_card.md").data}
+
+
+def eval_report(desk: Desk) -> dict[str, bytes]:
+    """Return `docs/eval_report.md`: results beside their baselines, and how they were measured."""
+    return {"docs/eval_report.md": render.markdown(desk, "cards/eval_report.md").data}
+
+
+def limitations(desk: Desk) -> dict[str, bytes]:
+    """Return `docs/limitations.md`: violated constraints, and what nobody measured."""
+    return {"docs/limitations.md": render.markdown(desk, "cards/limitations.md").data}
+
+
+def metadata(desk: Desk) -> dict[str, Any]:
+    """Return the entries of the model card's YAML header; what is not declared is left out."""
+    facts = Facts(desk, DERIVED)
+    results = [row for row in facts.get("results").value if row["status"] == "measured"]
+    kind = KINDS[facts.get("arch.family").value]
+    sources = facts.get("spec.training.data.sources").value or ()
+    entries: dict[str, Any] = {
+        **_license(facts.get("spec.license").value),
+        "library_name": "pytorch",
+        "pipeline_tag": kind.pipeline_tag,
+        "tags": ["metagen", facts.get("arch.family").value],
+        "datasets": [name for name in sources if _HUB_DATASET.fullmatch(name)],
+        "metrics": sorted({row["metric"] for row in results}),
+        "model-index": _model_index(facts, kind.pipeline_tag, results),
+    }
+    return {key: value for key, value in entries.items() if value}
+
+
+def _license(declared: str | None) -> dict[str, str]:
+    if declared is None:
+        return {}
+    if declared.lower() in LICENSES:
+        return {"license": declared.lower()}
+    return {"license": "other", "license_name": escape.plain(declared)}
+
+
+def _model_index(facts: Facts, task: str, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    entries = [_result(task, row) for row in results]
+    name = escape.plain(facts.get("spec.name").value)
+    return [{"name": f"{name} (proxy)", "results": entries}] if entries else []
+
+
+def _result(task: str, row: dict[str, Any]) -> dict[str, Any]:
+    dataset = {"name": row["dataset"], "type": row["dataset"], "split": row["split"]}
+    metric = {"name": row["benchmark"], "type": row["metric"], "value": row["value"]}
+    return {"task": {"type": task}, "dataset": dataset, "metrics": [metric]}
+
+
+def _recipe(work: Any, title: str, *files: str) -> Recipe:
+    name = work.__name__
+    inputs = tuple(FILES[file] for file in files)
+    return Recipe(f"docs:{name}", work, inputs, (f"docs/{name}.md",), title)
+
+
+TASKS = (
+    _recipe(
+        model_card, "write the model card", "arch", "params", "flops", "constraints", "results"
+    ),
+    _recipe(data_card, "write the data card", "arch", "results"),
+    _recipe(eval_report, "write the evaluation report", "params", "results", "curve"),
+    _recipe(limitations, "write the limitations", "arch", "params", "constraints", "results"),
+)

@@ -1,0 +1,98 @@
+"""Text from a stranger, made inert for the language that it stands in.
+
+Whatever a spec says, it reads as itself in Markdown and in LaTeX and never as markup.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+
+from markupsafe import Markup
+from pylatexenc.latexencode import (
+    RULE_DICT,
+    UnicodeToLatexConversionRule,
+    UnicodeToLatexEncoder,
+)
+
+_LONGEST = 600
+_BREAK = "\ue000"  # private-use marks, which no cleaned text holds
+_APART = "\ue001"
+_LONG_WORD = 18
+# What the fonts of the paper hold; the rest is written as its code point.
+_TYPESET = re.compile(
+    "[\u0020-\u007e\u00a0-\u00ac\u00ae-\u0131\u0139-\u0148\u014a-\u017e"
+    "\u2013\u2014\u2018-\u201a\u201c-\u201e\u2020-\u2022\u2026\u20ac\u2122"
+    "\u03b1-\u03bf\u03c0-\u03c9\u2192\u2212\u221e\u2248\u2264\u2265\u00d7]"
+)
+_MARKDOWN = re.compile(
+    r"""[\\`*\[\]<>|~$]               # markup wherever it stands
+      | &(?=\#|\w+;)                 # an entity
+      | (?<![^\W_])_|_(?![^\W_])     # an underscore that is not inside a word
+      | (?<=\w):(?=//)|(?<=\w)@(?=\w)|(?<=\bwww)\.   # what becomes a link by itself
+      | ^(?:[-+](?=[\s-]|$)|=|\#)    # lists, rules and headings at the start
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_ORDERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
+# TeX joins these pairs into one dash, quotation mark, guillemet or turned mark.
+_LIGATURE = re.compile(r"([-<>,'`])(?=\1)|([!?])(?=`)")
+
+
+def plain(text: str) -> str:
+    """Return text on one line, with no control characters, cut at a length no page can hold."""
+    line = " ".join(re.split(r"[^\S\u00a0]+|[\x00-\x1f\x7f-\x9f]+", unicodedata.normalize("NFC", text)))
+    visible = "".join(_visible(char) for char in line.strip())
+    return visible if len(visible) <= _LONGEST else visible[:_LONGEST] + "…"
+
+
+def markdown(text: str) -> Markup:
+    """Return text for a paragraph, a heading, a list or a table cell of Markdown."""
+    line = plain(text).replace("\u00a0", " ")
+    escaped = _MARKDOWN.sub(lambda match: "\\" + match[0], line)
+    return Markup(_ORDERED.sub(r"\1\\\2", escaped))
+
+
+def markdown_code(text: str) -> Markup:
+    """Return text as a code span, fenced by more backticks than it holds."""
+    line = plain(text).replace("\u00a0", " ").replace("|", "\\|")
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return Markup(f"{fence}{pad}{line}{pad}{fence}")
+
+
+def latex(text: str) -> Markup:
+    """Return text for a paragraph or a table cell of LaTeX; a long word may break anywhere."""
+    line = "".join(c if _TYPESET.match(c) else f"[U+{ord(c):04X}]" for c in plain(text))
+    words = (_breakable(word) if len(word) > _LONG_WORD else word for word in line.split(" "))
+    joined = _LIGATURE.sub(rf"\g<0>{_APART}", " ".join(words))
+    return Markup(_encoder().unicode_to_latex(joined))
+
+
+def latex_code(text: str) -> Markup:
+    """Return text in the typewriter face."""
+    return Markup(rf"\texttt{{{latex(text)}}}")
+
+
+def pdf_string(text: str) -> Markup:
+    """Return what of a text a PDF's title can hold without any encoding."""
+    return Markup(re.sub(r"[^A-Za-z0-9 .,-]+", "-", plain(text))[:120])
+
+
+def _visible(char: str) -> str:
+    """Write a character that shows nothing, or turns the text around, as its code point."""
+    hidden = unicodedata.category(char) in ("Cf", "Cc", "Co", "Cs", "Cn")
+    return f"[U+{ord(char):04X}]" if hidden else char
+
+
+def _breakable(word: str) -> str:
+    return _BREAK.join(re.findall(r"[^\W_]{1,8}|.", word))
+
+
+@cache
+def _encoder() -> UnicodeToLatexEncoder:
+    marks = {ord(_BREAK): r"\allowbreak{}", ord(_APART): "{}", ord('"'): r"\textquotedbl{}"}
+    rule = UnicodeToLatexConversionRule(RULE_DICT, marks)
+    return UnicodeToLatexEncoder(conversion_rules=[rule, "defaults"], unknown_char_policy="fail")

@@ -1,0 +1,216 @@
+"""Facts: the only door from numbers to prose.
+
+A fact is a value with its unit and its source: an entry of a file of the package, a key of the
+spec, or a figure computed here from such entries. A document prints nothing else, so each numeral
+in it can be traced. A fact that a document asks for and nobody wrote stops the build; one that is
+there but empty reads "not declared" or "not measured".
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import yaml
+
+from metagen.docs import wording
+from metagen.work import Desk
+
+FILES = {
+    "arch": "blueprint/architecture.yaml",
+    "graph": "blueprint/graph.json",
+    "params": "blueprint/params.json",
+    "flops": "blueprint/flops.json",
+    "constraints": "blueprint/constraints.json",
+    "ablations": "blueprint/ablations.yaml",
+    "results": "benchmarks/results.json",
+    "curve": "benchmarks/curve.csv",
+}
+SPEC = "spec_resolved.yaml"
+# Names that hold a numeral and measure nothing.
+TERMS = {"digest": "SHA-256"}
+
+_UNITS = (
+    ("params.budget.share", "share"),
+    ("params.embedding_share", "share"),
+    ("params.*", "parameters"),
+    ("flops.sequence_length", "tokens"),
+    ("flops.points.*.sequence_length", "tokens"),
+    ("flops.*", "FLOP"),
+    ("ablations.*.parameters", "parameters"),
+    ("constraints.*.margin", "share"),
+    ("curve.*_loss", "nat/token"),
+    ("spec.constraints.parameter_budget.*", "parameters"),
+    ("spec.constraints.memory_budget", "bytes"),
+    ("spec.constraints.context_window", "tokens"),
+    ("arch.*max_seq_len", "tokens"),
+)
+# These entries carry their unit beside them in the same record.
+_BESIDE = ("constraints.*.required", "constraints.*.computed", "results.*.value")
+_BESIDE += ("results.*.baselines.*",)
+_NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
+
+
+class MissingFact(LookupError):
+    """A document asks for a fact that no file of the package holds."""
+
+
+class Ref(tuple[str, ...]):
+    """The address of a fact: the name of its file, then the way to its entry."""
+
+    def __new__(cls, name: str | tuple[str, ...]) -> Ref:
+        return super().__new__(cls, name.split(".") if isinstance(name, str) else name)
+
+    def __truediv__(self, child: str) -> Ref:
+        return Ref((*self, child))
+
+    def __str__(self) -> str:
+        return ".".join(self)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A value that a document may print.
+
+    Attributes:
+        name: Its address, such as `params.total`.
+        value: The value as the file holds it; None when nobody declared or measured it.
+        unit: The unit it is counted in; "" when it has none.
+        source: Where it stands, such as `blueprint/params.json: total`.
+    """
+
+    name: str
+    value: Any
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A fact as a document shows it."""
+
+    fact: Fact
+    text: str
+
+
+class Facts:
+    """The facts of one package, and the record of those that a document printed.
+
+    Args:
+        desk: Where files and spec keys are read; only what is asked for is read.
+        derived: Figures computed from other facts, by name; they are addressed `derived.<name>`.
+    """
+
+    def __init__(self, desk: Desk, derived: dict[str, Callable[[Facts], Fact]]) -> None:
+        self._desk = desk
+        self._derived = derived
+        self._files: dict[str, Any] = {}
+        self.printed: list[Printed] = []
+
+    def get(self, name: str | Ref) -> Fact:
+        """Return a fact.
+
+        Raises:
+            MissingFact: No file holds it.
+        """
+        ref = Ref(name)
+        if ref[0] == "term":
+            return Fact(str(ref), TERMS[ref[1]], "", "")
+        if ref[0] == "derived":
+            return self._computed(ref)
+        return Fact(str(ref), self._value(ref), self._unit(ref), source(ref))
+
+    def text(self, name: str | Ref, style: str = "full") -> str:
+        """Return a fact as text and record that it was printed; the styles are `wording`'s."""
+        fact = self.get(name)
+        absent = fact.value is None or fact.value in ((), [])
+        text = _absence(fact.name) if absent else wording.write(fact.value, fact.unit, style)
+        self.printed.append(Printed(fact, text))
+        return text
+
+    def label(self, ref: Ref) -> str:
+        """Return the last part of an address, a key of the file, and record that it was printed."""
+        fact = Fact(str(ref), ref[-1], "", source(ref))
+        self.printed.append(Printed(fact, ref[-1]))
+        return ref[-1]
+
+    def each(self, name: str | Ref, **where: Any) -> list[Ref]:
+        """Return the addresses of a list's or a record's entries, only those that match `where`."""
+        ref = Ref(name)
+        value = self.get(ref).value
+        keys = list(value) if isinstance(value, dict) else map(str, range(len(value or ())))
+        found = [ref / str(key) for key in keys]
+        return [r for r in found if all(self._value(r / k) == v for k, v in where.items())]
+
+    def has(self, name: str | Ref) -> bool:
+        """Tell whether a fact is there and not empty."""
+        try:
+            return self.get(name).value not in (None, (), [], {}, "")
+        except MissingFact:
+            return False
+
+    def _computed(self, ref: Ref) -> Fact:
+        if ref[1] not in self._derived:
+            raise MissingFact(f"there is no derived fact `{ref[1]}`")
+        return self._derived[ref[1]](self)
+
+    def _value(self, ref: Ref) -> Any:
+        if ref[0] == "spec":
+            return self._declared(ref)
+        value = self._file(ref[0])
+        for at, part in enumerate(ref[1:], start=1):
+            try:
+                value = value[int(part)] if isinstance(value, list) else value[part]
+            except (LookupError, TypeError, ValueError):
+                raise MissingFact(f"{FILES[ref[0]]} has no entry `{'.'.join(ref[1:at + 1])}`")
+        return value
+
+    def _declared(self, ref: Ref) -> Any:
+        indexes = [part for part in ref[1:] if part.isdigit()]
+        value = self._desk.key(".".join(ref[1 : len(ref) - len(indexes)]))
+        for index in indexes:
+            value = value[int(index)]
+        return value
+
+    def _file(self, root: str) -> Any:
+        if root not in FILES:
+            raise MissingFact(f"no file of the package is called `{root}`")
+        if root not in self._files:
+            self._files[root] = _parse(FILES[root], self._desk.read(FILES[root]).decode())
+        return self._files[root]
+
+    def _unit(self, ref: Ref) -> str:
+        name = str(ref)
+        if any(fnmatchcase(name, pattern) for pattern in _BESIDE):
+            return str(self._value(Ref((*ref[:2], "unit"))) or "")
+        return next((unit for pattern, unit in _UNITS if fnmatchcase(name, pattern)), "")
+
+
+def proxy(ref: Ref) -> Ref:
+    """Return the address that holds for the proxy what `ref` holds for the full model."""
+    return Ref((ref[0], "proxy", *ref[1:]))
+
+
+def source(ref: Ref) -> str:
+    """Return the file and the entry that an address stands for; list positions read `*`."""
+    entry = ".".join("*" if part.isdigit() else part for part in ref[1:])
+    return f"{SPEC if ref[0] == 'spec' else FILES[ref[0]]}: {entry}"
+
+
+def _absence(name: str) -> str:
+    declared = any(fnmatchcase(name, pattern) for pattern in _NOT_DECLARED)
+    return "not declared" if declared else "not measured"
+
+
+def _parse(path: str, text: str) -> Any:
+    if path.endswith(".json"):
+        return json.loads(text)
+    if path.endswith(".yaml"):
+        return yaml.safe_load(text)
+    rows = csv.DictReader(io.StringIO(text))
+    return [{key: float(cell) if cell else None for key, cell in row.items()} for row in rows]

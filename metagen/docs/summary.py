@@ -1,0 +1,71 @@
+"""`docs/summary.json`: what the terminal's table shows at the end of a build."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metagen import paths
+from metagen.docs.derived import DERIVED
+from metagen.docs.facts import FILES, Facts
+from metagen.files import json_bytes
+from metagen.work import Desk, Recipe
+
+
+def summary(desk: Desk) -> dict[str, bytes]:
+    """Return `docs/summary.json`; every figure in it stands in another file of the package."""
+    facts = Facts(desk, DERIVED)
+    content = {
+        "name": facts.get("spec.name").value,
+        "spec": paths.slug(facts.get("spec.name").value),
+        "seed": facts.get("spec.reproducibility.seed").value,
+        "parameters": {
+            "total": facts.get("params.total").value,
+            "budget_share": facts.get("params.budget.share").value,
+            "proxy": facts.get("params.proxy_total").value,
+        },
+        "memory": _memory(facts),
+        "constraints": _constraints(facts),
+        "benchmarks": [_benchmark(row) for row in facts.get("results").value],
+    }
+    return {"docs/summary.json": json_bytes(content)}
+
+
+def _memory(facts: Facts) -> dict[str, Any]:
+    rows = facts.get("constraints").value
+    row = next((row for row in rows if row["constraint"] == "memory_budget"), {})
+    return {key: row.get(key) for key in ("required", "computed", "unit", "verdict")}
+
+
+def _constraints(facts: Facts) -> dict[str, list[dict[str, Any]]]:
+    rows = facts.get("constraints").value
+    kept = ("constraint", "required", "computed", "unit", "margin")
+    return {
+        verdict.replace(" ", "_"): [
+            {key: row[key] for key in kept} for row in rows if row["verdict"] == verdict
+        ]
+        for verdict in ("met", "violated", "not declared")
+    }
+
+
+def _benchmark(row: dict[str, Any]) -> dict[str, Any]:
+    kept = ("benchmark", "metric", "unit", "higher_is_better", "value", "baselines", "status")
+    return {**{key: row[key] for key in kept}, "beats": _beaten(row)}
+
+
+def _beaten(row: dict[str, Any]) -> list[str]:
+    """Return the names of the baselines that a measured value is better than."""
+    value, sign = row["value"], 1 if row["higher_is_better"] else -1
+    if value is None:
+        return []
+    return [name for name, other in row["baselines"].items() if sign * (value - other) > 0]
+
+
+TASKS = (
+    Recipe(
+        "docs:summary",
+        summary,
+        (FILES["params"], FILES["constraints"], FILES["results"]),
+        ("docs/summary.json",),
+        "collect what the summary table shows",
+    ),
+)

@@ -1,0 +1,94 @@
+"""How a value with a unit is written for people.
+
+A no-break space stands between a number and its unit; each output format writes it its own way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+SPACE = "\u00a0"
+_DECIMAL = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"))
+_DECIMAL += ((1e6, "M"), (1e3, "k"), (1.0, ""))
+_COUNT = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+_BINARY = ((1048576, "M"), (1024, "k"))
+_DECIMALS = {"bit/byte": 3, "nat/token": 3, "bits_per_byte": 3}
+_SINGULAR = {"parameters": "parameter", "tokens": "token", "bytes": "byte"}
+
+
+def write(value: Any, unit: str, style: str = "full") -> str:
+    """Return the text of a value.
+
+    Args:
+        value: A number, a string, a truth value, or a sequence of these.
+        unit: The unit it is counted in; "" when it has none.
+        style: `full` (exact, with unit), `bare` (exact, without unit), `short` (three significant
+            digits with a prefix), `percent`, `words` (an identifier read as words), or
+            `direction` (whether a metric is better when higher).
+    """
+    if isinstance(value, (list, tuple)):
+        return ", ".join(write(item, unit, style) for item in value)
+    if isinstance(value, bool):
+        if style == "direction":
+            return "higher is better" if value else "lower is better"
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value.replace("_", " ").replace(".", " ") if style == "words" else value
+    return _STYLES[style](value, unit)
+
+
+def _full(value: float, unit: str) -> str:
+    if unit == "share":
+        return _percent(value, unit)
+    name = _SINGULAR.get(unit, unit) if value == 1 else unit
+    return f"{_bare(value, unit)}{SPACE}{name}" if name else _bare(value, unit)
+
+
+def _bare(value: float, unit: str) -> str:
+    if unit in _DECIMALS:
+        return f"{value:,.{_DECIMALS[unit]}f}"
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.4g}"
+
+
+def _short(value: float, unit: str) -> str:
+    if unit == "bytes":
+        return _scaled(value, _DECIMAL, "B")
+    if unit in ("FLOP", "FLOPs"):
+        return _scaled(value, _DECIMAL, "FLOP")
+    if unit == "tokens":
+        return _context(value)
+    if unit == "parameters":
+        return _scaled(value, _COUNT, "")
+    return _full(value, unit)
+
+
+def _context(tokens: float) -> str:
+    """Write a window the way the field does: 8k is 8,192 tokens."""
+    for size, letter in _BINARY:
+        if tokens >= size and tokens % size == 0:
+            return f"{int(tokens // size)}{letter}{SPACE}tokens"
+    return _full(tokens, "tokens")
+
+
+def _scaled(value: float, prefixes: tuple[tuple[float, str], ...], unit: str) -> str:
+    """Write three significant digits; a figure that rounds up to a thousand takes the next one."""
+    for size, letter in prefixes:
+        figure = f"{value / size:#.3g}".rstrip(".")
+        if abs(float(figure)) >= 1 or size == prefixes[-1][0]:
+            return f"{figure if size > 1 else _bare(value, '')}{SPACE}{letter}{unit}".rstrip(SPACE)
+    raise AssertionError(value)
+
+
+def _percent(value: float, unit: str) -> str:
+    return f"{100 * value:.1f}%" if abs(value) >= 0.001 or value == 0 else f"{100 * value:.2g}%"
+
+
+_STYLES = {
+    "full": _full,
+    "bare": _bare,
+    "short": _short,
+    "percent": _percent,
+    "words": _bare,
+}

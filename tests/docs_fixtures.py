@@ -1,0 +1,216 @@
+"""A sample package to make documents from: files as the stages write them, and a desk over them."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import yaml
+
+from metagen import paths
+
+DIMS = {
+    "d_model": 4096, "n_layers": 32, "n_heads": 32, "n_kv_heads": 8, "head_dim": 128,
+    "d_ff": 14208, "vocab_size": 128256, "max_seq_len": 262144, "rope_theta": 500000.0,
+    "norm_eps": 1e-05, "tie_embeddings": False,
+}  # fmt: skip
+PROXY = {
+    "d_model": 128, "n_layers": 4, "n_heads": 4, "n_kv_heads": 1, "head_dim": 32,
+    "d_ff": 352, "vocab_size": 256, "max_seq_len": 256, "rope_theta": 500000.0,
+    "norm_eps": 1e-05, "tie_embeddings": False,
+}  # fmt: skip
+TRAIN = {"steps": 477000, "batch_size": 256, "learning_rate": 3e-4, "warmup_steps": 2000,
+         "weight_decay": 0.1, "grad_clip": 1.0, "beta1": 0.9, "beta2": 0.95}  # fmt: skip
+PROXY_TRAIN = {**TRAIN, "steps": 200, "batch_size": 16, "learning_rate": 1e-3, "warmup_steps": 20}
+
+KEYS: dict[str, Any] = {
+    "name": "text_llm_8b",
+    "description": "General-purpose text LLM.",
+    "version": "1.0.0",
+    "license": None,
+    "authors": (),
+    "modality.inputs": ("text",),
+    "modality.outputs": ("text",),
+    "task.type": "generation",
+    "task.domain": "text",
+    "constraints.parameter_budget.min": None,
+    "constraints.parameter_budget.max": 8_000_000_000,
+    "constraints.memory_budget": 16_000_000_000,
+    "constraints.context_window": 262144,
+    "constraints.latency": "near-real-time",
+    "constraints.throughput": "120 tok/s",
+    "constraints.device": "consumer_gpu",
+    "training.objective": ("autoregressive",),
+    "training.data.sources": ("licensed",),
+    "training.data.size": "2T tokens",
+    "training.data.governance.pii": "filtered",
+    "training.data.governance.copyright": "licensed",
+    "training.compute.hardware": "256xA100",
+    "training.compute.duration": "21 days",
+    "training.alignment.method": ("rlhf",),
+    "training.alignment.policy": None,
+    "evaluation.benchmarks": ("MMLU", "HellaSwag"),
+    "evaluation.baselines": (),
+    "evaluation.metrics": (),
+    "reproducibility.seed": 42,
+    "reproducibility.determinism": None,
+}
+
+
+def parameters(dims: dict[str, Any]) -> dict[str, Any]:
+    d, kv = dims["d_model"], dims["n_kv_heads"] * dims["head_dim"]
+    layer = {"self_attn": 2 * d * d + 2 * d * kv, "mlp": 3 * d * dims["d_ff"], "norms": 2 * d}
+    modules = {
+        "embed_tokens": dims["vocab_size"] * d,
+        "layers": dims["n_layers"] * sum(layer.values()),
+        "norm": d,
+        "lm_head": dims["vocab_size"] * d,
+    }
+    return {"total": sum(modules.values()), "by_module": modules, "by_layer": layer}
+
+
+def _files() -> dict[str, Any]:
+    full, proxy = parameters(DIMS), parameters(PROXY)
+    total = full["total"]
+    cache = 2 * 2 * DIMS["n_layers"] * DIMS["n_kv_heads"] * DIMS["head_dim"] * DIMS["max_seq_len"]
+    memory = 2 * total + cache
+    params = {
+        "total": total,
+        "trainable": total,
+        "by_module": full["by_module"],
+        "by_layer": full["by_layer"],
+        "embedding_share": full["by_module"]["embed_tokens"] / total,
+        "budget": {"min": None, "max": 8_000_000_000, "share": total / 8e9},
+        "proxy_total": proxy["total"],
+    }
+    points = [
+        {"sequence_length": n, "forward_per_token": 2.0 * total + 4.0 * 32 * 4096 * n / 2}
+        for n in (512, 2048, 8192, 32768, 131072, 262144)
+    ]
+    flops = {
+        "tool": "fvcore",
+        "convention": "a multiply-add counts as two operations",
+        "sequence_length": 512,
+        "forward_per_token": points[0]["forward_per_token"],
+        "training_per_token": 3 * points[0]["forward_per_token"],
+        "by_operator": {"linear": 2.0 * total, "attention": 1.3e8},
+        "points": points,
+    }
+    return {
+        "blueprint/architecture.yaml": {
+            "family": "decoder",
+            "model": DIMS,
+            "data": {"tokenizer": "bytes", "seq_len": 4096},
+            "train": TRAIN,
+            "eval": {"batch_size": 8},
+            "infer": {"temperature": 0.8, "top_k": 50, "top_p": 0.95},
+            "proxy": {
+                "model": PROXY,
+                "data": {"tokenizer": "bytes", "seq_len": 256},
+                "train": PROXY_TRAIN,
+                "eval": {"batch_size": 8},
+                "infer": {"temperature": 0.8, "top_k": 50, "top_p": 0.95},
+            },
+            "decisions": [{"name": "d_model", "value": 4096, "reason": "fits the budget"}],
+        },
+        "blueprint/params.json": params,
+        "blueprint/flops.json": flops,
+        "blueprint/constraints.json": [
+            _row("parameter_budget.max", 8_000_000_000, total, "parameters", "met"),
+            _row("parameter_budget.min", None, total, "parameters", "not declared"),
+            _row("memory_budget", 16_000_000_000, memory, "bytes", "violated"),
+            _row("context_window", 262144, 262144, "tokens", "met"),
+            _row("throughput", 120, 61.3, "tok/s", "violated"),
+            _row("latency", "near-real-time", None, "s", "not declared"),
+        ],
+        "blueprint/ablations.yaml": [
+            {"name": "half the layers", "change": {"n_layers": 16}, "parameters": 4_515_000_000,
+             "status": "not run"},
+        ],
+        "benchmarks/results.json": [
+            {"benchmark": "held-out text", "dataset": "pydoc_topics", "sha256": "0f" * 32,
+             "split": "test", "n": 41234, "metric": "bits_per_byte", "unit": "bit/byte",
+             "higher_is_better": False, "value": 2.87312,
+             "baselines": {"unigram": 4.7211, "bigram": 3.4402, "5-gram": 2.0411},
+             "seed": 42, "steps": 200, "size": "proxy",
+             "command": "python eval.py --size proxy --checkpoint runs/proxy", "status": "measured"},
+            *(_not_run(name) for name in ("MMLU", "HellaSwag")),
+        ],
+        "benchmarks/curve.csv": _curve(),
+    }  # fmt: skip
+
+
+def _row(name: str, required: Any, computed: Any, unit: str, verdict: str) -> dict[str, Any]:
+    numbers = isinstance(required, int) and computed
+    return {
+        "constraint": name, "required": required, "computed": computed, "unit": unit,
+        "formula": f"the sum over all tensors = {computed}", "source": "counted on code/model.py",
+        "verdict": verdict, "margin": 1 - computed / required if numbers else None,
+    }  # fmt: skip
+
+
+def _not_run(name: str) -> dict[str, Any]:
+    return {
+        "benchmark": name, "dataset": name, "sha256": None, "split": "test", "n": 0,
+        "metric": "accuracy", "unit": "", "higher_is_better": True, "value": None,
+        "baselines": {}, "seed": 42, "steps": 0, "size": "full", "command": "", "status": "not run",
+    }  # fmt: skip
+
+
+def _curve() -> str:
+    rows = ["step,train_loss,val_loss,learning_rate"]
+    for step in range(0, 201, 5):
+        loss = 1.9 + 3.6 * math.exp(-step / 30) + 0.05 * math.sin(step)
+        validation = f"{loss + 0.05:.4f}" if step % 20 == 0 else ""
+        rows.append(f"{step},{loss:.4f},{validation},{0.001 * (1 - step / 250):.6f}")
+    return "\n".join(rows) + "\n"
+
+
+class FakeDesk:
+    """A desk over a dictionary of files and of spec keys; it serves what a recipe declares."""
+
+    def __init__(self, files: dict[str, bytes], keys: dict[str, Any]) -> None:
+        self.files, self.keys = files, keys
+        self.reads: set[str] = set()
+        self.asked: set[str] = set()
+
+    def key(self, name: str) -> Any:
+        self.asked.add(name)
+        return self.keys[name]
+
+    def read(self, path: str) -> bytes:
+        self.reads.add(path)
+        return self.files[path]
+
+    def source(self, name: str) -> bytes:
+        return paths.source(name).read_bytes()
+
+    def version(self, name: str) -> str:
+        return "1"
+
+    def code(self, module: str) -> str:
+        return module
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        pass
+
+
+def encode(path: str, value: Any) -> bytes:
+    if path.endswith(".json"):
+        return json.dumps(value).encode()
+    return (yaml.safe_dump(value, sort_keys=False) if path.endswith(".yaml") else value).encode()
+
+
+def package(**changed: Any) -> dict[str, bytes]:
+    """Return the sample package's files; `changed` replaces one by the stem of its name."""
+    files = _files()
+    for stem, value in changed.items():
+        path = next(path for path in files if path.rsplit("/", 1)[1].startswith(f"{stem}."))
+        files[path] = value
+    return {path: encode(path, value) for path, value in files.items()}
+
+
+def desk(keys: dict[str, Any] | None = None, **changed: Any) -> FakeDesk:
+    """Return a desk over the sample package with some keys and files replaced."""
+    return FakeDesk(package(**changed), {**KEYS, **(keys or {})})
