@@ -1,0 +1,63 @@
+"""A spec that has passed the door."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metagen.errors import Problem
+from metagen.files import canonical, sha256
+from metagen.spec.declared import nested
+from metagen.spec.schema import keys
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a model must be: every leaf key, checked and typed.
+
+    Attributes:
+        path: The file it was read from.
+        warnings: What is allowed and still worth a look.
+    """
+
+    path: Path
+    warnings: tuple[Problem, ...]
+    _values: Mapping[str, Any]
+    _sources: Mapping[str, str]
+
+    def key(self, name: str) -> Any:
+        """Return the typed value of a leaf key; None when it is not declared.
+
+        Raises:
+            KeyError: The schema has no such leaf key.
+        """
+        return copy.deepcopy(self._values[name])
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the names of all leaf keys, in the order of the schema."""
+        return tuple(keys())
+
+    def digest(self, name: str) -> str:
+        """Return the sha256 of a value and its type: 1, 1.0, true, "1" and null all differ."""
+        return sha256(canonical(self._values[name]).encode())
+
+    def source(self, name: str) -> str:
+        """Return where a key was set: `file:line:column`, the override's text, or `default`."""
+        self._values[name]
+        return self._sources.get(name, "default")
+
+    def tree(self) -> dict[str, Any]:
+        """Return the spec as a nested mapping, defaults filled in, undeclared keys left out.
+
+        Read as a spec again, it gives the same value for every leaf key.
+        """
+        values = ((name, self.key(name)) for name in keys())
+        return nested({name: _listed(value) for name, value in values if value is not None})
+
+
+def _listed(value: Any) -> Any:
+    """Return a value with lists for tuples, as YAML has only these."""
+    return [_listed(part) for part in value] if isinstance(value, tuple) else value

@@ -1,0 +1,117 @@
+"""From a document's nodes to the leaf keys that it declares; unknown keys are found here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metagen.spec.findings import Findings, shown
+from metagen.spec.kinds import did_you_mean
+from metagen.spec.reader import Node, parse
+from metagen.spec.schema import SHORTHANDS, keys, sections, variables
+from metagen.units import nearest
+
+
+def declared(root: Node, findings: Findings) -> dict[str, Node]:
+    """Return the leaf keys of a file: those of the schema, wherever they stand."""
+    if not isinstance(root.value, dict):
+        found = "the file is empty" if root.value is None else "the file is no mapping of keys"
+        hint = 'a spec has at least the keys metagen_version: "1.0" and name'
+        findings.stop(found, root.place, hint)
+    leaves: dict[str, Node] = {}
+    _walk(root, "", leaves, findings)
+    return leaves
+
+
+def _walk(section: Node, path: str, leaves: dict[str, Node], findings: Findings) -> None:
+    for word, node in section.value.items():
+        name = f"{path}.{word}" if path else word
+        if name in keys():
+            leaves[name] = node
+        elif name not in sections() or "." in word:
+            _unknown(word, path, node, findings)
+        elif isinstance(node.value, dict):
+            _walk(node, name, leaves, findings)
+        elif node.value is not None:
+            found = "a list" if isinstance(node.value, list) else shown(node.value)
+            allowed = ", ".join(sections()[name])
+            findings.add(f"{name} is {found}; allowed: a mapping of {allowed}", node.place)
+
+
+def _unknown(word: str, path: str, node: Node, findings: Findings) -> None:
+    siblings = sections()[path]
+    where = f"{path} has no key {shown(word)}" if path else f"there is no key {shown(word)}"
+    hint = did_you_mean(nearest(word, siblings) or _elsewhere(word))
+    findings.add(f"{where}; allowed: {', '.join(siblings)}", node.key, hint)
+
+
+def _elsewhere(word: str) -> str:
+    """Return the full name of a key that was written in the wrong section; "" for none."""
+    last = {name.rpartition(".")[2]: name for name in keys()}
+    return last.get(nearest(word, last), "")
+
+
+def overridden(overrides: Sequence[str], findings: Findings) -> dict[str, Node]:
+    """Return the leaf keys that `key=value` texts set; the place of each is its text."""
+    leaves: dict[str, Node] = {}
+    for override in overrides:
+        place = f"override {shown(override)}"
+        word, equals, text = override.partition("=")
+        name = SHORTHANDS.get(word, word)
+        if not equals or name not in keys():
+            _no_variable(word, place, findings)
+            continue
+        leaves[name] = parse(text, place, findings, lines=False)
+    return leaves
+
+
+def _no_variable(word: str, place: str, findings: Findings) -> None:
+    section = sections().get(word, ())
+    allowed = ", ".join(f"{word}.{part}" for part in section) if section and word else ""
+    hint = did_you_mean(nearest(word, variables()) or _elsewhere(word))
+    sentence = f"there is no key {shown(word)} to set"
+    findings.add(f"{sentence}; allowed: {allowed or 'key=value'}", place, "" if allowed else hint)
+
+
+def raw(node: Node, path: str, as_text: bool, places: dict[str, str]) -> Any:
+    """Return a node as plain values, and note the place of each part by its path.
+
+    Args:
+        node: The value of a leaf key.
+        path: The leaf key, to which the parts add `[2]` or `.d_model`.
+        as_text: Whether a number stands for its own spelling.
+        places: Where to note the places.
+    """
+    places[path] = node.place
+    if isinstance(node.value, list):
+        parts = enumerate(node.value)
+        return [raw(part, f"{path}[{i}]", as_text, places) for i, part in parts]
+    if isinstance(node.value, dict):
+        items = node.value.items()
+        return {key: raw(part, f"{path}.{key}", as_text, places) for key, part in items}
+    number = isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
+    return node.text if number and as_text else node.value
+
+
+def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Return leaf keys as the nested mapping that a spec file would hold."""
+    tree: dict[str, Any] = {}
+    for name, value in leaves.items():
+        *sections_, last = name.split(".")
+        inner = tree
+        for section in sections_:
+            inner = inner.setdefault(section, {})
+        inner[last] = value
+    return tree
+
+
+def flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the leaf keys of a nested mapping that holds keys of the schema only."""
+    leaves = {}
+    for name in keys():
+        inner: Any = tree
+        for part in name.split("."):
+            inner = inner.get(part) if inner is not None else None
+        if inner is not None:
+            leaves[name] = inner
+    return leaves

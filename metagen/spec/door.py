@@ -1,0 +1,106 @@
+"""The one door: a file and its overrides in, a checked `Spec` or every error at once out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from metagen.spec.checked import Spec
+from metagen.spec.contradictions import contradictions, warnings
+from metagen.spec.declared import declared, flat, nested, overridden, raw
+from metagen.spec.findings import Findings
+from metagen.spec.interpolation import interpolated
+from metagen.spec.kinds import RefusedError
+from metagen.spec.reader import Node, parse, read_text
+from metagen.spec.schema import Key, keys
+
+
+@dataclass
+class _Places:
+    """Where everything stands: values and their parts by path, keys by name."""
+
+    file: Path
+    parts: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def part(self, key: Key, at: str) -> str:
+        """Return the place of a part of a value, or of the value where the part has none."""
+        return self.parts.get(key.name + at, self.parts.get(key.name, str(self.file)))
+
+    def key(self, name: str) -> str:
+        """Return the place of a key; "" for one that nobody declared."""
+        return self.keys.get(name, "")
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Spec:
+    """Read and check a spec.
+
+    Args:
+        path: A YAML or JSON file.
+        overrides: `key=value` texts that win over the file, such as `seed=7`.
+
+    Raises:
+        SpecError: With every problem of the file and of the overrides.
+    """
+    findings, places = Findings(), _Places(path)
+    file = declared(parse(read_text(path), str(path), findings), findings)
+    layers = _without_nulls(file, overridden(overrides, findings))
+    merged = _merged(layers, places)
+    resolved, refused = interpolated(merged, places.parts, findings)
+    values = _typed(resolved, refused, places, findings)
+    findings.problems += contradictions(values, places.key)
+    findings.settle()
+    return Spec(path, tuple(warnings(values, places.key)), values, places.keys)
+
+
+def _without_nulls(file: dict[str, Node], given: dict[str, Node]) -> list[dict[str, Node]]:
+    """Return both layers without their nulls; a null in an override also unsets the file's key."""
+    unset = {name for name, node in given.items() if node.value is None}
+    return [
+        {name: node for name, node in layer.items() if node.value is not None and name not in unset}
+        for layer in (file, given)
+    ]
+
+
+def _merged(layers: Sequence[Mapping[str, Node]], places: _Places) -> dict[str, Any]:
+    """Return the raw value of each leaf key: the defaults, under the file, under the overrides."""
+    plain: list[dict[str, Any]] = [
+        {key.name: key.default for key in keys().values() if key.default is not None}
+    ]
+    for layer in layers:
+        as_text = {name: keys()[name].kind.as_text for name in layer}
+        plain.append(
+            {name: raw(node, name, as_text[name], places.parts) for name, node in layer.items()}
+        )
+        places.keys.update({name: node.key or node.place for name, node in layer.items()})
+    tree = OmegaConf.to_container(OmegaConf.merge(*map(nested, plain)), resolve=False)
+    assert isinstance(tree, dict)
+    return flat(tree)  # type: ignore[arg-type]
+
+
+def _typed(
+    resolved: Mapping[str, Any], refused: set[str], places: _Places, findings: Findings
+) -> dict[str, Any]:
+    """Return the typed value of every leaf key; None where it is undeclared or refused."""
+    values: dict[str, Any] = dict.fromkeys(keys())
+    for key in keys().values():
+        if key.name in resolved:
+            values[key.name] = _value(key, resolved[key.name], places, findings)
+        elif key.required and key.name not in refused:
+            hint = f"add {key.name}: ...  # {key.doc}"
+            findings.add(f"the key {key.name} is missing", f"{places.file}:1:1", hint)
+    return values
+
+
+def _value(key: Key, found: Any, places: _Places, findings: Findings) -> Any:
+    try:
+        return key.kind.parse(found)
+    except RefusedError as error:
+        for flaw in error.flaws:
+            sentence = f"{key.name}{flaw.at} {flaw.sentence}"
+            findings.add(sentence, places.part(key, flaw.at), flaw.hint)
+    return None

@@ -1,0 +1,39 @@
+"""What is wrong in a spec, collected so that one look shows everything."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from metagen.errors import Problem, SpecError
+
+# Past this many problems the file is not a spec with errors, it is not a spec.
+MOST = 100
+_SHOWN = 60
+
+
+def shown(value: Any) -> str:
+    """Return what was found, for a message: short, and with control characters escaped."""
+    text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+class Findings:
+    """The problems found so far."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def add(self, sentence: str, place: str, hint: str = "") -> None:
+        """Note a problem; too many stop the check."""
+        self.problems.append(Problem(sentence, place, hint))
+        if len(self.problems) >= MOST:
+            self.stop(f"more than {MOST - 1} problems; the rest was not read", place)
+
+    def stop(self, sentence: str, place: str, hint: str = "") -> NoReturn:
+        """Raise everything found, this problem last, since nothing more can be read."""
+        raise SpecError([*self.problems, Problem(sentence, place, hint)])
+
+    def settle(self) -> None:
+        """Raise everything found, if anything was."""
+        if self.problems:
+            raise SpecError(self.problems)

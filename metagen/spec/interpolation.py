@@ -1,0 +1,122 @@
+"""References inside a spec: `${constraints.context_window}`, and nothing else.
+
+OmegaConf's own grammar also reads the environment and calls resolvers, nests, and expands without
+limit. A spec may come from a stranger, so every reference is judged here before OmegaConf sees it:
+it names a leaf key of the same spec that has a value, in no circle, and the result stays short.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from metagen.spec.declared import flat, nested
+from metagen.spec.findings import Findings, shown
+from metagen.spec.kinds import did_you_mean
+from metagen.spec.schema import keys
+from metagen.units import nearest
+
+MOST_STEPS = 8
+MOST_CHARACTERS = 100_000
+_REFERENCE = re.compile(r"\$\{([a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*)\}")
+_ALLOWED = "only ${section.key}, the name of a key of this spec, is read"
+
+
+def interpolated(
+    merged: Mapping[str, Any], places: Mapping[str, str], findings: Findings
+) -> tuple[dict[str, Any], set[str]]:
+    """Resolve the references in the raw values of the leaf keys.
+
+    Args:
+        merged: The raw value of each leaf key.
+        places: The place of each value and of each part of one, by its path.
+        findings: Where references that cannot be resolved are noted.
+
+    Returns:
+        The values that could be resolved, and the names of the keys that could not.
+    """
+    if not any("${" in text for value in merged.values() for _, text in _texts(value, "")):
+        return dict(merged), set()
+    judge = _Judge(merged, places, findings)
+    refused = {name for name in merged if judge.size(name, ()) is None}
+    good = {name: value for name, value in merged.items() if name not in refused}
+    tree = OmegaConf.to_container(OmegaConf.create(nested(good)), resolve=True)
+    assert isinstance(tree, dict)
+    return flat(tree), refused  # type: ignore[arg-type]
+
+
+def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield each text inside a raw value, with its path."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, list):
+        for i, part in enumerate(value):
+            yield from _texts(part, f"{path}[{i}]")
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _texts(part, f"{path}.{key}")
+
+
+class _Judge:
+    """Walks from key to key along the references; each key is judged once."""
+
+    def __init__(
+        self, merged: Mapping[str, Any], places: Mapping[str, str], findings: Findings
+    ) -> None:
+        self._merged, self._places, self._findings = merged, places, findings
+        self._sizes: dict[str, int | None] = {}
+
+    def size(self, name: str, trail: tuple[str, ...]) -> int | None:
+        """Return how many characters a key's value has once resolved; None when it cannot be."""
+        if name not in self._sizes:
+            parts = [
+                self._text_size(name, path, text, (*trail, name))
+                for path, text in _texts(self._merged[name], name)
+            ]
+            sound = [part for part in parts if part is not None]
+            self._sizes[name] = sum(sound) if len(sound) == len(parts) else None
+        return self._sizes[name]
+
+    def _text_size(self, name: str, path: str, text: str, trail: tuple[str, ...]) -> int | None:
+        place = self._places.get(path, self._places.get(name, ""))
+        references = _REFERENCE.findall(text)
+        if text.count("${") != len(references) or "\\${" in text:
+            self._findings.add(f"{path} is {shown(text)}: {_ALLOWED}", place)
+            return None
+        total = len(text)
+        for target in references:
+            size = self._target_size(target, text, path, place, trail)
+            if size is None:
+                return None
+            total += size
+        if total <= MOST_CHARACTERS:
+            return total
+        self._findings.add(f"{path} grows beyond {MOST_CHARACTERS} characters", place)
+        return None
+
+    def _target_size(
+        self, target: str, text: str, path: str, place: str, trail: tuple[str, ...]
+    ) -> int | None:
+        flaw = self._flaw(target, text, trail)
+        if flaw:
+            hint = "" if target in keys() else did_you_mean(nearest(target, keys()))
+            self._findings.add(f"{path} refers to {target}, {flaw}", place, hint)
+            return None
+        return self.size(target, trail)
+
+    def _flaw(self, target: str, text: str, trail: tuple[str, ...]) -> str:
+        """Return why a reference cannot be followed; "" when it can."""
+        if target not in keys():
+            return "which is no key of a spec"
+        if target not in self._merged:
+            return "which is not declared"
+        if target in trail:
+            return f"which leads back to itself: {' -> '.join((*trail, target))}"
+        if len(trail) >= MOST_STEPS:
+            return f"the end of a chain of more than {MOST_STEPS} references"
+        if isinstance(self._merged[target], (list, dict)) and text != f"${{{target}}}":
+            return "a list or a mapping, which cannot stand inside a text"
+        return ""

@@ -1,0 +1,290 @@
+"""The kinds of values that a key may have: what is allowed, and text to typed value."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from metagen import units
+from metagen.spec.findings import shown
+
+_BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """Why a value is refused.
+
+    Attributes:
+        sentence: What was found and what is allowed, to follow the key's path.
+        hint: The nearest valid spelling, or another next step.
+        at: Where inside the value: `[2]`, `.d_model`, or "" for the whole.
+    """
+
+    sentence: str
+    hint: str = ""
+    at: str = ""
+
+
+class RefusedError(Exception):
+    """A value that its kind does not allow, with every flaw found."""
+
+    def __init__(self, *flaws: Flaw) -> None:
+        super().__init__("; ".join(flaw.sentence for flaw in flaws))
+        self.flaws = flaws
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What values a key may have.
+
+    Attributes:
+        allowed: The allowed values, in words.
+        parse: From what YAML says to the typed value; raises `RefusedError`.
+        json: The same as a JSON Schema.
+        as_text: Whether a plain number stands for its own spelling (version: 1.10).
+    """
+
+    allowed: str
+    parse: Callable[[Any], Any]
+    json: Mapping[str, Any] = field(default_factory=dict)
+    as_text: bool = False
+
+
+def refuse(found: Any, allowed: str, hint: str = "") -> NoReturn:
+    """Refuse a value, saying what is allowed in its place."""
+    raise RefusedError(Flaw(f"is {shown(found)}; allowed: {allowed}", hint))
+
+
+def did_you_mean(word: str) -> str:
+    """Return the hint that offers a spelling; "" for none."""
+    return f"did you mean {word}?" if word else ""
+
+
+def _is_control(character: str, lines: bool) -> bool:
+    if character == "\n":
+        return not lines
+    category = unicodedata.category(character)
+    return category in {"Cc", "Cs", "Zl", "Zp"} or unicodedata.bidirectional(character) in _BIDI
+
+
+def text(longest: int, *, lines: bool = False) -> Kind:
+    """Free text: any printable characters, at most `longest` of them, on one line or several."""
+    allowed = f"text of at most {longest} characters" + ("" if lines else " on one line")
+
+    def parse(value: Any) -> str:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str):
+            refuse(value, allowed)
+        if not value.strip():
+            refuse(value, allowed, "leave the key out when there is nothing to say")
+        if len(value) > longest:
+            raise RefusedError(Flaw(f"has {len(value)} characters; allowed: {allowed}"))
+        odd = next((one for one in value if _is_control(one, lines)), None)
+        if odd is not None:
+            raise RefusedError(Flaw(f"has the control character {odd!a}; allowed: {allowed}"))
+        return value
+
+    return Kind(allowed, parse, {"type": ["string", "number"], "maxLength": longest}, as_text=True)
+
+
+def choice(
+    *values: str,
+    synonyms: Mapping[str, str] | None = None,
+    barred: Mapping[str, str] | None = None,
+    any_case: bool = False,
+) -> Kind:
+    """One of some words.
+
+    Args:
+        values: The words.
+        synonyms: Other spellings, and the word that each stands for.
+        barred: Words that are known and refused, and why.
+        any_case: Whether capital letters make no difference.
+    """
+    spelled = {value: value for value in values} | dict(synonyms or {})
+    allowed = ", ".join(spelled)
+    folded = {word.casefold(): value for word, value in spelled.items()} if any_case else {}
+
+    def parse(value: Any) -> str:
+        if not isinstance(value, str):
+            refuse(value, allowed)
+        if barred and value in barred:
+            raise RefusedError(Flaw(f"is {shown(value)}: {barred[value]}; allowed: {allowed}"))
+        found = spelled.get(value, folded.get(value.casefold()))
+        if found is None:
+            refuse(value, allowed, did_you_mean(units.nearest(value, spelled)))
+        return found
+
+    return Kind(allowed, parse, {} if any_case else {"enum": list(spelled)}, as_text=True)
+
+
+def flag() -> Kind:
+    """True or false."""
+
+    def parse(value: Any) -> bool:
+        return value if isinstance(value, bool) else refuse(value, "true or false")
+
+    return Kind("true or false", parse, {"type": "boolean"})
+
+
+def whole(least: int, most: int) -> Kind:
+    """A whole number between two bounds, both included."""
+    allowed = f"a whole number from {least} to {most}"
+
+    def parse(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            refuse(value, allowed, _unquoted(value))
+        return value
+
+    return Kind(allowed, parse, {"type": "integer", "minimum": least, "maximum": most})
+
+
+def real(least: float, most: float, *, above: bool = False) -> Kind:
+    """A number between two bounds, both included; with `above`, the lower one is not."""
+    bound = f"above {least:g}, at most {most:g}" if above else f"from {least:g} to {most:g}"
+    allowed = f"a number {bound}"
+
+    def parse(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            refuse(value, allowed, _unquoted(value))
+        if not least <= value <= most or (above and value == least):
+            refuse(value, allowed)
+        return float(value)
+
+    lower = "exclusiveMinimum" if above else "minimum"
+    return Kind(allowed, parse, {"type": "number", lower: least, "maximum": most})
+
+
+def _unquoted(value: Any) -> str:
+    """Return the hint for a number that was written in quotes."""
+    digits = isinstance(value, str) and value.replace(".", "", 1).isdigit()
+    return "write it without quotes" if digits else ""
+
+
+def quantity(parse: Callable[[Any], Any], allowed: str, *, numbers: bool = False) -> Kind:
+    """A number with a unit; `numbers` says whether a bare number is one too."""
+    types: tuple[type, ...] = (str, int, float) if numbers else (str,)
+
+    def checked(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, types):
+            refuse(value, allowed)
+        try:
+            return parse(value)
+        except units.UnitError as error:
+            refuse(value, error.allowed, did_you_mean(error.nearest))
+
+    return Kind(allowed, checked, {"type": ["string", "number"] if numbers else "string"})
+
+
+def list_of(kind: Kind, *, least: int = 0, distinct: bool = True) -> Kind:
+    """A list; a typed value is a tuple. Every flawed element is found."""
+    allowed = f"a list of: {kind.allowed}"
+
+    def parse(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            refuse(value, allowed, f"write [{value}]" if isinstance(value, str) else "")
+        if len(value) < least:
+            refuse(value, f"{allowed}; at least {least}")
+        parsed = _each({f"[{i}]": one for i, one in enumerate(value)}, lambda _: kind)
+        _refuse_twice(list(parsed.values()) if distinct else [])
+        return tuple(parsed.values())
+
+    return Kind(allowed, parse, {"type": "array", "items": dict(kind.json)}, kind.as_text)
+
+
+def _refuse_twice(values: list[Any]) -> None:
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise RefusedError(Flaw(f"is {shown(value)}, which stands twice", at=f"[{i}]"))
+
+
+def _each(parts: Mapping[str, Any], kind_of: Callable[[str], Kind]) -> dict[str, Any]:
+    """Return the parts of a value, parsed; refuse with the flaws of all of them."""
+    parsed, flaws = {}, []
+    for at, part in parts.items():
+        try:
+            parsed[at] = kind_of(at).parse(part)
+        except RefusedError as error:
+            flaws += [Flaw(flaw.sentence, flaw.hint, at + flaw.at) for flaw in error.flaws]
+    if flaws:
+        raise RefusedError(*flaws)
+    return parsed
+
+
+def record(**kinds: Kind) -> Kind:
+    """A mapping with exactly these keys."""
+    allowed = "{" + ", ".join(f"{name}: {kind.allowed}" for name, kind in kinds.items()) + "}"
+
+    def parse(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict) or set(value) != set(kinds):
+            refuse(value, f"a mapping with the keys {' and '.join(kinds)}, no more, no less")
+        parts = {f".{name}": value[name] for name in kinds}
+        parsed = _each(parts, lambda at: kinds[at[1:]])
+        return {at[1:]: part for at, part in parsed.items()}
+
+    properties = {name: dict(kind.json) for name, kind in kinds.items()}
+    json = {"type": "object", "properties": properties, "required": list(kinds)}
+    return Kind(allowed, parse, json | {"additionalProperties": False}, as_text=True)
+
+
+def pins() -> Kind:
+    """Dimensions by name, each a number, true or false, or a word."""
+    allowed = "a mapping of a dimension's name to a number, true, false or a word"
+
+    def one(value: Any) -> Any:
+        if isinstance(value, str):
+            return text(200).parse(value)
+        number = isinstance(value, (bool, int, float)) and math.isfinite(value)
+        return value if number else refuse(value, "a number, true, false or a word")
+
+    def parse(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            refuse(value, allowed)
+        for name in value:
+            if not _NAME.fullmatch(name):
+                raise RefusedError(Flaw(f"names the dimension {shown(name)}; allowed: {allowed}"))
+        declared = {f".{name}": part for name, part in value.items() if part is not None}
+        parsed = _each(declared, lambda _: Kind("", one))
+        return {at[1:]: part for at, part in parsed.items()}
+
+    return Kind(allowed, parse, {"type": "object"})
+
+
+def either(first: Kind, second: Kind) -> Kind:
+    """A value of one kind or the other; a list is judged by the second."""
+
+    def parse(value: Any) -> Any:
+        if isinstance(value, (list, dict)):
+            return second.parse(value)
+        try:
+            return first.parse(value)
+        except RefusedError as error:
+            refuse(value, f"{first.allowed}; or {second.allowed}", error.flaws[0].hint)
+
+    return Kind(
+        f"{first.allowed}; or {second.allowed}",
+        parse,
+        {"anyOf": [dict(first.json), dict(second.json)]},
+    )
+
+
+def image_size(most: int) -> Kind:
+    """One side of a square or [height, width], in pixels; a typed value is (height, width)."""
+    side = whole(1, most)
+    pair = list_of(side, least=2, distinct=False)
+
+    def parse(value: Any) -> tuple[int, int]:
+        if isinstance(value, list):
+            height, width = pair.parse(value) if len(value) == 2 else refuse(value, allowed)
+            return height, width
+        return (side.parse(value),) * 2
+
+    allowed = f"pixels of a side, or [height, width], each {side.allowed}"
+    return Kind(allowed, parse, {"anyOf": [dict(side.json), dict(pair.json)]})

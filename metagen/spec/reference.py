@@ -1,0 +1,75 @@
+"""The schema for people and for editors: docs/spec.md and a JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from metagen.spec.schema import SHORTHANDS, Key, keys
+
+_INTRODUCTION = """\
+# The keys of a spec
+
+One YAML or JSON file says what a model must be. `metagen_version` and `name` are required; every
+other key may be left out, and then has the default below or is "not declared". A key set to null
+is a key left out. This page is written by `metagen.spec.markdown()`; a test holds it current.
+
+- **Quantities** are text with a unit. Parameters and data count in powers of ten (`8B`, `2T
+  tokens`), tokens of context in powers of two (`8k` is 8,192), memory in either (`16GB`, `16GiB`).
+- **References**: `${constraints.context_window}` stands for the value of another key of the same
+  file. The environment, other files and functions are never read.
+- **YAML** is read by the core schema of version 1.2: `no` is a word, `010` and `1:30` are no
+  numbers, `3e-4` is one. Tags, merge keys and several documents in a file are refused. So are
+  files over 1 MiB, over 5,000 values (aliases followed), or nested deeper than 16 levels.
+- **Overrides**: `key=value` after the spec on the command line sets any key below by its full
+  name; {shorthands}. A mapping is merged with the file's, a list replaces it, null unsets it.
+- **Errors** come all at once, each with `file:line:column`, the key, what was found, what is
+  allowed, and the nearest valid spelling.
+"""
+
+
+def _title(section: str) -> str:
+    return f"\n## {section}\n\n| key | allowed | default | meaning |\n| --- | --- | --- | --- |\n"
+
+
+def _row(key: Key) -> str:
+    default = "required" if key.required else "not declared"
+    if key.default is not None:
+        default = f"`{json.dumps(key.default)}`"
+    return f"| `{key.name}` | {key.kind.allowed} | {default} | {key.doc} |\n"
+
+
+def markdown() -> str:
+    """Return the text of docs/spec.md: every key, what is allowed, its default, its meaning."""
+    shorthands = " and ".join(f"`{short}=` is `{name}=`" for short, name in SHORTHANDS.items())
+    text, section = _INTRODUCTION.replace("{shorthands}", shorthands), None
+    for key in keys().values():
+        top = key.name.partition(".")[0] if "." in key.name else "the package"
+        text += ("" if top == section else _title(top)) + _row(key)
+        section = top
+    return text
+
+
+def json_schema() -> dict[str, Any]:
+    """Return a JSON Schema (draft 2020-12) of a spec, for editors that complete and check YAML."""
+    schema = _object() | {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "MetaGen spec",
+        "required": [key.name for key in keys().values() if key.required],
+    }
+    for key in keys().values():
+        *parents, last = key.name.split(".")
+        inner = schema
+        for parent in parents:
+            inner = inner["properties"].setdefault(parent, _object())
+        inner["properties"][last] = _leaf(key)
+    return schema
+
+
+def _object() -> dict[str, Any]:
+    return {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+def _leaf(key: Key) -> dict[str, Any]:
+    leaf = {"description": key.doc, **key.kind.json}
+    return leaf if key.default is None else leaf | {"default": key.default}

@@ -1,0 +1,71 @@
+"""The words that a spec may use where a key has a fixed vocabulary."""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+
+from metagen.paths import source
+
+UNBUILDABLE = dict.fromkeys(
+    ("taste", "smell"), "no model can be built for it, as no format and no data set records it"
+)
+INPUTS = (
+    *("text", "image", "audio", "video", "3d", "multimodal"),
+    *("time_series", "graph", "tabular", "point_cloud"),
+)
+OUTPUTS = (
+    *("text", "image", "audio", "video", "3d", "multimodal"),
+    *("label", "bounding_boxes", "segmentation_mask", "embedding"),
+    *("action", "time_series", "graph", "regression"),
+)
+OUTPUT_SYNONYMS = {"classification": "label"}
+
+SEGMENTATION_TASKS = ("instance_segmentation", "semantic_segmentation", "panoptic_segmentation")
+POLICY_METHODS = ("policy_gradient", "value_based", "actor_critic", "model_based")
+GRAPH_TASKS = ("node_classification", "link_prediction", "graph_classification")
+TASKS = (
+    *("generation", "classification", "regression", "embedding", "ranking", "retrieval"),
+    *("object_detection", *SEGMENTATION_TASKS, "time_series_forecast", "anomaly_detection"),
+    *(*POLICY_METHODS, *GRAPH_TASKS, "recommendation"),
+)
+OBJECTIVES = (
+    *("autoregressive", "diffusion", "contrastive", "masked", "classification", "regression"),
+    *("forecasting", "ranking", "object_detection", "segmentation", "reconstruction"),
+    *(*POLICY_METHODS, "instruction_tuning"),
+)
+OBJECTIVE_SYNONYMS = {
+    "pairwise_ranking": "ranking",
+    "semantic_segmentation": "segmentation",
+    "instance_segmentation": "segmentation",
+}
+FAMILIES = ("transformer", "diffusion", "cnn", "hybrid", "mlp", "gnn")
+OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "adafactor", "lion", "muon", "lamb")
+ARTIFACTS = (
+    *("pytorch_skeleton", "training_recipe", "benchmark_report", "paper"),
+    *("model_card", "data_card", "eval_report", "limitations"),
+)
+BENCHES = ("quick", "full", "none")
+DEVICE_CLASSES = ("consumer_gpu", "datacenter_gpu", "gpu", "cpu", "edge", "mobile")
+
+# The identifiers that a model card may carry: huggingface.co/docs/hub/repositories-licenses
+LICENSES = (
+    *("apache-2.0", "mit", "openrail", "bigscience-openrail-m", "creativeml-openrail-m"),
+    *("bigscience-bloom-rail-1.0", "bigcode-openrail-m", "afl-3.0", "artistic-2.0", "bsl-1.0"),
+    *("bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "c-uda", "cc", "cc0-1.0"),
+    *("cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0"),
+    *("cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0"),
+    *("cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0"),
+    *("cdla-sharing-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "wtfpl", "ecl-2.0"),
+    *("epl-1.0", "epl-2.0", "etalab-2.0", "eupl-1.1", "agpl-3.0", "gfdl", "gpl", "gpl-2.0"),
+    *("gpl-3.0", "lgpl", "lgpl-2.1", "lgpl-3.0", "isc", "lppl-1.3c", "ms-pl", "mpl-2.0"),
+    *("odc-by", "odbl", "openrail++", "osl-3.0", "postgresql", "ofl-1.1", "ncsa", "unlicense"),
+    *("zlib", "pddl", "lgpl-lr", "deepfloyd-if-license", "llama2", "gemma", "unknown", "other"),
+)
+
+
+@cache
+def devices() -> tuple[str, ...]:
+    """Return the names of the devices whose figures are known (data/devices.csv)."""
+    with source("data/devices.csv").open(encoding="utf-8", newline="") as stream:
+        return tuple(row["device"] for row in csv.DictReader(stream))

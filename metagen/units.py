@@ -1,0 +1,284 @@
+"""Quantities of a spec: text to numbers and back, each unit checked.
+
+A spec counts parameters and data in powers of ten (8B = 8 * 10^9), tokens of context in powers of
+two (8k = 8,192), and memory in either (GB = 10^9 bytes, GiB = 2^30 bytes: IEC 80000-13).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+INFINITE: Final = "infinite"
+LATENCY_CLASSES: Final = ("real-time", "near-real-time", "batch", "offline")
+
+MOST_PARAMETERS = 10**15
+MOST_BYTES = 10**18
+MOST_TOKENS = 2**40
+
+COUNT = "a whole number of at least 1, such as 50M, 8B or 1.5T"
+BYTES = "an amount of memory above zero, such as 512MB, 16GB or 16GiB"
+CONTEXT = "a number of tokens, such as 512, 8k, 256k, 1M, or infinite"
+RATE = "a rate above zero, such as 120 tok/s, 2 img/s, 30 fps, 1 mesh/s or 30s clip/min"
+DURATION = "a time above zero, such as 90 minutes, 36 hours or 21 days"
+HARDWARE = "a number of devices and their name, such as 8xH100 or 256xA100"
+AMOUNT = "an amount of data above zero, such as 2T tokens, 1.2M images or 300GB"
+LATENCY = f"{', '.join(LATENCY_CLASSES)}, or a time above zero such as 10ms"
+
+_SCALES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+_CONTEXT_SCALES = {"": 1, "k": 2**10, "M": 2**20}
+_BYTE_UNITS = {"B": 1} | {
+    f"{prefix}{unit}": base**power
+    for unit, base in (("B", 1000), ("iB", 1024))
+    for power, prefix in enumerate("KMGTP", start=1)
+}
+_TIMES = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
+_TIME_NAMES = {
+    **{name: name for name in _TIMES},
+    **{f"{name}s": name for name in _TIMES},
+    **{"s": "second", "sec": "second", "min": "minute", "h": "hour", "d": "day", "w": "week"},
+}
+_LATENCY_UNITS = {"us": Decimal("1e-6"), "ms": Decimal("1e-3"), "s": Decimal(1)}
+_CLIP = "s clip/min"
+_RATE_NAMES = {
+    **dict.fromkeys(("tok/s", "token/s", "tokens/s"), "tok/s"),
+    **dict.fromkeys(("img/s", "image/s", "images/s"), "img/s"),
+    **dict.fromkeys(("fps", "frame/s", "frames/s"), "fps"),
+    **dict.fromkeys(("mesh/s", "meshes/s"), "mesh/s"),
+    **dict.fromkeys(("sample/s", "samples/s"), "sample/s"),
+    _CLIP: _CLIP,
+}
+# fmt: off
+_THINGS = (
+    "tokens", "words", "characters", "sentences", "documents", "images", "videos", "clips",
+    "frames", "hours", "samples", "examples", "pairs", "rows", "points", "meshes",
+    "graphs", "nodes", "edges", "episodes", "steps", "interactions",
+)
+# fmt: on
+
+_NUMBER = r"((?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,12})?)"
+_QUANTITY = re.compile(_NUMBER + r"\s?(\S.{0,40})?")
+_AMOUNT = re.compile(_NUMBER + r"\s?([KMBTkmbt]?)\s?([A-Za-z]{1,20})")
+_HARDWARE = re.compile(r"([1-9][0-9]{0,6})\s?[x×]\s?([A-Za-z0-9][A-Za-z0-9 ._+-]{0,39})")  # noqa: RUF001
+
+
+class UnitError(ValueError):
+    """A text that is no quantity of the kind asked for.
+
+    Attributes:
+        allowed: What would have been accepted, in words.
+        nearest: The nearest valid spelling; "" when nothing is near.
+    """
+
+    def __init__(self, allowed: str, nearest: str = "") -> None:
+        super().__init__(f"allowed: {allowed}")
+        self.allowed = allowed
+        self.nearest = nearest
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A throughput: so many of a thing a second (`30s clip/min`: seconds of clip a minute)."""
+
+    value: float
+    unit: str
+
+    def __str__(self) -> str:
+        number = plain(Decimal(repr(self.value)))
+        return f"{number}{self.unit}" if self.unit == _CLIP else f"{number} {self.unit}"
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return the choice whose spelling is nearest to a word; "" when none is near."""
+    by_case = {choice.casefold(): choice for choice in choices}
+    if len(word) > 64:  # no choice is that long, and comparing costs its square
+        return ""
+    close = difflib.get_close_matches(word.casefold(), list(by_case), n=1)
+    return by_case[close[0]] if close else ""
+
+
+def plain(number: Decimal) -> str:
+    """Return a number without exponent and without trailing zeros: 1.50 is 1.5, 1E+2 is 100."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _split(text: str, units: Mapping[str, object], allowed: str) -> tuple[Decimal, str]:
+    """Return the number, above zero, and the unit as the table spells it."""
+    match = _QUANTITY.fullmatch(text.strip())
+    if match is None:
+        raise UnitError(allowed)
+    number, unit = Decimal(match[1]), (match[2] or "")
+    spelled = {name.lower(): name for name in units} | {name: name for name in units}
+    if unit not in spelled:
+        near = nearest(unit, spelled) if unit else ""
+        raise UnitError(allowed, text.strip().removesuffix(unit) + near if near else "")
+    if number <= 0:
+        raise UnitError(allowed)
+    return number, spelled[unit]
+
+
+def _whole(number: Decimal, most: int, allowed: str) -> int:
+    if number != number.to_integral_value() or not 1 <= number <= most:
+        raise UnitError(f"{allowed}, at most {most}")
+    return int(number)
+
+
+def _parse_whole(
+    value: str | int | float, scales: Mapping[str, int], most: int, allowed: str
+) -> int:
+    if isinstance(value, str):
+        number, unit = _split(value, scales, allowed)
+        return _whole(number * scales[unit], most, allowed)
+    return _whole(Decimal(value), most, allowed)
+
+
+def parse_count(value: str | int | float) -> int:
+    """Return a count of parameters: `50M`, `8B`, `1.5T` or a plain number.
+
+    Raises:
+        UnitError: It is no whole number from 1 to 10^15.
+    """
+    return _parse_whole(value, _SCALES, MOST_PARAMETERS, COUNT)
+
+
+def parse_bytes(value: str | int | float) -> int:
+    """Return an amount of memory in bytes: `512MB` (10^6), `16GiB` (2^30) or a plain number.
+
+    Raises:
+        UnitError: It is no whole number of bytes from 1 to 10^18.
+    """
+    return _parse_whole(value, _BYTE_UNITS | {"": 1}, MOST_BYTES, BYTES)
+
+
+def parse_context(value: str | int | float) -> int | str:
+    """Return a context window in tokens (`8k` is 8,192), or `infinite`.
+
+    Raises:
+        UnitError: It is neither `infinite` (`inf`, `∞`) nor a whole number from 1 to 2^40.
+    """
+    if isinstance(value, str) and value.strip().lower() in {"∞", "inf", ".inf", "infinite"}:
+        return INFINITE
+    return _parse_whole(value, _CONTEXT_SCALES, MOST_TOKENS, CONTEXT)
+
+
+def parse_rate(text: str) -> Rate:
+    """Return a throughput: `120 tok/s`, `2 img/s`, `30fps`, `1 mesh/s`, `30s clip/min`.
+
+    Raises:
+        UnitError: The number is not above zero, or the unit is not one of these.
+    """
+    number, unit = _split(text, _RATE_NAMES, RATE)
+    return Rate(float(number), _RATE_NAMES[unit])
+
+
+def _duration(text: str) -> tuple[Decimal, str]:
+    number, unit = _split(text, _TIME_NAMES, DURATION)
+    return number, _TIME_NAMES[unit]
+
+
+def parse_duration(text: str) -> float:
+    """Return a time in seconds: `90 minutes`, `36h`, `21 days`.
+
+    Raises:
+        UnitError: The number is not above zero, or the unit is none of second to week.
+    """
+    number, unit = _duration(text)
+    return float(number * _TIMES[unit])
+
+
+def spell_duration(text: str) -> str:
+    """Return a time in its one spelling: `21d` is `21 days`."""
+    number, unit = _duration(text)
+    return f"{plain(number)} {unit}" + ("" if number == 1 else "s")
+
+
+def parse_latency(text: str) -> float | str:
+    """Return a latency in seconds, or the name of its class.
+
+    Raises:
+        UnitError: It is no class and no time above zero in us, ms or s.
+    """
+    if text in LATENCY_CLASSES:
+        return text
+    try:
+        number, unit = _split(text, _LATENCY_UNITS, LATENCY)
+    except UnitError as error:
+        raise UnitError(LATENCY, error.nearest or nearest(text, LATENCY_CLASSES)) from None
+    return float(number * _LATENCY_UNITS[unit])
+
+
+def spell_latency(text: str) -> str:
+    """Return a latency in its one spelling: `10 ms` is `10ms`; a class is itself."""
+    if isinstance(parse_latency(text), str):
+        return text
+    number, unit = _split(text, _LATENCY_UNITS, LATENCY)
+    return f"{plain(number)}{unit}"
+
+
+def parse_hardware(text: str) -> tuple[int, str]:
+    """Return how many devices and their name: `256xA100` is (256, "A100").
+
+    Raises:
+        UnitError: It is not written as a number, an x and a name.
+    """
+    match = _HARDWARE.fullmatch(text.strip())
+    if match is None:
+        raise UnitError(HARDWARE)
+    return int(match[1]), match[2]
+
+
+def _amount(text: str) -> tuple[Decimal, str, str]:
+    """Return the number, its scale letter and what is counted (`bytes` have no scale letter)."""
+    match = _AMOUNT.fullmatch(text.strip())
+    if match is None or Decimal(match[1]) <= 0:
+        raise UnitError(AMOUNT)
+    number, scale, thing = Decimal(match[1]), match[2].upper(), match[3].lower()
+    if f"{match[2]}{match[3]}" in _BYTE_UNITS:
+        return number, "", f"{match[2]}{match[3]}"
+    plural = {thing, f"{thing}s", f"{thing}es"} & set(_THINGS)
+    if not plural:
+        near = nearest(thing, _THINGS)
+        raise UnitError(AMOUNT, f"{match[1]}{match[2]} {near}" if near else "")
+    return number, scale, plural.pop()
+
+
+def parse_amount(text: str) -> tuple[float, str]:
+    """Return an amount of data and what is counted: `2T tokens` is (2e12, "tokens").
+
+    Raises:
+        UnitError: The number is not above zero, or what is counted is not known.
+    """
+    number, scale, thing = _amount(text)
+    if thing in _BYTE_UNITS:
+        return float(number * _BYTE_UNITS[thing]), "bytes"
+    return float(number * _SCALES[scale]), thing
+
+
+def spell_amount(text: str) -> str:
+    """Return an amount of data in its one spelling: `2t token` is `2T tokens`."""
+    number, scale, thing = _amount(text)
+    return f"{plain(number)}{scale} {thing}"
+
+
+def _scaled(number: float, digits: int, suffixes: str) -> str:
+    """Return a number to some significant digits, and the power of 1,000 as a letter."""
+    text = f"{number:.{digits - 1}e}"
+    power = max(0, min(int(text.partition("e")[2]) // 3, len(suffixes) - 1))
+    rounded = Decimal(text) / 1000**power
+    places = max(0, digits - 1 - rounded.adjusted()) if rounded else 0
+    return f"{rounded:.{places}f} {suffixes[power]}"
+
+
+def format_count(number: int, digits: int = 3) -> str:
+    """Return a count for people: 8030261248 is `8.03 B`; below 1,000 every digit stands."""
+    return str(number) if number < 1000 else _scaled(number, digits, " KMBT")
+
+
+def format_bytes(number: int, digits: int = 3) -> str:
+    """Return an amount of memory for people, in powers of ten: 16060522496 is `16.1 GB`."""
+    return f"{number} B" if number < 1000 else _scaled(number, digits, " KMGTP") + "B"
