@@ -1,0 +1,108 @@
+"""What can be built: one line a family, and the routes that lead to it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+from metagen.errors import Problem, SpecError
+from metagen.families.family import Family, Key
+
+FAMILIES = {
+    "decoder": "metagen.families.decoder",
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """The specs that lead to a family. What a spec does not declare fits every route.
+
+    Attributes:
+        inputs: Values of `modality.inputs`.
+        outputs: Values of `modality.outputs`.
+        tasks: Allowed values of `task.type`.
+        architectures: Allowed values of `architecture.family`.
+        objectives: Allowed entries of `training.objective`.
+        family: The family they lead to.
+    """
+
+    inputs: frozenset[str]
+    outputs: frozenset[str]
+    tasks: frozenset[str]
+    architectures: frozenset[str]
+    objectives: frozenset[str]
+    family: str
+
+    def misfits(self, key: Key) -> dict[str, str]:
+        """Return the keys of a spec that do not fit, each with what would."""
+        fits = {
+            "modality.inputs": _same(key("modality.inputs"), self.inputs),
+            "modality.outputs": _same(key("modality.outputs"), self.outputs),
+            "task.type": _among([key("task.type")], self.tasks),
+            "architecture.family": _among([key("architecture.family")], self.architectures),
+            "training.objective": _among(key("training.objective"), self.objectives),
+        }
+        allowed = (self.inputs, self.outputs, self.tasks, self.architectures, self.objectives)
+        words = (" or ".join(sorted(values)) for values in allowed)
+        return {
+            name: word for (name, fit), word in zip(fits.items(), words, strict=True) if not fit
+        }
+
+
+ROUTES = (
+    Route(
+        inputs=frozenset({"text"}),
+        outputs=frozenset({"text"}),
+        tasks=frozenset({"generation"}),
+        architectures=frozenset({"transformer"}),
+        objectives=frozenset({"autoregressive", "instruction_tuning"}),
+        family="decoder",
+    ),
+)
+
+
+def load(module: str) -> Family:
+    """Import the family that a module of `FAMILIES` is."""
+    return cast(Family, importlib.import_module(module))
+
+
+def route(key: Key) -> str:
+    """Return the name of the family that a spec asks for.
+
+    Args:
+        key: Gives the value of a leaf key of the spec, None when it is not declared.
+
+    Raises:
+        SpecError: No family builds this combination; it names the keys and the routes.
+    """
+    misfits = [(each, each.misfits(key)) for each in ROUTES]
+    for candidate, wrong in misfits:
+        if not wrong:
+            return candidate.family
+    nearest, wrong = min(misfits, key=lambda pair: len(pair[1]))
+    raise SpecError([_problem(name, key(name), word, nearest) for name, word in wrong.items()])
+
+
+def _same(found: Iterable[str] | None, wanted: frozenset[str]) -> bool:
+    return not found or frozenset(found) == wanted
+
+
+def _among(found: Iterable[str | None] | None, allowed: frozenset[str]) -> bool:
+    return all(value is None or value in allowed for value in found or ())
+
+
+def _problem(name: str, found: object, wanted: str, nearest: Route) -> Problem:
+    shown = ", ".join(found) if isinstance(found, tuple) else found
+    return Problem(
+        f"no model family builds {name}: {shown}; the nearest, {nearest.family}, takes {wanted}",
+        hint="families and their routes: " + "; ".join(map(_describe, ROUTES)),
+    )
+
+
+def _describe(route: Route) -> str:
+    inputs, outputs = "+".join(sorted(route.inputs)), "+".join(sorted(route.outputs))
+    tasks, families = "|".join(sorted(route.tasks)), "|".join(sorted(route.architectures))
+    objectives = "|".join(sorted(route.objectives))
+    return f"{route.family} ({inputs} to {outputs}, {tasks}, {families}, {objectives})"

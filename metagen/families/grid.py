@@ -1,0 +1,37 @@
+"""Values worth trying for a dimension: the round numbers around a trend."""
+
+from __future__ import annotations
+
+import math
+
+REACH = 0.35  # how far from the trend to search, in natural logarithms
+
+
+def floor_power(value: float, base: int = 2) -> int:
+    """Return the largest power of the base that is at most the value, and at least 1."""
+    return int(base ** max(0, math.floor(math.log(max(value, 1), base) + 1e-12)))
+
+
+def near(centre: float, step: int) -> range:
+    """Return the multiples of a step that lie within reach of the trend's value."""
+    low, high = centre * math.exp(-REACH), centre * math.exp(REACH)
+    return range(max(step, step * round(low / step)), step * math.ceil(high / step) + 1, step)
+
+
+def powers_near(centre: float, smallest: int, largest: int) -> list[int]:
+    """Return the powers of two within a factor of two of the trend's value, or the nearest."""
+    exponents = range(smallest.bit_length() - 1, largest.bit_length())
+    powers = [2**each for each in exponents]
+    return [p for p in powers if abs(math.log2(p / centre)) <= 1] or [
+        min(powers, key=lambda p: abs(math.log2(p / centre)))
+    ]
+
+
+def granule(width: float) -> int:
+    """Return the power of two, 8 to 512, of which a width of this size holds 16 to 32."""
+    return min(512, max(8, floor_power(width) // 16))
+
+
+def divisors(number: int) -> list[int]:
+    """Return the divisors of a number, ascending."""
+    return [each for each in range(1, number + 1) if number % each == 0]

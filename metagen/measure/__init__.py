@@ -1,0 +1,5 @@
+"""Numbers taken from the generated code itself, each in a subprocess of its own."""
+
+from metagen.measure import probe
+
+RECIPES = (*probe.RECIPES,)

@@ -1,0 +1,181 @@
+"""The part of the probe that imports torch: counts and traces a generated model.
+
+`python -m metagen.measure.probe_worker FAMILY` in a folder that holds `code/model.py` and
+`code/config.json` writes `probe.json`. Tensors are on the meta device, so a model of any size
+costs no memory. What the model's own code raises is written as `error`, with its line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import logging
+import sys
+import traceback
+import warnings
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+from fvcore.nn.jit_handles import get_shape
+from torch import nn
+
+from metagen import families
+from metagen.families.family import Family
+
+MODEL = "code/model.py"
+GRAPH_DEPTH = 3  # `layers.0.self_attn` is shown, the projections in it are not
+# Operators of which fvcore counts multiply-adds; it counts single operations of the others.
+MULTIPLY_ADDS = frozenset({"linear", "matmul", "bmm", "addmm", "conv", "einsum", "attention"})
+
+
+def main(family: str) -> None:
+    """Probe the model in the current folder and write `probe.json`."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    try:
+        result = probe(families.load(families.FAMILIES[family]))
+    except Exception as error:
+        result = {"error": _described(error)}
+    Path("probe.json").write_text(json.dumps(result))
+
+
+def probe(family: Family) -> dict[str, Any]:
+    """Return counts, the graph and FLOPs of `Model(Config())`, and the count of the proxy."""
+    module = _load(Path(MODEL))
+    sizes = json.loads(Path("code/config.json").read_text())
+    config = module.Config()
+    full = {**sizes["full"], "model": dataclasses.asdict(config)}
+    measured, curve = family.lengths(full)
+    with torch.device("meta"):
+        model = module.Model(config).eval()
+        proxy = module.Model(module.Config(**sizes["proxy"]["model"]))
+        inputs = {each: _inputs(family, full["model"], each) for each in {measured, *curve}}
+        return {
+            **_counts(model),
+            "proxy_total": _count(proxy),
+            "graph": _graph(model, inputs[measured]),
+            "measured": measured,
+            "by_operator": {str(each): _flops(model, inputs[each]) for each in sorted(inputs)},
+        }
+
+
+def _load(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("model", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["model"] = module  # where dataclasses looks up annotations
+    spec.loader.exec_module(module)
+    return module
+
+
+def _inputs(family: Family, dims: dict[str, Any], length: int) -> tuple[torch.Tensor, ...]:
+    return tuple(
+        torch.empty(each["shape"], dtype=getattr(torch, each["dtype"]))
+        for each in family.example(dims, length)
+    )
+
+
+def _count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())  # parameters() names a shared one once
+
+
+def _counts(model: nn.Module) -> dict[str, Any]:
+    """Return the counts of the model, of its modules, and of the parts of one repeated layer."""
+    seen: set[int] = set()
+    by_module = {name: _new(child, seen) for name, child in model.named_children()}
+    own = sum(p.numel() for p in model.parameters(recurse=False) if id(p) not in seen)
+    if own:
+        by_module["model"] = own
+    stacks = [child for child in model.children() if isinstance(child, nn.ModuleList)]
+    return {
+        "total": _count(model),
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "by_module": by_module,
+        "by_layer": _by_layer(stacks[0][0]) if stacks and len(stacks[0]) else {},
+    }
+
+
+def _new(module: nn.Module, seen: set[int]) -> int:
+    """Count the parameters that no module before this one shares, and remember them."""
+    fresh = [p for p in module.parameters() if id(p) not in seen]
+    seen.update(map(id, fresh))
+    return sum(p.numel() for p in fresh)
+
+
+def _by_layer(layer: nn.Module) -> dict[str, int]:
+    parts: Counter[str] = Counter()
+    for name, child in layer.named_children():
+        parts["norms" if "norm" in name else name] += _count(child)
+    return dict(parts)
+
+
+def _graph(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Any]:
+    """Return the modules that ran, and the order in which the innermost of them ran."""
+    shapes: dict[str, list[int]] = {}
+    shown = {n: m for n, m in model.named_modules() if n and n.count(".") < GRAPH_DEPTH}
+    hooks = [
+        module.register_forward_hook(
+            lambda m, i, output, name=name: shapes.__setitem__(name, _shape(output))
+        )
+        for name, module in shown.items()
+    ]
+    model(*inputs)
+    for hook in hooks:
+        hook.remove()
+    nodes = [
+        {
+            "name": name,
+            "type": type(module).__name__,
+            "parameters": _count(module),
+            "output_shape": shapes[name],
+        }
+        for name, module in shown.items()
+        if name in shapes
+    ]
+    inner = [name for name in shapes if not any(n.startswith(f"{name}.") for n in shapes)]
+    return {"nodes": nodes, "edges": [list(edge) for edge in pairwise(inner)]}
+
+
+def _shape(output: Any) -> list[int]:
+    first = output[0] if isinstance(output, tuple) else output
+    return list(first.shape) if isinstance(first, torch.Tensor) else []
+
+
+def _flops(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, float]:
+    """Return the operations of one forward pass by operator; a multiply-add counts as two."""
+    analysis = FlopCountAnalysis(model, inputs)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    analysis.tracer_warnings("none")
+    analysis.set_op_handle("aten::scaled_dot_product_attention", _attention)
+    counts = analysis.by_operator()
+    return {n: float(c * (2 if n in MULTIPLY_ADDS else 1)) for n, c in sorted(counts.items()) if c}
+
+
+def _attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """Count the multiply-adds of q k^T and of the weighted sum of v, over the full square."""
+    query, key, value = (get_shape(each) for each in inputs[:3])
+    *batch, queries, size = query
+    pairs = queries * key[-2]
+    for each in batch:
+        pairs *= each
+    return Counter({"attention": pairs * (size + value[-1])})
+
+
+def _described(error: Exception) -> dict[str, str]:
+    """Return the last line of the traceback, and where in the model's code it arose."""
+    sentence = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    if isinstance(error, SyntaxError):
+        return {"sentence": sentence, "place": f"{MODEL}:{error.lineno}"}
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename.endswith(MODEL)]
+    return {"sentence": sentence, "place": f"{MODEL}:{lines[-1]}" if lines else MODEL}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

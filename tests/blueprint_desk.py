@@ -1,0 +1,43 @@
+"""A desk over plain values and files, to run the work of one recipe by itself."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+from metagen import paths
+from metagen.spec import load
+
+HEAD = 'metagen_version: "1.0"\nname: example\n'
+
+
+class PlainDesk:
+    """A `Desk` whose spec is a YAML text and whose package is a dictionary of files."""
+
+    def __init__(self, spec: str, folder: Path, package: dict[str, bytes] | None = None) -> None:
+        path = folder / "spec.yaml"
+        path.write_text(HEAD + spec)
+        self.spec = load(path)
+        self.package = dict(package or {})
+        self.modules: list[str] = []
+
+    def key(self, name: str) -> Any:
+        return self.spec.key(name)
+
+    def read(self, path: str) -> bytes:
+        return self.package[path]
+
+    def source(self, name: str) -> bytes:
+        return paths.source(name).read_bytes()
+
+    def version(self, name: str) -> str:
+        return platform.python_version() if name == "python" else importlib.metadata.version(name)
+
+    def code(self, module: str) -> str:
+        self.modules.append(module)
+        return module
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        pass
