@@ -78,6 +78,11 @@ def latex(desk: Desk, template: str) -> Page:
     return Page(body, tuple(facts.printed))
 
 
+def plain(desk: Desk, template: str, **values: Any) -> str:
+    """Render a template of neither language from values of our own, as they are."""
+    return _render(desk, Facts(desk, DERIVED), template, Markup, {}, _LATEX, **values)
+
+
 def by_source(printed: tuple[Printed, ...]) -> dict[str, list[str]]:
     """Return the entries that a document printed, by the file that they stand in."""
     found: dict[str, list[str]] = {}

@@ -1,0 +1,178 @@
+"""The paper's figures, drawn from measured files only, in the same bytes each time."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from metagen.docs import wording
+from metagen.docs.derived import DERIVED
+from metagen.docs.facts import FILES, Facts
+from metagen.work import Desk, Recipe
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_WIDTH = 3.3  # inches, a column
+# Okabe and Ito's palette, which keeps apart for all common colour blindness.
+_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
+_STYLE = {
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+    "pdf.compression": 6,
+}
+
+
+def learning_curve(desk: Desk) -> dict[str, bytes]:
+    """Return the losses of the proxy over steps, with its baselines as level lines."""
+    facts = Facts(desk, DERIVED)
+    rows = facts.get("curve").value
+    levels = _baselines(facts)
+    return _drawn(desk, "learning_curve", 2.3, lambda figure: _curve(figure, rows, levels))
+
+
+def parameters(desk: Desk) -> dict[str, bytes]:
+    """Return where the parameters are, by module."""
+    facts = Facts(desk, DERIVED)
+    parts = _parts(facts.get("params.by_module").value, facts.get("params.by_layer").value)
+    return _drawn(desk, "parameters", 2.5, lambda figure: _bars(figure, parts))
+
+
+def cost(desk: Desk) -> dict[str, bytes]:
+    """Return FLOPs per token, and memory against its budget, over the length of the context."""
+    facts = Facts(desk, DERIVED)
+    points = facts.get("flops.points").value
+    weights = facts.get("params.total").value * 2
+    each = facts.get("derived.kv_cache_per_token").value
+    budget = facts.get("spec.constraints.memory_budget").value
+    memory = [weights + each * point["sequence_length"] for point in points]
+    return _drawn(desk, "cost", 2.5, lambda figure: _costs(figure, points, memory, budget))
+
+
+def _baselines(facts: Facts) -> dict[str, float]:
+    rows = facts.get("results").value
+    byte = (row for row in rows if row["unit"] == "bit/byte" and row["status"] == "measured")
+    return next((row["baselines"] for row in byte), {})
+
+
+def _parts(modules: dict[str, int], layer: dict[str, int]) -> dict[str, int]:
+    """Return the modules with the blocks taken apart, from all layers together."""
+    layers = modules["layers"] // sum(layer.values())
+    blocks = {f"layers: {name}": layers * count for name, count in layer.items()}
+    parts = {name: count for name, count in modules.items() if name != "layers"} | blocks
+    return dict(sorted(parts.items(), key=lambda part: part[1]))
+
+
+def _curve(figure: Figure, rows: list[dict[str, Any]], levels: dict[str, float]) -> None:
+    axes = figure.add_subplot()
+    for name, colour, key in (
+        ("training", _BLUE, "train_loss"),
+        ("validation", _ORANGE, "val_loss"),
+    ):
+        seen = [(row["step"], row[key] / math.log(2)) for row in rows if row[key] is not None]
+        axes.plot(*zip(*seen, strict=True), color=colour, label=name)
+    last = rows[-1]["step"]
+    for name, level in levels.items():
+        axes.axhline(level, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+        axes.annotate(name, (last, level), (0, 2), textcoords="offset points", ha="right", size=7)
+    axes.set(xlabel="training step", ylabel="loss (bit/byte)", ylim=(0, None), xlim=(0, last))
+    axes.legend(loc="upper right", ncols=2)
+
+
+def _bars(figure: Figure, parts: dict[str, int]) -> None:
+    axes = figure.add_subplot()
+    names, total = [name.replace("_", " ") for name in parts], sum(parts.values())
+    bars = axes.barh(names, [count / total for count in parts.values()], color=_BLUE, height=0.62)
+    labels = [wording.write(count, "parameters", "short") for count in parts.values()]
+    axes.bar_label(bars, labels, padding=3, fontsize=7)
+    axes.set(xlabel="share of all parameters", xlim=(0, 1))
+    axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.tick_params(axis="y", length=0)
+
+
+def _costs(
+    figure: Figure, points: list[dict[str, Any]], memory: list[float], budget: int | None
+) -> None:
+    above, below = figure.subplots(2, 1, sharex=True)
+    lengths = [point["sequence_length"] for point in points]
+    flops = [point["forward_per_token"] / 1e9 for point in points]
+    above.plot(lengths, flops, color=_BLUE, marker="o", markersize=2.5)
+    above.set(ylabel="GFLOP per token", ylim=(0, None))
+    below.plot(lengths, [size / 1e9 for size in memory], color=_GREEN, marker="o", markersize=2.5)
+    below.set(ylabel="memory (GB)", xlabel="context (tokens)", ylim=(0, None))
+    if budget:
+        below.axhline(budget / 1e9, color=_ORANGE, linewidth=1, linestyle=(0, (4, 3)))
+        place = (lengths[0], budget / 1e9)
+        below.annotate("budget", place, (0, 2), textcoords="offset points", size=7, color=_ORANGE)
+    _context_axis(below, lengths)
+    figure.align_ylabels()
+
+
+def _context_axis(axes: Axes, lengths: list[int]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(lengths, [_window(length) for length in lengths], minor=False)
+    axes.minorticks_off()
+
+
+def _window(tokens: int) -> str:
+    text = wording.write(tokens, "tokens", "short")
+    return text.removesuffix(f"{wording.SPACE}tokens")
+
+
+def _drawn(
+    desk: Desk, name: str, height: float, draw: Callable[[Figure], None]
+) -> dict[str, bytes]:
+    """Draw in matplotlib's own defaults, whatever the user's settings are."""
+    import matplotlib
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+    from matplotlib.figure import Figure
+
+    desk.version("matplotlib")
+    stream = io.BytesIO()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        FigureCanvasPdf(figure)
+        draw(figure)
+        _own_font(figure)
+        figure.savefig(stream, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return {f"paper/figures/{name}.pdf": stream.getvalue()}
+
+
+def _own_font(figure: Figure) -> None:
+    """Use the font file that matplotlib ships; a system's font of that name may differ."""
+    import matplotlib
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.text import Text
+
+    path = matplotlib.get_data_path() + "/fonts/ttf/DejaVuSans.ttf"
+    figure.draw_without_rendering()
+    for text in figure.findobj(Text):
+        text.set_fontproperties(FontProperties(fname=path, size=text.get_fontsize()))
+
+
+def _recipe(work: Callable[[Desk], dict[str, bytes]], title: str, *files: str) -> Recipe:
+    name = work.__name__
+    inputs = tuple(FILES[file] for file in files)
+    return Recipe(f"figures:{name}", work, inputs, (f"paper/figures/{name}.pdf",), title)
+
+
+TASKS = (
+    _recipe(learning_curve, "draw the proxy's learning curve", "curve", "results"),
+    _recipe(parameters, "draw where the parameters are", "params"),
+    _recipe(cost, "draw cost and memory over the context", "flops", "params", "arch"),
+)

@@ -1,0 +1,153 @@
+"""The paper: a LaTeX project of one file a section, with its bibliography and its Makefile."""
+
+from __future__ import annotations
+
+import shlex
+
+from metagen.docs import bibliography, figures, render
+from metagen.docs.facts import FILES
+from metagen.work import Desk, Recipe
+
+BUILD = "build"
+PROGRAMS = ("latexmk", "pdflatex", "bibtex")
+PACKAGES_HINT = (
+    "The paper needs the Debian packages latexmk, texlive-latex-recommended and "
+    "texlive-fonts-recommended."
+)
+MISSING_TEX = (
+    "TeX is not installed: run `apt-get install latexmk texlive-latex-recommended "
+    "texlive-fonts-recommended`, then build the paper again."
+)
+# No time of day, no file of the user, nothing read or written outside the paper's folder.
+ENVIRONMENT = {
+    "SOURCE_DATE_EPOCH": "0",
+    "FORCE_SOURCE_DATE": "1",
+    "LC_ALL": "C",
+    "TZ": "UTC",
+    "openin_any": "p",
+    "openout_any": "p",
+    "shell_escape": "f",
+    "max_print_line": "1000",
+    "TEXMFHOME": f"{BUILD}/texmf",
+    "TEXMFCONFIG": f"{BUILD}/texmf",
+    "TEXINPUTS": "",
+    "BIBINPUTS": "",
+    "BSTINPUTS": "",
+}
+COMMAND = (
+    "latexmk",
+    "-norc",
+    "-pdf",
+    "-interaction=nonstopmode",
+    "-halt-on-error",
+    "-file-line-error",
+    "-latexoption=-no-shell-escape",
+    # Run bibtex beside the sources: its paranoid mode opens nothing in a parent folder.
+    "-e",
+    "$bibtex_fudge=0;",
+    f"-outdir={BUILD}",
+    "main.tex",
+)
+
+_SECTIONS = {
+    "abstract": ("arch", "params", "constraints", "results"),
+    "introduction": (),
+    "architecture": ("arch", "params", "flops"),
+    "constraints": ("constraints",),
+    "training": ("arch",),
+    "evaluation": ("params", "results"),
+    "limitations": ("arch", "params", "constraints"),
+    "reproducibility": ("results",),
+}
+_PATHS = tuple(f"paper/sections/{name}.tex" for name in _SECTIONS)
+
+
+def main(desk: Desk) -> dict[str, bytes]:
+    """Return `paper/main.tex`: the preamble, the title and the order of the sections."""
+    return _page(desk, "main.tex")
+
+
+def abstract(desk: Desk) -> dict[str, bytes]:
+    """Return `paper/sections/abstract.tex`."""
+    return _page(desk, "sections/abstract.tex")
+
+
+def introduction(desk: Desk) -> dict[str, bytes]:
+    """Return `paper/sections/introduction.tex`."""
+    return _page(desk, "sections/introduction.tex")
+
+
+def architecture(desk: Desk) -> dict[str, bytes]:
+    """Return `paper/sections/architecture.tex`, with the equations of the family."""
+    return _page(desk, "sections/architecture.tex")
+
+
+def constraints(desk: Desk) -> dict[str, bytes]:
+    """Return `paper/sections/constraints.tex`: the verdicts and their arithmetic."""
+    return _page(desk, "sections/constraints.tex")
+
+
+def training(desk: Desk) -> dict[str, bytes]:
+    """Return `paper/sections/training.tex`: the declared recipe and the one that was run."""
+    return _page(desk, "sections/training.tex")
+
+
+def evaluation(desk: Desk) -> dict[str, bytes]:
+    """Return `paper/sections/evaluation.tex`: what was measured on the proxy."""
+    return _page(desk, "sections/evaluation.tex")
+
+
+def limitations(desk: Desk) -> dict[str, bytes]:
+    """Return `paper/sections/limitations.tex`."""
+    return _page(desk, "sections/limitations.tex")
+
+
+def reproducibility(desk: Desk) -> dict[str, bytes]:
+    """Return `paper/sections/reproducibility.tex`."""
+    return _page(desk, "sections/reproducibility.tex")
+
+
+def references(desk: Desk) -> dict[str, bytes]:
+    """Return `paper/bibliography.bib`: the entries that the sections cite."""
+    library = desk.source("templates/paper/bibliography.bib").decode()
+    sections = {path: desk.read(path).decode() for path in _PATHS}
+    return {"paper/bibliography.bib": bibliography.select(library, sections).encode()}
+
+
+def makefile(desk: Desk) -> dict[str, bytes]:
+    """Return `paper/Makefile`, which runs what the build itself runs."""
+    command = shlex.join(COMMAND).replace("$", "$$")
+    text = render.plain(
+        desk,
+        "paper/Makefile",
+        environment=ENVIRONMENT.items(),
+        missing=MISSING_TEX.replace("`", "\\`"),
+        command=command,
+        folder=BUILD,
+    )
+    return {"paper/Makefile": text.encode()}
+
+
+def _page(desk: Desk, path: str) -> dict[str, bytes]:
+    return {f"paper/{path}": render.latex(desk, f"paper/{path}").data}
+
+
+def _section(name: str) -> Recipe:
+    inputs = tuple(FILES[file] for file in _SECTIONS[name])
+    target = f"paper/sections/{name}.tex"
+    return Recipe(f"paper:{name}", globals()[name], inputs, (target,), f"write the {name}")
+
+
+TASKS = (
+    Recipe("paper:main", main, (FILES["arch"],), ("paper/main.tex",), "write the paper's frame"),
+    *map(_section, _SECTIONS),
+    Recipe(
+        "paper:references",
+        references,
+        _PATHS,
+        ("paper/bibliography.bib",),
+        "choose the references that the paper cites",
+    ),
+    Recipe("paper:makefile", makefile, (), ("paper/Makefile",), "write the paper's Makefile"),
+    *figures.TASKS,
+)
