@@ -11,6 +11,7 @@ USAGE = 2
 VIOLATED = 3
 LOCKED = 4
 CONFLICT = 5
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)

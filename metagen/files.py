@@ -28,22 +28,27 @@ def json_bytes(value: Any) -> bytes:
 
 
 def yaml_bytes(value: Any) -> bytes:
-    """Return YAML in the order given; strings are quoted whenever YAML would read them otherwise."""
-    text = yaml.dump(
-        value, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True, width=100
-    )
+    """Return YAML in the order given, strings quoted where YAML would read them otherwise."""
+    text = yaml.dump(value, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True, width=100)
     return text.encode()
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a kill, sees the old bytes or the new, never a part."""
+def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file so that a reader, or a kill, sees the old bytes or the new, never a part.
+
+    Args:
+        path: Where; missing folders are made.
+        data: What.
+        durable: Wait until the bytes would survive a power cut too.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=".metagen-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:

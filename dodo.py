@@ -1,0 +1,10 @@
+"""The graph's door for doit: `doit list` shows what can be made. There is no logic here."""
+
+from metagen.build import dodo
+
+DOIT_CONFIG, task_dicts = dodo.open_graph()
+
+
+def task_metagen():
+    """Make every artifact of every spec."""
+    yield from task_dicts

@@ -1,0 +1,222 @@
+"""Digests of metagen's own functions, so that a change of the code rebuilds what it makes.
+
+A digest covers a definition and, transitively, every definition of metagen that it names. It is
+taken from the syntax tree without docstrings: comments, docstrings and formatting do not count.
+The analysis errs on the safe side: a name that may mean a definition counts as one, a module used
+as a whole counts whole, and a string that spells a module's name counts as a use of that module.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BODY = "<body>"  # statements of a module that are neither definitions nor imports
+
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+@dataclass
+class _Module:
+    """What one file defines and imports."""
+
+    name: str
+    is_package: bool
+    definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
+    imports: dict[str, str] = field(default_factory=dict)
+
+
+class CodeIndex:
+    """Own digests and references of every definition of a package, by `module:name`."""
+
+    def __init__(self, own: dict[str, str], references: dict[str, list[str]]) -> None:
+        self.own = own
+        self.references = references
+
+    @classmethod
+    def of_package(cls, root: Path) -> CodeIndex:
+        """Read every file below a package's folder."""
+        modules = {name: _parse(name, path) for name, path in package_files(root)}
+        own: dict[str, str] = {}
+        references: dict[str, list[str]] = {}
+        for module in modules.values():
+            for name, statements in module.definitions.items():
+                qualified = f"{module.name}:{name}"
+                own[qualified] = _digest(ast.dump(s) for s in statements)
+                found = {r for s in statements for r in _references(s, module, modules)}
+                found.add(f"{module.name}:{BODY}")
+                references[qualified] = sorted(found - {qualified})
+        return cls(own, references)
+
+    def digest(self, root: str) -> str | None:
+        """Return the digest of a definition with all that it reaches; None when it is gone.
+
+        Args:
+            root: `module:name`, or `module` for all of a module.
+        """
+        pending = self._expand(root)
+        if not pending:
+            return None
+        seen: set[str] = set()
+        while pending:
+            name = pending.pop()
+            if name not in seen:
+                seen.add(name)
+                pending += [n for r in self.references[name] for n in self._expand(r)]
+        return _digest(f"{name} {self.own[name]}" for name in sorted(seen))
+
+    def _expand(self, reference: str) -> list[str]:
+        if ":" in reference:
+            return [reference] if reference in self.own else []
+        return [name for name in self.own if name.startswith(f"{reference}:")]
+
+
+def package_files(root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield (module name, path) of each Python file of a package, in a fixed order."""
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root.parent).with_suffix("").parts
+        if "templates" not in parts:
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def package_digest(root: Path) -> str:
+    """Return the digest of all Python files of a package, byte for byte."""
+    return _digest(
+        f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        for name, path in package_files(root)
+    )
+
+
+def _digest(texts: Iterable[str]) -> str:
+    total = hashlib.sha256()
+    for text in texts:
+        total.update(text.encode())
+        total.update(b"\0")
+    return total.hexdigest()
+
+
+def _parse(name: str, path: Path) -> _Module:
+    tree = _without_docstrings(ast.parse(path.read_bytes(), filename=str(path)))
+    module = _Module(name, path.name == "__init__.py", {BODY: []})
+    for statement in tree.body:
+        if not isinstance(statement, _Definition):
+            module.imports |= _imported_in(statement, module)
+        for defined in _defined(statement):
+            module.definitions.setdefault(defined, []).append(statement)
+    return module
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | _Definition) and ast.get_docstring(node, clean=False):
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def _defined(statement: ast.stmt) -> list[str]:
+    """Return the names that a top-level statement defines; the module's body for any other."""
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return []
+    if isinstance(statement, _Definition):
+        return [statement.name]
+    if isinstance(statement, ast.Assign):
+        names = [n.id for t in statement.targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+        return names or [BODY]
+    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        return [statement.target.id]
+    return [BODY]
+
+
+def _imported_in(node: ast.AST, module: _Module) -> dict[str, str]:
+    """Return {local name: full dotted name} of all imports at or below a node."""
+    names: dict[str, str] = {}
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Import):
+            names |= {
+                a.asname or _top(a.name): a.name if a.asname else _top(a.name) for a in inner.names
+            }
+        elif isinstance(inner, ast.ImportFrom):
+            base = _absolute(inner, module)
+            names |= {a.asname or a.name: f"{base}.{a.name}" for a in inner.names}
+    return names
+
+
+def _top(dotted: str) -> str:
+    return dotted.partition(".")[0]
+
+
+def _absolute(statement: ast.ImportFrom, module: _Module) -> str:
+    """Return the full name of the module that a `from` import names."""
+    if not statement.level:
+        return statement.module or ""
+    climb = statement.level - module.is_package
+    parents = module.name.split(".")[: -climb or None]
+    return ".".join([*parents, *([statement.module] if statement.module else [])])
+
+
+class _Uses(ast.NodeVisitor):
+    """The dotted names and the strings that a statement uses."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.strings: set[str] = set()
+
+    def visit_Name(self, node: ast.Name) -> None:
+        """Take a plain name."""
+        self.names.add(node.id)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        """Take `a.b.c` whole, so that using one member of a module is not using all of it."""
+        dotted = _dotted(node)
+        if dotted:
+            self.names.add(dotted)
+        else:
+            self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        """Take a string: it may name a module that is imported, or run, by name."""
+        if isinstance(node.value, str):
+            self.strings.add(node.value)
+
+
+def _dotted(node: ast.expr) -> str:
+    """Return "a.b.c" for `a.b.c`, "" for an attribute of anything but a name."""
+    if isinstance(node, ast.Name):
+        return node.id
+    inner = _dotted(node.value) if isinstance(node, ast.Attribute) else ""
+    return f"{inner}.{node.attr}" if inner and isinstance(node, ast.Attribute) else ""
+
+
+def _references(statement: ast.stmt, module: _Module, modules: dict[str, _Module]) -> Iterator[str]:
+    """Yield what a statement names inside the package, as `module:name` or `module`."""
+    uses = _Uses()
+    uses.visit(statement)
+    local = _imported_in(statement, module)
+    names = module.imports | local
+    yield from (text for text in uses.strings if text in modules)
+    for dotted in sorted(uses.names):
+        head, _, rest = dotted.partition(".")
+        if head in module.definitions and head not in local:
+            yield f"{module.name}:{head}"
+        elif head in names:
+            yield from _resolve(f"{names[head]}.{rest}".rstrip("."), modules)
+
+
+def _resolve(dotted: str, modules: dict[str, _Module]) -> Iterator[str]:
+    """Yield the definition, or else the module, that a full dotted name means in this package."""
+    parts = dotted.split(".")
+    cut = next((c for c in range(len(parts), 0, -1) if ".".join(parts[:c]) in modules), 0)
+    if not cut:
+        return
+    name = ".".join(parts[:cut])
+    member = parts[cut] if cut < len(parts) else ""
+    module = modules[name]
+    if member in module.definitions:
+        yield f"{name}:{member}"
+    elif member in module.imports:  # a re-export
+        yield from _resolve(".".join([module.imports[member], *parts[cut + 1 :]]), modules)
+    else:
+        yield name

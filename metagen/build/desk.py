@@ -1,0 +1,116 @@
+"""The window through which a task's work sees the world; whatever it hands out is recorded."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+from metagen import files, paths
+from metagen.build.ledger import Dependency
+from metagen.build.world import World, version
+from metagen.errors import TaskError
+from metagen.spec import Spec
+from metagen.work import Recipe
+
+_SHOWN_LENGTH = 80
+Progress = Callable[[int, int, str], None]
+
+
+class TracingDesk:
+    """A `Desk` for one run of one recipe.
+
+    Attributes:
+        seen: Every dependency handed out, by (kind, name), with the digest of what was handed out.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        spec: Spec,
+        world: World,
+        load: Callable[[str], bytes],
+        origin: Callable[[str], dict[str, Any]],
+        tell: Progress,
+    ) -> None:
+        self.seen: dict[tuple[str, str], Dependency] = {}
+        self._recipe = recipe
+        self._spec = spec
+        self._world = world
+        self._load = load
+        self._origin = origin
+        self._tell = tell
+        root = code_root(recipe)
+        self._see("code", root, world.digest("code", root), root)
+        self._see("graph", recipe.name, graph_digest(recipe), "")
+
+    def key(self, name: str) -> Any:
+        """Return the value of a leaf key of the spec."""
+        value = self._spec.key(name)
+        self._see("key", name, self._spec.digest(name), shown(value))
+        return value
+
+    def read(self, path: str) -> bytes:
+        """Return a file of the package, which must be an input of the recipe."""
+        if path not in self._recipe.inputs:
+            raise TaskError(f"{self._recipe.name} reads {path} without naming it as an input.")
+        data = self._load(path)
+        self._see("file", path, files.sha256(data), files.sha256(data)[:12])
+        return data
+
+    def source(self, name: str) -> bytes:
+        """Return a file that metagen ships."""
+        try:
+            data = paths.source(name).read_bytes()
+        except OSError as error:
+            raise TaskError(f"{self._recipe.name} needs {name}: {error.strerror}.") from None
+        self._see("source", name, files.sha256(data), files.sha256(data)[:12])
+        return data
+
+    def version(self, name: str) -> str:
+        """Return the version of a library, of `python` or of `tex`."""
+        found = version(name)
+        self._see("version", name, found, found)
+        return found
+
+    def code(self, module: str) -> str:
+        """Return a module's name; the task depends on all of its code."""
+        self._see("code", module, self._world.digest("code", module), module)
+        return module
+
+    def provenance(self, path: str) -> dict[str, Any]:
+        """Return what a file of the package was made from, and whether it was edited since."""
+        found = self._origin(path)
+        self._see("provenance", path, provenance_digest(found), "")
+        return found
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Tell the terminal how far long work is."""
+        self._tell(done, total, note)
+
+    def _see(self, kind: str, name: str, digest: str, text: str) -> None:
+        self.seen.setdefault((kind, name), Dependency(kind, name, digest, text))
+
+
+def shown(value: Any) -> str:
+    """Return a value of the spec as a person would read it, cut short."""
+    text = "not declared" if value is None else files.canonical(value)
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[: _SHOWN_LENGTH - 1]}…"
+
+
+def provenance_digest(found: dict[str, Any]) -> str:
+    """Return the digest of what `TracingDesk.provenance` hands out."""
+    return files.sha256(files.canonical(found).encode())
+
+
+def graph_digest(recipe: Recipe) -> str:
+    """Return the digest of a recipe's place in the graph: its inputs and targets."""
+    return files.sha256(files.canonical([recipe.inputs, recipe.targets]).encode())
+
+
+def code_root(recipe: Recipe) -> str:
+    """Return `module:name` of the top-level definition that a recipe's work belongs to."""
+    work = recipe.work
+    if not isinstance(work, types.FunctionType):
+        raise TypeError(f"the work of {recipe.name} is not a plain function")
+    return f"{work.__module__}:{work.__qualname__.partition('.')[0]}"

@@ -1,0 +1,215 @@
+"""The graph as doit sees it. doit schedules, selects and lists; our engine decides and records."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from doit.action import BaseAction
+from doit.cmd_base import TaskLoader2
+from doit.dependency import FileChangedChecker
+from doit.doit_cmd import DoitMain
+from doit.exceptions import BaseFail, TaskFailed
+from doit.loader import generate_tasks
+from doit.reporter import ConsoleReporter
+from doit.task import Task
+
+from metagen.build.package import Package
+from metagen.build.session import Session
+from metagen.errors import MetagenError
+from metagen.work import Recipe
+
+STAGES = {
+    "spec": "the spec, checked, with its defaults filled in",
+    "blueprint": "the architecture that fits, its exact counts and verdicts",
+    "code": "PyTorch code that trains, evaluates and infers",
+    "benchmarks": "the scaled-down model, trained and scored here on real data",
+    "docs": "model card, data card, evaluation report, limitations, summary",
+    "paper": "the paper: LaTeX, figures, bibliography and the PDF",
+    "manifest": "each file's sha256 and what it was made from",
+}
+PDF = "paper:pdf"  # asked for by itself: it needs a TeX installation
+
+
+class Build(BaseAction):  # type: ignore[misc]
+    """The one action of a task: ask the engine to bring it up to date."""
+
+    def __init__(self, session: Session, package: Package, recipe: Recipe) -> None:
+        self.session, self.package, self.recipe = session, package, recipe
+        self.out = self.err = self.result = None
+        self.values: dict[str, Any] = {}
+
+    def __str__(self) -> str:
+        return f"make {', '.join(self.recipe.targets)}"
+
+    def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:
+        """Build; an error becomes doit's failure of the task."""
+        terminal = self.session.terminal
+        try:
+            with terminal.working(self.package, self.recipe) as progress:
+                outcome = self.session.engine(self.package).build(self.recipe, progress)
+        except MetagenError as error:
+            return TaskFailed(str(error))
+        terminal.done(self.package, outcome, self.recipe)
+        return None
+
+
+class Clean(Build):
+    """What `doit clean` does for a task: remove its outputs, but no edited file."""
+
+    def __str__(self) -> str:
+        return f"remove {', '.join(self.recipe.targets)} unless edited"
+
+    def execute(self, out: Any = None, err: Any = None) -> None:
+        """Remove, under the lock."""
+        self.session.begin()
+        self.session.engine(self.package).clean(self.recipe)
+
+
+def task_dicts(session: Session) -> Iterator[dict[str, Any]]:
+    """Yield every task of a session in the form of a doit task creator."""
+    for stage, doc in STAGES.items():
+        yield {"basename": stage, "name": None, "doc": doc}
+    wanted = []
+    for package in session.packages:
+        for recipe in package.recipes:
+            task = _task_dict(session, package, recipe)
+            if recipe.name != PDF:
+                wanted.append(package.task_name(recipe))
+            yield task
+    doc = "the whole package of each spec (the PDF: `paper`)"
+    yield {"basename": "synth", "actions": None, "task_dep": wanted, "doc": doc}
+
+
+def _task_dict(session: Session, package: Package, recipe: Recipe) -> dict[str, Any]:
+    folder = session.out / package.run
+    stage, _, name = package.task_name(recipe).partition(":")
+    return {
+        "basename": stage,
+        "name": name,
+        "doc": recipe.doc,
+        "actions": [Build(session, package, recipe)],
+        "clean": [Clean(session, package, recipe)],
+        "file_dep": [str(folder / path) for path in recipe.inputs],
+        "targets": [str(folder / path) for path in recipe.targets],
+        "uptodate": [lambda: session.engine(package).decide(recipe).action == "current"],
+    }
+
+
+class Unchanged(FileChangedChecker):  # type: ignore[misc]
+    """Leaves the question whether a file changed to the engine."""
+
+    def check_modified(self, file_path: str, file_stat: Any, state: Any) -> bool:
+        """Return False: the engine was asked before."""
+        return False
+
+    def get_state(self, dep: str, current_state: Any) -> bool:
+        """Return a constant."""
+        return True
+
+
+class NoMemory:
+    """A database for doit that keeps nothing: the ledger is the only record."""
+
+    desc = "keeps nothing; metagen's ledger is the record"
+    session: Session | None = None  # doit makes the database itself, so it cannot be handed over
+
+    def __init__(self, name: str, codec: Any = None, module_name: str | None = None) -> None:
+        self.name = name
+
+    def get(self, task_id: str, dependency: str) -> bool | None:
+        """Return doit's own notes (their names end in a colon) as absent, files as known."""
+        return None if dependency.endswith(":") else True
+
+    def in_(self, task_id: str) -> bool:
+        """Return False: nothing is kept."""
+        return False
+
+    def set(self, task_id: str, dependency: str, value: Any) -> None:
+        """Keep nothing."""
+
+    def dump(self) -> None:
+        """Write nothing."""
+
+    def remove(self, task_id: str) -> None:
+        """Forget a task at `doit forget`; doit also calls this when a task fails."""
+        if self.session and not self.session.building:
+            self.session.forget(task_id)
+
+    def remove_all(self) -> None:
+        """Forget every task."""
+        self.remove("")
+
+
+class Reporter(ConsoleReporter):  # type: ignore[misc]
+    """Begins and ends a session around doit's run, and shows its failures."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(sys.stdout, {})
+        self.session = session
+
+    def initialize(self, tasks: dict[str, Task], selected_tasks: list[str]) -> None:
+        """Take the lock before the first task is looked at."""
+        self.whole = "synth" in selected_tasks
+        try:
+            self.session.begin()
+        except MetagenError as error:
+            self.session.terminal.error(error)
+            raise SystemExit(error.status) from None
+
+    def execute_task(self, task: Task) -> None:
+        """Say nothing: the engine says what it did."""
+
+    def skip_uptodate(self, task: Task) -> None:
+        """Say nothing of what is current."""
+
+    def add_failure(self, task: Task, fail: BaseFail) -> None:
+        """Show why a task failed; one that was never tried only follows another."""
+        self.session.failed = True
+        if fail.report:
+            self.session.terminal.failed(task.name, fail.get_msg())
+
+    def complete_run(self) -> None:
+        """Show the summary, let go of the folder, and end with our exit status, not doit's."""
+        if self.session.building:
+            status = self.session.finish(whole=self.whole)
+            if status:
+                raise SystemExit(status)
+
+
+class Loader(TaskLoader2):  # type: ignore[misc]
+    """Hands the tasks of a session to doit."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+
+    def load_doit_config(self) -> dict[str, Any]:
+        """Return the settings that both doors use."""
+        return settings(self.session)
+
+    def load_tasks(self, cmd: Any, pos_args: list[str]) -> Sequence[Task]:
+        """Return the tasks."""
+        return generate_tasks("metagen", task_dicts(self.session))  # type: ignore[no-any-return]
+
+
+def settings(session: Session) -> dict[str, Any]:
+    """Return doit's configuration: our reporter, and no memory of its own."""
+    NoMemory.session = session
+    return {
+        "backend": "metagen",
+        "dep_file": "",
+        "check_file_uptodate": Unchanged,
+        "reporter": Reporter(session),
+        "default_tasks": ["synth"],
+        "par_type": "thread",
+        "verbosity": 0,
+    }
+
+
+def run(session: Session, arguments: list[str]) -> int:
+    """Run a command of doit on a session, whatever configuration lies in the current folder."""
+    plugins = {"BACKEND": {"metagen": f"{__name__}:NoMemory"}}
+    doit = DoitMain(Loader(session), config_filenames=(), extra_config=plugins)
+    return int(doit.run(arguments) or 0)

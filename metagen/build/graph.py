@@ -1,0 +1,88 @@
+"""From a spec to its package: which recipes fill a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from metagen import files, paths
+from metagen.blueprint import RECIPES as BLUEPRINT
+from metagen.build import manifest
+from metagen.build.package import Package
+from metagen.code import RECIPES as CODE
+from metagen.docs import RECIPES as DOCS
+from metagen.errors import Problem, UsageError
+from metagen.measure import RECIPES as MEASURE
+from metagen.spec import Spec, load
+from metagen.work import Desk, Recipe
+
+# Documents that `outputs.artifacts` asks for, by the start of a recipe's name. All else is always
+# made: every number in a document is measured on the code.
+ASKED_BY = {
+    "docs:model_card": {"model_card"},
+    "docs:data_card": {"model_card", "data_card"},
+    "docs:eval_report": {"benchmark_report", "eval_report"},
+    "paper:": {"paper"},
+}
+RESOLVED = "spec_resolved.yaml"
+PDF = "paper:pdf"  # asked for by itself, since it needs a TeX installation
+
+
+def package(spec: Spec, run_id: str | None = None) -> Package:
+    """Return the package of a spec; its run folder is named by `run_id`, else by the spec."""
+    everything = (_resolved(spec), *BLUEPRINT, *CODE, *MEASURE, *DOCS)
+    recipes = tuple(r for r in everything if _is_asked(r, spec.key("outputs.artifacts")))
+    listed = tuple(r for r in recipes if r.name != PDF)
+    name = paths.slug(run_id if run_id is not None else spec.key("name"))
+    return Package(spec, f"run-{name}", (*recipes, manifest.recipe(listed)))
+
+
+def packages(
+    places: Iterable[Path], overrides: Sequence[str] = (), run_id: str | None = None
+) -> list[Package]:
+    """Return the packages of all specs at some places: files, or folders of them.
+
+    Raises:
+        SpecError: A spec is not right.
+        UsageError: There is no spec, or two of them would fill one folder.
+    """
+    found = [package(load(path, overrides), run_id) for path in spec_files(places)]
+    seen: dict[str, Package] = {}
+    for one in found:
+        other = seen.setdefault(one.run, one)
+        if other is not one:
+            sentence = f"{other.spec.path} and {one.spec.path} would both be built in {one.run}."
+            raise UsageError(Problem(sentence, hint="Give one of them another name."))
+    return found
+
+
+def spec_files(places: Iterable[Path]) -> list[Path]:
+    """Return the spec files at some places, folders searched through, in a fixed order."""
+    found: list[Path] = []
+    for place in places:
+        inside = sorted(p for p in place.rglob("*") if p.suffix in {".yaml", ".yml", ".json"})
+        if place.is_dir() and not inside:
+            raise UsageError(Problem("There is no spec here.", str(place)))
+        found += inside if place.is_dir() else [place]
+    return found
+
+
+def _is_asked(recipe: Recipe, artifacts: Iterable[str]) -> bool:
+    askers = [who for start, who in ASKED_BY.items() if recipe.name.startswith(start)]
+    return not askers or any(who & set(artifacts) for who in askers)
+
+
+def _resolved(spec: Spec) -> Recipe:
+    keys = tuple(spec.keys())
+
+    def work(desk: Desk) -> dict[str, bytes]:
+        tree: dict[str, object] = {}
+        for key in keys:
+            *parents, leaf = key.split(".")
+            branch = tree
+            for parent in parents:
+                branch = branch.setdefault(parent, {})  # type: ignore[assignment]
+            branch[leaf] = desk.key(key)
+        return {RESOLVED: files.yaml_bytes(tree)}
+
+    return Recipe("spec:resolved", work, (), (RESOLVED,), "write the spec with its defaults")

@@ -1,0 +1,47 @@
+"""One package of one spec: its run folder and the recipes that fill it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from metagen.errors import TaskError
+from metagen.spec import Spec
+from metagen.work import Recipe
+
+
+@dataclass(frozen=True)
+class Package:
+    """A spec, the name of its run folder below the out folder, and its recipes."""
+
+    spec: Spec
+    run: str
+    recipes: tuple[Recipe, ...]
+
+    @cached_property
+    def maker(self) -> dict[str, Recipe]:
+        """The recipe that makes each path."""
+        return {target: recipe for recipe in self.recipes for target in recipe.targets}
+
+    def task_name(self, recipe: Recipe) -> str:
+        """Return doit's name of a recipe's task, such as `docs:text_llm_8b/model_card`."""
+        stage, _, what = recipe.name.partition(":")
+        return f"{stage}:{self.run.removeprefix('run-')}/{what}"
+
+    def in_order(self) -> Iterable[Recipe]:
+        """Yield the recipes so that each comes after the makers of its inputs."""
+        done: set[str] = set()
+
+        def visit(recipe: Recipe) -> Iterable[Recipe]:
+            if recipe.name in done:
+                return
+            done.add(recipe.name)
+            for path in recipe.inputs:
+                if path not in self.maker:
+                    raise TaskError(f"{recipe.name} needs {path}, which nothing makes.")
+                yield from visit(self.maker[path])
+            yield recipe
+
+        for recipe in self.recipes:
+            yield from visit(recipe)

@@ -1,0 +1,166 @@
+"""What a build says on the terminal: a line a task, a bar for long work, one summary a package."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+from metagen.build.package import Package
+from metagen.errors import MetagenError
+from metagen.units import format_bytes
+from metagen.work import Recipe
+
+if TYPE_CHECKING:
+    from metagen.build.engine import Engine, Outcome
+
+_SHOWN_CAUSES = 3
+
+
+class Terminal:
+    """Writes to one stream; a bar only when somebody is looking."""
+
+    def __init__(self, stream: IO[str] | None = None, *, quiet: bool = False) -> None:
+        self._stream = stream or sys.stdout
+        self._quiet = quiet
+        self._lock = threading.Lock()
+
+    def say(self, text: str = "") -> None:
+        """Print a line."""
+        with self._lock:
+            print(text, file=self._stream, flush=True)
+
+    @contextmanager
+    def working(
+        self, package: Package, recipe: Recipe
+    ) -> Iterator[Callable[[int, int, str], None]]:
+        """Yield the function by which a task tells how far it is."""
+        bar = _Bar(f"{package.run}/{recipe.targets[0]}", self._stream)
+        try:
+            yield bar.move
+        finally:
+            bar.close()
+
+    def done(self, package: Package, outcome: Outcome, recipe: Recipe) -> None:
+        """Say what was made and why; a task that was current says nothing."""
+        if outcome.action == "current" or self._quiet:
+            return
+        verb = "made" if outcome.action == "run" else "restored"
+        result = "" if outcome.changed else " (same bytes)"
+        names = ", ".join(recipe.targets[:2]) + (", ..." if recipe.targets[2:] else "")
+        self.say(f"  {verb} {package.run}/{names}{result}  <- {_because(outcome.causes)}")
+
+    def removed(self, paths: Iterable[str]) -> None:
+        """Say which outputs of former tasks went."""
+        for path in paths:
+            self.say(f"  removed {path}  <- nothing makes it any more")
+
+    def discarded(self, package: Package, paths: Iterable[str]) -> None:
+        """Say which edits were given up."""
+        for path in paths:
+            self.say(f"  discarded the edit of {package.run}/{path}; a backup is kept")
+
+    def failed(self, task: str, message: str) -> None:
+        """Say why a task failed."""
+        print(f"error: {task}: {message.strip()}", file=sys.stderr, flush=True)
+
+    def error(self, error: MetagenError) -> None:
+        """Say what is wrong, every problem on its own lines."""
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr, flush=True)
+
+    def warn(self, warnings: Iterable[object]) -> None:
+        """Say what may be wrong."""
+        for problem in warnings:
+            print(f"warning: {problem}", file=sys.stderr, flush=True)
+
+    def summary(self, engine: Engine, summary: Mapping[str, Any]) -> None:
+        """Print the table of one package."""
+        if self._quiet or not summary:
+            return
+        rows = [*_facts(engine, summary), *_state(engine)]
+        width = max(len(name) for name, _ in rows)
+        self.say()
+        for name, text in rows:
+            self.say(f"{name.ljust(width)}  {text}")
+
+
+class _Bar:
+    """A progress bar that appears with the first report of progress."""
+
+    def __init__(self, label: str, stream: IO[str]) -> None:
+        self._label, self._stream = label, stream
+        self._bar: Any = None
+
+    def move(self, done: int, total: int, note: str = "") -> None:
+        """Show `done` of `total` steps."""
+        if not self._stream.isatty():
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(desc=f"  {self._label}", total=total, leave=False, dynamic_ncols=True)
+        self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _because(causes: tuple[str, ...]) -> str:
+    rest = len(causes) - _SHOWN_CAUSES
+    return ", ".join(causes[:_SHOWN_CAUSES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _facts(engine: Engine, summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    parameters, memory = summary["parameters"], summary["memory"]
+    share = parameters["budget_share"]
+    of_budget = "" if share is None else f"  ({share:.2%} of the budget)"
+    spec = engine.package.spec
+    yield "spec", f"{summary['name']}  ({spec.path})"
+    yield "seed", str(summary["seed"])
+    yield "parameters", f"{parameters['total']:,}{of_budget}"
+    yield "memory", _memory(memory)
+    for verdict in ("met", "violated", "not_declared"):
+        names = ", ".join(_constraint(c) for c in summary["constraints"][verdict])
+        if names:
+            yield verdict.replace("_", " "), names
+    for row in summary["benchmarks"]:
+        yield f"{row['benchmark']}", _benchmark(row)
+
+
+def _memory(memory: Mapping[str, Any]) -> str:
+    if memory.get("computed") is None:
+        return "not computed"
+    required = memory.get("required")
+    allowed = "" if required is None else f" of {format_bytes(required)}"
+    return f"{format_bytes(memory['computed'])}{allowed}"
+
+
+def _constraint(row: Mapping[str, Any]) -> str:
+    margin = row["margin"]
+    return f"{row['constraint']}" + ("" if margin is None else f" ({margin:+.1%})")
+
+
+def _benchmark(row: Mapping[str, Any]) -> str:
+    if row["value"] is None:
+        return str(row["status"])
+    others = ", ".join(f"{name} {value:.3f}" for name, value in row["baselines"].items())
+    return f"{row['metric']} {row['value']:.3f}  (baselines: {others})"
+
+
+def _state(engine: Engine) -> Iterator[tuple[str, str]]:
+    outcomes = engine.outcomes.values()
+    ran = sum(o.action == "run" for o in outcomes)
+    restored = sum(o.action == "restore" for o in outcomes)
+    current = len(engine.package.recipes) - ran - restored
+    yield "rebuilt", f"{ran} tasks ran, {restored} restored, {current} were up to date"
+    for path in engine.edited():
+        yield "edited by hand", f"{path}, kept"
+    for path in engine.conflicts():
+        yield "conflict", f"{path} is edited and its inputs changed: see {path}.new"
+    yield "package", str(engine.folder)
