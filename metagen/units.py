@@ -29,7 +29,7 @@ HARDWARE = "a number of devices and their name, such as 8xH100 or 256xA100"
 AMOUNT = "an amount of data above zero, such as 2T tokens, 1.2M images or 300GB"
 LATENCY = f"{', '.join(LATENCY_CLASSES)}, or a time above zero such as 10ms"
 
-_SCALES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+_SCALES = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _CONTEXT_SCALES = {"": 1, "k": 2**10, "M": 2**20}
 _BYTE_UNITS = {"B": 1} | {
     f"{prefix}{unit}": base**power
@@ -114,6 +114,7 @@ def _split(text: str, units: Mapping[str, object], allowed: str) -> tuple[Decima
         raise UnitError(allowed)
     number, unit = Decimal(match[1]), (match[2] or "")
     spelled = {name.lower(): name for name in units} | {name: name for name in units}
+    spelled |= {name.upper(): name for name in units if len(name) == 1}
     if unit not in spelled:
         near = nearest(unit, spelled) if unit else ""
         raise UnitError(allowed, text.strip().removesuffix(unit) + near if near else "")
@@ -237,7 +238,7 @@ def _amount(text: str) -> tuple[Decimal, str, str]:
     match = _AMOUNT.fullmatch(text.strip())
     if match is None or Decimal(match[1]) <= 0:
         raise UnitError(AMOUNT)
-    number, scale, thing = Decimal(match[1]), match[2].upper(), match[3].lower()
+    number, scale, thing = Decimal(match[1]), match[2].upper().replace("K", "k"), match[3].lower()
     if f"{match[2]}{match[3]}" in _BYTE_UNITS:
         return number, "", f"{match[2]}{match[3]}"
     plural = {thing, f"{thing}s", f"{thing}es"} & set(_THINGS)

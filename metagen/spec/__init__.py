@@ -1,7 +1,8 @@
 """The spec language: YAML or JSON in, a frozen `Spec` out, at one door.
 
 ========  ========================================================================
-schema    the table of keys; words, kinds: what they may hold
+schema    the keys by name, for people and for editors
+table     the table of keys; words, kinds: what they may hold
 reader    text to nodes that know where they stand, within limits
 declared  nodes to leaf keys; overrides
 door      defaults under file under overrides, references resolved, values typed
@@ -11,8 +12,7 @@ checked   the `Spec` that everything above this room reads
 
 from metagen.spec.checked import Spec
 from metagen.spec.door import load
-from metagen.spec.reference import json_schema, markdown
-from metagen.spec.schema import variables
+from metagen.spec.schema import json_schema, markdown, variables
 from metagen.units import nearest
 
 __all__ = ["Spec", "json_schema", "load", "markdown", "nearest", "variables"]

@@ -66,11 +66,11 @@ def overridden(overrides: Sequence[str], findings: Findings) -> dict[str, Node]:
 
 
 def _no_variable(word: str, place: str, findings: Findings) -> None:
-    section = sections().get(word, ())
-    allowed = ", ".join(f"{word}.{part}" for part in section) if section and word else ""
+    inside = [f"{word}.{part}" for part in sections().get(word, ()) if word]
+    allowed = ", ".join(inside) or "a key of a spec by its full name, as in key=value"
     hint = did_you_mean(nearest(word, variables()) or _elsewhere(word))
-    sentence = f"there is no key {shown(word)} to set"
-    findings.add(f"{sentence}; allowed: {allowed or 'key=value'}", place, "" if allowed else hint)
+    sentence = f"there is no key {shown(word)} to set; allowed: {allowed}"
+    findings.add(sentence, place, "" if inside else hint)
 
 
 def raw(node: Node, path: str, as_text: bool, places: dict[str, str]) -> Any:

@@ -13,10 +13,11 @@ from metagen.spec.checked import Spec
 from metagen.spec.contradictions import contradictions, warnings
 from metagen.spec.declared import declared, flat, nested, overridden, raw
 from metagen.spec.findings import Findings
-from metagen.spec.interpolation import interpolated
+from metagen.spec.interpolation import interpolated, unreadable
 from metagen.spec.kinds import RefusedError
 from metagen.spec.reader import Node, parse, read_text
-from metagen.spec.schema import Key, keys
+from metagen.spec.schema import keys
+from metagen.spec.table import Key
 
 
 @dataclass
@@ -49,8 +50,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Spec:
     findings, places = Findings(), _Places(path)
     file = declared(parse(read_text(path), str(path), findings), findings)
     layers = _without_nulls(file, overridden(overrides, findings))
-    merged = _merged(layers, places)
-    resolved, refused = interpolated(merged, places.parts, findings)
+    plain = [_plain(layer, places, findings) for layer in layers]
+    refused = {name for layer in layers for name in layer} - {*plain[0], *plain[1]}
+    resolved, dangling = interpolated(_merged(_defaults(), *plain), places.parts, findings)
+    refused |= dangling
     values = _typed(resolved, refused, places, findings)
     findings.problems += contradictions(values, places.key)
     findings.settle()
@@ -66,18 +69,37 @@ def _without_nulls(file: dict[str, Node], given: dict[str, Node]) -> list[dict[s
     ]
 
 
-def _merged(layers: Sequence[Mapping[str, Node]], places: _Places) -> dict[str, Any]:
-    """Return the raw value of each leaf key: the defaults, under the file, under the overrides."""
-    plain: list[dict[str, Any]] = [
-        {key.name: key.default for key in keys().values() if key.default is not None}
+def _defaults() -> dict[str, Any]:
+    return {key.name: key.default for key in keys().values() if key.default is not None}
+
+
+def _plain(layer: Mapping[str, Node], places: _Places, findings: Findings) -> dict[str, Any]:
+    """Return the raw values of a layer without those that no merge may see; note all places."""
+    values = {
+        name: raw(node, name, keys()[name].kind.as_text, places.parts)
+        for name, node in layer.items()
+    }
+    places.keys.update({name: node.key or node.place for name, node in layer.items()})
+    refused = unreadable(values, places.parts, findings)
+    for name, value in values.items():
+        if name not in refused and isinstance(value, dict) != _is_mapping(name):
+            _value(keys()[name], value, places, findings)
+            refused.add(name)
+    return {name: value for name, value in values.items() if name not in refused}
+
+
+def _is_mapping(name: str) -> bool:
+    return isinstance(keys()[name].default, dict)
+
+
+def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the raw value of each leaf key: of the last layer that has it; mappings are merged."""
+    last = {name: i for i, layer in enumerate(layers) for name in layer}
+    trees = [
+        nested({name: v for name, v in layer.items() if last[name] == i or _is_mapping(name)})
+        for i, layer in enumerate(layers)
     ]
-    for layer in layers:
-        as_text = {name: keys()[name].kind.as_text for name in layer}
-        plain.append(
-            {name: raw(node, name, as_text[name], places.parts) for name, node in layer.items()}
-        )
-        places.keys.update({name: node.key or node.place for name, node in layer.items()})
-    tree = OmegaConf.to_container(OmegaConf.merge(*map(nested, plain)), resolve=False)
+    tree = OmegaConf.to_container(OmegaConf.merge(*trees), resolve=False)
     assert isinstance(tree, dict)
     return flat(tree)  # type: ignore[arg-type]
 

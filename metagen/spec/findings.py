@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any, NoReturn
 
 from metagen.errors import Problem, SpecError
@@ -15,6 +17,12 @@ def shown(value: Any) -> str:
     """Return what was found, for a message: short, and with control characters escaped."""
     text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _line_and_column(problem: Problem) -> tuple[float, float]:
+    """Return where a problem stands, to sort by; overrides come after the file."""
+    match = re.search(r":(\d+):(\d+)$", problem.place)
+    return (float(match[1]), float(match[2])) if match else (math.inf, math.inf)
 
 
 class Findings:
@@ -34,6 +42,6 @@ class Findings:
         raise SpecError([*self.problems, Problem(sentence, place, hint)])
 
     def settle(self) -> None:
-        """Raise everything found, if anything was."""
+        """Raise everything found, in the order of the file, if anything was."""
         if self.problems:
-            raise SpecError(self.problems)
+            raise SpecError(sorted(self.problems, key=_line_and_column))

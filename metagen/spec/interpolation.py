@@ -3,6 +3,7 @@
 OmegaConf's own grammar also reads the environment and calls resolvers, nests, and expands without
 limit. A spec may come from a stranger, so every reference is judged here before OmegaConf sees it:
 it names a leaf key of the same spec that has a value, in no circle, and the result stays short.
+`unreadable` judges the writing, before anything is merged; `interpolated` what it stands for.
 """
 
 from __future__ import annotations
@@ -48,6 +49,19 @@ def interpolated(
     return flat(tree), refused  # type: ignore[arg-type]
 
 
+def unreadable(
+    values: Mapping[str, Any], places: Mapping[str, str], findings: Findings
+) -> set[str]:
+    """Return the keys with a text that OmegaConf would read as more than plain references."""
+    refused = set()
+    for name, value in values.items():
+        for path, text in _texts(value, name):
+            if text.count("${") != len(_REFERENCE.findall(text)) or "\\${" in text:
+                findings.add(f"{path} is {shown(text)}: {_ALLOWED}", places.get(path, places[name]))
+                refused.add(name)
+    return refused
+
+
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
     """Yield each text inside a raw value, with its path."""
     if isinstance(value, str):
@@ -82,12 +96,8 @@ class _Judge:
 
     def _text_size(self, name: str, path: str, text: str, trail: tuple[str, ...]) -> int | None:
         place = self._places.get(path, self._places.get(name, ""))
-        references = _REFERENCE.findall(text)
-        if text.count("${") != len(references) or "\\${" in text:
-            self._findings.add(f"{path} is {shown(text)}: {_ALLOWED}", place)
-            return None
         total = len(text)
-        for target in references:
+        for target in _REFERENCE.findall(text):
             size = self._target_size(target, text, path, place, trail)
             if size is None:
                 return None
@@ -111,7 +121,7 @@ class _Judge:
         """Return why a reference cannot be followed; "" when it can."""
         if target not in keys():
             return "which is no key of a spec"
-        if target not in self._merged:
+        if self._merged.get(target) in (None, "???"):  # OmegaConf's mark for a missing value
             return "which is not declared"
         if target in trail:
             return f"which leads back to itself: {' -> '.join((*trail, target))}"

@@ -111,6 +111,7 @@ def choice(
     spelled = {value: value for value in values} | dict(synonyms or {})
     allowed = ", ".join(spelled)
     folded = {word.casefold(): value for word, value in spelled.items()} if any_case else {}
+    json = {"type": "string"} if any_case else {"enum": list(spelled)}
 
     def parse(value: Any) -> str:
         if not isinstance(value, str):
@@ -122,7 +123,7 @@ def choice(
             refuse(value, allowed, did_you_mean(units.nearest(value, spelled)))
         return found
 
-    return Kind(allowed, parse, {} if any_case else {"enum": list(spelled)}, as_text=True)
+    return Kind(allowed, parse, json, as_text=True)
 
 
 def flag() -> Kind:

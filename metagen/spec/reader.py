@@ -126,7 +126,7 @@ class _Parser:
     def document(self) -> Node:
         try:
             self._next(), self._next()  # the start of the stream and of the document
-            if not self._loader.check_event(yaml.NodeEvent):
+            if not isinstance(self._loader.peek_event(), yaml.NodeEvent):
                 return Node(None, "", self._at(0, 0), "")
             root = self._node(0, "")
             self._next()

@@ -1,201 +1,42 @@
-"""The keys of a spec: one table, from which the door, the reference and the editors' schema read.
-
-A leaf key is a dotted name with one value. A default is written as a spec would write it; a key
-without one is "not declared" when it is absent.
-"""
+"""The schema of a spec: its keys by name and by section, and the same for people and editors."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from metagen import units
-from metagen.spec import words
-from metagen.spec.kinds import (
-    Kind,
-    choice,
-    either,
-    flag,
-    image_size,
-    list_of,
-    pins,
-    quantity,
-    real,
-    record,
-    text,
-    whole,
-)
+from metagen.spec.table import Key, table
 
-NAME = text(200)
-LINE = text(10_000)
-PROSE = text(10_000, lines=True)
-NUMBER_OF = whole(1, 10**9)
-COUNT = quantity(units.parse_count, units.COUNT, numbers=True)
-TASK = choice(*words.TASKS)
-SHARE = real(0.0, 1.0)
+SHORTHANDS: Mapping[str, str] = {"seed": "reproducibility.seed", "bench": "evaluation.bench"}
 
+_INTRODUCTION = """\
+# The keys of a spec
 
-@dataclass(frozen=True)
-class Key:
-    """One leaf key: its dotted name, what it may hold, what it means, and its default."""
+One YAML or JSON file says what a model must be. `metagen_version` and `name` are required; every
+other key may be left out, and then has the default below or is "not declared". A key set to null
+is a key left out. This page is written by `metagen.spec.markdown()`; a test holds it current.
 
-    name: str
-    kind: Kind
-    doc: str
-    default: Any = None
-    required: bool = False
-
-
-def _inputs() -> Kind:
-    return list_of(choice(*words.INPUTS, barred=words.UNBUILDABLE), least=1)
-
-
-def _outputs() -> Kind:
-    synonyms, barred = words.OUTPUT_SYNONYMS, words.UNBUILDABLE
-    return list_of(choice(*words.OUTPUTS, synonyms=synonyms, barred=barred), least=1)
-
-
-def _objective() -> Kind:
-    return list_of(choice(*words.OBJECTIVES, synonyms=words.OBJECTIVE_SYNONYMS), least=1)
-
-
-def _device() -> Kind:
-    return choice(*words.DEVICE_CLASSES, *words.devices(), any_case=True)
+- **Quantities** are text with a unit. Parameters and data count in powers of ten (`8B`, `2T
+  tokens`), tokens of context in powers of two (`8k` is 8,192), memory in either (`16GB`, `16GiB`).
+- **References**: `${constraints.context_window}` stands for the value of another key of the same
+  file. The environment, other files and functions are never read.
+- **YAML** is read by the core schema of version 1.2: `no` is a word, `010` and `1:30` are no
+  numbers, `3e-4` is one. Tags, merge keys and several documents in a file are refused. So are
+  files over 1 MiB, over 5,000 values (aliases followed), or nested deeper than 16 levels.
+- **Overrides**: `key=value` after the spec on the command line sets any key below by its full
+  name; {shorthands}. A mapping is merged with the file's, a list replaces it, null unsets it.
+- **Errors** come all at once, each with `file:line:column`, the key, what was found, what is
+  allowed, and the nearest valid spelling.
+"""
 
 
 @cache
 def keys() -> Mapping[str, Key]:
     """Return every leaf key by its name, in the order of a spec."""
-    return MappingProxyType({key.name: key for key in _table()})
-
-
-def _table() -> tuple[Key, ...]:
-    return (*_package(), *_task(), *_constraints(), *_training(), *_architecture(), *_results())
-
-
-def _package() -> tuple[Key, ...]:
-    return (
-        Key("metagen_version", choice("1.0"), "Version of the spec language.", required=True),
-        Key("name", NAME, "Name of the model; the run folder is named after it.", required=True),
-        Key("description", PROSE, "What the model is, in a sentence or two."),
-        Key("version", NAME, "Version of the model package."),
-        Key("license", choice(*words.LICENSES), "Licence of the model: a Hugging Face identifier."),
-        Key("authors", list_of(NAME), "Who made the model, for the cards and the paper."),
-        Key("modality.inputs", _inputs(), "What goes in.", ["text"]),
-        Key("modality.outputs", _outputs(), "What comes out.", ["text"]),
-    )
-
-
-def _task() -> tuple[Key, ...]:
-    actions = choice("discrete", "continuous")
-    return (
-        Key("task.type", TASK, "What the model does.", "generation"),
-        Key("task.domain", NAME, "The field that it works in."),
-        Key("task.num_classes", NUMBER_OF, "Classes that a classifier tells apart."),
-        Key("task.num_outputs", NUMBER_OF, "Numbers that a regression gives."),
-        Key("task.horizon", NUMBER_OF, "Steps that a forecast looks ahead."),
-        Key("task.lookback", NUMBER_OF, "Steps that a forecast looks back."),
-        Key("task.action_space", actions, "Whether actions are choices or quantities."),
-        Key("task.num_actions", NUMBER_OF, "Actions of a discrete action space."),
-        Key("task.action_dim", NUMBER_OF, "Dimensions of a continuous action space."),
-        Key("task.num_anchors", NUMBER_OF, "Anchor boxes of a detector at each position."),
-        Key("task.mask_resolution", image_size(65_536), "Size of a predicted mask."),
-        Key("task.node_features", NUMBER_OF, "Features of a node of the graph."),
-        Key("task.edge_features", NUMBER_OF, "Features of an edge of the graph."),
-        Key("task.embedding_dim", NUMBER_OF, "Dimensions of an embedding."),
-    )
-
-
-def _constraints() -> tuple[Key, ...]:
-    memory = quantity(units.parse_bytes, units.BYTES, numbers=True)
-    context = quantity(units.parse_context, units.CONTEXT, numbers=True)
-    rate = quantity(lambda value: str(units.parse_rate(value)), units.RATE)
-    latency = quantity(units.spell_latency, units.LATENCY)
-    return (
-        Key("constraints.parameter_budget.min", COUNT, "Fewest parameters (B = 10^9)."),
-        Key("constraints.parameter_budget.max", COUNT, "Most parameters (B = 10^9)."),
-        Key("constraints.memory_budget", memory, "Most memory in use (GB = 10^9, GiB = 2^30)."),
-        Key("constraints.context_window", context, "Tokens in view (k = 1,024, M = 1,048,576)."),
-        Key("constraints.latency", latency, "How long an answer may take."),
-        Key("constraints.throughput", rate, "How much must come out in a second."),
-        Key("constraints.device", _device(), "What the model runs on: a class, or one device."),
-        Key("constraints.image_size", image_size(65_536), "Size of an image."),
-        Key("constraints.patch_size", image_size(65_536), "Size of a patch of an image."),
-    )
-
-
-def _training() -> tuple[Key, ...]:
-    amount = quantity(units.spell_amount, units.AMOUNT)
-    hardware = quantity(_spell_hardware, units.HARDWARE)
-    duration = quantity(units.spell_duration, units.DURATION)
-    return (
-        Key("training.objective", _objective(), "What training optimizes; several may stand."),
-        Key("training.data.sources", list_of(LINE), "Where the training data comes from."),
-        Key("training.data.size", amount, "How much training data there is (k = 1,000)."),
-        Key("training.data.governance.pii", PROSE, "What is done about personal data."),
-        Key("training.data.governance.copyright", PROSE, "On what right the data is used."),
-        Key("training.data.governance.consent", PROSE, "How the people in the data agreed."),
-        Key("training.data.governance.retention", PROSE, "How long the data is kept."),
-        Key("training.data.governance.filtering", PROSE, "What was taken out of the data."),
-        Key("training.data.governance.provenance", PROSE, "How the data's origin is recorded."),
-        Key("training.compute.hardware", hardware, "Devices that the full training takes."),
-        Key("training.compute.duration", duration, "Time that the full training takes."),
-        Key("training.alignment.method", list_of(NAME), "Alignment methods, such as rlhf."),
-        Key("training.alignment.policy", PROSE, "What the model is aligned to."),
-        *_training_config(),
-    )
-
-
-def _spell_hardware(value: str) -> str:
-    count, device = units.parse_hardware(value)
-    return f"{count}x{device}"
-
-
-def _training_config() -> tuple[Key, ...]:
-    rate, decay = real(0.0, 100.0, above=True), real(0.0, 100.0)
-    steps, augmentation = whole(0, 10**12), either(flag(), list_of(NAME))
-    return (
-        Key("training.config.batch_size", NUMBER_OF, "Sequences or samples of a training step."),
-        Key("training.config.learning_rate", rate, "Peak learning rate."),
-        Key("training.config.epochs", NUMBER_OF, "Passes over the training data."),
-        Key("training.config.optimizer", choice(*words.OPTIMIZERS), "Optimizer."),
-        Key("training.config.weight_decay", decay, "Weight decay."),
-        Key("training.config.warmup_steps", steps, "Steps of learning-rate warm-up."),
-        Key("training.config.warmup_epochs", steps, "Epochs of learning-rate warm-up."),
-        Key("training.config.ema_decay", SHARE, "Decay of the moving average of the weights."),
-        Key("training.config.noise_schedule", NAME, "Noise schedule of a diffusion model."),
-        Key("training.config.timesteps", NUMBER_OF, "Noise levels of a diffusion model."),
-        Key("training.config.unconditional_probability", SHARE, "Share trained without condition."),
-        Key("training.config.data_augmentation", augmentation, "How samples are varied."),
-    )
-
-
-def _architecture() -> tuple[Key, ...]:
-    components = list_of(record(name=NAME, type=NAME), distinct=False)
-    return (
-        Key("architecture.family", choice(*words.FAMILIES), "Family of architectures."),
-        Key("architecture.components", components, "Parts that the model must have.", []),
-        Key("architecture.dims", pins(), "Dimensions pinned by name in architecture.yaml.", {}),
-    )
-
-
-def _results() -> tuple[Key, ...]:
-    artifacts = list_of(choice(*words.ARTIFACTS), least=1)
-    return (
-        Key("outputs.artifacts", artifacts, "What is built.", list(words.ARTIFACTS)),
-        Key("evaluation.benchmarks", list_of(NAME), "Benchmarks that the model is meant for.", []),
-        Key("evaluation.baselines", list_of(NAME), "Models that it is compared with.", []),
-        Key("evaluation.metrics", list_of(NAME), "Metrics that are reported.", []),
-        Key("evaluation.bench", choice(*words.BENCHES), "How long the proxy trains here.", "quick"),
-        Key("reproducibility.seed", whole(0, 2**32 - 1), "Seed of everything random.", 42),
-        Key("reproducibility.determinism", PROSE, "What is promised about repeated runs."),
-    )
-
-
-SHORTHANDS: Mapping[str, str] = {"seed": "reproducibility.seed", "bench": "evaluation.bench"}
+    return MappingProxyType({key.name: key for key in table()})
 
 
 def variables() -> tuple[str, ...]:
@@ -212,3 +53,50 @@ def sections() -> Mapping[str, tuple[str, ...]]:
         for depth in range(len(parts)):
             inside.setdefault(".".join(parts[:depth]), {})[parts[depth]] = None
     return MappingProxyType({name: tuple(parts) for name, parts in inside.items()})
+
+
+def _title(section: str) -> str:
+    return f"\n## {section}\n\n| key | allowed | default | meaning |\n| --- | --- | --- | --- |\n"
+
+
+def _row(key: Key) -> str:
+    default = "required" if key.required else "not declared"
+    if key.default is not None:
+        default = f"`{json.dumps(key.default)}`"
+    return f"| `{key.name}` | {key.kind.allowed} | {default} | {key.doc} |\n"
+
+
+def markdown() -> str:
+    """Return the text of docs/spec.md: every key, what is allowed, its default, its meaning."""
+    shorthands = " and ".join(f"`{short}=` is `{name}=`" for short, name in SHORTHANDS.items())
+    text, section = _INTRODUCTION.replace("{shorthands}", shorthands), None
+    for key in keys().values():
+        top = key.name.partition(".")[0] if "." in key.name else "the package"
+        text += ("" if top == section else _title(top)) + _row(key)
+        section = top
+    return text
+
+
+def json_schema() -> dict[str, Any]:
+    """Return a JSON Schema (draft 2020-12) of a spec, for editors that complete and check YAML."""
+    schema = _object() | {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "MetaGen spec",
+        "required": [key.name for key in keys().values() if key.required],
+    }
+    for key in keys().values():
+        *parents, last = key.name.split(".")
+        inner = schema
+        for parent in parents:
+            inner = inner["properties"].setdefault(parent, _object())
+        inner["properties"][last] = _leaf(key)
+    return schema
+
+
+def _object() -> dict[str, Any]:
+    return {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+def _leaf(key: Key) -> dict[str, Any]:
+    leaf = {"description": key.doc, **key.kind.json}
+    return leaf if key.default is None else leaf | {"default": key.default}

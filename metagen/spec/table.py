@@ -1,0 +1,187 @@
+"""The keys of a spec, in one table.
+
+A leaf key is a dotted name with one value. A default is written as a spec would write it; a key
+without one is "not declared" when it is absent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from metagen import units
+from metagen.spec import words
+from metagen.spec.kinds import (
+    Kind,
+    choice,
+    either,
+    flag,
+    image_size,
+    list_of,
+    pins,
+    quantity,
+    real,
+    record,
+    text,
+    whole,
+)
+
+NAME = text(200)
+LINE = text(10_000)
+PROSE = text(10_000, lines=True)
+NUMBER_OF = whole(1, 10**9)
+COUNT = quantity(units.parse_count, units.COUNT, numbers=True)
+TASK = choice(*words.TASKS)
+SHARE = real(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One leaf key: its dotted name, what it may hold, what it means, and its default."""
+
+    name: str
+    kind: Kind
+    doc: str
+    default: Any = None
+    required: bool = False
+
+
+def _inputs() -> Kind:
+    return list_of(choice(*words.INPUTS, barred=words.UNBUILDABLE), least=1)
+
+
+def _outputs() -> Kind:
+    synonyms, barred = words.OUTPUT_SYNONYMS, words.UNBUILDABLE
+    return list_of(choice(*words.OUTPUTS, synonyms=synonyms, barred=barred), least=1)
+
+
+def _objective() -> Kind:
+    return list_of(choice(*words.OBJECTIVES, synonyms=words.OBJECTIVE_SYNONYMS), least=1)
+
+
+def _device() -> Kind:
+    return choice(*words.DEVICE_CLASSES, *words.devices(), any_case=True)
+
+
+def table() -> tuple[Key, ...]:
+    """Return every leaf key, in the order of a spec."""
+    return (*_package(), *_task(), *_constraints(), *_training(), *_architecture(), *_results())
+
+
+def _package() -> tuple[Key, ...]:
+    return (
+        Key("metagen_version", choice("1.0"), "Version of the spec language.", required=True),
+        Key("name", NAME, "Name of the model; the run folder is named after it.", required=True),
+        Key("description", PROSE, "What the model is, in a sentence or two."),
+        Key("version", NAME, "Version of the model package."),
+        Key("license", choice(*words.LICENSES), "Licence of the model: a Hugging Face identifier."),
+        Key("authors", list_of(NAME), "Who made the model, for the cards and the paper."),
+        Key("modality.inputs", _inputs(), "What goes in.", ["text"]),
+        Key("modality.outputs", _outputs(), "What comes out.", ["text"]),
+    )
+
+
+def _task() -> tuple[Key, ...]:
+    actions = choice("discrete", "continuous")
+    return (
+        Key("task.type", TASK, "What the model does.", "generation"),
+        Key("task.domain", NAME, "The field that it works in."),
+        Key("task.num_classes", NUMBER_OF, "Classes that a classifier tells apart."),
+        Key("task.num_outputs", NUMBER_OF, "Numbers that a regression gives."),
+        Key("task.horizon", NUMBER_OF, "Steps that a forecast looks ahead."),
+        Key("task.lookback", NUMBER_OF, "Steps that a forecast looks back."),
+        Key("task.action_space", actions, "Whether actions are choices or quantities."),
+        Key("task.num_actions", NUMBER_OF, "Actions of a discrete action space."),
+        Key("task.action_dim", NUMBER_OF, "Dimensions of a continuous action space."),
+        Key("task.num_anchors", NUMBER_OF, "Anchor boxes of a detector at each position."),
+        Key("task.mask_resolution", image_size(65_536), "Size of a predicted mask."),
+        Key("task.node_features", NUMBER_OF, "Features of a node of the graph."),
+        Key("task.edge_features", NUMBER_OF, "Features of an edge of the graph."),
+        Key("task.embedding_dim", NUMBER_OF, "Dimensions of an embedding."),
+    )
+
+
+def _constraints() -> tuple[Key, ...]:
+    memory = quantity(units.parse_bytes, units.BYTES, numbers=True)
+    context = quantity(units.parse_context, units.CONTEXT, numbers=True)
+    rate = quantity(lambda value: str(units.parse_rate(value)), units.RATE)
+    latency = quantity(units.spell_latency, units.LATENCY)
+    return (
+        Key("constraints.parameter_budget.min", COUNT, "Fewest parameters (B = 10^9)."),
+        Key("constraints.parameter_budget.max", COUNT, "Most parameters (B = 10^9)."),
+        Key("constraints.memory_budget", memory, "Most memory in use (GB = 10^9, GiB = 2^30)."),
+        Key("constraints.context_window", context, "Tokens in view (k = 1,024, M = 1,048,576)."),
+        Key("constraints.latency", latency, "How long an answer may take."),
+        Key("constraints.throughput", rate, "How much must come out in a second."),
+        Key("constraints.device", _device(), "What the model runs on: a class, or one device."),
+        Key("constraints.image_size", image_size(65_536), "Size of an image."),
+        Key("constraints.patch_size", image_size(65_536), "Size of a patch of an image."),
+    )
+
+
+def _training() -> tuple[Key, ...]:
+    amount = quantity(units.spell_amount, units.AMOUNT)
+    hardware = quantity(_spell_hardware, units.HARDWARE)
+    duration = quantity(units.spell_duration, units.DURATION)
+    return (
+        Key("training.objective", _objective(), "What training optimizes; several may stand."),
+        Key("training.data.sources", list_of(LINE), "Where the training data comes from."),
+        Key("training.data.size", amount, "How much training data there is (k = 1,000)."),
+        Key("training.data.governance.pii", PROSE, "What is done about personal data."),
+        Key("training.data.governance.copyright", PROSE, "On what right the data is used."),
+        Key("training.data.governance.consent", PROSE, "How the people in the data agreed."),
+        Key("training.data.governance.retention", PROSE, "How long the data is kept."),
+        Key("training.data.governance.filtering", PROSE, "What was taken out of the data."),
+        Key("training.data.governance.provenance", PROSE, "How the data's origin is recorded."),
+        Key("training.compute.hardware", hardware, "Devices that the full training takes."),
+        Key("training.compute.duration", duration, "Time that the full training takes."),
+        Key("training.alignment.method", list_of(NAME), "Alignment methods, such as rlhf."),
+        Key("training.alignment.policy", PROSE, "What the model is aligned to."),
+        *_training_config(),
+    )
+
+
+def _spell_hardware(value: str) -> str:
+    count, device = units.parse_hardware(value)
+    return f"{count}x{device}"
+
+
+def _training_config() -> tuple[Key, ...]:
+    rate, decay = real(0.0, 100.0, above=True), real(0.0, 100.0)
+    steps, augmentation = whole(0, 10**12), either(flag(), list_of(NAME))
+    return (
+        Key("training.config.batch_size", NUMBER_OF, "Sequences or samples of a training step."),
+        Key("training.config.learning_rate", rate, "Peak learning rate."),
+        Key("training.config.epochs", NUMBER_OF, "Passes over the training data."),
+        Key("training.config.optimizer", choice(*words.OPTIMIZERS), "Optimizer."),
+        Key("training.config.weight_decay", decay, "Weight decay."),
+        Key("training.config.warmup_steps", steps, "Steps of learning-rate warm-up."),
+        Key("training.config.warmup_epochs", steps, "Epochs of learning-rate warm-up."),
+        Key("training.config.ema_decay", SHARE, "Decay of the moving average of the weights."),
+        Key("training.config.noise_schedule", NAME, "Noise schedule of a diffusion model."),
+        Key("training.config.timesteps", NUMBER_OF, "Noise levels of a diffusion model."),
+        Key("training.config.unconditional_probability", SHARE, "Share trained without condition."),
+        Key("training.config.data_augmentation", augmentation, "How samples are varied."),
+    )
+
+
+def _architecture() -> tuple[Key, ...]:
+    components = list_of(record(name=NAME, type=NAME), distinct=False)
+    return (
+        Key("architecture.family", choice(*words.FAMILIES), "Family of architectures."),
+        Key("architecture.components", components, "Parts that the model must have.", []),
+        Key("architecture.dims", pins(), "Dimensions pinned by name in architecture.yaml.", {}),
+    )
+
+
+def _results() -> tuple[Key, ...]:
+    artifacts = list_of(choice(*words.ARTIFACTS), least=1)
+    return (
+        Key("outputs.artifacts", artifacts, "What is built.", list(words.ARTIFACTS)),
+        Key("evaluation.benchmarks", list_of(NAME), "Benchmarks that the model is meant for.", []),
+        Key("evaluation.baselines", list_of(NAME), "Models that it is compared with.", []),
+        Key("evaluation.metrics", list_of(NAME), "Metrics that are reported.", []),
+        Key("evaluation.bench", choice(*words.BENCHES), "How long the proxy trains here.", "quick"),
+        Key("reproducibility.seed", whole(0, 2**32 - 1), "Seed of everything random.", 42),
+        Key("reproducibility.determinism", PROSE, "What is promised about repeated runs."),
+    )
