@@ -46,6 +46,11 @@ KEYS: dict[str, Any] = {
     "training.data.size": "2T tokens",
     "training.data.governance.pii": "filtered",
     "training.data.governance.copyright": "licensed",
+    **{
+        f"training.data.governance.{name}": None
+        for name in ("consent", "retention", "filtering", "provenance")
+    },
+    "architecture.components": (),
     "training.compute.hardware": "256xA100",
     "training.compute.duration": "21 days",
     "training.alignment.method": ("rlhf",),
@@ -134,7 +139,7 @@ def _files() -> dict[str, Any]:
              "higher_is_better": False, "value": 2.87312,
              "baselines": {"unigram": 4.7211, "bigram": 3.4402, "5-gram": 2.0411},
              "seed": 42, "steps": 200, "size": "proxy",
-             "command": "python eval.py --size proxy --checkpoint runs/proxy", "status": "measured"},
+             "command": "python eval.py --size proxy", "status": "measured"},
             *(_not_run(name) for name in ("MMLU", "HellaSwag")),
         ],
         "benchmarks/curve.csv": _curve(),

@@ -1,4 +1,20 @@
 """Documents: numbers to prose, in cards, figures and a paper.
 
-Every number in a document passes through `facts`, and every string of a spec through `escape`.
+============  ====================================================================
+wording       a value with its unit as text
+facts         the only door from numbers to prose; derived: figures that follow
+kinds         what documents call each family
+escape        a stranger's text made inert, for Markdown and for LaTeX
+render        templates to documents
+cards         model card, data card, evaluation report, limitations
+summary       what the terminal's table shows
+figures       drawn from measured files
+bibliography  references that are cited
+paper         the LaTeX project
+latex         its PDF
+============  ====================================================================
 """
+
+from metagen.docs import cards, latex, paper, summary
+
+RECIPES = (*cards.RECIPES, *summary.RECIPES, *paper.RECIPES, *latex.RECIPES)

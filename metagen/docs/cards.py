@@ -10,11 +10,10 @@ import re
 from typing import Any
 
 from metagen.docs import escape, render
-from metagen.docs.facts import FILES
-from metagen.docs.kinds import KINDS, LICENSES
-from metagen.docs.render import Page
 from metagen.docs.derived import DERIVED
-from metagen.docs.facts import Facts
+from metagen.docs.facts import FILES, Facts
+from metagen.docs.kinds import KINDS
+from metagen.docs.render import Page
 from metagen.work import Desk, Recipe
 
 _HUB_DATASET = re.compile(r"[\w-]+/[\w.-]+", re.ASCII)
@@ -52,7 +51,7 @@ def metadata(desk: Desk) -> dict[str, Any]:
     kind = KINDS[facts.get("arch.family").value]
     sources = facts.get("spec.training.data.sources").value or ()
     entries: dict[str, Any] = {
-        **_license(facts.get("spec.license").value),
+        "license": facts.get("spec.license").value,
         "library_name": "pytorch",
         "pipeline_tag": kind.pipeline_tag,
         "tags": ["metagen", facts.get("arch.family").value],
@@ -61,14 +60,6 @@ def metadata(desk: Desk) -> dict[str, Any]:
         "model-index": _model_index(facts, kind.pipeline_tag, results),
     }
     return {key: value for key, value in entries.items() if value}
-
-
-def _license(declared: str | None) -> dict[str, str]:
-    if declared is None:
-        return {}
-    if declared.lower() in LICENSES:
-        return {"license": declared.lower()}
-    return {"license": "other", "license_name": escape.plain(declared)}
 
 
 def _model_index(facts: Facts, task: str, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -89,11 +80,11 @@ def _recipe(work: Any, title: str, *files: str) -> Recipe:
     return Recipe(f"docs:{name}", work, inputs, (f"docs/{name}.md",), title)
 
 
-TASKS = (
+RECIPES = (
     _recipe(
         model_card, "write the model card", "arch", "params", "flops", "constraints", "results"
     ),
     _recipe(data_card, "write the data card", "arch", "results"),
-    _recipe(eval_report, "write the evaluation report", "params", "results", "curve"),
+    _recipe(eval_report, "write the evaluation report", "arch", "params", "results", "curve"),
     _recipe(limitations, "write the limitations", "arch", "params", "constraints", "results"),
 )

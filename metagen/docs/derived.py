@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
-from metagen.docs.facts import FILES, Fact, Facts
+from metagen import families
+from metagen.docs.facts import FILES, SPEC, Fact, Facts
 from metagen.docs.kinds import KINDS
 
 _CONSTRAINTS = FILES["constraints"]
@@ -42,29 +42,17 @@ def _queries_per_kv_head(facts: Facts) -> Fact:
 
 def _proxy_share(facts: Facts) -> Fact:
     total, proxy = (facts.get(f"params.{name}").value for name in ("total", "proxy_total"))
-    return Fact("derived.proxy_share", proxy / total, "share", f"{FILES['params']}: proxy_total / total")
-
-
-def _layer_share(name: str) -> Callable[[Facts], Fact]:
-    def share(facts: Facts) -> Fact:
-        parts = facts.get("params.by_layer").value
-        source = f"{FILES['params']}: by_layer.{name} / sum of by_layer"
-        return Fact(f"derived.{name}_share", parts[name] / sum(parts.values()), "share", source)
-
-    return share
+    return Fact(
+        "derived.proxy_share", proxy / total, "share", f"{FILES['params']}: proxy_total / total"
+    )
 
 
 def _final_validation_loss(facts: Facts) -> Fact:
     losses = [row["val_loss"] for row in facts.get("curve").value if row["val_loss"] is not None]
     source = f"{FILES['curve']}: last val_loss"
-    return Fact("derived.final_validation_loss", losses[-1] if losses else None, "nat/token", source)
-
-
-def _chance(facts: Facts) -> Fact:
-    """The cost of a uniform guess among the tokens of the proxy's vocabulary, in bits."""
-    vocabulary = facts.get("arch.proxy.model.vocab_size").value
-    source = f"{FILES['arch']}: log2 of proxy.model.vocab_size"
-    return Fact("derived.chance", math.log2(vocabulary), "bit/token", source)
+    return Fact(
+        "derived.final_validation_loss", losses[-1] if losses else None, "nat/token", source
+    )
 
 
 def _bits_per_value(facts: Facts) -> Fact:
@@ -82,6 +70,15 @@ def _kind(facts: Facts) -> Fact:
     return Fact("derived.kind", KINDS[family].name, "", f"{FILES['arch']}: family")
 
 
+def _unknown_components(facts: Facts) -> Fact:
+    """Components that the spec names and whose type the family does not have."""
+    family = families.load(families.FAMILIES[facts.get("arch.family").value])
+    declared = facts.get("spec.architecture.components").value or ()
+    unknown = (c for c in declared if c["type"] not in family.component_types)
+    names = tuple(f"{component['name']} ({component['type']})" for component in unknown)
+    return Fact("derived.unknown_components", names, "", f"{SPEC}: architecture.components")
+
+
 DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "met": _count("met"),
     "violated": _count("violated"),
@@ -89,11 +86,9 @@ DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "kv_cache_per_token": _kv_cache_per_token,
     "queries_per_kv_head": _queries_per_kv_head,
     "proxy_share": _proxy_share,
-    "self_attn_share": _layer_share("self_attn"),
-    "mlp_share": _layer_share("mlp"),
     "final_validation_loss": _final_validation_loss,
-    "chance": _chance,
     "bits_per_value": _bits_per_value,
     "unmeasured": _unmeasured,
     "kind": _kind,
+    "unknown_components": _unknown_components,
 }

@@ -8,18 +8,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
-from pylatexenc.latexencode import (
-    RULE_DICT,
-    UnicodeToLatexConversionRule,
-    UnicodeToLatexEncoder,
-)
+
+if TYPE_CHECKING:
+    from pylatexenc.latexencode import UnicodeToLatexEncoder
 
 _LONGEST = 600
 _BREAK = "\ue000"  # private-use marks, which no cleaned text holds
 _APART = "\ue001"
 _LONG_WORD = 18
+_GAP = re.compile(r"(?:[^\S\u00a0]|[\x00-\x1f\x7f-\x9f])+")
 # What the fonts of the paper hold; the rest is written as its code point.
 _TYPESET = re.compile(
     "[\u0020-\u007e\u00a0-\u00ac\u00ae-\u0131\u0139-\u0148\u014a-\u017e"
@@ -42,7 +42,7 @@ _LIGATURE = re.compile(r"([-<>,'`])(?=\1)|([!?])(?=`)")
 
 def plain(text: str) -> str:
     """Return text on one line, with no control characters, cut at a length no page can hold."""
-    line = " ".join(re.split(r"[^\S\u00a0]+|[\x00-\x1f\x7f-\x9f]+", unicodedata.normalize("NFC", text)))
+    line = " ".join(_GAP.split(unicodedata.normalize("NFC", text)))
     visible = "".join(_visible(char) for char in line.strip())
     return visible if len(visible) <= _LONGEST else visible[:_LONGEST] + "…"
 
@@ -93,6 +93,12 @@ def _breakable(word: str) -> str:
 
 @cache
 def _encoder() -> UnicodeToLatexEncoder:
+    from pylatexenc.latexencode import (
+        RULE_DICT,
+        UnicodeToLatexConversionRule,
+        UnicodeToLatexEncoder,
+    )
+
     marks = {ord(_BREAK): r"\allowbreak{}", ord(_APART): "{}", ord('"'): r"\textquotedbl{}"}
     rule = UnicodeToLatexConversionRule(RULE_DICT, marks)
     return UnicodeToLatexEncoder(conversion_rules=[rule, "defaults"], unknown_char_policy="fail")

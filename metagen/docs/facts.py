@@ -12,7 +12,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -51,8 +51,12 @@ _UNITS = (
     ("arch.*max_seq_len", "tokens"),
 )
 # These entries carry their unit beside them in the same record.
-_BESIDE = ("constraints.*.required", "constraints.*.computed", "results.*.value")
-_BESIDE += ("results.*.baselines.*",)
+_BESIDE = (
+    "constraints.*.required",
+    "constraints.*.computed",
+    "results.*.value",
+    "results.*.baselines.*",
+)
 _NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
 
 
@@ -64,6 +68,7 @@ class Ref(tuple[str, ...]):
     """The address of a fact: the name of its file, then the way to its entry."""
 
     def __new__(cls, name: str | tuple[str, ...]) -> Ref:
+        """Read an address from its parts or from text with dots between them."""
         return super().__new__(cls, name.split(".") if isinstance(name, str) else name)
 
     def __truediv__(self, child: str) -> Ref:
@@ -157,7 +162,8 @@ class Facts:
     def _computed(self, ref: Ref) -> Fact:
         if ref[1] not in self._derived:
             raise MissingFact(f"there is no derived fact `{ref[1]}`")
-        return self._derived[ref[1]](self)
+        fact = self._derived[ref[1]](self)
+        return replace(fact, value=fact.value[int(ref[2])]) if ref[2:] else fact
 
     def _value(self, ref: Ref) -> Any:
         if ref[0] == "spec":
@@ -167,7 +173,8 @@ class Facts:
             try:
                 value = value[int(part)] if isinstance(value, list) else value[part]
             except (LookupError, TypeError, ValueError):
-                raise MissingFact(f"{FILES[ref[0]]} has no entry `{'.'.join(ref[1:at + 1])}`")
+                entry = ".".join(ref[1 : at + 1])
+                raise MissingFact(f"{FILES[ref[0]]} has no entry `{entry}`") from None
         return value
 
     def _declared(self, ref: Ref) -> Any:

@@ -70,9 +70,10 @@ def _baselines(facts: Facts) -> dict[str, float]:
 
 def _parts(modules: dict[str, int], layer: dict[str, int]) -> dict[str, int]:
     """Return the modules with the blocks taken apart, from all layers together."""
-    layers = modules["layers"] // sum(layer.values())
-    blocks = {f"layers: {name}": layers * count for name, count in layer.items()}
-    parts = {name: count for name, count in modules.items() if name != "layers"} | blocks
+    one, stack = sum(layer.values()), modules.get("layers", 0)
+    blocks = {f"layers: {name}": stack * count // one for name, count in layer.items()}
+    whole = {name: count for name, count in modules.items() if not (blocks and name == "layers")}
+    parts = {name: count for name, count in (whole | blocks).items() if count}
     return dict(sorted(parts.items(), key=lambda part: part[1]))
 
 
@@ -171,7 +172,7 @@ def _recipe(work: Callable[[Desk], dict[str, bytes]], title: str, *files: str) -
     return Recipe(f"figures:{name}", work, inputs, (f"paper/figures/{name}.pdf",), title)
 
 
-TASKS = (
+RECIPES = (
     _recipe(learning_curve, "draw the proxy's learning curve", "curve", "results"),
     _recipe(parameters, "draw where the parameters are", "params"),
     _recipe(cost, "draw cost and memory over the context", "flops", "params", "arch"),

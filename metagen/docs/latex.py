@@ -50,8 +50,7 @@ def compiled(desk: Desk) -> Compiled:
     desk.version("tex")
     with tempfile.TemporaryDirectory(prefix="metagen-paper-") as folder:
         for path in INPUTS:
-            place = Path(folder, path).relative_to(folder)
-            target = Path(folder) / place
+            target = Path(folder, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(desk.read(path))
         return _run(Path(folder) / "paper")
@@ -95,12 +94,13 @@ def _first_error(log: str, output: str) -> Problem:
         return Problem(f"LaTeX: {found[3]}", f"paper/{found[1]}:{found[2]}", paper.PACKAGES_HINT)
     fatal = _FATAL.search(log)
     last = output.strip().splitlines()[-1:] or ["no output"]
-    return Problem(f"LaTeX: {fatal[1] if fatal else last[0]}", "paper/main.tex", paper.PACKAGES_HINT)
+    sentence = fatal[1] if fatal else last[0]
+    return Problem(f"LaTeX: {sentence}", "paper/main.tex", paper.PACKAGES_HINT)
 
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
-INPUTS = tuple(target for recipe in paper.TASKS for target in recipe.targets)
-TASKS = (Recipe("paper:pdf", pdf, INPUTS, (TARGET,), "compile the paper with LaTeX"),)
+INPUTS = tuple(target for recipe in paper.RECIPES for target in recipe.targets)
+RECIPES = (Recipe("paper:pdf", pdf, INPUTS, (TARGET,), "compile the paper with LaTeX"),)

@@ -55,7 +55,7 @@ _SECTIONS = {
     "architecture": ("arch", "params", "flops"),
     "constraints": ("constraints",),
     "training": ("arch",),
-    "evaluation": ("params", "results"),
+    "evaluation": ("arch", "params", "results"),
     "limitations": ("arch", "params", "constraints"),
     "reproducibility": ("results",),
 }
@@ -138,7 +138,7 @@ def _section(name: str) -> Recipe:
     return Recipe(f"paper:{name}", globals()[name], inputs, (target,), f"write the {name}")
 
 
-TASKS = (
+RECIPES = (
     Recipe("paper:main", main, (FILES["arch"],), ("paper/main.tex",), "write the paper's frame"),
     *map(_section, _SECTIONS),
     Recipe(
@@ -149,5 +149,5 @@ TASKS = (
         "choose the references that the paper cites",
     ),
     Recipe("paper:makefile", makefile, (), ("paper/Makefile",), "write the paper's Makefile"),
-    *figures.TASKS,
+    *figures.RECIPES,
 )

@@ -1,17 +1,17 @@
 """Templates to documents: Jinja with loops but no decisions, escaping everything it prints.
 
 A template sees nothing but the facts' door: `fact(name, style)`, `each(name)`, `has(name)` and
-`label(ref)`. What it prints is escaped for Markdown or for LaTeX unless it went through `code`.
+`label(ref)`. What it prints is escaped for the language it stands in.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-import jinja2
 import yaml
 from markupsafe import Markup
 
@@ -21,17 +21,12 @@ from metagen.docs.facts import Facts, MissingFact, Printed, proxy
 from metagen.errors import Problem, TaskError
 from metagen.work import Desk
 
+if TYPE_CHECKING:
+    import jinja2
+
 _FOLDER = "templates/"
 _SOURCES = "cards/parts/sources.md"
-# TeX gives braces and percent signs a meaning, so its templates mark expressions as macros.
-_LATEX = {
-    "block_start_string": r"\BLOCK{",
-    "block_end_string": "}",
-    "variable_start_string": r"\VAR{",
-    "variable_end_string": "}",
-    "comment_start_string": r"\NOTE{",
-    "comment_end_string": "}",
-}
+_FOLDED = 3  # entries of one record, from which on a list of sources names the record only
 
 
 @dataclass(frozen=True)
@@ -52,8 +47,33 @@ class Page:
         return self.text.encode()
 
 
+@dataclass(frozen=True)
+class _Language:
+    """How a template is read and how what it prints is escaped."""
+
+    escaped: Callable[[str], Markup]
+    filters: Mapping[str, Callable[[str], Markup]] = field(default_factory=dict)
+    syntax: Mapping[str, Any] = field(default_factory=dict)
+
+
+# TeX gives braces and percent signs a meaning, so its templates mark expressions as macros.
+_MACROS = {
+    "block_start_string": r"\BLOCK{",
+    "block_end_string": "}",
+    "variable_start_string": r"\VAR{",
+    "variable_end_string": "}",
+    "comment_start_string": r"\NOTE{",
+    "comment_end_string": "}",
+}
+_MARKDOWN = _Language(escape.markdown, {"code": escape.markdown_code})
+_LATEX = _Language(
+    escape.latex, {"code": escape.latex_code, "pdf_string": escape.pdf_string}, _MACROS
+)
+_PLAIN = _Language(Markup, syntax=_MACROS)
+
+
 def markdown(desk: Desk, template: str, metadata: dict[str, Any] | None = None) -> Page:
-    """Render a Markdown template, below its YAML header if it has one.
+    """Render a Markdown template, below its YAML header if it has one, above its sources.
 
     Args:
         desk: Where the template and its facts are read.
@@ -63,24 +83,20 @@ def markdown(desk: Desk, template: str, metadata: dict[str, Any] | None = None) 
     Raises:
         TaskError: The template asks for a fact that does not exist, or is no valid template.
     """
-    filters = {"code": escape.markdown_code}
-    facts = Facts(desk, DERIVED)
-    body = _render(desk, facts, template, escape.markdown, filters, {})
-    page = Page(_header(metadata) + body, tuple(facts.printed))
-    return Page(page.text + _sources(desk, page, filters), page.printed)
+    page = _page(desk, template, _MARKDOWN)
+    files = by_source(page.printed).items()
+    sources = _render(desk, Facts(desk, DERIVED), _SOURCES, _MARKDOWN, sources=files)
+    return Page(_header(metadata) + page.text + sources, page.printed)
 
 
 def latex(desk: Desk, template: str) -> Page:
     """Render a LaTeX template; arguments and errors are those of `markdown`."""
-    filters = {"code": escape.latex_code, "pdf_string": escape.pdf_string}
-    facts = Facts(desk, DERIVED)
-    body = _render(desk, facts, template, escape.latex, filters, _LATEX)
-    return Page(body, tuple(facts.printed))
+    return _page(desk, template, _LATEX)
 
 
 def plain(desk: Desk, template: str, **values: Any) -> str:
     """Render a template of neither language from values of our own, as they are."""
-    return _render(desk, Facts(desk, DERIVED), template, Markup, {}, _LATEX, **values)
+    return _render(desk, Facts(desk, DERIVED), template, _PLAIN, **values)
 
 
 def by_source(printed: tuple[Printed, ...]) -> dict[str, list[str]]:
@@ -89,13 +105,15 @@ def by_source(printed: tuple[Printed, ...]) -> dict[str, list[str]]:
     for source in dict.fromkeys(item.fact.source for item in printed if item.fact.source):
         file, _, entry = source.partition(": ")
         found.setdefault(file, []).append(entry)
-    return dict(sorted(found.items()))
+    return {file: _folded(found[file]) for file in sorted(found)}
 
 
-def _sources(desk: Desk, page: Page, filters: dict[str, Callable[[str], Markup]]) -> str:
-    facts = Facts(desk, DERIVED)
-    files = by_source(page.printed)
-    return _render(desk, facts, _SOURCES, escape.markdown, filters, {}, sources=files.items())
+def _folded(entries: list[str]) -> list[str]:
+    """Name a record once where a document prints several of its entries."""
+    parents = Counter(entry.rpartition(".")[0] for entry in entries)
+    fold = {parent for parent, times in parents.items() if parent and times >= _FOLDED}
+    names = (f"{p}.*" if (p := entry.rpartition(".")[0]) in fold else entry for entry in entries)
+    return list(dict.fromkeys(names))
 
 
 def _header(metadata: dict[str, Any] | None) -> str:
@@ -105,18 +123,26 @@ def _header(metadata: dict[str, Any] | None) -> str:
     return f"---\n{text}---\n\n"
 
 
-def _render(
-    desk: Desk,
-    facts: Facts,
-    template: str,
-    escaped: Callable[[str], Markup],
-    filters: dict[str, Callable[[str], Markup]],
-    syntax: dict[str, str],
-    **values: Any,
-) -> str:
-    environment = _environment(desk, escaped, syntax)
-    environment.filters.update(filters)
-    door = {
+def _page(desk: Desk, template: str, language: _Language) -> Page:
+    facts = Facts(desk, DERIVED)
+    text = _render(desk, facts, template, language)
+    return Page(text, tuple(facts.printed))
+
+
+def _render(desk: Desk, facts: Facts, template: str, language: _Language, **values: Any) -> str:
+    import jinja2
+
+    try:
+        return _environment(desk, language).get_template(template).render(_door(facts), **values)
+    except jinja2.TemplateSyntaxError as error:
+        raise TaskError(Problem(str(error.message), f"{error.name}:{error.lineno}")) from error
+    except (jinja2.UndefinedError, MissingFact) as error:
+        raise TaskError(Problem(str(error), _place(error))) from error
+
+
+def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
+    """Return all that a template may call."""
+    return {
         "fact": facts.text,
         "each": facts.each,
         "has": facts.has,
@@ -124,24 +150,18 @@ def _render(
         "proxy": proxy,
         "family": lambda: facts.get("arch.family").value,
     }
-    try:
-        return environment.get_template(template).render(door, **values)
-    except jinja2.TemplateSyntaxError as error:
-        raise TaskError(Problem(str(error.message), f"{error.name}:{error.lineno}")) from error
-    except (jinja2.UndefinedError, MissingFact) as error:
-        raise TaskError(Problem(str(error), _place(error))) from error
 
 
-def _environment(
-    desk: Desk, escaped: Callable[[str], Markup], syntax: dict[str, str]
-) -> jinja2.Environment:
+def _environment(desk: Desk, language: _Language) -> jinja2.Environment:
+    import jinja2
+
     def load(name: str) -> tuple[str, str, None]:
         return desk.source(_FOLDER + name).decode(), _FOLDER + name, None
 
-    def finalize(value: Any) -> Any:
-        return value if isinstance(value, Markup) else escaped(str(value))
+    def finalize(value: Any) -> Markup:
+        return value if isinstance(value, Markup) else language.escaped(str(value))
 
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(load),
         undefined=jinja2.StrictUndefined,
         autoescape=True,
@@ -149,8 +169,10 @@ def _environment(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        **syntax,
+        **language.syntax,
     )
+    environment.filters.update(language.filters)
+    return environment
 
 
 def _place(error: Exception) -> str:

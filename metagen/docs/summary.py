@@ -32,7 +32,7 @@ def summary(desk: Desk) -> dict[str, bytes]:
 
 def _memory(facts: Facts) -> dict[str, Any]:
     rows = facts.get("constraints").value
-    row = next((row for row in rows if row["constraint"] == "memory_budget"), {})
+    row: dict[str, Any] = next((r for r in rows if r["constraint"] == "memory_budget"), {})
     return {key: row.get(key) for key in ("required", "computed", "unit", "verdict")}
 
 
@@ -60,7 +60,7 @@ def _beaten(row: dict[str, Any]) -> list[str]:
     return [name for name, other in row["baselines"].items() if sign * (value - other) > 0]
 
 
-TASKS = (
+RECIPES = (
     Recipe(
         "docs:summary",
         summary,

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+_Prefixes = tuple[tuple[float, str], ...]
+
 SPACE = "\u00a0"
-_DECIMAL = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"))
-_DECIMAL += ((1e6, "M"), (1e3, "k"), (1.0, ""))
-_COUNT = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+_DECIMAL: _Prefixes = (
+    *((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G")),
+    *((1e6, "M"), (1e3, "k"), (1.0, "")),
+)
+_COUNT: _Prefixes = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _BINARY = ((1048576, "M"), (1024, "k"))
 _DECIMALS = {"bit/byte": 3, "nat/token": 3, "bits_per_byte": 3}
 _SINGULAR = {"parameters": "parameter", "tokens": "token", "bytes": "byte"}
@@ -49,7 +53,7 @@ def _bare(value: float, unit: str) -> str:
         return f"{value:,.{_DECIMALS[unit]}f}"
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
-    return f"{value:,.4g}"
+    return f"{value:,.4g}" if abs(value) >= 1e-4 else f"{value:.10f}".rstrip("0")
 
 
 def _short(value: float, unit: str) -> str:
@@ -72,7 +76,7 @@ def _context(tokens: float) -> str:
     return _full(tokens, "tokens")
 
 
-def _scaled(value: float, prefixes: tuple[tuple[float, str], ...], unit: str) -> str:
+def _scaled(value: float, prefixes: _Prefixes, unit: str) -> str:
     """Write three significant digits; a figure that rounds up to a thousand takes the next one."""
     for size, letter in prefixes:
         figure = f"{value / size:#.3g}".rstrip(".")
