@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from metagen import files, paths
@@ -104,13 +105,14 @@ def provenance_digest(found: dict[str, Any]) -> str:
 
 
 def graph_digest(recipe: Recipe) -> str:
-    """Return the digest of a recipe's place in the graph: its inputs and targets."""
-    return files.sha256(files.canonical([recipe.inputs, recipe.targets]).encode())
+    """Return the digest of a recipe's place in the graph: inputs, targets, bound arguments."""
+    bound = getattr(recipe.work, "args", ())
+    return files.sha256(files.canonical([recipe.inputs, recipe.targets, bound]).encode())
 
 
 def code_root(recipe: Recipe) -> str:
     """Return `module:name` of the top-level definition that a recipe's work belongs to."""
-    work = recipe.work
+    work = recipe.work.func if isinstance(recipe.work, partial) else recipe.work
     if not isinstance(work, types.FunctionType):
         raise TypeError(f"the work of {recipe.name} is not a plain function")
     return f"{work.__module__}:{work.__qualname__.partition('.')[0]}"

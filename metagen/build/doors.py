@@ -15,6 +15,7 @@ from doit.loader import generate_tasks
 from doit.reporter import ConsoleReporter
 from doit.task import Task
 
+from metagen.build.graph import PDF
 from metagen.build.package import Package
 from metagen.build.session import Session
 from metagen.errors import MetagenError
@@ -24,12 +25,11 @@ STAGES = {
     "spec": "the spec, checked, with its defaults filled in",
     "blueprint": "the architecture that fits, its exact counts and verdicts",
     "code": "PyTorch code that trains, evaluates and infers",
-    "benchmarks": "the scaled-down model, trained and scored here on real data",
+    "measure": "exact counts, and the scaled-down model trained and scored here on real data",
     "docs": "model card, data card, evaluation report, limitations, summary",
     "paper": "the paper: LaTeX, figures, bibliography and the PDF",
     "manifest": "each file's sha256 and what it was made from",
 }
-PDF = "paper:pdf"  # asked for by itself: it needs a TeX installation
 
 
 class Build(BaseAction):  # type: ignore[misc]

@@ -1,0 +1,33 @@
+# `make synth` and `make test` do all the set-up on a fresh machine: Python 3.11+ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: synth test slow lint clean
+
+synth: .venv/installed  ## install into .venv and build a first package
+	$(BIN)/metagen synth specs/text/text_llm_8b.yaml --out my_first_run
+
+test: .venv/installed-dev  ## install into .venv and run the tests
+	$(BIN)/python -m pytest -n 2
+
+slow: .venv/installed-dev  ## the tests that train models and build every spec
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed-dev  ## the checks that CI runs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:  ## remove what building and testing left
+	rm -rf .venv build my_first_run .mypy_cache .pytest_cache .ruff_cache
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ .venv/installed
