@@ -1,0 +1,69 @@
+"""The options that the scripts of a package share, so that one command line fits them all."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+
+def shared_options(
+    description: str | None,
+    *,
+    data: str = "not used here",
+    steps: str = "not used here",
+    batch_size: str = "not used here",
+    seed: str = "not used here",
+    resume: str = "not used here",
+) -> argparse.ArgumentParser:
+    """Return a parser of the shared options; the arguments say what this script does with some."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    group = parser.add_argument_group("options shared by train.py, eval.py and infer.py")
+    group.add_argument(
+        "--size",
+        choices=("proxy", "full"),
+        default="proxy",
+        help="proxy: the reduced model of config.json; full: the Config defaults (default: proxy)",
+    )
+    group.add_argument("--data", type=Path, metavar="PATH", help=data)
+    group.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out"),
+        metavar="DIR",
+        help="folder of the run (default: out)",
+    )
+    group.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="checkpoint folder (default: OUT/checkpoint)"
+    )
+    group.add_argument("--steps", type=positive, metavar="N", help=steps)
+    group.add_argument("--batch-size", type=positive, metavar="N", help=batch_size)
+    group.add_argument("--seed", type=int, metavar="N", help=seed)
+    group.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto: CUDA when there is a GPU (default: auto)",
+    )
+    group.add_argument("--resume", action="store_true", help=resume)
+    group.add_argument(
+        "--threads",
+        type=positive,
+        default=torch.get_num_threads(),
+        metavar="N",
+        help="CPU threads; results repeat to the bit at the same number (default: %(default)s)",
+    )
+    return parser
+
+
+def positive(text: str) -> int:
+    """Return a whole number above zero."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return int(text)
+
+
+def sized(proxy: object, full: object, name: str) -> str:
+    """Return the note on a default that depends on the size."""
+    return f"(default: {getattr(proxy, name)} for proxy, {getattr(full, name)} for full)"

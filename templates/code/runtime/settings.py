@@ -1,0 +1,32 @@
+"""The settings of a script, at one of the package's two sizes."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from runtime.errors import fail
+
+ConfigT = TypeVar("ConfigT")
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file, or stop."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        fail(f"{path} does not exist.")
+    except (OSError, ValueError) as error:
+        fail(f"{path} cannot be read as JSON: {error}.")
+
+
+def load_config(kind: type[ConfigT], section: str, size: str) -> ConfigT:
+    """Return a file's Config: `full` is its defaults, `proxy` stands in config.json beside it."""
+    if size == "full":
+        return kind()
+    path = Path(__file__).with_name("config.json")
+    values = read_json(path).get(size, {}).get(section, {})
+    wrong = set(values) ^ set(inspect.signature(kind).parameters)
+    if wrong:
+        fail(f"{path}: {size}.{section} has unknown or missing fields: {', '.join(sorted(wrong))}.")
+    return kind(**values)

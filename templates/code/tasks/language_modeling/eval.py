@@ -1,0 +1,176 @@
+"""Score a checkpoint on the test split, beside n-gram models of the same training text.
+
+    python eval.py                                the checkpoint that train.py left in `out`
+    python eval.py --size full --data tokens      the full model, on prepared tokens
+
+Prints JSON on stdout. No other script reads the test split.
+"""
+
+import argparse
+import json
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from data import Config as DataConfig
+from data import Corpus, Tokens, load_corpus, windows
+from model import Config as ModelConfig
+from model import Model
+from runtime.checkpoint import check_same, find_checkpoint, load_weights
+from runtime.device import choose_device
+from runtime.options import shared_options, sized
+from runtime.settings import load_config, read_json
+
+
+@dataclass(frozen=True)
+class Config:
+    """How the test split is scored."""
+
+    batch_size: int = 8
+    """Windows scored at once."""
+    stride: int = 512
+    """Tokens from one window to the next; the rest of a window is context, scored before."""
+    baseline_bytes: int = 16000000
+    """Largest training split, in bytes, on which n-gram baselines are fitted."""
+
+
+@torch.no_grad()
+def score(
+    model: Model, tokens: Tokens, seq_len: int, config: Config, device: torch.device
+) -> tuple[float, int]:
+    """Return the bits that all tokens but the first take, and how many are ranked first."""
+    nats, hits = 0.0, 0
+    for inputs, targets in windows(tokens, seq_len, config.stride, config.batch_size):
+        logits = model(inputs.to(device)).float().flatten(0, 1).cpu()  # (B * T, V)
+        flat = targets.flatten()
+        nats += F.cross_entropy(logits, flat, ignore_index=-1, reduction="sum").item()
+        hits += int((logits.argmax(-1) == flat).sum())
+    return nats / math.log(2), hits
+
+
+class NGram:
+    """A byte n-gram model with Witten-Bell smoothing (Bell, Cleary & Witten, 1990).
+
+    p(c | h) = (count(hc) + types(h) * p(c | h')) / (count(h) + types(h)), where h' is h without
+    its oldest byte and types(h) is how many different bytes followed h; below is the uniform model.
+    """
+
+    def __init__(self, order: int, text: bytes) -> None:
+        self.order = order
+        self.counts: Counter[bytes] = Counter()
+        for n in range(1, order + 1):
+            self.counts.update(text[i : i + n] for i in range(len(text) - n + 1))
+        self.followers: Counter[bytes] = Counter()
+        self.types: Counter[bytes] = Counter()
+        for gram, count in self.counts.items():
+            self.followers[gram[:-1]] += count
+            self.types[gram[:-1]] += 1
+
+    def probability(self, history: bytes, byte: bytes) -> float:
+        """Return p(byte | history)."""
+        p = 1 / 256
+        for n in range(self.order):
+            h = history[len(history) - n :]
+            if h in self.types:
+                p = (self.counts[h + byte] + self.types[h] * p) / (
+                    self.followers[h] + self.types[h]
+                )
+        return p
+
+    def bits_per_byte(self, text: bytes, start: int) -> float:
+        """Return the mean bits of the bytes from `start` on."""
+        bits = 0.0
+        for i in range(start, len(text)):
+            history = text[max(0, i - self.order + 1) : i]
+            bits -= math.log2(self.probability(history, text[i : i + 1]))
+        return bits / (len(text) - start)
+
+    def accuracy(self, text: bytes, start: int) -> float:
+        """Return the share of bytes that are the likeliest after the longest known history."""
+        best: dict[bytes, bytes] = {}
+        for gram, _ in self.counts.most_common():
+            best.setdefault(gram[:-1], gram[-1:])
+        hits = 0
+        for i in range(start, len(text)):
+            history = text[max(0, i - self.order + 1) : i]
+            while history not in best:
+                history = history[1:]
+            hits += best[history] == text[i : i + 1]
+        return hits / (len(text) - start)
+
+
+def metrics(
+    model: Model, corpus: Corpus, seq_len: int, config: Config, device: torch.device
+) -> list[dict[str, Any]]:
+    """Return bits per byte and next-token accuracy on the test split, beside their baselines."""
+    # The token before the split is context, so that every token of the split is scored.
+    tokens = np.concatenate([corpus.splits["val"][-1:], corpus.splits["test"]])
+    bits, hits = score(model, tokens, seq_len, config, device)
+    bits_baselines, accuracy_baselines = {}, {}
+    at_byte_level = corpus.tokenizer_json is None
+    if at_byte_level and corpus.num_bytes["train"] <= config.baseline_bytes:
+        train, text = corpus.splits["train"].tobytes(), tokens.tobytes()
+        for name, order in (("unigram", 1), ("bigram", 2), ("5-gram", 5)):
+            baseline = NGram(order, train)
+            bits_baselines[name] = baseline.bits_per_byte(text, start=1)
+            accuracy_baselines[name] = baseline.accuracy(text, start=1)
+    return [
+        {
+            "metric": "bits_per_byte",
+            "unit": "bit/byte",
+            "higher_is_better": False,
+            "value": bits / corpus.num_bytes["test"],
+            "baselines": bits_baselines,
+        },
+        {
+            "metric": "next_byte_accuracy" if at_byte_level else "next_token_accuracy",
+            "unit": "share",
+            "higher_is_better": True,
+            "value": hits / len(corpus.splits["test"]),
+            "baselines": accuracy_baselines,
+        },
+    ]
+
+
+def command_line() -> argparse.Namespace:
+    """Return the options."""
+    proxy, full = load_config(Config, "eval", "proxy"), Config()
+    return shared_options(
+        __doc__,
+        data="what train.py was given (default: bundled corpus)",
+        batch_size=f"windows scored at once {sized(proxy, full, 'batch_size')}",
+    ).parse_args()
+
+
+def main() -> None:
+    """Print the scores of a checkpoint."""
+    args = command_line()
+    device = choose_device(args.device, args.threads)
+    config = load_config(Config, "eval", args.size)
+    data_config = load_config(DataConfig, "data", args.size)
+    model_config = load_config(ModelConfig, "model", args.size)
+    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
+    check_same(folder, read_json(folder / "config.json"), asdict(model_config))
+    corpus = load_corpus(data_config, args.data, model_config.vocab_size)
+    with torch.device("meta"):
+        model = Model(model_config)
+    load_weights(model, folder / "model.safetensors", model.checkpoint_name)
+    model.to(device)
+    report = {
+        "dataset": corpus.name,
+        "sha256": corpus.sha256,
+        "split": "test",
+        "n": len(corpus.splits["test"]),
+        "metrics": metrics(model, corpus, data_config.seq_len, config, device),
+        "checkpoint_step": read_json(folder / "state.json")["step"],
+    }
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
