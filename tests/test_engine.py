@@ -181,6 +181,16 @@ def test_an_edited_file_whose_inputs_change_is_kept_and_the_new_text_lies_beside
     assert out.build(text="changed")[1].conflicts() == []
 
 
+def test_an_edit_and_new_text_are_merged(out: Out) -> None:
+    out.build(text="one\ntwo\nthree\nfour")
+    (out.run / "a.txt").write_bytes(b"ONE\nTWO\nTHREE\nFOUR by hand")
+    _, engine = out.build(text="first\ntwo\nthree\nfour")
+    assert out.tree()["a.txt"] == b"FIRST\nTWO\nTHREE\nFOUR by hand"
+    assert engine.edited() == ["a.txt"]
+    assert engine.conflicts() == []
+    assert out.build(text="first\ntwo\nthree\nfour")[0] == []
+
+
 def test_discarded_edits_leave_a_backup_and_a_clean_tree(out: Out) -> None:
     out.build()
     clean = out.tree()

@@ -14,6 +14,7 @@ from typing import Any
 from metagen import files
 from metagen.build.desk import Progress, TracingDesk, graph_digest, provenance_digest
 from metagen.build.ledger import Dependency, Ledger, RunLedger, Trace, Written
+from metagen.build.merge import merged
 from metagen.build.package import Package
 from metagen.build.store import Store
 from metagen.build.world import FileDigests, World
@@ -213,15 +214,25 @@ class Engine:
         return Written(recipe.name, now if now == known.pending else known.sha256, digest)
 
     def _put(self, path: str, data: bytes, digest: str) -> bool:
-        """Write one output; beside it when a person edited what was generated from other inputs."""
+        """Write one output; an edit of what was generated from other inputs is merged with it."""
         now, written = self._files.of(path), self._records.written[path]
         if now == digest:
             return False
         if now in {"", written.sha256}:
             files.write_atomic(self.folder / path, data)
         elif written.sha256 != digest:
-            files.write_atomic(self.folder / (path + BESIDE), data)
+            self._reconcile(path, written.sha256, data)
         return True
+
+    def _reconcile(self, path: str, base: str, data: bytes) -> None:
+        """Merge an edited file with its new text; where both changed it, put the text beside."""
+        result = merged(self._store.get(base) or b"", self._load(path), data)
+        beside = self.folder / (path + BESIDE)
+        if result is None:
+            files.write_atomic(beside, data)
+        else:
+            files.write_atomic(self.folder / path, result)
+            beside.unlink(missing_ok=True)
 
     def _beside(self, recipe: Recipe) -> dict[str, Written | None]:
         waiting = [p + BESIDE for p in recipe.targets if (self.folder / (p + BESIDE)).exists()]
