@@ -1,5 +1,5 @@
 """Dimensions under constraints: what architecture.yaml says, why, and the verdicts on it."""
 
-from metagen.blueprint import architecture
+from metagen.blueprint import ablations, architecture, constraints
 
-RECIPES = (*architecture.RECIPES,)
+RECIPES = (*architecture.RECIPES, *constraints.RECIPES, *ablations.RECIPES)

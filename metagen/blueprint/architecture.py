@@ -15,6 +15,20 @@ from metagen.work import Desk, Recipe
 
 TARGET = "blueprint/architecture.yaml"
 PUBLISHED = "data/published_models.csv"
+CONFIG_KEYS = (
+    "optimizer",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "warmup_steps",
+    "warmup_epochs",
+    "ema_decay",
+    "noise_schedule",
+    "timesteps",
+    "unconditional_probability",
+    "data_augmentation",
+)
 
 
 def work(desk: Desk) -> dict[str, bytes]:
@@ -28,12 +42,16 @@ def work(desk: Desk) -> dict[str, bytes]:
     goal = need.goal(desk, family)
     chosen, design = _search(family, goal, trend)
     proxy = family.proxy(design.dims)
+    full = {"model": design.dims, **family.sections(design.dims, desk.key, reduced=False)}
     architecture: dict[str, Any] = {
         "family": family.name,
-        "model": design.dims,
-        **family.sections(design.dims, desk.key, reduced=False),
+        **full,
         "proxy": {"model": proxy, **family.sections(proxy, desk.key, reduced=True)},
-        "decisions": _decisions(family, goal, chosen, design, trend),
+        "decisions": [
+            *_decisions(family, goal, chosen, design, trend),
+            *_settings(desk, family, full, design.parameters),
+            *_unused(desk, family),
+        ],
     }
     return {TARGET: yaml_bytes(architecture)}
 
@@ -81,6 +99,31 @@ def _memory(family: Family, goal: Goal, wanted: Need, design: Design) -> list[di
         f"allowed: {goal.memory_reason}"
     )
     return [{"name": "memory", "value": used, "reason": reason}]
+
+
+def _settings(
+    desk: Desk, family: Family, full: dict[str, Any], parameters: int
+) -> list[dict[str, Any]]:
+    reasons = family.setting_reasons(full, parameters, desk.key)
+    values = {f"{s}.{name}": v for s, fields in full.items() for name, v in fields.items()}
+    return [{"name": n, "value": values[n], "reason": reason} for n, reason in reasons.items()]
+
+
+def _unused(desk: Desk, family: Family) -> list[dict[str, Any]]:
+    """Return what `training.config` declares and no setting of this family's code takes up."""
+    declared = {name: desk.key(f"training.config.{name}") for name in CONFIG_KEYS}
+    unused = {n: v for n, v in declared.items() if v is not None and n not in family.config_keys}
+    if declared["optimizer"] not in (None, family.optimizer):
+        unused["optimizer"] = declared["optimizer"]
+    reason = "declared, and not used: this family's train.py has no such setting"
+    return [
+        {
+            "name": f"training.config.{name}",
+            "value": list(v) if isinstance(v, tuple) else v,
+            "reason": reason,
+        }
+        for name, v in unused.items()
+    ]
 
 
 RECIPES = (

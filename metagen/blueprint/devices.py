@@ -44,6 +44,11 @@ class Device:
     sources: str
 
     @property
+    def measured(self) -> bool:
+        """Whether `flops` was measured on real work, rather than a peak of the hardware."""
+        return self.flops_format.endswith("measured")
+
+    @property
     def usable_memory(self) -> int | None:
         """Bytes that weights, cache and activations may take."""
         return None if self.memory is None else round(self.memory * self.usable)
@@ -58,13 +63,15 @@ def table(desk: Desk) -> dict[str, Device]:
 def target(desk: Desk) -> Device | None:
     """Return the device that the spec declares, by name or by class, or None."""
     declared = desk.key("constraints.device")
-    return table(desk)[CLASSES.get(declared, declared)] if declared else None
+    return by_prefix(desk, CLASSES.get(declared, declared)) if declared else None
 
 
 def by_prefix(desk: Desk, name: str) -> Device | None:
-    """Return the first device whose name starts with a short one, such as `A100`."""
-    wanted = name.lower()
-    return next((d for d in table(desk).values() if d.name.lower().startswith(wanted)), None)
+    """Return the device of a name, or the first whose name starts with it, such as `A100`."""
+    known, wanted = table(desk), name.lower()
+    return known.get(name) or next(
+        (device for device in known.values() if device.name.lower().startswith(wanted)), None
+    )
 
 
 def _device(row: dict[str, str]) -> Device:

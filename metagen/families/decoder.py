@@ -1,8 +1,7 @@
 """The decoder-only transformer language model: dimensions, counts and published shape.
 
 RoPE, RMSNorm, SwiGLU and grouped-query attention, as in Llama 2 (arXiv:2307.09288) and Llama 3
-(arXiv:2407.21783). Symbols: d = d_model, L = n_layers, h = n_heads, k = n_kv_heads,
-s = head_dim, f = d_ff, V = vocab_size.
+(arXiv:2407.21783).
 """
 
 from __future__ import annotations
@@ -15,6 +14,15 @@ from typing import Any
 from metagen.families.family import Axis, Dims, Key, Need, Rule, Value
 from metagen.families.grid import divisors, floor_power, granule, near, powers_near
 from metagen.families.tasks import language_modeling
+from metagen.families.transformer import (
+    CACHE_BYTES,
+    ROPE_TURNS,
+    cache_bytes,
+    count,
+    embedding_count,
+    rope_base,
+    rope_turns,
+)
 from metagen.families.trend import Line, Row, Trend, rows
 from metagen.families.trend import fit as fit_line
 from metagen.units import INFINITE
@@ -52,17 +60,17 @@ rules = (
     ),
 )
 embedding_modules = ("embed_tokens", "lm_head")
+config_keys = language_modeling.CONFIG_KEYS
+optimizer = language_modeling.OPTIMIZER
+bench_steps = language_modeling.BENCH_STEPS
+setting_reasons = language_modeling.reasons
 work_unit = "tok"
 
 DEFAULT_CONTEXT = 4096  # tokens; the window of Llama 2
-CACHE_BYTES = 2  # one bf16 number
 NORM_EPS = 1e-5  # Llama 2 and 3
-# Bases of the rotary embedding in Llama 2, Llama 3 and Qwen2.5, then steps of ten.
-ROPE_BASES = (1e4, 5e5, 1e6, 1e7, 1e8)
-ROPE_TURNS = 1 / 8  # of the slowest pair, over the whole window
 HEAD_DIMS = (16, 256)
 BYTE_VOCABULARY = 256
-PROXY = {"d_model": 128, "n_layers": 4, "n_heads": 4, "vocab_size": 256, "max_seq_len": 256}
+PROXY = {"d_model": 128, "n_layers": 2, "n_heads": 4, "vocab_size": 256, "max_seq_len": 256}
 SHAPE = ("n_layers", "d_model", "head_dim", "expansion", "group")
 GATED = frozenset({"llama", "mistral", "qwen2", "olmo", "gemma2"})
 
@@ -99,19 +107,6 @@ def _embedding_share(row: Row) -> float:
     return 1 - float(row["params_non_embedding"]) / float(row["params_exact"])
 
 
-def embedding_count(m: Dims) -> int:
-    """Return the parameters of the token tables: V*d, twice when they are not tied."""
-    return int(m["vocab_size"] * m["d_model"] * (1 if m["tie_embeddings"] else 2))
-
-
-def count(m: Dims) -> int:
-    """Return V*d*(1 if tied else 2) + L*(2dhs + 2dks + 3df + 2d) + d, the exact count."""
-    d, s = m["d_model"], m["head_dim"]
-    attention = 2 * d * s * (m["n_heads"] + m["n_kv_heads"])
-    layer = attention + 3 * d * m["d_ff"] + 2 * d
-    return int(embedding_count(m) + m["n_layers"] * layer + d)
-
-
 def cost(m: Dims, trend: Trend) -> float:
     """Return the summed squared deviation from the trend; 1 is one usual deviation."""
     body = count(m) - embedding_count(m)
@@ -127,11 +122,6 @@ def _shape(m: Dims) -> Iterable[tuple[str, float]]:
 def context(m: Dims) -> int | None:
     """Return the context window in tokens."""
     return int(m["max_seq_len"])
-
-
-def cache_bytes(m: Dims, tokens: int) -> int:
-    """Return the KV cache of one sequence: 2 (keys, values) * L * k * s * tokens * 2 bytes."""
-    return int(2 * m["n_layers"] * m["n_kv_heads"] * m["head_dim"] * tokens * CACHE_BYTES)
 
 
 def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
@@ -150,7 +140,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("vocab_size", lambda m: (_vocabulary(m, share, cap),)),
         Axis("d_ff", lambda m: (_feed_forward(m, need.parameters),)),
         Axis("max_seq_len", lambda m: (_window(m, need, trend),)),
-        Axis("rope_theta", lambda m: (_rope_base(m),)),
+        Axis("rope_theta", lambda m: (rope_base(m),)),
     )
 
 
@@ -194,17 +184,6 @@ def _window(m: Dims, need: Need, trend: Trend) -> int:
         return int(trend.levels["context"])
     room = (need.memory - CACHE_BYTES * count(m)) / cache_bytes(m, 1)
     return int(max(DEFAULT_CONTEXT, floor_power(room)))
-
-
-def rope_turns(m: Dims, base: float) -> float:
-    """Return the turns of the slowest pair over the window: T / (2 pi base**((s-2)/s))."""
-    s = m["head_dim"]
-    return float(m["max_seq_len"] / (2 * math.pi * base ** ((s - 2) / s)))
-
-
-def _rope_base(m: Dims) -> float:
-    fitting = (base for base in ROPE_BASES if rope_turns(m, base) <= ROPE_TURNS)
-    return next(fitting, ROPE_BASES[-1])
 
 
 def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
@@ -259,7 +238,7 @@ def _window_reason(m: Dims, need: Need) -> str:
 
 
 def proxy(m: Dims) -> dict[str, Value]:
-    """Return a byte-level model of about a million parameters with the structure of the full one.
+    """Return a byte-level model of about half a million parameters, built like the full one.
 
     It keeps what is shared and how: tied tables, query heads a key/value head, the width of the
     heads together and of the feed-forward layer, both relative to d_model.
@@ -274,7 +253,7 @@ def proxy(m: Dims) -> dict[str, Value]:
         "head_dim": max(2, 2 * round(attention / heads / 2)),
         "d_ff": max(step, step * round(m["d_ff"] / m["d_model"] * width / step)),
     }
-    return {**small, "rope_theta": _rope_base(small)}
+    return {**small, "rope_theta": rope_base(small)}
 
 
 def variants(m: Dims) -> Iterable[tuple[str, dict[str, Value]]]:
@@ -306,7 +285,6 @@ def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
 
 
 def lengths(full: Mapping[str, Any]) -> tuple[int, list[int]]:
-    """Return the training length, and lengths from 512 tokens to the window by factors of eight."""
+    """Return the training length; and the window, an eighth and a sixty-fourth of it."""
     window = full["model"]["max_seq_len"]
-    curve = [each for each in (512 * 8**step for step in range(8)) if each < window]
-    return language_modeling.training_length(full), [*curve, window]
+    return language_modeling.training_length(full), [max(1, window // n) for n in (64, 8, 1)]

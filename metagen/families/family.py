@@ -72,6 +72,9 @@ class Family(Protocol):
         dims: Type of each model dimension, in the order of the model's `Config`.
         rules: Relations between dimensions.
         embedding_modules: Modules of the model whose parameters are embedding tables.
+        config_keys: Entries of the spec's `training.config` that have a setting.
+        optimizer: The optimizer of train.py.
+        bench_steps: Updates of the proxy for each value of `evaluation.bench` that runs it.
         work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
     """
 
@@ -82,6 +85,9 @@ class Family(Protocol):
     dims: Mapping[str, type]
     rules: tuple[Rule, ...]
     embedding_modules: tuple[str, ...]
+    config_keys: frozenset[str]
+    optimizer: str
+    bench_steps: Mapping[str, int]
     work_unit: str
 
     def fit(self, published: bytes) -> Trend:
@@ -110,6 +116,9 @@ class Family(Protocol):
 
     def sections(self, dims: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
         """Return the `data`, `train`, `eval` and `infer` sections of architecture.yaml."""
+
+    def setting_reasons(self, full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:
+        """Return why the full model's other settings are so, by `section.name`."""
 
     def variants(self, dims: Dims) -> Iterable[tuple[str, dict[str, Value]]]:
         """Return the ablations worth running: a name and the dimensions that it changes."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from types import FrameType
 from metagen.errors import Problem, TaskError
 
 SHOWN_LINES = 12
+STDOUT = "stdout"
 TERMINATED = 128 + signal.SIGTERM
 
 
@@ -33,10 +35,10 @@ def run(
     Args:
         arguments: What follows `python`, such as `("code/train.py", "--steps", "10")`.
         files: The contents of the scratch folder, by relative path.
-        wanted: Paths to bring back; `stdout` stands for what the program printed.
+        wanted: Paths to bring back; `STDOUT` is what the program printed.
         timeout: Seconds after which the program is killed.
         module_path: A folder to import from, besides the installed libraries.
-        on_line: Called with each line of standard output as it comes.
+        on_line: Called with each line of standard error as it comes.
 
     Raises:
         TaskError: The program failed, took too long, or left a wanted file out.
@@ -46,9 +48,7 @@ def run(
         for name, data in files.items():
             (scratch / name).parent.mkdir(parents=True, exist_ok=True)
             (scratch / name).write_bytes(data)
-        with (scratch / ".stderr").open("w+b") as errors:
-            lines = _run(arguments, scratch, errors.fileno(), timeout, module_path, on_line)
-        (scratch / "stdout").write_text("".join(lines))
+        _run(arguments, scratch, timeout, module_path, on_line)
         return {name: _result(scratch / name, name, arguments) for name in wanted}
 
 
@@ -73,21 +73,22 @@ def environment(scratch: Path, module_path: Path | None) -> dict[str, str]:
 def _run(
     arguments: Sequence[str],
     scratch: Path,
-    errors: int,
     timeout: float,
     module_path: Path | None,
     on_line: Callable[[str], None],
-) -> list[str]:
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=scratch,
-        env=environment(scratch, module_path),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        text=True,
-        start_new_session=True,
-    )
+) -> None:
+    with (scratch / STDOUT).open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=scratch,
+            env=environment(scratch, module_path),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
     late = threading.Event()
 
     def stop() -> None:
@@ -98,7 +99,7 @@ def _run(
     timer.start()
     try:
         with _terminable():
-            lines = _lines(process, on_line)
+            tail = _follow(process, on_line)
             status = process.wait()
     finally:
         timer.cancel()
@@ -106,16 +107,17 @@ def _run(
     if late.is_set():
         raise TaskError(f"{_shown(arguments)} was stopped after {timeout:.0f} seconds")
     if status:
-        raise TaskError(Problem(_failure(arguments, status), hint=_tail(scratch / ".stderr")))
-    return lines
+        raise TaskError(Problem(_failure(arguments, status), hint="\n  ".join(tail)))
 
 
-def _lines(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> list[str]:
-    lines = []
-    for line in process.stdout or ():
-        lines.append(line)
-        on_line(line.rstrip("\n"))
-    return lines
+def _follow(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> deque[str]:
+    """Pass on each line of standard error as it comes, and return the last ones."""
+    tail: deque[str] = deque(maxlen=SHOWN_LINES)
+    for line in process.stderr or ():
+        if text := line.rstrip():
+            tail.append(text)
+            on_line(text)
+    return tail
 
 
 @contextmanager
@@ -151,13 +153,6 @@ def _shown(arguments: Sequence[str]) -> str:
 def _failure(arguments: Sequence[str], status: int) -> str:
     ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     return f"{_shown(arguments)} {ended}"
-
-
-def _tail(errors: Path) -> str:
-    """Return the last lines of standard error; of a progress bar, its last state."""
-    lines = errors.read_text(errors="replace").split("\n")
-    shown = [line.rsplit("\r", 1)[-1] for line in lines if line.strip()]
-    return "\n  ".join(shown[-SHOWN_LINES:])
 
 
 def _result(path: Path, name: str, arguments: Sequence[str]) -> bytes:

@@ -1,4 +1,9 @@
-"""Language modelling: the settings of `data.py`, `train.py`, `eval.py` and `infer.py`."""
+"""Language modelling: the settings of `data.py`, `train.py`, `eval.py` and `infer.py`.
+
+What a spec's `training.config` declares goes first. The rest of the full model's settings are
+those of Llama 2 (arXiv:2307.09288, section 2.2) and Llama 3 (arXiv:2407.21783, section 3.4);
+the proxy's are chosen so that a build trains it in seconds, on one thread.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,151 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.families.family import Dims, Key
+from metagen.families.grid import divisors
+from metagen.units import parse_amount
 
-TRAINING_LENGTH = 8192  # of Llama 3's pre-training (arXiv:2407.21783, section 3.4.2)
+CONFIG_KEYS = frozenset(
+    {"batch_size", "epochs", "learning_rate", "optimizer", "warmup_steps", "weight_decay"}
+)
+OPTIMIZER = "adamw"
+BYTE_VOCABULARY = 256
+TRAINING_LENGTH = 8192  # tokens; of Llama 3's pre-training
+UPDATE_TOKENS = 2**19  # of an update, for a spec without a batch size (GPT-3, arXiv:2005.14165)
+PASS_TOKENS = 2**14  # that pass through the model at once
+TOKENS_PER_PARAMETER = 20  # for a spec without data.size (Hoffmann et al., 2022, arXiv:2203.15556)
+WARMUP_STEPS = 2000
+WEIGHT_DECAY = 0.1
+# Peak learning rate up to a size: GPT-3's table 2.1 for the small, Llama 3's table 3 for the large.
+LEARNING_RATES = ((1e9, 6e-4), (10e9, 3e-4), (100e9, 1.5e-4))
+LOWEST_LEARNING_RATE = 8e-5
+
+# The proxy: about ten seconds on one thread, or about two minutes to the better score.
+BENCH_STEPS = {"quick": 280, "full": 3000}
+PROXY_LENGTH = 128
+PROXY_BATCH = 4
+PROXY_LEARNING_RATE = 4e-3
+PROXY_WARMUP_STEPS = 25
 
 
 def sections(m: Dims, parameters: int, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
-    """Return the sections of a model of this size; the spec's training.config goes first."""
-    return {"data": {}, "train": {}, "eval": {}, "infer": {}}
+    """Return the `data`, `train`, `eval` and `infer` sections for a model of this size."""
+    length = int(min(m["max_seq_len"], PROXY_LENGTH if reduced else TRAINING_LENGTH))
+    held_out = (0.05, 0.1) if reduced else (0.01, 0.01)
+    return {
+        "data": {
+            "seq_len": length,
+            "tokenizer": "byte" if m["vocab_size"] == BYTE_VOCABULARY else "bpe",
+            "val_fraction": held_out[0],
+            "test_fraction": held_out[1],
+        },
+        "train": _proxy_training(key) if reduced else _training(parameters, length, key),
+        "eval": {
+            "batch_size": max(1, PASS_TOKENS // length),
+            "stride": max(1, length // 2),
+            "baseline_bytes": 16_000_000,
+        },
+        "infer": {
+            "max_new_tokens": max(1, int(min(200, m["max_seq_len"] // 2))),
+            "temperature": 0.8,
+            "top_k": 0,
+            "top_p": 0.95,
+            "seed": key("reproducibility.seed"),
+        },
+    }
+
+
+def _train(
+    key: Key, *, steps: int, batch: int, parts: int, rate: float, warmup: int, decay: float
+) -> dict[str, Any]:
+    """Return the fields of train.py's `Config`, in order."""
+    return {
+        "steps": steps,
+        "batch_size": batch,
+        "grad_accum": parts,
+        "learning_rate": rate,
+        "warmup_steps": warmup,
+        "final_lr_share": 0.1,
+        "weight_decay": decay,
+        "beta1": 0.9,
+        "beta2": 0.95,
+        "grad_clip": 1.0,
+        "eval_every": min(1000, max(1, steps // 7)),
+        "eval_batches": 16,
+        "save_every": min(1000, steps),
+        "dtype": "auto",
+        "seed": key("reproducibility.seed"),
+    }
+
+
+def _proxy_training(key: Key) -> dict[str, Any]:
+    return _train(
+        key,
+        steps=BENCH_STEPS["quick"],
+        batch=PROXY_BATCH,
+        parts=1,
+        rate=PROXY_LEARNING_RATE,
+        warmup=PROXY_WARMUP_STEPS,
+        decay=WEIGHT_DECAY,
+    )
+
+
+def _training(parameters: int, length: int, key: Key) -> dict[str, Any]:
+    """Return the full model's schedule: the declared data, once or for the declared epochs."""
+    batch = key("training.config.batch_size") or max(1, UPDATE_TOKENS // length)
+    steps = max(1, round(_tokens(parameters, key) / (batch * length)))
+    warmup = key("training.config.warmup_steps")
+    decay = key("training.config.weight_decay")
+    return _train(
+        key,
+        steps=steps,
+        batch=batch,
+        parts=_parts(batch, length),
+        rate=key("training.config.learning_rate") or _learning_rate(parameters),
+        warmup=min(WARMUP_STEPS, steps // 10) if warmup is None else warmup,
+        decay=WEIGHT_DECAY if decay is None else decay,
+    )
+
+
+def _tokens(parameters: int, key: Key) -> float:
+    """Return the tokens to train on, over all epochs."""
+    size = key("training.data.size")
+    amount, thing = parse_amount(size) if size else (0.0, "")
+    once = amount if thing == "tokens" else TOKENS_PER_PARAMETER * parameters
+    return float(once * (key("training.config.epochs") or 1))
+
+
+def _parts(batch: int, length: int) -> int:
+    """Return the fewest equal parts of a batch of which one is at most PASS_TOKENS tokens."""
+    fitting = (n for n in divisors(batch) if batch // n * length <= PASS_TOKENS)
+    return next(fitting, batch)
+
+
+def _learning_rate(parameters: int) -> float:
+    fitting = (rate for size, rate in LEARNING_RATES if parameters <= size)
+    return next(fitting, LOWEST_LEARNING_RATE)
 
 
 def training_length(full: Mapping[str, Any]) -> int:
-    """Return the tokens of one training sequence."""
-    return int(min(full["model"]["max_seq_len"], TRAINING_LENGTH))
+    """Return the tokens of one training sequence, at most the model's window."""
+    return int(min(full["data"]["seq_len"], full["model"]["max_seq_len"]))
+
+
+def reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:
+    """Return why the settings of the full model's training are what they are."""
+    train, length = full["train"], full["data"]["seq_len"]
+    tokens, size = _tokens(parameters, key), key("training.data.size")
+    default = f"no token count is declared: {TOKENS_PER_PARAMETER} tokens a parameter"
+    amount = f"training.data.size, {size}" if size and "tokens" in size else default
+    declared = "declared in training.config"
+    return {
+        "data.seq_len": f"the window, at most {TRAINING_LENGTH:,} as in Llama 3's pre-training",
+        "train.steps": f"{tokens:.4g} tokens in updates of {train['batch_size']} x {length:,}; "
+        f"{amount}",
+        "train.batch_size": declared
+        if key("training.config.batch_size")
+        else f"about {UPDATE_TOKENS:,} tokens an update",
+        "train.grad_accum": f"at most {PASS_TOKENS:,} tokens pass through the model at once",
+        "train.learning_rate": declared
+        if key("training.config.learning_rate")
+        else "the published peak for this size (GPT-3, Llama 3)",
+    }

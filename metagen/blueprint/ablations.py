@@ -1,0 +1,34 @@
+"""blueprint/ablations.yaml: single changes worth trying, with the exact size of each."""
+
+from __future__ import annotations
+
+import yaml
+
+from metagen import families
+from metagen.files import yaml_bytes
+from metagen.work import Desk, Recipe
+
+INPUTS = ("blueprint/architecture.yaml",)
+TARGET = "blueprint/ablations.yaml"
+
+
+def work(desk: Desk) -> dict[str, bytes]:
+    """List the variants of the chosen family; nobody has run them."""
+    architecture = yaml.safe_load(desk.read(INPUTS[0]))
+    family = families.load(desk.code(families.FAMILIES[architecture["family"]]))
+    dims = architecture["model"]
+    variants = [
+        {
+            "name": name,
+            "change": change,
+            "parameters": family.count({**dims, **change}),
+            "status": "not run",
+        }
+        for name, change in family.variants(dims)
+    ]
+    return {TARGET: yaml_bytes(variants)}
+
+
+RECIPES = (
+    Recipe("blueprint:ablations", work, INPUTS, (TARGET,), "single changes and their exact sizes"),
+)
