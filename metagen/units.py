@@ -125,7 +125,7 @@ def _split(text: str, units: Mapping[str, object], allowed: str) -> tuple[Decima
 
 def _whole(number: Decimal, most: int, allowed: str) -> int:
     if number != number.to_integral_value() or not 1 <= number <= most:
-        raise UnitError(f"{allowed}, at most {most}")
+        raise UnitError(f"{allowed}, at most {most:,}")
     return int(number)
 
 
@@ -277,9 +277,9 @@ def _scaled(number: float, digits: int, suffixes: str) -> str:
 
 def format_count(number: int, digits: int = 3) -> str:
     """Return a count for people: 8030261248 is `8.03 B`; below 1,000 every digit stands."""
-    return str(number) if number < 1000 else _scaled(number, digits, " KMBT")
+    return str(number) if number < 1000 else _scaled(number, digits, " kMBT")
 
 
 def format_bytes(number: int, digits: int = 3) -> str:
     """Return an amount of memory for people, in powers of ten: 16060522496 is `16.1 GB`."""
-    return f"{number} B" if number < 1000 else _scaled(number, digits, " KMGTP") + "B"
+    return f"{number} B" if number < 1000 else _scaled(number, digits, " kMGTP") + "B"

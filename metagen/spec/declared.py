@@ -26,10 +26,10 @@ def declared(root: Node, findings: Findings) -> dict[str, Node]:
 def _walk(section: Node, path: str, leaves: dict[str, Node], findings: Findings) -> None:
     for word, node in section.value.items():
         name = f"{path}.{word}" if path else word
-        if name in keys():
-            leaves[name] = node
-        elif name not in sections() or "." in word:
+        if word not in sections()[path]:
             _unknown(word, path, node, findings)
+        elif name in keys():
+            leaves[name] = node
         elif isinstance(node.value, dict):
             _walk(node, name, leaves, findings)
         elif node.value is not None:

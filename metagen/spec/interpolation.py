@@ -46,7 +46,11 @@ def interpolated(
     good = {name: value for name, value in merged.items() if name not in refused}
     tree = OmegaConf.to_container(OmegaConf.create(nested(good)), resolve=True)
     assert isinstance(tree, dict)
-    return flat(tree), refused  # type: ignore[arg-type]
+    resolved = flat(tree)  # type: ignore[arg-type]
+    built = [name for name in resolved if any("${" in t for _, t in _texts(resolved[name], ""))]
+    for name in built:  # from pieces: the resolved spec would read differently when loaded again
+        findings.add(f"{name} builds a reference out of parts", places[name], _ALLOWED)
+    return {name: resolved[name] for name in resolved if name not in built}, refused | {*built}
 
 
 def unreadable(
@@ -104,7 +108,7 @@ class _Judge:
             total += size
         if total <= MOST_CHARACTERS:
             return total
-        self._findings.add(f"{path} grows beyond {MOST_CHARACTERS} characters", place)
+        self._findings.add(f"{path} grows beyond {MOST_CHARACTERS:,} characters", place)
         return None
 
     def _target_size(

@@ -75,7 +75,7 @@ def _is_control(character: str, lines: bool) -> bool:
 
 def text(longest: int, *, lines: bool = False) -> Kind:
     """Free text: any printable characters, at most `longest` of them, on one line or several."""
-    allowed = f"text of at most {longest} characters" + ("" if lines else " on one line")
+    allowed = f"text of at most {longest:,} characters" + ("" if lines else " on one line")
 
     def parse(value: Any) -> str:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -111,7 +111,8 @@ def choice(
     spelled = {value: value for value in values} | dict(synonyms or {})
     allowed = ", ".join(spelled)
     folded = {word.casefold(): value for word, value in spelled.items()} if any_case else {}
-    json = {"type": "string"} if any_case else {"enum": list(spelled)}
+    words: dict[str, Any] = {"enum": list(spelled)}
+    json = {"anyOf": [words, {"type": "string"}]} if any_case else words
 
     def parse(value: Any) -> str:
         if not isinstance(value, str):
@@ -137,7 +138,7 @@ def flag() -> Kind:
 
 def whole(least: int, most: int) -> Kind:
     """A whole number between two bounds, both included."""
-    allowed = f"a whole number from {least} to {most}"
+    allowed = f"a whole number from {least:,} to {most:,}"
 
     def parse(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:

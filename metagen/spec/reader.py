@@ -148,7 +148,7 @@ class _Parser:
         self._nodes += count
         if self._nodes > MOST_NODES:
             self._findings.stop(
-                f"this holds more than {MOST_NODES} values, aliases followed", place
+                f"this holds more than {MOST_NODES:,} values, aliases followed", place
             )
         if levels > MOST_DEPTH:
             self._findings.stop(f"this nests deeper than {MOST_DEPTH} levels", place)

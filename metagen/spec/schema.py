@@ -27,7 +27,8 @@ is a key left out. This page is written by `metagen.spec.markdown()`; a test hol
   numbers, `3e-4` is one. Tags, merge keys and several documents in a file are refused. So are
   files over 1 MiB, over 5,000 values (aliases followed), or nested deeper than 16 levels.
 - **Overrides**: `key=value` after the spec on the command line sets any key below by its full
-  name; {shorthands}. A mapping is merged with the file's, a list replaces it, null unsets it.
+  name; {shorthands}.
+  A mapping is merged with the file's, a list replaces it, null unsets it.
 - **Errors** come all at once, each with `file:line:column`, the key, what was found, what is
   allowed, and the nearest valid spelling.
 """

@@ -69,12 +69,13 @@ def table() -> tuple[Key, ...]:
 
 
 def _package() -> tuple[Key, ...]:
+    license_id = choice(*words.LICENSES, any_case=True)
     return (
         Key("metagen_version", choice("1.0"), "Version of the spec language.", required=True),
         Key("name", NAME, "Name of the model; the run folder is named after it.", required=True),
         Key("description", PROSE, "What the model is, in a sentence or two."),
         Key("version", NAME, "Version of the model package."),
-        Key("license", choice(*words.LICENSES), "Licence of the model: a Hugging Face identifier."),
+        Key("license", license_id, "Licence of the model: a Hugging Face identifier."),
         Key("authors", list_of(NAME), "Who made the model, for the cards and the paper."),
         Key("modality.inputs", _inputs(), "What goes in.", ["text"]),
         Key("modality.outputs", _outputs(), "What comes out.", ["text"]),

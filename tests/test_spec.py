@@ -1,0 +1,347 @@
+"""What a spec's keys become, and the door they pass."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metagen import paths
+from metagen.errors import USAGE, SpecError
+from metagen.files import yaml_bytes
+from metagen.spec import json_schema, load, markdown, variables
+from metagen.spec.declared import nested
+from metagen.spec.schema import keys
+
+SPECS = sorted((paths.specs() / "text").glob("*.yaml"))
+HEAD = 'metagen_version: "1.0"\nname: m\n'
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Return a function that writes a spec after the required keys and loads it."""
+
+    def write(text="", *overrides, head=HEAD):
+        path = tmp_path / "spec.yaml"
+        path.write_text(head + text, encoding="utf-8")
+        return load(path, overrides)
+
+    return write
+
+
+def test_the_examples_are_these():
+    names = [path.stem for path in SPECS]
+    assert names == ["edge_tiny_agent", "long_context", "text_llm_8b", "text_llm_tiny"]
+
+
+def test_the_8b_example_says_what_it_says():
+    spec = load(paths.specs() / "text" / "text_llm_8b.yaml")
+    expected = {
+        "name": "text_llm_8b",
+        "constraints.parameter_budget.max": 8 * 10**9,
+        "constraints.parameter_budget.min": None,
+        "constraints.memory_budget": 16 * 10**9,
+        "constraints.context_window": 262_144,
+        "constraints.throughput": "120 tok/s",
+        "constraints.latency": "near-real-time",
+        "constraints.device": "consumer_gpu",
+        "training.data.size": "2T tokens",
+        "training.compute.hardware": "256xA100",
+        "training.compute.duration": "21 days",
+        "evaluation.benchmarks": ("MMLU", "HellaSwag", "ARC-Challenge"),
+        "authors": None,
+    }
+    assert {name: spec.key(name) for name in expected} == expected
+    assert spec.warnings == ()
+
+
+def test_an_infinite_context_is_kept_with_a_warning_at_its_place():
+    spec = load(paths.specs() / "text" / "long_context.yaml")
+    assert spec.key("constraints.context_window") == "infinite"
+    (warning,) = spec.warnings
+    assert warning.place == spec.source("constraints.context_window")
+
+
+def test_what_nobody_declared_is_none_or_the_documented_default(written):
+    spec = written()
+    declared = {"metagen_version": "1.0", "name": "m"}
+    defaults = {
+        "modality.inputs": ("text",),
+        "modality.outputs": ("text",),
+        "task.type": "generation",
+        "architecture.components": (),
+        "architecture.dims": {},
+        "outputs.artifacts": spec.key("outputs.artifacts"),
+        "evaluation.benchmarks": (),
+        "evaluation.baselines": (),
+        "evaluation.metrics": (),
+        "evaluation.bench": "quick",
+        "reproducibility.seed": 42,
+    }
+    values = {name: spec.key(name) for name in spec.keys()}  # noqa: SIM118
+    assert {k: v for k, v in values.items() if v is not None} == declared | defaults
+    assert len(spec.key("outputs.artifacts")) == 8
+    assert {spec.source(name) for name in defaults} == {"default"}
+
+
+def test_null_is_the_same_as_absent(written):
+    spec = written("description: ~\nreproducibility: {seed: null}\nconstraints:\n")
+    assert spec.key("description") is None
+    assert spec.key("reproducibility.seed") == 42
+
+
+def test_a_name_outside_the_schema_is_a_programming_error(written):
+    spec = written()
+    for ask in (spec.key, spec.digest, spec.source):
+        with pytest.raises(KeyError):
+            ask("constraints.memory")
+
+
+def test_the_source_of_a_key_is_where_it_stands(written, tmp_path):
+    spec = written("constraints:\n  memory_budget: 2GB\n", "seed=7")
+    assert spec.source("constraints.memory_budget") == f"{tmp_path / 'spec.yaml'}:4:3"
+    assert spec.source("reproducibility.seed") == "override 'seed=7'"
+
+
+def test_values_given_out_cannot_change_the_spec(written):
+    spec = written("architecture: {dims: {d_model: 64}}\n")
+    spec.key("architecture.dims")["d_model"] = 65
+    assert spec.key("architecture.dims") == {"d_model": 64}
+
+
+@pytest.mark.parametrize("spelling", ["1", "1.0", "true", '"1"', "null"])
+def test_values_of_different_types_have_different_digests(written, spelling):
+    dims = {s: f"architecture: {{dims: {{a: {s}}}}}\n" for s in ("1", "1.0", "true", '"1"', "null")}
+    own = written(dims.pop(spelling)).digest("architecture.dims")
+    assert own not in {written(text).digest("architecture.dims") for text in dims.values()}
+
+
+def test_order_and_comments_do_not_change_a_digest(written):
+    one = written("architecture: {dims: {a: 1, b: 2}}\ndescription: x  # why\n")
+    two = written("description: x\narchitecture:\n  dims: {b: 2, a: 1}\n")
+    assert all(one.digest(name) == two.digest(name) for name in keys())
+
+
+def test_synonyms_and_capitals_of_a_device_have_one_value(written):
+    spec = written(
+        "modality: {outputs: [classification]}\n"
+        "training: {objective: [pairwise_ranking, semantic_segmentation]}\n"
+        "constraints: {device: rtx-4090}\nlicense: Apache-2.0\n"
+    )
+    assert spec.key("modality.outputs") == ("label",)
+    assert spec.key("training.objective") == ("ranking", "segmentation")
+    assert spec.key("constraints.device") == "RTX-4090"
+    assert spec.key("license") == "apache-2.0"
+
+
+def test_components_sizes_and_augmentation_keep_their_shape(written):
+    spec = written(
+        "architecture: {components: [{name: Encoder, type: transformer_encoder}]}\n"
+        "constraints: {image_size: [640, 480], patch_size: 16}\n"
+        "training: {config: {data_augmentation: true, learning_rate: 1}}\n"
+    )
+    component = {"name": "Encoder", "type": "transformer_encoder"}
+    assert spec.key("architecture.components") == (component,)
+    assert spec.key("constraints.image_size") == (640, 480)
+    assert spec.key("constraints.patch_size") == (16, 16)
+    assert spec.key("training.config.data_augmentation") is True
+    assert type(spec.key("training.config.learning_rate")) is float
+
+
+# YAML 1.1 would read each of these otherwise.
+@pytest.mark.parametrize(
+    ("spelling", "value"),
+    [("no", "no"), ("On", "On"), ("1:30", "1:30"), ("1_000", "1_000"), ("010", "010"),
+     ("2024-01-01", "2024-01-01"), ("1.10", "1.10"), ("0x10", "0x10"), ("1e3", "1e3"),
+     (".inf", ".inf"), ("=", "="), ("'null'", "null"), ("!!str 5", "5"), ("! 1.0", "1.0")],
+)  # fmt: skip
+def test_a_bare_word_where_text_stands_is_that_text(written, spelling, value):
+    assert written(f"version: {spelling}\n").key("version") == value
+
+
+@pytest.mark.parametrize("spelling", ["3e-4", "3.0e-4", "0.0003", ".0003", "3E-04"])
+def test_a_learning_rate_may_have_an_exponent_without_a_dot(written, spelling):
+    spec = written(f"training: {{config: {{learning_rate: {spelling}}}}}\n")
+    assert spec.key("training.config.learning_rate") == 3e-4
+
+
+@pytest.mark.parametrize("spelling", ["010", "0o10", "0x10", "1_000", "1:30", "1e3", "yes", "'8'"])
+def test_a_seed_that_could_be_read_two_ways_is_refused(written, spelling):
+    with pytest.raises(SpecError, match=r"reproducibility\.seed is"):
+        written(f"reproducibility: {{seed: {spelling}}}\n")
+
+
+def test_json_is_read_too(tmp_path):
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps({"metagen_version": "1.0", "name": 'a "b" \\ / é'}, indent="\t"))
+    assert load(path).key("name") == 'a "b" \\ / é'
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
+    path = tmp_path / "spec.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + HEAD.replace("\n", "\r\n").encode())
+    assert load(path).key("name") == "m"
+
+
+def test_anchors_share_values(written):
+    spec = written("modality: {inputs: &a [image], outputs: *a}\n")
+    assert spec.key("modality.outputs") == ("image",)
+
+
+# Overrides
+
+
+def test_an_override_wins_over_the_file_and_the_default(written):
+    spec = written(
+        "constraints: {memory_budget: 2GB}\nmodality: {inputs: [text, image]}\n",
+        "constraints.memory_budget=4GiB", "seed=7", "bench=none", "modality.inputs=[audio]",
+        "description=a = b",
+    )  # fmt: skip
+    assert spec.key("constraints.memory_budget") == 4 * 2**30
+    assert spec.key("reproducibility.seed") == 7
+    assert spec.key("evaluation.bench") == "none"
+    assert spec.key("modality.inputs") == ("audio",)
+    assert spec.key("description") == "a = b"
+
+
+def test_an_override_of_a_mapping_is_merged_and_of_null_unsets(written):
+    text = "architecture: {dims: {a: 1, b: 2}}\nreproducibility: {seed: 7}\n"
+    spec = written(text, "architecture.dims={b: 3}", "seed=null")
+    assert spec.key("architecture.dims") == {"a": 1, "b": 3}
+    assert spec.key("reproducibility.seed") == 42
+
+
+def test_an_override_replaces_a_value_of_another_shape(written):
+    spec = written("modality: {inputs: '${modality.outputs}'}\n", "modality.inputs=[image]")
+    assert spec.key("modality.inputs") == ("image",)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence", "hint"),
+    [("constraints.memroy_budget=1GB", "there is no key 'constraints.memroy_budget' to set",
+      "did you mean constraints.memory_budget?"),
+     ("memory_budget=1GB", "there is no key 'memory_budget' to set",
+      "did you mean constraints.memory_budget?"),
+     ("sed=1", "there is no key 'sed' to set", "did you mean seed?"),
+     ("training.data=x", "allowed: training.data.sources, training.data.size", ""),
+     ("seed=abc", "reproducibility.seed is 'abc'; allowed: a whole number", ""),
+     ("seed", "there is no key 'seed' to set; allowed: a key of a spec by its full name", ""),
+     ("seed=[1", "this is not valid YAML", ""),
+     ("name={a: b}", "name is {'a': 'b'}; allowed: text", ""),
+     ("name=${oc.env:HOME}", "name is '${oc.env:HOME}': only ${section.key}", ""),
+     ("name=!!python/object:os.system x", "the tag 'tag:yaml.org,2002:python/", ""),
+     ("name=\udce9", "this holds the control character", "")],
+)  # fmt: skip
+def test_a_wrong_override_is_named_as_the_place(written, override, sentence, hint):
+    with pytest.raises(SpecError) as caught:
+        written("", override)
+    (problem,) = caught.value.problems
+    assert caught.value.status == USAGE
+    assert problem.place.startswith("override '")
+    assert sentence in problem.sentence
+    assert hint in problem.hint
+
+
+def test_a_flaw_in_an_override_does_not_hide_those_of_the_file(written):
+    with pytest.raises(SpecError) as caught:
+        written("constraints: {memory_budget: lots}\n", "seed=x", "sped=1")
+    places = [problem.place for problem in caught.value.problems]
+    assert [p.rpartition("/")[2] for p in places] == [
+        "spec.yaml:3:30", "override 'sped=1'", "override 'seed=x'",
+    ]  # fmt: skip
+
+
+def test_the_variables_of_a_command_line_are_shorthands_and_leaf_keys():
+    assert {"seed", "bench", "name", "constraints.memory_budget"} <= set(variables())
+    assert "constraints" not in variables()
+
+
+# The resolved spec
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_a_resolved_spec_reads_as_the_spec_it_came_from(path, tmp_path):
+    spec = load(path)
+    (tmp_path / "resolved.yaml").write_bytes(yaml_bytes(spec.tree()))
+    again = load(tmp_path / "resolved.yaml")
+    assert all(again.key(name) == spec.key(name) for name in keys())
+    assert yaml.safe_load(yaml_bytes(spec.tree())) == spec.tree()
+
+
+FREE_TEXT = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp", "Cf", "Cn"]),
+    min_size=1, max_size=60,
+).filter(lambda text: text.strip() and "${" not in text)  # fmt: skip
+SOME_VALUES = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": FREE_TEXT,
+        "description": FREE_TEXT,
+        "authors": st.lists(FREE_TEXT, unique=True, max_size=3),
+        "training.data.sources": st.lists(FREE_TEXT, unique=True, max_size=3),
+        "evaluation.metrics": st.lists(FREE_TEXT, unique=True, max_size=3),
+        "constraints.parameter_budget.max": st.integers(1, 10**15),
+        "constraints.memory_budget": st.sampled_from(["3GB", "3GiB", 7]),
+        "constraints.context_window": st.sampled_from(["8k", "1M", "inf", 9]),
+        "constraints.throughput": st.sampled_from(["30fps", "30s clip/min", "1.50 tok/s"]),
+        "training.config.learning_rate": st.floats(1e-9, 99),
+        "architecture.dims": st.dictionaries(
+            st.sampled_from(["d_model", "n_heads"]),
+            st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-9, 9) | FREE_TEXT,
+        ),
+        "reproducibility.seed": st.integers(0, 2**32 - 1),
+    },
+)
+
+
+@given(values=SOME_VALUES)
+@settings(max_examples=60, deadline=None)
+def test_every_resolved_spec_reads_as_the_spec_it_came_from(tmp_path_factory, values):
+    folder = tmp_path_factory.mktemp("specs")
+    spec = _load(folder / "a.yaml", {"metagen_version": "1.0", "name": "m"} | values)
+    (folder / "b.yaml").write_bytes(yaml_bytes(spec.tree()))
+    again = load(folder / "b.yaml")
+    assert {n: again.digest(n) for n in keys()} == {n: spec.digest(n) for n in keys()}
+    assert spec.key("description") == values.get("description")
+
+
+def _load(path: Path, leaves):
+    path.write_bytes(yaml_bytes(nested(leaves)))
+    return load(path)
+
+
+# The reference
+
+
+def test_the_reference_page_is_current():
+    page = Path(__file__).parent.parent / "docs" / "spec.md"
+    hint = "write docs/spec.md anew from metagen.spec.markdown()"
+    assert page.read_text(encoding="utf-8") == markdown(), hint
+
+
+def test_the_json_schema_names_every_key_once():
+    schema = json_schema()
+    assert set(_leaves(schema["properties"])) == set(keys())
+    assert schema["required"] == ["metagen_version", "name"]
+    assert json.loads(json.dumps(schema)) == schema
+
+
+def _leaves(properties, prefix=""):
+    for name, part in properties.items():
+        if "description" in part:
+            yield prefix + name
+        else:
+            assert part["additionalProperties"] is False
+            yield from _leaves(part["properties"], f"{prefix}{name}.")
+
+
+def test_a_thousand_specs_are_read_in_seconds():
+    path = paths.specs() / "text" / "text_llm_8b.yaml"
+    load(path)
+    start = time.process_time()
+    for _ in range(20):
+        load(path)
+    assert (time.process_time() - start) / 20 < 0.03
