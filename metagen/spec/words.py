@@ -7,9 +7,7 @@ from functools import cache
 
 from metagen.paths import source
 
-UNBUILDABLE = dict.fromkeys(
-    ("taste", "smell"), "no model can be built for it, as no format and no data set records it"
-)
+UNBUILDABLE = dict.fromkeys(("taste", "smell"), "no model can be built for it")
 INPUTS = (
     *("text", "image", "audio", "video", "3d", "multimodal"),
     *("time_series", "graph", "tabular", "point_cloud"),
