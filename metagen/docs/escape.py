@@ -21,8 +21,8 @@ _APART = "\ue001"
 _LONG_WORD = 18
 _GAP = re.compile(r"(?:[^\S\u00a0]|[\x00-\x1f\x7f-\x9f])+")
 # What the fonts of the paper hold; the rest is written as its code point.
-_TYPESET = re.compile(
-    "[\u0020-\u007e\u00a0-\u00ac\u00ae-\u0131\u0139-\u0148\u014a-\u017e"
+TYPESET = re.compile(
+    "[\u0020-\u007e\u00a0-\u00ac\u00ae-\u00b7\u00b9-\u0131\u0139-\u0148\u014a-\u017e"
     "\u2013\u2014\u2018-\u201a\u201c-\u201e\u2020-\u2022\u2026\u20ac\u2122"
     "\u03b1-\u03bf\u03c0-\u03c9\u2192\u2212\u221e\u2248\u2264\u2265\u00d7]"
 )
@@ -65,7 +65,7 @@ def markdown_code(text: str) -> Markup:
 
 def latex(text: str) -> Markup:
     """Return text for a paragraph or a table cell of LaTeX; a long word may break anywhere."""
-    line = "".join(c if _TYPESET.match(c) else f"[U+{ord(c):04X}]" for c in plain(text))
+    line = "".join(c if TYPESET.match(c) else f"[U+{ord(c):04X}]" for c in plain(text))
     words = (_breakable(word) if len(word) > _LONG_WORD else word for word in line.split(" "))
     joined = _LIGATURE.sub(rf"\g<0>{_APART}", " ".join(words))
     return Markup(_encoder().unicode_to_latex(joined))

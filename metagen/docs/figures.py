@@ -79,6 +79,10 @@ def _parts(modules: dict[str, int], layer: dict[str, int]) -> dict[str, int]:
 
 def _curve(figure: Figure, rows: list[dict[str, Any]], levels: dict[str, float]) -> None:
     axes = figure.add_subplot()
+    if not rows:
+        axes.text(0.5, 0.5, "not measured", ha="center")
+        axes.set_axis_off()
+        return
     for name, colour, key in (
         ("training", _BLUE, "train_loss"),
         ("validation", _ORANGE, "val_loss"),

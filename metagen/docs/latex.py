@@ -22,6 +22,7 @@ _TIMEOUT = 300  # seconds; the paper takes about three
 _MOST_OVERFULL = 5.0  # points; less does not show
 
 _ERROR = re.compile(r"^(?:\./)?(\S+?):(\d+): (.+)$", re.MULTILINE)
+_NOT_FOUND = re.compile(r"File `\S+\.(?:sty|cls|def|fd)' not found|Font \S+ not loadable")
 _FATAL = re.compile(r"^! (.+)$", re.MULTILINE)
 _UNDEFINED = re.compile(r"^.*Warning: (?:Citation|Reference) .*undefined.*$", re.MULTILINE)
 _OVERFULL = re.compile(r"^Overfull \\[hv]box \(([\d.]+)pt too (?:wide|high)\).*$", re.MULTILINE)
@@ -90,12 +91,13 @@ def _run(folder: Path) -> Compiled:
 
 
 def _first_error(log: str, output: str) -> Problem:
+    hint = paper.PACKAGES_HINT if _NOT_FOUND.search(log) else ""
     if found := _ERROR.search(log):
-        return Problem(f"LaTeX: {found[3]}", f"paper/{found[1]}:{found[2]}", paper.PACKAGES_HINT)
+        return Problem(f"LaTeX: {found[3]}", f"paper/{found[1]}:{found[2]}", hint)
     fatal = _FATAL.search(log)
     last = output.strip().splitlines()[-1:] or ["no output"]
     sentence = fatal[1] if fatal else last[0]
-    return Problem(f"LaTeX: {sentence}", "paper/main.tex", paper.PACKAGES_HINT)
+    return Problem(f"LaTeX: {sentence}", "paper/main.tex", hint)
 
 
 def _text(path: Path) -> str:

@@ -49,17 +49,17 @@ COMMAND = (
     "main.tex",
 )
 
-_SECTIONS = {
+SECTIONS = {
     "abstract": ("arch", "params", "constraints", "results"),
     "introduction": (),
     "architecture": ("arch", "params", "flops"),
     "constraints": ("constraints",),
     "training": ("arch",),
-    "evaluation": ("arch", "params", "results"),
+    "evaluation": ("arch", "params", "results", "curve"),
     "limitations": ("arch", "params", "constraints"),
     "reproducibility": ("results",),
 }
-_PATHS = tuple(f"paper/sections/{name}.tex" for name in _SECTIONS)
+SECTION_PATHS = tuple(f"paper/sections/{name}.tex" for name in SECTIONS)
 
 
 def main(desk: Desk) -> dict[str, bytes]:
@@ -110,7 +110,7 @@ def reproducibility(desk: Desk) -> dict[str, bytes]:
 def references(desk: Desk) -> dict[str, bytes]:
     """Return `paper/bibliography.bib`: the entries that the sections cite."""
     library = desk.source("templates/paper/bibliography.bib").decode()
-    sections = {path: desk.read(path).decode() for path in _PATHS}
+    sections = {path: desk.read(path).decode() for path in SECTION_PATHS}
     return {"paper/bibliography.bib": bibliography.select(library, sections).encode()}
 
 
@@ -133,18 +133,18 @@ def _page(desk: Desk, path: str) -> dict[str, bytes]:
 
 
 def _section(name: str) -> Recipe:
-    inputs = tuple(FILES[file] for file in _SECTIONS[name])
+    inputs = tuple(FILES[file] for file in SECTIONS[name])
     target = f"paper/sections/{name}.tex"
     return Recipe(f"paper:{name}", globals()[name], inputs, (target,), f"write the {name}")
 
 
 RECIPES = (
     Recipe("paper:main", main, (FILES["arch"],), ("paper/main.tex",), "write the paper's frame"),
-    *map(_section, _SECTIONS),
+    *map(_section, SECTIONS),
     Recipe(
         "paper:references",
         references,
-        _PATHS,
+        SECTION_PATHS,
         ("paper/bibliography.bib",),
         "choose the references that the paper cites",
     ),

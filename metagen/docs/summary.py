@@ -49,10 +49,10 @@ def _constraints(facts: Facts) -> dict[str, list[dict[str, Any]]]:
 
 def _benchmark(row: dict[str, Any]) -> dict[str, Any]:
     kept = ("benchmark", "metric", "unit", "higher_is_better", "value", "baselines", "status")
-    return {**{key: row[key] for key in kept}, "beats": _beaten(row)}
+    return {**{key: row[key] for key in kept}, "beats": beaten(row)}
 
 
-def _beaten(row: dict[str, Any]) -> list[str]:
+def beaten(row: dict[str, Any]) -> list[str]:
     """Return the names of the baselines that a measured value is better than."""
     value, sign = row["value"], 1 if row["higher_is_better"] else -1
     if value is None:

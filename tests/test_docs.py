@@ -1,0 +1,244 @@
+"""Cards say what the files say, and nothing that a stranger writes becomes markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import docs_fixtures as sample
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from metagen import docs, paths
+from metagen.docs import cards, escape, render, summary
+from metagen.docs.facts import Printed
+
+CARDS = ("model_card", "data_card", "eval_report", "limitations")
+
+HOSTILE = (
+    '"""; import os; os.system("id") #',
+    r"\input{/etc/passwd}",
+    r"\write18{touch pwned}",
+    "---\nlicense: mit\n---\n",
+    "# heading",
+    "## a\n\n- b",
+    "<script>alert(1)</script>",
+    "![x](http://y/z.png)",
+    "[text](http://example.org) www.example.org a@b.org",
+    "a | b | c\n|---|---|",
+    "$x$ 100% A&B &lt; {{ fact }} {% if %} \\VAR{x}",
+    "```python\nprint()\n```",
+    "`tick` ``two``",
+    "*em* **strong** _em_ __strong__ ~~gone~~",
+    "1. one\n2. two",
+    "> quote",
+    "é ß ž Ж λ 中文 \U0001f600 \u202eright to left",
+    "null \x00 bell \x07 escape \x1b[31m",
+    "wide" * 120,
+    "=====",
+    "- - -",
+)
+
+
+def page(name: str, desk: sample.FakeDesk) -> render.Page:
+    return render.markdown(desk, f"cards/{name}.md")
+
+
+def untraced(text: str, printed: tuple[Printed, ...], forms: tuple[Any, ...]) -> list[str]:
+    """Return the numerals of a document that stand between the facts that it printed."""
+    gaps, at = [], 0
+    for item in printed:
+        found = [(text.find(form(item.text), at), form(item.text)) for form in forms]
+        start, shown = min((pair for pair in found if pair[0] >= 0), default=(-1, ""))
+        assert start >= 0, f"{item} was not printed"
+        gaps.append(text[at:start])
+        at = start + len(shown)
+    return re.findall(r"\S*\d\S*", "\0".join([*gaps, text[at:]]))
+
+
+def body(text: str) -> str:
+    """Return a card without its list of sources."""
+    return text.partition("\n## Where the figures come from")[0]
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_each_numeral_of_a_card_is_a_printed_fact(name):
+    made = page(name, sample.desk())
+    assert len(made.printed) > 10
+    assert untraced(body(made.text), made.printed, (escape.markdown, escape.markdown_code)) == []
+
+
+def test_the_numeral_check_finds_a_typed_numeral():
+    made = page("limitations", sample.desk())
+    typed = body(made.text).replace("trained once", "trained 3 times")
+    assert untraced(typed, made.printed, (escape.markdown, escape.markdown_code)) == ["3"]
+
+
+@pytest.mark.parametrize("path", sorted((paths.templates() / "cards").rglob("*.md")), ids=str)
+def test_no_numeral_is_typed_into_a_card_template(path):
+    text = path.read_text().replace('row / "sha256"', "the name of an entry")
+    assert re.findall(r".*\d.*", text) == []
+
+
+# The others compile what these make; the paper's tests run them.
+FIRST = [r for r in docs.RECIPES if not any(path.startswith("paper/") for path in r.inputs)]
+
+
+@pytest.mark.parametrize("recipe", FIRST, ids=lambda recipe: recipe.name)
+def test_a_recipe_reads_exactly_what_it_declares(recipe):
+    desk = sample.desk()
+    made = recipe.work(desk)
+    assert desk.reads == set(recipe.inputs)
+    assert set(made) == set(recipe.targets)
+
+
+def test_a_spec_key_is_read_only_by_what_prints_it():
+    readers = set()
+    for recipe in FIRST:
+        desk = sample.desk()
+        recipe.work(desk)
+        if "description" in desk.asked:
+            readers.add(recipe.name)
+    assert readers == {"docs:model_card", "paper:introduction"}
+
+
+def test_no_card_says_that_information_is_needed():
+    for name in CARDS:
+        assert "needed]" not in page(name, sample.desk()).text.lower()
+
+
+def test_hugging_face_reads_the_model_card():
+    text = cards.model_card(sample.desk())["docs/model_card.md"].decode()
+    card = ModelCard(text)
+    data = card.data.to_dict()
+    assert data["pipeline_tag"] == "text-generation"
+    assert data["library_name"] == "pytorch"
+    assert "license" not in data
+    (result,) = card.data.eval_results
+    assert (result.metric_type, result.metric_value) == ("bits_per_byte", 2.87312)
+    assert "\n# text_llm_8b\n" in card.text
+
+
+def test_the_model_card_keeps_the_order_of_hugging_face():
+    text = cards.model_card(sample.desk())["docs/model_card.md"].decode()
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert headings == [
+        "Model Details",
+        "Uses",
+        "Bias, Risks, and Limitations",
+        "How to Get Started with the Model",
+        "Training Details",
+        "Evaluation",
+        "Technical Specifications",
+        "Reproducibility",
+        "Where the figures come from",
+    ]
+
+
+def test_a_declared_license_is_in_the_header():
+    desk = sample.desk({"license": "apache-2.0"})
+    assert cards.metadata(desk)["license"] == "apache-2.0"
+
+
+def test_only_identifiers_of_the_hub_are_named_as_its_datasets():
+    desk = sample.desk({"training.data.sources": ("allenai/c4", "web crawl", "a/b/c")})
+    assert cards.metadata(desk)["datasets"] == ["allenai/c4"]
+
+
+EMPTY = {
+    **{name: None for name, value in sample.KEYS.items() if not isinstance(value, tuple)},
+    **{name: () for name, value in sample.KEYS.items() if isinstance(value, tuple)},
+    "name": "m",
+    "task.type": "generation",
+    "reproducibility.seed": 0,
+}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_card_of_the_barest_spec_still_reads_well(name):
+    text = page(name, sample.desk(EMPTY, results=[], curve="step,train_loss,val_loss\n")).text
+    assert "None" not in text.replace("None:", "").replace("None ", "")
+    assert "()" not in text
+    assert not re.search(r"\n{4,}", text)
+    assert "not declared" in text
+
+
+def inlines(text: str) -> list[str]:
+    """Return the shape of a document: its blocks, and what its lines hold besides text."""
+    return [
+        f"{token.type}:{token.tag}"
+        for token in _flat(MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text))
+        if token.type not in ("text", "text_special")
+    ]
+
+
+def _flat(tokens: list[Token]) -> list[Token]:
+    return [each for token in tokens for each in (token, *_flat(token.children or []))]
+
+
+def words(text: str) -> str:
+    parsed = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
+    return "".join(token.content for token in _flat(parsed) if not token.children)
+
+
+STRINGS = sorted(name for name, value in sample.KEYS.items() if isinstance(value, (str, tuple)))
+
+
+def infected(text: str) -> sample.FakeDesk:
+    """Return a desk on which each string of the spec, wherever it travelled, is `text`."""
+    keys = {
+        name: (text,) if isinstance(sample.KEYS[name], tuple) else text
+        for name in STRINGS
+        if name != "architecture.components"
+    }
+    keys |= {"architecture.components": ({"name": text, "type": text},)}
+    keys |= dict.fromkeys((f"training.data.governance.{n}" for n in ("consent", "retention")), text)
+    files = sample.package()
+    results, rows = (json.loads(files[f]) for f in RESULT_FILES)
+    results[1]["benchmark"] = text
+    rows[4]["required"] = rows[5]["required"] = text
+    return sample.desk(keys, results=results, constraints=rows)
+
+
+RESULT_FILES = ("benchmarks/results.json", "blueprint/constraints.json")
+
+
+@pytest.mark.parametrize("name", CARDS)
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_string_is_only_text_in_a_card(name, text):
+    clean, dirty = (page(name, infected(each)).text for each in ("word", text))
+    assert inlines(dirty) == inlines(clean)
+    assert escape.plain(text).replace("\xa0", " ") in words(dirty)
+    assert not re.search(r"(?<!\\):(?=//)|(?<!`)\bwww\.", dirty)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_string_cannot_leave_the_header(text):
+    card = cards.model_card(infected(text))["docs/model_card.md"].decode()
+    header = yaml.safe_load(card.removeprefix("---\n").split("\n---\n")[0])
+    assert set(header) <= {
+        *("license", "library_name", "pipeline_tag", "tags", "datasets", "metrics", "model-index"),
+    }
+    assert header["model-index"][0]["name"].startswith(escape.plain(text)[:20])
+    assert ModelCard(card).data.library_name == "pytorch"
+
+
+def test_the_summary_holds_what_the_table_shows():
+    made = json.loads(summary.summary(sample.desk())["docs/summary.json"])
+    assert made["parameters"]["total"] == 7979929600
+    assert made["memory"]["verdict"] == "violated"
+    assert [row["constraint"] for row in made["constraints"]["violated"]] == [
+        "memory_budget",
+        "throughput",
+    ]
+    assert made["benchmarks"][0]["beats"] == ["unigram", "bigram"]
+    assert made["benchmarks"][1]["status"] == "not run"
+
+
+def test_a_higher_metric_beats_the_lower_baseline():
+    row = {"value": 0.5, "higher_is_better": True, "baselines": {"a": 0.4, "b": 0.5}}
+    assert summary.beaten(row) == ["a"]

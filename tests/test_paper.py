@@ -1,0 +1,248 @@
+"""The paper compiles, is the same each time, and prints a stranger's text as text."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import docs_fixtures as sample
+import pytest
+from test_docs import EMPTY, HOSTILE, infected, untraced
+
+from metagen import paths
+from metagen.docs import bibliography, escape, figures, latex, paper, render
+from metagen.errors import TaskError
+
+tex = pytest.mark.skipif(not all(map(shutil.which, paper.PROGRAMS)), reason="TeX is not installed")
+
+FORMS = (escape.latex, escape.latex_code, escape.pdf_string)
+PAGES = ("main.tex", *(f"sections/{name}.tex" for name in paper.SECTIONS))
+# Where a template of LaTeX may hold a numeral: lengths, switches, encodings, equations.
+MARKUP = re.compile(
+    r"\\begin\{(equation|align|pmatrix)\}.*?\\end\{\1\}"
+    r"|a4paper|\d[\d.]*(?:em|cm|pt|\\linewidth)|^\\pdf\w+=-?1$|\[T1\]|\[utf8\]|\\(?:label|ref)\{[^}]*\}"
+    r"|row / \"sha256\"",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def project(desk: sample.FakeDesk, **drawn: bytes) -> sample.FakeDesk:
+    """Return the desk with the paper's files on it; `drawn` are figures that need no drawing."""
+    desk.files.update(drawn)
+    for recipe in paper.RECIPES:
+        if recipe.work is not paper.references and not drawn.keys() & set(recipe.targets):
+            desk.files.update(recipe.work(desk))
+    desk.files.update(paper.references(desk))
+    return desk
+
+
+def written(desk: sample.FakeDesk, folder: Path) -> Path:
+    for path in latex.INPUTS:
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(desk.files[path])
+    return folder / "paper"
+
+
+@pytest.fixture(scope="module")
+def clean() -> sample.FakeDesk:
+    return project(sample.desk())
+
+
+@pytest.fixture(scope="module")
+def drawn(clean) -> dict[str, bytes]:
+    return {path: data for path, data in clean.files.items() if path.startswith("paper/figures/")}
+
+
+@pytest.fixture(scope="module")
+def compiled(clean) -> latex.Compiled:
+    return latex.compiled(clean)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_numeral_of_the_paper_is_a_printed_fact(name):
+    made = render.latex(sample.desk(), f"paper/{name}")
+    assert untraced(MARKUP.sub(_without_facts, made.text), made.printed, FORMS) == []
+
+
+def _without_facts(match: re.Match[str]) -> str:
+    return "" if re.search(r"\d", match[0]) else match[0]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((paths.templates() / "paper").rglob("*.tex")), ids=lambda path: path.stem
+)
+def test_no_numeral_is_typed_into_a_paper_template(path):
+    assert re.findall(r".*\d.*", MARKUP.sub("", path.read_text())) == []
+
+
+def test_no_fact_touches_the_name_of_a_command():
+    for path in (paths.templates() / "paper").rglob("*.tex"):
+        assert not re.search(r"\\[A-Za-z]+\\VAR", path.read_text()), path
+
+
+def test_only_cited_references_are_in_the_bibliography(clean):
+    bib = clean.files["paper/bibliography.bib"].decode()
+    entries = set(re.findall(r"^@\w+\{(\w+),", bib, re.MULTILINE))
+    sections = {p: clean.files[p].decode() for p in paper.SECTION_PATHS}
+    assert entries == set(bibliography.cited(sections))
+    assert {"attention", "rope", "gqa", "swiglu", "rmsnorm", "adamw"} <= entries
+
+
+def test_an_uncited_reference_is_left_out():
+    library = "@misc{one,\n  title = {One}\n}\n\n@misc{two,\n  title = {Two}\n}\n"
+    assert "{two" not in bibliography.select(library, {"a.tex": r"\citep{one}"})
+
+
+def test_a_citation_without_a_reference_is_an_error():
+    with pytest.raises(TaskError, match=r"a.tex: There is no reference `nobody`"):
+        bibliography.select("", {"a.tex": r"\citep{nobody}"})
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_string_leaves_no_markup_in_latex(text):
+    made = str(escape.latex(text))
+    commands = set(re.findall(r"\\[A-Za-z]+", made))
+    assert not commands & {r"\input", r"\write", r"\VAR", r"\include", r"\immediate"}
+    assert not re.search(r"(?<!\\)[$%&#_^~]", made.replace("~", "", made.count("\xa0")))
+
+
+@tex
+def test_the_paper_has_no_undefined_reference_and_no_box_that_sticks_out(compiled):
+    assert compiled.pdf.startswith(b"%PDF")
+    assert latex.flaws(compiled.log) == []
+
+
+@tex
+def test_the_pdf_is_the_same_bytes_again(clean, compiled, monkeypatch):
+    monkeypatch.setenv("TZ", "Pacific/Apia")
+    monkeypatch.setenv("TEXINPUTS", "/nowhere//:")
+    assert latex.pdf(clean) == {"paper/main.pdf": compiled.pdf}
+
+
+@tex
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_pdf_gives_the_bytes_of_the_build_whatever_the_users_settings_are(
+    clean, compiled, tmp_path
+):
+    folder = written(clean, tmp_path)
+    (tmp_path / ".latexmkrc").write_text("die 'read';")
+    (folder / "latexmkrc").write_text("die 'read';")
+    environment = os.environ | {"HOME": str(tmp_path), "TEXMFHOME": str(tmp_path)}
+    make = ["make", "-s", "pdf"]
+    subprocess.run(make, cwd=folder, env=environment, check=True, capture_output=True)
+    assert (folder / "main.pdf").read_bytes() == compiled.pdf
+    (folder / "latexmkrc").unlink()
+    subprocess.run(["make", "-s", "clean"], cwd=folder, check=True)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("Makefile", "bibliography.bib", "figures", "main.tex", "sections"),
+    ]
+
+
+LITERAL = r"\input{/etc/passwd} \write18{id} a_b $x$ 100% A&B {} ~ ^ -- << # \VAR{x}"
+
+
+@tex
+@pytest.mark.parametrize("text", [LITERAL, "wide" * 150, " ".join(HOSTILE[2:])[:590]])
+def test_a_paper_full_of_hostile_strings_compiles_and_shows_them(text, drawn, tmp_path):
+    made = latex.compiled(project(infected(text), **drawn))
+    assert latex.flaws(made.log) == []
+    assert not re.search(r"\(\S*passwd", made.log)
+    (tmp_path / "main.pdf").write_bytes(made.pdf)
+    assert text is not LITERAL or re.sub(r"\s", "", text) in shown(tmp_path / "main.pdf")
+
+
+def shown(pdf: Path) -> str:
+    """Return the text of a PDF without spaces."""
+    if not shutil.which("pdftotext"):
+        pytest.skip("the paper compiles; pdftotext, to read it, is not installed")
+    text = subprocess.run(["pdftotext", pdf, "-"], capture_output=True, text=True, check=True)
+    return re.sub(r"\s", "", text.stdout)
+
+
+@tex
+def test_every_character_that_is_set_as_itself_compiles(drawn):
+    letters = "".join(chr(c) for c in range(0x20, 0x2300) if escape.TYPESET.match(chr(c)))
+    assert len(letters) > 300
+    made = latex.compiled(project(sample.desk({"description": letters}), **drawn))
+    assert latex.flaws(made.log) == []
+
+
+@tex
+def test_the_paper_of_the_barest_spec_compiles():
+    desk = sample.desk(EMPTY, results=[], curve="step,train_loss,val_loss,learning_rate\n")
+    assert latex.flaws(latex.compiled(project(desk)).log) == []
+
+
+@tex
+def test_an_error_of_latex_names_its_file_and_line(clean):
+    desk = sample.FakeDesk(dict(clean.files), clean.keys)
+    desk.files["paper/sections/training.tex"] += b"\n\\nosuchcommand\n"
+    with pytest.raises(TaskError, match=r"paper/sections/training.tex:\d+: LaTeX: Undefined"):
+        latex.pdf(desk)
+
+
+@tex
+def test_a_missing_package_says_what_to_install(clean):
+    desk = sample.FakeDesk(dict(clean.files), clean.keys)
+    desk.files["paper/main.tex"] = b"\\documentclass{article}\\usepackage{nosuch}"
+    with pytest.raises(TaskError, match=r"nosuch.sty' not found(?s:.*)texlive-latex-recommended"):
+        latex.pdf(desk)
+
+
+def test_without_tex_one_sentence_says_what_to_install(clean, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TaskError) as caught:
+        latex.pdf(clean)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    for package in ("latexmk", "texlive-latex-recommended", "texlive-fonts-recommended"):
+        assert package in sentence
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_pdf_without_tex_says_the_same_sentence(clean, tmp_path):
+    folder = written(clean, tmp_path)
+    (tmp_path / "bin").mkdir()
+    for program in ("make", "sh"):
+        (tmp_path / "bin" / program).symlink_to(shutil.which(program))
+    command = [tmp_path / "bin" / "make", "pdf"]
+    environment = {"PATH": str(tmp_path / "bin")}
+    made = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert made.returncode != 0
+    assert made.stderr.splitlines()[0] == paper.MISSING_TEX
+
+
+def test_flaws_are_found_in_a_log():
+    log = (
+        "LaTeX Warning: Reference `fig:x' on page 1 undefined on input line 3.\n"
+        "Package natbib Warning: Citation `y' on page 1 undefined on input line 4.\n"
+        "Overfull \\hbox (4.9pt too wide) in paragraph at lines 1--2\n"
+        "Overfull \\hbox (5.1pt too wide) in paragraph at lines 3--4\n"
+    )
+    assert [flaw.split()[0] for flaw in latex.flaws(log)] == ["LaTeX", "Package", "Overfull"]
+    assert "5.1pt" in latex.flaws(log)[2]
+
+
+@pytest.mark.parametrize("recipe", figures.RECIPES, ids=lambda recipe: recipe.name)
+def test_a_figure_is_the_same_bytes_whatever_the_users_settings_are(recipe, tmp_path, clean):
+    (tmp_path / "matplotlibrc").write_text("font.size: 30\naxes.facecolor: red\n")
+    code = (
+        "import sys, docs_fixtures as s\nfrom metagen.docs import figures\n"
+        f"work = getattr(figures, {recipe.work.__name__!r})\n"
+        "sys.stdout.buffer.write(next(iter(work(s.desk()).values())))\n"
+    )
+    search = f"{Path(__file__).parent}:{paths.PACKAGE.parent}"
+    environment = os.environ | {
+        "MATPLOTLIBRC": str(tmp_path),
+        "PYTHONHASHSEED": "7",
+        "TZ": "Pacific/Apia",
+        "SOURCE_DATE_EPOCH": "86400",
+        "PYTHONPATH": search,
+    }
+    made = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
+    assert made.stdout == clean.files[recipe.targets[0]]
