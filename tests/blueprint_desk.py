@@ -23,6 +23,13 @@ class PlainDesk:
         self.package = dict(package or {})
         self.modules: list[str] = []
 
+    @classmethod
+    def of(cls, path: Path) -> PlainDesk:
+        """Return a desk over a spec file and an empty package."""
+        desk = cls.__new__(cls)
+        desk.spec, desk.package, desk.modules = load(path), {}, []
+        return desk
+
     def key(self, name: str) -> Any:
         return self.spec.key(name)
 

@@ -204,7 +204,7 @@ def _latency(desk: Desk, device: Device | None, model: _Model) -> dict[str, Any]
         f"{model.weights:,} bytes / ({BANDWIDTH_USE} x {device.bandwidth:,.0f} bytes/s) = "
         f"{traffic:.3g} s" + (f"; {value} allows {limit:g} s" if limit and value != limit else "")
     )
-    source = f"blueprint/flops.json; {COMPUTE_SOURCE}; {BANDWIDTH_SOURCE}; {_row(device)}"
+    source = f"blueprint/flops.json; {_use_source(device)}{BANDWIDTH_SOURCE}; {_row(device)}"
     asked = _Asked(declared, limit)
     return _entry("latency", asked, max(arithmetic, traffic), "s", formula, source)
 
@@ -230,7 +230,7 @@ def _training_compute(desk: Desk, model: _Model) -> dict[str, Any]:
         f"{number} x {device.flops:.4g} FLOP/s x {_use(device):g} x {seconds:,.0f} s = "
         f"{delivered:.4g}"
     )
-    source = f"blueprint/flops.json; {COMPUTE_SOURCE}; {_row(device)}"
+    source = f"blueprint/flops.json; {_use_source(device)}{_row(device)}"
     asked = _Asked(delivered, delivered)
     return _entry("training_compute", asked, per_token * tokens, "FLOP", formula, source)
 
@@ -242,6 +242,10 @@ def _unknown(name: str, required: Any, unit: str, reason: str) -> dict[str, Any]
 
 def _use(device: Device) -> float:
     return 1.0 if device.measured else COMPUTE_USE
+
+
+def _use_source(device: Device) -> str:
+    return "" if device.measured else f"{COMPUTE_SOURCE}; "
 
 
 def _flops_near(flops: dict[str, Any], length: int) -> float:

@@ -71,6 +71,7 @@ NORM_EPS = 1e-5  # Llama 2 and 3
 HEAD_DIMS = (16, 256)
 BYTE_VOCABULARY = 256
 PROXY = {"d_model": 128, "n_layers": 2, "n_heads": 4, "vocab_size": 256, "max_seq_len": 256}
+ATTENTION_SPREAD = 0.1  # of the heads together against d_model, 0.9 to 1 where published
 SHAPE = ("n_layers", "d_model", "head_dim", "expansion", "group")
 GATED = frozenset({"llama", "mistral", "qwen2", "olmo", "gemma2"})
 
@@ -110,7 +111,8 @@ def _embedding_share(row: Row) -> float:
 def cost(m: Dims, trend: Trend) -> float:
     """Return the summed squared deviation from the trend; 1 is one usual deviation."""
     body = count(m) - embedding_count(m)
-    return sum(trend.lines[each].distance(body, value) for each, value in _shape(m))
+    width = math.log(m["n_heads"] * m["head_dim"] / m["d_model"]) / ATTENTION_SPREAD
+    return width**2 + sum(trend.lines[each].distance(body, value) for each, value in _shape(m))
 
 
 def _shape(m: Dims) -> Iterable[tuple[str, float]]:

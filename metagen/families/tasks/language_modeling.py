@@ -30,7 +30,7 @@ LEARNING_RATES = ((1e9, 6e-4), (10e9, 3e-4), (100e9, 1.5e-4))
 LOWEST_LEARNING_RATE = 8e-5
 
 # The proxy: about ten seconds on one thread, or about two minutes to the better score.
-BENCH_STEPS = {"quick": 280, "full": 3000}
+BENCH_STEPS = {"quick": 240, "full": 3000}
 PROXY_LENGTH = 128
 PROXY_BATCH = 4
 PROXY_LEARNING_RATE = 4e-3

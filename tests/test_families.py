@@ -1,0 +1,171 @@
+"""What the table of families leads to, and the decoder's closed forms against published figures."""
+
+import ast
+import csv
+
+import pytest
+from blueprint_desk import PlainDesk
+
+from metagen import families, paths
+from metagen.blueprint.architecture import CONFIG_KEYS
+from metagen.errors import SpecError
+from metagen.families import decoder, transformer
+from metagen.families.trend import fit, residuals, rows
+
+PUBLISHED = paths.source("data/published_models.csv").read_bytes()
+TEXT = {
+    "modality.inputs": ("text",),
+    "modality.outputs": ("text",),
+    "task.type": "generation",
+    "architecture.family": "transformer",
+    "training.objective": ("autoregressive",),
+}
+
+
+def llama(d, n_layers, h, k, s, f, vocab, tied):
+    return {
+        "d_model": d, "n_layers": n_layers, "n_heads": h, "n_kv_heads": k, "head_dim": s,
+        "d_ff": f, "vocab_size": vocab, "max_seq_len": 4096, "rope_theta": 1e4,
+        "norm_eps": 1e-5, "tie_embeddings": tied,
+    }  # fmt: skip
+
+
+LLAMA_2_7B = llama(4096, 32, 32, 32, 128, 11008, 32000, False)
+LLAMA_3_8B = llama(4096, 32, 32, 8, 128, 14336, 128256, False)
+LLAMA_3_2_1B = llama(2048, 16, 32, 8, 64, 8192, 128256, True)
+SMOLLM2_135M = llama(576, 30, 9, 3, 64, 1536, 49152, True)
+
+
+@pytest.mark.parametrize(
+    ("dims", "published"),
+    [
+        (LLAMA_2_7B, 6_738_415_616),
+        (LLAMA_3_8B, 8_030_261_248),
+        (LLAMA_3_2_1B, 1_235_814_400),
+        (SMOLLM2_135M, 134_515_008),
+    ],
+)
+def test_the_closed_form_gives_the_published_count(dims, published):
+    assert decoder.count(dims) == published
+
+
+def test_the_closed_form_gives_every_count_of_the_table_in_the_llama_form():
+    table = [r for r in rows(PUBLISHED, "decoder-LM") if r["arch"] in ("llama", "mistral")]
+    assert len(table) >= 5
+    for row in table:
+        names = ("d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "ffn", "vocab")
+        dims = llama(*(int(row[n]) for n in names), row["tied_embeddings"] == "1")
+        assert decoder.count(dims) == int(row["params_exact"]), row["model"]
+
+
+@pytest.mark.parametrize(
+    ("dims", "bytes_per_token"),
+    [
+        (LLAMA_2_7B, 524_288),  # 2 * 32 layers * 32 heads * 128 * 2 bytes
+        (LLAMA_3_8B, 131_072),  # 8 key/value heads: a quarter
+        (LLAMA_3_2_1B, 32_768),
+        (SMOLLM2_135M, 23_040),
+    ],
+)
+def test_the_cache_takes_the_published_bytes_a_token(dims, bytes_per_token):
+    assert decoder.cache_bytes(dims, 1) == bytes_per_token
+    assert decoder.cache_bytes(dims, 262_144) == 262_144 * bytes_per_token
+
+
+def test_the_rotary_base_of_llama_2_and_3_follows_from_their_windows():
+    assert transformer.rope_base({**LLAMA_2_7B, "max_seq_len": 4096}) == 1e4
+    assert transformer.rope_base({**LLAMA_3_8B, "max_seq_len": 8192}) == 5e5
+
+
+def test_a_fit_recovers_a_power_law():
+    line = fit((size, 3 * size**0.25) for size in (1e6, 1e8, 1e9, 1e11))
+    assert line.slope == pytest.approx(0.25)
+    assert line.at(1e7) == pytest.approx(3 * 1e7**0.25)
+    assert line.spread < 1e-9
+
+
+def test_the_published_trend_describes_the_models_that_it_is_fitted_on():
+    trend = decoder.fit(PUBLISHED)
+    table = rows(PUBLISHED, "decoder-LM")
+    for name, typical, worst in (("d_model", 0.2, 0.45), ("n_layers", 0.25, 1.1)):
+        points = [(float(r["params_non_embedding"]), float(r[name])) for r in table]
+        found = sorted(map(abs, residuals(trend.lines[name], points)))
+        assert trend.lines[name].points == len(table) == 25
+        assert found[len(found) // 2] < typical
+        assert found[-1] < worst
+
+
+def test_every_published_row_says_where_it_comes_from():
+    table = list(csv.DictReader(PUBLISHED.decode().splitlines()))
+    assert all(row["dims_source"] and row["params_source"] for row in table)
+
+
+def test_a_text_generator_is_a_decoder():
+    assert families.route(TEXT.get) == "decoder"
+    assert families.route({}.get) == "decoder"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("modality.inputs", ("image",)),
+        ("modality.outputs", ("label",)),
+        ("task.type", "classification"),
+        ("architecture.family", "gnn"),
+        ("training.objective", ("autoregressive", "diffusion")),
+    ],
+)
+def test_what_no_family_builds_is_an_error_that_names_the_key_and_the_routes(key, value):
+    with pytest.raises(SpecError) as error:
+        families.route({**TEXT, key: value}.get)
+    assert [key in str(problem) for problem in error.value.problems] == [True]
+    assert "decoder (text to text" in str(error.value)
+
+
+@pytest.mark.parametrize("module", families.FAMILIES.values())
+def test_each_family_brings_all_that_the_protocol_asks_for(module):
+    family = families.load(module)
+    wanted = [*families.Family.__annotations__, *(n for n in vars(families.Family) if n[0] != "_")]
+    assert not [name for name in wanted if not hasattr(family, name)]
+    assert families.FAMILIES[family.name] == module
+
+
+def config_fields(template):
+    tree = ast.parse(paths.source(template).read_bytes())
+    config = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Config")
+    return [n.target.id for n in config.body if isinstance(n, ast.AnnAssign)]
+
+
+@pytest.mark.parametrize("module", families.FAMILIES.values())
+@pytest.mark.parametrize("reduced", [False, True])
+def test_each_section_has_the_fields_of_its_file_in_order(module, reduced):
+    family = families.load(module)
+    spec = {"reproducibility.seed": 42}
+    sections = family.sections(LLAMA_3_8B, spec.get, reduced=reduced)
+    assert list(family.dims) == config_fields(family.model_template)
+    assert list(sections) == ["data", "train", "eval", "infer"]
+    for name, values in sections.items():
+        assert list(values) == config_fields(f"{family.task_folder}/{name}.py")
+
+
+def test_the_settings_that_a_family_knows_are_entries_of_training_config(tmp_path):
+    keys = PlainDesk("", tmp_path).spec.keys()
+    declared = {k.removeprefix("training.config.") for k in keys if "training.config." in k}
+    assert set(CONFIG_KEYS) == declared
+    for module in families.FAMILIES.values():
+        assert families.load(module).config_keys <= declared
+
+
+def test_an_update_is_cut_in_equal_parts_that_fit():
+    spec = {"training.config.batch_size": 256, "reproducibility.seed": 1}
+    train = decoder.sections(LLAMA_3_8B, spec.get, reduced=False)["train"]
+    assert train["batch_size"] % train["grad_accum"] == 0
+    assert train["batch_size"] // train["grad_accum"] * 4096 == 2**14
+
+
+def test_the_declared_data_sets_the_number_of_updates():
+    spec = {"training.config.batch_size": 256, "training.data.size": "2T tokens"}
+    train = decoder.sections(LLAMA_3_8B, spec.get, reduced=False)["train"]
+    assert train["steps"] == round(2e12 / (256 * 4096)) == 1_907_349
+    twice = decoder.sections(LLAMA_3_8B, {**spec, "training.config.epochs": 2}.get, reduced=False)
+    assert twice["train"]["steps"] == round(4e12 / (256 * 4096))

@@ -1,0 +1,121 @@
+"""The trial runs the package's own scripts, and says of what it did not run that it did not."""
+
+import csv
+import json
+
+import pytest
+from blueprint_desk import PlainDesk
+
+from metagen import code
+from metagen.blueprint import architecture
+from metagen.errors import TaskError
+from metagen.measure import trial
+
+TRAIN = """
+import json, pathlib, sys
+out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1], "checkpoint")
+out.mkdir(parents=True)
+for name in ("model.safetensors", "config.json", "state.json"):
+    (out / name).write_text(" ".join(sys.argv[1:]))
+with (out.parent / "metrics.jsonl").open("w") as log:
+    for step in (1, 2):
+        row = {"step": step, "train_loss": 1 / step, "val_loss": None, "learning_rate": 0.1}
+        log.write(json.dumps(row | ({"val_loss": 0.7} if step == 2 else {})) + "\\n")
+print("step 2/2: train loss 0.500", file=sys.stderr)
+"""
+EVAL = """
+import json, pathlib, sys
+assert pathlib.Path("out/checkpoint/model.safetensors").read_text()
+metric = {"metric": "bits_per_byte", "unit": "bit/byte", "higher_is_better": False, "value": 2.5,
+          "baselines": {"bigram": 3.4}}
+print(json.dumps({"dataset": "d", "sha256": "s", "split": "test", "n": 9, "metrics": [metric],
+                  "checkpoint_step": 2}))
+"""
+
+
+def desk_with(folder, spec, train=TRAIN, evaluate=EVAL):
+    desk = PlainDesk(spec, folder)
+    scripts = {"model": "", "data": "", "train": train, "eval": evaluate}
+    desk.package = {f"code/{name}.py": text.encode() for name, text in scripts.items()}
+    desk.package |= {
+        "code/config.json": b"{}",
+        "blueprint/architecture.yaml": b"family: decoder\n",
+    }
+    return desk
+
+
+def outputs(desk):
+    made = trial.work(desk)
+    results, curve = (made[name].decode() for name in trial.TARGETS)
+    return json.loads(results), list(csv.DictReader(curve.splitlines()))
+
+
+def test_what_the_scripts_measured_becomes_the_results(tmp_path):
+    desk = desk_with(tmp_path, "reproducibility: {seed: 7}\nevaluation: {benchmarks: [MMLU]}\n")
+    told = []
+    desk.progress = lambda *arguments: told.append(arguments)
+    (measured, named), curve = outputs(desk)
+    assert measured == {
+        "benchmark": "held-out text", "dataset": "d", "sha256": "s", "split": "test", "n": 9,
+        "metric": "bits_per_byte", "unit": "bit/byte", "higher_is_better": False, "value": 2.5,
+        "baselines": {"bigram": 3.4}, "seed": 7, "steps": 240, "size": "proxy",
+        "command": "python train.py --size proxy --steps 240 --seed 7 "
+                   "&& python eval.py --size proxy",
+        "status": "measured",
+    }  # fmt: skip
+    assert (named["benchmark"], named["value"], named["status"]) == ("MMLU", None, "not run")
+    assert set(named) == set(measured)
+    assert [row["val_loss"] for row in curve] == ["", "0.7"]
+    assert list(curve[0]) == ["step", "train_loss", "val_loss", "learning_rate"]
+    assert told == [(2, 2, "train loss 0.500")]
+
+
+def test_a_longer_bench_takes_more_steps(tmp_path):
+    (measured,), _ = outputs(desk_with(tmp_path, "evaluation: {bench: full}\n"))
+    assert measured["steps"] > 1000
+
+
+def test_without_a_bench_nothing_runs_and_nothing_is_claimed(tmp_path):
+    broken = "raise SystemExit('this must not run')"
+    spec = "evaluation: {bench: none, benchmarks: [MMLU, HellaSwag]}\n"
+    results, curve = outputs(desk_with(tmp_path, spec, broken, broken))
+    assert [(each["value"], each["status"]) for each in results] == [
+        (None, "not measured"), (None, "not run"), (None, "not run"),
+    ]  # fmt: skip
+    assert curve == []
+
+
+def test_a_script_that_fails_shows_what_it_said(tmp_path):
+    with pytest.raises(TaskError, match="no such corpus"):
+        trial.work(desk_with(tmp_path, "", train="raise SystemExit('no such corpus')"))
+
+
+def test_a_report_that_is_no_json_is_an_error(tmp_path):
+    with pytest.raises(TaskError, match=r"code/eval\.py printed something other"):
+        trial.work(desk_with(tmp_path, "", evaluate="print('fine')"))
+
+
+def proxy_results(folder, bench):
+    desk = PlainDesk(f"evaluation: {{bench: {bench}}}\n", folder)
+    desk.package |= architecture.work(desk)
+    for recipe in code.RECIPES:
+        if recipe.targets[0] in trial.INPUTS:
+            desk.package |= recipe.work(desk)
+    return trial.work(desk)
+
+
+@pytest.mark.slow
+def test_ten_seconds_of_training_beat_the_bigram_with_the_same_bytes_each_time(tmp_path):
+    first, second = (proxy_results(tmp_path, "quick") for _ in range(2))
+    assert first == second
+    result = json.loads(first["benchmarks/results.json"])[0]
+    assert result["metric"] == "bits_per_byte"
+    assert result["value"] < 0.9 * result["baselines"]["bigram"]
+
+
+@pytest.mark.slow
+def test_the_longer_training_beats_the_five_gram(tmp_path):
+    made = proxy_results(tmp_path, "full")
+    result = json.loads(made["benchmarks/results.json"])[0]
+    assert result["metric"] == "bits_per_byte"
+    assert result["value"] < result["baselines"]["5-gram"]
