@@ -140,6 +140,12 @@ def _files() -> dict[str, Any]:
              "baselines": {"unigram": 4.7211, "bigram": 3.4402, "5-gram": 2.0411},
              "seed": 42, "steps": 200, "size": "proxy",
              "command": "python eval.py --size proxy", "status": "measured"},
+            {"benchmark": "held-out text", "dataset": "pydoc_topics", "sha256": "0f" * 32,
+             "split": "test", "n": 41234, "metric": "next_byte_accuracy", "unit": "share",
+             "higher_is_better": True, "value": 0.41037,
+             "baselines": {"unigram": 0.1764, "bigram": 0.2981, "5-gram": 0.5902},
+             "seed": 42, "steps": 200, "size": "proxy",
+             "command": "python eval.py --size proxy", "status": "measured"},
             *(_not_run(name) for name in ("MMLU", "HellaSwag")),
         ],
         "benchmarks/curve.csv": _curve(),
@@ -156,11 +162,10 @@ def _row(name: str, required: Any, computed: Any, unit: str, verdict: str) -> di
 
 
 def _not_run(name: str) -> dict[str, Any]:
-    return {
-        "benchmark": name, "dataset": name, "sha256": None, "split": "test", "n": 0,
-        "metric": "accuracy", "unit": "", "higher_is_better": True, "value": None,
-        "baselines": {}, "seed": 42, "steps": 0, "size": "full", "command": "", "status": "not run",
-    }  # fmt: skip
+    unknown = ("dataset", "sha256", "split", "n", "metric", "unit", "higher_is_better", "value")
+    run = dict.fromkeys(("seed", "steps", "size", "command"))
+    nothing = dict.fromkeys(unknown)
+    return {"benchmark": name, **nothing, "baselines": {}, **run, "status": "not run"}
 
 
 def _curve() -> str:

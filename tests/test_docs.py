@@ -118,8 +118,8 @@ def test_hugging_face_reads_the_model_card():
     assert data["pipeline_tag"] == "text-generation"
     assert data["library_name"] == "pytorch"
     assert "license" not in data
-    (result,) = card.data.eval_results
-    assert (result.metric_type, result.metric_value) == ("bits_per_byte", 2.87312)
+    found = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert found == {"bits_per_byte": 2.87312, "next_byte_accuracy": 0.41037}
     assert "\n# text_llm_8b\n" in card.text
 
 
@@ -199,7 +199,7 @@ def infected(text: str) -> sample.FakeDesk:
     keys |= dict.fromkeys((f"training.data.governance.{n}" for n in ("consent", "retention")), text)
     files = sample.package()
     results, rows = (json.loads(files[f]) for f in RESULT_FILES)
-    results[1]["benchmark"] = text
+    results[-1]["benchmark"] = text
     rows[4]["required"] = rows[5]["required"] = text
     return sample.desk(keys, results=results, constraints=rows)
 
@@ -236,7 +236,7 @@ def test_the_summary_holds_what_the_table_shows():
         "throughput",
     ]
     assert made["benchmarks"][0]["beats"] == ["unigram", "bigram"]
-    assert made["benchmarks"][1]["status"] == "not run"
+    assert made["benchmarks"][-1]["status"] == "not run"
 
 
 def test_a_higher_metric_beats_the_lower_baseline():

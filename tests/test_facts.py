@@ -65,6 +65,11 @@ def test_a_list_is_walked_by_address_and_chosen_from_by_its_entries():
     assert names == ["memory_budget", "throughput"]
 
 
+def test_entries_that_share_a_value_are_named_once():
+    rows = facts().distinct("results", "dataset", status="measured")
+    assert [str(row) for row in rows] == ["results.0"]
+
+
 def test_an_entry_of_a_declared_list_is_a_fact():
     assert facts().get("spec.evaluation.benchmarks.1").value == "HellaSwag"
 
@@ -82,7 +87,7 @@ def test_what_nobody_declared_or_measured_says_so():
     assert door.text("spec.training.data.size") == "not declared"
     assert door.text("spec.evaluation.metrics") == "not declared"
     assert door.text("constraints.1.required") == "not declared"
-    assert door.text("results.1.value") == "not measured"
+    assert door.text("results.2.value") == "not measured"
 
 
 def test_everything_printed_is_recorded_in_order():

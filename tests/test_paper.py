@@ -189,7 +189,9 @@ def test_an_error_of_latex_names_its_file_and_line(clean):
 @tex
 def test_a_missing_package_says_what_to_install(clean):
     desk = sample.FakeDesk(dict(clean.files), clean.keys)
-    desk.files["paper/main.tex"] = b"\\documentclass{article}\\usepackage{nosuch}"
+    desk.files["paper/main.tex"] = (
+        b"\\documentclass{article}\n\\usepackage{nosuch}\n\\begin{document}\\end{document}\n"
+    )
     with pytest.raises(TaskError, match=r"nosuch.sty' not found(?s:.*)texlive-latex-recommended"):
         latex.pdf(desk)
 

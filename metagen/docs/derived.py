@@ -59,10 +59,10 @@ def _bits_per_value(facts: Facts) -> Fact:
     return Fact("derived.bits_per_value", 8 * _BYTES_PER_VALUE, "", "")
 
 
-def _unmeasured(facts: Facts) -> Fact:
+def _not_run(facts: Facts) -> Fact:
     rows = facts.get("results").value
-    names = tuple(row["benchmark"] for row in rows if row["status"] != "measured")
-    return Fact("derived.unmeasured", names, "", f"{_RESULTS}: entries that were not measured")
+    names = tuple(row["benchmark"] for row in rows if row["status"] == "not run")
+    return Fact("derived.not_run", names, "", f"{_RESULTS}: entries that were not run")
 
 
 def _kind(facts: Facts) -> Fact:
@@ -88,7 +88,7 @@ DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "proxy_share": _proxy_share,
     "final_validation_loss": _final_validation_loss,
     "bits_per_value": _bits_per_value,
-    "unmeasured": _unmeasured,
+    "not_run": _not_run,
     "kind": _kind,
     "unknown_components": _unknown_components,
 }

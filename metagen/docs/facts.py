@@ -152,6 +152,13 @@ class Facts:
         found = [ref / str(key) for key in keys]
         return [r for r in found if all(self._value(r / k) == v for k, v in where.items())]
 
+    def distinct(self, name: str | Ref, entry: str, **where: Any) -> list[Ref]:
+        """Return what `each` does, but only the first of those that share an entry's value."""
+        found: dict[Any, Ref] = {}
+        for ref in self.each(name, **where):
+            found.setdefault(self._value(ref / entry), ref)
+        return list(found.values())
+
     def has(self, name: str | Ref) -> bool:
         """Tell whether a fact is there and not empty."""
         try:

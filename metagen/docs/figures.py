@@ -173,7 +173,7 @@ def _own_font(figure: Figure) -> None:
 def _recipe(work: Callable[[Desk], dict[str, bytes]], title: str, *files: str) -> Recipe:
     name = work.__name__
     inputs = tuple(FILES[file] for file in files)
-    return Recipe(f"figures:{name}", work, inputs, (f"paper/figures/{name}.pdf",), title)
+    return Recipe(f"paper:{name}", work, inputs, (f"paper/figures/{name}.pdf",), title)
 
 
 RECIPES = (

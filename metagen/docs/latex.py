@@ -21,9 +21,11 @@ TARGET = "paper/main.pdf"
 _TIMEOUT = 300  # seconds; the paper takes about three
 _MOST_OVERFULL = 5.0  # points; less does not show
 
-_ERROR = re.compile(r"^(?:\./)?(\S+?):(\d+): (.+)$", re.MULTILINE)
+_ERROR = re.compile(
+    r"^(?:(?:\./)?(?P<file>\S+?):(?P<line>\d+): (?P<what>.+)|! (?:LaTeX Error: )?(?P<fatal>.+))$",
+    re.MULTILINE,
+)
 _NOT_FOUND = re.compile(r"File `\S+\.(?:sty|cls|def|fd)' not found|Font \S+ not loadable")
-_FATAL = re.compile(r"^! (.+)$", re.MULTILINE)
 _UNDEFINED = re.compile(r"^.*Warning: (?:Citation|Reference) .*undefined.*$", re.MULTILINE)
 _OVERFULL = re.compile(r"^Overfull \\[hv]box \(([\d.]+)pt too (?:wide|high)\).*$", re.MULTILINE)
 
@@ -92,12 +94,12 @@ def _run(folder: Path) -> Compiled:
 
 def _first_error(log: str, output: str) -> Problem:
     hint = paper.PACKAGES_HINT if _NOT_FOUND.search(log) else ""
-    if found := _ERROR.search(log):
-        return Problem(f"LaTeX: {found[3]}", f"paper/{found[1]}:{found[2]}", hint)
-    fatal = _FATAL.search(log)
-    last = output.strip().splitlines()[-1:] or ["no output"]
-    sentence = fatal[1] if fatal else last[0]
-    return Problem(f"LaTeX: {sentence}", "paper/main.tex", hint)
+    found = _ERROR.search(log)
+    if found is None:
+        last = output.strip().splitlines()[-1:] or ["no output"]
+        return Problem(f"LaTeX: {last[0]}", "paper/main.tex", hint)
+    place = f"paper/{found['file']}:{found['line']}" if found["file"] else "paper/main.tex"
+    return Problem(f"LaTeX: {found['what'] or found['fatal']}", place, hint)
 
 
 def _text(path: Path) -> str:
