@@ -126,9 +126,9 @@ def _add_import(module: Module, node: ast.Import | ast.ImportFrom) -> None:
     """Record an import statement of the top level."""
     if isinstance(node, ast.Import):
         for alias in node.names:
-            if is_shared(alias.name):
+            if is_shared(alias.name) or ("." in alias.name and not alias.asname):
                 hint = f"from {alias.name} import NAME"
-                fail(module.name, node.lineno, "a shared module is imported whole", hint)
+                fail(module.name, node.lineno, f"{alias.name} is imported as a whole", hint)
             _bind(module, Import(alias.name, None, alias.asname), node.lineno)
         return
     source = node.module or ""
@@ -146,8 +146,8 @@ def _add_import(module: Module, node: ast.Import | ast.ImportFrom) -> None:
 
 
 def _bind(module: Module, item: Import, line: int) -> None:
-    if module.imports.setdefault(item.binding, item) != item and item.name is not None:
-        fail(module.name, line, f"{item.binding} is imported twice, from different modules")
+    if module.imports.setdefault(item.binding, item) != item:
+        fail(module.name, line, f"{item.binding} is imported twice, as two different things")
 
 
 def _refuse_hidden_names(name: str, tree: ast.Module) -> None:

@@ -8,7 +8,7 @@ from layers.rope import rotate
 
 
 class KVCache:
-    """Keys and values of past positions, for all layers, allocated once.
+    """Keys and values of past positions, for all layers, allocated once; for use without gradients.
 
     Attributes:
         length: Number of positions held; the model moves it on after each forward pass.
@@ -29,7 +29,7 @@ class KVCache:
         end = self.length + k.size(2)
         max_len = self.store.size(4)
         assert end <= max_len, f"the KV cache holds {max_len} positions, not {end}"
-        keys, values = self.store[layer]
+        keys, values = self.store[layer, 0], self.store[layer, 1]
         keys[:, :, self.length : end] = k
         values[:, :, self.length : end] = v
         return keys[:, :, :end], values[:, :, :end]

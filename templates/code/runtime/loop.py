@@ -1,10 +1,11 @@
 """The training loop: updates, validation, metrics, checkpoints, and a clean stop."""
 
+import contextlib
 import json
 import math
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -33,40 +34,42 @@ def fit(
         eval_every: Steps from one validation to the next; the last step always has one.
         save_every: Steps from one checkpoint to the next; the last step always has one.
     """
-    signals: list[int] = []
-
-    def note_signal(number: int, frame: FrameType | None) -> None:
-        signals.append(number)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C does not wait
-
-    signal.signal(signal.SIGINT, note_signal)
     _keep_lines(metrics, steps.start)
-    interactive = sys.stderr.isatty()
-    bar = tqdm(steps, initial=steps.start, total=steps.stop, disable=not interactive, unit="step")
-    with metrics.open("a", encoding="utf-8") as log:
-        for step in bar:
-            loss, learning_rate = take_step(step)
+    bar = tqdm(steps, initial=steps.start, total=steps.stop, disable=not sys.stderr.isatty())
+    with interrupts() as signals, metrics.open("a", encoding="utf-8") as log:
+        for done in (step + 1 for step in bar):
+            loss, learning_rate = take_step(done - 1)
             if not math.isfinite(loss):
-                fail(f"the loss is {loss} at step {step + 1}: lower --learning-rate.")
-            done, last = step + 1, step + 1 == steps.stop
+                fail(f"the loss is {loss} at step {done}: lower --learning-rate.")
+            last = done == steps.stop
             val_loss = validate() if last or done % eval_every == 0 else None
-            row = {
-                "step": done,
-                "train_loss": loss,
-                "val_loss": val_loss,
-                "learning_rate": learning_rate,
-            }
-            log.write(json.dumps(row) + "\n")
-            log.flush()
+            row = {"step": done, "train_loss": loss, "val_loss": val_loss}
+            print(json.dumps(row | {"learning_rate": learning_rate}), file=log, flush=True)
             bar.set_postfix(loss=f"{loss:.3f}")
-            if val_loss is not None and not interactive:
+            if val_loss is not None:
                 line = f"step {done}/{steps.stop}: train loss {loss:.3f}, validation {val_loss:.3f}"
-                print(line, file=sys.stderr)
+                tqdm.write(line, file=sys.stderr)
             if last or signals or done % save_every == 0:
                 save(done)
-            if signals:
-                print(f"stopped at step {done}, saved: go on with --resume.", file=sys.stderr)
+            if signals and not last:
+                tqdm.write(f"stopped at step {done}, saved: --resume goes on.", file=sys.stderr)
                 raise SystemExit(130)
+
+
+@contextlib.contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """Collect Ctrl-C in a list, so that a step is never cut in two; a second one does cut."""
+    signals: list[int] = []
+
+    def collect(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    previous = signal.signal(signal.SIGINT, collect)
+    try:
+        yield signals
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _keep_lines(metrics: Path, count: int) -> None:

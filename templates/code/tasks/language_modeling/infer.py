@@ -19,7 +19,7 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.checkpoint import check_same, find_checkpoint, load_weights
 from runtime.device import choose_device
-from runtime.errors import fail
+from runtime.errors import fail, run
 from runtime.options import positive, shared_options, sized
 from runtime.settings import load_config, read_json
 
@@ -126,4 +126,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

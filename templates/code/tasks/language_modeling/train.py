@@ -35,7 +35,7 @@ from runtime.checkpoint import (
     to_json,
 )
 from runtime.device import autocast, be_deterministic, choose_device, memory_table
-from runtime.errors import fail
+from runtime.errors import fail, run
 from runtime.loop import fit
 from runtime.optimization import adamw, learning_rate_at, update
 from runtime.options import positive, shared_options, sized
@@ -228,4 +228,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
