@@ -1,0 +1,145 @@
+"""The command line and the doit door, as a user meets them: in a process of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+SPEC = REPOSITORY / "specs" / "text" / "text_llm_tiny.yaml"
+BIN = Path(sys.executable).parent
+
+
+def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An out folder built by the command line, without training."""
+    folder = tmp_path_factory.mktemp("cli")
+    done = run("metagen", "synth", str(SPEC), "--out", "out", "bench=none", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "out"
+
+
+def test_a_second_synth_runs_no_task_and_imports_nothing_heavy(out: Path) -> None:
+    code = (
+        "import sys; from metagen.cli import main\n"
+        f"sys.argv = ['metagen', 'synth', {str(SPEC)!r}, '--out', 'out', 'bench=none']\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code, [m for m in "
+        "('torch', 'matplotlib', 'numpy', 'rich', 'tqdm') if m in sys.modules])"
+    )
+    told = run(sys.executable, "-c", code, cwd=out.parent)
+    assert told.stdout.splitlines()[-1] == "0 []"
+    assert "0 tasks ran, 0 restored" in told.stdout
+
+
+def test_the_summary_shows_what_summary_json_holds(out: Path) -> None:
+    told = run("metagen", "synth", str(SPEC), "--out", "out", "bench=none", cwd=out.parent)
+    summary = json.loads((out / "run-text_llm_tiny" / "docs" / "summary.json").read_bytes())
+    assert f"{summary['parameters']['total']:,}" in told.stdout
+    assert "not measured" in told.stdout
+
+
+def test_an_unknown_doit_variable_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:
+    told = run("doit", "synth", "spce=specs/text/text_llm_tiny.yaml", cwd=REPOSITORY)
+    assert told.returncode == 2
+    assert "'spce'" in told.stderr
+    assert "Did you mean 'spec'?" in told.stderr
+
+
+def test_doit_builds_one_target_from_what_the_command_line_built(out: Path) -> None:
+    target = out / "run-text_llm_tiny" / "code" / "model.py"
+    target.unlink()
+    told = run("doit", str(target), f"spec={SPEC}", f"out={out}", "bench=none", cwd=REPOSITORY)
+    assert told.returncode == 0, told.stderr
+    assert "restored" in told.stdout
+    assert target.is_file()
+
+
+def test_doit_lists_the_stages(tmp_path: Path) -> None:
+    told = run("doit", "list", f"out={tmp_path}", cwd=REPOSITORY)
+    assert told.returncode == 0, told.stderr
+    names = [line.split()[0] for line in told.stdout.splitlines()]
+    assert {"blueprint", "code", "docs", "paper", "synth"} <= set(names)
+    assert list(tmp_path.iterdir()) == [], "looking writes nothing"
+
+
+def test_doit_clean_removes_the_package_but_no_edited_file(tmp_path: Path) -> None:
+    arguments = (f"spec={SPEC}", f"out={tmp_path}", "bench=none")
+    assert run("doit", "blueprint", *arguments, cwd=REPOSITORY).returncode == 0
+    folder = tmp_path / "run-text_llm_tiny"
+    (folder / "code" / "model.py").write_text("# mine\n")
+    told = run("doit", "clean", *arguments, cwd=REPOSITORY)
+    assert told.returncode == 0, told.stderr
+    left = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+    assert left == ["code/model.py"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["synth"], 2, "Missing argument"),
+        (["synth", "nowhere.yaml"], 2, "nowhere.yaml"),
+        (["synth", str(SPEC), "constraints.contxt_window=8k"], 2, "context_window"),
+        (["synth", str(SPEC), "--jobs", "0"], 2, "--jobs"),
+        (["snyth"], 2, "No such command"),
+    ],
+)
+def test_wrong_usage_is_told_and_writes_nothing(
+    tmp_path: Path, arguments: list[str], status: int, words: str
+) -> None:
+    told = run("metagen", *arguments, cwd=tmp_path)
+    assert told.returncode == status
+    assert words in told.stderr
+    assert "Traceback" not in told.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_is_held_is_told_at_once_with_no_wait(out: Path) -> None:
+    import fcntl
+
+    with (out / ".metagen" / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        told = run("metagen", "synth", str(SPEC), "--out", "out", "--no-wait", cwd=out.parent)
+    assert told.returncode == 4
+    assert "Another build is running" in told.stderr
+
+
+def test_a_doit_configuration_in_the_users_folder_changes_nothing(
+    out: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "doit.cfg").write_text("[GLOBAL]\nbackend = nonsense\nreporter = nonsense\n")
+    told = run("metagen", "synth", str(SPEC), "--out", str(out), "bench=none", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+
+
+def test_a_violated_constraint_is_status_3_under_strict_only(out: Path) -> None:
+    arguments = (
+        "synth",
+        str(SPEC),
+        "--out",
+        "out",
+        "bench=none",
+        "constraints.throughput=1000000 tok/s",
+    )
+    assert run("metagen", *arguments, cwd=out.parent).returncode == 0
+    told = run("metagen", *arguments, "--strict", cwd=out.parent)
+    assert told.returncode == 3
+    assert "violated" in told.stdout
+
+
+def test_validate_and_schema(tmp_path: Path) -> None:
+    assert "valid" in run("metagen", "validate", str(SPEC), cwd=tmp_path).stdout
+    schema = json.loads(run("metagen", "schema", cwd=tmp_path).stdout)
+    assert schema["required"] == ["metagen_version", "name"]
