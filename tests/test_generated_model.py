@@ -54,11 +54,11 @@ def test_decoding_with_the_cache_equals_the_full_pass(model: Any, chunks: tuple[
 
 
 def test_positions_matter_only_by_their_distance(code: dict[str, ModuleType]) -> None:
-    turn, angles = code["model"].rotate, code["model"].rotary_angles
+    turn, table = code["model"].rotate, code["model"].rotary_table
     q, k = torch.randn(2, 1, 8, generator=torch.Generator().manual_seed(0))
 
     def product(m: int, n: int) -> float:
-        return float((turn(q, angles(m, 1, 8, 1e4, q)) * turn(k, angles(n, 1, 8, 1e4, k))).sum())
+        return float((turn(q, table(m, 1, 8, 1e4, q)) * turn(k, table(n, 1, 8, 1e4, k))).sum())
 
     assert product(3, 1) == pytest.approx(product(40, 38), abs=1e-4)
     assert product(3, 1) != pytest.approx(product(3, 2), abs=1e-4)
@@ -76,9 +76,9 @@ def test_grouped_heads_equal_full_attention_with_repeated_weights(
         weights[name] = heads.repeat_interleave(2, dim=0).reshape(32, 32)
     full.load_state_dict(weights)
     x = torch.randn(2, 5, 32)
-    angles = module.rotary_angles(0, 5, 8, 1e4, x)
+    table = module.rotary_table(0, 5, 8, 1e4, x)
     assert grouped.k_proj.weight.shape == (16, 32)
-    torch.testing.assert_close(grouped(x, angles), full(x, angles))
+    torch.testing.assert_close(grouped(x, table), full(x, table))
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -53,11 +53,11 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(n_heads * head_dim, d_model, bias=False)
 
     def forward(
-        self, x: Tensor, angles: Tensor, cache: KVCache | None = None, layer: int = 0
+        self, x: Tensor, table: Tensor, cache: KVCache | None = None, layer: int = 0
     ) -> Tensor:
-        """Mix positions; x is (B, T, d_model), angles (T, head_dim / 2)."""
-        q = rotate(self._heads(self.q_proj(x)), angles)  # (B, H, T, D)
-        k = rotate(self._heads(self.k_proj(x)), angles)  # (B, K, T, D)
+        """Mix positions; x is (B, T, d_model), table (2, T, head_dim / 2)."""
+        q = rotate(self._heads(self.q_proj(x)), table)  # (B, H, T, D)
+        k = rotate(self._heads(self.k_proj(x)), table)  # (B, K, T, D)
         v = self._heads(self.v_proj(x))
         past = 0
         if cache is not None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from layers.attention import Attention, KVCache
 from layers.mlp import SwiGLU
 from layers.norm import RMSNorm
-from layers.rope import rotary_angles
+from layers.rope import rotary_table
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class Block(nn.Module):
         self.mlp = SwiGLU(config.d_model, config.d_ff)
 
     def forward(
-        self, x: Tensor, angles: Tensor, cache: KVCache | None = None, layer: int = 0
+        self, x: Tensor, table: Tensor, cache: KVCache | None = None, layer: int = 0
     ) -> Tensor:
         """Map (B, T, d_model) to (B, T, d_model)."""
-        x = x + self.self_attn(self.input_layernorm(x), angles, cache, layer)
+        x = x + self.self_attn(self.input_layernorm(x), table, cache, layer)
         x = x + self.mlp(self.post_attention_layernorm(x))
         return x
 
@@ -117,9 +117,9 @@ class Model(nn.Module):
             f"{start + length} tokens exceed the context of {config.max_seq_len}"
         )
         x = self.embed_tokens(tokens)  # (B, T, d_model)
-        angles = rotary_angles(start, length, config.head_dim, config.rope_theta, x)
+        table = rotary_table(start, length, config.head_dim, config.rope_theta, x)
         for index, layer in enumerate(self.layers):
-            x = layer(x, angles, cache, index)
+            x = layer(x, table, cache, index)
         if cache is not None:
             cache.length += length
         x = self.norm(x)
