@@ -89,7 +89,7 @@ def test_without_a_budget_the_device_decides_and_the_decision_says_so(tmp_path):
     assert "no parameter_budget is declared" in size["reason"]
     # An iPhone of 6 GB, a third of it usable, half of that for weights of two bytes.
     assert 0.97 * 495e6 <= size["value"] <= 495e6
-    assert "1.98 GB usable" in decisions(found)["memory"]["reason"]
+    assert "1.980 GB usable" in decisions(found)["memory"]["reason"]
 
 
 def test_without_any_limit_the_default_size_is_said_to_be_the_default(tmp_path):

@@ -16,6 +16,8 @@ from metagen.errors import TaskError
 from metagen.families import decoder
 from metagen.measure import probe
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+
 SMALL = {**SMOLLM2_135M, "n_layers": 2, "vocab_size": 512, "max_seq_len": 64}
 UNTIED = {**SMALL, "tie_embeddings": False, "n_kv_heads": 9, "head_dim": 32}
 

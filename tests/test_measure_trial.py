@@ -13,7 +13,7 @@ from metagen.measure import trial
 
 TRAIN = """
 import json, pathlib, sys
-out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1], "checkpoint")
+out = pathlib.Path("out/checkpoint")
 out.mkdir(parents=True)
 for name in ("model.safetensors", "config.json", "state.json"):
     (out / name).write_text(" ".join(sys.argv[1:]))
@@ -37,10 +37,7 @@ def desk_with(folder, spec, train=TRAIN, evaluate=EVAL):
     desk = PlainDesk(spec, folder)
     scripts = {"model": "", "data": "", "train": train, "eval": evaluate}
     desk.package = {f"code/{name}.py": text.encode() for name, text in scripts.items()}
-    desk.package |= {
-        "code/config.json": b"{}",
-        "blueprint/architecture.yaml": b"family: decoder\n",
-    }
+    desk.package["code/config.json"] = b"{}"
     return desk
 
 
@@ -59,8 +56,8 @@ def test_what_the_scripts_measured_becomes_the_results(tmp_path):
         "benchmark": "held-out text", "dataset": "d", "sha256": "s", "split": "test", "n": 9,
         "metric": "bits_per_byte", "unit": "bit/byte", "higher_is_better": False, "value": 2.5,
         "baselines": {"bigram": 3.4}, "seed": 7, "steps": 240, "size": "proxy",
-        "command": "python train.py --size proxy --steps 240 --seed 7 "
-                   "&& python eval.py --size proxy",
+        "command": "python train.py --steps 240 --seed 7 --size proxy --device cpu --threads 1 "
+                   "&& python eval.py --size proxy --device cpu --threads 1",
         "status": "measured",
     }  # fmt: skip
     assert (named["benchmark"], named["value"], named["status"]) == ("MMLU", None, "not run")

@@ -14,9 +14,8 @@ TARGET = "blueprint/ablations.yaml"
 
 def work(desk: Desk) -> dict[str, bytes]:
     """List the variants of the chosen family; nobody has run them."""
-    architecture = yaml.safe_load(desk.read(INPUTS[0]))
-    family = families.load(desk.code(families.FAMILIES[architecture["family"]]))
-    dims = architecture["model"]
+    family = families.chosen(desk)
+    dims = yaml.safe_load(desk.read(INPUTS[0]))["model"]
     variants = [
         {
             "name": name,

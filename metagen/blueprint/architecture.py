@@ -6,11 +6,12 @@ from typing import Any
 
 from metagen import families
 from metagen.blueprint import need, sizing
-from metagen.blueprint.need import Goal, gigabytes
+from metagen.blueprint.need import Goal
 from metagen.blueprint.sizing import Design
 from metagen.families.family import Family, Need
 from metagen.families.trend import Trend
 from metagen.files import yaml_bytes
+from metagen.units import format_bytes
 from metagen.work import Desk, Recipe
 
 TARGET = "blueprint/architecture.yaml"
@@ -37,7 +38,7 @@ def work(desk: Desk) -> dict[str, bytes]:
     Raises:
         SpecError: No family builds what the spec asks for, or its pinned dimensions cannot be.
     """
-    family = families.load(desk.code(families.FAMILIES[families.route(desk.key)]))
+    family = families.chosen(desk)
     trend = family.fit(desk.source(PUBLISHED))
     goal = need.goal(desk, family)
     chosen, design = _search(family, goal, trend)
@@ -53,7 +54,7 @@ def work(desk: Desk) -> dict[str, bytes]:
             *_unused(desk, family),
         ],
     }
-    return {TARGET: yaml_bytes(architecture)}
+    return {TARGET: yamlformat_bytes(architecture, 4)}
 
 
 def _search(family: Family, goal: Goal, trend: Trend) -> tuple[Need, Design]:
@@ -94,8 +95,8 @@ def _memory(family: Family, goal: Goal, wanted: Need, design: Design) -> list[di
     used = sizing.footprint(family, design.dims, design.parameters)
     verdict = "fits" if design.fits_memory else "does not fit, and no candidate does"
     reason = (
-        f"weights in bf16 {gigabytes(weights)} + cache of one sequence at the full context "
-        f"{gigabytes(used - weights)} = {gigabytes(used)}, which {verdict}; "
+        f"weights in bf16 {format_bytes(weights, 4)} + cache of one sequence at the full context "
+        f"{format_bytes(used - weights, 4)} = {format_bytes(used, 4)}, which {verdict}; "
         f"allowed: {goal.memory_reason}"
     )
     return [{"name": "memory", "value": used, "reason": reason}]

@@ -71,10 +71,8 @@ class _Model:
     """The figures of the model that several verdicts share."""
 
     def __init__(self, desk: Desk) -> None:
-        architecture = yaml.safe_load(desk.read(INPUTS[0]))
-        module = families.FAMILIES[architecture["family"]]
-        self.family: Family = families.load(desk.code(module))
-        self.dims = architecture["model"]
+        self.family: Family = families.chosen(desk)
+        self.dims = yaml.safe_load(desk.read(INPUTS[0]))["model"]
         self.parameters: int = json.loads(desk.read(INPUTS[1]))["total"]
         self.flops: dict[str, Any] = json.loads(desk.read(INPUTS[2]))
         self.tokens = self.family.context(self.dims)

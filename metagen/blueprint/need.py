@@ -9,6 +9,7 @@ from metagen.blueprint import devices
 from metagen.blueprint.sizing import FILL, WEIGHT_BYTES
 from metagen.errors import Problem, SpecError
 from metagen.families.family import Dims, Family, Need, Value
+from metagen.units import format_bytes
 from metagen.work import Desk
 
 # For a spec that declares neither a budget nor a memory: about the smallest GPT-2.
@@ -53,11 +54,11 @@ def _memory(desk: Desk) -> tuple[int | None, str]:
     """Return the tighter of memory_budget and the device's usable memory."""
     limits: list[tuple[int, str]] = []
     if budget := desk.key("constraints.memory_budget"):
-        limits.append((budget, f"memory_budget, {gigabytes(budget)}"))
+        limits.append((budget, f"memory_budget, {format_bytes(budget, 4)}"))
     device = devices.target(desk)
     if device and device.usable_memory:
         share = f"{device.usable:.0%} of its memory"
-        text = f"{device.name}, {gigabytes(device.usable_memory)} usable ({share})"
+        text = f"{device.name}, {format_bytes(device.usable_memory, 4)} usable ({share})"
         limits.append((device.usable_memory, text))
     return min(limits, default=(None, ""))
 
@@ -76,11 +77,6 @@ def _sizes(desk: Desk, memory: int | None) -> tuple[list[int], str]:
         return [first // 2**step for step in range(4)], f"{reason} of the memory"
     reason = "no parameter_budget, memory_budget or device is declared; the default"
     return [DEFAULT_PARAMETERS], f"{reason} is {DEFAULT_PARAMETERS:,}"
-
-
-def gigabytes(size: float) -> str:
-    """Return bytes as decimal gigabytes with two decimals, as device makers count."""
-    return f"{size / 1e9:,.2f} GB"
 
 
 def pins(declared: Dims, family: Family) -> dict[str, Value]:

@@ -9,6 +9,7 @@ from typing import cast
 
 from metagen.errors import Problem, SpecError
 from metagen.families.family import Family, Key
+from metagen.work import Desk
 
 FAMILIES = {
     "decoder": "metagen.families.decoder",
@@ -66,6 +67,15 @@ ROUTES = (
 def load(module: str) -> Family:
     """Import the family that a module of `FAMILIES` is."""
     return cast(Family, importlib.import_module(module))
+
+
+def chosen(desk: Desk) -> Family:
+    """Return the family that a spec asks for; the task then depends on its code.
+
+    Raises:
+        SpecError: No family builds what the spec asks for.
+    """
+    return load(desk.code(FAMILIES[route(desk.key)]))
 
 
 def route(key: Key) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import yaml
-
 from metagen import families, paths
 from metagen.errors import Problem, TaskError
 from metagen.families.family import Family
@@ -15,7 +13,7 @@ from metagen.measure import sandbox
 from metagen.work import Desk, Recipe
 
 TIMEOUT = 300
-INPUTS = ("blueprint/architecture.yaml", "code/model.py", "code/config.json")
+INPUTS = ("code/model.py", "code/config.json")
 TARGETS = ("blueprint/params.json", "blueprint/flops.json", "blueprint/graph.json")
 BACKWARD = 3  # a training step: the forward pass, and twice as much to differentiate it
 
@@ -26,18 +24,17 @@ def work(desk: Desk) -> dict[str, bytes]:
     Raises:
         TaskError: The model's code does not run; it names the line.
     """
-    name = yaml.safe_load(desk.read("blueprint/architecture.yaml"))["family"]
-    family = families.load(desk.code(families.FAMILIES[name]))
+    family = families.chosen(desk)
     for library in ("torch", "fvcore", "python"):
         desk.version(library)
-    found = _probed(desk, name)
+    found = _probed(desk, family.name)
     results = (_params(desk, family, found), _flops(found), found["graph"])
     return {path: json_bytes(each) for path, each in zip(TARGETS, results, strict=True)}
 
 
 def _probed(desk: Desk, family: str) -> dict[str, Any]:
     worker = desk.code("metagen.measure.probe_worker")
-    files = {name: desk.read(name) for name in INPUTS[1:]}
+    files = {name: desk.read(name) for name in INPUTS}
     result = sandbox.run(
         ("-P", "-m", worker, family),
         files,

@@ -122,8 +122,9 @@ def _follow(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> d
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that the program does not outlive the build."""
-    if threading.current_thread() is not threading.main_thread():
+    """Turn SIGTERM into an exception, unless someone does already: no program outlives a build."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
     previous = signal.signal(signal.SIGTERM, _exit)

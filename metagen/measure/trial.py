@@ -9,8 +9,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
 from metagen import families
 from metagen.errors import TaskError
 from metagen.files import json_bytes
@@ -18,12 +16,13 @@ from metagen.measure import sandbox
 from metagen.work import Desk, Recipe
 
 SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train", "eval"))
-INPUTS = ("blueprint/architecture.yaml", "code/config.json", *SCRIPTS)
+INPUTS = ("code/config.json", *SCRIPTS)
 TARGETS = ("benchmarks/results.json", "benchmarks/curve.csv")
 BENCHMARK = "held-out text"
 COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")
 TIMEOUT = 1800
-OUT = "out"
+OUT = "out"  # where the scripts write unless they are told otherwise
+MACHINE = ("--size", "proxy", "--device", "cpu", "--threads", "1")
 STEP = re.compile(r"step (\d+)/(\d+): (.*)")
 
 
@@ -39,34 +38,33 @@ def work(desk: Desk) -> dict[str, bytes]:
     named = [_entry(name, "not run") for name in desk.key("evaluation.benchmarks") or ()]
     if steps is None:
         return _outputs([_entry(BENCHMARK, "not measured"), *named], [])
-    training = ("--size", "proxy", "--steps", str(steps), "--seed", str(seed))
+    training = ("train.py", "--steps", str(steps), "--seed", str(seed), *MACHINE)
+    scoring = ("eval.py", *MACHINE)
     checkpoint, curve = _trained(desk, training)
-    report = _scored(desk, checkpoint)
-    command = f"python train.py {' '.join(training)} && python eval.py --size proxy"
+    report = _scored(desk, scoring, checkpoint)
+    command = f"python {' '.join(training)} && python {' '.join(scoring)}"
     run = {"seed": seed, "steps": steps, "size": "proxy", "command": command}
     return _outputs([*_measured(report, run), *named], curve)
 
 
 def _steps(desk: Desk) -> int | None:
     """Return the updates to take, or None where nothing is to be run."""
-    name = yaml.safe_load(desk.read(INPUTS[0]))["family"]
-    family = families.load(desk.code(families.FAMILIES[name]))
-    return family.bench_steps.get(desk.key("evaluation.bench"))
+    return families.chosen(desk).bench_steps.get(desk.key("evaluation.bench"))
 
 
 def _run(
-    desk: Desk, arguments: Sequence[str], extra: dict[str, bytes], wanted: Sequence[str]
+    desk: Desk, command: Sequence[str], extra: dict[str, bytes], wanted: Sequence[str]
 ) -> dict[str, bytes]:
     for library in ("torch", "python", "numpy"):
         desk.version(library)
-    files = {name: desk.read(name) for name in INPUTS[1:]}
-    fixed = ("--out", OUT, "--device", "cpu", "--threads", "1")
+    files = {name: desk.read(name) for name in INPUTS}
+    arguments = (f"code/{command[0]}", *command[1:])
 
     def tell(line: str) -> None:
         if found := STEP.search(line):
             desk.progress(int(found[1]), int(found[2]), found[3])
 
-    return sandbox.run((*arguments, *fixed), files | extra, wanted, timeout=TIMEOUT, on_line=tell)
+    return sandbox.run(arguments, files | extra, wanted, timeout=TIMEOUT, on_line=tell)
 
 
 def _trained(desk: Desk, training: Sequence[str]) -> tuple[dict[str, bytes], list[dict[str, Any]]]:
@@ -74,13 +72,13 @@ def _trained(desk: Desk, training: Sequence[str]) -> tuple[dict[str, bytes], lis
     names = ("model.safetensors", "config.json", "state.json")
     checkpoint = [f"{OUT}/checkpoint/{name}" for name in names]
     record = f"{OUT}/metrics.jsonl"
-    left = _run(desk, ("code/train.py", *training), {}, (*checkpoint, record))
+    left = _run(desk, training, {}, (*checkpoint, record))
     lines = left.pop(record).decode().splitlines()
     return left, [json.loads(line) for line in lines]
 
 
-def _scored(desk: Desk, checkpoint: dict[str, bytes]) -> dict[str, Any]:
-    printed = _run(desk, ("code/eval.py", "--size", "proxy"), checkpoint, (sandbox.STDOUT,))
+def _scored(desk: Desk, scoring: Sequence[str], checkpoint: dict[str, bytes]) -> dict[str, Any]:
+    printed = _run(desk, scoring, checkpoint, (sandbox.STDOUT,))
     try:
         report: dict[str, Any] = json.loads(printed[sandbox.STDOUT])
     except ValueError as error:

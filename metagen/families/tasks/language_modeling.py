@@ -7,12 +7,15 @@ the proxy's are chosen so that a build trains it in seconds, on one thread.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from metagen.families.family import Dims, Key
 from metagen.families.grid import divisors
 from metagen.units import parse_amount
+
+Number = TypeVar("Number", int, float)
 
 CONFIG_KEYS = frozenset(
     {"batch_size", "epochs", "learning_rate", "optimizer", "warmup_steps", "weight_decay"}
@@ -20,14 +23,14 @@ CONFIG_KEYS = frozenset(
 OPTIMIZER = "adamw"
 BYTE_VOCABULARY = 256
 TRAINING_LENGTH = 8192  # tokens; of Llama 3's pre-training
-UPDATE_TOKENS = 2**19  # of an update, for a spec without a batch size (GPT-3, arXiv:2005.14165)
+# Tokens of an update up to a size, for a spec without a batch size: GPT-3, table 2.1.
+UPDATE_TOKENS = ((1e9, 2**19), (3e9, 2**20), (math.inf, 2**21))
 PASS_TOKENS = 2**14  # that pass through the model at once
 TOKENS_PER_PARAMETER = 20  # for a spec without data.size (Hoffmann et al., 2022, arXiv:2203.15556)
 WARMUP_STEPS = 2000
 WEIGHT_DECAY = 0.1
-# Peak learning rate up to a size: GPT-3's table 2.1 for the small, Llama 3's table 3 for the large.
-LEARNING_RATES = ((1e9, 6e-4), (10e9, 3e-4), (100e9, 1.5e-4))
-LOWEST_LEARNING_RATE = 8e-5
+# Peak learning rate up to a size: GPT-3's table 2.1 below 1B (arXiv:2005.14165), Llama 3's table 3.
+LEARNING_RATES = ((200e6, 6e-4), (10e9, 3e-4), (100e9, 1.5e-4), (math.inf, 8e-5))
 
 # The proxy: about ten seconds on one thread, or about two minutes to the better score.
 BENCH_STEPS = {"quick": 240, "full": 3000}
@@ -79,7 +82,7 @@ def _train(
         "beta1": 0.9,
         "beta2": 0.95,
         "grad_clip": 1.0,
-        "eval_every": min(1000, max(1, steps // 7)),
+        "eval_every": min(1000, max(1, steps // 6)),
         "eval_batches": 16,
         "save_every": min(1000, steps),
         "dtype": "auto",
@@ -101,7 +104,7 @@ def _proxy_training(key: Key) -> dict[str, Any]:
 
 def _training(parameters: int, length: int, key: Key) -> dict[str, Any]:
     """Return the full model's schedule: the declared data, once or for the declared epochs."""
-    batch = key("training.config.batch_size") or max(1, UPDATE_TOKENS // length)
+    batch = key("training.config.batch_size") or max(1, _up_to(UPDATE_TOKENS, parameters) // length)
     steps = max(1, round(_tokens(parameters, key) / (batch * length)))
     warmup = key("training.config.warmup_steps")
     decay = key("training.config.weight_decay")
@@ -110,7 +113,7 @@ def _training(parameters: int, length: int, key: Key) -> dict[str, Any]:
         steps=steps,
         batch=batch,
         parts=_parts(batch, length),
-        rate=key("training.config.learning_rate") or _learning_rate(parameters),
+        rate=key("training.config.learning_rate") or _up_to(LEARNING_RATES, parameters),
         warmup=min(WARMUP_STEPS, steps // 10) if warmup is None else warmup,
         decay=WEIGHT_DECAY if decay is None else decay,
     )
@@ -130,9 +133,9 @@ def _parts(batch: int, length: int) -> int:
     return next(fitting, batch)
 
 
-def _learning_rate(parameters: int) -> float:
-    fitting = (rate for size, rate in LEARNING_RATES if parameters <= size)
-    return next(fitting, LOWEST_LEARNING_RATE)
+def _up_to(table: tuple[tuple[float, Number], ...], parameters: int) -> Number:
+    """Return the value of the first size that the count does not exceed."""
+    return next(value for size, value in table if parameters <= size)
 
 
 def training_length(full: Mapping[str, Any]) -> int:
@@ -153,9 +156,9 @@ def reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str
         f"{amount}",
         "train.batch_size": declared
         if key("training.config.batch_size")
-        else f"about {UPDATE_TOKENS:,} tokens an update",
+        else f"about {train['batch_size'] * length:,} tokens an update, as GPT-3 of this size",
         "train.grad_accum": f"at most {PASS_TOKENS:,} tokens pass through the model at once",
         "train.learning_rate": declared
         if key("training.config.learning_rate")
-        else "the published peak for this size (GPT-3, Llama 3)",
+        else "the peak of GPT-3 or Llama 3 at this size",
     }
