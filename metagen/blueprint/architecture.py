@@ -54,7 +54,7 @@ def work(desk: Desk) -> dict[str, bytes]:
             *_unused(desk, family),
         ],
     }
-    return {TARGET: yamlformat_bytes(architecture, 4)}
+    return {TARGET: yaml_bytes(architecture)}
 
 
 def _search(family: Family, goal: Goal, trend: Trend) -> tuple[Need, Design]:
