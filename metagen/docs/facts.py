@@ -211,8 +211,8 @@ def proxy(ref: Ref) -> Ref:
 
 
 def source(ref: Ref) -> str:
-    """Return the file and the entry that an address stands for; list positions read `*`."""
-    entry = ".".join("*" if part.isdigit() else part for part in ref[1:])
+    """Return the file and the entry that an address stands for, without positions in lists."""
+    entry = ".".join(part for part in ref[1:] if not part.isdigit())
     return f"{SPEC if ref[0] == 'spec' else FILES[ref[0]]}: {entry}"
 
 

@@ -83,16 +83,15 @@ def _curve(figure: Figure, rows: list[dict[str, Any]], levels: dict[str, float])
         axes.text(0.5, 0.5, "not measured", ha="center")
         axes.set_axis_off()
         return
-    for name, colour, key in (
-        ("training", _BLUE, "train_loss"),
-        ("validation", _ORANGE, "val_loss"),
+    for name, colour, width, key in (
+        ("training", _BLUE, 0.7, "train_loss"),
+        ("validation", _ORANGE, 1.6, "val_loss"),
     ):
         seen = [(row["step"], row[key] / math.log(2)) for row in rows if row[key] is not None]
-        axes.plot(*zip(*seen, strict=True), color=colour, label=name)
-    last = rows[-1]["step"]
+        axes.plot(*zip(*seen, strict=True), color=colour, linewidth=width, label=name)
     for name, level in levels.items():
-        axes.axhline(level, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-        axes.annotate(name, (last, level), (0, 2), textcoords="offset points", ha="right", size=7)
+        _level(axes, level, name, _GREY)
+    last = rows[-1]["step"]
     axes.set(xlabel="training step", ylabel="loss (bit/byte)", ylim=(0, None), xlim=(0, last))
     axes.legend(loc="upper right", ncols=2)
 
@@ -109,21 +108,37 @@ def _bars(figure: Figure, parts: dict[str, int]) -> None:
 
 
 def _costs(
-    figure: Figure, points: list[dict[str, Any]], memory: list[float], budget: int | None
+    figure: Figure, points: list[dict[str, Any]], memory: list[float], budget: float | None
 ) -> None:
     above, below = figure.subplots(2, 1, sharex=True)
     lengths = [point["sequence_length"] for point in points]
-    flops = [point["forward_per_token"] / 1e9 for point in points]
-    above.plot(lengths, flops, color=_BLUE, marker="o", markersize=2.5)
-    above.set(ylabel="GFLOP per token", ylim=(0, None))
-    below.plot(lengths, [size / 1e9 for size in memory], color=_GREEN, marker="o", markersize=2.5)
-    below.set(ylabel="memory (GB)", xlabel="context (tokens)", ylim=(0, None))
+    flops = [point["forward_per_token"] for point in points]
+    _growth(above, lengths, flops, max(flops), "{}FLOP per token", _BLUE)
+    highest = max(*memory, budget or 0)
+    size = _growth(below, lengths, memory, highest, "memory ({}B)", _GREEN)
     if budget:
-        below.axhline(budget / 1e9, color=_ORANGE, linewidth=1, linestyle=(0, (4, 3)))
-        place = (lengths[0], budget / 1e9)
-        below.annotate("budget", place, (0, 2), textcoords="offset points", size=7, color=_ORANGE)
+        _level(below, budget / size, "budget", _ORANGE)
+    below.set_xlabel("context (tokens)")
     _context_axis(below, lengths)
     figure.align_ylabels()
+
+
+def _growth(
+    axes: Axes, lengths: list[int], values: list[float], highest: float, name: str, colour: str
+) -> float:
+    """Draw values over lengths in the prefix that fits the highest; return the prefix's size."""
+    size, letter = wording.prefix(highest)
+    axes.plot(lengths, [each / size for each in values], color=colour, marker="o", markersize=2.5)
+    axes.set(ylabel=name.format(letter), ylim=(0, 1.12 * highest / size))
+    return size
+
+
+def _level(axes: Axes, level: float, name: str, colour: str) -> None:
+    """Draw a level line, with its name outside the axes so that no curve covers it."""
+    axes.axhline(level, color=colour, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    at, place = (1, level), axes.get_yaxis_transform()
+    text: dict[str, Any] = {"textcoords": "offset points", "va": "center", "color": colour}
+    axes.annotate(name, at, (3, 0), xycoords=place, size=7, annotation_clip=False, **text)
 
 
 def _context_axis(axes: Axes, lengths: list[int]) -> None:

@@ -76,6 +76,11 @@ def _context(tokens: float) -> str:
     return _full(tokens, "tokens")
 
 
+def prefix(value: float) -> tuple[float, str]:
+    """Return the decimal prefix that a value is read with, and its size."""
+    return next(pair for pair in _DECIMAL if abs(value) >= pair[0] or pair[0] == 1.0)
+
+
 def _scaled(value: float, prefixes: _Prefixes, unit: str) -> str:
     """Write three significant digits; a figure that rounds up to a thousand takes the next one."""
     for size, letter in prefixes:
