@@ -1,0 +1,71 @@
+"""The recipes of code/: each file from architecture.yaml, and nothing else of the spec."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from blueprint_desk import PlainDesk
+from generated import TINY
+
+from metagen import files, paths
+from metagen.code import RECIPES
+from metagen.errors import MetagenError
+
+ROOT = paths.templates().parent
+
+
+def build(folder: Path, architecture: dict[str, object]) -> dict[str, bytes]:
+    """Return the files of code/ that the recipes make, in their order."""
+    yaml = files.yaml_bytes({"family": "decoder", **architecture})
+    desk = PlainDesk("", folder, {"blueprint/architecture.yaml": yaml})
+    for recipe in RECIPES:
+        made = recipe.work(desk)
+        assert tuple(made) == recipe.targets
+        desk.package |= made
+    return desk.package
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    full = copy.deepcopy(TINY)
+    full["model"]["d_model"] = 64
+    return build(tmp_path_factory.mktemp("spec"), {**full, "proxy": TINY})
+
+
+def test_the_code_is_set_to_the_full_size_and_config_json_holds_both(
+    package: dict[str, bytes],
+) -> None:
+    sizes = json.loads(package["code/config.json"])
+    assert sizes["proxy"] == TINY
+    assert sizes["full"]["model"]["d_model"] == 64
+    assert b"    d_model: int = 64\n" in package["code/model.py"]
+
+
+def test_requirements_are_what_is_imported_at_the_versions_of_metagen(
+    package: dict[str, bytes],
+) -> None:
+    lines = package["code/requirements.txt"].decode().splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {line.split(",")[0] for line in project["dependencies"]}
+    assert [line.partition(">")[0] for line in lines] == sorted(
+        ["numpy", "safetensors", "tokenizers", "torch", "tqdm"]
+    )
+    assert set(lines) <= declared
+
+
+def test_the_readme_shows_commands_that_exist(package: dict[str, bytes]) -> None:
+    text = package["code/README.md"].decode()
+    for name in ("train", "eval", "infer", "data"):
+        assert f"python {name}.py" in text
+        assert f"code/{name}.py" in package
+
+
+def test_a_section_with_another_field_is_refused_by_name(tmp_path: Path) -> None:
+    wrong = copy.deepcopy(TINY)
+    wrong["train"]["momentum"] = 0.9
+    with pytest.raises(MetagenError, match=r"train\.py: Config has no field momentum"):
+        build(tmp_path, {**wrong, "proxy": TINY})
