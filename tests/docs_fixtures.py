@@ -156,7 +156,8 @@ def _row(name: str, required: Any, computed: Any, unit: str, verdict: str) -> di
     numbers = isinstance(required, int) and computed
     return {
         "constraint": name, "required": required, "computed": computed, "unit": unit,
-        "formula": f"the sum over all tensors = {computed}", "source": "counted on code/model.py",
+        "formula": f"all tensors = {computed}" if computed else "no device is declared",
+        "source": "counted on code/model.py",
         "verdict": verdict, "margin": 1 - computed / required if numbers else None,
     }  # fmt: skip
 
