@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import yaml
 from blueprint_desk import PlainDesk
 from test_families import LLAMA_3_8B
 
@@ -24,9 +23,7 @@ def verdicts(spec, folder, window=8192):
     ]
     flops = {"training_per_token": 48e9, "points": points}
     desk.package = {
-        "blueprint/architecture.yaml": yaml.safe_dump(
-            {"family": "decoder", "model": dims}
-        ).encode(),
+        "blueprint/graph.json": json.dumps({"config": dims}).encode(),
         "blueprint/params.json": json.dumps({"total": PARAMETERS}).encode(),
         "blueprint/flops.json": json.dumps(flops).encode(),
     }

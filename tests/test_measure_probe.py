@@ -125,6 +125,7 @@ def test_a_package_is_measured_on_its_own_code(package):
     per_token = [point["forward_per_token"] for point in flops["points"]]
     assert per_token == sorted(set(per_token))
 
+    assert graph["config"] == dims
     names = [node["name"] for node in graph["nodes"]]
     assert {"embed_tokens", "layers.0", "layers.0.self_attn", "norm"} <= set(names)
     assert all(a in names and b in names for a, b in graph["edges"])
@@ -141,6 +142,15 @@ def edited(package, old, new):
     assert old in source
     desk.package["code/model.py"] = source.replace(old, new).encode()
     return desk
+
+
+def test_a_model_that_was_edited_by_hand_is_measured_as_it_is(package):
+    old = yaml.safe_load(package.package["blueprint/architecture.yaml"])["model"]
+    new = {**old, "n_layers": 1}
+    line = f"n_layers: int = {old['n_layers']}"
+    made = probe.work(edited(package, line, "n_layers: int = 1"))
+    assert json.loads(made["blueprint/params.json"])["total"] == decoder.count(new)
+    assert json.loads(made["blueprint/graph.json"])["config"] == new
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The search: exact, within budget, deterministic, quick, and the user's pins hold."""
 
+import math
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ FAMILY = families.load(families.FAMILIES["decoder"])
 
 
 def wanted(parameters, memory=None, context=4096, **pins):
-    return Need(parameters, int(sizing.FILL * parameters), memory, context, pins)
+    return Need(parameters, math.ceil(sizing.FILL * parameters), memory, context, pins)
 
 
 def search(*args, **kwargs):
@@ -47,6 +48,15 @@ def test_the_shape_stays_near_published_models(budget):
     body = decoder.count(dims) - decoder.embedding_count(dims)
     for name in ("d_model", "n_layers", "head_dim"):
         assert TREND.lines[name].distance(body, dims[name]) < 4  # two usual deviations
+
+
+@pytest.mark.parametrize("budget", [1, 10, 1000, 20_000, 10**15])
+@pytest.mark.parametrize("memory", [None, 1, 10**9])
+def test_absurd_budgets_still_get_their_nearest_candidate_in_time(budget, memory):
+    started = time.process_time()
+    design = search(budget, memory=memory, context=INFINITE)
+    assert time.process_time() - started < 0.3
+    assert design.parameters == decoder.count(design.dims)
 
 
 @pytest.mark.parametrize("spec", sorted(paths.specs().glob("text/*.yaml")), ids=lambda p: p.stem)

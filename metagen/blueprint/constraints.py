@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import yaml
-
 from metagen import families
 from metagen.blueprint import devices
 from metagen.blueprint.devices import Device
@@ -29,7 +27,7 @@ from metagen.units import (
 )
 from metagen.work import Desk, Recipe
 
-INPUTS = ("blueprint/architecture.yaml", "blueprint/params.json", "blueprint/flops.json")
+INPUTS = ("blueprint/params.json", "blueprint/flops.json", "blueprint/graph.json")
 TARGET = "blueprint/constraints.json"
 
 # Share of a peak that real runs reach, and who measured it.
@@ -47,7 +45,7 @@ LATENCY_CLASSES = {"real-time": 0.1, "near-real-time": 1.0, "batch": None, "offl
 PROMPT = 512  # tokens to read before the first output
 
 COUNTED = "blueprint/params.json, counted on code/model.py"
-CACHED = f"{COUNTED}; bf16 weights and cache of the dimensions in blueprint/architecture.yaml"
+CACHED = f"{COUNTED}; weights and cache in bf16, the cache by its Config"
 
 
 def work(desk: Desk) -> dict[str, bytes]:
@@ -72,9 +70,9 @@ class _Model:
 
     def __init__(self, desk: Desk) -> None:
         self.family: Family = families.chosen(desk)
-        self.dims = yaml.safe_load(desk.read(INPUTS[0]))["model"]
-        self.parameters: int = json.loads(desk.read(INPUTS[1]))["total"]
-        self.flops: dict[str, Any] = json.loads(desk.read(INPUTS[2]))
+        self.parameters: int = json.loads(desk.read(INPUTS[0]))["total"]
+        self.flops: dict[str, Any] = json.loads(desk.read(INPUTS[1]))
+        self.dims: dict[str, Any] = json.loads(desk.read(INPUTS[2]))["config"]
         self.tokens = self.family.context(self.dims)
 
     @cached_property
@@ -162,7 +160,7 @@ def _context_window(desk: Desk, model: _Model) -> dict[str, Any]:
     formula = f"{model.tokens:,} tokens" if model.tokens else "the model has no context window"
     if wanted == INFINITE:
         formula += ", the largest power of two that the other constraints allow"
-    source = "blueprint/architecture.yaml"
+    source = "Config of code/model.py"
     return _entry("context_window", asked, model.tokens, "tokens", formula, source)
 
 

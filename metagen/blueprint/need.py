@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 
 from metagen.blueprint import devices
@@ -44,7 +45,7 @@ def goal(desk: Desk, family: Family) -> Goal:
     least = desk.key("constraints.parameter_budget.min") or 0
     checked = pins(desk.key("architecture.dims") or {}, family)
     needs = (
-        Need(size, min(size, max(least, int(FILL * size))), memory, context, checked)
+        Need(size, min(size, max(least, math.ceil(FILL * size))), memory, context, checked)
         for size in sizes
     )
     return Goal(tuple(needs), size_reason, memory_reason)
@@ -70,11 +71,11 @@ def _sizes(desk: Desk, memory: int | None) -> tuple[list[int], str]:
     if most:
         return [most], f"parameter_budget.max, {most:,}"
     if least:
-        return [int(least / FILL) + 1], f"parameter_budget.min, {least:,}; no maximum is declared"
+        return [math.ceil(least / FILL)], f"parameter_budget.min, {least:,}; no maximum is declared"
     if memory:
         first = int(memory * WEIGHT_SHARE / WEIGHT_BYTES)
         reason = f"no parameter_budget is declared; weights in bf16 take at most {WEIGHT_SHARE:.0%}"
-        return [first // 2**step for step in range(4)], f"{reason} of the memory"
+        return [max(1, first // 2**step) for step in range(4)], f"{reason} of the memory"
     reason = "no parameter_budget, memory_budget or device is declared; the default"
     return [DEFAULT_PARAMETERS], f"{reason} is {DEFAULT_PARAMETERS:,}"
 

@@ -129,13 +129,14 @@ def context(m: Dims) -> int | None:
 def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     """Return the search space; width, depth and head size stay within reach of the trend."""
     body = _body(need, trend)
+    depth = trend.lines["n_layers"].at(body)
     group, cap = trend.levels["group"], trend.levels["vocab_size"]
     share = trend.levels["embedding_share"] * need.parameters
     return (
         Axis("tie_embeddings", lambda m: (need.parameters <= trend.levels["tied"],)),
         Axis("norm_eps", lambda m: (NORM_EPS,)),
         Axis("head_dim", lambda m: powers_near(trend.lines["head_dim"].at(body), *HEAD_DIMS)),
-        Axis("n_layers", lambda m: near(trend.lines["n_layers"].at(body), 2)),
+        Axis("n_layers", lambda m: near(depth, max(2, floor_power(depth) // 16))),
         Axis("d_model", lambda m: _widths(m, trend.lines["d_model"].at(body))),
         Axis("n_heads", lambda m: (max(1, int(m["d_model"] // m["head_dim"])),)),
         Axis("n_kv_heads", lambda m: _key_value_heads(int(m["n_heads"]), group)),

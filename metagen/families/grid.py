@@ -28,8 +28,8 @@ def powers_near(centre: float, smallest: int, largest: int) -> list[int]:
 
 
 def granule(width: float) -> int:
-    """Return the power of two, 8 to 512, of which a width of this size holds 16 to 32."""
-    return min(512, max(8, floor_power(width) // 16))
+    """Return the power of two, at least 8, of which a width of this size holds 16 to 32."""
+    return max(8, floor_power(width) // 16)
 
 
 def divisors(number: int) -> list[int]:

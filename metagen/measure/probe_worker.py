@@ -58,7 +58,7 @@ def probe(family: Family) -> dict[str, Any]:
         return {
             **_counts(model),
             "proxy_total": _count(proxy),
-            "graph": _graph(model, inputs[measured]),
+            "graph": {"config": full["model"], **_graph(model, inputs[measured])},
             "measured": measured,
             "by_operator": {str(each): _flops(model, inputs[each]) for each in sorted(inputs)},
         }
