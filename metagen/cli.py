@@ -144,6 +144,19 @@ def schema() -> None:
     click.echo(json_bytes(json_schema()).decode(), nl=False)
 
 
+@main.command()
+def families() -> None:
+    """Print which specs can be built: the values of the keys that lead to each family."""
+    from metagen.families import FAMILIES, ROUTES, load
+
+    for route in ROUTES:
+        click.echo(
+            f"{route.family}: {(load(FAMILIES[route.family]).__doc__ or '').splitlines()[0]}"
+        )
+        for key, values in route.allowed().items():
+            click.echo(f"  {key:<20} {' | '.join(sorted(values))}")
+
+
 def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Part spec files from KEY=VALUE settings; a file that exists is a file."""
     places = [a for a in arguments if "=" not in a or Path(a).exists()]

@@ -21,6 +21,16 @@ class Desk(Protocol):
     def read(self, path: str) -> bytes:
         """Return a file of the package, such as `blueprint/params.json`; it must be an input."""
 
+    def entry(self, path: str, *way: str) -> Any:
+        """Return one entry of a structured file of the package; only it becomes a dependency.
+
+        Raises:
+            LookupError: The file has no such entry; its absence is a dependency too.
+        """
+
+    def names(self, path: str, *way: str) -> tuple[str, ...]:
+        """Return the keys, or the positions, of an entry that is a mapping or a list."""
+
     def source(self, name: str) -> bytes:
         """Return a file that metagen ships: `templates/...` or `data/...`."""
 

@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from metagen import paths
+from metagen import entries, paths
 from metagen.spec import load
 
 HEAD = 'metagen_version: "1.0"\nname: example\n'
@@ -35,6 +35,12 @@ class PlainDesk:
 
     def read(self, path: str) -> bytes:
         return self.package[path]
+
+    def entry(self, path: str, *way: str) -> Any:
+        return entries.at(entries.parse(path, self.read(path)), way)
+
+    def names(self, path: str, *way: str) -> tuple[str, ...]:
+        return entries.names(self.entry(path, *way))
 
     def source(self, name: str) -> bytes:
         return paths.source(name).read_bytes()

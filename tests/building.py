@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from metagen import files, paths
 from metagen.build import graph
@@ -16,7 +16,6 @@ from metagen.build.ledger import Ledger
 from metagen.build.world import World
 from metagen.measure import sandbox
 from metagen.spec import load
-from metagen.work import Recipe
 
 TINY = paths.specs() / "text" / "text_llm_tiny.yaml"
 
@@ -26,10 +25,10 @@ def build(
     spec: Path = TINY,
     overrides: Sequence[str] = (),
     *,
-    recipes: Sequence[Recipe] | None = None,
+    run_id: str | None = None,
 ) -> dict[str, Outcome]:
     """Build a package without its PDF, as a new process would; return what was done by task."""
-    package = graph.package(load(spec, overrides))
+    package = graph.package(load(spec, overrides), run_id)
     ledger = Ledger(out / ".metagen" / "ledger.sqlite")
     engine = Engine(out, package, ledger, World(ledger))
     try:
@@ -65,13 +64,12 @@ def fake_measurements(
     if sandbox.STDOUT in wanted:
         return {sandbox.STDOUT: json.dumps(_scored(number)).encode()}
     row = {"step": 1, "train_loss": number / 1e6, "val_loss": 2.0, "learning_rate": 0.001}
-    return dict.fromkeys(wanted, b"%d" % number) | {
-        "out/metrics.jsonl": json.dumps(row).encode()
-    }
+    return dict.fromkeys(wanted, b"%d" % number) | {"out/metrics.jsonl": json.dumps(row).encode()}
 
 
 def _probed(number: int, given: Mapping[str, bytes]) -> dict[str, Any]:
-    model = yaml.safe_load(given["code/config.json"])["full"]["model"]
+    fields = re.findall(r"^    (\w+): \w+ = (\S+)$", given["code/model.py"].decode(), re.MULTILINE)
+    model = {name: ast.literal_eval(value) for name, value in fields}
     lengths = sorted({512, model["max_seq_len"]})
     return {
         "total": number,

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from metagen import paths
+from metagen import entries, paths
 
 DIMS = {
     "d_model": 4096, "n_layers": 32, "n_heads": 32, "n_kv_heads": 8, "head_dim": 128,
@@ -193,6 +193,12 @@ class FakeDesk:
     def read(self, path: str) -> bytes:
         self.reads.add(path)
         return self.files[path]
+
+    def entry(self, path: str, *way: str) -> Any:
+        return entries.at(entries.parse(path, self.read(path)), way)
+
+    def names(self, path: str, *way: str) -> tuple[str, ...]:
+        return entries.names(self.entry(path, *way))
 
     def source(self, name: str) -> bytes:
         return paths.source(name).read_bytes()

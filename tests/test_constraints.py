@@ -23,6 +23,7 @@ def verdicts(spec, folder, window=8192):
     ]
     flops = {"training_per_token": 48e9, "points": points}
     desk.package = {
+        "blueprint/architecture.yaml": b"family: decoder\n",
         "blueprint/graph.json": json.dumps({"config": dims}).encode(),
         "blueprint/params.json": json.dumps({"total": PARAMETERS}).encode(),
         "blueprint/flops.json": json.dumps(flops).encode(),

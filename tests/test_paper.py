@@ -14,7 +14,7 @@ import pytest
 from test_docs import EMPTY, HOSTILE, infected, untraced
 
 from metagen import paths
-from metagen.docs import bibliography, escape, figures, latex, paper, render
+from metagen.docs import escape, figures, latex, paper, render
 from metagen.errors import TaskError
 
 tex = pytest.mark.skipif(not all(map(shutil.which, paper.PROGRAMS)), reason="TeX is not installed")
@@ -85,22 +85,13 @@ def test_no_fact_touches_the_name_of_a_command():
         assert not re.search(r"\\[A-Za-z]+\\VAR", path.read_text()), path
 
 
-def test_only_cited_references_are_in_the_bibliography(clean):
+def test_what_the_sections_cite_is_in_the_bibliography_and_nothing_there_is_idle(clean):
     bib = clean.files["paper/bibliography.bib"].decode()
     entries = set(re.findall(r"^@\w+\{(\w+),", bib, re.MULTILINE))
-    sections = {p: clean.files[p].decode() for p in paper.SECTION_PATHS}
-    assert entries == set(bibliography.cited(sections))
+    text = "".join(data.decode() for path, data in clean.files.items() if path.endswith(".tex"))
+    cited = {key for keys in re.findall(r"\\cite[tp]?\{([^}]*)\}", text) for key in keys.split(",")}
+    assert cited == entries
     assert {"attention", "rope", "gqa", "swiglu", "rmsnorm", "adamw"} <= entries
-
-
-def test_an_uncited_reference_is_left_out():
-    library = "@misc{one,\n  title = {One}\n}\n\n@misc{two,\n  title = {Two}\n}\n"
-    assert "{two" not in bibliography.select(library, {"a.tex": r"\citep{one}"})
-
-
-def test_a_citation_without_a_reference_is_an_error():
-    with pytest.raises(TaskError, match=r"a.tex: There is no reference `nobody`"):
-        bibliography.select("", {"a.tex": r"\citep{nobody}"})
 
 
 @pytest.mark.parametrize("text", HOSTILE)

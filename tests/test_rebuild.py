@@ -128,8 +128,8 @@ def test_after_an_edit_the_package_equals_a_clean_build(
     out: Path, tmp_path: Path, key: str, value: str
 ) -> None:
     original = tree(out)
-    edited = build(out, overrides=[f"{key}={value}"])
-    build(tmp_path / "clean", overrides=[f"{key}={value}"])
+    edited = build(out, overrides=[f"{key}={value}"], run_id="text_llm_tiny")
+    build(tmp_path / "clean", overrides=[f"{key}={value}"], run_id="text_llm_tiny")
     assert tree(out) == tree(tmp_path / "clean")
     assert ran(edited), "the resolved spec prints every key"
     assert not ran(build(out)), "going back runs nothing"

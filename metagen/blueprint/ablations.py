@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import yaml
-
 from metagen import families
 from metagen.files import yaml_bytes
 from metagen.work import Desk, Recipe
 
-INPUTS = ("blueprint/architecture.yaml",)
 TARGET = "blueprint/ablations.yaml"
 
 
 def work(desk: Desk) -> dict[str, bytes]:
     """List the variants of the chosen family; nobody has run them."""
-    family = families.chosen(desk)
-    dims = yaml.safe_load(desk.read(INPUTS[0]))["model"]
+    family = families.built(desk)
+    dims = desk.entry(families.ARCHITECTURE, "model")
     variants = [
         {
             "name": name,
@@ -29,5 +26,11 @@ def work(desk: Desk) -> dict[str, bytes]:
 
 
 RECIPES = (
-    Recipe("blueprint:ablations", work, INPUTS, (TARGET,), "single changes and their exact sizes"),
+    Recipe(
+        "blueprint:ablations",
+        work,
+        (families.ARCHITECTURE,),
+        (TARGET,),
+        "single changes and their exact sizes",
+    ),
 )

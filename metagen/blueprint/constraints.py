@@ -6,7 +6,6 @@ utilization that was measured elsewhere. They are estimates for batch 1, not mea
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -27,7 +26,8 @@ from metagen.units import (
 )
 from metagen.work import Desk, Recipe
 
-INPUTS = ("blueprint/params.json", "blueprint/flops.json", "blueprint/graph.json")
+PARAMS, FLOPS, GRAPH = (f"blueprint/{name}.json" for name in ("params", "flops", "graph"))
+INPUTS = (families.ARCHITECTURE, PARAMS, FLOPS, GRAPH)
 TARGET = "blueprint/constraints.json"
 
 # Share of a peak that real runs reach, and who measured it.
@@ -69,10 +69,11 @@ class _Model:
     """The figures of the model that several verdicts share."""
 
     def __init__(self, desk: Desk) -> None:
-        self.family: Family = families.chosen(desk)
-        self.parameters: int = json.loads(desk.read(INPUTS[0]))["total"]
-        self.flops: dict[str, Any] = json.loads(desk.read(INPUTS[1]))
-        self.dims: dict[str, Any] = json.loads(desk.read(INPUTS[2]))["config"]
+        self.family: Family = families.built(desk)
+        self.parameters: int = desk.entry(PARAMS, "total")
+        self.points: list[dict[str, Any]] = desk.entry(FLOPS, "points")
+        self.training_flops: float = desk.entry(FLOPS, "training_per_token")
+        self.dims: dict[str, Any] = desk.entry(GRAPH, "config")
         self.tokens = self.family.context(self.dims)
 
     @cached_property
@@ -191,7 +192,7 @@ def _latency(desk: Desk, device: Device | None, model: _Model) -> dict[str, Any]
         return _unknown("latency", declared, "s", reason)
     value = parse_latency(declared) if declared else None
     limit = LATENCY_CLASSES[value] if isinstance(value, str) else value
-    per_token = _flops_near(model.flops, PROMPT)
+    per_token = _flops_near(model.points, PROMPT)
     arithmetic = PROMPT * per_token / (device.flops * _use(device))
     traffic = model.weights / (BANDWIDTH_USE * device.bandwidth)
     formula = (
@@ -219,7 +220,7 @@ def _training_compute(desk: Desk, model: _Model) -> dict[str, Any]:
     if thing != "tokens" or device is None or device.flops is None:
         wrong = f"no figures for {name}" if thing == "tokens" else f"the data is in {thing}"
         return _unknown("training_compute", None, "FLOP", wrong)
-    per_token = model.flops["training_per_token"]
+    per_token = model.training_flops
     delivered = number * device.flops * _use(device) * seconds
     formula = (
         f"needed {per_token:,.0f} FLOP x {tokens:.4g} tokens = {per_token * tokens:.4g}; delivered "
@@ -244,9 +245,9 @@ def _use_source(device: Device) -> str:
     return "" if device.measured else f"{COMPUTE_SOURCE}; "
 
 
-def _flops_near(flops: dict[str, Any], length: int) -> float:
+def _flops_near(points: list[dict[str, Any]], length: int) -> float:
     """Return the operations per token at the measured length that is nearest to one asked for."""
-    nearest = min(flops["points"], key=lambda p: abs(p["sequence_length"] - length))
+    nearest = min(points, key=lambda p: abs(p["sequence_length"] - length))
     return float(nearest["forward_per_token"])
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from metagen import files, paths
+from metagen import entries, files, paths
 from metagen.build.ledger import Dependency
 from metagen.build.world import World, version
-from metagen.errors import TaskError
+from metagen.errors import Problem, TaskError
 from metagen.spec import Spec
 from metagen.work import Recipe
 
 _SHOWN_LENGTH = 80
 Progress = Callable[[int, int, str], None]
+
+
+class MissingEntryError(TaskError, LookupError):
+    """A structured file lacks an entry: somebody edited it, or a document asks for too much."""
 
 
 class TracingDesk:
@@ -41,6 +44,8 @@ class TracingDesk:
         self._load = load
         self._origin = origin
         self._tell = tell
+        self._read: dict[str, bytes] = {}
+        self._contents: dict[str, Any] = {}
         root = code_root(recipe)
         self._see("code", root, world.digest("code", root), root)
         self._see("graph", recipe.name, graph_digest(recipe), "")
@@ -53,11 +58,42 @@ class TracingDesk:
 
     def read(self, path: str) -> bytes:
         """Return a file of the package, which must be an input of the recipe."""
-        if path not in self._recipe.inputs:
-            raise TaskError(f"{self._recipe.name} reads {path} without naming it as an input.")
-        data = self._load(path)
+        data = self._input(path)
         self._see("file", path, files.sha256(data), files.sha256(data)[:12])
         return data
+
+    def entry(self, path: str, *way: str) -> Any:
+        """Return one entry of a structured file, which must be an input of the recipe."""
+        address = entries.pointer(path, way)
+        try:
+            value = entries.at(self._parsed(path), way)
+        except LookupError:
+            self._see("entry", address, entries.ABSENT, entries.ABSENT)
+            raise MissingEntryError(Problem("There is no such entry.", address)) from None
+        self._see("entry", address, entries.digest(value), shown(value))
+        return value
+
+    def names(self, path: str, *way: str) -> tuple[str, ...]:
+        """Return the keys, or the positions, of an entry that is a mapping or a list."""
+        found = entries.names(entries.at(self._parsed(path), way))
+        self._see("names", entries.pointer(path, way), entries.digest(found), shown(found))
+        return found
+
+    def _input(self, path: str) -> bytes:
+        """Return a file that the recipe may read, in one state for all of the run."""
+        if path not in self._recipe.inputs:
+            raise TaskError(f"{self._recipe.name} reads {path} without naming it as an input.")
+        if path not in self._read:
+            self._read[path] = self._load(path)
+        return self._read[path]
+
+    def _parsed(self, path: str) -> Any:
+        if path not in self._contents:
+            try:
+                self._contents[path] = entries.parse(path, self._input(path))
+            except ValueError as error:
+                raise TaskError(Problem(f"This file cannot be read: {error}", path)) from None
+        return self._contents[path]
 
     def source(self, name: str) -> bytes:
         """Return a file that metagen ships."""
@@ -105,14 +141,13 @@ def provenance_digest(found: dict[str, Any]) -> str:
 
 
 def graph_digest(recipe: Recipe) -> str:
-    """Return the digest of a recipe's place in the graph: inputs, targets, bound arguments."""
-    bound = getattr(recipe.work, "args", ())
-    return files.sha256(files.canonical([recipe.inputs, recipe.targets, bound]).encode())
+    """Return the digest of a recipe's place in the graph: its inputs and targets."""
+    return files.sha256(files.canonical([recipe.inputs, recipe.targets]).encode())
 
 
 def code_root(recipe: Recipe) -> str:
     """Return `module:name` of the top-level definition that a recipe's work belongs to."""
-    work = recipe.work.func if isinstance(recipe.work, partial) else recipe.work
+    work = recipe.work
     if not isinstance(work, types.FunctionType):
         raise TypeError(f"the work of {recipe.name} is not a plain function")
     return f"{work.__module__}:{work.__qualname__.partition('.')[0]}"

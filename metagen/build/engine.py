@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metagen import files
+from metagen import entries, files
 from metagen.build.desk import Progress, TracingDesk, graph_digest, provenance_digest
 from metagen.build.ledger import Dependency, Ledger, RunLedger, Trace, Written
 from metagen.build.merge import merged
@@ -57,6 +57,7 @@ class Engine:
         self._world = world
         self._store = Store(out / ".metagen" / "store")
         self._records = RunLedger(ledger, package.run)
+        self._contents: dict[str, tuple[str, Any]] = {}
         self._files = FileDigests(self.folder, ledger.rows(package.run, "stat").get("", {}))
 
     def decide(self, recipe: Recipe) -> Decision:
@@ -96,7 +97,7 @@ class Engine:
     def provenance(self, path: str) -> dict[str, Any]:
         """Return what the newest run of a path's task read, and whether the file was edited."""
         traces = self._records.traces(self.package.maker[path].name)
-        read = sorted(_told(d) for d in traces[0].dependencies) if traces else []
+        read = sorted({_told(d) for d in traces[0].dependencies}) if traces else []
         return {"made_from": read, "edited": self._is_edited(path)}
 
     def sweep(self) -> list[str]:
@@ -135,11 +136,25 @@ class Engine:
             return self.package.spec.digest(name) if name in self._keys else ""
         if kind == "file":
             return self._files.of(name)
+        if kind in ("entry", "names"):
+            return self._entry(kind, name)
         if kind == "provenance":
             return provenance_digest(self.provenance(name)) if name in self.package.maker else ""
         if kind == "graph":
             return next((graph_digest(r) for r in self.package.recipes if r.name == name), "")
         return self._world.digest(kind, name)
+
+    def _entry(self, kind: str, address: str) -> str:
+        """Return the digest of an entry, or of the names in it, as it is in the file now."""
+        path, way = entries.split(address)
+        state = self._files.of(path)
+        try:
+            if self._contents.get(path, ("", None))[0] != state:
+                self._contents[path] = (state, entries.parse(path, self._load(path)))
+            value = entries.at(self._contents[path][1], way)
+            return entries.digest(value if kind == "entry" else entries.names(value))
+        except (LookupError, TypeError, ValueError, TaskError):
+            return entries.ABSENT
 
     def _broken(self, trace: Trace) -> list[Dependency]:
         return [d for d in trace.dependencies if self._now(d.kind, d.name) != d.digest]
@@ -254,8 +269,8 @@ class Engine:
 
 
 def _told(dependency: Dependency) -> str:
-    if dependency.kind == "file":
-        return dependency.name
+    if dependency.kind in ("file", "entry", "names"):
+        return entries.split(dependency.name)[0]
     if dependency.kind == "version":
         return f"{dependency.name} {dependency.shown}"
     return f"{dependency.kind}:{dependency.name}"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from metagen import files, paths
+from metagen import families, files, paths
 from metagen.blueprint import RECIPES as BLUEPRINT
+from metagen.blueprint import need
 from metagen.build import manifest
 from metagen.build.package import Package
 from metagen.code import RECIPES as CODE
 from metagen.docs import RECIPES as DOCS
-from metagen.errors import Problem, UsageError
+from metagen.errors import Problem, SpecError, UsageError
 from metagen.measure import RECIPES as MEASURE
 from metagen.spec import Spec, load
 from metagen.work import Desk, Recipe
@@ -29,12 +31,32 @@ PDF = "paper:pdf"  # asked for by itself, since it needs a TeX installation
 
 
 def package(spec: Spec, run_id: str | None = None) -> Package:
-    """Return the package of a spec; its run folder is named by `run_id`, else by the spec."""
+    """Return the package of a spec; its run folder is named by `run_id`, else by the spec.
+
+    Raises:
+        SpecError: No family builds it, or a dimension is pinned that the family does not have.
+    """
+    check(spec)
     everything = (_resolved(spec), *BLUEPRINT, *CODE, *MEASURE, *DOCS)
     recipes = tuple(r for r in everything if _is_asked(r, spec.key("outputs.artifacts")))
     listed = tuple(r for r in recipes if r.name != PDF)
     name = paths.slug(run_id if run_id is not None else spec.key("name"))
     return Package(spec, f"run-{name}", (*recipes, manifest.recipe(listed)))
+
+
+def check(spec: Spec) -> None:
+    """Refuse what no family builds before anything is written."""
+    try:
+        family = families.load(families.FAMILIES[families.route(spec.key)])
+        need.pins(spec.key("architecture.dims"), family)
+    except SpecError as error:
+        raise SpecError(replace(p, place=_place(spec, p.place)) for p in error.problems) from None
+
+
+def _place(spec: Spec, name: str) -> str:
+    """Return where a key, or the one that it is a part of, stands in the file."""
+    keys = [key for key in spec.keys() if name == key or name.startswith(f"{key}.")]  # noqa: SIM118
+    return spec.source(keys[0]) if keys else name
 
 
 def packages(

@@ -30,7 +30,7 @@ _NOT_DAMAGE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANT
 class Dependency(NamedTuple):
     """One thing that a task read: what it was then, and how to show it to a person."""
 
-    kind: str  # key, file, source, version, code, graph or provenance
+    kind: str  # key, file, entry, names, source, version, code, graph or provenance
     name: str
     digest: str
     shown: str

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import ast
 import sys
-from typing import Any, cast
 
-import yaml
-
-from metagen import files
+from metagen import families, files
 from metagen.code.bundle import bundle
 from metagen.code.imports import PACKAGE_FILES
-from metagen.families import FAMILIES, load
+from metagen.errors import Problem, TaskError
 from metagen.work import Desk, Recipe, Work
 
-ARCHITECTURE = "blueprint/architecture.yaml"
 SECTIONS = ("model", "data", "train", "eval", "infer")
 SCRIPTS = tuple(f"code/{section}.py" for section in SECTIONS)
 # The lowest versions that the generated code is written for; those of metagen itself.
@@ -31,49 +27,49 @@ def script(section: str) -> Work:
     """Return the work that makes one script, set to its section of the architecture."""
 
     def work(desk: Desk) -> dict[str, bytes]:
-        architecture = _architecture(desk)
-        family = load(desk.code(FAMILIES[architecture["family"]]))
+        family, values = families.built(desk), desk.entry(families.ARCHITECTURE, section)
         scripts = f"{family.task_folder}/{section}.py"
         template = family.model_template if section == "model" else scripts
-        return {f"code/{section}.py": bundle(template, desk.source, architecture[section])}
+        return {f"code/{section}.py": bundle(template, desk.source, values)}
 
     return work
 
 
 def config(desk: Desk) -> dict[str, bytes]:
     """Make code/config.json: every section at both sizes."""
-    architecture = _architecture(desk)
-    full = {section: architecture[section] for section in SECTIONS}
-    proxy = {section: architecture["proxy"][section] for section in SECTIONS}
+    full = {s: desk.entry(families.ARCHITECTURE, s) for s in SECTIONS}
+    proxy = {s: desk.entry(families.ARCHITECTURE, "proxy", s) for s in SECTIONS}
     return {"code/config.json": files.json_bytes({"full": full, "proxy": proxy})}
 
 
 def requirements(desk: Desk) -> dict[str, bytes]:
     """Make code/requirements.txt: the libraries that the scripts import."""
-    found: set[str] = set()
-    for path in SCRIPTS:
-        found |= libraries(desk.read(path))
-    lines = sorted(REQUIREMENTS[name] for name in found)
+    found = {name for path in SCRIPTS for name in libraries(path, desk.read(path))}
+    lines = sorted(REQUIREMENTS.get(name, name) for name in found)
     return {"code/requirements.txt": "".join(f"{line}\n" for line in lines).encode()}
 
 
 def readme(desk: Desk) -> dict[str, bytes]:
     """Make code/README.md: how to run the scripts."""
-    family = load(desk.code(FAMILIES[_architecture(desk)["family"]]))
-    return {"code/README.md": desk.source(f"{family.task_folder}/README.md")}
+    return {"code/README.md": desk.source(f"{families.built(desk).task_folder}/README.md")}
 
 
-def libraries(source: bytes) -> set[str]:
-    """Return the third-party modules that a script imports, anywhere in it."""
-    nodes = list(ast.walk(ast.parse(source)))
+def libraries(path: str, source: bytes) -> set[str]:
+    """Return the third-party modules that a script imports, anywhere in it.
+
+    Raises:
+        TaskError: The script is no Python, since somebody edited it.
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except SyntaxError as error:
+        raise TaskError(
+            Problem(f"This is no Python: {error.msg}", f"{path}:{error.lineno}")
+        ) from None
     names = [alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names]
     names += [n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module]
     tops = {name.partition(".")[0] for name in names}
     return tops - sys.stdlib_module_names - set(PACKAGE_FILES)
-
-
-def _architecture(desk: Desk) -> dict[str, Any]:
-    return cast(dict[str, Any], yaml.load(desk.read(ARCHITECTURE), Loader=yaml.CSafeLoader))
 
 
 _DOCS = {
@@ -85,10 +81,12 @@ _DOCS = {
 }
 RECIPES = (
     *(
-        Recipe(f"code:{s}", script(s), (ARCHITECTURE,), (f"code/{s}.py",), _DOCS[s])
+        Recipe(f"code:{s}", script(s), (families.ARCHITECTURE,), (f"code/{s}.py",), _DOCS[s])
         for s in SECTIONS
     ),
-    Recipe("code:config", config, (ARCHITECTURE,), ("code/config.json",), "write both sizes"),
+    Recipe(
+        "code:config", config, (families.ARCHITECTURE,), ("code/config.json",), "write both sizes"
+    ),
     Recipe(
         "code:requirements",
         requirements,
@@ -96,5 +94,11 @@ RECIPES = (
         ("code/requirements.txt",),
         "list the libraries that the scripts import",
     ),
-    Recipe("code:readme", readme, (ARCHITECTURE,), ("code/README.md",), "say how to run the code"),
+    Recipe(
+        "code:readme",
+        readme,
+        (families.ARCHITECTURE,),
+        ("code/README.md",),
+        "say how to run the code",
+    ),
 )

@@ -9,7 +9,6 @@ render        templates to documents
 cards         model card, data card, evaluation report, limitations
 summary       what the terminal's table shows
 figures       drawn from measured files
-bibliography  references that are cited
 paper         the LaTeX project
 latex         its PDF
 ============  ====================================================================

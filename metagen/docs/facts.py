@@ -8,15 +8,10 @@ there but empty reads "not declared" or "not measured".
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
-
-import yaml
 
 from metagen.docs import wording
 from metagen.work import Desk
@@ -114,7 +109,6 @@ class Facts:
     def __init__(self, desk: Desk, derived: dict[str, Callable[[Facts], Fact]]) -> None:
         self._desk = desk
         self._derived = derived
-        self._files: dict[str, Any] = {}
         self.printed: list[Printed] = []
 
     def get(self, name: str | Ref) -> Fact:
@@ -147,9 +141,7 @@ class Facts:
     def each(self, name: str | Ref, **where: Any) -> list[Ref]:
         """Return the addresses of a list's or a record's entries, only those that match `where`."""
         ref = Ref(name)
-        value = self.get(ref).value
-        keys = list(value) if isinstance(value, dict) else map(str, range(len(value or ())))
-        found = [ref / str(key) for key in keys]
+        found = [ref / str(key) for key in self._names(ref)]
         return [r for r in found if all(self._value(r / k) == v for k, v in where.items())]
 
     def distinct(self, name: str | Ref, entry: str, **where: Any) -> list[Ref]:
@@ -175,14 +167,18 @@ class Facts:
     def _value(self, ref: Ref) -> Any:
         if ref[0] == "spec":
             return self._declared(ref)
-        value = self._file(ref[0])
-        for at, part in enumerate(ref[1:], start=1):
-            try:
-                value = value[int(part)] if isinstance(value, list) else value[part]
-            except (LookupError, TypeError, ValueError):
-                entry = ".".join(ref[1 : at + 1])
-                raise MissingFact(f"{FILES[ref[0]]} has no entry `{entry}`") from None
-        return value
+        try:
+            return self._desk.entry(self._file(ref), *ref[1:])
+        except LookupError:
+            entry = ".".join(ref[1:])
+            raise MissingFact(f"{self._file(ref)} has no entry `{entry}`") from None
+
+    def _names(self, ref: Ref) -> Iterable[str]:
+        """Return the keys or positions in an entry; a text of the spec is taken whole."""
+        if ref[0] in FILES:
+            return self._desk.names(FILES[ref[0]], *ref[1:])
+        value = self.get(ref).value
+        return value if isinstance(value, dict) else map(str, range(len(value or ())))
 
     def _declared(self, ref: Ref) -> Any:
         indexes = [part for part in ref[1:] if part.isdigit()]
@@ -191,12 +187,10 @@ class Facts:
             value = value[int(index)]
         return value
 
-    def _file(self, root: str) -> Any:
-        if root not in FILES:
-            raise MissingFact(f"no file of the package is called `{root}`")
-        if root not in self._files:
-            self._files[root] = _parse(FILES[root], self._desk.read(FILES[root]).decode())
-        return self._files[root]
+    def _file(self, ref: Ref) -> str:
+        if ref[0] not in FILES:
+            raise MissingFact(f"no file of the package is called `{ref[0]}`")
+        return FILES[ref[0]]
 
     def _unit(self, ref: Ref) -> str:
         name = str(ref)
@@ -219,12 +213,3 @@ def source(ref: Ref) -> str:
 def _absence(name: str) -> str:
     declared = any(fnmatchcase(name, pattern) for pattern in _NOT_DECLARED)
     return "not declared" if declared else "not measured"
-
-
-def _parse(path: str, text: str) -> Any:
-    if path.endswith(".json"):
-        return json.loads(text)
-    if path.endswith(".yaml"):
-        return yaml.safe_load(text)
-    rows = csv.DictReader(io.StringIO(text))
-    return [{key: float(cell) if cell else None for key, cell in row.items()} for row in rows]

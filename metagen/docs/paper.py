@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from metagen.docs import bibliography, figures, render
+from metagen.docs import figures, render
 from metagen.docs.facts import FILES
 from metagen.work import Desk, Recipe
 
@@ -59,7 +59,6 @@ SECTIONS = {
     "limitations": ("arch", "params", "constraints"),
     "reproducibility": ("results",),
 }
-SECTION_PATHS = tuple(f"paper/sections/{name}.tex" for name in SECTIONS)
 
 
 def main(desk: Desk) -> dict[str, bytes]:
@@ -108,10 +107,8 @@ def reproducibility(desk: Desk) -> dict[str, bytes]:
 
 
 def references(desk: Desk) -> dict[str, bytes]:
-    """Return `paper/bibliography.bib`: the entries that the sections cite."""
-    library = desk.source("templates/paper/bibliography.bib").decode()
-    sections = {path: desk.read(path).decode() for path in SECTION_PATHS}
-    return {"paper/bibliography.bib": bibliography.select(library, sections).encode()}
+    """Return `paper/bibliography.bib`; BibTeX prints the entries that the sections cite."""
+    return {"paper/bibliography.bib": desk.source("templates/paper/bibliography.bib")}
 
 
 def makefile(desk: Desk) -> dict[str, bytes]:
@@ -144,9 +141,9 @@ RECIPES = (
     Recipe(
         "paper:references",
         references,
-        SECTION_PATHS,
+        (),
         ("paper/bibliography.bib",),
-        "choose the references that the paper cites",
+        "write the references",
     ),
     Recipe("paper:makefile", makefile, (), ("paper/Makefile",), "write the paper's Makefile"),
     *figures.RECIPES,

@@ -36,19 +36,22 @@ class Route:
     objectives: frozenset[str]
     family: str
 
+    def allowed(self) -> dict[str, frozenset[str]]:
+        """Return the values that lead here, by the key that holds them."""
+        return {
+            "modality.inputs": self.inputs,
+            "modality.outputs": self.outputs,
+            "task.type": self.tasks,
+            "architecture.family": self.architectures,
+            "training.objective": self.objectives,
+        }
+
     def misfits(self, key: Key) -> dict[str, str]:
         """Return the keys of a spec that do not fit, each with what would."""
-        fits = {
-            "modality.inputs": _same(key("modality.inputs"), self.inputs),
-            "modality.outputs": _same(key("modality.outputs"), self.outputs),
-            "task.type": _among([key("task.type")], self.tasks),
-            "architecture.family": _among([key("architecture.family")], self.architectures),
-            "training.objective": _among(key("training.objective"), self.objectives),
-        }
-        allowed = (self.inputs, self.outputs, self.tasks, self.architectures, self.objectives)
-        words = (" or ".join(sorted(values)) for values in allowed)
         return {
-            name: word for (name, fit), word in zip(fits.items(), words, strict=True) if not fit
+            name: " or ".join(sorted(values))
+            for name, values in self.allowed().items()
+            if not _fits(name, key(name), values)
         }
 
 
@@ -67,6 +70,14 @@ ROUTES = (
 def load(module: str) -> Family:
     """Import the family that a module of `FAMILIES` is."""
     return cast(Family, importlib.import_module(module))
+
+
+ARCHITECTURE = "blueprint/architecture.yaml"
+
+
+def built(desk: Desk) -> Family:
+    """Return the family that architecture.yaml names; the task then depends on its code."""
+    return load(desk.code(FAMILIES[desk.entry(ARCHITECTURE, "family")]))
 
 
 def chosen(desk: Desk) -> Family:
@@ -95,18 +106,19 @@ def route(key: Key) -> str:
     raise SpecError([_problem(name, key(name), word, nearest) for name, word in wrong.items()])
 
 
-def _same(found: Iterable[str] | None, wanted: frozenset[str]) -> bool:
-    return not found or frozenset(found) == wanted
-
-
-def _among(found: Iterable[str | None] | None, allowed: frozenset[str]) -> bool:
-    return all(value is None or value in allowed for value in found or ())
+def _fits(name: str, found: str | Iterable[str] | None, allowed: frozenset[str]) -> bool:
+    """Tell whether a value fits; a model has all of a route's modalities, and any of the rest."""
+    if not found:
+        return True
+    values = frozenset({found} if isinstance(found, str) else found)
+    return values == allowed if name.startswith("modality.") else values <= allowed
 
 
 def _problem(name: str, found: object, wanted: str, nearest: Route) -> Problem:
     shown = ", ".join(found) if isinstance(found, tuple) else found
     return Problem(
         f"no model family builds {name}: {shown}; the nearest, {nearest.family}, takes {wanted}",
+        name,
         hint="families and their routes: " + "; ".join(map(_describe, ROUTES)),
     )
 

@@ -13,7 +13,7 @@ from metagen.measure import sandbox
 from metagen.work import Desk, Recipe
 
 TIMEOUT = 300
-INPUTS = ("code/model.py", "code/config.json")
+INPUTS = (families.ARCHITECTURE, "code/model.py", "code/config.json")
 TARGETS = ("blueprint/params.json", "blueprint/flops.json", "blueprint/graph.json")
 BACKWARD = 3  # a training step: the forward pass, and twice as much to differentiate it
 
@@ -24,7 +24,7 @@ def work(desk: Desk) -> dict[str, bytes]:
     Raises:
         TaskError: The model's code does not run; it names the line.
     """
-    family = families.chosen(desk)
+    family = families.built(desk)
     for library in ("torch", "fvcore", "python"):
         desk.version(library)
     found = _probed(desk, family.name)
@@ -34,7 +34,12 @@ def work(desk: Desk) -> dict[str, bytes]:
 
 def _probed(desk: Desk, family: str) -> dict[str, Any]:
     worker = desk.code("metagen.measure.probe_worker")
-    files = {name: desk.read(name) for name in INPUTS}
+    model, sizes = INPUTS[1:]
+    used = {
+        "full": {"data": desk.entry(sizes, "full", "data")},
+        "proxy": {"model": desk.entry(sizes, "proxy", "model")},
+    }
+    files = {model: desk.read(model), sizes: json_bytes(used)}
     result = sandbox.run(
         ("-P", "-m", worker, family),
         files,

@@ -16,8 +16,11 @@ from metagen.measure import sandbox
 from metagen.work import Desk, Recipe
 
 SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train", "eval"))
-INPUTS = ("code/config.json", *SCRIPTS)
-TARGETS = ("benchmarks/results.json", "benchmarks/curve.csv")
+CONFIG = "code/config.json"
+INPUTS = (families.ARCHITECTURE, CONFIG, *SCRIPTS)
+REPORT, CURVE, RESULTS = (
+    f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json")
+)
 BENCHMARK = "held-out text"
 COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")
 TIMEOUT = 1800
@@ -26,30 +29,35 @@ MACHINE = ("--size", "proxy", "--device", "cpu", "--threads", "1")
 STEP = re.compile(r"step (\d+)/(\d+): (.*)")
 
 
-def work(desk: Desk) -> dict[str, bytes]:
-    """Train the proxy on the bundled corpus, score it on the test split, and list what nobody ran.
+def trial(desk: Desk) -> dict[str, bytes]:
+    """Train the proxy on the bundled corpus and score it on the test split.
 
     The outputs hold no times: the same code, seed and libraries give the same bytes.
 
     Raises:
         TaskError: A script of the package failed; it shows what the script said.
     """
-    steps, seed = _steps(desk), desk.key("reproducibility.seed")
-    named = [_entry(name, "not run") for name in desk.key("evaluation.benchmarks") or ()]
+    steps = families.built(desk).bench_steps.get(desk.key("evaluation.bench"))
     if steps is None:
-        return _outputs([_entry(BENCHMARK, "not measured"), *named], [])
+        return {REPORT: json_bytes({"status": "not measured"}), CURVE: _table([])}
+    seed = desk.key("reproducibility.seed")
     training = ("train.py", "--steps", str(steps), "--seed", str(seed), *MACHINE)
     scoring = ("eval.py", *MACHINE)
     checkpoint, curve = _trained(desk, training)
-    report = _scored(desk, scoring, checkpoint)
     command = f"python {' '.join(training)} && python {' '.join(scoring)}"
     run = {"seed": seed, "steps": steps, "size": "proxy", "command": command}
-    return _outputs([*_measured(report, run), *named], curve)
+    report = {"status": "measured", "run": run, "report": _scored(desk, scoring, checkpoint)}
+    return {REPORT: json_bytes(report), CURVE: _table(curve)}
 
 
-def _steps(desk: Desk) -> int | None:
-    """Return the updates to take, or None where nothing is to be run."""
-    return families.chosen(desk).bench_steps.get(desk.key("evaluation.bench"))
+def results(desk: Desk) -> dict[str, bytes]:
+    """List what was measured, beside its baselines, and the named benchmarks that nobody ran."""
+    named = [_entry(name, "not run") for name in desk.key("evaluation.benchmarks")]
+    if desk.entry(REPORT, "status") == "not measured":
+        rows = [_entry(BENCHMARK, "not measured")]
+    else:
+        rows = _measured(desk.entry(REPORT, "report"), desk.entry(REPORT, "run"))
+    return {RESULTS: json_bytes([*rows, *named])}
 
 
 def _run(
@@ -57,7 +65,8 @@ def _run(
 ) -> dict[str, bytes]:
     for library in ("torch", "python", "numpy"):
         desk.version(library)
-    files = {name: desk.read(name) for name in INPUTS}
+    proxy = {"proxy": desk.entry(CONFIG, "proxy")}
+    files = {CONFIG: json_bytes(proxy)} | {name: desk.read(name) for name in SCRIPTS}
     arguments = (f"code/{command[0]}", *command[1:])
 
     def tell(line: str) -> None:
@@ -102,20 +111,27 @@ def _entry(benchmark: str, status: str) -> dict[str, Any]:
     return {"benchmark": benchmark, **nothing, "baselines": {}, **run, "status": status}
 
 
-def _outputs(results: list[dict[str, Any]], curve: list[dict[str, Any]]) -> dict[str, bytes]:
+def _table(curve: list[dict[str, Any]]) -> bytes:
     table = io.StringIO()
     writer = csv.DictWriter(table, COLUMNS, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(curve)
-    return dict(zip(TARGETS, (json_bytes(results), table.getvalue().encode()), strict=True))
+    return table.getvalue().encode()
 
 
 RECIPES = (
     Recipe(
         "benchmarks:trial",
-        work,
+        trial,
         INPUTS,
-        TARGETS,
+        (REPORT, CURVE),
         "train the scaled-down model and score it on held-out data",
+    ),
+    Recipe(
+        "benchmarks:results",
+        results,
+        (REPORT,),
+        (RESULTS,),
+        "list what was measured, and what nobody ran",
     ),
 )
