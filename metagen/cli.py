@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from metagen import __version__, errors, paths
-from metagen.errors import MetagenError
+from metagen.errors import MetagenError, Problem, SpecError, UsageError
 
 EXIT_STATUSES = """\b
 Exit status:
@@ -31,11 +31,11 @@ class _Main(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
-        from metagen.build.terminal import Terminal
-
         try:
             return super().invoke(ctx)
         except MetagenError as error:
+            from metagen.build.terminal import Terminal
+
             Terminal().error(error)
             sys.exit(error.status)
 
@@ -131,7 +131,7 @@ def validate(specs: Sequence[str]) -> None:
 
     places, overrides = _split(specs)
     for package in graph.packages(places, overrides):
-        Terminal().warn(package.spec.warnings)
+        Terminal().warn(package.warnings)
         click.echo(f"{package.spec.path}: this is a valid spec")
 
 
@@ -142,6 +142,38 @@ def schema() -> None:
     from metagen.spec import json_schema
 
     click.echo(json_bytes(json_schema()).decode(), nl=False)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def why(file: Path) -> None:
+    """Tell where a FILE of a package comes from, back to the keys of its spec."""
+    from metagen.build import explain, session
+
+    with session.opened(_run_of(file)) as engine:
+        path = file.resolve().relative_to(engine.folder.resolve()).as_posix()
+        for depth, line in explain.why(engine, path):
+            click.echo("  " * depth + line)
+
+
+@main.command()
+@click.argument("key")
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def impact(key: str, run: Path) -> None:
+    """List the files of the package in RUN that a KEY of the spec reaches, and by what."""
+    from metagen.build import explain, session
+
+    with session.opened(run) as engine:
+        for path, cause in explain.impact(engine, key):
+            click.echo(f"{path}  <- {cause}")
+
+
+def _run_of(file: Path) -> Path:
+    """Return the run folder that a file lies in."""
+    found = [p for p in file.resolve().parents if (p / "spec_resolved.yaml").is_file()]
+    if not found:
+        raise UsageError(Problem("This file is in no run folder.", str(file)))
+    return found[0]
 
 
 @main.command()
@@ -185,8 +217,10 @@ def _build(
     overrides += [] if seed is None else [f"seed={seed}"]
     terminal = Terminal(quiet=quiet)
     packages = graph.packages(places, overrides, run_id)
-    for package in packages:
-        terminal.warn(package.spec.warnings)
+    warnings = [problem for package in packages for problem in package.warnings]
+    terminal.warn(warnings)
+    if strict and warnings:
+        raise SpecError(Problem("Under --strict a warning is an error.", hint="See above."))
     session = Session(
         out, packages, terminal, wait=not no_wait, strict=strict, discard_edits=discard_edits
     )

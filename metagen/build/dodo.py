@@ -59,5 +59,5 @@ def _session(found: dict[str, str], terminal: Terminal) -> Session:
     overrides = [f"{name}={value}" for name, value in found.items()]
     packages = graph.packages(places, overrides, run_id)
     for package in packages:
-        terminal.warn(package.spec.warnings)
+        terminal.warn(package.warnings)
     return Session(out, packages, terminal)

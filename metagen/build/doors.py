@@ -18,7 +18,7 @@ from doit.task import Task
 from metagen.build.graph import PDF
 from metagen.build.package import Package
 from metagen.build.session import Session
-from metagen.errors import MetagenError
+from metagen.errors import TASK_FAILED, MetagenError
 from metagen.work import Recipe
 
 STAGES = {
@@ -51,6 +51,7 @@ class Build(BaseAction):  # type: ignore[misc]
             with terminal.working(self.package, self.recipe) as progress:
                 outcome = self.session.engine(self.package).build(self.recipe, progress)
         except MetagenError as error:
+            self.session.failure = error.status
             return TaskFailed(str(error))
         terminal.done(self.package, outcome, self.recipe)
         return None
@@ -167,7 +168,7 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]
 
     def add_failure(self, task: Task, fail: BaseFail) -> None:
         """Show why a task failed; one that was never tried only follows another."""
-        self.session.failed = True
+        self.session.failure = self.session.failure or TASK_FAILED
         if fail.report:
             self.session.terminal.failed(task.name, fail.get_msg())
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from metagen import entries, files
-from metagen.build.desk import Progress, TracingDesk, graph_digest, provenance_digest
+from metagen.build.desk import Progress, TracingDesk, graph_digest, provenance_digest, shown
 from metagen.build.ledger import Dependency, Ledger, RunLedger, Trace, Written
 from metagen.build.merge import merged
 from metagen.build.package import Package
@@ -22,6 +22,7 @@ from metagen.errors import TaskError
 from metagen.work import Recipe
 
 CURRENT, RESTORE, RUN = "current", "restore", "run"
+_BRIEF = 60  # characters of an old and a new value, up to which a cause shows both
 BESIDE = ".new"  # where newly generated text waits beside an edited file
 
 
@@ -45,12 +46,21 @@ class Outcome:
 
 
 class Engine:
-    """Builds the recipes of one package in its run folder."""
+    """Builds the recipes of one package in its run folder.
+
+    Attributes:
+        package: What is built.
+        folder: Where.
+        outcomes: What was done, by task.
+        decided: The tasks that were looked at.
+        backups: Where edits go that are given up.
+    """
 
     def __init__(self, out: Path, package: Package, ledger: Ledger, world: World) -> None:
         self.package = package
         self.folder = out / package.run
         self.outcomes: dict[str, Outcome] = {}
+        self.decided: set[str] = set()
         self.backups = out / ".metagen" / "backup" / package.run
         self._keys = set(package.spec.keys())
         self._ledger = ledger
@@ -62,6 +72,7 @@ class Engine:
 
     def decide(self, recipe: Recipe) -> Decision:
         """Say whether a task is current, can be restored from the store, or must run."""
+        self.decided.add(recipe.name)
         traces = self._records.traces(recipe.name)
         for trace in traces:
             if not self._broken(trace):
@@ -69,7 +80,7 @@ class Engine:
         if not traces:
             return Decision(RUN, ("never built",))
         broken = self._broken(traces[0])
-        return Decision(RUN, tuple(map(self._cause, broken)) or ("its outputs changed",))
+        return Decision(RUN, tuple(dict.fromkeys(map(self._cause, broken))))
 
     def build(self, recipe: Recipe, progress: Progress) -> Outcome:
         """Bring the outputs of a task up to date and record how."""
@@ -96,9 +107,13 @@ class Engine:
 
     def provenance(self, path: str) -> dict[str, Any]:
         """Return what the newest run of a path's task read, and whether the file was edited."""
-        traces = self._records.traces(self.package.maker[path].name)
-        read = sorted({_told(d) for d in traces[0].dependencies}) if traces else []
+        read = sorted({_told(d) for d in self.dependencies(self.package.maker[path])})
         return {"made_from": read, "edited": self._is_edited(path)}
+
+    def dependencies(self, recipe: Recipe) -> tuple[Dependency, ...]:
+        """Return what the newest run of a task read; nothing for one that never ran."""
+        traces = self._records.traces(recipe.name)
+        return traces[0].dependencies if traces else ()
 
     def sweep(self) -> list[str]:
         """Remove outputs of tasks that no longer exist, unless edited; return what went."""
@@ -183,16 +198,18 @@ class Engine:
         return self._files.of(path) not in {"", written.sha256, written.pending}
 
     def _cause(self, broken: Dependency) -> str:
-        if broken.kind == "key":
-            return f"{broken.name} changed"
-        if broken.kind == "code":
-            return f"the code of {broken.name} changed"
-        if broken.kind == "graph":
+        """Say what changed, as a person would."""
+        kind, name, _, before = broken
+        if kind == "key" and name in self._keys:
+            now = shown(self.package.spec.key(name))
+            brief = len(before) + len(now) <= _BRIEF
+            return f"{name} {before} -> {now}" if brief else f"{name} changed"
+        if kind == "version":
+            return f"{name} {before or 'missing'} -> {self._now(kind, name) or 'missing'}"
+        if kind == "graph":
             return "its inputs or targets changed"
-        if broken.kind == "version":
-            now = self._now("version", broken.name)
-            return f"{broken.name} {broken.shown or 'missing'} -> {now or 'missing'}"
-        return f"{broken.name} changed"
+        subject = f"the code of {name}" if kind == "code" else entries.split(name)[0]
+        return f"{subject} changed"
 
     def _run(self, recipe: Recipe, progress: Progress) -> tuple[dict[str, bytes], Trace]:
         desk = TracingDesk(

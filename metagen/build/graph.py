@@ -36,21 +36,31 @@ def package(spec: Spec, run_id: str | None = None) -> Package:
     Raises:
         SpecError: No family builds it, or a dimension is pinned that the family does not have.
     """
-    check(spec)
+    warnings = (*spec.warnings, *_checked(spec))
     everything = (_resolved(spec), *BLUEPRINT, *CODE, *MEASURE, *DOCS)
     recipes = tuple(r for r in everything if _is_asked(r, spec.key("outputs.artifacts")))
     listed = tuple(r for r in recipes if r.name != PDF)
     name = paths.slug(run_id if run_id is not None else spec.key("name"))
-    return Package(spec, f"run-{name}", (*recipes, manifest.recipe(listed)))
+    return Package(spec, f"run-{name}", (*recipes, manifest.recipe(listed)), warnings)
 
 
-def check(spec: Spec) -> None:
-    """Refuse what no family builds before anything is written."""
+def _checked(spec: Spec) -> list[Problem]:
+    """Refuse what no family builds before anything is written; return what may be a mistake."""
     try:
         family = families.load(families.FAMILIES[families.route(spec.key)])
         need.pins(spec.key("architecture.dims"), family)
     except SpecError as error:
         raise SpecError(replace(p, place=_place(spec, p.place)) for p in error.problems) from None
+    unknown = families.unknown_components(family, spec.key("architecture.components"))
+    known = ", ".join(sorted(family.component_types))
+    return [
+        Problem(
+            f"the {family.name} family has no component {name}; it is left out",
+            _place(spec, "architecture.components"),
+            f"known types: {known}",
+        )
+        for name in unknown
+    ]
 
 
 def _place(spec: Spec, name: str) -> str:

@@ -6,18 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from metagen.errors import TaskError
+from metagen.errors import Problem, TaskError
 from metagen.spec import Spec
 from metagen.work import Recipe
 
 
 @dataclass(frozen=True)
 class Package:
-    """A spec, the name of its run folder below the out folder, and its recipes."""
+    """A spec, the name of its run folder below the out folder, its recipes, and its warnings."""
 
     spec: Spec
     run: str
     recipes: tuple[Recipe, ...]
+    warnings: tuple[Problem, ...] = ()
 
     @cached_property
     def maker(self) -> dict[str, Recipe]:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from metagen import errors
+from metagen.build import graph
 from metagen.build.engine import Engine
 from metagen.build.ledger import Ledger
 from metagen.build.lock import locked
 from metagen.build.package import Package
 from metagen.build.terminal import Terminal
 from metagen.build.world import World
+from metagen.errors import Problem, UsageError
+from metagen.spec import load
 
 SUMMARY = "docs/summary.json"
 
@@ -28,6 +31,7 @@ class Session:
         packages: One for each spec.
         wait: Wait for another build in the out folder; otherwise fail at once.
         strict: Violated constraints make the exit status 3.
+        failure: The exit status of a task that failed; 0 while none has.
         discard_edits: Replace edited files by clean ones; a backup is kept.
     """
 
@@ -45,7 +49,7 @@ class Session:
         self.packages = tuple(packages)
         self.terminal = terminal
         self.wait, self.strict, self.discard = wait, strict, discard_edits
-        self.failed = False
+        self.failure = errors.DONE
         self.building = False
         self._open = ExitStack()
         self._engines: dict[str, Engine] = {}
@@ -85,7 +89,7 @@ class Session:
             whole: True when whole packages were asked for, so that orphans can be told.
         """
         try:
-            for package in self.packages if whole and not self.failed else ():
+            for package in self.packages if whole and not self.failure else ():
                 engine = self.engine(package)
                 self.terminal.removed(engine.sweep())
                 self.terminal.summary(engine, self.summary(package))
@@ -109,11 +113,30 @@ class Session:
 
     def status(self) -> int:
         """Return the exit status that the state of the packages asks for."""
-        if self.failed:
-            return errors.TASK_FAILED
+        if self.failure:
+            return self.failure
         if any(engine.conflicts() for engine in self._engines.values()):
             return errors.CONFLICT
         violated = any(
             self.summary(p).get("constraints", {}).get("violated") for p in self.packages
         )
         return errors.VIOLATED if self.strict and violated else errors.DONE
+
+
+@contextmanager
+def opened(run: Path) -> Iterator[Engine]:
+    """Yield the engine of a package that was built, to look at what it knows.
+
+    Raises:
+        UsageError: The folder is no run folder.
+    """
+    resolved = run / graph.RESOLVED
+    if not resolved.is_file() or not run.resolve().name.startswith("run-"):
+        raise UsageError(Problem("This is no run folder.", str(run), "Name an OUT/run-... folder."))
+    name = run.resolve().name.removeprefix("run-")
+    package = graph.package(load(resolved), name)
+    session = Session(run.resolve().parent, [package], Terminal(quiet=True))
+    try:
+        yield session.engine(package)
+    finally:
+        session.finish(whole=False)

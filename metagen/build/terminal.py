@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+from metagen.build import explain
 from metagen.build.package import Package
 from metagen.errors import MetagenError
 from metagen.units import format_bytes
@@ -157,8 +158,10 @@ def _state(engine: Engine) -> Iterator[tuple[str, str]]:
     outcomes = engine.outcomes.values()
     ran = sum(o.action == "run" for o in outcomes)
     restored = sum(o.action == "restore" for o in outcomes)
-    current = len(engine.package.recipes) - ran - restored
+    current = len(engine.decided) - ran - restored
     yield "rebuilt", f"{ran} tasks ran, {restored} restored, {current} were up to date"
+    for key in explain.unused(engine):
+        yield "unused", f"{key} is declared, and nothing in the package was made from it"
     for path in engine.edited():
         yield "edited by hand", f"{path}, kept"
     for path in engine.conflicts():

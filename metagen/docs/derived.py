@@ -74,8 +74,7 @@ def _unknown_components(facts: Facts) -> Fact:
     """Components that the spec names and whose type the family does not have."""
     family = families.load(families.FAMILIES[facts.get("arch.family").value])
     declared = facts.get("spec.architecture.components").value or ()
-    unknown = (c for c in declared if c["type"] not in family.component_types)
-    names = tuple(f"{component['name']} ({component['type']})" for component in unknown)
+    names = tuple(families.unknown_components(family, declared))
     return Fact("derived.unknown_components", names, "", f"{SPEC}: architecture.components")
 
 

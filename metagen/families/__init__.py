@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -104,6 +104,12 @@ def route(key: Key) -> str:
             return candidate.family
     nearest, wrong = min(misfits, key=lambda pair: len(pair[1]))
     raise SpecError([_problem(name, key(name), word, nearest) for name, word in wrong.items()])
+
+
+def unknown_components(family: Family, declared: Iterable[Mapping[str, str]]) -> list[str]:
+    """Return the declared components, as `name (type)`, whose type a family does not have."""
+    unknown = (c for c in declared if c["type"] not in family.component_types)
+    return [f"{component['name']} ({component['type']})" for component in unknown]
 
 
 def _fits(name: str, found: str | Iterable[str] | None, allowed: frozenset[str]) -> bool:
