@@ -28,7 +28,13 @@ BESIDE = ".new"  # where newly generated text waits beside an edited file
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done for a task, and why: one cause a line, as a person would say it."""
+    """What is to be done for a task, and why, as a person would say it; a first build has no why.
+
+    Attributes:
+        action: CURRENT, RESTORE or RUN.
+        causes: What changed.
+        trace: The trace that holds, if one does.
+    """
 
     action: str
     causes: tuple[str, ...] = ()
@@ -78,7 +84,7 @@ class Engine:
             if not self._broken(trace):
                 return self._standing(trace, newest=trace is traces[0])
         if not traces:
-            return Decision(RUN, ("never built",))
+            return Decision(RUN)
         broken = self._broken(traces[0])
         return Decision(RUN, tuple(dict.fromkeys(map(self._cause, broken))))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,9 +30,12 @@ class Terminal:
         self._lock = threading.Lock()
 
     def say(self, text: str = "") -> None:
-        """Print a line."""
+        """Print a line; when nobody reads any more, as behind `| head`, build on in silence."""
         with self._lock:
-            print(text, file=self._stream, flush=True)
+            try:
+                print(text, file=self._stream, flush=True)
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     @contextmanager
     def working(
@@ -51,7 +55,8 @@ class Terminal:
         verb = "made" if outcome.action == "run" else "restored"
         result = "" if outcome.changed else " (same bytes)"
         names = ", ".join(recipe.targets[:2]) + (", ..." if recipe.targets[2:] else "")
-        self.say(f"  {verb} {package.run}/{names}{result}  <- {_because(outcome.causes)}")
+        because = _because(outcome.causes)
+        self.say(f"  {verb} {package.run}/{names}{result}{because and f'  <- {because}'}")
 
     def removed(self, paths: Iterable[str]) -> None:
         """Say which outputs of former tasks went."""

@@ -1,0 +1,290 @@
+"""Continue a text with a trained checkpoint.
+
+    python infer.py --prompt "The import statement"
+    python infer.py --prompt "Once" --temperature 0.7 --top-k 50 --max-new-tokens 400
+
+Prints the prompt and its continuation on stdout, token by token.
+"""
+
+import argparse
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from data import Config as DataConfig
+from data import load_tokenizer
+from model import Config as ModelConfig
+from model import Model
+
+
+@dataclass(frozen=True)
+class Config:
+    """How a continuation is drawn."""
+
+    max_new_tokens: int = 200
+    """Tokens to add, at most."""
+    temperature: float = 0.8
+    """Divides the logits; 0 takes the likeliest token."""
+    top_k: int = 0
+    """Draw among this many likeliest tokens; 0 for all."""
+    top_p: float = 0.95
+    """Draw among the fewest tokens whose probabilities reach this sum."""
+    seed: int = 42
+    """Of the draws."""
+
+
+def draw(logits: Tensor, config: Config, generator: torch.Generator) -> int:
+    """Return a token drawn from logits (V,); top-p is Holtzman et al., 2020, arXiv:1904.09751."""
+    if config.temperature == 0:
+        return int(logits.argmax())
+    ranked, tokens = logits.sort(descending=True)
+    if config.top_k:
+        ranked = ranked[: config.top_k]
+    probabilities = torch.softmax(ranked / config.temperature, dim=-1)
+    # A token stays when those before it have not yet reached top_p, so the first always does.
+    probabilities[probabilities.cumsum(0) - probabilities >= config.top_p] = 0
+    return int(tokens[torch.multinomial(probabilities, 1, generator=generator)])
+
+
+@torch.inference_mode()
+def generate(
+    model: Model, prompt: list[int], config: Config, device: torch.device
+) -> Iterator[int]:
+    """Yield the tokens that follow a prompt; each pass sees only the newest, through the cache."""
+    generator = torch.Generator().manual_seed(config.seed)
+    cache = model.new_cache(1, len(prompt) + config.max_new_tokens)
+    tokens = prompt
+    for _ in range(config.max_new_tokens):
+        logits = model(torch.tensor([tokens], device=device), cache=cache)[0, -1]  # (V,)
+        token = draw(logits.float().cpu(), config, generator)
+        yield token
+        tokens = [token]
+
+
+ConfigT = TypeVar("ConfigT")
+
+
+def fail(sentence: str) -> NoReturn:
+    """Say in one sentence what is wrong and what to do, and exit with status 2."""
+    print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file, or stop."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        fail(f"{path} does not exist.")
+    except (OSError, ValueError) as error:
+        fail(f"{path} cannot be read as JSON: {error}.")
+
+
+def load_config(kind: type[ConfigT], section: str, size: str) -> ConfigT:
+    """Return a file's Config: `full` is its defaults, `proxy` stands in config.json beside it."""
+    if size == "full":
+        return kind()
+    path = Path(__file__).with_name("config.json")
+    values = read_json(path).get(size, {}).get(section, {})
+    wrong = set(values) ^ set(inspect.signature(kind).parameters)
+    if wrong:
+        fail(f"{path}: {size}.{section} has unknown or missing fields: {', '.join(sorted(wrong))}.")
+    return kind(**values)
+
+
+def positive(text: str) -> int:
+    """Return a whole number above zero."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return int(text)
+
+
+def shared_options(
+    description: str | None,
+    *,
+    data: str = "not used here",
+    steps: str = "not used here",
+    batch_size: str = "not used here",
+    seed: str = "not used here",
+    resume: str = "not used here",
+) -> argparse.ArgumentParser:
+    """Return a parser of the shared options; the arguments say what this script does with some."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    group = parser.add_argument_group("options shared by train.py, eval.py and infer.py")
+    group.add_argument(
+        "--size",
+        choices=("proxy", "full"),
+        default="proxy",
+        help="proxy: the reduced model of config.json; full: the Config defaults (default: proxy)",
+    )
+    group.add_argument("--data", type=Path, metavar="PATH", help=data)
+    group.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out"),
+        metavar="DIR",
+        help="folder of the run (default: out)",
+    )
+    group.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="checkpoint folder (default: OUT/checkpoint)"
+    )
+    group.add_argument("--steps", type=positive, metavar="N", help=steps)
+    group.add_argument("--batch-size", type=positive, metavar="N", help=batch_size)
+    group.add_argument("--seed", type=int, metavar="N", help=seed)
+    group.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto: CUDA when there is a GPU (default: auto)",
+    )
+    group.add_argument("--resume", action="store_true", help=resume)
+    group.add_argument(
+        "--threads",
+        type=positive,
+        default=torch.get_num_threads(),
+        metavar="N",
+        help="CPU threads; results repeat to the bit at the same number (default: %(default)s)",
+    )
+    return parser
+
+
+def sized(proxy: object, full: object, name: str) -> str:
+    """Return the note on a default that depends on the size."""
+    return f"(default: {getattr(proxy, name)} for proxy, {getattr(full, name)} for full)"
+
+
+def command_line() -> argparse.Namespace:
+    """Return the options."""
+    proxy, full = load_config(Config, "infer", "proxy"), Config()
+    parser = shared_options(__doc__, seed=f"of the draws {sized(proxy, full, 'seed')}")
+    group = parser.add_argument_group("options of infer.py")
+    group.add_argument("--prompt", required=True, metavar="TEXT", help="the text to continue")
+    for name, kind, text in (
+        ("max_new_tokens", positive, "tokens to add, at most"),
+        ("temperature", float, "0 takes the likeliest token; higher is more varied"),
+        ("top_k", int, "draw among this many likeliest tokens; 0 for all"),
+        ("top_p", float, "draw among the likeliest tokens that make up this probability"),
+    ):
+        option, note = f"--{name.replace('_', '-')}", sized(proxy, full, name)
+        group.add_argument(option, type=kind, metavar="X", help=f"{text} {note}")
+    return parser.parse_args()
+
+
+def choose_device(name: str, threads: int) -> torch.device:
+    """Return the device of an option; on the CPU, compute with that many threads."""
+    torch.set_num_threads(threads)
+    if name == "cuda" and not torch.cuda.is_available():
+        fail("there is no CUDA device here: use --device cpu.")
+    use_cuda = name != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if use_cuda else "cpu")
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    return folder.with_name(f"{folder.name}.{suffix}")
+
+
+def find_checkpoint(folder: Path) -> Path:
+    """Return a folder that holds a checkpoint, or stop.
+
+    When a kill came between the two renames of `save_checkpoint`, the last one is put back.
+    """
+    old = _beside(folder, "old")
+    if not folder.exists() and old.is_dir():
+        old.rename(folder)
+    if not (folder / "model.safetensors").is_file():
+        fail(f"{folder} holds no checkpoint: make one with train.py, or name one by --checkpoint.")
+    return folder
+
+
+def check_same(folder: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Stop unless what a checkpoint was made with is what this run asks for."""
+    for name, value in wanted.items():
+        if saved.get(name) != value:
+            fail(
+                f"{folder} was made with {name} = {saved.get(name)}, and this run has {value}: "
+                "give the --size and the options that it was made with."
+            )
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a .safetensors file, or stop."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        fail(f"{path} cannot be read: {error}.")
+
+
+def load_weights(model: nn.Module, path: Path, file_name: Callable[[str], str]) -> None:
+    """Put a file's tensors in place of a model's parameters; the model may be on `meta`."""
+    tensors = read_tensors(path)
+    wanted = {file_name(name): p.shape for name, p in model.named_parameters()}
+    if {name: tensor.shape for name, tensor in tensors.items()} != wanted:
+        fail(f"{path} holds other tensors than this model: it belongs to another model.py.")
+    state = {name: tensors[file_name(name)] for name, _ in model.named_parameters()}
+    model.load_state_dict(state, assign=next(model.parameters()).is_meta)
+
+
+def main() -> None:
+    """Print a continuation."""
+    args = command_line()
+    device = choose_device(args.device, args.threads)
+    config = load_config(Config, "infer", args.size)
+    given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
+    config = replace(config, **given)
+    if config.temperature < 0 or config.top_k < 0 or not 0 < config.top_p <= 1:
+        fail("--temperature and --top-k must not be negative, and --top-p lies in (0, 1].")
+    data_config = load_config(DataConfig, "data", args.size)
+    model_config = load_config(ModelConfig, "model", args.size)
+    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
+    check_same(folder, read_json(folder / "config.json"), asdict(model_config))
+    tokenizer = load_tokenizer(data_config.tokenizer, folder)
+    prompt = tokenizer.encode(args.prompt)
+    longest = len(prompt) + config.max_new_tokens
+    if not prompt or longest > model_config.max_seq_len:
+        fail(
+            f"the prompt has {len(prompt)} tokens: it must have one at least, and with "
+            f"--max-new-tokens at most {model_config.max_seq_len}."
+        )
+    with torch.device("meta"):
+        model = Model(model_config)
+    load_weights(model, folder / "model.safetensors", model.checkpoint_name)
+    model.to(device)
+
+    tokens, shown = list(prompt), ""
+    print(args.prompt, end="", flush=True)
+    for token in generate(model, prompt, config, device):
+        if token == tokenizer.end_of_text:
+            break
+        tokens.append(token)
+        text = tokenizer.decode(tokens[len(prompt) :])
+        # A character of several bytes is shown when its last byte has come.
+        if not text.endswith("\N{REPLACEMENT CHARACTER}"):
+            print(text[len(shown) :], end="", flush=True)
+            shown = text
+    print()
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script; Ctrl-C and a full GPU end it without a traceback."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("stopped; the last checkpoint, if there is one, is whole.", file=sys.stderr)
+        raise SystemExit(130) from None
+    except torch.OutOfMemoryError:
+        fail("the GPU's memory is full: use more --grad-accum, a smaller --batch-size, or the CPU.")
+
+
+if __name__ == "__main__":
+    run(main)
