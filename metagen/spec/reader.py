@@ -106,7 +106,7 @@ class _Parser:
     """Recursive descent over libyaml's events; its depth is limited, so it cannot overflow."""
 
     def __init__(self, text: str, name: str, findings: Findings, lines: bool) -> None:
-        self._name, self._findings, self._lines = name, findings, lines
+        self._text, self._name, self._findings, self._lines = text, name, findings, lines
         self._anchors: dict[str, Node] = {}
         self._nodes = 0
         odd = _UNPRINTABLE.search(text)
@@ -136,6 +136,11 @@ class _Parser:
             return root
         except yaml.MarkedYAMLError as error:
             mark: Any = error.problem_mark or error.context_mark
+            if "nesting depth" in (error.problem or ""):
+                # libyaml reads ahead to a limit of its own; ours lies in what stands before it.
+                return parse(
+                    self._text[: mark.index], self._name, self._findings, lines=self._lines
+                )
             sentence = f"this is not valid YAML: {error.problem or error.context}"
             self._findings.stop(sentence, self._at(mark.line, mark.column))
         finally:
