@@ -15,6 +15,7 @@ from torch import Tensor
 
 from data import Config as DataConfig
 from data import load_tokenizer
+from layers.quantized import Int8Store, quantize
 from model import Config as ModelConfig
 from model import Model
 from runtime.checkpoint import check_same, find_checkpoint, load_weights
@@ -38,6 +39,10 @@ class Config:
     """Draw among the fewest tokens whose probabilities reach this sum."""
     seed: int = 42
     """Of the draws."""
+    weight_bits: int = 16
+    """Bits of a weight in the blocks: 16 as trained; 8 or 4 quantized, the rest in bf16."""
+    cache_bits: int = 16
+    """Bits of a number in the KV cache: 16 as the weights are; 8 quantized."""
 
 
 def draw(logits: Tensor, config: Config, generator: torch.Generator) -> int:
@@ -60,6 +65,9 @@ def generate(
     """Yield the tokens that follow a prompt; each pass sees only the newest, through the cache."""
     generator = torch.Generator().manual_seed(config.seed)
     cache = model.new_cache(1, len(prompt) + config.max_new_tokens)
+    if config.cache_bits == 8:
+        for layer in cache:
+            layer.store = Int8Store(layer.store)
     tokens = prompt
     for _ in range(config.max_new_tokens):
         logits = model(torch.tensor([tokens], device=device), cache=cache)[0, -1]  # (V,)
@@ -82,6 +90,12 @@ def command_line() -> argparse.Namespace:
     ):
         option, note = f"--{name.replace('_', '-')}", sized(proxy, full, name)
         group.add_argument(option, type=kind, metavar="X", help=f"{text} {note}")
+    for name, choices, text in (
+        ("weight_bits", (16, 8, 4), "of the weights in the blocks; below 16 they are quantized"),
+        ("cache_bits", (16, 8), "of the KV cache; 8 is quantized"),
+    ):
+        option, note = f"--{name.replace('_', '-')}", sized(proxy, full, name)
+        group.add_argument(option, type=int, choices=choices, help=f"bits {text} {note}")
     return parser.parse_args()
 
 
@@ -109,6 +123,8 @@ def main() -> None:
     with torch.device("meta"):
         model = Model(model_config)
     load_weights(model, folder / "model.safetensors", model.checkpoint_name)
+    if config.weight_bits < 16:
+        quantize(model, config.weight_bits)
     model.to(device)
 
     tokens, shown = list(prompt), ""
