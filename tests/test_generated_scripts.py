@@ -95,7 +95,10 @@ def test_training_writes_metrics_and_a_checkpoint(trained: Path) -> None:
     assert rows[0].keys() == {"step", "train_loss", "val_loss", "learning_rate"}
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     names = {path.name for path in (trained / "checkpoint").iterdir()}
-    assert names == {"model.safetensors", "optimizer.safetensors", "config.json", "state.json"}
+    assert names == {
+        *("model.safetensors", "optimizer.safetensors", "config.json", "state.json"),
+        *("tokenizer.json", "tokenizer_config.json"),
+    }
     config = json.loads((trained / "checkpoint" / "config.json").read_text())
     assert config["architectures"] == ["LlamaForCausalLM"]
     assert config["hidden_size"] == config["d_model"] == 32

@@ -30,21 +30,22 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def local_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     """Return causal attention to the newest `window` positions, the query's own included.
 
-    Sliding window attention (Beltagy et al., 2020, arXiv:2004.05150, section 3.1), in blocks of W =
-    `window` queries that see the keys of their own block and of the one before; shapes as above.
+    Sliding window attention (Beltagy et al., 2020, arXiv:2004.05150, section 3.1), in blocks of W
+    = window queries that see the keys of their own block and of the one before; shapes as above.
     """
-    total, past, width = k.size(2), k.size(2) - q.size(2), window
+    batch, total, past = q.size(0), k.size(2), k.size(2) - q.size(2)
     if total <= window:
         return causal_attention(q, k, v)
-    fill = -total % width  # the last block's, and `past` queries' that nobody asks for
-    q = F.pad(q, (0, 0, past, fill)).unflatten(2, (-1, width)).transpose(1, 2)  # (B, N, H, W, D)
-    pairs = (F.pad(x, (0, 0, width, fill)).unfold(2, 2 * width, width) for x in (k, v))
+    fill = -total % window  # of the last block; the past gets queries too, for naught
+    q = F.pad(q, (0, 0, past, fill)).unfold(2, window, window)  # (B, H, N, D, W)
+    q = q.permute(0, 2, 1, 4, 3).flatten(0, 1)  # (B * N, H, W, D)
+    pairs = (F.pad(x, (0, 0, window, fill)).unfold(2, 2 * window, window) for x in (k, v))
     k, v = (x.permute(0, 2, 1, 4, 3).flatten(0, 1) for x in pairs)  # (B * N, K, 2W, D)
-    mask = q.new_ones(q.size(1), width, 2 * width, dtype=torch.bool).tril(width).triu(1)
-    mask[0, :, :width] = False  # no block stands before the first
-    mask = mask.repeat(q.size(0), 1, 1).unsqueeze(1)  # (B * N, 1, W, 2W)
-    y = F.scaled_dot_product_attention(q.flatten(0, 1), k, v, attn_mask=mask, enable_gqa=True)
-    return y.unflatten(0, q.shape[:2]).transpose(1, 2).flatten(2, 3)[:, :, past:total]
+    mask = q.new_ones(q.size(0), 1, window, 2 * window, dtype=torch.bool).tril(window).triu(1)
+    mask[:: q.size(0) // batch, :, :, :window] = False  # no block stands before the first
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
+    y = y.reshape(batch, -1, *y.shape[1:]).transpose(1, 2).flatten(2, 3)  # (B, H, N * W, D)
+    return y[:, :, past:total]
 
 
 class Attention(nn.Module):
@@ -66,10 +67,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, table: Tensor, cache: KVCache | None = None) -> Tensor:
         """Mix positions; x is (B, T, d_model), table (2, T, D)."""
-        heads = (-1, self.head_dim)
-        q = rotate(self.q_proj(x).unflatten(2, heads).transpose(1, 2), table)  # (B, H, T, D)
-        k = rotate(self.k_proj(x).unflatten(2, heads).transpose(1, 2), table)  # (B, K, T, D)
-        v = self.v_proj(x).unflatten(2, heads).transpose(1, 2)
+        heads = (x.size(0), x.size(1), -1, self.head_dim)
+        q = rotate(self.q_proj(x).view(heads).transpose(1, 2), table)  # (B, H, T, D)
+        k = rotate(self.k_proj(x).view(heads).transpose(1, 2), table)  # (B, K, T, D)
+        v = self.v_proj(x).view(heads).transpose(1, 2)
         if cache is not None:
             k, v = cache.extend(k, v)  # (B, K, past + T, D)
         mixed: Tensor = self.o_proj(self.attend(q, k, v).transpose(1, 2).flatten(2))
