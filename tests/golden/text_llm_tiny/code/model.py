@@ -20,13 +20,13 @@ from torch import Tensor, nn
 class Config:
     """Dimensions of the model; the defaults are the full model."""
 
-    d_model: int = 256  # width of the residual stream
-    n_layers: int = 8  # number of blocks
-    n_heads: int = 4  # query heads in each layer
+    d_model: int = 384  # width of the residual stream
+    n_layers: int = 6  # number of blocks
+    n_heads: int = 6  # query heads in each layer
     n_kv_heads: int = 2  # key and value heads in each layer; they divide n_heads
     head_dim: int = 64  # dimensions of a head; even
-    d_ff: int = 1024  # width of the feed-forward layer
-    vocab_size: int = 8192  # entries of the vocabulary
+    d_ff: int = 872  # width of the feed-forward layer
+    vocab_size: int = 4096  # entries of the vocabulary
     max_seq_len: int = 512  # longest context, in tokens
     rope_theta: float = 10000.0  # base of RoPE's wavelengths
     norm_eps: float = 1e-05  # added to the mean square before its root
