@@ -136,6 +136,23 @@ def validate(specs: Sequence[str]) -> None:
 
 
 @main.command()
+@click.argument("spec", nargs=-1, required=True, metavar="SPEC [KEY=VALUE...]")
+def explain(spec: Sequence[str]) -> None:
+    """Tell why SPEC gets its architecture, and what a step of each constraint would buy.
+
+    Prints each decision with its figures, the constraints that bind it, and a table of what more
+    or less of each would change. Nothing is built.
+    """
+    from metagen.blueprint.explain import lines
+    from metagen.build import graph
+
+    places, overrides = _split(spec)
+    for package in graph.packages(places, overrides):
+        for line in lines(package.spec):
+            click.echo(line)
+
+
+@main.command()
 def schema() -> None:
     """Print the JSON Schema of a spec."""
     from metagen.files import json_bytes
