@@ -176,7 +176,10 @@ def _row(name: str, required: Any, computed: Any, unit: str, verdict: str) -> di
 def _outcome(parameters: int, memory: int, *exceeded: str) -> dict[str, Any]:
     parts = {"weights": memory // 2, "cache": memory // 4, "activations": memory // 4}
     memories = {**parts, "total": memory}
-    return {"parameters": parameters, "memory": memories, "exceeded": list(exceeded)}
+    return {
+        "parameters": parameters, "memory": memories, "memory_allowed": 16_000_000_000,
+        "exceeded": list(exceeded),
+    }  # fmt: skip
 
 
 def _not_run(name: str) -> dict[str, Any]:

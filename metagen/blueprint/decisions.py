@@ -64,6 +64,6 @@ def _kept(found: Found) -> Callable[[Limit], dict[str, Any]]:
     def entry(limit: Limit) -> dict[str, Any]:
         verdict = "exceeded, and no candidate keeps all limits" if limit.excess(load) else "kept"
         reason = f"{limit.said(load)}; {limit.source}: {verdict}"
-        return {"name": limit.constraint, "value": limit.used(load), "reason": reason}
+        return {"name": limit.constraint, "value": limit.figure(limit.used(load)), "reason": reason}
 
     return entry

@@ -12,6 +12,7 @@ from metagen.units import format_bytes, parse_latency, parse_rate
 from metagen.work import Desk
 
 MEMORY, DEVICE, THROUGHPUT, LATENCY = "memory_budget", "device_memory", "throughput", "latency"
+MEMORIES = (MEMORY, DEVICE)
 
 # Seconds until the first output for each class of `constraints.latency`; None sets no limit.
 # 0.1 s feels instantaneous and 1 s keeps a train of thought (Miller, 1968; Nielsen, Usability
@@ -32,12 +33,12 @@ def _memory(desk: Desk, device: Device | None) -> Iterator[Limit]:
     budget = desk.key("constraints.memory_budget")
     if budget:
         source = f"{format_bytes(budget, 4)} are allowed by memory_budget"
-        yield Limit(MEMORY, budget, lambda load: load.memory, memory_said, source)
+        yield Limit(MEMORY, budget, lambda load: load.memory, memory_said, source, int)
     usable = device and device.usable_memory
     if device and usable:
         share = f"{device.usable:.0%} of the memory of {device.name}"
         source = f"{format_bytes(usable, 4)} are usable, {share}"
-        yield Limit(DEVICE, usable, lambda load: load.memory, memory_said, source)
+        yield Limit(DEVICE, usable, lambda load: load.memory, memory_said, source, int)
 
 
 def memory_said(load: Load) -> str:
@@ -63,6 +64,7 @@ def _throughput(desk: Desk, family: Family, line: Roofline) -> Iterator[Limit]:
             lambda load: line.seconds(load.next, load.weight_bits),
             said,
             f"throughput of {declared} is asked for",
+            lambda seconds: 1 / seconds,
         )
 
 

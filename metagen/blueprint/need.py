@@ -55,7 +55,7 @@ def _sizes(desk: Desk, bounds: tuple[Limit, ...]) -> tuple[list[int], str]:
     """Return the parameter counts to try, largest first, and where they come from."""
     most = desk.key("constraints.parameter_budget.max")
     least = desk.key("constraints.parameter_budget.min")
-    memory = min((b for b in bounds if b.constraint in _MEMORIES), default=None, key=_allowed)
+    memory = min((b for b in bounds if b.constraint in limits.MEMORIES), default=None, key=_allowed)
     if most:
         return [most], f"parameter_budget.max, {most:,}"
     if least:
@@ -67,9 +67,6 @@ def _sizes(desk: Desk, bounds: tuple[Limit, ...]) -> tuple[list[int], str]:
         return sizes, f"{reason} of {format_bytes(int(memory.allowed), 4)} of memory"
     reason = "no parameter_budget, memory_budget or device is declared; the default"
     return [DEFAULT_PARAMETERS], f"{reason} is {DEFAULT_PARAMETERS:,}"
-
-
-_MEMORIES = (limits.MEMORY, limits.DEVICE)
 
 
 def _allowed(limit: Limit) -> float:

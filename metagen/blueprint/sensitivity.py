@@ -11,7 +11,7 @@ from typing import Any
 
 from metagen.blueprint import found
 from metagen.blueprint.found import Found
-from metagen.blueprint.limits import LATENCY_CLASSES
+from metagen.blueprint.limits import LATENCY_CLASSES, MEMORIES
 from metagen.blueprint.varied import varied
 from metagen.families.family import Load, Value
 from metagen.files import json_bytes
@@ -99,6 +99,9 @@ def _outcome(one: Found) -> dict[str, Any]:
     return {
         "parameters": one.design.parameters,
         "memory": {**_parts(load), "total": load.memory},
+        "memory_allowed": min(
+            (b.allowed for b in one.need.limits if b.constraint in MEMORIES), default=None
+        ),
         "exceeded": [limit.constraint for limit in one.need.limits if limit.excess(load)],
     }
 

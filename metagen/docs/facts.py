@@ -42,7 +42,7 @@ _UNITS = (
     ("constraints.*.margin", "share"),
     ("curve.*_loss", "nat/token"),
     ("sensitivity.*parameters", "parameters"),
-    ("sensitivity.*.memory.*", "bytes"),
+    ("sensitivity.*.memory*", "bytes"),
     ("spec.constraints.parameter_budget.*", "parameters"),
     ("spec.constraints.memory_budget", "bytes"),
     ("spec.constraints.context_window", "tokens"),

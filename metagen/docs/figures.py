@@ -104,12 +104,19 @@ def _stacks(figure: Figure, rows: list[tuple[str, dict[str, Any]]]) -> None:
         widths = [memory[part] / size for memory in memories]
         axes.barh(places, widths, left=left, color=colour, height=0.62, label=part)
         left = [start + width for start, width in zip(left, widths, strict=True)]
-    for place, end, (_, row) in zip(places, left, rows, strict=True):
-        axes.annotate(_outcome(row), (end, place), (3, 0), textcoords="offset points", va="center")
-    axes.set(xlabel=f"memory ({letter}B)", xlim=(0, 1.45 * max(left)))
+    edge = max(left)
+    marks = [(row["memory_allowed"], place) for (_, row), place in zip(rows, places, strict=True)]
+    shown = [(most / size, place) for most, place in marks if most and most / size < 1.6 * edge]
+    if shown:
+        axes.plot(*zip(*shown, strict=True), "k|", markersize=11, label="allowed")
+        edge = max(edge, *(most for most, _ in shown))
+    for place, (_, row) in zip(places, rows, strict=True):
+        axes.text(1.03 * edge, place, _outcome(row), va="center", size=7)
+    longest = max(len(_outcome(row)) for _, row in rows)
+    axes.set(xlabel=f"memory ({letter}B)", xlim=(0, edge * (1.08 + 0.016 * longest)))
     axes.set_yticks(places, [name for name, _ in rows])
     axes.tick_params(axis="y", length=0)
-    figure.legend(loc="outside upper right", ncols=3)
+    figure.legend(loc="outside upper right", ncols=4)
 
 
 def _outcome(row: dict[str, Any]) -> str:

@@ -65,6 +65,7 @@ class Limit:
         used: What a load takes of it.
         said: What a load takes of it, written with its parts.
         source: The bound in words, with its figure and where it comes from.
+        figure: From what is used to the constraint's own figure, such as a rate.
     """
 
     constraint: str
@@ -72,6 +73,7 @@ class Limit:
     used: Callable[[Load], float]
     said: Callable[[Load], str]
     source: str
+    figure: Callable[[float], float] = float
 
     def excess(self, load: Load) -> float:
         """Return the logarithm of the factor by which the bound is exceeded; 0 when it is not."""

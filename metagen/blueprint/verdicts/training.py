@@ -195,11 +195,11 @@ def _energy(run: _Run, needed: float | None) -> Iterator[Entry]:
     hours = (run.seconds or (needed or 0) / _speed(device)) / HOUR
     energy = device.number * device.power * hours * PUE / 1000
     formula = (
-        f"{device.number} x {device.power:g} W x {hours:,.4g} h x {PUE:g} = {energy:,.4g} kWh, "
+        f"{device.number} x {device.power:g} W x {hours:,.4g} h x {PUE:g} = {energy:,.0f} kWh, "
         "an estimate at full power"
     )
     sources = f"{ENERGY_SOURCE}; {PUE_SOURCE}; power of {device.model}, {device.power_source}"
     yield entry(ENERGY, energy, "kWh", formula, sources)
     carbon = CARBON_INTENSITY * energy
-    words = f"{energy:,.4g} kWh x {CARBON_INTENSITY:g} kg/kWh = {carbon:,.4g} kg, an estimate"
+    words = f"{energy:,.0f} kWh x {CARBON_INTENSITY:g} kg/kWh = {carbon:,.0f} kg, an estimate"
     yield entry(CARBON, carbon, "kg CO2e", words, CARBON_SOURCE)

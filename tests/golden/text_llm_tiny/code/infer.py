@@ -301,13 +301,16 @@ class QuantizedLinear(nn.Module):
     2): w is about scale * n, with scale = max |w| of the group / 127, or / 7 at 4 bits.
     """
 
+    numbers: Tensor  # (out, in) int8, or (out, ceil(in / 2)) uint8, two to a byte
+    scales: Tensor  # (out, ceil(in / GROUP)) bf16
+
     def __init__(self, weight: Tensor, bits: int) -> None:
         super().__init__()
         assert bits in (4, 8), f"a quantized weight takes 4 or 8 bits, not {bits}"
         self.bits, self.inputs = bits, weight.size(1)
         largest = 2 ** (bits - 1) - 1
-        groups = [group.abs().amax(1) for group in weight.split(GROUP, dim=1)]
-        scales = (torch.stack(groups, dim=1) / largest).bfloat16()  # (out, ceil(in / GROUP))
+        groups = [group.abs().amax(1) for group in torch.split(weight, GROUP, dim=1)]
+        scales = (torch.stack(groups, dim=1) / largest).bfloat16()
         numbers = rounded(weight, self._spread(scales), largest)
         self.register_buffer("scales", scales)
         self.register_buffer("numbers", numbers if bits == 8 else pack(numbers))

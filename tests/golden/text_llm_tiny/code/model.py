@@ -109,10 +109,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, table: Tensor, cache: KVCache | None = None) -> Tensor:
         """Mix positions; x is (B, T, d_model), table (2, T, D)."""
-        heads = (-1, self.head_dim)
-        q = rotate(self.q_proj(x).unflatten(2, heads).transpose(1, 2), table)  # (B, H, T, D)
-        k = rotate(self.k_proj(x).unflatten(2, heads).transpose(1, 2), table)  # (B, K, T, D)
-        v = self.v_proj(x).unflatten(2, heads).transpose(1, 2)
+        heads = (x.size(0), x.size(1), -1, self.head_dim)
+        q = rotate(self.q_proj(x).view(heads).transpose(1, 2), table)  # (B, H, T, D)
+        k = rotate(self.k_proj(x).view(heads).transpose(1, 2), table)  # (B, K, T, D)
+        v = self.v_proj(x).view(heads).transpose(1, 2)
         if cache is not None:
             k, v = cache.extend(k, v)  # (B, K, past + T, D)
         mixed: Tensor = self.o_proj(self.attend(q, k, v).transpose(1, 2).flatten(2))

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from data import Config as DataConfig
-from data import Corpus, Tokens, batch_at, load_corpus, windows
+from data import Corpus, Tokens, batch_at, load_corpus, tokenizer_files, windows
 from model import Config as ModelConfig
 from model import Model
 
@@ -600,8 +600,7 @@ def main() -> None:
             "config.json": to_json(asdict(model_config) | model.checkpoint_config() | tokens),
             "state.json": to_json(state),
         }
-        if corpus.tokenizer_json:
-            texts["tokenizer.json"] = corpus.tokenizer_json
+        texts |= tokenizer_files(corpus)
         save_checkpoint(folder, weights, optimizer_tensors(model, optimizer), texts)
 
     args.out.mkdir(parents=True, exist_ok=True)
