@@ -130,6 +130,7 @@ def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
 
 
 def lengths(full: Mapping[str, Any]) -> tuple[int, list[int]]:
-    """Return the training length; and the window, an eighth and a sixty-fourth of it."""
+    """Return the training length; and a prompt, the window, an eighth and a sixty-fourth of it."""
     window = full["model"]["max_seq_len"]
-    return language_modeling.training_length(full), [max(1, window // n) for n in (64, 8, 1)]
+    parts = [max(1, window // n) for n in (64, 8, 1)]
+    return language_modeling.training_length(full), [min(prompt, window), *parts]
