@@ -24,6 +24,8 @@ from runtime.errors import fail, run
 from runtime.options import positive, shared_options, sized
 from runtime.settings import load_config, read_json
 
+CHUNK = 512  # tokens of a prompt that pass through the model at once
+
 
 @dataclass(frozen=True)
 class Config:
@@ -68,7 +70,9 @@ def generate(
     if config.cache_bits == 8:
         for layer in cache:
             layer.store = Int8Store(layer.store)
-    tokens = prompt
+    *earlier, tokens = (prompt[i : i + CHUNK] for i in range(0, len(prompt), CHUNK))
+    for chunk in earlier:
+        model(torch.tensor([chunk], device=device), cache=cache)
     for _ in range(config.max_new_tokens):
         logits = model(torch.tensor([tokens], device=device), cache=cache)[0, -1]  # (V,)
         token = draw(logits.float().cpu(), config, generator)
