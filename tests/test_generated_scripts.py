@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import importlib
 import json
 import shutil
@@ -92,7 +93,10 @@ def test_training_writes_metrics_and_a_checkpoint(trained: Path) -> None:
     rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert [row["val_loss"] is not None for row in rows] == [False, False, True] * 2
-    assert rows[0].keys() == {"step", "train_loss", "val_loss", "learning_rate"}
+    names = {"step", "train_loss", "val_loss", "learning_rate", "grad_norm", "tokens_per_second"}
+    assert rows[0].keys() == names  # no share of a peak that nobody knows
+    assert rows[0]["tokens_per_second"] is None  # the first step also allocates
+    assert all(row["tokens_per_second"] > 0 and row["grad_norm"] > 0 for row in rows[1:])
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     names = {path.name for path in (trained / "checkpoint").iterdir()}
     assert names == {"model.safetensors", "optimizer.safetensors", "config.json", "state.json"}
@@ -133,7 +137,7 @@ def test_parts_of_unequal_size_weigh_by_their_targets(code: dict[str, ModuleType
     for model, cuts in ((whole, [4]), (parts, [1, 3])):
         optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
         pairs = zip(x.split(cuts), y.split(cuts), strict=True)
-        losses = ((model(a, b), b.numel()) for a, b in pairs)
+        losses = [lambda m=model, a=a, b=b: (m(a, b), b.numel()) for a, b in pairs]
         code["train"].update(model, optimizer, losses, 1.0, 100.0)
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
@@ -171,19 +175,24 @@ def test_a_kill_between_the_renames_loses_no_checkpoint(
     assert not list(tmp_path.glob("checkpoint.*"))
 
 
-def test_a_failed_write_leaves_the_last_checkpoint(
-    code: dict[str, ModuleType], trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_leaves_the_last_checkpoint(
+    run: Run,
+    code: dict[str, ModuleType],
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    folder = tmp_path / "checkpoint"
-    shutil.copytree(trained / "checkpoint", folder)
+    folder = shutil.copytree(trained / "checkpoint", tmp_path / "checkpoint")
 
-    def full_disk(*_: object, **__: object) -> None:
-        raise OSError("no space left on device")
+    def full_disk(path: Path, tensors: object) -> None:
+        path.write_bytes(b"half a file")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(code["train"], "save_file", full_disk)
-    with pytest.raises(OSError, match="no space"):
-        code["train"].save_checkpoint(folder, {}, {}, {})
+    monkeypatch.setattr(code["train"], "write_tensors", full_disk)
+    error = run("train", "--out", tmp_path, "--resume", "--steps", 8, status=2)
+    assert "cannot be written: No space left on device; the last checkpoint is as it was" in error
     assert same_checkpoint(folder, trained / "checkpoint")
+    assert not list(tmp_path.glob("checkpoint.*"))
 
 
 def test_evaluation_prints_the_contract(run: Run, trained: Path) -> None:
@@ -388,7 +397,7 @@ def test_a_model_that_cannot_fit_is_refused_before_it_is_allocated(
     code: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        code["train"].memory_table(10**14, torch.device("cpu"))
+        code["train"].memory_table(10**14, 1, torch.device("cpu"))
     assert "needs 1600000.0 GB" in capsys.readouterr().err
 
 
