@@ -113,7 +113,9 @@ def test_two_processes_follow_the_curve_of_one_which_can_go_on_alone(
     same_tensors(alone / "checkpoint", tmp_path / "checkpoint")
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", [pytest.param("ddp", marks=[pytest.mark.slow, pytest.mark.ci]), "fsdp"]
+)
 def test_two_processes_go_on_from_the_checkpoint_of_one(
     folder: Path, alone: Path, tmp_path: Path, mode: str
 ) -> None:
