@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from blueprint_desk import PlainDesk
+from building import fake_measurements
 from generated import TINY, modules, write_package
 
 from metagen import files, paths
@@ -26,7 +27,7 @@ def test_the_most_devices_that_share_an_update_equally_are_used() -> None:
         (1, 7, (1, 1)),
         (8, 64, (1, 8)),
         (256, 256, (32, 8)),
-        (256, 255, (17, 5)),
+        (256, 255, (51, 5)),
         (100, 256, (8, 8)),
         (16, 4, (1, 4)),
         (1000, 2048, (64, 8)),
@@ -75,8 +76,9 @@ def test_each_device_holds_a_share_of_what_is_cut_and_activations_of_its_own(
 
 
 def test_what_is_not_declared_or_known_is_not_guessed(
-    tmp_path: Path, package: dict[str, bytes]
+    tmp_path: Path, package: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sandbox, "run", fake_measurements)
     silent = plan(tmp_path, package, None)
     assert (silent["declared"], silent["device"], silent["devices"]) == (None, None, 1)
     strange = plan(tmp_path, package, "2xWonderchip 9")
