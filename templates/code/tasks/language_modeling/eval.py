@@ -110,12 +110,12 @@ def metrics(
 ) -> list[dict[str, Any]]:
     """Return bits per byte and next-token accuracy on the test split, beside their baselines."""
     # The token before the split is context, so that every token of the split is scored.
-    tokens = np.concatenate([corpus.splits["val"][-1:], corpus.splits["test"]])
+    tokens = np.concatenate([corpus.splits["val"][-1:], corpus.splits["test"][:]])
     bits, hits = score(model, tokens, seq_len, config, device)
     bits_baselines, accuracy_baselines = {}, {}
     at_byte_level = corpus.tokenizer_json is None
     if at_byte_level and corpus.num_bytes["train"] <= config.baseline_bytes:
-        train, text = corpus.splits["train"].tobytes(), tokens.tobytes()
+        train, text = corpus.splits["train"][:].tobytes(), tokens.tobytes()
         for name, order in (("unigram", 1), ("bigram", 2), ("5-gram", 5)):
             baseline = NGram(order, train)
             bits_baselines[name] = baseline.bits_per_byte(text, start=1)

@@ -7,8 +7,10 @@ Prints the prompt and its continuation on stdout, token by token.
 """
 
 import argparse
+import contextlib
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +27,8 @@ from data import Config as DataConfig
 from data import load_tokenizer
 from model import Config as ModelConfig
 from model import Model
+
+CHUNK = 512  # tokens of a prompt that pass through the model at once
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,9 @@ def generate(
     if config.cache_bits == 8:
         for layer in cache:
             layer.store = Int8Store(layer.store)
-    tokens = prompt
+    *earlier, tokens = (prompt[i : i + CHUNK] for i in range(0, len(prompt), CHUNK))
+    for chunk in earlier:
+        model(torch.tensor([chunk], device=device), cache=cache)
     for _ in range(config.max_new_tokens):
         logits = model(torch.tensor([tokens], device=device), cache=cache)[0, -1]  # (V,)
         token = draw(logits.float().cpu(), config, generator)
@@ -109,7 +115,9 @@ ConfigT = TypeVar("ConfigT")
 
 def fail(sentence: str) -> NoReturn:
     """Say in one sentence what is wrong and what to do, and exit with status 2."""
-    print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
+    rank = os.environ.get("RANK", "0")
+    who = "" if rank == "0" else f" (process {rank})"
+    print(f"{Path(sys.argv[0]).name}{who}: {sentence}", file=sys.stderr)
     raise SystemExit(2)
 
 
@@ -222,12 +230,19 @@ def command_line() -> argparse.Namespace:
 
 
 def choose_device(name: str, threads: int) -> torch.device:
-    """Return the device of an option; on the CPU, compute with that many threads."""
+    """Return the device of an option; on the CPU, compute with that many threads.
+
+    Under torchrun each process of a machine takes a GPU of its own.
+    """
     torch.set_num_threads(threads)
     if name == "cuda" and not torch.cuda.is_available():
         fail("there is no CUDA device here: use --device cpu.")
-    use_cuda = name != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda" if use_cuda else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if local >= count:
+        fail(f"this machine has {count} GPUs: give torchrun --nproc-per-node {count}.")
+    return torch.device("cuda", local)
 
 
 def _beside(folder: Path, suffix: str) -> Path:
@@ -241,7 +256,8 @@ def find_checkpoint(folder: Path) -> Path:
     """
     old = _beside(folder, "old")
     if not folder.exists() and old.is_dir():
-        old.rename(folder)
+        with contextlib.suppress(FileNotFoundError):  # another process was first
+            old.rename(folder)
     if not (folder / "model.safetensors").is_file():
         fail(f"{folder} holds no checkpoint: make one with train.py, or name one by --checkpoint.")
     return folder
@@ -257,21 +273,16 @@ def check_same(folder: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]
             )
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors file, or stop."""
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        fail(f"{path} cannot be read: {error}.")
-
-
 def load_weights(model: nn.Module, path: Path, file_name: Callable[[str], str]) -> None:
     """Put a file's tensors in place of a model's parameters; the model may be on `meta`."""
-    tensors = read_tensors(path)
-    wanted = {file_name(name): p.shape for name, p in model.named_parameters()}
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        fail(f"{path} cannot be read: {error}.")
+    wanted = {file_name(name): tensor.shape for name, tensor in model.state_dict().items()}
     if {name: tensor.shape for name, tensor in tensors.items()} != wanted:
         fail(f"{path} holds other tensors than this model: it belongs to another model.py.")
-    state = {name: tensors[file_name(name)] for name, _ in model.named_parameters()}
+    state = {name: tensors[file_name(name)] for name in model.state_dict()}
     model.load_state_dict(state, assign=next(model.parameters()).is_meta)
 
 
@@ -297,13 +308,16 @@ class QuantizedLinear(nn.Module):
     2): w is about scale * n, with scale = max |w| of the group / 127, or / 7 at 4 bits.
     """
 
+    numbers: Tensor  # (out, in) int8, or (out, ceil(in / 2)) uint8, two to a byte
+    scales: Tensor  # (out, ceil(in / GROUP)) bf16
+
     def __init__(self, weight: Tensor, bits: int) -> None:
         super().__init__()
         assert bits in (4, 8), f"a quantized weight takes 4 or 8 bits, not {bits}"
         self.bits, self.inputs = bits, weight.size(1)
         largest = 2 ** (bits - 1) - 1
-        groups = [group.abs().amax(1) for group in weight.split(GROUP, dim=1)]
-        scales = (torch.stack(groups, dim=1) / largest).bfloat16()  # (out, ceil(in / GROUP))
+        groups = [group.abs().amax(1) for group in torch.split(weight, GROUP, dim=1)]
+        scales = (torch.stack(groups, dim=1) / largest).bfloat16()
         numbers = rounded(weight, self._spread(scales), largest)
         self.register_buffer("scales", scales)
         self.register_buffer("numbers", numbers if bits == 8 else pack(numbers))
@@ -379,14 +393,21 @@ def main() -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script; Ctrl-C and a full GPU end it without a traceback."""
+    """Run a script; Ctrl-C, a full memory and a full disk end it without a traceback."""
+    full = "memory is full: use --device cpu, a smaller --batch-size, or in train.py --grad-accum."
     try:
         main()
     except KeyboardInterrupt:
         print("stopped; the last checkpoint, if there is one, is whole.", file=sys.stderr)
         raise SystemExit(130) from None
-    except torch.OutOfMemoryError:
-        fail("the GPU's memory is full: use more --grad-accum, a smaller --batch-size, or the CPU.")
+    except (torch.OutOfMemoryError, MemoryError):
+        fail(full)
+    except OSError as error:
+        fail(f"{error.filename or 'a file'}: {error.strerror}.")
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # how torch says it of a CPU
+            raise
+        fail(full)
 
 
 if __name__ == "__main__":
