@@ -54,6 +54,7 @@ class Tokenizer(Protocol):
     """What the scripts need of a tokenizer."""
 
     end_of_text: int | None
+    vocab_size: int
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
@@ -68,6 +69,7 @@ class ByteTokenizer:
     """UTF-8 bytes as tokens."""
 
     end_of_text: int | None = None
+    vocab_size = 256
 
     def encode(self, text: str) -> list[int]:
         """Return the bytes of a text."""
@@ -273,7 +275,7 @@ def _token_corpus(path: Path | None) -> Corpus:
             "this size reads tokens: run `data.py prepare --data TEXT --out DIR`, then --data DIR."
         )
     facts = read_json(path / "corpus.json")
-    if not isinstance(facts, dict) or not set(facts) >= CORPUS_KEYS:
+    if not set(facts) >= CORPUS_KEYS:
         fail(f"{path / 'corpus.json'} is not what `data.py prepare` writes: run it again.")
     return Corpus(
         name=facts["name"],

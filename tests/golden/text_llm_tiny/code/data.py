@@ -55,6 +55,7 @@ class Tokenizer(Protocol):
     """What the scripts need of a tokenizer."""
 
     end_of_text: int | None
+    vocab_size: int
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
@@ -69,6 +70,7 @@ class ByteTokenizer:
     """UTF-8 bytes as tokens."""
 
     end_of_text: int | None = None
+    vocab_size = 256
 
     def encode(self, text: str) -> list[int]:
         """Return the bytes of a text."""
@@ -292,14 +294,17 @@ def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     return Corpus(name, hashlib.sha256(text).hexdigest(), splits, sizes, vocab_size=256)
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or stop."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file, or stop."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         fail(f"{path} does not exist.")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         fail(f"{path} cannot be read as JSON: {error}.")
+    if not isinstance(values, dict):
+        fail(f"{path} must hold a JSON object, and it holds another value.")
+    return values
 
 
 def _token_corpus(path: Path | None) -> Corpus:
@@ -309,7 +314,7 @@ def _token_corpus(path: Path | None) -> Corpus:
             "this size reads tokens: run `data.py prepare --data TEXT --out DIR`, then --data DIR."
         )
     facts = read_json(path / "corpus.json")
-    if not isinstance(facts, dict) or not set(facts) >= CORPUS_KEYS:
+    if not set(facts) >= CORPUS_KEYS:
         fail(f"{path / 'corpus.json'} is not what `data.py prepare` writes: run it again.")
     return Corpus(
         name=facts["name"],

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import inspect
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +34,7 @@ CHUNK = 512  # tokens of a prompt that pass through the model at once
 
 @dataclass(frozen=True)
 class Config:
-    """How a continuation is drawn."""
+    """How a continuation is drawn, and from what numbers."""
 
     max_new_tokens: int = 200
     """Tokens to add, at most."""
@@ -58,7 +59,8 @@ def draw(logits: Tensor, config: Config, generator: torch.Generator) -> int:
     ranked, tokens = logits.sort(descending=True)
     if config.top_k:
         ranked = ranked[: config.top_k]
-    probabilities = torch.softmax(ranked / config.temperature, dim=-1)
+    # From the largest down and in float64, so that no temperature is too low.
+    probabilities = torch.softmax((ranked - ranked[0]).double() / config.temperature, dim=-1)
     # A token stays when those before it have not yet reached top_p, so the first always does.
     probabilities[probabilities.cumsum(0) - probabilities >= config.top_p] = 0
     return int(tokens[torch.multinomial(probabilities, 1, generator=generator)])
@@ -121,14 +123,17 @@ def fail(sentence: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or stop."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file, or stop."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         fail(f"{path} does not exist.")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         fail(f"{path} cannot be read as JSON: {error}.")
+    if not isinstance(values, dict):
+        fail(f"{path} must hold a JSON object, and it holds another value.")
+    return values
 
 
 def load_config(kind: type[ConfigT], section: str, size: str) -> ConfigT:
@@ -357,13 +362,20 @@ def main() -> None:
     config = load_config(Config, "infer", args.size)
     given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
     config = replace(config, **given)
-    if config.temperature < 0 or config.top_k < 0 or not 0 < config.top_p <= 1:
+    if not 0 <= config.temperature < math.inf or config.top_k < 0 or not 0 < config.top_p <= 1:
         fail("--temperature and --top-k must not be negative, and --top-p lies in (0, 1].")
+    if any("\ud800" <= c <= "\udfff" for c in args.prompt):  # how Python keeps other bytes
+        fail("--prompt is not UTF-8 text.")
     data_config = load_config(DataConfig, "data", args.size)
     model_config = load_config(ModelConfig, "model", args.size)
     folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
     check_same(folder, read_json(folder / "config.json"), asdict(model_config))
     tokenizer = load_tokenizer(data_config.tokenizer, folder)
+    if tokenizer.vocab_size > model_config.vocab_size:
+        fail(
+            f"the tokenizer of {folder} has {tokenizer.vocab_size:,} entries, and the model "
+            f"{model_config.vocab_size:,}: it belongs to another model."
+        )
     prompt = tokenizer.encode(args.prompt)
     longest = len(prompt) + config.max_new_tokens
     if not prompt or longest > model_config.max_seq_len:
