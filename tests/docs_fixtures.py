@@ -159,6 +159,20 @@ def _files() -> dict[str, Any]:
             *(_not_run(name) for name in ("MMLU", "HellaSwag")),
         ],
         "benchmarks/curve.csv": _curve(),
+        "code/launch/plan.json": {
+            "declared": 256, "nodes": 32, "devices_per_node": 8, "devices": 256,
+            "device": "A100-40GB-SXM", "usable_memory": 36_800_000_000,
+            "batch_size": 256, "samples_at_once": 1, "parameters": total, "chosen": 1,
+            "modes": [
+                {"parallel": mode, "grad_checkpoint": again, "weights": 4 * total // shards,
+                 "gradients": 4 * total // shards, "optimizer": 8 * total // shards,
+                 "gathered": 1_946_198_016, "activations": 57_216_696_324,
+                 "total": 16 * total // shards + 59_162_894_340, "fits": mode == "fsdp"}
+                for mode, again, shards in (
+                    ("ddp", False, 1), ("fsdp", False, 256), ("ddp", True, 1), ("fsdp", True, 256)
+                )
+            ],
+        },
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from blueprint_desk import PlainDesk
 from generated import TINY
 
 from metagen import files, paths
-from metagen.code import RECIPES
+from metagen.code.package import RECIPES
 from metagen.errors import MetagenError
 
 ROOT = paths.templates().parent

@@ -26,6 +26,7 @@ FILES = {
     "ablations": "blueprint/ablations.yaml",
     "results": "benchmarks/results.json",
     "curve": "benchmarks/curve.csv",
+    "plan": "code/launch/plan.json",
 }
 SPEC = "spec_resolved.yaml"
 # Names that hold a numeral and measure nothing.
@@ -47,6 +48,9 @@ _UNITS = (
     ("spec.constraints.memory_budget", "bytes"),
     ("spec.constraints.context_window", "tokens"),
     ("arch.*max_seq_len", "tokens"),
+    *((f"plan.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
+    *((f"plan.modes.*.{name}", "bytes") for name in ("gathered", "activations", "total")),
+    ("plan.usable_memory", "bytes"),
 )
 # These entries carry their unit beside them in the same record.
 _BESIDE = (

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layers.cache import KVCache
-from layers.rope import rotate
+from layers.rope import RotaryTable, rotate
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -19,9 +19,8 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if length == 1:  # the newest token sees all: its heads of a group are rows beside each other
         rows = q.reshape(q.size(0), k.size(1), -1, q.size(3))  # (B, K, H / K, D)
         return F.scaled_dot_product_attention(rows, k, v).reshape(q.shape)
-    mask = None
-    if past:  # a later chunk sees all of the past and its own triangle
-        mask = q.new_ones(length, k.size(2), dtype=torch.bool).tril(past)
+    # A later chunk sees all of the past and its own triangle.
+    mask = q.new_ones(length, k.size(2), dtype=torch.bool).tril(past) if past else None
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=not past, enable_gqa=True
     )
@@ -30,13 +29,13 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def local_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     """Return causal attention to the newest `window` positions, the query's own included.
 
-    Sliding window attention (Beltagy et al., 2020, arXiv:2004.05150, section 3.1), in blocks of W
-    = window queries that see the keys of their own block and of the one before; shapes as above.
+    Sliding window attention (Beltagy et al., 2020, arXiv:2004.05150, section 3.1); shapes as above.
+    Blocks of W = `window` queries see the keys of their own block and of the one before.
     """
     batch, total, past = q.size(0), k.size(2), k.size(2) - q.size(2)
     if total <= window:
         return causal_attention(q, k, v)
-    fill = -total % window  # of the last block; the past gets queries too, for naught
+    fill = -total % window  # the last block's; padding makes queries of the past, too
     q = F.pad(q, (0, 0, past, fill)).unfold(2, window, window)  # (B, H, N, D, W)
     q = q.permute(0, 2, 1, 4, 3).flatten(0, 1)  # (B * N, H, W, D)
     pairs = (F.pad(x, (0, 0, window, fill)).unfold(2, 2 * window, window) for x in (k, v))
@@ -65,8 +64,8 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(d_model, n_kv_heads * head_dim, bias=False)
         self.o_proj = nn.Linear(n_heads * head_dim, d_model, bias=False)
 
-    def forward(self, x: Tensor, table: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Mix positions; x is (B, T, d_model), table (2, T, D)."""
+    def forward(self, x: Tensor, table: RotaryTable, cache: KVCache | None = None) -> Tensor:
+        """Mix positions; x is (B, T, d_model), the table's tensors are (T, D)."""
         heads = (x.size(0), x.size(1), -1, self.head_dim)
         q = rotate(self.q_proj(x).view(heads).transpose(1, 2), table)  # (B, H, T, D)
         k = rotate(self.k_proj(x).view(heads).transpose(1, 2), table)  # (B, K, T, D)

@@ -14,27 +14,26 @@ class KVCache:
         self.store: Any = like.new_zeros(2, batch, n_kv_heads, size, head_dim)
         self.size, self.length = size, 0
 
-    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
         """Write keys and values of T new positions, (B, K, T, D), and return all so far."""
         start, end = self.length, self.length + k.size(2)
         assert end <= self.size, f"the KV cache holds {self.size} positions, not {end}"
-        self.store[0, :, :, start:end], self.store[1, :, :, start:end] = k, v
+        self.store[:, :, :, start:end] = torch.stack((k, v))
         self.length = end
-        return self.store[0, :, :, :end], self.store[1, :, :, :end]  # (B, K, length, D)
+        return tuple(self.store[:, :, :, :end])  # twice (B, K, length, D)
 
 
 class RollingKVCache(KVCache):
     """Keys and values of the newest positions only: position p stands at p modulo the size."""
 
-    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
         """Write T new positions, (B, K, T, D); return them after those that the first one sees."""
         start, self.length = self.length, self.length + k.size(2)
         if k.size(2) == 1:  # all that it holds, in no order: one token sees them without a mask
-            place, held = start % self.size, min(self.length, self.size)
-            self.store[0, :, :, place], self.store[1, :, :, place] = k[:, :, 0], v[:, :, 0]
-            return self.store[0, :, :, :held], self.store[1, :, :, :held]
+            self.store[:, :, :, start % self.size] = torch.stack((k, v))[:, :, :, 0]
+            return tuple(self.store[:, :, :, : min(self.length, self.size)])
         old = torch.arange(max(0, start - self.size + 1), start) % self.size
         new = torch.arange(max(start, self.length - self.size), self.length) % self.size
         both = torch.cat((self.store[:, :, :, old], torch.stack((k, v))), dim=3)
         self.store[:, :, :, new] = both[:, :, :, -new.numel() :]
-        return both[0], both[1]  # (B, K, min(start, size - 1) + T, D)
+        return tuple(both)  # twice (B, K, min(start, size - 1) + T, D)

@@ -17,7 +17,7 @@ from layers.attention import Attention
 from layers.cache import KVCache
 from layers.mlp import SwiGLU
 from layers.norm import RMSNorm
-from layers.rope import rotary_table
+from layers.rope import RotaryTable, rotary_table
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.d_model, config.norm_eps)
         self.mlp = SwiGLU(config.d_model, config.d_ff)
 
-    def forward(self, x: Tensor, table: Tensor, cache: KVCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, table: RotaryTable, cache: KVCache | None = None) -> Tensor:
         """Map (B, T, d_model) to (B, T, d_model)."""
         x = x + self.self_attn(self.input_layernorm(x), table, cache)
         x = x + self.mlp(self.post_attention_layernorm(x))
@@ -119,11 +119,16 @@ class Model(nn.Module):
         return name if name.startswith("lm_head.") else f"model.{name}"
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config` to load in transformers as Llama."""
+        """Return what config.json needs beside `Config` to load in transformers as Llama.
+
+        Its Llama refuses heads that do not divide d_model; its Mistral is the same network then.
+        """
         config = self.config
+        name = "Mistral" if config.d_model % config.n_heads else "Llama"
         return {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
+            "architectures": [f"{name}ForCausalLM"],
+            "model_type": name.lower(),
+            "sliding_window": None,  # for Mistral: every layer sees all
             "hidden_size": config.d_model,
             "num_hidden_layers": config.n_layers,
             "num_attention_heads": config.n_heads,
@@ -133,5 +138,4 @@ class Model(nn.Module):
             "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
             "rms_norm_eps": config.norm_eps,
             "tie_word_embeddings": config.tie_embeddings,
-            "torch_dtype": "float32",
         }

@@ -19,7 +19,7 @@ from layers.attention import Attention, local_attention
 from layers.cache import KVCache, RollingKVCache
 from layers.mlp import SwiGLU
 from layers.norm import RMSNorm
-from layers.rope import rotary_table
+from layers.rope import RotaryTable, rotary_table
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.d_model, config.norm_eps)
         self.mlp = SwiGLU(config.d_model, config.d_ff)
 
-    def forward(self, x: Tensor, table: Tensor, cache: KVCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, table: RotaryTable, cache: KVCache | None = None) -> Tensor:
         """Map (B, T, d_model) to (B, T, d_model)."""
         x = x + self.self_attn(self.input_layernorm(x), table, cache)
         x = x + self.mlp(self.post_attention_layernorm(x))
@@ -146,5 +146,4 @@ class Model(nn.Module):
             "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
             "rms_norm_eps": config.norm_eps,
             "tie_word_embeddings": config.tie_embeddings,
-            "torch_dtype": "float32",
         }

@@ -1,6 +1,6 @@
 """Text as tokens: a bundled corpus, or your own text, cut into train, val and test splits.
 
-    python data.py --data PATH                        shows what training would read
+    python data.py --data PATH                        shows what training will read
     python data.py prepare --data PATH --out tokens   trains a tokenizer and writes token shards
 
 PATH is a .txt, .md or .jsonl file (one {"text": ...} a line), or a folder of them. At byte level
@@ -8,6 +8,7 @@ PATH is a .txt, .md or .jsonl file (one {"text": ...} a line), or a folder of th
 """
 
 import argparse
+import bisect
 import contextlib
 import hashlib
 import itertools
@@ -31,7 +32,8 @@ from runtime.settings import load_config, read_json
 SPLITS = ("train", "val", "test")
 END_OF_TEXT = "<|endoftext|>"
 BUNDLED = "pydoc_topics"
-Tokens = NDArray[np.integer[Any]]
+CORPUS_KEYS = {"name", "sha256", "dtype", "num_bytes", "end_of_text"}
+Array = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Tokenizer(Protocol):
     """What the scripts need of a tokenizer."""
 
     end_of_text: int | None
+    vocab_size: int
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
@@ -66,6 +69,7 @@ class ByteTokenizer:
     """UTF-8 bytes as tokens."""
 
     end_of_text: int | None = None
+    vocab_size = 256
 
     def encode(self, text: str) -> list[int]:
         """Return the bytes of a text."""
@@ -77,7 +81,7 @@ class ByteTokenizer:
 
 
 class BPETokenizer:
-    """Byte-level byte-pair encoding (Sennrich et al., 2016), from a tokenizer.json."""
+    """Byte-level byte-pair encoding (Sennrich et al., 2016, arXiv:1508.07909), from a file."""
 
     def __init__(self, path: Path) -> None:
         from tokenizers import Tokenizer as Library
@@ -90,6 +94,7 @@ class BPETokenizer:
             fail(f"{path} is no tokenizer: {error}.")
         self._library.encode_special_tokens = True  # text that says <|endoftext|> ends nothing
         self.end_of_text: int | None = self._library.token_to_id(END_OF_TEXT)
+        self.vocab_size = int(self._library.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
@@ -98,6 +103,31 @@ class BPETokenizer:
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
         return str(self._library.decode(list(tokens)))
+
+
+class Shards:
+    """Tokens in files one after the other, read as one array; they stay on the disk."""
+
+    def __init__(self, paths: Sequence[Path], dtype: str) -> None:
+        filled = [path for path in paths if path.stat().st_size]
+        self._files = [np.memmap(path, dtype=dtype, mode="r") for path in filled]
+        self._starts = [0]
+        for file in self._files:
+            self._starts.append(self._starts[-1] + len(file))
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, part: slice) -> Array:
+        """Return a copy of some tokens in a row, which may lie in several files."""
+        start, stop, _ = part.indices(len(self))
+        first = max(0, bisect.bisect_right(self._starts, start) - 1)
+        files = zip(self._files[first:], self._starts[first:], strict=False)
+        pieces = [file[max(0, start - at) : max(0, stop - at)] for file, at in files if at < stop]
+        return np.concatenate(pieces) if pieces else np.empty(0, np.uint16)
+
+
+Tokens = Array | Shards
 
 
 @dataclass(frozen=True)
@@ -109,6 +139,7 @@ class Corpus:
         sha256: Digest of the whole text.
         splits: Token ids by split, one-dimensional, in text order.
         num_bytes: UTF-8 bytes of each split.
+        vocab_size: Every token is below it.
         tokenizer_json: Text of the tokenizer, None at byte level.
         end_of_text: Token between documents, None at byte level.
     """
@@ -117,6 +148,7 @@ class Corpus:
     sha256: str
     splits: dict[str, Tokens]
     num_bytes: dict[str, int]
+    vocab_size: int
     tokenizer_json: str | None = None
     end_of_text: int | None = None
 
@@ -124,9 +156,11 @@ class Corpus:
 def load_corpus(config: Config, path: Path | None, vocab_size: int) -> Corpus:
     """Return the corpus of a path, or the bundled one, or stop where it does not fit the model."""
     corpus = _bytes_corpus(config, path) if config.tokenizer == "byte" else _token_corpus(path)
-    largest = max(int(tokens.max(initial=0)) for tokens in corpus.splits.values())
-    if largest >= vocab_size:
-        fail(f"{corpus.name} has the token {largest}, and the model only {vocab_size} entries.")
+    if corpus.vocab_size > vocab_size:
+        fail(
+            f"{corpus.name} is of {corpus.vocab_size:,} tokens, and the model has {vocab_size:,} "
+            "entries: run `data.py prepare` for this size."
+        )
     need = {"train": 2 * config.seq_len, "val": 2, "test": 2}
     for split, least in need.items():
         have = len(corpus.splits[split])
@@ -177,17 +211,17 @@ def windows(
     Windows start every `stride` tokens. What an earlier window has scored is -1 among the targets
     of a later one, which sees it as context; so is the padding of the last window.
     """
-    rows: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    for start in range(0, max(1, len(tokens) - 1 - (seq_len - stride)), stride):
-        chunk = tokens[start : start + seq_len + 1].astype(np.int64)
-        inputs, targets = np.zeros(seq_len, np.int64), np.full(seq_len, -1, np.int64)
-        inputs[: len(chunk) - 1], targets[: len(chunk) - 1] = chunk[:-1], chunk[1:]
-        if start:
-            targets[: seq_len - stride] = -1
-        rows.append((inputs, targets))
-    for first in range(0, len(rows), batch_size):
-        inputs_of, targets_of = zip(*rows[first : first + batch_size], strict=True)
-        yield torch.from_numpy(np.stack(inputs_of)), torch.from_numpy(np.stack(targets_of))
+    starts = range(0, max(1, len(tokens) - 1 - (seq_len - stride)), stride)
+    for first in range(0, len(starts), batch_size):
+        batch = starts[first : first + batch_size]
+        inputs = torch.zeros(len(batch), seq_len, dtype=torch.int64)
+        targets = torch.full_like(inputs, -1)
+        for row, start in enumerate(batch):
+            chunk = torch.from_numpy(tokens[start : start + seq_len + 1].astype(np.int64))
+            inputs[row, : len(chunk) - 1], targets[row, : len(chunk) - 1] = chunk[:-1], chunk[1:]
+            if start:
+                targets[row, : seq_len - stride] = -1
+        yield inputs, targets
 
 
 def load_tokenizer(kind: str, folder: Path) -> Tokenizer:
@@ -231,7 +265,7 @@ def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     parts = _parts(len(text), config)
     splits: dict[str, Tokens] = {split: array[part] for split, part in parts.items()}
     sizes = {split: len(tokens) for split, tokens in splits.items()}
-    return Corpus(name, hashlib.sha256(text).hexdigest(), splits, sizes)
+    return Corpus(name, hashlib.sha256(text).hexdigest(), splits, sizes, vocab_size=256)
 
 
 def _token_corpus(path: Path | None) -> Corpus:
@@ -241,21 +275,28 @@ def _token_corpus(path: Path | None) -> Corpus:
             "this size reads tokens: run `data.py prepare --data TEXT --out DIR`, then --data DIR."
         )
     facts = read_json(path / "corpus.json")
-    if not isinstance(facts, dict) or not {"name", "sha256", "dtype", "num_bytes"} <= set(facts):
+    if not set(facts) >= CORPUS_KEYS:
         fail(f"{path / 'corpus.json'} is not what `data.py prepare` writes: run it again.")
-    BPETokenizer(path / "tokenizer.json")  # stops where that is none
-    try:
-        splits = {s: np.memmap(path / f"{s}.bin", dtype=facts["dtype"], mode="r") for s in SPLITS}
-    except (OSError, ValueError, TypeError) as error:
-        fail(f"the tokens of {path} cannot be read: {error}.")
     return Corpus(
         name=facts["name"],
         sha256=facts["sha256"],
-        splits=dict(splits),
+        splits={split: _shards(path, split, facts["dtype"]) for split in SPLITS},
         num_bytes=facts["num_bytes"],
+        vocab_size=BPETokenizer(path / "tokenizer.json").vocab_size,
         tokenizer_json=(path / "tokenizer.json").read_text(encoding="utf-8"),
         end_of_text=facts["end_of_text"],
     )
+
+
+def _shards(folder: Path, split: str, dtype: str) -> Shards:
+    """Return the tokens of a split: SPLIT.bin, or SPLIT-00000.bin and so on, in that order."""
+    paths = sorted([*folder.glob(f"{split}.bin"), *folder.glob(f"{split}-*.bin")])
+    if not paths:
+        fail(f"{folder} has no {split}.bin: make it with `data.py prepare`.")
+    try:
+        return Shards(paths, dtype)
+    except (OSError, ValueError, TypeError) as error:
+        fail(f"the {split} shards of {folder} cannot be read as {dtype}: {error}.")
 
 
 def _parts(length: int, config: Config) -> dict[str, slice]:
@@ -299,7 +340,7 @@ def _jsonl(file: Path, lines: Iterable[str]) -> Iterator[str]:
 def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> None:
     """Train a tokenizer on the train split; write tokenizer.json and the tokens of each split.
 
-    The text is read three times and never held as a whole.
+    The text is read three times, a document at a time.
 
     Args:
         path: The text; None is the bundled corpus.

@@ -7,6 +7,7 @@ Prints the prompt and its continuation on stdout, token by token.
 """
 
 import argparse
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
@@ -29,7 +30,7 @@ CHUNK = 512  # tokens of a prompt that pass through the model at once
 
 @dataclass(frozen=True)
 class Config:
-    """How a continuation is drawn."""
+    """How a continuation is drawn, and from what numbers."""
 
     max_new_tokens: int = 200
     """Tokens to add, at most."""
@@ -54,7 +55,8 @@ def draw(logits: Tensor, config: Config, generator: torch.Generator) -> int:
     ranked, tokens = logits.sort(descending=True)
     if config.top_k:
         ranked = ranked[: config.top_k]
-    probabilities = torch.softmax(ranked / config.temperature, dim=-1)
+    # From the largest down and in float64, so that no temperature is too low.
+    probabilities = torch.softmax((ranked - ranked[0]).double() / config.temperature, dim=-1)
     # A token stays when those before it have not yet reached top_p, so the first always does.
     probabilities[probabilities.cumsum(0) - probabilities >= config.top_p] = 0
     return int(tokens[torch.multinomial(probabilities, 1, generator=generator)])
@@ -110,13 +112,20 @@ def main() -> None:
     config = load_config(Config, "infer", args.size)
     given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
     config = replace(config, **given)
-    if config.temperature < 0 or config.top_k < 0 or not 0 < config.top_p <= 1:
+    if not 0 <= config.temperature < math.inf or config.top_k < 0 or not 0 < config.top_p <= 1:
         fail("--temperature and --top-k must not be negative, and --top-p lies in (0, 1].")
+    if any("\ud800" <= c <= "\udfff" for c in args.prompt):  # how Python keeps other bytes
+        fail("--prompt is not UTF-8 text.")
     data_config = load_config(DataConfig, "data", args.size)
     model_config = load_config(ModelConfig, "model", args.size)
     folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
     check_same(folder, read_json(folder / "config.json"), asdict(model_config))
     tokenizer = load_tokenizer(data_config.tokenizer, folder)
+    if tokenizer.vocab_size > model_config.vocab_size:
+        fail(
+            f"the tokenizer of {folder} has {tokenizer.vocab_size:,} entries, and the model "
+            f"{model_config.vocab_size:,}: it belongs to another model."
+        )
     prompt = tokenizer.encode(args.prompt)
     longest = len(prompt) + config.max_new_tokens
     if not prompt or longest > model_config.max_seq_len:

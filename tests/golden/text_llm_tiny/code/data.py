@@ -1,6 +1,6 @@
 """Text as tokens: a bundled corpus, or your own text, cut into train, val and test splits.
 
-    python data.py --data PATH                        shows what training would read
+    python data.py --data PATH                        shows what training will read
     python data.py prepare --data PATH --out tokens   trains a tokenizer and writes token shards
 
 PATH is a .txt, .md or .jsonl file (one {"text": ...} a line), or a folder of them. At byte level
@@ -8,12 +8,14 @@ PATH is a .txt, .md or .jsonl file (one {"text": ...} a line), or a folder of th
 """
 
 import argparse
+import bisect
 import contextlib
 import functools
 import hashlib
 import inspect
 import itertools
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +33,8 @@ from model import Config as ModelConfig
 SPLITS = ("train", "val", "test")
 END_OF_TEXT = "<|endoftext|>"
 BUNDLED = "pydoc_topics"
-Tokens = NDArray[np.integer[Any]]
+CORPUS_KEYS = {"name", "sha256", "dtype", "num_bytes", "end_of_text"}
+Array = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Tokenizer(Protocol):
     """What the scripts need of a tokenizer."""
 
     end_of_text: int | None
+    vocab_size: int
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
@@ -66,6 +70,7 @@ class ByteTokenizer:
     """UTF-8 bytes as tokens."""
 
     end_of_text: int | None = None
+    vocab_size = 256
 
     def encode(self, text: str) -> list[int]:
         """Return the bytes of a text."""
@@ -78,12 +83,14 @@ class ByteTokenizer:
 
 def fail(sentence: str) -> NoReturn:
     """Say in one sentence what is wrong and what to do, and exit with status 2."""
-    print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
+    rank = os.environ.get("RANK", "0")
+    who = "" if rank == "0" else f" (process {rank})"
+    print(f"{Path(sys.argv[0]).name}{who}: {sentence}", file=sys.stderr)
     raise SystemExit(2)
 
 
 class BPETokenizer:
-    """Byte-level byte-pair encoding (Sennrich et al., 2016), from a tokenizer.json."""
+    """Byte-level byte-pair encoding (Sennrich et al., 2016, arXiv:1508.07909), from a file."""
 
     def __init__(self, path: Path) -> None:
         from tokenizers import Tokenizer as Library
@@ -96,6 +103,7 @@ class BPETokenizer:
             fail(f"{path} is no tokenizer: {error}.")
         self._library.encode_special_tokens = True  # text that says <|endoftext|> ends nothing
         self.end_of_text: int | None = self._library.token_to_id(END_OF_TEXT)
+        self.vocab_size = int(self._library.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
@@ -104,6 +112,31 @@ class BPETokenizer:
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
         return str(self._library.decode(list(tokens)))
+
+
+class Shards:
+    """Tokens in files one after the other, read as one array; they stay on the disk."""
+
+    def __init__(self, paths: Sequence[Path], dtype: str) -> None:
+        filled = [path for path in paths if path.stat().st_size]
+        self._files = [np.memmap(path, dtype=dtype, mode="r") for path in filled]
+        self._starts = [0]
+        for file in self._files:
+            self._starts.append(self._starts[-1] + len(file))
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, part: slice) -> Array:
+        """Return a copy of some tokens in a row, which may lie in several files."""
+        start, stop, _ = part.indices(len(self))
+        first = max(0, bisect.bisect_right(self._starts, start) - 1)
+        files = zip(self._files[first:], self._starts[first:], strict=False)
+        pieces = [file[max(0, start - at) : max(0, stop - at)] for file, at in files if at < stop]
+        return np.concatenate(pieces) if pieces else np.empty(0, np.uint16)
+
+
+Tokens = Array | Shards
 
 
 @dataclass(frozen=True)
@@ -115,6 +148,7 @@ class Corpus:
         sha256: Digest of the whole text.
         splits: Token ids by split, one-dimensional, in text order.
         num_bytes: UTF-8 bytes of each split.
+        vocab_size: Every token is below it.
         tokenizer_json: Text of the tokenizer, None at byte level.
         end_of_text: Token between documents, None at byte level.
     """
@@ -123,6 +157,7 @@ class Corpus:
     sha256: str
     splits: dict[str, Tokens]
     num_bytes: dict[str, int]
+    vocab_size: int
     tokenizer_json: str | None = None
     end_of_text: int | None = None
 
@@ -130,9 +165,11 @@ class Corpus:
 def load_corpus(config: Config, path: Path | None, vocab_size: int) -> Corpus:
     """Return the corpus of a path, or the bundled one, or stop where it does not fit the model."""
     corpus = _bytes_corpus(config, path) if config.tokenizer == "byte" else _token_corpus(path)
-    largest = max(int(tokens.max(initial=0)) for tokens in corpus.splits.values())
-    if largest >= vocab_size:
-        fail(f"{corpus.name} has the token {largest}, and the model only {vocab_size} entries.")
+    if corpus.vocab_size > vocab_size:
+        fail(
+            f"{corpus.name} is of {corpus.vocab_size:,} tokens, and the model has {vocab_size:,} "
+            "entries: run `data.py prepare` for this size."
+        )
     need = {"train": 2 * config.seq_len, "val": 2, "test": 2}
     for split, least in need.items():
         have = len(corpus.splits[split])
@@ -200,17 +237,17 @@ def windows(
     Windows start every `stride` tokens. What an earlier window has scored is -1 among the targets
     of a later one, which sees it as context; so is the padding of the last window.
     """
-    rows: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    for start in range(0, max(1, len(tokens) - 1 - (seq_len - stride)), stride):
-        chunk = tokens[start : start + seq_len + 1].astype(np.int64)
-        inputs, targets = np.zeros(seq_len, np.int64), np.full(seq_len, -1, np.int64)
-        inputs[: len(chunk) - 1], targets[: len(chunk) - 1] = chunk[:-1], chunk[1:]
-        if start:
-            targets[: seq_len - stride] = -1
-        rows.append((inputs, targets))
-    for first in range(0, len(rows), batch_size):
-        inputs_of, targets_of = zip(*rows[first : first + batch_size], strict=True)
-        yield torch.from_numpy(np.stack(inputs_of)), torch.from_numpy(np.stack(targets_of))
+    starts = range(0, max(1, len(tokens) - 1 - (seq_len - stride)), stride)
+    for first in range(0, len(starts), batch_size):
+        batch = starts[first : first + batch_size]
+        inputs = torch.zeros(len(batch), seq_len, dtype=torch.int64)
+        targets = torch.full_like(inputs, -1)
+        for row, start in enumerate(batch):
+            chunk = torch.from_numpy(tokens[start : start + seq_len + 1].astype(np.int64))
+            inputs[row, : len(chunk) - 1], targets[row, : len(chunk) - 1] = chunk[:-1], chunk[1:]
+            if start:
+                targets[row, : seq_len - stride] = -1
+        yield inputs, targets
 
 
 def load_tokenizer(kind: str, folder: Path) -> Tokenizer:
@@ -254,17 +291,20 @@ def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     parts = _parts(len(text), config)
     splits: dict[str, Tokens] = {split: array[part] for split, part in parts.items()}
     sizes = {split: len(tokens) for split, tokens in splits.items()}
-    return Corpus(name, hashlib.sha256(text).hexdigest(), splits, sizes)
+    return Corpus(name, hashlib.sha256(text).hexdigest(), splits, sizes, vocab_size=256)
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or stop."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file, or stop."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         fail(f"{path} does not exist.")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         fail(f"{path} cannot be read as JSON: {error}.")
+    if not isinstance(values, dict):
+        fail(f"{path} must hold a JSON object, and it holds another value.")
+    return values
 
 
 def _token_corpus(path: Path | None) -> Corpus:
@@ -274,21 +314,28 @@ def _token_corpus(path: Path | None) -> Corpus:
             "this size reads tokens: run `data.py prepare --data TEXT --out DIR`, then --data DIR."
         )
     facts = read_json(path / "corpus.json")
-    if not isinstance(facts, dict) or not {"name", "sha256", "dtype", "num_bytes"} <= set(facts):
+    if not set(facts) >= CORPUS_KEYS:
         fail(f"{path / 'corpus.json'} is not what `data.py prepare` writes: run it again.")
-    BPETokenizer(path / "tokenizer.json")  # stops where that is none
-    try:
-        splits = {s: np.memmap(path / f"{s}.bin", dtype=facts["dtype"], mode="r") for s in SPLITS}
-    except (OSError, ValueError, TypeError) as error:
-        fail(f"the tokens of {path} cannot be read: {error}.")
     return Corpus(
         name=facts["name"],
         sha256=facts["sha256"],
-        splits=dict(splits),
+        splits={split: _shards(path, split, facts["dtype"]) for split in SPLITS},
         num_bytes=facts["num_bytes"],
+        vocab_size=BPETokenizer(path / "tokenizer.json").vocab_size,
         tokenizer_json=(path / "tokenizer.json").read_text(encoding="utf-8"),
         end_of_text=facts["end_of_text"],
     )
+
+
+def _shards(folder: Path, split: str, dtype: str) -> Shards:
+    """Return the tokens of a split: SPLIT.bin, or SPLIT-00000.bin and so on, in that order."""
+    paths = sorted([*folder.glob(f"{split}.bin"), *folder.glob(f"{split}-*.bin")])
+    if not paths:
+        fail(f"{folder} has no {split}.bin: make it with `data.py prepare`.")
+    try:
+        return Shards(paths, dtype)
+    except (OSError, ValueError, TypeError) as error:
+        fail(f"the {split} shards of {folder} cannot be read as {dtype}: {error}.")
 
 
 def _parts(length: int, config: Config) -> dict[str, slice]:
@@ -357,7 +404,7 @@ def whole_folder(folder: Path, mark: str) -> Iterator[Path]:
 def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> None:
     """Train a tokenizer on the train split; write tokenizer.json and the tokens of each split.
 
-    The text is read three times and never held as a whole.
+    The text is read three times, a document at a time.
 
     Args:
         path: The text; None is the bundled corpus.
@@ -482,14 +529,21 @@ def main() -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script; Ctrl-C and a full GPU end it without a traceback."""
+    """Run a script; Ctrl-C, a full memory and a full disk end it without a traceback."""
+    full = "memory is full: use --device cpu, a smaller --batch-size, or in train.py --grad-accum."
     try:
         main()
     except KeyboardInterrupt:
         print("stopped; the last checkpoint, if there is one, is whole.", file=sys.stderr)
         raise SystemExit(130) from None
-    except torch.OutOfMemoryError:
-        fail("the GPU's memory is full: use more --grad-accum, a smaller --batch-size, or the CPU.")
+    except (torch.OutOfMemoryError, MemoryError):
+        fail(full)
+    except OSError as error:
+        fail(f"{error.filename or 'a file'}: {error.strerror}.")
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # how torch says it of a CPU
+            raise
+        fail(full)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,11 @@ Prints the prompt and its continuation on stdout, token by token.
 """
 
 import argparse
+import contextlib
 import inspect
 import json
+import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +34,7 @@ CHUNK = 512  # tokens of a prompt that pass through the model at once
 
 @dataclass(frozen=True)
 class Config:
-    """How a continuation is drawn."""
+    """How a continuation is drawn, and from what numbers."""
 
     max_new_tokens: int = 200
     """Tokens to add, at most."""
@@ -56,7 +59,8 @@ def draw(logits: Tensor, config: Config, generator: torch.Generator) -> int:
     ranked, tokens = logits.sort(descending=True)
     if config.top_k:
         ranked = ranked[: config.top_k]
-    probabilities = torch.softmax(ranked / config.temperature, dim=-1)
+    # From the largest down and in float64, so that no temperature is too low.
+    probabilities = torch.softmax((ranked - ranked[0]).double() / config.temperature, dim=-1)
     # A token stays when those before it have not yet reached top_p, so the first always does.
     probabilities[probabilities.cumsum(0) - probabilities >= config.top_p] = 0
     return int(tokens[torch.multinomial(probabilities, 1, generator=generator)])
@@ -113,18 +117,23 @@ ConfigT = TypeVar("ConfigT")
 
 def fail(sentence: str) -> NoReturn:
     """Say in one sentence what is wrong and what to do, and exit with status 2."""
-    print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
+    rank = os.environ.get("RANK", "0")
+    who = "" if rank == "0" else f" (process {rank})"
+    print(f"{Path(sys.argv[0]).name}{who}: {sentence}", file=sys.stderr)
     raise SystemExit(2)
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or stop."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file, or stop."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         fail(f"{path} does not exist.")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         fail(f"{path} cannot be read as JSON: {error}.")
+    if not isinstance(values, dict):
+        fail(f"{path} must hold a JSON object, and it holds another value.")
+    return values
 
 
 def load_config(kind: type[ConfigT], section: str, size: str) -> ConfigT:
@@ -226,12 +235,19 @@ def command_line() -> argparse.Namespace:
 
 
 def choose_device(name: str, threads: int) -> torch.device:
-    """Return the device of an option; on the CPU, compute with that many threads."""
+    """Return the device of an option; on the CPU, compute with that many threads.
+
+    Under torchrun each process of a machine takes a GPU of its own.
+    """
     torch.set_num_threads(threads)
     if name == "cuda" and not torch.cuda.is_available():
         fail("there is no CUDA device here: use --device cpu.")
-    use_cuda = name != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda" if use_cuda else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if local >= count:
+        fail(f"this machine has {count} GPUs: give torchrun --nproc-per-node {count}.")
+    return torch.device("cuda", local)
 
 
 def _beside(folder: Path, suffix: str) -> Path:
@@ -245,7 +261,8 @@ def find_checkpoint(folder: Path) -> Path:
     """
     old = _beside(folder, "old")
     if not folder.exists() and old.is_dir():
-        old.rename(folder)
+        with contextlib.suppress(FileNotFoundError):  # another process was first
+            old.rename(folder)
     if not (folder / "model.safetensors").is_file():
         fail(f"{folder} holds no checkpoint: make one with train.py, or name one by --checkpoint.")
     return folder
@@ -261,21 +278,16 @@ def check_same(folder: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]
             )
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors file, or stop."""
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        fail(f"{path} cannot be read: {error}.")
-
-
 def load_weights(model: nn.Module, path: Path, file_name: Callable[[str], str]) -> None:
     """Put a file's tensors in place of a model's parameters; the model may be on `meta`."""
-    tensors = read_tensors(path)
-    wanted = {file_name(name): p.shape for name, p in model.named_parameters()}
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        fail(f"{path} cannot be read: {error}.")
+    wanted = {file_name(name): tensor.shape for name, tensor in model.state_dict().items()}
     if {name: tensor.shape for name, tensor in tensors.items()} != wanted:
         fail(f"{path} holds other tensors than this model: it belongs to another model.py.")
-    state = {name: tensors[file_name(name)] for name, _ in model.named_parameters()}
+    state = {name: tensors[file_name(name)] for name in model.state_dict()}
     model.load_state_dict(state, assign=next(model.parameters()).is_meta)
 
 
@@ -350,13 +362,20 @@ def main() -> None:
     config = load_config(Config, "infer", args.size)
     given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
     config = replace(config, **given)
-    if config.temperature < 0 or config.top_k < 0 or not 0 < config.top_p <= 1:
+    if not 0 <= config.temperature < math.inf or config.top_k < 0 or not 0 < config.top_p <= 1:
         fail("--temperature and --top-k must not be negative, and --top-p lies in (0, 1].")
+    if any("\ud800" <= c <= "\udfff" for c in args.prompt):  # how Python keeps other bytes
+        fail("--prompt is not UTF-8 text.")
     data_config = load_config(DataConfig, "data", args.size)
     model_config = load_config(ModelConfig, "model", args.size)
     folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
     check_same(folder, read_json(folder / "config.json"), asdict(model_config))
     tokenizer = load_tokenizer(data_config.tokenizer, folder)
+    if tokenizer.vocab_size > model_config.vocab_size:
+        fail(
+            f"the tokenizer of {folder} has {tokenizer.vocab_size:,} entries, and the model "
+            f"{model_config.vocab_size:,}: it belongs to another model."
+        )
     prompt = tokenizer.encode(args.prompt)
     longest = len(prompt) + config.max_new_tokens
     if not prompt or longest > model_config.max_seq_len:
@@ -386,14 +405,21 @@ def main() -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script; Ctrl-C and a full GPU end it without a traceback."""
+    """Run a script; Ctrl-C, a full memory and a full disk end it without a traceback."""
+    full = "memory is full: use --device cpu, a smaller --batch-size, or in train.py --grad-accum."
     try:
         main()
     except KeyboardInterrupt:
         print("stopped; the last checkpoint, if there is one, is whole.", file=sys.stderr)
         raise SystemExit(130) from None
-    except torch.OutOfMemoryError:
-        fail("the GPU's memory is full: use more --grad-accum, a smaller --batch-size, or the CPU.")
+    except (torch.OutOfMemoryError, MemoryError):
+        fail(full)
+    except OSError as error:
+        fail(f"{error.filename or 'a file'}: {error.strerror}.")
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # how torch says it of a CPU
+            raise
+        fail(full)
 
 
 if __name__ == "__main__":

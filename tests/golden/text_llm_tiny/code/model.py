@@ -55,12 +55,14 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if length == 1:  # the newest token sees all: its heads of a group are rows beside each other
         rows = q.reshape(q.size(0), k.size(1), -1, q.size(3))  # (B, K, H / K, D)
         return F.scaled_dot_product_attention(rows, k, v).reshape(q.shape)
-    mask = None
-    if past:  # a later chunk sees all of the past and its own triangle
-        mask = q.new_ones(length, k.size(2), dtype=torch.bool).tril(past)
+    # A later chunk sees all of the past and its own triangle.
+    mask = q.new_ones(length, k.size(2), dtype=torch.bool).tril(past) if past else None
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=not past, enable_gqa=True
     )
+
+
+RotaryTable = tuple[Tensor, Tensor]
 
 
 class KVCache:
@@ -71,21 +73,21 @@ class KVCache:
         self.store: Any = like.new_zeros(2, batch, n_kv_heads, size, head_dim)
         self.size, self.length = size, 0
 
-    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
         """Write keys and values of T new positions, (B, K, T, D), and return all so far."""
         start, end = self.length, self.length + k.size(2)
         assert end <= self.size, f"the KV cache holds {self.size} positions, not {end}"
-        self.store[0, :, :, start:end], self.store[1, :, :, start:end] = k, v
+        self.store[:, :, :, start:end] = torch.stack((k, v))
         self.length = end
-        return self.store[0, :, :, :end], self.store[1, :, :, :end]  # (B, K, length, D)
+        return tuple(self.store[:, :, :, :end])  # twice (B, K, length, D)
 
 
-def rotate(x: Tensor, table: Tensor) -> Tensor:
+def rotate(x: Tensor, table: RotaryTable) -> Tensor:
     """Turn each pair (x_i, x_{i + D/2}) of a head by its position's angle; x is (..., T, D).
 
     x_i cos - x_{i + D/2} sin, and x_{i + D/2} cos + x_i sin (Su et al., 2021, equation 34).
     """
-    cos, sin = table[0], table[1]  # (T, D), float32: so are the products
+    cos, sin = table  # float32: so are the products
     partner = x.roll(x.size(-1) // 2, dims=-1)
     return (x * cos + partner * sin).type_as(x)
 
@@ -107,8 +109,8 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(d_model, n_kv_heads * head_dim, bias=False)
         self.o_proj = nn.Linear(n_heads * head_dim, d_model, bias=False)
 
-    def forward(self, x: Tensor, table: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Mix positions; x is (B, T, d_model), table (2, T, D)."""
+    def forward(self, x: Tensor, table: RotaryTable, cache: KVCache | None = None) -> Tensor:
+        """Mix positions; x is (B, T, d_model), the table's tensors are (T, D)."""
         heads = (x.size(0), x.size(1), -1, self.head_dim)
         q = rotate(self.q_proj(x).view(heads).transpose(1, 2), table)  # (B, H, T, D)
         k = rotate(self.k_proj(x).view(heads).transpose(1, 2), table)  # (B, K, T, D)
@@ -146,25 +148,25 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.d_model, config.norm_eps)
         self.mlp = SwiGLU(config.d_model, config.d_ff)
 
-    def forward(self, x: Tensor, table: Tensor, cache: KVCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, table: RotaryTable, cache: KVCache | None = None) -> Tensor:
         """Map (B, T, d_model) to (B, T, d_model)."""
         x = x + self.self_attn(self.input_layernorm(x), table, cache)
         x = x + self.mlp(self.post_attention_layernorm(x))
         return x
 
 
-def rotary_table(start: int, length: int, head_dim: int, theta: float, like: Tensor) -> Tensor:
+def rotary_table(start: int, length: int, head_dim: int, theta: float, like: Tensor) -> RotaryTable:
     """Return cosine and sine of the angles m * theta_i of RoPE (Su et al., 2021, section 3.2.2).
 
     theta_i = theta ** (-2i / D), and m counts from `start`; arXiv:2104.09864. Computed when needed,
-    since a table for a long context would outweigh the layers. The result is (2, T, D), float32:
-    cosines, then sines, which are negative for the first of a pair.
+    since a table for a long context would outweigh the layers. Both are (T, D), float32; the sines
+    are negative for the first of a pair.
     """
     exponents = torch.arange(0, head_dim, 2, device=like.device).float() / head_dim
     positions = torch.arange(start, start + length, device=like.device).float()
-    angles = torch.outer(positions, 1.0 / theta**exponents)  # (T, D/2)
+    angles = torch.outer(positions, theta**-exponents)  # (T, D/2)
     cos, sin = angles.cos(), angles.sin()
-    return torch.stack((torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)))
+    return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
 
 class Model(nn.Module):
@@ -230,11 +232,16 @@ class Model(nn.Module):
         return name if name.startswith("lm_head.") else f"model.{name}"
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config` to load in transformers as Llama."""
+        """Return what config.json needs beside `Config` to load in transformers as Llama.
+
+        Its Llama refuses heads that do not divide d_model; its Mistral is the same network then.
+        """
         config = self.config
+        name = "Mistral" if config.d_model % config.n_heads else "Llama"
         return {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
+            "architectures": [f"{name}ForCausalLM"],
+            "model_type": name.lower(),
+            "sliding_window": None,  # for Mistral: every layer sees all
             "hidden_size": config.d_model,
             "num_hidden_layers": config.n_layers,
             "num_attention_heads": config.n_heads,
@@ -244,5 +251,4 @@ class Model(nn.Module):
             "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
             "rms_norm_eps": config.norm_eps,
             "tie_word_embeddings": config.tie_embeddings,
-            "torch_dtype": "float32",
         }
