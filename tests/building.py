@@ -70,7 +70,7 @@ def fake_measurements(
 
 
 def _probed(number: int, given: Mapping[str, bytes]) -> dict[str, Any]:
-    fields = re.findall(r"^    (\w+): \w+ = (\S+)$", given["code/model.py"].decode(), re.MULTILINE)
+    fields = re.findall(r"^    (\w+): \w+ = (\S+)", given["code/model.py"].decode(), re.MULTILINE)
     model = {name: ast.literal_eval(value) for name, value in fields}
     lengths = sorted({512, model["max_seq_len"]})
     return {

@@ -102,7 +102,10 @@ def test_training_writes_metrics_and_a_checkpoint(trained: Path) -> None:
     assert all(row["tokens_per_second"] > 0 and row["grad_norm"] > 0 for row in rows[1:])
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     names = {path.name for path in (trained / "checkpoint").iterdir()}
-    assert names == {"model.safetensors", "optimizer.safetensors", "config.json", "state.json"}
+    assert names == {
+        *("model.safetensors", "optimizer.safetensors", "config.json", "state.json"),
+        *("tokenizer.json", "tokenizer_config.json"),
+    }
     config = json.loads((trained / "checkpoint" / "config.json").read_text())
     assert config["architectures"] == ["LlamaForCausalLM"]
     assert config["hidden_size"] == config["d_model"] == 32

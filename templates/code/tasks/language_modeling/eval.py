@@ -157,6 +157,7 @@ def main() -> None:
     model_config = load_config(ModelConfig, "model", args.size)
     folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
     check_same(folder, read_json(folder / "config.json"), asdict(model_config))
+    state = read_json(folder / "state.json")
     corpus = load_corpus(data_config, args.data, model_config.vocab_size)
     with torch.device("meta"):
         model = Model(model_config)
@@ -168,7 +169,7 @@ def main() -> None:
         "split": "test",
         "n": len(corpus.splits["test"]),
         "metrics": metrics(model, corpus, data_config.seq_len, config, device),
-        "checkpoint_step": read_json(folder / "state.json")["step"],
+        "checkpoint_step": state.get("step"),
     }
     print(json.dumps(report, indent=2))
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from data import Config as DataConfig
-from data import Corpus, Tokens, batch_at, load_corpus, windows
+from data import Corpus, Tokens, batch_at, load_corpus, tokenizer_files, windows
 from model import Config as ModelConfig
 from model import Model
 from runtime.checkpoint import (
@@ -294,8 +294,7 @@ def train(args: argparse.Namespace, config: Config, stop: int, device: torch.dev
             "config.json": to_json(asdict(model_config) | model.checkpoint_config() | tokens),
             "state.json": to_json(state),
         }
-        if corpus.tokenizer_json:
-            texts["tokenizer.json"] = corpus.tokenizer_json
+        texts |= tokenizer_files(corpus)
         save_checkpoint(folder, weights, optimizer_tensors(model, optimizer), texts)
 
     steps = range(start, start + 1 if args.dry_run else stop)

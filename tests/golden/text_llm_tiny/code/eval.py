@@ -153,14 +153,17 @@ def fail(sentence: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or stop."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file, or stop."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         fail(f"{path} does not exist.")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         fail(f"{path} cannot be read as JSON: {error}.")
+    if not isinstance(values, dict):
+        fail(f"{path} must hold a JSON object, and it holds another value.")
+    return values
 
 
 def load_config(kind: type[ConfigT], section: str, size: str) -> ConfigT:
@@ -314,6 +317,7 @@ def main() -> None:
     model_config = load_config(ModelConfig, "model", args.size)
     folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
     check_same(folder, read_json(folder / "config.json"), asdict(model_config))
+    state = read_json(folder / "state.json")
     corpus = load_corpus(data_config, args.data, model_config.vocab_size)
     with torch.device("meta"):
         model = Model(model_config)
@@ -325,7 +329,7 @@ def main() -> None:
         "split": "test",
         "n": len(corpus.splits["test"]),
         "metrics": metrics(model, corpus, data_config.seq_len, config, device),
-        "checkpoint_step": read_json(folder / "state.json")["step"],
+        "checkpoint_step": state.get("step"),
     }
     print(json.dumps(report, indent=2))
 

@@ -40,7 +40,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from data import Config as DataConfig
-from data import Corpus, Tokens, batch_at, load_corpus, windows
+from data import Corpus, Tokens, batch_at, load_corpus, tokenizer_files, windows
 from model import Config as ModelConfig
 from model import Model
 
@@ -92,14 +92,17 @@ def fail(sentence: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or stop."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file, or stop."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         fail(f"{path} does not exist.")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         fail(f"{path} cannot be read as JSON: {error}.")
+    if not isinstance(values, dict):
+        fail(f"{path} must hold a JSON object, and it holds another value.")
+    return values
 
 
 def load_config(kind: type[ConfigT], section: str, size: str) -> ConfigT:
@@ -967,8 +970,7 @@ def train(args: argparse.Namespace, config: Config, stop: int, device: torch.dev
             "config.json": to_json(asdict(model_config) | model.checkpoint_config() | tokens),
             "state.json": to_json(state),
         }
-        if corpus.tokenizer_json:
-            texts["tokenizer.json"] = corpus.tokenizer_json
+        texts |= tokenizer_files(corpus)
         save_checkpoint(folder, weights, optimizer_tensors(model, optimizer), texts)
 
     steps = range(start, start + 1 if args.dry_run else stop)
