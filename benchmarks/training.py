@@ -2,7 +2,7 @@
 
     python benchmarks/training.py [--rounds N] [--threads N]
 
-All three have the shape of `specs/text/text_llm_tiny.yaml`, the same batches, float32, on the CPU.
+All have the shape of `specs/text/text_llm_tiny.yaml`, the same batches, float32, on the CPU.
 Each round times each of them in turn, so what else the machine does hits all alike; a ratio is the
 median over the rounds of their time divided by ours, so above one, the generated code is faster.
 """
@@ -115,57 +115,92 @@ def transformers_llama() -> Step:
     return step
 
 
-class GPTBlock(nn.Module):
-    """A block as nanoGPT writes it: one product for q, k and v, and a GELU layer.
-
-    The GELU layer is half as wide again as a gated one, which has three matrices in place of two.
-    """
+class RMSNorm(nn.Module):
+    """Root mean square normalization, written out."""
 
     def __init__(self) -> None:
         super().__init__()
-        width, size = SHAPE["d_model"], SHAPE["head_dim"]
-        self.ln_1 = nn.LayerNorm(width, bias=False)
-        self.ln_2 = nn.LayerNorm(width, bias=False)
-        self.cut = [SHAPE["n_heads"] * size, *[SHAPE["n_kv_heads"] * size] * 2]
-        self.c_attn = nn.Linear(width, sum(self.cut), bias=False)
-        self.c_proj = nn.Linear(self.cut[0], width, bias=False)
-        self.c_fc = nn.Linear(width, SHAPE["d_ff"] * 3 // 2, bias=False)
-        self.mlp_proj = nn.Linear(SHAPE["d_ff"] * 3 // 2, width, bias=False)
+        self.weight = nn.Parameter(torch.ones(SHAPE["d_model"]))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, d_model) to (B, T, d_model)."""
+        scale = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + SHAPE["norm_eps"])
+        return x * scale * self.weight
+
+
+def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the pairs of dimensions of (B, T, N, D) by tables of (T, 1, D / 2)."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+class NanoBlock(nn.Module):
+    """A block in the way of nanoGPT: one product for q, k and v.
+
+    `llama` computes what the generated block does; otherwise it is nanoGPT's own, that of GPT-2: no
+    rotation, LayerNorm, and GELU in a layer half as wide again, for as many weights without a gate.
+    """
+
+    def __init__(self, llama: bool) -> None:
+        super().__init__()
+        width, size = SHAPE["d_model"], SHAPE["head_dim"]
+        hidden = SHAPE["d_ff"] if llama else SHAPE["d_ff"] * 3 // 2
+        norm = RMSNorm if llama else functools.partial(nn.LayerNorm, width, bias=False)
+        self.ln_1, self.ln_2 = norm(), norm()
+        self.cut = [SHAPE["n_heads"] * size, *[SHAPE["n_kv_heads"] * size] * 2]
+        self.c_attn = nn.Linear(width, sum(self.cut), bias=False)
+        self.c_proj = nn.Linear(self.cut[0], width, bias=False)
+        self.c_fc = nn.Linear(width, hidden, bias=False)
+        self.c_gate = nn.Linear(width, hidden, bias=False) if llama else None
+        self.mlp_proj = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Map (B, T, d_model) to (B, T, d_model)."""
         parts = self.c_attn(self.ln_1(x)).split(self.cut, dim=2)
-        q, k, v = (p.unflatten(2, (-1, SHAPE["head_dim"])).transpose(1, 2) for p in parts)
+        q, k, v = (part.unflatten(2, (-1, SHAPE["head_dim"])) for part in parts)
+        if self.c_gate is not None:
+            q, k = turned(q, cos, sin), turned(k, cos, sin)
+        q, k, v = (each.transpose(1, 2) for each in (q, k, v))
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         x = x + self.c_proj(y.transpose(1, 2).flatten(2))
-        return x + self.mlp_proj(F.gelu(self.c_fc(self.ln_2(x))))
+        h = self.ln_2(x)
+        if self.c_gate is None:
+            return x + self.mlp_proj(F.gelu(self.c_fc(h)))
+        return x + self.mlp_proj(F.silu(self.c_gate(h)) * self.c_fc(h))
 
 
-class GPT(nn.Module):
-    """A language model as nanoGPT writes it: learned positions, tied tables."""
+class Nano(nn.Module):
+    """A language model in the way of nanoGPT, with tied tables."""
 
-    def __init__(self) -> None:
+    def __init__(self, llama: bool) -> None:
         super().__init__()
+        length, size = SHAPE["max_seq_len"], SHAPE["head_dim"]
         self.wte = nn.Embedding(SHAPE["vocab_size"], SHAPE["d_model"])
-        self.wpe = nn.Embedding(SHAPE["max_seq_len"], SHAPE["d_model"])
-        self.h = nn.ModuleList(GPTBlock() for _ in range(SHAPE["n_layers"]))
-        self.ln_f = nn.LayerNorm(SHAPE["d_model"], bias=False)
+        self.wpe = None if llama else nn.Embedding(length, SHAPE["d_model"])
+        self.h = nn.ModuleList(NanoBlock(llama) for _ in range(SHAPE["n_layers"]))
+        self.ln_f = RMSNorm() if llama else nn.LayerNorm(SHAPE["d_model"], bias=False)
+        rates = SHAPE["rope_theta"] ** (-torch.arange(0, size, 2) / size)
+        angles = torch.outer(torch.arange(length), rates)[:, None]  # (T, 1, D / 2)
+        self.register_buffer("cos", angles.cos())
+        self.register_buffer("sin", angles.sin())
         for parameter in self.parameters():
             if parameter.dim() == 2:
                 nn.init.normal_(parameter, std=0.02)
 
     def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss."""
-        x = self.wte(tokens) + self.wpe(torch.arange(tokens.size(1)))
+        x = self.wte(tokens)
+        if self.wpe is not None:
+            x = x + self.wpe(torch.arange(tokens.size(1)))
         for block in self.h:
-            x = block(x)
+            x = block(x, self.cos, self.sin)
         logits = F.linear(self.ln_f(x), self.wte.weight)
         return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.reshape(-1))
 
 
-def nanogpt_style() -> Step:
+def nanogpt_style(llama: bool) -> Step:
     """Return a step as nanoGPT's train.py takes it on a CPU, where its AdamW is not fused."""
-    model = GPT()
+    model = Nano(llama)
     groups = [
         {"params": [p for p in model.parameters() if p.dim() >= 2], "weight_decay": 0.1},
         {"params": [p for p in model.parameters() if p.dim() < 2], "weight_decay": 0.0},
@@ -212,7 +247,8 @@ def main() -> None:
         "generated": generated(compiled=False),
         "generated, `--compile`": generated(compiled=True),
         "transformers Llama": transformers_llama(),
-        "nanoGPT style": nanogpt_style(),
+        "nanoGPT style, the same model": nanogpt_style(llama=True),
+        "nanoGPT style, GPT-2's block": nanogpt_style(llama=False),
     }
     seconds = measure(steps, args.rounds)
     ours, tokens = seconds["generated"], BATCH * SHAPE["max_seq_len"]
