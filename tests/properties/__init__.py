@@ -1,0 +1,15 @@
+"""What builds promise, measured: `python -m tests.properties [PROPERTY...]`.
+
+One module a property, each with `measure(lab) -> Tally`; and what they share:
+
+========  ==========================================================================
+tally     what a property counted, and the headline
+lab       specs, size, chance, folders, progress
+values    other values for each leaf key
+witness   what each task read and made, noted without the engine's help
+inside    builds in this process
+outside   builds in processes of their own; faked is what those run
+========  ==========================================================================
+"""
+
+PROPERTIES = ("leaf",)
