@@ -104,7 +104,9 @@ def judge(label: str, before: Build, there: Build, clean: Build, tally: Tally) -
     wrong = inside.difference({p: d for p, d in there.tree.items() if p not in extra}, clean.tree)
     tally.check(not wrong and not there.status, "stale", f"{label}: {wrong}{there.status or ''}")
     must = needed(before.log, clean.log)
-    tally.check(must <= there.log.ran, "missed", f"{label}: {sorted(must - there.log.ran)}")
+    unseen = must - there.log.ran - {t for t, o in there.outcomes.items() if o.action == "restore"}
+    tally.check(not unseen, "missed", f"{label}: {sorted(unseen)}")
+    tally.count("restored from an earlier build", len(must - there.log.ran))
     tally.check(there.log.ran <= must, "needless", f"{label}: {sorted(there.log.ran - must)}")
     tally.count("runs", len(there.log.ran))
     same = [t for t, made in there.log.made.items() if before.log.made.get(t) == made]
