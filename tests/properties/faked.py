@@ -2,6 +2,7 @@
 
 FAKED_LOG     a file that gets a line as the process begins and as each task begins and ends
 FAKED_WORKER  seconds that a worker process sleeps in place of each measurement
+SHIPPED       a folder with copies of templates/ and metagen/ that the engine takes for its own
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
-from metagen import cli
+from metagen import cli, paths
 from metagen.build import graph
 from metagen.build.package import Package
 from metagen.measure import sandbox
@@ -61,5 +63,7 @@ def _logged(recipe: Recipe, run: str) -> Recipe:
 
 if __name__ == "__main__":
     sandbox.run, graph.package = run, package  # type: ignore[assignment]
+    if shipped := os.environ.get("SHIPPED"):
+        paths.PACKAGE = Path(shipped) / "metagen"
     note("main begins")
     cli.main(prog_name="metagen")

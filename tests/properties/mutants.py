@@ -52,17 +52,22 @@ def _defined(statement: ast.stmt) -> str:
 @contextmanager
 def changed(package: Path, place: Place) -> Iterator[None]:
     """Change one definition in the copy of a package, without changing what it does."""
+    before = (package / place.file).read_bytes()
+    change(package, place)
+    try:
+        yield
+    finally:
+        (package / place.file).write_bytes(before)
+
+
+def change(package: Path, place: Place) -> None:
+    """Change one definition for good."""
     path = package / place.file
-    before = path.read_bytes()
-    tree = ast.parse(before)
+    tree = ast.parse(path.read_bytes())
     for statement in tree.body:
         if _defined(statement) == place.definition:
             _change(statement)
     path.write_text(ast.unparse(ast.fix_missing_locations(tree)))
-    try:
-        yield
-    finally:
-        path.write_bytes(before)
 
 
 def _change(statement: ast.stmt) -> None:
