@@ -12,4 +12,4 @@ outside   builds in processes of their own; faked is what those run
 ========  ==========================================================================
 """
 
-PROPERTIES = ("leaf", "nulls", "types", "code", "templates", "crash", "state", "concurrency", "fuzz")
+PROPERTIES = ("leaf", "nulls", "types", "code", "templates", "crash", "state", "concurrency", "fuzz", "edits")
