@@ -12,4 +12,4 @@ outside   builds in processes of their own; faked is what those run
 ========  ==========================================================================
 """
 
-PROPERTIES = ("leaf", "nulls", "types", "code", "templates", "crash", "state", "concurrency", "fuzz", "edits")
+PROPERTIES = ("leaf", "nulls", "types", "code", "templates", "crash", "state", "concurrency", "fuzz", "edits", "revert", "repro")

@@ -82,7 +82,7 @@ class Lab:
 def spec_files(places: Iterable[Path] = ()) -> list[Path]:
     """Return the spec files at some places; by default all that metagen ships."""
     found: list[Path] = []
-    for place in list(places) or [paths.specs()]:
+    for place in [each.resolve() for each in places] or [paths.specs()]:
         found += sorted(place.rglob("*.yaml")) if place.is_dir() else [place]
     return found
 
