@@ -1,0 +1,108 @@
+"""An input that changes while the build runs is used by this build or by the next.
+
+As each task in turn begins its work, something that it reads is changed: a template, the spec, or
+a file of the package. After one more build the package must be what it is when the same change
+comes before a build.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from metagen import paths
+
+from . import inside
+from .lab import Lab
+from .tally import Tally
+
+FULL = 50
+
+
+@dataclass(frozen=True)
+class Case:
+    """Which task is at work, before or after it has read, and what is changed meanwhile."""
+
+    task: str
+    reads: str
+
+    def __str__(self) -> str:
+        return f"{self.reads} during {self.task}"
+
+
+def measure(lab: Lab) -> Tally:
+    """Change one input of one task for each case."""
+    tally = Tally("toctou")
+    tally.must_not("stale")
+    spec = lab.specs[-1]
+    with lab.folder() as folder:
+        plain = inside.build(folder / "out", spec)
+    found = [
+        Case(task, asked)
+        for task, reads in plain.log.reads.items()
+        for asked in reads
+        if asked.startswith(("read ", "source "))
+    ]
+    chance = lab.chance("toctou")
+    cases = chance.sample(found, min(len(found), lab.size(FULL)))
+    for case in lab.progress("toctou", cases):
+        tally.count("changes")
+        with lab.folder() as folder:
+            _measure(case, spec, folder, tally)
+    return tally
+
+
+def _measure(case: Case, spec: Path, folder: Path, tally: Tally) -> None:
+    with _shipped(folder) as shipped:
+        during, before = folder / "during", folder / "before"
+        name = f"run-{spec.stem}"
+        change = _change(case, shipped, during / name)
+        inside.build(during, spec, after_reads=(case.task, change))
+        there = inside.build(during, spec)
+        settled = inside.build(during, spec)
+        _prepare(case, spec, before, before / name)
+        wanted = inside.build(before, spec)
+        wrong = inside.difference(there.tree, wanted.tree)
+        tally.check(not wrong, "stale", f"{case}: {wrong}")
+        tally.check(not settled.log.ran, "not settled", f"{case}: {sorted(settled.log.ran)}")
+
+
+def _prepare(case: Case, spec: Path, out: Path, run: Path) -> None:
+    """Make the same change before a build; a template has it already."""
+    if case.reads.startswith("read "):
+        inside.build(out, spec)
+        _edit(run / case.reads.removeprefix("read "))
+
+
+def _change(case: Case, shipped: Path, run: Path) -> Callable[[], None]:
+    """Return the change, which happens once."""
+    kind, _, name = case.reads.partition(" ")
+    path = run / name if kind == "read" else paths.source(name)
+    changes = iter([path])
+    return lambda: [_edit(each) for each in changes] and None
+
+
+def _edit(path: Path) -> None:
+    """Change a file so that whatever reads it still can."""
+    data = path.read_bytes()
+    if path.suffix == ".csv":
+        path.write_bytes(data + data.splitlines(keepends=True)[-1])
+    elif path.suffix == ".json":
+        path.write_bytes(data + b"\n")
+    else:
+        comments = {".md": b"\nA line more.\n", ".tex": b"\n% more\n", ".bib": b"\n% more\n"}
+        path.write_bytes(data + comments.get(path.suffix, b"\n# more\n"))
+
+
+@contextmanager
+def _shipped(folder: Path) -> Iterator[Path]:
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(paths.PACKAGE, folder / "shipped" / "metagen", ignore=ignore)
+    shutil.copytree(paths.templates(), folder / "shipped" / "templates", ignore=ignore)
+    with mock.patch.object(paths, "PACKAGE", folder / "shipped" / "metagen"):
+        yield folder / "shipped"
