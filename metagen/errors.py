@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 DONE = 0
@@ -59,6 +60,21 @@ class SpecError(MetagenError):
 
 class TaskError(MetagenError):
     """A task could not make its artifacts."""
+
+
+@contextmanager
+def from_system() -> Iterator[None]:
+    """Turn what the operating system refuses into an error that a user can act on.
+
+    Raises:
+        TaskError: The disk is full, a folder is read-only, or the like.
+    """
+    try:
+        yield
+    except OSError as error:
+        sentence = f"{error.strerror or error}."
+        hint = "put that right; the same command then goes on from here"
+        raise TaskError(Problem(sentence, str(error.filename or ""), hint)) from error
 
 
 class LockedError(MetagenError):

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+_BRIEF = 80  # characters
+
 
 def sha256(data: bytes) -> str:
     """Return the sha256 of some bytes, in hexadecimal."""
@@ -20,6 +22,12 @@ def sha256(data: bytes) -> str:
 def canonical(value: Any) -> str:
     """Return the one JSON text of a value, so that equal values and types compare equal."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def brief(value: Any) -> str:
+    """Return the canonical text of a value for people, cut short."""
+    text = canonical(value)
+    return text if len(text) <= _BRIEF else f"{text[: _BRIEF - 1]}…"
 
 
 def json_bytes(value: Any) -> bytes:
@@ -33,16 +41,19 @@ def yaml_bytes(value: Any) -> bytes:
     return text.encode()
 
 
-def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
+def write_atomic(path: Path, data: bytes, scratch: Path, *, durable: bool = True) -> None:
     """Write a file so that a reader, or a kill, sees the old bytes or the new, never a part.
 
     Args:
         path: Where; missing folders are made.
         data: What.
+        scratch: A folder of the same file system, for the bytes on their way; what a kill leaves
+            there is of no use to anybody.
         durable: Wait until the bytes would survive a power cut too.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".metagen-", dir=path.parent)
+    scratch.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=scratch)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)

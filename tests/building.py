@@ -13,6 +13,7 @@ from metagen import files, paths
 from metagen.build import graph
 from metagen.build.engine import Engine, Outcome
 from metagen.build.ledger import Ledger
+from metagen.build.place import Home, Place
 from metagen.build.world import World
 from metagen.measure import sandbox
 from metagen.spec import load
@@ -29,13 +30,13 @@ def build(
 ) -> dict[str, Outcome]:
     """Build a package without its PDF, as a new process would; return what was done by task."""
     package = graph.package(load(spec, overrides), run_id)
-    ledger = Ledger(out / ".metagen" / "ledger.sqlite")
-    engine = Engine(out, package, ledger, World(ledger))
+    ledger = Ledger(Home(out).ledger)
+    engine = Engine(package, Place.on_disk(out, package.run, ledger), World(ledger))
     try:
         for recipe in package.in_order():
             if recipe.name != graph.PDF:
                 engine.build(recipe, lambda *_: None)
-        engine.sweep()
+        engine.outputs.sweep()
         return engine.outcomes
     finally:
         engine.close()

@@ -11,6 +11,7 @@ from metagen import files
 from metagen.build.engine import Engine
 from metagen.build.ledger import Ledger
 from metagen.build.package import Package
+from metagen.build.place import Home, Place
 from metagen.build.world import World
 from metagen.errors import TaskError
 from metagen.work import Desk, Recipe
@@ -29,6 +30,9 @@ class FakeSpec:
 
     def keys(self) -> tuple[str, ...]:
         return tuple(self.values)
+
+    def shown(self, name: str) -> str:
+        return files.brief(self.values[name])
 
     def digest(self, name: str) -> str:
         return files.sha256(files.canonical(self.values[name]).encode())
@@ -71,14 +75,14 @@ class Out:
 
     def build(self, recipes: tuple[Recipe, ...] = ALL, *, sweep: bool = True, **values: object):
         RUNS.clear()
-        ledger = Ledger(self.folder / ".metagen" / "ledger.sqlite")
+        ledger = Ledger(Home(self.folder).ledger)
         package = Package(FakeSpec(**values), "run-toy", recipes)  # type: ignore[arg-type]
-        engine = Engine(self.folder, package, ledger, World(ledger))
+        engine = Engine(package, Place.on_disk(self.folder, "run-toy", ledger), World(ledger))
         try:
             for recipe in recipes:
                 engine.build(recipe, lambda *_: None)
             if sweep:
-                engine.sweep()
+                engine.outputs.sweep()
             return list(RUNS), engine
         finally:
             engine.close()
@@ -155,7 +159,7 @@ def test_an_edit_of_the_same_size_and_mtime_is_seen(out: Out) -> None:
     target.write_bytes(b"JELLO")
     os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     _, engine = out.build()
-    assert engine.edited() == ["a.txt"]
+    assert engine.outputs.edits() == ["a.txt"]
 
 
 def test_an_edited_file_is_kept_and_flows_downstream(out: Out) -> None:
@@ -163,7 +167,7 @@ def test_an_edited_file_is_kept_and_flows_downstream(out: Out) -> None:
     (out.run / "a.txt").write_bytes(b"edited by hand")
     runs, engine = out.build()
     assert runs == ["length", "report"]
-    assert engine.edited() == ["a.txt"]
+    assert engine.outputs.edits() == ["a.txt"]
     assert out.tree()["docs/c.txt"] == b"14 of size 1"
     assert out.build()[0] == []
 
@@ -174,11 +178,11 @@ def test_an_edited_file_whose_inputs_change_is_kept_and_the_new_text_lies_beside
     _, engine = out.build(text="changed")
     assert out.tree()["a.txt"] == b"edited by hand"
     assert out.tree()["a.txt.new"] == b"CHANGED"
-    assert engine.conflicts() == ["a.txt"]
+    assert engine.outputs.conflicts() == ["a.txt"]
     _, engine = out.build(text="changed")
-    assert engine.conflicts() == ["a.txt"], "the conflict stays until somebody solves it"
+    assert engine.outputs.conflicts() == ["a.txt"], "the conflict stays until somebody solves it"
     (out.run / "a.txt.new").unlink()
-    assert out.build(text="changed")[1].conflicts() == []
+    assert out.build(text="changed")[1].outputs.conflicts() == []
 
 
 def test_an_edit_and_new_text_are_merged(out: Out) -> None:
@@ -186,8 +190,8 @@ def test_an_edit_and_new_text_are_merged(out: Out) -> None:
     (out.run / "a.txt").write_bytes(b"ONE\nTWO\nTHREE\nFOUR by hand")
     _, engine = out.build(text="first\ntwo\nthree\nfour")
     assert out.tree()["a.txt"] == b"FIRST\nTWO\nTHREE\nFOUR by hand"
-    assert engine.edited() == ["a.txt"]
-    assert engine.conflicts() == []
+    assert engine.outputs.edits() == ["a.txt"]
+    assert engine.outputs.conflicts() == []
     assert out.build(text="first\ntwo\nthree\nfour")[0] == []
 
 
@@ -196,10 +200,10 @@ def test_discarded_edits_leave_a_backup_and_a_clean_tree(out: Out) -> None:
     clean = out.tree()
     (out.run / "a.txt").write_bytes(b"edited by hand")
     _, engine = out.build()
-    assert engine.discard_edits() == ["a.txt"]
+    assert engine.outputs.discard_edits() == ["a.txt"]
     out.build()
     assert out.tree() == clean
-    assert [p.read_bytes() for p in engine.backups.iterdir()] == [b"edited by hand"]
+    assert [p.read_bytes() for p in engine.place.folder.backups.iterdir()] == [b"edited by hand"]
 
 
 def test_outputs_of_a_task_that_is_gone_are_removed_with_their_folder(out: Out) -> None:
@@ -221,7 +225,7 @@ def test_a_file_in_the_way_is_backed_up(out: Out) -> None:
     (out.run / "a.txt").write_bytes(b"was here before")
     _, engine = out.build()
     assert out.tree()["a.txt"] == b"HELLO"
-    assert [p.read_bytes() for p in engine.backups.iterdir()] == [b"was here before"]
+    assert [p.read_bytes() for p in engine.place.folder.backups.iterdir()] == [b"was here before"]
 
 
 def test_reading_what_is_no_input_is_an_error(out: Out) -> None:
@@ -284,7 +288,7 @@ def test_a_kill_between_writing_and_recording_is_no_hand_edit(
             out.build(text="half done")
     assert out.tree()["a.txt"] == b"HALF DONE"
     _, engine = out.build()
-    assert engine.edited() == []
+    assert engine.outputs.edits() == []
     assert out.tree()["a.txt"] == b"HELLO"
 
 

@@ -65,7 +65,7 @@ def test_a_program_that_takes_too_long_is_stopped():
     assert time.monotonic() - started < 10
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_build_takes_the_program_and_its_children_with_it(tmp_path, number):
     note = tmp_path / "pids"
     child = (

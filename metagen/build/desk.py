@@ -13,7 +13,6 @@ from metagen.errors import Problem, TaskError
 from metagen.spec import Spec
 from metagen.work import Recipe
 
-_SHOWN_LENGTH = 80
 Progress = Callable[[int, int, str], None]
 
 
@@ -53,7 +52,7 @@ class TracingDesk:
     def key(self, name: str) -> Any:
         """Return the value of a leaf key of the spec."""
         value = self._spec.key(name)
-        self._see("key", name, self._spec.digest(name), shown(value))
+        self._see("key", name, self._spec.digest(name), self._spec.shown(name))
         return value
 
     def read(self, path: str) -> bytes:
@@ -70,13 +69,13 @@ class TracingDesk:
         except LookupError:
             self._see("entry", address, entries.ABSENT, entries.ABSENT)
             raise MissingEntryError(Problem("There is no such entry.", address)) from None
-        self._see("entry", address, entries.digest(value), shown(value))
+        self._see("entry", address, entries.digest(value), files.brief(value))
         return value
 
     def names(self, path: str, *way: str) -> tuple[str, ...]:
         """Return the keys, or the positions, of an entry that is a mapping or a list."""
         found = entries.names(entries.at(self._parsed(path), way))
-        self._see("names", entries.pointer(path, way), entries.digest(found), shown(found))
+        self._see("names", entries.pointer(path, way), entries.digest(found), files.brief(found))
         return found
 
     def _input(self, path: str) -> bytes:
@@ -127,12 +126,6 @@ class TracingDesk:
 
     def _see(self, kind: str, name: str, digest: str, text: str) -> None:
         self.seen.setdefault((kind, name), Dependency(kind, name, digest, text))
-
-
-def shown(value: Any) -> str:
-    """Return a value of the spec as a person would read it, cut short."""
-    text = "not declared" if value is None else files.canonical(value)
-    return text if len(text) <= _SHOWN_LENGTH else f"{text[: _SHOWN_LENGTH - 1]}…"
 
 
 def provenance_digest(found: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from metagen.build import doors, graph
+from metagen.build import doors, graph, interrupts
 from metagen.build.session import Session
 from metagen.build.terminal import Terminal
 from metagen.errors import MetagenError, Problem, UsageError
@@ -27,6 +27,7 @@ def open_graph(
     except MetagenError as error:
         terminal.error(error)
         raise SystemExit(error.status) from None
+    interrupts.watch()
     return doors.settings(session), doors.task_dicts(session)
 
 

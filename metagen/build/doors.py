@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from doit.action import BaseAction
 from doit.cmd_base import TaskLoader2
@@ -15,11 +16,14 @@ from doit.loader import generate_tasks
 from doit.reporter import ConsoleReporter
 from doit.task import Task
 
+from metagen.build.engine import CURRENT
 from metagen.build.graph import PDF
 from metagen.build.package import Package
 from metagen.build.session import Session
-from metagen.errors import TASK_FAILED, MetagenError
+from metagen.errors import TASK_FAILED, MetagenError, from_system
 from metagen.work import Recipe
+
+Result = TypeVar("Result")
 
 STAGES = {
     "spec": "the spec, checked, with its defaults filled in",
@@ -48,11 +52,14 @@ class Build(BaseAction):  # type: ignore[misc]
         """Build; an error becomes doit's failure of the task."""
         terminal = self.session.terminal
         try:
-            with terminal.working(self.package, self.recipe) as progress:
+            with from_system(), terminal.working(self.package, self.recipe) as progress:
                 outcome = self.session.engine(self.package).build(self.recipe, progress)
         except MetagenError as error:
             self.session.failure = error.status
             return TaskFailed(str(error))
+        except Exception:
+            self.session.failure = TASK_FAILED
+            return TaskFailed(f"this is a mistake of MetaGen's own\n{traceback.format_exc()}")
         terminal.done(self.package, outcome, self.recipe)
         return None
 
@@ -66,7 +73,7 @@ class Clean(Build):
     def execute(self, out: Any = None, err: Any = None) -> None:
         """Remove, under the lock."""
         self.session.begin()
-        self.session.engine(self.package).clean(self.recipe)
+        self.session.engine(self.package).outputs.clean(self.recipe)
 
 
 def task_dicts(session: Session) -> Iterator[dict[str, Any]]:
@@ -95,8 +102,16 @@ def _task_dict(session: Session, package: Package, recipe: Recipe) -> dict[str, 
         "clean": [Clean(session, package, recipe)],
         "file_dep": [str(folder / path) for path in recipe.inputs],
         "targets": [str(folder / path) for path in recipe.targets],
-        "uptodate": [lambda: session.engine(package).decide(recipe).action == "current"],
+        "uptodate": [lambda: _is_current(session, package, recipe)],
     }
+
+
+def _is_current(session: Session, package: Package, recipe: Recipe) -> bool:
+    try:
+        with from_system():
+            return session.engine(package).decide(recipe).action == CURRENT
+    except MetagenError:
+        return False  # the action then says what is wrong
 
 
 class Unchanged(FileChangedChecker):  # type: ignore[misc]
@@ -154,11 +169,7 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]
     def initialize(self, tasks: dict[str, Task], selected_tasks: list[str]) -> None:
         """Take the lock before the first task is looked at."""
         self.whole = "synth" in selected_tasks
-        try:
-            self.session.begin()
-        except MetagenError as error:
-            self.session.terminal.error(error)
-            raise SystemExit(error.status) from None
+        self._or_leave(self.session.begin)
 
     def execute_task(self, task: Task) -> None:
         """Say nothing: the engine says what it did."""
@@ -175,9 +186,18 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]
     def complete_run(self) -> None:
         """Show the summary, let go of the folder, and end with our exit status, not doit's."""
         if self.session.building:
-            status = self.session.finish(whole=self.whole)
+            status = self._or_leave(lambda: self.session.finish(whole=self.whole))
             if status:
                 raise SystemExit(status)
+
+    def _or_leave(self, step: Callable[[], Result]) -> Result:
+        """Take a step of the session, or end with its error, which doit knows nothing of."""
+        try:
+            with from_system():
+                return step()
+        except MetagenError as error:
+            self.session.terminal.error(error)
+            raise SystemExit(error.status) from None
 
 
 class Loader(TaskLoader2):  # type: ignore[misc]

@@ -7,14 +7,17 @@ anew: the next build then makes again what it no longer knows of.
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from metagen import files
+from metagen.errors import Problem, TaskError
 
 _HISTORY = 16  # traces kept a task, so that a revert finds its outputs in the store
 _SCHEMA = """
@@ -23,6 +26,7 @@ pragma synchronous=full;
 create table if not exists row(run text, kind text, name text, body text, checksum text,
     primary key(run, kind, name)) without rowid;
 """
+_INSERT = "insert or replace into row values(?,?,?,?,?)"
 _ENDS = {"commit", "rollback"}  # nothing to repeat in a file begun anew
 _NOT_DAMAGE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 
@@ -64,7 +68,17 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.RLock()
+        self._recent: dict[tuple[str, str, str], str] = {}
         self._connection = self._open()
+
+    @classmethod
+    def copy(cls, path: Path) -> Ledger:
+        """Return a ledger in memory that begins with the rows of a file, if there is one."""
+        ledger = cls(Path(":memory:"))
+        if path.is_file():
+            with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as original:
+                original.backup(ledger._connection)
+        return ledger
 
     def rows(self, run: str, kind: str) -> dict[str, Any]:
         """Return {name: body} of the intact rows of a run folder."""
@@ -74,6 +88,14 @@ class Ledger:
         return {
             n: json.loads(body) for n, body, mark in found if mark == _checksum(run, kind, n, body)
         }
+
+    def runs(self) -> list[str]:
+        """Return the run folders that there are rows of."""
+        return [run for (run,) in self._execute("select distinct run from row") if run]
+
+    def forget(self, run: str) -> None:
+        """Remove all rows of a run folder."""
+        self._execute("delete from row where run=?", run)
 
     def put(self, run: str, rows: Iterable[tuple[str, str, Any]]) -> None:
         """Write rows of (kind, name, body), all of them or none; a body of None removes the row."""
@@ -89,46 +111,67 @@ class Ledger:
 
     def _put_one(self, run: str, kind: str, name: str, value: Any) -> None:
         if value is None:
+            self._recent.pop((run, kind, name), None)
             self._execute("delete from row where run=? and kind=? and name=?", run, kind, name)
             return
         body = files.canonical(value)
-        mark = _checksum(run, kind, name, body)
-        self._execute("insert or replace into row values(?,?,?,?,?)", run, kind, name, body, mark)
+        self._recent[run, kind, name] = body
+        self._execute(_INSERT, run, kind, name, body, _checksum(run, kind, name, body))
 
     def close(self) -> None:
         """Close the file; what was put is on disk already."""
         self._connection.close()
 
     def _open(self) -> sqlite3.Connection:
+        """Open the file; a damaged one is set aside, and this build's rows begin a new one."""
+        if (opened := self._sound()) is not None:
+            return opened
+        self._set_aside()
+        connection = self._sound()
+        assert connection is not None, "a new file is sound"
+        for (run, kind, name), body in self._recent.items():
+            mark = _checksum(run, kind, name, body)
+            connection.execute(_INSERT, (run, kind, name, body, mark))
+        return connection
+
+    def _sound(self) -> sqlite3.Connection | None:
+        """Return a connection to the file, or None when it is damaged."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._path.is_dir():
+            return None
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
             connection.executescript(_SCHEMA)
+            if connection.execute("pragma quick_check").fetchall() == [("ok",)]:
+                return connection
         except sqlite3.DatabaseError as error:
-            connection.close()
-            if error.sqlite_errorcode in _NOT_DAMAGE:
-                raise
-            self._set_aside()
-            return self._open()
-        return connection
+            self._raise_unless_damage(error)
+        connection.close()
+        return None
 
     def _execute(self, statement: str, *values: str) -> list[tuple[str, ...]]:
         with self._lock:
             try:
                 return self._connection.execute(statement, values).fetchall()
             except sqlite3.DatabaseError as error:
-                if error.sqlite_errorcode in _NOT_DAMAGE:
-                    raise
+                self._raise_unless_damage(error)
                 self._connection.close()
                 self._set_aside()
                 self._connection = self._open()
                 return [] if statement in _ENDS else self._execute(statement, *values)
 
+    def _raise_unless_damage(self, error: sqlite3.DatabaseError) -> None:
+        if getattr(error, "sqlite_errorcode", None) in _NOT_DAMAGE:
+            hint = "put that right; the same command then goes on from here"
+            raise TaskError(Problem(f"{error}.", str(self._path), hint)) from error
+
     def _set_aside(self) -> None:
         for suffix in ("", "-wal", "-shm"):
             part = self._path.with_name(self._path.name + suffix)
+            aside = part.with_name(part.name + ".damaged")
             if part.exists():
-                part.replace(part.with_name(part.name + ".damaged"))
+                shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
+                part.rename(aside)
 
 
 class RunLedger:
@@ -141,6 +184,14 @@ class RunLedger:
             t: [_trace(b) for b in body] for t, body in ledger.rows(run, "trace").items()
         }
         self.written = {p: Written(*body) for p, body in ledger.rows(run, "written").items()}
+
+    def signatures(self) -> dict[str, Any]:
+        """Return the stat signatures of files that were looked at, with their sha256."""
+        return dict(self._ledger.rows(self._run, "stat").get("", {}))
+
+    def keep_signatures(self, known: Mapping[str, Any]) -> None:
+        """Keep what `signatures` returns."""
+        self._ledger.put(self._run, [("stat", "", known)])
 
     def traces(self, task: str) -> list[Trace]:
         """Return what is known of past runs of a task, the newest first."""
@@ -167,6 +218,11 @@ class RunLedger:
         self.written.update({p: w for p, w in written.items() if w})
         for path in [p for p, w in written.items() if w is None]:
             self.written.pop(path, None)
+
+    def digests(self) -> set[str]:
+        """Return the sha256 of every output that a record refers to."""
+        made = {d for ts in self._traces.values() for t in ts for d in t.outputs.values()}
+        return made | {written.sha256 for written in self.written.values()}
 
     def forget(self, task: str) -> None:
         """Forget all runs of a task, so that it runs at the next build."""

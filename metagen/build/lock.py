@@ -11,25 +11,27 @@ from metagen.errors import LockedError, Problem
 
 
 @contextmanager
-def locked(folder: Path, *, wait: bool, on_wait: str = "") -> Iterator[None]:
+def locked(path: Path, *, wait: bool, on_wait: str = "") -> Iterator[None]:
     """Hold an out folder for the time of a build.
 
     Args:
-        folder: The engine's own folder, `<out>/.metagen`.
+        path: The file to lock, in the engine's own folder.
         wait: Wait for another build to end; otherwise fail at once.
         on_wait: Text for the terminal when waiting begins.
 
     Raises:
         LockedError: Another build holds the folder and `wait` is False.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as handle:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if not wait:
                 raise LockedError(
-                    Problem("Another build is running here.", str(folder.parent), "Wait for it.")
+                    Problem(
+                        "Another build is running here.", str(path.parent.parent), "Wait for it."
+                    )
                 ) from None
             print(on_wait, flush=True)
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,11 +30,15 @@ class Package:
         stage, _, what = recipe.name.partition(":")
         return f"{stage}:{self.run.removeprefix('run-')}/{what}"
 
-    def in_order(self) -> Iterable[Recipe]:
-        """Yield the recipes so that each comes after the makers of its inputs."""
+    def in_order(self, wanted: Iterable[Recipe] | None = None) -> Iterator[Recipe]:
+        """Yield recipes so that each comes after the makers of its inputs.
+
+        Args:
+            wanted: The recipes to reach; all of the package's when it is None.
+        """
         done: set[str] = set()
 
-        def visit(recipe: Recipe) -> Iterable[Recipe]:
+        def visit(recipe: Recipe) -> Iterator[Recipe]:
             if recipe.name in done:
                 return
             done.add(recipe.name)
@@ -44,5 +48,5 @@ class Package:
                 yield from visit(self.maker[path])
             yield recipe
 
-        for recipe in self.recipes:
+        for recipe in self.recipes if wanted is None else wanted:
             yield from visit(recipe)

@@ -1,20 +1,24 @@
-"""All packages of one out folder during one run of doit: the shared ledger, lock and engines."""
+"""All packages of one out folder during one run: the shared ledger, lock and engines."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from metagen import errors
 from metagen.build import graph
-from metagen.build.engine import Engine
+from metagen.build.cache import Cache
+from metagen.build.engine import Engine, Guard, unwatched
 from metagen.build.ledger import Ledger
 from metagen.build.lock import locked
 from metagen.build.package import Package
+from metagen.build.place import Home, Place
 from metagen.build.terminal import Terminal
 from metagen.build.world import World
 from metagen.errors import Problem, UsageError
@@ -23,34 +27,48 @@ from metagen.spec import load
 SUMMARY = "docs/summary.json"
 
 
+@dataclass(frozen=True)
+class Rules:
+    """How a build is done.
+
+    Attributes:
+        wait: Wait for another build in the out folder; otherwise fail at once.
+        strict: Violated constraints make the exit status 3.
+        discard_edits: Replace edited files by clean ones; a backup is kept.
+        lint: A task that reads what it does not record fails.
+        cache: The folder of a cache that out folders share.
+    """
+
+    wait: bool = True
+    strict: bool = False
+    discard_edits: bool = False
+    lint: bool = False
+    cache: Path | None = None
+
+
 class Session:
     """What the two doors share: which packages, where, and under which rules.
 
     Attributes:
         out: The out folder.
         packages: One for each spec.
-        wait: Wait for another build in the out folder; otherwise fail at once.
-        strict: Violated constraints make the exit status 3.
+        terminal: Who is told.
+        rules: How.
         failure: The exit status of a task that failed; 0 while none has.
-        discard_edits: Replace edited files by clean ones; a backup is kept.
+        building: Whether this process holds the out folder.
     """
 
     def __init__(
-        self,
-        out: Path,
-        packages: Sequence[Package],
-        terminal: Terminal,
-        *,
-        wait: bool = True,
-        strict: bool = False,
-        discard_edits: bool = False,
+        self, out: Path, packages: Sequence[Package], terminal: Terminal, rules: Rules = Rules()
     ) -> None:
         self.out = out
         self.packages = tuple(packages)
         self.terminal = terminal
-        self.wait, self.strict, self.discard = wait, strict, discard_edits
+        self.rules = rules
         self.failure = errors.DONE
         self.building = False
+        self._home = Home(out)
+        self._cache = Cache(rules.cache) if rules.cache and not rules.lint else None
         self._open = ExitStack()
         self._engines: dict[str, Engine] = {}
 
@@ -58,17 +76,18 @@ class Session:
         """Take the out folder's lock, once; from here on the state cannot change under us."""
         if self.building:
             return
-        folder = self.out / ".metagen"
+        self._home.make()
         on_wait = f"waiting for another build in {self.out} to end"
-        self._open.enter_context(locked(folder, wait=self.wait, on_wait=on_wait))
+        self._open.enter_context(locked(self._home.lock, wait=self.rules.wait, on_wait=on_wait))
         self.building = True
-        if self.discard:
+        shutil.rmtree(self._home.scratch, ignore_errors=True)  # what a killed build left
+        if self.rules.discard_edits:
             for package in self.packages:
-                self.terminal.discarded(package, self.engine(package).discard_edits())
+                self.terminal.discarded(package, self.engine(package).outputs.discard_edits())
 
     @cached_property
     def _ledger(self) -> Ledger:
-        ledger = Ledger(self.out / ".metagen" / "ledger.sqlite")
+        ledger = Ledger(self._home.ledger)
         self._open.callback(ledger.close)
         return ledger
 
@@ -79,8 +98,19 @@ class Session:
     def engine(self, package: Package) -> Engine:
         """Return the engine of a package; the ledger is read at the first call."""
         if package.run not in self._engines:
-            self._engines[package.run] = Engine(self.out, package, self._ledger, self._world)
+            place = Place.on_disk(self.out, package.run, self._ledger)
+            self._engines[package.run] = Engine(
+                package, place, self._world, self._cache, self._guard()
+            )
         return self._engines[package.run]
+
+    def _guard(self) -> Guard:
+        """Return what watches the work of each task."""
+        if not self.rules.lint:
+            return unwatched
+        from metagen.build.lint import watched
+
+        return watched
 
     def finish(self, *, whole: bool) -> int:
         """Remove orphans, show the summary, let go of the folder; return the exit status.
@@ -91,7 +121,7 @@ class Session:
         try:
             for package in self.packages if whole and not self.failure else ():
                 engine = self.engine(package)
-                self.terminal.removed(engine.sweep())
+                self.terminal.removed(package, engine.outputs.sweep())
                 self.terminal.summary(engine, self.summary(package))
             return self.status()
         finally:
@@ -115,12 +145,12 @@ class Session:
         """Return the exit status that the state of the packages asks for."""
         if self.failure:
             return self.failure
-        if any(engine.conflicts() for engine in self._engines.values()):
+        if any(engine.outputs.conflicts() for engine in self._engines.values()):
             return errors.CONFLICT
         violated = any(
             self.summary(p).get("constraints", {}).get("violated") for p in self.packages
         )
-        return errors.VIOLATED if self.strict and violated else errors.DONE
+        return errors.VIOLATED if self.rules.strict and violated else errors.DONE
 
 
 @contextmanager
@@ -130,13 +160,28 @@ def opened(run: Path) -> Iterator[Engine]:
     Raises:
         UsageError: The folder is no run folder.
     """
+    with imagined(run.resolve().parent, [built(run)]) as engines:
+        yield engines[0]
+
+
+def built(run: Path) -> Package:
+    """Return the package that a run folder holds.
+
+    Raises:
+        UsageError: The folder is no run folder.
+    """
     resolved = run / graph.RESOLVED
     if not resolved.is_file() or not run.resolve().name.startswith("run-"):
         raise UsageError(Problem("This is no run folder.", str(run), "Name an OUT/run-... folder."))
-    name = run.resolve().name.removeprefix("run-")
-    package = graph.package(load(resolved), name)
-    session = Session(run.resolve().parent, [package], Terminal(quiet=True))
+    return graph.package(load(resolved), run.resolve().name.removeprefix("run-"))
+
+
+@contextmanager
+def imagined(out: Path, packages: Sequence[Package]) -> Iterator[list[Engine]]:
+    """Yield engines that know what was built, and whose builds leave the disk as it is."""
+    ledger = Ledger.copy(Home(out).ledger)
     try:
-        yield session.engine(package)
+        world = World(ledger)
+        yield [Engine(p, Place.imagined(out, p.run, ledger), world) for p in packages]
     finally:
-        session.finish(whole=False)
+        ledger.close()

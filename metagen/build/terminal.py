@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 from metagen.build import explain
+from metagen.build.causes import FIRST, sentence
 from metagen.build.package import Package
 from metagen.errors import MetagenError
 from metagen.units import format_bytes
@@ -17,8 +18,6 @@ from metagen.work import Recipe
 
 if TYPE_CHECKING:
     from metagen.build.engine import Engine, Outcome
-
-_SHOWN_CAUSES = 3
 
 
 class Terminal:
@@ -55,13 +54,25 @@ class Terminal:
         verb = "made" if outcome.action == "run" else "restored"
         result = "" if outcome.changed else " (same bytes)"
         names = ", ".join(recipe.targets[:2]) + (", ..." if recipe.targets[2:] else "")
-        because = _because(outcome.causes)
-        self.say(f"  {verb} {package.run}/{names}{result}{because and f'  <- {because}'}")
+        first = outcome.causes == (FIRST,)
+        because = "" if first else f"  <- {sentence(outcome.causes)}"
+        self.say(f"  {verb} {package.run}/{names}{result}{because}")
 
-    def removed(self, paths: Iterable[str]) -> None:
+    def planned(self, package: Package, outcome: Outcome, recipe: Recipe) -> None:
+        """Say what would be made, and why, a line a file."""
+        verb = "" if outcome.action == "run" else "restored, "
+        for path in recipe.targets:
+            self.say(f"{package.run}/{path}: {verb}{sentence(outcome.causes)}")
+
+    def kept(self, package: Package, paths: Iterable[str]) -> None:
+        """Say which edited files stay as they are."""
+        for path in paths:
+            self.say(f"{package.run}/{path}: edited by hand, kept")
+
+    def removed(self, package: Package, paths: Iterable[str]) -> None:
         """Say which outputs of former tasks went."""
         for path in paths:
-            self.say(f"  removed {path}  <- nothing makes it any more")
+            self.say(f"  removed {package.run}/{path}  <- nothing makes it any more")
 
     def discarded(self, package: Package, paths: Iterable[str]) -> None:
         """Say which edits were given up."""
@@ -81,6 +92,9 @@ class Terminal:
         """Say what may be wrong."""
         for problem in warnings:
             print(f"warning: {problem}", file=sys.stderr, flush=True)
+
+    def ended(self, status: int) -> None:
+        """Say nothing: the exit status says it."""
 
     def summary(self, engine: Engine, summary: Mapping[str, Any]) -> None:
         """Print the table of one package."""
@@ -115,11 +129,6 @@ class _Bar:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
-
-
-def _because(causes: tuple[str, ...]) -> str:
-    rest = len(causes) - _SHOWN_CAUSES
-    return ", ".join(causes[:_SHOWN_CAUSES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _facts(engine: Engine, summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -167,8 +176,8 @@ def _state(engine: Engine) -> Iterator[tuple[str, str]]:
     yield "rebuilt", f"{ran} tasks ran, {restored} restored, {current} were up to date"
     for key in explain.unused(engine):
         yield "unused", f"{key} is declared, and nothing in the package was made from it"
-    for path in engine.edited():
+    for path in engine.outputs.edits():
         yield "edited by hand", f"{path}, kept"
-    for path in engine.conflicts():
+    for path in engine.outputs.conflicts():
         yield "conflict", f"{path} is edited and its inputs changed: see {path}.new"
-    yield "package", str(engine.folder)
+    yield "package", str(engine.place.folder.root)

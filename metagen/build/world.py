@@ -5,9 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import threading
-import time
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metagen import files, paths
@@ -15,9 +13,6 @@ from metagen.build.codedigest import CodeIndex, package_digest
 
 if TYPE_CHECKING:
     from metagen.build.ledger import Ledger
-
-_RACY_NS = 50_000_000  # a file changed this recently may change again within one clock tick
-_Signature = list[int]
 
 
 class World:
@@ -73,31 +68,3 @@ def _tex_version() -> str:
     except OSError:
         return ""
     return told.stdout.partition("\n")[0]
-
-
-class FileDigests:
-    """The sha256 of files below one folder, sparing those whose stat signature did not change.
-
-    The signature has mtime, ctime, size and inode: ctime moves with every write, so an edit that
-    keeps size and mtime is seen all the same.
-    """
-
-    def __init__(self, root: Path, known: dict[str, tuple[_Signature, str]]) -> None:
-        self.root = root
-        self.known = known
-        self.changed = False
-
-    def of(self, path: str) -> str:
-        """Return the sha256 of a file; "" when there is none."""
-        try:
-            stat = (self.root / path).stat()
-            signature = [stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino]
-            if path in self.known and list(self.known[path][0]) == signature:
-                return self.known[path][1]
-            digest = files.sha256((self.root / path).read_bytes())
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return ""
-        if time.time_ns() - max(signature[:2]) > _RACY_NS:
-            self.known[path] = (signature, digest)
-            self.changed = True
-        return digest

@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from metagen import programs
 from metagen.docs import paper
 from metagen.errors import Problem, TaskError
 from metagen.work import Desk, Recipe
@@ -51,12 +50,27 @@ def compiled(desk: Desk) -> Compiled:
     """Compile the paper; see `pdf`."""
     require_tex()
     desk.version("tex")
-    with tempfile.TemporaryDirectory(prefix="metagen-paper-") as folder:
-        for path in INPUTS:
-            target = Path(folder, path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(desk.read(path))
-        return _run(Path(folder) / "paper")
+    (log, made) = (f"paper/{paper.BUILD}/main.{kind}" for kind in ("log", "pdf"))
+    ended = programs.run(
+        lambda scratch: paper.COMMAND,
+        _environment,
+        {path: desk.read(path) for path in INPUTS} | {f"paper/{paper.BUILD}/sections/.keep": b""},
+        (log, made, programs.STDOUT),
+        timeout=_TIMEOUT,
+        folder="paper",
+    )
+    if ended.late:
+        raise TaskError(f"LaTeX did not finish within {_TIMEOUT} seconds.")
+    said = {name: data.decode(errors="replace") for name, data in ended.left.items()}
+    if ended.status or made not in ended.left:
+        raise TaskError(_first_error(said.get(log, ""), said[programs.STDOUT]))
+    return Compiled(ended.left[made], said[log])
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    """Return the user's path to the TeX programs, and nothing else of the user."""
+    path = os.environ.get("PATH", os.defpath)
+    return {"PATH": path, "HOME": str(scratch / "paper")} | paper.ENVIRONMENT
 
 
 def require_tex() -> None:
@@ -71,27 +85,6 @@ def flaws(log: str) -> list[str]:
     return [*_UNDEFINED.findall(log), *overfull]
 
 
-def _run(folder: Path) -> Compiled:
-    (folder / paper.BUILD / "sections").mkdir(parents=True)
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)}
-    try:
-        process = subprocess.run(
-            paper.COMMAND,
-            cwd=folder,
-            env=environment | paper.ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise TaskError(f"LaTeX did not finish within {_TIMEOUT} seconds.") from None
-    log = _text(folder / paper.BUILD / "main.log")
-    if process.returncode:
-        raise TaskError(_first_error(log, process.stdout.decode(errors="replace")))
-    return Compiled((folder / paper.BUILD / "main.pdf").read_bytes(), log)
-
-
 def _first_error(log: str, output: str) -> Problem:
     hint = paper.PACKAGES_HINT if _NOT_FOUND.search(log) else ""
     found = _ERROR.search(log)
@@ -100,10 +93,6 @@ def _first_error(log: str, output: str) -> Problem:
         return Problem(f"LaTeX: {last[0]}", "paper/main.tex", hint)
     place = f"paper/{found['file']}:{found['line']}" if found["file"] else "paper/main.tex"
     return Problem(f"LaTeX: {found['what'] or found['fatal']}", place, hint)
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 INPUTS = tuple(target for recipe in paper.RECIPES for target in recipe.targets)

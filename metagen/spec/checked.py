@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from metagen.errors import Problem
-from metagen.files import canonical, sha256
+from metagen.files import brief, canonical, sha256
 from metagen.spec.declared import nested
 from metagen.spec.schema import keys
+
+_WORD = re.compile(r"[\w.+∞-]{1,40}")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Spec:
     warnings: tuple[Problem, ...]
     _values: Mapping[str, Any]
     _sources: Mapping[str, str]
+    _spelled: Mapping[str, Any]
 
     def key(self, name: str) -> Any:
         """Return the typed value of a leaf key; None when it is not declared.
@@ -43,6 +47,14 @@ class Spec:
     def digest(self, name: str) -> str:
         """Return the sha256 of a value and its type: 1, 1.0, true, "1" and null all differ."""
         return sha256(canonical(self._values[name]).encode())
+
+    def shown(self, name: str) -> str:
+        """Return a value as it was declared, for people: `8B`; control characters are escaped."""
+        spelled = self._spelled.get(name)
+        if spelled is None:
+            return "not declared"
+        word = isinstance(spelled, str) and _WORD.fullmatch(spelled)
+        return str(spelled) if word else brief(spelled)
 
     def source(self, name: str) -> str:
         """Return where a key was set: `file:line:column`, the override's text, or `default`."""

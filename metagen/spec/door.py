@@ -57,7 +57,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Spec:
     values = _typed(resolved, refused, places, findings)
     findings.problems += contradictions(values, places.key)
     findings.settle()
-    return Spec(path, tuple(warnings(values, places.key)), values, places.keys)
+    return Spec(path, tuple(warnings(values, places.key)), values, places.keys, resolved)
 
 
 def _without_nulls(file: dict[str, Node], given: dict[str, Node]) -> list[dict[str, Node]]:

@@ -1,0 +1,110 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metagen.errors import Problem, UsageError
+
+if TYPE_CHECKING:
+    from metagen.build.package import Package
+    from metagen.build.terminal import Terminal
+
+EXIT_STATUSES = """\b
+Exit status:
+  0  done
+  1  a task failed
+  2  the command line or the spec is not right
+  3  a constraint is violated (with --strict)
+  4  another build holds the folder (with --no-wait)
+  5  a file edited by hand is in conflict with its new text
+"""
+Command = Callable[..., Any]
+
+specs_argument = click.argument("specs", nargs=-1, required=True, metavar="SPEC... [KEY=VALUE...]")
+seed_option = click.option("--seed", type=int, help="Seed; the same as reproducibility.seed=N.")
+run_id_option = click.option("--run-id", help="Name of the run folder: run-ID. [default: the name]")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON event a line instead of text."
+)
+cache_option = click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="METAGEN_CACHE",
+    show_envvar=True,
+    help="Folder of results that out folders share; share it only with whom you trust.",
+)
+
+
+def out_option(default: str) -> Callable[[Command], Command]:
+    """Return the option that names the out folder."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path(default),
+        show_default=True,
+        help="Folder that the run folders go into.",
+    )
+
+
+def stacked(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return the decorator that adds several options, in the order of `--help`."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Part spec files from KEY=VALUE settings; a file that exists is a file."""
+    places = [a for a in arguments if "=" not in a or os.path.exists(a)]  # noqa: PTH110
+    return [Path(a) for a in places], [a for a in arguments if a not in places]
+
+
+def packages(
+    specs: Sequence[str], seed: int | None, run_id: str | None, terminal: Terminal
+) -> list[Package]:
+    """Return the packages that a command line names, and say what may be wrong with them.
+
+    Raises:
+        SpecError: A spec is not right.
+        UsageError: There is no spec, or two of them would fill one folder.
+    """
+    from metagen.build import graph
+
+    places, overrides = split(specs)
+    if not places:
+        raise UsageError(Problem("No spec is named.", hint="Name a file, or a folder of them."))
+    overrides += [] if seed is None else [f"seed={seed}"]
+    found = graph.packages(places, overrides, run_id)
+    terminal.warn([problem for package in found for problem in package.warnings])
+    return found
+
+
+def terminal(*, quiet: bool = False, as_json: bool = False) -> Terminal:
+    """Return who is told: a person, or a program."""
+    if as_json:
+        from metagen.build.events import Events
+
+        return Events()
+    from metagen.build.terminal import Terminal
+
+    return Terminal(quiet=quiet)
+
+
+def number_of_bytes(context: object, parameter: object, text: str) -> int:
+    """Read an amount such as `5GB`."""
+    from metagen.units import parse_bytes
+
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None

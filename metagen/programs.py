@@ -1,0 +1,129 @@
+"""Other programs: in a scratch folder, with an environment of their own, none outliving the build.
+
+A program gets its files in a new folder and is taken back with it. It hangs on a leash: when this
+process ends, however it ends, a small shell notices that its standard input is closed, kills the
+program with all that it started, and removes the folder.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+SHOWN_LINES = 12
+STDOUT = "stdout"
+# The shell becomes the program; what watches lets go of the program's output.
+_LEASH = (
+    'exec 3<&0; (read -r _ <&3; kill -KILL $$; rm -rf "$0"; kill -KILL 0) >/dev/null 2>&1 & '
+    'exec "$@" 3<&- </dev/null'
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended.
+
+    Attributes:
+        status: Its exit status; a signal's number, negative, when it was killed.
+        late: Whether it was stopped because it took too long.
+        tail: The last lines of its standard error.
+        left: The wanted files that it left; `STDOUT` is what it printed.
+    """
+
+    status: int
+    late: bool
+    tail: tuple[str, ...]
+    left: Mapping[str, bytes]
+
+
+def run(
+    command: Callable[[Path], Sequence[str]],
+    environment: Callable[[Path], Mapping[str, str]],
+    files: Mapping[str, bytes],
+    wanted: Sequence[str],
+    *,
+    timeout: float,
+    folder: str = ".",
+    on_line: Callable[[str], None] = lambda line: None,
+) -> Ended:
+    """Run a program on some files and return what it left.
+
+    Args:
+        command: From the scratch folder to the program and its arguments.
+        environment: From the scratch folder to all that the program sees of the environment.
+        files: The contents of the scratch folder, by relative path.
+        wanted: Paths to bring back.
+        timeout: Seconds after which the program is killed.
+        folder: The folder inside that the program starts in.
+        on_line: Called with each line of standard error as it comes.
+    """
+    with tempfile.TemporaryDirectory(prefix="metagen-") as made:
+        scratch = Path(made).resolve()
+        for name, data in files.items():
+            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+            (scratch / name).write_bytes(data)
+        start = scratch / folder
+        with (scratch / STDOUT).open("wb") as output:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", _LEASH, str(scratch), *command(scratch)],
+                cwd=start,
+                env=dict(environment(scratch)),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        status, late, tail = _waited(process, timeout, on_line)
+        found = {name: scratch / name for name in wanted}
+        left = {name: path.read_bytes() for name, path in found.items() if path.is_file()}
+        return Ended(status, late, tail, left)
+
+
+def _waited(
+    process: subprocess.Popen[str], timeout: float, on_line: Callable[[str], None]
+) -> tuple[int, bool, tuple[str, ...]]:
+    """Wait for a program to end; return its status, whether it was late, and its last lines."""
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        _kill(process)
+
+    timer = threading.Timer(timeout, stop)
+    timer.start()
+    try:
+        tail = _follow(process, on_line)
+        status = process.wait()
+    finally:
+        timer.cancel()
+        _kill(process)
+    return status, late.is_set(), tuple(tail)
+
+
+def _follow(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> deque[str]:
+    """Pass on each line of standard error as it comes, and return the last ones."""
+    tail: deque[str] = deque(maxlen=SHOWN_LINES)
+    for line in process.stderr or ():
+        if text := line.rstrip():
+            tail.append(text)
+            on_line(text)
+    return tail
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill a program, all that it started, and its leash."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin:
+        process.stdin.close()
