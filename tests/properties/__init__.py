@@ -12,4 +12,20 @@ outside   builds in processes of their own; faked is what those run
 ========  ==========================================================================
 """
 
-PROPERTIES = ("leaf", "nulls", "types", "code", "templates", "crash", "state", "concurrency", "fuzz", "edits", "revert", "repro")
+PROPERTIES = (
+    "leaf",
+    "nulls",
+    "types",
+    "code",
+    "templates",
+    "crash",
+    "state",
+    "concurrency",
+    "fuzz",
+    "edits",
+    "revert",
+    "repro",
+    "move",
+    "mtime",
+    "toctou",
+)

@@ -8,7 +8,6 @@ and formatting must rebuild nothing.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +38,8 @@ def measure(lab: Lab) -> Tally:
     tally.must_not("stale", "needless", "other bytes", "reformatting ran")
     spec = lab.specs[0]
     ran_inside = _coverage(lab, tally)
-    with lab.folder() as out, _copied(lab) as copy:
+    with lab.folder() as folder, inside.shipped(folder) as shipped:
+        out, copy = folder / "out", shipped / "metagen"
         before = inside.build(out, spec)
         for place in lab.progress("code", lab.some(mutants.definitions(copy), "code"), str):
             tally.count("definitions")
@@ -100,17 +100,6 @@ def _expanded(index: CodeIndex, reference: str) -> list[str]:
     return [name for name in index.own if name.startswith(f"{reference}:")]
 
 
-@contextmanager
-def _copied(lab: Lab) -> Iterator[Path]:
-    """Yield a copy of metagen that the engine takes its own code to be."""
-    with lab.folder() as folder:
-        ignore = shutil.ignore_patterns("__pycache__")
-        copy = Path(shutil.copytree(paths.PACKAGE, folder / "metagen", ignore=ignore))
-        (folder / "templates").symlink_to(paths.templates())
-        with mock.patch.object(paths, "PACKAGE", copy):
-            yield copy
-
-
 def _coverage(lab: Lab, tally: Tally) -> dict[str, set[str]]:
     """Return by task the definitions of metagen whose code ran inside its work, over all specs."""
     found: dict[str, set[str]] = {}
@@ -129,8 +118,8 @@ def _profiled(found: dict[str, set[str]], places: mutants.Spans) -> Iterator[Non
 
     real = witness._watched
 
-    def watched(recipe: Any, log: Any, enter: Any) -> Any:
-        inner = real(recipe, log, enter)
+    def watched(recipe: Any, log: Any, moment: Any) -> Any:
+        inner = real(recipe, log, moment)
         seen = found.setdefault(recipe.name, set())
 
         def work(desk: Desk) -> dict[str, bytes]:

@@ -8,7 +8,6 @@ are discarded at its end.
 from __future__ import annotations
 
 import random
-import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-from metagen import files, paths
+from metagen import files
 
 from . import inside, mutants, outside, state, values
 from .lab import Lab
@@ -170,8 +169,9 @@ def measure(lab: Lab) -> Tally:
     for number in lab.progress("fuzz", range(lab.size(FULL))):
         with lab.folder() as folder:
             spec = lab.specs[number % len(lab.specs)]
-            history = _history(lab, number, spec, folder, good[spec])
-            with mock.patch.object(paths, "PACKAGE", history.shipped / "metagen"):
+            chance = lab.chance(f"fuzz {number}")
+            with inside.shipped(folder) as shipped:
+                history = History(spec, shipped, folder / "out", chance, good[spec])
                 _play(lab, number, history, tally)
     return tally
 
@@ -184,15 +184,6 @@ def _good(lab: Lab, spec: Path) -> list[tuple[str, str]]:
         for key in values.leaf_keys()
         for raw in values.buildable(spec, key, chance, most=2)
     ]
-
-
-def _history(
-    lab: Lab, number: int, spec: Path, folder: Path, good: list[tuple[str, str]]
-) -> History:
-    ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(paths.PACKAGE, folder / "metagen", ignore=ignore)
-    shutil.copytree(paths.templates(), folder / "templates", ignore=ignore)
-    return History(spec, folder, folder / "out", lab.chance(f"fuzz {number}"), good)
 
 
 def _play(lab: Lab, number: int, history: History, tally: Tally) -> None:

@@ -6,22 +6,24 @@ import contextlib
 import functools
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from metagen import paths
 from metagen.build import codedigest, doors, graph, world
 from metagen.build.engine import Outcome
 from metagen.build.package import Package
-from metagen.build.session import Session
+from metagen.build.session import Rules, Session
 from metagen.build.terminal import Terminal
 from metagen.measure import sandbox
 from metagen.spec import load
 
 from ..building import fake_measurements, tree
-from .witness import Log, watched
+from .witness import Log, Moment, nothing, watched
 
 Tree = dict[str, bytes]
 
@@ -80,8 +82,7 @@ def build(
     overrides: Sequence[str] = (),
     *,
     run_id: str | None = None,
-    enter: Callable[[str], None] = lambda task: None,
-    arguments: Sequence[str] = (),
+    moment: Moment = nothing,
     **rules: Any,
 ) -> Build:
     """Build a package without its PDF.
@@ -91,19 +92,18 @@ def build(
         spec: The spec.
         overrides: `key=value` texts.
         run_id: Name of the run folder; by default that of the spec file.
-        enter: Called with the name of each task as its work begins.
-        arguments: More arguments for doit's run.
-        rules: For the session, such as `discard_edits`.
+        moment: Called with "begins" or "ends" and the name of each task at work.
+        rules: How, such as `discard_edits=True`.
 
     Raises:
         SpecError: The spec is not right.
     """
     log = Log()
-    one = watched(package(spec, overrides, run_id), log, enter)
+    one = watched(package(spec, overrides, run_id), log, moment)
     said = io.StringIO()
-    session = Session(out, [one], Terminal(said), **rules)
+    session = Session(out, [one], Terminal(said), Rules(**rules))
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = _run(session, ["run", *arguments, "synth"])
+        status = _run(session, ["run", "synth"])
     outcomes = session.engine(one).outcomes
     return Build(status, said.getvalue(), log, outcomes, tree(out))
 
@@ -115,6 +115,17 @@ def _run(session: Session, arguments: list[str]) -> int:
         return int(end.code or 0)
     finally:
         session._open.close()  # what a process that ends lets go of
+
+
+@contextlib.contextmanager
+def shipped(folder: Path) -> Iterator[Path]:
+    """Yield a folder with copies of metagen/ and templates/, which the engine takes for its own."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    place = folder / "shipped"
+    shutil.copytree(paths.PACKAGE, place / "metagen", ignore=ignore)
+    shutil.copytree(paths.templates(), place / "templates", ignore=ignore)
+    with mock.patch.object(paths, "PACKAGE", place / "metagen"):
+        yield place
 
 
 def difference(found: Tree, wanted: Tree) -> str:

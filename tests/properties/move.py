@@ -96,7 +96,8 @@ def _measure(
 
 def _leaks(spec: Path, out: Path, tally: Tally) -> None:
     """Look for the folders, the user and the host in every file of the package and the state."""
-    words = {str(out.parent), str(outside.REPOSITORY), _USER, socket.gethostname()}
+    host = socket.gethostname()
+    words = {str(out.parent), str(outside.REPOSITORY), _USER, *([host] if len(host) > 5 else [])}
     words |= {str(Path.home())} if len(str(Path.home())) > len("/root") else set()
     words |= {getpass.getuser()} if getpass.getuser() != "root" else set()
     for path, data in outside.files_of(out).items():

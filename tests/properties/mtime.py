@@ -7,14 +7,9 @@ already made a source; the next build must see it.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from unittest import mock
-
-from metagen import paths
 
 from . import inside
 from .inside import Build
@@ -81,21 +76,12 @@ def measure(lab: Lab) -> Tally:
     cases = [(trick, settled) for trick in TRICKS for settled in (True, False)]
     for trick, settled in lab.progress("mtime", lab.some(cases, "mtime"), str):
         label = f"{trick.__name__.strip('_')}{'' if settled else ', at once'}"
-        with lab.folder() as folder, ExitStack() as stack:
-            shipped = _shipped(folder)
-            stack.enter_context(mock.patch.object(paths, "PACKAGE", shipped / "metagen"))
+        with lab.folder() as folder, inside.shipped(folder) as shipped:
             before = inside.build(folder / "out", lab.specs[-1])
             _rest(settled, folder, lab)
             _output(label, trick, settled, folder, lab, before, tally)
             _template(label, trick, shipped, folder, lab, tally)
     return tally
-
-
-def _shipped(folder: Path) -> Path:
-    ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(paths.PACKAGE, folder / "shipped" / "metagen", ignore=ignore)
-    shutil.copytree(paths.templates(), folder / "shipped" / "templates", ignore=ignore)
-    return folder / "shipped"
 
 
 def _rest(settled: bool, folder: Path, lab: Lab) -> None:

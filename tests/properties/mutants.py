@@ -75,7 +75,9 @@ def _change(statement: ast.stmt) -> None:
         statement.body.append(ast.parse("_changed = 1").body[0])
     elif isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value:
         test = ast.Constant(value=True)
-        statement.value = ast.IfExp(test=test, body=statement.value, orelse=ast.Constant(value=None))
+        statement.value = ast.IfExp(
+            test=test, body=statement.value, orelse=ast.Constant(value=None)
+        )
 
 
 def reformat(package: Path) -> None:

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from unittest import mock
-
-from metagen import paths
 
 from . import inside, leaf
 from .inside import Build
@@ -28,7 +22,8 @@ def measure(lab: Lab) -> Tally:
     tally = Tally("templates")
     tally.must_not("stale", "orphans", "missed", "needless", "not free to go back")
     spec = lab.specs[0]
-    with _copied(lab) as shipped, lab.folder() as out:
+    with lab.folder() as folder, inside.shipped(folder) as shipped:
+        out = folder / "out"
         before = inside.build(out, spec)
         for path in lab.progress("templates", lab.some(_files(shipped), "templates")):
             tally.count("files")
@@ -64,14 +59,3 @@ def _other(path: Path, data: bytes) -> bytes:
 def _files(shipped: Path) -> list[Path]:
     found = [*(shipped / "templates").rglob("*"), *(shipped / "metagen" / "data").rglob("*")]
     return sorted(p for p in found if p.is_file() and "__pycache__" not in p.parts)
-
-
-@contextmanager
-def _copied(lab: Lab) -> Iterator[Path]:
-    """Yield a folder with copies of templates and package, which metagen takes for its own."""
-    with lab.folder() as folder:
-        ignore = shutil.ignore_patterns("__pycache__")
-        package = shutil.copytree(paths.PACKAGE, folder / "metagen", ignore=ignore)
-        shutil.copytree(paths.templates(), folder / "templates", ignore=ignore)
-        with mock.patch.object(paths, "PACKAGE", Path(package)):
-            yield folder

@@ -7,19 +7,15 @@ comes before a build.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
-from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 from metagen import paths
 
 from . import inside
 from .lab import Lab
 from .tally import Tally
+from .witness import Moment
 
 FULL = 50
 
@@ -30,9 +26,10 @@ class Case:
 
     task: str
     reads: str
+    moment: str
 
     def __str__(self) -> str:
-        return f"{self.reads} during {self.task}"
+        return f"{self.reads} as {self.task} {self.moment}"
 
 
 def measure(lab: Lab) -> Tally:
@@ -43,10 +40,11 @@ def measure(lab: Lab) -> Tally:
     with lab.folder() as folder:
         plain = inside.build(folder / "out", spec)
     found = [
-        Case(task, asked)
+        Case(task, asked, moment)
         for task, reads in plain.log.reads.items()
         for asked in reads
         if asked.startswith(("read ", "source "))
+        for moment in ("begins", "ends")
     ]
     chance = lab.chance("toctou")
     cases = chance.sample(found, min(len(found), lab.size(FULL)))
@@ -58,11 +56,10 @@ def measure(lab: Lab) -> Tally:
 
 
 def _measure(case: Case, spec: Path, folder: Path, tally: Tally) -> None:
-    with _shipped(folder) as shipped:
+    with inside.shipped(folder):
         during, before = folder / "during", folder / "before"
         name = f"run-{spec.stem}"
-        change = _change(case, shipped, during / name)
-        inside.build(during, spec, after_reads=(case.task, change))
+        inside.build(during, spec, moment=_change(case, during / name))
         there = inside.build(during, spec)
         settled = inside.build(during, spec)
         _prepare(case, spec, before, before / name)
@@ -79,12 +76,16 @@ def _prepare(case: Case, spec: Path, out: Path, run: Path) -> None:
         _edit(run / case.reads.removeprefix("read "))
 
 
-def _change(case: Case, shipped: Path, run: Path) -> Callable[[], None]:
-    """Return the change, which happens once."""
+def _change(case: Case, run: Path) -> Moment:
+    """Return what makes the change at its moment, once."""
     kind, _, name = case.reads.partition(" ")
-    path = run / name if kind == "read" else paths.source(name)
-    changes = iter([path])
-    return lambda: [_edit(each) for each in changes] and None
+    left = [run / name if kind == "read" else paths.source(name)]
+
+    def change(moment: str, task: str) -> None:
+        if left and (task, moment) == (case.task, case.moment):
+            _edit(left.pop())
+
+    return change
 
 
 def _edit(path: Path) -> None:
@@ -97,12 +98,3 @@ def _edit(path: Path) -> None:
     else:
         comments = {".md": b"\nA line more.\n", ".tex": b"\n% more\n", ".bib": b"\n% more\n"}
         path.write_bytes(data + comments.get(path.suffix, b"\n# more\n"))
-
-
-@contextmanager
-def _shipped(folder: Path) -> Iterator[Path]:
-    ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(paths.PACKAGE, folder / "shipped" / "metagen", ignore=ignore)
-    shutil.copytree(paths.templates(), folder / "shipped" / "templates", ignore=ignore)
-    with mock.patch.object(paths, "PACKAGE", folder / "shipped" / "metagen"):
-        yield folder / "shipped"

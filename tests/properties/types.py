@@ -12,6 +12,7 @@ from typing import Any
 from metagen.build.engine import Engine
 from metagen.build.ledger import Ledger
 from metagen.build.package import Package
+from metagen.build.place import Home, Place
 from metagen.build.world import World
 from metagen.errors import SpecError
 from metagen.spec import Spec, load
@@ -87,8 +88,8 @@ def _measure(label: str, out: Path, first: Spec, second: Spec, tally: Tally) -> 
 def _build(out: Path, spec: Spec) -> bool:
     """Build the toy package; return whether its task ran."""
     RUNS.clear()
-    ledger = Ledger(out / ".metagen" / "ledger.sqlite")
-    engine = Engine(out, Package(spec, "run-toy", (RECIPE,)), ledger, World(ledger))
+    package, ledger = Package(spec, "run-toy", (RECIPE,)), Ledger(Home(out).ledger)
+    engine = Engine(package, Place.on_disk(out, package.run, ledger), World(ledger))
     try:
         engine.build(RECIPE, lambda *_: None)
     finally:

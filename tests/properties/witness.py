@@ -71,27 +71,35 @@ def _text(value: Any) -> str:
     return files.sha256(value) if isinstance(value, bytes) else repr(value)
 
 
-def watched(package: Package, log: Log, enter: Callable[[str], None] = lambda task: None) -> Package:
+def nothing(moment: str, task: str) -> None:
+    """Do nothing as a task begins or ends."""
+
+
+Moment = Callable[[str, str], None]
+
+
+def watched(package: Package, log: Log, moment: Moment = nothing) -> Package:
     """Return a package whose recipes are watched.
 
     Args:
         package: What is built.
         log: Where it is noted.
-        enter: Called with the name of each task as its work begins.
+        moment: Called with "begins" or "ends" and the name of each task at work.
     """
-    recipes = tuple(replace(r, work=_watched(r, log, enter)) for r in package.recipes)
+    recipes = tuple(replace(r, work=_watched(r, log, moment)) for r in package.recipes)
     return replace(package, recipes=recipes)
 
 
-def _watched(recipe: Recipe, log: Log, enter: Callable[[str], None]) -> Any:
+def _watched(recipe: Recipe, log: Log, moment: Moment) -> Any:
     @functools.wraps(recipe.work)  # the engine tells a work's code by its name
     def work(desk: Desk) -> dict[str, bytes]:
-        enter(recipe.name)
+        moment("begins", recipe.name)
         reads: Reads = {"graph": repr((recipe.inputs, recipe.targets))}
         codes: set[str] = set()
         log.reads[recipe.name], log.codes[recipe.name] = reads, codes
         made = recipe.work(_Witness(desk, reads, codes))  # type: ignore[arg-type]
         log.made[recipe.name] = {path: files.sha256(data) for path, data in made.items()}
+        moment("ends", recipe.name)
         return made
 
     return work
