@@ -12,20 +12,9 @@ outside   builds in processes of their own; faked is what those run
 ========  ==========================================================================
 """
 
+# fmt: off
 PROPERTIES = (
-    "leaf",
-    "nulls",
-    "types",
-    "code",
-    "templates",
-    "crash",
-    "state",
-    "concurrency",
-    "fuzz",
-    "edits",
-    "revert",
-    "repro",
-    "move",
-    "mtime",
-    "toctou",
+    "leaf", "plan", "nulls", "types", "code", "templates", "fuzz", "crash", "state", "disk",
+    "concurrency", "edits", "revert", "repro", "move", "mtime", "toctou", "lint",
 )
+# fmt: on
