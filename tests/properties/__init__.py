@@ -15,6 +15,6 @@ outside   builds in processes of their own; faked is what those run
 # fmt: off
 PROPERTIES = (
     "leaf", "plan", "nulls", "types", "code", "templates", "fuzz", "crash", "state", "disk",
-    "concurrency", "edits", "revert", "repro", "move", "mtime", "toctou", "lint",
+    "concurrency", "edits", "revert", "cache", "repro", "move", "mtime", "toctou", "lint", "verify",
 )
 # fmt: on

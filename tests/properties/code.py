@@ -40,7 +40,7 @@ def measure(lab: Lab) -> Tally:
     ran_inside = _coverage(lab, tally)
     with lab.folder() as folder, inside.shipped(folder) as shipped:
         out, copy = folder / "out", shipped / "metagen"
-        before = inside.build(out, spec)
+        before = lab.begin(out, spec)
         for place in lab.progress("code", lab.some(mutants.definitions(copy), "code"), str):
             tally.count("definitions")
             with mutants.changed(copy, place):

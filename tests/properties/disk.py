@@ -29,7 +29,7 @@ def measure(lab: Lab) -> Tally:
     tally.must_not("tracebacks", "unclear", "stale", "temporary files")
     spec = lab.specs[-1]
     with lab.folder() as folder:
-        inside.build(folder / "before", spec)
+        lab.begin(folder / "before", spec)
         clean = inside.build(folder / "clean", spec, _EDIT).tree
         for number in lab.progress("disk", range(lab.size(FULL))):
             size = lab.chance(f"disk {number}").randrange(_LARGEST)
@@ -67,9 +67,10 @@ def _room(place: Path, number: int, size: int) -> Iterator[tuple[str, Path, int,
 def _mounted(place: Path, size: int) -> bool:
     """Mount a small file system, if this user may."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={size + 4096}", "tmpfs", str(place)]
-    return shutil.which("mount") is not None and not subprocess.run(
-        command, capture_output=True, check=False
-    ).returncode
+    return (
+        shutil.which("mount") is not None
+        and not subprocess.run(command, capture_output=True, check=False).returncode
+    )
 
 
 def _measure(

@@ -32,6 +32,7 @@ _COMMENTS = {".md": "<!-- by hand -->", ".tex": "% by hand", ".bib": "% by hand"
 class _Scene:
     """A spec, clean builds of it and of other specs, and the run folder's name."""
 
+    lab: Lab
     spec: Path
     clean: Build
     others: dict[str, Build]
@@ -64,14 +65,14 @@ def _scene(lab: Lab) -> _Scene:
     chance = lab.chance("edits")
     settings = [values.setting(k, values.buildable(spec, k, chance, 1)[0]) for k in keys]
     with lab.folder() as folder:
-        clean = inside.build(folder / "clean", spec)
+        clean = lab.begin(folder / "clean", spec)
         others = {s: inside.build(folder / f"o{n}", spec, [s]) for n, s in enumerate(settings)}
-    return _Scene(spec, clean, others)
+    return _Scene(lab, spec, clean, others)
 
 
 def _kept(scene: _Scene, out: Path, chance: random.Random, tally: Tally) -> None:
     """An edit stays, is said, and goes when the person takes it back."""
-    inside.build(out, scene.spec)
+    scene.lab.begin(out, scene.spec)
     path = chance.choice(sorted(scene.clean.tree))
     mine = _commented(path, scene.clean.tree[path])
     (out / path).write_bytes(mine)
@@ -96,7 +97,7 @@ def _merged(scene: _Scene, out: Path, chance: random.Random, tally: Tally) -> No
     """An edit and new text on other lines are both in the result."""
     setting, path, lines = chance.choice(list(_mergeable(scene)))
     line = chance.choice(lines)
-    inside.build(out, scene.spec)
+    scene.lab.begin(out, scene.spec)
     mine = _with_line(scene.clean.tree[path], line, b" by hand")
     (out / path).write_bytes(mine)
     built = inside.build(out, scene.spec, [setting])
@@ -109,7 +110,7 @@ def _merged(scene: _Scene, out: Path, chance: random.Random, tally: Tally) -> No
 def _conflict(scene: _Scene, out: Path, chance: random.Random, tally: Tally) -> None:
     """An edit of a line that changes itself stays; the new text lies beside, and status is 5."""
     setting, path, line = chance.choice(list(_contested(scene)))
-    inside.build(out, scene.spec)
+    scene.lab.begin(out, scene.spec)
     mine = _with_line(scene.clean.tree[path], line, b" by hand")
     (out / path).write_bytes(mine)
     label, new = f"{path} line {line!r}, {setting}", scene.others[setting].tree[path]
@@ -128,7 +129,7 @@ def _conflict(scene: _Scene, out: Path, chance: random.Random, tally: Tally) -> 
 
 def _discarded(scene: _Scene, out: Path, chance: random.Random, tally: Tally) -> None:
     """An edit that is given up leaves a backup, and the package is clean."""
-    inside.build(out, scene.spec)
+    scene.lab.begin(out, scene.spec)
     path = chance.choice(sorted(scene.clean.tree))
     mine = _commented(path, scene.clean.tree[path])
     (out / path).write_bytes(mine)

@@ -99,7 +99,7 @@ def _edit_output(history: History) -> str:
 def _damage(history: History) -> str:
     if not (history.out / ".metagen").is_dir():
         return "nothing to damage"
-    return f"damage {', '.join(state._damage(history.out, 0, history.chance))}"
+    return f"damage {', '.join(state.damaged(history.out, 0, history.chance))}"
 
 
 def _template(history: History) -> str:

@@ -15,6 +15,9 @@ from typing import TypeVar
 
 from metagen import paths
 
+from . import inside
+from .inside import Build
+
 Item = TypeVar("Item")
 _MEMORY = Path("/dev/shm")
 
@@ -37,6 +40,7 @@ class Lab:
     seed: int = 7
     quiet: bool = False
     _folders: int = field(default=0, repr=False)
+    _begun: dict[Path, Build] = field(default_factory=dict, repr=False)
 
     def size(self, full: int) -> int:
         """Return how many cases to take of a property whose full number is given."""
@@ -62,6 +66,14 @@ class Lab:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def begin(self, out: Path, spec: Path) -> Build:
+        """Put the package of a spec into a new out folder: a copy of one that was built cold."""
+        kept = self.root / "begun" / spec.stem
+        if spec not in self._begun:
+            self._begun[spec] = inside.build(kept, spec)
+        shutil.copytree(kept, out)
+        return self._begun[spec]
 
     def progress(
         self, name: str, items: Iterable[Item], told: Callable[[Item], str] = str

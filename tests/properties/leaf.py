@@ -47,7 +47,7 @@ def measure(lab: Lab) -> Tally:
         before: dict[Path, Build] = {}
         for case in lab.progress("leaf", cases(lab)):
             if case.spec not in before:
-                before[case.spec] = inside.build(out / case.spec.stem, case.spec)
+                before[case.spec] = lab.begin(out / case.spec.stem, case.spec)
             tally.count("keys")
             _measure(lab, case, out / case.spec.stem, before[case.spec], tally)
     return tally

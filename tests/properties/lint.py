@@ -31,6 +31,7 @@ from metagen.build.package import Package
 from metagen.work import Desk, Recipe
 
 from . import inside, outside
+from .inside import Build
 from .lab import Lab
 from .tally import Tally
 
@@ -78,7 +79,7 @@ KINDS: dict[str, Callable[[], object]] = {
     "network name": lambda: socket.getaddrinfo("127.0.0.1", 80),
     "program": lambda: subprocess.run(["true"], check=False),
     "shell": lambda: os.system("true"),
-    "current folder": os.getcwd,  # noqa: PTH109
+    "current folder": os.getcwd,
     "host name": socket.gethostname,
     "machine": platform.node,
     "user": getpass.getuser,
@@ -98,13 +99,13 @@ def measure(lab: Lab) -> Tally:
     tally.must_not("missed", "false alarms", "unclear")
     spec = lab.specs[-1]
     with lab.folder() as out:
-        inside.build(out / "out", spec)
+        lab.begin(out / "out", spec)
         for kind in lab.progress("lint", lab.some(KINDS, "lint")):
             tally.count("kinds")
             _measure(kind, out / "out", spec, tally)
     for spec in lab.specs:
         with lab.folder() as out:
-            _honest(spec, out, tally)
+            _honest(spec, out, lab.begin(out / "plain", spec), tally)
     if lab.number is None:
         _command(lab, tally)
     return tally
@@ -141,9 +142,8 @@ def _injected(recipe: Recipe, inject: Callable[[], object]) -> Recipe:
     return replace(recipe, work=work)
 
 
-def _honest(spec: Path, folder: Path, tally: Tally) -> None:
+def _honest(spec: Path, folder: Path, plain: Build, tally: Tally) -> None:
     told = inside.build(folder / "lint", spec, lint=True)
-    plain = inside.build(folder / "plain", spec)
     tally.count("specs under the lint")
     tally.check(told.status == 0, "false alarms", f"{spec.stem}: {told.said[-600:]}")
     wrong = inside.difference(told.tree, plain.tree)

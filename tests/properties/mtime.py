@@ -77,7 +77,7 @@ def measure(lab: Lab) -> Tally:
     for trick, settled in lab.progress("mtime", lab.some(cases, "mtime"), str):
         label = f"{trick.__name__.strip('_')}{'' if settled else ', at once'}"
         with lab.folder() as folder, inside.shipped(folder) as shipped:
-            before = inside.build(folder / "out", lab.specs[-1])
+            before = lab.begin(folder / "out", lab.specs[-1])
             _rest(settled, folder, lab)
             _output(label, trick, settled, folder, lab, before, tally)
             _template(label, trick, shipped, folder, lab, tally)

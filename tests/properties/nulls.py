@@ -142,19 +142,19 @@ def measure(lab: Lab) -> Tally:
     cases = [(spec, form) for spec in lab.specs for form in (*FORMS, "touched", "renamed")]
     for spec, form in lab.progress("nulls", sorted(lab.some(cases, "nulls"))):
         with lab.folder() as folder:
-            _measure(spec, form, folder, tally)
+            _measure(lab, spec, form, folder, tally)
     return tally
 
 
-def _measure(spec: Path, form: str, folder: Path, tally: Tally) -> None:
+def _measure(lab: Lab, spec: Path, form: str, folder: Path, tally: Tally) -> None:
     name = "renamed.yml" if form == "renamed" else spec.name
     copy = folder / name
     copy.write_text(spec.read_text())
-    before = inside.build(folder / "out", spec, run_id="same")
+    before = lab.begin(folder / "out", spec)
     if form in FORMS:
         copy.write_bytes(FORMS[form](spec).encode())
     os.utime(copy, (1, 1))
-    after = inside.build(folder / "out", copy, run_id="same")
+    after = inside.build(folder / "out", copy, run_id=spec.stem)
     tally.count("forms")
     tally.check(not after.log.ran, "ran", f"{spec.stem} {form}: {sorted(after.log.ran)}")
     wrong = inside.difference(after.tree, before.tree)

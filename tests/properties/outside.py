@@ -70,7 +70,7 @@ def _working() -> Iterator[tuple[int, str]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                yield int(entry.name), os.readlink(entry / "cwd")
+                yield int(entry.name), str((entry / "cwd").readlink())
             except OSError:
                 continue
 

@@ -61,7 +61,7 @@ def _replaced_by_folder(path: Path, chance: random.Random) -> None:
     path.mkdir()
 
 
-_DAMAGES: tuple[Callable[[Path, random.Random], None], ...] = (
+DAMAGES: tuple[Callable[[Path, random.Random], None], ...] = (
     _removed, _emptied, _cut, _grown, _overwritten, _zeroed, _replaced_by_folder,
 )  # fmt: skip
 
@@ -72,7 +72,7 @@ def measure(lab: Lab) -> Tally:
     tally.must_not("tracebacks", "stale", "not settled")
     spec = lab.specs[-1]
     with lab.folder() as folder:
-        inside.build(folder / "out", spec)
+        lab.begin(folder / "out", spec)
         for number, edit in enumerate(_EDITS):
             inside.build(folder / f"clean{number}", spec, edit)
         clean = [inside.tree(folder / f"clean{number}") for number in range(len(_EDITS))]
@@ -85,7 +85,7 @@ def measure(lab: Lab) -> Tally:
 
 def _measure(lab: Lab, number: int, spec: Path, out: Path, clean: list[Tree], tally: Tally) -> None:
     chance = lab.chance(f"state {number}")
-    told = ", ".join(_damage(out, number, chance))
+    told = ", ".join(damaged(out, number, chance))
     edit = chance.randrange(len(_EDITS))
     tally.count("damages")
     try:
@@ -100,7 +100,7 @@ def _measure(lab: Lab, number: int, spec: Path, out: Path, clean: list[Tree], ta
     tally.check(not again.log.ran, "not settled", f"#{number} {told}: {sorted(again.log.ran)}")
 
 
-def _damage(out: Path, number: int, chance: random.Random) -> list[str]:
+def damaged(out: Path, number: int, chance: random.Random) -> list[str]:
     """Damage one or two files of the state, the ledger every other time; say how."""
     state = out / ".metagen"
     if number % 25 == 24:
@@ -111,7 +111,7 @@ def _damage(out: Path, number: int, chance: random.Random) -> list[str]:
     chosen = [chance.choice(ledger if number % 2 else files)]
     told = []
     for path in [*chosen, *(chance.sample(files, 1) if chance.random() < 0.3 else [])]:
-        damage = chance.choice(_DAMAGES)
+        damage = chance.choice(DAMAGES)
         if path.is_file():
             damage(path, chance)
             told.append(f"{path.relative_to(state)}{damage.__name__}")

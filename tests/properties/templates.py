@@ -24,7 +24,7 @@ def measure(lab: Lab) -> Tally:
     spec = lab.specs[0]
     with lab.folder() as folder, inside.shipped(folder) as shipped:
         out = folder / "out"
-        before = inside.build(out, spec)
+        before = lab.begin(out, spec)
         for path in lab.progress("templates", lab.some(_files(shipped), "templates")):
             tally.count("files")
             original = path.read_bytes()

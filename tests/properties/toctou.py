@@ -38,7 +38,7 @@ def measure(lab: Lab) -> Tally:
     tally.must_not("stale")
     spec = lab.specs[-1]
     with lab.folder() as folder:
-        plain = inside.build(folder / "out", spec)
+        plain = lab.begin(folder / "out", spec)
     found = [
         Case(task, asked, moment)
         for task, reads in plain.log.reads.items()
@@ -51,28 +51,28 @@ def measure(lab: Lab) -> Tally:
     for case in lab.progress("toctou", cases):
         tally.count("changes")
         with lab.folder() as folder:
-            _measure(case, spec, folder, tally)
+            _measure(lab, case, spec, folder, tally)
     return tally
 
 
-def _measure(case: Case, spec: Path, folder: Path, tally: Tally) -> None:
+def _measure(lab: Lab, case: Case, spec: Path, folder: Path, tally: Tally) -> None:
     with inside.shipped(folder):
         during, before = folder / "during", folder / "before"
         name = f"run-{spec.stem}"
         inside.build(during, spec, moment=_change(case, during / name))
         there = inside.build(during, spec)
         settled = inside.build(during, spec)
-        _prepare(case, spec, before, before / name)
+        _prepare(lab, case, spec, before, before / name)
         wanted = inside.build(before, spec)
         wrong = inside.difference(there.tree, wanted.tree)
         tally.check(not wrong, "stale", f"{case}: {wrong}")
         tally.check(not settled.log.ran, "not settled", f"{case}: {sorted(settled.log.ran)}")
 
 
-def _prepare(case: Case, spec: Path, out: Path, run: Path) -> None:
+def _prepare(lab: Lab, case: Case, spec: Path, out: Path, run: Path) -> None:
     """Make the same change before a build; a template has it already."""
     if case.reads.startswith("read "):
-        inside.build(out, spec)
+        lab.begin(out, spec)
         _edit(run / case.reads.removeprefix("read "))
 
 
