@@ -1,4 +1,4 @@
-"""A cache that out folders share: a new folder runs nothing; a damaged cache only costs the runs."""
+"""A cache that out folders share: a new folder runs nothing; a damaged cache costs only runs."""
 
 from __future__ import annotations
 
