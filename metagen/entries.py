@@ -65,6 +65,11 @@ def pointer(path: str, way: Sequence[str]) -> str:
     return path + "#" + "".join(f"/{p.replace('~', '~0').replace('/', '~1')}" for p in way)
 
 
+def file(address: str) -> str:
+    """Return the path of the file that an address names, or a path as it is."""
+    return address.partition("#")[0]
+
+
 def split(address: str) -> tuple[str, tuple[str, ...]]:
     """Return the path and the way that `pointer` made an address from."""
     path, _, rest = address.partition("#")

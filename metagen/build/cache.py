@@ -80,13 +80,16 @@ class Cache:
         body = self._load(path)
         if body is None:
             return None
-        outputs = [self._store.get(digest) for digest in body["outputs"].values()]
-        if None in outputs:
+        stored = [self._store.get(digest) for digest in body["outputs"].values()]
+        outputs = [data for data in stored if data is not None]
+        if len(outputs) < len(stored):
             return None
         rows = zip(read, digests, body["shown"], strict=True)
         dependencies = tuple(Dependency(*names, digest, text) for names, digest, text in rows)
         _touch(path, *map(self._store.path, body["outputs"].values()))
-        return Trace(dependencies, body["outputs"]), [data for data in outputs if data is not None]
+        return Trace(dependencies, body["outputs"], {}), [
+            data for data in outputs if data is not None
+        ]
 
     def _load(self, path: Path) -> Any:
         """Return what `_save` wrote; None for a file that is missing or damaged."""

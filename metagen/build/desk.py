@@ -124,6 +124,10 @@ class TracingDesk:
         """Tell the terminal how far long work is."""
         self._tell(done, total, note)
 
+    def inputs(self) -> dict[str, str]:
+        """Return the sha256 of each file of the package that was read from."""
+        return {path: files.sha256(data) for path, data in self._read.items()}
+
     def _see(self, kind: str, name: str, digest: str, text: str) -> None:
         self.seen.setdefault((kind, name), Dependency(kind, name, digest, text))
 

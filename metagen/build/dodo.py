@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from metagen.build import doors, graph, interrupts
-from metagen.build.session import Session
+from metagen.build import doors, graph, interrupts, quick
+from metagen.build.session import Rules, Session
 from metagen.build.terminal import Terminal
 from metagen.errors import MetagenError, Problem, UsageError
 from metagen.spec import nearest
@@ -58,7 +58,7 @@ def _session(found: dict[str, str], terminal: Terminal) -> Session:
     places = sorted(Path().glob(str(place))) if "*" in str(place) else [place]
     out, run_id = Path(found.pop("out", "build")), found.pop("run_id", None)
     overrides = [f"{name}={value}" for name, value in found.items()]
-    packages = graph.packages(places, overrides, run_id)
+    packages = graph.packages(quick.spec_files(places), overrides, run_id)
     for package in packages:
         terminal.warn(package.warnings)
-    return Session(out, packages, terminal)
+    return Session(out, packages, terminal, Rules(settings=(*overrides, run_id)))

@@ -7,9 +7,9 @@ store. Otherwise the task runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from metagen import entries, files
@@ -26,6 +26,7 @@ from metagen.errors import TaskError
 from metagen.work import Recipe
 
 Guard = Callable[[Recipe], AbstractContextManager[None]]
+_ENTRIES = ("entry", "names")
 CURRENT, RESTORE, RUN = "current", "restore", "run"
 
 
@@ -100,13 +101,16 @@ class Engine:
     def decide(self, recipe: Recipe) -> Decision:
         """Say whether a task is current, can be restored, or must run."""
         self.decided.add(recipe.name)
-        traces = self._records.traces(recipe.name)
-        why = self._changes(traces[0]) if traces else (causes.FIRST,)
-        for trace in traces:
+        newest = self._records.newest(recipe.name)
+        why = self._changes(newest) if newest else (causes.FIRST,)
+        if newest and not why:
+            return self._standing(newest, why)
+        for trace in self._records.traces(recipe.name)[1:]:
             if self._holds(trace):
                 return self._standing(trace, why)
         if self._cache and (found := self._cache.find(self._identity(recipe), self._now)):
             trace, stored = found
+            trace = replace(trace, inputs=self._inputs(trace))
             return Decision(RESTORE, why, trace, dict(zip(trace.outputs, stored, strict=True)))
         return Decision(RUN, why)
 
@@ -130,8 +134,8 @@ class Engine:
 
     def dependencies(self, recipe: Recipe) -> tuple[Dependency, ...]:
         """Return what the newest run of a task read; nothing for one that never ran."""
-        traces = self._records.traces(recipe.name)
-        return traces[0].dependencies if traces else ()
+        newest = self._records.newest(recipe.name)
+        return newest.dependencies if newest else ()
 
     def forget(self, recipe: Recipe) -> None:
         """Forget the runs of a task, so that it runs at the next build."""
@@ -148,7 +152,7 @@ class Engine:
             return self.package.spec.digest(name) if name in self._keys else ""
         if kind == "file":
             return self._folder.digest(name)
-        if kind in ("entry", "names"):
+        if kind in _ENTRIES:
             return self._entry(kind, name)
         if kind == "provenance":
             return provenance_digest(self.provenance(name)) if name in self.package.maker else ""
@@ -169,7 +173,19 @@ class Engine:
             return entries.ABSENT
 
     def _holds(self, trace: Trace) -> bool:
-        return all(self._now(d.kind, d.name) == d.digest for d in trace.dependencies)
+        return next(self._broken(trace), None) is None
+
+    def _broken(self, trace: Trace) -> Iterator[Dependency]:
+        """Yield each dependency that is no longer what it was."""
+        same = {p for p, digest in trace.inputs.items() if self._folder.digest(p) == digest}
+        for each in trace.dependencies:
+            spared = each.kind in _ENTRIES and entries.file(each.name) in same
+            if not spared and self._now(each.kind, each.name) != each.digest:
+                yield each
+
+    def _inputs(self, trace: Trace) -> dict[str, str]:
+        paths = {entries.file(d.name) for d in trace.dependencies if d.kind in _ENTRIES}
+        return {path: self._folder.digest(path) for path in sorted(paths)}
 
     def _identity(self, recipe: Recipe) -> str:
         """Return the digest of all that a task is before it reads anything."""
@@ -187,8 +203,7 @@ class Engine:
 
     def _changes(self, trace: Trace) -> tuple[Cause, ...]:
         """Return what changed since the run of a trace; nothing while it holds."""
-        broken = (d for d in trace.dependencies if self._now(d.kind, d.name) != d.digest)
-        return tuple(dict.fromkeys(map(self._cause, broken)))
+        return tuple(dict.fromkeys(map(self._cause, self._broken(trace))))
 
     def _cause(self, broken: Dependency) -> Cause:
         """Say what changed, as a person would."""
@@ -202,7 +217,7 @@ class Engine:
             return Cause("its inputs or targets changed")
         if kind == "code":
             return Cause(f"the code of {name} changed")
-        return self._file_cause(entries.split(name)[0])
+        return self._file_cause(entries.file(name))
 
     def _file_cause(self, path: str) -> Cause:
         if self.outputs.edited(path):
@@ -219,7 +234,7 @@ class Engine:
         if set(outputs) != set(recipe.targets):
             raise TaskError(f"{recipe.name} made {sorted(outputs)}, not {sorted(recipe.targets)}.")
         digests = {path: self._store.put(data) for path, data in outputs.items()}
-        trace = Trace(tuple(desk.seen.values()), digests)
+        trace = Trace(tuple(desk.seen.values()), digests, desk.inputs())
         if self._cache:
             self._cache.put(self._identity(recipe), trace, outputs)
         return outputs, trace
@@ -231,7 +246,7 @@ class Engine:
 
 def _told(dependency: Dependency) -> str:
     if dependency.kind in ("file", "entry", "names"):
-        return entries.split(dependency.name)[0]
+        return entries.file(dependency.name)
     if dependency.kind == "version":
         return f"{dependency.name} {dependency.shown}"
     return f"{dependency.kind}:{dependency.name}"

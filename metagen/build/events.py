@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metagen.build.package import Package
+from metagen.build.standing import Standing, summary
 from metagen.build.terminal import Terminal
 from metagen.errors import MetagenError
 from metagen.work import Recipe
 
 if TYPE_CHECKING:
-    from metagen.build.engine import Engine, Outcome
+    from metagen.build.engine import Outcome
+    from metagen.build.package import Package
 
 
 class Events(Terminal):
@@ -65,10 +68,10 @@ class Events(Terminal):
         for problem in warnings:
             self._tell("warning", **vars(problem))
 
-    def summary(self, engine: Engine, summary: Mapping[str, Any]) -> None:
-        """Tell what `docs/summary.json` holds, and which edits there are."""
-        edits, conflicts = engine.outputs.edits(), engine.outputs.conflicts()
-        self._tell("summary", engine.package, **summary, edited=edits, conflicts=conflicts)
+    def summary(self, folder: Path, standing: Standing) -> None:
+        """Tell what `docs/summary.json` holds, and how the package stands."""
+        told = {**summary(folder), **asdict(standing)}
+        self.say(json.dumps({"event": "summary", "run": folder.name, **told}))
 
     def ended(self, status: int) -> None:
         """Tell the exit status."""

@@ -64,4 +64,4 @@ def unused(engine: Engine) -> list[str]:
 
 def _path(dependency: Dependency) -> str:
     """Return the file that a dependency is in, or its name."""
-    return entries.split(dependency.name)[0] if dependency.kind in _FILES else dependency.name
+    return entries.file(dependency.name) if dependency.kind in _FILES else dependency.name

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 from metagen import files
 from metagen.errors import TaskError
 
-_RACY_NS = 50_000_000  # a file changed this recently may change again within one clock tick
+RACY_NS = 50_000_000  # a file changed this recently may change again within one clock tick
 Known = dict[str, tuple[list[int], str]]
+
+
+def signature_of(stat: os.stat_result) -> list[int]:
+    """Return what changes with every write of a file."""
+    return [stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino]
 
 
 class RunFolder:
@@ -31,18 +37,30 @@ class RunFolder:
         self.changed = False
         self.backups = backups
         self._scratch = scratch
+        self._root = str(root)
+        self._seen: dict[str, str] = {}
 
     def digest(self, path: str) -> str:
-        """Return the sha256 of a file; "" when there is none."""
+        """Return the sha256 of a file, as it was when this run first looked; "" without one."""
+        if path not in self._seen:
+            self._seen[path] = self._look(path)
+        return self._seen[path]
+
+    def fresh(self, path: str) -> str:
+        """Return the sha256 of a file as it is at this moment, before it is written over."""
+        self._seen.pop(path, None)
+        return self.digest(path)
+
+    def _look(self, path: str) -> str:
+        full = os.path.join(self._root, path)  # noqa: PTH118, which would take longer than the look
         try:
-            stat = (self.root / path).stat()
-            signature = [stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino]
-            if path in self.known and list(self.known[path][0]) == signature:
+            signature = signature_of(os.stat(full))  # noqa: PTH116
+            if path in self.known and self.known[path][0] == signature:
                 return self.known[path][1]
-            digest = files.sha256((self.root / path).read_bytes())
+            digest = files.sha256(Path(full).read_bytes())
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return ""
-        if time.time_ns() - max(signature[:2]) > _RACY_NS:
+        if time.time_ns() - max(signature[:2]) > RACY_NS:
             self.known[path] = (signature, digest)
             self.changed = True
         return digest
@@ -60,6 +78,7 @@ class RunFolder:
 
     def write(self, path: str, data: bytes) -> None:
         """Replace a file, or make it."""
+        self._seen.pop(path, None)
         files.write_atomic(self.root / path, data, self._scratch)
 
     def back_up(self, path: str) -> None:
@@ -70,6 +89,7 @@ class RunFolder:
 
     def remove(self, path: str) -> bool:
         """Remove a file and the folders that this leaves empty; return whether it was there."""
+        self._seen.pop(path, None)
         target = self.root / path
         existed = target.exists()
         target.unlink(missing_ok=True)
@@ -93,6 +113,10 @@ class ImaginedFolder(RunFolder):
             return super().digest(path)
         data = self._written[path]
         return "" if data is None else files.sha256(data)
+
+    def fresh(self, path: str) -> str:
+        """Return the same: nothing else writes here."""
+        return self.digest(path)
 
     def load(self, path: str) -> bytes:
         """Return a file, as it would be."""

@@ -70,32 +70,21 @@ def _place(spec: Spec, name: str) -> str:
 
 
 def packages(
-    places: Iterable[Path], overrides: Sequence[str] = (), run_id: str | None = None
+    specs: Iterable[Path], overrides: Sequence[str] = (), run_id: str | None = None
 ) -> list[Package]:
-    """Return the packages of all specs at some places: files, or folders of them.
+    """Return the packages of some spec files.
 
     Raises:
         SpecError: A spec is not right.
-        UsageError: There is no spec, or two of them would fill one folder.
+        UsageError: Two of them would fill one folder.
     """
-    found = [package(load(path, overrides), run_id) for path in spec_files(places)]
+    found = [package(load(path, overrides), run_id) for path in specs]
     seen: dict[str, Package] = {}
     for one in found:
         other = seen.setdefault(one.run, one)
         if other is not one:
             sentence = f"{other.spec.path} and {one.spec.path} would both be built in {one.run}."
             raise UsageError(Problem(sentence, hint="Give one of them another name."))
-    return found
-
-
-def spec_files(places: Iterable[Path]) -> list[Path]:
-    """Return the spec files at some places, folders searched through, in a fixed order."""
-    found: list[Path] = []
-    for place in places:
-        inside = sorted(p for p in place.rglob("*") if p.suffix in {".yaml", ".yml", ".json"})
-        if place.is_dir() and not inside:
-            raise UsageError(Problem("There is no spec here.", str(place)))
-        found += inside if place.is_dir() else [place]
     return found
 
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from metagen import files
 from metagen.errors import Problem, TaskError
 
+_FORMAT = "2"  # of the bodies; rows of another format count as damaged
 _HISTORY = 16  # traces kept a task, so that a revert finds its outputs in the store
 _SCHEMA = """
 pragma journal_mode=wal;
@@ -27,6 +28,7 @@ create table if not exists row(run text, kind text, name text, body text, checks
     primary key(run, kind, name)) without rowid;
 """
 _INSERT = "insert or replace into row values(?,?,?,?,?)"
+_NO_SEAL = ("seal", "", None)  # a package is no longer as it was left
 _ENDS = {"commit", "rollback"}  # nothing to repeat in a file begun anew
 _NOT_DAMAGE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 
@@ -42,10 +44,18 @@ class Dependency(NamedTuple):
 
 @dataclass(frozen=True)
 class Trace:
-    """What one run of a task read, and the sha256 of each output that it made."""
+    """One run of a task.
+
+    Attributes:
+        dependencies: What it read.
+        outputs: The sha256 of each output that it made.
+        inputs: The sha256 of each file that it read from; where that is still so, all entries of
+            the file are what they were, too.
+    """
 
     dependencies: tuple[Dependency, ...]
     outputs: dict[str, str]
+    inputs: dict[str, str]
 
 
 class Written(NamedTuple):
@@ -80,11 +90,11 @@ class Ledger:
                 original.backup(ledger._connection)
         return ledger
 
-    def rows(self, run: str, kind: str) -> dict[str, Any]:
-        """Return {name: body} of the intact rows of a run folder."""
-        found = self._execute(
-            "select name, body, checksum from row where run=? and kind=?", run, kind
-        )
+    def rows(self, run: str, kind: str, name: str | None = None) -> dict[str, Any]:
+        """Return {name: body} of the intact rows of a run folder, or of one of them."""
+        select = "select name, body, checksum from row where run=? and kind=?"
+        asked = (f"{select} and name=?", run, kind, name) if name else (select, run, kind)
+        found = self._execute(*asked)
         return {
             n: json.loads(body) for n, body, mark in found if mark == _checksum(run, kind, n, body)
         }
@@ -180,9 +190,8 @@ class RunLedger:
     def __init__(self, ledger: Ledger, run: str) -> None:
         self._ledger = ledger
         self._run = run
-        self._traces = {
-            t: [_trace(b) for b in body] for t, body in ledger.rows(run, "trace").items()
-        }
+        self._newest = {t: _trace(body) for t, body in ledger.rows(run, "trace").items()}
+        self._older: dict[str, list[Trace]] | None = None
         self.written = {p: Written(*body) for p, body in ledger.rows(run, "written").items()}
 
     def signatures(self) -> dict[str, Any]:
@@ -195,7 +204,19 @@ class RunLedger:
 
     def traces(self, task: str) -> list[Trace]:
         """Return what is known of past runs of a task, the newest first."""
-        return self._traces.get(task, [])
+        newest = self.newest(task)
+        return [newest, *self._past().get(task, [])] if newest else []
+
+    def newest(self, task: str) -> Trace | None:
+        """Return the newest run of a task, None when it never ran."""
+        return self._newest.get(task)
+
+    def _past(self) -> dict[str, list[Trace]]:
+        """Return the older runs of all tasks; they are read only when somebody asks."""
+        if self._older is None:
+            rows = self._ledger.rows(self._run, "past")
+            self._older = {task: [_trace(one) for one in body] for task, body in rows.items()}
+        return self._older
 
     def record(
         self, written: Mapping[str, Written | None], task: str = "", trace: Trace | None = None
@@ -211,29 +232,36 @@ class RunLedger:
             ("written", p, w and list(w)) for p, w in written.items()
         ]
         if trace:
-            history = [trace, *(t for t in self.traces(task) if t != trace)][:_HISTORY]
-            rows.append(("trace", task, [[t.dependencies, t.outputs] for t in history]))
-            self._traces[task] = history
-        self._ledger.put(self._run, rows)
+            older = [t for t in self.traces(task) if t != trace][: _HISTORY - 1]
+            rows.append(("trace", task, _body(trace)))
+            rows.append(("past", task, [_body(each) for each in older] or None))
+            self._newest[task], self._past()[task] = trace, older
+        self._ledger.put(self._run, [*rows, _NO_SEAL])
         self.written.update({p: w for p, w in written.items() if w})
         for path in [p for p, w in written.items() if w is None]:
             self.written.pop(path, None)
 
     def digests(self) -> set[str]:
         """Return the sha256 of every output that a record refers to."""
-        made = {d for ts in self._traces.values() for t in ts for d in t.outputs.values()}
+        runs = [trace for task in self._newest for trace in self.traces(task)]
+        made = {digest for trace in runs for digest in trace.outputs.values()}
         return made | {written.sha256 for written in self.written.values()}
 
     def forget(self, task: str) -> None:
         """Forget all runs of a task, so that it runs at the next build."""
-        self._traces.pop(task, None)
-        self._ledger.put(self._run, [("trace", task, None)])
+        self._newest.pop(task, None)
+        self._past().pop(task, None)
+        self._ledger.put(self._run, [("trace", task, None), ("past", task, None), _NO_SEAL])
 
 
 def _trace(body: list[Any]) -> Trace:
-    dependencies, outputs = body
-    return Trace(tuple(Dependency(*d) for d in dependencies), outputs)
+    dependencies, outputs, inputs = body
+    return Trace(tuple(Dependency(*d) for d in dependencies), outputs, inputs)
+
+
+def _body(trace: Trace) -> list[Any]:
+    return [trace.dependencies, trace.outputs, trace.inputs]
 
 
 def _checksum(run: str, kind: str, name: str, body: str) -> str:
-    return files.sha256(files.canonical([run, kind, name, body]).encode())
+    return files.sha256("\0".join((_FORMAT, run, kind, name, body)).encode())

@@ -71,7 +71,8 @@ class Outputs:
         orphans = [p for p in self._records.written if p not in self._maker]
         settled = [p for p in orphans if not self.edited(p.removesuffix(BESIDE))]
         gone = [p for p in settled if self._folder.remove(p)]
-        self._records.record(dict.fromkeys(settled))
+        if settled:
+            self._records.record(dict.fromkeys(settled))
         return gone
 
     def discard_edits(self) -> list[str]:
@@ -90,7 +91,7 @@ class Outputs:
 
     def _ahead(self, recipe: Recipe, path: str, digest: str) -> Written:
         """Say what is about to be written at a path, over which of our own bytes."""
-        now, known = self._folder.digest(path), self._records.written.get(path)
+        now, known = self._folder.fresh(path), self._records.written.get(path)
         if known is None:
             if now not in {"", digest}:
                 self._folder.back_up(path)
@@ -99,7 +100,7 @@ class Outputs:
 
     def _put(self, path: str, data: bytes, digest: str) -> bool:
         """Write one output; an edit of what was generated from other inputs is merged with it."""
-        now, written = self._folder.digest(path), self._records.written[path]
+        now, written = self._folder.fresh(path), self._records.written[path]
         if now == digest:
             return False
         if now in {"", written.sha256}:

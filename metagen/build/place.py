@@ -36,6 +36,7 @@ class Home:
             (self.lock, Path.is_file),
             (self.store, Path.is_dir),
             (self.scratch, Path.is_dir),
+            (self.root / "backup", Path.is_dir),
         ):
             if part.exists() and not is_right(part):
                 part.rename(part.with_name(f"{part.name}.damaged-{time.time_ns()}"))

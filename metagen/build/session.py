@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from metagen import errors
-from metagen.build import graph
+from metagen.build import explain, graph
 from metagen.build.cache import Cache
-from metagen.build.engine import Engine, Guard, unwatched
+from metagen.build.engine import RESTORE, RUN, Engine, Guard, unwatched
 from metagen.build.ledger import Ledger
 from metagen.build.lock import locked
 from metagen.build.package import Package
 from metagen.build.place import Home, Place
+from metagen.build.seal import Seals
+from metagen.build.standing import Standing, summary
 from metagen.build.terminal import Terminal
 from metagen.build.world import World
 from metagen.errors import Problem, UsageError
 from metagen.spec import load
-
-SUMMARY = "docs/summary.json"
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class Rules:
         discard_edits: Replace edited files by clean ones; a backup is kept.
         lint: A task that reads what it does not record fails.
         cache: The folder of a cache that out folders share.
+        settings: What is asked for beside the specs: overrides and the name of the run folder.
     """
 
     wait: bool = True
@@ -44,6 +43,7 @@ class Rules:
     discard_edits: bool = False
     lint: bool = False
     cache: Path | None = None
+    settings: tuple[str | None, ...] = ()
 
 
 class Session:
@@ -122,12 +122,23 @@ class Session:
             for package in self.packages if whole and not self.failure else ():
                 engine = self.engine(package)
                 self.terminal.removed(package, engine.outputs.sweep())
-                self.terminal.summary(engine, self.summary(package))
+                self.terminal.summary(self.out / package.run, _standing(engine))
+            if whole:
+                self._seal()
             return self.status()
         finally:
             for engine in self._engines.values():
                 engine.close()
             self._open.close()
+
+    def _seal(self) -> None:
+        """Seal the packages that are as their tasks left them."""
+        seals = Seals(self.out, self._ledger, self.rules.settings)
+        for package in self.packages if not self.failure else ():
+            standing = _standing(self.engine(package))
+            if standing.is_clean:
+                made = [t for r in package.recipes if r.name != graph.PDF for t in r.targets]
+                seals.set(package.spec.path, package.run, made, standing.settled())
 
     def forget(self, task: str) -> None:
         """Forget the runs of a task by doit's name for it; "" is every task."""
@@ -136,11 +147,6 @@ class Session:
                 if task in ("", package.task_name(recipe)):
                     self.engine(package).forget(recipe)
 
-    def summary(self, package: Package) -> dict[str, Any]:
-        """Return what docs/summary.json of a package says; empty when it was not made."""
-        path = self.out / package.run / SUMMARY
-        return json.loads(path.read_bytes()) if path.is_file() else {}
-
     def status(self) -> int:
         """Return the exit status that the state of the packages asks for."""
         if self.failure:
@@ -148,9 +154,24 @@ class Session:
         if any(engine.outputs.conflicts() for engine in self._engines.values()):
             return errors.CONFLICT
         violated = any(
-            self.summary(p).get("constraints", {}).get("violated") for p in self.packages
+            summary(self.out / p.run).get("constraints", {}).get("violated") for p in self.packages
         )
         return errors.VIOLATED if self.rules.strict and violated else errors.DONE
+
+
+def _standing(engine: Engine) -> Standing:
+    actions = [outcome.action for outcome in engine.outcomes.values()]
+    ran, restored = actions.count(RUN), actions.count(RESTORE)
+    return Standing(
+        spec=str(engine.package.spec.path),
+        ran=ran,
+        restored=restored,
+        current=len(engine.decided) - ran - restored,
+        unused=tuple(explain.unused(engine)),
+        edited=tuple(engine.outputs.edits()),
+        conflicts=tuple(engine.outputs.conflicts()),
+        warnings=engine.package.warnings,
+    )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Container
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class Store:
         """Keep some bytes and return their sha256."""
         digest = files.sha256(data)
         if self.get(digest) is None:
+            self._clear(self.path(digest))
             # What a power cut spoils is found out by its digest when it is asked for.
             files.write_atomic(self.path(digest), data, self._scratch, durable=False)
         return digest
@@ -30,6 +32,13 @@ class Store:
         except OSError:
             return None
         return data if files.sha256(data) == digest else None
+
+    def _clear(self, path: Path) -> None:
+        """Remove what can only stand here by damage: a folder for a file, a file for a folder."""
+        if path.is_dir():
+            shutil.rmtree(path)
+        if path.parent.is_file():
+            path.parent.unlink()
 
     def keep_only(self, digests: Container[str]) -> int:
         """Remove all others; return the number of bytes that this frees."""

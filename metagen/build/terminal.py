@@ -7,17 +7,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from metagen.build import explain
 from metagen.build.causes import FIRST, sentence
-from metagen.build.package import Package
+from metagen.build.standing import Standing, summary
 from metagen.errors import MetagenError
 from metagen.units import format_bytes
 from metagen.work import Recipe
 
 if TYPE_CHECKING:
-    from metagen.build.engine import Engine, Outcome
+    from metagen.build.engine import Outcome
+    from metagen.build.package import Package
 
 
 class Terminal:
@@ -96,11 +97,12 @@ class Terminal:
     def ended(self, status: int) -> None:
         """Say nothing: the exit status says it."""
 
-    def summary(self, engine: Engine, summary: Mapping[str, Any]) -> None:
+    def summary(self, folder: Path, standing: Standing) -> None:
         """Print the table of one package."""
-        if self._quiet or not summary:
+        facts = summary(folder)
+        if self._quiet or not facts:
             return
-        rows = [*_facts(engine, summary), *_state(engine)]
+        rows = [*_facts(standing, facts), *_state(folder, standing)]
         width = max(len(name) for name, _ in rows)
         self.say()
         for name, text in rows:
@@ -131,12 +133,11 @@ class _Bar:
             self._bar.close()
 
 
-def _facts(engine: Engine, summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(standing: Standing, summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     parameters, memory = summary["parameters"], summary["memory"]
     share = parameters["budget_share"]
     of_budget = "" if share is None else f"  ({share:.2%} of the budget)"
-    spec = engine.package.spec
-    yield "spec", f"{summary['name']}  ({spec.path})"
+    yield "spec", f"{summary['name']}  ({standing.spec})"
     yield "seed", str(summary["seed"])
     yield "parameters", f"{parameters['total']:,}{of_budget}"
     yield "memory", _memory(memory)
@@ -168,16 +169,13 @@ def _benchmark(row: Mapping[str, Any]) -> str:
     return f"{row['metric']} {row['value']:.3f}  (baselines: {others})"
 
 
-def _state(engine: Engine) -> Iterator[tuple[str, str]]:
-    outcomes = engine.outcomes.values()
-    ran = sum(o.action == "run" for o in outcomes)
-    restored = sum(o.action == "restore" for o in outcomes)
-    current = len(engine.decided) - ran - restored
-    yield "rebuilt", f"{ran} tasks ran, {restored} restored, {current} were up to date"
-    for key in explain.unused(engine):
+def _state(folder: Path, standing: Standing) -> Iterator[tuple[str, str]]:
+    done = f"{standing.ran} tasks ran, {standing.restored} restored"
+    yield "rebuilt", f"{done}, {standing.current} were up to date"
+    for key in standing.unused:
         yield "unused", f"{key} is declared, and nothing in the package was made from it"
-    for path in engine.outputs.edits():
+    for path in standing.edited:
         yield "edited by hand", f"{path}, kept"
-    for path in engine.outputs.conflicts():
+    for path in standing.conflicts:
         yield "conflict", f"{path} is edited and its inputs changed: see {path}.new"
-    yield "package", str(engine.place.folder.root)
+    yield "package", str(folder)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import platform
 import subprocess
 import threading
-from importlib import metadata
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from metagen import files, paths
 from metagen.build.codedigest import CodeIndex, package_digest
+from metagen.build.installed import installed, normal
 
 if TYPE_CHECKING:
     from metagen.build.ledger import Ledger
@@ -21,7 +22,6 @@ class World:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._known: dict[tuple[str, str], str] = {}
-        self._code: CodeIndex | None = None
         self._lock = threading.RLock()
 
     def digest(self, kind: str, name: str) -> str:
@@ -35,17 +35,26 @@ class World:
         if kind == "source":
             path = paths.source(name)
             return files.sha256(path.read_bytes()) if path.is_file() else ""
-        return version(name) if kind == "version" else self.code().digest(name) or ""
+        return version(name) if kind == "version" else self._code_digest(name)
 
-    def code(self) -> CodeIndex:
-        """Return the index of metagen's own definitions, kept from build to build."""
-        if self._code is None:
-            package = package_digest(paths.PACKAGE)
-            kept = self._ledger.rows("", "code").get(package)
-            self._code = CodeIndex(*kept) if kept else CodeIndex.of_package(paths.PACKAGE)
-            if not kept:
-                self._ledger.put("", [("code", package, [self._code.own, self._code.references])])
-        return self._code
+    def _code_digest(self, root: str) -> str:
+        """Return the digest of a definition with all that it reaches, kept from build to build."""
+        package, digests = self._codes
+        if root not in digests:
+            digests[root] = self._index.digest(root) or ""
+            self._ledger.put("", [("code", "", {"package": package, "digests": digests})])
+        return digests[root]
+
+    @cached_property
+    def _codes(self) -> tuple[str, dict[str, str]]:
+        """The digest of all of metagen's files, and of the definitions that were asked for."""
+        package = package_digest(paths.PACKAGE)
+        kept = self._ledger.rows("", "code").get("", {})
+        return package, kept["digests"] if kept.get("package") == package else {}
+
+    @cached_property
+    def _index(self) -> CodeIndex:
+        return CodeIndex.of_package(paths.PACKAGE)
 
 
 def version(name: str) -> str:
@@ -54,10 +63,7 @@ def version(name: str) -> str:
         return platform.python_version()
     if name == "tex":
         return _tex_version()
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""
+    return installed().get(normal(name), "")
 
 
 def _tex_version() -> str:

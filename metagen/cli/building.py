@@ -11,11 +11,10 @@ import click
 
 from metagen import paths
 from metagen.cli import options
-from metagen.cli.options import EXIT_STATUSES
+from metagen.cli.options import EXIT_STATUSES, Request
 from metagen.errors import DONE, MetagenError, Problem, SpecError
 
 if TYPE_CHECKING:
-    from metagen.build.package import Package
     from metagen.build.terminal import Terminal
 
 _build_options = options.stacked(
@@ -85,7 +84,8 @@ def plan(
     The work is done in memory, so the list is exact; it takes as long as that work.
     """
     terminal = options.terminal(as_json=as_json)
-    _end(terminal, lambda: _plan("synth", specs, out, seed, run_id, terminal))
+    request = options.Request.of(specs, seed, run_id)
+    _end(terminal, lambda: _plan("synth", request, out, terminal))
 
 
 def _build(
@@ -106,49 +106,45 @@ def _build(
     terminal = options.terminal(quiet=quiet, as_json=as_json)
 
     def work() -> int:
+        request = options.Request.of(specs, seed, run_id)
         if dry_run:
-            return _plan(stage, specs, out, seed, run_id, terminal)
+            return _plan(stage, request, out, terminal)
+        waiting = not rules.pop("no_wait", False)
+        short = stage == "synth" and not strict
+        sealed = _sealed(request, out, waiting, terminal) if short else {}
+        rest = [spec for spec in request.specs if spec not in sealed]
+        if not rest:
+            return DONE
         from metagen.build import doors
         from metagen.build.session import Rules, Session
 
-        packages = _checked(specs, seed, run_id, terminal, strict=strict)
-        session = Session(out, packages, terminal, Rules(strict=strict, **_renamed(**rules)))
+        packages = request.packages(terminal, rest)
+        if not {package.run for package in packages}.isdisjoint(sealed.values()):
+            request.packages(terminal)  # says which specs would fill one folder
+        if strict and any(package.warnings for package in packages):
+            raise SpecError(Problem("Under --strict a warning is an error.", hint="See above."))
+        how = Rules(wait=waiting, strict=strict, settings=request.settings, **rules)
         parallel = ["-n", str(jobs)] if jobs > 1 else []
-        return doors.run(session, ["run", *parallel, stage])
+        return doors.run(Session(out, packages, terminal, how), ["run", *parallel, stage])
 
     _end(terminal, work)
 
 
-def _renamed(*, no_wait: bool = False, **rules: Any) -> dict[str, Any]:
-    return {"wait": not no_wait, **rules}
+def _sealed(request: Request, out: Path, waiting: bool, terminal: Terminal) -> dict[Path, str]:
+    """Return the run folders of the specs that there is no work for; show how they stand."""
+    from metagen.build import quick
+
+    found = quick.standing(out, request.specs, request.settings, wait=waiting)
+    for run, standing in found.values():
+        terminal.warn(standing.warnings)
+        terminal.summary(out / run, standing)
+    return {spec: run for spec, (run, _) in found.items()}
 
 
-def _checked(
-    specs: Sequence[str],
-    seed: int | None,
-    run_id: str | None,
-    terminal: Terminal,
-    *,
-    strict: bool,
-) -> list[Package]:
-    packages = options.packages(specs, seed, run_id, terminal)
-    if strict and any(package.warnings for package in packages):
-        raise SpecError(Problem("Under --strict a warning is an error.", hint="See above."))
-    return packages
-
-
-def _plan(
-    stage: str,
-    specs: Sequence[str],
-    out: Path,
-    seed: int | None,
-    run_id: str | None,
-    terminal: Terminal,
-) -> int:
+def _plan(stage: str, request: Request, out: Path, terminal: Terminal) -> int:
     from metagen.build.plan import plan
 
-    packages = options.packages(specs, seed, run_id, terminal)
-    for engine, done in plan(out, packages, stage, terminal):
+    for engine, done in plan(out, request.packages(terminal), stage, terminal):
         for recipe, outcome in done:
             terminal.planned(engine.package, outcome, recipe)
         terminal.removed(engine.package, engine.outputs.sweep())

@@ -17,7 +17,8 @@ _spec = click.Path(path_type=Path, exists=True, dir_okay=False)
 @options.specs_argument
 def validate(specs: Sequence[str]) -> None:
     """Check each SPEC and say everything that is wrong with it."""
-    for package in options.packages(specs, None, None, options.terminal()):
+    request = options.Request.of(specs, None, None)
+    for package in request.packages(options.terminal()):
         click.echo(f"{package.spec.path}: this is a valid spec")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,30 +64,59 @@ def stacked(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
     return decorate
 
 
-def split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Part spec files from KEY=VALUE settings; a file that exists is a file."""
     places = [a for a in arguments if "=" not in a or os.path.exists(a)]  # noqa: PTH110
     return [Path(a) for a in places], [a for a in arguments if a not in places]
 
 
-def packages(
-    specs: Sequence[str], seed: int | None, run_id: str | None, terminal: Terminal
-) -> list[Package]:
-    """Return the packages that a command line names, and say what may be wrong with them.
+@dataclass(frozen=True)
+class Request:
+    """What a command line asks for.
 
-    Raises:
-        SpecError: A spec is not right.
-        UsageError: There is no spec, or two of them would fill one folder.
+    Attributes:
+        specs: Spec files.
+        overrides: KEY=VALUE settings.
+        run_id: Name of the run folder, None for that of the spec.
     """
-    from metagen.build import graph
 
-    places, overrides = split(specs)
-    if not places:
-        raise UsageError(Problem("No spec is named.", hint="Name a file, or a folder of them."))
-    overrides += [] if seed is None else [f"seed={seed}"]
-    found = graph.packages(places, overrides, run_id)
-    terminal.warn([problem for package in found for problem in package.warnings])
-    return found
+    specs: tuple[Path, ...]
+    overrides: tuple[str, ...]
+    run_id: str | None
+
+    @classmethod
+    def of(cls, arguments: Sequence[str], seed: int | None, run_id: str | None) -> Request:
+        """Read the arguments SPEC... [KEY=VALUE...].
+
+        Raises:
+            UsageError: There is no spec.
+        """
+        from metagen.build.quick import spec_files
+
+        places, overrides = _split(arguments)
+        if not places:
+            raise UsageError(Problem("No spec is named.", hint="Name a file, or a folder of them."))
+        overrides += [] if seed is None else [f"seed={seed}"]
+        return cls(tuple(spec_files(places)), tuple(overrides), run_id)
+
+    @property
+    def settings(self) -> tuple[str | None, ...]:
+        """What is asked for beside the specs."""
+        return (*self.overrides, self.run_id)
+
+    def packages(self, terminal: Terminal, specs: Sequence[Path] | None = None) -> list[Package]:
+        """Return the packages of the specs, or of some of them; say what may be wrong with them.
+
+        Raises:
+            SpecError: A spec is not right.
+            UsageError: Two of them would fill one folder.
+        """
+        from metagen.build import graph
+
+        chosen = self.specs if specs is None else specs
+        found = graph.packages(chosen, self.overrides, self.run_id)
+        terminal.warn([problem for package in found for problem in package.warnings])
+        return found
 
 
 def terminal(*, quiet: bool = False, as_json: bool = False) -> Terminal:
