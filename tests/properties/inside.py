@@ -14,7 +14,7 @@ from typing import Any
 from unittest import mock
 
 from metagen import paths
-from metagen.build import codedigest, doors, graph, world
+from metagen.build import codedigest, doors, graph, quick, world
 from metagen.build.engine import Outcome
 from metagen.build.package import Package
 from metagen.build.session import Rules, Session
@@ -102,10 +102,12 @@ def build(
     Raises:
         SpecError: The spec is not right.
     """
-    log = Log()
+    log, said = Log(), io.StringIO()
+    settings = (*overrides, run_id or spec.stem)
+    if quick.standing(out, [spec], settings, wait=True):
+        return Build(0, "sealed", log, {}, tree(out))
     one = watched(package(spec, overrides, run_id), log, moment)
-    said = io.StringIO()
-    session = Session(out, [one], Terminal(said), Rules(**rules))
+    session = Session(out, [one], Terminal(said), Rules(settings=settings, **rules))
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         status = _run(session, ["run", "synth"])
     outcomes = session.engine(one).outcomes
