@@ -86,6 +86,22 @@ def test_doit_clean_removes_the_package_but_no_edited_file(tmp_path: Path) -> No
     assert left == ["code/model.py"]
 
 
+def test_doit_forget_makes_the_next_build_run_its_tasks_again(tmp_path: Path) -> None:
+    arguments = (f"spec={SPEC}", f"out={tmp_path}", "bench=none")
+    assert run("doit", "blueprint", *arguments, cwd=REPOSITORY).returncode == 0
+    assert run("doit", "forget", "code", *arguments, cwd=REPOSITORY).returncode == 0
+    told = run("doit", "blueprint", *arguments, cwd=REPOSITORY)
+    assert "made run-text_llm_tiny/code/model.py (same bytes)" in told.stdout
+    assert "architecture.yaml" not in told.stdout
+
+
+def test_doit_info_tells_why_a_task_is_not_current(tmp_path: Path) -> None:
+    arguments = ("spec:text_llm_tiny/resolved", f"spec={SPEC}", f"out={tmp_path}")
+    assert run("doit", *arguments, cwd=REPOSITORY).returncode == 0
+    told = run("doit", "info", *arguments, "license=gpl-3.0", cwd=REPOSITORY)
+    assert "license mit -> gpl-3.0" in told.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [

@@ -16,7 +16,8 @@ from doit.loader import generate_tasks
 from doit.reporter import ConsoleReporter
 from doit.task import Task
 
-from metagen.build.engine import CURRENT
+from metagen.build.causes import sentence
+from metagen.build.engine import CURRENT, Decision
 from metagen.build.graph import PDF
 from metagen.build.package import Package
 from metagen.build.session import Session
@@ -102,16 +103,28 @@ def _task_dict(session: Session, package: Package, recipe: Recipe) -> dict[str, 
         "clean": [Clean(session, package, recipe)],
         "file_dep": [str(folder / path) for path in recipe.inputs],
         "targets": [str(folder / path) for path in recipe.targets],
-        "uptodate": [lambda: _is_current(session, package, recipe)],
+        "uptodate": [_Current(session, package, recipe)],
     }
 
 
-def _is_current(session: Session, package: Package, recipe: Recipe) -> bool:
-    try:
-        with from_system():
-            return session.engine(package).decide(recipe).action == CURRENT
-    except MetagenError:
-        return False  # the action then says what is wrong
+class _Current:
+    """Whether a task is current; `doit info` shows it as the reason why it is not."""
+
+    def __init__(self, session: Session, package: Package, recipe: Recipe) -> None:
+        self._session, self._package, self._recipe = session, package, recipe
+
+    def __call__(self) -> bool:
+        try:
+            with from_system():
+                return self._decide().action == CURRENT
+        except MetagenError:
+            return False  # the action then says what is wrong
+
+    def __repr__(self) -> str:
+        return sentence(self._decide().causes)
+
+    def _decide(self) -> Decision:
+        return self._session.engine(self._package).decide(self._recipe)
 
 
 class Unchanged(FileChangedChecker):  # type: ignore[misc]

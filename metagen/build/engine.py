@@ -120,6 +120,8 @@ class Engine:
         outcome = Outcome(recipe.name, decision.action, decision.causes)
         if decision.action == RESTORE and decision.trace:
             outputs = decision.outputs or self._stored(decision.trace)
+            for data in decision.outputs.values():
+                self._store.put(data)
             outcome.changed = self.outputs.put(recipe, outputs, decision.trace)
         elif decision.action == RUN:
             outputs, trace = self._run(recipe, progress)

@@ -30,7 +30,11 @@ create table if not exists row(run text, kind text, name text, body text, checks
 _INSERT = "insert or replace into row values(?,?,?,?,?)"
 _NO_SEAL = ("seal", "", None)  # a package is no longer as it was left
 _ENDS = {"commit", "rollback"}  # nothing to repeat in a file begun anew
-_NOT_DAMAGE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+_HINT = "put that right; the same command then goes on from here"
+_NOT_DAMAGE = {
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
+    *(sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE),
+}
 
 
 class Dependency(NamedTuple):
@@ -138,7 +142,8 @@ class Ledger:
             return opened
         self._set_aside()
         connection = self._sound()
-        assert connection is not None, "a new file is sound"
+        if connection is None:
+            raise TaskError(Problem("The ledger cannot be written.", str(self._path), _HINT))
         for (run, kind, name), body in self._recent.items():
             mark = _checksum(run, kind, name, body)
             connection.execute(_INSERT, (run, kind, name, body, mark))
@@ -172,8 +177,7 @@ class Ledger:
 
     def _raise_unless_damage(self, error: sqlite3.DatabaseError) -> None:
         if getattr(error, "sqlite_errorcode", None) in _NOT_DAMAGE:
-            hint = "put that right; the same command then goes on from here"
-            raise TaskError(Problem(f"{error}.", str(self._path), hint)) from error
+            raise TaskError(Problem(f"{error}.", str(self._path), _HINT)) from error
 
     def _set_aside(self) -> None:
         for suffix in ("", "-wal", "-shm"):

@@ -41,13 +41,14 @@ _EVENTS = {
     "socket.gethostbyname": "uses the network",
     "socket.bind": "uses the network",
 }
+_CLOCKS = (
+    *("time", "time_ns", "localtime", "gmtime", "strftime", "clock_gettime", "clock_gettime_ns"),
+    *("monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"),
+    *("process_time", "process_time_ns", "thread_time", "thread_time_ns"),
+)
 # Functions in C by module and name, or by name alone for methods.
 _CALLS = {
-    ("time", "time"): "reads the clock",
-    ("time", "time_ns"): "reads the clock",
-    ("time", "localtime"): "reads the clock",
-    ("time", "gmtime"): "reads the clock",
-    ("time", "strftime"): "reads the clock",
+    **{("time", name): "reads the clock" for name in _CLOCKS},
     ("", "datetime.now"): "reads the clock",
     ("", "datetime.utcnow"): "reads the clock",
     ("", "date.today"): "reads the clock",

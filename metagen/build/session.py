@@ -141,10 +141,11 @@ class Session:
                 seals.set(package.spec.path, package.run, made, standing.settled())
 
     def forget(self, task: str) -> None:
-        """Forget the runs of a task by doit's name for it; "" is every task."""
+        """Forget the runs of a task, or of all tasks of a stage, by doit's name; "" is all."""
         for package in self.packages:
             for recipe in package.recipes:
-                if task in ("", package.task_name(recipe)):
+                name = package.task_name(recipe)
+                if task in ("", "synth", name.partition(":")[0], name):
                     self.engine(package).forget(recipe)
 
     def status(self) -> int:
