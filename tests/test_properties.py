@@ -19,7 +19,7 @@ QUICK = {
     "leaf": 3, "plan": 2, "nulls": 3, "types": 40, "code": 2, "templates": 2, "fuzz": 1,
     "state": 4, "cache": 2, "edits": 4, "revert": 1, "move": 2, "mtime": 1, "toctou": 1, "lint": 3,
 }  # fmt: skip
-PROCESSES = {"crash": 3, "disk": 2, "concurrency": 1, "repro": 1, "verify": 1}
+PROCESSES = {"altered": 2, "crash": 3, "disk": 2, "concurrency": 1, "repro": 1, "verify": 1}
 ENOUGH = [spec for spec in spec_files() if spec.stem == "text_llm_tiny"]
 
 

@@ -14,7 +14,8 @@ outside   builds in processes of their own; faked is what those run
 
 # fmt: off
 PROPERTIES = (
-    "leaf", "plan", "nulls", "types", "code", "templates", "fuzz", "crash", "state", "disk",
-    "concurrency", "edits", "revert", "cache", "repro", "move", "mtime", "toctou", "lint", "verify",
+    "leaf", "plan", "nulls", "types", "code", "altered", "templates", "fuzz", "crash", "state",
+    "disk", "concurrency", "edits", "revert", "cache", "repro", "move", "mtime", "toctou", "lint",
+    "verify",
 )
 # fmt: on

@@ -9,7 +9,7 @@ and formatting must rebuild nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
@@ -37,7 +37,8 @@ def measure(lab: Lab) -> Tally:
     tally = Tally("code")
     tally.must_not("stale", "needless", "other bytes", "reformatting ran")
     spec = lab.specs[0]
-    ran_inside = _coverage(lab, tally)
+    ran_inside = coverage(lab.specs, lab)
+    tally.count("definitions seen at work", len(set().union(*ran_inside.values())))
     with lab.folder() as folder, inside.shipped(folder) as shipped:
         out, copy = folder / "out", shipped / "metagen"
         before = lab.begin(out, spec)
@@ -100,14 +101,13 @@ def _expanded(index: CodeIndex, reference: str) -> list[str]:
     return [name for name in index.own if name.startswith(f"{reference}:")]
 
 
-def _coverage(lab: Lab, tally: Tally) -> dict[str, set[str]]:
-    """Return by task the definitions of metagen whose code ran inside its work, over all specs."""
+def coverage(specs: Sequence[Path], lab: Lab) -> dict[str, set[str]]:
+    """Return by task the definitions of metagen whose code ran inside its work, over some specs."""
     found: dict[str, set[str]] = {}
     places = mutants.spans(paths.PACKAGE)
-    for spec in lab.specs:
+    for spec in specs:
         with lab.folder() as out, _profiled(found, places):
             inside.build(out, spec)
-    tally.count("definitions seen at work", len(set().union(*found.values())))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,6 +79,49 @@ def _change(statement: ast.stmt) -> None:
         statement.value = ast.IfExp(
             test=test, body=statement.value, orelse=ast.Constant(value=None)
         )
+
+
+@contextmanager
+def altered(package: Path, place: Place, chance: random.Random) -> Iterator[str]:
+    """Give one constant of a definition another value; yield how, "" when it has none."""
+    path = package / place.file
+    before = path.read_bytes()
+    tree = _without_docstrings(ast.parse(before))
+    found = [n for s in tree.body if _defined(s) == place.definition for n in _constants(s)]
+    how = ""
+    if found:
+        constant = chance.choice(found)
+        now = _other(constant.value)
+        how = f"line {constant.lineno}, {constant.value!r} -> {now!r}"
+        constant.value = now
+        path.write_text(ast.unparse(ast.fix_missing_locations(tree)))
+    try:
+        yield how
+    finally:
+        path.write_bytes(before)
+
+
+def _constants(statement: ast.stmt) -> Iterator[ast.Constant]:
+    inside_text = {id(part) for n in ast.walk(statement) if isinstance(n, ast.JoinedStr)
+                   for part in ast.walk(n)}  # fmt: skip
+    for node in ast.walk(statement):
+        kinds = str if id(node) in inside_text else str | int | float
+        if isinstance(node, ast.Constant) and isinstance(node.value, kinds):
+            yield node
+
+
+def _other(value: str | float) -> str | float:
+    if isinstance(value, bool):
+        return not value
+    return f"{value}x" if isinstance(value, str) else value + 1
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    """Drop docstrings, which no output is made of."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | _Definition) and ast.get_docstring(node, clean=False):
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
 
 
 def reformat(package: Path) -> None:
