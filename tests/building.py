@@ -62,6 +62,8 @@ def fake_measurements(
     number = int(files.sha256(files.canonical([list(arguments), digests]).encode())[:6], 16) + 1
     if "probe.json" in wanted:
         return {"probe.json": json.dumps(_probed(number, given)).encode()}
+    if "memory.json" in wanted:
+        return {"memory.json": json.dumps(_held(number)).encode()}
     if sandbox.STDOUT in wanted:
         return {sandbox.STDOUT: json.dumps(_scored(number)).encode()}
     row = {"step": 1, "train_loss": number / 1e6, "val_loss": 2.0, "learning_rate": 0.001}
@@ -69,7 +71,7 @@ def fake_measurements(
 
 
 def _probed(number: int, given: Mapping[str, bytes]) -> dict[str, Any]:
-    fields = re.findall(r"^    (\w+): \w+ = (\S+)$", given["code/model.py"].decode(), re.MULTILINE)
+    fields = re.findall(r"^    (\w+): \w+ = (\S+)", given["code/model.py"].decode(), re.MULTILINE)
     model = {name: ast.literal_eval(value) for name, value in fields}
     lengths = sorted({512, model["max_seq_len"]})
     return {
@@ -82,6 +84,12 @@ def _probed(number: int, given: Mapping[str, bytes]) -> dict[str, Any]:
         "measured": lengths[0],
         "by_operator": {str(n): {"linear": 2.0 * n, "attention": 1.0 * n} for n in lengths},
     }
+
+
+def _held(number: int) -> dict[str, Any]:
+    states = dict.fromkeys(("weights", "gradients", "optimizer", "gathered"), number)
+    mode = states | {"activations": 2 * number, "recomputed": number}
+    return {"samples_at_once": 1, "parameters": number, "ddp": mode, "fsdp": mode}
 
 
 def _scored(number: int) -> dict[str, Any]:

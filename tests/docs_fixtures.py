@@ -22,6 +22,7 @@ PROXY = {
 }  # fmt: skip
 TRAIN = {"steps": 477000, "batch_size": 256, "learning_rate": 3e-4, "warmup_steps": 2000,
          "weight_decay": 0.1, "grad_clip": 1.0, "beta1": 0.9, "beta2": 0.95}  # fmt: skip
+INFER = {"temperature": 0.8, "top_k": 50, "top_p": 0.95, "weight_bits": 16, "cache_bits": 16}
 PROXY_TRAIN = {**TRAIN, "steps": 200, "batch_size": 16, "learning_rate": 1e-3, "warmup_steps": 20}
 
 KEYS: dict[str, Any] = {
@@ -109,13 +110,13 @@ def _files() -> dict[str, Any]:
             "data": {"tokenizer": "bytes", "seq_len": 4096},
             "train": TRAIN,
             "eval": {"batch_size": 8},
-            "infer": {"temperature": 0.8, "top_k": 50, "top_p": 0.95},
+            "infer": INFER,
             "proxy": {
                 "model": PROXY,
                 "data": {"tokenizer": "bytes", "seq_len": 256},
                 "train": PROXY_TRAIN,
                 "eval": {"batch_size": 8},
-                "infer": {"temperature": 0.8, "top_k": 50, "top_p": 0.95},
+                "infer": INFER,
             },
             "decisions": [{"name": "d_model", "value": 4096, "reason": "fits the budget"}],
         },
@@ -129,6 +130,15 @@ def _files() -> dict[str, Any]:
             _row("throughput", 120, 61.3, "tok/s", "violated"),
             _row("latency", "near-real-time", None, "s", "not declared"),
         ],
+        "blueprint/sensitivity.json": {
+            "specified": _outcome(total, memory, "memory_budget"),
+            "binding": ["memory_budget"],
+            "steps": [
+                {"constraint": "memory_budget", "declared": 16_000_000_000,
+                 "value": 20_000_000_000, **_outcome(total, memory // 2),
+                 "changes": [{"name": "n_kv_heads", "from": 8, "to": 4}]},
+            ],
+        },
         "blueprint/ablations.yaml": [
             {"name": "half the layers", "change": {"n_layers": 16}, "parameters": 4_515_000_000,
              "status": "not run"},
@@ -149,6 +159,20 @@ def _files() -> dict[str, Any]:
             *(_not_run(name) for name in ("MMLU", "HellaSwag")),
         ],
         "benchmarks/curve.csv": _curve(),
+        "code/launch/plan.json": {
+            "declared": 256, "nodes": 32, "devices_per_node": 8, "devices": 256,
+            "device": "A100-40GB-SXM", "usable_memory": 36_800_000_000,
+            "batch_size": 256, "samples_at_once": 1, "parameters": total, "chosen": 1,
+            "modes": [
+                {"parallel": mode, "grad_checkpoint": again, "weights": 4 * total // shards,
+                 "gradients": 4 * total // shards, "optimizer": 8 * total // shards,
+                 "gathered": 1_946_198_016, "activations": 57_216_696_324,
+                 "total": 16 * total // shards + 59_162_894_340, "fits": mode == "fsdp"}
+                for mode, again, shards in (
+                    ("ddp", False, 1), ("fsdp", False, 256), ("ddp", True, 1), ("fsdp", True, 256)
+                )
+            ],
+        },
     }  # fmt: skip
 
 
@@ -159,6 +183,16 @@ def _row(name: str, required: Any, computed: Any, unit: str, verdict: str) -> di
         "formula": f"all tensors = {computed}" if computed else "no device is declared",
         "source": "counted on code/model.py",
         "verdict": verdict, "margin": 1 - computed / required if numbers else None,
+        "nearest": "memory_budget 51GB" if verdict == "violated" else None,
+    }  # fmt: skip
+
+
+def _outcome(parameters: int, memory: int, *exceeded: str) -> dict[str, Any]:
+    parts = {"weights": memory // 2, "cache": memory // 4, "activations": memory // 4}
+    memories = {**parts, "total": memory}
+    return {
+        "parameters": parameters, "memory": memories, "memory_allowed": 16_000_000_000,
+        "exceeded": list(exceeded),
     }  # fmt: skip
 
 

@@ -48,14 +48,24 @@ TINY: dict[str, dict[str, Any]] = {
         "seed": 42,
     },
     "eval": {"batch_size": 256, "stride": 8, "baseline_bytes": 100000},
-    "infer": {"max_new_tokens": 12, "temperature": 0.8, "top_k": 0, "top_p": 0.95, "seed": 42},
+    "infer": {
+        "max_new_tokens": 12,
+        "temperature": 0.8,
+        "top_k": 0,
+        "top_p": 0.95,
+        "seed": 42,
+        "weight_bits": 16,
+        "cache_bits": 16,
+    },
 }
+LOCAL_MODEL = TINY["model"] | {"n_layers": 5, "window": 5, "global_every": 3}
 
 
 def write_package(folder: Path, sizes: Mapping[str, Mapping[str, Any]] = TINY) -> Path:
     """Write code/ with these settings at both sizes and return the folder."""
     for name, values in sizes.items():
-        template = "templates/code/models/decoder.py" if name == "model" else f"{TASK}/{name}.py"
+        model = "decoder_local" if "window" in values else "decoder"
+        template = f"templates/code/models/{model}.py" if name == "model" else f"{TASK}/{name}.py"
         text = bundle(template, lambda n: paths.source(n).read_bytes(), values)
         (folder / f"{name}.py").write_bytes(text)
     (folder / "config.json").write_text(json.dumps({"full": sizes, "proxy": sizes}))

@@ -22,7 +22,7 @@ MAIN = "templates/code/models/toy.py"
 ROOT = paths.templates().parent
 TASK = "templates/code/tasks/language_modeling"
 SCRIPTS = tuple(f"{TASK}/{name}.py" for name in ("data", "train", "eval", "infer"))
-TEMPLATES = ("templates/code/models/decoder.py", *SCRIPTS)
+MODELS = tuple(f"templates/code/models/{name}.py" for name in ("decoder", "decoder_local"))
 CONFIG = '''
 from dataclasses import dataclass
 
@@ -251,10 +251,10 @@ def test_a_literal_annotation_is_not_a_hidden_name() -> None:
     assert made(main) == main
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=MODELS)
+def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("package")
-    for name in TEMPLATES:
+    for name in (request.param, *SCRIPTS):
         target = "model" if "models/" in name else Path(name).stem
         text = bundle(name, lambda n: paths.source(n).read_bytes())
         (folder / f"{target}.py").write_bytes(text)
@@ -262,7 +262,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_bundles_are_the_same_bytes_each_time(package: Path) -> None:
-    for name in TEMPLATES[1:]:
+    for name in SCRIPTS:
         again = bundle(name, lambda n: paths.source(n).read_bytes())
         assert again == (package / Path(name).name).read_bytes()
 
@@ -279,16 +279,35 @@ def test_generated_code_passes_ruff(package: Path, command: tuple[str, ...]) -> 
     assert done.returncode == 0, done.stdout
 
 
+def defined(tree: ast.AST) -> set[str]:
+    """Return what a file defines at its top and in its classes, but for what Python calls."""
+    names = {
+        *(n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)),
+        *(t.id for n in ast.walk(tree) if isinstance(n, ast.Assign | ast.AnnAssign)
+          for t in (n.targets if isinstance(n, ast.Assign) else [n.target])
+          if isinstance(t, ast.Name)),
+    }  # fmt: skip
+    return {n for n in names if not n.startswith("__")} - {"self", "forward"}  # torch calls this
+
+
+def used(tree: ast.AST) -> set[str]:
+    """Return the names that a file reads, calls, or passes by keyword."""
+    return {
+        *(n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)),
+        *(n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)),
+        *(n.arg for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg),
+        *(a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names),
+    }
+
+
 def test_generated_code_has_no_unused_definition(package: Path) -> None:
-    texts = {path.name: path.read_text() for path in package.glob("*.py")}
-    assert len(texts) == 5
-    everything = "\n".join(texts.values())
-    for name, text in texts.items():
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[:2] != "__":
-                # A method that torch calls, and definitions that another file of the package uses.
-                uses = (everything if name in ("model.py", "data.py") else text).count(node.name)
-                assert uses > 1, f"{name} never uses {node.name}"
+    trees = {path.name: ast.parse(path.read_text()) for path in package.glob("*.py")}
+    assert len(trees) == 5
+    everywhere = set().union(*(used(tree) for tree in trees.values()))
+    for name, tree in trees.items():
+        # Others import from model.py and data.py; fields of a Config are its file's alone.
+        reached = everywhere if name in ("model.py", "data.py") else used(tree)
+        assert defined(tree) - reached == set(), name
 
 
 def test_generated_code_stands_alone(package: Path) -> None:

@@ -159,3 +159,18 @@ def test_validate_and_schema(tmp_path: Path) -> None:
     assert "valid" in run("metagen", "validate", str(SPEC), cwd=tmp_path).stdout
     schema = json.loads(run("metagen", "schema", cwd=tmp_path).stdout)
     assert schema["required"] == ["metagen_version", "name"]
+
+
+def test_explain_prints_decisions_what_binds_and_what_steps_buy(tmp_path: Path) -> None:
+    done = run("metagen", "explain", str(SPEC), "constraints.memory_budget=20MB", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "d_model: " in done.stdout
+    assert "20.00 MB are allowed by memory_budget" in done.stdout
+    assert "\nbinding: parameter_budget.max, memory_budget" in done.stdout
+    header, specified, *steps = done.stdout.strip().splitlines()[-8:]
+    assert header.split()[:3] == ["constraint", "value", "parameters"]
+    assert specified.startswith("as specified")
+    assert [line.split()[0] for line in steps[::2]] == [
+        "parameter_budget.max", "memory_budget", "context_window",
+    ]  # fmt: skip
+    assert not list(tmp_path.iterdir()), "nothing is built"

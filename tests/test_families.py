@@ -10,7 +10,8 @@ from metagen import families, paths
 from metagen.blueprint.architecture import CONFIG_KEYS
 from metagen.errors import SpecError
 from metagen.families import decoder, transformer
-from metagen.families.trend import fit, residuals, rows
+from metagen.families.decoder_shape import GATED
+from metagen.families.trend import LEAST_SPREAD, fit, rows
 
 PUBLISHED = paths.source("data/published_models.csv").read_bytes()
 TEXT = {
@@ -68,8 +69,8 @@ def test_the_closed_form_gives_every_count_of_the_table_in_the_llama_form():
     ],
 )
 def test_the_cache_takes_the_published_bytes_a_token(dims, bytes_per_token):
-    assert decoder.cache_bytes(dims, 1) == bytes_per_token
-    assert decoder.cache_bytes(dims, 262_144) == 262_144 * bytes_per_token
+    assert transformer.cache_bytes(dims, 1) == bytes_per_token
+    assert transformer.cache_bytes(dims, 262_144) == 262_144 * bytes_per_token
 
 
 def test_the_rotary_base_of_llama_2_and_3_follows_from_their_windows():
@@ -78,21 +79,32 @@ def test_the_rotary_base_of_llama_2_and_3_follows_from_their_windows():
 
 
 def test_a_fit_recovers_a_power_law():
-    line = fit((size, 3 * size**0.25) for size in (1e6, 1e8, 1e9, 1e11))
-    assert line.slope == pytest.approx(0.25)
-    assert line.at(1e7) == pytest.approx(3 * 1e7**0.25)
-    assert line.spread < 1e-9
+    for wanted in (1e5, 1e7, 1e9, 1e13):
+        line = fit([(size, 3 * size**0.25) for size in (1e6, 1e8, 1e9, 1e11)], wanted)
+        assert line.slope == pytest.approx(0.25)
+        assert line.at(1e7) == pytest.approx(3 * 1e7**0.25)
+        assert line.spread == LEAST_SPREAD
 
 
-def test_the_published_trend_describes_the_models_that_it_is_fitted_on():
-    trend = decoder.fit(PUBLISHED)
+def test_models_near_the_wanted_size_weigh_more():
+    bend = [(size, size**0.5) for size in (1e6, 1e7)] + [(size, 1e3) for size in (1e9, 1e10)]
+    assert fit(bend, 1e6).slope == pytest.approx(0.5, abs=0.05)
+    assert fit(bend, 1e10).slope == pytest.approx(0, abs=0.05)
+
+
+def test_a_trend_is_fitted_on_every_published_decoder():
     table = rows(PUBLISHED, "decoder-LM")
-    for name, typical, worst in (("d_model", 0.2, 0.45), ("n_layers", 0.25, 1.1)):
-        points = [(float(r["params_non_embedding"]), float(r[name])) for r in table]
-        found = sorted(map(abs, residuals(trend.lines[name], points)))
-        assert trend.lines[name].points == len(table) == 25
-        assert found[len(found) // 2] < typical
-        assert found[-1] < worst
+    lines = decoder.fit(PUBLISHED, 10**9).lines
+    assert {name: line.points for name, line in lines.items()} == {
+        **dict.fromkeys(("n_layers", "d_model", "head_dim"), len(table)),
+        **dict.fromkeys(("expansion", "group"), sum(r["arch"] in GATED for r in table)),
+    }
+
+
+def test_the_table_holds_the_models_of_later_families_too():
+    table = list(csv.DictReader(PUBLISHED.decode().splitlines()))
+    assert {row["family"] for row in table} == {"decoder-LM", "vision", "contrastive"}
+    assert len(table) == 32
 
 
 def test_every_published_row_says_where_it_comes_from():
@@ -142,7 +154,10 @@ def test_each_section_has_the_fields_of_its_file_in_order(module, reduced):
     family = families.load(module)
     spec = {"reproducibility.seed": 42}
     sections = family.sections(LLAMA_3_8B, spec.get, reduced=reduced)
-    assert list(family.dims) == config_fields(family.model_template)
+    plain = [name for name in family.dims if name not in ("window", "global_every")]
+    assert plain == config_fields(family.model_template(LLAMA_3_8B))
+    local = {**LLAMA_3_8B, "window": 1024, "global_every": 6}
+    assert list(family.dims) == config_fields(family.model_template(local))
     assert list(sections) == ["data", "train", "eval", "infer"]
     for name, values in sections.items():
         assert list(values) == config_fields(f"{family.task_folder}/{name}.py")

@@ -12,7 +12,7 @@ from blueprint_desk import PlainDesk
 from generated import TINY
 
 from metagen import files, paths
-from metagen.code import RECIPES
+from metagen.code.package import RECIPES
 from metagen.errors import MetagenError
 
 ROOT = paths.templates().parent
@@ -42,7 +42,7 @@ def test_the_code_is_set_to_the_full_size_and_config_json_holds_both(
     sizes = json.loads(package["code/config.json"])
     assert sizes["proxy"] == TINY
     assert sizes["full"]["model"]["d_model"] == 64
-    assert b"    d_model: int = 64\n" in package["code/model.py"]
+    assert b"    d_model: int = 64  # width" in package["code/model.py"]
 
 
 def test_requirements_are_what_is_imported_at_the_versions_of_metagen(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
+import errno
 import importlib
+import itertools
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -92,10 +96,16 @@ def test_training_writes_metrics_and_a_checkpoint(trained: Path) -> None:
     rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert [row["val_loss"] is not None for row in rows] == [False, False, True] * 2
-    assert rows[0].keys() == {"step", "train_loss", "val_loss", "learning_rate"}
+    names = {"step", "train_loss", "val_loss", "learning_rate", "grad_norm", "tokens_per_second"}
+    assert rows[0].keys() == names  # no share of a peak that nobody knows
+    assert rows[0]["tokens_per_second"] is None  # the first step also allocates
+    assert all(row["tokens_per_second"] > 0 and row["grad_norm"] > 0 for row in rows[1:])
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     names = {path.name for path in (trained / "checkpoint").iterdir()}
-    assert names == {"model.safetensors", "optimizer.safetensors", "config.json", "state.json"}
+    assert names == {
+        *("model.safetensors", "optimizer.safetensors", "config.json", "state.json"),
+        *("tokenizer.json", "tokenizer_config.json"),
+    }
     config = json.loads((trained / "checkpoint" / "config.json").read_text())
     assert config["architectures"] == ["LlamaForCausalLM"]
     assert config["hidden_size"] == config["d_model"] == 32
@@ -133,7 +143,7 @@ def test_parts_of_unequal_size_weigh_by_their_targets(code: dict[str, ModuleType
     for model, cuts in ((whole, [4]), (parts, [1, 3])):
         optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
         pairs = zip(x.split(cuts), y.split(cuts), strict=True)
-        losses = ((model(a, b), b.numel()) for a, b in pairs)
+        losses = [lambda m=model, a=a, b=b: (m(a, b), b.numel()) for a, b in pairs]
         code["train"].update(model, optimizer, losses, 1.0, 100.0)
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
@@ -171,19 +181,24 @@ def test_a_kill_between_the_renames_loses_no_checkpoint(
     assert not list(tmp_path.glob("checkpoint.*"))
 
 
-def test_a_failed_write_leaves_the_last_checkpoint(
-    code: dict[str, ModuleType], trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_leaves_the_last_checkpoint(
+    run: Run,
+    code: dict[str, ModuleType],
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    folder = tmp_path / "checkpoint"
-    shutil.copytree(trained / "checkpoint", folder)
+    folder = shutil.copytree(trained / "checkpoint", tmp_path / "checkpoint")
 
-    def full_disk(*_: object, **__: object) -> None:
-        raise OSError("no space left on device")
+    def full_disk(path: Path, tensors: object) -> None:
+        path.write_bytes(b"half a file")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(code["train"], "save_file", full_disk)
-    with pytest.raises(OSError, match="no space"):
-        code["train"].save_checkpoint(folder, {}, {}, {})
+    monkeypatch.setattr(code["train"], "write_tensors", full_disk)
+    error = run("train", "--out", tmp_path, "--resume", "--steps", 8, status=2)
+    assert "cannot be written: No space left on device; the last checkpoint is as it was" in error
     assert same_checkpoint(folder, trained / "checkpoint")
+    assert not list(tmp_path.glob("checkpoint.*"))
 
 
 def test_evaluation_prints_the_contract(run: Run, trained: Path) -> None:
@@ -303,20 +318,224 @@ def test_prepared_tokens_train_evaluate_and_decode(
     assert tokenizer.decode(tokens) == lines[0]
 
 
-def test_ctrl_c_saves_a_checkpoint_and_exits_with_130(folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(folder / "train.py"), "--steps", "100000", "--threads", "1"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    metrics = tmp_path / "out" / "metrics.jsonl"
-    for _ in range(600):
-        if metrics.exists() and metrics.stat().st_size:
+LONG = ("--steps", 80, "--schedule-steps", 80, "--eval-every", 40, "--save-every", 1)
+
+
+@pytest.fixture(scope="module")
+def long(code: dict[str, ModuleType], text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of an uninterrupted run, long enough to be interrupted."""
+    out = tmp_path_factory.mktemp("long")
+    line = ["train.py", "--threads", 1, "--data", text, "--out", out, *LONG]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(part) for part in line])
+        code["train"].main()
+    return out / "checkpoint"
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
+    folder: Path, run: Run, text: Path, long: Path, tmp_path: Path, kind: signal.Signals
+) -> None:
+    line = [sys.executable, folder / "train.py", "--threads", 1, "--data", text, *LONG]
+    line += ["--out", tmp_path]
+    process = subprocess.Popen([str(part) for part in line], stderr=subprocess.PIPE, text=True)
+    state = tmp_path / "checkpoint" / "state.json"
+    for _ in range(2400):
+        if state.exists():
             break
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+        time.sleep(0.005)
+    process.send_signal(kind)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130, errors
-    assert "--resume" in errors
-    step = json.loads((tmp_path / "out" / "checkpoint" / "state.json").read_text())["step"]
-    assert step == len(metrics.read_text().splitlines())
+    if kind == signal.SIGKILL:
+        assert process.returncode == -kind
+    else:
+        assert process.returncode == 128 + kind, errors
+        assert "saved: --resume goes on" in errors
+        step = json.loads(state.read_text())["step"]
+        assert step == len((tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert not same_checkpoint(tmp_path / "checkpoint", long)
+    run("train", "--out", tmp_path, "--resume", *LONG)
+    assert same_checkpoint(tmp_path / "checkpoint", long)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 80
+
+
+def test_what_is_watched_saved_or_recomputed_changes_no_bit(
+    run: Run, trained: Path, tmp_path: Path
+) -> None:
+    watched = ("--eval-every", 1, "--save-every", 2, "--grad-checkpoint", "--tensorboard")
+    run("train", "--out", tmp_path, *watched)
+    assert same_checkpoint(tmp_path / "checkpoint", trained / "checkpoint")
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_dry_run_writes_nothing(run: Run, tmp_path: Path) -> None:
+    run("train", "--out", tmp_path / "out", "--dry-run")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_compiled_model_saves_the_names_and_nearly_the_weights_of_one_that_is_not(
+    run: Run, trained: Path, tmp_path: Path
+) -> None:
+    run("train", "--out", tmp_path, "--compile")
+    plain = load_file(trained / "checkpoint" / "model.safetensors")
+    compiled = load_file(tmp_path / "checkpoint" / "model.safetensors")
+    assert plain.keys() == compiled.keys()
+    for name, tensor in plain.items():
+        torch.testing.assert_close(compiled[name], tensor, atol=1e-4, rtol=1e-3)
+
+
+def test_tensors_are_written_as_the_library_writes_them(
+    code: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    tensors = {
+        "a": torch.randn(3, 5),
+        "scalar": torch.tensor(2.0),
+        "half": torch.randn(7).bfloat16(),
+        "turned": torch.arange(6).view(2, 3).T,
+        "none": torch.empty(0, 4),
+    }
+    code["train"].write_tensors(tmp_path / "x.safetensors", tensors)
+    read = load_file(tmp_path / "x.safetensors")
+    assert read.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert read[name].dtype == tensor.dtype
+        assert torch.equal(read[name], tensor)
+
+
+def test_speed_is_told_as_a_share_of_a_peak_only_where_the_peak_is_known(
+    code: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, gpu = code["train"], torch.device("cuda")
+    for name, peak in (
+        ("NVIDIA A100-SXM4-80GB", 312e12),
+        ("NVIDIA H100 80GB HBM3", 989.4e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA H200", 989e12),
+        ("NVIDIA H200 NVL", None),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None),
+        ("NVIDIA L40", None),
+        ("NVIDIA GeForce RTX 4090", 165.2e12),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
+    ):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, name=name: name)
+        assert train.peak_flops(gpu) == peak, name
+    assert train.peak_flops(torch.device("cpu")) is None
+    assert train.Work("images", 10).speed(2.0) == {"images_per_second": 5.0}
+    known = train.Work("images", 10, flops=0.5)
+    assert known.speed(2.0) == {"images_per_second": 5.0, "mfu": 0.25}
+    assert known.speed(None) == {"images_per_second": None, "mfu": None}
+
+
+def test_the_operations_of_a_step_are_six_a_weight_and_token_and_those_of_attention(
+    code: dict[str, ModuleType],
+) -> None:
+    with torch.device("meta"):
+        model = code["model"].Model(code["model"].Config())
+        data = code["data"].Config()
+        counted = code["train"].training_flops(lambda: code["train"].example_loss(model, 3, data))
+    matrices = sum(p.numel() for p in model.parameters() if p.dim() == 2)
+    config, length = model.config, data.seq_len
+    attention = 12 * config.n_layers * config.n_heads * config.head_dim * length
+    assert counted == 3 * length * (6 * matrices + attention)
+
+
+def test_the_cpu_is_used_without_a_look_at_cuda(
+    code: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def touched(*_: object) -> None:
+        raise AssertionError("CUDA was touched")
+
+    for name in ("is_available", "is_bf16_supported", "get_device_name", "device_count"):
+        monkeypatch.setattr(torch.cuda, name, touched)
+    device = code["train"].choose_device("cpu", 1)
+    assert not code["train"].in_bfloat16(device, "auto")
+    assert code["train"].peak_flops(device) is None
+
+
+def test_tokens_are_read_across_files(code: dict[str, ModuleType], tmp_path: Path) -> None:
+    np = importlib.import_module("numpy")
+    tokens = np.arange(1000, 1025, dtype=np.uint16)
+    cuts = (0, 10, 10, 11, 25)
+    for number, (first, last) in enumerate(itertools.pairwise(cuts)):
+        tokens[first:last].tofile(tmp_path / f"train-{number:05}.bin")
+    shards = code["data"]._shards(tmp_path, "train", "uint16")
+    assert len(shards) == 25
+    for first, last in itertools.combinations_with_replacement(range(28), 2):
+        assert list(shards[first:last]) == list(tokens[first:last])
+    assert list(shards[-1:]) == [1024]
+    assert list(shards[:]) == list(tokens)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA"), "memory is full: use"),
+        (MemoryError(), "memory is full: use"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"),
+            "memory is full: use",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device", "x"), "x: No space left on device."),
+    ],
+)
+def test_a_machine_that_is_full_ends_a_script_in_one_sentence(
+    code: dict[str, ModuleType],
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    words: str,
+) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as stopped:
+        code["train"].run(main)
+    assert stopped.value.code == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert words in sentence
+
+
+def test_an_error_of_ours_is_not_dressed_up(code: dict[str, ModuleType]) -> None:
+    def main() -> None:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        code["train"].run(main)
+
+
+def test_a_missing_tensorboard_is_one_sentence(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    error = run("train", "--out", tmp_path, "--tensorboard", status=2)
+    assert error.endswith("--tensorboard needs a library: pip install tensorboard.\n")
+
+
+def test_a_missing_compiler_is_one_sentence(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(function: object) -> None:
+        raise RuntimeError("no C++ compiler was found\nand much more")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    error = run("train", "--out", tmp_path, "--compile", status=2)
+    assert "does not work here (no C++ compiler was found): train without --compile." in error
+
+
+def test_a_loss_that_is_no_number_leaves_the_last_checkpoint(
+    run: Run,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: dict[str, ModuleType],
+) -> None:
+    shutil.copytree(trained / "checkpoint", tmp_path / "checkpoint")
+    monkeypatch.setattr(code["train"], "update", lambda *_: (float("nan"), 1.0))
+    error = run("train", "--out", tmp_path, "--resume", "--steps", 8, status=2)
+    assert "the loss is nan" in error
+    assert "at step 7: lower --learning-rate" in error
+    assert same_checkpoint(tmp_path / "checkpoint", trained / "checkpoint")
 
 
 @pytest.mark.parametrize(
@@ -374,6 +593,8 @@ def test_a_resumed_run_must_be_the_same_run(run: Run, trained: Path, tmp_path: P
     shutil.copytree(trained / "checkpoint", tmp_path / "checkpoint")
     options = ("--out", tmp_path, "--resume", "--steps", 8)
     assert "train.seed = 42, and this run has 1" in run("train", *options, "--seed", 1, status=2)
+    batch = run("train", *options, "--batch-size", 8, status=2)
+    assert "train.batch_size = 4, and this run has 8" in batch
     done = run("train", "--out", tmp_path, "--resume", status=2)
     assert "is at step 6 already" in done
 
@@ -382,13 +603,20 @@ def test_a_damaged_checkpoint_is_refused(run: Run, trained: Path, tmp_path: Path
     folder = shutil.copytree(trained / "checkpoint", tmp_path / "checkpoint")
     (folder / "model.safetensors").write_bytes(b"not tensors")
     assert "cannot be read" in run("eval", "--out", tmp_path, status=2)
+    shutil.copy(trained / "checkpoint" / "model.safetensors", folder)
+    for damaged, words in (
+        (b"not tensors", "optimizer.safetensors cannot be read"),
+        ((folder / "model.safetensors").read_bytes(), "belongs to another model"),
+    ):
+        (folder / "optimizer.safetensors").write_bytes(damaged)
+        assert words in run("train", "--out", tmp_path, "--resume", "--steps", 8, status=2)
 
 
 def test_a_model_that_cannot_fit_is_refused_before_it_is_allocated(
     code: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        code["train"].memory_table(10**14, torch.device("cpu"))
+        code["train"].memory_table(10**14, 1, torch.device("cpu"))
     assert "needs 1600000.0 GB" in capsys.readouterr().err
 
 
@@ -411,3 +639,20 @@ def test_help_names_every_shared_option(
     options = "size data checkpoint out steps batch-size seed device resume threads"
     for option in options.split():
         assert f"--{option}" in text
+
+
+def test_every_option_of_training_is_explained(
+    folder: Path, code: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[argparse.Action] = []
+
+    def keep(parser: argparse.ArgumentParser) -> argparse.Namespace:
+        found.extend(parser._actions)
+        return argparse.Namespace()
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", keep)
+    code["train"].command_line()
+    assert len(found) > 20
+    assert [action.option_strings for action in found if not action.help] == []
+    given = {option for action in found for option in action.option_strings}
+    assert set(re.findall(r"--[a-z-]+", code["train"].__doc__)) - {"--nproc-per-node"} <= given

@@ -17,7 +17,14 @@ from metagen.measure import sandbox
 
 GOLDEN = Path(__file__).parent / "golden" / "text_llm_tiny"
 MEASURED = ("benchmarks/", "docs/", "paper/sections/", "paper/figures/", "manifest.json")
-COUNTED = ("params.json", "flops.json", "graph.json", "constraints.json")
+COUNTED = (
+    "launch/plan.json",
+    "launch/README.md",
+    "params.json",
+    "flops.json",
+    "graph.json",
+    "constraints.json",
+)
 
 
 def unmeasured(out: Path) -> dict[str, bytes]:

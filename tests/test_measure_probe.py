@@ -13,7 +13,7 @@ from metagen import code, paths
 from metagen.blueprint import architecture
 from metagen.code.bundle import bundle
 from metagen.errors import TaskError
-from metagen.families import decoder
+from metagen.families import decoder, transformer
 from metagen.measure import probe
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
@@ -32,10 +32,14 @@ def torch():
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory):
     """The module `code/model.py`, as it goes into a package."""
-    path = tmp_path_factory.mktemp("code") / "model.py"
-    path.write_bytes(bundle(decoder.model_template, lambda name: paths.source(name).read_bytes()))
-    spec = importlib.util.spec_from_file_location("generated_model", path)
-    module = sys.modules["generated_model"] = importlib.util.module_from_spec(spec)
+    return module_of(decoder.model_template({}), tmp_path_factory.mktemp("code"), "model")
+
+
+def module_of(template, folder, name):
+    path = folder / f"{name}.py"
+    path.write_bytes(bundle(template, lambda source: paths.source(source).read_bytes()))
+    spec = importlib.util.spec_from_file_location(f"generated_{name}", path)
+    module = sys.modules[f"generated_{name}"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -60,7 +64,38 @@ def test_the_closed_form_equals_the_generated_model(on_meta, dims):
 def test_the_cache_of_the_closed_form_is_the_one_that_the_model_allocates(torch, on_meta, dims):
     with torch.device("meta"):
         cache = on_meta(dims).bfloat16().new_cache(1, 64)
-    assert decoder.cache_bytes(dims, 64) == cache.store.numel() * cache.store.element_size()
+    assert transformer.cache_bytes(dims, 64) == sum(each.store.nbytes for each in cache)
+
+
+LOCAL = {"window": 16, "global_every": 3, "n_layers": 7, "max_seq_len": 64}
+
+
+@pytest.mark.parametrize("dims", [SMALL | LOCAL, UNTIED | LOCAL])
+def test_the_closed_forms_hold_for_layers_with_a_window(torch, tmp_path, dims):
+    local = module_of(decoder.model_template(dims), tmp_path, "local")
+    with torch.device("meta"):
+        model = local.Model(local.Config(**dims)).bfloat16()
+        cache = model.new_cache(1, 64)
+    assert decoder.count(dims) == sum(p.numel() for p in model.parameters())
+    assert transformer.cache_bytes(dims, 64) == sum(each.store.nbytes for each in cache)
+
+
+@pytest.mark.parametrize("bits", [16, 8, 4])
+@pytest.mark.parametrize("dims", [SMALL, {**UNTIED, "d_model": 100, "d_ff": 90}])
+def test_weights_take_the_bytes_of_the_quantized_model(torch, generated, tmp_path, dims, bits):
+    layers = module_of("templates/code/layers/quantized.py", tmp_path, "quantized")
+    model = generated.Model(generated.Config(**dims))
+    layers.quantize(model, bits)
+    held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    assert transformer.weight_bytes(dims, bits) == sum(t.nbytes for t in held.values())
+
+
+def test_an_8_bit_cache_takes_the_bytes_of_its_store(torch, generated, tmp_path):
+    layers = module_of("templates/code/layers/quantized.py", tmp_path, "quantized")
+    model = generated.Model(generated.Config(**SMALL)).bfloat16()
+    stores = [layers.Int8Store(each.store) for each in model.new_cache(1, 64)]
+    held = sum(each.numbers.nbytes + each.scales.nbytes for each in stores)
+    assert transformer.cache_bytes(SMALL, 64, 8) == held
 
 
 @pytest.mark.parametrize("dims", [SMALL, UNTIED, SMOLLM2_135M])
@@ -114,7 +149,7 @@ def test_a_package_is_measured_on_its_own_code(package):
     assert sum(params["by_module"].values()) == params["total"]
     assert set(params["by_module"]) == {"embed_tokens", "layers", "norm", "lm_head"}
     assert sum(params["by_layer"].values()) * dims["n_layers"] == params["by_module"]["layers"]
-    assert params["embedding_share"] == decoder.embedding_count(dims) / params["total"]
+    assert params["embedding_share"] == transformer.embedding_count(dims) / params["total"]
     assert params["budget"] == {"min": 10**6, "max": 3 * 10**6, "share": params["total"] / 3e6}
     assert params["proxy_total"] == decoder.count(found["proxy"]["model"])
 

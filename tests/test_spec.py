@@ -34,7 +34,10 @@ def written(tmp_path):
 
 def test_the_examples_are_these():
     names = [path.stem for path in SPECS]
-    assert names == ["edge_tiny_agent", "long_context", "text_llm_8b", "text_llm_tiny"]
+    assert names == [
+        "edge_tiny_agent", "long_context", "out_of_reach", "phone_135m", "pinned",
+        "text_llm_70b", "text_llm_8b", "text_llm_tiny",
+    ]  # fmt: skip
 
 
 def test_the_8b_example_says_what_it_says():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from metagen.units import UnitError, parse_hardware
 from metagen.work import Desk
 
 TABLE = "data/devices.csv"
@@ -23,25 +24,36 @@ CLASSES = {
 
 @dataclass(frozen=True)
 class Device:
-    """One row of the table, in base units; None where the table has no figure.
+    """One row of the table, in base units and for each device; None where there is no figure.
 
     Attributes:
-        name: Name of the device.
+        model: Name of the device in the table.
         flops: Operations a second to plan with.
         flops_format: What kind of figure `flops` is, such as `bf16 dense peak`.
         bandwidth: Bytes a second between memory and processor.
         memory: Bytes of memory.
         usable: Share of the memory that a model may take.
-        sources: Where the figures come from.
+        power: Watts at full load.
+        power_source: Where the watts come from.
+        sources: Where the other figures come from.
+        number: How many of them share the model.
     """
 
-    name: str
+    model: str
     flops: float | None
     flops_format: str
     bandwidth: float
     memory: float | None
     usable: float
+    power: float | None
+    power_source: str
     sources: str
+    number: int = 1
+
+    @property
+    def name(self) -> str:
+        """The device with its number, such as `8x H100-80GB-SXM`."""
+        return self.model if self.number == 1 else f"{self.number}x {self.model}"
 
     @property
     def measured(self) -> bool:
@@ -50,8 +62,8 @@ class Device:
 
     @property
     def usable_memory(self) -> int | None:
-        """Bytes that weights, cache and activations may take."""
-        return None if self.memory is None else round(self.memory * self.usable)
+        """Bytes that weights, cache and activations may take on all of them."""
+        return None if self.memory is None else round(self.number * self.memory * self.usable)
 
 
 def table(desk: Desk) -> dict[str, Device]:
@@ -61,27 +73,40 @@ def table(desk: Desk) -> dict[str, Device]:
 
 
 def target(desk: Desk) -> Device | None:
-    """Return the device that the spec declares, by name or by class, or None."""
+    """Return the device that the spec declares, by name, number or class, or None."""
     declared = desk.key("constraints.device")
-    return by_prefix(desk, CLASSES.get(declared, declared)) if declared else None
+    if not declared:
+        return None
+    number, name = _counted(declared)
+    found = by_prefix(desk, CLASSES.get(name, name))
+    return found and replace(found, number=number)
+
+
+def _counted(declared: str) -> tuple[int, str]:
+    try:
+        return parse_hardware(declared)
+    except UnitError:
+        return 1, declared
 
 
 def by_prefix(desk: Desk, name: str) -> Device | None:
     """Return the device of a name, or the first whose name starts with it, such as `A100`."""
     known, wanted = table(desk), name.lower()
     return known.get(name) or next(
-        (device for device in known.values() if device.name.lower().startswith(wanted)), None
+        (device for device in known.values() if device.model.lower().startswith(wanted)), None
     )
 
 
 def _device(row: dict[str, str]) -> Device:
     return Device(
-        name=row["device"],
+        model=row["device"],
         flops=_scaled(row["planning_tflops"], 1e12),
         flops_format=row["planning_format"],
         bandwidth=float(row["mem_bandwidth_gb_s"]) * 1e9,
         memory=_scaled(row["memory_gb"], 1e9),
         usable=float(row["usable_memory_fraction_suggested"]),
+        power=_scaled(row["power_w"], 1.0),
+        power_source=row["power_source"],
         sources=row["sources"],
     )
 

@@ -6,16 +6,18 @@ import difflib
 import math
 from dataclasses import dataclass
 
-from metagen.blueprint import devices
-from metagen.blueprint.sizing import FILL, WEIGHT_BYTES
+from metagen.blueprint import devices, limits
+from metagen.blueprint.sizing import FILL
 from metagen.errors import Problem, SpecError
-from metagen.families.family import Dims, Family, Need, Value
-from metagen.units import format_bytes
+from metagen.families.family import Dims, Family, Key, Limit, Need, Value
+from metagen.units import INFINITE, format_bytes
 from metagen.work import Desk
 
 # For a spec that declares neither a budget nor a memory: about the smallest GPT-2.
 DEFAULT_PARAMETERS = 125_000_000
 WEIGHT_SHARE = 0.5  # of the memory, where it alone decides the size
+WEIGHT_BYTES = 2  # bf16, as trained
+MOST = 2 * 10**12  # parameters to try, whatever the memory
 
 
 @dataclass(frozen=True)
@@ -23,77 +25,85 @@ class Goal:
     """What to search for, and why.
 
     Attributes:
-        needs: What to try, in order; the first whose design fits the memory is taken.
-        size_reason: Where the parameter count comes from.
-        memory_reason: Where the limit on memory comes from, "" when there is none.
+        needs: What to try, in order; the first whose design keeps the limits is taken.
+        reason: Where the parameter count comes from.
     """
 
     needs: tuple[Need, ...]
-    size_reason: str
-    memory_reason: str
+    reason: str
 
 
 def goal(desk: Desk, family: Family) -> Goal:
     """Read the constraints of a spec.
 
     Raises:
-        SpecError: A pinned dimension is unknown, of the wrong type or contradicts another.
+        SpecError: A pinned dimension is unknown, of the wrong type or contradicts another key.
     """
-    memory, memory_reason = _memory(desk)
-    sizes, size_reason = _sizes(desk, memory)
+    bounds = limits.of(desk, family, devices.target(desk))
+    sizes, reason = _sizes(desk, bounds)
     context = desk.key("constraints.context_window")
     least = desk.key("constraints.parameter_budget.min") or 0
-    checked = pins(desk.key("architecture.dims") or {}, family)
+    checked = pins(desk.key, family)
     needs = (
-        Need(size, min(size, max(least, math.ceil(FILL * size))), memory, context, checked)
+        Need(size, min(size, max(least, math.ceil(FILL * size))), bounds, context, checked)
         for size in sizes
     )
-    return Goal(tuple(needs), size_reason, memory_reason)
+    return Goal(tuple(needs), reason)
 
 
-def _memory(desk: Desk) -> tuple[int | None, str]:
-    """Return the tighter of memory_budget and the device's usable memory."""
-    limits: list[tuple[int, str]] = []
-    if budget := desk.key("constraints.memory_budget"):
-        limits.append((budget, f"memory_budget, {format_bytes(budget, 4)}"))
-    device = devices.target(desk)
-    if device and device.usable_memory:
-        share = f"{device.usable:.0%} of its memory"
-        text = f"{device.name}, {format_bytes(device.usable_memory, 4)} usable ({share})"
-        limits.append((device.usable_memory, text))
-    return min(limits, default=(None, ""))
-
-
-def _sizes(desk: Desk, memory: int | None) -> tuple[list[int], str]:
+def _sizes(desk: Desk, bounds: tuple[Limit, ...]) -> tuple[list[int], str]:
     """Return the parameter counts to try, largest first, and where they come from."""
     most = desk.key("constraints.parameter_budget.max")
     least = desk.key("constraints.parameter_budget.min")
+    memory = min((b for b in bounds if b.constraint in limits.MEMORIES), default=None, key=_allowed)
     if most:
         return [most], f"parameter_budget.max, {most:,}"
     if least:
         return [math.ceil(least / FILL)], f"parameter_budget.min, {least:,}; no maximum is declared"
     if memory:
-        first = int(memory * WEIGHT_SHARE / WEIGHT_BYTES)
+        first = min(MOST, int(memory.allowed * WEIGHT_SHARE / WEIGHT_BYTES))
         reason = f"no parameter_budget is declared; weights in bf16 take at most {WEIGHT_SHARE:.0%}"
-        return [max(1, first // 2**step) for step in range(4)], f"{reason} of the memory"
+        sizes = [max(1, first // 2**step) for step in range(4)]
+        return sizes, f"{reason} of {format_bytes(int(memory.allowed), 4)} of memory"
     reason = "no parameter_budget, memory_budget or device is declared; the default"
     return [DEFAULT_PARAMETERS], f"{reason} is {DEFAULT_PARAMETERS:,}"
 
 
-def pins(declared: Dims, family: Family) -> dict[str, Value]:
-    """Check pinned dimensions and return them with the types of the model's `Config`."""
+def _allowed(limit: Limit) -> float:
+    return limit.allowed
+
+
+def pins(key: Key, family: Family) -> dict[str, Value]:
+    """Check the pinned dimensions and return them with the types of the model's `Config`.
+
+    Raises:
+        SpecError: One is unknown or of the wrong type, or contradicts another key.
+    """
+    declared = key("architecture.dims") or {}
     problems = [p for name, value in declared.items() if (p := _wrong(name, value, family))]
     if problems:
         raise SpecError(problems)
-    checked = {name: family.dims[name](value) for name, value in declared.items()}
+    known = {**family.dims, **family.formats}
+    checked = {name: known[name](value) for name, value in declared.items()}
     broken = [
         Problem(_contradiction(rule.names, checked), "architecture.dims", rule.sentence)
         for rule in family.rules
-        if set(rule.names) <= set(checked) and not rule.holds(checked)
+        if rule.broken(checked)
     ]
+    broken += _against_context(checked, key("constraints.context_window"), family)
     if broken:
         raise SpecError(broken)
     return checked
+
+
+def _against_context(checked: Dims, declared: int | str | None, family: Family) -> list[Problem]:
+    """Refuse pins that leave no room for the declared context."""
+    name = family.context_dim
+    if name is None or declared in (None, INFINITE) or checked.get(name, declared) == declared:
+        return []
+    sentence = f"{name}: {checked[name]:,} contradicts constraints.context_window: {declared:,}"
+    hint = "leave one of the two out, or make them equal"
+    return [Problem(sentence, f"architecture.dims.{name}", hint)]
 
 
 def _contradiction(names: tuple[str, ...], pinned: Dims) -> str:
@@ -103,11 +113,12 @@ def _contradiction(names: tuple[str, ...], pinned: Dims) -> str:
 
 def _wrong(name: str, value: object, family: Family) -> Problem | None:
     place = f"architecture.dims.{name}"
-    if name not in family.dims:
-        close = difflib.get_close_matches(name, family.dims, n=1, cutoff=0)
-        hint = f"did you mean {close[0]}? dimensions: {', '.join(family.dims)}"
+    known = {**family.dims, **family.formats}
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0)
+        hint = f"did you mean {close[0]}? dimensions: {', '.join(known)}"
         return Problem(f"{family.name} has no dimension {name}", place, hint)
-    kind = family.dims[name]
+    kind = known[name]
     if kind is bool:
         good = isinstance(value, bool)
     else:

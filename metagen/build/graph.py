@@ -48,7 +48,7 @@ def _checked(spec: Spec) -> list[Problem]:
     """Refuse what no family builds before anything is written; return what may be a mistake."""
     try:
         family = families.load(families.FAMILIES[families.route(spec.key)])
-        need.pins(spec.key("architecture.dims"), family)
+        need.pins(spec.key, family)
     except SpecError as error:
         raise SpecError(replace(p, place=_place(spec, p.place)) for p in error.problems) from None
     unknown = families.unknown_components(family, spec.key("architecture.components"))

@@ -145,6 +145,9 @@ def _facts(standing: Standing, summary: Mapping[str, Any]) -> Iterator[tuple[str
         names = ", ".join(_constraint(c) for c in summary["constraints"][verdict])
         if names:
             yield verdict.replace("_", " "), names
+    for row in summary["constraints"]["violated"]:
+        if row["nearest"]:
+            yield "to meet it", f"{row['constraint']}: {row['nearest']}"
     for row in summary["benchmarks"]:
         yield f"{row['benchmark']}", _benchmark(row)
 

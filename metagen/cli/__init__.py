@@ -3,7 +3,7 @@
 ========  ========================================================================
 options   arguments and options that commands share
 building  synth, paper, demo, plan: make a package, or say what would be made
-looking   validate, schema, families, why, impact, diff: look, and change nothing
+looking   validate, explain, families, why, impact, diff ...: look, and change nothing
 keeping   verify, gc: whether a package is what it says, and room on the disk
 ========  ========================================================================
 """

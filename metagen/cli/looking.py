@@ -23,6 +23,22 @@ def validate(specs: Sequence[str]) -> None:
 
 
 @click.command()
+@click.argument("spec", nargs=-1, required=True, metavar="SPEC [KEY=VALUE...]")
+def explain(spec: Sequence[str]) -> None:
+    """Tell why SPEC gets its architecture, and what a step of each constraint would buy.
+
+    Prints each decision with its figures, the constraints that bind it, and a table of what more
+    or less of each would change. Nothing is built.
+    """
+    from metagen.blueprint.explain import lines
+
+    request = options.Request.of(spec, None, None)
+    for package in request.packages(options.terminal()):
+        for line in lines(package.spec):
+            click.echo(line)
+
+
+@click.command()
 def schema() -> None:
     """Print the JSON Schema of a spec."""
     from metagen.files import json_bytes
@@ -87,4 +103,4 @@ def _run_of(file: Path) -> Path:
     return found[0]
 
 
-COMMANDS = (validate, schema, families, why, impact, diff)
+COMMANDS = (validate, explain, schema, families, why, impact, diff)

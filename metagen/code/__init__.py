@@ -3,7 +3,9 @@
 `templates/code/` is ordinary Python that ruff, mypy and pytest read as it stands. This room turns
 a file of it into a file of a package: `modules` reads it, `literals` sets the defaults of its
 `Config`, `imports` merges its imports, `bundle` copies in the shared definitions that it needs, and
-`package` names the files of `code/`.
+`package` names the files of `code/`. `launch` sets the scripts that start it on many devices.
 """
 
-from metagen.code.package import RECIPES as RECIPES
+from metagen.code import launch, package
+
+RECIPES = (*package.RECIPES, *launch.RECIPES)

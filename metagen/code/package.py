@@ -29,7 +29,7 @@ def script(section: str) -> Work:
     def work(desk: Desk) -> dict[str, bytes]:
         family, values = families.built(desk), desk.entry(families.ARCHITECTURE, section)
         scripts = f"{family.task_folder}/{section}.py"
-        template = family.model_template if section == "model" else scripts
+        template = family.model_template(values) if section == "model" else scripts
         return {f"code/{section}.py": bundle(template, desk.source, values)}
 
     return work

@@ -7,6 +7,7 @@ kinds         what documents call each family
 escape        a stranger's text made inert, for Markdown and for LaTeX
 render        templates to documents
 cards         model card, data card, evaluation report, limitations
+launch        how to train on many devices
 summary       what the terminal's table shows
 figures       drawn from measured files
 paper         the LaTeX project
@@ -14,6 +15,6 @@ latex         its PDF
 ============  ====================================================================
 """
 
-from metagen.docs import cards, latex, paper, summary
+from metagen.docs import cards, latex, launch, paper, summary
 
-RECIPES = (*cards.RECIPES, *summary.RECIPES, *paper.RECIPES, *latex.RECIPES)
+RECIPES = (*cards.RECIPES, *launch.RECIPES, *summary.RECIPES, *paper.RECIPES, *latex.RECIPES)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from metagen import families
 from metagen.docs.facts import FILES, SPEC, Fact, Facts
 from metagen.docs.kinds import KINDS
+from metagen.families import levers
+from metagen.families.family import Family
 
 _CONSTRAINTS = FILES["constraints"]
 _RESULTS = FILES["results"]
-_BYTES_PER_VALUE = 2
 
 
 def _count(verdict: str) -> Callable[[Facts], Fact]:
@@ -24,14 +26,23 @@ def _count(verdict: str) -> Callable[[Facts], Fact]:
     return count
 
 
-def _kv_cache_per_token(facts: Facts) -> Fact:
-    """2 (keys and values) x n_layers x n_kv_heads x head_dim values of 16 bits."""
-    layers, heads, size = (
-        facts.get(f"arch.model.{name}").value for name in ("n_layers", "n_kv_heads", "head_dim")
-    )
-    value = 2 * layers * heads * size * _BYTES_PER_VALUE
-    formula = "2 x n_layers x n_kv_heads x head_dim x 2 bytes"
-    return Fact("derived.kv_cache_per_token", value, "bytes", f"{FILES['arch']}: {formula}")
+def design(facts: Facts) -> tuple[Family, dict[str, Any]]:
+    """Return the family, and the model's dimensions with its formats of deployment."""
+    family = families.load(families.FAMILIES[facts.get("arch.family").value])
+    formats = {name: facts.get(f"arch.infer.{name}").value for name in family.formats}
+    return family, {**facts.get("arch.model").value, **formats}
+
+
+def _kv_cache(facts: Facts) -> Fact:
+    """Return the cache of one sequence at the full context, in its format of deployment."""
+    family, everything = design(facts)
+    source = f"{FILES['arch']}: model, infer"
+    return Fact("derived.kv_cache", family.load(everything).cache, "bytes", source)
+
+
+def _attention_pattern(facts: Facts) -> Fact:
+    text = levers.pattern(facts.get("arch.model").value)
+    return Fact("derived.attention_pattern", text, "", f"{FILES['arch']}: model")
 
 
 def _queries_per_kv_head(facts: Facts) -> Fact:
@@ -53,10 +64,6 @@ def _final_validation_loss(facts: Facts) -> Fact:
     return Fact(
         "derived.final_validation_loss", losses[-1] if losses else None, "nat/token", source
     )
-
-
-def _bits_per_value(facts: Facts) -> Fact:
-    return Fact("derived.bits_per_value", 8 * _BYTES_PER_VALUE, "", "")
 
 
 def _not_run(facts: Facts) -> Fact:
@@ -82,11 +89,11 @@ DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "met": _count("met"),
     "violated": _count("violated"),
     "not_declared": _count("not declared"),
-    "kv_cache_per_token": _kv_cache_per_token,
+    "kv_cache": _kv_cache,
+    "attention_pattern": _attention_pattern,
     "queries_per_kv_head": _queries_per_kv_head,
     "proxy_share": _proxy_share,
     "final_validation_loss": _final_validation_loss,
-    "bits_per_value": _bits_per_value,
     "not_run": _not_run,
     "kind": _kind,
     "unknown_components": _unknown_components,

@@ -22,9 +22,11 @@ FILES = {
     "params": "blueprint/params.json",
     "flops": "blueprint/flops.json",
     "constraints": "blueprint/constraints.json",
+    "sensitivity": "blueprint/sensitivity.json",
     "ablations": "blueprint/ablations.yaml",
     "results": "benchmarks/results.json",
     "curve": "benchmarks/curve.csv",
+    "plan": "code/launch/plan.json",
 }
 SPEC = "spec_resolved.yaml"
 # Names that hold a numeral and measure nothing.
@@ -40,10 +42,15 @@ _UNITS = (
     ("ablations.*.parameters", "parameters"),
     ("constraints.*.margin", "share"),
     ("curve.*_loss", "nat/token"),
+    ("sensitivity.*parameters", "parameters"),
+    ("sensitivity.*.memory*", "bytes"),
     ("spec.constraints.parameter_budget.*", "parameters"),
     ("spec.constraints.memory_budget", "bytes"),
     ("spec.constraints.context_window", "tokens"),
     ("arch.*max_seq_len", "tokens"),
+    *((f"plan.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
+    *((f"plan.modes.*.{name}", "bytes") for name in ("gathered", "activations", "total")),
+    ("plan.usable_memory", "bytes"),
 )
 # These entries carry their unit beside them in the same record.
 _BESIDE = (

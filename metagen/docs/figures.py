@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from metagen.docs import wording
-from metagen.docs.derived import DERIVED
+from metagen.docs.derived import DERIVED, design
 from metagen.docs.facts import FILES, Facts
 from metagen.work import Desk, Recipe
 
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 _ONE_AT_A_TIME = threading.Lock()  # matplotlib's settings are global
 _WIDTH = 3.3  # inches, a column
+_WIDE = 6.0
+_STEP_UNITS = {
+    "parameter_budget.max": "parameters",
+    "memory_budget": "bytes",
+    "context_window": "tokens",
+}
 # Okabe and Ito's palette, which keeps apart for all common colour blindness.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
 _STYLE = {
@@ -57,11 +63,66 @@ def cost(desk: Desk) -> dict[str, bytes]:
     """Return FLOPs per token, and memory against its budget, over the length of the context."""
     facts = Facts(desk, DERIVED)
     points = facts.get("flops.points").value
-    weights = facts.get("params.total").value * 2
-    each = facts.get("derived.kv_cache_per_token").value
     budget = facts.get("spec.constraints.memory_budget").value
-    memory = [weights + each * point["sequence_length"] for point in points]
+    memory = [_memory(facts, point["sequence_length"]) for point in points]
     return _drawn(desk, "cost", 2.5, lambda figure: _costs(figure, points, memory, budget))
+
+
+def _memory(facts: Facts, length: int) -> float:
+    """Return the bytes of weights, cache and activations where the context is of some length."""
+    family, everything = design(facts)
+    load = family.load({**everything, str(family.context_dim): length})
+    extra = facts.get("params.total").value - family.count(everything)
+    return float(load.memory + 2 * extra)
+
+
+def sensitivity(desk: Desk) -> dict[str, bytes]:
+    """Return the memory of the design, and of those that a step of each constraint gives."""
+    content = Facts(desk, DERIVED).get("sensitivity").value
+    rows = [("as specified", content["specified"])]
+    rows += [(_named(step), step) for step in content["steps"]]
+    height = 0.9 + 0.24 * len(rows)
+    return _drawn(desk, "sensitivity", height, lambda figure: _stacks(figure, rows), _WIDE)
+
+
+def _named(step: dict[str, Any]) -> str:
+    """Return a step as `memory budget 12.0 GB`."""
+    name, value = step["constraint"], step["value"]
+    unit = _STEP_UNITS.get(name, "")
+    text = value if isinstance(value, str) else wording.write(value, unit, "short")
+    return f"{name.partition('.')[0].replace('_', ' ')} {text}".replace(wording.SPACE, " ")
+
+
+def _stacks(figure: Figure, rows: list[tuple[str, dict[str, Any]]]) -> None:
+    """Draw a bar a row: weights, cache and activations, in the prefix of the largest."""
+    axes = figure.add_subplot()
+    memories = [row["memory"] for _, row in rows]
+    size, letter = wording.prefix(max(memory["total"] for memory in memories))
+    places = [-place for place in range(len(rows))]
+    left = [0.0] * len(rows)
+    for part, colour in (("weights", _BLUE), ("cache", _ORANGE), ("activations", _GREEN)):
+        widths = [memory[part] / size for memory in memories]
+        axes.barh(places, widths, left=left, color=colour, height=0.62, label=part)
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    edge = max(left)
+    marks = [(row["memory_allowed"], place) for (_, row), place in zip(rows, places, strict=True)]
+    shown = [(most / size, place) for most, place in marks if most and most / size < 1.6 * edge]
+    if shown:
+        axes.plot(*zip(*shown, strict=True), "k|", markersize=11, label="allowed")
+        edge = max(edge, *(most for most, _ in shown))
+    for place, (_, row) in zip(places, rows, strict=True):
+        axes.text(1.03 * edge, place, _outcome(row), va="center", size=7)
+    longest = max(len(_outcome(row)) for _, row in rows)
+    axes.set(xlabel=f"memory ({letter}B)", xlim=(0, edge * (1.08 + 0.016 * longest)))
+    axes.set_yticks(places, [name for name, _ in rows])
+    axes.tick_params(axis="y", length=0)
+    figure.legend(loc="outside upper right", ncols=4)
+
+
+def _outcome(row: dict[str, Any]) -> str:
+    count = wording.write(row["parameters"], "parameters", "short").replace(wording.SPACE, " ")
+    missed = ", ".join(name.replace("_", " ") for name in row["exceeded"])
+    return f"{count}; exceeds {missed}" if missed else count
 
 
 def _baselines(facts: Facts) -> dict[str, float]:
@@ -155,7 +216,7 @@ def _window(tokens: int) -> str:
 
 
 def _drawn(
-    desk: Desk, name: str, height: float, draw: Callable[[Figure], None]
+    desk: Desk, name: str, height: float, draw: Callable[[Figure], None], width: float = _WIDTH
 ) -> dict[str, bytes]:
     """Draw in matplotlib's own defaults, whatever the user's settings are."""
     import matplotlib
@@ -167,7 +228,7 @@ def _drawn(
     with _ONE_AT_A_TIME, matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasPdf(figure)
         draw(figure)
         _own_font(figure)
@@ -196,5 +257,6 @@ def _recipe(work: Callable[[Desk], dict[str, bytes]], title: str, *files: str) -
 RECIPES = (
     _recipe(learning_curve, "draw the proxy's learning curve", "curve", "results"),
     _recipe(parameters, "draw where the parameters are", "params"),
+    _recipe(sensitivity, "draw what a step of each constraint buys", "sensitivity"),
     _recipe(cost, "draw cost and memory over the context", "flops", "params", "arch"),
 )

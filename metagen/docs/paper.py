@@ -53,7 +53,7 @@ SECTIONS = {
     "abstract": ("arch", "params", "constraints", "results"),
     "introduction": (),
     "architecture": ("arch", "params", "flops"),
-    "constraints": ("constraints",),
+    "constraints": ("constraints", "sensitivity"),
     "training": ("arch",),
     "evaluation": ("arch", "params", "results", "curve"),
     "limitations": ("arch", "params", "constraints"),

@@ -38,7 +38,7 @@ def _memory(facts: Facts) -> dict[str, Any]:
 
 def _constraints(facts: Facts) -> dict[str, list[dict[str, Any]]]:
     rows = facts.get("constraints").value
-    kept = ("constraint", "required", "computed", "unit", "margin")
+    kept = ("constraint", "required", "computed", "unit", "margin", "nearest")
     return {
         verdict.replace(" ", "_"): [
             {key: row[key] for key in kept} for row in rows if row["verdict"] == verdict

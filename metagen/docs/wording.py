@@ -53,6 +53,8 @@ def _bare(value: float, unit: str) -> str:
         return f"{value:,.{_DECIMALS[unit]}f}"
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
+    if 1e4 <= abs(value) < 1e15:
+        return f"{value:,.0f}"
     return f"{value:,.4g}" if abs(value) >= 1e-4 else f"{value:.10f}".rstrip("0")
 
 

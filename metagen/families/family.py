@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,36 +15,115 @@ Key = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
+class Work:
+    """What one piece of work asks of a processor.
+
+    Attributes:
+        flops: Operations; a multiply-add counts as two.
+        bytes: What must be read from memory.
+    """
+
+    flops: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a design asks of the hardware that runs it, at batch 1 and by closed forms.
+
+    Attributes:
+        weights: Bytes of the parameters in their deployment format.
+        cache: Bytes that generation keeps for one sequence at the full context.
+        activations: Bytes of the largest intermediate results.
+        first: From the start to the first output.
+        next: The output after it.
+        last: The output that fills the context; None for a family without one.
+        weight_bits: Bits of most weights.
+    """
+
+    weights: int
+    cache: int
+    activations: int
+    first: Work
+    next: Work
+    last: Work | None = None
+    weight_bits: int = 16
+
+    @property
+    def memory(self) -> int:
+        """Bytes of weights, cache and activations together."""
+        return self.weights + self.cache + self.activations
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A bound on what a design may take.
+
+    Attributes:
+        constraint: The key of the spec that sets it, below `constraints`.
+        allowed: The most that is allowed; less is better.
+        used: What a load takes of it.
+        said: What a load takes of it, written with its parts.
+        source: The bound in words, with its figure and where it comes from.
+        figure: From what is used to the constraint's own figure, such as a rate.
+    """
+
+    constraint: str
+    allowed: float
+    used: Callable[[Load], float]
+    said: Callable[[Load], str]
+    source: str
+    figure: Callable[[float], float] = float
+
+    def excess(self, load: Load) -> float:
+        """Return the logarithm of the factor by which the bound is exceeded; 0 when it is not."""
+        return max(0.0, math.log(self.used(load) / self.allowed))
+
+
+@dataclass(frozen=True)
 class Need:
     """What the dimensions must meet, in base units.
 
     Attributes:
         parameters: Count to fill and never to exceed.
         floor: Smallest count that is welcome.
-        memory: Bytes that weights and cache may take, or None when nothing limits them.
-        context: Tokens, `units.INFINITE` for as many as the memory allows, or None for the
+        limits: Bounds on memory and time.
+        context: Tokens, `units.INFINITE` for as many as the limits allow, or None for the
             family's default.
-        pins: Dimensions that the user has fixed.
+        pins: Dimensions and formats that the user has fixed.
     """
 
     parameters: int
     floor: int
-    memory: int | None
-    context: int | str | None
+    limits: tuple[Limit, ...] = ()
+    context: int | str | None = None
     pins: Dims = field(default_factory=dict)
+
+    def excess(self, load: Load) -> float:
+        """Return by how much all limits together are exceeded, in factors of e; 0 if met."""
+        return sum(limit.excess(load) for limit in self.limits)
 
 
 @dataclass(frozen=True)
 class Axis:
     """One dimension of the search space, chosen after those before it.
 
+    An axis with a price is a lever: its first value is the plain choice, and each other value
+    costs something, in usual deviations squared, and is taken where the plain one breaks a limit.
+
     Attributes:
-        name: Name of the dimension.
-        choices: The values to try, given the dimensions that are already chosen.
+        name: Name of the dimension or format.
+        choices: The values to try, given what is already chosen; None leaves the dimension out.
+        price: What a value of a lever costs.
+        words: A lever's choice in words, such as `full attention`.
+        grid: Whether the axis spans the grid of shapes, rather than following from the others.
     """
 
     name: str
-    choices: Callable[[Dims], Iterable[Value]]
+    choices: Callable[[Dims], Iterable[Value | None]]
+    price: Callable[[Dims, Value | None], float] | None = None
+    words: Callable[[Dims], str] | None = None
+    grid: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +131,7 @@ class Rule:
     """A relation that dimensions must satisfy for the model to exist.
 
     Attributes:
-        names: The dimensions that the rule relates.
+        names: The dimensions that the rule relates; it holds where one of them is absent.
         holds: Whether the rule is satisfied.
         sentence: The rule in words.
     """
@@ -60,38 +140,58 @@ class Rule:
     holds: Callable[[Dims], bool]
     sentence: str
 
+    def broken(self, dims: Dims) -> bool:
+        """Return whether dimensions have all that the rule relates and break it."""
+        return all(name in dims for name in self.names) and not self.holds(dims)
+
 
 class Family(Protocol):
     """The dimensions, the counts and the published shape of one family; a module is one.
 
     Attributes:
         name: Name of the family in architecture.yaml.
-        model_template: The source of `code/model.py`.
         task_folder: The folder with the sources of the package's other code files.
         component_types: What `architecture.components[].type` may say.
-        dims: Type of each model dimension, in the order of the model's `Config`.
+        dims: Type of each model dimension, in the order of the model's `Config`; a design may lack
+            those that its template does not have.
+        formats: Type of each number format of deployment, by its name in the `infer` section.
+        context_dim: The dimension that is the context window, or None for a family without one.
         rules: Relations between dimensions.
         embedding_modules: Modules of the model whose parameters are embedding tables.
         config_keys: Entries of the spec's `training.config` that have a setting.
         optimizer: The optimizer of train.py.
         bench_steps: Updates of the proxy for each value of `evaluation.bench` that runs it.
         work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
+        prompt: Such units that are read before the first output.
+        training_unit: What training data is counted in: `tokens`, `images`, ...
+        training_flops: Operations of training for each parameter and unit, or None where only
+            the measured ones are known.
+        optimal_units: Compute-optimal amount of data for each parameter with its source, or None
+            where nobody published one.
     """
 
     name: str
-    model_template: str
     task_folder: str
     component_types: frozenset[str]
     dims: Mapping[str, type]
+    formats: Mapping[str, type]
+    context_dim: str | None
     rules: tuple[Rule, ...]
     embedding_modules: tuple[str, ...]
     config_keys: frozenset[str]
     optimizer: str
     bench_steps: Mapping[str, int]
     work_unit: str
+    prompt: int
+    training_unit: str
+    training_flops: int | None
+    optimal_units: tuple[float, str] | None
 
-    def fit(self, published: bytes) -> Trend:
-        """Fit the published trend on `data/published_models.csv`."""
+    def model_template(self, dims: Dims) -> str:
+        """Return the source of `code/model.py` for a design with these dimensions."""
+
+    def fit(self, published: bytes, parameters: int) -> Trend:
+        """Fit the published trend around a size on `data/published_models.csv`."""
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
         """Return the search space, in the order in which dimensions are chosen."""
@@ -105,8 +205,15 @@ class Family(Protocol):
     def context(self, dims: Dims) -> int | None:
         """Return the context window in tokens, or None for a family without one."""
 
-    def cache_bytes(self, dims: Dims, tokens: int) -> int:
-        """Return the bytes that generation keeps for one sequence of `tokens` tokens."""
+    def load(self, dims: Dims) -> Load:
+        """Return what a design with these dimensions and formats asks of its hardware."""
+
+    def explained(self, dims: Dims, parameters: int) -> dict[str, str]:
+        """Return the arithmetic of a load's weights, cache and activations, by these names.
+
+        `parameters` is the measured count; where it is not the closed form's, since somebody
+        edited the model, the difference is held at 16 bits.
+        """
 
     def reasons(self, dims: Dims, need: Need, trend: Trend) -> dict[str, str]:
         """Return why each dimension has its value, with the figures that decided it."""

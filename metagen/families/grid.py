@@ -22,9 +22,7 @@ def powers_near(centre: float, smallest: int, largest: int) -> list[int]:
     """Return the powers of two within a factor of two of the trend's value, or the nearest."""
     exponents = range(smallest.bit_length() - 1, largest.bit_length())
     powers = [2**each for each in exponents]
-    return [p for p in powers if abs(math.log2(p / centre)) <= 1] or [
-        min(powers, key=lambda p: abs(math.log2(p / centre)))
-    ]
+    return [p for p in powers if abs(math.log2(p / centre)) <= 1] or [closest(powers, centre)]
 
 
 def granule(width: float) -> int:
@@ -32,6 +30,16 @@ def granule(width: float) -> int:
     return max(8, floor_power(width) // 16)
 
 
+def odd_part(number: int) -> int:
+    """Return the number without its factors of two: 3,584 is 7 * 2**9, so 7."""
+    return number // (number & -number)
+
+
 def divisors(number: int) -> list[int]:
     """Return the divisors of a number, ascending."""
     return [each for each in range(1, number + 1) if number % each == 0]
+
+
+def closest(numbers: list[int], wanted: float) -> int:
+    """Return the number whose ratio to the wanted one is nearest to 1; all are positive."""
+    return min(numbers, key=lambda number: abs(math.log(number / wanted)))

@@ -1,7 +1,8 @@
 """The published shape trend: how a dimension grows with the size of published models.
 
-A trend is a straight line through the logarithms, fitted by least squares at build time on the
-rows of `data/published_models.csv`. No coefficient is typed anywhere.
+A trend is a straight line through the logarithms, fitted at build time on the rows of
+`data/published_models.csv`, by least squares in which models near the wanted size weigh more
+(local regression: Cleveland, 1979, JASA 74:829). No coefficient is typed anywhere.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from dataclasses import dataclass
 
 Row = Mapping[str, str]
 
+REACH = 1.0  # a model e times larger or smaller weighs exp(-1/2)
+LEAST_SPREAD = 0.1  # about the step from one round number to the next
+
 
 @dataclass(frozen=True)
 class Line:
@@ -22,23 +26,24 @@ class Line:
     Attributes:
         slope: Power of the parameter count.
         intercept: Natural logarithm of the value at one parameter.
-        spread: Root mean square residual, in natural logarithms; 0.3 means about 30%.
+        spread: Root mean square residual near the size, in natural logarithms; 0.3 is about 30%.
         points: How many published models the line is fitted on.
+        low: Size below which the line is level.
     """
 
     slope: float
     intercept: float
     spread: float
     points: int
+    low: float = 0.0
 
     def at(self, parameters: float) -> float:
         """Return the value that the trend gives for a parameter count."""
-        return math.exp(self.intercept + self.slope * math.log(parameters))
+        return math.exp(self.intercept + self.slope * math.log(max(parameters, self.low)))
 
     def distance(self, parameters: float, value: float) -> float:
         """Return how far a value lies from the trend, squared, in units of the spread."""
-        residual = math.log(value) - self.intercept - self.slope * math.log(parameters)
-        return (residual / self.spread) ** 2
+        return (math.log(value / self.at(parameters)) / self.spread) ** 2
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,38 @@ def rows(published: bytes, family: str) -> list[Row]:
     return [row for row in table if row["family"] == family]
 
 
-def fit(points: Iterable[tuple[float, float]]) -> Line:
-    """Fit a line on pairs of parameter count and value; both must be positive."""
-    pairs = [(math.log(size), math.log(value)) for size, value in points]
-    slope, intercept = statistics.linear_regression(*zip(*pairs, strict=True))
-    residuals = [value - intercept - slope * size for size, value in pairs]
-    return Line(slope, intercept, math.sqrt(statistics.fmean(r * r for r in residuals)), len(pairs))
+def fit(points: Iterable[tuple[float, float]], size: float, *, level: bool = False) -> Line:
+    """Fit a line around a size.
+
+    Args:
+        points: Pairs of parameter count and value; both must be positive.
+        size: Where the line is wanted; beyond the published sizes, it is that of the last ones.
+        level: Whether the line is level below the published sizes; a ratio does not fall to 0.
+    """
+    pairs = [(math.log(count), math.log(value)) for count, value in points]
+    counts = [count for count, _ in pairs]
+    centre = min(max(math.log(size), min(counts)), max(counts))
+    weights = [math.exp(-(((count - centre) / REACH) ** 2) / 2) for count in counts]
+    slope, intercept = _weighted(pairs, weights)
+    squares = ((value - intercept - slope * count) ** 2 for count, value in pairs)
+    spread = math.sqrt(statistics.fmean(squares, weights))
+    low = math.exp(min(counts)) if level else 0.0
+    return Line(slope, intercept, max(LEAST_SPREAD, spread), len(pairs), low)
 
 
-def residuals(line: Line, points: Iterable[tuple[float, float]]) -> list[float]:
-    """Return by how much each published value departs from the line: 0.1 is 10% above it."""
-    return [value / line.at(size) - 1 for size, value in points]
+def _weighted(pairs: list[tuple[float, float]], weights: list[float]) -> tuple[float, float]:
+    """Return slope and intercept of the line of weighted least squares."""
+    x, y = (statistics.fmean(column, weights) for column in zip(*pairs, strict=True))
+    across = sum(w * (a - x) * (b - y) for w, (a, b) in zip(weights, pairs, strict=True))
+    along = sum(w * (a - x) ** 2 for w, (a, _) in zip(weights, pairs, strict=True))
+    slope = across / along if along else 0.0
+    return slope, y - slope * x
+
+
+def left_out(points: Iterable[tuple[float, float]]) -> list[float]:
+    """Return by how much each value departs from the line of all others: 0.1 is 10% above it."""
+    all_points = list(points)
+    return [
+        value / fit([p for p in all_points if p != (size, value)], size).at(size) - 1
+        for size, value in all_points
+    ]

@@ -1,5 +1,5 @@
 """Numbers taken from the generated code itself, each in a subprocess of its own."""
 
-from metagen.measure import probe, trial
+from metagen.measure import memory, probe, trial
 
-RECIPES = (*probe.RECIPES, *trial.RECIPES)
+RECIPES = (*probe.RECIPES, *memory.RECIPES, *trial.RECIPES)

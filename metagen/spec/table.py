@@ -14,6 +14,7 @@ from metagen.spec import words
 from metagen.spec.kinds import (
     Kind,
     choice,
+    did_you_mean,
     either,
     flag,
     image_size,
@@ -22,6 +23,7 @@ from metagen.spec.kinds import (
     quantity,
     real,
     record,
+    refuse,
     text,
     whole,
 )
@@ -60,7 +62,27 @@ def _objective() -> Kind:
 
 
 def _device() -> Kind:
-    return choice(*words.DEVICE_CLASSES, *words.devices(), any_case=True)
+    """One device or a class of them, or a number of devices such as 8xH100."""
+    one = choice(*words.DEVICE_CLASSES, *words.devices(), any_case=True)
+    allowed = f"{one.allowed}, or a number of one of these, such as 8xH100"
+
+    def parse(value: Any) -> Any:
+        try:
+            number, name = units.parse_hardware(value) if isinstance(value, str) else (1, value)
+        except units.UnitError:
+            number, name = 1, value
+        if number == 1:
+            return one.parse(name)
+        found = words.device(name) or refuse(value, allowed, _counted(number, name))
+        return f"{number}x{found}"
+
+    return Kind(allowed, parse, one.json, as_text=True)
+
+
+def _counted(number: int, name: str) -> str:
+    known = (*words.DEVICE_CLASSES, *words.devices())
+    near = units.nearest(name, known)
+    return did_you_mean(f"{number}x{near}" if near else "")
 
 
 def table() -> tuple[Key, ...]:
@@ -114,7 +136,11 @@ def _constraints() -> tuple[Key, ...]:
         Key("constraints.context_window", context, "Tokens in view (k = 1,024, M = 1,048,576)."),
         Key("constraints.latency", latency, "How long an answer may take."),
         Key("constraints.throughput", rate, "How much must come out in a second."),
-        Key("constraints.device", _device(), "What the model runs on: a class, or one device."),
+        Key(
+            "constraints.device",
+            _device(),
+            "What it runs on: a class, a device, or several.",
+        ),
         Key("constraints.image_size", image_size(65_536), "Size of an image."),
         Key("constraints.patch_size", image_size(65_536), "Size of a patch of an image."),
     )

@@ -62,6 +62,14 @@ LICENSES = (
 )
 
 
+def device(name: str) -> str:
+    """Return the class or the device of a name, or of its start; "" where there is none."""
+    known = (*DEVICE_CLASSES, *devices())
+    lower = name.casefold()
+    same = [each for each in known if each.casefold() == lower]
+    return next(iter(same or [each for each in known if each.casefold().startswith(lower)]), "")
+
+
 @cache
 def devices() -> tuple[str, ...]:
     """Return the names of the devices whose figures are known (data/devices.csv)."""

@@ -63,6 +63,8 @@ def sections(m: Dims, parameters: int, key: Key, *, reduced: bool) -> dict[str, 
             "top_k": 0,
             "top_p": 0.95,
             "seed": key("reproducibility.seed"),
+            "weight_bits": m.get("weight_bits", 16),
+            "cache_bits": m.get("cache_bits", 16),
         },
     }
 

@@ -1,45 +1,56 @@
-"""Attention with grouped key and value heads, and its cache for decoding."""
+"""Attention with grouped key and value heads, over all past positions or over the newest."""
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from layers.rope import rotate
+from layers.cache import KVCache
+from layers.rope import RotaryTable, rotate
 
 
-class KVCache:
-    """Keys and values of past positions, for all layers, allocated once; for use without gradients.
+def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return softmax(q k^T / sqrt(D)) v (Vaswani et al., 2017, equation 1), blind to the future.
 
-    Attributes:
-        length: Number of positions held; the model moves it on after each forward pass.
+    q is (B, H, T, D), k and v (B, K, S, D); the last T of them stand at the queries' positions.
     """
+    length, past = q.size(2), k.size(2) - q.size(2)
+    if length == 1:  # the newest token sees all: its heads of a group are rows beside each other
+        rows = q.reshape(q.size(0), k.size(1), -1, q.size(3))  # (B, K, H / K, D)
+        return F.scaled_dot_product_attention(rows, k, v).reshape(q.shape)
+    # A later chunk sees all of the past and its own triangle.
+    mask = q.new_ones(length, k.size(2), dtype=torch.bool).tril(past) if past else None
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, is_causal=not past, enable_gqa=True
+    )
 
-    def __init__(
-        self, n_layers: int, batch: int, n_kv_heads: int, max_len: int, head_dim: int, like: Tensor
-    ) -> None:
-        shape = (n_layers, 2, batch, n_kv_heads, max_len, head_dim)
-        self.store = like.new_zeros(shape)
-        self.length = 0
 
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the newest keys and values and return all so far.
+def local_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
+    """Return causal attention to the newest `window` positions, the query's own included.
 
-        Shapes: (B, K, T, D) in, (B, K, length + T, D) out.
-        """
-        end = self.length + k.size(2)
-        max_len = self.store.size(4)
-        assert end <= max_len, f"the KV cache holds {max_len} positions, not {end}"
-        keys, values = self.store[layer, 0], self.store[layer, 1]
-        keys[:, :, self.length : end] = k
-        values[:, :, self.length : end] = v
-        return keys[:, :, :end], values[:, :, :end]
+    Sliding window attention (Beltagy et al., 2020, arXiv:2004.05150, section 3.1); shapes as above.
+    Blocks of W = `window` queries see the keys of their own block and of the one before.
+    """
+    batch, total, past = q.size(0), k.size(2), k.size(2) - q.size(2)
+    if total <= window:
+        return causal_attention(q, k, v)
+    fill = -total % window  # the last block's; padding makes queries of the past, too
+    q = F.pad(q, (0, 0, past, fill)).unfold(2, window, window)  # (B, H, N, D, W)
+    q = q.permute(0, 2, 1, 4, 3).flatten(0, 1)  # (B * N, H, W, D)
+    pairs = (F.pad(x, (0, 0, window, fill)).unfold(2, 2 * window, window) for x in (k, v))
+    k, v = (x.permute(0, 2, 1, 4, 3).flatten(0, 1) for x in pairs)  # (B * N, K, 2W, D)
+    mask = q.new_ones(q.size(0), 1, window, 2 * window, dtype=torch.bool).tril(window).triu(1)
+    mask[:: q.size(0) // batch, :, :, :window] = False  # no block stands before the first
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
+    y = y.reshape(batch, -1, *y.shape[1:]).transpose(1, 2).flatten(2, 3)  # (B, H, N * W, D)
+    return y[:, :, past:total]
 
 
 class Attention(nn.Module):
     """Causal self-attention; groups of query heads share a key and value head.
 
-    Grouped-query attention (Ainslie et al., 2023); softmax(q k^T / sqrt(D)) v is equation 1 of
-    Vaswani et al. (2017).
+    Grouped-query attention: Ainslie et al., 2023, arXiv:2305.13245.
     """
 
     def __init__(self, d_model: int, n_heads: int, n_kv_heads: int, head_dim: int) -> None:
@@ -47,31 +58,19 @@ class Attention(nn.Module):
         assert n_heads % n_kv_heads == 0, f"{n_heads} heads cannot share {n_kv_heads} KV heads"
         assert head_dim % 2 == 0, f"RoPE turns pairs of dimensions, and head_dim {head_dim} is odd"
         self.head_dim = head_dim
+        self.attend: Callable[[Tensor, Tensor, Tensor], Tensor] = causal_attention
         self.q_proj = nn.Linear(d_model, n_heads * head_dim, bias=False)
         self.k_proj = nn.Linear(d_model, n_kv_heads * head_dim, bias=False)
         self.v_proj = nn.Linear(d_model, n_kv_heads * head_dim, bias=False)
         self.o_proj = nn.Linear(n_heads * head_dim, d_model, bias=False)
 
-    def forward(
-        self, x: Tensor, table: Tensor, cache: KVCache | None = None, layer: int = 0
-    ) -> Tensor:
-        """Mix positions; x is (B, T, d_model), table (2, T, head_dim / 2)."""
-        q = rotate(self._heads(self.q_proj(x)), table)  # (B, H, T, D)
-        k = rotate(self._heads(self.k_proj(x)), table)  # (B, K, T, D)
-        v = self._heads(self.v_proj(x))
-        past = 0
+    def forward(self, x: Tensor, table: RotaryTable, cache: KVCache | None = None) -> Tensor:
+        """Mix positions; x is (B, T, d_model), the table's tensors are (T, D)."""
+        heads = (x.size(0), x.size(1), -1, self.head_dim)
+        q = rotate(self.q_proj(x).view(heads).transpose(1, 2), table)  # (B, H, T, D)
+        k = rotate(self.k_proj(x).view(heads).transpose(1, 2), table)  # (B, K, T, D)
+        v = self.v_proj(x).view(heads).transpose(1, 2)
         if cache is not None:
-            past = cache.length
-            k, v = cache.extend(layer, k, v)  # (B, K, past + T, D)
-        mask = None
-        if past and x.size(1) > 1:  # a later chunk sees all of the past and its own triangle
-            mask = x.new_ones(x.size(1), past + x.size(1), dtype=torch.bool).tril(past)
-        y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=past == 0, enable_gqa=True
-        )
-        mixed: Tensor = self.o_proj(y.transpose(1, 2).flatten(2))  # (B, T, d_model)
-        return mixed
-
-    def _heads(self, x: Tensor) -> Tensor:
-        """(B, T, N * D) -> (B, N, T, D)."""
-        return x.view(x.size(0), x.size(1), -1, self.head_dim).transpose(1, 2)
+            k, v = cache.extend(k, v)  # (B, K, past + T, D)
+        mixed: Tensor = self.o_proj(self.attend(q, k, v).transpose(1, 2).flatten(2))
+        return mixed  # (B, T, d_model)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class SwiGLU(nn.Module):
-    """Gated feed-forward layer: down(silu(gate(x)) * up(x)) (Shazeer, 2020, equation 6)."""
+    """Gated feed-forward layer (Shazeer, 2020, arXiv:2002.05202, equation 6)."""
 
     def __init__(self, d_model: int, d_ff: int) -> None:
         super().__init__()
@@ -14,6 +14,6 @@ class SwiGLU(nn.Module):
         self.down_proj = nn.Linear(d_ff, d_model, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., d_model) to (..., d_model)."""
+        """Return down(silu(gate(x)) * up(x)); x is (..., d_model)."""
         out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
         return out

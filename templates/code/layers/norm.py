@@ -1,11 +1,12 @@
 """Normalization layers."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class RMSNorm(nn.Module):
-    """Root mean square normalization (Zhang & Sennrich, 2019, equation 4)."""
+    """Root mean square normalization (Zhang & Sennrich, 2019, arXiv:1910.07467, equation 4)."""
 
     def __init__(self, dim: int, eps: float) -> None:
         super().__init__()
@@ -13,8 +14,5 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scale the last dimension to a root mean square of one, then by a learned gain."""
-        # In float32 even under bf16: the mean of squares needs the digits.
-        x32 = x.float()
-        inverse_rms = torch.rsqrt(x32.pow(2).mean(-1, keepdim=True) + self.eps)
-        return self.weight * (x32 * inverse_rms).type_as(x)
+        """Return x / sqrt(mean(x^2) + eps) * weight, over the last dimension."""
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)

@@ -1,11 +1,6 @@
 """A decoder-only language model in the Llama form (Touvron et al., 2023, arXiv:2302.13971).
 
-Each block is x + Attention(RMSNorm(x)), then x + SwiGLU(RMSNorm(x)):
-
-- rotary position embedding: Su et al., 2021, arXiv:2104.09864
-- RMSNorm: Zhang & Sennrich, 2019, arXiv:1910.07467
-- SwiGLU: Shazeer, 2020, arXiv:2002.05202
-- grouped-query attention: Ainslie et al., 2023, arXiv:2305.13245
+Each block is x + Attention(RMSNorm(x)), then x + SwiGLU(RMSNorm(x)).
 
 Shapes in comments: B sequences, T tokens, V vocabulary entries, H query heads, K key and value
 heads, D dimensions of a head.
@@ -18,38 +13,28 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from layers.attention import Attention, KVCache
+from layers.attention import Attention
+from layers.cache import KVCache
 from layers.mlp import SwiGLU
 from layers.norm import RMSNorm
-from layers.rope import rotary_table
+from layers.rope import RotaryTable, rotary_table
 
 
 @dataclass(frozen=True)
 class Config:
     """Dimensions of the model; the defaults are the full model."""
 
-    d_model: int = 512
-    """Width of the residual stream."""
-    n_layers: int = 8
-    """Number of blocks."""
-    n_heads: int = 8
-    """Query heads in each layer."""
-    n_kv_heads: int = 2
-    """Key and value heads in each layer; they divide n_heads."""
-    head_dim: int = 64
-    """Dimensions of a head; even."""
-    d_ff: int = 1408
-    """Width of the feed-forward layer."""
-    vocab_size: int = 256
-    """Entries of the vocabulary."""
-    max_seq_len: int = 2048
-    """Longest context, in tokens."""
-    rope_theta: float = 10000.0
-    """Base of RoPE's wavelengths."""
-    norm_eps: float = 1e-05
-    """Added to the mean square before its root."""
-    tie_embeddings: bool = True
-    """Whether the output layer is the embedding matrix."""
+    d_model: int = 512  # width of the residual stream
+    n_layers: int = 8  # number of blocks
+    n_heads: int = 8  # query heads in each layer
+    n_kv_heads: int = 2  # key and value heads in each layer; they divide n_heads
+    head_dim: int = 64  # dimensions of a head; even
+    d_ff: int = 1408  # width of the feed-forward layer
+    vocab_size: int = 256  # entries of the vocabulary
+    max_seq_len: int = 2048  # longest context, in tokens
+    rope_theta: float = 10000.0  # base of RoPE's wavelengths
+    norm_eps: float = 1e-05  # added to the mean square before its root
+    tie_embeddings: bool = True  # whether the output layer is the embedding matrix
 
 
 class Block(nn.Module):
@@ -64,11 +49,9 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.d_model, config.norm_eps)
         self.mlp = SwiGLU(config.d_model, config.d_ff)
 
-    def forward(
-        self, x: Tensor, table: Tensor, cache: KVCache | None = None, layer: int = 0
-    ) -> Tensor:
+    def forward(self, x: Tensor, table: RotaryTable, cache: KVCache | None = None) -> Tensor:
         """Map (B, T, d_model) to (B, T, d_model)."""
-        x = x + self.self_attn(self.input_layernorm(x), table, cache, layer)
+        x = x + self.self_attn(self.input_layernorm(x), table, cache)
         x = x + self.mlp(self.post_attention_layernorm(x))
         return x
 
@@ -99,29 +82,22 @@ class Model(nn.Module):
                 nn.init.normal_(weight, std=scale / math.sqrt(weight.size(1)))
 
     def forward(
-        self, tokens: Tensor, targets: Tensor | None = None, cache: KVCache | None = None
+        self, tokens: Tensor, targets: Tensor | None = None, cache: list[KVCache] | None = None
     ) -> Tensor:
-        """Predict the next token at every position.
+        """Return logits (B, T, V), or with targets their mean cross-entropy in nats per token.
 
         Args:
             tokens: (B, T) token ids; with a cache, those that follow the ones it holds.
             targets: (B, T) the token after each; -1 where there is nothing to predict.
-            cache: Keys and values of the tokens so far, from `new_cache`; it is moved on by T.
-
-        Returns:
-            Logits (B, T, V); with targets, their mean cross-entropy in nats per token, a scalar.
+            cache: Keys and values of the tokens so far, from `new_cache`; T more are added.
         """
         config, length = self.config, tokens.size(1)
-        start = 0 if cache is None else cache.length
-        assert start + length <= config.max_seq_len, (
-            f"{start + length} tokens exceed the context of {config.max_seq_len}"
-        )
+        start, limit = 0 if cache is None else cache[0].length, config.max_seq_len
+        assert start + length <= limit, f"{start + length} tokens exceed the context of {limit}"
         x = self.embed_tokens(tokens)  # (B, T, d_model)
         table = rotary_table(start, length, config.head_dim, config.rope_theta, x)
         for index, layer in enumerate(self.layers):
-            x = layer(x, table, cache, index)
-        if cache is not None:
-            cache.length += length
+            x = layer(x, table, None if cache is None else cache[index])
         x = self.norm(x)
         logits: Tensor  # (B, T, V)
         logits = F.linear(x, self.embed_tokens.weight) if self.lm_head is None else self.lm_head(x)
@@ -129,12 +105,10 @@ class Model(nn.Module):
             return logits
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-1)
 
-    def new_cache(self, batch: int, max_len: int) -> KVCache:
-        """Return an empty cache for sequences of up to max_len tokens, in the weights' dtype."""
-        config, weight = self.config, self.norm.weight
-        return KVCache(
-            config.n_layers, batch, config.n_kv_heads, max_len, config.head_dim, like=weight
-        )
+    def new_cache(self, batch: int, max_len: int) -> list[KVCache]:
+        """Return an empty cache a layer for up to max_len tokens, in the weights' dtype."""
+        c, like = self.config, self.norm.weight
+        return [KVCache(batch, c.n_kv_heads, max_len, c.head_dim, like) for _ in self.layers]
 
     def num_params(self) -> int:
         """Return the number of weights; a tied output layer counts once."""
@@ -145,24 +119,23 @@ class Model(nn.Module):
         return name if name.startswith("lm_head.") else f"model.{name}"
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return the config.json with which transformers loads a checkpoint as Llama."""
+        """Return what config.json needs beside `Config` to load in transformers as Llama.
+
+        Its Llama refuses heads that do not divide d_model; its Mistral is the same network then.
+        """
         config = self.config
+        name = "Mistral" if config.d_model % config.n_heads else "Llama"
         return {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
+            "architectures": [f"{name}ForCausalLM"],
+            "model_type": name.lower(),
+            "sliding_window": None,  # for Mistral: every layer sees all
             "hidden_size": config.d_model,
             "num_hidden_layers": config.n_layers,
             "num_attention_heads": config.n_heads,
             "num_key_value_heads": config.n_kv_heads,
-            "head_dim": config.head_dim,
             "intermediate_size": config.d_ff,
-            "vocab_size": config.vocab_size,
             "max_position_embeddings": config.max_seq_len,
-            "rope_theta": config.rope_theta,
+            "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
             "rms_norm_eps": config.norm_eps,
             "tie_word_embeddings": config.tie_embeddings,
-            "hidden_act": "silu",
-            "attention_bias": False,
-            "mlp_bias": False,
-            "torch_dtype": "float32",
         }

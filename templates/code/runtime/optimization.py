@@ -1,10 +1,12 @@
 """AdamW, its learning rate, and one update."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from runtime.distributed import gradients_shared, total, whole, world_size
 
 
 def adamw(
@@ -16,7 +18,7 @@ def adamw(
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, betas=betas)
+    return torch.optim.AdamW(groups, betas=betas, fused=True)
 
 
 def learning_rate_at(
@@ -34,36 +36,43 @@ def learning_rate_at(
 
 
 def update(
-    model: nn.Module,
+    module: nn.Module,
     optimizer: torch.optim.Optimizer,
-    losses: Iterable[tuple[Tensor, int]],
+    parts: Sequence[Callable[[], tuple[Tensor, int]]],
     learning_rate: float,
     grad_clip: float,
-) -> float:
-    """Take one step down the mean loss over everything in the update.
+) -> tuple[float, float]:
+    """Take one step down the mean loss over everything in the update, in all processes.
 
     Args:
-        model: The model to change.
-        optimizer: Its optimizer.
-        losses: Yields the mean loss of each micro-batch, and over how many targets it is.
+        module: What `parallelize` returned.
+        optimizer: The optimizer of its parameters.
+        parts: Each passes a part of the update through the module, and returns its mean loss and
+            over how many targets that is.
         learning_rate: The rate of this step.
         grad_clip: Greatest norm of the gradient.
 
     Returns:
-        The mean loss over all targets of all micro-batches.
+        The mean loss over all targets of all parts, and the gradient's norm before it is cut.
     """
-    total, count = 0.0, 0
-    for loss, targets in losses:
-        # Sums add up to the same gradient however the batch is cut; the division comes last.
-        (loss * targets).backward()  # type: ignore[no-untyped-call]
-        total += loss.item() * targets
-        count += targets
-    for parameter in model.parameters():
-        if parameter.grad is not None:
-            parameter.grad /= count
-    nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
+    sums: list[Tensor] = []
+    for index, part in enumerate(parts):
+        with gradients_shared(module, last=index == len(parts) - 1):
+            loss, targets = part()
+            # Sums add up to the same gradient however the batch is cut; the division comes last.
+            (loss * targets).backward()  # type: ignore[no-untyped-call]
+        mean = loss.detach().double()
+        sums.append(torch.stack((mean * targets, torch.full_like(mean, targets))))
+    # Read once an update: until here, a GPU computes while the CPU prepares the next part.
+    loss_sum, count = total(torch.stack(sums).sum(0)).tolist()
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    scale = world_size() / count  # processes add up to a mean over them
+    norm = scale * whole(nn.utils.get_total_norm(gradients)).item()
+    factor = scale * min(1.0, grad_clip / (norm + 1e-6))
+    for gradient in gradients:
+        gradient.mul_(factor)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.step()
     optimizer.zero_grad()
-    return total / count
+    return loss_sum / count, norm

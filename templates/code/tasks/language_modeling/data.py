@@ -1,6 +1,6 @@
 """Text as tokens: a bundled corpus, or your own text, cut into train, val and test splits.
 
-    python data.py --data PATH                        shows what training would read
+    python data.py --data PATH                        shows what training will read
     python data.py prepare --data PATH --out tokens   trains a tokenizer and writes token shards
 
 PATH is a .txt, .md or .jsonl file (one {"text": ...} a line), or a folder of them. At byte level
@@ -8,9 +8,12 @@ PATH is a .txt, .md or .jsonl file (one {"text": ...} a line), or a folder of th
 """
 
 import argparse
+import bisect
+import contextlib
 import hashlib
+import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,13 +24,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model import Config as ModelConfig
-from runtime.errors import fail
+from runtime.errors import fail, run
+from runtime.folders import whole_folder
 from runtime.order import samples_at
 from runtime.settings import load_config, read_json
 
 SPLITS = ("train", "val", "test")
 END_OF_TEXT = "<|endoftext|>"
-Tokens = NDArray[np.integer[Any]]
+BUNDLED = "pydoc_topics"
+CORPUS_KEYS = {"name", "sha256", "dtype", "num_bytes", "end_of_text"}
+Array = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Tokenizer(Protocol):
     """What the scripts need of a tokenizer."""
 
     end_of_text: int | None
+    vocab_size: int
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
@@ -62,6 +69,7 @@ class ByteTokenizer:
     """UTF-8 bytes as tokens."""
 
     end_of_text: int | None = None
+    vocab_size = 256
 
     def encode(self, text: str) -> list[int]:
         """Return the bytes of a text."""
@@ -73,15 +81,20 @@ class ByteTokenizer:
 
 
 class BPETokenizer:
-    """Byte-level byte-pair encoding (Sennrich et al., 2016), from a tokenizer.json."""
+    """Byte-level byte-pair encoding (Sennrich et al., 2016, arXiv:1508.07909), from a file."""
 
     def __init__(self, path: Path) -> None:
         from tokenizers import Tokenizer as Library
 
         if not path.is_file():
             fail(f"{path} does not exist: make it with `python data.py prepare`.")
-        self._library = Library.from_file(str(path))
+        try:
+            self._library = Library.from_file(str(path))
+        except Exception as error:  # the library raises no narrower class
+            fail(f"{path} is no tokenizer: {error}.")
+        self._library.encode_special_tokens = True  # text that says <|endoftext|> ends nothing
         self.end_of_text: int | None = self._library.token_to_id(END_OF_TEXT)
+        self.vocab_size = int(self._library.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
@@ -90,6 +103,31 @@ class BPETokenizer:
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
         return str(self._library.decode(list(tokens)))
+
+
+class Shards:
+    """Tokens in files one after the other, read as one array; they stay on the disk."""
+
+    def __init__(self, paths: Sequence[Path], dtype: str) -> None:
+        filled = [path for path in paths if path.stat().st_size]
+        self._files = [np.memmap(path, dtype=dtype, mode="r") for path in filled]
+        self._starts = [0]
+        for file in self._files:
+            self._starts.append(self._starts[-1] + len(file))
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, part: slice) -> Array:
+        """Return a copy of some tokens in a row, which may lie in several files."""
+        start, stop, _ = part.indices(len(self))
+        first = max(0, bisect.bisect_right(self._starts, start) - 1)
+        files = zip(self._files[first:], self._starts[first:], strict=False)
+        pieces = [file[max(0, start - at) : max(0, stop - at)] for file, at in files if at < stop]
+        return np.concatenate(pieces) if pieces else np.empty(0, np.uint16)
+
+
+Tokens = Array | Shards
 
 
 @dataclass(frozen=True)
@@ -101,6 +139,7 @@ class Corpus:
         sha256: Digest of the whole text.
         splits: Token ids by split, one-dimensional, in text order.
         num_bytes: UTF-8 bytes of each split.
+        vocab_size: Every token is below it.
         tokenizer_json: Text of the tokenizer, None at byte level.
         end_of_text: Token between documents, None at byte level.
     """
@@ -109,6 +148,7 @@ class Corpus:
     sha256: str
     splits: dict[str, Tokens]
     num_bytes: dict[str, int]
+    vocab_size: int
     tokenizer_json: str | None = None
     end_of_text: int | None = None
 
@@ -116,9 +156,11 @@ class Corpus:
 def load_corpus(config: Config, path: Path | None, vocab_size: int) -> Corpus:
     """Return the corpus of a path, or the bundled one, or stop where it does not fit the model."""
     corpus = _bytes_corpus(config, path) if config.tokenizer == "byte" else _token_corpus(path)
-    largest = max(int(tokens.max(initial=0)) for tokens in corpus.splits.values())
-    if largest >= vocab_size:
-        fail(f"{corpus.name} has the token {largest}, and the model only {vocab_size} entries.")
+    if corpus.vocab_size > vocab_size:
+        fail(
+            f"{corpus.name} is of {corpus.vocab_size:,} tokens, and the model has {vocab_size:,} "
+            "entries: run `data.py prepare` for this size."
+        )
     need = {"train": 2 * config.seq_len, "val": 2, "test": 2}
     for split, least in need.items():
         have = len(corpus.splits[split])
@@ -169,17 +211,17 @@ def windows(
     Windows start every `stride` tokens. What an earlier window has scored is -1 among the targets
     of a later one, which sees it as context; so is the padding of the last window.
     """
-    rows: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    for start in range(0, max(1, len(tokens) - 1 - (seq_len - stride)), stride):
-        chunk = tokens[start : start + seq_len + 1].astype(np.int64)
-        inputs, targets = np.zeros(seq_len, np.int64), np.full(seq_len, -1, np.int64)
-        inputs[: len(chunk) - 1], targets[: len(chunk) - 1] = chunk[:-1], chunk[1:]
-        if start:
-            targets[: seq_len - stride] = -1
-        rows.append((inputs, targets))
-    for first in range(0, len(rows), batch_size):
-        inputs_of, targets_of = zip(*rows[first : first + batch_size], strict=True)
-        yield torch.from_numpy(np.stack(inputs_of)), torch.from_numpy(np.stack(targets_of))
+    starts = range(0, max(1, len(tokens) - 1 - (seq_len - stride)), stride)
+    for first in range(0, len(starts), batch_size):
+        batch = starts[first : first + batch_size]
+        inputs = torch.zeros(len(batch), seq_len, dtype=torch.int64)
+        targets = torch.full_like(inputs, -1)
+        for row, start in enumerate(batch):
+            chunk = torch.from_numpy(tokens[start : start + seq_len + 1].astype(np.int64))
+            inputs[row, : len(chunk) - 1], targets[row, : len(chunk) - 1] = chunk[:-1], chunk[1:]
+            if start:
+                targets[row, : seq_len - stride] = -1
+        yield inputs, targets
 
 
 def load_tokenizer(kind: str, folder: Path) -> Tokenizer:
@@ -187,15 +229,43 @@ def load_tokenizer(kind: str, folder: Path) -> Tokenizer:
     return ByteTokenizer() if kind == "byte" else BPETokenizer(folder / "tokenizer.json")
 
 
+def tokenizer_files(corpus: Corpus) -> dict[str, str]:
+    """Return the files by which transformers' AutoTokenizer opens a checkpoint."""
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END_OF_TEXT if corpus.tokenizer_json else None,
+        "clean_up_tokenization_spaces": False,
+    }
+    return {
+        "tokenizer.json": corpus.tokenizer_json or _byte_tokenizer_json(),
+        "tokenizer_config.json": json.dumps(settings, indent=2) + "\n",
+    }
+
+
+def _byte_tokenizer_json() -> str:
+    """Return a tokenizer.json that gives each byte its value, as `ByteTokenizer` does."""
+    from tokenizers import Tokenizer as Library
+    from tokenizers import decoders, models, pre_tokenizers
+
+    # The library writes a byte as a visible character: itself, or else one from 256 on.
+    visible = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = iter(range(256, 512))
+    vocabulary = {chr(b if b in visible else next(others)): b for b in range(256)}
+    library = Library(models.BPE(vocab=vocabulary, merges=[]))
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    library.decoder = decoders.ByteLevel()
+    return str(library.to_str())
+
+
 def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     """Return a corpus whose tokens are the bytes of the text."""
     text = bundled_text() if path is None else "\n\n".join(_documents(path)).encode()
-    name = "pydoc_topics" if path is None else path.name
+    name = BUNDLED if path is None else path.name
     array = np.frombuffer(text, dtype=np.uint8)
     parts = _parts(len(text), config)
     splits: dict[str, Tokens] = {split: array[part] for split, part in parts.items()}
     sizes = {split: len(tokens) for split, tokens in splits.items()}
-    return Corpus(name, hashlib.sha256(text).hexdigest(), splits, sizes)
+    return Corpus(name, hashlib.sha256(text).hexdigest(), splits, sizes, vocab_size=256)
 
 
 def _token_corpus(path: Path | None) -> Corpus:
@@ -205,15 +275,28 @@ def _token_corpus(path: Path | None) -> Corpus:
             "this size reads tokens: run `data.py prepare --data TEXT --out DIR`, then --data DIR."
         )
     facts = read_json(path / "corpus.json")
-    splits = {s: np.memmap(path / f"{s}.bin", dtype=facts["dtype"], mode="r") for s in SPLITS}
+    if not set(facts) >= CORPUS_KEYS:
+        fail(f"{path / 'corpus.json'} is not what `data.py prepare` writes: run it again.")
     return Corpus(
         name=facts["name"],
         sha256=facts["sha256"],
-        splits=dict(splits),
+        splits={split: _shards(path, split, facts["dtype"]) for split in SPLITS},
         num_bytes=facts["num_bytes"],
+        vocab_size=BPETokenizer(path / "tokenizer.json").vocab_size,
         tokenizer_json=(path / "tokenizer.json").read_text(encoding="utf-8"),
         end_of_text=facts["end_of_text"],
     )
+
+
+def _shards(folder: Path, split: str, dtype: str) -> Shards:
+    """Return the tokens of a split: SPLIT.bin, or SPLIT-00000.bin and so on, in that order."""
+    paths = sorted([*folder.glob(f"{split}.bin"), *folder.glob(f"{split}-*.bin")])
+    if not paths:
+        fail(f"{folder} has no {split}.bin: make it with `data.py prepare`.")
+    try:
+        return Shards(paths, dtype)
+    except (OSError, ValueError, TypeError) as error:
+        fail(f"the {split} shards of {folder} cannot be read as {dtype}: {error}.")
 
 
 def _parts(length: int, config: Config) -> dict[str, slice]:
@@ -231,21 +314,33 @@ def _documents(path: Path) -> Iterator[str]:
         fail(f"{path} is neither a text file nor a folder of .txt, .md or .jsonl files.")
     for file in found:
         try:
-            text = file.read_text(encoding="utf-8")
+            with file.open(encoding="utf-8") as stream:
+                if file.suffix == ".jsonl":
+                    yield from _jsonl(file, stream)
+                else:
+                    yield stream.read()
         except (OSError, UnicodeDecodeError) as error:
             fail(f"{file} cannot be read as UTF-8 text: {error}.")
-        if file.suffix != ".jsonl":
-            yield text
+
+
+def _jsonl(file: Path, lines: Iterable[str]) -> Iterator[str]:
+    """Yield the text of each line; blank lines are none."""
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
             continue
-        for number, line in enumerate(text.splitlines(), start=1):
-            try:
-                yield str(json.loads(line)["text"])
-            except (ValueError, KeyError, TypeError):
-                fail(f'{file}:{number} is not a JSON object with a "text".')
+        try:
+            text = json.loads(line)["text"]
+        except (ValueError, KeyError, TypeError):
+            text = None
+        if not isinstance(text, str):
+            fail(f'{file}:{number} is not a JSON object with a "text".')
+        yield text
 
 
 def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> None:
-    """Train a tokenizer on the train split and write tokenizer.json and a shard of each split.
+    """Train a tokenizer on the train split; write tokenizer.json and the tokens of each split.
+
+    The text is read three times, a document at a time.
 
     Args:
         path: The text; None is the bundled corpus.
@@ -253,41 +348,82 @@ def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> No
         vocab_size: Entries of the tokenizer, at most.
         config: Says where the splits lie.
     """
+    if vocab_size <= 256:
+        fail(f"{vocab_size} entries cannot hold 256 bytes and {END_OF_TEXT}: use byte tokens.")
+    length = sum(len(piece) for _, piece, _ in _pieces(path, {"all": slice(0, None)}))
+    if length == 0:
+        fail(f"{path} holds no text.")
+    parts = _parts(length, config)
+    library = _train_bpe((p for s, p, _ in _pieces(path, parts) if s == "train"), vocab_size)
+    end_of_text = library.token_to_id(END_OF_TEXT)
+    dtype = "uint16" if vocab_size <= 2**16 else "uint32"
+    digest, num_bytes = hashlib.sha256(), dict.fromkeys(SPLITS, 0)
+    with whole_folder(out, "corpus.json") as folder, contextlib.ExitStack() as files:
+        shards = {s: files.enter_context((folder / f"{s}.bin").open("wb")) for s in SPLITS}
+        pieces = _pieces(path, parts)
+        while batch := list(itertools.islice(pieces, 1024)):  # encoded on all cores
+            encodings = library.encode_batch([piece for _, piece, _ in batch])
+            for (split, piece, last), encoding in zip(batch, encodings, strict=True):
+                tokens = encoding.ids + [end_of_text] * last
+                shards[split].write(np.array(tokens, dtype=dtype).tobytes())
+                digest.update(piece.encode() + b"\xff" * last)  # a byte that UTF-8 never has
+                num_bytes[split] += len(piece.encode())
+        library.save(str(folder / "tokenizer.json"))
+        facts = {
+            "name": BUNDLED if path is None else path.name,
+            "sha256": digest.hexdigest(),
+            "dtype": dtype,
+            "num_bytes": num_bytes,
+            "end_of_text": end_of_text,
+        }
+        (folder / "corpus.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _pieces(
+    path: Path | None, parts: Mapping[str, slice], size: int = 2**16
+) -> Iterator[tuple[str, str, bool]]:
+    """Yield (split, text, whether a document ends there) for all documents, in order.
+
+    Pieces are cut at the bounds of the splits, and else where a word ends, so that a tokenizer can
+    work on them side by side and finds the same tokens as in the whole.
+    """
+    position = 0  # in characters
+    for document in [bundled_text().decode()] if path is None else _documents(path):
+        start = 0
+        while start < len(document):
+            at = position + start
+            split, part = next((s, p) for s, p in parts.items() if p.stop is None or at < p.stop)
+            bound = len(document) if part.stop is None else part.stop - position
+            stop = min(start + size, bound, len(document))
+            if stop < min(bound, len(document)):
+                places = range(stop, start, -1)
+                stop = next((i for i in places if _space_starts(document, i)), stop)
+            yield split, document[start:stop], stop == len(document)
+            start = stop
+        position += len(document)
+
+
+def _space_starts(text: str, place: int) -> bool:
+    return text[place].isspace() and not text[place - 1].isspace()
+
+
+def _train_bpe(texts: Iterable[str], vocab_size: int) -> Any:
+    """Return a byte-level BPE of the tokenizers library, trained on texts."""
     from tokenizers import Tokenizer as Library
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
-    documents = [bundled_text().decode()] if path is None else _documents(path)
-    text = END_OF_TEXT.join(documents)
-    texts = {split: text[part] for split, part in _parts(len(text), config).items()}
     library = Library(models.BPE())
     library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     library.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=[END_OF_TEXT], initial_alphabet=alphabet
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # so that no text is unknown
+        show_progress=False,
     )
-    library.train_from_iterator(_pieces(texts["train"]), trainer)
-    out.mkdir(parents=True, exist_ok=True)
-    library.save(str(out / "tokenizer.json"))
-    dtype = "uint16" if vocab_size <= 2**16 else "uint32"
-    for split, part in texts.items():
-        with (out / f"{split}.bin").open("wb") as shard:
-            for encoding in library.encode_batch(list(_pieces(part))):
-                shard.write(np.array(encoding.ids, dtype=dtype).tobytes())
-    facts = {
-        "name": "pydoc_topics" if path is None else path.name,
-        "sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "dtype": dtype,
-        "num_bytes": {s: len(t.replace(END_OF_TEXT, "").encode()) for s, t in texts.items()},
-        "end_of_text": library.token_to_id(END_OF_TEXT),
-    }
-    (out / "corpus.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-
-
-def _pieces(text: str, size: int = 2**16) -> Iterator[str]:
-    """Yield a text in pieces, so that the tokenizer can work on them side by side."""
-    for start in range(0, len(text), size):
-        yield text[start : start + size]
+    library.train_from_iterator(texts, trainer)
+    library.encode_special_tokens = True  # text that says <|endoftext|> ends nothing
+    return library
 
 
 def main() -> None:
@@ -314,4 +450,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -110,12 +110,12 @@ def metrics(
 ) -> list[dict[str, Any]]:
     """Return bits per byte and next-token accuracy on the test split, beside their baselines."""
     # The token before the split is context, so that every token of the split is scored.
-    tokens = np.concatenate([corpus.splits["val"][-1:], corpus.splits["test"]])
+    tokens = np.concatenate([corpus.splits["val"][-1:], corpus.splits["test"][:]])
     bits, hits = score(model, tokens, seq_len, config, device)
     bits_baselines, accuracy_baselines = {}, {}
     at_byte_level = corpus.tokenizer_json is None
     if at_byte_level and corpus.num_bytes["train"] <= config.baseline_bytes:
-        train, text = corpus.splits["train"].tobytes(), tokens.tobytes()
+        train, text = corpus.splits["train"][:].tobytes(), tokens.tobytes()
         for name, order in (("unigram", 1), ("bigram", 2), ("5-gram", 5)):
             baseline = NGram(order, train)
             bits_baselines[name] = baseline.bits_per_byte(text, start=1)
@@ -157,6 +157,7 @@ def main() -> None:
     model_config = load_config(ModelConfig, "model", args.size)
     folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
     check_same(folder, read_json(folder / "config.json"), asdict(model_config))
+    state = read_json(folder / "state.json")
     corpus = load_corpus(data_config, args.data, model_config.vocab_size)
     with torch.device("meta"):
         model = Model(model_config)
@@ -168,7 +169,7 @@ def main() -> None:
         "split": "test",
         "n": len(corpus.splits["test"]),
         "metrics": metrics(model, corpus, data_config.seq_len, config, device),
-        "checkpoint_step": read_json(folder / "state.json")["step"],
+        "checkpoint_step": state.get("step"),
     }
     print(json.dumps(report, indent=2))
 

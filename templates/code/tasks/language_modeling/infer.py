@@ -7,6 +7,7 @@ Prints the prompt and its continuation on stdout, token by token.
 """
 
 import argparse
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from data import Config as DataConfig
 from data import load_tokenizer
+from layers.quantized import Int8Store, quantize
 from model import Config as ModelConfig
 from model import Model
 from runtime.checkpoint import check_same, find_checkpoint, load_weights
@@ -23,10 +25,12 @@ from runtime.errors import fail, run
 from runtime.options import positive, shared_options, sized
 from runtime.settings import load_config, read_json
 
+CHUNK = 512  # tokens of a prompt that pass through the model at once
+
 
 @dataclass(frozen=True)
 class Config:
-    """How a continuation is drawn."""
+    """How a continuation is drawn, and from what numbers."""
 
     max_new_tokens: int = 200
     """Tokens to add, at most."""
@@ -38,6 +42,10 @@ class Config:
     """Draw among the fewest tokens whose probabilities reach this sum."""
     seed: int = 42
     """Of the draws."""
+    weight_bits: int = 16
+    """Bits of a weight in the blocks: 16 as trained; 8 or 4 quantized, the rest in bf16."""
+    cache_bits: int = 16
+    """Bits of a number in the KV cache: 16 as the weights are; 8 quantized."""
 
 
 def draw(logits: Tensor, config: Config, generator: torch.Generator) -> int:
@@ -47,7 +55,8 @@ def draw(logits: Tensor, config: Config, generator: torch.Generator) -> int:
     ranked, tokens = logits.sort(descending=True)
     if config.top_k:
         ranked = ranked[: config.top_k]
-    probabilities = torch.softmax(ranked / config.temperature, dim=-1)
+    # From the largest down and in float64, so that no temperature is too low.
+    probabilities = torch.softmax((ranked - ranked[0]).double() / config.temperature, dim=-1)
     # A token stays when those before it have not yet reached top_p, so the first always does.
     probabilities[probabilities.cumsum(0) - probabilities >= config.top_p] = 0
     return int(tokens[torch.multinomial(probabilities, 1, generator=generator)])
@@ -60,7 +69,12 @@ def generate(
     """Yield the tokens that follow a prompt; each pass sees only the newest, through the cache."""
     generator = torch.Generator().manual_seed(config.seed)
     cache = model.new_cache(1, len(prompt) + config.max_new_tokens)
-    tokens = prompt
+    if config.cache_bits == 8:
+        for layer in cache:
+            layer.store = Int8Store(layer.store)
+    *earlier, tokens = (prompt[i : i + CHUNK] for i in range(0, len(prompt), CHUNK))
+    for chunk in earlier:
+        model(torch.tensor([chunk], device=device), cache=cache)
     for _ in range(config.max_new_tokens):
         logits = model(torch.tensor([tokens], device=device), cache=cache)[0, -1]  # (V,)
         token = draw(logits.float().cpu(), config, generator)
@@ -82,6 +96,12 @@ def command_line() -> argparse.Namespace:
     ):
         option, note = f"--{name.replace('_', '-')}", sized(proxy, full, name)
         group.add_argument(option, type=kind, metavar="X", help=f"{text} {note}")
+    for name, choices, text in (
+        ("weight_bits", (16, 8, 4), "of the weights in the blocks; below 16 they are quantized"),
+        ("cache_bits", (16, 8), "of the KV cache; 8 is quantized"),
+    ):
+        option, note = f"--{name.replace('_', '-')}", sized(proxy, full, name)
+        group.add_argument(option, type=int, choices=choices, help=f"bits {text} {note}")
     return parser.parse_args()
 
 
@@ -92,13 +112,20 @@ def main() -> None:
     config = load_config(Config, "infer", args.size)
     given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
     config = replace(config, **given)
-    if config.temperature < 0 or config.top_k < 0 or not 0 < config.top_p <= 1:
+    if not 0 <= config.temperature < math.inf or config.top_k < 0 or not 0 < config.top_p <= 1:
         fail("--temperature and --top-k must not be negative, and --top-p lies in (0, 1].")
+    if any("\ud800" <= c <= "\udfff" for c in args.prompt):  # how Python keeps other bytes
+        fail("--prompt is not UTF-8 text.")
     data_config = load_config(DataConfig, "data", args.size)
     model_config = load_config(ModelConfig, "model", args.size)
     folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
     check_same(folder, read_json(folder / "config.json"), asdict(model_config))
     tokenizer = load_tokenizer(data_config.tokenizer, folder)
+    if tokenizer.vocab_size > model_config.vocab_size:
+        fail(
+            f"the tokenizer of {folder} has {tokenizer.vocab_size:,} entries, and the model "
+            f"{model_config.vocab_size:,}: it belongs to another model."
+        )
     prompt = tokenizer.encode(args.prompt)
     longest = len(prompt) + config.max_new_tokens
     if not prompt or longest > model_config.max_seq_len:
@@ -109,6 +136,8 @@ def main() -> None:
     with torch.device("meta"):
         model = Model(model_config)
     load_weights(model, folder / "model.safetensors", model.checkpoint_name)
+    if config.weight_bits < 16:
+        quantize(model, config.weight_bits)
     model.to(device)
 
     tokens, shown = list(prompt), ""

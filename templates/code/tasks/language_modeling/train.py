@@ -4,23 +4,25 @@
     python train.py --data my_texts --steps 2000          the proxy, on your text
     python train.py --size full --data tokens             the full model, on prepared tokens
     python train.py --resume                              go on from the last checkpoint
+    torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
 
 Writes OUT/metrics.jsonl and OUT/checkpoint, which transformers opens with
 `AutoModelForCausalLM.from_pretrained("out/checkpoint")`.
 """
 
 import argparse
+import functools
 import itertools
-import sys
-from collections.abc import Iterator
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from data import Config as DataConfig
-from data import Corpus, Tokens, batch_at, load_corpus, windows
+from data import Corpus, Tokens, batch_at, load_corpus, tokenizer_files, windows
 from model import Config as ModelConfig
 from model import Model
 from runtime.checkpoint import (
@@ -30,16 +32,26 @@ from runtime.checkpoint import (
     load_optimizer,
     load_weights,
     optimizer_tensors,
-    read_tensors,
     save_checkpoint,
     to_json,
 )
-from runtime.device import autocast, be_deterministic, choose_device, memory_table
+from runtime.device import (
+    autocast,
+    be_deterministic,
+    choose_device,
+    in_bfloat16,
+    memory_table,
+    peak_flops,
+)
+from runtime.distributed import parallelize, processes, rank, total, world_size
 from runtime.errors import fail, run
-from runtime.loop import fit
+from runtime.flops import training_flops
+from runtime.loop import Work, fit, say
+from runtime.metrics import Metrics
 from runtime.optimization import adamw, learning_rate_at, update
 from runtime.options import positive, shared_options, sized
 from runtime.settings import load_config, read_json
+from runtime.speedup import checkpoint_gradients, compile_modules
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class Config:
     batch_size: int = 64
     """Samples in an update."""
     grad_accum: int = 1
-    """Parts in which an update's samples pass through the model."""
+    """Parts in which one process passes an update's samples through the model."""
     learning_rate: float = 0.0003
     """Peak learning rate."""
     warmup_steps: int = 500
@@ -100,7 +112,7 @@ def command_line() -> argparse.Namespace:
     for name, kind, help_text in (
         ("learning_rate", float, "peak learning rate"),
         ("warmup_steps", int, "updates in which the rate rises"),
-        ("grad_accum", positive, "parts of an update"),
+        ("grad_accum", positive, "parts of an update in one process; several share them"),
         ("eval_every", positive, "updates between two validations"),
         ("save_every", positive, "updates between two checkpoints"),
     ):
@@ -111,6 +123,26 @@ def command_line() -> argparse.Namespace:
         choices=("auto", "float32", "bfloat16"),
         help=f"auto: bfloat16 on a GPU that has it {sized(proxy, full, 'dtype')}",
     )
+    group.add_argument(
+        "--parallel",
+        choices=("ddp", "fsdp"),
+        default="ddp",
+        help="under torchrun: ddp keeps a whole model on each device, fsdp a share (default: ddp)",
+    )
+    group.add_argument(
+        "--grad-checkpoint",
+        action="store_true",
+        help="compute activations again in the backward pass: less memory, the same result",
+    )
+    group.add_argument(
+        "--compile", action="store_true", help="compile the model: a slow first step, faster later"
+    )
+    group.add_argument(
+        "--tensorboard", action="store_true", help="write events to OUT/tensorboard too"
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="take one step and one validation, write nothing"
+    )
     return parser.parse_args()
 
 
@@ -120,37 +152,56 @@ def settings(args: argparse.Namespace) -> tuple[Config, int]:
     given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
     stop = given.pop("steps", config.steps)
     config = replace(config, **given, steps=args.schedule_steps or max(config.steps, stop))
-    if config.batch_size % config.grad_accum:
-        fail(f"{config.batch_size} samples cannot be cut in {config.grad_accum} equal parts.")
+    for parts in (config.grad_accum, world_size()):
+        if config.batch_size % parts:
+            fail(f"{config.batch_size} samples cannot be cut in {parts} equal parts.")
     return config, stop
 
 
-def micro_losses(
-    model: Model, tokens: Tokens, step: int, seq_len: int, config: Config, device: torch.device
-) -> Iterator[tuple[Tensor, int]]:
-    """Yield the mean loss and the number of targets of each part of an update."""
-    size = config.batch_size // config.grad_accum
-    for part in range(config.grad_accum):
-        position = step * config.batch_size + part * size
-        inputs, targets = batch_at(tokens, position, size, seq_len, config.seed)
+def samples_at_once(config: Config, devices: int) -> int:
+    """Return how many samples a device passes through the model at once."""
+    return min(config.batch_size // devices, config.batch_size // config.grad_accum)
+
+
+def update_parts(
+    module: nn.Module, tokens: Tokens, step: int, seq_len: int, config: Config, device: torch.device
+) -> list[Callable[[], tuple[Tensor, int]]]:
+    """Return the parts of this process's share of an update, for `update`."""
+    share = config.batch_size // world_size()
+    start = step * config.batch_size + rank() * share
+    size = samples_at_once(config, world_size())
+
+    def part(position: int, count: int) -> tuple[Tensor, int]:
+        inputs, targets = batch_at(tokens, position, count, seq_len, config.seed)
         with autocast(device, config.dtype):
-            loss = model(inputs.to(device), targets.to(device))
-        yield loss, targets.numel()
+            loss = module(inputs.to(device), targets.to(device))
+        return loss, targets.numel()
+
+    cuts = range(0, share, size)
+    return [functools.partial(part, start + at, min(size, share - at)) for at in cuts]
 
 
 @torch.no_grad()
 def validation_loss(
-    model: Model, tokens: Tokens, seq_len: int, config: Config, device: torch.device
+    module: nn.Module, tokens: Tokens, seq_len: int, config: Config, device: torch.device
 ) -> float:
-    """Return the mean loss in nats per token on the first batches of the validation split."""
-    total, count = 0.0, 0
-    batches = windows(tokens, seq_len, seq_len, config.batch_size // config.grad_accum)
-    for inputs, targets in itertools.islice(batches, config.eval_batches):
-        scored = int((targets >= 0).sum())
+    """Return the mean loss in nats per token on the first batches of the validation split.
+
+    Processes take turns. Each passes as many batches as any, since shards are gathered together;
+    a batch too many does not count.
+    """
+    size, count = config.batch_size // config.grad_accum, config.eval_batches * config.grad_accum
+    batches = list(itertools.islice(windows(tokens, seq_len, seq_len, size), count))
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
+    for turn in range(math.ceil(len(batches) / world_size())):
+        index = turn * world_size() + rank()
+        inputs, targets = batches[min(index, len(batches) - 1)]
+        scored = int((targets >= 0).sum()) if index < len(batches) else 0
         with autocast(device, config.dtype):
-            total += model(inputs.to(device), targets.to(device)).item() * scored
-        count += scored
-    return total / count
+            loss = module(inputs.to(device), targets.to(device)).double()
+        sums += torch.stack((loss * scored, torch.full_like(loss, scored)))
+    nats, targets_scored = total(sums).tolist()
+    return float(nats / targets_scored)
 
 
 def identity(
@@ -165,24 +216,38 @@ def identity(
     }
 
 
-def main() -> None:
+def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
+    """Return the loss of some samples without a meaning, to count what it takes."""
+    tokens = torch.zeros(samples, data.seq_len, dtype=torch.int64)
+    loss: Tensor = model(tokens, tokens)
+    return loss
+
+
+def work(config: Config, data: DataConfig, model: ModelConfig, device: torch.device) -> Work:
+    """Return what a step does; its operations only where the device's peak is known."""
+    tokens = config.batch_size * data.seq_len
+    peak = peak_flops(device) if in_bfloat16(device, config.dtype) else None
+    if peak is None:
+        return Work("tokens", tokens)
+    with torch.device("meta"):
+        module = Model(model)
+        flops = training_flops(lambda: example_loss(module, 1, data))
+    return Work("tokens", tokens, config.batch_size * flops / (peak * world_size()))
+
+
+def train(args: argparse.Namespace, config: Config, stop: int, device: torch.device) -> None:
     """Train, from the start or from a checkpoint."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    config, stop = settings(args)
     data_config = load_config(DataConfig, "data", args.size)
     model_config = load_config(ModelConfig, "model", args.size)
     folder = args.checkpoint or args.out / "checkpoint"
     check_free(folder)
     corpus = load_corpus(data_config, args.data, model_config.vocab_size)
+    sharded = args.parallel == "fsdp" and world_size() > 1
 
     # On `meta` a model has shapes and no memory: refuse what cannot fit before it is allocated.
     with torch.device("meta"):
         parameters = Model(model_config).num_params()
-    print(memory_table(parameters, device), file=sys.stderr)
-    be_deterministic(config.seed)
-    model = Model(model_config).to(device)
-    optimizer = adamw(model, config.weight_decay, (config.beta1, config.beta2))
+    say(memory_table(parameters, world_size() if sharded else 1, device))
 
     start = 0
     if args.resume:
@@ -190,41 +255,72 @@ def main() -> None:
         if args.schedule_steps is None:
             config = replace(config, steps=state["train.steps"])
         check_same(folder, state, identity(config, data_config, model_config, corpus))
-        load_weights(model, folder / "model.safetensors", model.checkpoint_name)
-        load_optimizer(model, optimizer, read_tensors(folder / "optimizer.safetensors"))
         start = state["step"]
     if start >= stop:
         fail(f"{folder} is at step {start} already: ask for more with --steps.")
 
-    def take_step(step: int) -> tuple[float, float]:
+    be_deterministic(config.seed)
+    with torch.device("meta" if sharded and rank() != 0 else "cpu"):
+        model = Model(model_config)
+    if args.resume and not (sharded and rank() != 0):
+        load_weights(model, folder / "model.safetensors", model.checkpoint_name)
+    if args.grad_checkpoint:
+        checkpoint_gradients(model.layers)
+    if args.compile:
+        compile_modules(model.layers if sharded else [model])
+    low = in_bfloat16(device, config.dtype)
+    module = parallelize(model, model.layers, args.parallel, device, low)
+    optimizer = adamw(model, config.weight_decay, (config.beta1, config.beta2))
+    if args.resume:
+        load_optimizer(model, optimizer, folder / "optimizer.safetensors")
+
+    def take_step(step: int) -> dict[str, float]:
         rate = learning_rate_at(
             step, config.learning_rate, config.warmup_steps, config.steps, config.final_lr_share
         )
         tokens = corpus.splits["train"]
-        losses = micro_losses(model, tokens, step, data_config.seq_len, config, device)
-        return update(model, optimizer, losses, rate, config.grad_clip), rate
+        parts = update_parts(module, tokens, step, data_config.seq_len, config, device)
+        loss, norm = update(module, optimizer, parts, rate, config.grad_clip)
+        return {"train_loss": loss, "learning_rate": rate, "grad_norm": norm}
 
     def validate() -> float:
-        return validation_loss(model, corpus.splits["val"], data_config.seq_len, config, device)
+        return validation_loss(module, corpus.splits["val"], data_config.seq_len, config, device)
 
     def save(step: int) -> None:
-        weights = {model.checkpoint_name(n): p for n, p in model.named_parameters()}
+        weights = {model.checkpoint_name(n): t for n, t in model.state_dict().items()}
         tokens = {"bos_token_id": None, "eos_token_id": corpus.end_of_text}
         state = {"step": step} | identity(config, data_config, model_config, corpus)
         texts = {
             "config.json": to_json(asdict(model_config) | model.checkpoint_config() | tokens),
             "state.json": to_json(state),
         }
-        if corpus.tokenizer_json:
-            texts["tokenizer.json"] = corpus.tokenizer_json
+        texts |= tokenizer_files(corpus)
         save_checkpoint(folder, weights, optimizer_tensors(model, optimizer), texts)
 
-    args.out.mkdir(parents=True, exist_ok=True)
-    metrics = args.out / "metrics.jsonl"
+    steps = range(start, start + 1 if args.dry_run else stop)
+    metrics = Metrics(None if args.dry_run else args.out, start, args.tensorboard)
     fit(
-        range(start, stop), take_step, validate, save, metrics, config.eval_every, config.save_every
+        steps,
+        take_step,
+        validate,
+        (lambda step: None) if args.dry_run else save,
+        metrics,
+        work(config, data_config, model_config, device),
+        device,
+        config.eval_every,
+        config.save_every,
     )
-    print(f"{stop} steps done: {folder}", file=sys.stderr)
+    metrics.close()
+    say("dry run done, nothing written." if args.dry_run else f"{stop} steps done: {folder}")
+
+
+def main() -> None:
+    """Train on the device of this process, together with the others."""
+    args = command_line()
+    config, stop = settings(args)
+    device = choose_device(args.device, args.threads)
+    with processes(device):
+        train(args, config, stop, device)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ Prints JSON on stdout. No other script reads the test split.
 """
 
 import argparse
+import contextlib
 import inspect
 import json
 import math
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -22,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from data import Config as DataConfig
 from data import Corpus, Tokens, load_corpus, windows
@@ -112,12 +114,12 @@ def metrics(
 ) -> list[dict[str, Any]]:
     """Return bits per byte and next-token accuracy on the test split, beside their baselines."""
     # The token before the split is context, so that every token of the split is scored.
-    tokens = np.concatenate([corpus.splits["val"][-1:], corpus.splits["test"]])
+    tokens = np.concatenate([corpus.splits["val"][-1:], corpus.splits["test"][:]])
     bits, hits = score(model, tokens, seq_len, config, device)
     bits_baselines, accuracy_baselines = {}, {}
     at_byte_level = corpus.tokenizer_json is None
     if at_byte_level and corpus.num_bytes["train"] <= config.baseline_bytes:
-        train, text = corpus.splits["train"].tobytes(), tokens.tobytes()
+        train, text = corpus.splits["train"][:].tobytes(), tokens.tobytes()
         for name, order in (("unigram", 1), ("bigram", 2), ("5-gram", 5)):
             baseline = NGram(order, train)
             bits_baselines[name] = baseline.bits_per_byte(text, start=1)
@@ -145,18 +147,23 @@ ConfigT = TypeVar("ConfigT")
 
 def fail(sentence: str) -> NoReturn:
     """Say in one sentence what is wrong and what to do, and exit with status 2."""
-    print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
+    rank = os.environ.get("RANK", "0")
+    who = "" if rank == "0" else f" (process {rank})"
+    print(f"{Path(sys.argv[0]).name}{who}: {sentence}", file=sys.stderr)
     raise SystemExit(2)
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or stop."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file, or stop."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         fail(f"{path} does not exist.")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         fail(f"{path} cannot be read as JSON: {error}.")
+    if not isinstance(values, dict):
+        fail(f"{path} must hold a JSON object, and it holds another value.")
+    return values
 
 
 def load_config(kind: type[ConfigT], section: str, size: str) -> ConfigT:
@@ -245,12 +252,19 @@ def command_line() -> argparse.Namespace:
 
 
 def choose_device(name: str, threads: int) -> torch.device:
-    """Return the device of an option; on the CPU, compute with that many threads."""
+    """Return the device of an option; on the CPU, compute with that many threads.
+
+    Under torchrun each process of a machine takes a GPU of its own.
+    """
     torch.set_num_threads(threads)
     if name == "cuda" and not torch.cuda.is_available():
         fail("there is no CUDA device here: use --device cpu.")
-    use_cuda = name != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda" if use_cuda else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if local >= count:
+        fail(f"this machine has {count} GPUs: give torchrun --nproc-per-node {count}.")
+    return torch.device("cuda", local)
 
 
 def _beside(folder: Path, suffix: str) -> Path:
@@ -264,7 +278,8 @@ def find_checkpoint(folder: Path) -> Path:
     """
     old = _beside(folder, "old")
     if not folder.exists() and old.is_dir():
-        old.rename(folder)
+        with contextlib.suppress(FileNotFoundError):  # another process was first
+            old.rename(folder)
     if not (folder / "model.safetensors").is_file():
         fail(f"{folder} holds no checkpoint: make one with train.py, or name one by --checkpoint.")
     return folder
@@ -280,21 +295,16 @@ def check_same(folder: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]
             )
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors file, or stop."""
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        fail(f"{path} cannot be read: {error}.")
-
-
 def load_weights(model: nn.Module, path: Path, file_name: Callable[[str], str]) -> None:
     """Put a file's tensors in place of a model's parameters; the model may be on `meta`."""
-    tensors = read_tensors(path)
-    wanted = {file_name(name): p.shape for name, p in model.named_parameters()}
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        fail(f"{path} cannot be read: {error}.")
+    wanted = {file_name(name): tensor.shape for name, tensor in model.state_dict().items()}
     if {name: tensor.shape for name, tensor in tensors.items()} != wanted:
         fail(f"{path} holds other tensors than this model: it belongs to another model.py.")
-    state = {name: tensors[file_name(name)] for name, _ in model.named_parameters()}
+    state = {name: tensors[file_name(name)] for name in model.state_dict()}
     model.load_state_dict(state, assign=next(model.parameters()).is_meta)
 
 
@@ -307,6 +317,7 @@ def main() -> None:
     model_config = load_config(ModelConfig, "model", args.size)
     folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
     check_same(folder, read_json(folder / "config.json"), asdict(model_config))
+    state = read_json(folder / "state.json")
     corpus = load_corpus(data_config, args.data, model_config.vocab_size)
     with torch.device("meta"):
         model = Model(model_config)
@@ -318,20 +329,27 @@ def main() -> None:
         "split": "test",
         "n": len(corpus.splits["test"]),
         "metrics": metrics(model, corpus, data_config.seq_len, config, device),
-        "checkpoint_step": read_json(folder / "state.json")["step"],
+        "checkpoint_step": state.get("step"),
     }
     print(json.dumps(report, indent=2))
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script; Ctrl-C and a full GPU end it without a traceback."""
+    """Run a script; Ctrl-C, a full memory and a full disk end it without a traceback."""
+    full = "memory is full: use --device cpu, a smaller --batch-size, or in train.py --grad-accum."
     try:
         main()
     except KeyboardInterrupt:
         print("stopped; the last checkpoint, if there is one, is whole.", file=sys.stderr)
         raise SystemExit(130) from None
-    except torch.OutOfMemoryError:
-        fail("the GPU's memory is full: use more --grad-accum, a smaller --batch-size, or the CPU.")
+    except (torch.OutOfMemoryError, MemoryError):
+        fail(full)
+    except OSError as error:
+        fail(f"{error.filename or 'a file'}: {error.strerror}.")
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # how torch says it of a CPU
+            raise
+        fail(full)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,11 @@ Prints the prompt and its continuation on stdout, token by token.
 """
 
 import argparse
+import contextlib
 import inspect
 import json
+import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -25,10 +29,12 @@ from data import load_tokenizer
 from model import Config as ModelConfig
 from model import Model
 
+CHUNK = 512  # tokens of a prompt that pass through the model at once
+
 
 @dataclass(frozen=True)
 class Config:
-    """How a continuation is drawn."""
+    """How a continuation is drawn, and from what numbers."""
 
     max_new_tokens: int = 200
     """Tokens to add, at most."""
@@ -40,6 +46,10 @@ class Config:
     """Draw among the fewest tokens whose probabilities reach this sum."""
     seed: int = 42
     """Of the draws."""
+    weight_bits: int = 16
+    """Bits of a weight in the blocks: 16 as trained; 8 or 4 quantized, the rest in bf16."""
+    cache_bits: int = 16
+    """Bits of a number in the KV cache: 16 as the weights are; 8 quantized."""
 
 
 def draw(logits: Tensor, config: Config, generator: torch.Generator) -> int:
@@ -49,10 +59,37 @@ def draw(logits: Tensor, config: Config, generator: torch.Generator) -> int:
     ranked, tokens = logits.sort(descending=True)
     if config.top_k:
         ranked = ranked[: config.top_k]
-    probabilities = torch.softmax(ranked / config.temperature, dim=-1)
+    # From the largest down and in float64, so that no temperature is too low.
+    probabilities = torch.softmax((ranked - ranked[0]).double() / config.temperature, dim=-1)
     # A token stays when those before it have not yet reached top_p, so the first always does.
     probabilities[probabilities.cumsum(0) - probabilities >= config.top_p] = 0
     return int(tokens[torch.multinomial(probabilities, 1, generator=generator)])
+
+
+def rounded(x: Tensor, scales: Tensor, largest: int) -> Tensor:
+    """Return x / scales as whole numbers from -largest to largest, int8; 0 where a scale is 0."""
+    numbers = (x.float() / scales.float()).nan_to_num(0).round()
+    return numbers.clamp(-largest, largest).to(torch.int8)
+
+
+class Int8Store:
+    """Acts as the tensor in which a KV cache keeps heads: int8 numbers, and a bf16 scale a head.
+
+    The scale is the head's largest magnitude / 127, so D numbers take D + 2 bytes.
+    """
+
+    def __init__(self, store: Tensor) -> None:
+        self.dtype = store.dtype
+        self.numbers = store.new_zeros(store.shape, dtype=torch.int8)  # (2, B, K, size, D)
+        self.scales = store.new_zeros(*store.shape[:-1], 1, dtype=torch.bfloat16)
+
+    def __setitem__(self, places: tuple[int | slice | Tensor, ...], heads: Tensor) -> None:
+        scales = (heads.abs().amax(-1, keepdim=True) / 127).bfloat16()
+        self.scales[places] = scales
+        self.numbers[places] = rounded(heads, scales, 127)
+
+    def __getitem__(self, places: tuple[int | slice | Tensor, ...]) -> Tensor:
+        return self.numbers[places].to(self.dtype) * self.scales[places].to(self.dtype)
 
 
 @torch.inference_mode()
@@ -62,7 +99,12 @@ def generate(
     """Yield the tokens that follow a prompt; each pass sees only the newest, through the cache."""
     generator = torch.Generator().manual_seed(config.seed)
     cache = model.new_cache(1, len(prompt) + config.max_new_tokens)
-    tokens = prompt
+    if config.cache_bits == 8:
+        for layer in cache:
+            layer.store = Int8Store(layer.store)
+    *earlier, tokens = (prompt[i : i + CHUNK] for i in range(0, len(prompt), CHUNK))
+    for chunk in earlier:
+        model(torch.tensor([chunk], device=device), cache=cache)
     for _ in range(config.max_new_tokens):
         logits = model(torch.tensor([tokens], device=device), cache=cache)[0, -1]  # (V,)
         token = draw(logits.float().cpu(), config, generator)
@@ -75,18 +117,23 @@ ConfigT = TypeVar("ConfigT")
 
 def fail(sentence: str) -> NoReturn:
     """Say in one sentence what is wrong and what to do, and exit with status 2."""
-    print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
+    rank = os.environ.get("RANK", "0")
+    who = "" if rank == "0" else f" (process {rank})"
+    print(f"{Path(sys.argv[0]).name}{who}: {sentence}", file=sys.stderr)
     raise SystemExit(2)
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or stop."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file, or stop."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         fail(f"{path} does not exist.")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         fail(f"{path} cannot be read as JSON: {error}.")
+    if not isinstance(values, dict):
+        fail(f"{path} must hold a JSON object, and it holds another value.")
+    return values
 
 
 def load_config(kind: type[ConfigT], section: str, size: str) -> ConfigT:
@@ -178,16 +225,29 @@ def command_line() -> argparse.Namespace:
     ):
         option, note = f"--{name.replace('_', '-')}", sized(proxy, full, name)
         group.add_argument(option, type=kind, metavar="X", help=f"{text} {note}")
+    for name, choices, text in (
+        ("weight_bits", (16, 8, 4), "of the weights in the blocks; below 16 they are quantized"),
+        ("cache_bits", (16, 8), "of the KV cache; 8 is quantized"),
+    ):
+        option, note = f"--{name.replace('_', '-')}", sized(proxy, full, name)
+        group.add_argument(option, type=int, choices=choices, help=f"bits {text} {note}")
     return parser.parse_args()
 
 
 def choose_device(name: str, threads: int) -> torch.device:
-    """Return the device of an option; on the CPU, compute with that many threads."""
+    """Return the device of an option; on the CPU, compute with that many threads.
+
+    Under torchrun each process of a machine takes a GPU of its own.
+    """
     torch.set_num_threads(threads)
     if name == "cuda" and not torch.cuda.is_available():
         fail("there is no CUDA device here: use --device cpu.")
-    use_cuda = name != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda" if use_cuda else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if local >= count:
+        fail(f"this machine has {count} GPUs: give torchrun --nproc-per-node {count}.")
+    return torch.device("cuda", local)
 
 
 def _beside(folder: Path, suffix: str) -> Path:
@@ -201,7 +261,8 @@ def find_checkpoint(folder: Path) -> Path:
     """
     old = _beside(folder, "old")
     if not folder.exists() and old.is_dir():
-        old.rename(folder)
+        with contextlib.suppress(FileNotFoundError):  # another process was first
+            old.rename(folder)
     if not (folder / "model.safetensors").is_file():
         fail(f"{folder} holds no checkpoint: make one with train.py, or name one by --checkpoint.")
     return folder
@@ -217,22 +278,81 @@ def check_same(folder: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]
             )
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors file, or stop."""
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        fail(f"{path} cannot be read: {error}.")
-
-
 def load_weights(model: nn.Module, path: Path, file_name: Callable[[str], str]) -> None:
     """Put a file's tensors in place of a model's parameters; the model may be on `meta`."""
-    tensors = read_tensors(path)
-    wanted = {file_name(name): p.shape for name, p in model.named_parameters()}
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        fail(f"{path} cannot be read: {error}.")
+    wanted = {file_name(name): tensor.shape for name, tensor in model.state_dict().items()}
     if {name: tensor.shape for name, tensor in tensors.items()} != wanted:
         fail(f"{path} holds other tensors than this model: it belongs to another model.py.")
-    state = {name: tensors[file_name(name)] for name, _ in model.named_parameters()}
+    state = {name: tensors[file_name(name)] for name in model.state_dict()}
     model.load_state_dict(state, assign=next(model.parameters()).is_meta)
+
+
+GROUP = 64  # inputs of a row that share a scale
+
+
+def pack(numbers: Tensor) -> Tensor:
+    """Put two 4-bit numbers from -7 to 7 in a byte: (out, in) int8 -> (out, ceil(in / 2)) uint8."""
+    shifted = F.pad(numbers + 8, (0, numbers.size(1) % 2)).to(torch.uint8)
+    return shifted[:, ::2] | shifted[:, 1::2] << 4
+
+
+def unpack(packed: Tensor) -> Tensor:
+    """Return the numbers of `pack`: (out, n) uint8 -> (out, 2n) int8."""
+    pairs = torch.stack((packed & 15, packed >> 4), dim=-1)
+    return pairs.flatten(1).to(torch.int8) - 8
+
+
+class QuantizedLinear(nn.Module):
+    """A linear layer without bias whose weights are whole numbers of 8 or 4 bits times a scale.
+
+    Symmetric round-to-nearest in groups (Dettmers & Zettlemoyer, 2023, arXiv:2212.09720, section
+    2): w is about scale * n, with scale = max |w| of the group / 127, or / 7 at 4 bits.
+    """
+
+    numbers: Tensor  # (out, in) int8, or (out, ceil(in / 2)) uint8, two to a byte
+    scales: Tensor  # (out, ceil(in / GROUP)) bf16
+
+    def __init__(self, weight: Tensor, bits: int) -> None:
+        super().__init__()
+        assert bits in (4, 8), f"a quantized weight takes 4 or 8 bits, not {bits}"
+        self.bits, self.inputs = bits, weight.size(1)
+        largest = 2 ** (bits - 1) - 1
+        groups = [group.abs().amax(1) for group in torch.split(weight, GROUP, dim=1)]
+        scales = (torch.stack(groups, dim=1) / largest).bfloat16()
+        numbers = rounded(weight, self._spread(scales), largest)
+        self.register_buffer("scales", scales)
+        self.register_buffer("numbers", numbers if bits == 8 else pack(numbers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., in) to (..., out)."""
+        numbers = self.numbers if self.bits == 8 else unpack(self.numbers)[:, : self.inputs]
+        return F.linear(x, numbers.to(x.dtype) * self._spread(self.scales.to(x.dtype)))
+
+    def _spread(self, scales: Tensor) -> Tensor:
+        """Repeat the scale of each group for its inputs: (out, groups) -> (out, in)."""
+        return scales.repeat_interleave(GROUP, dim=1)[:, : self.inputs]
+
+
+def quantize(model: nn.Module, bits: int) -> None:
+    """Bring a model into its deployment format, in place: bf16, and linear layers in few bits.
+
+    Only the linear layers of its blocks, `model.layers`, become whole numbers; embeddings, the
+    output layer and norms stay bf16, since they are small or sensitive.
+
+    Args:
+        model: A model whose blocks stand in `layers`.
+        bits: 16 leaves it at bf16; 8 and 4 make each linear layer of a block a `QuantizedLinear`.
+    """
+    blocks = [] if bits == 16 else list(model.get_submodule("layers").modules())
+    for block in blocks:
+        for name, layer in list(block.named_children()):
+            if isinstance(layer, nn.Linear):
+                setattr(block, name, QuantizedLinear(layer.weight.detach(), bits))
+    model.bfloat16()
 
 
 def main() -> None:
@@ -242,13 +362,20 @@ def main() -> None:
     config = load_config(Config, "infer", args.size)
     given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
     config = replace(config, **given)
-    if config.temperature < 0 or config.top_k < 0 or not 0 < config.top_p <= 1:
+    if not 0 <= config.temperature < math.inf or config.top_k < 0 or not 0 < config.top_p <= 1:
         fail("--temperature and --top-k must not be negative, and --top-p lies in (0, 1].")
+    if any("\ud800" <= c <= "\udfff" for c in args.prompt):  # how Python keeps other bytes
+        fail("--prompt is not UTF-8 text.")
     data_config = load_config(DataConfig, "data", args.size)
     model_config = load_config(ModelConfig, "model", args.size)
     folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
     check_same(folder, read_json(folder / "config.json"), asdict(model_config))
     tokenizer = load_tokenizer(data_config.tokenizer, folder)
+    if tokenizer.vocab_size > model_config.vocab_size:
+        fail(
+            f"the tokenizer of {folder} has {tokenizer.vocab_size:,} entries, and the model "
+            f"{model_config.vocab_size:,}: it belongs to another model."
+        )
     prompt = tokenizer.encode(args.prompt)
     longest = len(prompt) + config.max_new_tokens
     if not prompt or longest > model_config.max_seq_len:
@@ -259,6 +386,8 @@ def main() -> None:
     with torch.device("meta"):
         model = Model(model_config)
     load_weights(model, folder / "model.safetensors", model.checkpoint_name)
+    if config.weight_bits < 16:
+        quantize(model, config.weight_bits)
     model.to(device)
 
     tokens, shown = list(prompt), ""
@@ -276,14 +405,21 @@ def main() -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script; Ctrl-C and a full GPU end it without a traceback."""
+    """Run a script; Ctrl-C, a full memory and a full disk end it without a traceback."""
+    full = "memory is full: use --device cpu, a smaller --batch-size, or in train.py --grad-accum."
     try:
         main()
     except KeyboardInterrupt:
         print("stopped; the last checkpoint, if there is one, is whole.", file=sys.stderr)
         raise SystemExit(130) from None
-    except torch.OutOfMemoryError:
-        fail("the GPU's memory is full: use more --grad-accum, a smaller --batch-size, or the CPU.")
+    except (torch.OutOfMemoryError, MemoryError):
+        fail(full)
+    except OSError as error:
+        fail(f"{error.filename or 'a file'}: {error.strerror}.")
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # how torch says it of a CPU
+            raise
+        fail(full)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
     python train.py --data my_texts --steps 2000          the proxy, on your text
     python train.py --size full --data tokens             the full model, on prepared tokens
     python train.py --resume                              go on from the last checkpoint
+    torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
 
 Writes OUT/metrics.jsonl and OUT/checkpoint, which transformers opens with
 `AutoModelForCausalLM.from_pretrained("out/checkpoint")`.
@@ -11,28 +12,35 @@ Writes OUT/metrics.jsonl and OUT/checkpoint, which transformers opens with
 
 import argparse
 import contextlib
+import functools
 import inspect
 import itertools
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch.distributed as dist
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from data import Config as DataConfig
-from data import Corpus, Tokens, batch_at, load_corpus, windows
+from data import Corpus, Tokens, batch_at, load_corpus, tokenizer_files, windows
 from model import Config as ModelConfig
 from model import Model
 
@@ -46,7 +54,7 @@ class Config:
     batch_size: int = 1024
     """Samples in an update."""
     grad_accum: int = 32
-    """Parts in which an update's samples pass through the model."""
+    """Parts in which one process passes an update's samples through the model."""
     learning_rate: float = 0.0006
     """Peak learning rate."""
     warmup_steps: int = 38
@@ -78,18 +86,23 @@ ConfigT = TypeVar("ConfigT")
 
 def fail(sentence: str) -> NoReturn:
     """Say in one sentence what is wrong and what to do, and exit with status 2."""
-    print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
+    rank = os.environ.get("RANK", "0")
+    who = "" if rank == "0" else f" (process {rank})"
+    print(f"{Path(sys.argv[0]).name}{who}: {sentence}", file=sys.stderr)
     raise SystemExit(2)
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or stop."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file, or stop."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         fail(f"{path} does not exist.")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         fail(f"{path} cannot be read as JSON: {error}.")
+    if not isinstance(values, dict):
+        fail(f"{path} must hold a JSON object, and it holds another value.")
+    return values
 
 
 def load_config(kind: type[ConfigT], section: str, size: str) -> ConfigT:
@@ -189,7 +202,7 @@ def command_line() -> argparse.Namespace:
     for name, kind, help_text in (
         ("learning_rate", float, "peak learning rate"),
         ("warmup_steps", int, "updates in which the rate rises"),
-        ("grad_accum", positive, "parts of an update"),
+        ("grad_accum", positive, "parts of an update in one process; several share them"),
         ("eval_every", positive, "updates between two validations"),
         ("save_every", positive, "updates between two checkpoints"),
     ):
@@ -200,7 +213,32 @@ def command_line() -> argparse.Namespace:
         choices=("auto", "float32", "bfloat16"),
         help=f"auto: bfloat16 on a GPU that has it {sized(proxy, full, 'dtype')}",
     )
+    group.add_argument(
+        "--parallel",
+        choices=("ddp", "fsdp"),
+        default="ddp",
+        help="under torchrun: ddp keeps a whole model on each device, fsdp a share (default: ddp)",
+    )
+    group.add_argument(
+        "--grad-checkpoint",
+        action="store_true",
+        help="compute activations again in the backward pass: less memory, the same result",
+    )
+    group.add_argument(
+        "--compile", action="store_true", help="compile the model: a slow first step, faster later"
+    )
+    group.add_argument(
+        "--tensorboard", action="store_true", help="write events to OUT/tensorboard too"
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="take one step and one validation, write nothing"
+    )
     return parser.parse_args()
+
+
+def world_size() -> int:
+    """Return the number of processes that train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def settings(args: argparse.Namespace) -> tuple[Config, int]:
@@ -209,50 +247,82 @@ def settings(args: argparse.Namespace) -> tuple[Config, int]:
     given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
     stop = given.pop("steps", config.steps)
     config = replace(config, **given, steps=args.schedule_steps or max(config.steps, stop))
-    if config.batch_size % config.grad_accum:
-        fail(f"{config.batch_size} samples cannot be cut in {config.grad_accum} equal parts.")
+    for parts in (config.grad_accum, world_size()):
+        if config.batch_size % parts:
+            fail(f"{config.batch_size} samples cannot be cut in {parts} equal parts.")
     return config, stop
 
 
-def autocast(device: torch.device, dtype: str) -> contextlib.AbstractContextManager[object]:
-    """Return the context in which matrix products run in bfloat16, or one that does nothing.
+def samples_at_once(config: Config, devices: int) -> int:
+    """Return how many samples a device passes through the model at once."""
+    return min(config.batch_size // devices, config.batch_size // config.grad_accum)
 
-    `auto` takes bfloat16 where the GPU has it; a CPU computes in float32.
-    """
+
+def rank() -> int:
+    """Return the number of this process among all, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def in_bfloat16(device: torch.device, dtype: str) -> bool:
+    """Return whether matrix products run in bfloat16; `auto` takes it where the GPU has it."""
     if dtype == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        dtype = "bfloat16" if fast else "float32"
-    if dtype == "float32":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return dtype == "bfloat16"
+
+
+def autocast(device: torch.device, dtype: str) -> contextlib.AbstractContextManager[object]:
+    """Return the context in which matrix products run in bfloat16, or one that does nothing."""
+    if not in_bfloat16(device, dtype):
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def micro_losses(
-    model: Model, tokens: Tokens, step: int, seq_len: int, config: Config, device: torch.device
-) -> Iterator[tuple[Tensor, int]]:
-    """Yield the mean loss and the number of targets of each part of an update."""
-    size = config.batch_size // config.grad_accum
-    for part in range(config.grad_accum):
-        position = step * config.batch_size + part * size
-        inputs, targets = batch_at(tokens, position, size, seq_len, config.seed)
+def update_parts(
+    module: nn.Module, tokens: Tokens, step: int, seq_len: int, config: Config, device: torch.device
+) -> list[Callable[[], tuple[Tensor, int]]]:
+    """Return the parts of this process's share of an update, for `update`."""
+    share = config.batch_size // world_size()
+    start = step * config.batch_size + rank() * share
+    size = samples_at_once(config, world_size())
+
+    def part(position: int, count: int) -> tuple[Tensor, int]:
+        inputs, targets = batch_at(tokens, position, count, seq_len, config.seed)
         with autocast(device, config.dtype):
-            loss = model(inputs.to(device), targets.to(device))
-        yield loss, targets.numel()
+            loss = module(inputs.to(device), targets.to(device))
+        return loss, targets.numel()
+
+    cuts = range(0, share, size)
+    return [functools.partial(part, start + at, min(size, share - at)) for at in cuts]
+
+
+def total(values: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes."""
+    if world_size() > 1:
+        dist.all_reduce(values)
+    return values
 
 
 @torch.no_grad()
 def validation_loss(
-    model: Model, tokens: Tokens, seq_len: int, config: Config, device: torch.device
+    module: nn.Module, tokens: Tokens, seq_len: int, config: Config, device: torch.device
 ) -> float:
-    """Return the mean loss in nats per token on the first batches of the validation split."""
-    total, count = 0.0, 0
-    batches = windows(tokens, seq_len, seq_len, config.batch_size // config.grad_accum)
-    for inputs, targets in itertools.islice(batches, config.eval_batches):
-        scored = int((targets >= 0).sum())
+    """Return the mean loss in nats per token on the first batches of the validation split.
+
+    Processes take turns. Each passes as many batches as any, since shards are gathered together;
+    a batch too many does not count.
+    """
+    size, count = config.batch_size // config.grad_accum, config.eval_batches * config.grad_accum
+    batches = list(itertools.islice(windows(tokens, seq_len, seq_len, size), count))
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
+    for turn in range(math.ceil(len(batches) / world_size())):
+        index = turn * world_size() + rank()
+        inputs, targets = batches[min(index, len(batches) - 1)]
+        scored = int((targets >= 0).sum()) if index < len(batches) else 0
         with autocast(device, config.dtype):
-            total += model(inputs.to(device), targets.to(device)).item() * scored
-        count += scored
-    return total / count
+            loss = module(inputs.to(device), targets.to(device)).double()
+        sums += torch.stack((loss * scored, torch.full_like(loss, scored)))
+    nats, targets_scored = total(sums).tolist()
+    return float(nats / targets_scored)
 
 
 def identity(
@@ -267,13 +337,80 @@ def identity(
     }
 
 
-def choose_device(name: str, threads: int) -> torch.device:
-    """Return the device of an option; on the CPU, compute with that many threads."""
-    torch.set_num_threads(threads)
-    if name == "cuda" and not torch.cuda.is_available():
-        fail("there is no CUDA device here: use --device cpu.")
-    use_cuda = name != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda" if use_cuda else "cpu")
+def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
+    """Return the loss of some samples without a meaning, to count what it takes."""
+    tokens = torch.zeros(samples, data.seq_len, dtype=torch.int64)
+    loss: Tensor = model(tokens, tokens)
+    return loss
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step does, to tell how fast it was.
+
+    Attributes:
+        unit: What is counted, such as `tokens`.
+        amount: How many of them are in a step, over all processes.
+        flops: Operations of a step as a share of a second's peak of all devices; None where the
+            peak is not known.
+    """
+
+    unit: str
+    amount: int
+    flops: float | None = None
+
+    def speed(self, seconds: float | None) -> dict[str, float | None]:
+        """Return the speed of a step that took so long."""
+        found = {f"{self.unit}_per_second": seconds and self.amount / seconds}
+        if self.flops is not None:
+            found["mfu"] = seconds and self.flops / seconds
+        return found
+
+
+# Dense bfloat16 operations a second, from the data sheets; those with sparsity are twice that.
+PEAKS = {
+    r"\bA100\b": 312e12,
+    r"\bH100 PCIe\b": 756e12,
+    r"\bH100 NVL\b": 835e12,
+    r"\bH100\b": 989.4e12,
+    r"\bH200$": 989e12,
+    r"\bB200\b": 2250e12,
+    r"\bL4$": 121e12,
+    r"\bL40S$": 362e12,
+    r"\bRTX 4090$": 165.2e12,
+    r"\bRTX 3090$": 71e12,
+}
+
+
+def peak_flops(device: torch.device) -> float | None:
+    """Return the operations a second that a device can do in bfloat16, None where unknown."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    if "MIG" in name:
+        return None
+    return next((peak for known, peak in PEAKS.items() if re.search(known, name)), None)
+
+
+def training_flops(loss: Callable[[], Tensor]) -> int:
+    """Return the operations of a forward and a backward pass; a multiply-add counts as two.
+
+    What is computed again to save memory is no progress and is not counted. The model may be on
+    `meta`, where this takes no memory.
+    """
+    with FlopCounterMode(display=False) as counter:
+        loss().backward()  # type: ignore[no-untyped-call]
+    return int(counter.get_total_flops())
+
+
+def work(config: Config, data: DataConfig, model: ModelConfig, device: torch.device) -> Work:
+    """Return what a step does; its operations only where the device's peak is known."""
+    tokens = config.batch_size * data.seq_len
+    peak = peak_flops(device) if in_bfloat16(device, config.dtype) else None
+    if peak is None:
+        return Work("tokens", tokens)
+    with torch.device("meta"):
+        module = Model(model)
+        flops = training_flops(lambda: example_loss(module, 1, data))
+    return Work("tokens", tokens, config.batch_size * flops / (peak * world_size()))
 
 
 def check_free(folder: Path) -> None:
@@ -284,6 +421,12 @@ def check_free(folder: Path) -> None:
         fail(f"{folder} holds other files, which a checkpoint would replace: name a new folder.")
 
 
+def say(line: str) -> None:
+    """Tell the user something, once for all processes."""
+    if rank() == 0:
+        tqdm.write(line, file=sys.stderr)
+
+
 def device_memory(device: torch.device) -> int:
     """Return the bytes of memory that a device has."""
     if device.type == "cuda":
@@ -291,41 +434,31 @@ def device_memory(device: torch.device) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def memory_table(parameters: int, device: torch.device) -> str:
-    """Return what training keeps in memory at least, or stop where it cannot fit.
+def memory_table(parameters: int, shards: int, device: torch.device) -> str:
+    """Return what training keeps on a device at least, or stop where it cannot fit.
 
     AdamW in float32 holds four numbers of four bytes a parameter: the weight, its gradient, and
     the two moments.
+
+    Args:
+        parameters: Number of weights.
+        shards: Processes among which they, their gradients and the optimizer's state are cut.
+        device: Where this process computes.
     """
-    rows = {"weights": 4, "gradients": 4, "optimizer": 8, "total": 16}
-    lines = [f"  {name:<10} {parameters * size / 1e9:9.3f} GB" for name, size in rows.items()]
-    have, need = device_memory(device), parameters * rows["total"]
+    sizes = {"weights": 4, "gradients": 4, "optimizer": 8}
+    rows = {name: parameters * size // shards for name, size in sizes.items()}
+    need, have = sum(rows.values()), device_memory(device)
     if need > have:
         fail(
             f"training {parameters:,} parameters needs {need / 1e9:.1f} GB and activations, and "
-            f"the {device.type} has {have / 1e9:.1f} GB: use --size proxy or a larger device."
+            f"the {device.type} has {have / 1e9:.1f} GB: use --size proxy, a larger device, or "
+            "more of them with --parallel fsdp."
         )
+    lines = [
+        f"  {name:<10} {size / 1e9:9.3f} GB" for name, size in (rows | {"total": need}).items()
+    ]
     head = f"{parameters:,} parameters in float32, before activations:"
     return "\n".join([head, *lines])
-
-
-def be_deterministic(seed: int) -> None:
-    """Make runs with this seed, machine and number of threads the same: on a CPU, to the bit."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-    torch.use_deterministic_algorithms(True, warn_only=True)  # some GPU kernels have no such form
-    torch.manual_seed(seed)
-
-
-def adamw(
-    model: nn.Module, weight_decay: float, betas: tuple[float, float]
-) -> torch.optim.Optimizer:
-    """Return AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101) that decays matrices only."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, betas=betas)
 
 
 def _beside(folder: Path, suffix: str) -> Path:
@@ -339,7 +472,8 @@ def find_checkpoint(folder: Path) -> Path:
     """
     old = _beside(folder, "old")
     if not folder.exists() and old.is_dir():
-        old.rename(folder)
+        with contextlib.suppress(FileNotFoundError):  # another process was first
+            old.rename(folder)
     if not (folder / "model.safetensors").is_file():
         fail(f"{folder} holds no checkpoint: make one with train.py, or name one by --checkpoint.")
     return folder
@@ -355,37 +489,130 @@ def check_same(folder: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]
             )
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors file, or stop."""
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        fail(f"{path} cannot be read: {error}.")
+def be_deterministic(seed: int) -> None:
+    """Make runs with this seed, machine and number of threads the same: on a CPU, to the bit."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    torch.use_deterministic_algorithms(True, warn_only=True)  # some GPU kernels have no such form
+    torch.manual_seed(seed)
 
 
 def load_weights(model: nn.Module, path: Path, file_name: Callable[[str], str]) -> None:
     """Put a file's tensors in place of a model's parameters; the model may be on `meta`."""
-    tensors = read_tensors(path)
-    wanted = {file_name(name): p.shape for name, p in model.named_parameters()}
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        fail(f"{path} cannot be read: {error}.")
+    wanted = {file_name(name): tensor.shape for name, tensor in model.state_dict().items()}
     if {name: tensor.shape for name, tensor in tensors.items()} != wanted:
         fail(f"{path} holds other tensors than this model: it belongs to another model.py.")
-    state = {name: tensors[file_name(name)] for name, _ in model.named_parameters()}
+    state = {name: tensors[file_name(name)] for name in model.state_dict()}
     model.load_state_dict(state, assign=next(model.parameters()).is_meta)
 
 
-Tensors = Mapping[str, Tensor]
+def checkpoint_gradients(blocks: Iterable[nn.Module]) -> None:
+    """Let blocks keep their inputs only, and compute the rest again in the backward pass.
+
+    Chen et al., 2016, arXiv:1604.06174. The blocks stay what they are: no name changes.
+    """
+    for block in blocks:
+        forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+        block.forward = forward
 
 
-def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Put the tensors of `optimizer_tensors` back."""
-    states: dict[str, dict[str, Tensor]] = {}
-    for path, tensor in tensors.items():
-        name, _, key = path.rpartition("/")
-        states.setdefault(name, {})[key] = tensor
-    names = {parameter: name for name, parameter in model.named_parameters()}
+def compile_modules(modules: Iterable[nn.Module]) -> None:
+    """Compile modules in place, or stop where this machine cannot.
+
+    In place, so that the names of their parameters do not change.
+    """
+    try:
+        torch.compile(torch.sin)(torch.zeros(1))
+    except Exception as error:  # whatever the compiler lacks, of many kinds
+        reason = str(error).strip().splitlines()[0]
+        fail(f"torch.compile does not work here ({reason}): train without --compile.")
+    for module in modules:
+        module.compile()
+
+
+def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return a whole tensor cut and placed as another one is; the first process's values count."""
+    if world_size() == 1:
+        return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    tensor = tensor.to(like.device)
+    if not isinstance(like, DTensor):
+        return tensor
+    return distribute_tensor(tensor, like.device_mesh, like.placements)
+
+
+def parallelize(
+    model: nn.Module, blocks: Iterable[nn.Module], mode: str, device: torch.device, low: bool
+) -> nn.Module:
+    """Put a model on its device and return the module to call, which gives its gradients around.
+
+    Args:
+        model: The model, on the CPU; `fsdp` needs the weights in the first process only, and the
+            other processes may hold it on `meta`.
+        blocks: Its parts that `fsdp` gathers one after the other.
+        mode: `ddp`: a whole model in each process (Li et al., 2020, arXiv:2006.15704); `fsdp`: a
+            share of each tensor in each process (Zhao et al., 2023, arXiv:2304.11277).
+        device: Where this process computes.
+        low: Whether `fsdp` gathers weights in bfloat16; gradients are always added in float32.
+    """
+    if world_size() == 1:
+        return model.to(device)
+    if mode == "ddp":
+        where = [device] if device.type == "cuda" else None
+        return DistributedDataParallel(model.to(device), device_ids=where)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    mesh = init_device_mesh(device.type, (world_size(),))
+    policy = MixedPrecisionPolicy(
+        param_dtype=torch.bfloat16 if low else None,
+        reduce_dtype=torch.float32,
+        cast_forward_inputs=False,  # what a model computes in float32 stays so
+    )
+    weights = model.state_dict()
+    model.to("meta")
+    for part in (*blocks, model):
+        fully_shard(part, mesh=mesh, mp_policy=policy)
+    model.to_empty(device=device)
+    for name, target in model.state_dict().items():
+        source = weights[name] if rank() == 0 else torch.empty(target.shape, dtype=target.dtype)
+        target.copy_(shard_like(source, target))
+    return model
+
+
+def adamw(
+    model: nn.Module, weight_decay: float, betas: tuple[float, float]
+) -> torch.optim.Optimizer:
+    """Return AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101) that decays matrices only."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, betas=betas, fused=True)
+
+
+def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> None:
+    """Put the tensors of `optimizer_tensors` back from a file, sharded as the parameters are."""
+    parameters = dict(model.named_parameters())
+    states: dict[str, dict[str, Tensor]] = {name: {} for name in parameters}
+    try:
+        with safe_open(path, "pt") as file:
+            for entry in file.keys():  # noqa: SIM118 - a file, not a dictionary
+                name, _, key = entry.rpartition("/")
+                tensor, like = file.get_tensor(entry), parameters[name]
+                same = tensor.shape == like.shape
+                states[name][key] = shard_like(tensor, like) if same else tensor
+    except (OSError, SafetensorError) as error:
+        fail(f"{path} cannot be read: {error}.")
+    except KeyError:
+        fail(f"{path} belongs to another model: train without --resume.")
+    names = {parameter: name for name, parameter in parameters.items()}
     ordered = [p for group in optimizer.param_groups for p in group["params"]]
-    if set(states) != set(names.values()):
-        fail("the checkpoint's optimizer state belongs to another model: train without --resume.")
     groups = optimizer.state_dict()["param_groups"]
     numbered = {index: states[names[p]] for index, p in enumerate(ordered)}
     optimizer.load_state_dict({"state": numbered, "param_groups": groups})
@@ -405,40 +632,69 @@ def learning_rate_at(
     return peak * (final_share + (1 - final_share) * cosine)
 
 
+@contextlib.contextmanager
+def gradients_shared(module: nn.Module, last: bool) -> Iterator[None]:
+    """Let replicas add up their gradients in the last part of an update only.
+
+    Shards add them up in every part: a whole gradient would not fit beside the shards.
+    """
+    if isinstance(module, DistributedDataParallel) and not last:
+        with module.no_sync():
+            yield
+    else:
+        yield
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor as it is without shards; every process must take part."""
+    if world_size() == 1:
+        return tensor
+    from torch.distributed.tensor import DTensor
+
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
 def update(
-    model: nn.Module,
+    module: nn.Module,
     optimizer: torch.optim.Optimizer,
-    losses: Iterable[tuple[Tensor, int]],
+    parts: Sequence[Callable[[], tuple[Tensor, int]]],
     learning_rate: float,
     grad_clip: float,
-) -> float:
-    """Take one step down the mean loss over everything in the update.
+) -> tuple[float, float]:
+    """Take one step down the mean loss over everything in the update, in all processes.
 
     Args:
-        model: The model to change.
-        optimizer: Its optimizer.
-        losses: Yields the mean loss of each micro-batch, and over how many targets it is.
+        module: What `parallelize` returned.
+        optimizer: The optimizer of its parameters.
+        parts: Each passes a part of the update through the module, and returns its mean loss and
+            over how many targets that is.
         learning_rate: The rate of this step.
         grad_clip: Greatest norm of the gradient.
 
     Returns:
-        The mean loss over all targets of all micro-batches.
+        The mean loss over all targets of all parts, and the gradient's norm before it is cut.
     """
-    total, count = 0.0, 0
-    for loss, targets in losses:
-        # Sums add up to the same gradient however the batch is cut; the division comes last.
-        (loss * targets).backward()  # type: ignore[no-untyped-call]
-        total += loss.item() * targets
-        count += targets
-    for parameter in model.parameters():
-        if parameter.grad is not None:
-            parameter.grad /= count
-    nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
+    sums: list[Tensor] = []
+    for index, part in enumerate(parts):
+        with gradients_shared(module, last=index == len(parts) - 1):
+            loss, targets = part()
+            # Sums add up to the same gradient however the batch is cut; the division comes last.
+            (loss * targets).backward()  # type: ignore[no-untyped-call]
+        mean = loss.detach().double()
+        sums.append(torch.stack((mean * targets, torch.full_like(mean, targets))))
+    # Read once an update: until here, a GPU computes while the CPU prepares the next part.
+    loss_sum, count = total(torch.stack(sums).sum(0)).tolist()
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    scale = world_size() / count  # processes add up to a mean over them
+    norm = scale * whole(nn.utils.get_total_norm(gradients)).item()
+    factor = scale * min(1.0, grad_clip / (norm + 1e-6))
+    for gradient in gradients:
+        gradient.mul_(factor)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.step()
     optimizer.zero_grad()
-    return total / count
+    return loss_sum / count, norm
 
 
 def to_json(value: object) -> str:
@@ -446,12 +702,50 @@ def to_json(value: object) -> str:
     return json.dumps(value, indent=2) + "\n"
 
 
+Tensors = Mapping[str, Tensor]
+
+
+DTYPES = {
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+}
+
+
+def write_tensors(path: Path | None, tensors: Tensors) -> None:
+    """Write a .safetensors file one tensor after the other, so that only one is ever gathered.
+
+    The format is the length of a JSON header in eight bytes, the header, and the tensors' bytes.
+
+    Args:
+        path: The file; None in a process that only takes part in the gathering.
+        tensors: The tensors, in the same order in every process.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        dtype, shape = DTYPES[tensor.dtype], list(tensor.shape)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") if path else contextlib.nullcontext() as file:
+        if file:
+            file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in tensors.values():
+            values = whole(tensor.detach())
+            if file:
+                file.write(values.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+
+
 def save_checkpoint(
     folder: Path, weights: Tensors, optimizer: Tensors, texts: Mapping[str, str]
 ) -> None:
-    """Write a checkpoint beside the last one, then put it in its place.
+    """Write a checkpoint beside the last one, then put it in its place; or stop.
 
-    A kill leaves the last checkpoint or the new one: see `find_checkpoint`.
+    A kill leaves the last checkpoint or the new one: see `find_checkpoint`. All processes take
+    part, since each may hold a share of a tensor; the first one writes.
 
     Args:
         folder: Where it will stand.
@@ -460,16 +754,24 @@ def save_checkpoint(
         texts: The text of every other file.
     """
     new, old = _beside(folder, "new"), _beside(folder, "old")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    for name, tensors in (("model", weights), ("optimizer", optimizer)):
-        detached = {key: tensor.detach().contiguous() for key, tensor in tensors.items()}
-        save_file(detached, new / f"{name}.safetensors", metadata={"format": "pt"})
-    for name, text in texts.items():
-        (new / name).write_text(text, encoding="utf-8")
-    for path in new.iterdir():
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
+    files = {"model.safetensors": weights, "optimizer.safetensors": optimizer}
+    if rank() != 0:
+        for tensors in files.values():
+            write_tensors(None, tensors)
+        return
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        for name, tensors in files.items():
+            write_tensors(new / name, tensors)
+        for name, text in texts.items():
+            (new / name).write_text(text, encoding="utf-8")
+        for path in new.iterdir():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
+        fail(f"{folder} cannot be written: {error.strerror}; the last checkpoint is as it was.")
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
@@ -486,88 +788,142 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
     }
 
 
-def _keep_lines(metrics: Path, count: int) -> None:
-    """Drop the lines of steps after a checkpoint: a resumed run takes those steps again."""
-    text = metrics.read_text(encoding="utf-8") if metrics.exists() else ""
-    metrics.write_text("".join(text.splitlines(keepends=True)[:count]), encoding="utf-8")
+class Metrics:
+    """A line of JSON for each step; the first process writes it, the others do nothing."""
+
+    def __init__(self, folder: Path | None, first_step: int, tensorboard: bool) -> None:
+        """Open the record of a run.
+
+        Args:
+            folder: Where it is kept; None keeps nothing.
+            first_step: Steps that were taken before; what the record says of later ones goes, as
+                a resumed run takes them again.
+            tensorboard: Whether to write events for TensorBoard too.
+        """
+        self._file = self._board = None
+        if folder is None or rank() != 0:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "metrics.jsonl"
+        path.touch()
+        with path.open("rb+") as file:
+            file.truncate(sum(map(len, itertools.islice(file, first_step))))
+        self._file = path.open("a", encoding="utf-8")
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                fail("--tensorboard needs a library: pip install tensorboard.")
+            self._board = SummaryWriter(folder / "tensorboard", purge_step=first_step)
+
+    def write(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Record what was measured after a number of steps; None was not measured."""
+        if self._file is not None:
+            print(json.dumps({"step": step, **values}), file=self._file, flush=True)
+        if self._board is not None:
+            for name, value in values.items():
+                if value is not None:
+                    self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in (self._file, self._board):
+            if file is not None:
+                file.close()
 
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """Collect Ctrl-C in a list, so that a step is never cut in two; a second one does cut."""
+    """Collect Ctrl-C and SIGTERM in a list, so that a step is never cut in two.
+
+    A second Ctrl-C does cut, except under torchrun, which passes on the one that came before.
+    """
     signals: list[int] = []
 
     def collect(number: int, frame: FrameType | None) -> None:
         signals.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if world_size() == 1:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    previous = signal.signal(signal.SIGINT, collect)
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(kind, collect) for kind in kinds]
     try:
         yield signals
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for kind, handler in zip(kinds, previous, strict=True):
+            signal.signal(kind, handler)
+
+
+def anywhere(flag: bool, device: torch.device) -> bool:
+    """Return whether a flag is set in any process."""
+    return bool(total(torch.tensor(float(flag), device=device)) > 0)
 
 
 def fit(
     steps: range,
-    take_step: Callable[[int], tuple[float, float]],
+    take_step: Callable[[int], dict[str, float]],
     validate: Callable[[], float],
     save: Callable[[int], None],
-    metrics: Path,
+    metrics: Metrics,
+    work: Work,
+    device: torch.device,
     eval_every: int,
     save_every: int,
 ) -> None:
-    """Train; Ctrl-C ends the current step, saves, and exits with status 130.
+    """Train; Ctrl-C or SIGTERM ends the current step, saves, and exits with status 130 or 143.
 
     Args:
         steps: The steps to take, counted from 0.
-        take_step: Takes a step; returns its training loss and learning rate.
+        take_step: Takes a step; returns what was measured, with `train_loss` and `grad_norm`.
         validate: Returns the loss on the validation split.
         save: Saves a checkpoint after a number of steps.
-        metrics: JSON lines of what was measured after each step.
+        metrics: Where to record what was measured after each step.
+        work: What a step does.
+        device: Where this process computes.
         eval_every: Steps from one validation to the next; the last step always has one.
         save_every: Steps from one checkpoint to the next; the last step always has one.
     """
-    _keep_lines(metrics, steps.start)
-    bar = tqdm(steps, initial=steps.start, total=steps.stop, disable=not sys.stderr.isatty())
-    with interrupts() as signals, metrics.open("a", encoding="utf-8") as log:
+    quiet = rank() != 0 or not sys.stderr.isatty()
+    bar = tqdm(steps, initial=steps.start, total=steps.stop, disable=quiet)
+    with interrupts() as signals:
         for done in (step + 1 for step in bar):
-            loss, learning_rate = take_step(done - 1)
-            if not math.isfinite(loss):
-                fail(f"the loss is {loss} at step {done}: lower --learning-rate.")
+            began = time.perf_counter()
+            values = take_step(done - 1)
+            # The first step also allocates and compiles.
+            seconds = time.perf_counter() - began if done > steps.start + 1 else None
+            loss, norm = values["train_loss"], values["grad_norm"]
+            if not math.isfinite(loss + norm):
+                fail(
+                    f"the loss is {loss} and the gradient's norm {norm} at step {done}: lower "
+                    "--learning-rate; the last checkpoint is as it was."
+                )
             last = done == steps.stop
             val_loss = validate() if last or done % eval_every == 0 else None
-            row = {"step": done, "train_loss": loss, "val_loss": val_loss}
-            print(json.dumps(row | {"learning_rate": learning_rate}), file=log, flush=True)
+            metrics.write(done, values | {"val_loss": val_loss} | work.speed(seconds))
             bar.set_postfix(loss=f"{loss:.3f}")
             if val_loss is not None:
-                line = f"step {done}/{steps.stop}: train loss {loss:.3f}, validation {val_loss:.3f}"
-                tqdm.write(line, file=sys.stderr)
-            if last or signals or done % save_every == 0:
+                say(f"step {done}/{steps.stop}: train loss {loss:.3f}, validation {val_loss:.3f}")
+            stopped = anywhere(bool(signals), device)
+            if last or stopped or done % save_every == 0:
                 save(done)
-            if signals and not last:
-                tqdm.write(f"stopped at step {done}, saved: --resume goes on.", file=sys.stderr)
-                raise SystemExit(130)
+            if stopped and not last:
+                say(f"stopped at step {done}, saved: --resume goes on.")
+                raise SystemExit(128 + max(signals, default=signal.SIGTERM))
 
 
-def main() -> None:
+def train(args: argparse.Namespace, config: Config, stop: int, device: torch.device) -> None:
     """Train, from the start or from a checkpoint."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    config, stop = settings(args)
     data_config = load_config(DataConfig, "data", args.size)
     model_config = load_config(ModelConfig, "model", args.size)
     folder = args.checkpoint or args.out / "checkpoint"
     check_free(folder)
     corpus = load_corpus(data_config, args.data, model_config.vocab_size)
+    sharded = args.parallel == "fsdp" and world_size() > 1
 
     # On `meta` a model has shapes and no memory: refuse what cannot fit before it is allocated.
     with torch.device("meta"):
         parameters = Model(model_config).num_params()
-    print(memory_table(parameters, device), file=sys.stderr)
-    be_deterministic(config.seed)
-    model = Model(model_config).to(device)
-    optimizer = adamw(model, config.weight_decay, (config.beta1, config.beta2))
+    say(memory_table(parameters, world_size() if sharded else 1, device))
 
     start = 0
     if args.resume:
@@ -575,52 +931,125 @@ def main() -> None:
         if args.schedule_steps is None:
             config = replace(config, steps=state["train.steps"])
         check_same(folder, state, identity(config, data_config, model_config, corpus))
-        load_weights(model, folder / "model.safetensors", model.checkpoint_name)
-        load_optimizer(model, optimizer, read_tensors(folder / "optimizer.safetensors"))
         start = state["step"]
     if start >= stop:
         fail(f"{folder} is at step {start} already: ask for more with --steps.")
 
-    def take_step(step: int) -> tuple[float, float]:
+    be_deterministic(config.seed)
+    with torch.device("meta" if sharded and rank() != 0 else "cpu"):
+        model = Model(model_config)
+    if args.resume and not (sharded and rank() != 0):
+        load_weights(model, folder / "model.safetensors", model.checkpoint_name)
+    if args.grad_checkpoint:
+        checkpoint_gradients(model.layers)
+    if args.compile:
+        compile_modules(model.layers if sharded else [model])
+    low = in_bfloat16(device, config.dtype)
+    module = parallelize(model, model.layers, args.parallel, device, low)
+    optimizer = adamw(model, config.weight_decay, (config.beta1, config.beta2))
+    if args.resume:
+        load_optimizer(model, optimizer, folder / "optimizer.safetensors")
+
+    def take_step(step: int) -> dict[str, float]:
         rate = learning_rate_at(
             step, config.learning_rate, config.warmup_steps, config.steps, config.final_lr_share
         )
         tokens = corpus.splits["train"]
-        losses = micro_losses(model, tokens, step, data_config.seq_len, config, device)
-        return update(model, optimizer, losses, rate, config.grad_clip), rate
+        parts = update_parts(module, tokens, step, data_config.seq_len, config, device)
+        loss, norm = update(module, optimizer, parts, rate, config.grad_clip)
+        return {"train_loss": loss, "learning_rate": rate, "grad_norm": norm}
 
     def validate() -> float:
-        return validation_loss(model, corpus.splits["val"], data_config.seq_len, config, device)
+        return validation_loss(module, corpus.splits["val"], data_config.seq_len, config, device)
 
     def save(step: int) -> None:
-        weights = {model.checkpoint_name(n): p for n, p in model.named_parameters()}
+        weights = {model.checkpoint_name(n): t for n, t in model.state_dict().items()}
         tokens = {"bos_token_id": None, "eos_token_id": corpus.end_of_text}
         state = {"step": step} | identity(config, data_config, model_config, corpus)
         texts = {
             "config.json": to_json(asdict(model_config) | model.checkpoint_config() | tokens),
             "state.json": to_json(state),
         }
-        if corpus.tokenizer_json:
-            texts["tokenizer.json"] = corpus.tokenizer_json
+        texts |= tokenizer_files(corpus)
         save_checkpoint(folder, weights, optimizer_tensors(model, optimizer), texts)
 
-    args.out.mkdir(parents=True, exist_ok=True)
-    metrics = args.out / "metrics.jsonl"
+    steps = range(start, start + 1 if args.dry_run else stop)
+    metrics = Metrics(None if args.dry_run else args.out, start, args.tensorboard)
     fit(
-        range(start, stop), take_step, validate, save, metrics, config.eval_every, config.save_every
+        steps,
+        take_step,
+        validate,
+        (lambda step: None) if args.dry_run else save,
+        metrics,
+        work(config, data_config, model_config, device),
+        device,
+        config.eval_every,
+        config.save_every,
     )
-    print(f"{stop} steps done: {folder}", file=sys.stderr)
+    metrics.close()
+    say("dry run done, nothing written." if args.dry_run else f"{stop} steps done: {folder}")
+
+
+def choose_device(name: str, threads: int) -> torch.device:
+    """Return the device of an option; on the CPU, compute with that many threads.
+
+    Under torchrun each process of a machine takes a GPU of its own.
+    """
+    torch.set_num_threads(threads)
+    if name == "cuda" and not torch.cuda.is_available():
+        fail("there is no CUDA device here: use --device cpu.")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if local >= count:
+        fail(f"this machine has {count} GPUs: give torchrun --nproc-per-node {count}.")
+    return torch.device("cuda", local)
+
+
+@contextlib.contextmanager
+def processes(device: torch.device) -> Iterator[None]:
+    """Join the processes that torchrun started; when one of them dies, stop with a sentence."""
+    if world_size() == 1:
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    except RuntimeError as error:
+        # A closed connection is all that the others see of a process that is gone.
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        fail("another process of this job has ended: its own message says why. Use --resume.")
+    dist.destroy_process_group()
+
+
+def main() -> None:
+    """Train on the device of this process, together with the others."""
+    args = command_line()
+    config, stop = settings(args)
+    device = choose_device(args.device, args.threads)
+    with processes(device):
+        train(args, config, stop, device)
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script; Ctrl-C and a full GPU end it without a traceback."""
+    """Run a script; Ctrl-C, a full memory and a full disk end it without a traceback."""
+    full = "memory is full: use --device cpu, a smaller --batch-size, or in train.py --grad-accum."
     try:
         main()
     except KeyboardInterrupt:
         print("stopped; the last checkpoint, if there is one, is whole.", file=sys.stderr)
         raise SystemExit(130) from None
-    except torch.OutOfMemoryError:
-        fail("the GPU's memory is full: use more --grad-accum, a smaller --batch-size, or the CPU.")
+    except (torch.OutOfMemoryError, MemoryError):
+        fail(full)
+    except OSError as error:
+        fail(f"{error.filename or 'a file'}: {error.strerror}.")
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # how torch says it of a CPU
+            raise
+        fail(full)
 
 
 if __name__ == "__main__":

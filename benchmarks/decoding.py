@@ -1,0 +1,224 @@
+"""Tokens a second of the generated decoder, beside others of the same shape, on this machine.
+
+    python benchmarks/decoding.py                      the table of docs/benchmarks.md
+    python benchmarks/decoding.py --rounds 3 --shape small
+
+Each round lets every contender continue the same prompt with the same number of tokens, one after
+the other; a ratio is taken within a round, and the table shows medians over rounds. What is timed
+is forward passes and taking the likeliest token, without sampling or text, on random weights in
+float32. The prompt's own pass is not in the time.
+
+- transformers: LlamaForCausalLM with its DynamicCache and its default attention (SDPA), called
+  directly: the overhead of `generate` is not counted against it. It has our weights.
+- nanoGPT-style, no cache: a GPT-2 block with as many weights, generating as nanoGPT's sample.py
+  does: each token passes the whole text through the model, and only the last position is scored.
+- nanoGPT-style, cache: the same model with keys and values kept in a buffer, which nanoGPT has not.
+"""
+
+import argparse
+import importlib.util
+import platform
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import transformers
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
+
+from metagen import paths
+from metagen.code.bundle import bundle
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "proxy": {
+        "d_model": 96, "n_layers": 4, "n_heads": 4, "n_kv_heads": 2, "head_dim": 24, "d_ff": 256,
+        "vocab_size": 256,
+    },
+    "small": {
+        "d_model": 512, "n_layers": 8, "n_heads": 8, "n_kv_heads": 2, "head_dim": 64, "d_ff": 1408,
+        "vocab_size": 8192,
+    },
+    "base": {
+        "d_model": 1024, "n_layers": 12, "n_heads": 16, "n_kv_heads": 4, "head_dim": 64,
+        "d_ff": 2816, "vocab_size": 16384,
+    },
+}  # fmt: skip
+OURS = "generated decoder"
+Step = Callable[[Tensor], Tensor]
+
+
+class NanoBlock(nn.Module):
+    """A GPT-2 block in nanoGPT's form: fused query, key and value, and a GELU layer of two."""
+
+    def __init__(self, width: int, n_heads: int, hidden: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.ln_1, self.ln_2 = nn.LayerNorm(width, bias=False), nn.LayerNorm(width, bias=False)
+        self.c_attn = nn.Linear(width, 3 * width, bias=False)
+        self.c_proj = nn.Linear(width, width, bias=False)
+        self.c_fc = nn.Linear(width, hidden, bias=False)
+        self.c_out = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor, kept: Tensor | None, start: int) -> Tensor:
+        """Map (B, T, width) to the same; `kept` is (2, B, H, longest, D)."""
+        batch, length, width = x.shape
+        q, k, v = self.c_attn(self.ln_1(x)).split(width, dim=2)
+        q, k, v = (
+            each.view(batch, length, self.n_heads, width // self.n_heads).transpose(1, 2)
+            for each in (q, k, v)
+        )
+        if kept is not None:
+            kept[0, :, :, start : start + length], kept[1, :, :, start : start + length] = k, v
+            k, v = kept[0, :, :, : start + length], kept[1, :, :, : start + length]
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=length > 1)
+        x = x + self.c_proj(y.transpose(1, 2).contiguous().view(batch, length, width))
+        return x + self.c_out(F.gelu(self.c_fc(self.ln_2(x))))
+
+
+class Nano(nn.Module):
+    """A GPT-2 in nanoGPT's form, with about as many weights in a block as a decoder of a shape."""
+
+    def __init__(self, shape: dict[str, Any], max_len: int) -> None:
+        super().__init__()
+        width = shape["d_model"]
+        self.wte, self.wpe = nn.Embedding(shape["vocab_size"], width), nn.Embedding(max_len, width)
+        kv = 2 * width * shape["n_kv_heads"] * shape["head_dim"]
+        ours = 2 * width * shape["n_heads"] * shape["head_dim"] + kv + 3 * width * shape["d_ff"]
+        hidden = (ours - 4 * width**2) // (2 * width)
+        blocks = (NanoBlock(width, shape["n_heads"], hidden) for _ in range(shape["n_layers"]))
+        self.h, self.ln_f = nn.ModuleList(blocks), nn.LayerNorm(width, bias=False)
+
+    def forward(self, tokens: Tensor, cache: list[Tensor] | None = None, start: int = 0) -> Tensor:
+        """Return the logits of the last position, (B, 1, V)."""
+        positions = torch.arange(start, start + tokens.size(1))
+        x = self.wte(tokens) + self.wpe(positions)
+        for index, block in enumerate(self.h):
+            x = block(x, None if cache is None else cache[index], start)
+        return F.linear(self.ln_f(x[:, [-1]]), self.wte.weight)  # the last position only
+
+
+def generated(shape: dict[str, Any], max_len: int) -> ModuleType:
+    """Return the module `model.py` of a package, set to a shape."""
+    rest = {"max_seq_len": max_len, "rope_theta": 1e4, "norm_eps": 1e-5, "tie_embeddings": True}
+    text = bundle("templates/code/models/decoder.py", lambda n: paths.source(n).read_bytes(),
+                  shape | rest)  # fmt: skip
+    path = Path(tempfile.mkdtemp()) / "model.py"
+    path.write_bytes(text)
+    spec = importlib.util.spec_from_file_location("generated_model", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["generated_model"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def counterpart(model: Any, shape: dict[str, Any]) -> Any:
+    """Return transformers' model with a generated model's weights."""
+    known = model.checkpoint_config() | {n: shape[n] for n in ("vocab_size", "head_dim")}
+    theirs = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(known.pop("model_type"), **known)
+    )
+    weights = {model.checkpoint_name(name): p for name, p in model.named_parameters()}
+    theirs.load_state_dict(weights, strict=False)
+    theirs.tie_weights()
+    return theirs.eval()
+
+
+def contenders(shape: dict[str, Any], max_len: int) -> dict[str, Callable[[], Step]]:
+    """Return, for each contender, what starts a new text: a step from new tokens to logits."""
+    module = generated(shape, max_len)
+    torch.manual_seed(0)
+    ours = module.Model(module.Config()).eval()
+    theirs, nano = counterpart(ours, shape), Nano(shape, max_len).eval()
+
+    def start_ours() -> Step:
+        cache = ours.new_cache(1, max_len)
+        return lambda tokens: ours(tokens, cache=cache)
+
+    def start_theirs() -> Step:
+        cache = DynamicCache(config=theirs.config)
+        return lambda tokens: theirs(tokens, past_key_values=cache).logits
+
+    def start_nano() -> Step:
+        text = torch.zeros(1, 0, dtype=torch.long)
+
+        def step(tokens: Tensor) -> Tensor:
+            nonlocal text
+            text = torch.cat((text, tokens), dim=1)
+            return nano(text)
+
+        return step
+
+    def start_nano_cache() -> Step:
+        heads = shape["n_heads"]
+        size = (2, 1, heads, max_len, shape["d_model"] // heads)
+        cache, position = [torch.zeros(size) for _ in nano.h], 0
+
+        def step(tokens: Tensor) -> Tensor:
+            nonlocal position
+            position += tokens.size(1)
+            return nano(tokens, cache, position - tokens.size(1))
+
+        return step
+
+    return {
+        OURS: start_ours,
+        "transformers Llama": start_theirs,
+        "nanoGPT-style, cache": start_nano_cache,
+        "nanoGPT-style, no cache": start_nano,
+    }
+
+
+@torch.inference_mode()
+def seconds_a_token(start: Callable[[], Step], prompt: Tensor, count: int) -> float:
+    """Return the mean seconds of `count` single tokens after a prompt."""
+    step = start()
+    token = step(prompt)[:, -1:].argmax(-1)
+    begun = time.perf_counter()
+    for _ in range(count):
+        token = step(token)[:, -1:].argmax(-1)
+    return (time.perf_counter() - begun) / count
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shape", choices=SHAPES, action="append", help="(default: all)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--tokens", type=int, default=32, help="timed in each round")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    warnings.simplefilter("ignore")  # arguments that newer versions of transformers rename
+    print(f"{platform.processor() or platform.machine()}, {args.threads} threads; "
+          f"torch {torch.__version__}, transformers {transformers.__version__}; "
+          f"medians of {args.rounds} rounds of {args.tokens} tokens\n")  # fmt: skip
+    print("| shape | prompt | contender | tokens/s | generated decoder is faster by |")
+    print("| --- | ---: | --- | ---: | ---: |")
+    for name in args.shape or SHAPES:
+        for length in (16, 512):
+            found = contenders(SHAPES[name], length + args.tokens + 1)
+            prompt = torch.randint(256, (1, length))
+            times: dict[str, list[float]] = {contender: [] for contender in found}
+            for _ in range(args.rounds + 1):
+                for contender, start in found.items():
+                    times[contender].append(seconds_a_token(start, prompt, args.tokens))
+            for contender, each in times.items():
+                ratios = [t / o for t, o in zip(each[1:], times[OURS][1:], strict=True)]
+                speed = 1 / statistics.median(each[1:])  # the first round warms up
+                ratio = "" if contender == OURS else f"{statistics.median(ratios):.2f}x"
+                print(f"| {name} | {length} | {contender} | {speed:,.0f} | {ratio} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Why a design is as it is: each dimension, format and limit with the figures that decided it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from metagen.blueprint import sizing
+from metagen.blueprint.found import Found
+from metagen.families.family import Axis, Dims, Limit
+
+
+def decisions(found: Found) -> list[dict[str, Any]]:
+    """Return each dimension, format and limit with its value and the reason for it."""
+    everything = found.design.everything
+    reasons = {**found.family.reasons(everything, found.need, found.trend), **_pulled(found)}
+    reasons |= dict.fromkeys(found.need.pins, "pinned by architecture.dims")
+    chosen = [
+        {"name": name, "value": value, "reason": reasons[name]}
+        for name, value in everything.items()
+    ]
+    return [_size(found), *chosen, *map(_kept(found), found.need.limits)]
+
+
+def _size(found: Found) -> dict[str, Any]:
+    wanted, design = found.need, found.design
+    share = design.parameters / wanted.parameters
+    reason = (
+        f"{found.goal.reason}; {share:.2%} of {wanted.parameters:,} are used, "
+        f"the best of {design.candidates:,} candidates"
+    )
+    return {"name": "parameters", "value": design.parameters, "reason": reason}
+
+
+def _pulled(found: Found) -> dict[str, str]:
+    """Return why each lever left its plain value: what the plain one would need, and what is."""
+    everything, axes = found.design.everything, found.family.axes(found.need, found.trend)
+    reasons = {}
+    for axis in (each for each in axes if each.price and each.name not in found.need.pins):
+        plain = sizing.put_back(axes, everything, axis.name)
+        if plain.get(axis.name) != everything.get(axis.name):
+            reasons[axis.name] = _pull(axis, found, plain)
+    return reasons
+
+
+def _pull(axis: Axis, found: Found, plain: Dims) -> str:
+    assert axis.words is not None
+    chosen, otherwise = axis.words(found.design.everything), axis.words(plain)
+    tokens = found.family.context(plain)
+    if tokens != found.family.context(found.design.everything):
+        return f"{chosen}: {otherwise} would leave room for {tokens:,} tokens"
+    load, now = found.family.load(plain), found.design.load
+    broken = [limit for limit in found.need.limits if limit.excess(load)]
+    if not broken:
+        return f"{chosen}, which goes with the other levers; {otherwise} keeps each limit by itself"
+    worst = max(broken, key=lambda limit: limit.excess(load) - limit.excess(now))
+    return f"{chosen}: {otherwise} would mean {worst.said(load)}; {worst.source}"
+
+
+def _kept(found: Found) -> Callable[[Limit], dict[str, Any]]:
+    """Return what writes a limit of the search, with its figures."""
+    load = found.design.load
+
+    def entry(limit: Limit) -> dict[str, Any]:
+        verdict = "exceeded, and no candidate keeps all limits" if limit.excess(load) else "kept"
+        reason = f"{limit.said(load)}; {limit.source}: {verdict}"
+        return {"name": limit.constraint, "value": limit.figure(limit.used(load)), "reason": reason}
+
+    return entry

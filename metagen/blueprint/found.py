@@ -1,0 +1,54 @@
+"""The search from a spec to a design, and all that led to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from metagen import families
+from metagen.blueprint import need, sizing
+from metagen.blueprint.need import Goal
+from metagen.blueprint.sizing import Design
+from metagen.families.family import Family, Need
+from metagen.families.trend import Trend
+from metagen.work import Desk
+
+PUBLISHED = "data/published_models.csv"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search gave, with all that led to it.
+
+    Attributes:
+        family: The family of the model.
+        goal: What was searched for.
+        need: The size of the goal that was taken.
+        trend: What published models near that size look like.
+        design: The outcome.
+    """
+
+    family: Family
+    goal: Goal
+    need: Need
+    trend: Trend
+    design: Design
+
+
+def sized(desk: Desk) -> Found:
+    """Search the architecture that a spec asks for.
+
+    Raises:
+        SpecError: No family builds what the spec asks for, or its pinned dimensions cannot be.
+    """
+    family = families.chosen(desk)
+    return searched(family, need.goal(desk, family), desk.source(PUBLISHED))
+
+
+def searched(family: Family, goal: Goal, published: bytes) -> Found:
+    """Return the first size whose design keeps the limits, or else the smallest."""
+    for wanted in goal.needs:
+        trend = family.fit(published, wanted.parameters)
+        design = sizing.search(family, wanted, trend)
+        if design.fits:
+            break
+    return Found(family, goal, wanted, trend, design)

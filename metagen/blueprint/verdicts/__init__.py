@@ -1,0 +1,1 @@
+"""The verdicts on the measured model, one file a kind of constraint."""

@@ -1,0 +1,113 @@
+"""The part of the memory plan that imports torch: counts what a generated train.py would hold.
+
+`python -m metagen.measure.memory_worker DEVICES` in a folder that holds `code/model.py`,
+`code/data.py` and `code/train.py` writes `memory.json`. Tensors are fake: they have a shape, a type
+and a device, and no memory, so a model of any size fits.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+# AdamW in float32: bytes a parameter of the weight, its gradient, and the two moments.
+STATES = {"weights": 4, "gradients": 4, "optimizer": 8}
+LOW = 2  # bytes of a weight in bfloat16
+
+
+def main(devices: int) -> None:
+    """Measure the full model of the current folder and write `memory.json`."""
+    sys.path.insert(0, "code")
+    model, data, train = map(importlib.import_module, ("model", "data", "train"))
+    samples = train.samples_at_once(train.Config(), devices)
+    found = {"samples_at_once": samples}
+    for mode, shards in (("ddp", 1), ("fsdp", devices)):
+        found |= measure(
+            lambda: model.Model(model.Config()),
+            lambda module: train.example_loss(module, samples, data.Config()),
+            mode,
+            shards,
+        )
+    Path("memory.json").write_text(json.dumps(found))
+
+
+def measure(
+    build: Callable[[], nn.Module], loss: Callable[[nn.Module], Tensor], mode: str, shards: int
+) -> dict[str, Any]:
+    """Return the parameters, and the bytes on a GPU that computes in bfloat16.
+
+    Args:
+        build: Makes the model.
+        loss: Passes what a device takes at once through the model.
+        mode: `ddp` or `fsdp`.
+        shards: Among how many devices `fsdp` cuts each tensor.
+    """
+    with FakeTensorMode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        # Shards are gathered in bfloat16; a whole model keeps its float32 weights beside copies.
+        torch.set_default_dtype(torch.bfloat16 if mode == "fsdp" else torch.float32)
+        model = build()
+        torch.set_default_dtype(torch.float32)
+        stacks = [child for child in model.children() if isinstance(child, nn.ModuleList)]
+        blocks = [block for stack in stacks for block in stack]
+        kept, recomputed = activations(model, blocks, loss)
+    sizes = [_count(block) for block in blocks]
+    total = _count(model)
+    # What is outside the blocks stays gathered; of the blocks, one and the next.
+    gathered = LOW * (total - sum(sizes) + 2 * max(sizes, default=0)) if mode == "fsdp" else 0
+    states = {name: -(-total * size // shards) for name, size in STATES.items()}
+    found = {**states, "gathered": gathered, "activations": kept, "recomputed": recomputed}
+    return {"parameters": total, mode: found}
+
+
+def activations(
+    model: nn.Module, blocks: list[nn.Module], loss: Callable[[nn.Module], Tensor]
+) -> tuple[int, int]:
+    """Return the bytes that a forward pass keeps for the backward pass, beside the weights.
+
+    The second figure is that of `--grad-checkpoint`: the blocks' inputs, what is kept outside of
+    them, and all that one block keeps, as blocks are computed again one by one.
+    """
+    weights = {p.untyped_storage()._cdata for p in model.parameters()}
+    kept: dict[int, Any] = {}
+    inside: list[int] = []
+    inputs: list[int] = []
+
+    def used() -> int:
+        return sum(storage.nbytes() for storage in kept.values())
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = storage
+        return tensor
+
+    def enter(block: nn.Module, args: tuple[Tensor, ...]) -> None:
+        inputs.append(args[0].nbytes)
+        inside.append(-used())
+
+    def leave(block: nn.Module, args: tuple[Tensor, ...], output: object) -> None:
+        inside[-1] += used()
+
+    for block in blocks:
+        block.register_forward_pre_hook(enter)
+        block.register_forward_hook(leave)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss(model)
+    outside = used() - sum(inside)
+    return used(), outside + sum(inputs) + max(inside, default=0)
+
+
+def _count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,231 @@
+"""`data.py prepare`: a tokenizer trained on the user's text, and the tokens of each split."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from generated import TINY, modules, write_package
+from tokenizers import Tokenizer
+
+VOCABULARY = 400
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    sizes = copy.deepcopy(TINY)
+    sizes["model"]["vocab_size"] = VOCABULARY
+    sizes["data"]["tokenizer"] = "bpe"
+    with modules(write_package(tmp_path_factory.mktemp("code"), sizes)) as found:
+        yield found["data"]
+
+
+@pytest.fixture(scope="module")
+def documents() -> list[str]:
+    draw = random.Random(0)
+    words = ["der", "Fluß", "wächst", "河", "<|endoftext|>", "\u2028", "naïve", "🚲", "it's", "42"]
+    return [" ".join(draw.choices(words, k=draw.randint(1, 300))) for _ in range(60)]
+
+
+@pytest.fixture(scope="module")
+def tokens(
+    data: ModuleType, documents: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("text")
+    lines = (json.dumps({"text": text}, ensure_ascii=False) + "\n\n" for text in documents)
+    (folder / "text.jsonl").write_text("".join(lines), encoding="utf-8")
+    data.prepare(folder / "text.jsonl", folder / "tokens", VOCABULARY, data.Config())
+    return folder / "tokens"
+
+
+def split_ids(folder: Path) -> dict[str, list[int]]:
+    facts = json.loads((folder / "corpus.json").read_text())
+    files = {s: folder / f"{s}.bin" for s in ("train", "val", "test")}
+    return {s: np.fromfile(f, dtype=facts["dtype"]).tolist() for s, f in files.items()}
+
+
+def test_the_tokens_of_all_splits_are_the_documents_again(
+    tokens: Path, documents: list[str]
+) -> None:
+    library = Tokenizer.from_file(str(tokens / "tokenizer.json"))
+    end = json.loads((tokens / "corpus.json").read_text())["end_of_text"]
+    found, current = [], []
+    for token in [t for ids in split_ids(tokens).values() for t in ids]:
+        if token == end:
+            found.append(library.decode(current, skip_special_tokens=False))
+            current = []
+        else:
+            current.append(token)
+    assert current == []
+    assert found == documents  # also the text `<|endoftext|>` in them, which ends nothing
+
+
+def test_splits_have_their_shares_and_know_their_bytes(tokens: Path, documents: list[str]) -> None:
+    facts = json.loads((tokens / "corpus.json").read_text())
+    assert facts["dtype"] == "uint16"
+    total = sum(len(text.encode()) for text in documents)
+    assert sum(facts["num_bytes"].values()) == total
+    assert facts["num_bytes"]["test"] / total == pytest.approx(0.1, abs=0.01)
+    assert facts["num_bytes"]["val"] / total == pytest.approx(0.05, abs=0.01)
+
+
+def test_the_tokenizer_has_learned_from_the_training_split_only(
+    data: ModuleType, tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_text("aaaa bbbb " * 500 + "zqzqzq " * 120)
+    data.prepare(tmp_path / "text.txt", tmp_path / "tokens", VOCABULARY, data.Config())
+    vocabulary = Tokenizer.from_file(str(tmp_path / "tokens" / "tokenizer.json")).get_vocab()
+    assert "aaaa" in vocabulary
+    assert "zq" not in vocabulary
+
+
+def test_pieces_are_the_whole_whatever_their_size(data: ModuleType, tmp_path: Path) -> None:
+    text = "one two  three\n\nfour five " * 40 + "x" * 90
+    (tmp_path / "a.txt").write_text(text)
+    (tmp_path / "b.md").write_text("")
+    (tmp_path / "c.md").write_text("the end")
+    parts = {"train": slice(0, 700), "val": slice(700, 701), "test": slice(701, None)}
+    for size in (7, 64, 10**6):
+        pieces = list(data._pieces(tmp_path, parts, size))
+        assert "".join(piece for _, piece, _ in pieces) == text + "the end"
+        assert [piece for split, piece, _ in pieces if split == "val"] == [text[700]]
+        assert [piece for _, piece, last in pieces if last][-1].endswith("the end")
+        assert sum(last for _, _, last in pieces) == 2
+        assert max(len(piece) for _, piece, _ in pieces) <= size
+
+
+def test_cutting_a_text_before_its_words_changes_no_token(
+    data: ModuleType, documents: list[str], tmp_path: Path
+) -> None:
+    library = data._train_bpe(documents, VOCABULARY)
+    text = " ".join(documents)
+    (tmp_path / "a.txt").write_text(text)
+    pieces = data._pieces(tmp_path, {"all": slice(0, None)}, 50)
+    found = [t for _, piece, _ in pieces for t in library.encode(piece).ids]
+    assert found == library.encode(text).ids
+
+
+def test_a_large_vocabulary_takes_four_bytes_a_token(data: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("some text " * 100)
+    data.prepare(tmp_path / "a.txt", tmp_path / "tokens", 2**16 + 1, data.Config())
+    facts = json.loads((tmp_path / "tokens" / "corpus.json").read_text())
+    assert facts["dtype"] == "uint32"
+    assert len(split_ids(tmp_path / "tokens")["train"]) > 10
+
+
+def test_preparing_twice_gives_the_same_bytes(data: ModuleType, tokens: Path) -> None:
+    before = {path.name: path.read_bytes() for path in tokens.iterdir()}
+    assert set(before) == {"corpus.json", "tokenizer.json", "train.bin", "val.bin", "test.bin"}
+    data.prepare(tokens.parent / "text.jsonl", tokens, VOCABULARY, data.Config())
+    assert {path.name: path.read_bytes() for path in tokens.iterdir()} == before
+
+
+def stopped(data: ModuleType, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["data.py", *options])
+        with pytest.raises(SystemExit) as stop:
+            data.main()
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b'{"text": "a"}\n{"text": 5}\n', 'text.jsonl:2 is not a JSON object with a "text"'),
+        (b'{"text": "a"}\n["text"]\n', 'text.jsonl:2 is not a JSON object with a "text"'),
+        (b'{"text": "a"}\n{"text": \n', 'text.jsonl:2 is not a JSON object with a "text"'),
+        (b'{"text": "\xff"}\n', "text.jsonl cannot be read as UTF-8 text"),
+        (b"\n\n", "text.jsonl holds no text"),
+    ],
+)
+def test_text_that_cannot_be_prepared_is_named_and_leaves_nothing(
+    data: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path, text: bytes, words: str
+) -> None:
+    (tmp_path / "text.jsonl").write_bytes(text)
+    options = ("prepare", "--data", f"{tmp_path}/text.jsonl", "--out", f"{tmp_path}/tokens")
+    assert words in stopped(data, capsys, *options)
+    assert [path.name for path in tmp_path.iterdir()] == ["text.jsonl"]
+
+
+def test_a_folder_of_other_files_is_not_replaced(
+    data: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work " * 100)
+    error = stopped(data, capsys, "prepare", "--out", str(tmp_path))
+    assert "holds other files" in error
+    assert (tmp_path / "thesis.txt").read_text().startswith("years of work")
+
+
+def test_a_full_disk_leaves_the_last_tokens(
+    data: ModuleType,
+    capsys: pytest.CaptureFixture[str],
+    tokens: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = {path.name: path.read_bytes() for path in tokens.iterdir()}
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(data.np, "array", full)
+    text = tokens.parent / "text.jsonl"
+    error = stopped(data, capsys, "prepare", "--data", str(text), "--out", str(tokens))
+    assert "cannot be written: No space left on device" in error
+    assert {path.name: path.read_bytes() for path in tokens.iterdir()} == before
+    assert not list(tokens.parent.glob("*.new"))
+
+
+def test_a_byte_vocabulary_needs_no_preparation(
+    data: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit):
+        data.prepare(None, tmp_path / "tokens", 256, data.Config())
+    assert "use byte tokens" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "corpus.json", "train.bin"])
+@pytest.mark.parametrize("content", [None, b"\x80\x04pickle", b"{}"])
+def test_damaged_tokens_are_refused_in_a_sentence(
+    data: ModuleType,
+    capsys: pytest.CaptureFixture[str],
+    tokens: Path,
+    tmp_path: Path,
+    name: str,
+    content: bytes | None,
+) -> None:
+    folder = shutil.copytree(tokens, tmp_path / "tokens")
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    assert len(stopped(data, capsys, "--data", str(folder))) < 300
+
+
+@pytest.mark.parametrize("kind", ["byte", "bpe"])
+def test_transformers_reads_the_same_tokens(
+    data: ModuleType, tokens: Path, documents: list[str], tmp_path: Path, kind: str
+) -> None:
+    from transformers import AutoTokenizer
+
+    config = data.Config(tokenizer=kind)
+    corpus = data.load_corpus(config, tokens if kind == "bpe" else None, VOCABULARY)
+    for name, text in data.tokenizer_files(corpus).items():
+        (tmp_path / name).write_text(text)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    ours = data.load_tokenizer(kind, tmp_path)
+    for text in documents:
+        text = text.replace("<|endoftext|>", "")
+        assert theirs(text)["input_ids"] == ours.encode(text)
+        assert theirs.decode(ours.encode(text)) == text == ours.decode(ours.encode(text))
+    assert theirs.eos_token_id == ours.end_of_text

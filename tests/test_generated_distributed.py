@@ -1,0 +1,197 @@
+"""Several processes train what one would: the same curve, one checkpoint, one clear end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from generated import modules, write_package
+from safetensors.torch import load_file
+
+MODES = ("ddp", "fsdp")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_package(tmp_path_factory.mktemp("code"))
+    text = "".join(f"{n} bottles of water stand on the wall.\n" for n in range(150))
+    (folder / "text.txt").write_text(text)
+    return folder
+
+
+def start(folder: Path, out: Path, *options: object) -> list[subprocess.Popen]:
+    """Start train.py as torchrun would, in two processes that find each other at a port."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    line = [sys.executable, "train.py", "--data", "text.txt", "--threads", 1, "--out", out]
+    shared = os.environ | {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    return [
+        subprocess.Popen(
+            [str(part) for part in (*line, *options)],
+            cwd=folder,
+            env=shared
+            | {"RANK": str(n), "LOCAL_RANK": str(n), "WORLD_SIZE": "2"}
+            | {"OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for n in range(2)
+    ]
+
+
+def train(folder: Path, out: Path, *options: object) -> list[str]:
+    """Train to the end in two processes and return what each said."""
+    started = start(folder, out, *options)
+    said = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    return said
+
+
+def curve(out: Path) -> list[float]:
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").open()]
+    assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
+    return [x for row in rows for x in (row["train_loss"], row["val_loss"]) if x is not None]
+
+
+@pytest.fixture(scope="module")
+def train_alone(folder: Path) -> Iterator[Callable[..., None]]:
+    """Train in this process, which saves its start."""
+    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    with modules(folder) as code, pytest.MonkeyPatch.context() as patch:
+
+        def command(out: Path, *options: object) -> None:
+            line = ("train.py", "--data", folder / "text.txt", "--threads", 1, "--out", out)
+            patch.setattr(sys, "argv", [str(part) for part in (*line, *options)])
+            code["train"].main()
+
+        yield command
+    torch.use_deterministic_algorithms(deterministic)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def alone(train_alone: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The out folder of one process: three steps, whose checkpoint is kept, and then all six."""
+    out = tmp_path_factory.mktemp("alone")
+    train_alone(out, "--checkpoint", out / "half", "--steps", 3)
+    (out / "half-curve.jsonl").write_bytes((out / "metrics.jsonl").read_bytes())
+    train_alone(out)
+    return out
+
+
+def same_tensors(one: Path, other: Path) -> None:
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        a, b = load_file(one / name), load_file(other / name)
+        assert a.keys() == b.keys()
+        for key, tensor in a.items():
+            torch.testing.assert_close(b[key], tensor, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_processes_follow_the_curve_of_one_which_can_go_on_alone(
+    folder: Path, alone: Path, train_alone: Callable[..., None], tmp_path: Path, mode: str
+) -> None:
+    said = train(folder, tmp_path, "--parallel", mode, "--steps", 3)
+    assert "3 steps done" in said[0]
+    assert not said[1]
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.jsonl", "checkpoint"}
+    assert curve(tmp_path) == pytest.approx(curve(alone)[:4], rel=1e-5)
+    same_tensors(alone / "half", tmp_path / "checkpoint")
+    train_alone(tmp_path, "--resume")
+    assert curve(tmp_path) == pytest.approx(curve(alone), rel=1e-5)
+    same_tensors(alone / "checkpoint", tmp_path / "checkpoint")
+
+
+@pytest.mark.parametrize(
+    "mode", [pytest.param("ddp", marks=[pytest.mark.slow, pytest.mark.ci]), "fsdp"]
+)
+def test_two_processes_go_on_from_the_checkpoint_of_one(
+    folder: Path, alone: Path, tmp_path: Path, mode: str
+) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes((alone / "half-curve.jsonl").read_bytes())
+    (tmp_path / "checkpoint").symlink_to(alone / "half")
+    out = ("--checkpoint", tmp_path / "checkpoint", "--resume", "--grad-accum", 4)
+    train(folder, tmp_path, *out, "--parallel", mode)
+    assert curve(tmp_path) == pytest.approx(curve(alone), rel=1e-5)
+    same_tensors(alone / "checkpoint", tmp_path / "checkpoint")
+
+
+def test_an_update_that_processes_cannot_share_is_refused_once_each(
+    folder: Path, tmp_path: Path
+) -> None:
+    (process,) = start(folder, tmp_path, "--batch-size", 3, "--grad-accum", 3)[1:]
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors == "train.py (process 1): 3 samples cannot be cut in 2 equal parts.\n"
+
+
+def torchrun(folder: Path, out: Path, *options: str) -> subprocess.Popen:
+    """Start the full command line, and wait for the first step."""
+    line = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    line += ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    script = ["train.py", "--data", "text.txt", "--threads", "1", "--out", str(out), *options]
+    process = subprocess.Popen(
+        [*line, *script],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(1200):
+        if (out / "metrics.jsonl").exists() and (out / "metrics.jsonl").stat().st_size:
+            return process
+        time.sleep(0.05)
+    raise AssertionError("no step was taken")
+
+
+def workers(process: subprocess.Popen) -> list[int]:
+    """Return the processes that torchrun started, by their number."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ranked = {}
+    for child in map(int, children):
+        variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        ranked.update({v: child for v in variables if v.startswith(b"RANK=")})
+    return [ranked[key] for key in sorted(ranked)]
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize("mode", MODES)
+def test_a_dead_process_ends_the_job_within_seconds(
+    folder: Path, tmp_path: Path, mode: str
+) -> None:
+    process = torchrun(folder, tmp_path, "--steps", "100000", "--parallel", mode)
+    os.kill(workers(process)[1], signal.SIGKILL)
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - began < 15
+    assert process.returncode != 0
+    assert "train.py: another process of this job has ended" in errors
+    assert "SIGKILL" in errors
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_once_and_ends_the_job(
+    folder: Path, tmp_path: Path, kind: signal.Signals
+) -> None:
+    process = torchrun(folder, tmp_path, "--steps", "100000")
+    process.send_signal(kind)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert errors.count("saved: --resume goes on") == 1
+    step = json.loads((tmp_path / "checkpoint" / "state.json").read_text())["step"]
+    assert step == len((tmp_path / "metrics.jsonl").read_text().splitlines())
+    train(folder, tmp_path, "--resume", "--steps", step + 1, "--schedule-steps", 100000)

@@ -1,0 +1,175 @@
+"""Training on many devices: how many, what each holds, and scripts that a shell reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from blueprint_desk import PlainDesk
+from building import fake_measurements
+from generated import TINY, modules, write_package
+
+from metagen import files, paths
+from metagen.code import launch
+from metagen.measure import memory, memory_worker, sandbox
+
+TEMPLATES = paths.templates() / "code" / "launch"
+
+
+def test_the_most_devices_that_share_an_update_equally_are_used() -> None:
+    for declared, batch, wanted in (
+        (1, 7, (1, 1)),
+        (8, 64, (1, 8)),
+        (256, 256, (32, 8)),
+        (256, 255, (51, 5)),
+        (100, 256, (8, 8)),
+        (16, 4, (1, 4)),
+        (1000, 2048, (64, 8)),
+    ):
+        nodes, per_node = memory.machines(declared, batch)
+        assert (nodes * per_node, batch % (nodes * per_node)) == (wanted[0] * wanted[1], 0)
+        assert (nodes, per_node) == wanted
+        assert nodes * per_node <= declared
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    code = write_package(tmp_path_factory.mktemp("code"))
+    scripts = {f"code/{path.name}": path.read_bytes() for path in code.glob("*.py")}
+    architecture = files.yaml_bytes({"family": "decoder", **TINY, "proxy": TINY})
+    return scripts | {"blueprint/architecture.yaml": architecture}
+
+
+def plan(tmp_path: Path, package: dict[str, bytes], hardware: str | None) -> dict[str, Any]:
+    compute = f'training: {{compute: {{hardware: "{hardware}"}}}}\n' if hardware else ""
+    made = memory.work(PlainDesk(compute, tmp_path, package))
+    return dict(json.loads(made[memory.PLAN]))
+
+
+def test_each_device_holds_a_share_of_what_is_cut_and_activations_of_its_own(
+    tmp_path: Path, package: dict[str, bytes]
+) -> None:
+    made = plan(tmp_path, package, "4xH100")
+    count = made["parameters"]
+    assert (made["declared"], made["devices"], made["samples_at_once"]) == (4, 4, 1)
+    assert made["device"] == "H100-80GB-SXM"
+    ddp, fsdp, again, least = made["modes"]
+    assert [ddp[name] for name in ("weights", "gradients", "optimizer", "gathered")] == [
+        4 * count, 4 * count, 8 * count, 0,
+    ]  # fmt: skip
+    assert [fsdp[name] for name in ("weights", "gradients", "optimizer")] == [
+        count, count, 2 * count,
+    ]  # fmt: skip
+    assert 0 < fsdp["gathered"] <= 2 * count
+    assert again["activations"] < ddp["activations"]
+    assert least["activations"] < fsdp["activations"] < ddp["activations"]
+    for mode in made["modes"]:
+        assert mode["total"] == sum(mode[name] for name in (*memory.STATES, "activations"))
+        assert mode["fits"] is True
+    assert made["chosen"] == 0
+
+
+def test_what_is_not_declared_or_known_is_not_guessed(
+    tmp_path: Path, package: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "run", fake_measurements)
+    silent = plan(tmp_path, package, None)
+    assert (silent["declared"], silent["device"], silent["devices"]) == (None, None, 1)
+    strange = plan(tmp_path, package, "2xWonderchip 9")
+    assert (strange["devices"], strange["device"], strange["usable_memory"]) == (2, None, None)
+    assert {mode["fits"] for mode in strange["modes"]} == {None}
+    assert strange["chosen"] == 3
+
+
+def test_fake_tensors_keep_what_real_ones_keep(tmp_path: Path) -> None:
+    with modules(write_package(tmp_path)) as code:
+        model, data = code["model"], code["data"].Config()
+
+        def build() -> torch.nn.Module:
+            return model.Model(model.Config())
+
+        def loss(module: torch.nn.Module) -> torch.Tensor:
+            return code["train"].example_loss(module, 2, data)
+
+        fake = memory_worker.measure(build, loss, "ddp", 1)["ddp"]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            real = build()
+            kept, _ = memory_worker.activations(real, list(real.layers), loss)
+    assert fake["activations"] == kept
+
+
+def scripts(folder: Path, **values: object) -> list[Path]:
+    """Write the scripts of a plan with some values, and return them."""
+    modes = [{"parallel": mode, "grad_checkpoint": again} for mode, again in memory.MODES]
+    made = {"nodes": 4, "devices_per_node": 8, "chosen": 3, "modes": modes, **values}
+    desk = PlainDesk("", folder, {launch.PLAN: files.json_bytes(made)})
+    for recipe in launch.RECIPES:
+        for path, data in recipe.work(desk).items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(data)
+    return [folder / launch.SLURM, folder / launch.TORCHRUN]
+
+
+def test_the_plan_stands_in_the_scripts(tmp_path: Path) -> None:
+    slurm, torchrun = (path.read_text() for path in scripts(tmp_path))
+    assert "#SBATCH --nodes=4\n#SBATCH --ntasks-per-node=1\n#SBATCH --gpus-per-node=8\n" in slurm
+    assert "OPTIONS=(--size full --parallel fsdp --grad-checkpoint)\n" in torchrun
+    _, torchrun = (path.read_text() for path in scripts(tmp_path, chosen=0))
+    assert "OPTIONS=(--size full --parallel ddp)\n" in torchrun
+
+
+def test_nothing_but_numbers_and_our_own_words_reaches_a_shell(tmp_path: Path) -> None:
+    for values, error in (
+        ({"nodes": "1\nrm -rf ~"}, ValueError),
+        ({"chosen": "0; true"}, ValueError),
+        ({"chosen": 0, "modes": [{"parallel": "$(true)", "grad_checkpoint": False}]}, KeyError),
+    ):
+        with pytest.raises(error):
+            scripts(tmp_path, **values)
+
+
+@pytest.mark.parametrize("script", ["slurm.sh", "torchrun.sh"])
+def test_a_shell_and_its_critic_accept_the_scripts(script: str, tmp_path: Path) -> None:
+    made = next(path for path in scripts(tmp_path) if path.name == script)
+    for path in (TEMPLATES / script, made):
+        subprocess.run(["bash", "-n", path], check=True)
+        critic = Path(sys.executable).with_name("shellcheck")
+        told = subprocess.run([critic, path], capture_output=True, text=True)
+        assert told.returncode == 0, told.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_slurm_job_of_one_node_trains(tmp_path: Path) -> None:
+    slurm, _ = scripts(tmp_path)
+    write_package(tmp_path / "code")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, body in (("scontrol", "echo localhost"), ("srun", 'shift; exec "$@"')):
+        (programs / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (programs / name).chmod(0o755)
+    path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    slurm_sets = {"SLURM_JOB_NODELIST": "localhost", "SLURM_NNODES": "1", "SLURM_JOB_ID": "7"}
+    slurm_sets["SLURM_SUBMIT_DIR"] = str(tmp_path / "code")
+    done = subprocess.run(
+        ["bash", slurm, "--size", "proxy", "--device", "cpu"],
+        cwd=tmp_path / "code",
+        env=os.environ | slurm_sets | {"PATH": path, "DEVICES_PER_NODE": "2", "PORT": "0"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "6 steps done: out/checkpoint" in done.stderr
+
+
+def test_a_broken_script_of_the_package_is_named(tmp_path: Path, package: dict[str, bytes]) -> None:
+    broken = package | {"code/train.py": b"raise ValueError('mine')\n"}
+    with pytest.raises(sandbox.TaskError, match="memory_worker") as caught:
+        plan(tmp_path, broken, None)
+    assert "ValueError: mine" in caught.value.problems[0].hint
