@@ -1,0 +1,61 @@
+"""Real changes of metagen's code: the package after them equals a clean build by the new code.
+
+A constant in a function that shapes an output becomes another one, in a copy of metagen that
+processes import. What then no longer builds, or builds the same, is counted apart.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from . import inside, mutants, outside
+from .code import coverage
+from .lab import Lab
+from .tally import Tally
+
+FULL = 60
+
+
+def measure(lab: Lab) -> Tally:
+    """Alter one function after another, each in a copy of what was built before."""
+    tally = Tally("altered")
+    tally.must_not("stale", "tracebacks")
+    spec = lab.specs[-1]
+    seen = set().union(*coverage([spec], lab).values())
+    with lab.folder() as folder, inside.shipped(folder) as shipped:
+        package = shipped / "metagen"
+        places = [p for p in mutants.definitions(package) if p.name in seen]
+        chance = lab.chance("altered")
+        chance.shuffle(places)
+        first = _synth(shipped, spec, folder / "before")
+        assert first.returncode == 0, first.stderr
+        for place in lab.progress("altered", places[: lab.size(FULL)]):
+            with mutants.altered(package, place, chance) as how, lab.folder() as there:
+                if how:
+                    _measure(f"{place}: {how}", shipped, spec, folder / "before", there, tally)
+    return tally
+
+
+def _measure(
+    label: str, shipped: Path, spec: Path, before: Path, there: Path, tally: Tally
+) -> None:
+    clean = _synth(shipped, spec, there / "clean")
+    tally.count("alterations")
+    if clean.returncode:
+        tally.count("alterations that do not build")
+        return
+    shutil.copytree(before, there / "out")
+    told = _synth(shipped, spec, there / "out")
+    wanted = inside.tree(there / "clean")
+    tally.count("alterations that show", wanted != inside.tree(before))
+    wrong = inside.difference(inside.tree(there / "out"), wanted)
+    right = not wrong and told.returncode == 0
+    tally.check(right, "stale", f"{label}: {wrong} {told.stderr[-300:]}")
+
+
+def _synth(shipped: Path, spec: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    """Build by the code of the copy, which comes first on the path."""
+    path = f"{shipped}:{outside.REPOSITORY}"
+    return outside.metagen("synth", str(spec), "--out", str(out), cwd=shipped, PYTHONPATH=path)

@@ -1,0 +1,157 @@
+"""Changes of metagen's own code rebuild exactly what the code makes.
+
+Every top-level definition of metagen is changed, in a copy, so that its syntax tree differs:
+the tasks that then run must be those whose code reaches it. What really ran inside each task's
+work, seen by the interpreter's profiler, shows that nothing was left out. Comments, docstrings
+and formatting must rebuild nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+from unittest import mock
+
+from metagen import paths
+from metagen.build import desk as desk_module
+from metagen.build.codedigest import CodeIndex
+from metagen.build.desk import code_root
+from metagen.work import Desk
+
+from . import inside, mutants
+from .inside import Build
+from .lab import Lab
+from .tally import Tally
+
+# Below these, code does not shape an output: it hands values to the work, and each value handed
+# out is in the trace. The harness itself stands between them.
+_DESK = {desk_module.__file__, str(Path(__file__).with_name("witness.py"))}
+
+
+def measure(lab: Lab) -> Tally:
+    """Measure by spec: what ran inside each task, then one change for each definition."""
+    tally = Tally("code")
+    tally.must_not("stale", "needless", "other bytes", "reformatting ran")
+    spec = lab.specs[0]
+    ran_inside = coverage(lab.specs, lab)
+    tally.count("definitions seen at work", len(set().union(*ran_inside.values())))
+    with lab.folder() as folder, inside.shipped(folder) as shipped:
+        out, copy = folder / "out", shipped / "metagen"
+        before = lab.begin(out, spec)
+        for place in lab.progress("code", lab.some(mutants.definitions(copy), "code"), str):
+            tally.count("definitions")
+            with mutants.changed(copy, place):
+                _measure(str(place), place.name, out, spec, before, ran_inside, tally)
+        mutants.reformat(copy)
+        after = inside.build(out, spec)
+        tally.check(not after.log.ran, "reformatting ran", f"{sorted(after.log.ran)}")
+    return tally
+
+
+def _measure(
+    label: str,
+    name: str,
+    out: Path,
+    spec: Path,
+    before: Build,
+    ran_inside: dict[str, set[str]],
+    tally: Tally,
+) -> None:
+    index = CodeIndex.of_package(paths.PACKAGE)
+    roots = {r.name: {code_root(r), *before.log.codes[r.name]} for r in inside.package(spec).recipes
+             if r.name in before.log.codes}  # fmt: skip
+    reaching = {task for task, names in roots.items() if _reaches(index, names, name)}
+    for task in sorted(ran_inside):
+        lost = name in ran_inside[task] and task in roots and task not in reaching
+        tally.check(not lost, "stale", f"{label} ran inside {task}, and is not in its digest")
+    after = inside.build(out, spec)
+    tally.count("runs", len(after.log.ran))
+    tally.check(reaching <= after.log.ran, "stale", f"{label}: {reaching - after.log.ran}")
+    extra = after.log.ran - reaching - _readers(after)
+    tally.check(not extra, "needless", f"{label}: {sorted(extra)}")
+    wrong = inside.difference(after.tree, before.tree)
+    tally.check(not wrong, "other bytes", f"{label}: {wrong}")
+    again = inside.build(out, spec)
+    tally.check(not again.log.ran, "not settled", f"{label}: {sorted(again.log.ran)}")
+
+
+def _readers(built: Build) -> set[str]:
+    """Return the tasks that may run because of what others made: here none, all bytes stay."""
+    return set() if built.status == 0 else built.log.ran
+
+
+def _reaches(index: CodeIndex, roots: set[str], name: str) -> bool:
+    """Follow references from some roots, independently of the engine's digests."""
+    pending, seen = [n for root in roots for n in _expanded(index, root)], set()
+    while pending:
+        one = pending.pop()
+        if one not in seen:
+            seen.add(one)
+            pending += [n for r in index.references[one] for n in _expanded(index, r)]
+    return name in seen
+
+
+def _expanded(index: CodeIndex, reference: str) -> list[str]:
+    if ":" in reference:
+        return [reference] if reference in index.own else []
+    return [name for name in index.own if name.startswith(f"{reference}:")]
+
+
+def coverage(specs: Sequence[Path], lab: Lab) -> dict[str, set[str]]:
+    """Return by task the definitions of metagen whose code ran inside its work, over some specs."""
+    found: dict[str, set[str]] = {}
+    places = mutants.spans(paths.PACKAGE)
+    for spec in specs:
+        with lab.folder() as out, _profiled(found, places):
+            inside.build(out, spec)
+    return found
+
+
+@contextmanager
+def _profiled(found: dict[str, set[str]], places: mutants.Spans) -> Iterator[None]:
+    """Note what runs inside the work of every recipe."""
+    from . import witness
+
+    real = witness._watched
+
+    def watched(recipe: Any, log: Any, moment: Any) -> Any:
+        inner = real(recipe, log, moment)
+        seen = found.setdefault(recipe.name, set())
+
+        def work(desk: Desk) -> dict[str, bytes]:
+            profile = _Profile(seen, places)
+            sys.setprofile(profile)
+            try:
+                return inner(desk)
+            finally:
+                sys.setprofile(None)
+
+        work.__module__, work.__qualname__ = inner.__module__, inner.__qualname__
+        return work
+
+    with mock.patch.object(witness, "_watched", watched):
+        yield
+
+
+class _Profile:
+    """A profiler that notes the definitions of metagen that are called, outside the desk."""
+
+    def __init__(self, seen: set[str], places: mutants.Spans) -> None:
+        self._seen, self._places = seen, places
+        self._depth = 0  # of calls below the desk
+        self._noted: set[CodeType] = set()
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
+        """Take a call or a return."""
+        if event not in ("call", "return"):
+            return
+        code = frame.f_code
+        if code.co_filename in _DESK and code.co_name != "work":
+            self._depth += 1 if event == "call" else -1
+        elif event == "call" and not self._depth and code not in self._noted:
+            self._noted.add(code)
+            self._seen.update(mutants.at(self._places, code))

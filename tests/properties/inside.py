@@ -1,0 +1,143 @@
+"""Builds in this process, by the command's own way in, with measurements that cost nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from metagen import paths
+from metagen.build import codedigest, doors, graph, quick, world
+from metagen.build.engine import Outcome
+from metagen.build.package import Package
+from metagen.build.session import Rules, Session
+from metagen.build.terminal import Terminal
+from metagen.measure import sandbox
+from metagen.spec import load
+
+from ..building import fake_measurements, tree
+from .witness import Log, Moment, nothing, watched
+
+Tree = dict[str, bytes]
+
+
+@dataclass
+class Build:
+    """What one build did, and the files of its out folder afterwards.
+
+    Attributes:
+        status: The exit status.
+        said: What it printed.
+        log: What the tasks read and made, by the witness.
+        outcomes: What the engine says that it did.
+        tree: The files of all run folders.
+    """
+
+    status: int
+    said: str
+    log: Log
+    outcomes: dict[str, Outcome]
+    tree: Tree
+
+
+@contextlib.contextmanager
+def faked() -> Iterator[None]:
+    """Replace measurements by figures that depend on the same inputs; never wait for the disk."""
+    with (
+        mock.patch.object(sandbox, "run", fake_measurements),
+        mock.patch.object(os, "fsync", _no_wait),
+        mock.patch.object(world.CodeIndex, "of_package", _index),
+    ):
+        yield
+
+
+def _no_wait(handle: int) -> None:
+    """Stand in for `os.fsync`: nobody cuts the power."""
+
+
+_real_index = codedigest.CodeIndex.of_package
+
+
+def _index(root: Path) -> codedigest.CodeIndex:
+    return _indexed(root, codedigest.package_digest(root))
+
+
+@functools.cache
+def _indexed(root: Path, digest: str) -> codedigest.CodeIndex:
+    """Return the index of a package's code; reading it costs a third of a clean build."""
+    return _real_index(root)
+
+
+def package(spec: Path, overrides: Sequence[str] = (), run_id: str | None = None) -> Package:
+    """Return the package of a spec in a run folder that the name of the model does not change."""
+    return graph.package(load(spec, overrides), run_id or spec.stem)
+
+
+def build(
+    out: Path,
+    spec: Path,
+    overrides: Sequence[str] = (),
+    *,
+    run_id: str | None = None,
+    moment: Moment = nothing,
+    **rules: Any,
+) -> Build:
+    """Build a package without its PDF.
+
+    Args:
+        out: The out folder.
+        spec: The spec.
+        overrides: `key=value` texts.
+        run_id: Name of the run folder; by default that of the spec file.
+        moment: Called with "begins" or "ends" and the name of each task at work.
+        rules: How, such as `discard_edits=True`.
+
+    Raises:
+        SpecError: The spec is not right.
+    """
+    log, said = Log(), io.StringIO()
+    settings = (*overrides, run_id or spec.stem)
+    if quick.standing(out, [spec], settings, wait=True):
+        return Build(0, "sealed", log, {}, tree(out))
+    one = watched(package(spec, overrides, run_id), log, moment)
+    session = Session(out, [one], Terminal(said), Rules(settings=settings, **rules))
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        status = _run(session, ["run", "synth"])
+    outcomes = session.engine(one).outcomes
+    return Build(status, said.getvalue(), log, outcomes, tree(out))
+
+
+def _run(session: Session, arguments: list[str]) -> int:
+    try:
+        return doors.run(session, arguments)
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        session._open.close()  # what a process that ends lets go of
+
+
+@contextlib.contextmanager
+def shipped(folder: Path) -> Iterator[Path]:
+    """Yield a folder with copies of metagen/ and templates/, which the engine takes for its own."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    place = folder / "shipped"
+    shutil.copytree(paths.PACKAGE, place / "metagen", ignore=ignore)
+    shutil.copytree(paths.templates(), place / "templates", ignore=ignore)
+    with mock.patch.object(paths, "PACKAGE", place / "metagen"):
+        yield place
+
+
+def difference(found: Tree, wanted: Tree) -> str:
+    """Say which files are missing, too many or different; "" for none."""
+    missing = [f"{path} is missing" for path in sorted(wanted.keys() - found.keys())]
+    extra = [f"{path} is too many" for path in sorted(found.keys() - wanted.keys())]
+    both = sorted(wanted.keys() & found.keys())
+    differ = [f"{path} differs" for path in both if found[path] != wanted[path]]
+    return ", ".join([*missing, *extra, *differ])

@@ -1,0 +1,107 @@
+"""What all properties share: the specs, a size, chance from a seed, folders, a progress line."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from metagen import paths
+
+from . import inside
+from .inside import Build
+
+Item = TypeVar("Item")
+_MEMORY = Path("/dev/shm")
+
+
+@dataclass
+class Lab:
+    """One run of the harness.
+
+    Attributes:
+        specs: The specs that properties are measured on.
+        number: How many cases a property takes; None for all, or its own full number.
+        seed: What chance is drawn from.
+        root: A scratch folder for all that is built.
+        quiet: Show no progress.
+    """
+
+    specs: Sequence[Path]
+    root: Path
+    number: int | None = None
+    seed: int = 7
+    quiet: bool = False
+    _folders: int = field(default=0, repr=False)
+    _begun: dict[Path, Build] = field(default_factory=dict, repr=False)
+
+    def size(self, full: int) -> int:
+        """Return how many cases to take of a property whose full number is given."""
+        return full if self.number is None else self.number
+
+    def chance(self, name: str) -> random.Random:
+        """Return the random numbers of a property: others' draws do not change them."""
+        return random.Random(f"{self.seed}:{name}")
+
+    def some(self, items: Iterable[Item], name: str) -> list[Item]:
+        """Return all items, or as many as asked for, in an order drawn from the seed."""
+        found = list(items)
+        self.chance(name).shuffle(found)
+        return found if self.number is None else found[: self.number]
+
+    @contextmanager
+    def folder(self) -> Iterator[Path]:
+        """Yield a new empty folder that goes afterwards."""
+        self._folders += 1
+        folder = self.root / f"f{self._folders}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def begin(self, out: Path, spec: Path) -> Build:
+        """Put the package of a spec into a new out folder: a copy of one that was built cold."""
+        kept = self.root / "begun" / spec.stem
+        if spec not in self._begun:
+            self._begun[spec] = inside.build(kept, spec)
+        shutil.copytree(kept, out)
+        return self._begun[spec]
+
+    def progress(
+        self, name: str, items: Iterable[Item], told: Callable[[Item], str] = str
+    ) -> Iterator[Item]:
+        """Yield each item and show on one line which is at work."""
+        found, started = list(items), time.monotonic()
+        for done, item in enumerate(found):
+            self._show(f"{name} {done + 1}/{len(found)} {told(item)}", started)
+            yield item
+        self._show("", started)
+
+    def _show(self, text: str, started: float) -> None:
+        if not self.quiet and sys.stderr.isatty():
+            line = text and f"{text[:90]}  {time.monotonic() - started:.0f} s"
+            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+
+def spec_files(places: Iterable[Path] = ()) -> list[Path]:
+    """Return the spec files at some places; by default all that metagen ships."""
+    found: list[Path] = []
+    for place in [each.resolve() for each in places] or [paths.specs()]:
+        found += sorted(place.rglob("*.yaml")) if place.is_dir() else [place]
+    return found
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a folder for everything that is built, in memory where the machine has such a place."""
+    inside = _MEMORY if _MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="properties-", dir=inside) as folder:
+        yield Path(folder).resolve()

@@ -1,0 +1,120 @@
+"""The plan is exact: it names the tasks that the next build runs, those alone, each with a cause.
+
+Before every build of another value of a leaf key, and before other changes, the plan is asked;
+the build must then do what was planned, and the plan must have left no trace.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from metagen.build import plan
+from metagen.build.terminal import Terminal
+
+from . import inside, leaf, outside, values
+from .lab import Lab
+from .tally import Tally
+
+_Planned = Mapping[str, tuple[str, Sequence[str]]]  # by task: the action and its causes
+
+
+def measure(lab: Lab) -> Tally:
+    """Plan and build every leaf key's edit and the way back, then changes of other kinds."""
+    tally = Tally("plan")
+    tally.must_not("inexact", "without a cause", "cause without the key", "traces left")
+    with lab.folder() as folder:
+        for case in lab.progress("plan", leaf.cases(lab)):
+            out = folder / case.spec.stem
+            if not out.is_dir():
+                _step(f"{case.spec.stem} cold", out, case.spec, [], tally)
+            _edited(lab, case, out, tally)
+        for spec in lab.specs:
+            _changed(lab.chance(f"plan {spec.stem}"), folder / f"o{spec.stem}", spec, tally)
+    return tally
+
+
+def _edited(lab: Lab, case: leaf.Case, out: Path, tally: Tally) -> None:
+    raws = values.buildable(case.spec, case.key, lab.chance(str(case)), most=1)
+    for raw in raws:
+        setting = values.setting(case.key, raw)
+        planned = _step(f"{case.spec.stem} {setting}", out, case.spec, [setting], tally)
+        _causes(f"{case.spec.stem} {setting}", planned, case.key, tally)
+        _step(f"{case.spec.stem} back from {setting}", out, case.spec, [], tally)
+
+
+def _changed(chance: random.Random, out: Path, spec: Path, tally: Tally) -> None:
+    """Plan after deleted and edited outputs, after another seed, and after nothing at all."""
+    _step(f"{spec.stem} cold", out, spec, [], tally)
+    for word in ("delete", "edit", "delete", "edit", "none", "delete"):
+        path = chance.choice(sorted(p for p in out.glob("run-*/**/*") if p.is_file()))
+        if word == "delete":
+            path.unlink()
+        elif word == "edit" and path.suffix in {".md", ".tex", ".py"}:
+            path.write_bytes(path.read_bytes() + b"\n# by hand\n")
+        _step(f"{spec.stem} {word} {path.name}", out, spec, [f"seed={chance.randrange(3)}"], tally)
+    _command(out, spec, tally)
+
+
+def _step(label: str, out: Path, spec: Path, settings: list[str], tally: Tally) -> _Planned:
+    """Plan, build, compare."""
+    before = outside.files_of(out)
+    planned = _plan(out, spec, settings)
+    tally.check(outside.files_of(out) == before, "traces left", label)
+    built = inside.build(out, spec, settings)
+    done = {task: o.action for task, o in built.outcomes.items() if o.action != "current"}
+    said = {task: action for task, (action, _) in planned.items()}
+    differ = {t: (said.get(t), done.get(t)) for t in said.keys() | done.keys()}
+    wrong = {t: pair for t, pair in differ.items() if pair[0] != pair[1]}
+    tally.count("plans")
+    tally.count("tasks planned", len(planned))
+    if built.status not in (0, 3, 5):
+        tally.count("plans of what fails")
+        return planned
+    tally.check(not wrong, "inexact", f"{label}: planned and done {wrong}")
+    ran = {task for task, action in said.items() if action == "run"}
+    tally.check(ran == built.log.ran, "inexact", f"{label}: {sorted(ran ^ built.log.ran)}")
+    mute = [] if "cold" in label else [t for t, (_, causes) in planned.items() if not causes]
+    tally.check(not mute, "without a cause", f"{label}: {mute}")
+    return planned
+
+
+def _plan(out: Path, spec: Path, settings: list[str]) -> _Planned:
+    found = {}
+    told = plan.plan(out, [inside.package(spec, settings)], "synth", Terminal(io.StringIO()))
+    for _, pairs in told:
+        for recipe, outcome in pairs:
+            found[recipe.name] = (outcome.action, [str(cause) for cause in outcome.causes])
+    return found
+
+
+def _causes(label: str, planned: _Planned, key: str, tally: Tally) -> None:
+    """Every cause of an edit of one key leads to that key."""
+    for task, (_, causes) in planned.items():
+        named = any(key in cause for cause in causes)
+        tally.check(named, "cause without the key", f"{label}: {task} <- {', '.join(causes)}")
+
+
+def _command(out: Path, spec: Path, tally: Tally) -> None:
+    """`metagen plan` and `synth --dry-run` tell the same as JSON, and write nothing."""
+    arguments = (str(spec), "--run-id", spec.stem, "--out", str(out), "description=planned")
+    planned, before = _plan(out, spec, ["description=planned"]), outside.files_of(out)
+    for command in (("plan", *arguments), ("synth", "--dry-run", *arguments)):
+        told = outside.metagen(*command, "--json")
+        events = [_event(line) for line in told.stdout.splitlines()]
+        tasks = {e["task"]: (e["action"], e["causes"]) for e in events if e["event"] == "plan"}
+        label = f"{spec.stem} {command[:2]}: {told.stderr[-200:]} {told.stdout[-200:]}"
+        tally.check(tasks == dict(planned), "inexact", label)
+    tally.check(outside.files_of(out) == before, "traces left", f"{spec.stem} command")
+
+
+def _event(line: str) -> dict[str, Any]:
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError:
+        event = {"event": "no JSON"}
+    return event

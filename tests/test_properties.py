@@ -1,0 +1,91 @@
+"""A short version of each property that `python -m tests.properties` measures in full."""
+
+from __future__ import annotations
+
+import importlib
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from metagen.spec import Spec
+from tests.properties import PROPERTIES, inside
+from tests.properties.__main__ import main
+from tests.properties.lab import Lab, scratch, spec_files
+from tests.properties.tally import Tally, headline
+
+QUICK = {
+    "leaf": 3, "plan": 2, "nulls": 3, "types": 40, "code": 2, "templates": 2, "fuzz": 1,
+    "state": 4, "cache": 2, "edits": 4, "revert": 1, "move": 2, "mtime": 1, "toctou": 1, "lint": 3,
+}  # fmt: skip
+PROCESSES = {"altered": 2, "crash": 3, "disk": 2, "concurrency": 1, "repro": 1, "verify": 1}
+ENOUGH = [spec for spec in spec_files() if spec.stem == "text_llm_tiny"]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with scratch() as folder, inside.faked():
+        yield Lab(ENOUGH, folder, quiet=True)
+
+
+def measured(name: str, lab: Lab, number: int) -> Tally:
+    module = importlib.import_module(f"tests.properties.{name}")
+    tally: Tally = module.measure(replace(lab, number=number))
+    return tally
+
+
+def test_every_property_has_a_short_version() -> None:
+    assert sorted([*QUICK, *PROCESSES]) == sorted(PROPERTIES)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_property(name: str, lab: Lab) -> None:
+    tally = measured(name, lab, QUICK[name])
+    assert not tally.violations, tally.text()
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize("name", PROCESSES)
+def test_property_of_processes(name: str, lab: Lab) -> None:
+    tally = measured(name, lab, PROCESSES[name])
+    assert not tally.violations, tally.text()
+
+
+def test_an_engine_that_sees_no_change_is_found_out(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Spec, "digest", lambda spec, name: "always the same")
+    tally = measured("leaf", lab, 2)
+    assert tally.counts["stale"]
+    assert tally.counts["missed"]
+
+
+def test_an_engine_that_always_builds_is_found_out(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Spec, "digest", lambda spec, name: str(random.random()))
+    tally = measured("leaf", lab, 1)
+    assert tally.counts["needless"]
+    assert tally.counts["not free to go back"]
+
+
+def test_the_headline_says_what_was_measured_and_no_more() -> None:
+    leaf, crash = Tally("leaf"), Tally("crash")
+    leaf.counts.update(keys=260, runs=200, stale=0, orphans=0, **{"same bytes": 5})
+    assert headline({"leaf": leaf}, 4) == (
+        "260 leaf keys in 4 specs: 0 stale, 0 orphans, waste 2.5 %."
+    )
+    crash.counts.update(kills=200, stale=1, stuck=0)
+    assert headline({"crash": crash}, 4) == "200 kills: 1 stale, 0 stuck."
+    assert headline({}, 4) == ""
+
+
+def test_the_command_ends_with_the_headline_and_a_status(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["types", "--n", "3", "--seed", "1", "--json"]) == 0
+    assert '"property": "types"' in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        main(["leef"])
