@@ -23,6 +23,7 @@ SHAPES = {
     "one KV head for all": PLAIN | {"n_kv_heads": 1},
     "one KV head each": PLAIN | {"n_kv_heads": 4},
     "heads wider than the model": PLAIN | {"n_heads": 8, "n_kv_heads": 4, "head_dim": 14},
+    "heads that do not divide the model": PLAIN | {"n_heads": 6, "n_kv_heads": 3, "head_dim": 14},
     "local": LOCAL,
     "local, untied, all local": LOCAL | {"tie_embeddings": False, "global_every": 9},
     "local, all global": LOCAL | {"global_every": 1},
@@ -134,7 +135,9 @@ def test_greedy_continuations_equal(pair: tuple[Any, Any]) -> None:
     assert found.tolist() == theirs.tolist()
 
 
-@pytest.mark.parametrize("shape", ["tied", "untied", "local"])
+@pytest.mark.parametrize(
+    "shape", ["tied", "heads that do not divide the model", "local, untied, all local"]
+)
 @pytest.mark.parametrize("tokenizer", ["byte", "bpe"])
 def test_a_trained_checkpoint_opens_in_transformers(
     shape: str, tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

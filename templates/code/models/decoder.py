@@ -119,11 +119,16 @@ class Model(nn.Module):
         return name if name.startswith("lm_head.") else f"model.{name}"
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config` to load in transformers as Llama."""
+        """Return what config.json needs beside `Config` to load in transformers as Llama.
+
+        Its Llama refuses heads that do not divide d_model; its Mistral is the same network then.
+        """
         config = self.config
+        name = "Mistral" if config.d_model % config.n_heads else "Llama"
         return {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
+            "architectures": [f"{name}ForCausalLM"],
+            "model_type": name.lower(),
+            "sliding_window": None,  # for Mistral: every layer sees all
             "hidden_size": config.d_model,
             "num_hidden_layers": config.n_layers,
             "num_attention_heads": config.n_heads,

@@ -1,6 +1,6 @@
 """Text as tokens: a bundled corpus, or your own text, cut into train, val and test splits.
 
-    python data.py --data PATH                        shows what training would read
+    python data.py --data PATH                        shows what training will read
     python data.py prepare --data PATH --out tokens   trains a tokenizer and writes token shards
 
 PATH is a .txt, .md or .jsonl file (one {"text": ...} a line), or a folder of them. At byte level
@@ -90,7 +90,7 @@ def fail(sentence: str) -> NoReturn:
 
 
 class BPETokenizer:
-    """Byte-level byte-pair encoding (Sennrich et al., 2016), from a tokenizer.json."""
+    """Byte-level byte-pair encoding (Sennrich et al., 2016, arXiv:1508.07909), from a file."""
 
     def __init__(self, path: Path) -> None:
         from tokenizers import Tokenizer as Library
@@ -404,7 +404,7 @@ def whole_folder(folder: Path, mark: str) -> Iterator[Path]:
 def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> None:
     """Train a tokenizer on the train split; write tokenizer.json and the tokens of each split.
 
-    The text is read three times and never held as a whole.
+    The text is read three times, a document at a time.
 
     Args:
         path: The text; None is the bundled corpus.
