@@ -161,6 +161,13 @@ def test_validate_and_schema(tmp_path: Path) -> None:
     assert schema["required"] == ["metagen_version", "name"]
 
 
+def test_explain_names_what_would_meet_a_limit_that_is_lost(tmp_path: Path) -> None:
+    done = run("metagen", "explain", str(SPEC), "constraints.memory_budget=4MB", cwd=tmp_path)
+    (line,) = (text for text in done.stdout.splitlines() if text.startswith("to meet"))
+    assert line.startswith("to meet memory_budget: memory_budget ")
+    assert "parameter_budget.max" in line
+
+
 def test_explain_prints_decisions_what_binds_and_what_steps_buy(tmp_path: Path) -> None:
     done = run("metagen", "explain", str(SPEC), "constraints.memory_budget=20MB", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

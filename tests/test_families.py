@@ -163,6 +163,11 @@ def test_each_section_has_the_fields_of_its_file_in_order(module, reduced):
         assert list(values) == config_fields(f"{family.task_folder}/{name}.py")
 
 
+def test_a_prompt_passes_in_the_length_that_activations_are_counted_at():
+    text = paths.source(f"{decoder.task_folder}/infer.py").read_text()
+    assert f"\nCHUNK = {decoder.prompt} " in text
+
+
 def test_the_settings_that_a_family_knows_are_entries_of_training_config(tmp_path):
     keys = PlainDesk("", tmp_path).spec.keys()
     declared = {k.removeprefix("training.config.") for k in keys if "training.config." in k}

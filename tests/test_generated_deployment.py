@@ -130,3 +130,14 @@ def test_the_logits_hardly_turn(
 def test_other_bits_are_refused_in_words(code: dict[str, ModuleType], model: Any) -> None:
     with pytest.raises(AssertionError, match="takes 4 or 8 bits, not 2"):
         code["infer"].quantize(model, 2)
+
+
+@pytest.mark.parametrize("size", [1, 4, 11])
+def test_a_prompt_that_is_read_in_passes_continues_alike(
+    code: dict[str, ModuleType], model: Any, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    infer, prompt = code["infer"], random_tokens(1, 11)[0].tolist()
+    config = infer.Config(max_new_tokens=8, temperature=0)
+    whole = list(infer.generate(model, prompt, config, torch.device("cpu")))
+    monkeypatch.setattr(infer, "CHUNK", size)
+    assert list(infer.generate(model, prompt, config, torch.device("cpu"))) == whole

@@ -148,11 +148,23 @@ def test_each_lever_that_was_pulled_is_needed():
     trend = decoder.fit(PUBLISHED, asked.parameters)
     design, axes = sizing.search(FAMILY, asked, trend), decoder.axes(asked, trend)
     levers = [axis.name for axis in axes if axis.price]
-    changed = {name: sizing.put_back(axes, design.everything, name) for name in levers}
+    changed = {name: sizing.put_back(axes, design.everything, {}, name) for name in levers}
     pulled = {n: d for n, d in changed.items() if d.get(n) != design.everything.get(n)}
     assert design.fits
     assert len(pulled) >= 2
     assert all(asked.excess(FAMILY.load(dims)) > 0 for dims in pulled.values())
+
+
+def test_a_lever_put_back_leaves_what_is_pinned():
+    pins = {"vocab_size": 128_256, "d_ff": 6000, "n_layers": 20}
+    asked = wanted(3 * 10**9, 4 * 10**9, 65_536, **pins)
+    trend = decoder.fit(PUBLISHED, asked.parameters)
+    design, axes = sizing.search(FAMILY, asked, trend), decoder.axes(asked, trend)
+    plain = sizing.put_back(axes, design.everything, asked.pins, "global_every")
+    assert "global_every" in design.dims
+    assert not {"global_every", "window"} & set(plain)
+    kept = set(design.everything) - {"global_every", "window"}
+    assert {n: plain[n] for n in kept} == {n: design.everything[n] for n in kept}
 
 
 def test_what_no_candidate_meets_keeps_the_budget_and_comes_as_near_as_levers_bring_it():

@@ -37,7 +37,7 @@ def _pulled(found: Found) -> dict[str, str]:
     everything, axes = found.design.everything, found.family.axes(found.need, found.trend)
     reasons = {}
     for axis in (each for each in axes if each.price and each.name not in found.need.pins):
-        plain = sizing.put_back(axes, everything, axis.name)
+        plain = sizing.put_back(axes, everything, found.need.pins, axis.name)
         if plain.get(axis.name) != everything.get(axis.name):
             reasons[axis.name] = _pull(axis, found, plain)
     return reasons

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from metagen import paths
-from metagen.blueprint import decisions, found, sensitivity
+from metagen.blueprint import decisions, found, nearest, sensitivity
 from metagen.spec import Spec
 from metagen.units import format_bytes, format_count
 from metagen.work import Desk
@@ -35,14 +35,17 @@ class _SpecDesk:
 
 
 def lines(spec: Spec) -> Iterator[str]:
-    """Yield the decisions, the binding constraints, and what a step of each constraint buys."""
+    """Yield the decisions, what binds, what would meet a lost limit, and what steps buy."""
     desk = cast(Desk, _SpecDesk(spec))
-    for each in decisions.decisions(found.sized(desk)):
+    best = found.sized(desk)
+    for each in decisions.decisions(best):
         yield f"{each['name']}: {_value(each['value'])}"
         yield f"  {each['reason']}"
     outlook = json.loads(sensitivity.work(desk)[sensitivity.TARGET])
     yield ""
     yield f"binding: {', '.join(outlook['binding']) or 'none'}"
+    for name, changes in nearest.nearest(desk, best, desk.source(found.PUBLISHED)).items():
+        yield f"to meet {name}: {changes}"
     yield ""
     specified = {"constraint": "as specified", "value": "", "changes": [], **outlook["specified"]}
     yield from _table([_HEADER, *map(_row, [specified, *outlook["steps"]])])

@@ -78,12 +78,13 @@ def search(family: Family, need: Need, trend: Trend) -> Design:
     return _design(family, best.dims, need, counted)
 
 
-def put_back(axes: tuple[Axis, ...], dims: Dims, name: str) -> dict[str, Value]:
+def put_back(axes: tuple[Axis, ...], dims: Dims, pins: Dims, name: str) -> dict[str, Value]:
     """Return a design with one lever at its plain value; what follows from it follows."""
     chosen: dict[str, Value] = {}
     for axis in axes:
         kept, choices = dims.get(axis.name), list(axis.choices(chosen))
-        value = kept if axis.name != name and (kept in choices or axis.grid) else choices[0]
+        stays = axis.grid or axis.name in pins or (kept in choices and axis.name != name)
+        value = kept if stays else choices[0]
         if value is not None:
             chosen[axis.name] = value
     return chosen
