@@ -9,7 +9,7 @@ from pathlib import Path
 from metagen import files
 from metagen.errors import TaskError
 
-RACY_NS = 50_000_000  # a file changed this recently may change again within one clock tick
+_RACY_NS = 50_000_000  # a file changed this recently may change again within one clock tick
 Known = dict[str, tuple[list[int], str]]
 
 
@@ -60,7 +60,7 @@ class RunFolder:
             digest = files.sha256(Path(full).read_bytes())
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return ""
-        if time.time_ns() - max(signature[:2]) > RACY_NS:
+        if time.time_ns() - max(signature[:2]) > _RACY_NS:
             self.known[path] = (signature, digest)
             self.changed = True
         return digest

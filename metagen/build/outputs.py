@@ -6,7 +6,7 @@ the text that was generated last; where they clash, the new text waits beside th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from metagen.build.ledger import Trace, Written
 from metagen.build.merge import merged
@@ -60,6 +60,19 @@ class Outputs:
     def edits(self) -> list[str]:
         """Return the generated files that a person changed."""
         return sorted(p for p in self._maker if self.edited(p))
+
+    def signatures(self, paths: Iterable[str]) -> dict[str, list[int]]:
+        """Return the stat signature of each path when its digest was taken.
+
+        Nothing when one of them is not as its task left it, or was written only just now.
+        """
+        found = {}
+        for path in paths:
+            written, known = self._records.written.get(path), self._folder.known.get(path)
+            if not written or not known or known[1] != written.sha256:
+                return {}
+            found[path] = known[0]
+        return found
 
     def conflicts(self) -> list[str]:
         """Return the edited files that newly generated text waits beside."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from metagen.build.ledger import Ledger
 from metagen.build.lock import locked
 from metagen.build.place import Home
-from metagen.build.seal import Seals
+from metagen.build.seal import Seals, surroundings
 from metagen.build.standing import Standing
 from metagen.errors import Problem, UsageError
 
@@ -32,6 +32,7 @@ def standing(
     Raises:
         LockedError: Another build holds the folder and `wait` is False.
     """
+    around = surroundings(settings)
     home = Home(out)
     if not home.ledger.is_file():
         return {}
@@ -39,7 +40,7 @@ def standing(
     with locked(home.lock, wait=wait, on_wait=on_wait):
         ledger = Ledger(home.ledger)
         try:
-            seals = Seals(out, ledger, settings)
+            seals = Seals(out, ledger, around)
             found = {spec: seals.standing(spec) for spec in specs}
             return {spec: sealed for spec, sealed in found.items() if sealed}
         finally:

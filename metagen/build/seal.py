@@ -10,17 +10,30 @@ from __future__ import annotations
 
 import os
 import platform
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from metagen import files, paths
-from metagen.build.folder import RACY_NS, signature_of
+from metagen.build.folder import signature_of
 from metagen.build.installed import installed
 from metagen.build.ledger import Ledger
 from metagen.build.standing import Standing
 from metagen.errors import Problem
+
+
+def surroundings(settings: Sequence[str | None]) -> str:
+    """Return the digest of all that a build depends on beside its specs and its out folder.
+
+    It is taken before a build looks at anything, so that a seal never holds for what changed
+    while the build ran.
+
+    Args:
+        settings: Overrides and the name of the run folder.
+    """
+    all_of_it = [*settings, platform.python_version(), sorted(installed().items()), _shipped()]
+    return files.sha256(files.canonical(all_of_it).encode())
 
 
 class Seals:
@@ -29,18 +42,20 @@ class Seals:
     Args:
         out: The out folder.
         ledger: Where the seals are kept.
-        settings: What is asked for beside the spec: overrides and the name of the run folder.
+        around: The `surroundings` of the build.
     """
 
-    def __init__(self, out: Path, ledger: Ledger, settings: Sequence[str | None]) -> None:
+    def __init__(self, out: Path, ledger: Ledger, around: str) -> None:
         self._out = out
         self._ledger = ledger
-        shared = [*settings, platform.python_version(), sorted(installed().items()), _shipped()]
-        self._shared = files.sha256(files.canonical(shared).encode())
+        self._around = around
 
     def standing(self, spec: Path) -> tuple[str, Standing] | None:
         """Return the run folder of a spec and how it stands, if its seal holds."""
-        asked = self._asked(spec)
+        try:
+            asked = self._asked(spec, files.sha256(spec.read_bytes()))
+        except OSError:
+            return None
         run = str(self._ledger.rows("", "asked", asked).get(asked, ""))
         seal = self._ledger.rows(run, "seal").get("") if run else None
         if not seal or seal["asked"] != asked:
@@ -52,26 +67,27 @@ class Seals:
         warnings = tuple(Problem(**problem) for problem in kept.pop("warnings"))
         return run, Standing(**kept, warnings=warnings)
 
-    def set(self, spec: Path, run: str, targets: Sequence[str], standing: Standing) -> None:
-        """Seal a package that is current, unless a file was written only just now."""
-        folder = str(self._out / run)
-        found = {path: _signature(f"{folder}/{path}") for path in targets}
-        newest = max((max(each[:2]) for each in found.values()), default=0)
-        if not all(found.values()) or time.time_ns() - newest < RACY_NS:
-            return
-        asked = self._asked(spec)
+    def set(
+        self, spec: Path, sha256: str, run: str, known: Mapping[str, Any], standing: Standing
+    ) -> None:
+        """Seal a package.
+
+        Args:
+            spec: The spec's file.
+            sha256: What it held when it was read.
+            run: The run folder.
+            known: The stat signature of each file of the package when its digest was taken.
+            standing: How the package stands when nothing is done to it.
+        """
+        asked = self._asked(spec, sha256)
         before = self._ledger.rows(run, "seal").get("", {}).get("asked")
-        body = {"asked": asked, "files": found, "standing": asdict(standing)}
+        body = {"asked": asked, "files": known, "standing": asdict(standing)}
         self._ledger.put(run, [("seal", "", body)])
         outdated = [("asked", before, None)] if before and before != asked else []
         self._ledger.put("", [("asked", asked, run), *outdated])
 
-    def _asked(self, spec: Path) -> str:
-        try:
-            text = files.sha256(spec.read_bytes())
-        except OSError:
-            return ""
-        return files.sha256(f"{self._shared} {spec} {text}".encode())
+    def _asked(self, spec: Path, sha256: str) -> str:
+        return files.sha256(f"{self._around} {spec} {sha256}".encode())
 
 
 def _shipped() -> list[tuple[str, list[int]]]:

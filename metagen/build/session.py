@@ -17,7 +17,7 @@ from metagen.build.ledger import Ledger
 from metagen.build.lock import locked
 from metagen.build.package import Package
 from metagen.build.place import Home, Place
-from metagen.build.seal import Seals
+from metagen.build.seal import Seals, surroundings
 from metagen.build.standing import Standing, summary
 from metagen.build.terminal import Terminal
 from metagen.build.world import World
@@ -68,6 +68,7 @@ class Session:
         self.failure = errors.DONE
         self.building = False
         self._home = Home(out)
+        self._around = surroundings(rules.settings)
         self._cache = Cache(rules.cache) if rules.cache and not rules.lint else None
         self._open = ExitStack()
         self._engines: dict[str, Engine] = {}
@@ -133,12 +134,13 @@ class Session:
 
     def _seal(self) -> None:
         """Seal the packages that are as their tasks left them."""
-        seals = Seals(self.out, self._ledger, self.rules.settings)
+        seals = Seals(self.out, self._ledger, self._around)
         for package in self.packages if not self.failure else ():
-            standing = _standing(self.engine(package))
-            if standing.is_clean:
-                made = [t for r in package.recipes if r.name != graph.PDF for t in r.targets]
-                seals.set(package.spec.path, package.run, made, standing.settled())
+            engine, spec = self.engine(package), package.spec
+            made = [t for r in package.recipes if r.name != graph.PDF for t in r.targets]
+            known, standing = engine.outputs.signatures(made), _standing(engine)
+            if known and standing.is_clean:
+                seals.set(spec.path, spec.sha256, package.run, known, standing.settled())
 
     def forget(self, task: str) -> None:
         """Forget the runs of a task, or of all tasks of a stage, by doit's name; "" is all."""

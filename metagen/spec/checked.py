@@ -23,10 +23,12 @@ class Spec:
 
     Attributes:
         path: The file it was read from.
+        sha256: Of the file as it was then.
         warnings: What is allowed and still worth a look.
     """
 
     path: Path
+    sha256: str
     warnings: tuple[Problem, ...]
     _values: Mapping[str, Any]
     _sources: Mapping[str, str]

@@ -9,13 +9,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from metagen.files import sha256
 from metagen.spec.checked import Spec
 from metagen.spec.contradictions import contradictions, warnings
 from metagen.spec.declared import declared, flat, nested, overridden, raw
 from metagen.spec.findings import Findings
 from metagen.spec.interpolation import interpolated, unreadable
 from metagen.spec.kinds import RefusedError
-from metagen.spec.reader import Node, parse, read_text
+from metagen.spec.reader import Node, decoded, parse, read
 from metagen.spec.schema import keys
 from metagen.spec.table import Key
 
@@ -48,7 +49,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Spec:
         SpecError: With every problem of the file and of the overrides.
     """
     findings, places = Findings(), _Places(path)
-    file = declared(parse(read_text(path), str(path), findings), findings)
+    data = read(path)
+    file = declared(parse(decoded(data, path), str(path), findings), findings)
     layers = _without_nulls(file, overridden(overrides, findings))
     plain = [_plain(layer, places, findings) for layer in layers]
     refused = {name for layer in layers for name in layer} - {*plain[0], *plain[1]}
@@ -57,7 +59,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Spec:
     values = _typed(resolved, refused, places, findings)
     findings.problems += contradictions(values, places.key)
     findings.settle()
-    return Spec(path, tuple(warnings(values, places.key)), values, places.keys, resolved)
+    hints = tuple(warnings(values, places.key))
+    return Spec(path, sha256(data), hints, values, places.keys, resolved)
 
 
 def _without_nulls(file: dict[str, Node], given: dict[str, Node]) -> list[dict[str, Node]]:

@@ -52,11 +52,11 @@ class Node:
     height: int = 1
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a spec file.
+def read(path: Path) -> bytes:
+    """Return a spec file.
 
     Raises:
-        SpecError: It is no readable file of UTF-8 text within the size limit.
+        SpecError: It is no readable file within the size limit.
     """
     try:
         if not path.is_file():  # a pipe or a device would block or never end
@@ -71,6 +71,15 @@ def read_text(path: Path) -> str:
         raise SpecError(
             Problem("the file is larger than 1 MiB; a spec is a page of text", str(path))
         )
+    return data
+
+
+def decoded(data: bytes, path: Path) -> str:
+    """Return the text of a spec file.
+
+    Raises:
+        SpecError: It is no UTF-8.
+    """
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

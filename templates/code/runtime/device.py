@@ -96,7 +96,7 @@ def memory_table(parameters: int, shards: int, device: torch.device) -> str:
             "more of them with --parallel fsdp."
         )
     lines = [
-        f"  {name:<10} {size / 1e9:9.3f} GB" for name, size in (rows | {"total": need}).items()
+        f"  {name:<10} {size / 1e6:12,.1f} MB" for name, size in (rows | {"total": need}).items()
     ]
     head = f"{parameters:,} parameters in float32, before activations:"
     return "\n".join([head, *lines])
