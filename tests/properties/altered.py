@@ -23,7 +23,7 @@ def measure(lab: Lab) -> Tally:
     tally = Tally("altered")
     tally.must_not("stale", "tracebacks")
     spec = lab.specs[-1]
-    seen = set().union(*coverage([spec], lab).values())
+    seen = set().union(*coverage(spec, lab).values())
     with lab.folder() as folder, inside.shipped(folder) as shipped:
         package = shipped / "metagen"
         places = [p for p in mutants.definitions(package) if p.name in seen]

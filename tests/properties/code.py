@@ -9,7 +9,7 @@ and formatting must rebuild nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
@@ -33,33 +33,29 @@ _DESK = {desk_module.__file__, str(Path(__file__).with_name("witness.py"))}
 
 
 def measure(lab: Lab) -> Tally:
-    """Measure by spec: what ran inside each task, then one change for each definition."""
+    """See what runs inside each task of every spec; then change one definition after another."""
     tally = Tally("code")
     tally.must_not("stale", "needless", "other bytes", "reformatting ran")
-    spec = lab.specs[0]
-    ran_inside = coverage(lab.specs, lab)
-    tally.count("definitions seen at work", len(set().union(*ran_inside.values())))
+    seen = {spec: coverage(spec, lab) for spec in lab.specs}
+    at_work = {spec: set().union(*by_task.values()) for spec, by_task in seen.items()}
+    tally.count("definitions seen at work", len(set().union(*at_work.values())))
     with lab.folder() as folder, inside.shipped(folder) as shipped:
-        out, copy = folder / "out", shipped / "metagen"
-        before = lab.begin(out, spec)
+        copy, out = shipped / "metagen", folder / "out"
+        begun = {spec: lab.begin(out / spec.stem, spec) for spec in lab.specs}
         for place in lab.progress("code", lab.some(mutants.definitions(copy), "code"), str):
             tally.count("definitions")
+            spec = next((s for s, names in at_work.items() if place.name in names), lab.specs[0])
             with mutants.changed(copy, place):
-                _measure(str(place), place.name, out, spec, before, ran_inside, tally)
+                _measure(place.name, out / spec.stem, spec, begun[spec], seen[spec], tally)
         mutants.reformat(copy)
-        after = inside.build(out, spec)
-        tally.check(not after.log.ran, "reformatting ran", f"{sorted(after.log.ran)}")
+        for spec in lab.specs:
+            after = inside.build(out / spec.stem, spec)
+            tally.check(not after.log.ran, "reformatting ran", f"{sorted(after.log.ran)}")
     return tally
 
 
 def _measure(
-    label: str,
-    name: str,
-    out: Path,
-    spec: Path,
-    before: Build,
-    ran_inside: dict[str, set[str]],
-    tally: Tally,
+    name: str, out: Path, spec: Path, before: Build, ran_inside: dict[str, set[str]], tally: Tally
 ) -> None:
     index = CodeIndex.of_package(paths.PACKAGE)
     roots = {r.name: {code_root(r), *before.log.codes[r.name]} for r in inside.package(spec).recipes
@@ -67,21 +63,16 @@ def _measure(
     reaching = {task for task, names in roots.items() if _reaches(index, names, name)}
     for task in sorted(ran_inside):
         lost = name in ran_inside[task] and task in roots and task not in reaching
-        tally.check(not lost, "stale", f"{label} ran inside {task}, and is not in its digest")
+        tally.check(not lost, "stale", f"{name} ran inside {task}, and is not in its digest")
     after = inside.build(out, spec)
     tally.count("runs", len(after.log.ran))
-    tally.check(reaching <= after.log.ran, "stale", f"{label}: {reaching - after.log.ran}")
-    extra = after.log.ran - reaching - _readers(after)
-    tally.check(not extra, "needless", f"{label}: {sorted(extra)}")
+    tally.check(reaching <= after.log.ran, "stale", f"{name}: {reaching - after.log.ran}")
+    extra = after.log.ran - reaching
+    tally.check(not extra, "needless", f"{name}: {sorted(extra)}")
     wrong = inside.difference(after.tree, before.tree)
-    tally.check(not wrong, "other bytes", f"{label}: {wrong}")
+    tally.check(not wrong, "other bytes", f"{name}: {wrong}")
     again = inside.build(out, spec)
-    tally.check(not again.log.ran, "not settled", f"{label}: {sorted(again.log.ran)}")
-
-
-def _readers(built: Build) -> set[str]:
-    """Return the tasks that may run because of what others made: here none, all bytes stay."""
-    return set() if built.status == 0 else built.log.ran
+    tally.check(not again.log.ran, "not settled", f"{name}: {sorted(again.log.ran)}")
 
 
 def _reaches(index: CodeIndex, roots: set[str], name: str) -> bool:
@@ -101,13 +92,11 @@ def _expanded(index: CodeIndex, reference: str) -> list[str]:
     return [name for name in index.own if name.startswith(f"{reference}:")]
 
 
-def coverage(specs: Sequence[Path], lab: Lab) -> dict[str, set[str]]:
-    """Return by task the definitions of metagen whose code ran inside its work, over some specs."""
+def coverage(spec: Path, lab: Lab) -> dict[str, set[str]]:
+    """Return by task the definitions of metagen whose code ran inside its work."""
     found: dict[str, set[str]] = {}
-    places = mutants.spans(paths.PACKAGE)
-    for spec in specs:
-        with lab.folder() as out, _profiled(found, places):
-            inside.build(out, spec)
+    with lab.folder() as out, _profiled(found, mutants.spans(paths.PACKAGE)):
+        inside.build(out, spec)
     return found
 
 

@@ -63,7 +63,8 @@ def _scene(lab: Lab) -> _Scene:
     spec = lab.specs[-1]
     keys = ("description", "constraints.parameter_budget.max", "license", "version", "authors")
     chance = lab.chance("edits")
-    settings = [values.setting(k, values.buildable(spec, k, chance, 1)[0]) for k in keys]
+    found = [(key, raw) for key in keys for raw in values.buildable(spec, key, chance, 1)]
+    settings = [values.setting(key, raw) for key, raw in found]
     with lab.folder() as folder:
         clean = lab.begin(folder / "clean", spec)
         others = {s: inside.build(folder / f"o{n}", spec, [s]) for n, s in enumerate(settings)}

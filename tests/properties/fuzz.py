@@ -202,20 +202,28 @@ def _play(lab: Lab, number: int, history: History, tally: Tally) -> None:
 
 
 def _end(lab: Lab, number: int, history: History, tally: Tally) -> None:
-    last = inside.build(history.out, history.spec, history.settings, discard_edits=True)
-    with lab.folder() as folder:
-        clean = inside.build(folder / "clean", history.spec, history.settings)
+    """Compare; a history whose edits together build nothing goes back to its spec first."""
+    clean = _clean(lab, history)
+    if clean.status:
+        tally.count("histories whose edits build nothing")
+        last = _build(history, discard_edits=True)
+        same = last.status == clean.status
+        tally.check(same, "stale", f"#{number} {'; '.join(history.told)}: builds, and not clean")
+        history.told.append(_revert(history))
+        clean = _clean(lab, history)
+    last = _build(history, discard_edits=True)
     wrong = inside.difference(last.tree, clean.tree)
-    if clean.status:  # what does not build does not build after any history
-        tally.count("histories that end in what does not build")
-        wrong = "" if last.status == clean.status else f"status {last.status}, not {clean.status}"
-    elif last.status:
-        wrong += f" status {last.status} {last.said[-300:]}"
+    wrong += f" status {last.status} {last.said[-300:]}" if last.status else ""
     tally.check(not wrong, "stale", f"#{number} {'; '.join(history.told)}: {wrong}")
 
 
-def _build(history: History) -> inside.Build:
-    return inside.build(history.out, history.spec, history.settings)
+def _clean(lab: Lab, history: History) -> inside.Build:
+    with lab.folder() as folder:
+        return inside.build(folder / "clean", history.spec, history.settings)
+
+
+def _build(history: History, **rules: bool) -> inside.Build:
+    return inside.build(history.out, history.spec, history.settings, **rules)
 
 
 def _command(history: History, *more: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from .inside import Build
 
 Item = TypeVar("Item")
 _MEMORY = Path("/dev/shm")
+_EVERY = 60.0  # seconds between two lines of progress where no terminal is
 
 
 @dataclass
@@ -40,6 +41,7 @@ class Lab:
     seed: int = 7
     quiet: bool = False
     _folders: int = field(default=0, repr=False)
+    _told: float = field(default_factory=time.monotonic, repr=False)
     _begun: dict[Path, Build] = field(default_factory=dict, repr=False)
 
     def size(self, full: int) -> int:
@@ -89,6 +91,9 @@ class Lab:
         if not self.quiet and sys.stderr.isatty():
             line = text and f"{text[:90]}  {time.monotonic() - started:.0f} s"
             print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+        elif not self.quiet and text and time.monotonic() - self._told > _EVERY:
+            self._told = time.monotonic()
+            print(f"{text}  {self._told - started:.0f} s", file=sys.stderr, flush=True)
 
 
 def spec_files(places: Iterable[Path] = ()) -> list[Path]:

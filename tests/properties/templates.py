@@ -21,12 +21,12 @@ def measure(lab: Lab) -> Tally:
     """Change every file, in a copy of the folders that metagen ships, and change it back."""
     tally = Tally("templates")
     tally.must_not("stale", "orphans", "missed", "needless", "not free to go back")
-    spec = lab.specs[0]
     with lab.folder() as folder, inside.shipped(folder) as shipped:
-        out = folder / "out"
-        before = lab.begin(out, spec)
+        begun = {spec: lab.begin(folder / "out" / spec.stem, spec) for spec in lab.specs}
         for path in lab.progress("templates", lab.some(_files(shipped), "templates")):
             tally.count("files")
+            spec = _reader(begun, path, shipped)
+            out, before = folder / "out" / spec.stem, begun[spec]
             original = path.read_bytes()
             path.write_bytes(_other(path, original))
             _measure(lab, path.relative_to(shipped).as_posix(), out, spec, before, tally)
@@ -47,6 +47,13 @@ def _measure(lab: Lab, label: str, out: Path, spec: Path, before: Build, tally: 
         return
     tally.count("files that reach the package", clean.tree != before.tree)
     leaf.judge(label, before, there, clean, tally)
+
+
+def _reader(begun: dict[Path, Build], path: Path, shipped: Path) -> Path:
+    """Return a spec whose package is made from a file; any spec when there is none."""
+    asked = f"source {path.relative_to(shipped).as_posix().removeprefix('metagen/')}"
+    readers = (s for s, b in begun.items() if any(asked in r for r in b.log.reads.values()))
+    return next(readers, next(iter(begun)))
 
 
 def _other(path: Path, data: bytes) -> bytes:
