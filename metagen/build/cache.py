@@ -46,15 +46,16 @@ class Cache:
         return None
 
     def put(self, task: str, trace: Trace, outputs: dict[str, bytes]) -> None:
-        """Keep a run of a task."""
+        """Keep a run of a task; a cache that cannot be written fails no build."""
         read = [(d.kind, d.name) for d in trace.dependencies]
         digests = [d.digest for d in trace.dependencies]
         folder = self._folder(task) / sha256(canonical(read).encode())
-        for data in outputs.values():
-            self._store.put(data)
         body = {"outputs": trace.outputs, "shown": [d.shown for d in trace.dependencies]}
-        self._save(folder / _READ, read)
-        self._save(folder / f"{sha256(canonical(digests).encode())}.json", body)
+        with suppress(OSError):
+            for data in outputs.values():
+                self._store.put(data)
+            self._save(folder / _READ, read)
+            self._save(folder / f"{sha256(canonical(digests).encode())}.json", body)
 
     def shrink(self, most: int) -> int:
         """Remove what was used longest ago until the rest takes at most some bytes.
