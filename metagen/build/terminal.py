@@ -141,10 +141,9 @@ def _facts(standing: Standing, summary: Mapping[str, Any]) -> Iterator[tuple[str
     yield "seed", str(summary["seed"])
     yield "parameters", f"{parameters['total']:,}{of_budget}"
     yield "memory", _memory(memory)
-    for verdict in ("met", "violated", "not_declared"):
-        names = ", ".join(_constraint(c) for c in summary["constraints"][verdict])
-        if names:
-            yield verdict.replace("_", " "), names
+    for verdict in ("met", "violated"):
+        if names := ", ".join(_constraint(c) for c in summary["constraints"][verdict]):
+            yield verdict, names
     for row in summary["constraints"]["violated"]:
         if row["nearest"]:
             yield "to meet it", f"{row['constraint']}: {row['nearest']}"
