@@ -31,6 +31,9 @@ class Desk(Protocol):
     def names(self, path: str, *way: str) -> tuple[str, ...]:
         """Return the keys, or the positions, of an entry that is a mapping or a list."""
 
+    def edited(self, path: str) -> bool:
+        """Tell whether a person changed a file of the package; it must be an input."""
+
     def source(self, name: str) -> bytes:
         """Return a file that metagen ships: `templates/...` or `data/...`."""
 

@@ -218,6 +218,7 @@ class FakeDesk:
     def __init__(self, files: dict[str, bytes], keys: dict[str, Any]) -> None:
         self.files, self.keys = files, keys
         self.reads: set[str] = set()
+        self.changed: set[str] = set()
         self.asked: set[str] = set()
 
     def key(self, name: str) -> Any:
@@ -233,6 +234,10 @@ class FakeDesk:
 
     def names(self, path: str, *way: str) -> tuple[str, ...]:
         return entries.names(self.entry(path, *way))
+
+    def edited(self, path: str) -> bool:
+        self.reads.add(path)
+        return path in self.changed
 
     def source(self, name: str) -> bytes:
         return paths.source(name).read_bytes()

@@ -96,6 +96,14 @@ def test_a_recipe_reads_exactly_what_it_declares(recipe):
     assert set(made) == set(recipe.targets)
 
 
+@pytest.mark.parametrize("name", ["model_card", "limitations"])
+def test_a_card_names_the_files_that_a_person_edited(name):
+    desk = sample.desk()
+    assert "code/eval.py" not in getattr(cards, name)(desk)[f"docs/{name}.md"].decode()
+    desk.changed = {"code/eval.py"}
+    assert "code/eval.py" in getattr(cards, name)(desk)[f"docs/{name}.md"].decode()
+
+
 def test_a_spec_key_is_read_only_by_what_prints_it():
     readers = set()
     for recipe in FIRST:

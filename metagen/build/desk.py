@@ -33,6 +33,7 @@ class TracingDesk:
         spec: Spec,
         world: World,
         load: Callable[[str], bytes],
+        edited: Callable[[str], bool],
         origin: Callable[[str], dict[str, Any]],
         tell: Progress,
     ) -> None:
@@ -41,6 +42,7 @@ class TracingDesk:
         self._spec = spec
         self._world = world
         self._load = load
+        self._edited = edited
         self._origin = origin
         self._tell = tell
         self._read: dict[str, bytes] = {}
@@ -78,10 +80,20 @@ class TracingDesk:
         self._see("names", entries.pointer(path, way), entries.digest(found), files.brief(found))
         return found
 
-    def _input(self, path: str) -> bytes:
-        """Return a file that the recipe may read, in one state for all of the run."""
+    def edited(self, path: str) -> bool:
+        """Tell whether a person changed a file of the package, which must be an input."""
+        self._must_be_input(path)
+        found = self._edited(path)
+        self._see("edited", path, edited_digest(found), "")
+        return found
+
+    def _must_be_input(self, path: str) -> None:
         if path not in self._recipe.inputs:
             raise TaskError(f"{self._recipe.name} reads {path} without naming it as an input.")
+
+    def _input(self, path: str) -> bytes:
+        """Return a file that the recipe may read, in one state for all of the run."""
+        self._must_be_input(path)
         if path not in self._read:
             self._read[path] = self._load(path)
         return self._read[path]
@@ -130,6 +142,11 @@ class TracingDesk:
 
     def _see(self, kind: str, name: str, digest: str, text: str) -> None:
         self.seen.setdefault((kind, name), Dependency(kind, name, digest, text))
+
+
+def edited_digest(edited: bool) -> str:
+    """Return the digest of what `TracingDesk.edited` hands out."""
+    return "edited" if edited else "as generated"
 
 
 def provenance_digest(found: dict[str, Any]) -> str:

@@ -16,7 +16,14 @@ from metagen import entries, files
 from metagen.build import causes
 from metagen.build.cache import Cache
 from metagen.build.causes import Cause
-from metagen.build.desk import Progress, TracingDesk, code_root, graph_digest, provenance_digest
+from metagen.build.desk import (
+    Progress,
+    TracingDesk,
+    code_root,
+    edited_digest,
+    graph_digest,
+    provenance_digest,
+)
 from metagen.build.ledger import Dependency, Trace
 from metagen.build.outputs import Outputs
 from metagen.build.package import Package
@@ -158,6 +165,8 @@ class Engine:
             return self._entry(kind, name)
         if kind == "provenance":
             return provenance_digest(self.provenance(name)) if name in self.package.maker else ""
+        if kind == "edited":
+            return edited_digest(self.outputs.edited(name))
         if kind == "graph":
             return next((graph_digest(r) for r in self.package.recipes if r.name == name), "")
         return self._world.digest(kind, name)
@@ -230,7 +239,8 @@ class Engine:
 
     def _run(self, recipe: Recipe, progress: Progress) -> tuple[dict[str, bytes], Trace]:
         spec, load = self.package.spec, self._folder.load
-        desk = TracingDesk(recipe, spec, self._world, load, self.provenance, progress)
+        told = (self.outputs.edited, self.provenance, progress)
+        desk = TracingDesk(recipe, spec, self._world, load, *told)
         with self._guard(recipe):
             outputs = recipe.work(desk)
         if set(outputs) != set(recipe.targets):

@@ -40,7 +40,7 @@ _NOT_DAMAGE = {
 class Dependency(NamedTuple):
     """One thing that a task read: what it was then, and how to show it to a person."""
 
-    kind: str  # key, file, entry, names, source, version, code, graph or provenance
+    kind: str  # key, file, entry, names, edited, source, version, code, graph or provenance
     name: str
     digest: str
     shown: str

@@ -11,7 +11,7 @@ from typing import Any
 
 from metagen.docs import escape, render
 from metagen.docs.derived import DERIVED
-from metagen.docs.facts import FILES, Facts
+from metagen.docs.facts import FILES, SOURCES, Facts
 from metagen.docs.kinds import KINDS
 from metagen.docs.render import Page
 from metagen.work import Desk, Recipe
@@ -74,17 +74,17 @@ def _result(task: str, row: dict[str, Any]) -> dict[str, Any]:
     return {"task": {"type": task}, "dataset": dataset, "metrics": [metric]}
 
 
-def _recipe(work: Any, title: str, *files: str) -> Recipe:
+def _recipe(work: Any, title: str, *files: str, sources: tuple[str, ...] = ()) -> Recipe:
     name = work.__name__
-    inputs = tuple(FILES[file] for file in files)
+    inputs = tuple(dict.fromkeys((*(FILES[file] for file in files), *sources)))
     return Recipe(f"docs:{name}", work, inputs, (f"docs/{name}.md",), title)
 
 
+_CARD = ("arch", "params", "flops", "constraints", "results")
+_LIMITS = ("arch", "params", "constraints", "results")
 RECIPES = (
-    _recipe(
-        model_card, "write the model card", "arch", "params", "flops", "constraints", "results"
-    ),
+    _recipe(model_card, "write the model card", *_CARD, sources=SOURCES),
     _recipe(data_card, "write the data card", "arch", "results"),
     _recipe(eval_report, "write the evaluation report", "arch", "params", "results", "curve"),
-    _recipe(limitations, "write the limitations", "arch", "params", "constraints", "results"),
+    _recipe(limitations, "write the limitations", *_LIMITS, sources=SOURCES),
 )

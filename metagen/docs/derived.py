@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from metagen import families
-from metagen.docs.facts import FILES, SPEC, Fact, Facts
+from metagen.docs.facts import FILES, SOURCES, SPEC, Fact, Facts
 from metagen.docs.kinds import KINDS
 from metagen.families import levers
 from metagen.families.family import Family
@@ -85,6 +85,11 @@ def _unknown_components(facts: Facts) -> Fact:
     return Fact("derived.unknown_components", names, "", f"{SPEC}: architecture.components")
 
 
+def _edited(facts: Facts) -> Fact:
+    names = tuple(path for path in SOURCES if facts.edited(path))
+    return Fact("derived.edited", names, "", "manifest.json: edited")
+
+
 DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "met": _count("met"),
     "violated": _count("violated"),
@@ -97,4 +102,5 @@ DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "not_run": _not_run,
     "kind": _kind,
     "unknown_components": _unknown_components,
+    "edited": _edited,
 }

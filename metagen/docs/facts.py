@@ -29,6 +29,11 @@ FILES = {
     "plan": "code/launch/plan.json",
 }
 SPEC = "spec_resolved.yaml"
+# Generated files that a person may well edit, and that documents then name.
+SOURCES = (
+    FILES["arch"],
+    *(f"code/{name}.py" for name in ("model", "data", "train", "eval", "infer")),
+)
 # Names that hold a numeral and measure nothing.
 TERMS = {"digest": "SHA-256"}
 
@@ -164,6 +169,10 @@ class Facts:
             return self.get(name).value not in (None, (), [], {}, "")
         except MissingFact:
             return False
+
+    def edited(self, path: str) -> bool:
+        """Tell whether a person changed a file of the package."""
+        return self._desk.edited(path)
 
     def _computed(self, ref: Ref) -> Fact:
         if ref[1] not in self._derived:

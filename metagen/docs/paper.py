@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from metagen.docs import figures, render
-from metagen.docs.facts import FILES
+from metagen.docs.facts import FILES, SOURCES
 from metagen.work import Desk, Recipe
 
 BUILD = "build"
@@ -130,7 +130,8 @@ def _page(desk: Desk, path: str) -> dict[str, bytes]:
 
 
 def _section(name: str) -> Recipe:
-    inputs = tuple(FILES[file] for file in SECTIONS[name])
+    files = tuple(FILES[file] for file in SECTIONS[name])
+    inputs = (*files, *(path for path in SOURCES if name == "limitations" and path not in files))
     target = f"paper/sections/{name}.tex"
     return Recipe(f"paper:{name}", globals()[name], inputs, (target,), f"write the {name}")
 
