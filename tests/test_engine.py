@@ -226,6 +226,7 @@ def test_a_file_in_the_way_is_backed_up(out: Out) -> None:
     _, engine = out.build()
     assert out.tree()["a.txt"] == b"HELLO"
     assert [p.read_bytes() for p in engine.place.folder.backups.iterdir()] == [b"was here before"]
+    assert engine.outputs.displaced == ["a.txt"]
 
 
 def test_reading_what_is_no_input_is_an_error(out: Out) -> None:

@@ -44,15 +44,19 @@ class Events(Terminal):
 
     def kept(self, package: Package, paths: Iterable[str]) -> None:
         """Tell which edited files stay as they are."""
-        self._tell("kept", package, paths=list(paths))
+        self._paths("kept", package, paths)
 
     def removed(self, package: Package, paths: Iterable[str]) -> None:
         """Tell which outputs of former tasks went."""
-        self._tell("removed", package, paths=list(paths))
+        self._paths("removed", package, paths)
+
+    def displaced(self, package: Package, paths: Iterable[str]) -> None:
+        """Tell which files stood in the way of new ones."""
+        self._paths("displaced", package, paths)
 
     def discarded(self, package: Package, paths: Iterable[str]) -> None:
         """Tell which edits were given up."""
-        self._tell("discarded", package, paths=list(paths))
+        self._paths("discarded", package, paths)
 
     def failed(self, task: str, message: str) -> None:
         """Tell why a task failed."""
@@ -76,6 +80,10 @@ class Events(Terminal):
     def ended(self, status: int) -> None:
         """Tell the exit status."""
         self._tell("end", status=status)
+
+    def _paths(self, event: str, package: Package, paths: Iterable[str]) -> None:
+        if found := list(paths):
+            self._tell(event, package, paths=found)
 
     def _tell(self, event: str, package: Package | None = None, **fields: Any) -> None:
         run = {"run": package.run} if package else {}

@@ -22,9 +22,13 @@ class Outputs:
     Args:
         place: Where.
         maker: The recipe that makes each path.
+
+    Attributes:
+        displaced: Files that stood in the way, unknown to the records, and were backed up.
     """
 
     def __init__(self, place: Place, maker: Mapping[str, Recipe]) -> None:
+        self.displaced: list[str] = []
         self._place = place
         self._folder, self._records = place.folder, place.records
         self._maker = maker
@@ -108,6 +112,7 @@ class Outputs:
         if known is None:
             if now not in {"", digest}:
                 self._folder.back_up(path)
+                self.displaced.append(path)
             return Written(recipe.name, now, digest)
         return Written(recipe.name, now if now == known.pending else known.sha256, digest)
 

@@ -122,6 +122,7 @@ class Session:
         try:
             for package in self.packages if whole and not self.failure else ():
                 engine = self.engine(package)
+                self.terminal.displaced(package, engine.outputs.displaced)
                 self.terminal.removed(package, engine.outputs.sweep())
                 self.terminal.summary(self.out / package.run, _standing(engine))
             if whole:

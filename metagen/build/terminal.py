@@ -75,6 +75,11 @@ class Terminal:
         for path in paths:
             self.say(f"  removed {package.run}/{path}  <- nothing makes it any more")
 
+    def displaced(self, package: Package, paths: Iterable[str]) -> None:
+        """Say which files stood in the way of new ones."""
+        for path in paths:
+            self.say(f"  replaced {package.run}/{path}, which no record knows; a backup is kept")
+
     def discarded(self, package: Package, paths: Iterable[str]) -> None:
         """Say which edits were given up."""
         for path in paths:
