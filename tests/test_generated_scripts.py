@@ -332,7 +332,11 @@ def long(code: dict[str, ModuleType], text: Path, tmp_path_factory: pytest.TempP
     return out / "checkpoint"
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.ci), signal.SIGKILL],
+)
 def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
     folder: Path, run: Run, text: Path, long: Path, tmp_path: Path, kind: signal.Signals
 ) -> None:
