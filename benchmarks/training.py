@@ -14,6 +14,7 @@ import functools
 import importlib
 import os
 import platform
+import shutil
 import statistics
 import sys
 import tempfile
@@ -79,6 +80,7 @@ def _import_generated() -> tuple[ModuleType, ModuleType]:
     for name, template in templates.items():
         text = bundle(template, lambda source: paths.source(source).read_bytes())
         (folder / f"{name}.py").write_bytes(text)
+    shutil.copytree(paths.templates() / "code" / "runtime", folder / "runtime")
     sys.path.insert(0, str(folder))
     return importlib.import_module("model"), importlib.import_module("train")
 

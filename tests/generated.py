@@ -13,6 +13,8 @@ from typing import Any
 
 from metagen import paths
 from metagen.code.bundle import bundle
+from metagen.code.imports import PACKAGE_FILES
+from metagen.code.package import RUNTIME
 
 TASK = "templates/code/tasks/language_modeling"
 TINY: dict[str, dict[str, Any]] = {
@@ -68,19 +70,37 @@ def write_package(folder: Path, sizes: Mapping[str, Mapping[str, Any]] = TINY) -
         template = f"templates/code/models/{model}.py" if name == "model" else f"{TASK}/{name}.py"
         text = bundle(template, lambda n: paths.source(n).read_bytes(), values)
         (folder / f"{name}.py").write_bytes(text)
+    write_runtime(folder)
     (folder / "config.json").write_text(json.dumps({"full": sizes, "proxy": sizes}))
     return folder
 
 
+def write_runtime(folder: Path) -> None:
+    """Write what the scripts of a folder share."""
+    (folder / "runtime").mkdir()
+    for path in RUNTIME:
+        text = paths.source(f"templates/{path}").read_bytes()
+        (folder / "runtime" / Path(path).name).write_bytes(text)
+
+
 @contextmanager
 def modules(folder: Path) -> Iterator[dict[str, ModuleType]]:
-    """Import the package's files by their own names, and forget them afterwards."""
-    before = {name: sys.modules.pop(name) for name in TINY if name in sys.modules}
+    """Import the package's files by their own names, and forget them afterwards.
+
+    Modules of `runtime/` are found as `runtime.checkpoint` and so on.
+    """
+    before = forget()
     sys.path.insert(0, str(folder))
     try:
-        yield {name: importlib.import_module(name) for name in TINY}
+        names = [*TINY, *(f"runtime.{Path(path).stem}" for path in RUNTIME[1:])]
+        yield {name: importlib.import_module(name) for name in names}
     finally:
         sys.path.remove(str(folder))
-        for name in TINY:
-            sys.modules.pop(name, None)
+        forget()
         sys.modules.update(before)
+
+
+def forget() -> dict[str, ModuleType]:
+    """Take the package's modules out of Python's table and return them."""
+    own = [name for name in sys.modules if name.partition(".")[0] in PACKAGE_FILES]
+    return {name: sys.modules.pop(name) for name in own}

@@ -18,6 +18,8 @@ from generated import modules, write_package
 from safetensors.torch import load_file
 
 MODES = ("ddp", "fsdp")
+SLOW = (pytest.mark.slow,)
+IN_CI = (pytest.mark.slow, pytest.mark.ci)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +100,7 @@ def same_tensors(one: Path, other: Path) -> None:
             torch.testing.assert_close(b[key], tensor, atol=1e-5, rtol=1e-3)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["ddp", pytest.param("fsdp", marks=IN_CI)])
 def test_two_processes_follow_the_curve_of_one_which_can_go_on_alone(
     folder: Path, alone: Path, train_alone: Callable[..., None], tmp_path: Path, mode: str
 ) -> None:
@@ -114,7 +116,7 @@ def test_two_processes_follow_the_curve_of_one_which_can_go_on_alone(
 
 
 @pytest.mark.parametrize(
-    "mode", [pytest.param("ddp", marks=[pytest.mark.slow, pytest.mark.ci]), "fsdp"]
+    "mode", [pytest.param("ddp", marks=IN_CI), pytest.param("fsdp", marks=SLOW)]
 )
 def test_two_processes_go_on_from_the_checkpoint_of_one(
     folder: Path, alone: Path, tmp_path: Path, mode: str

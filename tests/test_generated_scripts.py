@@ -194,7 +194,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
         path.write_bytes(b"half a file")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(code["train"], "write_tensors", full_disk)
+    monkeypatch.setattr(code["runtime.checkpoint"], "write_tensors", full_disk)
     error = run("train", "--out", tmp_path, "--resume", "--steps", 8, status=2)
     assert "cannot be written: No space left on device; the last checkpoint is as it was" in error
     assert same_checkpoint(folder, trained / "checkpoint")
@@ -332,7 +332,11 @@ def long(code: dict[str, ModuleType], text: Path, tmp_path_factory: pytest.TempP
     return out / "checkpoint"
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.ci), signal.SIGKILL],
+)
 def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
     folder: Path, run: Run, text: Path, long: Path, tmp_path: Path, kind: signal.Signals
 ) -> None:
@@ -396,7 +400,7 @@ def test_tensors_are_written_as_the_library_writes_them(
         "turned": torch.arange(6).view(2, 3).T,
         "none": torch.empty(0, 4),
     }
-    code["train"].write_tensors(tmp_path / "x.safetensors", tensors)
+    code["runtime.checkpoint"].write_tensors(tmp_path / "x.safetensors", tensors)
     read = load_file(tmp_path / "x.safetensors")
     assert read.keys() == tensors.keys()
     for name, tensor in tensors.items():
@@ -460,7 +464,7 @@ def test_tokens_are_read_across_files(code: dict[str, ModuleType], tmp_path: Pat
     cuts = (0, 10, 10, 11, 25)
     for number, (first, last) in enumerate(itertools.pairwise(cuts)):
         tokens[first:last].tofile(tmp_path / f"train-{number:05}.bin")
-    shards = code["data"]._shards(tmp_path, "train", "uint16")
+    shards = code["data"].open_shards(tmp_path, "train", "uint16")
     assert len(shards) == 25
     for first, last in itertools.combinations_with_replacement(range(28), 2):
         assert list(shards[first:last]) == list(tokens[first:last])

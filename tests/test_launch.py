@@ -41,7 +41,7 @@ def test_the_most_devices_that_share_an_update_equally_are_used() -> None:
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     code = write_package(tmp_path_factory.mktemp("code"))
-    scripts = {f"code/{path.name}": path.read_bytes() for path in code.glob("*.py")}
+    scripts = {f"code/{path.relative_to(code)}": path.read_bytes() for path in code.rglob("*.py")}
     architecture = files.yaml_bytes({"family": "decoder", **TINY, "proxy": TINY})
     return scripts | {"blueprint/architecture.yaml": architecture}
 

@@ -8,6 +8,7 @@ from blueprint_desk import PlainDesk
 
 from metagen import code
 from metagen.blueprint import architecture
+from metagen.code.package import RUNTIME
 from metagen.errors import TaskError
 from metagen.measure import trial
 
@@ -37,6 +38,7 @@ def desk_with(folder, spec, train=TRAIN, evaluate=EVAL):
     desk = PlainDesk(spec, folder)
     scripts = {"model": "", "data": "", "train": train, "eval": evaluate}
     desk.package = {f"code/{name}.py": text.encode() for name, text in scripts.items()}
+    desk.package |= dict.fromkeys(RUNTIME, b"")
     desk.package["code/config.json"] = b'{"proxy": {}}'
     desk.package["blueprint/architecture.yaml"] = b"family: decoder\n"
     return desk

@@ -1,9 +1,10 @@
-"""Real Python to self-contained files.
+"""Real Python to a folder that runs without metagen.
 
 `templates/code/` is ordinary Python that ruff, mypy and pytest read as it stands. This room turns
 a file of it into a file of a package: `modules` reads it, `literals` sets the defaults of its
-`Config`, `imports` merges its imports, `bundle` copies in the shared definitions that it needs, and
-`package` names the files of `code/`. `launch` sets the scripts that start it on many devices.
+`Config`, `imports` merges its imports, `bundle` copies in the layers that it needs, and `package`
+names the files of `code/`, of which `runtime/` is copied as it stands. `launch` sets the scripts
+that start it on many devices.
 """
 
 from metagen.code import launch, package

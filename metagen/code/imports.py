@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from metagen.code.modules import Import
 
-PACKAGE_FILES = ("data", "eval", "infer", "model", "train")
+PACKAGE_FILES = ("data", "eval", "infer", "model", "runtime", "train")
 """The modules of a package's own `code/` folder, which import each other by these names."""
 _WIDTH = 100
 

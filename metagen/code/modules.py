@@ -10,7 +10,7 @@ from typing import NoReturn
 from metagen.errors import Problem, TaskError
 
 ROOT = "templates/code"
-SHARED = ("layers", "runtime")
+SHARED = ("layers",)
 """Folders whose definitions are copied into the files that import them."""
 
 

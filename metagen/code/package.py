@@ -13,6 +13,24 @@ from metagen.work import Desk, Recipe, Work
 
 SECTIONS = ("model", "data", "train", "eval", "infer")
 SCRIPTS = tuple(f"code/{section}.py" for section in SECTIONS)
+RUNTIME_MODULES = (
+    "__init__",
+    "checkpoint",
+    "device",
+    "distributed",
+    "errors",
+    "flops",
+    "folders",
+    "loop",
+    "metrics",
+    "optimization",
+    "options",
+    "order",
+    "settings",
+    "shards",
+    "speedup",
+)
+RUNTIME = tuple(f"code/runtime/{module}.py" for module in RUNTIME_MODULES)
 # The lowest versions that the generated code is written for; those of metagen itself.
 REQUIREMENTS = {
     "numpy": "numpy>=1.26",
@@ -35,6 +53,11 @@ def script(section: str) -> Work:
     return work
 
 
+def runtime(desk: Desk) -> dict[str, bytes]:
+    """Make code/runtime/: what the scripts share, as it stands in metagen's templates."""
+    return {path: desk.source(f"templates/{path}") for path in RUNTIME}
+
+
 def config(desk: Desk) -> dict[str, bytes]:
     """Make code/config.json: every section at both sizes."""
     full = {s: desk.entry(families.ARCHITECTURE, s) for s in SECTIONS}
@@ -44,7 +67,7 @@ def config(desk: Desk) -> dict[str, bytes]:
 
 def requirements(desk: Desk) -> dict[str, bytes]:
     """Make code/requirements.txt: the libraries that the scripts import."""
-    found = {name for path in SCRIPTS for name in libraries(path, desk.read(path))}
+    found = {name for path in (*SCRIPTS, *RUNTIME) for name in libraries(path, desk.read(path))}
     lines = sorted(REQUIREMENTS.get(name, name) for name in found)
     return {"code/requirements.txt": "".join(f"{line}\n" for line in lines).encode()}
 
@@ -85,12 +108,19 @@ RECIPES = (
         for s in SECTIONS
     ),
     Recipe(
+        "code:runtime",
+        runtime,
+        (),
+        RUNTIME,
+        "write what the scripts share",
+    ),
+    Recipe(
         "code:config", config, (families.ARCHITECTURE,), ("code/config.json",), "write both sizes"
     ),
     Recipe(
         "code:requirements",
         requirements,
-        SCRIPTS,
+        (*SCRIPTS, *RUNTIME),
         ("code/requirements.txt",),
         "list the libraries that the scripts import",
     ),

@@ -12,13 +12,14 @@ from typing import Any
 from metagen import families, paths
 from metagen.blueprint import devices
 from metagen.blueprint.devices import Device
+from metagen.code.package import RUNTIME
 from metagen.files import json_bytes
 from metagen.measure import sandbox
 from metagen.units import parse_hardware
 from metagen.work import Desk, Recipe
 
 PLAN = "code/launch/plan.json"
-SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train"))
+SCRIPTS = (*(f"code/{name}.py" for name in ("model", "data", "train")), *RUNTIME)
 INPUTS = (families.ARCHITECTURE, *SCRIPTS)
 TIMEOUT = 300
 GPUS_OF_A_NODE = 8  # of the usual server

@@ -1,8 +1,8 @@
 """The part of the memory plan that imports torch: counts what a generated train.py would hold.
 
 `python -m metagen.measure.memory_worker DEVICES` in a folder that holds `code/model.py`,
-`code/data.py` and `code/train.py` writes `memory.json`. Tensors are fake: they have a shape, a type
-and a device, and no memory, so a model of any size fits.
+`code/data.py`, `code/train.py` and `code/runtime/` writes `memory.json`. Tensors are fake: they
+have a shape, a type and a device, and no memory, so a model of any size fits.
 """
 
 from __future__ import annotations

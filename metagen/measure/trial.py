@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from metagen import families
+from metagen.code.package import RUNTIME
 from metagen.errors import TaskError
 from metagen.files import json_bytes
 from metagen.measure import sandbox
 from metagen.work import Desk, Recipe
 
-SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train", "eval"))
+SCRIPTS = (*(f"code/{name}.py" for name in ("model", "data", "train", "eval")), *RUNTIME)
 CONFIG = "code/config.json"
 INPUTS = (families.ARCHITECTURE, CONFIG, *SCRIPTS)
 REPORT, CURVE, RESULTS = (

@@ -24,10 +24,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def load_config(kind: type[ConfigT], section: str, size: str) -> ConfigT:
-    """Return a file's Config: `full` is its defaults, `proxy` stands in config.json beside it."""
+    """Return a script's Config: `full` is its defaults, `proxy` stands in config.json."""
     if size == "full":
         return kind()
-    path = Path(__file__).with_name("config.json")
+    path = Path(__file__).parents[1] / "config.json"
     values = read_json(path).get(size, {}).get(section, {})
     wrong = set(values) ^ set(inspect.signature(kind).parameters)
     if wrong:

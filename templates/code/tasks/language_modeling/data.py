@@ -8,7 +8,6 @@ PATH is a .txt, .md or .jsonl file (one {"text": ...} a line), or a folder of th
 """
 
 import argparse
-import bisect
 import contextlib
 import hashlib
 import itertools
@@ -20,7 +19,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from model import Config as ModelConfig
@@ -28,12 +26,12 @@ from runtime.errors import fail, run
 from runtime.folders import whole_folder
 from runtime.order import samples_at
 from runtime.settings import load_config, read_json
+from runtime.shards import Array, Shards, open_shards
 
 SPLITS = ("train", "val", "test")
 END_OF_TEXT = "<|endoftext|>"
 BUNDLED = "pydoc_topics"
 CORPUS_KEYS = {"name", "sha256", "dtype", "num_bytes", "end_of_text"}
-Array = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -103,28 +101,6 @@ class BPETokenizer:
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
         return str(self._library.decode(list(tokens)))
-
-
-class Shards:
-    """Tokens in files one after the other, read as one array; they stay on the disk."""
-
-    def __init__(self, paths: Sequence[Path], dtype: str) -> None:
-        filled = [path for path in paths if path.stat().st_size]
-        self._files = [np.memmap(path, dtype=dtype, mode="r") for path in filled]
-        self._starts = [0]
-        for file in self._files:
-            self._starts.append(self._starts[-1] + len(file))
-
-    def __len__(self) -> int:
-        return self._starts[-1]
-
-    def __getitem__(self, part: slice) -> Array:
-        """Return a copy of some tokens in a row, which may lie in several files."""
-        start, stop, _ = part.indices(len(self))
-        first = max(0, bisect.bisect_right(self._starts, start) - 1)
-        files = zip(self._files[first:], self._starts[first:], strict=False)
-        pieces = [file[max(0, start - at) : max(0, stop - at)] for file, at in files if at < stop]
-        return np.concatenate(pieces) if pieces else np.empty(0, np.uint16)
 
 
 Tokens = Array | Shards
@@ -280,23 +256,12 @@ def _token_corpus(path: Path | None) -> Corpus:
     return Corpus(
         name=facts["name"],
         sha256=facts["sha256"],
-        splits={split: _shards(path, split, facts["dtype"]) for split in SPLITS},
+        splits={split: open_shards(path, split, facts["dtype"]) for split in SPLITS},
         num_bytes=facts["num_bytes"],
         vocab_size=BPETokenizer(path / "tokenizer.json").vocab_size,
         tokenizer_json=(path / "tokenizer.json").read_text(encoding="utf-8"),
         end_of_text=facts["end_of_text"],
     )
-
-
-def _shards(folder: Path, split: str, dtype: str) -> Shards:
-    """Return the tokens of a split: SPLIT.bin, or SPLIT-00000.bin and so on, in that order."""
-    paths = sorted([*folder.glob(f"{split}.bin"), *folder.glob(f"{split}-*.bin")])
-    if not paths:
-        fail(f"{folder} has no {split}.bin: make it with `data.py prepare`.")
-    try:
-        return Shards(paths, dtype)
-    except (OSError, ValueError, TypeError) as error:
-        fail(f"the {split} shards of {folder} cannot be read as {dtype}: {error}.")
 
 
 def _parts(length: int, config: Config) -> dict[str, slice]:

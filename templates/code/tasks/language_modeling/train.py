@@ -49,7 +49,7 @@ from runtime.flops import training_flops
 from runtime.loop import Work, fit, say
 from runtime.metrics import Metrics
 from runtime.optimization import adamw, learning_rate_at, update
-from runtime.options import positive, shared_options, sized
+from runtime.options import shared_options, sized, training_options
 from runtime.settings import load_config, read_json
 from runtime.speedup import checkpoint_gradients, compile_modules
 
@@ -101,48 +101,7 @@ def command_line() -> argparse.Namespace:
         seed=f"of the weights and of the order of samples {sized(proxy, full, 'seed')}",
         resume="go on from the checkpoint",
     )
-    group = parser.add_argument_group("options of train.py")
-    group.add_argument(
-        "--schedule-steps",
-        type=positive,
-        metavar="N",
-        help="updates over which the learning rate warms up and decays "
-        "(default: the size's steps, or --steps if that is more)",
-    )
-    for name, kind, help_text in (
-        ("learning_rate", float, "peak learning rate"),
-        ("warmup_steps", int, "updates in which the rate rises"),
-        ("grad_accum", positive, "parts of an update in one process; several share them"),
-        ("eval_every", positive, "updates between two validations"),
-        ("save_every", positive, "updates between two checkpoints"),
-    ):
-        option, note = f"--{name.replace('_', '-')}", sized(proxy, full, name)
-        group.add_argument(option, type=kind, metavar="X", help=f"{help_text} {note}")
-    group.add_argument(
-        "--dtype",
-        choices=("auto", "float32", "bfloat16"),
-        help=f"auto: bfloat16 on a GPU that has it {sized(proxy, full, 'dtype')}",
-    )
-    group.add_argument(
-        "--parallel",
-        choices=("ddp", "fsdp"),
-        default="ddp",
-        help="under torchrun: ddp keeps a whole model on each device, fsdp a share (default: ddp)",
-    )
-    group.add_argument(
-        "--grad-checkpoint",
-        action="store_true",
-        help="compute activations again in the backward pass: less memory, the same result",
-    )
-    group.add_argument(
-        "--compile", action="store_true", help="compile the model: a slow first step, faster later"
-    )
-    group.add_argument(
-        "--tensorboard", action="store_true", help="write events to OUT/tensorboard too"
-    )
-    group.add_argument(
-        "--dry-run", action="store_true", help="take one step and one validation, write nothing"
-    )
+    training_options(parser, proxy, full)
     return parser.parse_args()
 
 

@@ -8,33 +8,30 @@ PATH is a .txt, .md or .jsonl file (one {"text": ...} a line), or a folder of th
 """
 
 import argparse
-import bisect
 import contextlib
-import functools
 import hashlib
-import inspect
 import itertools
 import json
-import os
-import shutil
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from model import Config as ModelConfig
+from runtime.errors import fail, run
+from runtime.folders import whole_folder
+from runtime.order import samples_at
+from runtime.settings import load_config, read_json
+from runtime.shards import Array, Shards, open_shards
 
 SPLITS = ("train", "val", "test")
 END_OF_TEXT = "<|endoftext|>"
 BUNDLED = "pydoc_topics"
 CORPUS_KEYS = {"name", "sha256", "dtype", "num_bytes", "end_of_text"}
-Array = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -81,14 +78,6 @@ class ByteTokenizer:
         return bytes(tokens).decode(errors="replace")
 
 
-def fail(sentence: str) -> NoReturn:
-    """Say in one sentence what is wrong and what to do, and exit with status 2."""
-    rank = os.environ.get("RANK", "0")
-    who = "" if rank == "0" else f" (process {rank})"
-    print(f"{Path(sys.argv[0]).name}{who}: {sentence}", file=sys.stderr)
-    raise SystemExit(2)
-
-
 class BPETokenizer:
     """Byte-level byte-pair encoding (Sennrich et al., 2016, arXiv:1508.07909), from a file."""
 
@@ -112,28 +101,6 @@ class BPETokenizer:
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
         return str(self._library.decode(list(tokens)))
-
-
-class Shards:
-    """Tokens in files one after the other, read as one array; they stay on the disk."""
-
-    def __init__(self, paths: Sequence[Path], dtype: str) -> None:
-        filled = [path for path in paths if path.stat().st_size]
-        self._files = [np.memmap(path, dtype=dtype, mode="r") for path in filled]
-        self._starts = [0]
-        for file in self._files:
-            self._starts.append(self._starts[-1] + len(file))
-
-    def __len__(self) -> int:
-        return self._starts[-1]
-
-    def __getitem__(self, part: slice) -> Array:
-        """Return a copy of some tokens in a row, which may lie in several files."""
-        start, stop, _ = part.indices(len(self))
-        first = max(0, bisect.bisect_right(self._starts, start) - 1)
-        files = zip(self._files[first:], self._starts[first:], strict=False)
-        pieces = [file[max(0, start - at) : max(0, stop - at)] for file, at in files if at < stop]
-        return np.concatenate(pieces) if pieces else np.empty(0, np.uint16)
 
 
 Tokens = Array | Shards
@@ -193,23 +160,6 @@ def bundled_text() -> bytes:
         for paragraph in topic.split("\n\n"):
             paragraphs.setdefault(paragraph.strip(), paragraph.rstrip())
     return "\n\n".join(paragraphs.values()).encode()
-
-
-@functools.lru_cache(maxsize=2)
-def epoch_order(samples: int, seed: int, epoch: int) -> torch.Tensor:
-    """Return the shuffled indices of one epoch, shape (samples,)."""
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    return torch.randperm(samples, generator=generator)
-
-
-def samples_at(position: int, count: int, samples: int, seed: int) -> list[tuple[int, int]]:
-    """Return (epoch, index) of the next samples in an endless shuffled stream.
-
-    The stream is a function of the position alone, so a resumed run repeats and drops nothing;
-    each epoch holds every sample once.
-    """
-    places = (divmod(p, samples) for p in range(position, position + count))
-    return [(epoch, int(epoch_order(samples, seed, epoch)[i])) for epoch, i in places]
 
 
 def batch_at(
@@ -294,19 +244,6 @@ def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     return Corpus(name, hashlib.sha256(text).hexdigest(), splits, sizes, vocab_size=256)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object of a JSON file, or stop."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        fail(f"{path} does not exist.")
-    except (OSError, ValueError, RecursionError) as error:
-        fail(f"{path} cannot be read as JSON: {error}.")
-    if not isinstance(values, dict):
-        fail(f"{path} must hold a JSON object, and it holds another value.")
-    return values
-
-
 def _token_corpus(path: Path | None) -> Corpus:
     """Return a corpus from the folder that `prepare` made; its tokens stay on the disk."""
     if path is None or not (path / "corpus.json").is_file():
@@ -319,23 +256,12 @@ def _token_corpus(path: Path | None) -> Corpus:
     return Corpus(
         name=facts["name"],
         sha256=facts["sha256"],
-        splits={split: _shards(path, split, facts["dtype"]) for split in SPLITS},
+        splits={split: open_shards(path, split, facts["dtype"]) for split in SPLITS},
         num_bytes=facts["num_bytes"],
         vocab_size=BPETokenizer(path / "tokenizer.json").vocab_size,
         tokenizer_json=(path / "tokenizer.json").read_text(encoding="utf-8"),
         end_of_text=facts["end_of_text"],
     )
-
-
-def _shards(folder: Path, split: str, dtype: str) -> Shards:
-    """Return the tokens of a split: SPLIT.bin, or SPLIT-00000.bin and so on, in that order."""
-    paths = sorted([*folder.glob(f"{split}.bin"), *folder.glob(f"{split}-*.bin")])
-    if not paths:
-        fail(f"{folder} has no {split}.bin: make it with `data.py prepare`.")
-    try:
-        return Shards(paths, dtype)
-    except (OSError, ValueError, TypeError) as error:
-        fail(f"the {split} shards of {folder} cannot be read as {dtype}: {error}.")
 
 
 def _parts(length: int, config: Config) -> dict[str, slice]:
@@ -374,31 +300,6 @@ def _jsonl(file: Path, lines: Iterable[str]) -> Iterator[str]:
         if not isinstance(text, str):
             fail(f'{file}:{number} is not a JSON object with a "text".')
         yield text
-
-
-@contextlib.contextmanager
-def whole_folder(folder: Path, mark: str) -> Iterator[Path]:
-    """Give a folder beside this one to fill, and put it in its place when that has gone well.
-
-    Args:
-        folder: Where the result will stand; what it holds is replaced only if `mark` is there.
-        mark: A file by which a folder made by this script is known.
-    """
-    if folder.exists() and not folder.is_dir():
-        fail(f"{folder} is a file: name a folder.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
-        fail(f"{folder} holds other files, which would be replaced: name a new folder.")
-    new = folder.with_name(f"{folder.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    try:
-        new.mkdir(parents=True)
-        yield new
-        shutil.rmtree(folder, ignore_errors=True)
-        new.rename(folder)
-    except OSError as error:
-        fail(f"{folder} cannot be written: {error}.")
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> None:
@@ -490,21 +391,6 @@ def _train_bpe(texts: Iterable[str], vocab_size: int) -> Any:
     return library
 
 
-ConfigT = TypeVar("ConfigT")
-
-
-def load_config(kind: type[ConfigT], section: str, size: str) -> ConfigT:
-    """Return a file's Config: `full` is its defaults, `proxy` stands in config.json beside it."""
-    if size == "full":
-        return kind()
-    path = Path(__file__).with_name("config.json")
-    values = read_json(path).get(size, {}).get(section, {})
-    wrong = set(values) ^ set(inspect.signature(kind).parameters)
-    if wrong:
-        fail(f"{path}: {size}.{section} has unknown or missing fields: {', '.join(sorted(wrong))}.")
-    return kind(**values)
-
-
 def main() -> None:
     """Show a corpus, or prepare one."""
     parser = argparse.ArgumentParser(
@@ -526,24 +412,6 @@ def main() -> None:
     print(f"{corpus.name}, sha256 {corpus.sha256}")
     for split, tokens in corpus.splits.items():
         print(f"{split:>5}: {len(tokens):,} tokens, {corpus.num_bytes[split]:,} bytes")
-
-
-def run(main: Callable[[], None]) -> None:
-    """Run a script; Ctrl-C, a full memory and a full disk end it without a traceback."""
-    full = "memory is full: use --device cpu, a smaller --batch-size, or in train.py --grad-accum."
-    try:
-        main()
-    except KeyboardInterrupt:
-        print("stopped; the last checkpoint, if there is one, is whole.", file=sys.stderr)
-        raise SystemExit(130) from None
-    except (torch.OutOfMemoryError, MemoryError):
-        fail(full)
-    except OSError as error:
-        fail(f"{error.filename or 'a file'}: {error.strerror}.")
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # how torch says it of a CPU
-            raise
-        fail(full)
 
 
 if __name__ == "__main__":

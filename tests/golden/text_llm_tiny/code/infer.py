@@ -7,27 +7,23 @@ Prints the prompt and its continuation on stdout, token by token.
 """
 
 import argparse
-import contextlib
-import inspect
-import json
 import math
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from data import Config as DataConfig
 from data import load_tokenizer
 from model import Config as ModelConfig
 from model import Model
+from runtime.checkpoint import check_same, find_checkpoint, load_weights
+from runtime.device import choose_device
+from runtime.errors import fail, run
+from runtime.options import positive, shared_options, sized
+from runtime.settings import load_config, read_json
 
 CHUNK = 512  # tokens of a prompt that pass through the model at once
 
@@ -112,105 +108,6 @@ def generate(
         tokens = [token]
 
 
-ConfigT = TypeVar("ConfigT")
-
-
-def fail(sentence: str) -> NoReturn:
-    """Say in one sentence what is wrong and what to do, and exit with status 2."""
-    rank = os.environ.get("RANK", "0")
-    who = "" if rank == "0" else f" (process {rank})"
-    print(f"{Path(sys.argv[0]).name}{who}: {sentence}", file=sys.stderr)
-    raise SystemExit(2)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object of a JSON file, or stop."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        fail(f"{path} does not exist.")
-    except (OSError, ValueError, RecursionError) as error:
-        fail(f"{path} cannot be read as JSON: {error}.")
-    if not isinstance(values, dict):
-        fail(f"{path} must hold a JSON object, and it holds another value.")
-    return values
-
-
-def load_config(kind: type[ConfigT], section: str, size: str) -> ConfigT:
-    """Return a file's Config: `full` is its defaults, `proxy` stands in config.json beside it."""
-    if size == "full":
-        return kind()
-    path = Path(__file__).with_name("config.json")
-    values = read_json(path).get(size, {}).get(section, {})
-    wrong = set(values) ^ set(inspect.signature(kind).parameters)
-    if wrong:
-        fail(f"{path}: {size}.{section} has unknown or missing fields: {', '.join(sorted(wrong))}.")
-    return kind(**values)
-
-
-def positive(text: str) -> int:
-    """Return a whole number above zero."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
-    return int(text)
-
-
-def shared_options(
-    description: str | None,
-    *,
-    data: str = "not used here",
-    steps: str = "not used here",
-    batch_size: str = "not used here",
-    seed: str = "not used here",
-    resume: str = "not used here",
-) -> argparse.ArgumentParser:
-    """Return a parser of the shared options; the arguments say what this script does with some."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    group = parser.add_argument_group("options shared by train.py, eval.py and infer.py")
-    group.add_argument(
-        "--size",
-        choices=("proxy", "full"),
-        default="proxy",
-        help="proxy: the reduced model of config.json; full: the Config defaults (default: proxy)",
-    )
-    group.add_argument("--data", type=Path, metavar="PATH", help=data)
-    group.add_argument(
-        "--out",
-        type=Path,
-        default=Path("out"),
-        metavar="DIR",
-        help="folder of the run (default: out)",
-    )
-    group.add_argument(
-        "--checkpoint", type=Path, metavar="DIR", help="checkpoint folder (default: OUT/checkpoint)"
-    )
-    group.add_argument("--steps", type=positive, metavar="N", help=steps)
-    group.add_argument("--batch-size", type=positive, metavar="N", help=batch_size)
-    group.add_argument("--seed", type=int, metavar="N", help=seed)
-    group.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="auto: CUDA when there is a GPU (default: auto)",
-    )
-    group.add_argument("--resume", action="store_true", help=resume)
-    group.add_argument(
-        "--threads",
-        type=positive,
-        default=torch.get_num_threads(),
-        metavar="N",
-        help="CPU threads; results repeat to the bit at the same number (default: %(default)s)",
-    )
-    return parser
-
-
-def sized(proxy: object, full: object, name: str) -> str:
-    """Return the note on a default that depends on the size."""
-    return f"(default: {getattr(proxy, name)} for proxy, {getattr(full, name)} for full)"
-
-
 def command_line() -> argparse.Namespace:
     """Return the options."""
     proxy, full = load_config(Config, "infer", "proxy"), Config()
@@ -232,63 +129,6 @@ def command_line() -> argparse.Namespace:
         option, note = f"--{name.replace('_', '-')}", sized(proxy, full, name)
         group.add_argument(option, type=int, choices=choices, help=f"bits {text} {note}")
     return parser.parse_args()
-
-
-def choose_device(name: str, threads: int) -> torch.device:
-    """Return the device of an option; on the CPU, compute with that many threads.
-
-    Under torchrun each process of a machine takes a GPU of its own.
-    """
-    torch.set_num_threads(threads)
-    if name == "cuda" and not torch.cuda.is_available():
-        fail("there is no CUDA device here: use --device cpu.")
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    if local >= count:
-        fail(f"this machine has {count} GPUs: give torchrun --nproc-per-node {count}.")
-    return torch.device("cuda", local)
-
-
-def _beside(folder: Path, suffix: str) -> Path:
-    return folder.with_name(f"{folder.name}.{suffix}")
-
-
-def find_checkpoint(folder: Path) -> Path:
-    """Return a folder that holds a checkpoint, or stop.
-
-    When a kill came between the two renames of `save_checkpoint`, the last one is put back.
-    """
-    old = _beside(folder, "old")
-    if not folder.exists() and old.is_dir():
-        with contextlib.suppress(FileNotFoundError):  # another process was first
-            old.rename(folder)
-    if not (folder / "model.safetensors").is_file():
-        fail(f"{folder} holds no checkpoint: make one with train.py, or name one by --checkpoint.")
-    return folder
-
-
-def check_same(folder: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Stop unless what a checkpoint was made with is what this run asks for."""
-    for name, value in wanted.items():
-        if saved.get(name) != value:
-            fail(
-                f"{folder} was made with {name} = {saved.get(name)}, and this run has {value}: "
-                "give the --size and the options that it was made with."
-            )
-
-
-def load_weights(model: nn.Module, path: Path, file_name: Callable[[str], str]) -> None:
-    """Put a file's tensors in place of a model's parameters; the model may be on `meta`."""
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        fail(f"{path} cannot be read: {error}.")
-    wanted = {file_name(name): tensor.shape for name, tensor in model.state_dict().items()}
-    if {name: tensor.shape for name, tensor in tensors.items()} != wanted:
-        fail(f"{path} holds other tensors than this model: it belongs to another model.py.")
-    state = {name: tensors[file_name(name)] for name in model.state_dict()}
-    model.load_state_dict(state, assign=next(model.parameters()).is_meta)
 
 
 GROUP = 64  # inputs of a row that share a scale
@@ -402,24 +242,6 @@ def main() -> None:
             print(text[len(shown) :], end="", flush=True)
             shown = text
     print()
-
-
-def run(main: Callable[[], None]) -> None:
-    """Run a script; Ctrl-C, a full memory and a full disk end it without a traceback."""
-    full = "memory is full: use --device cpu, a smaller --batch-size, or in train.py --grad-accum."
-    try:
-        main()
-    except KeyboardInterrupt:
-        print("stopped; the last checkpoint, if there is one, is whole.", file=sys.stderr)
-        raise SystemExit(130) from None
-    except (torch.OutOfMemoryError, MemoryError):
-        fail(full)
-    except OSError as error:
-        fail(f"{error.filename or 'a file'}: {error.strerror}.")
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # how torch says it of a CPU
-            raise
-        fail(full)
 
 
 if __name__ == "__main__":

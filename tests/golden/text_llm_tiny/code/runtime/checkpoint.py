@@ -1,0 +1,179 @@
+"""Checkpoints: a folder of safetensors and JSON, replaced as a whole, read without pickle.
+
+Tensors are stored whole, so any number of processes reads what any number wrote.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from runtime.distributed import rank, shard_like, whole
+from runtime.errors import fail
+
+Tensors = Mapping[str, Tensor]
+DTYPES = {
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+}
+
+
+def save_checkpoint(
+    folder: Path, weights: Tensors, optimizer: Tensors, texts: Mapping[str, str]
+) -> None:
+    """Write a checkpoint beside the last one, then put it in its place; or stop.
+
+    A kill leaves the last checkpoint or the new one: see `find_checkpoint`. All processes take
+    part, since each may hold a share of a tensor; the first one writes.
+
+    Args:
+        folder: Where it will stand.
+        weights: The tensors of model.safetensors.
+        optimizer: The tensors of optimizer.safetensors.
+        texts: The text of every other file.
+    """
+    new, old = _beside(folder, "new"), _beside(folder, "old")
+    files = {"model.safetensors": weights, "optimizer.safetensors": optimizer}
+    if rank() != 0:
+        for tensors in files.values():
+            write_tensors(None, tensors)
+        return
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        for name, tensors in files.items():
+            write_tensors(new / name, tensors)
+        for name, text in texts.items():
+            (new / name).write_text(text, encoding="utf-8")
+        for path in new.iterdir():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
+        fail(f"{folder} cannot be written: {error.strerror}; the last checkpoint is as it was.")
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_tensors(path: Path | None, tensors: Tensors) -> None:
+    """Write a .safetensors file one tensor after the other, so that only one is ever gathered.
+
+    The format is the length of a JSON header in eight bytes, the header, and the tensors' bytes.
+
+    Args:
+        path: The file; None in a process that only takes part in the gathering.
+        tensors: The tensors, in the same order in every process.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        dtype, shape = DTYPES[tensor.dtype], list(tensor.shape)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") if path else contextlib.nullcontext() as file:
+        if file:
+            file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in tensors.values():
+            values = whole(tensor.detach())
+            if file:
+                file.write(values.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+
+
+def find_checkpoint(folder: Path) -> Path:
+    """Return a folder that holds a checkpoint, or stop.
+
+    When a kill came between the two renames of `save_checkpoint`, the last one is put back.
+    """
+    old = _beside(folder, "old")
+    if not folder.exists() and old.is_dir():
+        with contextlib.suppress(FileNotFoundError):  # another process was first
+            old.rename(folder)
+    if not (folder / "model.safetensors").is_file():
+        fail(f"{folder} holds no checkpoint: make one with train.py, or name one by --checkpoint.")
+    return folder
+
+
+def check_free(folder: Path) -> None:
+    """Stop unless a checkpoint may be written to a folder: it is new, empty, or holds one."""
+    if folder.exists() and not folder.is_dir():
+        fail(f"{folder} is a file, not a folder for a checkpoint.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "model.safetensors").is_file():
+        fail(f"{folder} holds other files, which a checkpoint would replace: name a new folder.")
+
+
+def check_same(folder: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Stop unless what a checkpoint was made with is what this run asks for."""
+    for name, value in wanted.items():
+        if saved.get(name) != value:
+            fail(
+                f"{folder} was made with {name} = {saved.get(name)}, and this run has {value}: "
+                "give the --size and the options that it was made with."
+            )
+
+
+def load_weights(model: nn.Module, path: Path, file_name: Callable[[str], str]) -> None:
+    """Put a file's tensors in place of a model's parameters; the model may be on `meta`."""
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        fail(f"{path} cannot be read: {error}.")
+    wanted = {file_name(name): tensor.shape for name, tensor in model.state_dict().items()}
+    if {name: tensor.shape for name, tensor in tensors.items()} != wanted:
+        fail(f"{path} holds other tensors than this model: it belongs to another model.py.")
+    state = {name: tensors[file_name(name)] for name in model.state_dict()}
+    model.load_state_dict(state, assign=next(model.parameters()).is_meta)
+
+
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return an optimizer's state as tensors called `parameter/key`."""
+    return {
+        f"{name}/{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> None:
+    """Put the tensors of `optimizer_tensors` back from a file, sharded as the parameters are."""
+    parameters = dict(model.named_parameters())
+    states: dict[str, dict[str, Tensor]] = {name: {} for name in parameters}
+    try:
+        with safe_open(path, "pt") as file:
+            for entry in file.keys():  # noqa: SIM118 - a file, not a dictionary
+                name, _, key = entry.rpartition("/")
+                tensor, like = file.get_tensor(entry), parameters[name]
+                same = tensor.shape == like.shape
+                states[name][key] = shard_like(tensor, like) if same else tensor
+    except (OSError, SafetensorError) as error:
+        fail(f"{path} cannot be read: {error}.")
+    except KeyError:
+        fail(f"{path} belongs to another model: train without --resume.")
+    names = {parameter: name for name, parameter in parameters.items()}
+    ordered = [p for group in optimizer.param_groups for p in group["params"]]
+    groups = optimizer.state_dict()["param_groups"]
+    numbered = {index: states[names[p]] for index, p in enumerate(ordered)}
+    optimizer.load_state_dict({"state": numbered, "param_groups": groups})
+
+
+def to_json(value: object) -> str:
+    """Return indented JSON with a final newline."""
+    return json.dumps(value, indent=2) + "\n"
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    return folder.with_name(f"{folder.name}.{suffix}")

@@ -1,0 +1,126 @@
+"""Several processes that train one model, as torchrun starts them: replicated or sharded."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from runtime.errors import fail
+
+
+def rank() -> int:
+    """Return the number of this process among all, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """Return the number of processes that train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextlib.contextmanager
+def processes(device: torch.device) -> Iterator[None]:
+    """Join the processes that torchrun started; when one of them dies, stop with a sentence."""
+    if world_size() == 1:
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    except RuntimeError as error:
+        # A closed connection is all that the others see of a process that is gone.
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        fail("another process of this job has ended: its own message says why. Use --resume.")
+    dist.destroy_process_group()
+
+
+def parallelize(
+    model: nn.Module, blocks: Iterable[nn.Module], mode: str, device: torch.device, low: bool
+) -> nn.Module:
+    """Put a model on its device and return the module to call, which gives its gradients around.
+
+    Args:
+        model: The model, on the CPU; `fsdp` needs the weights in the first process only, and the
+            other processes may hold it on `meta`.
+        blocks: Its parts that `fsdp` gathers one after the other.
+        mode: `ddp`: a whole model in each process (Li et al., 2020, arXiv:2006.15704); `fsdp`: a
+            share of each tensor in each process (Zhao et al., 2023, arXiv:2304.11277).
+        device: Where this process computes.
+        low: Whether `fsdp` gathers weights in bfloat16; gradients are always added in float32.
+    """
+    if world_size() == 1:
+        return model.to(device)
+    if mode == "ddp":
+        where = [device] if device.type == "cuda" else None
+        return DistributedDataParallel(model.to(device), device_ids=where)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    mesh = init_device_mesh(device.type, (world_size(),))
+    policy = MixedPrecisionPolicy(
+        param_dtype=torch.bfloat16 if low else None,
+        reduce_dtype=torch.float32,
+        cast_forward_inputs=False,  # what a model computes in float32 stays so
+    )
+    weights = model.state_dict()
+    model.to("meta")
+    for part in (*blocks, model):
+        fully_shard(part, mesh=mesh, mp_policy=policy)
+    model.to_empty(device=device)
+    for name, target in model.state_dict().items():
+        source = weights[name] if rank() == 0 else torch.empty(target.shape, dtype=target.dtype)
+        target.copy_(shard_like(source, target))
+    return model
+
+
+@contextlib.contextmanager
+def gradients_shared(module: nn.Module, last: bool) -> Iterator[None]:
+    """Let replicas add up their gradients in the last part of an update only.
+
+    Shards add them up in every part: a whole gradient would not fit beside the shards.
+    """
+    if isinstance(module, DistributedDataParallel) and not last:
+        with module.no_sync():
+            yield
+    else:
+        yield
+
+
+def total(values: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes."""
+    if world_size() > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def anywhere(flag: bool, device: torch.device) -> bool:
+    """Return whether a flag is set in any process."""
+    return bool(total(torch.tensor(float(flag), device=device)) > 0)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor as it is without shards; every process must take part."""
+    if world_size() == 1:
+        return tensor
+    from torch.distributed.tensor import DTensor
+
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return a whole tensor cut and placed as another one is; the first process's values count."""
+    if world_size() == 1:
+        return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    tensor = tensor.to(like.device)
+    if not isinstance(like, DTensor):
+        return tensor
+    return distribute_tensor(tensor, like.device_mesh, like.placements)

@@ -1,0 +1,78 @@
+"""AdamW, its learning rate, and one update."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from runtime.distributed import gradients_shared, total, whole, world_size
+
+
+def adamw(
+    model: nn.Module, weight_decay: float, betas: tuple[float, float]
+) -> torch.optim.Optimizer:
+    """Return AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101) that decays matrices only."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, betas=betas, fused=True)
+
+
+def learning_rate_at(
+    step: int, peak: float, warmup_steps: int, total_steps: int, final_share: float
+) -> float:
+    """Return the rate of the update after `step` others: linear warm-up, then a cosine.
+
+    The cosine falls from `peak` to `final_share * peak` at `total_steps`, and stays there.
+    """
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    cosine = (1 + math.cos(math.pi * progress)) / 2
+    return peak * (final_share + (1 - final_share) * cosine)
+
+
+def update(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    parts: Sequence[Callable[[], tuple[Tensor, int]]],
+    learning_rate: float,
+    grad_clip: float,
+) -> tuple[float, float]:
+    """Take one step down the mean loss over everything in the update, in all processes.
+
+    Args:
+        module: What `parallelize` returned.
+        optimizer: The optimizer of its parameters.
+        parts: Each passes a part of the update through the module, and returns its mean loss and
+            over how many targets that is.
+        learning_rate: The rate of this step.
+        grad_clip: Greatest norm of the gradient.
+
+    Returns:
+        The mean loss over all targets of all parts, and the gradient's norm before it is cut.
+    """
+    sums: list[Tensor] = []
+    for index, part in enumerate(parts):
+        with gradients_shared(module, last=index == len(parts) - 1):
+            loss, targets = part()
+            # Sums add up to the same gradient however the batch is cut; the division comes last.
+            (loss * targets).backward()  # type: ignore[no-untyped-call]
+        mean = loss.detach().double()
+        sums.append(torch.stack((mean * targets, torch.full_like(mean, targets))))
+    # Read once an update: until here, a GPU computes while the CPU prepares the next part.
+    loss_sum, count = total(torch.stack(sums).sum(0)).tolist()
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    scale = world_size() / count  # processes add up to a mean over them
+    norm = scale * whole(nn.utils.get_total_norm(gradients)).item()
+    factor = scale * min(1.0, grad_clip / (norm + 1e-6))
+    for gradient in gradients:
+        gradient.mul_(factor)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss_sum / count, norm

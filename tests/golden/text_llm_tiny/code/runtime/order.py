@@ -1,0 +1,22 @@
+"""The order in which training sees its samples."""
+
+import functools
+
+import torch
+
+
+@functools.lru_cache(maxsize=2)
+def epoch_order(samples: int, seed: int, epoch: int) -> torch.Tensor:
+    """Return the shuffled indices of one epoch, shape (samples,)."""
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    return torch.randperm(samples, generator=generator)
+
+
+def samples_at(position: int, count: int, samples: int, seed: int) -> list[tuple[int, int]]:
+    """Return (epoch, index) of the next samples in an endless shuffled stream.
+
+    The stream is a function of the position alone, so a resumed run repeats and drops nothing;
+    each epoch holds every sample once.
+    """
+    places = (divmod(p, samples) for p in range(position, position + count))
+    return [(epoch, int(epoch_order(samples, seed, epoch)[i])) for epoch, i in places]
