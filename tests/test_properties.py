@@ -16,10 +16,11 @@ from tests.properties.lab import Lab, scratch, spec_files
 from tests.properties.tally import Tally, headline
 
 QUICK = {
-    "leaf": 3, "plan": 2, "nulls": 3, "types": 40, "code": 2, "templates": 2, "fuzz": 1,
-    "state": 4, "cache": 2, "edits": 4, "revert": 1, "move": 2, "mtime": 1, "toctou": 1, "lint": 3,
+    "leaf": 3, "plan": 1, "nulls": 3, "types": 40, "code": 2, "templates": 2, "fuzz": 1,
+    "state": 2, "cache": 1, "edits": 4, "revert": 1, "move": 2, "mtime": 1, "toctou": 1, "lint": 2,
 }  # fmt: skip
-PROCESSES = {"altered": 2, "crash": 3, "disk": 2, "concurrency": 1, "repro": 1, "verify": 1}
+PROCESSES = {"altered": 2, "crash": 3, "disk": 2, "concurrency": 1}
+LONG = {"repro": 1, "verify": 1}
 ENOUGH = [spec for spec in spec_files() if spec.stem == "text_llm_tiny"]
 
 
@@ -36,7 +37,7 @@ def measured(name: str, lab: Lab, number: int) -> Tally:
 
 
 def test_every_property_has_a_short_version() -> None:
-    assert sorted([*QUICK, *PROCESSES]) == sorted(PROPERTIES)
+    assert sorted([*QUICK, *PROCESSES, *LONG]) == sorted(PROPERTIES)
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -50,6 +51,13 @@ def test_property(name: str, lab: Lab) -> None:
 @pytest.mark.parametrize("name", PROCESSES)
 def test_property_of_processes(name: str, lab: Lab) -> None:
     tally = measured(name, lab, PROCESSES[name])
+    assert not tally.violations, tally.text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LONG)
+def test_long_property(name: str, lab: Lab) -> None:
+    tally = measured(name, lab, LONG[name])
     assert not tally.violations, tally.text()
 
 

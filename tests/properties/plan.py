@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ def measure(lab: Lab) -> Tally:
                 _step(f"{case.spec.stem} cold", out, case.spec, [], tally)
             _edited(lab, case, out, tally)
         for spec in lab.specs:
-            _changed(lab.chance(f"plan {spec.stem}"), folder / f"o{spec.stem}", spec, tally)
+            _changed(lab, folder / f"o{spec.stem}", spec, tally)
     return tally
 
 
@@ -47,10 +46,11 @@ def _edited(lab: Lab, case: leaf.Case, out: Path, tally: Tally) -> None:
         _step(f"{case.spec.stem} back from {setting}", out, case.spec, [], tally)
 
 
-def _changed(chance: random.Random, out: Path, spec: Path, tally: Tally) -> None:
+def _changed(lab: Lab, out: Path, spec: Path, tally: Tally) -> None:
     """Plan after deleted and edited outputs, after another seed, and after nothing at all."""
-    _step(f"{spec.stem} cold", out, spec, [], tally)
-    for word in ("delete", "edit", "delete", "edit", "none", "delete"):
+    chance = lab.chance(f"plan {spec.stem}")
+    lab.begin(out, spec)
+    for word in ("delete", "edit", "delete", "edit", "none", "delete")[: lab.size(6)]:
         path = chance.choice(sorted(p for p in out.glob("run-*/**/*") if p.is_file()))
         if word == "delete":
             path.unlink()
