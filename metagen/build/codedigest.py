@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BODY = "<body>"  # statements of a module that are neither definitions nor imports
+IMPORTS = "<imports>"  # what a module takes from others
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -49,6 +50,11 @@ class CodeIndex:
                 found = {r for s in statements for r in _references(s, module, modules)}
                 found.add(f"{module.name}:{BODY}")
                 references[qualified] = sorted(found - {qualified})
+            # Whoever takes a module as a whole may use what it only imports, too.
+            qualified = f"{module.name}:{IMPORTS}"
+            own[qualified] = _digest(f"{n} {full}" for n, full in sorted(module.imports.items()))
+            imported = (r for full in module.imports.values() for r in _resolve(full, modules))
+            references[qualified] = sorted(set(imported))
         return cls(own, references)
 
     def digest(self, root: str) -> str | None:
