@@ -20,7 +20,7 @@ from metagen.build.session import built
 from metagen.errors import Problem, TaskError
 
 _PDF = "paper/main.pdf"
-_LEFTOVERS = ("paper/build/",)  # what `make pdf` leaves
+_LEFTOVERS = ("paper/build/", "/__pycache__/")  # what `make pdf` and the scripts leave
 _SHOWN_LINES = 20
 # Another machine, as far as one can be another: five years on, on an island fourteen hours ahead.
 _VARIED = {"PYTHONHASHSEED": "271828", "TZ": "Pacific/Kiritimati", "LC_ALL": "C", "LANG": "C"}
@@ -108,7 +108,7 @@ def _differences(run: Path, clean: Path, edited: set[str]) -> Iterator[str]:
 
 def _tree(run: Path) -> dict[str, bytes]:
     found = {p.relative_to(run).as_posix(): p for p in run.rglob("*") if p.is_file()}
-    return {n: p.read_bytes() for n, p in found.items() if not n.startswith(_LEFTOVERS)}
+    return {n: p.read_bytes() for n, p in found.items() if not any(part in n for part in _LEFTOVERS)}
 
 
 def _difference(path: str, clean: bytes, here: bytes) -> Iterator[str]:
