@@ -108,7 +108,8 @@ def _differences(run: Path, clean: Path, edited: set[str]) -> Iterator[str]:
 
 def _tree(run: Path) -> dict[str, bytes]:
     found = {p.relative_to(run).as_posix(): p for p in run.rglob("*") if p.is_file()}
-    return {n: p.read_bytes() for n, p in found.items() if not any(part in n for part in _LEFTOVERS)}
+    kept = (name for name in found if not any(part in name for part in _LEFTOVERS))
+    return {name: found[name].read_bytes() for name in kept}
 
 
 def _difference(path: str, clean: bytes, here: bytes) -> Iterator[str]:
