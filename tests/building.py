@@ -33,9 +33,8 @@ def build(
     ledger = Ledger(Home(out).ledger)
     engine = Engine(package, Place.on_disk(out, package.run, ledger), World(ledger))
     try:
-        for recipe in package.in_order():
-            if recipe.name != graph.PDF:
-                engine.build(recipe, lambda *_: None)
+        for recipe in package.in_order(graph.whole(package.recipes)):
+            engine.build(recipe, lambda *_: None)
         engine.outputs.sweep()
         return engine.outcomes
     finally:

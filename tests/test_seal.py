@@ -39,7 +39,8 @@ def synth(spec: Path, out: Path, *settings: str) -> str:
 
 def sealed(out: Path, *overrides: str) -> bool:
     spec = out.parent / "spec.yaml"
-    return bool(quick.standing(out, [spec], (*overrides, None), wait=False))
+    around = seal.surroundings((*overrides, None))
+    return bool(quick.standing(out, [spec], around, wait=False))
 
 
 def test_a_sealed_package_is_summed_up_as_it_was(out: Path) -> None:

@@ -13,7 +13,6 @@ from metagen import entries, families
 from metagen.build import graph
 from metagen.build.causes import sentence
 from metagen.build.engine import Engine, Outcome
-from metagen.build.graph import PDF
 from metagen.build.session import imagined
 from metagen.spec import Spec, load
 
@@ -94,6 +93,5 @@ def _files(before: Engine, after: Engine) -> Iterator[str]:
 
 
 def _build(engine: Engine) -> list[Outcome]:
-    wanted = [recipe for recipe in engine.package.recipes if recipe.name != PDF]
-    ordered = engine.package.in_order(wanted)
+    ordered = engine.package.in_order(graph.whole(engine.package.recipes))
     return [engine.build(recipe, lambda *_: None) for recipe in ordered]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from metagen.build import doors, graph, interrupts, quick
+from metagen.build.seal import surroundings
 from metagen.build.session import Rules, Session
 from metagen.build.terminal import Terminal
 from metagen.errors import MetagenError, Problem, UsageError
@@ -58,7 +59,8 @@ def _session(found: dict[str, str], terminal: Terminal) -> Session:
     places = sorted(Path().glob(str(place))) if "*" in str(place) else [place]
     out, run_id = Path(found.pop("out", "build")), found.pop("run_id", None)
     overrides = [f"{name}={value}" for name, value in found.items()]
+    around = surroundings((*overrides, run_id))
     packages = graph.packages(quick.spec_files(places), overrides, run_id)
     for package in packages:
         terminal.warn(package.warnings)
-    return Session(out, packages, terminal, Rules(settings=(*overrides, run_id)))
+    return Session(out, packages, terminal, Rules(around))

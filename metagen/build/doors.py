@@ -18,7 +18,7 @@ from doit.task import Task
 
 from metagen.build.causes import sentence
 from metagen.build.engine import CURRENT, Decision
-from metagen.build.graph import PDF
+from metagen.build.graph import whole
 from metagen.build.package import Package
 from metagen.build.session import Session
 from metagen.errors import TASK_FAILED, MetagenError, from_system
@@ -81,13 +81,10 @@ def task_dicts(session: Session) -> Iterator[dict[str, Any]]:
     """Yield every task of a session in the form of a doit task creator."""
     for stage, doc in STAGES.items():
         yield {"basename": stage, "name": None, "doc": doc}
-    wanted = []
+    wanted: list[str] = []
     for package in session.packages:
-        for recipe in package.recipes:
-            task = _task_dict(session, package, recipe)
-            if recipe.name != PDF:
-                wanted.append(package.task_name(recipe))
-            yield task
+        wanted += map(package.task_name, whole(package.recipes))
+        yield from (_task_dict(session, package, recipe) for recipe in package.recipes)
     doc = "the whole package of each spec (the PDF: `paper`)"
     yield {"basename": "synth", "actions": None, "task_dep": wanted, "doc": doc}
 

@@ -47,8 +47,7 @@ class Decision:
     """What is to be done for a task, and why.
 
     Attributes:
-        action: Guard = Callable[[Recipe], AbstractContextManager[None]]
-    CURRENT, RESTORE or RUN.
+        action: CURRENT, RESTORE or RUN.
         causes: What changed.
         trace: The trace that holds, if one does.
         outputs: What the trace led to, where it comes from a cache.
@@ -190,12 +189,12 @@ class Engine:
         """Yield each dependency that is no longer what it was."""
         same = {p for p, digest in trace.inputs.items() if self._folder.digest(p) == digest}
         for each in trace.dependencies:
-            spared = each.kind in _ENTRIES and entries.file(each.name) in same
+            spared = each.kind in _ENTRIES and each.file in same
             if not spared and self._now(each.kind, each.name) != each.digest:
                 yield each
 
     def _inputs(self, trace: Trace) -> dict[str, str]:
-        paths = {entries.file(d.name) for d in trace.dependencies if d.kind in _ENTRIES}
+        paths = {d.file for d in trace.dependencies if d.kind in _ENTRIES}
         return {path: self._folder.digest(path) for path in sorted(paths)}
 
     def _identity(self, recipe: Recipe) -> str:
@@ -228,7 +227,7 @@ class Engine:
             return Cause("its inputs or targets changed")
         if kind == "code":
             return Cause(f"the code of {name} changed")
-        return self._file_cause(entries.file(name))
+        return self._file_cause(broken.file or name)
 
     def _file_cause(self, path: str) -> Cause:
         if self.outputs.edited(path):
@@ -257,8 +256,8 @@ class Engine:
 
 
 def _told(dependency: Dependency) -> str:
-    if dependency.kind in ("file", "entry", "names"):
-        return entries.file(dependency.name)
+    if dependency.file:
+        return dependency.file
     if dependency.kind == "version":
         return f"{dependency.name} {dependency.shown}"
     return f"{dependency.kind}:{dependency.name}"

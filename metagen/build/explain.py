@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from metagen import entries
 from metagen.build.engine import Engine
 from metagen.build.graph import RESOLVED
-from metagen.build.ledger import Dependency
 
 _READ_BY_THE_GRAPH = {"metagen_version", "name", "outputs.artifacts"}
-_FILES = ("file", "entry", "names")
 
 
 def why(engine: Engine, path: str) -> Iterator[tuple[int, str]]:
@@ -34,7 +31,7 @@ def _why(engine: Engine, path: str, depth: int, seen: set[str]) -> Iterator[tupl
     for dependency in read:
         if dependency.kind in ("source", "version"):
             yield depth + 1, f"{dependency.kind}: {dependency.name} {dependency.shown}"
-    for inner in dict.fromkeys(_path(d) for d in read if d.kind in _FILES):
+    for inner in dict.fromkeys(d.file for d in read if d.file):
         yield from _why(engine, inner, depth + 1, seen)
 
 
@@ -47,7 +44,7 @@ def impact(engine: Engine, key: str) -> Iterator[tuple[str, str]]:
         for recipe in engine.package.recipes:
             if recipe.targets[0] in reached:
                 continue
-            if any(cause in (d.name, _path(d)) for d in engine.dependencies(recipe)):
+            if any(cause in (d.name, d.file) for d in engine.dependencies(recipe)):
                 reached.update(recipe.targets)
                 pending += recipe.targets
                 yield from ((target, cause) for target in recipe.targets)
@@ -60,8 +57,3 @@ def unused(engine: Engine) -> list[str]:
     spec = engine.package.spec
     declared = [key for key in spec.keys() if spec.source(key) != "default"]  # noqa: SIM118
     return [key for key in declared if key not in used | _READ_BY_THE_GRAPH]
-
-
-def _path(dependency: Dependency) -> str:
-    """Return the file that a dependency is in, or its name."""
-    return entries.file(dependency.name) if dependency.kind in _FILES else dependency.name

@@ -39,9 +39,13 @@ def package(spec: Spec, run_id: str | None = None) -> Package:
     warnings = (*spec.warnings, *_checked(spec))
     everything = (_resolved(spec), *BLUEPRINT, *CODE, *MEASURE, *DOCS)
     recipes = tuple(r for r in everything if _is_asked(r, spec.key("outputs.artifacts")))
-    listed = tuple(r for r in recipes if r.name != PDF)
     name = paths.slug(run_id if run_id is not None else spec.key("name"))
-    return Package(spec, f"run-{name}", (*recipes, manifest.recipe(listed)), warnings)
+    return Package(spec, f"run-{name}", (*recipes, manifest.recipe(whole(recipes))), warnings)
+
+
+def whole(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
+    """Return the recipes that make up a whole package: all but the PDF's."""
+    return tuple(recipe for recipe in recipes if recipe.name != PDF)
 
 
 def _checked(spec: Spec) -> list[Problem]:

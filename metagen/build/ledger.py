@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metagen import files
+from metagen import entries, files
 from metagen.errors import Problem, TaskError
 
 _FORMAT = "2"  # of the bodies; rows of another format count as damaged
@@ -44,6 +44,11 @@ class Dependency(NamedTuple):
     name: str
     digest: str
     shown: str
+
+    @property
+    def file(self) -> str:
+        """The file of the package that it is, or is an entry of; "" for anything else."""
+        return entries.file(self.name) if self.kind in ("file", "entry", "names") else ""
 
 
 @dataclass(frozen=True)

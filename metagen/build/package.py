@@ -30,12 +30,8 @@ class Package:
         stage, _, what = recipe.name.partition(":")
         return f"{stage}:{self.run.removeprefix('run-')}/{what}"
 
-    def in_order(self, wanted: Iterable[Recipe] | None = None) -> Iterator[Recipe]:
-        """Yield recipes so that each comes after the makers of its inputs.
-
-        Args:
-            wanted: The recipes to reach; all of the package's when it is None.
-        """
+    def in_order(self, wanted: Iterable[Recipe]) -> Iterator[Recipe]:
+        """Yield some recipes, and the makers of their inputs, each after those that it needs."""
         done: set[str] = set()
 
         def visit(recipe: Recipe) -> Iterator[Recipe]:
@@ -48,5 +44,5 @@ class Package:
                 yield from visit(self.maker[path])
             yield recipe
 
-        for recipe in self.recipes if wanted is None else wanted:
+        for recipe in wanted:
             yield from visit(recipe)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from metagen.build.engine import CURRENT, Engine, Outcome
-from metagen.build.graph import PDF
+from metagen.build.graph import whole
 from metagen.build.package import Package
 from metagen.build.session import imagined
 from metagen.build.terminal import Terminal
@@ -37,9 +37,9 @@ def plan(
 
 
 def _wanted(package: Package, stage: str) -> Iterator[Recipe]:
-    whole = (recipe for recipe in package.recipes if recipe.name != PDF)
-    paper = (recipe for recipe in package.recipes if recipe.name.startswith(f"{stage}:"))
-    return package.in_order(whole if stage == "synth" else paper)
+    if stage == "synth":
+        return package.in_order(whole(package.recipes))
+    return package.in_order(r for r in package.recipes if r.name.startswith(f"{stage}:"))
 
 
 def _built(engine: Engine, recipe: Recipe, terminal: Terminal) -> Outcome:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from metagen.build.ledger import Ledger
 from metagen.build.lock import locked
 from metagen.build.place import Home
-from metagen.build.seal import Seals, surroundings
+from metagen.build.seal import Seals
 from metagen.build.standing import Standing
 from metagen.errors import Problem, UsageError
 
@@ -25,14 +25,19 @@ def spec_files(places: Iterable[Path]) -> list[Path]:
 
 
 def standing(
-    out: Path, specs: Iterable[Path], settings: Sequence[str | None], *, wait: bool
+    out: Path, specs: Iterable[Path], around: str, *, wait: bool
 ) -> dict[Path, tuple[str, Standing]]:
     """Return the run folder of each spec whose package is sealed, and how it stands.
+
+    Args:
+        out: The out folder.
+        specs: Spec files.
+        around: The `seal.surroundings` of the build.
+        wait: Wait for another build to end; otherwise fail at once.
 
     Raises:
         LockedError: Another build holds the folder and `wait` is False.
     """
-    around = surroundings(settings)
     home = Home(out)
     if not home.ledger.is_file():
         return {}

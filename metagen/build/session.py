@@ -17,7 +17,7 @@ from metagen.build.ledger import Ledger
 from metagen.build.lock import locked
 from metagen.build.package import Package
 from metagen.build.place import Home, Place
-from metagen.build.seal import Seals, surroundings
+from metagen.build.seal import Seals
 from metagen.build.standing import Standing, summary
 from metagen.build.terminal import Terminal
 from metagen.build.world import World
@@ -35,15 +35,16 @@ class Rules:
         discard_edits: Replace edited files by clean ones; a backup is kept.
         lint: A task that reads what it does not record fails.
         cache: The folder of a cache that out folders share.
-        settings: What is asked for beside the specs: overrides and the name of the run folder.
+        around: What the build depends on beside its specs and the out folder, as it was at the
+            start; see `seal.surroundings`.
     """
 
+    around: str
     wait: bool = True
     strict: bool = False
     discard_edits: bool = False
     lint: bool = False
     cache: Path | None = None
-    settings: tuple[str | None, ...] = ()
 
 
 class Session:
@@ -59,7 +60,7 @@ class Session:
     """
 
     def __init__(
-        self, out: Path, packages: Sequence[Package], terminal: Terminal, rules: Rules = Rules()
+        self, out: Path, packages: Sequence[Package], terminal: Terminal, rules: Rules
     ) -> None:
         self.out = out
         self.packages = tuple(packages)
@@ -68,7 +69,6 @@ class Session:
         self.failure = errors.DONE
         self.building = False
         self._home = Home(out)
-        self._around = surroundings(rules.settings)
         self._cache = Cache(rules.cache) if rules.cache and not rules.lint else None
         self._open = ExitStack()
         self._engines: dict[str, Engine] = {}
@@ -121,27 +121,25 @@ class Session:
         """
         try:
             for package in self.packages if whole and not self.failure else ():
-                engine = self.engine(package)
-                self.terminal.displaced(package, engine.outputs.displaced)
-                self.terminal.removed(package, engine.outputs.sweep())
-                self.terminal.summary(self.out / package.run, _standing(engine))
-            if whole:
-                self._seal()
+                outputs = self.engine(package).outputs
+                self.terminal.displaced(package, outputs.displaced)
+                self.terminal.removed(package, outputs.sweep())
+                standing = _standing(self.engine(package))
+                self.terminal.summary(self.out / package.run, standing)
+                if standing.is_clean:
+                    self._seal(package, standing)
             return self.status()
         finally:
             for engine in self._engines.values():
                 engine.close()
             self._open.close()
 
-    def _seal(self) -> None:
-        """Seal the packages that are as their tasks left them."""
-        seals = Seals(self.out, self._ledger, self._around)
-        for package in self.packages if not self.failure else ():
-            engine, spec = self.engine(package), package.spec
-            made = [t for r in package.recipes if r.name != graph.PDF for t in r.targets]
-            known, standing = engine.outputs.signatures(made), _standing(engine)
-            if known and standing.is_clean:
-                seals.set(spec.path, spec.sha256, package.run, known, standing.settled())
+    def _seal(self, package: Package, standing: Standing) -> None:
+        """Seal a package that is as its tasks left it, unless a file was written only just now."""
+        made = [target for recipe in graph.whole(package.recipes) for target in recipe.targets]
+        if known := self.engine(package).outputs.signatures(made):
+            seals, spec = Seals(self.out, self._ledger, self.rules.around), package.spec
+            seals.set(spec.path, spec.sha256, package.run, known, standing.settled())
 
     def forget(self, task: str) -> None:
         """Forget the runs of a task, or of all tasks of a stage, by doit's name; "" is all."""

@@ -17,9 +17,9 @@ from metagen import files, paths
 from metagen.build import graph
 from metagen.build.manifest import MANIFEST
 from metagen.build.session import built
+from metagen.docs import latex
 from metagen.errors import Problem, TaskError
 
-_PDF = "paper/main.pdf"
 _LEFTOVERS = ("paper/build/", "/__pycache__/")  # what `make pdf` and the scripts leave
 _SHOWN_LINES = 20
 # Another machine, as far as one can be another: five years on, on an island fourteen hours ahead.
@@ -67,7 +67,7 @@ def _rebuilt(run: Path, elsewhere: Path, *, vary: bool) -> Path:
     spec = elsewhere / "spec.yaml"
     shutil.copyfile(run / graph.RESOLVED, spec)
     name = run.resolve().name.removeprefix("run-")
-    stages = ["synth", "paper"] if (run / _PDF).is_file() else ["synth"]
+    stages = ["synth", "paper"] if (run / latex.TARGET).is_file() else ["synth"]
     for stage in stages:
         jobs = ["-n", "2"] if vary else []
         _metagen([stage, spec.name, "--out", ".", "--run-id", name, "-q", *jobs], elsewhere, vary)

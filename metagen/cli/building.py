@@ -111,7 +111,8 @@ def _build(
             return _plan(stage, request, out, terminal)
         waiting = not rules.pop("no_wait", False)
         short = stage == "synth" and not strict
-        sealed = _sealed(request, out, waiting, terminal) if short else {}
+        around = request.around()
+        sealed = _sealed(request, out, around, waiting, terminal) if short else {}
         rest = [spec for spec in request.specs if spec not in sealed]
         if not rest:
             return DONE
@@ -123,18 +124,20 @@ def _build(
             request.packages(terminal)  # says which specs would fill one folder
         if strict and any(package.warnings for package in packages):
             raise SpecError(Problem("Under --strict a warning is an error.", hint="See above."))
-        how = Rules(wait=waiting, strict=strict, settings=request.settings, **rules)
+        how = Rules(around, wait=waiting, strict=strict, **rules)
         parallel = ["-n", str(jobs)] if jobs > 1 else []
         return doors.run(Session(out, packages, terminal, how), ["run", *parallel, stage])
 
     _end(terminal, work)
 
 
-def _sealed(request: Request, out: Path, waiting: bool, terminal: Terminal) -> dict[Path, str]:
+def _sealed(
+    request: Request, out: Path, around: str, waiting: bool, terminal: Terminal
+) -> dict[Path, str]:
     """Return the run folders of the specs that there is no work for; show how they stand."""
     from metagen.build import quick
 
-    found = quick.standing(out, request.specs, request.settings, wait=waiting)
+    found = quick.standing(out, request.specs, around, wait=waiting)
     for run, standing in found.values():
         terminal.warn(standing.warnings)
         terminal.summary(out / run, standing)

@@ -99,10 +99,11 @@ class Request:
         overrides += [] if seed is None else [f"seed={seed}"]
         return cls(tuple(spec_files(places)), tuple(overrides), run_id)
 
-    @property
-    def settings(self) -> tuple[str | None, ...]:
-        """What is asked for beside the specs."""
-        return (*self.overrides, self.run_id)
+    def around(self) -> str:
+        """Return the digest of what a build depends on beside the specs and the out folder."""
+        from metagen.build.seal import surroundings
+
+        return surroundings((*self.overrides, self.run_id))
 
     def packages(self, terminal: Terminal, specs: Sequence[Path] | None = None) -> list[Package]:
         """Return the packages of the specs, or of some of them; say what may be wrong with them.

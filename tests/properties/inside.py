@@ -17,6 +17,7 @@ from metagen import paths
 from metagen.build import codedigest, doors, graph, quick, world
 from metagen.build.engine import Outcome
 from metagen.build.package import Package
+from metagen.build.seal import surroundings
 from metagen.build.session import Rules, Session
 from metagen.build.terminal import Terminal
 from metagen.measure import sandbox
@@ -103,11 +104,11 @@ def build(
         SpecError: The spec is not right.
     """
     log, said = Log(), io.StringIO()
-    settings = (*overrides, run_id or spec.stem)
-    if quick.standing(out, [spec], settings, wait=True):
+    around = surroundings((*overrides, run_id or spec.stem))
+    if quick.standing(out, [spec], around, wait=True):
         return Build(0, "sealed", log, {}, tree(out))
     one = watched(package(spec, overrides, run_id), log, moment)
-    session = Session(out, [one], Terminal(said), Rules(settings=settings, **rules))
+    session = Session(out, [one], Terminal(said), Rules(around, **rules))
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         status = _run(session, ["run", "synth"])
     outcomes = session.engine(one).outcomes
