@@ -106,7 +106,7 @@ def test_pieces_are_the_whole_whatever_their_size(data: ModuleType, tmp_path: Pa
 def test_cutting_a_text_before_its_words_changes_no_token(
     data: ModuleType, documents: list[str], tmp_path: Path
 ) -> None:
-    library = data._train_bpe(documents, VOCABULARY)
+    library = data.train_bpe(documents, VOCABULARY)
     text = " ".join(documents)
     (tmp_path / "a.txt").write_text(text)
     pieces = data._pieces(tmp_path, {"all": slice(0, None)}, 50)

@@ -26,9 +26,12 @@ RUNTIME_MODULES = (
     "optimization",
     "options",
     "order",
+    "report",
     "settings",
     "shards",
     "speedup",
+    "tokenizer",
+    "training",
 )
 RUNTIME = tuple(f"code/runtime/{module}.py" for module in RUNTIME_MODULES)
 # The lowest versions that the generated code is written for; those of metagen itself.
