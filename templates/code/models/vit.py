@@ -125,7 +125,7 @@ class Model(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, num_classes) of images (B, C, height, width)."""
         patches = self.patch_embeddings(images).flatten(2).transpose(1, 2)  # (B, N, d_model)
-        first = self.cls_token.expand(patches.size(0), -1, -1)
+        first = self.cls_token.expand_as(patches[:, :1])
         x = torch.cat((first, patches), 1) + self.position_embeddings  # (B, N + 1, d_model)
         for layer in self.layers:
             x = layer(x)
