@@ -14,6 +14,7 @@ from metagen.work import Desk
 FAMILIES = {
     "decoder": "metagen.families.decoder",
     "vit": "metagen.families.vit",
+    "resnet": "metagen.families.resnet",
 }
 
 
@@ -72,6 +73,14 @@ ROUTES = (
         architectures=frozenset({"transformer"}),
         objectives=frozenset({"classification"}),
         family="vit",
+    ),
+    Route(
+        inputs=frozenset({"image"}),
+        outputs=frozenset({"label"}),
+        tasks=frozenset({"classification"}),
+        architectures=frozenset({"cnn"}),
+        objectives=frozenset({"classification"}),
+        family="resnet",
     ),
 )
 

@@ -82,10 +82,9 @@ training_unit = "images"
 training_flops = None
 optimal_units = None
 
-PROXY = {**task.PROXY, "image_height": 8, "image_width": 8, "patch_size": 2}
+PROXY = {**task.PROXY, "image_height": 16, "image_width": 16, "patch_size": 4}
 PROXY_SHAPE = {"d_model": 64, "n_layers": 2}
 PROXY_HEAD = 16  # dimensions of a head
-PROXY_RATE = 3e-3
 
 
 def model_template(m: Dims) -> str:
@@ -142,7 +141,7 @@ def example(m: Dims, length: int) -> list[dict[str, Any]]:
 
 def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
     """Return the settings of the task's files for a model of this size."""
-    return task.sections(m, key, reduced=reduced, learning_rate=PROXY_RATE)
+    return task.sections(m, key, reduced=reduced)
 
 
 def lengths(full: Mapping[str, Any]) -> tuple[int, list[int]]:
