@@ -30,7 +30,7 @@ def points(table: list[Row], name: str) -> list[tuple[float, float]]:
 
 def _dimension(row: Row, name: str) -> float:
     if name == "width":
-        return float(row["d_model"]) / (EXPANSION * 2 ** (len(STAGES) - 1))
+        return float(row["d_model"]) / (EXPANSION << (len(STAGES) - 1))
     return float(row["n_layers"].split("-")[SHAPE.index(name) - 1])
 
 
