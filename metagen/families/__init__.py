@@ -13,6 +13,7 @@ from metagen.work import Desk
 
 FAMILIES = {
     "decoder": "metagen.families.decoder",
+    "segmentation_unet": "metagen.families.segmentation_unet",
 }
 
 
@@ -63,6 +64,14 @@ ROUTES = (
         architectures=frozenset({"transformer"}),
         objectives=frozenset({"autoregressive", "instruction_tuning"}),
         family="decoder",
+    ),
+    Route(
+        inputs=frozenset({"image"}),
+        outputs=frozenset({"segmentation_mask"}),
+        tasks=frozenset({"semantic_segmentation"}),
+        architectures=frozenset({"cnn"}),
+        objectives=frozenset({"segmentation"}),
+        family="segmentation_unet",
     ),
 )
 
