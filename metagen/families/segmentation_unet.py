@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from metagen.families.family import Axis, Dims, Key, Need, Rule, Value, Words
-from metagen.families.grid import near
 from metagen.families.tasks import semantic_segmentation
 from metagen.families.trend import Trend, rows
 from metagen.families.trend import fit as fit_line
@@ -72,6 +72,7 @@ CHANNELS, CLASSES, SIDE = 3, 2, 512  # for a spec that declares none: colours, t
 STEP = 8  # channels are multiples of it
 FINE_STEP = 4  # of the cap, by which the budget is filled
 FEWEST_LEVELS = 2
+GROWTH_SPREAD = 0.2  # of the widest level against the first; nearly all published are at 16
 PROXY_BASE, PROXY_LEVELS = 16, 3
 
 
@@ -90,9 +91,10 @@ def fit(published: bytes, parameters: int) -> Trend:
     sizes = [float(row["params_exact"]) for row in table]
     base = [float(row["d_model"]) for row in table]
     growth = [float(row["ffn"]) / float(row["d_model"]) for row in table]
+    grown = fit_line(zip(sizes, growth, strict=True), parameters, level=True)
     lines = {
         "base_channels": fit_line(zip(sizes, base, strict=True), parameters),
-        "growth": fit_line(zip(sizes, growth, strict=True), parameters, level=True),
+        "growth": replace(grown, spread=max(grown.spread, GROWTH_SPREAD)),
     }
     return Trend(lines, {"n_levels": statistics.median(float(row["n_layers"]) for row in table)})
 
@@ -108,15 +110,14 @@ def fixed(key: Key) -> dict[str, Value]:
 
 
 def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
-    """Return the search space: channels near the trend, and a cap that fills the budget."""
-    base = trend.lines["base_channels"].at(need.parameters)
+    """Return the search space: channels that can fill the budget, and a cap that does."""
     return (
         Axis("in_channels", lambda m: (CHANNELS,)),
         Axis("num_classes", lambda m: (CLASSES,)),
         Axis("image_height", lambda m: (SIDE,)),
         Axis("image_width", lambda m: (int(m["image_height"]),)),
         Axis("n_levels", lambda m: (_levels(m, trend),), grid=True),
-        Axis("base_channels", lambda m: near(base, STEP), grid=True),
+        Axis("base_channels", lambda m: _bases(m, need.parameters), grid=True),
         Axis("max_channels", lambda m: (_cap(m, need.parameters),)),
     )
 
@@ -128,6 +129,22 @@ def _levels(m: Dims, trend: Trend) -> int:
     sides = (int(m["image_height"]), int(m["image_width"]))
     fitting = (n for n in halved if not any(side % 2 ** (n - 1) for side in sides))
     return next(fitting, FEWEST_LEVELS)
+
+
+def _bases(m: Dims, parameters: int) -> list[int]:
+    """Return the channels of the first level with which the budget can be filled.
+
+    From the most that doubling on every level leaves room for, up to three halves of it.
+    """
+    doubled = 2 ** (int(m["n_levels"]) - 1)
+
+    def size(base: int) -> int:
+        return count({**m, "base_channels": base, "max_channels": base * doubled})
+
+    least = STEP
+    while size(least + STEP) <= parameters:
+        least += STEP
+    return list(range(least, 3 * least // 2 + STEP, STEP))
 
 
 def _cap(m: Dims, parameters: int) -> int:
