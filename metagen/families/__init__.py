@@ -15,6 +15,7 @@ FAMILIES = {
     "decoder": "metagen.families.decoder",
     "vit": "metagen.families.vit",
     "resnet": "metagen.families.resnet",
+    "segmentation_unet": "metagen.families.segmentation_unet",
 }
 
 
@@ -81,6 +82,11 @@ ROUTES = (
         architectures=frozenset({"cnn"}),
         objectives=frozenset({"classification"}),
         family="resnet",
+        outputs=frozenset({"segmentation_mask"}),
+        tasks=frozenset({"semantic_segmentation"}),
+        architectures=frozenset({"cnn"}),
+        objectives=frozenset({"segmentation"}),
+        family="segmentation_unet",
     ),
 )
 
