@@ -13,6 +13,7 @@ from metagen.work import Desk
 
 FAMILIES = {
     "decoder": "metagen.families.decoder",
+    "patch_forecaster": "metagen.families.patch_forecaster",
 }
 
 
@@ -63,6 +64,14 @@ ROUTES = (
         architectures=frozenset({"transformer"}),
         objectives=frozenset({"autoregressive", "instruction_tuning"}),
         family="decoder",
+    ),
+    Route(
+        inputs=frozenset({"time_series"}),
+        outputs=frozenset({"time_series"}),
+        tasks=frozenset({"time_series_forecast"}),
+        architectures=frozenset({"transformer"}),
+        objectives=frozenset({"forecasting"}),
+        family="patch_forecaster",
     ),
 )
 

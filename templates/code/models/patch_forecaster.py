@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LEAST_VARIANCE = 1e-5  # added to that of a window, so that a level one can be divided
+
 
 @dataclass(frozen=True)
 class Config:
@@ -31,7 +33,7 @@ class Config:
     n_heads: int = 8  # attention heads in each layer; they divide d_model
     d_ff: int = 1536  # width of the feed-forward layer
     dropout: float = 0.2  # share of each layer's outputs that training drops
-    norm_eps: float = 1e-05  # added to a variance before its root
+    norm_eps: float = 1e-05  # added to a variance before its root, between layers
 
     @property
     def n_patches(self) -> int:
@@ -96,8 +98,8 @@ class Model(nn.Module):
         """Return the forecast (B, horizon), in the unit of the past (B, lookback)."""
         config = self.config
         variance, mean = torch.var_mean(past.float(), dim=1, correction=0, keepdim=True)
-        scale = (variance + config.norm_eps).sqrt()  # (B, 1)
-        x = (past - mean) / scale
+        scale = (variance + LEAST_VARIANCE).sqrt()  # (B, 1)
+        x = ((past - mean) / scale).to(self.positions.dtype)
         start = (config.lookback - config.patch_len) % config.stride
         x = x[:, start:].unfold(1, config.patch_len, config.stride)  # (B, N, P)
         x = self.embed(x) + self.positions  # (B, N, d_model)

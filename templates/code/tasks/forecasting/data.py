@@ -12,7 +12,6 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -110,8 +109,8 @@ def load_series(config: Config, path: Path | None, model: ModelConfig) -> Datase
 def bundled() -> dict[tuple[str, str], Values]:
     """Return CO2 at Mauna Loa by week and the sea's temperature off Peru by month.
 
-    Both are public domain. Yearly sunspots, which come along too, are too few: of two centuries
-    that train, one holds the first 90 years of a window.
+    Both are public domain. Yearly sunspots, which come with them, are too short for windows of a
+    century: few of the training split's overlap by less than half.
     """
     try:
         from statsmodels.datasets import co2, elnino
@@ -128,10 +127,11 @@ def series_of(path: Path) -> dict[tuple[str, str], Values]:
     first = next(iter(columns))
     if not is_numeric(columns[first]) or first.lower() in TIMES:
         del columns[first]
-    wrong = [name for name, column in columns.items() if not is_numeric(column)]
-    if wrong or not columns:
-        words = f"columns {', '.join(map(repr, wrong))} are" if wrong else "no column is"
-        fail(f"{path}: {words} numbers: a series is a column of numbers.".replace(" are", " are no"))
+    if not columns:
+        fail(f"{path} has no column beside {first!r}: a series is a column of numbers.")
+    for name, column in columns.items():
+        if not is_numeric(column):
+            fail(f"{path}: column {name!r} holds words, and a series is a column of numbers.")
     return {(name, "in its own unit"): filled(column) for name, column in columns.items()}
 
 
@@ -230,10 +230,8 @@ def main() -> None:
     dataset = load_series(load_config(Config, "data", args.size), args.data, model)
     print(f"{dataset.name}, sha256 {dataset.sha256}")
     for each in dataset.series:
-        counts: dict[str, Any] = {
-            s: len(each.origins(s, model.lookback, model.horizon)) for s in SPLITS
-        }
-        shown = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+        counts = (len(each.origins(s, model.lookback, model.horizon)) for s in SPLITS)
+        shown = ", ".join(f"{s} {count:,}" for s, count in zip(SPLITS, counts, strict=True))
         print(
             f"{each.name}: {len(each.values):,} steps, season {each.season}; forecasts of "
             f"{model.horizon} steps after {model.lookback}: {shown}"

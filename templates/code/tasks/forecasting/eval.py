@@ -46,9 +46,7 @@ def persistence(horizon: int) -> Forecast:
 
 def seasonal_naive(season: int, horizon: int) -> Forecast:
     """Return the forecast that repeats the last season, or as much of it as is seen."""
-    return lambda past: np.resize(
-        past[:, -min(season, past.shape[1]) :].T, (horizon, len(past))
-    ).T
+    return lambda past: np.resize(past[:, -min(season, past.shape[1]) :].T, (horizon, len(past))).T
 
 
 def autoregression(series: Series, model: ModelConfig, config: Config) -> Forecast:
@@ -99,9 +97,7 @@ def metrics(
     names = [name for name in found[0] if name != MODEL]
     mean = {name: float(np.mean([each[name] for each in found])) for name in found[0]}
     rows = [
-        metric(
-            "mase", "ratio", mean[MODEL], {n: mean[n] for n in names}, higher_is_better=False
-        )
+        metric("mase", "ratio", mean[MODEL], {n: mean[n] for n in names}, higher_is_better=False)
     ]
     for series, each, count in zip(dataset.series, found, counts, strict=True):
         value, rest = each[MODEL] * series.scale, {n: each[n] * series.scale for n in names}

@@ -10,7 +10,7 @@ Prints a table of the next steps, a column for each series, and draws it to OUT/
 import argparse
 import csv
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from model import Model
 from runtime.checkpoint import find_checkpoint, load_model
 from runtime.device import choose_device
 from runtime.errors import fail, run
-from runtime.options import shared_options
+from runtime.options import shared_options, sized
 from runtime.settings import load_config
 
 
@@ -34,13 +34,15 @@ class Config:
     """Significant digits of a printed value."""
     shown: int = 90
     """Steps of the past that the picture shows."""
+    dtype: str = "bfloat16"
+    """bfloat16 or float32: the format of weights and arithmetic."""
 
 
 @torch.inference_mode()
 def forecast(model: Model, past: Values, device: torch.device) -> Values:
     """Return what follows some series (B, lookback), as (B, horizon), in their own units.
 
-    In float64 outside of the model, so that a small change of a large value is not lost.
+    In float64 outside of the model, so that a small change on a large level is not lost.
     """
     mean, scale = past.mean(1, keepdims=True), past.std(1, keepdims=True)
     scale[scale == 0] = 1.0
@@ -71,6 +73,7 @@ def draw(path: Path, series: dict[str, Values], found: Values, shown: int) -> No
 
 def command_line() -> argparse.Namespace:
     """Return the options."""
+    proxy, full = load_config(Config, "infer", "proxy"), Config()
     parser = shared_options(__doc__)
     group = parser.add_argument_group("options of infer.py")
     group.add_argument(
@@ -78,6 +81,11 @@ def command_line() -> argparse.Namespace:
         type=Path,
         metavar="PATH",
         help="a table with a column for each series (default: the bundled series)",
+    )
+    group.add_argument(
+        "--dtype",
+        choices=("bfloat16", "float32"),
+        help=f"of weights and arithmetic {sized(proxy, full, 'dtype')}",
     )
     group.add_argument("--plot", type=Path, metavar="PNG", help="(default: OUT/forecast.png)")
     return parser.parse_args()
@@ -88,6 +96,7 @@ def main() -> None:
     args = command_line()
     device = choose_device(args.device, args.threads)
     config = load_config(Config, "infer", args.size)
+    config = replace(config, dtype=args.dtype or config.dtype)
     model_config = load_config(ModelConfig, "model", args.size)
     folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
     columns = bundled() if args.input is None else series_of(args.input)
@@ -96,7 +105,8 @@ def main() -> None:
     for name, values in series.items():
         if len(values) < need:
             fail(f"series {name!r} has {len(values)} steps, and a forecast needs {need}.")
-    model = load_model(lambda: Model(model_config), folder).to(device)
+    model = load_model(lambda: Model(model_config), folder)
+    model.to(device, torch.bfloat16 if config.dtype == "bfloat16" else torch.float32)
     past = np.stack([values[-need:] for values in series.values()])
     found = forecast(model, past, device)
 

@@ -7,7 +7,7 @@
     torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
 
 Writes OUT/metrics.jsonl and OUT/checkpoint, which transformers opens with
-`AutoModelForTimeSeriesPrediction.from_pretrained("out/checkpoint")`.
+`PatchTSTForPrediction.from_pretrained("out/checkpoint")`.
 """
 
 import argparse
