@@ -16,6 +16,7 @@ FAMILIES = {
     "vit": "metagen.families.vit",
     "resnet": "metagen.families.resnet",
     "segmentation_unet": "metagen.families.segmentation_unet",
+    "patch_forecaster": "metagen.families.patch_forecaster",
 }
 
 
@@ -87,6 +88,12 @@ ROUTES = (
         architectures=frozenset({"cnn"}),
         objectives=frozenset({"segmentation"}),
         family="segmentation_unet",
+        inputs=frozenset({"time_series"}),
+        outputs=frozenset({"time_series"}),
+        tasks=frozenset({"time_series_forecast"}),
+        architectures=frozenset({"transformer"}),
+        objectives=frozenset({"forecasting"}),
+        family="patch_forecaster",
     ),
 )
 
