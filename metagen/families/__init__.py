@@ -13,6 +13,7 @@ from metagen.work import Desk
 
 FAMILIES = {
     "decoder": "metagen.families.decoder",
+    "unet_diffusion": "metagen.families.unet_diffusion",
 }
 
 
@@ -63,6 +64,14 @@ ROUTES = (
         architectures=frozenset({"transformer"}),
         objectives=frozenset({"autoregressive", "instruction_tuning"}),
         family="decoder",
+    ),
+    Route(
+        inputs=frozenset({"image"}),
+        outputs=frozenset({"image"}),
+        tasks=frozenset({"generation"}),
+        architectures=frozenset({"diffusion", "cnn"}),
+        objectives=frozenset({"diffusion"}),
+        family="unet_diffusion",
     ),
 )
 

@@ -6,7 +6,7 @@ stands for none, as classifier-free guidance needs (Ho & Salimans, 2022, arXiv:2
 Shapes in comments: B images, C channels, H rows, W columns, E dimensions of the embedding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,23 @@ class Config:
     def channels(self, level: int) -> int:
         """Return the width of a level, counted from 0."""
         return self.base_channels * min(2**level, self.max_multiplier)
+
+
+def conditions(config: Config, captions: Sequence[str], classes: Sequence[str]) -> Tensor:
+    """Return what the model is told of images: (B,) the numbers of their classes.
+
+    The empty caption is the number after the last class, which stands for none.
+
+    Raises:
+        ValueError: There are too many classes, or a caption is none of them.
+    """
+    if len(classes) > config.num_classes:
+        raise ValueError(f"{len(classes)} classes are more than the {config.num_classes} it has")
+    numbers = {"": config.num_classes} | {name: index for index, name in enumerate(classes)}
+    for caption in captions:
+        if caption not in numbers:
+            raise ValueError(f"{caption!r} is no class: there are {', '.join(classes)}")
+    return torch.tensor([numbers[caption] for caption in captions])
 
 
 class Attention(nn.Module):
@@ -119,11 +136,12 @@ class Model(nn.Module):
         Args:
             x: (B, C, H, W), pixels of about -1 to 1 with noise added.
             t: (B,) the noise level of each image, from 0.
-            condition: (B,) the class of each image; num_classes for none.
+            condition: (B,) what `conditions` returned.
         """
-        embedding = self.time_embedding(sinusoids(t, self.config.base_channels))  # (B, E)
-        embedding = embedding + self.class_embedding(condition)
-        x = self.conv_in(x)
+        dtype = self.conv_in.weight.dtype
+        embedding = self.time_embedding(sinusoids(t, self.config.base_channels).to(dtype))
+        embedding = embedding + self.class_embedding(condition)  # (B, E)
+        x = self.conv_in(x.to(dtype))
         kept = [x]
         for block in self.down_blocks:
             x = block(x, embedding)
@@ -133,10 +151,6 @@ class Model(nn.Module):
             x = block(torch.cat((x, kept.pop()), dim=1), embedding)
         noise: Tensor = self.conv_out(F.silu(self.norm_out(x)))
         return noise
-
-    def unconditional(self, condition: Tensor) -> Tensor:
-        """Return the conditions that stand for none, as many as are given."""
-        return torch.full_like(condition, self.config.num_classes)
 
     def num_params(self) -> int:
         """Return the number of weights."""
@@ -163,7 +177,7 @@ def _down(config: Config) -> Iterator[nn.Module]:
 
 
 def _up(config: Config, inputs: int) -> Iterator[nn.Module]:
-    """Yield the blocks from the last level to the first; each also sees one kept on the way down."""
+    """Yield the blocks from the last level to the first; each sees what was kept on the way too."""
     for level in reversed(range(config.n_levels)):
         width, above = config.channels(level), config.channels(max(0, level - 1))
         kept = [width] * config.blocks_per_level + [above]

@@ -40,7 +40,7 @@ def add_noise(images: Tensor, noise: Tensor, left: Tensor) -> Tensor:
 
 
 def sampling_levels(levels: int, steps: int) -> list[int]:
-    """Return the noise levels that sampling visits, the highest first: the middles of equal parts."""
+    """Return the noise levels that sampling visits, falling: the middles of equal parts."""
     return [int((step + 0.5) * levels / steps) for step in reversed(range(steps))]
 
 
