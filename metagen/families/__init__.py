@@ -17,6 +17,7 @@ FAMILIES = {
     "resnet": "metagen.families.resnet",
     "segmentation_unet": "metagen.families.segmentation_unet",
     "patch_forecaster": "metagen.families.patch_forecaster",
+    "unet_diffusion": "metagen.families.unet_diffusion",
 }
 
 
@@ -94,6 +95,11 @@ ROUTES = (
         architectures=frozenset({"transformer"}),
         objectives=frozenset({"forecasting"}),
         family="patch_forecaster",
+        outputs=frozenset({"image"}),
+        tasks=frozenset({"generation"}),
+        architectures=frozenset({"diffusion", "cnn"}),
+        objectives=frozenset({"diffusion"}),
+        family="unet_diffusion",
     ),
 )
 
