@@ -14,7 +14,8 @@ def decisions(found: Found) -> list[dict[str, Any]]:
     """Return each dimension, format and limit with its value and the reason for it."""
     everything = found.design.everything
     reasons = {**found.family.reasons(everything, found.need, found.trend), **_pulled(found)}
-    reasons |= dict.fromkeys(found.need.pins, "pinned by architecture.dims")
+    pinned = found.need.pins.keys() - found.need.fixed.keys()
+    reasons |= dict.fromkeys(pinned, "pinned by architecture.dims")
     chosen = [
         {"name": name, "value": value, "reason": reasons[name]}
         for name, value in everything.items()

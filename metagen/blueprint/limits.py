@@ -54,14 +54,14 @@ def _throughput(desk: Desk, family: Family, line: Roofline) -> Iterator[Limit]:
     if rate and rate.unit == f"{family.work_unit}/s":
 
         def said(load: Load) -> str:
-            read = f"{format_bytes(round(load.next.bytes))} to read for each {family.work_unit}"
-            speed = 1 / line.seconds(load.next, load.weight_bits)
+            read = f"{format_bytes(round(load.steady.bytes))} to read for each {family.work_unit}"
+            speed = 1 / line.seconds(load.steady, load.weight_bits)
             return f"{read}, so {speed:,.1f} {family.work_unit}/s on {line.device.name}"
 
         yield Limit(
             THROUGHPUT,
             1 / rate.value,
-            lambda load: line.seconds(load.next, load.weight_bits),
+            lambda load: line.seconds(load.steady, load.weight_bits),
             said,
             f"throughput of {declared} is asked for",
             lambda seconds: 1 / seconds,

@@ -43,9 +43,9 @@ def goal(desk: Desk, family: Family) -> Goal:
     sizes, reason = _sizes(desk, bounds)
     context = desk.key("constraints.context_window")
     least = desk.key("constraints.parameter_budget.min") or 0
-    checked = pins(desk.key, family)
+    fixed, checked = family.fixed(desk.key), pins(desk.key, family)
     needs = (
-        Need(size, min(size, max(least, math.ceil(FILL * size))), bounds, context, checked)
+        Need(size, min(size, max(least, math.ceil(FILL * size))), bounds, context, checked, fixed)
         for size in sizes
     )
     return Goal(tuple(needs), reason)
@@ -74,7 +74,7 @@ def _allowed(limit: Limit) -> float:
 
 
 def pins(key: Key, family: Family) -> dict[str, Value]:
-    """Check the pinned dimensions and return them with the types of the model's `Config`.
+    """Check what fixes dimensions and return them with the types of the model's `Config`.
 
     Raises:
         SpecError: One is unknown or of the wrong type, or contradicts another key.
@@ -84,8 +84,18 @@ def pins(key: Key, family: Family) -> dict[str, Value]:
     if problems:
         raise SpecError(problems)
     known = {**family.dims, **family.formats}
-    checked = {name: known[name](value) for name, value in declared.items()}
+    fixed = family.fixed(key)
+    checked = fixed | {name: known[name](value) for name, value in declared.items()}
     broken = [
+        Problem(
+            f"{name}: {checked[name]} contradicts the {value} that another key declares",
+            f"architecture.dims.{name}",
+            "leave one of the two out",
+        )
+        for name, value in fixed.items()
+        if checked[name] != value
+    ]
+    broken += [
         Problem(_contradiction(rule.names, checked), "architecture.dims", rule.sentence)
         for rule in family.rules
         if rule.broken(checked)

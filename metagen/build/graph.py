@@ -6,15 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from metagen import families, files, paths
+from metagen import code, families, files, measure, paths
 from metagen.blueprint import RECIPES as BLUEPRINT
 from metagen.blueprint import need
 from metagen.build import manifest
 from metagen.build.package import Package
-from metagen.code import RECIPES as CODE
 from metagen.docs import RECIPES as DOCS
 from metagen.errors import Problem, SpecError, UsageError
-from metagen.measure import RECIPES as MEASURE
+from metagen.families.family import Family
 from metagen.spec import Spec, load
 from metagen.work import Desk, Recipe
 
@@ -36,8 +35,10 @@ def package(spec: Spec, run_id: str | None = None) -> Package:
     Raises:
         SpecError: No family builds it, or a dimension is pinned that the family does not have.
     """
-    warnings = (*spec.warnings, *_checked(spec))
-    everything = (_resolved(spec), *BLUEPRINT, *CODE, *MEASURE, *DOCS)
+    family = _family(spec)
+    warnings = (*spec.warnings, *_unknown_components(spec, family))
+    made = (*code.recipes(family), *measure.recipes(family))
+    everything = (_resolved(spec), *BLUEPRINT, *made, *DOCS)
     recipes = tuple(r for r in everything if _is_asked(r, spec.key("outputs.artifacts")))
     name = paths.slug(run_id if run_id is not None else spec.key("name"))
     return Package(spec, f"run-{name}", (*recipes, manifest.recipe(whole(recipes))), warnings)
@@ -48,13 +49,18 @@ def whole(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
     return tuple(recipe for recipe in recipes if recipe.name != PDF)
 
 
-def _checked(spec: Spec) -> list[Problem]:
-    """Refuse what no family builds before anything is written; return what may be a mistake."""
+def _family(spec: Spec) -> Family:
+    """Return the family of a spec; refuse what none builds before anything is written."""
     try:
         family = families.load(families.FAMILIES[families.route(spec.key)])
         need.pins(spec.key, family)
     except SpecError as error:
         raise SpecError(replace(p, place=_place(spec, p.place)) for p in error.problems) from None
+    return family
+
+
+def _unknown_components(spec: Spec, family: Family) -> list[Problem]:
+    """Return the components that the family does not have, which may be a mistake."""
     unknown = families.unknown_components(family, spec.key("architecture.components"))
     known = ", ".join(sorted(family.component_types))
     return [

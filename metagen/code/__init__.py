@@ -8,5 +8,10 @@ that start it on many devices.
 """
 
 from metagen.code import launch, package
+from metagen.families.family import Family
+from metagen.work import Recipe
 
-RECIPES = (*package.RECIPES, *launch.RECIPES)
+
+def recipes(family: Family) -> tuple[Recipe, ...]:
+    """Return the tasks that make `code/` for a family."""
+    return (*package.recipes(family), *launch.RECIPES)

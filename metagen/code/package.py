@@ -9,18 +9,19 @@ from metagen import families, files
 from metagen.code.bundle import bundle
 from metagen.code.imports import PACKAGE_FILES
 from metagen.errors import Problem, TaskError
+from metagen.families.family import Family
 from metagen.work import Desk, Recipe, Work
 
 SECTIONS = ("model", "data", "train", "eval", "infer")
 SCRIPTS = tuple(f"code/{section}.py" for section in SECTIONS)
-RUNTIME_MODULES = (
+# What the scripts of every task share; a family names what its own need beyond it.
+CORE = (
     "__init__",
     "checkpoint",
     "device",
     "distributed",
     "errors",
     "flops",
-    "folders",
     "loop",
     "metrics",
     "optimization",
@@ -28,16 +29,20 @@ RUNTIME_MODULES = (
     "order",
     "report",
     "settings",
-    "shards",
     "speedup",
-    "tokenizer",
     "training",
 )
-RUNTIME = tuple(f"code/runtime/{module}.py" for module in RUNTIME_MODULES)
 # The lowest versions that the generated code is written for; those of metagen itself.
 REQUIREMENTS = {
+    "PIL": "pillow>=10",
+    "django": "django>=5.0",
+    "matplotlib": "matplotlib>=3.9",
+    "nilearn": "nilearn>=0.11",
     "numpy": "numpy>=1.26",
+    "pyarrow": "pyarrow>=16",
     "safetensors": "safetensors>=0.4.5",
+    "sklearn": "scikit-learn>=1.4",
+    "statsmodels": "statsmodels>=0.14",
     "tokenizers": "tokenizers>=0.20",
     "torch": "torch>=2.6",
     "tqdm": "tqdm>=4.66",
@@ -56,9 +61,15 @@ def script(section: str) -> Work:
     return work
 
 
+def runtime_files(family: Family) -> tuple[str, ...]:
+    """Return the files of code/runtime/ for a family."""
+    return tuple(f"code/runtime/{module}.py" for module in sorted((*CORE, *family.runtime)))
+
+
 def runtime(desk: Desk) -> dict[str, bytes]:
     """Make code/runtime/: what the scripts share, as it stands in metagen's templates."""
-    return {path: desk.source(f"templates/{path}") for path in RUNTIME}
+    paths = runtime_files(families.built(desk))
+    return {path: desk.source(f"templates/{path}") for path in paths}
 
 
 def config(desk: Desk) -> dict[str, bytes]:
@@ -70,7 +81,8 @@ def config(desk: Desk) -> dict[str, bytes]:
 
 def requirements(desk: Desk) -> dict[str, bytes]:
     """Make code/requirements.txt: the libraries that the scripts import."""
-    found = {name for path in (*SCRIPTS, *RUNTIME) for name in libraries(path, desk.read(path))}
+    paths = (*SCRIPTS, *runtime_files(families.built(desk)))
+    found = {name for path in paths for name in libraries(path, desk.read(path))}
     lines = sorted(REQUIREMENTS.get(name, name) for name in found)
     return {"code/requirements.txt": "".join(f"{line}\n" for line in lines).encode()}
 
@@ -105,33 +117,22 @@ _DOCS = {
     "eval": "write the script that scores a checkpoint on the test split",
     "infer": "write the script that uses a checkpoint",
 }
-RECIPES = (
-    *(
-        Recipe(f"code:{s}", script(s), (families.ARCHITECTURE,), (f"code/{s}.py",), _DOCS[s])
-        for s in SECTIONS
-    ),
-    Recipe(
-        "code:runtime",
-        runtime,
-        (),
-        RUNTIME,
-        "write what the scripts share",
-    ),
-    Recipe(
-        "code:config", config, (families.ARCHITECTURE,), ("code/config.json",), "write both sizes"
-    ),
-    Recipe(
-        "code:requirements",
-        requirements,
-        (*SCRIPTS, *RUNTIME),
-        ("code/requirements.txt",),
-        "list the libraries that the scripts import",
-    ),
-    Recipe(
-        "code:readme",
-        readme,
-        (families.ARCHITECTURE,),
-        ("code/README.md",),
-        "say how to run the code",
-    ),
-)
+
+
+def recipes(family: Family) -> tuple[Recipe, ...]:
+    """Return the tasks that make `code/` for a family."""
+    shared = runtime_files(family)
+    plan = families.ARCHITECTURE
+    return (
+        *(Recipe(f"code:{s}", script(s), (plan,), (f"code/{s}.py",), _DOCS[s]) for s in SECTIONS),
+        Recipe("code:runtime", runtime, (plan,), shared, "write what the scripts share"),
+        Recipe("code:config", config, (plan,), ("code/config.json",), "write both sizes"),
+        Recipe(
+            "code:requirements",
+            requirements,
+            (plan, *SCRIPTS, *shared),
+            ("code/requirements.txt",),
+            "list the libraries that the scripts import",
+        ),
+        Recipe("code:readme", readme, (plan,), ("code/README.md",), "say how to run the code"),
+    )

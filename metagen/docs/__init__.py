@@ -3,13 +3,12 @@
 ============  ====================================================================
 wording       a value with its unit as text
 facts         the only door from numbers to prose; derived: figures that follow
-kinds         what documents call each family
 escape        a stranger's text made inert, for Markdown and for LaTeX
 render        templates to documents
 cards         model card, data card, evaluation report, limitations
 launch        how to train on many devices
 summary       what the terminal's table shows
-figures       drawn from measured files
+drawing       how a figure looks; figures: drawn from measured files; outcome: what a proxy does
 paper         the LaTeX project
 latex         its PDF
 ============  ====================================================================

@@ -10,9 +10,8 @@ import re
 from typing import Any
 
 from metagen.docs import escape, render
-from metagen.docs.derived import DERIVED
+from metagen.docs.derived import derived, family_of
 from metagen.docs.facts import FILES, SOURCES, Facts
-from metagen.docs.kinds import KINDS
 from metagen.docs.render import Page
 from metagen.work import Desk, Recipe
 
@@ -46,18 +45,18 @@ def limitations(desk: Desk) -> dict[str, bytes]:
 
 def metadata(desk: Desk) -> dict[str, Any]:
     """Return the entries of the model card's YAML header; what is not declared is left out."""
-    facts = Facts(desk, DERIVED)
+    facts = Facts(desk, derived)
     results = [row for row in facts.get("results").value if row["status"] == "measured"]
-    kind = KINDS[facts.get("arch.family").value]
+    words = family_of(facts).words
     sources = facts.get("spec.training.data.sources").value or ()
     entries: dict[str, Any] = {
         "license": facts.get("spec.license").value,
         "library_name": "pytorch",
-        "pipeline_tag": kind.pipeline_tag,
+        "pipeline_tag": words.pipeline_tag,
         "tags": ["metagen", facts.get("arch.family").value],
         "datasets": [name for name in sources if _HUB_DATASET.fullmatch(name)],
         "metrics": sorted({row["metric"] for row in results}),
-        "model-index": _model_index(facts, kind.pipeline_tag, results),
+        "model-index": _model_index(facts, words.pipeline_tag, results),
     }
     return {key: value for key, value in entries.items() if value}
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 from metagen import families
-from metagen.docs.facts import FILES, SOURCES, SPEC, Fact, Facts
-from metagen.docs.kinds import KINDS
-from metagen.families import levers
-from metagen.families.family import Family
+from metagen.docs.facts import FILES, SOURCES, SPEC, Fact, Facts, MissingFact
+from metagen.families.family import Family, Words
 
 _CONSTRAINTS = FILES["constraints"]
 _RESULTS = FILES["results"]
+WORDS = tuple(field.name for field in dataclasses.fields(Words))
 
 
 def _count(verdict: str) -> Callable[[Facts], Fact]:
@@ -26,29 +26,47 @@ def _count(verdict: str) -> Callable[[Facts], Fact]:
     return count
 
 
+def family_of(facts: Facts) -> Family:
+    """Return the family that the package is of."""
+    return families.load(families.FAMILIES[facts.get("arch.family").value])
+
+
 def design(facts: Facts) -> tuple[Family, dict[str, Any]]:
     """Return the family, and the model's dimensions with its formats of deployment."""
-    family = families.load(families.FAMILIES[facts.get("arch.family").value])
+    family = family_of(facts)
     formats = {name: facts.get(f"arch.infer.{name}").value for name in family.formats}
     return family, {**facts.get("arch.model").value, **formats}
 
 
-def _kv_cache(facts: Facts) -> Fact:
-    """Return the cache of one sequence at the full context, in its format of deployment."""
+def _of_the_family(name: str) -> Callable[[Facts], Fact]:
+    """Return what finds a fact that only the family's own documents print."""
+
+    def fact(facts: Facts) -> Fact:
+        family, everything = design(facts)
+        figures = family.figures(everything)
+        if name not in figures:
+            raise MissingFact(f"there is no derived fact `{name}`")
+        value, unit = figures[name]
+        return Fact(f"derived.{name}", value, unit, f"{FILES['arch']}: model, infer")
+
+    return fact
+
+
+def _word(name: str) -> Callable[[Facts], Fact]:
+    """Return what finds a word that documents call something by in this family."""
+
+    def fact(facts: Facts) -> Fact:
+        value = getattr(family_of(facts).words, name)
+        return Fact(f"derived.{name}", value, "", f"{FILES['arch']}: family")
+
+    return fact
+
+
+def _context(facts: Facts) -> Fact:
+    """Return the context window, None for a family without one."""
     family, everything = design(facts)
-    source = f"{FILES['arch']}: model, infer"
-    return Fact("derived.kv_cache", family.load(everything).cache, "bytes", source)
-
-
-def _attention_pattern(facts: Facts) -> Fact:
-    text = levers.pattern(facts.get("arch.model").value)
-    return Fact("derived.attention_pattern", text, "", f"{FILES['arch']}: model")
-
-
-def _queries_per_kv_head(facts: Facts) -> Fact:
-    heads, shared = (facts.get(f"arch.model.{name}").value for name in ("n_heads", "n_kv_heads"))
-    source = f"{FILES['arch']}: n_heads / n_kv_heads"
-    return Fact("derived.queries_per_kv_head", heads // shared, "", source)
+    source = f"{FILES['arch']}: model"
+    return Fact("derived.context", family.context(everything), "tokens", source)
 
 
 def _proxy_share(facts: Facts) -> Fact:
@@ -61,9 +79,8 @@ def _proxy_share(facts: Facts) -> Fact:
 def _final_validation_loss(facts: Facts) -> Fact:
     losses = [row["val_loss"] for row in facts.get("curve").value if row["val_loss"] is not None]
     source = f"{FILES['curve']}: last val_loss"
-    return Fact(
-        "derived.final_validation_loss", losses[-1] if losses else None, "nat/token", source
-    )
+    unit = family_of(facts).words.loss_unit
+    return Fact("derived.final_validation_loss", losses[-1] if losses else None, unit, source)
 
 
 def _not_run(facts: Facts) -> Fact:
@@ -72,14 +89,9 @@ def _not_run(facts: Facts) -> Fact:
     return Fact("derived.not_run", names, "", f"{_RESULTS}: entries that were not run")
 
 
-def _kind(facts: Facts) -> Fact:
-    family = facts.get("arch.family").value
-    return Fact("derived.kind", KINDS[family].name, "", f"{FILES['arch']}: family")
-
-
 def _unknown_components(facts: Facts) -> Fact:
     """Components that the spec names and whose type the family does not have."""
-    family = families.load(families.FAMILIES[facts.get("arch.family").value])
+    family = family_of(facts)
     declared = facts.get("spec.architecture.components").value or ()
     names = tuple(families.unknown_components(family, declared))
     return Fact("derived.unknown_components", names, "", f"{SPEC}: architecture.components")
@@ -90,17 +102,20 @@ def _edited(facts: Facts) -> Fact:
     return Fact("derived.edited", names, "", "manifest.json: edited")
 
 
+def derived(name: str) -> Callable[[Facts], Fact]:
+    """Return what computes a fact, from files of every package or by the family itself."""
+    return DERIVED.get(name) or _of_the_family(name)
+
+
 DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "met": _count("met"),
     "violated": _count("violated"),
     "not_declared": _count("not declared"),
-    "kv_cache": _kv_cache,
-    "attention_pattern": _attention_pattern,
-    "queries_per_kv_head": _queries_per_kv_head,
+    "context": _context,
     "proxy_share": _proxy_share,
     "final_validation_loss": _final_validation_loss,
     "not_run": _not_run,
-    "kind": _kind,
+    **{name: _word(name) for name in WORDS},
     "unknown_components": _unknown_components,
     "edited": _edited,
 }

@@ -41,12 +41,11 @@ _UNITS = (
     ("params.budget.share", "share"),
     ("params.embedding_share", "share"),
     ("params.*", "parameters"),
-    ("flops.sequence_length", "tokens"),
-    ("flops.points.*.sequence_length", "tokens"),
+    ("flops.unit", ""),
+    ("flops.*length", ""),
     ("flops.*", "FLOP"),
     ("ablations.*.parameters", "parameters"),
     ("constraints.*.margin", "share"),
-    ("curve.*_loss", "nat/token"),
     ("sensitivity.*parameters", "parameters"),
     ("sensitivity.*.memory*", "bytes"),
     ("spec.constraints.parameter_budget.*", "parameters"),
@@ -115,10 +114,11 @@ class Facts:
 
     Args:
         desk: Where files and spec keys are read; only what is asked for is read.
-        derived: Figures computed from other facts, by name; they are addressed `derived.<name>`.
+        derived: Finds what computes a figure from other facts; they are addressed
+            `derived.<name>`.
     """
 
-    def __init__(self, desk: Desk, derived: dict[str, Callable[[Facts], Fact]]) -> None:
+    def __init__(self, desk: Desk, derived: Callable[[str], Callable[[Facts], Fact]]) -> None:
         self._desk = desk
         self._derived = derived
         self.printed: list[Printed] = []
@@ -175,9 +175,7 @@ class Facts:
         return self._desk.edited(path)
 
     def _computed(self, ref: Ref) -> Fact:
-        if ref[1] not in self._derived:
-            raise MissingFact(f"there is no derived fact `{ref[1]}`")
-        fact = self._derived[ref[1]](self)
+        fact = self._derived(ref[1])(self)
         return replace(fact, value=fact.value[int(ref[2])]) if ref[2:] else fact
 
     def _value(self, ref: Ref) -> Any:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import math
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from metagen.docs import wording
-from metagen.docs.derived import DERIVED, design
+from metagen.docs.derived import derived, design, family_of
+from metagen.docs.drawing import BLUE, GREEN, GREY, ORANGE, WIDE, drawn, level_line, say_instead
 from metagen.docs.facts import FILES, Facts
 from metagen.work import Desk, Recipe
 
@@ -17,55 +15,48 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ONE_AT_A_TIME = threading.Lock()  # matplotlib's settings are global
-_WIDTH = 3.3  # inches, a column
-_WIDE = 6.0
 _STEP_UNITS = {
     "parameter_budget.max": "parameters",
     "memory_budget": "bytes",
     "context_window": "tokens",
 }
-# Okabe and Ito's palette, which keeps apart for all common colour blindness.
-_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
-_STYLE = {
-    "font.size": 8,
-    "axes.labelsize": 8,
-    "axes.titlesize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "lines.linewidth": 1.4,
-    "legend.frameon": False,
-    "pdf.fonttype": 42,
-    "pdf.compression": 6,
-}
 
 
 def learning_curve(desk: Desk) -> dict[str, bytes]:
     """Return the losses of the proxy over steps, with its baselines as level lines."""
-    facts = Facts(desk, DERIVED)
-    rows = facts.get("curve").value
-    levels = _baselines(facts)
-    return _drawn(desk, "learning_curve", 2.3, lambda figure: _curve(figure, rows, levels))
+    facts = Facts(desk, derived)
+    rows, family = facts.get("curve").value, family_of(facts)
+    name, scale = family.loss_level or ("", 1.0)
+    levels = _baselines(facts, name)
+    unit = next(iter(levels.values()))[0] if levels else family.words.loss_unit
+    lines = {label: value for label, (_, value) in levels.items()}
+    return drawn(
+        desk,
+        "learning_curve",
+        2.3,
+        lambda figure: _curve(figure, rows, lines, unit, scale if levels else 1.0),
+    )
 
 
 def parameters(desk: Desk) -> dict[str, bytes]:
     """Return where the parameters are, by module."""
-    facts = Facts(desk, DERIVED)
+    facts = Facts(desk, derived)
     parts = _parts(facts.get("params.by_module").value, facts.get("params.by_layer").value)
-    return _drawn(desk, "parameters", 2.5, lambda figure: _bars(figure, parts))
+    axis = "share of all parameters"
+    return drawn(desk, "parameters", 2.5, lambda figure: _bars(figure, parts, axis, "parameters"))
 
 
 def cost(desk: Desk) -> dict[str, bytes]:
-    """Return FLOPs per token, and memory against its budget, over the length of the context."""
-    facts = Facts(desk, DERIVED)
+    """Return operations, and memory against its budget, over the context, or by operator."""
+    facts = Facts(desk, derived)
+    if not facts.has("derived.context"):
+        parts = facts.get("flops.by_operator").value
+        axis = f"share of the operations of one {family_of(facts).words.unit}"
+        return drawn(desk, "cost", 2.5, lambda figure: _bars(figure, parts, axis, "FLOP"))
     points = facts.get("flops.points").value
     budget = facts.get("spec.constraints.memory_budget").value
-    memory = [_memory(facts, point["sequence_length"]) for point in points]
-    return _drawn(desk, "cost", 2.5, lambda figure: _costs(figure, points, memory, budget))
+    memory = [_memory(facts, point["length"]) for point in points]
+    return drawn(desk, "cost", 2.5, lambda figure: _costs(figure, points, memory, budget))
 
 
 def _memory(facts: Facts, length: int) -> float:
@@ -78,11 +69,11 @@ def _memory(facts: Facts, length: int) -> float:
 
 def sensitivity(desk: Desk) -> dict[str, bytes]:
     """Return the memory of the design, and of those that a step of each constraint gives."""
-    content = Facts(desk, DERIVED).get("sensitivity").value
+    content = Facts(desk, derived).get("sensitivity").value
     rows = [("as specified", content["specified"])]
     rows += [(_named(step), step) for step in content["steps"]]
     height = 0.9 + 0.24 * len(rows)
-    return _drawn(desk, "sensitivity", height, lambda figure: _stacks(figure, rows), _WIDE)
+    return drawn(desk, "sensitivity", height, lambda figure: _stacks(figure, rows), WIDE)
 
 
 def _named(step: dict[str, Any]) -> str:
@@ -100,7 +91,7 @@ def _stacks(figure: Figure, rows: list[tuple[str, dict[str, Any]]]) -> None:
     size, letter = wording.prefix(max(memory["total"] for memory in memories))
     places = [-place for place in range(len(rows))]
     left = [0.0] * len(rows)
-    for part, colour in (("weights", _BLUE), ("cache", _ORANGE), ("activations", _GREEN)):
+    for part, colour in (("weights", BLUE), ("cache", ORANGE), ("activations", GREEN)):
         widths = [memory[part] / size for memory in memories]
         axes.barh(places, widths, left=left, color=colour, height=0.62, label=part)
         left = [start + width for start, width in zip(left, widths, strict=True)]
@@ -125,13 +116,14 @@ def _outcome(row: dict[str, Any]) -> str:
     return f"{count}; exceeds {missed}" if missed else count
 
 
-def _baselines(facts: Facts) -> dict[str, float]:
-    rows = facts.get("results").value
-    byte = (row for row in rows if row["unit"] == "bit/byte" and row["status"] == "measured")
-    return next((row["baselines"] for row in byte), {})
+def _baselines(facts: Facts, metric: str) -> dict[str, tuple[str, float]]:
+    """Return unit and value of the baselines of a metric, by their names."""
+    rows = (row for row in facts.get("results").value if row["status"] == "measured")
+    found = next((row for row in rows if row["metric"] == metric), None)
+    return {n: (found["unit"], v) for n, v in found["baselines"].items()} if found else {}
 
 
-def _parts(modules: dict[str, int], layer: dict[str, int]) -> dict[str, int]:
+def _parts(modules: dict[str, int], layer: dict[str, int]) -> dict[str, float]:
     """Return the modules with the blocks taken apart, from all layers together."""
     one, stack = sum(layer.values()), modules.get("layers", 0)
     blocks = {f"layers: {name}": stack * count // one for name, count in layer.items()}
@@ -140,32 +132,33 @@ def _parts(modules: dict[str, int], layer: dict[str, int]) -> dict[str, int]:
     return dict(sorted(parts.items(), key=lambda part: part[1]))
 
 
-def _curve(figure: Figure, rows: list[dict[str, Any]], levels: dict[str, float]) -> None:
-    axes = figure.add_subplot()
+def _curve(
+    figure: Figure, rows: list[dict[str, Any]], levels: dict[str, float], unit: str, scale: float
+) -> None:
+    """Draw losses over steps, divided by a scale, with levels beside them."""
     if not rows:
-        axes.text(0.5, 0.5, "not measured", ha="center")
-        axes.set_axis_off()
-        return
+        return say_instead(figure, "not measured")
+    axes = figure.add_subplot()
     for name, colour, width, key in (
-        ("training", _BLUE, 0.7, "train_loss"),
-        ("validation", _ORANGE, 1.6, "val_loss"),
+        ("training", BLUE, 0.7, "train_loss"),
+        ("validation", ORANGE, 1.6, "val_loss"),
     ):
-        seen = [(row["step"], row[key] / math.log(2)) for row in rows if row[key] is not None]
+        seen = [(row["step"], row[key] / scale) for row in rows if row[key] is not None]
         axes.plot(*zip(*seen, strict=True), color=colour, linewidth=width, label=name)
     for name, level in levels.items():
-        _level(axes, level, name, _GREY)
+        level_line(axes, level, name, GREY)
     last = rows[-1]["step"]
-    axes.set(xlabel="training step", ylabel="loss (bit/byte)", ylim=(0, None), xlim=(0, last))
+    axes.set(xlabel="training step", ylabel=f"loss ({unit})", ylim=(0, None), xlim=(0, last))
     axes.legend(loc="upper right", ncols=2)
 
 
-def _bars(figure: Figure, parts: dict[str, int]) -> None:
+def _bars(figure: Figure, parts: dict[str, float], axis: str, unit: str) -> None:
     axes = figure.add_subplot()
     names, total = [name.replace("_", " ") for name in parts], sum(parts.values())
-    bars = axes.barh(names, [count / total for count in parts.values()], color=_BLUE, height=0.62)
-    labels = [wording.write(count, "parameters", "short") for count in parts.values()]
+    bars = axes.barh(names, [count / total for count in parts.values()], color=BLUE, height=0.62)
+    labels = [wording.write(count, unit, "short") for count in parts.values()]
     axes.bar_label(bars, labels, padding=3, fontsize=7)
-    axes.set(xlabel="share of all parameters", xlim=(0, 1))
+    axes.set(xlabel=axis, xlim=(0, 1))
     axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     axes.tick_params(axis="y", length=0)
 
@@ -174,13 +167,13 @@ def _costs(
     figure: Figure, points: list[dict[str, Any]], memory: list[float], budget: float | None
 ) -> None:
     above, below = figure.subplots(2, 1, sharex=True)
-    lengths = [point["sequence_length"] for point in points]
-    flops = [point["forward_per_token"] for point in points]
-    _growth(above, lengths, flops, max(flops), "{}FLOP per token", _BLUE)
+    lengths = [point["length"] for point in points]
+    flops = [point["forward_per_unit"] for point in points]
+    _growth(above, lengths, flops, max(flops), "{}FLOP per token", BLUE)
     highest = max(*memory, budget or 0)
-    size = _growth(below, lengths, memory, highest, "memory ({}B)", _GREEN)
+    size = _growth(below, lengths, memory, highest, "memory ({}B)", GREEN)
     if budget:
-        _level(below, budget / size, "budget", _ORANGE)
+        level_line(below, budget / size, "budget", ORANGE)
     below.set_xlabel("context (tokens)")
     _context_axis(below, lengths)
     figure.align_ylabels()
@@ -196,14 +189,6 @@ def _growth(
     return size
 
 
-def _level(axes: Axes, level: float, name: str, colour: str) -> None:
-    """Draw a level line, with its name outside the axes so that no curve covers it."""
-    axes.axhline(level, color=colour, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-    at, place = (1, level), axes.get_yaxis_transform()
-    text: dict[str, Any] = {"textcoords": "offset points", "va": "center", "color": colour}
-    axes.annotate(name, at, (3, 0), xycoords=place, size=7, annotation_clip=False, **text)
-
-
 def _context_axis(axes: Axes, lengths: list[int]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(lengths, [_window(length) for length in lengths], minor=False)
@@ -215,39 +200,6 @@ def _window(tokens: int) -> str:
     return text.removesuffix(f"{wording.SPACE}tokens")
 
 
-def _drawn(
-    desk: Desk, name: str, height: float, draw: Callable[[Figure], None], width: float = _WIDTH
-) -> dict[str, bytes]:
-    """Draw in matplotlib's own defaults, whatever the user's settings are."""
-    import matplotlib
-    from matplotlib.backends.backend_pdf import FigureCanvasPdf
-    from matplotlib.figure import Figure
-
-    desk.version("matplotlib")
-    stream = io.BytesIO()
-    with _ONE_AT_A_TIME, matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasPdf(figure)
-        draw(figure)
-        _own_font(figure)
-        figure.savefig(stream, metadata={"CreationDate": None, "Creator": None, "Producer": None})
-    return {f"paper/figures/{name}.pdf": stream.getvalue()}
-
-
-def _own_font(figure: Figure) -> None:
-    """Use the font file that matplotlib ships; a system's font of that name may differ."""
-    import matplotlib
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.text import Text
-
-    path = matplotlib.get_data_path() + "/fonts/ttf/DejaVuSans.ttf"
-    figure.draw_without_rendering()
-    for text in figure.findobj(Text):
-        text.set_fontproperties(FontProperties(fname=path, size=text.get_fontsize()))
-
-
 def _recipe(work: Callable[[Desk], dict[str, bytes]], title: str, *files: str) -> Recipe:
     name = work.__name__
     inputs = tuple(FILES[file] for file in files)
@@ -255,8 +207,8 @@ def _recipe(work: Callable[[Desk], dict[str, bytes]], title: str, *files: str) -
 
 
 RECIPES = (
-    _recipe(learning_curve, "draw the proxy's learning curve", "curve", "results"),
+    _recipe(learning_curve, "draw the proxy's learning curve", "curve", "results", "arch"),
     _recipe(parameters, "draw where the parameters are", "params"),
     _recipe(sensitivity, "draw what a step of each constraint buys", "sensitivity"),
-    _recipe(cost, "draw cost and memory over the context", "flops", "params", "arch"),
+    _recipe(cost, "draw what an output costs", "flops", "params", "arch"),
 )

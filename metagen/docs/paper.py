@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from metagen.docs import figures, render
+from metagen.docs import figures, outcome, render
 from metagen.docs.facts import FILES, SOURCES
 from metagen.work import Desk, Recipe
 
@@ -148,4 +148,5 @@ RECIPES = (
     ),
     Recipe("paper:makefile", makefile, (), ("paper/Makefile",), "write the paper's Makefile"),
     *figures.RECIPES,
+    *outcome.RECIPES,
 )

@@ -16,7 +16,7 @@ import yaml
 from markupsafe import Markup
 
 from metagen.docs import escape
-from metagen.docs.derived import DERIVED
+from metagen.docs.derived import derived
 from metagen.docs.facts import Facts, MissingFact, Printed, proxy
 from metagen.errors import Problem, TaskError
 from metagen.work import Desk
@@ -85,7 +85,7 @@ def markdown(desk: Desk, template: str, metadata: dict[str, Any] | None = None) 
     """
     page = _page(desk, template, _MARKDOWN)
     files = by_source(page.printed).items()
-    sources = _render(desk, Facts(desk, DERIVED), _SOURCES, _MARKDOWN, sources=files)
+    sources = _render(desk, Facts(desk, derived), _SOURCES, _MARKDOWN, sources=files)
     return Page(_header(metadata) + page.text + sources, page.printed)
 
 
@@ -96,7 +96,7 @@ def latex(desk: Desk, template: str) -> Page:
 
 def plain(desk: Desk, template: str, **values: Any) -> str:
     """Render a template of neither language from values of our own, as they are."""
-    return _render(desk, Facts(desk, DERIVED), template, _PLAIN, **values)
+    return _render(desk, Facts(desk, derived), template, _PLAIN, **values)
 
 
 def by_source(printed: tuple[Printed, ...]) -> dict[str, list[str]]:
@@ -124,7 +124,7 @@ def _header(metadata: dict[str, Any] | None) -> str:
 
 
 def _page(desk: Desk, template: str, language: _Language) -> Page:
-    facts = Facts(desk, DERIVED)
+    facts = Facts(desk, derived)
     text = _render(desk, facts, template, language)
     return Page(text, tuple(facts.printed))
 

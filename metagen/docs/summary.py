@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from metagen import paths
-from metagen.docs.derived import DERIVED
+from metagen.docs.derived import derived
 from metagen.docs.facts import FILES, Facts
 from metagen.files import json_bytes
 from metagen.work import Desk, Recipe
@@ -13,7 +13,7 @@ from metagen.work import Desk, Recipe
 
 def summary(desk: Desk) -> dict[str, bytes]:
     """Return `docs/summary.json`; every figure in it stands in another file of the package."""
-    facts = Facts(desk, DERIVED)
+    facts = Facts(desk, derived)
     content = {
         "name": facts.get("spec.name").value,
         "spec": paths.slug(facts.get("spec.name").value),

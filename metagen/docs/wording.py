@@ -27,8 +27,9 @@ def write(value: Any, unit: str, style: str = "full") -> str:
         value: A number, a string, a truth value, or a sequence of these.
         unit: The unit it is counted in; "" when it has none.
         style: `full` (exact, with unit), `bare` (exact, without unit), `short` (three significant
-            digits with a prefix), `percent`, `words` (an identifier read as words), or
-            `direction` (whether a metric is better when higher).
+            digits with a prefix), `percent`, `words` (an identifier read as words),
+            `title` (with a capital at its start), or `direction` (whether a metric is better when
+            higher).
     """
     if isinstance(value, (list, tuple)):
         return ", ".join(write(item, unit, style) for item in value)
@@ -37,6 +38,8 @@ def write(value: Any, unit: str, style: str = "full") -> str:
             return "higher is better" if value else "lower is better"
         return "yes" if value else "no"
     if isinstance(value, str):
+        if style == "title":
+            return value[:1].upper() + value[1:]
         return value.replace("_", " ").replace(".", " ") if style == "words" else value
     return _STYLES[style](value, unit)
 

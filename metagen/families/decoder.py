@@ -6,18 +6,39 @@ RoPE, RMSNorm, SwiGLU and grouped-query attention, as in Llama 2 (arXiv:2307.092
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from metagen.families import levers
-from metagen.families.decoder_load import PROMPT, context, explained, load
+from metagen.families.decoder_load import (
+    PROMPT,
+    context,
+    explained,
+    figures,
+    input_length,
+    load,
+    training_length,
+)
 from metagen.families.decoder_shape import BYTE_VOCABULARY, axes, cost, fit, reasons
-from metagen.families.family import Dims, Key, Rule, Value
+from metagen.families.family import Benchmark, Dims, Key, Rule, Value, Words
 from metagen.families.grid import closest, divisors, granule
 from metagen.families.tasks import language_modeling
 from metagen.families.transformer import count, rope_base
 
-__all__ = ["axes", "context", "cost", "count", "explained", "fit", "load", "reasons"]
+__all__ = [
+    "axes",
+    "context",
+    "cost",
+    "count",
+    "explained",
+    "figures",
+    "fit",
+    "input_length",
+    "load",
+    "reasons",
+    "training_length",
+]
 
 name = "decoder"
 task_folder = "templates/code/tasks/language_modeling"
@@ -58,10 +79,22 @@ rules = (
 embedding_modules = ("embed_tokens", "lm_head")
 config_keys = language_modeling.CONFIG_KEYS
 optimizer = language_modeling.OPTIMIZER
-bench_steps = language_modeling.BENCH_STEPS
+runtime = language_modeling.RUNTIME
+benchmark = Benchmark("held-out text", language_modeling.BENCH_STEPS)
+words = Words(
+    kind="decoder-only Transformer language model",
+    pipeline_tag="text-generation",
+    unit="token",
+    loss_unit="nat/token",
+    usage='--prompt "The "',
+    does="continues a prompt",
+    data="the bundled text",
+    outcome="The proxy beside its baselines, which read the same text.",
+    risks="bias, toxicity, factuality, memorisation and robustness",
+)
+loss_level = ("bits_per_byte", math.log(2))  # the proxy's tokens are bytes
 setting_reasons = language_modeling.reasons
 work_unit = "tok"
-prompt = PROMPT
 training_unit = "tokens"
 training_flops = 6  # 2 forward, 4 backward (Kaplan et al., 2020, arXiv:2001.08361, section 2.1)
 optimal_units = (
@@ -77,6 +110,11 @@ def model_template(m: Dims) -> str:
     """Return the plain decoder, or the one most of whose layers see a window."""
     local = "_local" if "global_every" in m else ""
     return f"templates/code/models/decoder{local}.py"
+
+
+def fixed(key: Key) -> dict[str, Value]:
+    """Return no dimension: the context window is searched under its own constraint."""
+    return {}
 
 
 def proxy(m: Dims) -> dict[str, Value]:
@@ -133,4 +171,4 @@ def lengths(full: Mapping[str, Any]) -> tuple[int, list[int]]:
     """Return the training length; and a prompt, the window, an eighth and a sixty-fourth of it."""
     window = full["model"]["max_seq_len"]
     parts = [max(1, window // n) for n in (64, 8, 1)]
-    return language_modeling.training_length(full), [min(prompt, window), *parts]
+    return language_modeling.training_length(full), [min(PROMPT, window), *parts]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metagen.families import levers
-from metagen.families.family import Dims, Load, Work
+from metagen.families.family import Dims, Load, Value, Work
 from metagen.families.transformer import (
     HALF,
     activation_parts,
@@ -55,4 +55,23 @@ def explained(m: Dims, parameters: int) -> dict[str, str]:
         f"layers ({levers.pattern(m)}) x {head} bytes at {tokens:,} tokens",
         "activations": f"the larger of block {parts['block']:,} and logits {parts['logits']:,} of "
         f"{chunk:,} tokens in bf16 + bf16 copies of quantized numbers {unpacked:,}",
+    }
+
+
+def input_length(m: Dims) -> int:
+    """Return the tokens of a prompt that is read before the first output."""
+    return min(PROMPT, int(m["max_seq_len"]))
+
+
+def training_length(m: Dims) -> int:
+    """Return 1: training data is counted in tokens, as operations are."""
+    return 1
+
+
+def figures(m: Dims) -> dict[str, tuple[Value | str, str]]:
+    """Return what the decoder's documents say of its cache and its attention."""
+    return {
+        "kv_cache": (load(m).cache, "bytes"),
+        "attention_pattern": (levers.pattern(m), ""),
+        "queries_per_kv_head": (int(m["n_heads"] // m["n_kv_heads"]), ""),
     }

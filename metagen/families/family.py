@@ -36,23 +36,74 @@ class Load:
         cache: Bytes that generation keeps for one sequence at the full context.
         activations: Bytes of the largest intermediate results.
         first: From the start to the first output.
-        next: The output after it.
+        next: The output after it; None where each output takes what the first does.
         last: The output that fills the context; None for a family without one.
         weight_bits: Bits of most weights.
+        passes: How often the model runs for the first output.
     """
 
     weights: int
     cache: int
     activations: int
     first: Work
-    next: Work
+    next: Work | None = None
     last: Work | None = None
     weight_bits: int = 16
+    passes: int = 1
 
     @property
     def memory(self) -> int:
         """Bytes of weights, cache and activations together."""
         return self.weights + self.cache + self.activations
+
+    @property
+    def steady(self) -> Work:
+        """What one output after the other takes."""
+        return self.next or self.first
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What the scaled-down model is trained on and scored on in a build.
+
+    Attributes:
+        name: What it tests, such as `held-out text`.
+        steps: Updates for each value of `evaluation.bench` that runs it.
+        packages: Distributions, as pip names them, that the data comes in; what is not installed
+            is not measured.
+    """
+
+    name: str
+    steps: Mapping[str, int]
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Words:
+    """A family in the words of its documents.
+
+    Attributes:
+        kind: What one such model is, with no article.
+        pipeline_tag: The Hugging Face Hub's name for its task, a key of `PIPELINE_DATA` in
+            huggingface.js.
+        unit: What operations are counted for, such as `token`.
+        loss_unit: What the training loss is counted in.
+        usage: The arguments that show what `infer.py` does.
+        does: What `infer.py` then does, such as `continues a prompt`.
+        data: What the proxy is trained on.
+        outcome: Caption of the figure that shows what the proxy does on the held-out split.
+        risks: What nobody measured of either model.
+    """
+
+    kind: str
+    pipeline_tag: str
+    unit: str
+    loss_unit: str
+    usage: str
+    does: str
+    data: str
+    outcome: str
+    risks: str
 
 
 @dataclass(frozen=True)
@@ -91,6 +142,7 @@ class Need:
         context: Tokens, `units.INFINITE` for as many as the limits allow, or None for the
             family's default.
         pins: Dimensions and formats that the user has fixed.
+        fixed: Those of them that keys other than `architecture.dims` fix.
     """
 
     parameters: int
@@ -98,6 +150,7 @@ class Need:
     limits: tuple[Limit, ...] = ()
     context: int | str | None = None
     pins: Dims = field(default_factory=dict)
+    fixed: Dims = field(default_factory=dict)
 
     def excess(self, load: Load) -> float:
         """Return by how much all limits together are exceeded, in factors of e; 0 if met."""
@@ -160,9 +213,12 @@ class Family(Protocol):
         embedding_modules: Modules of the model whose parameters are embedding tables.
         config_keys: Entries of the spec's `training.config` that have a setting.
         optimizer: The optimizer of train.py.
-        bench_steps: Updates of the proxy for each value of `evaluation.bench` that runs it.
+        runtime: Modules of `templates/code/runtime` that its scripts need beyond the core.
+        benchmark: How the proxy is trained and scored.
+        words: The family in its documents.
+        loss_level: A metric whose baselines lie on the axis of the loss, and the loss by it; None
+            where there is none.
         work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
-        prompt: Such units that are read before the first output.
         training_unit: What training data is counted in: `tokens`, `images`, ...
         training_flops: Operations of training for each parameter and unit, or None where only
             the measured ones are known.
@@ -180,9 +236,11 @@ class Family(Protocol):
     embedding_modules: tuple[str, ...]
     config_keys: frozenset[str]
     optimizer: str
-    bench_steps: Mapping[str, int]
+    runtime: tuple[str, ...]
+    benchmark: Benchmark
+    words: Words
+    loss_level: tuple[str, float] | None
     work_unit: str
-    prompt: int
     training_unit: str
     training_flops: int | None
     optimal_units: tuple[float, str] | None
@@ -192,6 +250,9 @@ class Family(Protocol):
 
     def fit(self, published: bytes, parameters: int) -> Trend:
         """Fit the published trend around a size on `data/published_models.csv`."""
+
+    def fixed(self, key: Key) -> dict[str, Value]:
+        """Return the dimensions that keys other than `architecture.dims` fix."""
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
         """Return the search space, in the order in which dimensions are chosen."""
@@ -231,7 +292,16 @@ class Family(Protocol):
         """Return the ablations worth running: a name and the dimensions that it changes."""
 
     def example(self, dims: Dims, length: int) -> list[dict[str, Any]]:
-        """Return shape and dtype of each argument of `Model.forward` for one sample."""
+        """Return shape and dtype of each argument of `Model.forward` for so many units."""
 
     def lengths(self, sections: Mapping[str, Any]) -> tuple[int, list[int]]:
-        """Return the length to measure FLOPs at, and further ones for a curve."""
+        """Return how many units to measure FLOPs at, and further ones for a curve."""
+
+    def input_length(self, dims: Dims) -> int:
+        """Return how many units are read before the first output."""
+
+    def training_length(self, dims: Dims) -> int:
+        """Return how many units, as FLOPs are counted for, one `training_unit` is."""
+
+    def figures(self, dims: Dims) -> dict[str, tuple[Value | str, str]]:
+        """Return facts of the family's own documents: a value and its unit, by name."""

@@ -12,15 +12,15 @@ from typing import Any
 from metagen import families, paths
 from metagen.blueprint import devices
 from metagen.blueprint.devices import Device
-from metagen.code.package import RUNTIME
+from metagen.code.package import runtime_files
+from metagen.families.family import Family
 from metagen.files import json_bytes
 from metagen.measure import sandbox
 from metagen.units import parse_hardware
 from metagen.work import Desk, Recipe
 
 PLAN = "code/launch/plan.json"
-SCRIPTS = (*(f"code/{name}.py" for name in ("model", "data", "train")), *RUNTIME)
-INPUTS = (families.ARCHITECTURE, *SCRIPTS)
+SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train"))
 TIMEOUT = 300
 GPUS_OF_A_NODE = 8  # of the usual server
 # What a device holds, by the order of the table; the first mode that fits is taken.
@@ -67,9 +67,10 @@ def machines(count: int, batch: int) -> tuple[int, int]:
 
 def _measured(desk: Desk, count: int) -> dict[str, Any]:
     worker = desk.code("metagen.measure.memory_worker")
+    scripts = (*SCRIPTS, *runtime_files(families.built(desk)))
     result = sandbox.run(
         ("-P", "-m", worker, str(count)),
-        {name: desk.read(name) for name in SCRIPTS},
+        {name: desk.read(name) for name in scripts},
         ("memory.json",),
         timeout=TIMEOUT,
         module_path=paths.PACKAGE.parent,
@@ -94,12 +95,8 @@ def _mode(found: dict[str, Any], mode: str, again: bool, device: Device | None) 
     }
 
 
-RECIPES = (
-    Recipe(
-        "measure:memory",
-        work,
-        INPUTS,
-        (PLAN,),
-        "what training takes of each device's memory, on how many of them",
-    ),
-)
+def recipes(family: Family) -> tuple[Recipe, ...]:
+    """Return the task that counts the memory of training."""
+    inputs = (families.ARCHITECTURE, *SCRIPTS, *runtime_files(family))
+    title = "what training takes of each device's memory, on how many of them"
+    return (Recipe("measure:memory", work, inputs, (PLAN,), title),)

@@ -27,12 +27,15 @@ def main(devices: int) -> None:
     """Measure the full model of the current folder and write `memory.json`."""
     sys.path.insert(0, "code")
     model, data, train = map(importlib.import_module, ("model", "data", "train"))
-    samples = train.samples_at_once(train.Config(), devices)
+    training = importlib.import_module("runtime.training")
+    distributed = importlib.import_module("runtime.distributed")
+    samples = training.samples_at_once(train.Config(), devices)
     found = {"samples_at_once": samples}
     for mode, shards in (("ddp", 1), ("fsdp", devices)):
         found |= measure(
             lambda: model.Model(model.Config()),
             lambda module: train.example_loss(module, samples, data.Config()),
+            distributed.blocks,
             mode,
             shards,
         )
@@ -40,13 +43,18 @@ def main(devices: int) -> None:
 
 
 def measure(
-    build: Callable[[], nn.Module], loss: Callable[[nn.Module], Tensor], mode: str, shards: int
+    build: Callable[[], nn.Module],
+    loss: Callable[[nn.Module], Tensor],
+    parts: Callable[[nn.Module], list[nn.Module]],
+    mode: str,
+    shards: int,
 ) -> dict[str, Any]:
     """Return the parameters, and the bytes on a GPU that computes in bfloat16.
 
     Args:
         build: Makes the model.
         loss: Passes what a device takes at once through the model.
+        parts: Returns the blocks that the model repeats.
         mode: `ddp` or `fsdp`.
         shards: Among how many devices `fsdp` cuts each tensor.
     """
@@ -55,8 +63,7 @@ def measure(
         torch.set_default_dtype(torch.bfloat16 if mode == "fsdp" else torch.float32)
         model = build()
         torch.set_default_dtype(torch.float32)
-        stacks = [child for child in model.children() if isinstance(child, nn.ModuleList)]
-        blocks = [block for stack in stacks for block in stack]
+        blocks = parts(model)
         kept, recomputed = activations(model, blocks, loss)
     sizes = [_count(block) for block in blocks]
     total = _count(model)

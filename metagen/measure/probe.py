@@ -28,7 +28,7 @@ def work(desk: Desk) -> dict[str, bytes]:
     for library in ("torch", "fvcore", "python"):
         desk.version(library)
     found = _probed(desk, family.name)
-    results = (_params(desk, family, found), _flops(found), found["graph"])
+    results = (_params(desk, family, found), _flops(family, found), found["graph"])
     return {path: json_bytes(each) for path, each in zip(TARGETS, results, strict=True)}
 
 
@@ -64,26 +64,27 @@ def _params(desk: Desk, family: Family, found: dict[str, Any]) -> dict[str, Any]
         "trainable": found["trainable"],
         "by_module": found["by_module"] | tables,
         "by_layer": found["by_layer"],
-        "embedding_share": sum(tables.values()) / total,
+        "embedding_share": sum(tables.values()) / total if tables else None,
         "budget": {"min": least, "max": most, "share": total / most if most else None},
         "proxy_total": found["proxy_total"],
     }
 
 
-def _flops(found: dict[str, Any]) -> dict[str, Any]:
-    """Return the operations per token: a pass over a sequence, divided by its length."""
+def _flops(family: Family, found: dict[str, Any]) -> dict[str, Any]:
+    """Return the operations per unit: a pass over so many of them, divided by their number."""
     measured = found["measured"]
     totals = {int(n): ops for n, ops in found["by_operator"].items()}
     forward = sum(totals[measured].values()) / measured
     return {
         "tool": "fvcore",
         "convention": "a multiply-add counts as two operations",
-        "sequence_length": measured,
-        "forward_per_token": forward,
-        "training_per_token": BACKWARD * forward,
+        "unit": family.words.unit,
+        "length": measured,
+        "forward_per_unit": forward,
+        "training_per_unit": BACKWARD * forward,
         "by_operator": {name: count / measured for name, count in totals[measured].items()},
         "points": [
-            {"sequence_length": length, "forward_per_token": sum(ops.values()) / length}
+            {"length": length, "forward_per_unit": sum(ops.values()) / length}
             for length, ops in sorted(totals.items())
         ],
     }
@@ -95,6 +96,6 @@ RECIPES = (
         work,
         INPUTS,
         TARGETS,
-        "exact parameters, FLOPs per token and module graph of the generated model",
+        "exact parameters, FLOPs and module graph of the generated model",
     ),
 )

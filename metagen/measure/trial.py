@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from metagen import families
-from metagen.code.package import RUNTIME
+from metagen.code.package import runtime_files
 from metagen.errors import TaskError
+from metagen.families.family import Family
 from metagen.files import json_bytes
 from metagen.measure import sandbox
 from metagen.work import Desk, Recipe
 
-SCRIPTS = (*(f"code/{name}.py" for name in ("model", "data", "train", "eval")), *RUNTIME)
+SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train", "eval"))
 CONFIG = "code/config.json"
-INPUTS = (families.ARCHITECTURE, CONFIG, *SCRIPTS)
 REPORT, CURVE, RESULTS = (
     f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json")
 )
-BENCHMARK = "held-out text"
+NOT_MEASURED = "not measured"
 COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")
 TIMEOUT = 1800
 OUT = "out"  # where the scripts write unless they are told otherwise
@@ -31,64 +31,79 @@ STEP = re.compile(r"step (\d+)/(\d+): (.*)")
 
 
 def trial(desk: Desk) -> dict[str, bytes]:
-    """Train the proxy on the bundled corpus and score it on the test split.
+    """Train the proxy on the bundled data and score it on the test split.
 
     The outputs hold no times: the same code, seed and libraries give the same bytes.
 
     Raises:
         TaskError: A script of the package failed; it shows what the script said.
     """
-    steps = families.built(desk).bench_steps.get(desk.key("evaluation.bench"))
-    if steps is None:
-        return {REPORT: json_bytes({"status": "not measured"}), CURVE: _table([])}
+    family = families.built(desk)
+    steps = family.benchmark.steps.get(desk.key("evaluation.bench"))
+    missing = [p for p in family.benchmark.packages if not desk.version(p)] if steps else []
+    if steps is None or missing:
+        status = f"{NOT_MEASURED}: pip install {' '.join(missing)}" if missing else NOT_MEASURED
+        return {REPORT: json_bytes({"status": status}), CURVE: _table([])}
     seed = desk.key("reproducibility.seed")
     training = ("train.py", "--steps", str(steps), "--seed", str(seed), *MACHINE)
     scoring = ("eval.py", *MACHINE)
-    checkpoint, curve = _trained(desk, training)
+    files = _files(desk, family)
+    checkpoint, curve = _trained(desk, training, files)
     command = f"python {' '.join(training)} && python {' '.join(scoring)}"
     run = {"seed": seed, "steps": steps, "size": "proxy", "command": command}
-    report = {"status": "measured", "run": run, "report": _scored(desk, scoring, checkpoint)}
+    report = {
+        "status": "measured",
+        "run": run,
+        "report": _scored(desk, scoring, files | checkpoint),
+    }
     return {REPORT: json_bytes(report), CURVE: _table(curve)}
 
 
 def results(desk: Desk) -> dict[str, bytes]:
     """List what was measured, beside its baselines, and the named benchmarks that nobody ran."""
     named = [_entry(name, "not run") for name in desk.key("evaluation.benchmarks")]
-    if desk.entry(REPORT, "status") == "not measured":
-        rows = [_entry(BENCHMARK, "not measured")]
+    benchmark, status = families.built(desk).benchmark.name, desk.entry(REPORT, "status")
+    if status.startswith(NOT_MEASURED):
+        rows = [_entry(benchmark, status)]
     else:
-        rows = _measured(desk.entry(REPORT, "report"), desk.entry(REPORT, "run"))
+        rows = _measured(benchmark, desk.entry(REPORT, "report"), desk.entry(REPORT, "run"))
     return {RESULTS: json_bytes([*rows, *named])}
 
 
-def _run(
-    desk: Desk, command: Sequence[str], extra: dict[str, bytes], wanted: Sequence[str]
-) -> dict[str, bytes]:
+def _files(desk: Desk, family: Family) -> dict[str, bytes]:
+    """Return what the scripts need to run: themselves, and the proxy's settings."""
     for library in ("torch", "python", "numpy"):
         desk.version(library)
     proxy = {"proxy": desk.entry(CONFIG, "proxy")}
-    files = {CONFIG: json_bytes(proxy)} | {name: desk.read(name) for name in SCRIPTS}
-    arguments = (f"code/{command[0]}", *command[1:])
+    scripts = {name: desk.read(name) for name in (*SCRIPTS, *runtime_files(family))}
+    return {CONFIG: json_bytes(proxy), **scripts}
 
+
+def _run(
+    desk: Desk, command: Sequence[str], files: dict[str, bytes], wanted: Sequence[str]
+) -> dict[str, bytes]:
     def tell(line: str) -> None:
         if found := STEP.search(line):
             desk.progress(int(found[1]), int(found[2]), found[3])
 
-    return sandbox.run(arguments, files | extra, wanted, timeout=TIMEOUT, on_line=tell)
+    arguments = (f"code/{command[0]}", *command[1:])
+    return sandbox.run(arguments, files, wanted, timeout=TIMEOUT, on_line=tell)
 
 
-def _trained(desk: Desk, training: Sequence[str]) -> tuple[dict[str, bytes], list[dict[str, Any]]]:
+def _trained(
+    desk: Desk, training: Sequence[str], files: dict[str, bytes]
+) -> tuple[dict[str, bytes], list[dict[str, Any]]]:
     """Return the files of the checkpoint, and the lines of the training's record."""
     names = ("model.safetensors", "config.json", "state.json")
     checkpoint = [f"{OUT}/checkpoint/{name}" for name in names]
     record = f"{OUT}/metrics.jsonl"
-    left = _run(desk, training, {}, (*checkpoint, record))
+    left = _run(desk, training, files, (*checkpoint, record))
     lines = left.pop(record).decode().splitlines()
     return left, [json.loads(line) for line in lines]
 
 
-def _scored(desk: Desk, scoring: Sequence[str], checkpoint: dict[str, bytes]) -> dict[str, Any]:
-    printed = _run(desk, scoring, checkpoint, (sandbox.STDOUT,))
+def _scored(desk: Desk, scoring: Sequence[str], files: dict[str, bytes]) -> dict[str, Any]:
+    printed = _run(desk, scoring, files, (sandbox.STDOUT,))
     try:
         report: dict[str, Any] = json.loads(printed[sandbox.STDOUT])
     except ValueError as error:
@@ -96,10 +111,11 @@ def _scored(desk: Desk, scoring: Sequence[str], checkpoint: dict[str, bytes]) ->
     return report
 
 
-def _measured(report: dict[str, Any], run: dict[str, Any]) -> list[dict[str, Any]]:
+def _measured(benchmark: str, report: dict[str, Any], run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row a metric; a metric of data of its own says so itself."""
     source = {name: report[name] for name in ("dataset", "sha256", "split", "n")}
     return [
-        {"benchmark": BENCHMARK, **source, **metric, **run, "status": "measured"}
+        {"benchmark": benchmark, **source, **metric, **run, "status": "measured"}
         for metric in report["metrics"]
     ]
 
@@ -120,19 +136,12 @@ def _table(curve: list[dict[str, Any]]) -> bytes:
     return table.getvalue().encode()
 
 
-RECIPES = (
-    Recipe(
-        "benchmarks:trial",
-        trial,
-        INPUTS,
-        (REPORT, CURVE),
-        "train the scaled-down model and score it on held-out data",
-    ),
-    Recipe(
-        "benchmarks:results",
-        results,
-        (REPORT,),
-        (RESULTS,),
-        "list what was measured, and what nobody ran",
-    ),
-)
+def recipes(family: Family) -> tuple[Recipe, ...]:
+    """Return the tasks that train and score the scaled-down model."""
+    inputs = (families.ARCHITECTURE, CONFIG, *SCRIPTS, *runtime_files(family))
+    train = "train the scaled-down model and score it on held-out data"
+    listed = "list what was measured, and what nobody ran"
+    return (
+        Recipe("benchmarks:trial", trial, inputs, (REPORT, CURVE), train),
+        Recipe("benchmarks:results", results, (families.ARCHITECTURE, REPORT), (RESULTS,), listed),
+    )

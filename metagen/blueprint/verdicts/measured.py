@@ -23,8 +23,8 @@ class Measured:
         family: Its family.
         everything: Dimensions of its Config, and the formats.
         parameters: Counted on the model.
-        points: FLOPs of a forward pass at some sequence lengths.
-        training_flops: FLOPs of a training step for each unit of data.
+        points: FLOPs of a forward pass at some lengths, for each unit of them.
+        training_flops: FLOPs of a training step for each unit of training data.
     """
 
     family: Family
@@ -43,12 +43,13 @@ class Measured:
         """What the measured model asks of its hardware."""
         closed = self.family.load(self.everything)
         extra = HALF * (self.parameters - self.family.count(self.everything))
-        flops = self.family.prompt * flops_near(self.points, self.family.prompt)
+        length = self.family.input_length(self.everything)
+        flops = closed.passes * length * flops_near(self.points, length)
         return replace(
             closed,
             weights=closed.weights + extra,
-            first=Work(flops, closed.first.bytes + extra),
-            next=replace(closed.next, bytes=closed.next.bytes + extra),
+            first=Work(flops, closed.first.bytes + closed.passes * extra),
+            next=closed.next and replace(closed.next, bytes=closed.next.bytes + extra),
             last=closed.last and replace(closed.last, bytes=closed.last.bytes + extra),
         )
 
@@ -58,16 +59,17 @@ def read(desk: Desk) -> Measured:
     family = families.built(desk)
     dims = desk.entry(GRAPH, "config")
     formats = {name: desk.entry(families.ARCHITECTURE, "infer", name) for name in family.formats}
+    everything = {**dims, **formats}
     return Measured(
         family=family,
-        everything={**dims, **formats},
+        everything=everything,
         parameters=desk.entry(PARAMS, "total"),
         points=desk.entry(FLOPS, "points"),
-        training_flops=desk.entry(FLOPS, "training_per_token"),
+        training_flops=family.training_length(everything) * desk.entry(FLOPS, "training_per_unit"),
     )
 
 
 def flops_near(points: list[dict[str, Any]], length: int) -> float:
-    """Return the operations per token at the measured length that is nearest to one asked for."""
-    nearest = min(points, key=lambda p: abs(p["sequence_length"] - length))
-    return float(nearest["forward_per_token"])
+    """Return the operations per unit at the measured length that is nearest to one asked for."""
+    nearest = min(points, key=lambda p: abs(p["length"] - length))
+    return float(nearest["forward_per_unit"])

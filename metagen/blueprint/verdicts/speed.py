@@ -29,10 +29,10 @@ def _latency(desk: Desk, model: Measured, line: Roofline | None) -> Entry:
     load, limit = model.load, limits.latency(declared)
     arithmetic, traffic = line.arithmetic(load.first), line.traffic(load.first, load.weight_bits)
     peak = line.device.number * line.device.flops
+    read = f"{_read(load.first, line, load.weight_bits)} = {traffic:.3g} s"
     formula = (
-        f"first output after {model.family.prompt} {model.family.work_unit} of input: the larger "
-        f"of {load.first.flops:.4g} FLOP / ({line.compute_use:g} x {peak:.4g} FLOP/s) = "
-        f"{arithmetic:.3g} s and {_read(load.first, line, load.weight_bits)} = {traffic:.3g} s"
+        f"first output {_input(model)}: the larger of {load.first.flops:.4g} FLOP / "
+        f"({line.compute_use:g} x {peak:.4g} FLOP/s) = {arithmetic:.3g} s and {read}"
         + (f"; {declared} allows {limit:g} s" if limit else "")
     )
     source = f"blueprint/flops.json; {line.compute_source}{_source(line, load.weight_bits)}"
@@ -50,12 +50,20 @@ def _throughput(desk: Desk, model: Measured, line: Roofline | None) -> list[Entr
     if line is None:
         return [unknown(THROUGHPUT, declared, unit, NO_DEVICE)]
     asked = Asked(declared, rate.value if rate else None, at_least=True)
-    load, after = model.load, f"after {model.family.prompt} {model.family.work_unit}"
-    entries = [_speed(THROUGHPUT, load.next, model, line, after, asked)]
+    load = model.load
+    entries = [_speed(THROUGHPUT, load.steady, model, line, _input(model), asked)]
     if load.last:
         after = f"after {model.tokens:,} tokens"
         entries.append(_speed(FULL, load.last, model, line, after, Asked()))
     return entries
+
+
+def _input(model: Measured) -> str:
+    """Return what is read, and how often the model runs, before an output."""
+    length = model.family.input_length(model.everything)
+    unit = model.family.words.unit + ("" if length == 1 else "s")
+    runs = model.load.passes
+    return f"after {length:,} {unit} of input" + (f", {runs} passes" if runs > 1 else "")
 
 
 def _speed(

@@ -1,0 +1,83 @@
+"""What all figures share: one style, one font, and the same bytes each time."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from metagen.work import Desk
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_ONE_AT_A_TIME = threading.Lock()  # matplotlib's settings are global
+WIDTH = 3.3  # inches, a column
+WIDE = 6.0
+# Okabe and Ito's palette, which keeps apart for all common colour blindness.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
+_STYLE = {
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+    "pdf.compression": 6,
+}
+
+
+def drawn(
+    desk: Desk, name: str, height: float, draw: Callable[[Figure], None], width: float = WIDTH
+) -> dict[str, bytes]:
+    """Draw in matplotlib's own defaults, whatever the user's settings are."""
+    import matplotlib
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+    from matplotlib.figure import Figure
+
+    desk.version("matplotlib")
+    stream = io.BytesIO()
+    with _ONE_AT_A_TIME, matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasPdf(figure)
+        draw(figure)
+        _own_font(figure)
+        figure.savefig(stream, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return {f"paper/figures/{name}.pdf": stream.getvalue()}
+
+
+def _own_font(figure: Figure) -> None:
+    """Use the font file that matplotlib ships; a system's font of that name may differ."""
+    import matplotlib
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.text import Text
+
+    path = matplotlib.get_data_path() + "/fonts/ttf/DejaVuSans.ttf"
+    figure.draw_without_rendering()
+    for text in figure.findobj(Text):
+        text.set_fontproperties(FontProperties(fname=path, size=text.get_fontsize()))
+
+
+def level_line(axes: Axes, level: float, name: str, colour: str) -> None:
+    """Draw a level line, with its name outside the axes so that no curve covers it."""
+    axes.axhline(level, color=colour, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    at, place = (1, level), axes.get_yaxis_transform()
+    text: dict[str, Any] = {"textcoords": "offset points", "va": "center", "color": colour}
+    axes.annotate(name, at, (3, 0), xycoords=place, size=7, annotation_clip=False, **text)
+
+
+def say_instead(figure: Figure, text: str) -> None:
+    """Draw a sentence where there is nothing to show."""
+    axes = figure.add_subplot()
+    axes.text(0.5, 0.5, text, ha="center")
+    axes.set_axis_off()
