@@ -3,6 +3,9 @@
 Shapes in comments: B sequences, T tokens, H heads, D dimensions of a head.
 """
 
+import math
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,16 +32,35 @@ BERT_NAMES = {
 
 
 def bert_name(name: str) -> str:
-    """Return the name of a parameter in transformers' BertModel."""
+    """Return the name in transformers' BertModel of a parameter of `Encoder`, or of a pooler."""
     return ".".join(BERT_NAMES.get(part, part) for part in name.split("."))
+
+
+def bert_config(config: Any) -> dict[str, Any]:
+    """Return what config.json needs beside a model's `Config` to load in transformers as BERT."""
+    return {
+        "model_type": "bert",
+        "hidden_size": config.d_model,
+        "num_hidden_layers": config.n_layers,
+        "num_attention_heads": config.n_heads,
+        "intermediate_size": config.d_ff,
+        "max_position_embeddings": config.max_seq_len,
+        "type_vocab_size": config.n_segments,
+        "layer_norm_eps": config.norm_eps,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": config.dropout,
+        "attention_probs_dropout_prob": config.dropout,
+        "pad_token_id": PAD,
+    }
 
 
 class EncoderBlock(nn.Module):
     """One layer: self-attention, then the feed-forward network, each normalized after its sum."""
 
-    def __init__(self, d_model: int, n_heads: int, d_ff: int, norm_eps: float, drop: float) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__()
-        self.n_heads, self.drop = n_heads, drop
+        d_model, d_ff, norm_eps = config.d_model, config.d_ff, config.norm_eps
+        self.n_heads, self.drop = config.n_heads, config.dropout
         self.q_proj = nn.Linear(d_model, d_model)
         self.k_proj = nn.Linear(d_model, d_model)
         self.v_proj = nn.Linear(d_model, d_model)
@@ -66,28 +88,17 @@ class EncoderBlock(nn.Module):
 class Encoder(nn.Module):
     """Tokens, with their positions and segments, to a vector for each that has seen all others."""
 
-    def __init__(
-        self,
-        d_model: int,
-        n_layers: int,
-        n_heads: int,
-        d_ff: int,
-        vocab_size: int,
-        max_seq_len: int,
-        n_segments: int,
-        norm_eps: float,
-        drop: float,
-    ) -> None:
+    def __init__(self, config: Any) -> None:
+        """Take the model's `Config`, which has BERT's dimensions."""
         super().__init__()
-        assert d_model % n_heads == 0, f"{n_heads} heads cannot share a width of {d_model}"
-        self.drop = drop
-        self.embed_tokens = nn.Embedding(vocab_size, d_model)
-        self.embed_positions = nn.Embedding(max_seq_len, d_model)
-        self.embed_segments = nn.Embedding(n_segments, d_model)
-        self.norm = nn.LayerNorm(d_model, norm_eps)
-        self.layers = nn.ModuleList(
-            EncoderBlock(d_model, n_heads, d_ff, norm_eps, drop) for _ in range(n_layers)
-        )
+        width, heads = config.d_model, config.n_heads
+        assert width % heads == 0, f"{heads} heads cannot share a width of {width}"
+        self.drop = config.dropout
+        self.embed_tokens = nn.Embedding(config.vocab_size, width)
+        self.embed_positions = nn.Embedding(config.max_seq_len, width)
+        self.embed_segments = nn.Embedding(config.n_segments, width)
+        self.norm = nn.LayerNorm(width, config.norm_eps)
+        self.layers = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
 
     def forward(self, tokens: Tensor, segments: Tensor | None = None) -> Tensor:
         """Return a vector for each token, (B, T, d_model).
@@ -108,10 +119,13 @@ class Encoder(nn.Module):
         return x
 
 
-def init_weights(model: nn.Module) -> None:
-    """Draw matrices and tables from N(0, 0.02^2), as BERT does; biases start at 0."""
+def init_weights(model: nn.Module, d_model: int) -> None:
+    """Draw matrices and tables from N(0, std^2); biases start at 0.
+
+    The deviation is BERT's 0.02 at its width of 768, and grows as 1 / sqrt(width) below it.
+    """
     for name, weight in model.named_parameters():
         if weight.dim() == 2:
-            nn.init.normal_(weight, std=0.02)
+            nn.init.normal_(weight, std=0.02 * math.sqrt(768 / d_model))
         elif name.endswith("bias"):
             nn.init.zeros_(weight)
