@@ -13,6 +13,7 @@ from metagen.work import Desk
 
 FAMILIES = {
     "decoder": "metagen.families.decoder",
+    "text_classifier": "metagen.families.text_classifier",
 }
 
 
@@ -63,6 +64,14 @@ ROUTES = (
         architectures=frozenset({"transformer"}),
         objectives=frozenset({"autoregressive", "instruction_tuning"}),
         family="decoder",
+    ),
+    Route(
+        inputs=frozenset({"text"}),
+        outputs=frozenset({"label"}),
+        tasks=frozenset({"classification"}),
+        architectures=frozenset({"transformer"}),
+        objectives=frozenset({"classification"}),
+        family="text_classifier",
     ),
 )
 

@@ -52,6 +52,15 @@ class TextTokenizer:
         }
 
 
+def partly_hidden(tokens: Tensor, share: float) -> Tensor:
+    """Return tokens (B, T) of which a share is drawn to be padding, which nothing attends to.
+
+    Word dropout (Iyyer et al., 2015, section 3): no single word decides. [CLS] and [SEP] stay.
+    """
+    drawn = torch.rand(tokens.shape, device=tokens.device) < share
+    return tokens.masked_fill(drawn & (tokens >= len(SPECIAL)), 0)
+
+
 def read_tokenizer(folder: Path) -> TextTokenizer:
     """Return the tokenizer of a folder, or stop."""
     path = folder / "tokenizer.json"

@@ -26,6 +26,7 @@ from runtime.distributed import processes
 from runtime.errors import run
 from runtime.options import shared_options, sized, training_options
 from runtime.settings import load_config
+from runtime.texts import partly_hidden
 from runtime.training import Batch, Task, named, settings, train
 
 
@@ -63,6 +64,8 @@ class Config:
     """auto, float32, or bfloat16 (autocast; weights stay float32)."""
     seed: int = 42
     """Draws the first weights, the order of samples and what is dropped."""
+    token_drop: float = 0.0
+    """Share of a text's tokens that training hides from the model."""
 
 
 def command_line() -> argparse.Namespace:
@@ -80,19 +83,21 @@ def command_line() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def label_loss(module: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+def label_loss(module: nn.Module, batch: Batch, token_drop: float) -> tuple[Tensor, int]:
     """Return the mean cross-entropy of the label in nats, and how many texts there were.
 
-    -(1 / B) * sum over texts i of log p(y_i | x_i).
+    -(1 / B) * sum over texts i of log p(y_i | x_i), where x_i lacks what training hides.
     """
     tokens, labels = batch  # (B, T), (B)
+    if module.training:
+        tokens = partly_hidden(tokens, token_drop)
     return F.cross_entropy(module(tokens).float(), labels), len(labels)
 
 
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     """Return the loss of some samples without a meaning, to count what it takes."""
     tokens = torch.ones(samples, data.max_len, dtype=torch.int64)
-    return label_loss(model, (tokens, tokens[:, 0]))[0]
+    return label_loss(model, (tokens, tokens[:, 0]), token_drop=0.0)[0]
 
 
 def label_entries(labels: tuple[str, ...], num_classes: int) -> dict[str, dict[str, str | int]]:
@@ -115,7 +120,7 @@ def task(args: argparse.Namespace, config: Config) -> Task:
         build=lambda: Model(model),
         batch=lambda start, count: batch_at(texts, start, count, data.max_len, config.seed),
         held_out=lambda size: batches(texts, "val", data.max_len, size),
-        loss=label_loss,
+        loss=lambda module, batch: label_loss(module, batch, config.token_drop),
         example=lambda module: example_loss(module, 1, data),
         identity={"sha256": texts.sha256, **named(data=data)},
         unit="texts",
