@@ -24,7 +24,7 @@ from runtime.folders import whole_folder
 from runtime.order import samples_at
 from runtime.records import Record, cut, read_splits, records_digest
 from runtime.settings import load_config
-from runtime.texts import TextTokenizer, read_tokenizer, train_tokenizer
+from runtime.sequences import TextTokenizer, read_tokenizer, train_tokenizer
 from runtime.translations import translations
 
 BUNDLED = "django_translations"

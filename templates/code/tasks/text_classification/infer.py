@@ -21,7 +21,7 @@ from runtime.device import choose_device
 from runtime.errors import fail, run
 from runtime.options import shared_options, sized
 from runtime.settings import load_config, read_json
-from runtime.texts import TextTokenizer, read_lines, read_tokenizer
+from runtime.sequences import TextTokenizer, read_lines, read_tokenizer
 
 
 @dataclass(frozen=True)

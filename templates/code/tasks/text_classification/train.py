@@ -26,7 +26,7 @@ from runtime.distributed import processes
 from runtime.errors import run
 from runtime.options import shared_options, sized, training_options
 from runtime.settings import load_config
-from runtime.texts import partly_hidden
+from runtime.sequences import partly_hidden
 from runtime.training import Batch, Task, named, settings, train
 
 
