@@ -18,6 +18,7 @@ FAMILIES = {
     "segmentation_unet": "metagen.families.segmentation_unet",
     "patch_forecaster": "metagen.families.patch_forecaster",
     "unet_diffusion": "metagen.families.unet_diffusion",
+    "text_classifier": "metagen.families.text_classifier",
 }
 
 
@@ -71,6 +72,7 @@ ROUTES = (
     ),
     Route(
         inputs=frozenset({"image"}),
+        inputs=frozenset({"text"}),
         outputs=frozenset({"label"}),
         tasks=frozenset({"classification"}),
         architectures=frozenset({"transformer"}),
@@ -100,6 +102,7 @@ ROUTES = (
         architectures=frozenset({"diffusion", "cnn"}),
         objectives=frozenset({"diffusion"}),
         family="unet_diffusion",
+        family="text_classifier",
     ),
 )
 
