@@ -91,15 +91,16 @@ def _files() -> dict[str, Any]:
         "proxy_total": proxy["total"],
     }
     points = [
-        {"sequence_length": n, "forward_per_token": 2.0 * total + 4.0 * 32 * 4096 * n / 2}
+        {"length": n, "forward_per_unit": 2.0 * total + 4.0 * 32 * 4096 * n / 2}
         for n in (512, 2048, 8192, 32768, 131072, 262144)
     ]
     flops = {
         "tool": "fvcore",
         "convention": "a multiply-add counts as two operations",
-        "sequence_length": 512,
-        "forward_per_token": points[0]["forward_per_token"],
-        "training_per_token": 3 * points[0]["forward_per_token"],
+        "unit": "token",
+        "length": 512,
+        "forward_per_unit": points[0]["forward_per_unit"],
+        "training_per_unit": 3 * points[0]["forward_per_unit"],
         "by_operator": {"linear": 2.0 * total, "attention": 1.3e8},
         "points": points,
     }

@@ -14,9 +14,11 @@ from typing import Any
 from metagen import paths
 from metagen.code.bundle import bundle
 from metagen.code.imports import PACKAGE_FILES
-from metagen.code.package import RUNTIME
+from metagen.code.package import runtime_files
+from metagen.families import decoder
 
 TASK = "templates/code/tasks/language_modeling"
+RUNTIME = runtime_files(decoder)
 TINY: dict[str, dict[str, Any]] = {
     "model": {
         "d_model": 32,

@@ -27,10 +27,10 @@ def verdicts(spec, folder, parameters=PARAMETERS, bits=(16, 16), **changed):
     desk = PlainDesk(spec, folder)
     dims = {**LLAMA_3_8B, "max_seq_len": 8192, **changed}
     points = [
-        {"sequence_length": 128, "forward_per_token": 15e9},
-        {"sequence_length": 8192, "forward_per_token": 20e9},
+        {"length": 128, "forward_per_unit": 15e9},
+        {"length": 8192, "forward_per_unit": 20e9},
     ]
-    flops = {"training_per_token": 48e9, "points": points}
+    flops = {"training_per_unit": 48e9, "points": points}
     infer = dict(zip(("weight_bits", "cache_bits"), bits, strict=True))
     desk.package = {
         "blueprint/architecture.yaml": yaml.safe_dump(
@@ -205,7 +205,7 @@ def test_latency_is_the_time_to_read_a_prompt(tmp_path, declared, verdict):
 
 
 def test_latency_of_a_slow_memory_is_the_time_to_read_the_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr(decoder, "prompt", 1)
+    monkeypatch.setattr(decoder, "input_length", lambda m: 1)
     made = verdicts("constraints: {device: RTX-4090}\n", tmp_path)["latency"]
     assert made["computed"] == pytest.approx((WEIGHTS - TABLE) / 880.9e9)
 

@@ -9,7 +9,7 @@ from blueprint_desk import PlainDesk
 from metagen import families, paths
 from metagen.blueprint.architecture import CONFIG_KEYS
 from metagen.errors import SpecError
-from metagen.families import decoder, transformer
+from metagen.families import decoder, decoder_load, transformer
 from metagen.families.decoder_shape import GATED
 from metagen.families.trend import LEAST_SPREAD, fit, rows
 
@@ -165,7 +165,7 @@ def test_each_section_has_the_fields_of_its_file_in_order(module, reduced):
 
 def test_a_prompt_passes_in_the_length_that_activations_are_counted_at():
     text = paths.source(f"{decoder.task_folder}/infer.py").read_text()
-    assert f"\nCHUNK = {decoder.prompt} " in text
+    assert f"\nCHUNK = {decoder_load.PROMPT} " in text
 
 
 def test_the_settings_that_a_family_knows_are_entries_of_training_config(tmp_path):

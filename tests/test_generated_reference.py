@@ -162,7 +162,7 @@ def test_a_trained_checkpoint_opens_in_transformers(
         ours = code["model"].Model(code["model"].Config())
         folder = Path("out/checkpoint")
         code["infer"].load_weights(ours, folder / "model.safetensors", ours.checkpoint_name)
-        encode = code["data"].load_tokenizer(tokenizer, folder).encode
+        encode = code["runtime.tokenizer"].load_tokenizer(tokenizer, folder).encode
 
     theirs = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
     assert type(theirs).__name__ == ours.checkpoint_config()["architectures"][0]

@@ -144,7 +144,7 @@ def test_parts_of_unequal_size_weigh_by_their_targets(code: dict[str, ModuleType
         optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
         pairs = zip(x.split(cuts), y.split(cuts), strict=True)
         losses = [lambda m=model, a=a, b=b: (m(a, b), b.numel()) for a, b in pairs]
-        code["train"].update(model, optimizer, losses, 1.0, 100.0)
+        code["runtime.optimization"].update(model, optimizer, losses, 1.0, 100.0)
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
@@ -411,7 +411,7 @@ def test_tensors_are_written_as_the_library_writes_them(
 def test_speed_is_told_as_a_share_of_a_peak_only_where_the_peak_is_known(
     code: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train, gpu = code["train"], torch.device("cuda")
+    device, gpu = code["runtime.device"], torch.device("cuda")
     for name, peak in (
         ("NVIDIA A100-SXM4-80GB", 312e12),
         ("NVIDIA H100 80GB HBM3", 989.4e12),
@@ -423,11 +423,12 @@ def test_speed_is_told_as_a_share_of_a_peak_only_where_the_peak_is_known(
         ("NVIDIA GeForce RTX 4090", 165.2e12),
         ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
     ):
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, name=name: name)
-        assert train.peak_flops(gpu) == peak, name
-    assert train.peak_flops(torch.device("cpu")) is None
-    assert train.Work("images", 10).speed(2.0) == {"images_per_second": 5.0}
-    known = train.Work("images", 10, flops=0.5)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _, name=name: name)
+        assert device.peak_flops(gpu) == peak, name
+    assert device.peak_flops(torch.device("cpu")) is None
+    loop = code["runtime.loop"]
+    assert loop.Work("images", 10).speed(2.0) == {"images_per_second": 5.0}
+    known = loop.Work("images", 10, flops=0.5)
     assert known.speed(2.0) == {"images_per_second": 5.0, "mfu": 0.25}
     assert known.speed(None) == {"images_per_second": None, "mfu": None}
 
@@ -438,7 +439,9 @@ def test_the_operations_of_a_step_are_six_a_weight_and_token_and_those_of_attent
     with torch.device("meta"):
         model = code["model"].Model(code["model"].Config())
         data = code["data"].Config()
-        counted = code["train"].training_flops(lambda: code["train"].example_loss(model, 3, data))
+        counted = code["runtime.flops"].training_flops(
+            lambda: code["train"].example_loss(model, 3, data)
+        )
     matrices = sum(p.numel() for p in model.parameters() if p.dim() == 2)
     config, length = model.config, data.seq_len
     attention = 12 * config.n_layers * config.n_heads * config.head_dim * length
@@ -453,9 +456,10 @@ def test_the_cpu_is_used_without_a_look_at_cuda(
 
     for name in ("is_available", "is_bf16_supported", "get_device_name", "device_count"):
         monkeypatch.setattr(torch.cuda, name, touched)
-    device = code["train"].choose_device("cpu", 1)
-    assert not code["train"].in_bfloat16(device, "auto")
-    assert code["train"].peak_flops(device) is None
+    ours = code["runtime.device"]
+    device = ours.choose_device("cpu", 1)
+    assert not ours.in_bfloat16(device, "auto")
+    assert ours.peak_flops(device) is None
 
 
 def test_tokens_are_read_across_files(code: dict[str, ModuleType], tmp_path: Path) -> None:
@@ -535,7 +539,7 @@ def test_a_loss_that_is_no_number_leaves_the_last_checkpoint(
     code: dict[str, ModuleType],
 ) -> None:
     shutil.copytree(trained / "checkpoint", tmp_path / "checkpoint")
-    monkeypatch.setattr(code["train"], "update", lambda *_: (float("nan"), 1.0))
+    monkeypatch.setattr(code["runtime.training"], "update", lambda *_: (float("nan"), 1.0))
     error = run("train", "--out", tmp_path, "--resume", "--steps", 8, status=2)
     assert "the loss is nan" in error
     assert "at step 7: lower --learning-rate" in error
@@ -620,7 +624,7 @@ def test_a_model_that_cannot_fit_is_refused_before_it_is_allocated(
     code: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        code["train"].memory_table(10**14, 1, torch.device("cpu"))
+        code["runtime.device"].memory_table(10**14, 1, torch.device("cpu"))
     assert "needs 1600000.0 GB" in capsys.readouterr().err
 
 

@@ -94,10 +94,13 @@ def test_fake_tensors_keep_what_real_ones_keep(tmp_path: Path) -> None:
         def build() -> torch.nn.Module:
             return model.Model(model.Config())
 
+        def parts(module: torch.nn.Module) -> list[torch.nn.Module]:
+            return list(module.layers)
+
         def loss(module: torch.nn.Module) -> torch.Tensor:
             return code["train"].example_loss(module, 2, data)
 
-        fake = memory_worker.measure(build, loss, "ddp", 1)["ddp"]
+        fake = memory_worker.measure(build, loss, parts, "ddp", 1)["ddp"]
         with torch.autocast("cpu", dtype=torch.bfloat16):
             real = build()
             kept, _ = memory_worker.activations(real, list(real.layers), loss)

@@ -153,11 +153,11 @@ def test_a_package_is_measured_on_its_own_code(package):
     assert params["budget"] == {"min": 10**6, "max": 3 * 10**6, "share": params["total"] / 3e6}
     assert params["proxy_total"] == decoder.count(found["proxy"]["model"])
 
-    assert flops["sequence_length"] == found["data"]["seq_len"] == 8192
-    assert flops["training_per_token"] == 3 * flops["forward_per_token"]
-    assert sum(flops["by_operator"].values()) == pytest.approx(flops["forward_per_token"])
-    assert flops["points"][-1]["sequence_length"] == 262_144
-    per_token = [point["forward_per_token"] for point in flops["points"]]
+    assert flops["length"] == found["data"]["seq_len"] == 8192
+    assert flops["training_per_unit"] == 3 * flops["forward_per_unit"]
+    assert sum(flops["by_operator"].values()) == pytest.approx(flops["forward_per_unit"])
+    assert flops["points"][-1]["length"] == 262_144
+    per_token = [point["forward_per_unit"] for point in flops["points"]]
     assert per_token == sorted(set(per_token))
 
     assert graph["config"] == dims

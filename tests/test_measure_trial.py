@@ -5,10 +5,10 @@ import json
 
 import pytest
 from blueprint_desk import PlainDesk
+from generated import RUNTIME
 
 from metagen import code
 from metagen.blueprint import architecture
-from metagen.code.package import RUNTIME
 from metagen.errors import TaskError
 from metagen.measure import trial
 

@@ -30,7 +30,8 @@ def outcome(desk: Desk) -> dict[str, bytes]:
     """Return the figure that eval.py asks for."""
     rows = Facts(desk, derived).get("results").value
     measured = [row for row in rows if row["status"] == "measured"]
-    shown = desk.entry(REPORT, "report", "figure") if measured else None
+    named = measured and "figure" in desk.names(REPORT, "report")
+    shown = desk.entry(REPORT, "report", "figure") if named else None
     if not measured:
         return drawn(desk, "outcome", 1.0, lambda figure: say_instead(figure, "not measured"))
     if shown is None:

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from runtime.folders import whole_folder
 from runtime.order import samples_at
 from runtime.settings import load_config, read_json
 from runtime.shards import Array, Shards, open_shards
+from runtime.texts import documents
 from runtime.tokenizer import END_OF_TEXT, BPETokenizer, train_bpe
 
 SPLITS = ("train", "val", "test")
@@ -146,7 +147,7 @@ def windows(
 
 def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     """Return a corpus whose tokens are the bytes of the text."""
-    text = bundled_text() if path is None else "\n\n".join(_documents(path)).encode()
+    text = bundled_text() if path is None else "\n\n".join(documents(path)).encode()
     name = BUNDLED if path is None else path.name
     array = np.frombuffer(text, dtype=np.uint8)
     parts = _parts(len(text), config)
@@ -180,37 +181,6 @@ def _parts(length: int, config: Config) -> dict[str, slice]:
     test = length - int(length * config.test_fraction)
     val = test - int(length * config.val_fraction)
     return {"train": slice(0, val), "val": slice(val, test), "test": slice(test, length)}
-
-
-def _documents(path: Path) -> Iterator[str]:
-    """Yield the documents of a file or of a folder, in the order of their names."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    found = [f for f in files if f.suffix in (".txt", ".md", ".jsonl") or f == path]
-    if not found or not all(f.is_file() for f in found):
-        fail(f"{path} is neither a text file nor a folder of .txt, .md or .jsonl files.")
-    for file in found:
-        try:
-            with file.open(encoding="utf-8") as stream:
-                if file.suffix == ".jsonl":
-                    yield from _jsonl(file, stream)
-                else:
-                    yield stream.read()
-        except (OSError, UnicodeDecodeError) as error:
-            fail(f"{file} cannot be read as UTF-8 text: {error}.")
-
-
-def _jsonl(file: Path, lines: Iterable[str]) -> Iterator[str]:
-    """Yield the text of each line; blank lines are none."""
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            text = json.loads(line)["text"]
-        except (ValueError, KeyError, TypeError):
-            text = None
-        if not isinstance(text, str):
-            fail(f'{file}:{number} is not a JSON object with a "text".')
-        yield text
 
 
 def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> None:
@@ -264,7 +234,7 @@ def _pieces(
     work on them side by side and finds the same tokens as in the whole.
     """
     position = 0  # in characters
-    for document in [bundled_text().decode()] if path is None else _documents(path):
+    for document in [bundled_text().decode()] if path is None else documents(path):
         start = 0
         while start < len(document):
             at = position + start

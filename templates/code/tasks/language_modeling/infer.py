@@ -43,7 +43,7 @@ class Config:
     seed: int = 42
     """Of the draws."""
     weight_bits: int = 16
-    """Bits of a weight in the blocks: 16 as trained; 8 or 4 quantized, the rest in bf16."""
+    """Bits of a weight in the blocks: 16 for bf16; 8 or 4 quantized, the rest in bf16."""
     cache_bits: int = 16
     """Bits of a number in the KV cache: 16 as the weights are; 8 quantized."""
 
@@ -133,8 +133,7 @@ def main() -> None:
             f"--max-new-tokens at most {model_config.max_seq_len}."
         )
     model = load_model(lambda: Model(model_config), folder)
-    if config.weight_bits < 16:
-        quantize(model, config.weight_bits)
+    quantize(model, config.weight_bits)
     model.to(device)
 
     tokens, shown = list(prompt), ""

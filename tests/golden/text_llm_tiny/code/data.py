@@ -12,10 +12,9 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,9 +26,10 @@ from runtime.folders import whole_folder
 from runtime.order import samples_at
 from runtime.settings import load_config, read_json
 from runtime.shards import Array, Shards, open_shards
+from runtime.texts import documents
+from runtime.tokenizer import END_OF_TEXT, BPETokenizer, train_bpe
 
 SPLITS = ("train", "val", "test")
-END_OF_TEXT = "<|endoftext|>"
 BUNDLED = "pydoc_topics"
 CORPUS_KEYS = {"name", "sha256", "dtype", "num_bytes", "end_of_text"}
 
@@ -46,61 +46,6 @@ class Config:
     """Share of the text, before the test split, on which training is watched."""
     test_fraction: float = 0.01
     """Share of the text, at its end, that only eval.py reads."""
-
-
-class Tokenizer(Protocol):
-    """What the scripts need of a tokenizer."""
-
-    end_of_text: int | None
-    vocab_size: int
-
-    def encode(self, text: str) -> list[int]:
-        """Return the tokens of a text."""
-        ...
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens."""
-        ...
-
-
-class ByteTokenizer:
-    """UTF-8 bytes as tokens."""
-
-    end_of_text: int | None = None
-    vocab_size = 256
-
-    def encode(self, text: str) -> list[int]:
-        """Return the bytes of a text."""
-        return list(text.encode())
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of bytes; bytes that are not UTF-8 become U+FFFD."""
-        return bytes(tokens).decode(errors="replace")
-
-
-class BPETokenizer:
-    """Byte-level byte-pair encoding (Sennrich et al., 2016, arXiv:1508.07909), from a file."""
-
-    def __init__(self, path: Path) -> None:
-        from tokenizers import Tokenizer as Library
-
-        if not path.is_file():
-            fail(f"{path} does not exist: make it with `python data.py prepare`.")
-        try:
-            self._library = Library.from_file(str(path))
-        except Exception as error:  # the library raises no narrower class
-            fail(f"{path} is no tokenizer: {error}.")
-        self._library.encode_special_tokens = True  # text that says <|endoftext|> ends nothing
-        self.end_of_text: int | None = self._library.token_to_id(END_OF_TEXT)
-        self.vocab_size = int(self._library.get_vocab_size())
-
-    def encode(self, text: str) -> list[int]:
-        """Return the tokens of a text."""
-        return list(self._library.encode(text).ids)
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens."""
-        return str(self._library.decode(list(tokens)))
 
 
 Tokens = Array | Shards
@@ -200,42 +145,9 @@ def windows(
         yield inputs, targets
 
 
-def load_tokenizer(kind: str, folder: Path) -> Tokenizer:
-    """Return the tokenizer of a configuration; `bpe` is read from the folder's tokenizer.json."""
-    return ByteTokenizer() if kind == "byte" else BPETokenizer(folder / "tokenizer.json")
-
-
-def tokenizer_files(corpus: Corpus) -> dict[str, str]:
-    """Return the files by which transformers' AutoTokenizer opens a checkpoint."""
-    settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": END_OF_TEXT if corpus.tokenizer_json else None,
-        "clean_up_tokenization_spaces": False,
-    }
-    return {
-        "tokenizer.json": corpus.tokenizer_json or _byte_tokenizer_json(),
-        "tokenizer_config.json": json.dumps(settings, indent=2) + "\n",
-    }
-
-
-def _byte_tokenizer_json() -> str:
-    """Return a tokenizer.json that gives each byte its value, as `ByteTokenizer` does."""
-    from tokenizers import Tokenizer as Library
-    from tokenizers import decoders, models, pre_tokenizers
-
-    # The library writes a byte as a visible character: itself, or else one from 256 on.
-    visible = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    others = iter(range(256, 512))
-    vocabulary = {chr(b if b in visible else next(others)): b for b in range(256)}
-    library = Library(models.BPE(vocab=vocabulary, merges=[]))
-    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    library.decoder = decoders.ByteLevel()
-    return str(library.to_str())
-
-
 def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     """Return a corpus whose tokens are the bytes of the text."""
-    text = bundled_text() if path is None else "\n\n".join(_documents(path)).encode()
+    text = bundled_text() if path is None else "\n\n".join(documents(path)).encode()
     name = BUNDLED if path is None else path.name
     array = np.frombuffer(text, dtype=np.uint8)
     parts = _parts(len(text), config)
@@ -271,37 +183,6 @@ def _parts(length: int, config: Config) -> dict[str, slice]:
     return {"train": slice(0, val), "val": slice(val, test), "test": slice(test, length)}
 
 
-def _documents(path: Path) -> Iterator[str]:
-    """Yield the documents of a file or of a folder, in the order of their names."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    found = [f for f in files if f.suffix in (".txt", ".md", ".jsonl") or f == path]
-    if not found or not all(f.is_file() for f in found):
-        fail(f"{path} is neither a text file nor a folder of .txt, .md or .jsonl files.")
-    for file in found:
-        try:
-            with file.open(encoding="utf-8") as stream:
-                if file.suffix == ".jsonl":
-                    yield from _jsonl(file, stream)
-                else:
-                    yield stream.read()
-        except (OSError, UnicodeDecodeError) as error:
-            fail(f"{file} cannot be read as UTF-8 text: {error}.")
-
-
-def _jsonl(file: Path, lines: Iterable[str]) -> Iterator[str]:
-    """Yield the text of each line; blank lines are none."""
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            text = json.loads(line)["text"]
-        except (ValueError, KeyError, TypeError):
-            text = None
-        if not isinstance(text, str):
-            fail(f'{file}:{number} is not a JSON object with a "text".')
-        yield text
-
-
 def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> None:
     """Train a tokenizer on the train split; write tokenizer.json and the tokens of each split.
 
@@ -319,7 +200,7 @@ def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> No
     if length == 0:
         fail(f"{path} holds no text.")
     parts = _parts(length, config)
-    library = _train_bpe((p for s, p, _ in _pieces(path, parts) if s == "train"), vocab_size)
+    library = train_bpe((p for s, p, _ in _pieces(path, parts) if s == "train"), vocab_size)
     end_of_text = library.token_to_id(END_OF_TEXT)
     dtype = "uint16" if vocab_size <= 2**16 else "uint32"
     digest, num_bytes = hashlib.sha256(), dict.fromkeys(SPLITS, 0)
@@ -353,7 +234,7 @@ def _pieces(
     work on them side by side and finds the same tokens as in the whole.
     """
     position = 0  # in characters
-    for document in [bundled_text().decode()] if path is None else _documents(path):
+    for document in [bundled_text().decode()] if path is None else documents(path):
         start = 0
         while start < len(document):
             at = position + start
@@ -370,25 +251,6 @@ def _pieces(
 
 def _space_starts(text: str, place: int) -> bool:
     return text[place].isspace() and not text[place - 1].isspace()
-
-
-def _train_bpe(texts: Iterable[str], vocab_size: int) -> Any:
-    """Return a byte-level BPE of the tokenizers library, trained on texts."""
-    from tokenizers import Tokenizer as Library
-    from tokenizers import decoders, models, pre_tokenizers, trainers
-
-    library = Library(models.BPE())
-    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    library.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[END_OF_TEXT],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # so that no text is unknown
-        show_progress=False,
-    )
-    library.train_from_iterator(texts, trainer)
-    library.encode_special_tokens = True  # text that says <|endoftext|> ends nothing
-    return library
 
 
 def main() -> None:

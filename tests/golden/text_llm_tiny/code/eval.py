@@ -7,10 +7,9 @@ Prints JSON on stdout. No other script reads the test split.
 """
 
 import argparse
-import json
 import math
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,12 @@ from data import Config as DataConfig
 from data import Corpus, Tokens, load_corpus, windows
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import check_same, find_checkpoint, load_weights
+from runtime.checkpoint import find_checkpoint, load_model
 from runtime.device import choose_device
 from runtime.errors import run
 from runtime.options import shared_options, sized
-from runtime.settings import load_config, read_json
+from runtime.report import metric, print_report
+from runtime.settings import load_config
 
 
 @dataclass(frozen=True)
@@ -120,21 +120,11 @@ def metrics(
             baseline = NGram(order, train)
             bits_baselines[name] = baseline.bits_per_byte(text, start=1)
             accuracy_baselines[name] = baseline.accuracy(text, start=1)
+    bits_per_byte, accuracy = bits / corpus.num_bytes["test"], hits / len(corpus.splits["test"])
+    name = "next_byte_accuracy" if at_byte_level else "next_token_accuracy"
     return [
-        {
-            "metric": "bits_per_byte",
-            "unit": "bit/byte",
-            "higher_is_better": False,
-            "value": bits / corpus.num_bytes["test"],
-            "baselines": bits_baselines,
-        },
-        {
-            "metric": "next_byte_accuracy" if at_byte_level else "next_token_accuracy",
-            "unit": "share",
-            "higher_is_better": True,
-            "value": hits / len(corpus.splits["test"]),
-            "baselines": accuracy_baselines,
-        },
+        metric("bits_per_byte", "bit/byte", bits_per_byte, bits_baselines, higher_is_better=False),
+        metric(name, "share", accuracy, accuracy_baselines, higher_is_better=True),
     ]
 
 
@@ -156,22 +146,10 @@ def main() -> None:
     data_config = load_config(DataConfig, "data", args.size)
     model_config = load_config(ModelConfig, "model", args.size)
     folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
-    check_same(folder, read_json(folder / "config.json"), asdict(model_config))
-    state = read_json(folder / "state.json")
     corpus = load_corpus(data_config, args.data, model_config.vocab_size)
-    with torch.device("meta"):
-        model = Model(model_config)
-    load_weights(model, folder / "model.safetensors", model.checkpoint_name)
-    model.to(device)
-    report = {
-        "dataset": corpus.name,
-        "sha256": corpus.sha256,
-        "split": "test",
-        "n": len(corpus.splits["test"]),
-        "metrics": metrics(model, corpus, data_config.seq_len, config, device),
-        "checkpoint_step": state.get("step"),
-    }
-    print(json.dumps(report, indent=2))
+    model = load_model(lambda: Model(model_config), folder).to(device)
+    scores = metrics(model, corpus, data_config.seq_len, config, device)
+    print_report(corpus.name, corpus.sha256, len(corpus.splits["test"]), scores, folder)
 
 
 if __name__ == "__main__":

@@ -9,21 +9,21 @@ Prints the prompt and its continuation on stdout, token by token.
 import argparse
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data import Config as DataConfig
-from data import load_tokenizer
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import check_same, find_checkpoint, load_weights
+from runtime.checkpoint import find_checkpoint, load_model
 from runtime.device import choose_device
 from runtime.errors import fail, run
 from runtime.options import positive, shared_options, sized
-from runtime.settings import load_config, read_json
+from runtime.settings import load_config
+from runtime.tokenizer import load_tokenizer
 
 CHUNK = 512  # tokens of a prompt that pass through the model at once
 
@@ -43,7 +43,7 @@ class Config:
     seed: int = 42
     """Of the draws."""
     weight_bits: int = 16
-    """Bits of a weight in the blocks: 16 as trained; 8 or 4 quantized, the rest in bf16."""
+    """Bits of a weight in the blocks: 16 for bf16; 8 or 4 quantized, the rest in bf16."""
     cache_bits: int = 16
     """Bits of a number in the KV cache: 16 as the weights are; 8 quantized."""
 
@@ -209,7 +209,6 @@ def main() -> None:
     data_config = load_config(DataConfig, "data", args.size)
     model_config = load_config(ModelConfig, "model", args.size)
     folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
-    check_same(folder, read_json(folder / "config.json"), asdict(model_config))
     tokenizer = load_tokenizer(data_config.tokenizer, folder)
     if tokenizer.vocab_size > model_config.vocab_size:
         fail(
@@ -223,11 +222,8 @@ def main() -> None:
             f"the prompt has {len(prompt)} tokens: it must have one at least, and with "
             f"--max-new-tokens at most {model_config.max_seq_len}."
         )
-    with torch.device("meta"):
-        model = Model(model_config)
-    load_weights(model, folder / "model.safetensors", model.checkpoint_name)
-    if config.weight_bits < 16:
-        quantize(model, config.weight_bits)
+    model = load_model(lambda: Model(model_config), folder)
+    quantize(model, config.weight_bits)
     model.to(device)
 
     tokens, shown = list(prompt), ""

@@ -11,47 +11,22 @@ Writes OUT/metrics.jsonl and OUT/checkpoint, which transformers opens with
 """
 
 import argparse
-import functools
-import itertools
-import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from data import Config as DataConfig
-from data import Corpus, Tokens, batch_at, load_corpus, tokenizer_files, windows
+from data import batch_at, load_corpus, windows
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import (
-    check_free,
-    check_same,
-    find_checkpoint,
-    load_optimizer,
-    load_weights,
-    optimizer_tensors,
-    save_checkpoint,
-    to_json,
-)
-from runtime.device import (
-    autocast,
-    be_deterministic,
-    choose_device,
-    in_bfloat16,
-    memory_table,
-    peak_flops,
-)
-from runtime.distributed import parallelize, processes, rank, total, world_size
-from runtime.errors import fail, run
-from runtime.flops import training_flops
-from runtime.loop import Work, fit, say
-from runtime.metrics import Metrics
-from runtime.optimization import adamw, learning_rate_at, update
+from runtime.device import choose_device
+from runtime.distributed import processes
+from runtime.errors import run
 from runtime.options import shared_options, sized, training_options
-from runtime.settings import load_config, read_json
-from runtime.speedup import checkpoint_gradients, compile_modules
+from runtime.settings import load_config
+from runtime.tokenizer import tokenizer_files
+from runtime.training import Batch, Task, named, settings, train
 
 
 @dataclass(frozen=True)
@@ -105,74 +80,13 @@ def command_line() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def settings(args: argparse.Namespace) -> tuple[Config, int]:
-    """Return the size's Config with the options that were given, and the step to stop at."""
-    config = load_config(Config, "train", args.size)
-    given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
-    stop = given.pop("steps", config.steps)
-    config = replace(config, **given, steps=args.schedule_steps or max(config.steps, stop))
-    for parts in (config.grad_accum, world_size()):
-        if config.batch_size % parts:
-            fail(f"{config.batch_size} samples cannot be cut in {parts} equal parts.")
-    return config, stop
+def next_token_loss(module: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    """Return the mean cross-entropy of the next token in nats, and how many were to be predicted.
 
-
-def samples_at_once(config: Config, devices: int) -> int:
-    """Return how many samples a device passes through the model at once."""
-    return min(config.batch_size // devices, config.batch_size // config.grad_accum)
-
-
-def update_parts(
-    module: nn.Module, tokens: Tokens, step: int, seq_len: int, config: Config, device: torch.device
-) -> list[Callable[[], tuple[Tensor, int]]]:
-    """Return the parts of this process's share of an update, for `update`."""
-    share = config.batch_size // world_size()
-    start = step * config.batch_size + rank() * share
-    size = samples_at_once(config, world_size())
-
-    def part(position: int, count: int) -> tuple[Tensor, int]:
-        inputs, targets = batch_at(tokens, position, count, seq_len, config.seed)
-        with autocast(device, config.dtype):
-            loss = module(inputs.to(device), targets.to(device))
-        return loss, targets.numel()
-
-    cuts = range(0, share, size)
-    return [functools.partial(part, start + at, min(size, share - at)) for at in cuts]
-
-
-@torch.no_grad()
-def validation_loss(
-    module: nn.Module, tokens: Tokens, seq_len: int, config: Config, device: torch.device
-) -> float:
-    """Return the mean loss in nats per token on the first batches of the validation split.
-
-    Processes take turns. Each passes as many batches as any, since shards are gathered together;
-    a batch too many does not count.
+    -(1 / T) * sum over t of log p(x_t | x_1 ... x_{t-1}), with targets of -1 left out.
     """
-    size, count = config.batch_size // config.grad_accum, config.eval_batches * config.grad_accum
-    batches = list(itertools.islice(windows(tokens, seq_len, seq_len, size), count))
-    sums = torch.zeros(2, dtype=torch.float64, device=device)
-    for turn in range(math.ceil(len(batches) / world_size())):
-        index = turn * world_size() + rank()
-        inputs, targets = batches[min(index, len(batches) - 1)]
-        scored = int((targets >= 0).sum()) if index < len(batches) else 0
-        with autocast(device, config.dtype):
-            loss = module(inputs.to(device), targets.to(device)).double()
-        sums += torch.stack((loss * scored, torch.full_like(loss, scored)))
-    nats, targets_scored = total(sums).tolist()
-    return float(nats / targets_scored)
-
-
-def identity(
-    config: Config, data: DataConfig, model: ModelConfig, corpus: Corpus
-) -> dict[str, Any]:
-    """Return everything that a resumed run must have in common with its first part."""
-    free = ("grad_accum", "eval_every", "eval_batches", "save_every", "dtype")
-    sections = {"train": asdict(config), "data": asdict(data), "model": asdict(model)}
-    values = {f"{s}.{k}": v for s, section in sections.items() for k, v in section.items()}
-    return {"sha256": corpus.sha256} | {
-        key: value for key, value in values.items() if key.partition(".")[2] not in free
-    }
+    tokens, targets = batch  # (B, T) each
+    return module(tokens, targets), int((targets >= 0).sum())
 
 
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
@@ -182,104 +96,34 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     return loss
 
 
-def work(config: Config, data: DataConfig, model: ModelConfig, device: torch.device) -> Work:
-    """Return what a step does; its operations only where the device's peak is known."""
-    tokens = config.batch_size * data.seq_len
-    peak = peak_flops(device) if in_bfloat16(device, config.dtype) else None
-    if peak is None:
-        return Work("tokens", tokens)
-    with torch.device("meta"):
-        module = Model(model)
-        flops = training_flops(lambda: example_loss(module, 1, data))
-    return Work("tokens", tokens, config.batch_size * flops / (peak * world_size()))
-
-
-def train(args: argparse.Namespace, config: Config, stop: int, device: torch.device) -> None:
-    """Train, from the start or from a checkpoint."""
-    data_config = load_config(DataConfig, "data", args.size)
-    model_config = load_config(ModelConfig, "model", args.size)
-    folder = args.checkpoint or args.out / "checkpoint"
-    check_free(folder)
-    corpus = load_corpus(data_config, args.data, model_config.vocab_size)
-    sharded = args.parallel == "fsdp" and world_size() > 1
-
-    # On `meta` a model has shapes and no memory: refuse what cannot fit before it is allocated.
-    with torch.device("meta"):
-        parameters = Model(model_config).num_params()
-    say(memory_table(parameters, world_size() if sharded else 1, device))
-
-    start = 0
-    if args.resume:
-        state = read_json(find_checkpoint(folder) / "state.json")
-        if args.schedule_steps is None:
-            config = replace(config, steps=state["train.steps"])
-        check_same(folder, state, identity(config, data_config, model_config, corpus))
-        start = state["step"]
-    if start >= stop:
-        fail(f"{folder} is at step {start} already: ask for more with --steps.")
-
-    be_deterministic(config.seed)
-    with torch.device("meta" if sharded and rank() != 0 else "cpu"):
-        model = Model(model_config)
-    if args.resume and not (sharded and rank() != 0):
-        load_weights(model, folder / "model.safetensors", model.checkpoint_name)
-    if args.grad_checkpoint:
-        checkpoint_gradients(model.layers)
-    if args.compile:
-        compile_modules(model.layers if sharded else [model])
-    low = in_bfloat16(device, config.dtype)
-    module = parallelize(model, model.layers, args.parallel, device, low)
-    optimizer = adamw(model, config.weight_decay, (config.beta1, config.beta2))
-    if args.resume:
-        load_optimizer(model, optimizer, folder / "optimizer.safetensors")
-
-    def take_step(step: int) -> dict[str, float]:
-        rate = learning_rate_at(
-            step, config.learning_rate, config.warmup_steps, config.steps, config.final_lr_share
-        )
-        tokens = corpus.splits["train"]
-        parts = update_parts(module, tokens, step, data_config.seq_len, config, device)
-        loss, norm = update(module, optimizer, parts, rate, config.grad_clip)
-        return {"train_loss": loss, "learning_rate": rate, "grad_norm": norm}
-
-    def validate() -> float:
-        return validation_loss(module, corpus.splits["val"], data_config.seq_len, config, device)
-
-    def save(step: int) -> None:
-        weights = {model.checkpoint_name(n): t for n, t in model.state_dict().items()}
-        tokens = {"bos_token_id": None, "eos_token_id": corpus.end_of_text}
-        state = {"step": step} | identity(config, data_config, model_config, corpus)
-        texts = {
-            "config.json": to_json(asdict(model_config) | model.checkpoint_config() | tokens),
-            "state.json": to_json(state),
-        }
-        texts |= tokenizer_files(corpus)
-        save_checkpoint(folder, weights, optimizer_tensors(model, optimizer), texts)
-
-    steps = range(start, start + 1 if args.dry_run else stop)
-    metrics = Metrics(None if args.dry_run else args.out, start, args.tensorboard)
-    fit(
-        steps,
-        take_step,
-        validate,
-        (lambda step: None) if args.dry_run else save,
-        metrics,
-        work(config, data_config, model_config, device),
-        device,
-        config.eval_every,
-        config.save_every,
+def task(args: argparse.Namespace, config: Config) -> Task:
+    """Return what there is to train: the model, the corpus and the loss."""
+    data = load_config(DataConfig, "data", args.size)
+    model = load_config(ModelConfig, "model", args.size)
+    corpus = load_corpus(data, args.data, model.vocab_size)
+    train_split, val_split = corpus.splits["train"], corpus.splits["val"]
+    return Task(
+        config=config,
+        build=lambda: Model(model),
+        batch=lambda start, count: batch_at(train_split, start, count, data.seq_len, config.seed),
+        held_out=lambda size: windows(val_split, data.seq_len, data.seq_len, size),
+        loss=next_token_loss,
+        example=lambda module: example_loss(module, 1, data),
+        identity={"sha256": corpus.sha256, **named(data=data)},
+        unit="tokens",
+        amount=data.seq_len,
+        entries={"bos_token_id": None, "eos_token_id": corpus.end_of_text},
+        texts=tokenizer_files(corpus.tokenizer_json),
     )
-    metrics.close()
-    say("dry run done, nothing written." if args.dry_run else f"{stop} steps done: {folder}")
 
 
 def main() -> None:
     """Train on the device of this process, together with the others."""
     args = command_line()
-    config, stop = settings(args)
+    config = settings(Config, args)
     device = choose_device(args.device, args.threads)
     with processes(device):
-        train(args, config, stop, device)
+        train(task(args, config), args, device)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from runtime.distributed import rank, shard_like, whole
 from runtime.errors import fail
+from runtime.settings import read_json
 
 Tensors = Mapping[str, Tensor]
 DTYPES = {
@@ -137,6 +139,20 @@ def load_weights(model: nn.Module, path: Path, file_name: Callable[[str], str]) 
         fail(f"{path} holds other tensors than this model: it belongs to another model.py.")
     state = {name: tensors[file_name(name)] for name in model.state_dict()}
     model.load_state_dict(state, assign=next(model.parameters()).is_meta)
+
+
+def load_model(build: Callable[[], Any], folder: Path) -> Any:
+    """Return the network of a checkpoint, ready to be used, or stop where it is another one.
+
+    Args:
+        build: Makes the network.
+        folder: What `find_checkpoint` returned.
+    """
+    with torch.device("meta"):
+        model = build()
+    check_same(folder, read_json(folder / "config.json"), asdict(model.config))
+    load_weights(model, folder / "model.safetensors", model.checkpoint_name)
+    return model.eval()
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

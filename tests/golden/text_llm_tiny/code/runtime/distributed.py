@@ -22,6 +22,14 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """Return the parts that a model repeats: what its outermost lists of modules hold."""
+    found: list[nn.Module] = []
+    for child in model.children():
+        found += list(child) if isinstance(child, nn.ModuleList) else blocks(child)
+    return found
+
+
 @contextlib.contextmanager
 def processes(device: torch.device) -> Iterator[None]:
     """Join the processes that torchrun started; when one of them dies, stop with a sentence."""

@@ -20,3 +20,8 @@ def samples_at(position: int, count: int, samples: int, seed: int) -> list[tuple
     """
     places = (divmod(p, samples) for p in range(position, position + count))
     return [(epoch, int(epoch_order(samples, seed, epoch)[i])) for epoch, i in places]
+
+
+def be_random_at(seed: int, step: int, rank: int) -> None:
+    """Make what is drawn in a step a function of the step, so that a resumed run draws the same."""
+    torch.manual_seed(((seed * 1_000_003 + step) * 1_009 + rank) % 2**63)

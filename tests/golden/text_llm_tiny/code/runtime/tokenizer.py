@@ -1,0 +1,120 @@
+"""Text as tokens: bytes, or byte-pair encoding by the tokenizers library."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from runtime.errors import fail
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+class Tokenizer(Protocol):
+    """What the scripts need of a tokenizer."""
+
+    end_of_text: int | None
+    vocab_size: int
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of a text."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens."""
+        ...
+
+
+class ByteTokenizer:
+    """UTF-8 bytes as tokens."""
+
+    end_of_text: int | None = None
+    vocab_size = 256
+
+    def encode(self, text: str) -> list[int]:
+        """Return the bytes of a text."""
+        return list(text.encode())
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of bytes; bytes that are not UTF-8 become U+FFFD."""
+        return bytes(tokens).decode(errors="replace")
+
+
+class BPETokenizer:
+    """Byte-level byte-pair encoding (Sennrich et al., 2016, arXiv:1508.07909), from a file."""
+
+    def __init__(self, path: Path) -> None:
+        from tokenizers import Tokenizer as Library
+
+        if not path.is_file():
+            fail(f"{path} does not exist: make it with `python data.py prepare`.")
+        try:
+            self._library = Library.from_file(str(path))
+        except Exception as error:  # the library raises no narrower class
+            fail(f"{path} is no tokenizer: {error}.")
+        self._library.encode_special_tokens = True  # text that says <|endoftext|> ends nothing
+        self.end_of_text: int | None = self._library.token_to_id(END_OF_TEXT)
+        self.vocab_size = int(self._library.get_vocab_size())
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of a text."""
+        return list(self._library.encode(text).ids)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens."""
+        return str(self._library.decode(list(tokens)))
+
+
+def load_tokenizer(kind: str, folder: Path) -> Tokenizer:
+    """Return the tokenizer of a configuration; `bpe` is read from the folder's tokenizer.json."""
+    return ByteTokenizer() if kind == "byte" else BPETokenizer(folder / "tokenizer.json")
+
+
+def tokenizer_files(tokenizer_json: str | None) -> dict[str, str]:
+    """Return the files by which transformers' AutoTokenizer opens a checkpoint.
+
+    `tokenizer_json` is the text of the tokenizer, None at byte level.
+    """
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END_OF_TEXT if tokenizer_json else None,
+        "clean_up_tokenization_spaces": False,
+    }
+    return {
+        "tokenizer.json": tokenizer_json or _byte_tokenizer_json(),
+        "tokenizer_config.json": json.dumps(settings, indent=2) + "\n",
+    }
+
+
+def _byte_tokenizer_json() -> str:
+    """Return a tokenizer.json that gives each byte its value, as `ByteTokenizer` does."""
+    from tokenizers import Tokenizer as Library
+    from tokenizers import decoders, models, pre_tokenizers
+
+    # The library writes a byte as a visible character: itself, or else one from 256 on.
+    visible = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = iter(range(256, 512))
+    vocabulary = {chr(b if b in visible else next(others)): b for b in range(256)}
+    library = Library(models.BPE(vocab=vocabulary, merges=[]))
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    library.decoder = decoders.ByteLevel()
+    return str(library.to_str())
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int) -> Any:
+    """Return a byte-level BPE of the tokenizers library, trained on texts."""
+    from tokenizers import Tokenizer as Library
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    library = Library(models.BPE())
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    library.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # so that no text is unknown
+        show_progress=False,
+    )
+    library.train_from_iterator(texts, trainer)
+    library.encode_special_tokens = True  # text that says <|endoftext|> ends nothing
+    return library
