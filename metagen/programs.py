@@ -1,9 +1,9 @@
 """Other programs: in a scratch folder, with an environment of their own, none outliving the build.
 
 A program gets its files in a new folder that goes with it. It hangs on a leash: when this process
-ends, however it ends, a small shell notices that its standard input is closed, and kills the program
-with all that it started. Another such shell keeps the folder and removes it; it stands by before
-there is a folder, so that no moment is left at which an end of this process would leave it.
+ends, however it ends, a small shell notices that its standard input is closed, and kills the
+program with all that it started. Another such shell keeps the folder and removes it; it stands by
+before there is a folder, so that this process can end at any moment and leave none.
 """
 
 from __future__ import annotations

@@ -115,9 +115,7 @@ class Ledger:
         """Remove all rows of a run folder."""
         self._execute("delete from row where run=?", run)
 
-    def put(
-        self, run: str, rows: Iterable[tuple[str, str, Any]], *, durable: bool = False
-    ) -> None:
+    def put(self, run: str, rows: Iterable[tuple[str, str, Any]], *, durable: bool = False) -> None:
         """Write rows, all of them or none, after those that were put before.
 
         Args:
