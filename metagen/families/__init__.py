@@ -13,6 +13,8 @@ from metagen.work import Desk
 
 FAMILIES = {
     "decoder": "metagen.families.decoder",
+    "vit": "metagen.families.vit",
+    "resnet": "metagen.families.resnet",
 }
 
 
@@ -63,6 +65,22 @@ ROUTES = (
         architectures=frozenset({"transformer"}),
         objectives=frozenset({"autoregressive", "instruction_tuning"}),
         family="decoder",
+    ),
+    Route(
+        inputs=frozenset({"image"}),
+        outputs=frozenset({"label"}),
+        tasks=frozenset({"classification"}),
+        architectures=frozenset({"transformer"}),
+        objectives=frozenset({"classification"}),
+        family="vit",
+    ),
+    Route(
+        inputs=frozenset({"image"}),
+        outputs=frozenset({"label"}),
+        tasks=frozenset({"classification"}),
+        architectures=frozenset({"cnn"}),
+        objectives=frozenset({"classification"}),
+        family="resnet",
     ),
 )
 
