@@ -116,7 +116,9 @@ def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
     }
 
 
-def rows(samples: Sequence[Sample], tokenizer: TextTokenizer, max_len: int) -> tuple[Tensor, Tensor]:
+def rows(
+    samples: Sequence[Sample], tokenizer: TextTokenizer, max_len: int
+) -> tuple[Tensor, Tensor]:
     """Return tokens (B, T) and labels (B) of some samples."""
     tokens, _ = tokenizer.rows([text for text, _ in samples], max_len)
     return tokens, torch.tensor([label for _, label in samples])
@@ -171,7 +173,9 @@ def main() -> None:
     print(f"{data.name}, sha256 {data.sha256}")
     for split, samples in data.splits.items():
         counts = Counter(label for _, label in samples)
-        shares = ", ".join(f"{data.labels[label]} {count:,}" for label, count in counts.most_common())
+        shares = ", ".join(
+            f"{data.labels[label]} {count:,}" for label, count in counts.most_common()
+        )
         print(f"{split:>5}: {len(samples):,} texts: {shares}")
 
 
