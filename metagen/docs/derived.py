@@ -62,6 +62,12 @@ def _word(name: str) -> Callable[[Facts], Fact]:
     return fact
 
 
+def _usage(facts: Facts) -> Fact:
+    """Return the command that shows what `infer.py` does."""
+    command = f"python infer.py {family_of(facts).words.usage}"
+    return Fact("derived.usage", command, "", f"{FILES['arch']}: family")
+
+
 def _context(facts: Facts) -> Fact:
     """Return the context window, None for a family without one."""
     family, everything = design(facts)
@@ -116,6 +122,7 @@ DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "final_validation_loss": _final_validation_loss,
     "not_run": _not_run,
     **{name: _word(name) for name in WORDS},
+    "usage": _usage,
     "unknown_components": _unknown_components,
     "edited": _edited,
 }

@@ -69,8 +69,7 @@ class Benchmark:
     Attributes:
         name: What it tests, such as `held-out text`.
         steps: Updates for each value of `evaluation.bench` that runs it.
-        packages: Distributions, as pip names them, that the data comes in; what is not installed
-            is not measured.
+        packages: What pip must have installed for the data to be there.
     """
 
     name: str
@@ -84,8 +83,7 @@ class Words:
 
     Attributes:
         kind: What one such model is, with no article.
-        pipeline_tag: The Hugging Face Hub's name for its task, a key of `PIPELINE_DATA` in
-            huggingface.js.
+        pipeline_tag: The Hub's name for its task, a key of huggingface.js' `PIPELINE_DATA`.
         unit: What operations are counted for, such as `token`.
         loss_unit: What the training loss is counted in.
         usage: The arguments that show what `infer.py` does.
@@ -205,8 +203,7 @@ class Family(Protocol):
         name: Name of the family in architecture.yaml.
         task_folder: The folder with the sources of the package's other code files.
         component_types: What `architecture.components[].type` may say.
-        dims: Type of each model dimension, in the order of the model's `Config`; a design may lack
-            those that its template does not have.
+        dims: Type of each dimension, in the order of `Config`; a template may lack some.
         formats: Type of each number format of deployment, by its name in the `infer` section.
         context_dim: The dimension that is the context window, or None for a family without one.
         rules: Relations between dimensions.
@@ -216,14 +213,11 @@ class Family(Protocol):
         runtime: Modules of `templates/code/runtime` that its scripts need beyond the core.
         benchmark: How the proxy is trained and scored.
         words: The family in its documents.
-        loss_level: A metric whose baselines lie on the axis of the loss, and the loss by it; None
-            where there is none.
+        loss_level: A metric whose baselines lie on the axis of the loss, and the loss by it.
         work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
         training_unit: What training data is counted in: `tokens`, `images`, ...
-        training_flops: Operations of training for each parameter and unit, or None where only
-            the measured ones are known.
-        optimal_units: Compute-optimal amount of data for each parameter with its source, or None
-            where nobody published one.
+        training_flops: Operations of training a parameter and unit; None where they are measured.
+        optimal_units: Published compute-optimal data for each parameter, with its source.
     """
 
     name: str
@@ -272,8 +266,7 @@ class Family(Protocol):
     def explained(self, dims: Dims, parameters: int) -> dict[str, str]:
         """Return the arithmetic of a load's weights, cache and activations, by these names.
 
-        `parameters` is the measured count; where it is not the closed form's, since somebody
-        edited the model, the difference is held at 16 bits.
+        `parameters` is the measured count; what an edit of the model added is held at 16 bits.
         """
 
     def reasons(self, dims: Dims, need: Need, trend: Trend) -> dict[str, str]:
