@@ -53,8 +53,8 @@ def patches(m: Dims) -> int:
 def tower(m: Dims, name: str) -> Tower:
     """Return the tower of `vision` or of `text`; an image has a class token beside its patches."""
     positions = patches(m) + 1 if name == "vision" else int(m["max_seq_len"])
-    sizes = (int(m[f"{name}_{each}"]) for each in ("d_model", "n_layers", "d_ff"))
-    return Tower(*sizes, positions)
+    width, layers, d_ff = (int(m[f"{name}_{each}"]) for each in ("d_model", "n_layers", "d_ff"))
+    return Tower(width, layers, d_ff, positions)
 
 
 def embedding_counts(m: Dims) -> tuple[int, int]:

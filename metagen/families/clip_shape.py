@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metagen.families.clip_load import TOWERS, count, patches, tower
 from metagen.families.family import Axis, Dims, Need
-from metagen.families.grid import granule, near
+from metagen.families.grid import floor_power, granule, near
 from metagen.families.trend import Row, Trend, rows
 from metagen.families.trend import fit as fit_line
 
@@ -68,16 +68,20 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("vocab_size", lambda m: (VOCABULARY,)),
         Axis("max_seq_len", lambda m: (LENGTH,)),
         Axis("vision_d_model", lambda m: near(usual["vision_d_model"], 2 * HEAD), grid=True),
-        Axis("vision_n_layers", lambda m: near(usual["vision_n_layers"], 2), grid=True),
+        Axis("vision_n_layers", lambda m: _depths(usual["vision_n_layers"]), grid=True),
         Axis("vision_n_heads", lambda m: (max(1, int(m["vision_d_model"] // HEAD)),)),
         Axis("text_d_model", lambda m: near(usual["text_d_model"], 2 * HEAD), grid=True),
-        Axis("text_n_layers", lambda m: near(usual["text_n_layers"], 2), grid=True),
+        Axis("text_n_layers", lambda m: _depths(usual["text_n_layers"]), grid=True),
         Axis("text_n_heads", lambda m: (max(1, int(m["text_d_model"] // HEAD)),)),
         Axis("text_d_ff", lambda m: (EXPANSION * int(m["text_d_model"]),)),
         Axis("embed_dim", lambda m: (int(m["text_d_model"]),)),
         Axis("vision_d_ff", lambda m: (_feed_forward(m, need.parameters),)),
         Axis("norm_eps", lambda m: (NORM_EPS,)),
     )
+
+
+def _depths(usual: float) -> range:
+    return near(usual, max(2, floor_power(usual) // 16))
 
 
 def _patch(m: Dims) -> int:
