@@ -28,8 +28,8 @@ WEIGHT_DECAY = 0.2
 WARMUP_STEPS = 2000
 SHIFT_SHARE = 1 / 14  # of the image's side: 16 of 224 pixels
 
-# The proxy: about ten seconds on one thread, or about five minutes to the better score.
-BENCHMARK = Benchmark("glyphs and their names", {"quick": 200, "full": 4000}, ("matplotlib",))
+# The proxy: about ten seconds on one thread, or about three minutes to the better score.
+BENCHMARK = Benchmark("glyphs and their names", {"quick": 160, "full": 2000}, ("matplotlib",))
 PROXY_BATCH = 128
 PROXY_LEARNING_RATE = 2e-3
 PROXY_WARMUP_STEPS = 20
