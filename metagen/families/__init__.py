@@ -19,6 +19,7 @@ FAMILIES = {
     "patch_forecaster": "metagen.families.patch_forecaster",
     "unet_diffusion": "metagen.families.unet_diffusion",
     "text_classifier": "metagen.families.text_classifier",
+    "clip": "metagen.families.clip",
 }
 
 
@@ -77,6 +78,7 @@ vit | image | label | classification | transformer | classification
 resnet | image | label | classification | cnn | classification
 segmentation_unet | image | segmentation_mask | semantic_segmentation | cnn | segmentation
 unet_diffusion | image | image | generation | diffusion cnn | diffusion
+clip | image text | embedding | embedding retrieval | transformer | contrastive
 patch_forecaster | time_series | time_series | time_series_forecast | transformer | forecasting
 """.splitlines()
 )
