@@ -46,7 +46,7 @@ rules = (
         "levels are counted from 0, so attention_level is below n_levels",
     ),
 )
-embedding_modules = ("class_embedding",)
+embedding_modules = ()
 config_keys = image_diffusion.CONFIG_KEYS
 optimizer = image_diffusion.OPTIMIZER
 runtime = image_diffusion.RUNTIME
