@@ -18,6 +18,7 @@ FAMILIES = {
     "segmentation_unet": "metagen.families.segmentation_unet",
     "patch_forecaster": "metagen.families.patch_forecaster",
     "unet_diffusion": "metagen.families.unet_diffusion",
+    "latent_unet": "metagen.families.latent_unet",
     "text_classifier": "metagen.families.text_classifier",
     "clip": "metagen.families.clip",
 }
@@ -79,6 +80,7 @@ resnet | image | label | classification | cnn | classification
 segmentation_unet | image | segmentation_mask | semantic_segmentation | cnn | segmentation
 unet_diffusion | image | image | generation | diffusion cnn | diffusion
 clip | image text | embedding | embedding retrieval | transformer | contrastive
+latent_unet | text | image | generation | diffusion hybrid | diffusion
 patch_forecaster | time_series | time_series | time_series_forecast | transformer | forecasting
 """.splitlines()
 )
