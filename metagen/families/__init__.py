@@ -13,6 +13,8 @@ from metagen.work import Desk
 
 FAMILIES = {
     "decoder": "metagen.families.decoder",
+    "document_ranker": "metagen.families.document_ranker",
+    "sentence_embedder": "metagen.families.sentence_embedder",
     "text_classifier": "metagen.families.text_classifier",
 }
 
@@ -72,6 +74,22 @@ ROUTES = (
         architectures=frozenset({"transformer"}),
         objectives=frozenset({"classification"}),
         family="text_classifier",
+    ),
+    Route(
+        inputs=frozenset({"text"}),
+        outputs=frozenset({"embedding"}),
+        tasks=frozenset({"embedding", "retrieval"}),
+        architectures=frozenset({"transformer"}),
+        objectives=frozenset({"contrastive"}),
+        family="sentence_embedder",
+    ),
+    Route(
+        inputs=frozenset({"text"}),
+        outputs=frozenset({"regression"}),
+        tasks=frozenset({"ranking"}),
+        architectures=frozenset({"transformer"}),
+        objectives=frozenset({"ranking"}),
+        family="document_ranker",
     ),
 )
 

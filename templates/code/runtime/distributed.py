@@ -132,3 +132,17 @@ def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
     if not isinstance(like, DTensor):
         return tensor
     return distribute_tensor(tensor, like.device_mesh, like.placements)
+
+
+def gathered(values: Tensor) -> Tensor:
+    """Return the rows of all processes one after the other; only this process's have gradients.
+
+    A loss over all rows that each process computes then gives each one the whole gradient of its
+    own rows, and adding up the processes' gradients of weights gives that of the loss.
+    """
+    if world_size() == 1:
+        return values
+    parts = [torch.empty_like(values) for _ in range(world_size())]
+    dist.all_gather(parts, values.detach().contiguous())
+    parts[rank()] = values
+    return torch.cat(parts)

@@ -94,3 +94,25 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> TextTokenizer:
         special_tokens=[(token, number) for number, token in enumerate(SPECIAL)],
     )
     return TextTokenizer(library.to_str(), "the tokenizer")
+
+
+def find_tokenizer(
+    checkpoint: Path | None, data: Path | None, texts: Iterable[str], vocab_size: int
+) -> TextTokenizer:
+    """Return the tokenizer of a checkpoint, or of the data, or a new one; or stop.
+
+    Args:
+        checkpoint: The folder of a trained model, if there is one.
+        data: Where the data lies; what `data.py prepare` made has a tokenizer.
+        texts: What a new one learns from.
+        vocab_size: Entries that the model has.
+    """
+    prepared = data if data and (data / "tokenizer.json").is_file() else None
+    folder = checkpoint or prepared
+    found = read_tokenizer(folder) if folder else train_tokenizer(texts, vocab_size)
+    if found.vocab_size > vocab_size:
+        fail(
+            f"the tokenizer of {folder} has {found.vocab_size:,} entries, and the model "
+            f"{vocab_size:,}: run `data.py prepare` for this size."
+        )
+    return found

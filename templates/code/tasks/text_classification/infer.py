@@ -20,8 +20,8 @@ from runtime.checkpoint import find_checkpoint, load_model
 from runtime.device import choose_device
 from runtime.errors import fail, run
 from runtime.options import shared_options, sized
-from runtime.settings import load_config, read_json
 from runtime.sequences import TextTokenizer, read_lines, read_tokenizer
+from runtime.settings import load_config, read_json
 
 
 @dataclass(frozen=True)
