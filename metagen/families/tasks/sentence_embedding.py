@@ -11,7 +11,7 @@ from metagen.families.tasks import texts
 UNIT = "pairs"
 RUNTIME = (*texts.RUNTIME, "translations")
 # About ten seconds on one thread, or some minutes to the better score.
-BENCHMARK = Benchmark("retrieval of a translation", {"quick": 200, "full": 3000}, ("django",))
+BENCHMARK = Benchmark("retrieval of a translation", {"quick": 300, "full": 3000}, ("django",))
 PROXY_VOCABULARY = 4096
 PROXY_BATCH = 32
 TEMPERATURE = 0.05  # SimCSE, arXiv:2104.08821, section 3
@@ -37,7 +37,7 @@ def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
 def _proxy(key: Key) -> dict[str, Any]:
     steps = BENCHMARK.steps["quick"]
     return texts.train(
-        key, steps=steps, batch=PROXY_BATCH, parts=1, rate=4e-3, warmup=40, decay=0.01
+        key, steps=steps, batch=PROXY_BATCH, parts=1, rate=3e-3, warmup=40, decay=0.01
     )
 
 

@@ -10,7 +10,6 @@ makes the tokenizer of the train split, as `prepare` does.
 
 import argparse
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from model import Config as ModelConfig
 from runtime.errors import fail, run
 from runtime.folders import whole_folder
 from runtime.order import samples_at
-from runtime.records import Record, cut, read_splits, records_digest
+from runtime.records import Record, cut, read_splits, records_digest, write_splits
 from runtime.sequences import TextTokenizer, find_tokenizer, train_tokenizer
 from runtime.settings import load_config
 from runtime.translations import translations
@@ -164,9 +163,7 @@ def prepare(path: Path | None, out: Path, model: ModelConfig, config: Config) ->
     texts = dict.fromkeys(record[column] for record in records["train"] for column in COLUMNS)
     tokenizer = train_tokenizer(texts, model.vocab_size)
     with whole_folder(out, "tokenizer.json") as folder:
-        for split, each in records.items():
-            lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in each)
-            (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+        write_splits(folder, records)
         (folder / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
 
 

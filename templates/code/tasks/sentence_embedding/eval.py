@@ -27,6 +27,7 @@ from runtime.device import choose_device
 from runtime.errors import run
 from runtime.options import shared_options, sized
 from runtime.report import metric, print_report
+from runtime.sequences import outputs
 from runtime.settings import load_config
 
 CUTS = (1, 2, 3, 5, 10, 20)  # numbers of nearest texts that the figure shows
@@ -42,18 +43,6 @@ class Config:
     """Texts read at once."""
     baseline_texts: int = 5000
     """Most texts of the test split for which TF-IDF is computed; it takes their square."""
-
-
-@torch.no_grad()
-def embed(
-    model: Model, texts: Sequence[str], data: Dataset, max_len: int, size: int, device: torch.device
-) -> Tensor:
-    """Return the embeddings of texts, (N, d_model), each of length 1."""
-    found = []
-    for start in range(0, len(texts), size):
-        tokens, _ = data.tokenizer.rows(texts[start : start + size], max_len)
-        found.append(F.normalize(model(tokens.to(device)).float(), dim=-1).cpu())
-    return torch.cat(found)
 
 
 class TfIdf:
@@ -190,7 +179,8 @@ def main() -> None:
     texts = sorted({text for pair in pairs for text in pair.texts})
     index = {text: number for number, text in enumerate(texts)}
     size = args.batch_size or config.batch_size
-    vectors = embed(model, texts, data, data_config.max_len, size, device)
+    found = outputs(model, texts, data.tokenizer, data_config.max_len, size, device)
+    vectors = F.normalize(found, dim=-1)
     ranks = {
         name: first_ranks(similarity, pairs, index)
         for name, similarity in similarities(vectors, texts, data, config).items()

@@ -8,14 +8,12 @@ Prints cosine and text, the nearest first. Vectors have length 1.
 """
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from data import Config as DataConfig
 from data import load_records
@@ -25,7 +23,7 @@ from runtime.checkpoint import find_checkpoint, load_model
 from runtime.device import choose_device
 from runtime.errors import fail, run
 from runtime.options import positive, shared_options, sized
-from runtime.sequences import TextTokenizer, read_lines, read_tokenizer
+from runtime.sequences import outputs, read_lines, read_tokenizer
 from runtime.settings import load_config
 
 
@@ -39,23 +37,6 @@ class Config:
     """Texts shown."""
     dtype: str = "bfloat16"
     """Of the weights: float32 as trained, or bfloat16 in half the memory."""
-
-
-@torch.inference_mode()
-def embed(
-    model: Model,
-    texts: Sequence[str],
-    tokenizer: TextTokenizer,
-    max_len: int,
-    batch_size: int,
-    device: torch.device,
-) -> Tensor:
-    """Return the embeddings of texts, (N, d_model), each of length 1."""
-    found = []
-    for start in range(0, len(texts), batch_size):
-        tokens, _ = tokenizer.rows(texts[start : start + batch_size], max_len)
-        found.append(F.normalize(model(tokens.to(device)).float(), dim=-1).cpu())
-    return torch.cat(found)
 
 
 def command_line() -> argparse.Namespace:
@@ -97,14 +78,9 @@ def main() -> None:
     model.to(device, getattr(torch, config.dtype))
     texts = candidates(args, data_config)
     queries = [args.prompt] if args.prompt else []
-    vectors = embed(
-        model,
-        queries + texts,
-        read_tokenizer(folder),
-        data_config.max_len,
-        args.batch_size or config.batch_size,
-        device,
-    )
+    tokenizer, size = read_tokenizer(folder), args.batch_size or config.batch_size
+    found = outputs(model, queries + texts, tokenizer, data_config.max_len, size, device)
+    vectors = F.normalize(found, dim=-1)
     query, found = vectors.tensor_split([len(queries)])
     if args.output:
         with args.output.open("wb") as file:

@@ -93,9 +93,10 @@ def contrastive_loss(
 ) -> tuple[Tensor, int]:
     """Return InfoNCE with in-batch negatives, in nats, and how many pairs this process has.
 
-    -(1 / B) * sum over pairs i of log(exp(cos(a_i, b_i) / t) / sum over j of exp(cos(a_i, b_j) / t)),
-    and the same from b to a; their mean (van den Oord et al., 2018, arXiv:1807.03748). The sum leaves
-    out texts of the same meaning as i, and those of another part of the update.
+    -(1 / B) * sum over pairs i of log(exp(c_ii / t) / sum over j of exp(c_ij / t)), with c_ij the
+    cosine of a_i and b_j, and the same from b to a; their mean (van den Oord et al., 2018,
+    arXiv:1807.03748). The sum leaves out texts of the same meaning as i, and those of another part
+    of the update.
 
     Args:
         module: Embeds texts.
