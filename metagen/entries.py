@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import json
@@ -16,7 +17,10 @@ ABSENT = "absent"  # the digest of an entry that is not there; no sha256 reads s
 
 
 def parse(path: str, data: bytes) -> Any:
-    """Return the content of a .json, .yaml or .csv file; cells of a table are numbers or None.
+    """Return the content of a .json, .yaml, .csv or .py file.
+
+    Cells of a table are numbers or None; of Python, there is the list of the modules that it
+    imports, anywhere in it, as `imports`.
 
     Raises:
         ValueError: It is no such file.
@@ -28,8 +32,20 @@ def parse(path: str, data: bytes) -> Any:
             return yaml.load(data, Loader=yaml.CSafeLoader)  # the safe loader, in C
         except yaml.YAMLError as error:
             raise ValueError(str(error)) from None
+    if path.endswith(".py"):
+        return {"imports": _imports(data)}
     rows = csv.DictReader(io.StringIO(data.decode()))
     return [{key: float(cell) if cell else None for key, cell in row.items()} for row in rows]
+
+
+def _imports(data: bytes) -> list[str]:
+    """Return the modules that some Python imports, sorted."""
+    try:
+        nodes = list(ast.walk(ast.parse(data)))
+    except SyntaxError as error:
+        raise ValueError(f"it is no Python, by line {error.lineno}: {error.msg}") from None
+    names = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+    return sorted(names | {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module})
 
 
 def at(content: Any, way: Sequence[str]) -> Any:

@@ -1,20 +1,22 @@
 """Other programs: in a scratch folder, with an environment of their own, none outliving the build.
 
-A program gets its files in a new folder and is taken back with it. It hangs on a leash: when this
-process ends, however it ends, a small shell notices that its standard input is closed, kills the
-program with all that it started, and removes the folder.
+A program gets its files in a new folder that goes with it. It hangs on a leash: when this process
+ends, however it ends, a small shell notices that its standard input is closed, and kills the
+program with all that it started. Another such shell keeps the folder and removes it; it stands by
+before there is a folder, so that this process can end at any moment and leave none.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +24,11 @@ SHOWN_LINES = 12
 STDOUT = "stdout"
 # The shell becomes the program; what watches lets go of the program's output.
 _LEASH = (
-    'exec 3<&0; (read -r _ <&3; kill -KILL $$; rm -rf "$0"; kill -KILL 0) >/dev/null 2>&1 & '
+    "exec 3<&0; (read -r _ <&3; kill -KILL $$; kill -KILL 0) >/dev/null 2>&1 & "
     'exec "$@" 3<&- </dev/null'
 )
+# A program that is killed just then may still write, so that the first try fails.
+_KEEPER = 'read -r _; for _ in 1 2 3 4 5; do rm -rf "$0" && exit; sleep 1; done'
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,24 @@ class Ended:
     late: bool
     tail: tuple[str, ...]
     left: Mapping[str, bytes]
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a new folder that goes afterwards, even when this process is killed meanwhile."""
+    folder = Path(tempfile.gettempdir()).resolve() / f"metagen-{secrets.token_hex(8)}"
+    keeper = subprocess.Popen(
+        ["/bin/sh", "-c", _KEEPER, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        folder.mkdir(mode=0o700)
+        yield folder
+    finally:
+        keeper.communicate()
 
 
 def run(
@@ -65,17 +87,15 @@ def run(
         folder: The folder inside that the program starts in.
         on_line: Called with each line of standard error as it comes.
     """
-    with tempfile.TemporaryDirectory(prefix="metagen-") as made:
-        scratch = Path(made).resolve()
+    with scratch() as place:
         for name, data in files.items():
-            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
-            (scratch / name).write_bytes(data)
-        start = scratch / folder
-        with (scratch / STDOUT).open("wb") as output:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_bytes(data)
+        with (place / STDOUT).open("wb") as output:
             process = subprocess.Popen(
-                ["/bin/sh", "-c", _LEASH, str(scratch), *command(scratch)],
-                cwd=start,
-                env=dict(environment(scratch)),
+                ["/bin/sh", "-c", _LEASH, "leash", *command(place)],
+                cwd=place / folder,
+                env=dict(environment(place)),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.PIPE,
@@ -84,7 +104,7 @@ def run(
                 start_new_session=True,
             )
         status, late, tail = _waited(process, timeout, on_line)
-        found = {name: scratch / name for name in wanted}
+        found = {name: place / name for name in wanted}
         left = {name: path.read_bytes() for name, path in found.items() if path.is_file()}
         return Ended(status, late, tail, left)
 

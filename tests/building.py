@@ -81,6 +81,7 @@ def _probed(number: int, given: Mapping[str, bytes]) -> dict[str, Any]:
         "proxy_total": 7,
         "graph": {"config": model, "nodes": [], "edges": []},
         "measured": lengths[0],
+        "tool": "fvcore",
         "by_operator": {str(n): {"linear": 2.0 * n, "attention": 1.0 * n} for n in lengths},
     }
 

@@ -309,7 +309,7 @@ def test_prepared_tokens_train_evaluate_and_decode(
         script("train", "--data", "tokens", "--steps", "2")
         report = json.loads(script("eval", "--data", "tokens"))
         assert script("infer", "--prompt", "bottles").startswith("bottles")
-        tokenizer = bpe["data"].load_tokenizer("bpe", Path("out/checkpoint"))
+        tokenizer = bpe["runtime.tokenizer"].load_tokenizer("bpe", Path("out/checkpoint"))
     bits, accuracy = report["metrics"]
     assert (bits["metric"], accuracy["metric"]) == ("bits_per_byte", "next_token_accuracy")
     assert bits["baselines"] == {}

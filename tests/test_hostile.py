@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from metagen import paths
 from metagen.cli import main
-from metagen.docs import figures
+from metagen.docs import figures, outcome
 from metagen.measure import sandbox
 from metagen.spec import load
 
@@ -81,7 +81,8 @@ LISTS = {"training.data.sources", "authors", "evaluation.benchmarks", "evaluatio
 @pytest.fixture(autouse=True)
 def _watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sandbox, "run", fake_measurements)
-    monkeypatch.setattr(figures, "_drawn", no_figure)
+    monkeypatch.setattr(figures, "drawn", no_figure)
+    monkeypatch.setattr(outcome, "drawn", no_figure)
     monkeypatch.setenv("METAGEN_CANARY", SECRET)
     monkeypatch.chdir(tmp_path)
 
@@ -91,7 +92,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The package of the spec without hostile texts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sandbox, "run", fake_measurements)
-        patch.setattr(figures, "_drawn", no_figure)
+        patch.setattr(figures, "drawn", no_figure)
+        patch.setattr(outcome, "drawn", no_figure)
         folder = tmp_path_factory.mktemp("plain")
         build(folder, TINY)
         return tree(folder)

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from doit.action import BaseAction
 from doit.cmd_base import TaskLoader2
+from doit.cmd_run import Run
 from doit.dependency import FileChangedChecker
-from doit.doit_cmd import DoitMain
 from doit.exceptions import BaseFail, TaskFailed
 from doit.loader import generate_tasks
 from doit.reporter import ConsoleReporter
@@ -240,8 +240,22 @@ def settings(session: Session) -> dict[str, Any]:
     }
 
 
-def run(session: Session, arguments: list[str]) -> int:
-    """Run a command of doit on a session, whatever configuration lies in the current folder."""
-    plugins = {"BACKEND": {"metagen": f"{__name__}:NoMemory"}}
-    doit = DoitMain(Loader(session), config_filenames=(), extra_config=plugins)
-    return int(doit.run(arguments) or 0)
+class OurRun(Run):  # type: ignore[misc]
+    """Runs tasks, whatever configuration and plug-ins of doit lie around."""
+
+    name = "run"
+
+    def get_backends(self) -> dict[str, type[NoMemory]]:
+        """Return ours alone: a look at all installed libraries for others takes long."""
+        return {"metagen": NoMemory}
+
+    def get_reporters(self) -> dict[str, type[ConsoleReporter]]:
+        """Return none: ours comes with the settings."""
+        return {}
+
+
+def run(session: Session, stage: str, jobs: int = 1) -> int:
+    """Build a stage of the graph for all packages of a session."""
+    parallel = ["-n", str(jobs)] if jobs > 1 else []
+    command = OurRun(task_loader=Loader(session), config={}, bin_name="metagen")
+    return int(command.parse_execute([*parallel, stage]) or 0)

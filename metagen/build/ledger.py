@@ -1,4 +1,4 @@
-"""The record of what was built from what: one durable sqlite transaction a task.
+"""The record of what was built from what: one sqlite transaction a task.
 
 Every row carries a checksum. A damaged row counts as absent, a damaged file is set aside and begun
 anew: the next build then makes again what it no longer knows of.
@@ -23,7 +23,6 @@ _FORMAT = "2"  # of the bodies; rows of another format count as damaged
 _HISTORY = 16  # traces kept a task, so that a revert finds its outputs in the store
 _SCHEMA = """
 pragma journal_mode=wal;
-pragma synchronous=full;
 create table if not exists row(run text, kind text, name text, body text, checksum text,
     primary key(run, kind, name)) without rowid;
 """
@@ -116,9 +115,16 @@ class Ledger:
         """Remove all rows of a run folder."""
         self._execute("delete from row where run=?", run)
 
-    def put(self, run: str, rows: Iterable[tuple[str, str, Any]]) -> None:
-        """Write rows of (kind, name, body), all of them or none; a body of None removes the row."""
+    def put(self, run: str, rows: Iterable[tuple[str, str, Any]], *, durable: bool = False) -> None:
+        """Write rows, all of them or none, after those that were put before.
+
+        Args:
+            run: The run folder; "" for what all of them share.
+            rows: (kind, name, body) of each; a body of None removes the row.
+            durable: Wait until these rows, and those before them, would survive a power cut too.
+        """
         with self._lock:
+            self._execute(f"pragma synchronous={'full' if durable else 'normal'}")
             self._execute("begin immediate")
             try:
                 for kind, name, body in rows:
@@ -200,7 +206,7 @@ class RunLedger:
         self._ledger = ledger
         self._run = run
         self._newest = {t: _trace(body) for t, body in ledger.rows(run, "trace").items()}
-        self._older: dict[str, list[Trace]] | None = None
+        self._older: dict[str, list[Trace]] = {}
         self.written = {p: Written(*body) for p, body in ledger.rows(run, "written").items()}
 
     def signatures(self) -> dict[str, Any]:
@@ -214,23 +220,29 @@ class RunLedger:
     def traces(self, task: str) -> list[Trace]:
         """Return what is known of past runs of a task, the newest first."""
         newest = self.newest(task)
-        return [newest, *self._past().get(task, [])] if newest else []
+        return [newest, *self._past(task)] if newest else []
 
     def newest(self, task: str) -> Trace | None:
         """Return the newest run of a task, None when it never ran."""
         return self._newest.get(task)
 
-    def _past(self) -> dict[str, list[Trace]]:
-        """Return the older runs of all tasks; they are read only when somebody asks."""
-        if self._older is None:
-            rows = self._ledger.rows(self._run, "past")
-            self._older = {task: [_trace(one) for one in body] for task, body in rows.items()}
-        return self._older
+    def _past(self, task: str) -> list[Trace]:
+        """Return the older runs of a task, the newest first; they are many, so read when asked."""
+        if task not in self._older:
+            bodies = self._ledger.rows(self._run, "past", task).get(task, [])
+            self._older[task] = [_trace(body) for body in bodies]
+        return self._older[task]
+
+    def announce(self, written: Mapping[str, Written]) -> None:
+        """Record what is about to be at some paths, so that it is never taken for a hand edit."""
+        rows = [("written", path, list(each)) for path, each in written.items()]
+        self._ledger.put(self._run, [*rows, _NO_SEAL], durable=True)
+        self.written.update(written)
 
     def record(
         self, written: Mapping[str, Written | None], task: str = "", trace: Trace | None = None
     ) -> None:
-        """Record what is, or is about to be, at some paths, and the trace that led to it.
+        """Record what is at some paths, and the trace that led to it.
 
         Args:
             written: By path; None forgets a path.
@@ -244,7 +256,7 @@ class RunLedger:
             older = [t for t in self.traces(task) if t != trace][: _HISTORY - 1]
             rows.append(("trace", task, _body(trace)))
             rows.append(("past", task, [_body(each) for each in older] or None))
-            self._newest[task], self._past()[task] = trace, older
+            self._newest[task], self._older[task] = trace, older
         self._ledger.put(self._run, [*rows, _NO_SEAL])
         self.written.update({p: w for p, w in written.items() if w})
         for path in [p for p, w in written.items() if w is None]:
@@ -259,7 +271,7 @@ class RunLedger:
     def forget(self, task: str) -> None:
         """Forget all runs of a task, so that it runs at the next build."""
         self._newest.pop(task, None)
-        self._past().pop(task, None)
+        self._older.pop(task, None)
         self._ledger.put(self._run, [("trace", task, None), ("past", task, None), _NO_SEAL])
 
 

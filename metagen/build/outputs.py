@@ -39,7 +39,7 @@ class Outputs:
         What is coming is recorded beforehand, so that a kill in between is no hand edit.
         """
         ahead = {p: self._ahead(recipe, p, digest) for p, digest in trace.outputs.items()}
-        self._records.record(ahead)
+        self._records.announce(ahead)
         changed = [p for p in outputs if self._put(p, outputs[p], trace.outputs[p])]
         done = {p: Written(recipe.name, digest) for p, digest in trace.outputs.items()}
         self._records.record(done | self._beside(recipe), recipe.name, trace)

@@ -8,12 +8,11 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
-from metagen import files, paths
+from metagen import files, paths, programs
 from metagen.build import graph
 from metagen.build.manifest import MANIFEST
 from metagen.build.session import built
@@ -42,8 +41,8 @@ def findings(run: Path, *, vary: bool) -> Iterator[str]:
     rows = _manifest(run)
     yield from (f"{p}: not as {MANIFEST} says" for p, row in rows.items() if not _holds(run, row))
     built(run)
-    with tempfile.TemporaryDirectory(prefix="metagen-verify-") as folder:
-        elsewhere = Path(folder).resolve() / ("über there" if vary else "out")
+    with programs.scratch() as folder:
+        elsewhere = folder / ("über there" if vary else "out")
         clean = _rebuilt(run, elsewhere, vary=vary)
         yield from _differences(run, clean, {p for p, row in rows.items() if row["edited"]})
 

@@ -10,6 +10,7 @@ keeping   verify, gc: whether a package is what it says, and room on the disk
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Any
 
@@ -21,12 +22,15 @@ from metagen.cli import building, keeping, looking
 from metagen.cli.options import EXIT_STATUSES
 from metagen.errors import MetagenError, from_system
 
+_NEW_OBJECTS = 100_000  # between two searches for garbage, which else take a short build's tenth
+
 
 class _Main(click.Group):
     """Turns errors that a user can act on into text and an exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
+        gc.set_threshold(_NEW_OBJECTS)
         try:
             with interrupts.watched(), from_system():
                 return super().invoke(ctx)

@@ -125,8 +125,7 @@ def _build(
         if strict and any(package.warnings for package in packages):
             raise SpecError(Problem("Under --strict a warning is an error.", hint="See above."))
         how = Rules(around, wait=waiting, strict=strict, **rules)
-        parallel = ["-n", str(jobs)] if jobs > 1 else []
-        return doors.run(Session(out, packages, terminal, how), ["run", *parallel, stage])
+        return doors.run(Session(out, packages, terminal, how), stage, jobs)
 
     _end(terminal, work)
 

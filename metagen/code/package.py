@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import sys
+from collections.abc import Iterable
 
 from metagen import families, files
 from metagen.code.bundle import bundle
 from metagen.code.imports import PACKAGE_FILES
-from metagen.errors import Problem, TaskError
 from metagen.families.family import Family
 from metagen.work import Desk, Recipe, Work
 
@@ -82,7 +81,7 @@ def config(desk: Desk) -> dict[str, bytes]:
 def requirements(desk: Desk) -> dict[str, bytes]:
     """Make code/requirements.txt: the libraries that the scripts import."""
     paths = (*SCRIPTS, *runtime_files(families.built(desk)))
-    found = {name for path in paths for name in libraries(path, desk.read(path))}
+    found = {name for path in paths for name in libraries(desk.entry(path, "imports"))}
     lines = sorted(REQUIREMENTS.get(name, name) for name in found)
     return {"code/requirements.txt": "".join(f"{line}\n" for line in lines).encode()}
 
@@ -92,21 +91,9 @@ def readme(desk: Desk) -> dict[str, bytes]:
     return {"code/README.md": desk.source(f"{families.built(desk).task_folder}/README.md")}
 
 
-def libraries(path: str, source: bytes) -> set[str]:
-    """Return the third-party modules that a script imports, anywhere in it.
-
-    Raises:
-        TaskError: The script is no Python, since somebody edited it.
-    """
-    try:
-        nodes = list(ast.walk(ast.parse(source)))
-    except SyntaxError as error:
-        raise TaskError(
-            Problem(f"This is no Python: {error.msg}", f"{path}:{error.lineno}")
-        ) from None
-    names = [alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names]
-    names += [n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module]
-    tops = {name.partition(".")[0] for name in names}
+def libraries(modules: Iterable[str]) -> set[str]:
+    """Return the third-party libraries among the modules that a script imports."""
+    tops = {name.partition(".")[0] for name in modules}
     return tops - sys.stdlib_module_names - set(PACKAGE_FILES)
 
 

@@ -13,9 +13,14 @@ from metagen.work import Desk
 
 FAMILIES = {
     "decoder": "metagen.families.decoder",
-    "document_ranker": "metagen.families.document_ranker",
-    "sentence_embedder": "metagen.families.sentence_embedder",
+    "vit": "metagen.families.vit",
+    "resnet": "metagen.families.resnet",
+    "segmentation_unet": "metagen.families.segmentation_unet",
+    "patch_forecaster": "metagen.families.patch_forecaster",
+    "unet_diffusion": "metagen.families.unet_diffusion",
     "text_classifier": "metagen.families.text_classifier",
+    "sentence_embedder": "metagen.families.sentence_embedder",
+    "document_ranker": "metagen.families.document_ranker",
 }
 
 
@@ -39,6 +44,12 @@ class Route:
     objectives: frozenset[str]
     family: str
 
+    @classmethod
+    def of(cls, family: str, *values: str) -> Route:
+        """Return a route from its family and its five sets, in the order above, as words."""
+        inputs, outputs, tasks, architectures, objectives = map(frozenset, map(str.split, values))
+        return cls(inputs, outputs, tasks, architectures, objectives, family.strip())
+
     def allowed(self) -> dict[str, frozenset[str]]:
         """Return the values that lead here, by the key that holds them."""
         return {
@@ -58,39 +69,20 @@ class Route:
         }
 
 
-ROUTES = (
-    Route(
-        inputs=frozenset({"text"}),
-        outputs=frozenset({"text"}),
-        tasks=frozenset({"generation"}),
-        architectures=frozenset({"transformer"}),
-        objectives=frozenset({"autoregressive", "instruction_tuning"}),
-        family="decoder",
-    ),
-    Route(
-        inputs=frozenset({"text"}),
-        outputs=frozenset({"label"}),
-        tasks=frozenset({"classification"}),
-        architectures=frozenset({"transformer"}),
-        objectives=frozenset({"classification"}),
-        family="text_classifier",
-    ),
-    Route(
-        inputs=frozenset({"text"}),
-        outputs=frozenset({"embedding"}),
-        tasks=frozenset({"embedding", "retrieval"}),
-        architectures=frozenset({"transformer"}),
-        objectives=frozenset({"contrastive"}),
-        family="sentence_embedder",
-    ),
-    Route(
-        inputs=frozenset({"text"}),
-        outputs=frozenset({"regression"}),
-        tasks=frozenset({"ranking"}),
-        architectures=frozenset({"transformer"}),
-        objectives=frozenset({"ranking"}),
-        family="document_ranker",
-    ),
+# The first route that fits a spec is taken.
+ROUTES = tuple(
+    Route.of(*line.split("|"))
+    for line in """\
+decoder | text | text | generation | transformer | autoregressive instruction_tuning
+text_classifier | text | label | classification | transformer | classification
+sentence_embedder | text | embedding | embedding retrieval | transformer | contrastive
+document_ranker | text | regression | ranking | transformer | ranking
+vit | image | label | classification | transformer | classification
+resnet | image | label | classification | cnn | classification
+segmentation_unet | image | segmentation_mask | semantic_segmentation | cnn | segmentation
+unet_diffusion | image | image | generation | diffusion cnn | diffusion
+patch_forecaster | time_series | time_series | time_series_forecast | transformer | forecasting
+""".splitlines()
 )
 
 

@@ -76,7 +76,7 @@ def _flops(family: Family, found: dict[str, Any]) -> dict[str, Any]:
     totals = {int(n): ops for n, ops in found["by_operator"].items()}
     forward = sum(totals[measured].values()) / measured
     return {
-        "tool": "fvcore",
+        "tool": found["tool"],
         "convention": "a multiply-add counts as two operations",
         "unit": family.words.unit,
         "length": measured,

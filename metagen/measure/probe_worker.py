@@ -23,6 +23,8 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from fvcore.nn.jit_handles import get_shape
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
+from torch.utils.flop_counter import FlopCounterMode
 
 from metagen import families
 from metagen.families.family import Family
@@ -31,6 +33,8 @@ MODEL = "code/model.py"
 GRAPH_DEPTH = 3  # `layers.0.self_attn` is shown, the projections in it are not
 # Operators of which fvcore counts multiply-adds; it counts single operations of the others.
 MULTIPLY_ADDS = frozenset({"linear", "matmul", "bmm", "addmm", "conv", "einsum", "attention"})
+# What torch's own counter calls operators, by the names that fvcore has for them.
+OPERATORS = {"mm": "linear", "addmm": "linear", "bmm": "attention", "convolution": "conv"}
 
 
 def main(family: str) -> None:
@@ -60,6 +64,7 @@ def probe(family: Family) -> dict[str, Any]:
             "proxy_total": _count(proxy),
             "graph": {"config": full["model"], **_graph(model, inputs[measured])},
             "measured": measured,
+            "tool": "torch.utils.flop_counter" if _convolves(model) else "fvcore",
             "by_operator": {str(each): _flops(model, inputs[each]) for each in sorted(inputs)},
         }
 
@@ -149,12 +154,30 @@ def _shape(output: Any) -> list[int]:
 
 def _flops(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, float]:
     """Return the operations of one forward pass by operator; a multiply-add counts as two."""
+    if _convolves(model):
+        return _by_torch(model, inputs)
     analysis = FlopCountAnalysis(model, inputs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none")
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention)
     counts = analysis.by_operator()
     return {n: float(c * (2 if n in MULTIPLY_ADDS else 1)) for n, c in sorted(counts.items()) if c}
+
+
+def _convolves(model: nn.Module) -> bool:
+    """Tell whether a model has convolutions, whose trace fvcore cannot have on the meta device."""
+    return any(isinstance(module, _ConvNd) for module in model.modules())
+
+
+def _by_torch(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, float]:
+    """Return the same from torch's counter, which sees products of matrices and convolutions."""
+    with FlopCounterMode(display=False) as counter:
+        model(*inputs)
+    found: Counter[str] = Counter()
+    for operator, count in counter.get_flop_counts()["Global"].items():
+        name = str(operator).partition(".")[2]
+        found[OPERATORS.get(name, name)] += count
+    return {name: float(count) for name, count in sorted(found.items())}
 
 
 def _attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:

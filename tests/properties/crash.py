@@ -28,7 +28,7 @@ from .tally import Tally
 FULL = 200
 _SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _EDIT = ("description=edited before the kill", "constraints.parameter_budget.max=9M", "seed=8")
-_SECONDS = 5.0  # until which a signalled process and its workers must be gone
+_SECONDS = 5.0  # until which a signalled process, its workers and their folders must be gone
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,10 @@ class _Scene:
 def measure(lab: Lab) -> Tally:
     """Kill builds, look at what is left, build once more and compare."""
     tally = Tally("crash")
-    tally.must_not("stale", "stuck", "torn reads", "redone", "tracebacks", "left processes")
+    tally.must_not(
+        "stale", "stuck", "torn reads", "redone", "tracebacks", "left processes",
+        "left scratch folders",
+    )  # fmt: skip
     with lab.folder() as folder:
         scene = _scene(lab, folder)
         for kill in lab.progress("crash", kills(lab)):
@@ -169,7 +172,7 @@ def _killed(
         _signal(process, kill.signal, group=kill.group)
         said = _ended(process, kill, tally)
     tally.check("Traceback" not in said, "tracebacks", f"{kill}: {said[-600:]}")
-    _no_one_left(kill, temporary, tally)
+    _nothing_left(kill, temporary, tally)
     return at_work, set(outside.noted(log, "ended"))
 
 
@@ -188,13 +191,16 @@ def _ended(process: subprocess.Popen[str], kill: Kill, tally: Tally) -> str:
         return process.communicate()[1]
 
 
-def _no_one_left(kill: Kill, temporary: Path, tally: Tally) -> None:
-    time.sleep(0.02)
-    left = outside.inhabitants(temporary)
+def _nothing_left(kill: Kill, temporary: Path, tally: Tally) -> None:
+    end = time.monotonic() + _SECONDS
+    while (left := outside.inhabitants(temporary)) or any(temporary.iterdir()):
+        if time.monotonic() > end:
+            break
+        time.sleep(0.01)
     tally.check(not left, "left processes", f"{kill}: {len(left)} workers live on")
     for pid in left:
         os.kill(pid, signal.SIGKILL)
-    scratch = list(temporary.iterdir()) if kill.signal != signal.SIGKILL else []
+    scratch = list(temporary.iterdir())
     tally.check(not scratch, "left scratch folders", f"{kill}: {len(scratch)}")
 
 

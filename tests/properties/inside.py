@@ -110,14 +110,14 @@ def build(
     one = watched(package(spec, overrides, run_id), log, moment)
     session = Session(out, [one], Terminal(said), Rules(around, **rules))
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = _run(session, ["run", "synth"])
+        status = _run(session)
     outcomes = session.engine(one).outcomes
     return Build(status, said.getvalue(), log, outcomes, tree(out))
 
 
-def _run(session: Session, arguments: list[str]) -> int:
+def _run(session: Session) -> int:
     try:
-        return doors.run(session, arguments)
+        return doors.run(session, "synth")
     except SystemExit as end:
         return int(end.code or 0)
     finally:

@@ -1,7 +1,9 @@
 """Images from files, cut into splits that do not move when files are added."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ from torch import Tensor
 from runtime.errors import fail
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+KEPT_BYTES = 2**31  # of decoded images that stay in memory
+THREADS = min(16, os.cpu_count() or 1)  # decoding lets go of Python's lock
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -24,24 +28,69 @@ def image_files(folder: Path) -> list[Path]:
 def read_image(path: Path, size: tuple[int, int], channels: int, *, exact: bool = False) -> Tensor:
     """Return an image as (channels, height, width), uint8, or stop.
 
+    It is turned upright where its camera noted how it was held, scaled until it covers the size,
+    and cut to its middle.
+
     Args:
         path: The file.
-        size: Height and width: the middle of the image, scaled to cover them.
+        size: Height and width.
         channels: 1 for grey, 3 for colours.
         exact: Whether pixels are numbers of classes, which must not be mixed when scaling.
     """
     from PIL import Image, ImageOps
 
+    height, width = size
     try:
         with Image.open(path) as file:
-            image = file if exact else file.convert("L" if channels == 1 else "RGB")
+            image = ImageOps.exif_transpose(file)
+            if not exact:
+                image = image.convert("L" if channels == 1 else "RGB")
+            # The shorter side, against the wanted shape, becomes as long as wanted.
+            covering = (max(width, image.width * height // image.height),
+                        max(height, image.height * width // image.width))  # fmt: skip
             method = Image.Resampling.NEAREST if exact else Image.Resampling.BILINEAR
-            image = ImageOps.fit(image, (size[1], size[0]), method)
-            pixels = np.array(image, dtype=np.uint8)
+            image = image.resize(covering, method)
+            left, top = (covering[0] - width) // 2, (covering[1] - height) // 2
+            pixels = np.array(image.crop((left, top, left + width, top + height)), dtype=np.uint8)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         fail(f"{path} cannot be read as an image: {error}.")
     array = torch.from_numpy(pixels)
     return array.unsqueeze(0) if array.dim() == 2 else array.permute(2, 0, 1).contiguous()
+
+
+class ImageFiles:
+    """Images that several threads read when they are asked for, and that stay while there is room.
+
+    What is not kept is read again, so a data set may be larger than the memory.
+    """
+
+    def __init__(self, paths: Sequence[Path], size: tuple[int, int], channels: int) -> None:
+        self._paths, self._size, self._channels = paths, size, channels
+        self._pool = ThreadPoolExecutor(THREADS)
+        self._room = KEPT_BYTES // (channels * size[0] * size[1])  # images
+        self._kept: dict[int, Tensor] = {}
+        self._coming: dict[int, Future[Tensor]] = {}
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def expect(self, indices: Iterable[int]) -> None:
+        """Start to read images that will be asked for next; earlier wishes are forgotten."""
+        wanted = {i for i in indices if i not in self._kept}
+        for index in self._coming.keys() - wanted:
+            self._coming.pop(index).cancel()
+        for index in wanted - self._coming.keys():
+            self._coming[index] = self._pool.submit(
+                read_image, self._paths[index], self._size, self._channels
+            )
+
+    def __getitem__(self, indices: Sequence[int]) -> Tensor:
+        """Return images (B, channels, height, width), uint8, or stop where one cannot be read."""
+        self.expect(indices)
+        found = {i: self._kept[i] if i in self._kept else self._coming[i].result() for i in indices}
+        for index in list(found)[: max(0, self._room - len(self._kept))]:
+            self._kept[index] = found[index]
+        return torch.stack([found[i] for i in indices])
 
 
 def write_image(path: Path, pixels: Tensor) -> None:
@@ -61,9 +110,15 @@ def split_of(name: str, val_fraction: float, test_fraction: float) -> str:
     return "val" if place < test_fraction + val_fraction else "train"
 
 
-def files_digest(paths: Iterable[Path], names: Sequence[str]) -> str:
+def file_digests(paths: Sequence[Path]) -> list[str]:
+    """Return the sha256 of each file's bytes, read by several threads."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(lambda path: hashlib.sha256(path.read_bytes()).hexdigest(), paths))
+
+
+def files_digest(paths: Sequence[Path], names: Sequence[str]) -> str:
     """Return the sha256 of the names and the bytes of some files."""
     total = hashlib.sha256()
-    for path, name in zip(paths, names, strict=True):
-        total.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    for digest, name in zip(file_digests(paths), names, strict=True):
+        total.update(f"{name}\0".encode() + bytes.fromhex(digest))
     return total.hexdigest()

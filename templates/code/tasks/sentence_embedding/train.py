@@ -25,7 +25,7 @@ from data import batch_at, batches, load_dataset
 from model import Config as ModelConfig
 from model import Model
 from runtime.device import choose_device
-from runtime.distributed import gathered, processes, world_size
+from runtime.distributed import gather, processes, rank, world_size
 from runtime.errors import fail, run
 from runtime.options import shared_options, sized, training_options
 from runtime.sequences import partly_hidden
@@ -88,44 +88,41 @@ def command_line() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def contrastive_loss(
-    module: nn.Module, batch: Batch, config: Config, everywhere: bool
-) -> tuple[Tensor, int]:
+def contrastive_loss(module: nn.Module, batch: Batch, config: Config) -> tuple[Tensor, int]:
     """Return InfoNCE with in-batch negatives, in nats, and how many pairs this process has.
 
     -(1 / B) * sum over pairs i of log(exp(c_ii / t) / sum over j of exp(c_ij / t)), with c_ij the
     cosine of a_i and b_j, and the same from b to a; their mean (van den Oord et al., 2018,
-    arXiv:1807.03748). The sum leaves out texts of the same meaning as i, and those of another part
-    of the update.
+    arXiv:1807.03748). j runs over the pairs of all processes, and leaves out texts of the same
+    meaning as i, and those of another part of the update.
 
     Args:
         module: Embeds texts.
         batch: Tokens (B, 2, T), and marks (B, 3): the part, and the meanings of both texts.
         config: Has t, its `temperature`.
-        everywhere: Whether the batch is that of all processes together.
     """
     tokens, marks = batch
     if module.training:
         tokens = partly_hidden(tokens, config.token_drop)
-    vectors = module(tokens.flatten(0, 1)).unflatten(0, (-1, 2)).float()  # (B, 2, d_model)
-    if everywhere:
-        vectors, marks = gathered(vectors), gathered(marks)
-    with torch.autocast(vectors.device.type, enabled=False):
-        a, b = F.normalize(vectors, dim=-1).unbind(1)
-        scores = a @ b.T / config.temperature  # (B, B)
-    part, first, second = (marks[:, i, None] == marks[:, i] for i in range(3))
-    partner = torch.eye(len(marks), dtype=torch.bool, device=marks.device)
-    scores = scores.masked_fill(~partner & (~part | first | second), -torch.inf)
-    targets = torch.arange(len(marks), device=marks.device)
-    loss = F.cross_entropy(scores, targets) + F.cross_entropy(scores.T, targets)
-    return loss / 2, len(tokens)
+    own = F.normalize(module(tokens.flatten(0, 1)).float(), dim=-1).unflatten(0, (-1, 2))
+    every, every_mark = gather(own), gather(marks)  # (N, 2, d_model), (N, 3)
+    start = rank() * len(own) if len(every) > len(own) else 0
+    partner = torch.arange(start, start + len(own), device=marks.device)
+    part, first, second = (marks[:, i, None] == every_mark[:, i] for i in range(3))  # (B, N)
+    apart = part & ~first & ~second
+    apart[torch.arange(len(own)), partner] = True
+    with torch.autocast(own.device.type, enabled=False):
+        directions = (own[:, 0] @ every[:, 1].T, own[:, 1] @ every[:, 0].T)
+    scores = [c.div(config.temperature).masked_fill(~apart, -torch.inf) for c in directions]
+    loss = F.cross_entropy(scores[0], partner) + F.cross_entropy(scores[1], partner)
+    return loss / 2, len(own)
 
 
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     """Return the loss of some samples without a meaning, to count what it takes."""
     tokens = torch.ones(samples, 2, data.max_len, dtype=torch.int64)
     marks = torch.arange(samples).unsqueeze(1).expand(-1, 3)
-    return contrastive_loss(model, (tokens, marks), Config(), everywhere=False)[0]
+    return contrastive_loss(model, (tokens, marks), Config())[0]
 
 
 def task(args: argparse.Namespace, config: Config) -> Task:
@@ -139,9 +136,7 @@ def task(args: argparse.Namespace, config: Config) -> Task:
         build=lambda: Model(model),
         batch=lambda start, count: batch_at(texts, start, count, part, data.max_len, config.seed),
         held_out=lambda size: batches(texts, "val", data.max_len, size),
-        loss=lambda module, batch: contrastive_loss(
-            module, batch, config, everywhere=module.training
-        ),
+        loss=lambda module, batch: contrastive_loss(module, batch, config),
         example=lambda module: example_loss(module, 1, data),
         identity={"sha256": texts.sha256, "part": part, **named(data=data)},
         unit="pairs",

@@ -4,8 +4,8 @@
     python data.py prepare --data PATH --out texts    cuts the splits and trains a tokenizer, once
 
 PATH is a .csv, .jsonl or .parquet file with the columns `text` and `label`, or a folder with one
-for each split (train.csv, val.csv, test.csv). Without a tokenizer.json in that folder, training makes
-the tokenizer of the train split, as `prepare` does.
+for each split (train.csv, val.csv, test.csv). Without a tokenizer.json in that folder, training
+makes the tokenizer of the train split, as `prepare` does.
 """
 
 import argparse
