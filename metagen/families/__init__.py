@@ -21,6 +21,8 @@ FAMILIES = {
     "latent_unet": "metagen.families.latent_unet",
     "text_classifier": "metagen.families.text_classifier",
     "clip": "metagen.families.clip",
+    "sentence_embedder": "metagen.families.sentence_embedder",
+    "document_ranker": "metagen.families.document_ranker",
 }
 
 
@@ -75,6 +77,8 @@ ROUTES = tuple(
     for line in """\
 decoder | text | text | generation | transformer | autoregressive instruction_tuning
 text_classifier | text | label | classification | transformer | classification
+sentence_embedder | text | embedding | embedding retrieval | transformer | contrastive
+document_ranker | text | regression | ranking | transformer | ranking
 vit | image | label | classification | transformer | classification
 resnet | image | label | classification | cnn | classification
 segmentation_unet | image | segmentation_mask | semantic_segmentation | cnn | segmentation
