@@ -15,6 +15,10 @@ FAMILIES = {
     "decoder": "metagen.families.decoder",
     "vit": "metagen.families.vit",
     "resnet": "metagen.families.resnet",
+    "segmentation_unet": "metagen.families.segmentation_unet",
+    "patch_forecaster": "metagen.families.patch_forecaster",
+    "unet_diffusion": "metagen.families.unet_diffusion",
+    "text_classifier": "metagen.families.text_classifier",
 }
 
 
@@ -38,6 +42,12 @@ class Route:
     objectives: frozenset[str]
     family: str
 
+    @classmethod
+    def of(cls, family: str, *values: str) -> Route:
+        """Return a route from its family and its five sets, in the order above, as words."""
+        inputs, outputs, tasks, architectures, objectives = map(frozenset, map(str.split, values))
+        return cls(inputs, outputs, tasks, architectures, objectives, family.strip())
+
     def allowed(self) -> dict[str, frozenset[str]]:
         """Return the values that lead here, by the key that holds them."""
         return {
@@ -57,31 +67,18 @@ class Route:
         }
 
 
-ROUTES = (
-    Route(
-        inputs=frozenset({"text"}),
-        outputs=frozenset({"text"}),
-        tasks=frozenset({"generation"}),
-        architectures=frozenset({"transformer"}),
-        objectives=frozenset({"autoregressive", "instruction_tuning"}),
-        family="decoder",
-    ),
-    Route(
-        inputs=frozenset({"image"}),
-        outputs=frozenset({"label"}),
-        tasks=frozenset({"classification"}),
-        architectures=frozenset({"transformer"}),
-        objectives=frozenset({"classification"}),
-        family="vit",
-    ),
-    Route(
-        inputs=frozenset({"image"}),
-        outputs=frozenset({"label"}),
-        tasks=frozenset({"classification"}),
-        architectures=frozenset({"cnn"}),
-        objectives=frozenset({"classification"}),
-        family="resnet",
-    ),
+# The first route that fits a spec is taken.
+ROUTES = tuple(
+    Route.of(*line.split("|"))
+    for line in """\
+decoder | text | text | generation | transformer | autoregressive instruction_tuning
+text_classifier | text | label | classification | transformer | classification
+vit | image | label | classification | transformer | classification
+resnet | image | label | classification | cnn | classification
+segmentation_unet | image | segmentation_mask | semantic_segmentation | cnn | segmentation
+unet_diffusion | image | image | generation | diffusion cnn | diffusion
+patch_forecaster | time_series | time_series | time_series_forecast | transformer | forecasting
+""".splitlines()
 )
 
 

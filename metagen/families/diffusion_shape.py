@@ -1,0 +1,176 @@
+"""What the U-Nets of diffusion models have in common: levels, widths, and the way of sampling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from metagen.families.family import Axis, Dims, Key, Load, Need, Rule, Value, Work
+from metagen.families.grid import near
+from metagen.families.trend import Line, Trend, rows
+from metagen.families.trend import fit as fit_line
+from metagen.families.unet import HALF, UNet
+
+CHANNELS = 3
+STEP = 8  # of widths, which hardware multiplies in eights
+EMBEDDING = 4  # times the first width (Ho et al., 2020, and every model since)
+SPREAD = 0.3  # of the embedding against four times the first width, which is what is published
+# Sampling steps and their price: DDIM's Frechet distances on CIFAR-10 are 4.67, 6.84 and 13.36
+# (Song et al., 2020, arXiv:2010.02502, table 1).
+STEP_PRICES = {50: 0.0, 20: 0.5, 10: 1.5}
+
+
+def rules() -> tuple[Rule, ...]:
+    """Return the relations that hold for both: an image halves evenly, and steps are levels."""
+    sentence = "each level halves {0}, so it must be a multiple of 2 ** (n_levels - 1)"
+    return (
+        *(
+            Rule(
+                (side, "n_levels"),
+                lambda m, side=side: m[side] % 2 ** int(m["n_levels"] - 1) == 0,  # type: ignore[misc]
+                sentence.format(side),
+            )
+            for side in ("image_height", "image_width")
+        ),
+        Rule(
+            ("image_channels",),
+            lambda m: m["image_channels"] in (1, CHANNELS),
+            f"an image has 1 channel (grey) or {CHANNELS} (colours), so image_channels is one",
+        ),
+    )
+
+
+def fit(published: bytes, parameters: int, kind: str) -> Trend:
+    """Fit first width, widest level and blocks a level on the U-Nets of a kind.
+
+    In `data/published_models.csv` these are the columns d_model, ffn and n_layers.
+    """
+    table = rows(published, kind)
+    columns = {"base_channels": "d_model", "widest": "ffn", "blocks_per_level": "n_layers"}
+
+    def line(column: str) -> Line:
+        points = ((float(row["params_exact"]), float(row[column])) for row in table)
+        return fit_line(points, parameters)
+
+    return Trend({name: line(c) for name, c in columns.items()}, {})
+
+
+def image_dims(key: Key) -> dict[str, Value]:
+    """Return the dimensions that the declared size of an image fixes."""
+    size = key("constraints.image_size")
+    return {"image_height": size[0], "image_width": size[1]} if size else {}
+
+
+def image_axes(height: int) -> tuple[Axis, ...]:
+    """Return the size of an image; it is square where nothing is declared."""
+    return (
+        Axis("image_height", lambda m: (height,)),
+        Axis("image_width", lambda m: (m["image_height"],)),
+        Axis("image_channels", lambda m: (CHANNELS,)),
+    )
+
+
+def width_axis(trend: Trend, parameters: int, step: int) -> Axis:
+    """Return the first width: multiples of a step around the trend."""
+    centre = trend.lines["base_channels"].at(parameters)
+    return Axis("base_channels", lambda m: near(centre, step), grid=True)
+
+
+def embedding_axis(count: Callable[[Dims], int], parameters: int) -> Axis:
+    """Return the width of the embedding: the largest within the budget, near its usual width.
+
+    The count is a quadratic of it, which three counts give.
+    """
+
+    def largest(m: Dims) -> int:
+        zero, one, two = (count({**m, "embedding_dim": e}) for e in (0, 1, 2))
+        square = (two - 2 * one + zero) / 2
+        linear = one - zero - square
+        under = linear**2 + 4 * square * (parameters - zero)
+        return int((math.sqrt(max(0.0, under)) - linear) / (2 * square))
+
+    def choices(m: Dims) -> tuple[int]:
+        usual = EMBEDDING * int(m["base_channels"])
+        near_usual = min(max(largest(m), usual // 2), 2 * usual)
+        return (max(STEP, near_usual // STEP * STEP),)
+
+    return Axis("embedding_dim", choices)
+
+
+def steps_axis() -> Axis:
+    """Return the lever of fewer sampling steps."""
+    return Axis(
+        "sampling_steps",
+        lambda m: STEP_PRICES,
+        lambda m, value: STEP_PRICES[int(value or max(STEP_PRICES))],
+        lambda m: f"{m['sampling_steps']} sampling steps",
+    )
+
+
+def distance(m: Dims, parameters: int, widest: int, trend: Trend) -> float:
+    """Return how far widths, blocks and embedding lie from the trend; 1 is one usual deviation."""
+    values = {"base_channels": m["base_channels"], "widest": widest}
+    values["blocks_per_level"] = m["blocks_per_level"]
+    embedding = math.log(m["embedding_dim"] / (EMBEDDING * m["base_channels"])) / SPREAD
+    lines = trend.lines
+    return embedding**2 + sum(lines[n].distance(parameters, v) for n, v in values.items())
+
+
+def load(m: Dims, parameters: int, net: UNet, flops: float) -> Load:
+    """Return what drawing one image takes: all sampling steps, each twice for guidance.
+
+    Both passes of a step run side by side, so that the weights are read once for both.
+
+    Args:
+        m: Dimensions, with `sampling_steps`.
+        parameters: All weights, which are kept in bf16.
+        net: The U-Net.
+        flops: Operations of one pass of the model.
+    """
+    steps, weights = int(m["sampling_steps"]), HALF * parameters
+    passes = 2 * steps
+    return Load(
+        weights=weights,
+        cache=0,
+        activations=2 * HALF * (net.kept() + net.widest()),
+        first=Work(passes * flops, float(steps * weights)),
+        passes=passes,
+    )
+
+
+def explained(parameters: int, net: UNet) -> dict[str, str]:
+    """Return the arithmetic of weights and activations."""
+    return {
+        "weights": f"{parameters:,} parameters x {HALF} bytes (bf16)",
+        "activations": f"2 images (with and without caption) x (what waits for the way up, "
+        f"{net.kept():,} + the widest part, {net.widest():,}) numbers x {HALF} bytes",
+    }
+
+
+def shape_reasons(m: Dims, parameters: int, widest: int, trend: Trend) -> dict[str, str]:
+    """Return why widths, blocks, embedding and sampling steps are so."""
+    line, wide = trend.lines["base_channels"], trend.lines["widest"]
+    usual = EMBEDDING * m["base_channels"]
+    return {
+        "base_channels": f"{line.points} published models, those near in size first, give "
+        f"{line.at(parameters):,.0f} at {parameters:,} parameters (usual deviation "
+        f"{line.spread:.0%}), and {wide.at(parameters):,.0f} for the widest level, here {widest:,}",
+        "blocks_per_level": f"the trend gives {trend.lines['blocks_per_level'].at(parameters):.1f}",
+        "embedding_dim": f"the largest multiple of {STEP} within the parameter count; "
+        f"{usual:,}, {EMBEDDING} times base_channels, is usual",
+        "sampling_steps": "a step fewer costs quality, and none has to be spared: DDIM, table 1",
+    }
+
+
+def image_reasons(need: Need, size: int) -> dict[str, str]:
+    """Return why an image has its size."""
+    default = f"no image_size is declared: {size} x {size}"
+    return {
+        **{side: declared(need, side, default) for side in ("image_height", "image_width")},
+        "image_channels": "red, green and blue",
+    }
+
+
+def declared(need: Need, dimension: str, otherwise: str) -> str:
+    """Return that the spec fixes a dimension, or else another reason."""
+    return "declared" if dimension in need.fixed else otherwise

@@ -1,0 +1,48 @@
+"""Text classification: the settings of `data.py`, `train.py`, `eval.py` and `infer.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from metagen.families.family import Benchmark, Dims, Key
+from metagen.families.tasks import texts
+
+UNIT = "examples"
+RUNTIME = (*texts.RUNTIME, "translations")
+# About ten seconds on one thread, or some minutes to the better score.
+BENCHMARK = Benchmark("language of a text", {"quick": 400, "full": 4000}, ("django",))
+PROXY_CLASSES = 20  # languages of the bundled texts
+PROXY_VOCABULARY = 4096
+PROXY_BATCH = 32
+
+
+def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
+    """Return the `data`, `train`, `eval` and `infer` sections for a model of this size."""
+    length = int(m["max_seq_len"])
+    hidden = {"token_drop": 0.3 if reduced else 0.0}
+    return {
+        "data": {"max_len": length, **texts.held_out(reduced=reduced)},
+        "train": (_proxy(key) if reduced else texts.training(key, UNIT, length)) | hidden,
+        "eval": {
+            "batch_size": max(1, texts.PASS_TOKENS // length),
+            "baseline_texts": 200_000,
+        },
+        "infer": {
+            "batch_size": max(1, texts.PASS_TOKENS // length),
+            "most_labels": 3,
+            "dtype": "float32" if reduced else "bfloat16",
+        },
+    }
+
+
+def _proxy(key: Key) -> dict[str, Any]:
+    steps = BENCHMARK.steps["quick"]
+    return texts.train(
+        key, steps=steps, batch=PROXY_BATCH, parts=1, rate=4e-3, warmup=40, decay=0.01
+    )
+
+
+def reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:
+    """Return why the settings of the full model's training are what they are."""
+    return texts.reasons(full, key, UNIT)

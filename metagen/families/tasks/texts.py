@@ -1,0 +1,101 @@
+"""Training on texts: what the tasks of the encoder families set alike.
+
+What a spec's `training.config` declares goes first. The rest of the full model's settings are those
+of BERT's pre-training (arXiv:1810.04805, section A.2), since training starts from random weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from metagen.families.family import Key
+from metagen.families.grid import divisors
+from metagen.units import parse_amount
+
+CONFIG_KEYS = frozenset(
+    {"batch_size", "epochs", "learning_rate", "optimizer", "warmup_steps", "weight_decay"}
+)
+OPTIMIZER = "adamw"
+RUNTIME = ("folders", "records", "sequences", "tokenizer")
+STEPS, BATCH, LEARNING_RATE, WARMUP_STEPS, WEIGHT_DECAY = 1_000_000, 256, 1e-4, 10_000, 0.01
+PASS_TOKENS = 2**14  # that pass through the model at once
+
+
+def held_out(*, reduced: bool) -> dict[str, float]:
+    """Return the shares of a file that are the splits val and test."""
+    val, test = (0.1, 0.2) if reduced else (0.05, 0.1)
+    return {"val_fraction": val, "test_fraction": test}
+
+
+def train(
+    key: Key, *, steps: int, batch: int, parts: int, rate: float, warmup: int, decay: float
+) -> dict[str, Any]:
+    """Return the fields of a train.py's `Config` that all tasks have, in order."""
+    return {
+        "steps": steps,
+        "batch_size": batch,
+        "grad_accum": parts,
+        "learning_rate": rate,
+        "warmup_steps": warmup,
+        "final_lr_share": 0.1,
+        "weight_decay": decay,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "grad_clip": 1.0,
+        "eval_every": min(1000, max(1, steps // 6)),
+        "eval_batches": 16,
+        "save_every": min(1000, steps),
+        "dtype": "auto",
+        "seed": key("reproducibility.seed"),
+    }
+
+
+def training(key: Key, unit: str, length: int) -> dict[str, Any]:
+    """Return the full model's schedule: the declared data, once or for the declared epochs.
+
+    Args:
+        key: Gives the spec's values.
+        unit: What the data is counted in.
+        length: Tokens of a sample.
+    """
+    batch = key("training.config.batch_size") or BATCH
+    samples = _samples(key, unit)
+    steps = max(1, round(samples / batch)) if samples else STEPS
+    warmup, decay = key("training.config.warmup_steps"), key("training.config.weight_decay")
+    return train(
+        key,
+        steps=steps,
+        batch=batch,
+        parts=_parts(batch, length),
+        rate=key("training.config.learning_rate") or LEARNING_RATE,
+        warmup=min(WARMUP_STEPS, steps // 10) if warmup is None else warmup,
+        decay=WEIGHT_DECAY if decay is None else decay,
+    )
+
+
+def _samples(key: Key, unit: str) -> float | None:
+    """Return the samples to train on, over all epochs; None where they are not declared."""
+    size = key("training.data.size")
+    amount, thing = parse_amount(size) if size else (0.0, "")
+    return amount * (key("training.config.epochs") or 1) if thing == unit else None
+
+
+def _parts(batch: int, length: int) -> int:
+    """Return the fewest equal parts of a batch of which one is at most PASS_TOKENS tokens."""
+    fitting = (n for n in divisors(batch) if batch // n * length <= PASS_TOKENS)
+    return next(fitting, batch)
+
+
+def reasons(full: Mapping[str, Any], key: Key, unit: str) -> dict[str, str]:
+    """Return why the settings of the full model's training are what they are."""
+    batch, samples = full["train"]["batch_size"], _samples(key, unit)
+    declared, published = "declared in training.config", "as BERT's pre-training"
+    amount = f"{samples or 0:.4g} {unit} in updates of {batch}; training.data.size and epochs"
+    return {
+        "data.max_len": "the window of the model",
+        "train.steps": amount if samples else f"no number of {unit} is declared: {published}",
+        "train.batch_size": declared if key("training.config.batch_size") else published,
+        "train.grad_accum": f"at most {PASS_TOKENS:,} tokens pass through the model at once",
+        "train.learning_rate": declared if key("training.config.learning_rate") else published,
+    }

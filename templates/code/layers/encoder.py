@@ -1,0 +1,131 @@
+"""The bidirectional encoder in the BERT form (Devlin et al., 2019, arXiv:1810.04805).
+
+Shapes in comments: B sequences, T tokens, H heads, D dimensions of a head.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PAD = 0  # the token that fills a short sequence; nothing attends to it
+
+# Parts of a parameter's name in transformers' BertModel, by those here.
+BERT_NAMES = {
+    "embed_tokens": "embeddings.word_embeddings",
+    "embed_positions": "embeddings.position_embeddings",
+    "embed_segments": "embeddings.token_type_embeddings",
+    "norm": "embeddings.LayerNorm",
+    "layers": "encoder.layer",
+    "q_proj": "attention.self.query",
+    "k_proj": "attention.self.key",
+    "v_proj": "attention.self.value",
+    "o_proj": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "up_proj": "intermediate.dense",
+    "down_proj": "output.dense",
+    "mlp_norm": "output.LayerNorm",
+    "pooler": "pooler.dense",
+}
+
+
+def bert_name(name: str) -> str:
+    """Return the name in transformers' BertModel of a parameter of `Encoder`, or of a pooler."""
+    return ".".join(BERT_NAMES.get(part, part) for part in name.split("."))
+
+
+def bert_config(config: Any) -> dict[str, Any]:
+    """Return what config.json needs beside a model's `Config` to load in transformers as BERT."""
+    return {
+        "model_type": "bert",
+        "hidden_size": config.d_model,
+        "num_hidden_layers": config.n_layers,
+        "num_attention_heads": config.n_heads,
+        "intermediate_size": config.d_ff,
+        "max_position_embeddings": config.max_seq_len,
+        "type_vocab_size": config.n_segments,
+        "layer_norm_eps": config.norm_eps,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": config.dropout,
+        "attention_probs_dropout_prob": config.dropout,
+        "pad_token_id": PAD,
+    }
+
+
+class EncoderBlock(nn.Module):
+    """One layer: self-attention, then the feed-forward network, each normalized after its sum."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        d_model, d_ff, norm_eps = config.d_model, config.d_ff, config.norm_eps
+        self.n_heads, self.drop = config.n_heads, config.dropout
+        self.q_proj = nn.Linear(d_model, d_model)
+        self.k_proj = nn.Linear(d_model, d_model)
+        self.v_proj = nn.Linear(d_model, d_model)
+        self.o_proj = nn.Linear(d_model, d_model)
+        self.attention_norm = nn.LayerNorm(d_model, norm_eps)
+        self.up_proj = nn.Linear(d_model, d_ff)
+        self.down_proj = nn.Linear(d_ff, d_model)
+        self.mlp_norm = nn.LayerNorm(d_model, norm_eps)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Map (B, T, d_model) to (B, T, d_model); the mask (B, 1, 1, T) is false on padding."""
+        drop = self.drop if self.training else 0.0
+        q, k, v = (
+            part(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # (B, H, T, D)
+            for part in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=drop)
+        mixed = self.o_proj(mixed.transpose(1, 2).flatten(2))  # (B, T, d_model)
+        x = self.attention_norm(x + F.dropout(mixed, drop))
+        widened = self.down_proj(F.gelu(self.up_proj(x)))
+        out: Tensor = self.mlp_norm(x + F.dropout(widened, drop))
+        return out
+
+
+class Encoder(nn.Module):
+    """Tokens, with their positions and segments, to a vector for each that has seen all others."""
+
+    def __init__(self, config: Any) -> None:
+        """Take the model's `Config`, which has BERT's dimensions."""
+        super().__init__()
+        width, heads = config.d_model, config.n_heads
+        assert width % heads == 0, f"{heads} heads cannot share a width of {width}"
+        self.drop = config.dropout
+        self.embed_tokens = nn.Embedding(config.vocab_size, width)
+        self.embed_positions = nn.Embedding(config.max_seq_len, width)
+        self.embed_segments = nn.Embedding(config.n_segments, width)
+        self.norm = nn.LayerNorm(width, config.norm_eps)
+        self.layers = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
+
+    def forward(self, tokens: Tensor, segments: Tensor | None = None) -> Tensor:
+        """Return a vector for each token, (B, T, d_model).
+
+        Args:
+            tokens: (B, T) token ids, PAD after the end of a sequence.
+            segments: (B, T) the text of a pair that each token is of; all of the first by default.
+        """
+        length, limit = tokens.size(1), self.embed_positions.num_embeddings
+        assert length <= limit, f"{length} tokens exceed the context of {limit}"
+        segments = torch.zeros_like(tokens) if segments is None else segments
+        x = self.embed_tokens(tokens) + self.embed_segments(segments)
+        x = self.norm(x + self.embed_positions.weight[:length])  # (B, T, d_model)
+        x = F.dropout(x, self.drop, self.training)
+        mask = (tokens != PAD)[:, None, None, :]
+        for layer in self.layers:
+            x = layer(x, mask)
+        return x
+
+
+def init_weights(model: nn.Module, d_model: int) -> None:
+    """Draw matrices and tables from N(0, std^2); biases start at 0.
+
+    The deviation is BERT's 0.02 at its width of 768, and grows as 1 / sqrt(width) below it.
+    """
+    for name, weight in model.named_parameters():
+        if weight.dim() == 2:
+            nn.init.normal_(weight, std=0.02 * math.sqrt(768 / d_model))
+        elif name.endswith("bias"):
+            nn.init.zeros_(weight)

@@ -1,0 +1,68 @@
+"""A text classifier in the BERT form (Devlin et al., 2019, arXiv:1810.04805).
+
+A bidirectional encoder reads the text; the vector of its first token, [CLS], passes through a
+pooler, and a linear layer makes a logit for each class of it.
+
+Shapes in comments: B texts, T tokens, C classes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from layers.encoder import Encoder, bert_config, bert_name, init_weights
+
+
+@dataclass(frozen=True)
+class Config:
+    """Dimensions of the model; the defaults are the full model."""
+
+    d_model: int = 768  # width of the residual stream
+    n_layers: int = 12  # number of blocks
+    n_heads: int = 12  # heads in each layer; they divide d_model
+    d_ff: int = 3072  # width of the feed-forward layer
+    vocab_size: int = 30522  # entries of the vocabulary
+    max_seq_len: int = 512  # longest text, in tokens
+    n_segments: int = 2  # texts of an input that are told apart; a classifier reads one
+    norm_eps: float = 1e-12  # added to the variance before its root
+    dropout: float = 0.1  # share of activations that training drops
+    num_classes: int = 2  # classes, of which each text has one
+
+
+class Model(nn.Module):
+    """The text classifier."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.pooler = nn.Linear(config.d_model, config.d_model)
+        self.classifier = nn.Linear(config.d_model, config.num_classes)
+        init_weights(self, config.d_model)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return logits (B, C) of texts (B, T), token 0 after the end of each."""
+        first = self.encoder(tokens)[:, 0]  # (B, d_model)
+        pooled = torch.tanh(self.pooler(first))
+        logits: Tensor = self.classifier(F.dropout(pooled, self.config.dropout, self.training))
+        return logits
+
+    def num_params(self) -> int:
+        """Return the number of weights."""
+        return sum(p.numel() for p in self.parameters())
+
+    def checkpoint_name(self, name: str) -> str:
+        """Return the name of a parameter in transformers' BertForSequenceClassification."""
+        if name.startswith("classifier."):
+            return name
+        return f"bert.{bert_name(name.removeprefix('encoder.'))}"
+
+    def checkpoint_config(self) -> dict[str, Any]:
+        """Return what config.json needs beside `Config` to load in transformers as BERT."""
+        return {
+            "architectures": ["BertForSequenceClassification"],
+            **bert_config(self.config),
+        }

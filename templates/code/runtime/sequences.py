@@ -1,0 +1,96 @@
+"""Texts and pairs of texts as an encoder reads them: [CLS] a [SEP] or [CLS] a [SEP] b [SEP]."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from runtime.errors import fail
+from runtime.tokenizer import train_bpe
+
+SPECIAL = ("[PAD]", "[CLS]", "[SEP]")  # tokens 0, 1 and 2; the model knows PAD by its number
+
+
+class TextTokenizer:
+    """Texts to rows of tokens in one tensor."""
+
+    def __init__(self, text: str, place: str) -> None:
+        """Take the text of a tokenizer.json; the place is what an error names."""
+        from tokenizers import Tokenizer as Library
+
+        self.json = text
+        try:
+            self._library: Any = Library.from_str(text)
+        except Exception as error:  # the library raises no narrower class
+            fail(f"{place} is no tokenizer: {error}.")
+        if [self._library.token_to_id(token) for token in SPECIAL] != [0, 1, 2]:
+            fail(f"{place} does not begin with {', '.join(SPECIAL)}: make it with train.py.")
+        self._library.encode_special_tokens = True  # text that says [SEP] ends nothing
+        self.vocab_size = int(self._library.get_vocab_size())
+
+    def rows(self, texts: Sequence[Any], max_len: int) -> tuple[Tensor, Tensor]:
+        """Return token ids and segments, (B, T) each, of texts or of pairs of texts.
+
+        What exceeds max_len is cut from the end, of a pair's longer text; T is that of the longest.
+        """
+        self._library.enable_truncation(max_len)
+        self._library.enable_padding(pad_id=0, pad_token=SPECIAL[0])
+        found = self._library.encode_batch(list(texts))
+        ids, segments = ([getattr(row, part) for row in found] for part in ("ids", "type_ids"))
+        return torch.tensor(ids), torch.tensor(segments)
+
+    def files(self) -> dict[str, str]:
+        """Return the files by which transformers' AutoTokenizer opens a checkpoint."""
+        names = dict(zip(("pad_token", "cls_token", "sep_token"), SPECIAL, strict=True))
+        settings = {"tokenizer_class": "PreTrainedTokenizerFast", **names}
+        return {
+            "tokenizer.json": self.json,
+            "tokenizer_config.json": json.dumps(settings, indent=2) + "\n",
+        }
+
+
+def partly_hidden(tokens: Tensor, share: float) -> Tensor:
+    """Return tokens (B, T) of which a share is drawn to be padding, which nothing attends to.
+
+    Word dropout (Iyyer et al., 2015, aclanthology.org/P15-1162): no single word decides. [CLS] and [SEP] stay.
+    """
+    drawn = torch.rand(tokens.shape, device=tokens.device) < share
+    return tokens.masked_fill(drawn & (tokens >= len(SPECIAL)), 0)
+
+
+def read_tokenizer(folder: Path) -> TextTokenizer:
+    """Return the tokenizer of a folder, or stop."""
+    path = folder / "tokenizer.json"
+    try:
+        return TextTokenizer(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{path} cannot be read: {error}.")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a file that hold text, or stop where there is none."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{path} cannot be read as UTF-8 text: {error}.")
+    found = [line.strip() for line in lines if line.strip()]
+    return found or fail(f"{path} holds no text.")
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> TextTokenizer:
+    """Return a byte-level BPE of lower-cased text, in which a first word is as any other."""
+    from tokenizers import normalizers, processors
+
+    steps = [normalizers.NFC(), normalizers.Lowercase(), normalizers.Prepend(" ")]
+    normalizer = normalizers.Sequence(steps)
+    library = train_bpe(map(normalizer.normalize_str, texts), vocab_size, SPECIAL)
+    library.normalizer = normalizer
+    library.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(token, number) for number, token in enumerate(SPECIAL)],
+    )
+    return TextTokenizer(library.to_str(), "the tokenizer")

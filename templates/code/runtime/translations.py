@@ -1,0 +1,46 @@
+"""Short texts in twenty languages: the translations that come with Django (BSD licence)."""
+
+import gettext
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from runtime.errors import fail
+
+# Written in Latin letters, each by its code.
+LANGUAGES = tuple("cs da de es et fi fr hr hu id it lt lv nl pl pt ro sv tr vi".split())
+LEAST_LETTERS = 12
+# What a program fills in, tags, and entities: they are the same in every language.
+_MARKUP = re.compile(r"%\(\w+\)\w|%\w|\{\w*\}|<[^>]*>|&\w+;")
+
+
+def translations() -> dict[str, dict[str, str]]:
+    """Return texts by message and language, those that are long enough to tell something.
+
+    Messages that differ in case or punctuation only are one, and of the forms of a plural the first
+    stays; a text that recurs, in any language, is dropped. So splits by message share no text.
+    """
+    texts: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for language in LANGUAGES:
+        for path in sorted(_package().glob(f"**/locale/{language}/LC_MESSAGES/django.mo")):
+            with path.open("rb") as file:
+                catalog = vars(gettext.GNUTranslations(file))["_catalog"]
+            for message, translation in catalog.items():
+                source = message[0] if isinstance(message, tuple) else message
+                text = " ".join(_MARKUP.sub(" ", translation).split())
+                if source and sum(map(str.isalpha, text)) >= LEAST_LETTERS:
+                    name = re.sub(r"\W+", "", source.rpartition("\x04")[2].casefold())
+                    texts[name].setdefault(language, text)
+    counts = Counter(text for each in texts.values() for text in each.values())
+    return {
+        name: {language: text for language, text in sorted(each.items()) if counts[text] == 1}
+        for name, each in sorted(texts.items())
+    }
+
+
+def _package() -> Path:
+    try:
+        import django
+    except ImportError:
+        fail("the bundled texts come with Django: pip install django, or give --data.")
+    return Path(django.__file__).parent

@@ -1,0 +1,242 @@
+"""Time series from a table, or the two that come with statsmodels, cut into splits by time.
+
+    python data.py --data series.csv      shows what training will read
+
+A table (.csv, .tsv or .parquet) has a row for each step, oldest first, all equally far apart, and a
+column for each series. A first column of dates is left out. Steps without a value are filled on a
+straight line between their neighbours; a series may begin later or end sooner than the others.
+"""
+
+import argparse
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model import Config as ModelConfig
+from runtime.errors import fail, run
+from runtime.order import samples_at
+from runtime.report import digest
+from runtime.settings import load_config
+from runtime.tables import Column, is_numeric, read_table
+
+SPLITS = ("train", "val", "test")
+TIMES = frozenset({"date", "datetime", "day", "ds", "index", "month", "time", "timestamp", "year"})
+CLEAR = 0.3  # autocorrelation from which a period counts as a season
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Config:
+    """How series become samples."""
+
+    val_fraction: float = 0.1
+    """Share of a series, before the test split, on which training is watched."""
+    test_fraction: float = 0.2
+    """Share of a series, at its end, that only eval.py reads."""
+    season: int = 0
+    """Steps of a season; 0 finds those of each series in its training split."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series, and what its training split says of it.
+
+    Attributes:
+        name: What it is called in reports.
+        unit: What its values are counted in.
+        values: Its values, oldest first.
+        bounds: Where each split starts and ends.
+        season: Steps from a value to the one that it resembles; 1 where there is no season.
+        mean: Mean of the training split.
+        scale: Mean absolute difference of the training split's values a season apart, which is
+            what MASE divides by (Hyndman & Koehler, 2006, section 3).
+    """
+
+    name: str
+    unit: str
+    values: Values
+    bounds: dict[str, tuple[int, int]]
+    season: int
+    mean: float
+    scale: float
+
+    def origins(self, split: str, lookback: int, horizon: int) -> range:
+        """Return the first steps of the forecasts that lie in a split as a whole.
+
+        What a forecast sees may lie before the split: it is known when the forecast is made.
+        """
+        start, end = self.bounds[split]
+        return range(max(start, lookback), end - horizon + 1)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Series that one model learns.
+
+    Attributes:
+        name: What they are called in reports.
+        sha256: Digest of all values.
+        series: Each of them.
+    """
+
+    name: str
+    sha256: str
+    series: tuple[Series, ...]
+
+
+def load_series(config: Config, path: Path | None, model: ModelConfig) -> Dataset:
+    """Return the series of a table, or the bundled ones, or stop where one is too short."""
+    columns = bundled() if path is None else series_of(path)
+    series = [_measured(name, unit, v, config) for (name, unit), v in columns.items()]
+    for each, split in itertools.product(series, SPLITS):
+        if not each.origins(split, model.lookback, model.horizon):
+            start, end = each.bounds[split]
+            fail(
+                f"series {each.name!r} is too short: its {split} split has {end - start} steps, "
+                f"and no forecast of {model.horizon} after {model.lookback} fits in."
+            )
+    total = digest(*(name.encode() + values.tobytes() for (name, _), values in columns.items()))
+    label = "co2_weekly and sunspots_yearly" if path is None else path.name
+    return Dataset(label, total, tuple(series))
+
+
+def bundled() -> dict[tuple[str, str], Values]:
+    """Return CO2 at Mauna Loa by week and the sea's temperature off Peru by month.
+
+    Both are public domain. Yearly sunspots, which come with them, are too short for windows of a
+    century: few of the training split's overlap by less than half.
+    """
+    try:
+        from statsmodels.datasets import co2, elnino
+    except ImportError:
+        fail("the bundled series come with a library: pip install statsmodels; or use --data.")
+    weekly = co2.load_pandas().data["co2"].to_numpy(np.float64)
+    years = elnino.load_pandas().data.to_numpy(np.float64)  # a year and its twelve months
+    return {("co2_weekly", "ppm"): filled(weekly), ("elnino_monthly", "degC"): years[:, 1:].ravel()}
+
+
+def series_of(path: Path) -> dict[tuple[str, str], Values]:
+    """Return the series of a table by name and unit, or stop."""
+    columns = read_table(path)
+    first = next(iter(columns))
+    if not is_numeric(columns[first]) or first.lower() in TIMES:
+        del columns[first]
+    if not columns:
+        fail(f"{path} has no column beside {first!r}: a series is a column of numbers.")
+    for name, column in columns.items():
+        if not is_numeric(column):
+            fail(f"{path}: column {name!r} holds words, and a series is a column of numbers.")
+    return {(name, "in its own unit"): filled(column) for name, column in columns.items()}
+
+
+def filled(column: Column) -> Values:
+    """Return a column from its first value to its last, with gaps filled on straight lines."""
+    known = np.flatnonzero(~np.isnan(column))
+    if not len(known):
+        return np.empty(0)
+    steps = np.arange(known[0], known[-1] + 1)
+    return np.interp(steps, known, column[known])
+
+
+def season_of(values: Values) -> int:
+    """Return the lag at which a series without its trend resembles itself most, 1 if at none.
+
+    It is the highest peak of the autocorrelation after its first negative value; the trend is the
+    parabola of least squares.
+    """
+    steps = np.linspace(-1, 1, len(values))
+    rest = values - np.polynomial.Polynomial.fit(steps, values, 2)(steps)
+    spectrum = np.abs(np.fft.rfft(rest, 2 * len(rest))) ** 2
+    lags = np.fft.irfft(spectrum)[: len(rest) // 3]
+    if lags[0] <= 1e-12 * np.sum(values**2) or not (lags < 0).any():
+        return 1
+    after = np.arange(max(2, int(np.argmax(lags < 0))), len(lags) - 1)
+    peaks = after[(lags[after] > lags[after - 1]) & (lags[after] >= lags[after + 1])]
+    best = max(peaks, key=lambda lag: lags[lag], default=0)
+    return int(best) if best and lags[best] / lags[0] > CLEAR else 1
+
+
+def batch_at(
+    dataset: Dataset, position: int, count: int, model: ModelConfig, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return the samples at some positions of the training order: past (B, L), future (B, H).
+
+    A sample is a window of one series, whose values are counted from its mean in its scale. An
+    epoch shows as many of each series: as many as the longest has, the others' again and again.
+    """
+    ranges = [each.origins("train", model.lookback, model.horizon) for each in dataset.series]
+    samples = len(ranges) * max(map(len, ranges))
+    pairs = []
+    for _, index in samples_at(position, count, samples, seed):
+        turn, which = divmod(index, len(ranges))
+        origin = ranges[which][turn % len(ranges[which])]
+        pairs.append(window(dataset.series[which], origin, model))
+    return _stacked(pairs)
+
+
+def windows(
+    dataset: Dataset, split: str, model: ModelConfig, size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches of all windows of a split, a series after the other taking turns."""
+    by_series = [
+        [(each, origin) for origin in each.origins(split, model.lookback, model.horizon)]
+        for each in dataset.series
+    ]
+    turns = itertools.zip_longest(*by_series)
+    places = [place for turn in turns for place in turn if place is not None]
+    for start in range(0, len(places), size):
+        yield _stacked([window(s, origin, model) for s, origin in places[start : start + size]])
+
+
+def window(series: Series, origin: int, model: ModelConfig) -> tuple[Values, Values]:
+    """Return what stands before a step and from it on, counted from the mean in the scale."""
+    cut = series.values[origin - model.lookback : origin + model.horizon]
+    cut = (cut - series.mean) / series.scale
+    return cut[: model.lookback], cut[model.lookback :]
+
+
+def _stacked(pairs: list[tuple[Values, Values]]) -> tuple[Tensor, Tensor]:
+    past, future = (np.stack(side).astype(np.float32) for side in zip(*pairs, strict=True))
+    return torch.from_numpy(past), torch.from_numpy(future)
+
+
+def _measured(name: str, unit: str, values: Values, config: Config) -> Series:
+    test = len(values) - int(len(values) * config.test_fraction)
+    val = test - int(len(values) * config.val_fraction)
+    train = values[:val]
+    season = config.season or (season_of(train) if len(train) > 8 else 1)
+    apart = np.abs(train[season:] - train[:-season])
+    scale = float(apart.mean()) if apart.any() else 1.0
+    bounds = {"train": (0, val), "val": (val, test), "test": (test, len(values))}
+    mean = float(train.mean()) if len(train) else 0.0
+    return Series(name, unit, values, bounds, season, mean, scale)
+
+
+def main() -> None:
+    """Show the series."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, metavar="PATH", help="a table (default: bundled)")
+    parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
+    args = parser.parse_args()
+    model = load_config(ModelConfig, "model", args.size)
+    dataset = load_series(load_config(Config, "data", args.size), args.data, model)
+    print(f"{dataset.name}, sha256 {dataset.sha256}")
+    for each in dataset.series:
+        counts = (len(each.origins(s, model.lookback, model.horizon)) for s in SPLITS)
+        shown = ", ".join(f"{s} {count:,}" for s, count in zip(SPLITS, counts, strict=True))
+        print(
+            f"{each.name}: {len(each.values):,} steps, season {each.season}; forecasts of "
+            f"{model.horizon} steps after {model.lookback}: {shown}"
+        )
+
+
+if __name__ == "__main__":
+    run(main)

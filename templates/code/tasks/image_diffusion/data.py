@@ -1,0 +1,241 @@
+"""Images with captions, cut into train, val and test splits: bundled digits, or your own folder.
+
+    python data.py --data PATH     shows what training will read
+
+PATH is a folder of images in the imagefolder form: a folder a class, whose name is the caption
+(PATH/cat/1.png), or PATH/metadata.jsonl with a line an image,
+{"file_name": "1.png", "text": "a cat on a chair"}.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from model import Config as ModelConfig
+from model import conditions
+from runtime.errors import fail, run
+from runtime.images import image_files, read_image, split_of
+from runtime.order import samples_at
+from runtime.report import digest
+from runtime.settings import load_config
+
+SPLITS = ("train", "val", "test")
+BUNDLED = "digits"
+BUNDLED_SIZE = (8, 8, 1)  # height, width, channels
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+@dataclass(frozen=True)
+class Config:
+    """How images become samples, and samples noise."""
+
+    noise_schedule: str = "cosine"
+    """How the noise grows from level to level: cosine or linear."""
+    timesteps: int = 1000
+    """Noise levels."""
+    val_fraction: float = 0.05
+    """Share of the images on which training is watched."""
+    test_fraction: float = 0.1
+    """Share of the images that only eval.py reads."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some of the images.
+
+    Attributes:
+        captions: The caption of each image.
+        read: Returns the pixels of one, (C, H, W) as uint8, by its place.
+    """
+
+    captions: list[str]
+    read: Callable[[int], Tensor]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def images(self, places: Sequence[int]) -> Tensor:
+        """Return some images, (B, C, H, W) of -1 to 1."""
+        return torch.stack([self.read(place) for place in places]).float() / 127.5 - 1
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images with captions in three splits.
+
+    Attributes:
+        name: What it is called in reports.
+        sha256: Digest of all images and captions.
+        classes: The captions that images share, each once; none where most have their own.
+        splits: The images by split.
+    """
+
+    name: str
+    sha256: str
+    classes: list[str]
+    splits: dict[str, Split]
+
+
+def load_images(config: Config, path: Path | None, model: ModelConfig) -> Dataset:
+    """Return the images of a folder, or the bundled ones, or stop where they do not fit the model.
+
+    Args:
+        config: Says how large the splits are.
+        path: The folder; None for the bundled digits.
+        model: Says how large an image is, and what it is told of one.
+    """
+    size = (model.image_height, model.image_width, model.image_channels)
+    data = _digits(config, size) if path is None else _folder(config, path, size)
+    for split in SPLITS:
+        if not len(data.splits[split]):
+            fail(f"{data.name} has too few images: none of them falls into the {split} split.")
+    try:
+        conditions(
+            model, [c for split in data.splits.values() for c in split.captions], data.classes
+        )
+    except ValueError as error:
+        fail(f"{data.name} does not suit this model: {error}.")
+    return data
+
+
+def batch_at(
+    split: Split, start: int, count: int, model: ModelConfig, classes: list[str], seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return images (B, C, H, W) at some places of the training order, and their conditions."""
+    places = [index for _, index in samples_at(start, count, len(split), seed)]
+    return _batch(split, places, model, classes)
+
+
+def batches(
+    split: Split, size: int, model: ModelConfig, classes: list[str]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the images of a split once, in batches, with their conditions."""
+    for start in range(0, len(split), size):
+        yield _batch(split, range(start, min(start + size, len(split))), model, classes)
+
+
+def _batch(
+    split: Split, places: Sequence[int], model: ModelConfig, classes: list[str]
+) -> tuple[Tensor, Tensor]:
+    captions = [split.captions[place] for place in places]
+    return split.images(places), conditions(model, captions, classes)
+
+
+def _digits(config: Config, size: tuple[int, int, int]) -> Dataset:
+    """Return handwritten digits (UCI optdigits), with their names in English as captions."""
+    if size != BUNDLED_SIZE:
+        fail("this size is for your own images: name their folder by --data.")
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        fail("the bundled digits are in a library: pip install scikit-learn.")
+    found = load_digits()
+    pixels = torch.from_numpy(found.images * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
+    names = [DIGITS[label] for label in found.target]
+    # The same picture twice must not stand on both sides of a split.
+    marks = [sha256(image.numpy().tobytes()).hexdigest() for image in pixels]
+    total = digest(pixels.numpy().tobytes(), "\0".join(names).encode())
+    return Dataset(BUNDLED, total, list(DIGITS), _cut(config, marks, names, pixels.__getitem__))
+
+
+def _folder(config: Config, folder: Path, size: tuple[int, int, int]) -> Dataset:
+    """Return the images below a folder; those of the same bytes are in the same split."""
+    height, width, channels = size
+    captions = _captions(folder)
+    paths = [folder / name for name in captions]
+    marks = [sha256(path.read_bytes()).hexdigest() for path in paths]
+    listed = zip(captions.items(), marks, strict=True)
+    total = digest(*(f"{name}\0{text}\0{mark}\n".encode() for (name, text), mark in listed))
+
+    def read(place: int) -> Tensor:
+        return read_image(paths[place], (height, width), channels)
+
+    splits = _cut(config, marks, list(captions.values()), read)
+    distinct = sorted(set(captions.values()))
+    classes = distinct if 2 * len(distinct) <= len(captions) else []
+    return Dataset(folder.resolve().name, total, classes, splits)
+
+
+def _cut(
+    config: Config, marks: Sequence[str], captions: Sequence[str], read: Callable[[int], Tensor]
+) -> dict[str, Split]:
+    """Return the splits; the digest of an image says where it belongs, however many there are."""
+    places: dict[str, list[int]] = {split: [] for split in SPLITS}
+    for place, mark in enumerate(marks):
+        places[split_of(mark, config.val_fraction, config.test_fraction)].append(place)
+
+    def cut(chosen: list[int]) -> Split:
+        return Split([captions[place] for place in chosen], lambda index: read(chosen[index]))
+
+    return {split: cut(chosen) for split, chosen in places.items()}
+
+
+def _captions(folder: Path) -> dict[str, str]:
+    """Return the caption of each image by its path in the folder, in the order of these."""
+    names = [file.relative_to(folder) for file in image_files(folder)]
+    if (folder / "metadata.jsonl").is_file():
+        return dict(sorted(_metadata(folder / "metadata.jsonl", {str(name) for name in names})))
+    loose = [name for name in names if not name.parent.name]
+    if loose:
+        fail(
+            f"{folder / loose[0]} has no caption: put it in a folder that is named after its "
+            "class, or write metadata.jsonl."
+        )
+    return {str(name): name.parent.name for name in names}
+
+
+def _metadata(path: Path, known: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield name and caption of each line of a metadata.jsonl; blank lines are none."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{path} cannot be read as UTF-8 text: {error}.")
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield _entry(f"{path}:{number}", line, known)
+
+
+def _entry(place: str, line: str, known: set[str]) -> tuple[str, str]:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        entry = None
+    if not isinstance(entry, Mapping):
+        fail(f"{place} is not a JSON object.")
+    name, text = entry.get("file_name"), entry.get("text", entry.get("label"))
+    if not isinstance(name, str) or not isinstance(text, str) or not text:
+        fail(f'{place} needs a "file_name" and a "text".')
+    if name not in known:
+        fail(f"{place} names {name}, and there is no such image beside it.")
+    return name, text
+
+
+def main() -> None:
+    """Show what training will read."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="PATH", help="folder of images (default: bundled digits)"
+    )
+    parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
+    args = parser.parse_args()
+    model = load_config(ModelConfig, "model", args.size)
+    data = load_images(load_config(Config, "data", args.size), args.data, model)
+    print(f"{data.name}, sha256 {data.sha256}")
+    print(f"images of {model.image_height} x {model.image_width}, {model.image_channels} channels")
+    for name, split in data.splits.items():
+        print(f"{name:>5}: {len(split):,} images")
+    captions = sorted({caption for split in data.splits.values() for caption in split.captions})
+    shown = ", ".join(repr(caption) for caption in captions[:10])
+    print(f"{len(captions):,} captions: {shown}{', ...' if len(captions) > 10 else ''}")
+
+
+if __name__ == "__main__":
+    run(main)
