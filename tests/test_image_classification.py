@@ -442,7 +442,7 @@ def test_the_baselines_are_those_of_scikit_learn(data: SimpleNamespace) -> None:
 
     config = data.eval.Config()
     images = data.data.load_images(data.data.Config(), None, data.model.Config())
-    scores = dict(data.eval.baselines(images, config))
+    scores = dict(data.eval.baselines(images, lambda: images, config))
     train, test = (images.splits[split] for split in ("train", "test"))
     known, asked = (data.eval.flat_pixels(split, config).numpy() for split in (train, test))
     scaler = StandardScaler().fit(known)
