@@ -25,7 +25,7 @@ clean:  ## remove what building and testing left
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[data]'
 	touch $@
 
 .venv/installed-dev: .venv/bin/python pyproject.toml

@@ -13,7 +13,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 TUTORIAL = REPOSITORY / "docs" / "tutorials" / "01_first_synthesis.md"
-INSTALL = "pip install -e ."
+INSTALL = "pip install -e '.[data]'"
 
 
 def blocks() -> list[str]:

@@ -18,7 +18,11 @@ FAMILIES = {
     "segmentation_unet": "metagen.families.segmentation_unet",
     "patch_forecaster": "metagen.families.patch_forecaster",
     "unet_diffusion": "metagen.families.unet_diffusion",
+    "latent_unet": "metagen.families.latent_unet",
     "text_classifier": "metagen.families.text_classifier",
+    "clip": "metagen.families.clip",
+    "sentence_embedder": "metagen.families.sentence_embedder",
+    "document_ranker": "metagen.families.document_ranker",
 }
 
 
@@ -73,10 +77,14 @@ ROUTES = tuple(
     for line in """\
 decoder | text | text | generation | transformer | autoregressive instruction_tuning
 text_classifier | text | label | classification | transformer | classification
+sentence_embedder | text | embedding | embedding retrieval | transformer | contrastive
+document_ranker | text | regression | ranking | transformer | ranking
 vit | image | label | classification | transformer | classification
 resnet | image | label | classification | cnn | classification
 segmentation_unet | image | segmentation_mask | semantic_segmentation | cnn | segmentation
 unet_diffusion | image | image | generation | diffusion cnn | diffusion
+clip | image text | embedding | embedding retrieval | transformer | contrastive
+latent_unet | text | image | generation | diffusion hybrid | diffusion
 patch_forecaster | time_series | time_series | time_series_forecast | transformer | forecasting
 """.splitlines()
 )

@@ -128,7 +128,7 @@ def variants(m: Dims) -> Iterable[tuple[str, dict[str, Value]]]:
 
 
 def lengths(full: Mapping[str, Any]) -> tuple[int, list[int]]:
-    """Return the tokens of the longest sample; and a half, a quarter and an eighth of the window."""
+    """Return the tokens of the longest sample; and the window, and smaller parts of it."""
     window = full["model"]["max_seq_len"]
     return full["data"]["max_len"], [max(1, window // n) for n in (8, 4, 2, 1)]
 

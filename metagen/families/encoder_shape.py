@@ -46,7 +46,9 @@ def fit(published: bytes, parameters: int) -> Trend:
 
 def _points(table: list[Row], name: str) -> list[tuple[float, float]]:
     def value(row: Row) -> float:
-        return float(row["ffn"]) / float(row["d_model"]) if name == "expansion" else float(row[name])
+        return (
+            float(row["ffn"]) / float(row["d_model"]) if name == "expansion" else float(row[name])
+        )
 
     return [(float(row["params_non_embedding"]), value(row)) for row in table]
 

@@ -69,6 +69,13 @@ def records_digest(splits: Mapping[str, Sequence[Record]]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def write_splits(folder: Path, splits: Mapping[str, Sequence[Record]]) -> None:
+    """Write records as one JSONL file for each split."""
+    for split, records in splits.items():
+        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
 def _split_file(folder: Path, split: str) -> Path:
     found = [folder / f"{split}{suffix}" for suffix in SUFFIXES]
     found = [path for path in found if path.is_file()]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from runtime.errors import fail
 from runtime.tokenizer import train_bpe
@@ -52,10 +52,30 @@ class TextTokenizer:
         }
 
 
+@torch.no_grad()
+def outputs(
+    model: nn.Module,
+    texts: Sequence[Any],
+    tokenizer: TextTokenizer,
+    max_len: int,
+    size: int,
+    device: torch.device,
+) -> Tensor:
+    """Return what a model makes of texts, or of pairs of texts, read `size` at a time: (N, ...)."""
+    found = []
+    for start in range(0, len(texts), size):
+        chosen = texts[start : start + size]
+        tokens, segments = (part.to(device) for part in tokenizer.rows(chosen, max_len))
+        made = model(tokens, segments) if isinstance(chosen[0], tuple) else model(tokens)
+        found.append(made.float().cpu())
+    return torch.cat(found)
+
+
 def partly_hidden(tokens: Tensor, share: float) -> Tensor:
     """Return tokens (B, T) of which a share is drawn to be padding, which nothing attends to.
 
-    Word dropout (Iyyer et al., 2015, aclanthology.org/P15-1162): no single word decides. [CLS] and [SEP] stay.
+    Word dropout (Iyyer et al., 2015, aclanthology.org/P15-1162): no single word decides. [CLS] and
+    [SEP] stay.
     """
     drawn = torch.rand(tokens.shape, device=tokens.device) < share
     return tokens.masked_fill(drawn & (tokens >= len(SPECIAL)), 0)
@@ -94,3 +114,25 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> TextTokenizer:
         special_tokens=[(token, number) for number, token in enumerate(SPECIAL)],
     )
     return TextTokenizer(library.to_str(), "the tokenizer")
+
+
+def find_tokenizer(
+    checkpoint: Path | None, data: Path | None, texts: Iterable[str], vocab_size: int
+) -> TextTokenizer:
+    """Return the tokenizer of a checkpoint, or of the data, or a new one; or stop.
+
+    Args:
+        checkpoint: The folder of a trained model, if there is one.
+        data: Where the data lies; what `data.py prepare` made has a tokenizer.
+        texts: What a new one learns from.
+        vocab_size: Entries that the model has.
+    """
+    prepared = data if data and (data / "tokenizer.json").is_file() else None
+    folder = checkpoint or prepared
+    found = read_tokenizer(folder) if folder else train_tokenizer(texts, vocab_size)
+    if found.vocab_size > vocab_size:
+        fail(
+            f"the tokenizer of {folder} has {found.vocab_size:,} entries, and the model "
+            f"{vocab_size:,}: run `data.py prepare` for this size."
+        )
+    return found

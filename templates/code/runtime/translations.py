@@ -8,7 +8,12 @@ from pathlib import Path
 from runtime.errors import fail
 
 # Written in Latin letters, each by its code.
-LANGUAGES = tuple("cs da de es et fi fr hr hu id it lt lv nl pl pt ro sv tr vi".split())
+# fmt: off
+LANGUAGES = (
+    "cs", "da", "de", "es", "et", "fi", "fr", "hr", "hu", "id",
+    "it", "lt", "lv", "nl", "pl", "pt", "ro", "sv", "tr", "vi",
+)
+# fmt: on
 LEAST_LETTERS = 12
 # What a program fills in, tags, and entities: they are the same in every language.
 _MARKUP = re.compile(r"%\(\w+\)\w|%\w|\{\w*\}|<[^>]*>|&\w+;")

@@ -3,13 +3,12 @@
     python data.py --data PATH                        shows what training will read
     python data.py prepare --data PATH --out texts    cuts the splits and trains a tokenizer, once
 
-PATH is a .csv, .jsonl or .parquet file with the columns `text` and `label`, or a folder with one for
-each split (train.csv, val.csv, test.csv). Without a tokenizer.json in that folder, training makes
-the tokenizer of the train split, as `prepare` does.
+PATH is a .csv, .jsonl or .parquet file with the columns `text` and `label`, or a folder with one
+for each split (train.csv, val.csv, test.csv). Without a tokenizer.json in that folder, training
+makes the tokenizer of the train split, as `prepare` does.
 """
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,9 +21,9 @@ from model import Config as ModelConfig
 from runtime.errors import fail, run
 from runtime.folders import whole_folder
 from runtime.order import samples_at
-from runtime.records import Record, cut, read_splits, records_digest
+from runtime.records import Record, cut, read_splits, records_digest, write_splits
+from runtime.sequences import TextTokenizer, find_tokenizer, train_tokenizer
 from runtime.settings import load_config
-from runtime.sequences import TextTokenizer, read_tokenizer, train_tokenizer
 from runtime.translations import translations
 
 BUNDLED = "django_translations"
@@ -89,14 +88,8 @@ def load_dataset(
         split: [(record["text"], numbers[record["label"]]) for record in each]
         for split, each in records.items()
     }
-    made = checkpoint or (path if path and (path / "tokenizer.json").is_file() else None)
     train = (text for text, _ in splits["train"])
-    tokenizer = read_tokenizer(made) if made else train_tokenizer(train, model.vocab_size)
-    if tokenizer.vocab_size > model.vocab_size:
-        fail(
-            f"the tokenizer of {made} has {tokenizer.vocab_size:,} entries, and the model "
-            f"{model.vocab_size:,}: run `data.py prepare` for this size."
-        )
+    tokenizer = find_tokenizer(checkpoint, path, train, model.vocab_size)
     return Dataset(name, records_digest(records), splits, labels, tokenizer)
 
 
@@ -116,7 +109,9 @@ def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
     }
 
 
-def rows(samples: Sequence[Sample], tokenizer: TextTokenizer, max_len: int) -> tuple[Tensor, Tensor]:
+def rows(
+    samples: Sequence[Sample], tokenizer: TextTokenizer, max_len: int
+) -> tuple[Tensor, Tensor]:
     """Return tokens (B, T) and labels (B) of some samples."""
     tokens, _ = tokenizer.rows([text for text, _ in samples], max_len)
     return tokens, torch.tensor([label for _, label in samples])
@@ -145,9 +140,7 @@ def prepare(path: Path | None, out: Path, model: ModelConfig, config: Config) ->
     records = load_records(config, path)
     tokenizer = train_tokenizer((r["text"] for r in records["train"]), model.vocab_size)
     with whole_folder(out, "tokenizer.json") as folder:
-        for split, each in records.items():
-            lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in each)
-            (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+        write_splits(folder, records)
         (folder / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
 
 
@@ -171,7 +164,9 @@ def main() -> None:
     print(f"{data.name}, sha256 {data.sha256}")
     for split, samples in data.splits.items():
         counts = Counter(label for _, label in samples)
-        shares = ", ".join(f"{data.labels[label]} {count:,}" for label, count in counts.most_common())
+        shares = ", ".join(
+            f"{data.labels[label]} {count:,}" for label, count in counts.most_common()
+        )
         print(f"{split:>5}: {len(samples):,} texts: {shares}")
 
 

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from data import Config as DataConfig
-from data import Dataset, Sample, batches, load_dataset
+from data import Dataset, Sample, load_dataset
 from model import Config as ModelConfig
 from model import Model
 from runtime.checkpoint import find_checkpoint, load_model
@@ -25,6 +24,7 @@ from runtime.device import choose_device
 from runtime.errors import run
 from runtime.options import shared_options, sized
 from runtime.report import metric, print_report
+from runtime.sequences import outputs
 from runtime.settings import load_config
 
 MOST_LABELS = 20  # that a figure shows
@@ -39,16 +39,6 @@ class Config:
     """Texts scored at once."""
     baseline_texts: int = 200000
     """Largest training split, in texts, on which naive Bayes is fitted."""
-
-
-@torch.no_grad()
-def predictions(
-    model: Model, data: Dataset, max_len: int, batch_size: int, device: torch.device
-) -> Labels:
-    """Return the likeliest label of each text of the test split."""
-    parts = batches(data, "test", max_len, batch_size)
-    found = [model(tokens.to(device)).argmax(1).cpu() for tokens, _ in parts]
-    return torch.cat(found).numpy()
 
 
 class NaiveBayes:
@@ -151,7 +141,9 @@ def main() -> None:
     data = load_dataset(data_config, args.data, model_config, folder)
     model = load_model(lambda: Model(model_config), folder).to(device)
     batch_size = args.batch_size or config.batch_size
-    found = predictions(model, data, data_config.max_len, batch_size, device)
+    texts = [text for text, _ in data.splits["test"]]
+    logits = outputs(model, texts, data.tokenizer, data_config.max_len, batch_size, device)
+    found = logits.argmax(1).numpy()
     truth = np.array([label for _, label in data.splits["test"]])
     scores = metrics(found, truth, baselines(data, config))
     figure = confusion(found, truth, data.labels)

@@ -7,7 +7,6 @@ Prints label and probability; for a file, each line's label, probability and tex
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from runtime.checkpoint import find_checkpoint, load_model
 from runtime.device import choose_device
 from runtime.errors import fail, run
 from runtime.options import shared_options, sized
+from runtime.sequences import outputs, read_lines, read_tokenizer
 from runtime.settings import load_config, read_json
-from runtime.sequences import TextTokenizer, read_lines, read_tokenizer
 
 
 @dataclass(frozen=True)
@@ -34,21 +33,6 @@ class Config:
     """Labels shown of a single text, the likeliest first."""
     dtype: str = "bfloat16"
     """Of the weights: float32 as trained, or bfloat16 in half the memory."""
-
-
-@torch.inference_mode()
-def probabilities(
-    model: Model,
-    texts: Sequence[str],
-    tokenizer: TextTokenizer,
-    max_len: int,
-    batch_size: int,
-    device: torch.device,
-) -> Iterator[torch.Tensor]:
-    """Yield the probability of each class, (C,), for each text."""
-    for start in range(0, len(texts), batch_size):
-        tokens, _ = tokenizer.rows(texts[start : start + batch_size], max_len)
-        yield from torch.softmax(model(tokens.to(device)).float(), dim=1).cpu()
 
 
 def command_line() -> argparse.Namespace:
@@ -78,10 +62,8 @@ def main() -> None:
     model = load_model(lambda: Model(model_config), folder)
     model.to(device, getattr(torch, config.dtype))
     names = read_json(folder / "config.json")["id2label"]
-    batch_size = args.batch_size or config.batch_size
-    found = probabilities(
-        model, texts, read_tokenizer(folder), data_config.max_len, batch_size, device
-    )
+    tokenizer, size = read_tokenizer(folder), args.batch_size or config.batch_size
+    found = outputs(model, texts, tokenizer, data_config.max_len, size, device).softmax(1)
     for text, shares in zip(texts, found, strict=True):
         ranked = shares.sort(descending=True)
         best = list(zip(ranked.values.tolist(), ranked.indices.tolist(), strict=True))

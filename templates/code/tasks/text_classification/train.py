@@ -25,8 +25,8 @@ from runtime.device import choose_device
 from runtime.distributed import processes
 from runtime.errors import run
 from runtime.options import shared_options, sized, training_options
-from runtime.settings import load_config
 from runtime.sequences import partly_hidden
+from runtime.settings import load_config
 from runtime.training import Batch, Task, named, settings, train
 
 

@@ -164,8 +164,12 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
     }
 
 
+@torch.no_grad()
 def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> None:
-    """Put the tensors of `optimizer_tensors` back from a file, sharded as the parameters are."""
+    """Put the tensors of `optimizer_tensors` back from a file, sharded as the parameters are.
+
+    `parameter/raw` is the parameter itself, where model.safetensors holds an average of it.
+    """
     parameters = dict(model.named_parameters())
     states: dict[str, dict[str, Tensor]] = {name: {} for name in parameters}
     try:
@@ -173,8 +177,11 @@ def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, path: Pat
             for entry in file.keys():  # noqa: SIM118 - a file, not a dictionary
                 name, _, key = entry.rpartition("/")
                 tensor, like = file.get_tensor(entry), parameters[name]
-                same = tensor.shape == like.shape
-                states[name][key] = shard_like(tensor, like) if same else tensor
+                tensor = shard_like(tensor, like) if tensor.shape == like.shape else tensor
+                if key == "raw":
+                    like.copy_(tensor)
+                else:
+                    states[name][key] = tensor
     except (OSError, SafetensorError) as error:
         fail(f"{path} cannot be read: {error}.")
     except KeyError:

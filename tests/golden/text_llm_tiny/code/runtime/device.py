@@ -75,7 +75,7 @@ def device_memory(device: torch.device) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def memory_table(parameters: int, shards: int, device: torch.device) -> str:
+def memory_table(parameters: int, shards: int, device: torch.device, averaged: bool = False) -> str:
     """Return what training keeps on a device at least, or stop where it cannot fit.
 
     AdamW in float32 holds four numbers of four bytes a parameter: the weight, its gradient, and
@@ -85,8 +85,9 @@ def memory_table(parameters: int, shards: int, device: torch.device) -> str:
         parameters: Number of weights.
         shards: Processes among which they, their gradients and the optimizer's state are cut.
         device: Where this process computes.
+        averaged: Whether a moving average of the weights is kept too.
     """
-    sizes = {"weights": 4, "gradients": 4, "optimizer": 8}
+    sizes = {"weights": 4, "gradients": 4, "optimizer": 8} | ({"average": 4} if averaged else {})
     rows = {name: parameters * size // shards for name, size in sizes.items()}
     need, have = sum(rows.values()), device_memory(device)
     if need > have:

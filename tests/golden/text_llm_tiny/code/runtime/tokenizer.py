@@ -101,8 +101,13 @@ def _byte_tokenizer_json() -> str:
     return str(library.to_str())
 
 
-def train_bpe(texts: Iterable[str], vocab_size: int) -> Any:
-    """Return a byte-level BPE of the tokenizers library, trained on texts."""
+def train_bpe(
+    texts: Iterable[str], vocab_size: int, special: Sequence[str] = (END_OF_TEXT,)
+) -> Any:
+    """Return a byte-level BPE of the tokenizers library, trained on texts.
+
+    The special tokens come first, in their order.
+    """
     from tokenizers import Tokenizer as Library
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -111,7 +116,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Any:
     library.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=[END_OF_TEXT],
+        special_tokens=list(special),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # so that no text is unknown
         show_progress=False,
     )

@@ -1,6 +1,7 @@
 """A training run, from its start or a checkpoint to its last step, whatever the task."""
 
 import argparse
+import contextlib
 import functools
 import itertools
 import math
@@ -78,6 +79,8 @@ class Task:
         amount: How many of them a sample has.
         entries: What config.json says beside the network's own.
         texts: The checkpoint's other files.
+        average: Starts a `runtime.ema.Average` of the network's weights, where there is to be one;
+            validation and the checkpoint's model.safetensors then take it in their place.
     """
 
     config: Any
@@ -91,6 +94,7 @@ class Task:
     amount: int = 1
     entries: Mapping[str, Any] | None = None
     texts: Mapping[str, str] | None = None
+    average: Callable[[nn.Module], Any] | None = None
 
 
 def settings(kind: type[ConfigT], args: argparse.Namespace) -> ConfigT:
@@ -129,7 +133,8 @@ def train(task: Task, args: argparse.Namespace, device: torch.device) -> None:
     # On `meta` a model has shapes and no memory: refuse what cannot fit before it is allocated.
     with torch.device("meta"):
         parameters = task.build().num_params()
-    say(memory_table(parameters, world_size() if sharded else 1, device))
+    averaged = task.average is not None
+    say(memory_table(parameters, world_size() if sharded else 1, device, averaged))
 
     start = 0
     if args.resume:
@@ -154,6 +159,8 @@ def train(task: Task, args: argparse.Namespace, device: torch.device) -> None:
     low = in_bfloat16(device, config.dtype)
     module = parallelize(model, blocks(model), args.parallel, device, low)
     optimizer = adamw(model, config.weight_decay, (config.beta1, config.beta2))
+    average = task.average(model) if task.average else None
+    in_place = average.in_place if average else contextlib.nullcontext
     if args.resume:
         load_optimizer(model, optimizer, folder / "optimizer.safetensors")
 
@@ -165,6 +172,8 @@ def train(task: Task, args: argparse.Namespace, device: torch.device) -> None:
         )
         parts = _update_parts(task, module, step, device)
         loss, norm = update(module, optimizer, parts, rate, config.grad_clip)
+        if average:
+            average.update(step)
         return {"train_loss": loss, "learning_rate": rate, "grad_norm": norm}
 
     def save(step: int) -> None:
@@ -173,14 +182,20 @@ def train(task: Task, args: argparse.Namespace, device: torch.device) -> None:
         state = {"step": step} | _identity(task)
         texts = {"config.json": to_json(entries), "state.json": to_json(state)}
         texts |= task.texts or {}
-        save_checkpoint(folder, weights, optimizer_tensors(model, optimizer), texts)
+        with in_place() as raw:
+            state_of_training = optimizer_tensors(model, optimizer) | (raw or {})
+            save_checkpoint(folder, weights, state_of_training, texts)
+
+    def validate() -> float:
+        with in_place():
+            return _validation_loss(task, module, device)
 
     steps = range(start, start + 1 if args.dry_run else stop)
     metrics = Metrics(None if args.dry_run else args.out, start, args.tensorboard)
     fit(
         steps,
         take_step,
-        lambda: _validation_loss(task, module, device),
+        validate,
         (lambda step: None) if args.dry_run else save,
         metrics,
         _work(task, device),

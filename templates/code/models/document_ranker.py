@@ -1,0 +1,90 @@
+"""A cross-encoder that ranks passages for a query (Nogueira & Cho, 2019, arXiv:1901.04085).
+
+A bidirectional encoder in the BERT form (Devlin et al., 2019, arXiv:1810.04805) reads query and
+passage together; the vector of the first token, [CLS], passes through a pooler, and a linear layer
+makes one score of it. Only the order of a query's scores has a meaning.
+
+Shapes in comments: B pairs, T tokens.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from layers.encoder import Encoder, bert_config, bert_name, init_weights
+
+
+@dataclass(frozen=True)
+class Config:
+    """Dimensions of the model; the defaults are the full model."""
+
+    d_model: int = 768  # width of the residual stream
+    n_layers: int = 12  # number of blocks
+    n_heads: int = 12  # heads in each layer; they divide d_model
+    d_ff: int = 3072  # width of the feed-forward layer
+    vocab_size: int = 30522  # entries of the vocabulary
+    max_seq_len: int = 512  # longest query and passage together, in tokens
+    n_segments: int = 2  # texts of an input that are told apart: query and passage
+    norm_eps: float = 1e-12  # added to the variance before its root
+    dropout: float = 0.1  # share of activations that training drops
+
+
+class Model(nn.Module):
+    """The ranker of passages."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.pooler = nn.Linear(config.d_model, config.d_model)
+        self.classifier = nn.Linear(config.d_model, 1)
+        self._init_weights()
+
+    def _init_weights(self) -> None:
+        """Begin as an encoder in which a token attends to its like, wherever that stands.
+
+        Words that query and passage share are the first thing to learn of relevance. Attention
+        finds them from the start where keys are as queries, and where an embedding is that of the
+        token more than that of its position.
+        """
+        init_weights(self, self.config.d_model)
+        nn.init.normal_(self.encoder.embed_tokens.weight, std=0.5)
+        nn.init.normal_(self.encoder.embed_segments.weight, std=0.2)
+        nn.init.normal_(self.encoder.embed_positions.weight, std=0.1)
+        with torch.no_grad():
+            for layer in self.encoder.layers:
+                layer.k_proj.weight.copy_(layer.q_proj.weight.mul_(2))
+
+    def forward(self, tokens: Tensor, segments: Tensor) -> Tensor:
+        """Return scores (B) of pairs.
+
+        Args:
+            tokens: (B, T) token ids of query and passage, 0 after the end.
+            segments: (B, T) 0 where a token is of the query, 1 where it is of the passage.
+        """
+        first = self.encoder(tokens, segments)[:, 0]  # (B, d_model)
+        pooled = torch.tanh(self.pooler(first))
+        scores: Tensor = self.classifier(F.dropout(pooled, self.config.dropout, self.training))
+        return scores.squeeze(1)
+
+    def num_params(self) -> int:
+        """Return the number of weights."""
+        return sum(p.numel() for p in self.parameters())
+
+    def checkpoint_name(self, name: str) -> str:
+        """Return the name of a parameter in transformers' BertForSequenceClassification."""
+        if name.startswith("classifier."):
+            return name
+        return f"bert.{bert_name(name.removeprefix('encoder.'))}"
+
+    def checkpoint_config(self) -> dict[str, Any]:
+        """Return what config.json needs beside `Config` to load in transformers as BERT."""
+        return {
+            "architectures": ["BertForSequenceClassification"],
+            "id2label": {"0": "relevance"},
+            "label2id": {"relevance": 0},
+            **bert_config(self.config),
+        }

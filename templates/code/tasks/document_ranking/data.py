@@ -1,0 +1,247 @@
+"""Queries and passages: a bundled set, or your own, cut into train, val and test splits.
+
+    python data.py --data PATH                          shows what training will read
+    python data.py prepare --data PATH --out passages   cuts the splits and trains a tokenizer, once
+
+PATH is a .csv, .jsonl or .parquet file with the columns `query`, `passage` and `relevance` (a
+number, 0 for a passage that does not answer), or a folder with one for each split (train.csv,
+val.csv, test.csv). Without a tokenizer.json in that folder, training makes the tokenizer of the
+train split, as `prepare` does.
+"""
+
+import argparse
+import math
+import random
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from model import Config as ModelConfig
+from runtime.errors import fail, run
+from runtime.folders import whole_folder
+from runtime.order import samples_at
+from runtime.records import SPLITS, Record, cut, read_splits, records_digest, write_splits
+from runtime.sequences import TextTokenizer, find_tokenizer, train_tokenizer
+from runtime.settings import load_config
+
+BUNDLED = "pydoc_sentences"
+COLUMNS = ("query", "passage", "relevance")
+SENTENCE_END = re.compile(r"(?<=[a-z)\"'][.!?]) (?=[A-Z])")
+LEAST_QUERY, LEAST_PASSAGE = 30, 60  # characters
+
+
+@dataclass(frozen=True)
+class Config:
+    """How texts become samples."""
+
+    max_len: int = 512
+    """Tokens of query and passage together; the longer of the two is cut."""
+    val_fraction: float = 0.05
+    """Share of a file's queries on which training is watched."""
+    test_fraction: float = 0.1
+    """Share of a file's queries that only eval.py reads."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A query with the relevance of passages: above 0 for those that answer it."""
+
+    query: str
+    passages: Mapping[str, float]
+
+    def relevant(self) -> list[str]:
+        """Return the passages that answer the query."""
+        return [passage for passage, value in self.passages.items() if value > 0]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Judged queries in three splits.
+
+    Attributes:
+        name: What it is called in reports.
+        sha256: Digest of all records and their splits.
+        splits: Queries that some passage answers, by split.
+        tokenizer: Makes rows of tokens of texts.
+    """
+
+    name: str
+    sha256: str
+    splits: dict[str, list[Judged]]
+    tokenizer: TextTokenizer
+
+    def pool(self, split: str) -> list[str]:
+        """Return the passages of a split, each once."""
+        return list(dict.fromkeys(p for judged in self.splits[split] for p in judged.passages))
+
+
+def load_dataset(
+    config: Config, path: Path | None, model: ModelConfig, checkpoint: Path | None = None
+) -> Dataset:
+    """Return the queries of a path, or the bundled ones, or stop where they do not fit the model.
+
+    Args:
+        config: How they are cut.
+        path: The data; None is the bundled set.
+        model: Says how many tokens there may be.
+        checkpoint: Where the tokenizer lies that a model was trained with.
+    """
+    name = path.name if path else BUNDLED
+    records = load_records(config, path)
+    splits = {split: judgements(each, name) for split, each in records.items()}
+    texts = [record[c] for record in records["train"] for c in ("query", "passage")]
+    tokenizer = find_tokenizer(checkpoint, path, dict.fromkeys(texts), model.vocab_size)
+    data = Dataset(name, records_digest(records), splits, tokenizer)
+    for split in SPLITS:
+        if not splits[split] or len(data.pool(split)) < 2:
+            fail(f"{name}: its {split} split needs a query with an answer, and two passages.")
+    return data
+
+
+def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
+    """Return the records of each split."""
+    if path is not None:
+        return read_splits(path, COLUMNS, "query", config.val_fraction, config.test_fraction)
+    paragraphs = [{"first": each[0], "all": "\n".join(each)} for each in bundled_paragraphs()]
+    splits = cut(paragraphs, "first", config.val_fraction, config.test_fraction)
+    return {
+        split: [
+            {"query": query, "passage": passage, "relevance": "1"}
+            for each in chosen
+            for query, passage in sentence_pairs(each["all"].split("\n"), every=split == "train")
+        ]
+        for split, chosen in splits.items()
+    }
+
+
+def bundled_paragraphs() -> list[list[str]]:
+    """Return the sentences of paragraphs in the help topics of Python (PSF licence), each once."""
+    from pydoc_data.topics import topics
+
+    texts = (" ".join(p.split()) for topic in topics.values() for p in topic.split("\n\n"))
+    found = [SENTENCE_END.split(text) for text in dict.fromkeys(texts)]
+    return [
+        each
+        for each in found
+        if len(each[0]) >= LEAST_QUERY and len(" ".join(each[1:])) >= LEAST_PASSAGE
+    ]
+
+
+def sentence_pairs(sentences: list[str], *, every: bool) -> Iterator[tuple[str, str]]:
+    """Yield the first sentence of a paragraph, or every one, with the rest of it.
+
+    Inverse cloze task (Lee et al., 2019, arXiv:1906.00300, section 4). Where every sentence is
+    asked for, some passages keep theirs, so that equal words are learned first.
+    """
+    for place, sentence in enumerate(sentences if every else sentences[:1]):
+        kept = every and zlib.crc32(sentence.encode()) % 10 < 3
+        rest = sentences if kept else sentences[:place] + sentences[place + 1 :]
+        yield sentence, " ".join(rest)
+
+
+def judgements(records: Sequence[Record], name: str) -> list[Judged]:
+    """Return the queries that some passage answers, or stop where a relevance is no number."""
+    found: dict[str, dict[str, float]] = {}
+    for record in records:
+        try:
+            value = float(record["relevance"])
+        except ValueError:
+            value = math.nan
+        if not 0 <= value < math.inf:
+            fail(f"{name}: relevance {record['relevance']!r} is no number from 0 on.")
+        found.setdefault(record["query"], {})[record["passage"]] = value
+    return [Judged(q, passages) for q, passages in found.items() if any(passages.values())]
+
+
+def group(judged: Judged, pool: Sequence[str], size: int, draw: random.Random) -> list[str]:
+    """Return a passage that answers the query, and others that do not.
+
+    Those judged to be of no relevance come first; the rest is drawn from the pool.
+    """
+    answers = judged.relevant()
+    others = [passage for passage in judged.passages if passage not in answers]
+    others = draw.sample(others, min(size - 1, len(others)))
+    while len(others) < size - 1:
+        passage = draw.choice(pool)
+        if passage not in answers:
+            others.append(passage)
+    return [draw.choice(answers), *others]
+
+
+def rows(
+    groups: Sequence[tuple[str, Sequence[str]]], tokenizer: TextTokenizer, max_len: int
+) -> tuple[Tensor, Tensor]:
+    """Return tokens and segments, (B, G, T) each, of queries with G passages each."""
+    pairs = [(query, passage) for query, passages in groups for passage in passages]
+    tokens, segments = tokenizer.rows(pairs, max_len)
+    shape = (len(groups), -1)
+    return tokens.unflatten(0, shape), segments.unflatten(0, shape)
+
+
+def batch_at(
+    data: Dataset, position: int, count: int, size: int, max_len: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return the samples at some positions of the training order, as `rows` does.
+
+    A sample is a query with a group of passages, the first of which answers it. What is drawn is a
+    function of the position, so a resumed run draws the same.
+    """
+    train, pool = data.splits["train"], data.pool("train")
+    order = samples_at(position, count, len(train), seed)
+    chosen = []
+    for place, (_, index) in enumerate(order, start=position):
+        draw = random.Random(f"{seed} {place}")
+        chosen.append((train[index].query, group(train[index], pool, size, draw)))
+    return rows(chosen, data.tokenizer, max_len)
+
+
+def batches(
+    data: Dataset, split: str, size: int, max_len: int, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the queries of a split in batches, with the same groups of passages each time."""
+    every, pool = data.splits[split], data.pool(split)
+    for start in range(0, len(every), batch_size):
+        draw = random.Random(start)
+        chosen = every[start : start + batch_size]
+        groups = [(judged.query, group(judged, pool, size, draw)) for judged in chosen]
+        yield rows(groups, data.tokenizer, max_len)
+
+
+def prepare(path: Path | None, out: Path, model: ModelConfig, config: Config) -> None:
+    """Write the splits as JSONL and tokenizer.json, which train.py then reads as they are."""
+    records = load_records(config, path)
+    texts = dict.fromkeys(record[c] for record in records["train"] for c in ("query", "passage"))
+    tokenizer = train_tokenizer(texts, model.vocab_size)
+    with whole_folder(out, "tokenizer.json") as folder:
+        write_splits(folder, records)
+        (folder / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
+
+
+def main() -> None:
+    """Show a data set, or prepare one."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", nargs="?", choices=("show", "prepare"), default="show")
+    parser.add_argument("--data", type=Path, metavar="PATH", help="queries (default: bundled set)")
+    parser.add_argument("--out", type=Path, default=Path("passages"), help="(default: passages)")
+    parser.add_argument("--size", choices=("proxy", "full"), help="(default: full to prepare)")
+    args = parser.parse_args()
+    size = args.size or ("full" if args.command == "prepare" else "proxy")
+    config, model = load_config(Config, "data", size), load_config(ModelConfig, "model", size)
+    if args.command == "prepare":
+        prepare(args.data, args.out, model, config)
+        print(f"wrote {args.out}: train with `python train.py --size {size} --data {args.out}`")
+        return
+    data = load_dataset(config, args.data, model)
+    print(f"{data.name}, sha256 {data.sha256}")
+    for split, every in data.splits.items():
+        print(f"{split:>5}: {len(every):,} queries, {len(data.pool(split)):,} passages")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,201 @@
+"""Score a checkpoint by the order of passages on the test split, beside BM25 and chance.
+
+    python eval.py                                    the checkpoint that train.py left in `out`
+    python eval.py --size full --data judged.csv      the full model, on your queries
+
+A query's candidates are the passages judged for it and others of the split, drawn once for all
+methods. Prints JSON on stdout. No other script reads the test split.
+"""
+
+import argparse
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data import Config as DataConfig
+from data import Dataset, Judged, load_dataset
+from model import Config as ModelConfig
+from model import Model
+from runtime.checkpoint import find_checkpoint, load_model
+from runtime.device import choose_device
+from runtime.errors import run
+from runtime.options import shared_options, sized
+from runtime.report import metric, print_report
+from runtime.sequences import outputs
+from runtime.settings import load_config
+
+CUTS = (1, 2, 3, 5, 10, 20)  # numbers of best passages that the figure shows
+DRAWS = 100  # random orders that chance is the mean of
+BM25_K1, BM25_B = 1.2, 0.75
+
+
+@dataclass(frozen=True)
+class Config:
+    """How the test split is scored."""
+
+    batch_size: int = 32
+    """Pairs scored at once."""
+    candidates: int = 100
+    """Passages that are ordered for a query, unless more are judged."""
+
+
+Ranking = list[float]  # the relevance of a query's candidates, the best-scored first
+Scorer = Callable[[str, Sequence[str]], list[float]]
+
+
+class BM25:
+    """BM25 over words (Robertson & Zaragoza, 2009, section 3).
+
+    The score of a passage is the sum over words w of the query of idf(w) * f / (f + k1 * (1 - b +
+    b * length / mean length)), with f = count(w) and idf(w) = log(1 + (N - n(w) + 0.5) / (n(w) +
+    0.5)), n(w) being the passages of N that have w.
+    """
+
+    def __init__(self, passages: Sequence[str]) -> None:
+        bags = [self._words(passage) for passage in passages]
+        self.bags = dict(zip(passages, bags, strict=True))
+        self.mean = sum(bag.total() for bag in bags) / len(bags)
+        self.having = Counter(word for bag in bags for word in bag)
+
+    def _words(self, text: str) -> Counter[str]:
+        return Counter(re.findall(r"\w+", text.lower()))
+
+    def scores(self, query: str, passages: Sequence[str]) -> list[float]:
+        """Return the score of each passage."""
+        words = self._words(query)
+        return [sum(self._weight(word, self.bags[p]) for word in words) for p in passages]
+
+    def _weight(self, word: str, bag: Counter[str]) -> float:
+        count, having = bag[word], self.having[word]
+        idf = math.log(1 + (len(self.bags) - having + 0.5) / (having + 0.5))
+        length = 1 - BM25_B + BM25_B * bag.total() / self.mean
+        return idf * count / (count + BM25_K1 * length)
+
+
+def candidates(data: Dataset, size: int) -> list[tuple[Judged, list[str]]]:
+    """Return each query of the test split with its candidates, in an order that tells nothing."""
+    pool, draw, found = data.pool("test"), random.Random(0), []
+    for judged in data.splits["test"]:
+        others = [passage for passage in pool if passage not in judged.passages]
+        missing = max(0, size - len(judged.passages))
+        chosen = [*judged.passages, *draw.sample(others, min(missing, len(others)))]
+        draw.shuffle(chosen)
+        found.append((judged, chosen))
+    return found
+
+
+def ranked(asked: Sequence[tuple[Judged, list[str]]], scorer: Scorer) -> list[Ranking]:
+    """Return the relevance of each query's candidates in the order of their scores."""
+    found = []
+    for judged, passages in asked:
+        scores = scorer(judged.query, passages)
+        order = sorted(range(len(passages)), key=lambda i: -scores[i])
+        found.append([judged.passages.get(passages[i], 0.0) for i in order])
+    return found
+
+
+def first_rank(ranking: Ranking) -> int:
+    """Return the rank of the first passage that answers, from 1."""
+    return next(rank for rank, value in enumerate(ranking, start=1) if value > 0)
+
+
+def mrr(rankings: Sequence[Ranking]) -> float:
+    """Return the mean reciprocal rank of the first passage that answers."""
+    return sum(1 / first_rank(ranking) for ranking in rankings) / len(rankings)
+
+
+def ndcg_at_10(rankings: Sequence[Ranking]) -> float:
+    """Return the mean of DCG@10 over that of the best order, with gains of 2^relevance - 1.
+
+    DCG@k = sum over ranks r up to k of gain / log2(1 + r) (Burges et al., 2005, section 6).
+    """
+
+    def gained(ranking: Ranking) -> float:
+        return sum((2**v - 1) / math.log2(1 + r) for r, v in enumerate(ranking[:10], start=1))
+
+    shares = [gained(each) / gained(sorted(each, reverse=True)) for each in rankings]
+    return sum(shares) / len(shares)
+
+
+def by_chance(rankings: Sequence[Ranking], score: Callable[[Sequence[Ranking]], float]) -> float:
+    """Return the mean score of random orders."""
+    draw = random.Random(0)
+    orders = ([draw.sample(each, len(each)) for each in rankings] for _ in range(DRAWS))
+    return sum(map(score, orders)) / DRAWS
+
+
+def metrics(model: Sequence[Ranking], bm25: Sequence[Ranking]) -> list[dict[str, Any]]:
+    """Return MRR and nDCG@10 beside those of the baselines."""
+    scores = (("mrr", "reciprocal rank", mrr), ("ndcg_at_10", "share of the best", ndcg_at_10))
+    return [
+        metric(
+            name,
+            unit,
+            score(model),
+            {"chance": by_chance(model, score), "BM25": score(bm25)},
+            higher_is_better=True,
+        )
+        for name, unit, score in scores
+    ]
+
+
+def found_within(rankings: dict[str, Sequence[Ranking]]) -> dict[str, Any]:
+    """Return the share of queries answered within so many of the best passages, as a curve."""
+    series = []
+    for name, each in rankings.items():
+        ranks = [first_rank(ranking) for ranking in each]
+        shares = [sum(rank <= cut for rank in ranks) / len(ranks) for cut in CUTS]
+        series.append(
+            {
+                "name": name,
+                "x": list(CUTS),
+                "y": [round(share, 4) for share in shares],
+                "style": "line" if name == "proxy" else "dashed",
+            }
+        )
+    return {
+        "kind": "lines",
+        "x": "best passages",
+        "y": "queries answered (share)",
+        "series": series,
+    }
+
+
+def command_line() -> argparse.Namespace:
+    """Return the options."""
+    proxy, full = load_config(Config, "eval", "proxy"), Config()
+    return shared_options(
+        __doc__,
+        data="what train.py was given (default: bundled sentences)",
+        batch_size=f"pairs scored at once {sized(proxy, full, 'batch_size')}",
+    ).parse_args()
+
+
+def main() -> None:
+    """Print the scores of a checkpoint."""
+    args = command_line()
+    device = choose_device(args.device, args.threads)
+    config = load_config(Config, "eval", args.size)
+    data_config = load_config(DataConfig, "data", args.size)
+    model_config = load_config(ModelConfig, "model", args.size)
+    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
+    data = load_dataset(data_config, args.data, model_config, folder)
+    model = load_model(lambda: Model(model_config), folder).to(device)
+    size, length = args.batch_size or config.batch_size, data_config.max_len
+    asked = candidates(data, config.candidates)
+
+    def scorer(query: str, passages: Sequence[str]) -> list[float]:
+        pairs = [(query, passage) for passage in passages]
+        return outputs(model, pairs, data.tokenizer, length, size, device).tolist()
+
+    own, bm25 = ranked(asked, scorer), ranked(asked, BM25(data.pool("test")).scores)
+    figure = found_within({"proxy": own, "BM25": bm25})
+    print_report(data.name, data.sha256, len(own), metrics(own, bm25), folder, figure)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,194 @@
+"""Pairs of texts of like meaning: a bundled set, or your own, cut into train, val and test splits.
+
+    python data.py --data PATH                        shows what training will read
+    python data.py prepare --data PATH --out pairs    cuts the splits and trains a tokenizer, once
+
+PATH is a .csv, .jsonl or .parquet file with the columns `text_a` and `text_b`, or a folder with one
+for each split (train.csv, val.csv, test.csv). Without a tokenizer.json in that folder, training
+makes the tokenizer of the train split, as `prepare` does.
+"""
+
+import argparse
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from model import Config as ModelConfig
+from runtime.errors import fail, run
+from runtime.folders import whole_folder
+from runtime.order import samples_at
+from runtime.records import Record, cut, read_splits, records_digest, write_splits
+from runtime.sequences import TextTokenizer, find_tokenizer, train_tokenizer
+from runtime.settings import load_config
+from runtime.translations import translations
+
+BUNDLED = "django_translation_pairs"
+COLUMNS = ("text_a", "text_b")
+
+
+@dataclass(frozen=True)
+class Config:
+    """How texts become samples."""
+
+    max_len: int = 512
+    """Tokens of a text, [CLS] and [SEP] included; what is longer is cut."""
+    val_fraction: float = 0.05
+    """Share of a file on which training is watched."""
+    test_fraction: float = 0.1
+    """Share of a file that only eval.py reads."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two texts that belong together.
+
+    Attributes:
+        texts: The texts.
+        meanings: A number each; texts with the same one are never told apart by training.
+        pool: Among the pairs of one pool, scoring looks for the partner.
+    """
+
+    texts: tuple[str, str]
+    meanings: tuple[int, int]
+    pool: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Pairs of texts in three splits.
+
+    Attributes:
+        name: What it is called in reports.
+        sha256: Digest of all pairs and their splits.
+        splits: Pairs by split.
+        tokenizer: Makes rows of tokens of texts.
+    """
+
+    name: str
+    sha256: str
+    splits: dict[str, list[Pair]]
+    tokenizer: TextTokenizer
+
+
+def load_dataset(
+    config: Config, path: Path | None, model: ModelConfig, checkpoint: Path | None = None
+) -> Dataset:
+    """Return the pairs of a path, or the bundled ones, or stop where they do not fit the model.
+
+    Args:
+        config: How they are cut.
+        path: The data; None is the bundled set.
+        model: Says how many tokens there may be.
+        checkpoint: Where the tokenizer lies that a model was trained with.
+    """
+    records = load_records(config, path)
+    splits = {split: pairs(each) for split, each in records.items()}
+    texts = dict.fromkeys(text for pair in splits["train"] for text in pair.texts)
+    if len(texts) < 4:
+        fail(f"{path} has {len(texts)} different texts in its train split: give more pairs.")
+    tokenizer = find_tokenizer(checkpoint, path, texts, model.vocab_size)
+    name = path.name if path else BUNDLED
+    return Dataset(name, records_digest(records), splits, tokenizer)
+
+
+def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
+    """Return the records of each split; those of the bundled set also have meaning and pool."""
+    if path is not None:
+        return read_splits(path, COLUMNS, "text_a", config.val_fraction, config.test_fraction)
+    records = [
+        {"text_a": texts[a], "text_b": texts[b], "meaning": message, "pool": f"{a}-{b}"}
+        for message, texts in translations().items()
+        for a, b in itertools.combinations(texts, 2)
+    ]
+    return cut(records, "meaning", config.val_fraction, config.test_fraction)
+
+
+def pairs(records: Sequence[Record]) -> list[Pair]:
+    """Return the pairs of records; a text stands for its own meaning where no other is given."""
+    numbers: dict[str, int] = {}
+    found = []
+    for record in records:
+        texts = record["text_a"], record["text_b"]
+        a, b = (numbers.setdefault(record.get("meaning", text), len(numbers)) for text in texts)
+        found.append(Pair(texts, (a, b), record.get("pool", "")))
+    return found
+
+
+def rows(
+    chosen: Sequence[Pair], parts: Sequence[int], tokenizer: TextTokenizer, max_len: int
+) -> tuple[Tensor, Tensor]:
+    """Return tokens (B, 2, T) of pairs, and marks (B, 3): part of the update, and two meanings."""
+    tokens, _ = tokenizer.rows([text for pair in chosen for text in pair.texts], max_len)
+    marks = [(part, *pair.meanings) for part, pair in zip(parts, chosen, strict=True)]
+    return tokens.unflatten(0, (-1, 2)), torch.tensor(marks)
+
+
+def batch_at(
+    data: Dataset, position: int, count: int, part: int, max_len: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return the samples at some positions of the training order, as `rows` does.
+
+    Args:
+        data: The pairs.
+        position: Where the samples begin.
+        count: How many there are.
+        part: Pairs in a row of which each one's text_b is told from the others'.
+        max_len: Tokens of a text, at most.
+        seed: Of the order.
+    """
+    train = data.splits["train"]
+    chosen = [train[index] for _, index in samples_at(position, count, len(train), seed)]
+    parts = [place // part for place in range(position, position + count)]
+    return rows(chosen, parts, data.tokenizer, max_len)
+
+
+def batches(
+    data: Dataset, split: str, max_len: int, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the pairs of a split in batches, in an order that parts those of one meaning."""
+    every = data.splits[split]
+    for start in range(0, len(every), batch_size):
+        places = samples_at(start, min(batch_size, len(every) - start), len(every), seed=0)
+        chosen = [every[index] for _, index in places]
+        yield rows(chosen, [0] * len(chosen), data.tokenizer, max_len)
+
+
+def prepare(path: Path | None, out: Path, model: ModelConfig, config: Config) -> None:
+    """Write the splits as JSONL and tokenizer.json, which train.py then reads as they are."""
+    records = load_records(config, path)
+    texts = dict.fromkeys(record[column] for record in records["train"] for column in COLUMNS)
+    tokenizer = train_tokenizer(texts, model.vocab_size)
+    with whole_folder(out, "tokenizer.json") as folder:
+        write_splits(folder, records)
+        (folder / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
+
+
+def main() -> None:
+    """Show a data set, or prepare one."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", nargs="?", choices=("show", "prepare"), default="show")
+    parser.add_argument("--data", type=Path, metavar="PATH", help="pairs (default: bundled set)")
+    parser.add_argument("--out", type=Path, default=Path("pairs"), help="(default: pairs)")
+    parser.add_argument("--size", choices=("proxy", "full"), help="(default: full to prepare)")
+    args = parser.parse_args()
+    size = args.size or ("full" if args.command == "prepare" else "proxy")
+    config, model = load_config(Config, "data", size), load_config(ModelConfig, "model", size)
+    if args.command == "prepare":
+        prepare(args.data, args.out, model, config)
+        print(f"wrote {args.out}: train with `python train.py --size {size} --data {args.out}`")
+        return
+    data = load_dataset(config, args.data, model)
+    print(f"{data.name}, sha256 {data.sha256}")
+    for split, every in data.splits.items():
+        texts = {text for pair in every for text in pair.texts}
+        print(f"{split:>5}: {len(every):,} pairs of {len(texts):,} texts")
+
+
+if __name__ == "__main__":
+    run(main)
