@@ -11,9 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from click.testing import CliRunner
 from generated import forget
 
 from metagen import paths
+from metagen.cli import main
 from metagen.code.bundle import bundle
 from metagen.code.package import runtime_files
 from metagen.families.family import Family
@@ -64,3 +66,18 @@ def modules_of(folder: Path) -> Iterator[dict[str, ModuleType]]:
         sys.path.remove(str(folder))
         forget()
         sys.modules.update(before)
+
+
+def beats_its_baselines(spec: Path, out: Path, *settings: str, only: str = "") -> None:
+    """Build a package, and check that the proxy beats its baselines, or the named one only."""
+    line = ["synth", str(spec), "--out", str(out), *settings]
+    done = CliRunner().invoke(main, line)
+    assert done.exit_code == 0, done.output
+    results = json.loads(next(out.glob("run-*/benchmarks/results.json")).read_text())
+    measured = [row for row in results if row["status"] == "measured"]
+    assert len(measured) >= 2
+    for row in measured:
+        sign = 1 if row["higher_is_better"] else -1
+        for name, value in row["baselines"].items():
+            if only in (name, ""):
+                assert sign * row["value"] > sign * value, (row["metric"], name)

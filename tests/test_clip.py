@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from family_code import TRAIN, modules_of, write_code
+from family_code import TRAIN, beats_its_baselines, modules_of, write_code
 from PIL import Image
 
 from metagen import families, paths
@@ -311,3 +311,14 @@ def test_two_processes_contrast_with_the_pairs_of_both(
     alone = _processes(folder, tmp_path / "one", 1, *data)
     both = _processes(folder, tmp_path / "two", 2, *data, "--parallel", mode)
     assert both == pytest.approx(alone, rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_the_proxy_beats_chance_on_the_bundled_glyphs(tmp_path: Path) -> None:
+    beats_its_baselines(SPEC, tmp_path, only="chance")
+
+
+@pytest.mark.slow
+def test_trained_longer_it_beats_the_nearest_neighbour(tmp_path: Path) -> None:
+    beats_its_baselines(SPEC, tmp_path, "evaluation.bench=full")

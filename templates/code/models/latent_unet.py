@@ -108,14 +108,13 @@ class Transformer(nn.Module):
         super().__init__()
         self.norm = nn.GroupNorm(config.norm_groups, width, eps=1e-6)
         self.proj_in = nn.Linear(width, width)
-        blocks = (TransformerLayer(config, width) for _ in range(layers))
-        self.transformer_blocks = nn.ModuleList(blocks)
+        self.layers = nn.ModuleList(TransformerLayer(config, width) for _ in range(layers))
         self.proj_out = zeroed(nn.Linear(width, width))
 
     def forward(self, x: Tensor, text: Tensor) -> Tensor:
         """Map (B, C, H, W), which looks at (B, T, D), to (B, C, H, W)."""
         pixels = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))  # (B, HW, C)
-        for layer in self.transformer_blocks:
+        for layer in self.layers:
             pixels = layer(pixels, text)
         x = x + self.proj_out(pixels).transpose(1, 2).reshape(x.shape)
         return x
@@ -148,6 +147,8 @@ class TextEncoder(nn.Module):
         sizes = (width, config.text_heads, 4 * width, 0.0, F.gelu)
         self.bytes = nn.Embedding(config.vocab_size, width)
         self.places = nn.Embedding(config.text_length, width)
+        for table in (self.bytes, self.places):  # rows of length 1
+            nn.init.normal_(table.weight, std=width**-0.5)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(*sizes, batch_first=True, norm_first=True)
             for _ in range(config.text_layers)
