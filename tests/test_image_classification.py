@@ -283,8 +283,13 @@ def test_a_folder_of_splits_is_taken_as_it_is_and_what_lacks_is_cut_from_train(
 ) -> None:
     write_images(tmp_path / "train", 20)
     write_images(tmp_path / "validation", 3, side=14)
+    copied = tmp_path / "train" / "left" / "again.png"
+    copied.write_bytes((tmp_path / "validation" / "left" / "000.png").read_bytes())
     images = data.data.load_images(data.data.Config(), tmp_path, data.model.Config())
-    assert [len(images.splits[s].targets) for s in ("train", "val", "test")] == [32, 6, 8]
+    sizes = {split: len(images.splits[split].targets) for split in data.data.SPLITS}
+    assert sizes["val"] == 6
+    assert sizes["test"] == 8
+    assert sizes["train"] == 32  # without the one that is in the validation split
 
 
 def test_how_a_sample_is_varied_follows_from_its_position_alone(
@@ -396,6 +401,13 @@ def test_a_photo_is_turned_upright_and_cut_to_its_middle(
     red, green, blue = found.flatten(1).float().mean(1).tolist()
     assert green > 240 > 15 > red
     assert blue == 0
+
+
+def test_an_image_of_16_bits_keeps_its_shades(data: SimpleNamespace, tmp_path: Path) -> None:
+    shades = torch.arange(0, 2**16, 1024).reshape(8, 8).to(torch.int32)
+    Image.fromarray(shades.numpy().astype("uint16")).save(tmp_path / "scan.png")
+    found = data.images.read_image(tmp_path / "scan.png", (8, 8), 1)
+    assert found.flatten().tolist() == (shades.flatten() >> 8).tolist()
 
 
 def test_images_that_do_not_fit_in_memory_are_read_again(

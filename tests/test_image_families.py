@@ -11,7 +11,7 @@ from metagen import paths
 from metagen.blueprint.sizing import search
 from metagen.errors import SpecError
 from metagen.families import resnet, vit
-from metagen.families.family import Need
+from metagen.families.family import Limit, Need
 from metagen.families.tasks import image_classification
 from metagen.families.trend import rows
 
@@ -84,6 +84,17 @@ def test_small_images_are_cut_in_small_patches() -> None:
     for side, patch in sides.items():
         found = sized(vit, 5e6, image_height=side, image_width=side)
         assert found.dims["patch_size"] == patch
+
+
+def test_a_limit_on_time_is_kept_by_coarser_patches() -> None:
+    plain = sized(vit, 86.6e6)
+    flops = plain.load.first.flops
+    limit = Limit("latency", flops / 3, lambda load: load.first.flops, str, "a third of the work")
+    need = Need(int(86.6e6), int(0.99 * 86.6e6), (limit,))
+    found = search(vit, need, vit.fit(PUBLISHED, need.parameters))
+    assert (plain.dims["patch_size"], found.dims["patch_size"]) == (16, 32)
+    assert found.fits
+    assert 0.97 * 86.6e6 <= found.parameters <= 86.6e6
 
 
 @pytest.mark.parametrize("declared", [None, True, False, ("random_crop",), ("mixup", "flip")])
