@@ -34,5 +34,5 @@ def gather(rows: Tensor) -> Tensor:
     """
     if world_size() == 1 or not torch.is_grad_enabled():
         return rows
-    gathered: Tensor = _Gather.apply(rows)
+    gathered: Tensor = _Gather.apply(rows)  # type: ignore[no-untyped-call]
     return gathered
