@@ -9,7 +9,7 @@ from metagen.families.family import Benchmark, Dims, Key
 from metagen.families.tasks import texts
 
 UNIT = "pairs"
-RUNTIME = (*texts.RUNTIME, "translations")
+RUNTIME = (*texts.RUNTIME, "gather", "translations")
 # About ten seconds on one thread, or some minutes to the better score.
 BENCHMARK = Benchmark("retrieval of a translation", {"quick": 300, "full": 3000}, ("django",))
 PROXY_VOCABULARY = 4096
