@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metagen import files, paths
+from metagen import families, files, paths
 from metagen.build import graph
 from metagen.build.engine import Engine, Outcome
 from metagen.build.ledger import Ledger
@@ -60,7 +59,7 @@ def fake_measurements(
     digests = {name: files.sha256(data) for name, data in given.items()}
     number = int(files.sha256(files.canonical([list(arguments), digests]).encode())[:6], 16) + 1
     if "probe.json" in wanted:
-        return {"probe.json": json.dumps(_probed(number, given)).encode()}
+        return {"probe.json": json.dumps(_probed(number, given, arguments[-1])).encode()}
     if "memory.json" in wanted:
         return {"memory.json": json.dumps(_held(number)).encode()}
     if sandbox.STDOUT in wanted:
@@ -69,10 +68,11 @@ def fake_measurements(
     return dict.fromkeys(wanted, b"%d" % number) | {"out/metrics.jsonl": json.dumps(row).encode()}
 
 
-def _probed(number: int, given: Mapping[str, bytes]) -> dict[str, Any]:
-    fields = re.findall(r"^    (\w+): \w+ = (\S+)", given["code/model.py"].decode(), re.MULTILINE)
-    model = {name: ast.literal_eval(value) for name, value in fields}
-    lengths = sorted({512, model["max_seq_len"]})
+def _probed(number: int, given: Mapping[str, bytes], name: str) -> dict[str, Any]:
+    family, model = families.load(families.FAMILIES[name]), _config(given["code/model.py"])
+    data = json.loads(given["code/config.json"])["full"]["data"]
+    measured, curve = family.lengths({"model": model, "data": data})
+    lengths = {measured, *curve}
     return {
         "total": number,
         "trainable": number,
@@ -80,10 +80,18 @@ def _probed(number: int, given: Mapping[str, bytes]) -> dict[str, Any]:
         "by_layer": {"self_attn": 10, "mlp": 20, "norms": 2},
         "proxy_total": 7,
         "graph": {"config": model, "nodes": [], "edges": []},
-        "measured": lengths[0],
+        "measured": measured,
         "tool": "fvcore",
         "by_operator": {str(n): {"linear": 2.0 * n, "attention": 1.0 * n} for n in lengths},
     }
+
+
+def _config(model: bytes) -> dict[str, Any]:
+    """Return the defaults of a model's `Config`."""
+    statements = ast.parse(model).body
+    config = next(s for s in statements if isinstance(s, ast.ClassDef) and s.name == "Config")
+    fields = [s for s in config.body if isinstance(s, ast.AnnAssign) and s.value]
+    return {ast.unparse(s.target): ast.literal_eval(s.value) for s in fields if s.value}
 
 
 def _held(number: int) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def test_the_numeral_check_finds_a_typed_numeral():
 @pytest.mark.parametrize("path", sorted((paths.templates() / "cards").rglob("*.md")), ids=str)
 def test_no_numeral_is_typed_into_a_card_template(path):
     text = path.read_text().replace('row / "sha256"', "the name of an entry")
+    text = re.sub(r"[A-Za-z]\w*\d", "", text)  # names, such as bf16
     assert re.findall(r".*\d.*", text) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from metagen.docs import figures, outcome, render
@@ -59,6 +60,9 @@ SECTIONS = {
     "limitations": ("arch", "params", "constraints"),
     "reproducibility": ("results",),
 }
+SECTION_FILES = tuple(f"paper/sections/{name}.tex" for name in SECTIONS)
+_CITATION = re.compile(r"\\cite[tp]?\{([^}]*)\}")
+_ENTRY = re.compile(r"(@\w+\{(\w+),\n(?:  .*\n)*\}\n)")
 
 
 def main(desk: Desk) -> dict[str, bytes]:
@@ -107,8 +111,12 @@ def reproducibility(desk: Desk) -> dict[str, bytes]:
 
 
 def references(desk: Desk) -> dict[str, bytes]:
-    """Return `paper/bibliography.bib`; BibTeX prints the entries that the sections cite."""
-    return {"paper/bibliography.bib": desk.source("templates/paper/bibliography.bib")}
+    """Return `paper/bibliography.bib`: of the entries that metagen knows, those that are cited."""
+    text = "".join(desk.read(path).decode() for path in SECTION_FILES)
+    cited = {key for keys in _CITATION.findall(text) for key in keys.split(",")}
+    known = _ENTRY.findall(desk.source("templates/paper/bibliography.bib").decode())
+    kept = "\n".join(entry for entry, key in known if key in cited)
+    return {"paper/bibliography.bib": kept.encode()}
 
 
 def makefile(desk: Desk) -> dict[str, bytes]:
@@ -142,7 +150,7 @@ RECIPES = (
     Recipe(
         "paper:references",
         references,
-        (),
+        SECTION_FILES,
         ("paper/bibliography.bib",),
         "write the references",
     ),

@@ -17,8 +17,12 @@ FAMILIES = {
     "resnet": "metagen.families.resnet",
     "segmentation_unet": "metagen.families.segmentation_unet",
     "patch_forecaster": "metagen.families.patch_forecaster",
+    "tabular_regressor": "metagen.families.tabular_regressor",
+    "tabular_classifier": "metagen.families.tabular_classifier",
     "unet_diffusion": "metagen.families.unet_diffusion",
+    "latent_unet": "metagen.families.latent_unet",
     "text_classifier": "metagen.families.text_classifier",
+    "clip": "metagen.families.clip",
     "sentence_embedder": "metagen.families.sentence_embedder",
     "document_ranker": "metagen.families.document_ranker",
 }
@@ -81,7 +85,11 @@ vit | image | label | classification | transformer | classification
 resnet | image | label | classification | cnn | classification
 segmentation_unet | image | segmentation_mask | semantic_segmentation | cnn | segmentation
 unet_diffusion | image | image | generation | diffusion cnn | diffusion
+clip | image text | embedding | embedding retrieval | transformer | contrastive
+latent_unet | text | image | generation | diffusion hybrid | diffusion
 patch_forecaster | time_series | time_series | time_series_forecast | transformer | forecasting
+tabular_regressor | tabular | regression | regression | mlp | regression
+tabular_classifier | tabular | label | classification | mlp | classification
 """.splitlines()
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from metagen.families.family import Axis, Dims, Key, Load, Need, Rule, Value, Work
 from metagen.families.grid import near
-from metagen.families.trend import Line, Trend, rows
+from metagen.families.trend import Line, Row, Trend, rows
 from metagen.families.trend import fit as fit_line
 from metagen.families.unet import HALF, UNet
 
@@ -20,18 +20,14 @@ SPREAD = 0.3  # of the embedding against four times the first width, which is wh
 STEP_PRICES = {50: 0.0, 20: 0.5, 10: 1.5}
 
 
-def rules() -> tuple[Rule, ...]:
-    """Return the relations that hold for both: an image halves evenly, and steps are levels."""
-    sentence = "each level halves {0}, so it must be a multiple of 2 ** (n_levels - 1)"
+def rules(patch: str = "") -> tuple[Rule, ...]:
+    """Return what holds for any image: it halves evenly, and is grey or in colours.
+
+    `patch` is the dimension that says how many pixels a row of the U-Net's input is, if not 1.
+    """
     return (
-        *(
-            Rule(
-                (side, "n_levels"),
-                lambda m, side=side: m[side] % 2 ** int(m["n_levels"] - 1) == 0,  # type: ignore[misc]
-                sentence.format(side),
-            )
-            for side in ("image_height", "image_width")
-        ),
+        _halves("image_height", patch),
+        _halves("image_width", patch),
         Rule(
             ("image_channels",),
             lambda m: m["image_channels"] in (1, CHANNELS),
@@ -40,19 +36,41 @@ def rules() -> tuple[Rule, ...]:
     )
 
 
+def _halves(side: str, patch: str) -> Rule:
+    step = f"{patch} * 2 ** (n_levels - 1)".removeprefix(" * ")
+
+    def holds(m: Dims) -> bool:
+        return bool(m[side] % (int(m.get(patch, 1)) << int(m["n_levels"] - 1)) == 0)
+
+    names = (side, "n_levels", *([patch] if patch else []))
+    return Rule(names, holds, f"levels halve {side}, so it must be a multiple of {step}")
+
+
+def multiple(whole: str, part: str) -> Rule:
+    """Return the relation that one dimension is cut in so many equal parts, or parts so large."""
+    sentence = f"{whole} is cut in equal parts, so it must be a multiple of {part}"
+    return Rule((whole, part), lambda m: m[whole] % m[part] == 0, sentence)
+
+
 def fit(published: bytes, parameters: int, kind: str) -> Trend:
     """Fit first width, widest level and blocks a level on the U-Nets of a kind.
 
-    In `data/published_models.csv` these are the columns d_model, ffn and n_layers.
+    In `data/published_models.csv` these are the columns d_model, ffn and n_layers, where the layers
+    of the deepest Transformer follow after a stroke.
     """
     table = rows(published, kind)
-    columns = {"base_channels": "d_model", "widest": "ffn", "blocks_per_level": "n_layers"}
 
-    def line(column: str) -> Line:
-        points = ((float(row["params_exact"]), float(row[column])) for row in table)
-        return fit_line(points, parameters)
+    def line(read: Callable[[Row], str]) -> Line:
+        return fit_line(((float(r["params_exact"]), float(read(r))) for r in table), parameters)
 
-    return Trend({name: line(c) for name, c in columns.items()}, {})
+    lines = {
+        "base_channels": line(lambda row: row["d_model"]),
+        "widest": line(lambda row: row["ffn"]),
+        "blocks_per_level": line(lambda row: row["n_layers"].partition(" / ")[0]),
+    }
+    if all(" / " in row["n_layers"] for row in table):
+        lines["lowest_layers"] = line(lambda row: row["n_layers"].partition(" / ")[2])
+    return Trend(lines, {})
 
 
 def image_dims(key: Key) -> dict[str, Value]:

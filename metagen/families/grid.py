@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 REACH = 0.35  # how far from the trend to search, in natural logarithms
 
@@ -16,6 +17,11 @@ def near(centre: float, step: int) -> range:
     """Return the multiples of a step that lie within reach of the trend's value."""
     low, high = centre * math.exp(-REACH), centre * math.exp(REACH)
     return range(max(step, step * round(low / step)), step * math.ceil(high / step) + 1, step)
+
+
+def down_to_fit(values: range, step: int, fits: Callable[[int], bool]) -> range:
+    """Return ascending values, or, where not even the first one fits, the multiples up to it."""
+    return values if fits(values[0]) else range(step, values[0] + 1, step)
 
 
 def powers_near(centre: float, smallest: int, largest: int) -> list[int]:

@@ -39,8 +39,10 @@ def forward_flops(m: Dims) -> float:
 
 
 def activation_bytes(m: Dims) -> int:
-    """Return what a forecast holds at its widest point, in bf16: for each patch, the stream, its
-    normalized copy, and the wider of the feed-forward layer and attention.
+    """Return what a forecast holds at its widest point, in bf16.
+
+    For each patch: the stream, its normalized copy, and the wider of the feed-forward layer (before
+    and after GELU) and attention (queries, keys, values and result).
     """
     return int(HALF * patches(m) * (2 * m["d_model"] + _widest(m)))
 

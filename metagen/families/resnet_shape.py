@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metagen.families.family import Axis, Dims, Need
-from metagen.families.grid import floor_power, near
+from metagen.families.grid import down_to_fit, floor_power, near
 from metagen.families.resnet_load import EXPANSION, STAGES, count, depths
 from metagen.families.tasks import image_classification as task
 from metagen.families.trend import Row, Trend, rows
@@ -30,7 +30,7 @@ def points(table: list[Row], name: str) -> list[tuple[float, float]]:
 
 def _dimension(row: Row, name: str) -> float:
     if name == "width":
-        return float(row["d_model"]) / (EXPANSION * 2 ** (len(STAGES) - 1))
+        return float(row["d_model"]) / (EXPANSION << (len(STAGES) - 1))
     return float(row["n_layers"].split("-")[SHAPE.index(name) - 1])
 
 
@@ -53,7 +53,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("image_width", lambda m: (task.SIDE,)),
         Axis("num_channels", lambda m: (task.CHANNELS,)),
         Axis("num_classes", lambda m: (task.CLASSES,)),
-        Axis("width", lambda m: _widths(trend.lines["width"].at(size)), grid=True),
+        Axis("width", lambda m: _widths(m, size, trend.lines["width"].at(size)), grid=True),
         depth(1),
         depth(2),
         depth(4),
@@ -61,8 +61,15 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     )
 
 
-def _widths(centre: float) -> range:
-    return near(centre, max(min(WIDTH_STEP, floor_power(centre / 4)), floor_power(centre) // 16))
+def _widths(m: Dims, parameters: int, centre: float) -> range:
+    """Return multiples of a few channels around the trend; for a very small budget, below it."""
+    step = max(min(WIDTH_STEP, floor_power(centre / 4)), floor_power(centre) // 16)
+    least = dict.fromkeys(SHAPE[1:], 1)
+
+    def fits(width: int) -> bool:
+        return count({**m, **least, "width": width}) <= parameters
+
+    return down_to_fit(near(centre, step), 1, fits)
 
 
 def _third(m: Dims, parameters: int) -> int:

@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from metagen.families.family import Axis, Dims, Key, Need, Rule, Value, Words
+from metagen.families.segmentation_unet_load import count, explained, load, widths
 from metagen.families.tasks import semantic_segmentation
 from metagen.families.trend import Trend, rows
 from metagen.families.trend import fit as fit_line
-from metagen.families.unet_load import count, explained, load, widths
 
 __all__ = ["count", "explained", "load"]
 

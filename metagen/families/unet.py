@@ -33,17 +33,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Attention:
-    """What stands behind the residual blocks of some levels.
+    """What stands behind the residual blocks of some levels, and in the middle.
 
     Attributes:
-        levels: The levels that have it.
-        count: Its parameters at a width.
-        flops: Its operations at a width and a number of pixels.
+        layers: How many layers of it the blocks of each level have, from the first level on.
+        middle: How many layers the middle has.
+        count: The parameters of so many layers at a width.
+        flops: The operations of so many layers at a width and a number of pixels.
     """
 
-    levels: frozenset[int]
-    count: Callable[[int], int]
-    flops: Callable[[int, int], int]
+    layers: tuple[int, ...]
+    middle: int
+    count: Callable[[int, int], int]
+    flops: Callable[[int, int, int], int]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,6 @@ class UNet:
         channels: Channels of its input and of its output.
         size: Rows and columns of its input.
         attention: What some levels have behind each block.
-        middle: What stands between the two blocks of the middle.
     """
 
     widths: tuple[int, ...]
@@ -66,7 +67,6 @@ class UNet:
     channels: int
     size: tuple[int, int]
     attention: Attention
-    middle: Attention
 
     def pixels(self, level: int) -> int:
         """Return the pixels of a level."""
@@ -102,9 +102,9 @@ class UNet:
         if part.kind in ("down", "up"):
             return 9 * i * o + o
         if part.kind == "middle":
-            return 2 * residual(i, o, e) + self.middle.count(o)
-        attends = part.level in self.attention.levels
-        return residual(i, o, e) + (self.attention.count(o) if attends else 0)
+            return 2 * residual(i, o, e) + self.attention.count(o, self.attention.middle)
+        layers = self.attention.layers[part.level]
+        return residual(i, o, e) + (self.attention.count(o, layers) if layers else 0)
 
     def flops(self) -> int:
         """Return the operations of one pass: 2 for each multiply-add of a layer and attention."""
@@ -120,9 +120,9 @@ class UNet:
         shortcut = i * o if i != o else 0
         block = 2 * pixels * (9 * i * o + 9 * o * o + shortcut) + 2 * self.embedding * o
         if part.kind == "middle":
-            return 2 * block + self.middle.flops(o, pixels)
-        attends = part.level in self.attention.levels
-        return block + (self.attention.flops(o, pixels) if attends else 0)
+            return 2 * block + self.attention.flops(o, pixels, self.attention.middle)
+        layers = self.attention.layers[part.level]
+        return block + (self.attention.flops(o, pixels, layers) if layers else 0)
 
     def kept(self) -> int:
         """Return the numbers that wait for the way up when it begins."""

@@ -35,18 +35,14 @@ formats: Mapping[str, type] = {"sampling_steps": int}
 context_dim = None
 rules = (
     *shape.rules(),
-    Rule(
-        ("base_channels", "norm_groups"),
-        lambda m: m["base_channels"] % m["norm_groups"] == 0,
-        "channels are normalized in norm_groups equal groups, so these divide base_channels",
-    ),
+    shape.multiple("base_channels", "norm_groups"),
     Rule(
         ("attention_level", "n_levels"),
         lambda m: m["attention_level"] < m["n_levels"],
         "levels are counted from 0, so attention_level is below n_levels",
     ),
 )
-embedding_modules = ("class_embedding",)
+embedding_modules = ()
 config_keys = image_diffusion.CONFIG_KEYS
 optimizer = image_diffusion.OPTIMIZER
 runtime = image_diffusion.RUNTIME
@@ -150,9 +146,10 @@ def widths(m: Dims) -> tuple[int, ...]:
 def net(m: Dims) -> UNet:
     """Return the U-Net of the dimensions."""
     one_head = Attention(
-        frozenset({int(m["attention_level"])}),
-        lambda c: 2 * c + 4 * (c * c + c),
-        lambda c, pixels: 2 * pixels * 4 * c * c + 4 * c * pixels * pixels,
+        tuple(int(level == m["attention_level"]) for level in range(int(m["n_levels"]))),
+        1,
+        lambda c, layers: 2 * c + 4 * (c * c + c),
+        lambda c, pixels, layers: 2 * pixels * 4 * c * c + 4 * c * pixels * pixels,
     )
     return UNet(
         widths=widths(m),
@@ -161,7 +158,6 @@ def net(m: Dims) -> UNet:
         channels=int(m["image_channels"]),
         size=(int(m["image_height"]), int(m["image_width"])),
         attention=one_head,
-        middle=one_head,
     )
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 
 from metagen.families.family import Axis, Dims, Need, Value
-from metagen.families.grid import closest, divisors, floor_power, granule, near, powers_near
+from metagen.families.grid import (
+    closest,
+    divisors,
+    down_to_fit,
+    floor_power,
+    granule,
+    near,
+    powers_near,
+)
 from metagen.families.tasks import image_classification as task
 from metagen.families.trend import Row, Trend, rows
 from metagen.families.trend import fit as fit_line
@@ -61,11 +69,20 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("num_classes", lambda m: (task.CLASSES,)),
         Axis("patch_size", _patch_sizes, _patch_price, lambda m: f"patches of {m['patch_size']}"),
         Axis("n_layers", lambda m: near(depth, max(1, floor_power(depth) // 16)), grid=True),
-        Axis("d_model", lambda m: near(width, max(min(heads), granule(width))), grid=True),
+        Axis("d_model", lambda m: _widths(m, size, width, min(heads)), grid=True),
         Axis("n_heads", lambda m: _heads(m, heads), grid=True),
         Axis("d_ff", lambda m: (_feed_forward(m, size),)),
         Axis("norm_eps", lambda m: (NORM_EPS,)),
     )
+
+
+def _widths(m: Dims, parameters: int, centre: float, head: int) -> range:
+    """Return multiples of a head around the trend; for a very small budget, below it."""
+
+    def fits(width: int) -> bool:
+        return count({**m, "d_model": width, "d_ff": granule(width)}) <= parameters
+
+    return down_to_fit(near(centre, max(head, granule(centre))), granule(1), fits)
 
 
 def _heads(m: Dims, sizes: list[int]) -> list[int]:

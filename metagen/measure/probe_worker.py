@@ -102,7 +102,7 @@ def _counts(model: nn.Module) -> dict[str, Any]:
         "total": _count(model),
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "by_module": by_module,
-        "by_layer": _by_layer(stacks[0][0]) if stacks and len(stacks[0]) else {},
+        "by_layer": _by_layer(stacks[0]) if stacks else {},
     }
 
 
@@ -113,7 +113,13 @@ def _new(module: nn.Module, seen: set[int]) -> int:
     return sum(p.numel() for p in fresh)
 
 
-def _by_layer(layer: nn.Module) -> dict[str, int]:
+def _by_layer(stack: nn.ModuleList) -> dict[str, int]:
+    """Return the counts of a layer's parts; nothing where the layers differ in them."""
+    layers = [_by_part(layer) for layer in stack]
+    return layers[0] if layers and all(each == layers[0] for each in layers) else {}
+
+
+def _by_part(layer: nn.Module) -> dict[str, int]:
     parts: Counter[str] = Counter()
     for name, child in layer.named_children():
         parts["norms" if "norm" in name else name] += _count(child)

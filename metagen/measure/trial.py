@@ -25,7 +25,7 @@ REPORT, CURVE, RESULTS = (
 NOT_MEASURED = "not measured"
 COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")
 TIMEOUT = 1800
-LEARNED_TOKENIZER = "code/runtime/sequences.py"  # with it, a checkpoint holds its own tokenizer
+TOKENIZER = "code/runtime/tokenizer.py"  # with it, a checkpoint holds its own tokenizer
 OUT = "out"  # where the scripts write unless they are told otherwise
 MACHINE = ("--size", "proxy", "--device", "cpu", "--threads", "1")
 STEP = re.compile(r"step (\d+)/(\d+): (.*)")
@@ -95,7 +95,7 @@ def _trained(
     desk: Desk, training: Sequence[str], files: dict[str, bytes]
 ) -> tuple[dict[str, bytes], list[dict[str, Any]]]:
     """Return the files of the checkpoint, and the lines of the training's record."""
-    tokenizer = ("tokenizer.json",) if LEARNED_TOKENIZER in files else ()
+    tokenizer = ("tokenizer.json",) if TOKENIZER in files else ()
     names = ("model.safetensors", "config.json", "state.json", *tokenizer)
     checkpoint = [f"{OUT}/checkpoint/{name}" for name in names]
     record = f"{OUT}/metrics.jsonl"

@@ -74,6 +74,7 @@ class Lab:
         kept = self.root / "begun" / spec.stem
         if spec not in self._begun:
             self._begun[spec] = inside.build(kept, spec)
+            assert not self._begun[spec].status, self._begun[spec].said
         shutil.copytree(kept, out)
         return self._begun[spec]
 

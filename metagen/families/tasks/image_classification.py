@@ -51,12 +51,15 @@ WARMUP_EPOCHS = 5
 WEIGHT_DECAY = 0.05
 PASS_IMAGES = 128  # of 224 x 224 pixels, that pass through the model at once
 PADDING_SHARE = 1 / 8  # of a side, that a random crop may move an image by
+BASELINE_SIDE = 16  # pixels of the images that simple baselines see
 AUGMENTATIONS = {"random_crop": "crop", "crop": "crop", "horizontal_flip": "flip", "flip": "flip"}
 
 # The proxy: about ten seconds on one thread, or about a minute to the better score.
 PROXY = {"num_classes": 10, "num_channels": 1}
+DIGIT = 8  # pixels along its side
 PROXY_BATCH = 32
 PROXY_RATE = 3e-3
+PROXY_WEIGHT_DECAY = 0.3  # there are few images
 PROXY_PADDING_SHARE = 1 / 16  # half a pixel of a digit, which fills its image
 
 
@@ -97,7 +100,11 @@ def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
             "flip": flip and not reduced,
         },
         "train": _proxy_training(key) if reduced else _training(m, key),
-        "eval": {"batch_size": 256, "baseline_side": 16, "baseline_images": 20_000},
+        "eval": {
+            "batch_size": 256,
+            "baseline_side": DIGIT if reduced else BASELINE_SIDE,
+            "baseline_images": 20_000,
+        },
         "infer": {"top": 3 if reduced else 5, "samples": 8, "dtype": "bfloat16"},
     }
 
@@ -145,7 +152,7 @@ def _proxy_training(key: Key) -> dict[str, Any]:
         parts=1,
         rate=PROXY_RATE,
         warmup=steps // 10,
-        decay=WEIGHT_DECAY,
+        decay=PROXY_WEIGHT_DECAY,
     )
 
 

@@ -49,7 +49,7 @@ PASS_PIXELS = 2**20  # that pass through the model at once
 # The proxy: about ten seconds on one thread, or a few minutes to the better score.
 BENCH_STEPS = {"quick": 300, "full": 5000}
 PROXY_BATCH = 32
-PROXY_LEARNING_RATE = 2e-3
+PROXY_LEARNING_RATE = 4e-3
 PROXY_WARMUP_STEPS = 30
 PROXY_EMA_DECAY = 0.999
 PROXY_SAMPLES = 1000

@@ -25,25 +25,13 @@ def sinusoids(t: Tensor, width: int) -> Tensor:
     return torch.cat((angles.cos(), angles.sin()), dim=1)
 
 
-class TwoLayers(nn.Module):
-    """Two linear layers with a SiLU between them, which make an embedding of the condition."""
-
-    def __init__(self, width: int, embedding: int) -> None:
-        super().__init__()
-        self.linear_1 = nn.Linear(width, embedding)
-        self.linear_2 = nn.Linear(embedding, embedding)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, width) to (B, embedding)."""
-        x = self.linear_2(F.silu(self.linear_1(x)))
-        return x
+def two_layers(width: int, embedding: int) -> nn.Sequential:
+    """Return what makes an embedding (B, embedding) of the condition from (B, width)."""
+    return nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside a shortcut; the embedding of the noise level is added between them.
-
-    Ho et al., 2020, arXiv:2006.11239, appendix B, with SiLU and group normalization.
-    """
+    """Two convolutions with an embedding between them (Ho et al., 2020, arXiv:2006.11239, B)."""
 
     def __init__(
         self, inputs: int, outputs: int, embedding: int, groups: int, dropout: float
@@ -59,33 +47,18 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Map (B, inputs, H, W) and an embedding (B, E) to (B, outputs, H, W)."""
-        h = self.conv1(F.silu(self.norm1(x)))
+        h: Tensor = self.conv1(F.silu(self.norm1(x)))
         h = h + self.time_emb_proj(F.silu(embedding))[:, :, None, None]
         h = self.conv2(self.dropout(F.silu(self.norm2(h))))
         return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
 
 
-class Downsample(nn.Module):
+class Downsample(nn.Conv2d):
     """A convolution that halves height and width."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        super().__init__(channels, channels, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, H / 2, W / 2), whatever the conditions."""
-        x = self.conv(x)
-        return x
-
-
-class Upsample(nn.Module):
-    """Each pixel twice in both directions, then a convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C, 2H, 2W)."""
-        x = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        return x
+        return super().forward(x)

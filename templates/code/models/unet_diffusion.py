@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from layers.unet import Downsample, ResidualBlock, TwoLayers, Upsample, sinusoids, zeroed
+from layers.unet import Downsample, ResidualBlock, sinusoids, two_layers, zeroed
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Config:
 
     def channels(self, level: int) -> int:
         """Return the width of a level, counted from 0."""
-        return self.base_channels * min(2**level, self.max_multiplier)
+        return self.base_channels * min(1 << level, self.max_multiplier)
 
 
 def conditions(config: Config, captions: Sequence[str], classes: Sequence[str]) -> Tensor:
@@ -72,7 +72,8 @@ class Attention(nn.Module):
         pixels = self.group_norm(x).flatten(2).transpose(1, 2)  # (B, HW, C)
         q, k, v = (layer(pixels).unsqueeze(1) for layer in (self.to_q, self.to_k, self.to_v))
         seen = F.scaled_dot_product_attention(q, k, v).squeeze(1)  # (B, HW, C)
-        return x + self.to_out(seen).transpose(1, 2).reshape(x.shape)
+        x = x + self.to_out(seen).transpose(1, 2).reshape(x.shape)
+        return x
 
 
 class Block(nn.Module):
@@ -84,13 +85,15 @@ class Block(nn.Module):
         attends = level == config.attention_level
         self.resnet = ResidualBlock(inputs, width, config.embedding_dim, groups, config.dropout)
         self.attention = Attention(width, groups) if attends else None
-        self.upsample = Upsample(width) if upsample else None
+        self.upsample = nn.Conv2d(width, width, 3, padding=1) if upsample else None
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Map (B, C, H, W) and an embedding (B, E) to the width of the level."""
         x = self.resnet(x, embedding)
         x = x if self.attention is None else self.attention(x)
-        return x if self.upsample is None else self.upsample(x)
+        if self.upsample is not None:
+            x = self.upsample(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return x
 
 
 class Middle(nn.Module):
@@ -121,7 +124,7 @@ class Model(nn.Module):
         super().__init__()
         self.config = config
         base, last = config.base_channels, config.channels(config.n_levels - 1)
-        self.time_embedding = TwoLayers(base, config.embedding_dim)
+        self.time_embedding = two_layers(base, config.embedding_dim)
         self.class_embedding = nn.Embedding(config.num_classes + 1, config.embedding_dim)
         self.conv_in = nn.Conv2d(config.image_channels, base, 3, padding=1)
         self.down_blocks = nn.ModuleList(_down(config))

@@ -18,13 +18,13 @@ def signal(schedule: str, levels: int) -> Tensor:
     """
     if schedule == "linear":
         scale = 1000 / levels
-        ends = (min(0.999, scale * end) for end in (1e-4, 0.02))
-        betas = torch.linspace(*ends, levels, dtype=torch.float64)
+        first, last = (min(0.999, scale * end) for end in (1e-4, 0.02))
+        betas = torch.linspace(first, last, levels, dtype=torch.float64)
     else:
         places = torch.arange(levels + 1, dtype=torch.float64) / levels
         left = torch.cos((places + 0.008) / 1.008 * math.pi / 2) ** 2
         betas = (1 - left[1:] / left[:-1]).clamp(max=0.999)
-    return (1 - betas).cumprod(0).float()
+    return torch.cumprod(1 - betas, 0).float()
 
 
 def add_noise(images: Tensor, noise: Tensor, left: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Images with their classes: small digits, or your own folders, in train, val and test splits.
 
-    python data.py --data PATH    shows what training will read
+    python data.py --data PATH    reads each image once, and shows what training will see
 
 PATH holds a folder of images for each class, PATH/CLASS/any/name.png; the splits are then cut class
 by class. Or it holds the splits, PATH/train/CLASS/name.png beside `val` and `test`; what is lacking
@@ -29,6 +29,7 @@ from runtime.settings import load_config, read_json
 SPLITS = ("train", "val", "test")
 FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 BUNDLED = "digits"
+READ_AT_ONCE = 256  # images
 
 
 @dataclass(frozen=True)
@@ -261,7 +262,7 @@ def stratified(
 
 
 def main() -> None:
-    """Show the images."""
+    """Read the images once, and show how many there are."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -269,11 +270,14 @@ def main() -> None:
     parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
     args = parser.parse_args()
     model = load_config(ModelConfig, "model", args.size)
-    images = load_images(load_config(Config, "data", args.size), args.data, model)
+    config = load_config(Config, "data", args.size)
+    images = load_images(config, args.data, model)
     shape = f"{model.image_height} x {model.image_width} x {model.num_channels}"
     print(f"{images.name}, sha256 {images.sha256}")
     print(f"{len(images.labels)} classes; images become {shape}")
     for split, samples in images.splits.items():
+        for _ in batches(samples, READ_AT_ONCE, config):
+            pass
         counts = Counter(samples.targets.tolist()).values()
         print(
             f"{split:>5}: {len(samples.targets):,} images, {min(counts)} to {max(counts)} a class"

@@ -7,7 +7,7 @@ Prints JSON on stdout. No other script reads the test split.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,7 +36,7 @@ class Config:
     batch_size: int = 256
     """Images scored at once."""
     baseline_side: int = 16
-    """Pixels of the longer side to which the baselines' images are scaled down."""
+    """Pixels along each side of the images that the baselines see."""
     baseline_images: int = 20000
     """Largest training split on which baselines other than the majority are fitted."""
 
@@ -52,32 +52,32 @@ def predict(
     return torch.cat(found)
 
 
-def baselines(images: Images, config: Config) -> Iterator[tuple[str, Tensor]]:
+def baselines(
+    images: Images, load_small: Callable[[], Images], config: Config
+) -> Iterator[tuple[str, Tensor]]:
     """Yield the name and log p (N, K) on the test split of simpler classifiers.
 
-    `majority` knows how frequent the classes are; `logistic regression` and `1-NN` see the pixels.
+    `majority` knows how frequent the classes are; `logistic regression` and `1-NN` see the pixels
+    of the same images at a small size, and only a training split that is not too large.
     """
-    train, test, classes = images.splits["train"], images.splits["test"], len(images.labels)
-    shares = torch.bincount(train.targets, minlength=classes).double() / len(train.targets)
-    yield "majority", shares.log().expand(len(test.targets), -1)
-    if len(train.targets) > config.baseline_images:
+    classes, targets = len(images.labels), images.splits["train"].targets
+    shares = torch.bincount(targets, minlength=classes).double() / len(targets)
+    yield "majority", shares.log().expand(len(images.splits["test"].targets), -1)
+    if len(targets) > config.baseline_images:
         return
-    known, asked = (flat_pixels(split, config) for split in (train, test))
-    yield "logistic regression", logistic_regression(known, train.targets, classes, asked)
-    nearest = train.targets[torch.cdist(asked, known).argmin(1)]
+    small = load_small()
+    known, asked = (flat_pixels(small.splits[split], config) for split in ("train", "test"))
+    yield "logistic regression", logistic_regression(known, targets, classes, asked)
+    nearest = targets[torch.cdist(asked, known).argmin(1)]
     yield "1-NN", F.one_hot(nearest, classes).double().log()
 
 
 def flat_pixels(split: Split, config: Config) -> Tensor:
-    """Return the pixels of a split in one row each, from 0 to 1, scaled down: (N, D), float64."""
-    rows = []
-    for start in range(0, len(split.targets), config.batch_size):
-        stop = min(start + config.batch_size, len(split.targets))
-        pixels = split.pixels[list(range(start, stop))].float() / 255
-        scale = min(1.0, config.baseline_side / max(pixels.shape[2:]))
-        size = [max(1, round(scale * side)) for side in pixels.shape[2:]]
-        rows.append(F.interpolate(pixels, size, mode="bilinear", antialias=True).flatten(1))
-    return torch.cat(rows).double()
+    """Return the pixels of a split, from 0 to 1, in one row each: (N, D), float64."""
+    total = len(split.targets)
+    starts = range(0, total, config.batch_size)
+    parts = [split.pixels[list(range(s, min(s + config.batch_size, total)))] for s in starts]
+    return torch.cat(parts).flatten(1).double() / 255
 
 
 def logistic_regression(x: Tensor, y: Tensor, classes: int, asked: Tensor) -> Tensor:
@@ -128,13 +128,11 @@ def log_loss(scores: Tensor, targets: Tensor) -> float:
     return F.nll_loss(scores, targets).item()
 
 
-def metrics(scores: Tensor, images: Images, config: Config) -> list[dict[str, Any]]:
-    """Return accuracy, macro F1 and log loss on the test split, beside their baselines.
+def metrics(scores: Tensor, targets: Tensor, simple: dict[str, Tensor]) -> list[dict[str, Any]]:
+    """Return accuracy, macro F1 and log loss of log p (N, K), beside those of simpler classifiers.
 
     A baseline that gives a true class no probability at all has no log loss.
     """
-    targets = images.splits["test"].targets
-    simple = dict(baselines(images, config))
     losses = {name: log_loss(each, targets) for name, each in simple.items()}
     finite = {name: value for name, value in losses.items() if value < float("inf")}
     accuracies = {name: accuracy(each, targets) for name, each in simple.items()}
@@ -186,13 +184,15 @@ def main() -> None:
         fail(f"{folder} was trained on other classes than those of {images.name}: give its --data.")
     model_config = fitted(model_config, images.labels, args.size)
     model = load_model(lambda: Model(model_config), folder).to(device)
-    test = images.splits["test"]
+    test, side = images.splits["test"], config.baseline_side
+    small = replace(model_config, image_height=side, image_width=side)
+    simple = dict(baselines(images, lambda: load_images(data_config, args.data, small), config))
     scores = predict(model, test, config, data_config, device)
     print_report(
         images.name,
         images.sha256,
         len(test.targets),
-        metrics(scores, images, config),
+        metrics(scores, test.targets, simple),
         folder,
         figure(scores, images),
     )

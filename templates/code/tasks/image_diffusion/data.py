@@ -132,7 +132,7 @@ def _digits(config: Config, size: tuple[int, int, int]) -> Dataset:
     if size != BUNDLED_SIZE:
         fail("this size is for your own images: name their folder by --data.")
     try:
-        from sklearn.datasets import load_digits
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
     except ImportError:
         fail("the bundled digits are in a library: pip install scikit-learn.")
     found = load_digits()

@@ -143,7 +143,7 @@ def simple_models(train: Sample, captions: Sequence[str], seed: int) -> dict[str
 
 def components(images: Tensor, count: int) -> Tensor:
     """Return the first principal components of images (N, D), as (D, K)."""
-    _, _, axes = torch.linalg.svd(images - images.mean(0), full_matrices=False)
+    axes: Tensor = torch.linalg.svd(images - images.mean(0), full_matrices=False)[2]
     return axes[:count].T
 
 
@@ -164,7 +164,7 @@ def trained_accuracy(samples: Sample, test: Sample, seed: int) -> float:
 
     The classification accuracy score of Ravuri & Vinyals, 2019, arXiv:1905.10887.
     """
-    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.ensemble import RandomForestClassifier  # type: ignore[import-untyped]
 
     forest = RandomForestClassifier(random_state=seed)
     forest.fit(samples.flat.numpy(), samples.captions)
@@ -173,7 +173,7 @@ def trained_accuracy(samples: Sample, test: Sample, seed: int) -> float:
 
 def nearest(images: Sample, train: Sample) -> float:
     """Return the mean Euclidean distance from an image to the training image nearest to it."""
-    parts = (torch.cdist(part, train.flat).min(1).values for part in images.flat.split(256))
+    parts = (torch.cdist(part, train.flat).min(1).values for part in torch.split(images.flat, 256))
     return float(torch.cat(list(parts)).mean())
 
 
@@ -198,7 +198,10 @@ def metrics(samples: Sample, data: Dataset, config: Config) -> list[dict[str, An
         found.append(
             metric("trained_classifier_accuracy", "share", score, scores, higher_is_better=True)
         )
-    closest = {"real test images": nearest(test, train)}
+    closest = {
+        "real training images": nearest(train, train),
+        "real test images": nearest(test, train),
+    }
     value = nearest(samples, train)
     found.append(
         metric("nearest_training_image", "distance", value, closest, higher_is_better=True)

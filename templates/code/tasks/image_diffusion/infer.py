@@ -125,14 +125,14 @@ def main() -> None:
     if in_bfloat16(device, "auto"):
         model.bfloat16()
     rows = []
-    for index in range(len(captions)):
-        repeated = (each.repeat_interleave(config.samples, 0) for each in (told[[index]], nothing))
-        row = replace(config, seed=config.seed + index)
-        rows.append(draw(model, *repeated, data, row).float().cpu())
+    for place in range(len(captions)):
+        own, none = (each.repeat_interleave(config.samples, 0) for each in (told[[place]], nothing))
+        drawn = draw(model, own, none, data, replace(config, seed=config.seed + place))
+        rows.append(drawn.float().cpu())
     target = args.image or args.out / "samples.png"
     write_image(target, grid(rows))
-    for row, caption in enumerate(captions, start=1):
-        print(f"row {row}: {caption or 'no caption'}")
+    for place, caption in enumerate(captions, start=1):
+        print(f"row {place}: {caption or 'no caption'}")
     print(f"wrote {target}")
 
 

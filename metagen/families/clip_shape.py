@@ -1,0 +1,132 @@
+"""The shape of CLIP's two towers: the trend of published ones, the space to search, the reasons."""
+
+from __future__ import annotations
+
+from metagen.families.clip_load import TOWERS, count, patches, tower
+from metagen.families.family import Axis, Dims, Need
+from metagen.families.grid import floor_power, granule, near
+from metagen.families.trend import Row, Trend, rows
+from metagen.families.trend import fit as fit_line
+
+HEAD = 64  # dimensions of a head, in every published text tower and in the image towers up to L/14
+CHANNELS = 3  # colours
+SIDE = 224  # pixels; of every published row
+VOCABULARY, LENGTH = 49_408, 77  # of CLIP and of every published row
+NORM_EPS = 1e-5
+PATCHES = (14, 16, 32)  # sides in the published rows, the most usual of large models first
+EXPANSION = 4  # of the text tower's feed-forward layers, in every published row
+SHAPE = ("vision_d_model", "vision_n_layers", "text_d_model", "text_n_layers")
+COLUMNS = {"d_model": "d_model", "n_layers": "n_layers"}
+
+
+def fit(published: bytes, parameters: int) -> Trend:
+    """Fit the published trend on the contrastive rows of `data/published_models.csv`.
+
+    Their columns hold the image tower's value and the text tower's, as `1024 / 768`. Each
+    dimension is fitted against the parameters of both towers together.
+    """
+    table = rows(published, "contrastive")
+    lines = {
+        f"{name}_{dim}": fit_line(
+            [(_size(row), _values(row, column)[place]) for row in table], parameters
+        )
+        for place, name in enumerate(TOWERS)
+        for dim, column in COLUMNS.items()
+    }
+    ratios = [(_size(r), _values(r, "ffn")[0] / _values(r, "d_model")[0]) for r in table]
+    lines["expansion"] = fit_line(ratios, parameters, level=True)
+    return Trend(lines, {})
+
+
+def _size(row: Row) -> float:
+    return float(row["params_exact"])
+
+
+def _values(row: Row, column: str) -> list[float]:
+    return [float(part) for part in row[column].split(" / ")]
+
+
+def expansion(m: Dims) -> float:
+    """Return the image tower's feed-forward width as a multiple of its width."""
+    return float(m["vision_d_ff"] / m["vision_d_model"])
+
+
+def cost(m: Dims, trend: Trend) -> float:
+    """Return the summed squared deviation from the trend; 1 is one usual deviation."""
+    size, lines = count(m), trend.lines
+    shape = sum(lines[name].distance(size, m[name]) for name in SHAPE)
+    return shape + lines["expansion"].distance(size, expansion(m))
+
+
+def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
+    """Return the search space; widths and depths stay within reach of the trend."""
+    usual = {name: trend.lines[name].at(need.parameters) for name in SHAPE}
+    return (
+        Axis("in_channels", lambda m: (CHANNELS,)),
+        Axis("image_size", lambda m: (SIDE,)),
+        Axis("patch_size", lambda m: (_patch(m),)),
+        Axis("vocab_size", lambda m: (VOCABULARY,)),
+        Axis("max_seq_len", lambda m: (LENGTH,)),
+        Axis("vision_d_model", lambda m: near(usual["vision_d_model"], 2 * HEAD), grid=True),
+        Axis("vision_n_layers", lambda m: _depths(usual["vision_n_layers"]), grid=True),
+        Axis("vision_n_heads", lambda m: (max(1, int(m["vision_d_model"] // HEAD)),)),
+        Axis("text_d_model", lambda m: near(usual["text_d_model"], 2 * HEAD), grid=True),
+        Axis("text_n_layers", lambda m: _depths(usual["text_n_layers"]), grid=True),
+        Axis("text_n_heads", lambda m: (max(1, int(m["text_d_model"] // HEAD)),)),
+        Axis("text_d_ff", lambda m: (EXPANSION * int(m["text_d_model"]),)),
+        Axis("embed_dim", lambda m: (int(m["text_d_model"]),)),
+        Axis("vision_d_ff", lambda m: (_feed_forward(m, need.parameters),)),
+        Axis("norm_eps", lambda m: (NORM_EPS,)),
+    )
+
+
+def _depths(usual: float) -> range:
+    return near(usual, max(2, floor_power(usual) // 16))
+
+
+def _patch(m: Dims) -> int:
+    """Return the first published patch that divides the image, or its largest divisor below."""
+    side = int(m["image_size"])
+    published = (patch for patch in PATCHES if side % patch == 0)
+    return next(published, next(n for n in range(PATCHES[0], 0, -1) if side % n == 0))
+
+
+def _feed_forward(m: Dims, parameters: int) -> int:
+    """Return the largest even multiple that keeps the count within the budget."""
+    width, step = int(m["vision_d_model"]), granule(m["vision_d_model"] / 2)
+    left = parameters - count({**m, "vision_d_ff": 0})
+    each = int(m["vision_n_layers"]) * (2 * width + 1)
+    return max(step, left // each // step * step)
+
+
+def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
+    """Return why each dimension has its value, with the figures that decided it."""
+    size = count(m)
+    image = tower(m, "vision")
+    usual = trend.lines["expansion"].at(size)
+    given = "constraints.image_size" if "image_size" in need.fixed else "of published models"
+    patch = "constraints.patch_size" if "patch_size" in need.fixed else "of large published models"
+    space = "task.embedding_dim" if "embed_dim" in need.fixed else "the width of the text tower"
+    return {
+        **{name: _on_trend(name, size, trend) for name in SHAPE},
+        "in_channels": "colours: red, green and blue",
+        "image_size": given,
+        "patch_size": f"{patch}; an image is {patches(m):,} patches",
+        "vision_n_heads": f"heads of {HEAD} dimensions",
+        "text_n_heads": f"heads of {HEAD} dimensions",
+        "vision_d_ff": f"the largest multiple of {granule(image.width / 2)} within the parameter "
+        f"count; {expansion(m):.2f} times the width, against {usual:.2f} by the trend",
+        "text_d_ff": f"{EXPANSION} times the width, as in every published model",
+        "embed_dim": space,
+        "vocab_size": "of CLIP and every published model of its kind",
+        "max_seq_len": "of CLIP and every published model of its kind",
+        "norm_eps": "the value of CLIP",
+    }
+
+
+def _on_trend(dimension: str, size: int, trend: Trend) -> str:
+    line = trend.lines[dimension]
+    return (
+        f"{line.points} published models, those near in size first, give {line.at(size):,.1f} at "
+        f"{size:,} parameters (usual deviation {line.spread:.0%})"
+    )

@@ -1,0 +1,104 @@
+"""The shape of a text-conditioned U-Net: the space to search, and the reasons."""
+
+from __future__ import annotations
+
+import math
+
+from metagen.families import diffusion_shape as shape
+from metagen.families.family import Axis, Dims, Need
+from metagen.families.grid import closest
+from metagen.families.latent_unet_load import count, text_count, widths
+from metagen.families.trend import Trend
+
+SIZE = 1024  # rows of an image, where none are declared: SDXL
+PATCH = 8  # pixels a row of latents, as SDXL's VAE
+LEVELS = 3  # of SDXL
+BLOCKS = (2, 3)
+MOST_LAYERS = 24
+LAYER_RATIO = 5  # of the lowest level to those above it: 10 to 2 in SDXL
+HEAD_DIM = 64  # of SDXL
+GROUPS = 32
+TEXT_LENGTH = 256  # bytes, about the 77 tokens of CLIP
+VOCABULARY = 257  # byte values, and one for what follows a caption
+TEXT_WIDTHS = (768, 512, 256, 128)  # the first is that of CLIP ViT-L/14, with 12 layers and heads
+TEXT_SHARE = 0.25  # of the parameters; SDXL's text encoders have 817M of 3.4B
+
+
+def fit(published: bytes, parameters: int) -> Trend:
+    """Fit the trend of published latent diffusion models."""
+    return shape.fit(published, parameters, "latent-diffusion")
+
+
+def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
+    """Return the search space: widths and depths near the trend; the embedding fills the budget."""
+    depth = trend.lines["lowest_layers"].at(need.parameters)
+    encoder = next((w for w in TEXT_WIDTHS if _fits(w, need.parameters)), TEXT_WIDTHS[-1])
+    return (
+        *shape.image_axes(SIZE),
+        Axis("patch_size", lambda m: (PATCH,)),
+        Axis("head_dim", lambda m: (HEAD_DIM,)),
+        shape.width_axis(trend, need.parameters, HEAD_DIM),
+        Axis("n_levels", lambda m: (LEVELS,)),
+        Axis("blocks_per_level", lambda m: BLOCKS, grid=True),
+        Axis("lowest_layers", lambda m: _depths(depth), grid=True),
+        Axis("upper_layers", lambda m: _upper(m), grid=True),
+        Axis("norm_groups", lambda m: (GROUPS,)),
+        Axis("text_length", lambda m: (TEXT_LENGTH,)),
+        Axis("text_width", lambda m: (encoder,)),
+        Axis("text_layers", lambda m: (int(m["text_width"]) // HEAD_DIM,)),
+        Axis("text_heads", lambda m: (int(m["text_width"]) // HEAD_DIM,)),
+        Axis("vocab_size", lambda m: (VOCABULARY,)),
+        shape.embedding_axis(count, need.parameters),
+        shape.steps_axis(),
+    )
+
+
+def _depths(usual: float) -> list[int]:
+    """Return the layers within a factor of two of the trend's."""
+    layers = range(1, MOST_LAYERS + 1)
+    return [n for n in layers if 0.5 <= n / usual <= 2] or [closest(list(layers), usual)]
+
+
+def _upper(m: Dims) -> tuple[int, ...]:
+    """Return the layers of the levels above: in SDXL's proportion to the lowest, or one off."""
+    usual = max(1, round(m["lowest_layers"] / LAYER_RATIO))
+    return tuple(n for n in (usual, usual + 1, usual - 1) if n > 0)
+
+
+def _fits(width: int, parameters: int) -> bool:
+    layers = width // HEAD_DIM
+    small = {"text_width": width, "text_layers": layers, "text_length": TEXT_LENGTH}
+    return text_count({**small, "vocab_size": VOCABULARY}) <= TEXT_SHARE * parameters
+
+
+def cost(m: Dims, trend: Trend) -> float:
+    """Return the distance from the published trend; 1 is one usual deviation."""
+    parameters = count(m)
+    depth = trend.lines["lowest_layers"].distance(parameters, m["lowest_layers"])
+    ratio = math.log(m["lowest_layers"] / (LAYER_RATIO * m["upper_layers"]))
+    return shape.distance(m, parameters, widths(m)[-1], trend) + depth + ratio**2
+
+
+def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
+    """Return why each dimension has its value, with the figures that decided it."""
+    depth = trend.lines["lowest_layers"].at(count(m))
+    encoder = text_count(m)
+    return {
+        **shape.image_reasons(need, SIZE),
+        "patch_size": shape.declared(
+            need, "patch_size", f"{PATCH} pixels a row of latents, as SDXL's VAE, which it replaces"
+        ),
+        **shape.shape_reasons(m, count(m), widths(m)[-1], trend),
+        "n_levels": f"{LEVELS} levels, as SDXL",
+        "lowest_layers": f"the trend gives {depth:.1f} layers at the lowest level",
+        "upper_layers": f"SDXL has {LAYER_RATIO} times as many at the lowest level",
+        "head_dim": "of SDXL",
+        "norm_groups": "of DDPM and SDXL",
+        "text_length": "about the bytes of the 77 tokens that CLIP reads",
+        "text_width": f"the text encoder has {encoder:,} parameters, {encoder / count(m):.1%} of "
+        f"all; the largest of the widths {', '.join(map(str, TEXT_WIDTHS))} with at most "
+        f"{TEXT_SHARE:.0%}, about the share of SDXL's",
+        "text_layers": f"one for each {HEAD_DIM} of its width, as CLIP ViT-L/14",
+        "text_heads": f"of {HEAD_DIM} dimensions, as CLIP",
+        "vocab_size": "byte values, and one for what follows a caption",
+    }

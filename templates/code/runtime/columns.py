@@ -1,0 +1,231 @@
+"""Rows of a table as inputs of a network: splits that do not leak, and what training rows say."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from runtime.errors import fail
+from runtime.order import samples_at
+from runtime.report import digest
+from runtime.settings import read_json
+from runtime.tables import Column, is_numeric, read_table
+
+SPLITS = ("train", "val", "test")
+Index = NDArray[np.int64]
+Parts = dict[str, Index]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a table, of which one column is to be predicted.
+
+    Attributes:
+        name: What the table is called in reports.
+        sha256: Digest of the data.
+        columns: The other columns, by name.
+        target: Name of the column to predict.
+        values: That column.
+    """
+
+    name: str
+    sha256: str
+    columns: dict[str, Column]
+    target: str
+    values: Column
+
+
+def rows_of(path: Path, target: str | None) -> Rows:
+    """Return the rows of a file that have a target, or stop; it is the last column if None."""
+    columns = read_table(path)
+    name = target or list(columns)[-1]
+    if name not in columns:
+        fail(f"{path} has no column {name!r}: it has {', '.join(columns)}.")
+    values = columns.pop(name)
+    known = ~np.isnan(values) if is_numeric(values) else values != ""
+    if not columns or not known.any():
+        fail(f"{path} needs a column beside {name!r}, and rows in which that has a value.")
+    kept = {each: column[known] for each, column in columns.items()}
+    return Rows(path.name, digest(path.read_bytes()), kept, name, values[known])
+
+
+def places(rows: Rows, salt: str) -> NDArray[np.float64]:
+    """Return a number from 0 to 1 for each row, from a digest of all but its target.
+
+    A row keeps its place whatever stands beside it, and rows that are alike have the same, so that
+    none of them is trained on and scored on.
+    """
+    cells = zip(*rows.columns.values(), strict=True)
+    texts = ("\0".join([salt, *(str(cell) for cell in row)]) for row in cells)
+    digests = (hashlib.sha256(text.encode()).digest() for text in texts)
+    return np.array([int.from_bytes(each[:8], "big") / 2**64 for each in digests])
+
+
+def parts_of(rows: Rows, val_fraction: float, test_fraction: float) -> Parts:
+    """Return the rows of each split, or stop where one has none."""
+    place = places(rows, "")
+    return _parts(place < test_fraction, place < test_fraction + val_fraction, rows)
+
+
+def folds_of(rows: Rows, val_fraction: float, folds: int, repeats: int) -> Iterator[Parts]:
+    """Yield the parts of each fold of some cross-validations, or stop where one has none."""
+    for repeat in range(repeats):
+        fold = (places(rows, f"fold {repeat}") * folds).astype(int)
+        val = places(rows, f"val {repeat}") < val_fraction
+        for each in range(folds):
+            yield _parts(fold == each, val | (fold == each), rows)
+
+
+def _parts(test: NDArray[np.bool_], held: NDArray[np.bool_], rows: Rows) -> Parts:
+    masks = {"train": ~held, "val": held & ~test, "test": test}
+    parts = {split: np.flatnonzero(mask) for split, mask in masks.items()}
+    for split in SPLITS:
+        if not len(parts[split]):
+            fail(f"{rows.name} has too few rows, {len(test)}: none is left for {split}.")
+    return parts
+
+
+@dataclass(frozen=True)
+class Schema:
+    """How a row becomes numbers, as its training rows say; it stands in the checkpoint.
+
+    Attributes:
+        numeric: Mean and standard deviation of each numeric column.
+        categorical: The words of each other column that have a row in the table of categories.
+        target: What the task needs to know of the column to predict, with its `name`.
+    """
+
+    numeric: dict[str, tuple[float, float]]
+    categorical: dict[str, list[str]]
+    target: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what config.json says of the columns."""
+        return asdict(self)
+
+
+def schema_of(rows: Rows, index: Index, model: Any, target: dict[str, Any]) -> Schema:
+    """Return what some rows say of the columns, or stop where the model has no room for them.
+
+    Args:
+        rows: The table.
+        index: The rows that train.
+        model: The model's Config.
+        target: What the task needs to know of the target.
+    """
+    numeric = {n: scale_of(c[index]) for n, c in rows.columns.items() if is_numeric(c)}
+    words = {n: c[index] for n, c in rows.columns.items() if not is_numeric(c)}
+    for kind, found, room in (
+        ("numeric", numeric, model.n_numeric),
+        ("categorical", words, model.n_categorical),
+    ):
+        if len(found) > room:
+            fail(
+                f"{rows.name} has {len(found)} {kind} columns, and the model has room for {room}: "
+                f"set n_{kind} in architecture.dims of the spec, or leave columns out."
+            )
+    share = (model.n_categories - 1) // max(1, len(words))  # row 0 is for all that is not known
+    common = {n: Counter(w for w in c if w).most_common(share) for n, c in words.items()}
+    kept = {name: sorted(word for word, _ in pairs) for name, pairs in common.items()}
+    return Schema(numeric, kept, {"name": rows.target, **target})
+
+
+def scale_of(column: Column) -> tuple[float, float]:
+    """Return mean and standard deviation of what is not missing; 1 where it is all the same."""
+    known = column[~np.isnan(column)]
+    if not len(known):
+        return 0.0, 1.0
+    return float(known.mean()), float(known.std()) or 1.0
+
+
+def read_schema(folder: Path) -> Schema:
+    """Return the schema of a checkpoint, or stop where it holds none."""
+    values = read_json(folder / "config.json").get("columns")
+    try:
+        numeric = {name: (float(at), float(std)) for name, (at, std) in values["numeric"].items()}
+        words = {name: list(map(str, known)) for name, known in values["categorical"].items()}
+        return Schema(numeric, words, dict(values["target"]))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        fail(f"{folder} does not say which columns it was trained on: train it again.")
+
+
+def inputs(schema: Schema, columns: Mapping[str, Column], model: Any) -> tuple[Tensor, Tensor]:
+    """Return numbers (rows, n_numeric) and categories (rows, n_categorical), or stop.
+
+    Args:
+        schema: What the training rows say.
+        columns: The columns; others than those of the schema are not looked at.
+        model: The model's Config.
+    """
+    for name in (*schema.numeric, *schema.categorical):
+        if name not in columns:
+            fail(f"there is no column {name!r}, which the model was trained with.")
+    count = len(next(iter(columns.values())))
+    numbers = np.full((count, model.n_numeric), np.nan, np.float32)
+    for place, (name, (mean, std)) in enumerate(schema.numeric.items()):
+        if not is_numeric(columns[name]):
+            fail(f"column {name!r} holds words, and the model was trained with numbers.")
+        numbers[:, place] = (columns[name] - mean) / std
+    categories, start = np.zeros((count, model.n_categorical), np.int64), 1
+    for place, (name, words) in enumerate(schema.categorical.items()):
+        row = {word: start + i for i, word in enumerate(words)}
+        categories[:, place] = [row.get(_word(cell), 0) for cell in columns[name]]
+        start += len(words)
+    return torch.from_numpy(numbers), torch.from_numpy(categories)
+
+
+def _word(cell: object) -> str:
+    """Return a cell as a word; a column of words whose rows here are all numbers reads as those."""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows as a network takes them.
+
+    Attributes:
+        sha256: Digest of the data.
+        schema: What their training rows say.
+        tensors: Numbers, categories and targets, a row each.
+        parts: The rows of each split.
+    """
+
+    sha256: str
+    schema: Schema
+    tensors: tuple[Tensor, Tensor, Tensor]
+    parts: Parts
+
+    def batch_at(self, position: int, count: int, seed: int) -> tuple[Tensor, ...]:
+        """Return the samples at some positions of the training order."""
+        train = self.parts["train"]
+        order = [i for _, i in samples_at(position, count, len(train), seed)]
+        return self.rows(train[order])
+
+    def batches(self, split: str, size: int) -> list[tuple[Tensor, ...]]:
+        """Return all rows of a split in batches."""
+        index = self.parts[split]
+        return [self.rows(index[at : at + size]) for at in range(0, len(index), size)]
+
+    def rows(self, index: Index) -> tuple[Tensor, ...]:
+        """Return some rows."""
+        return tuple(tensor[torch.from_numpy(index)] for tensor in self.tensors)
+
+
+def design(tensors: tuple[Tensor, ...], model: Any) -> NDArray[np.float64]:
+    """Return inputs as a linear model takes them: a column a number, 0 if missing, or a category.
+
+    Shape (rows, n_numeric + n_categories).
+    """
+    numbers, categories = (tensor.numpy() for tensor in tensors[:2])
+    one_hot = np.zeros((len(numbers), model.n_categories))
+    for column in categories.T:
+        one_hot[np.arange(len(numbers)), column] = 1.0
+    one_hot[:, 0] = 0.0  # missing or unknown
+    return np.concatenate((np.nan_to_num(numbers.astype(np.float64)), one_hot), axis=1)

@@ -1,0 +1,112 @@
+"""Rows of a table with a number to predict: your own table, or one that comes with scikit-learn.
+
+    python data.py --data table.csv                  shows what training will read
+    python data.py --data table.csv --target price   where the target is not the last column
+
+A table (.csv, .tsv or .parquet) has a row for each example. A column whose every value is a number
+is numeric, any other categorical; cells may be empty. Rows without a target are left out.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from model import Config as ModelConfig
+from runtime.columns import (
+    SPLITS,
+    Parts,
+    Rows,
+    Table,
+    inputs,
+    parts_of,
+    rows_of,
+    scale_of,
+    schema_of,
+)
+from runtime.errors import fail, run
+from runtime.report import digest
+from runtime.settings import load_config
+from runtime.tables import is_numeric
+
+
+@dataclass(frozen=True)
+class Config:
+    """How rows are split, by a digest of what they hold."""
+
+    val_fraction: float = 0.1
+    """Share of the rows on which training is watched."""
+    test_fraction: float = 0.2
+    """Share of the rows that only eval.py reads."""
+
+
+def load_rows(path: Path | None, target: str | None) -> Rows:
+    """Return the rows of a table, or the bundled ones, or stop where the target is no number."""
+    rows = bundled() if path is None else rows_of(path, target)
+    if not is_numeric(rows.values):
+        fail(f"{rows.name}: column {rows.target!r} holds words, and a number is to be predicted.")
+    return rows
+
+
+def bundled() -> Rows:
+    """Return 442 patients with diabetes, and how their disease stood a year later.
+
+    Efron et al., 2004, Least Angle Regression, Annals of Statistics 32(2).
+    """
+    try:
+        from sklearn.datasets import load_diabetes
+    except ImportError:
+        fail("the bundled table comes with a library: pip install scikit-learn; or use --data.")
+    found = load_diabetes(scaled=False)
+    values, target = found.data.astype(np.float64), found.target.astype(np.float64)
+    columns = dict(zip(found.feature_names, values.T, strict=True))
+    return Rows(
+        "diabetes", digest(values.tobytes(), target.tobytes()), columns, "progression", target
+    )
+
+
+def encoded(rows: Rows, parts: Parts, model: ModelConfig) -> Table:
+    """Return rows as the network takes them; targets are counted from their mean in their scale."""
+    train = parts["train"]
+    mean, std = scale_of(rows.values[train])
+    schema = schema_of(rows, train, model, {"mean": mean, "std": std})
+    targets = torch.from_numpy(((rows.values - mean) / std).astype(np.float32))
+    return Table(rows.sha256, schema, (*inputs(schema, rows.columns, model), targets), parts)
+
+
+def load_table(config: Config, path: Path | None, target: str | None, model: ModelConfig) -> Table:
+    """Return the table that training reads."""
+    rows = load_rows(path, target)
+    return encoded(rows, parts_of(rows, config.val_fraction, config.test_fraction), model)
+
+
+def main() -> None:
+    """Show a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, metavar="PATH", help="a table (default: bundled)")
+    parser.add_argument("--target", metavar="COLUMN", help="to predict (default: the last)")
+    parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
+    args = parser.parse_args()
+    model, config = (
+        load_config(k, s, args.size) for k, s in ((ModelConfig, "model"), (Config, "data"))
+    )
+    rows = load_rows(args.data, args.target)
+    table = encoded(rows, parts_of(rows, config.val_fraction, config.test_fraction), model)
+    print(f"{rows.name}, sha256 {rows.sha256}")
+    counts = ", ".join(f"{split} {len(table.parts[split]):,}" for split in SPLITS)
+    print(f"{len(rows.values):,} rows: {counts}")
+    for name, (mean, std) in table.schema.numeric.items():
+        missing = int(np.isnan(rows.columns[name]).sum())
+        print(f"  {name}: numeric, mean {mean:.4g}, deviation {std:.4g}, {missing:,} missing")
+    for name, words in table.schema.categorical.items():
+        missing = int((rows.columns[name] == "").sum())
+        print(f"  {name}: {len(words):,} categories, {missing:,} missing")
+    print(f"to predict: {rows.target}, mean {table.schema.target['mean']:.4g}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,83 @@
+"""The generated code of one family at sizes that a test chooses, and its modules."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from click.testing import CliRunner
+from generated import forget
+
+from metagen import paths
+from metagen.cli import main
+from metagen.code.bundle import bundle
+from metagen.code.package import runtime_files
+from metagen.families.family import Family
+
+TRAIN = {
+    "steps": 4,
+    "batch_size": 4,
+    "grad_accum": 1,
+    "learning_rate": 0.003,
+    "warmup_steps": 1,
+    "final_lr_share": 0.1,
+    "weight_decay": 0.1,
+    "beta1": 0.9,
+    "beta2": 0.95,
+    "grad_clip": 1.0,
+    "eval_every": 2,
+    "eval_batches": 1,
+    "save_every": 100,
+    "dtype": "float32",
+    "seed": 42,
+}
+
+
+def write_code(folder: Path, family: Family, sizes: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Write code/ of a family with these settings at both sizes and return the folder."""
+    for name, values in sizes.items():
+        scripts = f"{family.task_folder}/{name}.py"
+        template = family.model_template(values) if name == "model" else scripts
+        text = bundle(template, lambda n: paths.source(n).read_bytes(), values)
+        (folder / f"{name}.py").write_bytes(text)
+    (folder / "runtime").mkdir()
+    for path in runtime_files(family):
+        source = paths.source(f"templates/{path}").read_bytes()
+        (folder / "runtime" / Path(path).name).write_bytes(source)
+    (folder / "config.json").write_text(json.dumps({"full": sizes, "proxy": sizes}))
+    return folder
+
+
+@contextmanager
+def modules_of(folder: Path) -> Iterator[dict[str, ModuleType]]:
+    """Import a folder's five files by their names, and forget them afterwards."""
+    before = forget()
+    sys.path.insert(0, str(folder))
+    try:
+        names = ("model", "data", "train", "eval", "infer")
+        yield {name: importlib.import_module(name) for name in names}
+    finally:
+        sys.path.remove(str(folder))
+        forget()
+        sys.modules.update(before)
+
+
+def beats_its_baselines(spec: Path, out: Path, *settings: str, only: str = "") -> None:
+    """Build a package, and check that the proxy beats its baselines, or the named one only."""
+    line = ["synth", str(spec), "--out", str(out), *settings]
+    done = CliRunner().invoke(main, line)
+    assert done.exit_code == 0, done.output
+    results = json.loads(next(out.glob("run-*/benchmarks/results.json")).read_text())
+    measured = [row for row in results if row["status"] == "measured"]
+    assert len(measured) >= 2
+    for row in measured:
+        sign = 1 if row["higher_is_better"] else -1
+        for name, value in row["baselines"].items():
+            if only in (name, ""):
+                assert sign * row["value"] > sign * value, (row["metric"], name)
