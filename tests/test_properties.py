@@ -16,10 +16,11 @@ from tests.properties.lab import Lab, scratch, spec_files
 from tests.properties.tally import Tally, headline
 
 QUICK = {
-    "leaf": 3, "plan": 1, "nulls": 3, "types": 40, "code": 2, "templates": 2, "fuzz": 1,
+    "leaf": 6, "plan": 1, "nulls": 3, "types": 40, "code": 2, "templates": 2, "fuzz": 1,
     "state": 2, "cache": 1, "edits": 4, "revert": 1, "move": 2, "mtime": 1, "toctou": 1, "lint": 2,
 }  # fmt: skip
-PROCESSES = {"altered": 2, "crash": 3, "disk": 2, "concurrency": 1}
+PROCESSES = {"altered": 2, "crash": 3, "disk": 2, "concurrency": 1, "events": 3, "plain": 1}
+MORE = {"leaf": 25}
 LONG = {"repro": 1, "verify": 1}
 ENOUGH = [spec for spec in spec_files() if spec.stem == "text_llm_tiny"]
 
@@ -48,9 +49,9 @@ def test_property(name: str, lab: Lab) -> None:
 
 @pytest.mark.slow
 @pytest.mark.ci
-@pytest.mark.parametrize("name", PROCESSES)
-def test_property_of_processes(name: str, lab: Lab) -> None:
-    tally = measured(name, lab, PROCESSES[name])
+@pytest.mark.parametrize(("name", "number"), [*PROCESSES.items(), *MORE.items()])
+def test_property_in_more_cases(name: str, number: int, lab: Lab) -> None:
+    tally = measured(name, lab, number)
     assert not tally.violations, tally.text()
 
 

@@ -17,6 +17,8 @@ FAMILIES = {
     "resnet": "metagen.families.resnet",
     "segmentation_unet": "metagen.families.segmentation_unet",
     "patch_forecaster": "metagen.families.patch_forecaster",
+    "tabular_regressor": "metagen.families.tabular_regressor",
+    "tabular_classifier": "metagen.families.tabular_classifier",
     "unet_diffusion": "metagen.families.unet_diffusion",
     "latent_unet": "metagen.families.latent_unet",
     "text_classifier": "metagen.families.text_classifier",
@@ -86,6 +88,8 @@ unet_diffusion | image | image | generation | diffusion cnn | diffusion
 clip | image text | embedding | embedding retrieval | transformer | contrastive
 latent_unet | text | image | generation | diffusion hybrid | diffusion
 patch_forecaster | time_series | time_series | time_series_forecast | transformer | forecasting
+tabular_regressor | tabular | regression | regression | mlp | regression
+tabular_classifier | tabular | label | classification | mlp | classification
 """.splitlines()
 )
 

@@ -1,5 +1,7 @@
 """The metagen command as a process, with measurements faked: `python -m tests.properties.faked`.
 
+After `doit` as its first argument it is plain doit.
+
 FAKED_LOG     a file that gets a line as the process begins and as each task begins and ends
 FAKED_WORKER  seconds that a worker process sleeps in place of each measurement
 FAKED_CLOCK   seconds by which Python's clock is fast
@@ -9,12 +11,15 @@ SHIPPED       a folder with copies of templates/ and metagen/ that the engine ta
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
+
+from doit.doit_cmd import DoitMain
 
 from metagen import cli, paths
 from metagen.build import graph
@@ -72,4 +77,7 @@ if __name__ == "__main__":
         time.time = lambda: now() + ahead
         time.time_ns = lambda: now_ns() + int(ahead * 1e9)
     note("main begins")
+    if sys.argv[1:2] == ["doit"]:
+        del sys.argv[0]
+        sys.exit(DoitMain().run(sys.argv[1:]))
     cli.main(prog_name="metagen")

@@ -37,6 +37,11 @@ def metagen(
         return subprocess.CompletedProcess(arguments, -1, "", f"stuck for {LIMIT:.0f} seconds")
 
 
+def doit(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run plain doit on dodo.py to its end."""
+    return metagen("doit", *arguments, cwd=REPOSITORY)
+
+
 def start(*arguments: str, cwd: Path | None = None, **more: str) -> subprocess.Popen[str]:
     """Start a command of metagen in a process group of its own."""
     return subprocess.Popen(

@@ -52,6 +52,8 @@ class Config:
     """Cross-validations, each with parts of its own; 0 for none."""
     most_rows: int = 2000
     """Rows of the largest table that is cross-validated."""
+    baseline_rows: int = 100000
+    """Training rows that a baseline is fitted on, at most."""
 
 
 @torch.no_grad()
@@ -63,12 +65,13 @@ def neural(model: nn.Module, table: Table, size: int) -> NDArray[np.int64]:
     return np.asarray(torch.cat(found).numpy())
 
 
-def logistic(table: Table, model: ModelConfig, penalty: float) -> NDArray[np.int64]:
-    """Return the class of each test row by logistic regression, fitted where training is.
+def logistic(table: Table, model: ModelConfig, config: Config) -> NDArray[np.int64]:
+    """Return the class of each test row by logistic regression, fitted on training rows.
 
     Its loss is the sum of cross-entropies and penalty / 2 times the sum of squared coefficients.
     """
-    train, test = (table.rows(table.parts[split]) for split in ("train", "test"))
+    train = table.rows(table.parts["train"][: config.baseline_rows])
+    test = table.rows(table.parts["test"])
     x, y = torch.from_numpy(design(train, model)), train[2]
     weights = torch.zeros(x.shape[1], len(table.schema.target["classes"]), dtype=torch.float64)
     bias = torch.zeros(weights.shape[1], dtype=torch.float64)
@@ -78,7 +81,7 @@ def logistic(table: Table, model: ModelConfig, penalty: float) -> NDArray[np.int
     def loss() -> Tensor:
         search.zero_grad()
         entropy = F.cross_entropy(x @ weights + bias, y, reduction="sum")
-        total = entropy + penalty / 2 * (weights**2).sum()
+        total = entropy + config.penalty / 2 * (weights**2).sum()
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
@@ -95,7 +98,7 @@ def predictions(
     return {
         MODEL: neural(network, table, config.batch_size),
         "commonest class": np.full(len(test), int(train.mode().values)),
-        "logistic regression": logistic(table, model, config.penalty),
+        "logistic regression": logistic(table, model, config),
         TRUTH: test.numpy(),
     }
 
@@ -158,9 +161,7 @@ def main() -> None:
     rows = load_rows(args.data, schema.target["name"] if args.data else None)
     table = encoded(rows, parts_of(rows, data.val_fraction, data.test_fraction), model_config)
     if table.schema != schema:
-        fail(
-            f"{folder} was trained on other rows than those of {rows.name}: give it the same --data."
-        )
+        fail(f"{folder} was trained on other rows than {rows.name} has: give the same --data.")
     network = load_model(lambda: Model(model_config), folder).to(device)
     found = predictions(network, table, model_config, config)
     scores = metrics(found, "")

@@ -51,6 +51,8 @@ class Config:
     """Cross-validations, each with parts of its own; 0 for none."""
     most_rows: int = 2000
     """Rows of the largest table that is cross-validated."""
+    baseline_rows: int = 100000
+    """Training rows that a baseline is fitted on, at most."""
 
 
 @torch.no_grad()
@@ -62,15 +64,16 @@ def neural(model: nn.Module, table: Table, size: int) -> NDArray[np.float64]:
     return np.asarray(torch.cat(found).numpy())
 
 
-def ridge(table: Table, model: ModelConfig, penalty: float) -> NDArray[np.float64]:
-    """Return predictions of the test rows by least squares with a penalty, fitted where training is.
+def ridge(table: Table, model: ModelConfig, config: Config) -> NDArray[np.float64]:
+    """Return predictions of the test rows by least squares with a penalty, fitted on training rows.
 
     (X^T X + penalty I)^-1 X^T y, with targets that have a mean of 0 and so no intercept.
     """
-    train, test = (table.rows(table.parts[split]) for split in ("train", "test"))
+    train = table.rows(table.parts["train"][: config.baseline_rows])
+    test = table.rows(table.parts["test"])
     x = design(train, model)
     x, at = x - (mean := x.mean(0)), design(test, model)
-    normal = x.T @ x + penalty * np.eye(x.shape[1])
+    normal = x.T @ x + config.penalty * np.eye(x.shape[1])
     weights = np.linalg.solve(normal, x.T @ train[2].double().numpy())
     return np.asarray((at - mean) @ weights)
 
@@ -84,7 +87,7 @@ def predictions(
     found = {
         MODEL: neural(network, table, config.batch_size),
         "mean": np.zeros(count),
-        "ridge regression": ridge(table, model, config.penalty),
+        "ridge regression": ridge(table, model, config),
     }
     truth = rows.values[table.parts["test"]]
     return {name: values * std + mean for name, values in found.items()} | {TRUTH: truth}
@@ -144,9 +147,7 @@ def main() -> None:
     rows = load_rows(args.data, schema.target["name"] if args.data else None)
     table = encoded(rows, parts_of(rows, data.val_fraction, data.test_fraction), model_config)
     if table.schema != schema:
-        fail(
-            f"{folder} was trained on other rows than those of {rows.name}: give it the same --data."
-        )
+        fail(f"{folder} was trained on other rows than {rows.name} has: give the same --data.")
     network = load_model(lambda: Model(model_config), folder).to(device)
     found = predictions(network, table, rows, model_config, config)
     scores = metrics(found, "", rows.target)
