@@ -6,6 +6,7 @@ w_n = d_latent, the widths from the input to the code.
 
 from __future__ import annotations
 
+import bisect
 from itertools import pairwise
 
 from metagen.families.family import Axis, Dims, Load, Need, Value, Work
@@ -15,6 +16,7 @@ from metagen.families.trend import fit as fit_line
 
 HALF = 2  # bytes of a bf16 number
 WINDOW = 64  # steps, for a spec without task.lookback
+LEAST_CODE = 1 / 32  # of the first layer, for which room is kept
 CHANNELS = 16  # room for them, where nobody pins them
 
 
@@ -95,37 +97,29 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("window", lambda m: (WINDOW,)),
         Axis("n_channels", lambda m: (CHANNELS,)),
         Axis("n_layers", lambda m: near(depth, 1), grid=True),
-        Axis("d_hidden", lambda m: (_first(m, size),)),
+        Axis("d_hidden", lambda m: (_first({**m, **need.pins}, size),)),
         Axis("d_latent", lambda m: (_code(m, trend, size),)),
     )
 
 
 def _first(m: Dims, parameters: int) -> int:
-    """Return the widest first layer, halved evenly to the last, that keeps within the budget.
+    """Return the widest first layer that halves evenly and leaves a code to the budget."""
+    step = int(2 ** (int(m["n_layers"]) - 1))
 
-    The code is counted as wide as the last layer before it, which it never exceeds.
-    """
-    step = 2 ** (int(m["n_layers"]) - 1)
-    low, high = 1, 2
-    while count(_with_first(m, high * step)) <= parameters:
-        high *= 2
-    while low < high - 1:
-        middle = (low + high) // 2
-        fits = count(_with_first(m, middle * step)) <= parameters
-        low, high = (middle, high) if fits else (low, middle)
-    return low * step
+    def counted(halvings: int) -> int:
+        width = halvings * step
+        return count({"d_latent": max(1, round(LEAST_CODE * width)), **m, "d_hidden": width})
 
-
-def _with_first(m: Dims, width: int) -> dict[str, Value]:
-    return {"d_latent": max(1, width // 32), **m, "d_hidden": width}
+    widest = bisect.bisect_right(range(parameters // step + 1), parameters, key=counted) - 1
+    return max(1, widest) * step
 
 
 def _code(m: Dims, trend: Trend, parameters: int) -> int:
     """Return the trend's width of the code, at most the last layer's and what the budget leaves."""
-    usual = round(trend.lines["code"].at(parameters) * m["d_hidden"])
+    usual = int(trend.lines["code"].at(parameters) * m["d_hidden"])
     last = int(m["d_hidden"]) // 2 ** (int(m["n_layers"]) - 1)
     room = (parameters - count({**m, "d_latent": 0})) // (2 * last + 1)
-    return max(1, min(usual, last, room))
+    return max(1, min(usual, last, int(room)))
 
 
 def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
@@ -137,7 +131,7 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         if "window" in need.fixed
         else f"no task.lookback is declared; the default is {WINDOW} steps",
         "n_channels": "room for the channels of a series, which may have fewer",
-        "d_hidden": f"the widest that keeps the count within the budget and halves evenly to {last}",
+        "d_hidden": f"the widest within the parameter count that halves evenly to {last}",
         "n_layers": f"{depth.points} published models, those near in size first, give "
         f"{depth.at(size):.1f} at {size:,} parameters (usual deviation {depth.spread:.0%})",
         "d_latent": f"{m['d_latent'] / m['d_hidden']:.3f} of the first layer; "
