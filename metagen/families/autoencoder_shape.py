@@ -119,7 +119,7 @@ def _code(m: Dims, trend: Trend, parameters: int) -> int:
     usual = int(trend.lines["code"].at(parameters) * m["d_hidden"])
     last = int(m["d_hidden"]) // 2 ** (int(m["n_layers"]) - 1)
     room = (parameters - count({**m, "d_latent": 0})) // (2 * last + 1)
-    return max(1, min(usual, last, int(room)))
+    return int(max(1, min(usual, last, room)))
 
 
 def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
