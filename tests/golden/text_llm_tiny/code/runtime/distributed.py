@@ -86,7 +86,14 @@ def parallelize(
     for name, target in model.state_dict().items():
         source = weights[name] if rank() == 0 else torch.empty(target.shape, dtype=target.dtype)
         target.copy_(shard_like(source, target))
+    share_buffers(model)
     return model
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Give all processes what the first one keeps beside its weights: running statistics."""
+    for buffer in module.buffers() if world_size() > 1 else ():
+        dist.broadcast(buffer, 0)
 
 
 @contextlib.contextmanager
