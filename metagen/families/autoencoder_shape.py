@@ -16,6 +16,7 @@ from metagen.families.trend import fit as fit_line
 
 HALF = 2  # bytes of a bf16 number
 WINDOW = 64  # steps, for a spec without task.lookback
+FILL = 0.01  # of the budget, that even halves may leave
 LEAST_CODE = 1 / 32  # of the first layer, for which room is kept
 CHANNELS = 16  # room for them, where nobody pins them
 
@@ -103,15 +104,27 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
 
 
 def _first(m: Dims, parameters: int) -> int:
-    """Return the widest first layer that halves evenly and leaves a code to the budget."""
-    step = int(2 ** (int(m["n_layers"]) - 1))
+    """Return the widest first layer that leaves a code to the budget.
 
-    def counted(halvings: int) -> int:
-        width = halvings * step
-        return count({"d_latent": max(1, round(LEAST_CODE * width)), **m, "d_hidden": width})
+    It halves evenly, unless that leaves more than a hundredth of the budget unused.
+    """
+    even = 2 ** (int(m["n_layers"]) - 1)
+    step = (
+        even if 2 * even * widths({**m, "d_hidden": 1, "d_latent": 1})[0] < FILL * parameters else 1
+    )
 
-    widest = bisect.bisect_right(range(parameters // step + 1), parameters, key=counted) - 1
-    return max(1, widest) * step
+    def counted(steps: int) -> int:
+        width = steps * step
+        code = max(1, min(round(LEAST_CODE * width), _widest_code(m)))
+        return count({"d_latent": code, **m, "d_hidden": width})
+
+    found = bisect.bisect_right(range(parameters // step + 1), parameters, key=counted) - 1
+    return int(max(even, found * step))
+
+
+def _widest_code(m: Dims) -> int:
+    """Return the widest code that cannot copy a window."""
+    return int(m["window"] * m["n_channels"]) - 1
 
 
 def _code(m: Dims, trend: Trend, parameters: int) -> int:
@@ -119,7 +132,7 @@ def _code(m: Dims, trend: Trend, parameters: int) -> int:
     usual = int(trend.lines["code"].at(parameters) * m["d_hidden"])
     last = int(m["d_hidden"]) // 2 ** (int(m["n_layers"]) - 1)
     room = (parameters - count({**m, "d_latent": 0})) // (2 * last + 1)
-    return int(max(1, min(usual, last, room)))
+    return int(max(1, min(usual, last, room, _widest_code(m))))
 
 
 def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
@@ -131,7 +144,7 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         if "window" in need.fixed
         else f"no task.lookback is declared; the default is {WINDOW} steps",
         "n_channels": "room for the channels of a series, which may have fewer",
-        "d_hidden": f"the widest within the parameter count that halves evenly to {last}",
+        "d_hidden": f"the widest within the parameter count; the last before the code has {last}",
         "n_layers": f"{depth.points} published models, those near in size first, give "
         f"{depth.at(size):.1f} at {size:,} parameters (usual deviation {depth.spread:.0%})",
         "d_latent": f"{m['d_latent'] / m['d_hidden']:.3f} of the first layer; "
