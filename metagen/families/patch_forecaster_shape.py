@@ -75,12 +75,16 @@ def _body(need: Need, trend: Trend) -> float:
     past = int(need.pins.get("lookback", LOOKBACK))
     patches = {"stride": stride(past), "patch_len": min(2 * stride(past), past - 1)}
     ends: dict[str, Value] = {"lookback": past, "horizon": HORIZON, **patches, **need.pins}
-    body = float(need.parameters)
-    for _ in range(8):
+
+    def whole(body: float) -> float:
         width = trend.lines["d_model"].at(body)
-        held = count({**ends, "d_model": width, "n_layers": 0, "d_ff": 0})
-        body = max(need.parameters - held, need.parameters / LEAST_BODY)
-    return body
+        return body + count({**ends, "d_model": width, "n_layers": 0, "d_ff": 0})
+
+    low, high = need.parameters / LEAST_BODY, float(need.parameters)
+    for _ in range(32):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if whole(middle) < need.parameters else (low, middle)
+    return low
 
 
 def stride(lookback: int) -> int:

@@ -108,10 +108,8 @@ def axes(need: Need, trend: Trend, outputs: int) -> tuple[Axis, ...]:
     return (
         *(_one(name, value) for name, value in ROOM.items()),
         _one("n_outputs", outputs),
-        *(
-            Axis(name, lambda m, name=name: (_embedding(m, size, width)[name],))
-            for name in EMBEDDING
-        ),
+        Axis("n_frequencies", lambda m: (_embedding(m, size, width)["n_frequencies"],)),
+        Axis("d_embedding", lambda m: (_embedding(m, size, width)["d_embedding"],)),
         _one("frequency_scale", FREQUENCY_SCALE),
         Axis("n_layers", lambda m: near(depth, 1), grid=True),
         Axis("d_model", lambda m: near(width, step), grid=True),
