@@ -206,4 +206,4 @@ def image_reasons(need: Need, size: int) -> dict[str, str]:
 
 def declared(need: Need, dimension: str, otherwise: str) -> str:
     """Return that the spec fixes a dimension, or else another reason."""
-    return "declared" if dimension in need.fixed else otherwise
+    return "declared in the spec" if dimension in need.fixed else otherwise
