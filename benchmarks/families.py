@@ -22,7 +22,7 @@ from typing import Any
 
 from metagen import paths
 
-LIBRARIES = ("torch", "scikit-learn", "statsmodels", "django", "nilearn")
+LIBRARIES = ("torch", "scikit-learn", "statsmodels", "river", "django", "nilearn")
 HEADER = ("spec", "parameters", "of the budget", "metric", "proxy", "baselines", "beats", "seconds")
 
 

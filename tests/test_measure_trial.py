@@ -16,7 +16,7 @@ TRAIN = """
 import json, pathlib, sys
 out = pathlib.Path("out/checkpoint")
 out.mkdir(parents=True)
-for name in ("model.safetensors", "config.json", "state.json"):
+for name in ("model.safetensors", "config.json", "state.json", "tokenizer.json"):
     (out / name).write_text(" ".join(sys.argv[1:]))
 with (out.parent / "metrics.jsonl").open("w") as log:
     for step in (1, 2):

@@ -36,11 +36,12 @@ def _lines(group: list[Import]) -> Iterator[str]:
             yield f"import {item.module}" + (f" as {item.alias}" if item.alias else "")
     for module in dict.fromkeys(i.module for i in group if i.name is not None):
         members = sorted((i for i in group if i.module == module and i.name), key=_member_order)
+        plain = [i for i in members if not i.alias]
         for item in members:
             if item.alias:
                 yield f"from {module} import {item.name} as {item.alias}"
-        if names := [i.name for i in members if i.name and not i.alias]:
-            yield _from_line(module, names)
+            elif item is plain[0]:
+                yield _from_line(module, [i.name for i in plain if i.name])
 
 
 def _member_order(item: Import) -> tuple[int, str, str]:

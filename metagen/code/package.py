@@ -39,6 +39,7 @@ REQUIREMENTS = {
     "nilearn": "nilearn>=0.11",
     "numpy": "numpy>=1.26",
     "pyarrow": "pyarrow>=16",
+    "river": "river>=0.21",
     "safetensors": "safetensors>=0.4.5",
     "sklearn": "scikit-learn>=1.4",
     "statsmodels": "statsmodels>=0.14",

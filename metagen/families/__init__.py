@@ -17,6 +17,7 @@ FAMILIES = {
     "resnet": "metagen.families.resnet",
     "segmentation_unet": "metagen.families.segmentation_unet",
     "patch_forecaster": "metagen.families.patch_forecaster",
+    "autoencoder": "metagen.families.autoencoder",
     "tabular_regressor": "metagen.families.tabular_regressor",
     "tabular_classifier": "metagen.families.tabular_classifier",
     "unet_diffusion": "metagen.families.unet_diffusion",
@@ -88,6 +89,7 @@ unet_diffusion | image | image | generation | diffusion cnn | diffusion
 clip | image text | embedding | embedding retrieval | transformer | contrastive
 latent_unet | text | image | generation | diffusion hybrid | diffusion
 patch_forecaster | time_series | time_series | time_series_forecast | transformer | forecasting
+autoencoder | time_series | label | anomaly_detection | mlp | reconstruction
 tabular_regressor | tabular | regression | regression | mlp | regression
 tabular_classifier | tabular | label | classification | mlp | classification
 """.splitlines()

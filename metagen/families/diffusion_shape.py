@@ -88,10 +88,25 @@ def image_axes(height: int) -> tuple[Axis, ...]:
     )
 
 
-def width_axis(trend: Trend, parameters: int, step: int) -> Axis:
-    """Return the first width: multiples of a step around the trend."""
-    centre = trend.lines["base_channels"].at(parameters)
-    return Axis("base_channels", lambda m: near(centre, step), grid=True)
+def width_axis(
+    trend: Trend, parameters: int, step: int, plain: Callable[[Dims], tuple[int, int]]
+) -> Axis:
+    """Return the first width: multiples of a step around the trend, and around what fits.
+
+    Args:
+        trend: Of published models, the smallest of which are larger than many a budget.
+        parameters: The budget.
+        step: What the width is a multiple of.
+        plain: Returns the width of a plain design and its parameters, which grow with its square.
+    """
+    usual = trend.lines["base_channels"].at(parameters)
+
+    def choices(m: Dims) -> list[int]:
+        width, size = plain(m)
+        fitting = width * math.sqrt(parameters / size)
+        return sorted({*near(usual, step), *near(fitting, step)})
+
+    return Axis("base_channels", choices, grid=True)
 
 
 def embedding_axis(count: Callable[[Dims], int], parameters: int) -> Axis:
@@ -191,4 +206,4 @@ def image_reasons(need: Need, size: int) -> dict[str, str]:
 
 def declared(need: Need, dimension: str, otherwise: str) -> str:
     """Return that the spec fixes a dimension, or else another reason."""
-    return "declared" if dimension in need.fixed else otherwise
+    return "declared in the spec" if dimension in need.fixed else otherwise

@@ -6,7 +6,6 @@ import math
 
 from metagen.families import diffusion_shape as shape
 from metagen.families.family import Axis, Dims, Need
-from metagen.families.grid import closest
 from metagen.families.latent_unet_load import count, text_count, widths
 from metagen.families.trend import Trend
 
@@ -37,7 +36,6 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         *shape.image_axes(SIZE),
         Axis("patch_size", lambda m: (PATCH,)),
         Axis("head_dim", lambda m: (HEAD_DIM,)),
-        shape.width_axis(trend, need.parameters, HEAD_DIM),
         Axis("n_levels", lambda m: (LEVELS,)),
         Axis("blocks_per_level", lambda m: BLOCKS, grid=True),
         Axis("lowest_layers", lambda m: _depths(depth), grid=True),
@@ -48,15 +46,21 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("text_layers", lambda m: (int(m["text_width"]) // HEAD_DIM,)),
         Axis("text_heads", lambda m: (int(m["text_width"]) // HEAD_DIM,)),
         Axis("vocab_size", lambda m: (VOCABULARY,)),
+        shape.width_axis(trend, need.parameters, HEAD_DIM, _plain),
         shape.embedding_axis(count, need.parameters),
         shape.steps_axis(),
     )
 
 
-def _depths(usual: float) -> list[int]:
-    """Return the layers within a factor of two of the trend's."""
-    layers = range(1, MOST_LAYERS + 1)
-    return [n for n in layers if 0.5 <= n / usual <= 2] or [closest(list(layers), usual)]
+def _depths(usual: float) -> range:
+    """Return the layers within a factor of two of the trend's, and a few more where it is low."""
+    centre = min(usual, MOST_LAYERS)
+    return range(max(1, round(centre / 2)), min(MOST_LAYERS, round(2 * centre) + 2) + 1)
+
+
+def _plain(m: Dims) -> tuple[int, int]:
+    """Return the width of SDXL, and the parameters of a model of these depths with it."""
+    return 320, count({**m, "base_channels": 320, "embedding_dim": 1280})
 
 
 def _upper(m: Dims) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from metagen.families.family import Axis, Dims, Need
+from metagen.families.family import Axis, Dims, Need, Value
 from metagen.families.grid import floor_power, near, powers_near
 from metagen.families.patch_forecaster_load import blocks, count, patches
 from metagen.families.trend import Row, Trend, rows
@@ -16,8 +16,9 @@ STRIDES = range(4, 17)  # within a factor of two of it
 HEAD_DIMS = (4, 128)
 NORM_EPS = 1e-5
 DROPOUT = 0.2
-STEP = 8  # widths are multiples of it
-FINE = 4  # and those of feed-forward layers, which fill the budget, of it
+STEP = 4  # widths are multiples of it
+FINE = 4  # and so are those of feed-forward layers, which fill the budget
+LEAST_BODY = 256  # the smallest share of the parameters in the blocks is one in so many
 SHAPE = ("n_layers", "d_model", "head_dim", "expansion")
 
 
@@ -52,9 +53,9 @@ def cost(m: Dims, trend: Trend) -> float:
 
 def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     """Return the search space; width, depth and head size stay within reach of the trend."""
-    size = need.parameters
-    depth, width = (trend.lines[each].at(size) for each in ("n_layers", "d_model"))
-    heads = powers_near(trend.lines["head_dim"].at(size), *HEAD_DIMS)
+    size, body = need.parameters, _body(need, trend)
+    depth, width = (trend.lines[each].at(body) for each in ("n_layers", "d_model"))
+    heads = powers_near(trend.lines["head_dim"].at(body), *HEAD_DIMS)
     return (
         Axis("lookback", lambda m: (LOOKBACK,)),
         Axis("horizon", lambda m: (HORIZON,)),
@@ -67,6 +68,23 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("dropout", lambda m: (DROPOUT,)),
         Axis("norm_eps", lambda m: (NORM_EPS,)),
     )
+
+
+def _body(need: Need, trend: Trend) -> float:
+    """Estimate the weights of the blocks, which the trend is fitted against, without the ends."""
+    past = int(need.pins.get("lookback", LOOKBACK))
+    patches = {"stride": stride(past), "patch_len": min(2 * stride(past), past - 1)}
+    ends: dict[str, Value] = {"lookback": past, "horizon": HORIZON, **patches, **need.pins}
+
+    def whole(body: float) -> float:
+        width = trend.lines["d_model"].at(body)
+        return body + count({**ends, "d_model": width, "n_layers": 0, "d_ff": 0})
+
+    low, high = need.parameters / LEAST_BODY, float(need.parameters)
+    for _ in range(32):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if whole(middle) < need.parameters else (low, middle)
+    return low
 
 
 def stride(lookback: int) -> int:

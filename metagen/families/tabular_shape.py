@@ -46,7 +46,10 @@ RULES = (
 # Room for columns, which a spec does not declare: most tables of the papers have fewer.
 ROOM = {"n_numeric": 32, "n_categorical": 16, "n_categories": 512}
 # The defaults of the authors' code for periodic embeddings, and of its ResNet.
-EMBEDDING = {"n_frequencies": 48, "d_embedding": 24, "frequency_scale": 0.01}
+EMBEDDING = {"n_frequencies": 48, "d_embedding": 24}
+FREQUENCY_SCALE = 0.01
+EMBEDDING_SHARE = 0.5  # of the budget, at most; else embeddings are halved, and halved again
+HALVINGS = 5
 DROPOUT = 0.15
 NORM_EPS = 1e-5
 FINE = 2  # widths inside blocks, which fill the budget, are multiples of it
@@ -105,13 +108,23 @@ def axes(need: Need, trend: Trend, outputs: int) -> tuple[Axis, ...]:
     return (
         *(_one(name, value) for name, value in ROOM.items()),
         _one("n_outputs", outputs),
-        *(_one(name, value) for name, value in EMBEDDING.items()),
+        Axis("n_frequencies", lambda m: (_embedding(m, size, width)["n_frequencies"],)),
+        Axis("d_embedding", lambda m: (_embedding(m, size, width)["d_embedding"],)),
+        _one("frequency_scale", FREQUENCY_SCALE),
         Axis("n_layers", lambda m: near(depth, 1), grid=True),
         Axis("d_model", lambda m: near(width, step), grid=True),
         Axis("d_ff", lambda m: (_inner(m, size),)),
         _one("dropout", DROPOUT),
         _one("norm_eps", NORM_EPS),
     )
+
+
+def _embedding(m: Dims, parameters: int, width: float) -> dict[str, int]:
+    """Return the authors' embedding, halved until it and its mixture leave room for the blocks."""
+    halved = [{n: max(1, v >> times) for n, v in EMBEDDING.items()} for times in range(HALVINGS)]
+    plain = {**m, "d_model": int(width), "n_layers": 0, "d_ff": 0}
+    room = EMBEDDING_SHARE * parameters
+    return next((each for each in halved if count({**plain, **each}) <= room), halved[-1])
 
 
 def _one(name: str, value: Value) -> Axis:
@@ -134,12 +147,14 @@ def reasons(m: Dims, trend: Trend, outputs: str) -> dict[str, str]:
     """
     expansion, room = trend.lines["expansion"].at(blocks(m)), "room for a table's columns"
     authors = "the default of the authors' code (arXiv:2203.05556)"
+    less = f"{authors}, halved until embeddings take at most {EMBEDDING_SHARE:.0%} of the budget"
     return {
         "n_numeric": f"{room}; a table may have fewer",
         "n_categorical": f"{room}; a table may have fewer",
         "n_categories": "of all categorical columns; the rest of a column's words are one category",
         "n_outputs": outputs,
-        **dict.fromkeys(EMBEDDING, authors),
+        **{name: authors if m[name] == value else less for name, value in EMBEDDING.items()},
+        "frequency_scale": authors,
         "d_model": _on_trend("d_model", m, trend),
         "n_layers": _on_trend("n_layers", m, trend),
         "d_ff": f"the largest multiple of {FINE} within the parameter count; "

@@ -108,7 +108,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     return (
         *shape.image_axes(SIZE),
         Axis("num_classes", lambda m: (CLASSES,)),
-        shape.width_axis(trend, need.parameters, shape.STEP),
+        shape.width_axis(trend, need.parameters, shape.STEP, _plain),
         Axis("n_levels", lambda m: (_levels(m),)),
         Axis("max_multiplier", lambda m: MULTIPLIERS, grid=True),
         Axis("blocks_per_level", lambda m: BLOCKS, grid=True),
@@ -118,6 +118,13 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         shape.embedding_axis(count, need.parameters),
         shape.steps_axis(),
     )
+
+
+def _plain(m: Dims) -> tuple[int, int]:
+    """Return the width of DDPM, and the parameters of its U-Net for these images and classes."""
+    sizes = {**m, "base_channels": 128, "max_multiplier": 2, "blocks_per_level": 2}
+    levels = {"n_levels": _levels(m), "attention_level": 1, "embedding_dim": 512}
+    return 128, count({**sizes, **levels})
 
 
 def _levels(m: Dims) -> int:

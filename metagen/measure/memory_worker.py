@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 # AdamW in float32: bytes a parameter of the weight, its gradient, and the two moments.
 STATES = {"weights": 4, "gradients": 4, "optimizer": 8}
+AVERAGE = 4  # bytes a parameter of a moving average of the weights, which lies with the optimizer's
 LOW = 2  # bytes of a weight in bfloat16
 
 
@@ -31,6 +32,7 @@ def main(devices: int) -> None:
     distributed = importlib.import_module("runtime.distributed")
     samples = training.samples_at_once(train.Config(), devices)
     found = {"samples_at_once": samples}
+    extra = AVERAGE if hasattr(train.Config(), "ema_decay") else 0
     for mode, shards in (("ddp", 1), ("fsdp", devices)):
         found |= measure(
             lambda: model.Model(model.Config()),
@@ -38,6 +40,7 @@ def main(devices: int) -> None:
             distributed.blocks,
             mode,
             shards,
+            STATES | {"optimizer": STATES["optimizer"] + extra},
         )
     Path("memory.json").write_text(json.dumps(found))
 
@@ -48,6 +51,7 @@ def measure(
     parts: Callable[[nn.Module], list[nn.Module]],
     mode: str,
     shards: int,
+    held: Mapping[str, int] = STATES,
 ) -> dict[str, Any]:
     """Return the parameters, and the bytes on a GPU that computes in bfloat16.
 
@@ -57,6 +61,7 @@ def measure(
         parts: Returns the blocks that the model repeats.
         mode: `ddp` or `fsdp`.
         shards: Among how many devices `fsdp` cuts each tensor.
+        held: Bytes that training keeps for a parameter, by what they are.
     """
     with FakeTensorMode(), torch.autocast("cpu", dtype=torch.bfloat16):
         # Shards are gathered in bfloat16; a whole model keeps its float32 weights beside copies.
@@ -69,7 +74,7 @@ def measure(
     total = _count(model)
     # What is outside the blocks stays gathered; of the blocks, one and the next.
     gathered = LOW * (total - sum(sizes) + 2 * max(sizes, default=0)) if mode == "fsdp" else 0
-    states = {name: -(-total * size // shards) for name, size in STATES.items()}
+    states = {name: -(-total * size // shards) for name, size in held.items()}
     found = {**states, "gathered": gathered, "activations": kept, "recomputed": recomputed}
     return {"parameters": total, mode: found}
 

@@ -49,6 +49,7 @@ BATCH = 1024
 RATE_PER_IMAGE = 5e-4 / 512  # the peak grows with the batch
 WARMUP_EPOCHS = 5
 WEIGHT_DECAY = 0.05
+LABEL_SMOOTHING = 0.1
 PASS_IMAGES = 128  # of 224 x 224 pixels, that pass through the model at once
 PADDING_SHARE = 1 / 8  # of a side, that a random crop may move an image by
 BASELINE_SIDE = 16  # pixels of the images that simple baselines see
@@ -120,7 +121,15 @@ def augmentations(key: Key) -> frozenset[str]:
 
 
 def _train(
-    key: Key, *, steps: int, batch: int, parts: int, rate: float, warmup: int, decay: float
+    key: Key,
+    *,
+    steps: int,
+    batch: int,
+    parts: int,
+    rate: float,
+    warmup: int,
+    decay: float,
+    smoothing: float,
 ) -> dict[str, Any]:
     """Return the fields of train.py's `Config`, in order."""
     return {
@@ -139,7 +148,7 @@ def _train(
         "save_every": min(1000, steps),
         "dtype": "auto",
         "seed": key("reproducibility.seed"),
-        "label_smoothing": 0.1,
+        "label_smoothing": smoothing,
     }
 
 
@@ -153,6 +162,7 @@ def _proxy_training(key: Key) -> dict[str, Any]:
         rate=PROXY_RATE,
         warmup=steps // 10,
         decay=PROXY_WEIGHT_DECAY,
+        smoothing=0.0,  # which makes a model less sure than it may be on so easy images
     )
 
 
@@ -172,6 +182,7 @@ def _training(m: Dims, key: Key) -> dict[str, Any]:
         rate=key("training.config.learning_rate") or float(f"{RATE_PER_IMAGE * batch:.3g}"),
         warmup=min(steps // 2, usual) if warmup is None else warmup,
         decay=WEIGHT_DECAY if decay is None else decay,
+        smoothing=LABEL_SMOOTHING,
     )
 
 

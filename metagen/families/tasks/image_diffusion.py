@@ -85,10 +85,11 @@ def sections(m: Dims, key: Key, default: str, *, reduced: bool) -> dict[str, dic
             "seed": seed,
         },
         "infer": {
-            "samples": 8 if reduced else 4,
+            "samples": 8 if reduced else 1,
             "sampling_steps": steps,
             "guidance": GUIDANCE,
             "seed": seed,
+            "dtype": "bfloat16",
         },
     }
 

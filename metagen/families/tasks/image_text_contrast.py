@@ -18,7 +18,7 @@ CONFIG_KEYS = frozenset(
     {"batch_size", "epochs", "learning_rate", "optimizer", "warmup_steps", "weight_decay"}
 )
 OPTIMIZER = "adamw"
-RUNTIME = ("images", "records", "tokenizer")
+RUNTIME = ("gather", "images", "records", "tokenizer")
 BATCH = 32_768
 PAIRS = 400_000_000  # for a spec without a number of pairs
 EPOCHS = 32

@@ -9,7 +9,7 @@ from metagen.families.family import Benchmark, Dims, Key
 from metagen.families.tasks import texts
 
 UNIT = "pairs"
-RUNTIME = (*texts.RUNTIME, "translations")
+RUNTIME = (*texts.RUNTIME, "gather", "translations")
 # About ten seconds on one thread, or some minutes to the better score.
 BENCHMARK = Benchmark("retrieval of a translation", {"quick": 300, "full": 3000}, ("django",))
 PROXY_VOCABULARY = 4096
@@ -36,9 +36,7 @@ def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
 
 def _proxy(key: Key) -> dict[str, Any]:
     steps = BENCHMARK.steps["quick"]
-    return texts.train(
-        key, steps=steps, batch=PROXY_BATCH, parts=1, rate=3e-3, warmup=40, decay=0.01
-    )
+    return texts.train(key, steps=steps, batch=PROXY_BATCH, rate=3e-3, warmup=40, beta2=0.98)
 
 
 def reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:

@@ -20,7 +20,7 @@ PROXY_BATCH = 32
 def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
     """Return the `data`, `train`, `eval` and `infer` sections for a model of this size."""
     length = int(m["max_seq_len"])
-    hidden = {"token_drop": 0.3 if reduced else 0.0}
+    hidden = {"token_drop": 0.2 if reduced else 0.0}
     return {
         "data": {"max_len": length, **texts.held_out(reduced=reduced)},
         "train": (_proxy(key) if reduced else texts.training(key, UNIT, length)) | hidden,
@@ -38,9 +38,7 @@ def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
 
 def _proxy(key: Key) -> dict[str, Any]:
     steps = BENCHMARK.steps["quick"]
-    return texts.train(
-        key, steps=steps, batch=PROXY_BATCH, parts=1, rate=4e-3, warmup=40, decay=0.01
-    )
+    return texts.train(key, steps=steps, batch=PROXY_BATCH, rate=4e-3, warmup=40, beta2=0.98)
 
 
 def reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:

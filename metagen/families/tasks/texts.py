@@ -29,7 +29,15 @@ def held_out(*, reduced: bool) -> dict[str, float]:
 
 
 def train(
-    key: Key, *, steps: int, batch: int, parts: int, rate: float, warmup: int, decay: float
+    key: Key,
+    *,
+    steps: int,
+    batch: int,
+    rate: float,
+    warmup: int,
+    parts: int = 1,
+    decay: float = WEIGHT_DECAY,
+    beta2: float = 0.999,
 ) -> dict[str, Any]:
     """Return the fields of a train.py's `Config` that all tasks have, in order."""
     return {
@@ -41,7 +49,7 @@ def train(
         "final_lr_share": 0.1,
         "weight_decay": decay,
         "beta1": 0.9,
-        "beta2": 0.999,
+        "beta2": beta2,
         "grad_clip": 1.0,
         "eval_every": min(1000, max(1, steps // 6)),
         "eval_batches": 16,

@@ -48,7 +48,7 @@ class NumericEmbedding(nn.Module):
         self.weight = nn.Parameter(torch.empty(columns, 2 * waves + 1, config.d_embedding))
         self.bias = nn.Parameter(torch.zeros(columns, config.d_embedding))
         nn.init.normal_(self.frequencies, std=config.frequency_scale)
-        nn.init.normal_(self.weight, std=1 / math.sqrt(waves))
+        nn.init.normal_(self.weight, std=1 / math.sqrt(2 * waves + 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, N), with NaN where a value is missing, to (B, N, d_embedding)."""

@@ -45,7 +45,11 @@ class TextTokenizer:
     def files(self) -> dict[str, str]:
         """Return the files by which transformers' AutoTokenizer opens a checkpoint."""
         names = dict(zip(("pad_token", "cls_token", "sep_token"), SPECIAL, strict=True))
-        settings = {"tokenizer_class": "PreTrainedTokenizerFast", **names}
+        settings = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+            **names,
+        }
         return {
             "tokenizer.json": self.json,
             "tokenizer_config.json": json.dumps(settings, indent=2) + "\n",

@@ -21,7 +21,7 @@ from data import Config as DataConfig
 from model import Config as ModelConfig
 from model import Model, conditions
 from runtime.checkpoint import find_checkpoint, load_model
-from runtime.device import choose_device, in_bfloat16
+from runtime.device import choose_device
 from runtime.diffusion import guided, sample, signal
 from runtime.errors import fail, run
 from runtime.images import write_image
@@ -36,7 +36,7 @@ SHOWN_SIDE = 64  # pixels that a small image is enlarged to, at least
 class Config:
     """How images are drawn."""
 
-    samples: int = 4
+    samples: int = 1
     """Images of a caption."""
     sampling_steps: int = 50
     """Noise levels that an image passes through."""
@@ -44,6 +44,8 @@ class Config:
     """Strength of the caption; 1 is the model's own distribution, and takes half the time."""
     seed: int = 42
     """Of the noise."""
+    dtype: str = "bfloat16"
+    """bfloat16 or float32: the format of weights and arithmetic."""
 
 
 @torch.inference_mode()
@@ -98,6 +100,11 @@ def command_line() -> argparse.Namespace:
     ):
         option, note = f"--{name.replace('_', '-')}", sized(proxy, full, name)
         group.add_argument(option, type=kind, metavar="X", help=f"{text} {note}")
+    group.add_argument(
+        "--dtype",
+        choices=("bfloat16", "float32"),
+        help=f"of weights and arithmetic {sized(proxy, full, 'dtype')}",
+    )
     return parser.parse_args()
 
 
@@ -121,9 +128,8 @@ def main() -> None:
         told, nothing = (conditions(model_config, c, classes).to(device) for c in (captions, [""]))
     except ValueError as error:
         fail(f"this cannot be drawn: {error}.")
-    model = load_model(lambda: Model(model_config), folder).to(device)
-    if in_bfloat16(device, "auto"):
-        model.bfloat16()
+    model = load_model(lambda: Model(model_config), folder)
+    model.to(device, torch.bfloat16 if config.dtype == "bfloat16" else torch.float32)
     rows = []
     for place in range(len(captions)):
         own, none = (each.repeat_interleave(config.samples, 0) for each in (told[[place]], nothing))

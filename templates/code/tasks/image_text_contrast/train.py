@@ -24,8 +24,9 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.checkpoint import to_json
 from runtime.device import choose_device
-from runtime.distributed import gather, processes, rank
+from runtime.distributed import processes, rank
 from runtime.errors import run
+from runtime.gather import gather
 from runtime.options import shared_options, sized, training_options
 from runtime.settings import load_config
 from runtime.tokenizer import tokenizer_files

@@ -25,8 +25,9 @@ from data import batch_at, batches, load_dataset
 from model import Config as ModelConfig
 from model import Model
 from runtime.device import choose_device
-from runtime.distributed import gather, processes, rank, world_size
+from runtime.distributed import processes, rank, world_size
 from runtime.errors import fail, run
+from runtime.gather import gather
 from runtime.options import shared_options, sized, training_options
 from runtime.sequences import partly_hidden
 from runtime.settings import load_config

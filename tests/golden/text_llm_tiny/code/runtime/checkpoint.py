@@ -129,16 +129,24 @@ def check_same(folder: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]
 
 
 def load_weights(model: nn.Module, path: Path, file_name: Callable[[str], str]) -> None:
-    """Put a file's tensors in place of a model's parameters; the model may be on `meta`."""
+    """Put a file's tensors in place of a model's parameters; the model may be on `meta`.
+
+    A single number fits with a dimension and without.
+    """
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         fail(f"{path} cannot be read: {error}.")
-    wanted = {file_name(name): tensor.shape for name, tensor in model.state_dict().items()}
-    if {name: tensor.shape for name, tensor in tensors.items()} != wanted:
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    wanted = {file_name(name): _but_one(shape) for name, shape in shapes.items()}
+    if {name: _but_one(tensor.shape) for name, tensor in tensors.items()} != wanted:
         fail(f"{path} holds other tensors than this model: it belongs to another model.py.")
-    state = {name: tensors[file_name(name)] for name in model.state_dict()}
+    state = {name: tensors[file_name(name)].reshape(shape) for name, shape in shapes.items()}
     model.load_state_dict(state, assign=next(model.parameters()).is_meta)
+
+
+def _but_one(shape: torch.Size) -> tuple[int, ...]:
+    return () if shape == (1,) else tuple(shape)
 
 
 def load_model(build: Callable[[], Any], folder: Path) -> Any:

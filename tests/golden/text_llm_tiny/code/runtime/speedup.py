@@ -1,10 +1,12 @@
 """Memory against time, and time against start-up: gradient checkpointing and compilation."""
 
+import contextlib
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from runtime.errors import fail
@@ -16,8 +18,32 @@ def checkpoint_gradients(blocks: Iterable[nn.Module]) -> None:
     Chen et al., 2016, arXiv:1604.06174. The blocks stay what they are: no name changes.
     """
     for block in blocks:
-        forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+        again = functools.partial(_contexts, block)
+        forward = functools.partial(
+            checkpoint, block.forward, use_reentrant=False, context_fn=again
+        )
         block.forward = forward
+
+
+def _contexts(
+    block: nn.Module,
+) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
+    """Return the contexts in which a block computes, and computes again."""
+    return contextlib.nullcontext(), _statistics_kept(block)
+
+
+@contextlib.contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    """Leave the running statistics of batch normalization alone: a batch counts once."""
+    norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def compile_modules(modules: Iterable[nn.Module]) -> None:

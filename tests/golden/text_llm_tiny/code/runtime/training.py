@@ -23,7 +23,15 @@ from runtime.checkpoint import (
     to_json,
 )
 from runtime.device import autocast, be_deterministic, in_bfloat16, memory_table, peak_flops
-from runtime.distributed import blocks, parallelize, rank, total, world_size
+from runtime.distributed import (
+    blocks,
+    parallelize,
+    rank,
+    share_buffers,
+    total,
+    whole,
+    world_size,
+)
 from runtime.errors import fail
 from runtime.flops import training_flops
 from runtime.loop import Work, fit, say
@@ -178,6 +186,8 @@ def train(task: Task, args: argparse.Namespace, device: torch.device) -> None:
 
     def save(step: int) -> None:
         weights = {model.checkpoint_name(n): t for n, t in model.state_dict().items()}
+        # Shards need a dimension, which the file's other readers do not expect.
+        weights |= {n: whole(weights[n]).reshape(()) for n in getattr(model, "scalars", ())}
         entries = asdict(model.config) | model.checkpoint_config() | dict(task.entries or {})
         state = {"step": step} | _identity(task)
         texts = {"config.json": to_json(entries), "state.json": to_json(state)}
@@ -247,6 +257,7 @@ def _validation_loss(task: Task, module: nn.Module, device: torch.device) -> flo
     batches = list(itertools.islice(task.held_out(size), count))
     sums = torch.zeros(2, dtype=torch.float64, device=device)
     module.eval()
+    share_buffers(module)
     for turn in range(math.ceil(len(batches) / world_size())):
         index = turn * world_size() + rank()
         be_random_at(config.seed, -1 - index, 0)

@@ -1,0 +1,77 @@
+"""A deep autoencoder of windows of a series (Hinton & Salakhutdinov, 2006, Science 313:504).
+
+Layers that halve in width lead to a narrow code, and their mirror image leads back. What a network
+that has only seen the normal cannot reconstruct is an anomaly (Sakurada & Yairi, 2014, MLSDA). The
+paper's layers were trained one by one and had logistic units; these are trained together, with
+rectified units.
+
+A model has room for so many channels; channels that a series does not have are like values that
+are missing. Shapes in comments: B windows, T steps, C channels.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Config:
+    """Dimensions of the model; the defaults are the full model."""
+
+    window: int = 64  # steps that are reconstructed together
+    n_channels: int = 16  # channels that it has room for
+    d_hidden: int = 1024  # width of the first layer; each next has half
+    n_layers: int = 3  # layers before the code
+    d_latent: int = 32  # width of the code
+
+
+def widths(config: Config) -> list[int]:
+    """Return the widths from the input to the code."""
+    hidden = [config.d_hidden // 2**layer for layer in range(config.n_layers)]
+    return [config.window * config.n_channels, *hidden, config.d_latent]
+
+
+class Model(nn.Module):
+    """The network; transformers has no counterpart, so its tensors go by their own names."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        narrowing = list(pairwise(widths(config)))
+        assert config.d_hidden // 2 ** (config.n_layers - 1) > 0, "layers cannot halve that often"
+        self.encoder = nn.ModuleList(nn.Linear(a, b) for a, b in narrowing)
+        self.decoder = nn.ModuleList(nn.Linear(b, a) for a, b in reversed(narrowing))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the reconstruction (B, T, C) of windows (B, T, C), with NaN where one is missing.
+
+        Values are counted from their channel's mean in its standard deviation.
+        """
+        h = x.nan_to_num().flatten(1).to(self.encoder[0].weight.dtype)
+        for layers in (self.encoder, self.decoder):
+            for layer in layers[:-1]:
+                h = F.relu(layer(h))
+            h = layers[-1](h)  # the code, and the reconstruction, are linear
+        return h.unflatten(1, x.shape[1:]).float()
+
+    def num_params(self) -> int:
+        """Return the number of weights."""
+        return sum(p.numel() for p in self.parameters())
+
+    def checkpoint_name(self, name: str) -> str:
+        """Return the name of a parameter in a checkpoint: its own."""
+        return name
+
+    def checkpoint_config(self) -> dict[str, Any]:
+        """Return what config.json needs beside `Config`: nothing."""
+        return {}
+
+
+def errors(x: Tensor, reconstruction: Tensor) -> Tensor:
+    """Return the mean squared error of each window (B,), over the values that are not missing."""
+    present = ~x.isnan()
+    squares = (reconstruction - x.nan_to_num()).square() * present
+    return squares.flatten(1).sum(1) / present.flatten(1).sum(1).clamp(min=1)

@@ -1,0 +1,213 @@
+"""Channels of measurements over time from a table, or the readings of a spacecraft, as windows.
+
+    python data.py --data sensors.csv     shows what training will read
+
+A table (.csv, .tsv or .parquet) has a row for each step, oldest first, and a column for each
+channel; cells may be empty. A column `anomaly` (or another, by --label) is 1 at steps that are
+anomalous and 0 at others: no window with an anomalous step trains, and eval.py needs some in the
+test split. A first column of dates is left out.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model import Config as ModelConfig
+from runtime.columns import SPLITS, Schema, scale_of
+from runtime.errors import fail, run
+from runtime.order import samples_at
+from runtime.report import digest
+from runtime.settings import load_config
+from runtime.tables import Column, is_numeric, read_table
+
+LABEL = "anomaly"
+TIMES = frozenset({"date", "datetime", "day", "ds", "index", "month", "time", "timestamp", "year"})
+Starts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Config:
+    """How channels become samples."""
+
+    val_fraction: float = 0.1
+    """Share of the steps, before the test split, on which training is watched."""
+    test_fraction: float = 0.4
+    """Share of the steps, at their end, that only eval.py reads."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Channels over time, and where windows of them start.
+
+    Attributes:
+        name: What they are called in reports.
+        sha256: Digest of the data.
+        schema: Mean and standard deviation of each channel, over the training split's normal steps.
+        values: (steps, n_channels), counted in these; NaN where a value is missing.
+        anomalous: (steps,) whether a step is, or None where nobody said.
+        bounds: Where each split starts and ends.
+        window: Steps of a window.
+    """
+
+    name: str
+    sha256: str
+    schema: Schema
+    values: Tensor
+    anomalous: NDArray[np.bool_] | None
+    bounds: dict[str, tuple[int, int]]
+    window: int
+
+    def starts(self, split: str, stride: int) -> Starts:
+        """Return the first steps of the windows that lie in a split as a whole."""
+        start, end = self.bounds[split]
+        return np.arange(start, end - self.window + 1, stride)
+
+    def labels(self, starts: Starts) -> NDArray[np.bool_]:
+        """Return whether any step of each window is anomalous."""
+        if self.anomalous is None:
+            return np.zeros(len(starts), dtype=bool)
+        before = np.concatenate(([0], np.cumsum(self.anomalous)))
+        return np.asarray(before[starts + self.window] > before[starts])
+
+    def normal(self, split: str) -> Starts:
+        """Return the first steps of a split's windows without an anomalous step."""
+        starts = self.starts(split, 1)
+        return np.asarray(starts[~self.labels(starts)])
+
+    def windows(self, starts: Starts) -> Tensor:
+        """Return the windows that start at some steps: (windows, steps, channels)."""
+        return cut(self.values, starts, self.window)
+
+
+def cut(values: Tensor, starts: Starts, window: int) -> Tensor:
+    """Return windows of values (steps, channels) as (windows, window, channels)."""
+    steps = torch.from_numpy(starts).unsqueeze(1) + torch.arange(window)
+    return values[steps]
+
+
+def load_dataset(config: Config, path: Path | None, label: str, model: ModelConfig) -> Dataset:
+    """Return the channels of a table, or the bundled ones, or stop where they are too few."""
+    if path is None:
+        name, total, columns = bundled()
+    else:
+        columns = channels_of(path)
+        name, total = path.name, digest(path.read_bytes())
+    anomalous = _labels(columns.pop(label, None), label)
+    if not columns:
+        fail(f"{name} has no channel beside {label!r}.")
+    steps = len(next(iter(columns.values())))
+    test = steps - int(steps * config.test_fraction)
+    val = test - int(steps * config.val_fraction)
+    bounds = {"train": (0, val), "val": (val, test), "test": (test, steps)}
+    known = np.arange(val) if anomalous is None else np.flatnonzero(~anomalous[:val])
+    scales = {each: scale_of(column[known]) for each, column in columns.items()}
+    schema = Schema(scales, {}, {"name": label})
+    values = standardized(schema, columns, model)
+    dataset = Dataset(name, total, schema, values, anomalous, bounds, model.window)
+    for split in ("train", "val"):
+        if not len(dataset.normal(split)):
+            fail(f"{name} has too few normal steps for a window of {model.window} in {split}.")
+    return dataset
+
+
+def channels_of(path: Path) -> dict[str, Column]:
+    """Return the channels of a table, or stop where one holds words."""
+    columns = read_table(path)
+    first = next(iter(columns))
+    if not is_numeric(columns[first]) or first.lower() in TIMES:
+        del columns[first]
+    if not columns:
+        fail(f"{path} has no column beside {first!r}: a channel is a column of numbers.")
+    for name, column in columns.items():
+        if not is_numeric(column):
+            fail(f"{path}: column {name!r} holds words, and a channel is a column of numbers.")
+    return columns
+
+
+def _labels(column: Column | None, label: str) -> NDArray[np.bool_] | None:
+    if column is None:
+        return None
+    if not np.isin(column, (0.0, 1.0)).all():
+        fail(f"column {label!r} says which steps are anomalous: 1 where one is, 0 where not.")
+    return np.asarray(column == 1.0)
+
+
+def bundled() -> tuple[str, str, dict[str, Column]]:
+    """Return 49,097 readings of nine sensors of the space shuttle, of which 3,511 are anomalous.
+
+    UCI's Statlog set, as river ships it. Its steps are in no order of time, so a window of the
+    proxy is one step.
+    """
+    try:
+        import river
+    except ImportError:
+        fail("the bundled readings come with a library: pip install river; or use --data.")
+    path = Path(str(river.__file__)).parent / "datasets" / "shuttle.csv.gz"
+    if not path.is_file():
+        fail("this version of river has no shuttle.csv.gz: pip install 'river>=0.21,<1'.")
+    table = np.genfromtxt(path, delimiter=",", names=True, dtype=np.float64)
+    names = table.dtype.names or ()
+    return "shuttle", digest(path.read_bytes()), {name: table[name] for name in names}
+
+
+def standardized(schema: Schema, columns: dict[str, Column], model: ModelConfig) -> Tensor:
+    """Return channels (steps, n_channels) counted from their means in their deviations, or stop.
+
+    NaN stands where a value is missing, and in channels that the model has room for and the data
+    does not have.
+    """
+    if len(schema.numeric) > model.n_channels:
+        fail(
+            f"there are {len(schema.numeric)} channels, and the model has room for "
+            f"{model.n_channels}: set n_channels in architecture.dims of the spec."
+        )
+    missing = [name for name in schema.numeric if name not in columns]
+    if missing:
+        fail(f"there is no channel {missing[0]!r}, which the model was trained with.")
+    steps = len(columns[next(iter(schema.numeric))])
+    values = np.full((steps, model.n_channels), np.nan, np.float32)
+    for place, (name, (mean, std)) in enumerate(schema.numeric.items()):
+        values[:, place] = (columns[name] - mean) / std
+    return torch.from_numpy(values)
+
+
+def batch_at(dataset: Dataset, starts: Starts, position: int, count: int, seed: int) -> Tensor:
+    """Return the windows at some positions of the training order, (B, T, C)."""
+    order = [index for _, index in samples_at(position, count, len(starts), seed)]
+    return dataset.windows(starts[order])
+
+
+def batches(dataset: Dataset, starts: Starts, size: int) -> Iterator[Tensor]:
+    """Yield windows in batches."""
+    for at in range(0, len(starts), size):
+        yield dataset.windows(starts[at : at + size])
+
+
+def main() -> None:
+    """Show the channels."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, metavar="PATH", help="a table (default: bundled)")
+    parser.add_argument("--label", metavar="COLUMN", default=LABEL, help="(default: %(default)s)")
+    parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
+    args = parser.parse_args()
+    model = load_config(ModelConfig, "model", args.size)
+    dataset = load_dataset(load_config(Config, "data", args.size), args.data, args.label, model)
+    print(f"{dataset.name}, sha256 {dataset.sha256}")
+    for split in SPLITS:
+        starts = dataset.starts(split, model.window)
+        count = int(dataset.labels(starts).sum())
+        print(f"{split:>5}: {len(starts):,} windows side by side, {count:,} of them anomalous")
+    for name, (mean, std) in dataset.schema.numeric.items():
+        print(f"  {name}: mean {mean:.4g}, deviation {std:.4g}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,92 @@
+"""Packages of the encoder families at tiny sizes, and their modules, for tests that run them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from generated import TINY, forget
+
+from metagen import families, paths
+from metagen.code.bundle import bundle
+from metagen.code.package import runtime_files
+
+DIMS: dict[str, Any] = {
+    "d_model": 16,
+    "n_layers": 2,
+    "n_heads": 4,
+    "d_ff": 24,
+    "vocab_size": 300,
+    "max_seq_len": 32,
+    "n_segments": 2,
+    "norm_eps": 1e-12,
+    "dropout": 0.0,
+}
+DATA = {"max_len": 24, "val_fraction": 0.2, "test_fraction": 0.2}
+OWN: dict[str, dict[str, dict[str, Any]]] = {
+    "text_classifier": {
+        "model": {"num_classes": 3},
+        "train": {"token_drop": 0.0},
+        "eval": {"batch_size": 8, "baseline_texts": 100},
+        "infer": {"batch_size": 8, "most_labels": 3, "dtype": "float32"},
+    },
+    "sentence_embedder": {
+        "model": {},
+        "train": {"token_drop": 0.0, "temperature": 0.05},
+        "eval": {"batch_size": 8, "baseline_texts": 100},
+        "infer": {"batch_size": 8, "nearest": 2, "dtype": "float32"},
+    },
+    "document_ranker": {
+        "model": {},
+        "train": {"group_size": 3},
+        "eval": {"batch_size": 8, "candidates": 5},
+        "infer": {"batch_size": 8, "best": 2, "dtype": "float32"},
+    },
+}
+FAMILIES = tuple(OWN)
+
+
+def sizes(family: str) -> dict[str, dict[str, Any]]:
+    """Return the sections of architecture.yaml for a tiny model."""
+    shared = {"model": DIMS, "data": DATA, "train": TINY["train"], "eval": {}, "infer": {}}
+    return {name: {**values, **OWN[family].get(name, {})} for name, values in shared.items()}
+
+
+def write_package(
+    folder: Path, family: str, chosen: Mapping[str, Mapping[str, Any]] | None = None
+) -> Path:
+    """Write code/ of a family with these settings at both sizes and return the folder."""
+    module = families.load(families.FAMILIES[family])
+    values = dict(chosen or sizes(family))
+    for name, section in values.items():
+        script = f"{module.task_folder}/{name}.py"
+        template = module.model_template(section) if name == "model" else script
+        text = bundle(template, lambda path: paths.source(path).read_bytes(), section)
+        (folder / f"{name}.py").write_bytes(text)
+    (folder / "runtime").mkdir()
+    for path in runtime_files(module):
+        data = paths.source(f"templates/{path}").read_bytes()
+        (folder / "runtime" / Path(path).name).write_bytes(data)
+    (folder / "config.json").write_text(json.dumps({"full": values, "proxy": values}))
+    return folder
+
+
+@contextmanager
+def modules(folder: Path) -> Iterator[dict[str, ModuleType]]:
+    """Import the package's files by their own names, and forget them afterwards."""
+    before = forget()
+    sys.path.insert(0, str(folder))
+    try:
+        names = [path.stem for path in folder.glob("*.py")]
+        names += [f"runtime.{path.stem}" for path in (folder / "runtime").glob("[a-z]*.py")]
+        yield {name: importlib.import_module(name) for name in names}
+    finally:
+        sys.path.remove(str(folder))
+        forget()
+        sys.modules.update(before)
