@@ -30,8 +30,8 @@ from runtime.checkpoint import to_json
 from runtime.device import choose_device
 from runtime.distributed import processes
 from runtime.errors import run
+from runtime.images import position_after
 from runtime.options import shared_options, sized, training_options
-from runtime.order import position_after
 from runtime.settings import load_config
 from runtime.training import Batch, Task, named, settings, train
 
