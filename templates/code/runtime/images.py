@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from runtime.distributed import world_size
 from runtime.errors import fail
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -93,6 +94,12 @@ class ImageFiles:
         for index in list(found)[: max(0, self._room - len(self._kept))]:
             self._kept[index] = found[index]
         return torch.stack([found[i] for i in indices])
+
+
+def position_after(position: int, count: int, batch_size: int) -> int:
+    """Return where this process reads on after some samples: in this update, or in the next."""
+    share, done = batch_size // world_size(), position + count
+    return done if done % share else done + batch_size - share
 
 
 def write_image(path: Path, pixels: Tensor) -> None:

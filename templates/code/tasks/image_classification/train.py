@@ -30,6 +30,7 @@ from runtime.checkpoint import to_json
 from runtime.device import choose_device
 from runtime.distributed import processes, world_size
 from runtime.errors import run
+from runtime.images import position_after
 from runtime.options import shared_options, sized, training_options
 from runtime.settings import load_config
 from runtime.training import Batch, Task, named, settings, train
