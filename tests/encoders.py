@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from generated import TINY, forget
 
 from metagen import families, paths
@@ -50,6 +51,7 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 FAMILIES = tuple(OWN)
+WORDS = ("red", "green", "blue", "round", "square", "small", "large", "old", "new", "open")
 
 
 def sizes(family: str) -> dict[str, dict[str, Any]]:
@@ -90,3 +92,36 @@ def modules(folder: Path) -> Iterator[dict[str, ModuleType]]:
         sys.path.remove(str(folder))
         forget()
         sys.modules.update(before)
+
+
+def records(name: str, count: int = 60) -> list[dict[str, str]]:
+    """Return rows of a family's own data, in which there is something to learn."""
+    texts = [f"{a} {b}" for a in WORDS for b in WORDS][:count]
+    if name == "text_classifier":
+        return [{"text": t, "label": "ab"[n % 2]} for n, t in enumerate(texts)]
+    if name == "sentence_embedder":
+        return [{"text_a": t, "text_b": t.upper() + " thing"} for t in texts]
+    return [
+        {
+            "query": t,
+            "passage": f"the {word} thing of {t if hit else 'none'}",
+            "relevance": str(hit),
+        }
+        for t in texts
+        for hit, word in ((2, "one"), (0, "other"))
+    ]
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def output(name: str, model: Any, tokens: torch.Tensor, segments: torch.Tensor) -> torch.Tensor:
+    mask = (tokens != 0).long()
+    given = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": segments}
+    if name == "sentence_embedder":
+        vectors = model(**given).last_hidden_state
+        return (vectors * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
+    logits = model(**given).logits
+    return logits.squeeze(1) if name == "document_ranker" else logits

@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from click.testing import CliRunner
 from generated import forget
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from metagen import paths
 from metagen.cli import main
@@ -66,6 +70,35 @@ def modules_of(folder: Path) -> Iterator[dict[str, ModuleType]]:
         sys.path.remove(str(folder))
         forget()
         sys.modules.update(before)
+
+
+class Held(TorchDispatchMode):
+    """Counts the bytes of tensors that live at once, but for some; `most` is the largest sum."""
+
+    def __init__(self, weights: Iterable[torch.Tensor]) -> None:
+        super().__init__()
+        self.most = self.now = 0
+        self.seen = {weight.untyped_storage()._cdata for weight in weights}
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: Any = (), options: Any = None
+    ) -> Any:
+        result = function(*arguments, **(options or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if storage._cdata not in self.seen:
+            self.seen.add(storage._cdata)
+            self.now += storage.nbytes()
+            self.most = max(self.most, self.now)
+            weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
+
+    def _forget(self, key: int, size: int) -> None:
+        self.seen.discard(key)
+        self.now -= size
 
 
 def beats_its_baselines(spec: Path, out: Path, *settings: str, only: str = "") -> None:

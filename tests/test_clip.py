@@ -14,8 +14,9 @@ from types import ModuleType
 
 import pytest
 import torch
-from family_code import TRAIN, beats_its_baselines, modules_of, write_code
+from family_code import TRAIN, Held, beats_its_baselines, modules_of, write_code
 from PIL import Image
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from metagen import families, paths
 from metagen.blueprint import sizing
@@ -114,6 +115,19 @@ def test_counts_and_operations_are_those_of_the_code(code: Modules, change: dict
         inputs = [torch.empty(e["shape"], dtype=getattr(torch, e["dtype"])) for e in shapes]
     assert model.num_params() == clip.count(dims)
     assert sum(_by_torch(model, tuple(inputs)).values()) == forward_flops(dims)
+
+
+def test_the_activations_are_what_the_code_holds_at_most(code: Modules) -> None:
+    (row,) = (r for r in rows(PUBLISHED, "contrastive") if r["model"] == "CLIP ViT-L/14")
+    dims = clip_dims(row)
+    with FakeTensorMode():
+        model = code["model"].Model(code["model"].Config(**dims)).eval()
+        shapes = clip.example(dims, 1)
+        inputs = [torch.zeros(e["shape"], dtype=getattr(torch, e["dtype"])) for e in shapes]
+        with Held(model.parameters()) as held, torch.inference_mode():
+            model(*inputs)
+    temperature = 4  # bytes; float32 here, bf16 in infer.py
+    assert held.most - temperature == 2 * clip.load(dims).activations
 
 
 @pytest.mark.parametrize("budget", [60e6, 150e6, 427.7e6, 800e6, 2e9])

@@ -37,6 +37,7 @@ def facts(**changed: object) -> Facts:
         (0.000097, "share", "full", "0.0097%"),
         (0, "share", "full", "0.0%"),
         (1e-05, "", "bare", "0.00001"),
+        (1e-12, "", "bare", "1e-12"),
         (3e-4, "", "bare", "0.0003"),
         (500000.0, "", "bare", "500,000"),
         (True, "", "full", "yes"),

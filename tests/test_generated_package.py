@@ -12,8 +12,9 @@ from blueprint_desk import PlainDesk
 from generated import TINY
 
 from metagen import files, paths
-from metagen.code.package import RECIPES
+from metagen.code.package import recipes
 from metagen.errors import MetagenError
+from metagen.families import decoder
 
 ROOT = paths.templates().parent
 
@@ -22,7 +23,7 @@ def build(folder: Path, architecture: dict[str, object]) -> dict[str, bytes]:
     """Return the files of code/ that the recipes make, in their order."""
     yaml = files.yaml_bytes({"family": "decoder", **architecture})
     desk = PlainDesk("", folder, {"blueprint/architecture.yaml": yaml})
-    for recipe in RECIPES:
+    for recipe in recipes(decoder):
         made = recipe.work(desk)
         assert tuple(made) == recipe.targets
         desk.package |= made

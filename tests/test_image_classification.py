@@ -1,10 +1,12 @@
-"""Image classifiers: exact counts, equality with transformers, data that does not leak, results."""
+"""The code that classifies images: equal to transformers, on data that does not leak."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -15,48 +17,18 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from generated import forget
+from click.testing import CliRunner
+from family_code import modules_of, write_code
+from image_shapes import FAMILIES, SHAPES
 from PIL import Image
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
 
 from metagen import paths
-from metagen.blueprint.sizing import search
-from metagen.code.bundle import bundle
-from metagen.code.package import runtime_files
-from metagen.errors import SpecError
-from metagen.families import resnet, resnet_load, vit
-from metagen.families.family import Need
-from metagen.families.tasks import image_classification
-from metagen.families.trend import rows
+from metagen.cli import main
+from metagen.families import resnet_load
 
-FAMILIES = {"vit": vit, "resnet": resnet}
-PUBLISHED = paths.source("data/published_models.csv").read_bytes()
-SHAPES: dict[str, dict[str, dict[str, Any]]] = {
-    "vit": {
-        "square": {
-            "image_height": 8, "image_width": 8, "patch_size": 2, "num_channels": 1,
-            "num_classes": 10, "d_model": 32, "n_layers": 2, "n_heads": 4, "d_ff": 48,
-            "norm_eps": 1e-6,
-        },
-        "wide, in colours": {
-            "image_height": 12, "image_width": 18, "patch_size": 6, "num_channels": 3,
-            "num_classes": 3, "d_model": 24, "n_layers": 3, "n_heads": 1, "d_ff": 40,
-            "norm_eps": 1e-3,
-        },
-    },
-    "resnet": {
-        "square": {
-            "image_height": 32, "image_width": 32, "num_channels": 1, "num_classes": 10,
-            "width": 4, "depth_1": 1, "depth_2": 1, "depth_3": 1, "depth_4": 1,
-        },
-        "odd, in colours": {
-            "image_height": 45, "image_width": 70, "num_channels": 3, "num_classes": 3,
-            "width": 6, "depth_1": 2, "depth_2": 1, "depth_3": 3, "depth_4": 2,
-        },
-    },
-}  # fmt: skip
 CASES = [(family, shape) for family, shapes in SHAPES.items() for shape in shapes]
 DATA = {"val_fraction": 0.1, "test_fraction": 0.2, "pixel_mean": 0.5, "pixel_std": 0.25}
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -82,119 +54,17 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def published(family: str) -> list[dict[str, str]]:
-    return [row for row in rows(PUBLISHED, family) if row["arch"] != "resnet18"]
-
-
-def vit_dims(row: dict[str, str]) -> dict[str, Any]:
-    names = {"d_model": "d_model", "n_layers": "n_layers", "n_heads": "n_heads", "ffn": "d_ff"}
-    shape = {ours: int(row[theirs]) for theirs, ours in names.items()}
-    image = {"image_height": 224, "image_width": 224, "num_channels": 3, "num_classes": 1000}
-    return image | shape | {"patch_size": int(row["patch"]), "norm_eps": 1e-6}
-
-
-def resnet_dims(row: dict[str, str]) -> dict[str, Any]:
-    depths = {f"depth_{n}": int(d) for n, d in enumerate(row["n_layers"].split("-"), 1)}
-    image = {"image_height": 224, "image_width": 224, "num_channels": 3, "num_classes": 1000}
-    return image | {"width": int(row["d_model"]) // 32} | depths
-
-
-@pytest.mark.parametrize(
-    ("name", "parameters"), [("ViT-B/16", 86_567_656), ("ResNet-50", 25_557_032)]
-)
-def test_published_dimensions_give_published_counts(name: str, parameters: int) -> None:
-    row = next(r for f in ("ViT", "ResNet") for r in published(f) if r["model"] == name)
-    count = vit.count(vit_dims(row)) if "ViT" in name else resnet.count(resnet_dims(row))
-    assert count == parameters == int(row["params_exact"])
-
-
-def test_every_count_of_the_table_is_that_of_its_dimensions() -> None:
-    table = [(vit.count(vit_dims(row)), row) for row in published("ViT")]
-    table += [(resnet.count(resnet_dims(row)), row) for row in published("ResNet")]
-    assert len(table) >= 17
-    for count, row in table:
-        assert count == int(row["params_exact"]), row["model"]
-
-
-def sized(family: Any, budget: float, **fixed: Any) -> Any:
-    need = Need(int(budget), int(0.99 * budget), pins=fixed, fixed=fixed)
-    return search(family, need, family.fit(PUBLISHED, need.parameters))
-
-
-@pytest.mark.parametrize("budget", [1e5, 1e6, 5.8e6, 22e6, 86.6e6, 305e6, 1e9, 10e9])
-def test_a_vision_transformer_fills_its_budget_and_never_exceeds_it(budget: float) -> None:
-    for pins in ({}, {"num_classes": 2, "image_height": 64, "image_width": 96}):
-        assert 0.97 * budget <= sized(vit, budget, **pins).parameters <= budget
-
-
-@pytest.mark.parametrize("budget", [1e6, 5e6, 11e6, 25.6e6, 44.6e6, 100e6, 390e6, 1e9])
-def test_a_residual_network_fills_its_budget_and_never_exceeds_it(budget: float) -> None:
-    for pins in ({}, {"num_classes": 2}):
-        assert 0.97 * budget <= sized(resnet, budget, **pins).parameters <= budget
-
-
-def test_published_shapes_come_back_at_their_budgets() -> None:
-    found = sized(resnet, 25.6e6).dims
-    assert [found[f"depth_{n}"] for n in (1, 2, 3, 4)] == [3, 4, 6, 3]
-    assert found["width"] == 64
-    small = sized(vit, 22.06e6).dims
-    assert (small["d_model"], small["n_layers"], small["n_heads"], small["d_ff"]) == (
-        384, 12, 6, 1536,
-    )  # fmt: skip
-
-
-def test_small_images_are_cut_in_small_patches() -> None:
-    sides = {8: 1, 32: 4, 64: 8, 96: 12, 224: 16, 384: 16}
-    for side, patch in sides.items():
-        found = sized(vit, 5e6, image_height=side, image_width=side)
-        assert found.dims["patch_size"] == patch
-
-
-@pytest.mark.parametrize("declared", [None, True, False, ("random_crop",), ("mixup", "flip")])
-def test_images_are_mirrored_only_where_the_spec_asks_for_it(declared: Any) -> None:
-    values = {"training.config.data_augmentation": declared, "reproducibility.seed": 1}
-    made = {
-        reduced: vit.sections(SHAPES["vit"]["square"], values.get, reduced=reduced)["data"]
-        for reduced in (False, True)
-    }
-    asked = declared is True or (isinstance(declared, tuple) and "flip" in declared)
-    assert made[False]["flip"] is asked
-    assert made[True]["flip"] is False  # the proxy reads digits
-    assert (made[False]["crop_padding"] > 0) is (declared in (None, True, ("random_crop",)))
-
-
-def test_a_patch_that_is_no_square_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"constraints\.patch_size: \[16, 8\] is no square"):
-        vit.fixed({"constraints.patch_size": (16, 8)}.get)
-    fixed = image_classification.fixed({"constraints.image_size": (32, 64)}.get)
-    assert fixed == {"image_height": 32, "image_width": 64}
-
-
 def write_package(folder: Path, family: str, shape: dict[str, Any], **changed: Any) -> Path:
     """Write code/ of a family at tiny sizes; `changed` are fields of the data."""
-    task = FAMILIES[family].task_folder
     sizes = {"model": shape, **SETTINGS, "data": SETTINGS["data"] | changed}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "runtime").mkdir()
-    for name, values in sizes.items():
-        template = f"templates/code/models/{family}.py" if name == "model" else f"{task}/{name}.py"
-        text = bundle(template, lambda n: paths.source(n).read_bytes(), values)
-        (folder / f"{name}.py").write_bytes(text)
-    for path in runtime_files(FAMILIES[family]):
-        text = paths.source(f"templates/{path}").read_bytes()
-        (folder / "runtime" / Path(path).name).write_bytes(text)
-    (folder / "config.json").write_text(json.dumps({"full": sizes, "proxy": sizes}))
-    return folder
+    return write_code(folder, FAMILIES[family], sizes)
 
 
 @contextlib.contextmanager
 def code_of(folder: Path) -> Iterator[SimpleNamespace]:
     """Import the scripts of a folder; `run` calls one with options."""
-    before = forget()
-    sys.path.insert(0, str(folder))
-    names = ("model", "data", "train", "eval", "infer")
-    try:
-        found = {name: importlib.import_module(name) for name in names}
+    with modules_of(folder) as found:
 
         def run(name: str, *options: object) -> None:
             with pytest.MonkeyPatch.context() as patch:
@@ -203,10 +73,6 @@ def code_of(folder: Path) -> Iterator[SimpleNamespace]:
 
         images = importlib.import_module("runtime.images")
         yield SimpleNamespace(**found, images=images, run=run)
-    finally:
-        sys.path.remove(str(folder))
-        forget()
-        sys.modules.update(before)
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -417,8 +283,13 @@ def test_a_folder_of_splits_is_taken_as_it_is_and_what_lacks_is_cut_from_train(
 ) -> None:
     write_images(tmp_path / "train", 20)
     write_images(tmp_path / "validation", 3, side=14)
+    copied = tmp_path / "train" / "left" / "again.png"
+    copied.write_bytes((tmp_path / "validation" / "left" / "000.png").read_bytes())
     images = data.data.load_images(data.data.Config(), tmp_path, data.model.Config())
-    assert [len(images.splits[s].targets) for s in ("train", "val", "test")] == [32, 6, 8]
+    sizes = {split: len(images.splits[split].targets) for split in data.data.SPLITS}
+    assert sizes["val"] == 6
+    assert sizes["test"] == 8
+    assert sizes["train"] == 32  # without the one that is in the validation split
 
 
 def test_how_a_sample_is_varied_follows_from_its_position_alone(
@@ -532,6 +403,13 @@ def test_a_photo_is_turned_upright_and_cut_to_its_middle(
     assert blue == 0
 
 
+def test_an_image_of_16_bits_keeps_its_shades(data: SimpleNamespace, tmp_path: Path) -> None:
+    shades = torch.arange(0, 2**16, 1024).reshape(8, 8).to(torch.int32)
+    Image.fromarray(shades.numpy().astype("uint16")).save(tmp_path / "scan.png")
+    found = data.images.read_image(tmp_path / "scan.png", (8, 8), 1)
+    assert found.flatten().tolist() == (shades.flatten() >> 8).tolist()
+
+
 def test_images_that_do_not_fit_in_memory_are_read_again(
     data: SimpleNamespace, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -544,3 +422,59 @@ def test_images_that_do_not_fit_in_memory_are_read_again(
         some.expect(range(30))
         assert torch.equal(some[indices], whole[indices])
     assert len(some._kept) == 10
+
+
+def benchmark(name: str, folder: Path, bench: str) -> dict[str, dict[str, Any]]:
+    """Build a package and return the results of its proxy by metric."""
+    spec = paths.specs() / "image" / f"{name}.yaml"
+    line = ["synth", str(spec), "--out", str(folder), "--run-id", name, f"evaluation.bench={bench}"]
+    done = CliRunner().invoke(main, line)
+    assert done.exit_code == 0, done.output
+    rows = json.loads((folder / f"run-{name}" / "benchmarks" / "results.json").read_text())
+    return {row["metric"]: row for row in rows if row["status"] == "measured"}
+
+
+def beaten(row: dict[str, Any]) -> set[str]:
+    sign = 1 if row["higher_is_better"] else -1
+    return {name for name, value in row["baselines"].items() if sign * (row["value"] - value) > 0}
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize("name", ["image_vit_base", "image_classifier_resnet"])
+def test_a_proxy_learns_more_than_how_frequent_the_digits_are(name: str, tmp_path: Path) -> None:
+    for row in benchmark(name, tmp_path, "quick").values():
+        assert "majority" in beaten(row)
+        if "resnet" in name:
+            assert beaten(row) == row["baselines"].keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["image_vit_base", "image_classifier_resnet"])
+def test_a_longer_training_beats_every_baseline(name: str, tmp_path: Path) -> None:
+    found = benchmark(name, tmp_path, "full")
+    assert found.keys() == {"accuracy", "macro_f1", "log_loss"}
+    for row in found.values():
+        assert beaten(row) == row["baselines"].keys()
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_replicas_and_shards_keep_one_set_of_running_statistics(
+    folder: Path, tmp_path: Path
+) -> None:
+    code = write_package(tmp_path / "code", "resnet", SHAPES["resnet"]["square"])
+    found = {}
+    for mode in ("ddp", "fsdp"):
+        launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+        options = ("--data", folder, "--threads", 1, "--parallel", mode, "--out", tmp_path / mode)
+        line = [sys.executable, *launcher, "train.py", *map(str, options)]
+        subprocess.run(
+            line, cwd=code, check=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
+        found[mode] = load_file(tmp_path / mode / "checkpoint" / "model.safetensors")
+        lines = (tmp_path / mode / "metrics.jsonl").read_text().splitlines()
+        found[mode]["validation"] = torch.tensor(json.loads(lines[-1])["val_loss"])
+    assert found["ddp"].keys() == found["fsdp"].keys()
+    for name, tensor in found["ddp"].items():
+        torch.testing.assert_close(found["fsdp"][name], tensor, **CLOSE)

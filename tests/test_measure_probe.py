@@ -131,7 +131,7 @@ def package(tmp_path_factory):
     text = "constraints: {parameter_budget: {max: 3M, min: 1M}, context_window: 256k}\n"
     desk = PlainDesk(text, tmp_path_factory.mktemp("spec"))
     desk.package |= architecture.work(desk)
-    for recipe in code.RECIPES:
+    for recipe in code.recipes(decoder):
         if recipe.name in ("code:model", "code:config"):
             desk.package |= recipe.work(desk)
     return desk

@@ -10,6 +10,7 @@ from generated import RUNTIME
 from metagen import code
 from metagen.blueprint import architecture
 from metagen.errors import TaskError
+from metagen.families import decoder
 from metagen.measure import trial
 
 TRAIN = """
@@ -99,9 +100,8 @@ def test_a_report_that_is_no_json_is_an_error(tmp_path):
 def proxy_results(folder, bench):
     desk = PlainDesk(f"evaluation: {{bench: {bench}}}\n", folder)
     desk.package |= architecture.work(desk)
-    for recipe in code.RECIPES:
-        if recipe.targets[0] in trial.INPUTS:
-            desk.package |= recipe.work(desk)
+    for recipe in code.package.recipes(decoder):
+        desk.package |= recipe.work(desk)
     return outputs(desk)
 
 

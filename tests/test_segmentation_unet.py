@@ -12,9 +12,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from family_code import TRAIN, beats_its_baselines, modules_of, write_code
+from family_code import TRAIN, Held, beats_its_baselines, modules_of, write_code
 from PIL import Image
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from metagen import families, paths
 from metagen.blueprint import sizing
@@ -110,6 +111,16 @@ def test_counts_and_operations_are_those_of_the_code(code: Modules, change: dict
     assert model.num_params() == unet.count(sizes)
     assert sum(_by_torch(model, (images,)).values()) == forward_flops(sizes)
     assert model(images).shape == (1, sizes["num_classes"], 16, 24)
+
+
+def test_the_activations_are_what_the_code_holds_at_most(code: Modules) -> None:
+    sizes = PAPER | {"num_classes": 21, "in_channels": 3}
+    with FakeTensorMode():
+        model = code["model"].Model(code["model"].Config(**sizes)).eval()
+        images = torch.empty(unet.example(sizes, 1)[0]["shape"])
+        with Held(model.parameters()) as held, torch.inference_mode():
+            model(images)
+    assert held.most == 2 * unet.load(sizes).activations  # float32 here, bf16 in infer.py
 
 
 @pytest.mark.parametrize("budget", [3e5, 2e6, 8e6, 31.1e6, 60e6, 500e6])

@@ -35,8 +35,9 @@ def written(tmp_path):
 def test_the_examples_are_these():
     names = [path.stem for path in SPECS]
     assert names == [
-        "edge_tiny_agent", "long_context", "out_of_reach", "phone_135m", "pinned",
-        "text_llm_70b", "text_llm_8b", "text_llm_tiny",
+        "document_ranker", "edge_tiny_agent", "long_context", "out_of_reach", "phone_135m",
+        "pinned", "sentence_embedder", "text_classifier_bert", "text_llm_70b", "text_llm_8b",
+        "text_llm_tiny",
     ]  # fmt: skip
 
 

@@ -58,6 +58,8 @@ def _bare(value: float, unit: str) -> str:
         return f"{int(value):,}"
     if 1e4 <= abs(value) < 1e15:
         return f"{value:,.0f}"
+    if 0 < abs(value) < 1e-9:
+        return f"{value:.4g}"
     return f"{value:,.4g}" if abs(value) >= 1e-4 else f"{value:.10f}".rstrip("0")
 
 

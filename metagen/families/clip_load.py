@@ -38,11 +38,12 @@ class Tower:
 
     @property
     def widest(self) -> int:
-        """Numbers that one block holds at once: the stream twice, and queries, keys, values.
+        """Numbers that one block holds at once.
 
-        Or, in place of these, the feed-forward layer before its activation, its gate, and after.
+        Its input, the stream and its normalized copy, and the wider of attention (queries, keys,
+        values and result) and the feed-forward layer (its inner values, scaled, and their gate).
         """
-        return self.positions * (2 * self.width + max(4 * self.width, 3 * self.d_ff))
+        return self.positions * (3 * self.width + max(4 * self.width, 3 * self.d_ff))
 
 
 def patches(m: Dims) -> int:

@@ -36,7 +36,7 @@ RULES = (
         "dropout is the share of activations that training drops, so it is below 1",
     ),
 )
-EMBEDDING_MODULES = ("encoder.embed_tokens", "encoder.embed_positions", "encoder.embed_segments")
+EMBEDDING_MODULES = ("embeddings",)
 COMPONENTS = frozenset(
     {"transformer_encoder", "encoder", "bidirectional_encoder", "embedding", "token_embedding"}
 )

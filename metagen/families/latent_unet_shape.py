@@ -96,7 +96,7 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         "n_levels": f"{LEVELS} levels, as SDXL",
         "lowest_layers": f"the trend gives {depth:.1f} layers at the lowest level",
         "upper_layers": f"SDXL has {LAYER_RATIO} times as many at the lowest level",
-        "head_dim": "of SDXL",
+        "head_dim": "the width of a head of SDXL",
         "norm_groups": "of DDPM and SDXL",
         "text_length": "about the bytes of the 77 tokens that CLIP reads",
         "text_width": f"the text encoder has {encoder:,} parameters, {encoder / count(m):.1%} of "

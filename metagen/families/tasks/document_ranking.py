@@ -23,7 +23,7 @@ def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
     """Return the `data`, `train`, `eval` and `infer` sections for a model of this size."""
     length, group = int(m["max_seq_len"]), PROXY_GROUP if reduced else GROUP
     at_once = max(1, texts.PASS_TOKENS // length)
-    training = _proxy(key) if reduced else texts.training(key, UNIT, group * length)
+    training = _proxy(key) if reduced else texts.training(key, UNIT, group * length, group)
     return {
         "data": {"max_len": length, **texts.held_out(reduced=reduced)},
         "train": training | {"group_size": group},
@@ -43,4 +43,4 @@ def _proxy(key: Key) -> dict[str, Any]:
 
 def reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:
     """Return why the settings of the full model's training are what they are."""
-    return texts.reasons(full, key, UNIT)
+    return texts.reasons(full, key, UNIT, GROUP)

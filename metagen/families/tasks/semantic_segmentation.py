@@ -142,9 +142,20 @@ def reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str
     counted = f"{images:,.0f} images in updates of {train['batch_size']}; {each}"
     default = f"no number of images is declared: {UPDATES:,} updates, as nnU-Net"
     batch, rate = key("training.config.batch_size"), key("training.config.learning_rate")
+    named = key("training.config.data_augmentation")
+    known = "data.py knows mirror, dihedral where a rotation is named, and none"
     return {
+        "data.augmentation": "left and right look alike in most images"
+        if named is None
+        else f"training.config.data_augmentation: {_said(named)}; {known}",
         "train.steps": counted if images else default,
         "train.batch_size": declared if batch else "as nnU-Net in two dimensions",
         "train.grad_accum": f"at most {PASS_PIXELS:,} pixels pass through the model at once",
         "train.learning_rate": declared if rate else "the first rate of nnU-Net with Adam",
     }
+
+
+def _said(declared: bool | tuple[str, ...]) -> str:
+    if isinstance(declared, bool):
+        return "true" if declared else "false"
+    return ", ".join(declared)

@@ -59,17 +59,18 @@ def train(
     }
 
 
-def training(key: Key, unit: str, length: int) -> dict[str, Any]:
+def training(key: Key, unit: str, length: int, held: int = 1) -> dict[str, Any]:
     """Return the full model's schedule: the declared data, once or for the declared epochs.
 
     Args:
         key: Gives the spec's values.
         unit: What the data is counted in.
         length: Tokens of a sample.
+        held: Units of the data that a sample holds.
     """
     batch = key("training.config.batch_size") or BATCH
-    samples = _samples(key, unit)
-    steps = max(1, round(samples / batch)) if samples else STEPS
+    units = _units(key, unit)
+    steps = max(1, round(units / (batch * held))) if units else STEPS
     warmup, decay = key("training.config.warmup_steps"), key("training.config.weight_decay")
     return train(
         key,
@@ -82,8 +83,8 @@ def training(key: Key, unit: str, length: int) -> dict[str, Any]:
     )
 
 
-def _samples(key: Key, unit: str) -> float | None:
-    """Return the samples to train on, over all epochs; None where they are not declared."""
+def _units(key: Key, unit: str) -> float | None:
+    """Return the data to train on, over all epochs; None where it is not declared in this unit."""
     size = key("training.data.size")
     amount, thing = parse_amount(size) if size else (0.0, "")
     return amount * (key("training.config.epochs") or 1) if thing == unit else None
@@ -95,14 +96,15 @@ def _parts(batch: int, length: int) -> int:
     return next(fitting, batch)
 
 
-def reasons(full: Mapping[str, Any], key: Key, unit: str) -> dict[str, str]:
+def reasons(full: Mapping[str, Any], key: Key, unit: str, held: int = 1) -> dict[str, str]:
     """Return why the settings of the full model's training are what they are."""
-    batch, samples = full["train"]["batch_size"], _samples(key, unit)
+    batch, units = full["train"]["batch_size"], _units(key, unit)
     declared, published = "declared in training.config", "as BERT's pre-training"
-    amount = f"{samples or 0:.4g} {unit} in updates of {batch}; training.data.size and epochs"
+    update = f"{batch} x {held}" if held > 1 else f"{batch}"
+    amount = f"{units or 0:.4g} {unit} in updates of {update}; training.data.size and epochs"
     return {
         "data.max_len": "the window of the model",
-        "train.steps": amount if samples else f"no number of {unit} is declared: {published}",
+        "train.steps": amount if units else f"no number of {unit} is declared: {published}",
         "train.batch_size": declared if key("training.config.batch_size") else published,
         "train.grad_accum": f"at most {PASS_TOKENS:,} tokens pass through the model at once",
         "train.learning_rate": declared if key("training.config.learning_rate") else published,

@@ -14,10 +14,10 @@ PAD = 0  # the token that fills a short sequence; nothing attends to it
 
 # Parts of a parameter's name in transformers' BertModel, by those here.
 BERT_NAMES = {
-    "embed_tokens": "embeddings.word_embeddings",
-    "embed_positions": "embeddings.position_embeddings",
-    "embed_segments": "embeddings.token_type_embeddings",
-    "norm": "embeddings.LayerNorm",
+    "tokens": "word_embeddings",
+    "positions": "position_embeddings",
+    "segments": "token_type_embeddings",
+    "norm": "LayerNorm",
     "layers": "encoder.layer",
     "q_proj": "attention.self.query",
     "k_proj": "attention.self.key",
@@ -85,6 +85,25 @@ class EncoderBlock(nn.Module):
         return out
 
 
+class Embeddings(nn.Module):
+    """The normalized sum of what a token is, where it stands, and which text it is of."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(config.vocab_size, config.d_model)
+        self.positions = nn.Embedding(config.max_seq_len, config.d_model)
+        self.segments = nn.Embedding(config.n_segments, config.d_model)
+        self.norm = nn.LayerNorm(config.d_model, config.norm_eps)
+        self.drop = config.dropout
+
+    def forward(self, tokens: Tensor, segments: Tensor) -> Tensor:
+        """Return vectors (B, T, d_model) of token ids and segments (B, T)."""
+        length, limit = tokens.size(1), self.positions.num_embeddings
+        assert length <= limit, f"{length} tokens exceed the context of {limit}"
+        x = self.tokens(tokens) + self.segments(segments) + self.positions.weight[:length]
+        return F.dropout(self.norm(x), self.drop, self.training)
+
+
 class Encoder(nn.Module):
     """Tokens, with their positions and segments, to a vector for each that has seen all others."""
 
@@ -93,26 +112,18 @@ class Encoder(nn.Module):
         super().__init__()
         width, heads = config.d_model, config.n_heads
         assert width % heads == 0, f"{heads} heads cannot share a width of {width}"
-        self.drop = config.dropout
-        self.embed_tokens = nn.Embedding(config.vocab_size, width)
-        self.embed_positions = nn.Embedding(config.max_seq_len, width)
-        self.embed_segments = nn.Embedding(config.n_segments, width)
-        self.norm = nn.LayerNorm(width, config.norm_eps)
+        self.embeddings = Embeddings(config)
         self.layers = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
 
-    def forward(self, tokens: Tensor, segments: Tensor | None = None) -> Tensor:
+    def encode(self, tokens: Tensor, segments: Tensor | None = None) -> Tensor:
         """Return a vector for each token, (B, T, d_model).
 
         Args:
             tokens: (B, T) token ids, PAD after the end of a sequence.
             segments: (B, T) the text of a pair that each token is of; all of the first by default.
         """
-        length, limit = tokens.size(1), self.embed_positions.num_embeddings
-        assert length <= limit, f"{length} tokens exceed the context of {limit}"
         segments = torch.zeros_like(tokens) if segments is None else segments
-        x = self.embed_tokens(tokens) + self.embed_segments(segments)
-        x = self.norm(x + self.embed_positions.weight[:length])  # (B, T, d_model)
-        x = F.dropout(x, self.drop, self.training)
+        x: Tensor = self.embeddings(tokens, segments)  # (B, T, d_model)
         mask = (tokens != PAD)[:, None, None, :]
         for layer in self.layers:
             x = layer(x, mask)

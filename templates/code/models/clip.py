@@ -116,9 +116,9 @@ class ImageTower(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, image_size, image_size) to (B, D)."""
-        patches = self.patch_embedding(images).flatten(2).transpose(1, 2)  # (B, N, D)
+        x = self.patch_embedding(images).flatten(2).transpose(1, 2)  # (B, N, D)
         first = self.class_embedding.expand(len(images), 1, -1)
-        x = torch.cat((first, patches), dim=1) + self.position_embedding.weight  # (B, N + 1, D)
+        x = torch.cat((first, x), dim=1) + self.position_embedding.weight  # (B, N + 1, D)
         x = self.pre_layrnorm(x)
         for layer in self.layers:
             x = layer(x)

@@ -32,13 +32,12 @@ class Config:
     dropout: float = 0.1  # share of activations that training drops
 
 
-class Model(nn.Module):
+class Model(Encoder):
     """The ranker of passages."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
-        self.encoder = Encoder(config)
         self.pooler = nn.Linear(config.d_model, config.d_model)
         self.classifier = nn.Linear(config.d_model, 1)
         self._init_weights()
@@ -51,11 +50,11 @@ class Model(nn.Module):
         token more than that of its position.
         """
         init_weights(self, self.config.d_model)
-        nn.init.normal_(self.encoder.embed_tokens.weight, std=0.5)
-        nn.init.normal_(self.encoder.embed_segments.weight, std=0.2)
-        nn.init.normal_(self.encoder.embed_positions.weight, std=0.1)
+        nn.init.normal_(self.embeddings.tokens.weight, std=0.5)
+        nn.init.normal_(self.embeddings.segments.weight, std=0.2)
+        nn.init.normal_(self.embeddings.positions.weight, std=0.1)
         with torch.no_grad():
-            for layer in self.encoder.layers:
+            for layer in self.layers:
                 layer.k_proj.weight.copy_(layer.q_proj.weight.mul_(2))
 
     def forward(self, tokens: Tensor, segments: Tensor) -> Tensor:
@@ -65,7 +64,7 @@ class Model(nn.Module):
             tokens: (B, T) token ids of query and passage, 0 after the end.
             segments: (B, T) 0 where a token is of the query, 1 where it is of the passage.
         """
-        first = self.encoder(tokens, segments)[:, 0]  # (B, d_model)
+        first = self.encode(tokens, segments)[:, 0]  # (B, d_model)
         pooled = torch.tanh(self.pooler(first))
         scores: Tensor = self.classifier(F.dropout(pooled, self.config.dropout, self.training))
         return scores.squeeze(1)
@@ -78,7 +77,7 @@ class Model(nn.Module):
         """Return the name of a parameter in transformers' BertForSequenceClassification."""
         if name.startswith("classifier."):
             return name
-        return f"bert.{bert_name(name.removeprefix('encoder.'))}"
+        return f"bert.{bert_name(name)}"
 
     def checkpoint_config(self) -> dict[str, Any]:
         """Return what config.json needs beside `Config` to load in transformers as BERT."""

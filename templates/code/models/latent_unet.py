@@ -2,7 +2,7 @@
 
 arXiv:2307.01952, section 2. Two networks that SDXL takes from elsewhere are replaced by what is
 trained here: its VAE by squares of pixels laid out as channels (as in simple diffusion,
-arXiv:2301.11093, section 3.4), its CLIP encoders by a small Transformer that reads bytes. Its
+arXiv:2301.11093), its CLIP encoders by a small Transformer that reads bytes. Its
 conditions on the size and the crop of an image are left out.
 
 Shapes: B images, C channels, H x W pixels, T bytes, E and D dimensions of embedding and text.

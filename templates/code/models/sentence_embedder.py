@@ -9,7 +9,7 @@ Shapes in comments: B texts, T tokens.
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from layers.encoder import PAD, Encoder, bert_config, bert_name, init_weights
 
@@ -29,18 +29,17 @@ class Config:
     dropout: float = 0.1  # share of activations that training drops
 
 
-class Model(nn.Module):
+class Model(Encoder):
     """The sentence embedder."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
-        self.encoder = Encoder(config)
         init_weights(self, config.d_model)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return embeddings (B, d_model) of texts (B, T), token 0 after the end of each."""
-        vectors: Tensor = self.encoder(tokens)  # (B, T, d_model)
+        vectors: Tensor = self.encode(tokens)  # (B, T, d_model)
         weights = (tokens != PAD).unsqueeze(-1).to(vectors.dtype)  # (B, T, 1)
         return (vectors * weights).sum(1) / weights.sum(1)
 
@@ -50,7 +49,7 @@ class Model(nn.Module):
 
     def checkpoint_name(self, name: str) -> str:
         """Return the name of a parameter in transformers' BertModel."""
-        return bert_name(name.removeprefix("encoder."))
+        return bert_name(name)
 
     def checkpoint_config(self) -> dict[str, Any]:
         """Return what config.json needs beside `Config` to load in transformers as BERT.

@@ -32,20 +32,19 @@ class Config:
     num_classes: int = 2  # classes, of which each text has one
 
 
-class Model(nn.Module):
+class Model(Encoder):
     """The text classifier."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
-        self.encoder = Encoder(config)
         self.pooler = nn.Linear(config.d_model, config.d_model)
         self.classifier = nn.Linear(config.d_model, config.num_classes)
         init_weights(self, config.d_model)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return logits (B, C) of texts (B, T), token 0 after the end of each."""
-        first = self.encoder(tokens)[:, 0]  # (B, d_model)
+        first = self.encode(tokens)[:, 0]  # (B, d_model)
         pooled = torch.tanh(self.pooler(first))
         logits: Tensor = self.classifier(F.dropout(pooled, self.config.dropout, self.training))
         return logits
@@ -58,7 +57,7 @@ class Model(nn.Module):
         """Return the name of a parameter in transformers' BertForSequenceClassification."""
         if name.startswith("classifier."):
             return name
-        return f"bert.{bert_name(name.removeprefix('encoder.'))}"
+        return f"bert.{bert_name(name)}"
 
     def checkpoint_config(self) -> dict[str, Any]:
         """Return what config.json needs beside `Config` to load in transformers as BERT."""

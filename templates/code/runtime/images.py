@@ -44,6 +44,8 @@ def read_image(path: Path, size: tuple[int, int], channels: int, *, exact: bool 
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
             if not exact:
+                if image.mode.startswith("I"):  # 16 bits, whose upper ones count
+                    image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
                 image = image.convert("L" if channels == 1 else "RGB")
             # The shorter side, against the wanted shape, becomes as long as wanted.
             covering = (max(width, image.width * height // image.height),

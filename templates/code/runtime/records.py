@@ -66,7 +66,7 @@ def read_records(path: Path, columns: Sequence[str]) -> list[Record]:
 def records_digest(splits: Mapping[str, Sequence[Record]]) -> str:
     """Return the sha256 of all records and of the splits that they are in."""
     text = json.dumps(splits, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_splits(folder: Path, splits: Mapping[str, Sequence[Record]]) -> None:
@@ -91,6 +91,8 @@ def _value(row: Mapping[str, Any], column: str, place: str) -> str:
     text = str(value).strip()
     if not text:
         fail(f'{place} has an empty "{column}".')
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        fail(f'{place} has half a character in "{column}": it is no Unicode text.')
     return text
 
 
@@ -98,6 +100,7 @@ Rows = Iterator[tuple[str, Mapping[str, Any]]]
 
 
 def _csv_rows(path: Path) -> Rows:
+    csv.field_size_limit(2**30)  # the library's own limit is shorter than some documents
     with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream)
         for row in reader:

@@ -47,6 +47,7 @@ class TextTokenizer:
         names = dict(zip(("pad_token", "cls_token", "sep_token"), SPECIAL, strict=True))
         settings = {
             "tokenizer_class": "PreTrainedTokenizerFast",
+            "split_special_tokens": True,
             "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
             **names,
         }

@@ -24,7 +24,7 @@ from model import Config as ModelConfig
 from runtime.errors import fail, run
 from runtime.folders import whole_folder
 from runtime.order import samples_at
-from runtime.records import SPLITS, Record, cut, read_splits, records_digest, write_splits
+from runtime.records import Record, cut, read_splits, records_digest, write_splits
 from runtime.sequences import TextTokenizer, find_tokenizer, train_tokenizer
 from runtime.settings import load_config
 
@@ -66,17 +66,15 @@ class Dataset:
         name: What it is called in reports.
         sha256: Digest of all records and their splits.
         splits: Queries that some passage answers, by split.
+        pools: The passages of each split, each once.
         tokenizer: Makes rows of tokens of texts.
     """
 
     name: str
     sha256: str
     splits: dict[str, list[Judged]]
+    pools: dict[str, list[str]]
     tokenizer: TextTokenizer
-
-    def pool(self, split: str) -> list[str]:
-        """Return the passages of a split, each once."""
-        return list(dict.fromkeys(p for judged in self.splits[split] for p in judged.passages))
 
 
 def load_dataset(
@@ -95,11 +93,14 @@ def load_dataset(
     splits = {split: judgements(each, name) for split, each in records.items()}
     texts = [record[c] for record in records["train"] for c in ("query", "passage")]
     tokenizer = find_tokenizer(checkpoint, path, dict.fromkeys(texts), model.vocab_size)
-    data = Dataset(name, records_digest(records), splits, tokenizer)
-    for split in SPLITS:
-        if not splits[split] or len(data.pool(split)) < 2:
+    pools = {
+        split: list(dict.fromkeys(passage for judged in each for passage in judged.passages))
+        for split, each in splits.items()
+    }
+    for split, pool in pools.items():
+        if len(pool) < 2:
             fail(f"{name}: its {split} split needs a query with an answer, and two passages.")
-    return data
+    return Dataset(name, records_digest(records), splits, pools, tokenizer)
 
 
 def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
@@ -165,11 +166,13 @@ def group(judged: Judged, pool: Sequence[str], size: int, draw: random.Random) -
     answers = judged.relevant()
     others = [passage for passage in judged.passages if passage not in answers]
     others = draw.sample(others, min(size - 1, len(others)))
-    while len(others) < size - 1:
-        passage = draw.choice(pool)
-        if passage not in answers:
-            others.append(passage)
-    return [draw.choice(answers), *others]
+    drawn = draw.sample(pool, min(len(pool), size + len(answers) + len(others)))
+    known = {*answers, *others}
+    others = [*others, *(passage for passage in drawn if passage not in known)][: size - 1]
+    if not others:
+        fail(f"every passage answers the query {judged.query!r}: training needs some that do not.")
+    repeated = draw.choices(others, k=size - 1 - len(others))  # of a pool that is too small
+    return [draw.choice(answers), *others, *repeated]
 
 
 def rows(
@@ -190,7 +193,7 @@ def batch_at(
     A sample is a query with a group of passages, the first of which answers it. What is drawn is a
     function of the position, so a resumed run draws the same.
     """
-    train, pool = data.splits["train"], data.pool("train")
+    train, pool = data.splits["train"], data.pools["train"]
     order = samples_at(position, count, len(train), seed)
     chosen = []
     for place, (_, index) in enumerate(order, start=position):
@@ -203,7 +206,7 @@ def batches(
     data: Dataset, split: str, size: int, max_len: int, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the queries of a split in batches, with the same groups of passages each time."""
-    every, pool = data.splits[split], data.pool(split)
+    every, pool = data.splits[split], data.pools[split]
     for start in range(0, len(every), batch_size):
         draw = random.Random(start)
         chosen = every[start : start + batch_size]
@@ -240,7 +243,7 @@ def main() -> None:
     data = load_dataset(config, args.data, model)
     print(f"{data.name}, sha256 {data.sha256}")
     for split, every in data.splits.items():
-        print(f"{split:>5}: {len(every):,} queries, {len(data.pool(split)):,} passages")
+        print(f"{split:>5}: {len(every):,} queries, {len(data.pools[split]):,} passages")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class BM25:
 
 def candidates(data: Dataset, size: int) -> list[tuple[Judged, list[str]]]:
     """Return each query of the test split with its candidates, in an order that tells nothing."""
-    pool, draw, found = data.pool("test"), random.Random(0), []
+    pool, draw, found = data.pools["test"], random.Random(0), []
     for judged in data.splits["test"]:
         others = [passage for passage in pool if passage not in judged.passages]
         missing = max(0, size - len(judged.passages))
@@ -192,7 +192,7 @@ def main() -> None:
         pairs = [(query, passage) for passage in passages]
         return outputs(model, pairs, data.tokenizer, length, size, device).tolist()
 
-    own, bm25 = ranked(asked, scorer), ranked(asked, BM25(data.pool("test")).scores)
+    own, bm25 = ranked(asked, scorer), ranked(asked, BM25(data.pools["test"]).scores)
     figure = found_within({"proxy": own, "BM25": bm25})
     print_report(data.name, data.sha256, len(own), metrics(own, bm25), folder, figure)
 

@@ -100,9 +100,9 @@ def fitted(model: ModelConfig, labels: Sequence[str], size: str) -> ModelConfig:
 def read_labels(folder: Path) -> tuple[str, ...]:
     """Return the names of a checkpoint's classes, or stop."""
     names = read_json(folder / "config.json").get("id2label")
-    if not isinstance(names, dict) or not names:
+    if not isinstance(names, dict) or set(names) != {str(n) for n in range(len(names))}:
         fail(f"{folder / 'config.json'} names no classes: it belongs to another task.")
-    return tuple(str(name) for name in names.values())
+    return tuple(str(names[str(number)]) for number in range(len(names)))
 
 
 def batch_at(
@@ -225,9 +225,12 @@ def _folder(config: Config, path: Path, model: ModelConfig) -> Images:
     cut = stratified([targets[i] for i in rest], [keys[i] for i in rest], lacking)
     for index, split in zip(rest, cut, strict=True):
         splits[index] = split
+    held_out = {key for key, split in zip(keys, splits, strict=True) if split != "train"}
     size, found = (model.image_height, model.image_width), {}
     for split in SPLITS:
         chosen = [i for i, each in enumerate(splits) if each == split]
+        if split == "train":  # never on what is a held-out image too
+            chosen = [i for i in chosen if keys[i] not in held_out]
         pixels = ImageFiles([files[i] for i in chosen], size, model.num_channels)
         found[split] = Split(pixels, torch.tensor([targets[i] for i in chosen]))
     names = ("\0".join((split, *each)) for split, each in zip(splits, parts, strict=True))

@@ -168,6 +168,8 @@ def load_pairs(
 def glyphs(model: ModelConfig) -> tuple[list[Pair], str]:
     """Return each visible character of DejaVu Sans with its Unicode name, and their digest.
 
+    The font is under the licence of Bitstream Vera, the names under that of Unicode.
+
     Some characters look exactly alike, such as the Latin, the Greek and the Cyrillic capital A:
     they are one image with several texts, so they go to one split and each of the names is right.
     """

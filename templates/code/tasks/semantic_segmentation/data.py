@@ -37,7 +37,7 @@ class Config:
     crop: int = 0
     """Side of the random square that a training sample is cut to, in pixels; 0 leaves it whole."""
     augmentation: str = "mirror"
-    """none; mirror: left and right swapped at random; dihedral: any mirroring and right angle."""
+    """none; mirror: left and right swapped at random; dihedral: up and down too, squares turned."""
     val_fraction: float = 0.1
     """Share of the images on which training is watched."""
     test_fraction: float = 0.1
@@ -92,7 +92,8 @@ def load_scenes(config: Config, path: Path | None, model: ModelConfig) -> Scenes
 def bundled(config: Config, model: ModelConfig) -> Scenes:
     """Return axial slices of the MNI152 average brain, each pixel with its likeliest tissue.
 
-    One averaged brain says whether the code learns, not how well a model would do on patients.
+    One averaged brain says whether the code learns, not how well a model would do on patients. The
+    template is McGill University's, under terms of its own; nilearn gives it on.
     """
     try:
         from nilearn import datasets

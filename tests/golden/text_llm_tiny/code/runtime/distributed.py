@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -140,32 +139,3 @@ def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
     if not isinstance(like, DTensor):
         return tensor
     return distribute_tensor(tensor, like.device_mesh, like.placements)
-
-
-class _Gather(torch.autograd.Function):
-    """Rows of all processes; a gradient goes back to the process whose rows it is for."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        ctx.count = len(rows)
-        parts = [torch.empty_like(rows) for _ in range(world_size())]
-        dist.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        start = rank() * ctx.count
-        return total(gradients[0].clone())[start : start + ctx.count]
-
-
-def gather(rows: Tensor) -> Tensor:
-    """Return the rows (N, ...) of all processes in their order, shape (N * processes, ...).
-
-    With these as the others of a contrast, losses over each process's own rows add up to the
-    gradient of the loss over all. Outside training, where processes see batches of different
-    sizes, it returns the rows as they are.
-    """
-    if world_size() == 1 or not torch.is_grad_enabled():
-        return rows
-    gathered: Tensor = _Gather.apply(rows)
-    return gathered

@@ -4,8 +4,6 @@ import functools
 
 import torch
 
-from runtime.distributed import world_size
-
 
 @functools.lru_cache(maxsize=2)
 def epoch_order(samples: int, seed: int, epoch: int) -> torch.Tensor:
@@ -22,12 +20,6 @@ def samples_at(position: int, count: int, samples: int, seed: int) -> list[tuple
     """
     places = (divmod(p, samples) for p in range(position, position + count))
     return [(epoch, int(epoch_order(samples, seed, epoch)[i])) for epoch, i in places]
-
-
-def position_after(position: int, count: int, batch_size: int) -> int:
-    """Return where this process reads on after some samples: in this update, or in the next."""
-    share, done = batch_size // world_size(), position + count
-    return done if done % share else done + batch_size - share
 
 
 def be_random_at(seed: int, step: int, rank: int) -> None:
