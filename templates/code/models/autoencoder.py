@@ -50,12 +50,12 @@ class Model(nn.Module):
 
         Values are counted from their channel's mean in its standard deviation.
         """
-        h = x.nan_to_num().flatten(1).to(self.encoder[0].weight.dtype)
+        h = x.nan_to_num().flatten(1).to(next(self.parameters()).dtype)
         for layers in (self.encoder, self.decoder):
             for layer in layers[:-1]:
                 h = F.relu(layer(h))
             h = layers[-1](h)  # the code, and the reconstruction, are linear
-        return h.unflatten(1, x.shape[1:]).float()
+        return h.view(x.shape).float()
 
     def num_params(self) -> int:
         """Return the number of weights."""

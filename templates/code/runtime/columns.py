@@ -147,7 +147,7 @@ def scale_of(column: Column) -> tuple[float, float]:
 
 def read_schema(folder: Path) -> Schema:
     """Return the schema of a checkpoint, or stop where it holds none."""
-    values = read_json(folder / "config.json").get("columns")
+    values: Any = read_json(folder / "config.json").get("columns")
     try:
         numeric = {name: (float(at), float(std)) for name, (at, std) in values["numeric"].items()}
         words = {name: list(map(str, known)) for name, known in values["categorical"].items()}

@@ -64,8 +64,8 @@ def _read_csv(path: Path, suffix: str) -> dict[str, Column]:
 
 def _read_parquet(path: Path) -> dict[str, Column]:
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import pyarrow  # type: ignore[import-untyped]
+        import pyarrow.parquet  # type: ignore[import-untyped]
     except ImportError:
         fail("reading Parquet needs a library: pip install pyarrow.")
     try:

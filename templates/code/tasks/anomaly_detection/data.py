@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -151,9 +152,9 @@ def bundled() -> tuple[str, str, dict[str, Column]]:
     path = Path(str(river.__file__)).parent / "datasets" / "shuttle.csv.gz"
     if not path.is_file():
         fail("this version of river has no shuttle.csv.gz: pip install 'river>=0.21,<1'.")
-    table = np.genfromtxt(path, delimiter=",", names=True, dtype=np.float64)
-    names = table.dtype.names or ()
-    return "shuttle", digest(path.read_bytes()), {name: table[name] for name in names}
+    table: Any = np.genfromtxt(path, delimiter=",", names=True, dtype=np.float64)
+    columns = {name: table[name] for name in table.dtype.names}
+    return "shuttle", digest(path.read_bytes()), columns
 
 
 def standardized(schema: Schema, columns: dict[str, Column], model: ModelConfig) -> Tensor:

@@ -102,7 +102,6 @@ def task(args: argparse.Namespace, config: Config) -> Task:
     model = load_config(ModelConfig, "model", args.size)
     dataset = load_dataset(data, args.data, args.label, model)
     train_starts, val_starts = dataset.normal("train"), dataset.normal("val")
-    columns = dataset.schema.to_json()
     return Task(
         config=config,
         build=lambda: Model(model),
@@ -110,9 +109,9 @@ def task(args: argparse.Namespace, config: Config) -> Task:
         held_out=lambda size: ((x,) for x in batches(dataset, val_starts, size)),
         loss=reconstruction_error,
         example=lambda module: example_loss(module, 1, data),
-        identity={"sha256": dataset.sha256, "columns": columns, **named(data=data)},
+        identity={"sha256": dataset.sha256, "label": args.label, **named(data=data)},
         unit="windows",
-        entries={"columns": columns},
+        entries={"columns": dataset.schema.to_json()},
     )
 
 

@@ -113,7 +113,7 @@ def bundled() -> dict[tuple[str, str], Values]:
     century: few of the training split's overlap by less than half.
     """
     try:
-        from statsmodels.datasets import co2, elnino
+        from statsmodels.datasets import co2, elnino  # type: ignore[import-untyped]
     except ImportError:
         fail("the bundled series come with a library: pip install statsmodels; or use --data.")
     weekly = co2.load_pandas().data["co2"].to_numpy(np.float64)

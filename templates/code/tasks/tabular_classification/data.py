@@ -48,7 +48,7 @@ def bundled() -> Rows:
     Wolberg, Street & Mangasarian, 1995, UCI Machine Learning Repository.
     """
     try:
-        from sklearn.datasets import load_breast_cancer
+        from sklearn.datasets import load_breast_cancer  # type: ignore[import-untyped]
     except ImportError:
         fail("the bundled table comes with a library: pip install scikit-learn; or use --data.")
     found = load_breast_cancer()
@@ -90,9 +90,8 @@ def main() -> None:
     parser.add_argument("--target", metavar="COLUMN", help="to predict (default: the last)")
     parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
     args = parser.parse_args()
-    model, config = (
-        load_config(k, s, args.size) for k, s in ((ModelConfig, "model"), (Config, "data"))
-    )
+    config = load_config(Config, "data", args.size)
+    model = load_config(ModelConfig, "model", args.size)
     rows = load_rows(args.data, args.target)
     table = encoded(rows, parts_of(rows, config.val_fraction, config.test_fraction), model)
     print(f"{rows.name}, sha256 {rows.sha256}")

@@ -17,8 +17,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from train import Config as TrainConfig
-from train import task_of
 
 from data import Config as DataConfig
 from data import encoded, load_rows
@@ -32,6 +30,8 @@ from runtime.errors import fail, run
 from runtime.options import shared_options, sized
 from runtime.report import metric, print_report
 from runtime.settings import load_config
+from train import Config as TrainConfig
+from train import task_of
 
 Predictions = dict[str, NDArray[np.int64]]
 MODEL, TRUTH = "model", "truth"
@@ -114,17 +114,15 @@ def macro_f1(truth: NDArray[np.int64], found: NDArray[np.int64]) -> float:
 
 def metrics(found: Predictions, suffix: str) -> list[dict[str, Any]]:
     """Return accuracy and macro F1 of the network beside those of the baselines."""
-    truth, rows = found[TRUTH], []
-    for name, of in (
-        ("accuracy", lambda classes: float(np.mean(classes == truth))),
-        ("macro_f1", lambda classes: macro_f1(truth, classes)),
-    ):
-        values = {each: of(classes) for each, classes in found.items() if each != TRUTH}
-        value = values.pop(MODEL)
-        rows.append(
-            metric(name + suffix, "share", value, values, higher_is_better=True, n=len(truth))
-        )
-    return rows
+    truth, count = found[TRUTH], len(found[TRUTH])
+    methods = {name: classes for name, classes in found.items() if name != TRUTH}
+    shares = {name: float(np.mean(classes == truth)) for name, classes in methods.items()}
+    scores = {name: macro_f1(truth, classes) for name, classes in methods.items()}
+    share, score = shares.pop(MODEL), scores.pop(MODEL)
+    return [
+        metric(f"accuracy{suffix}", "share", share, shares, higher_is_better=True, n=count),
+        metric(f"macro_f1{suffix}", "share", score, scores, higher_is_better=True, n=count),
+    ]
 
 
 def picture(found: Predictions, classes: list[str]) -> dict[str, Any]:
@@ -151,9 +149,8 @@ def main() -> None:
     """Print the scores of a checkpoint."""
     args = command_line()
     device = choose_device(args.device, args.threads)
-    config, data = (
-        load_config(k, s, args.size) for k, s in ((Config, "eval"), (DataConfig, "data"))
-    )
+    config = load_config(Config, "eval", args.size)
+    data = load_config(DataConfig, "data", args.size)
     config = replace(config, batch_size=args.batch_size or config.batch_size)
     model_config = load_config(ModelConfig, "model", args.size)
     folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")

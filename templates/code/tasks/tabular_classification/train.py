@@ -102,7 +102,7 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
 
 def task_of(table: Table, config: Config, data: DataConfig, model: ModelConfig) -> Task:
     """Return what there is to train on a table."""
-    columns = table.schema.to_json()
+    target = table.schema.target["name"]
     return Task(
         config=config,
         build=lambda: Model(model),
@@ -110,9 +110,9 @@ def task_of(table: Table, config: Config, data: DataConfig, model: ModelConfig) 
         held_out=lambda size: table.batches("val", size),
         loss=class_loss,
         example=lambda module: example_loss(module, 1, data),
-        identity={"sha256": table.sha256, "columns": columns, **named(data=data)},
+        identity={"sha256": table.sha256, "target": target, **named(data=data)},
         unit="rows",
-        entries={"columns": columns},
+        entries={"columns": table.schema.to_json()},
     )
 
 

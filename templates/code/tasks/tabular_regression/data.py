@@ -56,7 +56,7 @@ def bundled() -> Rows:
     Efron et al., 2004, Least Angle Regression, Annals of Statistics 32(2).
     """
     try:
-        from sklearn.datasets import load_diabetes
+        from sklearn.datasets import load_diabetes  # type: ignore[import-untyped]
     except ImportError:
         fail("the bundled table comes with a library: pip install scikit-learn; or use --data.")
     found = load_diabetes(scaled=False)
@@ -91,9 +91,8 @@ def main() -> None:
     parser.add_argument("--target", metavar="COLUMN", help="to predict (default: the last)")
     parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
     args = parser.parse_args()
-    model, config = (
-        load_config(k, s, args.size) for k, s in ((ModelConfig, "model"), (Config, "data"))
-    )
+    config = load_config(Config, "data", args.size)
+    model = load_config(ModelConfig, "model", args.size)
     rows = load_rows(args.data, args.target)
     table = encoded(rows, parts_of(rows, config.val_fraction, config.test_fraction), model)
     print(f"{rows.name}, sha256 {rows.sha256}")

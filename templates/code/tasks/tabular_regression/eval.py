@@ -16,8 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from train import Config as TrainConfig
-from train import task_of
 
 from data import Config as DataConfig
 from data import encoded, load_rows
@@ -31,6 +29,8 @@ from runtime.errors import fail, run
 from runtime.options import shared_options, sized
 from runtime.report import metric, print_report
 from runtime.settings import load_config
+from train import Config as TrainConfig
+from train import task_of
 
 Predictions = dict[str, NDArray[np.float64]]
 MODEL, TRUTH = "model", "truth"
@@ -98,15 +98,13 @@ def metrics(found: Predictions, suffix: str, unit: str) -> list[dict[str, Any]]:
     truth, count = found[TRUTH], len(found[TRUTH])
     squares = {n: float(np.mean((v - truth) ** 2)) for n, v in found.items() if n != TRUTH}
     variance = float(truth.var()) or 1.0
-    rows = []
-    for name, of, higher in (
-        ("rmse", lambda square: square**0.5, False),
-        ("r2", lambda square: 1 - square / variance, True),
-    ):
-        values = {each: of(square) for each, square in squares.items()}
-        value, kind = values.pop(MODEL), unit if name == "rmse" else "share of the variance"
-        rows.append(metric(name + suffix, kind, value, values, higher_is_better=higher, n=count))
-    return rows
+    roots = {name: square**0.5 for name, square in squares.items()}
+    shares = {name: 1 - square / variance for name, square in squares.items()}
+    value, share = roots.pop(MODEL), shares.pop(MODEL)
+    return [
+        metric(f"rmse{suffix}", unit, value, roots, higher_is_better=False, n=count),
+        metric(f"r2{suffix}", "share of variance", share, shares, higher_is_better=True, n=count),
+    ]
 
 
 def picture(found: Predictions, target: str) -> dict[str, Any]:
@@ -137,9 +135,8 @@ def main() -> None:
     """Print the scores of a checkpoint."""
     args = command_line()
     device = choose_device(args.device, args.threads)
-    config, data = (
-        load_config(k, s, args.size) for k, s in ((Config, "eval"), (DataConfig, "data"))
-    )
+    config = load_config(Config, "eval", args.size)
+    data = load_config(DataConfig, "data", args.size)
     config = replace(config, batch_size=args.batch_size or config.batch_size)
     model_config = load_config(ModelConfig, "model", args.size)
     folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")

@@ -44,7 +44,8 @@ def predict(
     model: Model, numbers: torch.Tensor, categories: torch.Tensor, size: int, device: torch.device
 ) -> NDArray[np.float64]:
     """Return the prediction of each row, as training counts it."""
-    pairs = zip(numbers.split(size), categories.split(size), strict=True)
+    cuts = [slice(at, at + size) for at in range(0, len(numbers), size)]
+    pairs = ((numbers[cut], categories[cut]) for cut in cuts)
     found = [model(n.to(device), c.to(device))[:, 0].double().cpu() for n, c in pairs]
     return np.asarray(torch.cat(found).numpy())
 
