@@ -28,7 +28,7 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.checkpoint import to_json
 from runtime.device import choose_device
-from runtime.distributed import processes, world_size
+from runtime.distributed import processes
 from runtime.errors import run
 from runtime.images import position_after
 from runtime.options import shared_options, sized, training_options
@@ -99,12 +99,6 @@ def class_loss(module: nn.Module, batch: Batch, label_smoothing: float) -> tuple
     smoothing = label_smoothing if module.training else 0.0
     logits = module(images).float()  # (B, K)
     return F.cross_entropy(logits, targets, label_smoothing=smoothing), len(targets)
-
-
-def position_after(position: int, count: int, batch_size: int) -> int:
-    """Return where this process reads on after some samples: in this update, or in the next."""
-    share, done = batch_size // world_size(), position + count
-    return done if done % share else done + batch_size - share
 
 
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
