@@ -95,6 +95,17 @@ def share_buffers(module: nn.Module) -> None:
         dist.broadcast(buffer, 0)
 
 
+def reshard(model: nn.Module) -> None:
+    """Let each process hold its shares again, of what a pass has gathered and not given up."""
+    if world_size() == 1:
+        return
+    from torch.distributed.fsdp import FSDPModule
+
+    for part in model.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+
+
 @contextlib.contextmanager
 def gradients_shared(module: nn.Module, last: bool) -> Iterator[None]:
     """Let replicas add up their gradients in the last part of an update only.

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from runtime.distributed import reshard
+
 
 class Average:
     """Exponential moving average of a model's weights (Ho et al., 2020, arXiv:2006.11239, app. B).
@@ -38,6 +40,7 @@ class Average:
 
     @torch.no_grad()
     def _swap(self) -> None:
+        reshard(self.model)  # a pass without gradients leaves some weights whole
         for name, parameter in self.model.named_parameters():
             own = parameter.detach().clone()
             parameter.copy_(self.weights[name])
