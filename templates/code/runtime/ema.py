@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from runtime.distributed import world_size
+
 
 class Average:
     """Exponential moving average of a model's weights (Ho et al., 2020, arXiv:2006.11239, app. B).
@@ -38,7 +40,19 @@ class Average:
 
     @torch.no_grad()
     def _swap(self) -> None:
+        _reshard(self.model)  # a pass without gradients leaves some weights whole
         for name, parameter in self.model.named_parameters():
             own = parameter.detach().clone()
             parameter.copy_(self.weights[name])
             self.weights[name].copy_(own)
+
+
+def _reshard(model: nn.Module) -> None:
+    """Let each process hold its shares again, of what a pass has gathered and not given up."""
+    if world_size() == 1:
+        return
+    from torch.distributed.fsdp import FSDPModule
+
+    for part in model.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
