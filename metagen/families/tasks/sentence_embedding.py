@@ -14,7 +14,7 @@ RUNTIME = (*texts.RUNTIME, "gather", "translations")
 BENCHMARK = Benchmark("retrieval of a translation", {"quick": 300, "full": 3000}, ("django",))
 PROXY_VOCABULARY = 4096
 PROXY_BATCH = 32
-TEMPERATURE = 0.05  # SimCSE, arXiv:2104.08821, section 3
+TEMPERATURE = 0.05  # SimCSE, arXiv:2104.08821
 
 
 def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:

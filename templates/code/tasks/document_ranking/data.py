@@ -135,7 +135,7 @@ def bundled_paragraphs() -> list[list[str]]:
 def sentence_pairs(sentences: list[str], *, every: bool) -> Iterator[tuple[str, str]]:
     """Yield the first sentence of a paragraph, or every one, with the rest of it.
 
-    Inverse cloze task (Lee et al., 2019, arXiv:1906.00300, section 4). Where every sentence is
+    Inverse cloze task (Lee et al., 2019, arXiv:1906.00300). Where every sentence is
     asked for, some passages keep theirs, so that equal words are learned first.
     """
     for place, sentence in enumerate(sentences if every else sentences[:1]):

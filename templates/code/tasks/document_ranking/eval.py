@@ -48,7 +48,7 @@ Scorer = Callable[[str, Sequence[str]], list[float]]
 
 
 class BM25:
-    """BM25 over words (Robertson & Zaragoza, 2009, section 3).
+    """BM25 over words (Robertson & Zaragoza, 2009, section 3.4).
 
     The score of a passage is the sum over words w of the query of idf(w) * f / (f + k1 * (1 - b +
     b * length / mean length)), with f = count(w) and idf(w) = log(1 + (N - n(w) + 0.5) / (n(w) +
@@ -111,7 +111,7 @@ def mrr(rankings: Sequence[Ranking]) -> float:
 def ndcg_at_10(rankings: Sequence[Ranking]) -> float:
     """Return the mean of DCG@10 over that of the best order, with gains of 2^relevance - 1.
 
-    DCG@k = sum over ranks r up to k of gain / log2(1 + r) (Burges et al., 2005, section 6).
+    DCG@k = sum over ranks r up to k of gain / log2(1 + r) (Burges et al., 2005).
     """
 
     def gained(ranking: Ranking) -> float:
