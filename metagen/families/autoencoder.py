@@ -16,10 +16,24 @@ from metagen.families.autoencoder_shape import (
     reasons,
 )
 from metagen.families.family import Dims, Key, Rule, Value, Words
+from metagen.families.single import context, input_length, lengths, training_length
 from metagen.families.tasks import anomaly_detection as task
 from metagen.families.tasks import samples
 
-__all__ = ["axes", "cost", "count", "explained", "figures", "fit", "load", "reasons"]
+__all__ = [
+    "axes",
+    "context",
+    "cost",
+    "count",
+    "explained",
+    "figures",
+    "fit",
+    "input_length",
+    "lengths",
+    "load",
+    "reasons",
+    "training_length",
+]
 
 name = "autoencoder"
 task_folder = "templates/code/tasks/anomaly_detection"
@@ -96,11 +110,6 @@ def proxy(m: Dims) -> dict[str, Value]:
     return dict(PROXY)
 
 
-def context(m: Dims) -> int | None:
-    """Return None: a window is always full."""
-    return None
-
-
 def variants(m: Dims) -> Iterable[tuple[str, dict[str, Value]]]:
     """Return single changes to the code and the layers."""
     changes: tuple[tuple[str, str, Value], ...] = (
@@ -125,18 +134,3 @@ def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
 def setting_reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:
     """Return why the settings of the full model's training are what they are."""
     return samples.reasons(full["train"], key, task.HABITS)
-
-
-def lengths(full: Mapping[str, Any]) -> tuple[int, list[int]]:
-    """Return one window, which is all that is measured."""
-    return 1, [1]
-
-
-def input_length(m: Dims) -> int:
-    """Return 1: one window has one error."""
-    return 1
-
-
-def training_length(m: Dims) -> int:
-    """Return 1: training data is counted in windows, as operations are."""
-    return 1

@@ -9,9 +9,22 @@ from metagen.errors import Problem, SpecError
 from metagen.families.clip_load import count, explained, load, patches, tower
 from metagen.families.clip_shape import axes, cost, fit, reasons
 from metagen.families.family import Dims, Key, Rule, Value, Words
+from metagen.families.single import context, input_length, lengths, training_length
 from metagen.families.tasks import image_text_contrast
 
-__all__ = ["axes", "cost", "count", "explained", "fit", "load", "reasons"]
+__all__ = [
+    "axes",
+    "context",
+    "cost",
+    "count",
+    "explained",
+    "fit",
+    "input_length",
+    "lengths",
+    "load",
+    "reasons",
+    "training_length",
+]
 
 name = "clip"
 task_folder = "templates/code/tasks/image_text_contrast"
@@ -120,10 +133,6 @@ def fixed(key: Key) -> dict[str, Value]:
     return found
 
 
-def context(m: Dims) -> None:
-    """Return None: the length of a text is a dimension, not a constraint."""
-
-
 def proxy(m: Dims) -> dict[str, Value]:
     """Return two small towers for glyphs, one of images of 32 x 32 pixels and one of names."""
     return {**m, **PROXY}
@@ -157,21 +166,6 @@ def example(m: Dims, length: int) -> list[dict[str, Any]]:
 def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
     """Return the settings of the task's files for a model of this size."""
     return image_text_contrast.sections(m, key, reduced=reduced)
-
-
-def lengths(full: Mapping[str, Any]) -> tuple[int, list[int]]:
-    """Return one pair: each takes the same."""
-    return 1, [1]
-
-
-def input_length(m: Dims) -> int:
-    """Return the pairs that are read before the first answer."""
-    return 1
-
-
-def training_length(m: Dims) -> int:
-    """Return 1: training data is counted in pairs, as operations are."""
-    return 1
 
 
 def figures(m: Dims) -> dict[str, tuple[Value | str, str]]:

@@ -8,15 +8,13 @@ from typing import Any
 from metagen.families import diffusion_shape as shape
 from metagen.families.family import Benchmark, Dims, Key, Value, Words
 from metagen.families.latent_unet_load import (
-    context,
     count,
     explained,
     figures,
-    input_length,
     load,
-    training_length,
 )
 from metagen.families.latent_unet_shape import VOCABULARY, axes, cost, fit, reasons
+from metagen.families.single import context, input_length, lengths, training_length
 from metagen.families.tasks import image_diffusion
 
 __all__ = [
@@ -28,6 +26,7 @@ __all__ = [
     "figures",
     "fit",
     "input_length",
+    "lengths",
     "load",
     "reasons",
     "training_length",
@@ -161,8 +160,3 @@ def example(m: Dims, length: int) -> list[dict[str, Any]]:
         {"shape": [length], "dtype": "int64"},
         {"shape": [length, m["text_length"]], "dtype": "int64"},
     ]
-
-
-def lengths(full: Mapping[str, Any]) -> tuple[int, list[int]]:
-    """Return one image."""
-    return 1, [1]

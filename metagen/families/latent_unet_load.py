@@ -63,11 +63,6 @@ def flops(m: Dims) -> float:
     return float(net(m).flops() + int(m["text_layers"]) * layer + 2 * (d + e) * e)
 
 
-def context(m: Dims) -> int | None:
-    """Return None: an image has no context window."""
-    return None
-
-
 def load(m: Dims) -> Load:
     """Return what drawing one image takes."""
     return shape.load(m, count(m), net(m), flops(m))
@@ -76,16 +71,6 @@ def load(m: Dims) -> Load:
 def explained(m: Dims, parameters: int) -> dict[str, str]:
     """Return the arithmetic of weights and activations."""
     return shape.explained(parameters, net(m))
-
-
-def input_length(m: Dims) -> int:
-    """Return one image: the noise that an image is made of."""
-    return 1
-
-
-def training_length(m: Dims) -> int:
-    """Return one image."""
-    return 1
 
 
 def figures(m: Dims) -> dict[str, tuple[Value | str, str]]:

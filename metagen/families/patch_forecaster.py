@@ -9,10 +9,24 @@ from metagen.families.family import Dims, Key, Rule, Value, Words
 from metagen.families.grid import closest, divisors
 from metagen.families.patch_forecaster_load import count, explained, figures, load
 from metagen.families.patch_forecaster_shape import FINE, axes, cost, fit, reasons
+from metagen.families.single import context, input_length, lengths, training_length
 from metagen.families.tasks import forecasting as task
 from metagen.families.tasks import samples
 
-__all__ = ["axes", "cost", "count", "explained", "figures", "fit", "load", "reasons"]
+__all__ = [
+    "axes",
+    "context",
+    "cost",
+    "count",
+    "explained",
+    "figures",
+    "fit",
+    "input_length",
+    "lengths",
+    "load",
+    "reasons",
+    "training_length",
+]
 
 name = "patch_forecaster"
 task_folder = "templates/code/tasks/forecasting"
@@ -106,11 +120,6 @@ def proxy(m: Dims) -> dict[str, Value]:
     return {**{each: m[each] for each in dims}, **PROXY, "d_ff": feed_forward}
 
 
-def context(m: Dims) -> int | None:
-    """Return None: a lookback is no context window, as it is always full."""
-    return None
-
-
 def variants(m: Dims) -> Iterable[tuple[str, dict[str, Value]]]:
     """Return single changes to patches, heads and shape."""
     half = max(1, int(m["stride"] // 2))
@@ -139,18 +148,3 @@ def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
 def setting_reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:
     """Return why the settings of the full model's training are what they are."""
     return samples.reasons(full["train"], key, task.HABITS)
-
-
-def lengths(full: Mapping[str, Any]) -> tuple[int, list[int]]:
-    """Return one series, which is all that is measured."""
-    return 1, [1]
-
-
-def input_length(m: Dims) -> int:
-    """Return 1: the past of one series gives one forecast."""
-    return 1
-
-
-def training_length(m: Dims) -> int:
-    """Return 1: training data is counted in windows of one series, as operations are."""
-    return 1

@@ -8,9 +8,23 @@ from typing import Any
 from metagen.families.family import Dims, Key, Value, Words
 from metagen.families.resnet_load import STAGES, count, explained, figures, load
 from metagen.families.resnet_shape import axes, cost, fit, reasons
+from metagen.families.single import context, input_length, lengths, training_length
 from metagen.families.tasks import image_classification as task
 
-__all__ = ["axes", "cost", "count", "explained", "figures", "fit", "load", "reasons"]
+__all__ = [
+    "axes",
+    "context",
+    "cost",
+    "count",
+    "explained",
+    "figures",
+    "fit",
+    "input_length",
+    "lengths",
+    "load",
+    "reasons",
+    "training_length",
+]
 
 name = "resnet"
 task_folder = "templates/code/tasks/image_classification"
@@ -66,11 +80,6 @@ def proxy(m: Dims) -> dict[str, Value]:
     return {**m, **PROXY, **{f"depth_{stage}": 1 for stage in STAGES}}
 
 
-def context(m: Dims) -> int | None:
-    """Return None: an image has no context window."""
-    return None
-
-
 def variants(m: Dims) -> Iterable[tuple[str, dict[str, Value]]]:
     """Return single changes to width and depth."""
     changes: tuple[tuple[str, str, Value], ...] = (
@@ -91,18 +100,3 @@ def example(m: Dims, length: int) -> list[dict[str, Any]]:
 def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
     """Return the settings of the task's files for a model of this size."""
     return task.sections(m, key, reduced=reduced)
-
-
-def lengths(full: Mapping[str, Any]) -> tuple[int, list[int]]:
-    """Return one image, which is all that is measured."""
-    return 1, [1]
-
-
-def input_length(m: Dims) -> int:
-    """Return 1: one image gives one label."""
-    return 1
-
-
-def training_length(m: Dims) -> int:
-    """Return 1: training data is counted in images, as operations are."""
-    return 1

@@ -13,11 +13,20 @@ from typing import Any
 
 from metagen.families.family import Axis, Dims, Key, Need, Rule, Value, Words
 from metagen.families.segmentation_unet_load import count, explained, load, widths
+from metagen.families.single import context, input_length, lengths, training_length
 from metagen.families.tasks import semantic_segmentation
 from metagen.families.trend import Trend, rows
 from metagen.families.trend import fit as fit_line
 
-__all__ = ["count", "explained", "load"]
+__all__ = [
+    "context",
+    "count",
+    "explained",
+    "input_length",
+    "lengths",
+    "load",
+    "training_length",
+]
 
 name = "segmentation_unet"
 task_folder = "templates/code/tasks/semantic_segmentation"
@@ -167,10 +176,6 @@ def cost(m: Dims, trend: Trend) -> float:
     )
 
 
-def context(m: Dims) -> None:
-    """Return None: an image has no context window."""
-
-
 def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     """Return why each dimension has its value, with the figures that decided it."""
     line, size = trend.lines["base_channels"], count(m)
@@ -226,21 +231,6 @@ def example(m: Dims, length: int) -> list[dict[str, Any]]:
 def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
     """Return the settings of the task's files for a model of this size."""
     return semantic_segmentation.sections(m, key, reduced=reduced)
-
-
-def lengths(full: Mapping[str, Any]) -> tuple[int, list[int]]:
-    """Return one image: each takes the same."""
-    return 1, [1]
-
-
-def input_length(m: Dims) -> int:
-    """Return the images that are read before the first mask."""
-    return 1
-
-
-def training_length(m: Dims) -> int:
-    """Return 1: training data is counted in images, as operations are."""
-    return 1
 
 
 def figures(m: Dims) -> dict[str, tuple[Value | str, str]]:

@@ -7,12 +7,26 @@ from typing import Any
 
 from metagen.families import tabular_shape as shape
 from metagen.families.family import Axis, Benchmark, Dims, Key, Need, Value, Words
+from metagen.families.single import context, input_length, lengths, training_length
 from metagen.families.tabular_load import count, explained, figures, load
 from metagen.families.tabular_shape import cost, example, fit, variants
 from metagen.families.tasks import samples, tabular
 from metagen.families.trend import Trend
 
-__all__ = ["cost", "count", "example", "explained", "figures", "fit", "load", "variants"]
+__all__ = [
+    "context",
+    "cost",
+    "count",
+    "example",
+    "explained",
+    "figures",
+    "fit",
+    "input_length",
+    "lengths",
+    "load",
+    "training_length",
+    "variants",
+]
 
 name = "tabular_classifier"
 task_folder = "templates/code/tasks/tabular_classification"
@@ -76,11 +90,6 @@ def proxy(m: Dims) -> dict[str, Value]:
     return shape.proxy(m, OUTPUTS)
 
 
-def context(m: Dims) -> int | None:
-    """Return None: a row has no context window."""
-    return None
-
-
 def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
     """Return the settings of the task's files for a model of this size."""
     return tabular.sections(key, DIGITS, reduced=reduced)
@@ -89,18 +98,3 @@ def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
 def setting_reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:
     """Return why the settings of the full model's training are what they are."""
     return samples.reasons(full["train"], key, tabular.HABITS)
-
-
-def lengths(full: Mapping[str, Any]) -> tuple[int, list[int]]:
-    """Return one row, which is all that is measured."""
-    return 1, [1]
-
-
-def input_length(m: Dims) -> int:
-    """Return 1: one row gives one prediction."""
-    return 1
-
-
-def training_length(m: Dims) -> int:
-    """Return 1: training data is counted in rows, as operations are."""
-    return 1

@@ -8,9 +8,17 @@ from typing import Any
 
 from metagen.families import diffusion_shape as shape
 from metagen.families.family import Axis, Benchmark, Dims, Key, Load, Need, Rule, Value, Words
+from metagen.families.single import context, input_length, lengths, training_length
 from metagen.families.tasks import image_diffusion
 from metagen.families.trend import Trend
 from metagen.families.unet import Attention, UNet
+
+__all__ = [
+    "context",
+    "input_length",
+    "lengths",
+    "training_length",
+]
 
 name = "unet_diffusion"
 task_folder = image_diffusion.FOLDER
@@ -178,11 +186,6 @@ def cost(m: Dims, trend: Trend) -> float:
     return shape.distance(m, count(m), widths(m)[-1], trend)
 
 
-def context(m: Dims) -> int | None:
-    """Return None: an image has no context window."""
-    return None
-
-
 def load(m: Dims) -> Load:
     """Return what drawing one image takes."""
     return shape.load(m, count(m), net(m), net(m).flops())
@@ -244,21 +247,6 @@ def example(m: Dims, length: int) -> list[dict[str, Any]]:
         {"shape": [length], "dtype": "int64"},
         {"shape": [length], "dtype": "int64"},
     ]
-
-
-def lengths(full: Mapping[str, Any]) -> tuple[int, list[int]]:
-    """Return one image."""
-    return 1, [1]
-
-
-def input_length(m: Dims) -> int:
-    """Return one image: the noise that an image is made of."""
-    return 1
-
-
-def training_length(m: Dims) -> int:
-    """Return one image."""
-    return 1
 
 
 def figures(m: Dims) -> dict[str, tuple[Value | str, str]]:

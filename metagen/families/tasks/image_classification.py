@@ -15,6 +15,7 @@ from typing import Any
 from metagen.errors import Problem, SpecError
 from metagen.families.family import Benchmark, Dims, Key, Value
 from metagen.families.grid import divisors
+from metagen.families.tasks import training
 from metagen.units import parse_amount
 
 CONFIG_KEYS = frozenset(
@@ -120,41 +121,9 @@ def augmentations(key: Key) -> frozenset[str]:
     return frozenset(AUGMENTATIONS[each] for each in declared if each in AUGMENTATIONS)
 
 
-def _train(
-    key: Key,
-    *,
-    steps: int,
-    batch: int,
-    parts: int,
-    rate: float,
-    warmup: int,
-    decay: float,
-    smoothing: float,
-) -> dict[str, Any]:
-    """Return the fields of train.py's `Config`, in order."""
-    return {
-        "steps": steps,
-        "batch_size": batch,
-        "grad_accum": parts,
-        "learning_rate": rate,
-        "warmup_steps": warmup,
-        "final_lr_share": 0.01,
-        "weight_decay": decay,
-        "beta1": 0.9,
-        "beta2": 0.999,
-        "grad_clip": 1.0,
-        "eval_every": min(1000, max(1, steps // 6)),
-        "eval_batches": 16,
-        "save_every": min(1000, steps),
-        "dtype": "auto",
-        "seed": key("reproducibility.seed"),
-        "label_smoothing": smoothing,
-    }
-
-
 def _proxy_training(key: Key) -> dict[str, Any]:
     steps = BENCHMARK.steps["quick"]
-    return _train(
+    fields = training.fields(
         key,
         steps=steps,
         batch=PROXY_BATCH,
@@ -162,8 +131,11 @@ def _proxy_training(key: Key) -> dict[str, Any]:
         rate=PROXY_RATE,
         warmup=steps // 10,
         decay=PROXY_WEIGHT_DECAY,
-        smoothing=0.0,  # which makes a model less sure than it may be on so easy images
+        beta2=0.999,
+        final_lr_share=0.01,
     )
+    # Smoothing makes a model less sure than it may be on so easy images.
+    return {**fields, "label_smoothing": 0.0}
 
 
 def _training(m: Dims, key: Key) -> dict[str, Any]:
@@ -174,7 +146,7 @@ def _training(m: Dims, key: Key) -> dict[str, Any]:
     epochs = key("training.config.warmup_epochs")
     usual = round(epoch * (WARMUP_EPOCHS if epochs is None else epochs))
     warmup, decay = key("training.config.warmup_steps"), key("training.config.weight_decay")
-    return _train(
+    fields = training.fields(
         key,
         steps=steps,
         batch=batch,
@@ -182,8 +154,10 @@ def _training(m: Dims, key: Key) -> dict[str, Any]:
         rate=key("training.config.learning_rate") or float(f"{RATE_PER_IMAGE * batch:.3g}"),
         warmup=min(steps // 2, usual) if warmup is None else warmup,
         decay=WEIGHT_DECAY if decay is None else decay,
-        smoothing=LABEL_SMOOTHING,
+        beta2=0.999,
+        final_lr_share=0.01,
     )
+    return {**fields, "label_smoothing": LABEL_SMOOTHING}
 
 
 def _images(key: Key) -> float:

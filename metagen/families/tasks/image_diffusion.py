@@ -13,6 +13,7 @@ from typing import Any
 from metagen.errors import Problem, SpecError
 from metagen.families.family import Dims, Key
 from metagen.families.grid import divisors
+from metagen.families.tasks import training
 from metagen.units import parse_amount
 
 CONFIG_KEYS = frozenset(
@@ -108,31 +109,8 @@ def schedule(key: Key, default: str) -> str:
     return str(declared)
 
 
-def _train(
-    key: Key, *, steps: int, batch: int, parts: int, rate: float, warmup: int, decay: float
-) -> dict[str, Any]:
-    """Return the fields of train.py's `Config` that every task has, in order."""
-    return {
-        "steps": steps,
-        "batch_size": batch,
-        "grad_accum": parts,
-        "learning_rate": rate,
-        "warmup_steps": warmup,
-        "final_lr_share": 0.1,
-        "weight_decay": decay,
-        "beta1": 0.9,
-        "beta2": 0.99,
-        "grad_clip": 1.0,
-        "eval_every": min(1000, max(1, steps // 6)),
-        "eval_batches": 16,
-        "save_every": min(1000, steps),
-        "dtype": "auto",
-        "seed": key("reproducibility.seed"),
-    }
-
-
 def _proxy_training(key: Key) -> dict[str, Any]:
-    fields = _train(
+    fields = training.fields(
         key,
         steps=BENCH_STEPS["quick"],
         batch=PROXY_BATCH,
@@ -140,6 +118,7 @@ def _proxy_training(key: Key) -> dict[str, Any]:
         rate=PROXY_LEARNING_RATE,
         warmup=PROXY_WARMUP_STEPS,
         decay=0.0,
+        beta2=0.99,
     )
     return {**fields, "ema_decay": PROXY_EMA_DECAY, "unconditional_probability": _withheld(key)}
 
@@ -150,7 +129,7 @@ def _training(m: Dims, key: Key) -> dict[str, Any]:
     images, warmup = _images(key), key("training.config.warmup_steps")
     steps = max(1, round(images / batch)) if images else STEPS
     average = key("training.config.ema_decay")
-    fields = _train(
+    fields = training.fields(
         key,
         steps=steps,
         batch=batch,
@@ -158,6 +137,7 @@ def _training(m: Dims, key: Key) -> dict[str, Any]:
         rate=key("training.config.learning_rate") or LEARNING_RATE,
         warmup=min(WARMUP_STEPS, steps // 10) if warmup is None else warmup,
         decay=key("training.config.weight_decay") or 0.0,
+        beta2=0.99,
     )
     return {
         **fields,

@@ -12,6 +12,7 @@ from typing import Any
 
 from metagen.families.family import Benchmark, Dims, Key
 from metagen.families.grid import divisors
+from metagen.families.tasks import training
 from metagen.units import parse_amount
 
 CONFIG_KEYS = frozenset(
@@ -51,31 +52,8 @@ def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
     }
 
 
-def _train(
-    key: Key, *, steps: int, batch: int, parts: int, rate: float, warmup: int, decay: float
-) -> dict[str, Any]:
-    """Return the fields of train.py's `Config`, in order."""
-    return {
-        "steps": steps,
-        "batch_size": batch,
-        "grad_accum": parts,
-        "learning_rate": rate,
-        "warmup_steps": warmup,
-        "final_lr_share": 0.05,
-        "weight_decay": decay,
-        "beta1": 0.9,
-        "beta2": 0.98,
-        "grad_clip": 1.0,
-        "eval_every": min(1000, max(1, steps // 6)),
-        "eval_batches": 16,
-        "save_every": min(1000, steps),
-        "dtype": "auto",
-        "seed": key("reproducibility.seed"),
-    }
-
-
 def _proxy_training(key: Key) -> dict[str, Any]:
-    return _train(
+    return training.fields(
         key,
         steps=BENCHMARK.steps["quick"],
         batch=PROXY_BATCH,
@@ -83,6 +61,8 @@ def _proxy_training(key: Key) -> dict[str, Any]:
         rate=PROXY_LEARNING_RATE,
         warmup=PROXY_WARMUP_STEPS,
         decay=PROXY_WEIGHT_DECAY,
+        beta2=0.98,
+        final_lr_share=0.05,
     )
 
 
@@ -91,7 +71,7 @@ def _training(key: Key) -> dict[str, Any]:
     batch = key("training.config.batch_size") or BATCH
     steps = max(1, round(_pairs(key) * (key("training.config.epochs") or EPOCHS) / batch))
     warmup, decay = key("training.config.warmup_steps"), key("training.config.weight_decay")
-    return _train(
+    return training.fields(
         key,
         steps=steps,
         batch=batch,
@@ -99,6 +79,8 @@ def _training(key: Key) -> dict[str, Any]:
         rate=key("training.config.learning_rate") or LEARNING_RATE,
         warmup=min(WARMUP_STEPS, steps // 10) if warmup is None else warmup,
         decay=WEIGHT_DECAY if decay is None else decay,
+        beta2=0.98,
+        final_lr_share=0.05,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from metagen.families.family import Dims, Key
 from metagen.families.grid import divisors
+from metagen.families.tasks import training
 from metagen.units import parse_amount
 
 Number = TypeVar("Number", int, float)
@@ -70,31 +71,8 @@ def sections(m: Dims, parameters: int, key: Key, *, reduced: bool) -> dict[str, 
     }
 
 
-def _train(
-    key: Key, *, steps: int, batch: int, parts: int, rate: float, warmup: int, decay: float
-) -> dict[str, Any]:
-    """Return the fields of train.py's `Config`, in order."""
-    return {
-        "steps": steps,
-        "batch_size": batch,
-        "grad_accum": parts,
-        "learning_rate": rate,
-        "warmup_steps": warmup,
-        "final_lr_share": 0.1,
-        "weight_decay": decay,
-        "beta1": 0.9,
-        "beta2": 0.95,
-        "grad_clip": 1.0,
-        "eval_every": min(1000, max(1, steps // 6)),
-        "eval_batches": 16,
-        "save_every": min(1000, steps),
-        "dtype": "auto",
-        "seed": key("reproducibility.seed"),
-    }
-
-
 def _proxy_training(key: Key) -> dict[str, Any]:
-    return _train(
+    return training.fields(
         key,
         steps=BENCH_STEPS["quick"],
         batch=PROXY_BATCH,
@@ -111,7 +89,7 @@ def _training(parameters: int, length: int, key: Key) -> dict[str, Any]:
     steps = max(1, round(_tokens(parameters, key) / (batch * length)))
     warmup = key("training.config.warmup_steps")
     decay = key("training.config.weight_decay")
-    return _train(
+    return training.fields(
         key,
         steps=steps,
         batch=batch,

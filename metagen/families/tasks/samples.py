@@ -11,6 +11,7 @@ from typing import Any
 
 from metagen.families.family import Key
 from metagen.families.grid import divisors
+from metagen.families.tasks import training
 from metagen.units import parse_amount
 
 CONFIG_KEYS = frozenset(
@@ -47,8 +48,13 @@ class Habits:
 
 def proxy(key: Key, steps: int, habits: Habits) -> dict[str, Any]:
     """Return the fields of train.py's `Config` for a scaled-down model."""
-    return _train(
-        key, steps, habits.batch, 1, habits.rate, max(1, int(WARMUP_SHARE * steps)), habits.decay
+    return training.fields(
+        key,
+        steps=steps,
+        batch=habits.batch,
+        rate=habits.rate,
+        warmup=max(1, int(WARMUP_SHARE * steps)),
+        decay=habits.decay,
     )
 
 
@@ -57,14 +63,14 @@ def full(key: Key, habits: Habits) -> dict[str, Any]:
     batch = key("training.config.batch_size") or habits.batch
     steps = max(1, round(_samples(key, habits) * _epochs(key, habits) / batch))
     warmup, decay = key("training.config.warmup_steps"), key("training.config.weight_decay")
-    return _train(
+    return training.fields(
         key,
-        steps,
-        batch,
-        next(n for n in divisors(batch) if batch // n <= habits.at_once),
-        key("training.config.learning_rate") or habits.rate,
-        min(WARMUP_STEPS, max(1, int(WARMUP_SHARE * steps))) if warmup is None else warmup,
-        habits.decay if decay is None else decay,
+        steps=steps,
+        batch=batch,
+        parts=next(n for n in divisors(batch) if batch // n <= habits.at_once),
+        rate=key("training.config.learning_rate") or habits.rate,
+        warmup=min(WARMUP_STEPS, max(1, int(WARMUP_SHARE * steps))) if warmup is None else warmup,
+        decay=habits.decay if decay is None else decay,
     )
 
 
@@ -83,29 +89,6 @@ def reasons(train: Mapping[str, Any], key: Key, habits: Habits) -> dict[str, str
         "train.grad_accum": f"at most {habits.at_once:,} samples pass through the model at once",
         "train.learning_rate": of("learning_rate"),
         "train.weight_decay": of("weight_decay"),
-    }
-
-
-def _train(
-    key: Key, steps: int, batch: int, parts: int, rate: float, warmup: int, decay: float
-) -> dict[str, Any]:
-    """Return the fields of train.py's `Config`, in order."""
-    return {
-        "steps": steps,
-        "batch_size": batch,
-        "grad_accum": parts,
-        "learning_rate": rate,
-        "warmup_steps": warmup,
-        "final_lr_share": 0.1,
-        "weight_decay": decay,
-        "beta1": 0.9,
-        "beta2": 0.95,
-        "grad_clip": 1.0,
-        "eval_every": min(1000, max(1, steps // 6)),
-        "eval_batches": 16,
-        "save_every": min(1000, steps),
-        "dtype": "auto",
-        "seed": key("reproducibility.seed"),
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from metagen.families.family import Benchmark, Dims, Key
 from metagen.families.grid import divisors
+from metagen.families.tasks import training
 from metagen.units import parse_amount
 
 CONFIG_KEYS = frozenset(
@@ -69,31 +70,8 @@ def _augmentation(key: Key) -> str:
     return "none" if declared is False or declared == () else "dihedral" if turned else "mirror"
 
 
-def _train(
-    key: Key, *, steps: int, batch: int, parts: int, rate: float, warmup: int, decay: float
-) -> dict[str, Any]:
-    """Return the fields of train.py's `Config`, in order."""
-    return {
-        "steps": steps,
-        "batch_size": batch,
-        "grad_accum": parts,
-        "learning_rate": rate,
-        "warmup_steps": warmup,
-        "final_lr_share": 0.05,
-        "weight_decay": decay,
-        "beta1": 0.9,
-        "beta2": 0.95,
-        "grad_clip": 1.0,
-        "eval_every": min(1000, max(1, steps // 6)),
-        "eval_batches": 16,
-        "save_every": min(1000, steps),
-        "dtype": "auto",
-        "seed": key("reproducibility.seed"),
-    }
-
-
 def _proxy_training(key: Key) -> dict[str, Any]:
-    return _train(
+    return training.fields(
         key,
         steps=BENCHMARK.steps["quick"],
         batch=PROXY_BATCH,
@@ -101,6 +79,7 @@ def _proxy_training(key: Key) -> dict[str, Any]:
         rate=PROXY_LEARNING_RATE,
         warmup=PROXY_WARMUP_STEPS,
         decay=PROXY_WEIGHT_DECAY,
+        final_lr_share=0.05,
     )
 
 
@@ -111,7 +90,7 @@ def _training(m: Dims, key: Key) -> dict[str, Any]:
     epochs = key("training.config.epochs") or EPOCHS
     steps = max(1, round(images * epochs / batch)) if images else UPDATES
     warmup, decay = key("training.config.warmup_steps"), key("training.config.weight_decay")
-    return _train(
+    return training.fields(
         key,
         steps=steps,
         batch=batch,
@@ -119,6 +98,7 @@ def _training(m: Dims, key: Key) -> dict[str, Any]:
         rate=key("training.config.learning_rate") or LEARNING_RATE,
         warmup=min(WARMUP_STEPS, steps // 10) if warmup is None else warmup,
         decay=WEIGHT_DECAY if decay is None else decay,
+        final_lr_share=0.05,
     )
 
 

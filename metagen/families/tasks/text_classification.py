@@ -38,7 +38,7 @@ def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
 
 def _proxy(key: Key) -> dict[str, Any]:
     steps = BENCHMARK.steps["quick"]
-    return texts.train(key, steps=steps, batch=PROXY_BATCH, rate=4e-3, warmup=40, beta2=0.98)
+    return texts.proxy(key, steps=steps, batch=PROXY_BATCH, rate=4e-3)
 
 
 def reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:

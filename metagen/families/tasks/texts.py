@@ -11,6 +11,7 @@ from typing import Any
 
 from metagen.families.family import Key
 from metagen.families.grid import divisors
+from metagen.families.tasks.training import fields
 from metagen.units import parse_amount
 
 CONFIG_KEYS = frozenset(
@@ -19,6 +20,7 @@ CONFIG_KEYS = frozenset(
 OPTIMIZER = "adamw"
 RUNTIME = ("folders", "records", "sequences", "tokenizer")
 STEPS, BATCH, LEARNING_RATE, WARMUP_STEPS, WEIGHT_DECAY = 1_000_000, 256, 1e-4, 10_000, 0.01
+PROXY_WARMUP_STEPS = 40
 PASS_TOKENS = 2**14  # that pass through the model at once
 
 
@@ -28,35 +30,17 @@ def held_out(*, reduced: bool) -> dict[str, float]:
     return {"val_fraction": val, "test_fraction": test}
 
 
-def train(
-    key: Key,
-    *,
-    steps: int,
-    batch: int,
-    rate: float,
-    warmup: int,
-    parts: int = 1,
-    decay: float = WEIGHT_DECAY,
-    beta2: float = 0.999,
-) -> dict[str, Any]:
-    """Return the fields of a train.py's `Config` that all tasks have, in order."""
-    return {
-        "steps": steps,
-        "batch_size": batch,
-        "grad_accum": parts,
-        "learning_rate": rate,
-        "warmup_steps": warmup,
-        "final_lr_share": 0.1,
-        "weight_decay": decay,
-        "beta1": 0.9,
-        "beta2": beta2,
-        "grad_clip": 1.0,
-        "eval_every": min(1000, max(1, steps // 6)),
-        "eval_batches": 16,
-        "save_every": min(1000, steps),
-        "dtype": "auto",
-        "seed": key("reproducibility.seed"),
-    }
+def proxy(key: Key, *, steps: int, batch: int, rate: float) -> dict[str, Any]:
+    """Return the schedule of a scaled-down model."""
+    return fields(
+        key,
+        steps=steps,
+        batch=batch,
+        rate=rate,
+        warmup=PROXY_WARMUP_STEPS,
+        decay=WEIGHT_DECAY,
+        beta2=0.98,
+    )
 
 
 def training(key: Key, unit: str, length: int, held: int = 1) -> dict[str, Any]:
@@ -72,7 +56,7 @@ def training(key: Key, unit: str, length: int, held: int = 1) -> dict[str, Any]:
     units = _units(key, unit)
     steps = max(1, round(units / (batch * held))) if units else STEPS
     warmup, decay = key("training.config.warmup_steps"), key("training.config.weight_decay")
-    return train(
+    return fields(
         key,
         steps=steps,
         batch=batch,
@@ -80,6 +64,7 @@ def training(key: Key, unit: str, length: int, held: int = 1) -> dict[str, Any]:
         rate=key("training.config.learning_rate") or LEARNING_RATE,
         warmup=min(WARMUP_STEPS, steps // 10) if warmup is None else warmup,
         decay=WEIGHT_DECAY if decay is None else decay,
+        beta2=0.999,
     )
 
 
