@@ -1,11 +1,32 @@
-"""Folders that are replaced as a whole."""
+"""Folders that `data.py prepare` makes, each replaced as a whole."""
 
+import argparse
 import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.errors import fail
+
+
+def prepare_options(description: str | None, *, data: str, out: str) -> argparse.Namespace:
+    """Return the options of a data.py that shows its data or prepares it.
+
+    Args:
+        description: What `--help` begins with.
+        data: What `--data` names.
+        out: The folder that is made where nobody names one.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", nargs="?", choices=("show", "prepare"), default="show")
+    parser.add_argument("--data", type=Path, metavar="PATH", help=data)
+    parser.add_argument("--out", type=Path, default=Path(out), help=f"(default: {out})")
+    parser.add_argument("--size", choices=("proxy", "full"), help="(default: full to prepare)")
+    args = parser.parse_args()
+    args.size = args.size or ("full" if args.command == "prepare" else "proxy")
+    return args
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Texts and pairs of texts as an encoder reads them: [CLS] a [SEP] or [CLS] a [SEP] b [SEP]."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from runtime.errors import fail
+from runtime.folders import whole_folder
+from runtime.records import Record, write_splits
 from runtime.tokenizer import train_bpe
 
 SPECIAL = ("[PAD]", "[CLS]", "[SEP]")  # tokens 0, 1 and 2; the model knows PAD by its number
@@ -119,6 +121,23 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> TextTokenizer:
         special_tokens=[(token, number) for number, token in enumerate(SPECIAL)],
     )
     return TextTokenizer(library.to_str(), "the tokenizer")
+
+
+def prepare_records(
+    out: Path, records: Mapping[str, Sequence[Record]], texts: Iterable[str], vocab_size: int
+) -> None:
+    """Write the splits as JSONL and tokenizer.json, which train.py then reads as they are.
+
+    Args:
+        out: The folder to make.
+        records: The records of each split.
+        texts: What the tokenizer is trained on.
+        vocab_size: Its entries, at most.
+    """
+    tokenizer = train_tokenizer(texts, vocab_size)
+    with whole_folder(out, "tokenizer.json") as folder:
+        write_splits(folder, records)
+        (folder / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
 
 
 def find_tokenizer(

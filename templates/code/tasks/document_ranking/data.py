@@ -9,7 +9,6 @@ val.csv, test.csv). Without a tokenizer.json in that folder, training makes the 
 train split, as `prepare` does.
 """
 
-import argparse
 import math
 import random
 import re
@@ -22,10 +21,10 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from runtime.errors import fail, run
-from runtime.folders import whole_folder
+from runtime.folders import prepare_options
 from runtime.order import samples_at
-from runtime.records import Record, cut, read_splits, records_digest, write_splits
-from runtime.sequences import TextTokenizer, find_tokenizer, train_tokenizer
+from runtime.records import Record, cut, read_splits, records_digest
+from runtime.sequences import TextTokenizer, find_tokenizer, prepare_records
 from runtime.settings import load_config
 
 BUNDLED = "pydoc_sentences"
@@ -218,23 +217,13 @@ def prepare(path: Path | None, out: Path, model: ModelConfig, config: Config) ->
     """Write the splits as JSONL and tokenizer.json, which train.py then reads as they are."""
     records = load_records(config, path)
     texts = dict.fromkeys(record[c] for record in records["train"] for c in ("query", "passage"))
-    tokenizer = train_tokenizer(texts, model.vocab_size)
-    with whole_folder(out, "tokenizer.json") as folder:
-        write_splits(folder, records)
-        (folder / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
+    prepare_records(out, records, texts, model.vocab_size)
 
 
 def main() -> None:
     """Show a data set, or prepare one."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("command", nargs="?", choices=("show", "prepare"), default="show")
-    parser.add_argument("--data", type=Path, metavar="PATH", help="queries (default: bundled set)")
-    parser.add_argument("--out", type=Path, default=Path("passages"), help="(default: passages)")
-    parser.add_argument("--size", choices=("proxy", "full"), help="(default: full to prepare)")
-    args = parser.parse_args()
-    size = args.size or ("full" if args.command == "prepare" else "proxy")
+    args = prepare_options(__doc__, data="queries (default: bundled set)", out="passages")
+    size = args.size
     config, model = load_config(Config, "data", size), load_config(ModelConfig, "model", size)
     if args.command == "prepare":
         prepare(args.data, args.out, model, config)

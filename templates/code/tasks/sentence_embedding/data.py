@@ -8,7 +8,6 @@ for each split (train.csv, val.csv, test.csv). Without a tokenizer.json in that 
 makes the tokenizer of the train split, as `prepare` does.
 """
 
-import argparse
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from runtime.errors import fail, run
-from runtime.folders import whole_folder
+from runtime.folders import prepare_options
 from runtime.order import samples_at
-from runtime.records import Record, cut, read_splits, records_digest, write_splits
-from runtime.sequences import TextTokenizer, find_tokenizer, train_tokenizer
+from runtime.records import Record, cut, read_splits, records_digest
+from runtime.sequences import TextTokenizer, find_tokenizer, prepare_records
 from runtime.settings import load_config
 from runtime.translations import translations
 
@@ -161,23 +160,13 @@ def prepare(path: Path | None, out: Path, model: ModelConfig, config: Config) ->
     """Write the splits as JSONL and tokenizer.json, which train.py then reads as they are."""
     records = load_records(config, path)
     texts = dict.fromkeys(record[column] for record in records["train"] for column in COLUMNS)
-    tokenizer = train_tokenizer(texts, model.vocab_size)
-    with whole_folder(out, "tokenizer.json") as folder:
-        write_splits(folder, records)
-        (folder / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
+    prepare_records(out, records, texts, model.vocab_size)
 
 
 def main() -> None:
     """Show a data set, or prepare one."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("command", nargs="?", choices=("show", "prepare"), default="show")
-    parser.add_argument("--data", type=Path, metavar="PATH", help="pairs (default: bundled set)")
-    parser.add_argument("--out", type=Path, default=Path("pairs"), help="(default: pairs)")
-    parser.add_argument("--size", choices=("proxy", "full"), help="(default: full to prepare)")
-    args = parser.parse_args()
-    size = args.size or ("full" if args.command == "prepare" else "proxy")
+    args = prepare_options(__doc__, data="pairs (default: bundled set)", out="pairs")
+    size = args.size
     config, model = load_config(Config, "data", size), load_config(ModelConfig, "model", size)
     if args.command == "prepare":
         prepare(args.data, args.out, model, config)

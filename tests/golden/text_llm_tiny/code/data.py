@@ -7,7 +7,6 @@ PATH is a .txt, .md or .jsonl file (one {"text": ...} a line), or a folder of th
 (`tokenizer="byte"`) text is read as it is; otherwise training reads the folder that `prepare` made.
 """
 
-import argparse
 import contextlib
 import hashlib
 import itertools
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from runtime.errors import fail, run
-from runtime.folders import whole_folder
+from runtime.folders import prepare_options, whole_folder
 from runtime.order import samples_at
 from runtime.settings import load_config, read_json
 from runtime.shards import Array, Shards, open_shards
@@ -255,15 +254,8 @@ def _space_starts(text: str, place: int) -> bool:
 
 def main() -> None:
     """Show a corpus, or prepare one."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("command", nargs="?", choices=("show", "prepare"), default="show")
-    parser.add_argument("--data", type=Path, metavar="PATH", help="text (default: bundled corpus)")
-    parser.add_argument("--out", type=Path, default=Path("tokens"), help="(default: tokens)")
-    parser.add_argument("--size", choices=("proxy", "full"), help="(default: full to prepare)")
-    args = parser.parse_args()
-    size = args.size or ("full" if args.command == "prepare" else "proxy")
+    args = prepare_options(__doc__, data="text (default: bundled corpus)", out="tokens")
+    size = args.size
     config = load_config(Config, "data", size)
     vocab_size = load_config(ModelConfig, "model", size).vocab_size
     if args.command == "prepare":
