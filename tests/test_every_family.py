@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import runpy
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +83,15 @@ def test_a_proxy_resumes_bit_for_bit_and_is_scored(folder: Path, tmp_path: Path)
     assert all(metric["baselines"] for metric in report["metrics"])
     assert report["n"] > 0
     assert len(report["sha256"]) == 64
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_the_code_passes_mypy_strict(folder: Path) -> None:
+    files = map(str, sorted(folder.rglob("*.py")))
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", *files]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.slow

@@ -55,7 +55,8 @@ class Model(Encoder):
         nn.init.normal_(self.embeddings.positions.weight, std=0.1)
         with torch.no_grad():
             for layer in self.layers:
-                layer.k_proj.weight.copy_(layer.q_proj.weight.mul_(2))
+                weights = dict(layer.named_parameters())
+                weights["k_proj.weight"].copy_(weights["q_proj.weight"].mul_(2))
 
     def forward(self, tokens: Tensor, segments: Tensor) -> Tensor:
         """Return scores (B) of pairs.

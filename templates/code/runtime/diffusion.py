@@ -6,8 +6,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-SCHEDULES = ("cosine", "linear")
-
 
 def signal(schedule: str, levels: int) -> Tensor:
     """Return the share of an image's variance that is left at each noise level, shape (levels,).

@@ -45,7 +45,7 @@ def translations() -> dict[str, dict[str, str]]:
 
 def _package() -> Path:
     try:
-        import django
+        import django  # type: ignore[import-untyped]
     except ImportError:
         fail("the bundled texts come with Django: pip install django, or give --data.")
     return Path(django.__file__).parent

@@ -180,8 +180,8 @@ def rows(
     """Return tokens and segments, (B, G, T) each, of queries with G passages each."""
     pairs = [(query, passage) for query, passages in groups for passage in passages]
     tokens, segments = tokenizer.rows(pairs, max_len)
-    shape = (len(groups), -1)
-    return tokens.unflatten(0, shape), segments.unflatten(0, shape)
+    shape = (len(groups), -1, tokens.size(1))
+    return tokens.view(shape), segments.view(shape)
 
 
 def batch_at(

@@ -179,7 +179,7 @@ def _draws(seed: int, epoch: int, index: int) -> Tensor:
 def _digits(config: Config, model: ModelConfig) -> Images:
     """Return 1,797 handwritten digits of 8 x 8 pixels, the test part of UCI's optdigits."""
     try:
-        from sklearn.datasets import load_digits
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
     except ImportError:
         fail("the bundled digits come with a library: pip install scikit-learn; or give --data.")
     found = load_digits()

@@ -96,7 +96,7 @@ def bundled(config: Config, model: ModelConfig) -> Scenes:
     template is McGill University's, under terms of its own; nilearn gives it on.
     """
     try:
-        from nilearn import datasets
+        from nilearn import datasets  # type: ignore[import-untyped]
     except ImportError:
         fail("the bundled images come with a library: pip install nilearn.")
     if model.num_classes < len(BUNDLED_CLASSES):

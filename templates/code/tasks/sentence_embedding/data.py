@@ -123,7 +123,7 @@ def rows(
     """Return tokens (B, 2, T) of pairs, and marks (B, 3): part of the update, and two meanings."""
     tokens, _ = tokenizer.rows([text for pair in chosen for text in pair.texts], max_len)
     marks = [(part, *pair.meanings) for part, pair in zip(parts, chosen, strict=True)]
-    return tokens.unflatten(0, (-1, 2)), torch.tensor(marks)
+    return tokens.view(-1, 2, tokens.size(1)), torch.tensor(marks)
 
 
 def batch_at(

@@ -105,7 +105,7 @@ def contrastive_loss(module: nn.Module, batch: Batch, config: Config) -> tuple[T
     tokens, marks = batch
     if module.training:
         tokens = partly_hidden(tokens, config.token_drop)
-    own = F.normalize(module(tokens.flatten(0, 1)).float(), dim=-1).unflatten(0, (-1, 2))
+    own = F.normalize(module(tokens.flatten(0, 1)).float(), dim=-1).view(len(tokens), 2, -1)
     every, every_mark = gather(own), gather(marks)  # (N, 2, d_model), (N, 3)
     start = rank() * len(own) if len(every) > len(own) else 0
     partner = torch.arange(start, start + len(own), device=marks.device)
