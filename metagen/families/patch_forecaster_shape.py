@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from metagen.families.family import Axis, Dims, Need, Value
-from metagen.families.grid import floor_power, near, powers_near
+from metagen.families.grid import down_to_fit, floor_power, near, powers_near
 from metagen.families.patch_forecaster_load import blocks, count, patches
 from metagen.families.trend import Row, Trend, rows
 from metagen.families.trend import fit as fit_line
@@ -17,6 +17,7 @@ HEAD_DIMS = (4, 128)
 NORM_EPS = 1e-5
 DROPOUT = 0.2
 STEP = 4  # widths are multiples of it
+LEAST_WIDTH = 2  # a norm over one number leaves nothing of it
 FINE = 4  # and so are those of feed-forward layers, which fill the budget
 LEAST_BODY = 256  # the smallest share of the parameters in the blocks is one in so many
 SHAPE = ("n_layers", "d_model", "head_dim", "expansion")
@@ -62,7 +63,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("stride", lambda m: (stride(int(m["lookback"])),)),
         Axis("patch_len", lambda m: (min(2 * int(m["stride"]), int(m["lookback"]) - 1),)),
         Axis("n_layers", lambda m: near(depth, max(1, floor_power(depth) // 16)), grid=True),
-        Axis("d_model", lambda m: near(width, max(STEP, floor_power(width) // 16)), grid=True),
+        Axis("d_model", lambda m: _widths(m, size, width), grid=True),
         Axis("n_heads", lambda m: _heads(m, heads), grid=True),
         Axis("d_ff", lambda m: (_feed_forward(m, size),)),
         Axis("dropout", lambda m: (DROPOUT,)),
@@ -94,6 +95,15 @@ def stride(lookback: int) -> int:
     """
     fitting = [s for s in STRIDES if 2 * s < lookback] or [max(1, (lookback - 1) // 2)]
     return min(fitting, key=lambda s: (lookback % s, abs(math.log(s / STRIDE))))
+
+
+def _widths(m: Dims, parameters: int, centre: float) -> range:
+    """Return multiples of a few dimensions around the trend; where none fits, below it."""
+
+    def fits(width: int) -> bool:
+        return count({**m, "d_model": width, "d_ff": FINE}) <= parameters
+
+    return down_to_fit(near(centre, max(STEP, floor_power(centre) // 16)), fits, LEAST_WIDTH)
 
 
 def _heads(m: Dims, sizes: list[int]) -> list[int]:

@@ -23,6 +23,7 @@ NORM_EPS = 1e-6  # of the authors' code
 PATCH = 16  # pixels, of most published models
 LEAST_PATCHES = 8  # along a side
 HEAD_DIMS = (16, 128)
+LEAST_WIDTH = 2  # a norm over one number leaves nothing of it
 # For each doubling of the side: a coarser patch loses accuracy at every size of model
 # (arXiv:2010.11929, table 6).
 PATCH_PRICE = 1.0
@@ -82,7 +83,7 @@ def _widths(m: Dims, parameters: int, centre: float, head: int) -> range:
     def fits(width: int) -> bool:
         return count({**m, "d_model": width, "d_ff": granule(width)}) <= parameters
 
-    return down_to_fit(near(centre, max(head, granule(centre))), granule(1), fits)
+    return down_to_fit(near(centre, max(head, granule(centre))), fits, LEAST_WIDTH)
 
 
 def _heads(m: Dims, sizes: list[int]) -> list[int]:
