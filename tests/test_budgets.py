@@ -25,7 +25,7 @@ LEAST = {
     "segmentation_unet": 100_000,
     "unet_diffusion": 50_000,
     "clip": 300_000,
-    "latent_unet": 500_000,
+    "latent_unet": 1_000_000,
     "patch_forecaster": 10_000,
     "autoencoder": 100_000,
     "tabular_regressor": 5_000,

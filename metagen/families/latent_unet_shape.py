@@ -11,15 +11,15 @@ from metagen.families.latent_unet_load import count, text_count, widths
 from metagen.families.trend import Trend
 
 SIZE = 1024  # rows of an image, where none are declared: SDXL
-PATCH = 8  # pixels a row of latents, as SDXL's VAE
+PATCHES = (8, 4, 2, 1)  # pixels a row of latents; the first as SDXL's VAE
 LEVELS = 3  # of SDXL
 BLOCKS = (2, 3)
 MOST_LAYERS = 24
 LAYER_RATIO = 5  # of the lowest level to those above it: 10 to 2 in SDXL
-HEAD_DIM = 64  # of SDXL
-LEAST_HEAD_DIM = 8
-HEADS = 4  # that the first width has room for, at least; of SDXL 5
-GROUPS = 32
+HEAD_DIM = 64  # of SDXL and of CLIP
+HEAD_DIMS = (HEAD_DIM, 32, 16, 8)
+HEADS = 4  # of a level, at least; SDXL has 10 and 20
+GROUPS, FEWEST_GROUPS = 32, 4
 TEXT_LENGTH = 256  # bytes, about the 77 tokens of CLIP
 VOCABULARY = 257  # byte values, and one for what follows a caption
 # The first is that of CLIP ViT-L/14, with 12 layers and heads.
@@ -38,7 +38,6 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     encoder = next((w for w in TEXT_WIDTHS if _fits(w, need.parameters)), TEXT_WIDTHS[-1])
     return (
         *shape.image_axes(SIZE),
-        Axis("patch_size", lambda m: (PATCH,)),
         Axis("n_levels", lambda m: (LEVELS,)),
         Axis("lowest_layers", lambda m: _depths(depth), grid=True),
         Axis("upper_layers", lambda m: _upper(m), grid=True),
@@ -47,10 +46,11 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("text_layers", lambda m: (_text_layers(int(m["text_width"])),)),
         Axis("text_heads", lambda m: (_text_layers(int(m["text_width"])),)),
         Axis("vocab_size", lambda m: (VOCABULARY,)),
+        Axis("patch_size", lambda m: (_patch(m, need.parameters),)),
         Axis("blocks_per_level", lambda m: _blocks(m, need.parameters), grid=True),
-        Axis("head_dim", lambda m: (_head_dim(m, need.parameters),)),
-        Axis("norm_groups", lambda m: (min(GROUPS, int(m["head_dim"]) // 2),)),
-        shape.width_axis(trend, need.parameters, lambda m, fitting: _step(m), _plain),
+        Axis("norm_groups", lambda m: (_groups(m, need.parameters),)),
+        shape.width_axis(trend, need.parameters, lambda m, fit: _step(m, need.pins), _plain),
+        Axis("head_dim", lambda m: (_head_dim(m),)),
         shape.embedding_axis(count, need.parameters),
         shape.steps_axis(),
     )
@@ -59,7 +59,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
 def _depths(usual: float) -> range:
     """Return the layers within a factor of two of the trend's, and a few more where it is low."""
     centre = min(usual, MOST_LAYERS)
-    return range(max(1, round(centre / 2)), min(MOST_LAYERS, round(2 * centre) + 2) + 1)
+    return range(max(1, round(centre / 2)), min(MOST_LAYERS, round(2 * centre) + 3) + 1)
 
 
 def _fitting(m: Dims, parameters: int) -> float:
@@ -72,21 +72,42 @@ def _plain(m: Dims, width: int) -> int:
     return count({**m, "base_channels": width, "embedding_dim": shape.EMBEDDING * width})
 
 
+def _patch(m: Dims, parameters: int) -> int:
+    """Return SDXL's, or one whose numbers can pass a first level of a width that fits.
+
+    What is less wide than a latent cannot tell the noise of each of its numbers.
+    """
+
+    def passes(patch: int) -> bool:
+        sizes = {**m, "patch_size": patch, "blocks_per_level": BLOCKS[0]}
+        return _fitting(sizes, parameters) >= m["image_channels"] * patch**2
+
+    return next((patch for patch in PATCHES if passes(patch)), PATCHES[-1])
+
+
 def _blocks(m: Dims, parameters: int) -> tuple[int, ...]:
     """Return the usual blocks of a level, and one where two would leave no head of SDXL's."""
     usual = _fitting({**m, "blocks_per_level": BLOCKS[0]}, parameters)
     return BLOCKS if usual >= HEAD_DIM else (1, *BLOCKS)
 
 
-def _head_dim(m: Dims, parameters: int) -> int:
-    """Return the width of a head: SDXL's, or less where few of those are in a width that fits."""
-    heads = floor_power(_fitting(m, parameters) / HEADS)
-    return min(HEAD_DIM, max(LEAST_HEAD_DIM, heads))
+def _groups(m: Dims, parameters: int) -> int:
+    """Return the groups of SDXL, or fewer where they would be more than an eighth of a width."""
+    return min(GROUPS, max(FEWEST_GROUPS, floor_power(_fitting(m, parameters) / 8)))
 
 
-def _step(m: Dims) -> int:
-    """Return what the first width is a multiple of: groups, and half heads, as the next doubles."""
-    return math.lcm(int(m["norm_groups"]), max(1, int(m["head_dim"]) // 2))
+def _step(m: Dims, pins: Dims) -> int:
+    """Return what the first width is a multiple of: groups, and half of a head that is pinned."""
+    return math.lcm(int(m["norm_groups"]), max(1, int(pins.get("head_dim", 1)) // 2))
+
+
+def _head_dim(m: Dims) -> int:
+    """Return the width of a head: SDXL's, or the largest that cuts the second level in a few.
+
+    That is the first level with attention, of twice the first width.
+    """
+    width = 2 * int(m["base_channels"])
+    return next((h for h in HEAD_DIMS if width % h == 0 and width >= HEADS * h), HEAD_DIMS[-1])
 
 
 def _text_layers(width: int) -> int:
@@ -119,9 +140,7 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     encoder = text_count(m)
     return {
         **shape.image_reasons(need, SIZE),
-        "patch_size": shape.declared(
-            need, "patch_size", f"{PATCH} pixels a row of latents, as SDXL's VAE, which it replaces"
-        ),
+        "patch_size": shape.declared(need, "patch_size", _patch_reason(m)),
         **shape.shape_reasons(m, count(m), widths(m)[-1], trend),
         "n_levels": f"{LEVELS} levels, as SDXL",
         "lowest_layers": f"the trend gives {depth:.1f} layers at the lowest level",
@@ -129,7 +148,7 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         "head_dim": _head_reason(m),
         "norm_groups": "of DDPM and SDXL"
         if m["norm_groups"] == GROUPS
-        else f"half of head_dim, so that narrow levels can be cut; {GROUPS} in DDPM and SDXL",
+        else f"{GROUPS} in DDPM and SDXL, of which a first width within the budget has few",
         "text_length": "about the bytes of the 77 tokens that CLIP reads",
         "text_width": f"the text encoder has {encoder:,} parameters, {encoder / count(m):.1%} of "
         f"all; the largest of the widths {', '.join(map(str, TEXT_WIDTHS))} with at most "
@@ -141,7 +160,19 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     }
 
 
+def _patch_reason(m: Dims) -> str:
+    if m["patch_size"] == PATCHES[0]:
+        return f"{PATCHES[0]} pixels a row of latents, as SDXL's VAE, which it replaces"
+    channels = m["image_channels"] * m["patch_size"] ** 2
+    return (
+        f"{PATCHES[0]} in SDXL; a latent's {channels} numbers pass a first level within the budget"
+    )
+
+
 def _head_reason(m: Dims) -> str:
     if m["head_dim"] == HEAD_DIM:
         return "the width of a head of SDXL"
-    return f"{HEAD_DIM} in SDXL, of which a first width within the budget has less than {HEADS}"
+    return (
+        f"the largest power of two up to SDXL's {HEAD_DIM} that cuts the {2 * m['base_channels']} "
+        f"channels of the second level in at least {HEADS}"
+    )
