@@ -173,7 +173,8 @@ def _benchmark(row: Mapping[str, Any]) -> str:
     if row["value"] is None:
         return str(row["status"])
     others = ", ".join(f"{name} {value:.3f}" for name, value in row["baselines"].items())
-    return f"{row['metric']} {row['value']:.3f}  (baselines: {others})"
+    said = "baselines" if row["status"] == "measured" else row["status"]
+    return f"{row['metric']} {row['value']:.3f}  ({said}: {others})"
 
 
 def _state(folder: Path, standing: Standing) -> Iterator[tuple[str, str]]:
