@@ -431,7 +431,7 @@ def test_captions_come_from_metadata(code: Modules, pictures: Path) -> None:
     ("spoil", "said"),
     [
         (lambda f: (f / "metadata.jsonl").write_text("{"), "metadata.jsonl:1 is not a JSON object"),
-        (lambda f: (f / "metadata.jsonl").write_text('{"file_name": "x.png"}'), "needs a"),
+        (lambda f: (f / "metadata.jsonl").write_text('{"file_name": "x.png"}'), '1 has no "text"'),
         (
             lambda f: (f / "metadata.jsonl").write_text('{"file_name": "../x", "text": "y"}'),
             "no such image beside it",
