@@ -127,7 +127,7 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     patch = "constraints.patch_size" if "patch_size" in need.fixed else "of large published models"
     space = "task.embedding_dim" if "embed_dim" in need.fixed else "the width of the text tower"
     return {
-        **{name: _on_trend(name, size, trend) for name in SHAPE},
+        **{name: trend.lines[name].said(size) for name in SHAPE},
         "in_channels": "colours: red, green and blue",
         "image_size": given,
         "patch_size": f"{patch}; an image is {patches(m):,} patches",
@@ -140,14 +140,6 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         "max_seq_len": "of CLIP and every published model of its kind",
         "norm_eps": "the value of CLIP",
     }
-
-
-def _on_trend(dimension: str, size: int, trend: Trend) -> str:
-    line = trend.lines[dimension]
-    return (
-        f"{line.points} published models, those near in size first, give {line.at(size):,.1f} at "
-        f"{size:,} parameters (usual deviation {line.spread:.0%})"
-    )
 
 
 def _head_reason(m: Dims, name: str) -> str:

@@ -127,8 +127,8 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         "stride": f"leaves {m['lookback'] % m['stride']} steps of the lookback out, the nearest to "
         f"PatchTST's {STRIDE} of those that leave as few",
         "patch_len": f"twice the stride, as in PatchTST: {patches(m)} patches",
-        "n_layers": _on_trend("n_layers", size, trend),
-        "d_model": _on_trend("d_model", size, trend),
+        "n_layers": trend.lines["n_layers"].said(size, "weights of the blocks"),
+        "d_model": trend.lines["d_model"].said(size, "weights of the blocks"),
         "n_heads": f"heads of {m['d_model'] / m['n_heads']:g} dimensions; published models give "
         f"{trend.lines['head_dim'].at(size):.0f}",
         "d_ff": f"the largest multiple of {FINE} within the parameter count; "
@@ -143,11 +143,3 @@ def _declared(name: str, need: Need) -> str:
     if name in need.fixed:
         return f"task.{name}"
     return f"no task.{name} is declared: the {default} steps of PatchTST"
-
-
-def _on_trend(dimension: str, size: int, trend: Trend) -> str:
-    line = trend.lines[dimension]
-    return (
-        f"{line.points} published models, those near in size first, give {line.at(size):,.1f} at "
-        f"{size:,} weights of the blocks (usual deviation {line.spread:.0%})"
-    )

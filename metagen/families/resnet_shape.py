@@ -84,15 +84,7 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     size = count(m)
     return {
         **task.dim_reasons(need.fixed),
-        **{name: _on_trend(name, size, trend) for name in SHAPE},
+        **{name: trend.lines[name].said(size) for name in SHAPE},
         "depth_3": f"the most blocks within the parameter count; the trend gives "
         f"{trend.lines['depth_3'].at(size):.1f} of {sum(depths(m))} in all",
     }
-
-
-def _on_trend(dimension: str, size: int, trend: Trend) -> str:
-    line = trend.lines[dimension]
-    return (
-        f"{line.points} published models, those near in size first, give {line.at(size):,.1f} at "
-        f"{size:,} parameters (usual deviation {line.spread:.0%})"
-    )
