@@ -26,14 +26,16 @@ def measure(lab: Lab) -> Tally:
     """Plan and build every leaf key's edit and the way back, then changes of other kinds."""
     tally = Tally("plan")
     tally.must_not("inexact", "without a cause", "cause without the key", "traces left")
+    lab.apart(tally, _of_one_spec, leaf.by_spec(lab))
+    return lab.apart(tally, _changed, lab.specs)
+
+
+def _of_one_spec(lab: Lab, cases: list[leaf.Case]) -> Tally:
+    tally, spec = Tally("plan"), cases[0].spec
     with lab.folder() as folder:
-        for case in lab.progress("plan", leaf.cases(lab)):
-            out = folder / case.spec.stem
-            if not out.is_dir():
-                _step(f"{case.spec.stem} cold", out, case.spec, [], tally)
-            _edited(lab, case, out, tally)
-        for spec in lab.specs:
-            _changed(lab, folder / f"o{spec.stem}", spec, tally)
+        _step(f"{spec.stem} cold", folder / "out", spec, [], tally)
+        for case in lab.progress("plan", cases):
+            _edited(lab, case, folder / "out", tally)
     return tally
 
 
@@ -46,18 +48,25 @@ def _edited(lab: Lab, case: leaf.Case, out: Path, tally: Tally) -> None:
         _step(f"{case.spec.stem} back from {setting}", out, case.spec, [], tally)
 
 
-def _changed(lab: Lab, out: Path, spec: Path, tally: Tally) -> None:
+def _changed(lab: Lab, spec: Path) -> Tally:
     """Plan after deleted and edited outputs, after another seed, and after nothing at all."""
-    chance = lab.chance(f"plan {spec.stem}")
-    lab.begin(out, spec)
-    for word in ("delete", "edit", "delete", "edit", "none", "delete")[: lab.size(6)]:
-        path = chance.choice(sorted(p for p in out.glob("run-*/**/*") if p.is_file()))
-        if word == "delete":
-            path.unlink()
-        elif word == "edit" and path.suffix in {".md", ".tex", ".py"}:
-            path.write_bytes(path.read_bytes() + b"\n# by hand\n")
-        _step(f"{spec.stem} {word} {path.name}", out, spec, [f"seed={chance.randrange(3)}"], tally)
-    _command(out, spec, tally)
+    tally, chance = Tally("plan"), lab.chance(f"plan {spec.stem}")
+    with lab.folder() as folder:
+        out = folder / "out"
+        lab.begin(out, spec)
+        for word in ("delete", "edit", "delete", "edit", "none", "delete")[: lab.size(6)]:
+            _change(word, chance.choice(sorted(p for p in out.glob("run-*/**/*") if p.is_file())))
+            settings = [f"seed={chance.randrange(3)}"]
+            _step(f"{spec.stem} {word}", out, spec, settings, tally)
+        _command(out, spec, tally)
+    return tally
+
+
+def _change(word: str, path: Path) -> None:
+    if word == "delete":
+        path.unlink()
+    elif word == "edit" and path.suffix in {".md", ".tex", ".py"}:
+        path.write_bytes(path.read_bytes() + b"\n# by hand\n")
 
 
 def _step(label: str, out: Path, spec: Path, settings: list[str], tally: Tally) -> _Planned:
