@@ -14,6 +14,7 @@ from typing import Any
 
 from metagen.build import plan
 from metagen.build.terminal import Terminal
+from metagen.errors import USAGE, SpecError
 
 from . import inside, leaf, outside, values
 from .lab import Lab
@@ -40,12 +41,20 @@ def _of_one_spec(lab: Lab, cases: list[leaf.Case]) -> Tally:
 
 
 def _edited(lab: Lab, case: leaf.Case, out: Path, tally: Tally) -> None:
-    raws = values.buildable(case.spec, case.key, lab.chance(str(case)), most=1)
-    for raw in raws:
+    """Plan and build the first other value of a key that a model can be found for, and go back."""
+    for raw in values.buildable(case.spec, case.key, lab.chance(str(case))):
         setting = values.setting(case.key, raw)
-        planned = _step(f"{case.spec.stem} {setting}", out, case.spec, [setting], tally)
-        _causes(f"{case.spec.stem} {setting}", planned, case.key, tally)
+        label = f"{case.spec.stem} {setting}"
+        try:
+            planned = _step(label, out, case.spec, [setting], tally)
+        except SpecError as error:
+            status = inside.build(out, case.spec, [setting]).status
+            tally.count("plans of what no model fits")
+            tally.check(status == USAGE, "inexact", f"{label}: {error}, and builds: {status}")
+            continue
+        _causes(label, planned, case.key, tally)
         _step(f"{case.spec.stem} back from {setting}", out, case.spec, [], tally)
+        return
 
 
 def _changed(lab: Lab, spec: Path) -> Tally:
