@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,9 +37,9 @@ class CodeIndex:
     def __init__(self, own: dict[str, str], references: dict[str, list[str]]) -> None:
         self.own = own
         self.references = references
-        self._members: dict[str, list[str]] = {}  # by module
-        for name in own:
-            self._members.setdefault(name.partition(":")[0], []).append(name)
+        self._members: dict[str, tuple[str, ...]] = {}  # by module
+        for module, names in itertools.groupby(own, lambda name: name.partition(":")[0]):
+            self._members[module] = tuple(names)
 
     @classmethod
     def of_package(cls, root: Path) -> CodeIndex:
@@ -66,7 +67,7 @@ class CodeIndex:
         Args:
             root: `module:name`, or `module` for all of a module.
         """
-        pending = self._expand(root)
+        pending = list(self._expand(root))
         if not pending:
             return None
         seen: set[str] = set()
@@ -77,10 +78,10 @@ class CodeIndex:
                 pending += [n for r in self.references[name] for n in self._expand(r)]
         return _digest(f"{name} {self.own[name]}" for name in sorted(seen))
 
-    def _expand(self, reference: str) -> list[str]:
+    def _expand(self, reference: str) -> tuple[str, ...]:
         if ":" in reference:
-            return [reference] if reference in self.own else []
-        return self._members.get(reference, [])
+            return (reference,) if reference in self.own else ()
+        return self._members.get(reference, ())
 
 
 def package_files(root: Path) -> Iterator[tuple[str, Path]]:

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from metagen.docs import escape, render
-from metagen.docs.derived import derived, family_of
+from metagen.docs.derived import derived
 from metagen.docs.facts import FILES, SOURCES, Facts
 from metagen.docs.render import Page
 from metagen.work import Desk, Recipe
@@ -47,7 +47,7 @@ def metadata(desk: Desk) -> dict[str, Any]:
     """Return the entries of the model card's YAML header; what is not declared is left out."""
     facts = Facts(desk, derived)
     results = [row for row in facts.get("results").value if row["status"] == "measured"]
-    words = family_of(facts).words
+    words = facts.family().words
     sources = facts.get("spec.training.data.sources").value or ()
     entries: dict[str, Any] = {
         "license": facts.get("spec.license").value,

@@ -26,14 +26,9 @@ def _count(verdict: str) -> Callable[[Facts], Fact]:
     return count
 
 
-def family_of(facts: Facts) -> Family:
-    """Return the family that the package is of."""
-    return families.load(families.FAMILIES[facts.get("arch.family").value])
-
-
 def design(facts: Facts) -> tuple[Family, dict[str, Any]]:
     """Return the family, and the model's dimensions with its formats of deployment."""
-    family = family_of(facts)
+    family = facts.family()
     formats = {name: facts.get(f"arch.infer.{name}").value for name in family.formats}
     return family, {**facts.get("arch.model").value, **formats}
 
@@ -56,7 +51,7 @@ def _word(name: str) -> Callable[[Facts], Fact]:
     """Return what finds a word that documents call something by in this family."""
 
     def fact(facts: Facts) -> Fact:
-        value = getattr(family_of(facts).words, name)
+        value = getattr(facts.family().words, name)
         return Fact(f"derived.{name}", value, "", f"{FILES['arch']}: family")
 
     return fact
@@ -64,7 +59,7 @@ def _word(name: str) -> Callable[[Facts], Fact]:
 
 def _usage(facts: Facts) -> Fact:
     """Return the command that shows what `infer.py` does."""
-    command = f"python infer.py {family_of(facts).words.usage}"
+    command = f"python infer.py {facts.family().words.usage}"
     return Fact("derived.usage", command, "", f"{FILES['arch']}: family")
 
 
@@ -85,7 +80,7 @@ def _proxy_share(facts: Facts) -> Fact:
 def _final_validation_loss(facts: Facts) -> Fact:
     losses = [row["val_loss"] for row in facts.get("curve").value if row["val_loss"] is not None]
     source = f"{FILES['curve']}: last val_loss"
-    unit = family_of(facts).words.loss_unit
+    unit = facts.family().words.loss_unit
     return Fact("derived.final_validation_loss", losses[-1] if losses else None, unit, source)
 
 
@@ -97,7 +92,7 @@ def _not_run(facts: Facts) -> Fact:
 
 def _unknown_components(facts: Facts) -> Fact:
     """Components that the spec names and whose type the family does not have."""
-    family = family_of(facts)
+    family = facts.family()
     declared = facts.get("spec.architecture.components").value or ()
     names = tuple(families.unknown_components(family, declared))
     return Fact("derived.unknown_components", names, "", f"{SPEC}: architecture.components")

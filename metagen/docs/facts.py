@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from metagen import families
 from metagen.docs import wording
+from metagen.families.family import Family
 from metagen.work import Desk
 
 FILES = {
@@ -169,6 +171,10 @@ class Facts:
             return self.get(name).value not in (None, (), [], {}, "")
         except MissingFact:
             return False
+
+    def family(self) -> Family:
+        """Return the family that the package is of; the document then depends on its code."""
+        return families.built(self._desk)
 
     def edited(self, path: str) -> bool:
         """Tell whether a person changed a file of the package."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from metagen.docs import wording
-from metagen.docs.derived import derived, design, family_of
+from metagen.docs.derived import derived, design
 from metagen.docs.drawing import BLUE, GREEN, GREY, ORANGE, WIDE, drawn, level_line, say_instead
 from metagen.docs.facts import FILES, Facts
 from metagen.work import Desk, Recipe
@@ -27,7 +27,7 @@ _STEP_UNITS = {
 def learning_curve(desk: Desk) -> dict[str, bytes]:
     """Return the losses of the proxy over steps, with its baselines as level lines."""
     facts = Facts(desk, derived)
-    rows, family = facts.get("curve").value, family_of(facts)
+    rows, family = facts.get("curve").value, facts.family()
     name, scale = family.loss_level or ("", 1.0)
     levels = _baselines(facts, name)
     unit = next(iter(levels.values()))[0] if levels else family.words.loss_unit
@@ -53,7 +53,7 @@ def cost(desk: Desk) -> dict[str, bytes]:
     facts = Facts(desk, derived)
     if not facts.has("derived.context"):
         parts = facts.get("flops.by_operator").value
-        axis = f"share of the operations of one {family_of(facts).words.unit}"
+        axis = f"share of the operations of one {facts.family().words.unit}"
         return drawn(desk, "cost", 2.5, lambda figure: _bars(figure, parts, axis, "FLOP"))
     points = facts.get("flops.points").value
     budget = facts.get("spec.constraints.memory_budget").value

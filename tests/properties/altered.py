@@ -25,8 +25,8 @@ def measure(lab: Lab) -> Tally:
     """Alter one function after another, each in a copy of what was built before."""
     tally = Tally("altered")
     tally.must_not("stale", "tracebacks")
-    seen = set().union(*coverage(lab.specs[-1], lab).values())
-    places = [p for p in mutants.definitions(paths.PACKAGE) if p.name in seen]
+    at_work = coverage(lab.specs[-1], lab).at_work
+    places = [p for p in mutants.definitions(paths.PACKAGE) if p.name in at_work]
     lab.chance("altered").shuffle(places)
     return lab.apart(tally, _of_some, lab.shares(places[: lab.size(FULL)]))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -22,40 +23,67 @@ from metagen.build.codedigest import CodeIndex
 from metagen.build.desk import code_root
 from metagen.work import Desk
 
+from .. import building
 from . import inside, mutants
 from .inside import Build
 from .lab import Lab
 from .tally import Tally
 
 # Below these, code does not shape an output: it hands values to the work, and each value handed
-# out is in the trace. The harness itself stands between them.
-_DESK = {desk_module.__file__, str(Path(__file__).with_name("witness.py"))}
+# out is in the trace. The harness itself stands between them, and in the place of measurements.
+_DESK = {desk_module.__file__, str(Path(__file__).with_name("witness.py")), building.__file__}
 
 
-Seen = dict[Path, dict[str, set[str]]]  # by spec and task: the definitions that ran inside
+@dataclass(frozen=True)
+class Coverage:
+    """What the work of a spec's tasks ran.
+
+    Attributes:
+        seen: By task: the definitions of metagen whose code ran inside its work.
+        roots: By task: the definitions and modules that its digest is of, with all they reach.
+    """
+
+    seen: dict[str, set[str]]
+    roots: dict[str, set[str]]
+
+    @property
+    def at_work(self) -> set[str]:
+        """The definitions that ran inside any task."""
+        return set().union(*self.seen.values())
 
 
 def measure(lab: Lab) -> Tally:
     """See what runs inside each task of every spec; then change one definition after another."""
     tally = Tally("code")
     tally.must_not("stale", "needless", "other bytes", "reformatting ran")
-    seen = {spec: coverage(spec, lab) for spec in lab.specs}
-    at_work = {name for by_task in seen.values() for names in by_task.values() for name in names}
+    covered = {spec: coverage(spec, lab) for spec in lab.specs}
+    at_work = set().union(*(each.at_work for each in covered.values()))
     tally.count("definitions seen at work", len(at_work))
+    _reached(covered, tally)
     places = lab.shares(lab.some(mutants.definitions(paths.PACKAGE), "code"))
-    lab.apart(tally, _of_some, [(share, seen) for share in places])
+    lab.apart(tally, _of_some, [(share, covered) for share in places])
     return lab.apart(tally, _reformatted, [lab.specs])
 
 
-def _of_some(lab: Lab, given: tuple[Sequence[mutants.Place], Seen]) -> Tally:
-    tally, (places, seen) = Tally("code"), given
-    at_work = {spec: set().union(*by_task.values()) for spec, by_task in seen.items()}
+def _reached(covered: dict[Path, Coverage], tally: Tally) -> None:
+    """What ran inside a task must be among what its digest is of."""
+    index = CodeIndex.of_package(paths.PACKAGE)
+    for spec, found in covered.items():
+        for task, names in found.seen.items():
+            lost = names - _reach(index, found.roots[task])
+            tally.check(not lost, "stale", f"{spec.stem} {task}: {sorted(lost)} ran unseen")
+
+
+def _of_some(lab: Lab, given: tuple[Sequence[mutants.Place], dict[Path, Coverage]]) -> Tally:
+    tally, (places, covered) = Tally("code"), given
     with _copied(lab) as (copy, out, begun):
         for place in lab.progress("code", places, str):
             tally.count("definitions")
-            spec = next((s for s, names in at_work.items() if place.name in names), lab.specs[0])
+            users = (s for s, found in covered.items() if place.name in found.at_work)
+            spec = next(users, lab.specs[0])
             with mutants.changed(copy, place):
-                _measure(place.name, out / spec.stem, spec, begun[spec], seen[spec], tally)
+                roots = covered[spec].roots
+                _measure(place.name, out / spec.stem, spec, begun[spec], roots, tally)
     return tally
 
 
@@ -78,15 +106,10 @@ def _copied(lab: Lab) -> Iterator[tuple[Path, Path, dict[Path, Build]]]:
 
 
 def _measure(
-    name: str, out: Path, spec: Path, before: Build, ran_inside: dict[str, set[str]], tally: Tally
+    name: str, out: Path, spec: Path, before: Build, roots: dict[str, set[str]], tally: Tally
 ) -> None:
     index = CodeIndex.of_package(paths.PACKAGE)
-    roots = {r.name: {code_root(r), *before.log.codes[r.name]} for r in inside.package(spec).recipes
-             if r.name in before.log.codes}  # fmt: skip
-    reaching = {task for task, names in roots.items() if _reaches(index, names, name)}
-    for task in sorted(ran_inside):
-        lost = name in ran_inside[task] and task in roots and task not in reaching
-        tally.check(not lost, "stale", f"{name} ran inside {task}, and is not in its digest")
+    reaching = {task for task, names in roots.items() if name in _reach(index, names)}
     after = inside.build(out, spec)
     tally.count("runs", len(after.log.ran))
     tally.check(reaching <= after.log.ran, "stale", f"{name}: {reaching - after.log.ran}")
@@ -98,7 +121,7 @@ def _measure(
     tally.check(not again.log.ran, "not settled", f"{name}: {sorted(again.log.ran)}")
 
 
-def _reaches(index: CodeIndex, roots: set[str], name: str) -> bool:
+def _reach(index: CodeIndex, roots: set[str]) -> set[str]:
     """Follow references from some roots, independently of the engine's digests."""
     pending, seen = [n for root in roots for n in _expanded(index, root)], set()
     while pending:
@@ -106,7 +129,7 @@ def _reaches(index: CodeIndex, roots: set[str], name: str) -> bool:
         if one not in seen:
             seen.add(one)
             pending += [n for r in index.references[one] for n in _expanded(index, r)]
-    return name in seen
+    return seen
 
 
 def _expanded(index: CodeIndex, reference: str) -> list[str]:
@@ -115,12 +138,14 @@ def _expanded(index: CodeIndex, reference: str) -> list[str]:
     return [name for name in index.own if name.startswith(f"{reference}:")]
 
 
-def coverage(spec: Path, lab: Lab) -> dict[str, set[str]]:
-    """Return by task the definitions of metagen whose code ran inside its work."""
+def coverage(spec: Path, lab: Lab) -> Coverage:
+    """Build a spec, and see what runs inside the work of each task."""
     found: dict[str, set[str]] = {}
     with lab.folder() as out, _profiled(found, mutants.spans(paths.PACKAGE)):
-        inside.build(out, spec)
-    return found
+        codes = inside.build(out, spec).log.codes
+    works = {recipe.name: code_root(recipe) for recipe in inside.package(spec).recipes}
+    ran = {task: names for task, names in found.items() if task in codes}
+    return Coverage(ran, {task: {works[task], *codes[task]} for task in ran})
 
 
 @contextmanager
