@@ -71,6 +71,7 @@ def scores(row: dict[str, Any]) -> tuple[str, str, str, str]:
     baselines = ", ".join(f"{name} {value:.4g}" for name, value in row["baselines"].items())
     lost = [name for name in row["baselines"] if name not in row["beats"]]
     beats = f"all but {', '.join(lost)}" if lost else "all"
+    beats = beats if row["status"] == "measured" else row["status"]
     return row["metric"].replace("_", " "), f"{row['value']:.4g}", baselines, beats
 
 

@@ -6,6 +6,7 @@ import ast
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,13 +15,14 @@ import yaml
 from metagen.files import sha256
 
 ABSENT = "absent"  # the digest of an entry that is not there; no sha256 reads so
+_CITATION = re.compile(r"\\cite[tp]?\{([^}]*)\}")
 
 
 def parse(path: str, data: bytes) -> Any:
-    """Return the content of a .json, .yaml, .csv or .py file.
+    """Return the content of a .json, .yaml, .csv, .py or .tex file.
 
     Cells of a table are numbers or None; of Python, there is the list of the modules that it
-    imports, anywhere in it, as `imports`.
+    imports, anywhere in it, as `imports`; of LaTeX, that of the keys that it cites, as `citations`.
 
     Raises:
         ValueError: It is no such file.
@@ -34,6 +36,8 @@ def parse(path: str, data: bytes) -> Any:
             raise ValueError(str(error)) from None
     if path.endswith(".py"):
         return {"imports": _imports(data)}
+    if path.endswith(".tex"):
+        return {"citations": _citations(data)}
     rows = csv.DictReader(io.StringIO(data.decode()))
     return [{key: float(cell) if cell else None for key, cell in row.items()} for row in rows]
 
@@ -46,6 +50,12 @@ def _imports(data: bytes) -> list[str]:
         raise ValueError(f"it is no Python, by line {error.lineno}: {error.msg}") from None
     names = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
     return sorted(names | {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module})
+
+
+def _citations(data: bytes) -> list[str]:
+    """Return the keys that some LaTeX cites, sorted."""
+    found = _CITATION.findall(data.decode())
+    return sorted({key.strip() for keys in found for key in keys.split(",")})
 
 
 def at(content: Any, way: Sequence[str]) -> Any:

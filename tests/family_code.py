@@ -13,12 +13,14 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from blueprint_desk import PlainDesk
 from click.testing import CliRunner
 from generated import forget
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from metagen import paths
+from metagen import code, families, paths
+from metagen.blueprint import architecture
 from metagen.cli import main
 from metagen.code.bundle import bundle
 from metagen.code.package import runtime_files
@@ -56,6 +58,18 @@ def write_code(folder: Path, family: Family, sizes: Mapping[str, Mapping[str, An
         (folder / "runtime" / Path(path).name).write_bytes(source)
     (folder / "config.json").write_text(json.dumps({"full": sizes, "proxy": sizes}))
     return folder
+
+
+def write_proxy(desk: PlainDesk, root: Path) -> Path:
+    """Write code/ as a spec's build does, without what is measured on it; return the folder."""
+    desk.package |= architecture.work(desk)
+    family = families.built(desk)
+    for recipe in code.package.recipes(family):
+        desk.package |= recipe.work(desk)
+    for name, data in desk.package.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root / "code"
 
 
 @contextmanager

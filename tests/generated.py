@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import torch
+from safetensors.torch import load_file
 
 from metagen import paths
 from metagen.code.bundle import bundle
@@ -17,6 +20,7 @@ from metagen.code.imports import PACKAGE_FILES
 from metagen.code.package import runtime_files
 from metagen.families import decoder
 
+Run = Callable[..., str]
 TASK = "templates/code/tasks/language_modeling"
 RUNTIME = runtime_files(decoder)
 TINY: dict[str, dict[str, Any]] = {
@@ -106,3 +110,10 @@ def forget() -> dict[str, ModuleType]:
     """Take the package's modules out of Python's table and return them."""
     own = [name for name in sys.modules if name.partition(".")[0] in PACKAGE_FILES]
     return {name: sys.modules.pop(name) for name in own}
+
+
+def same_checkpoint(one: Path, other: Path) -> bool:
+    """Return whether two checkpoints hold the same weights and the same optimizer, to the bit."""
+    pairs = [(load_file(p), load_file(other / p.name)) for p in sorted(one.glob("*.safetensors"))]
+    assert len(pairs) == 2
+    return all(a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a) for a, b in pairs)

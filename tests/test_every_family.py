@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 from blueprint_desk import PlainDesk
+from family_code import write_proxy
 from generated import forget
 from safetensors.torch import load_file
 
-from metagen import code, families, paths
-from metagen.blueprint import architecture
+from metagen import families, paths
 from metagen.spec import load
 
 SPECS = {families.route(load(path).key): path for path in sorted(paths.specs().rglob("*.yaml"))}
@@ -30,16 +30,7 @@ def test_every_family_has_a_spec() -> None:
 
 @pytest.fixture(scope="module", params=SPECS)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the `code/` of a family, without what is measured on it."""
-    desk = PlainDesk.of(SPECS[request.param])
-    desk.package |= architecture.work(desk)
-    for recipe in code.package.recipes(families.load(families.FAMILIES[request.param])):
-        desk.package |= recipe.work(desk)
-    root = tmp_path_factory.mktemp(request.param)
-    for name, data in desk.package.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data)
-    return root / "code"
+    return write_proxy(PlainDesk.of(SPECS[request.param]), tmp_path_factory.mktemp(request.param))
 
 
 def run(folder: Path, name: str, *arguments: object, status: int = 0) -> str:

@@ -130,6 +130,7 @@ def test_what_no_family_builds_is_an_error_that_names_the_key_and_the_routes(key
         families.route({**TEXT, key: value}.get)
     assert [key in str(problem) for problem in error.value.problems] == [True]
     assert "decoder (text to text" in str(error.value)
+    assert sum(f"{name} (" in str(error.value) for name in families.FAMILIES) == families.SHOWN
 
 
 @pytest.mark.parametrize("module", families.FAMILIES.values())

@@ -19,7 +19,15 @@ QUICK = {
     "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 2, "templates": 2, "fuzz": 1,
     "state": 2, "cache": 1, "edits": 4, "revert": 1, "move": 2, "mtime": 1, "toctou": 1, "lint": 2,
 }  # fmt: skip
-PROCESSES = {"altered": 2, "crash": 3, "disk": 2, "concurrency": 1, "events": 3, "plain": 1}
+PROCESSES = {
+    "altered": 2,
+    "crash": 3,
+    "disk": 2,
+    "concurrency": 1,
+    "events": 3,
+    "plain": 1,
+    "power": 3,
+}
 MORE = {"leaf": 25}
 LONG = {"repro": 1, "verify": 1}
 ENOUGH = [spec for spec in spec_files() if spec.stem == "text_llm_tiny"]

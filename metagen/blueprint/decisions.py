@@ -25,11 +25,11 @@ def decisions(found: Found) -> list[dict[str, Any]]:
 
 def _size(found: Found) -> dict[str, Any]:
     wanted, design = found.need, found.design
-    share = design.parameters / wanted.parameters
-    reason = (
-        f"{found.goal.reason}; {share:.2%} of {wanted.parameters:,} are used, "
-        f"the best of {design.candidates:,} candidates"
-    )
+    used = f"{design.parameters / wanted.parameters:.2%} of {wanted.parameters:,} are used"
+    said = f"{used}, the best of {design.candidates:,} candidates"
+    if design.parameters > wanted.parameters:
+        said = f"the fewest of {design.candidates:,} candidates, none of which is within it"
+    reason = f"{found.goal.reason}; {said}"
     return {"name": "parameters", "value": design.parameters, "reason": reason}
 
 

@@ -36,6 +36,9 @@ class CodeIndex:
     def __init__(self, own: dict[str, str], references: dict[str, list[str]]) -> None:
         self.own = own
         self.references = references
+        self._members: dict[str, list[str]] = {}  # by module
+        for name in own:
+            self._members.setdefault(name.partition(":")[0], []).append(name)
 
     @classmethod
     def of_package(cls, root: Path) -> CodeIndex:
@@ -77,7 +80,7 @@ class CodeIndex:
     def _expand(self, reference: str) -> list[str]:
         if ":" in reference:
             return [reference] if reference in self.own else []
-        return [name for name in self.own if name.startswith(f"{reference}:")]
+        return self._members.get(reference, [])
 
 
 def package_files(root: Path) -> Iterator[tuple[str, Path]]:

@@ -172,8 +172,13 @@ def _constraint(row: Mapping[str, Any]) -> str:
 def _benchmark(row: Mapping[str, Any]) -> str:
     if row["value"] is None:
         return str(row["status"])
-    others = ", ".join(f"{name} {value:.3f}" for name, value in row["baselines"].items())
-    return f"{row['metric']} {row['value']:.3f}  (baselines: {others})"
+    said = "baselines" if row["status"] == "measured" else row["status"]
+    others = ", ".join(f"{name} {_score(value)}" for name, value in row["baselines"].items())
+    return f"{row['metric']} {_score(row['value'])}  ({said}: {others})"
+
+
+def _score(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
 def _state(folder: Path, standing: Standing) -> Iterator[tuple[str, str]]:

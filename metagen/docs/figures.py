@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_FALL = 30  # from the highest loss to the lowest, beyond which a logarithm shows more
+
 _STEP_UNITS = {
     "parameter_budget.max": "parameters",
     "memory_budget": "bytes",
@@ -147,8 +149,12 @@ def _curve(
         axes.plot(*zip(*seen, strict=True), color=colour, linewidth=width, label=name)
     for name, level in levels.items():
         level_line(axes, level, name, GREY)
-    last = rows[-1]["step"]
-    axes.set(xlabel="training step", ylabel=f"loss ({unit})", ylim=(0, None), xlim=(0, last))
+    losses = [row[key] for row in rows for key in ("train_loss", "val_loss") if row[key]]
+    if max(losses) > _FALL * min(losses):
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, None)
+    axes.set(xlabel="training step", ylabel=f"loss ({unit})", xlim=(0, rows[-1]["step"]))
     axes.legend(loc="upper right", ncols=2)
 
 

@@ -61,7 +61,6 @@ SECTIONS = {
     "reproducibility": ("results",),
 }
 SECTION_FILES = tuple(f"paper/sections/{name}.tex" for name in SECTIONS)
-_CITATION = re.compile(r"\\cite[tp]?\{([^}]*)\}")
 _ENTRY = re.compile(r"(@\w+\{(\w+),\n(?:  .*\n)*\}\n)")
 
 
@@ -112,8 +111,7 @@ def reproducibility(desk: Desk) -> dict[str, bytes]:
 
 def references(desk: Desk) -> dict[str, bytes]:
     """Return `paper/bibliography.bib`: of the entries that metagen knows, those that are cited."""
-    text = "".join(desk.read(path).decode() for path in SECTION_FILES)
-    cited = {key for keys in _CITATION.findall(text) for key in keys.split(",")}
+    cited = {key for path in SECTION_FILES for key in desk.entry(path, "citations")}
     known = _ENTRY.findall(desk.source("templates/paper/bibliography.bib").decode())
     kept = "\n".join(entry for entry, key in known if key in cited)
     return {"paper/bibliography.bib": kept.encode()}

@@ -55,7 +55,7 @@ def _benchmark(row: dict[str, Any]) -> dict[str, Any]:
 def beaten(row: dict[str, Any]) -> list[str]:
     """Return the names of the baselines that a measured value is better than."""
     value, sign = row["value"], 1 if row["higher_is_better"] else -1
-    if value is None:
+    if row["status"] != "measured":
         return []
     return [name for name, other in row["baselines"].items() if sign * (value - other) > 0]
 

@@ -15,8 +15,14 @@ _DECIMAL: _Prefixes = (
     *((1e6, "M"), (1e3, "k"), (1.0, "")),
 )
 _COUNT: _Prefixes = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+_SECONDS: _Prefixes = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _BINARY = ((1048576, "M"), (1024, "k"))
 _DECIMALS = {"bit/byte": 3, "nat/token": 3, "bits_per_byte": 3}
+_NAMES = {
+    "auc": "AUC", "co2": "CO2", "dice": "Dice", "elnino": "El Niño", "f1": "F1",
+    "frechet": "Fréchet", "iou": "IoU", "mae": "MAE", "mase": "MASE", "mrr": "MRR",
+    "ndcg": "nDCG", "r2": "R²", "rmse": "RMSE", "roc": "ROC",
+}  # fmt: skip
 _SINGULAR = {"parameters": "parameter", "tokens": "token", "bytes": "byte"}
 
 
@@ -40,8 +46,14 @@ def write(value: Any, unit: str, style: str = "full") -> str:
     if isinstance(value, str):
         if style == "title":
             return value[:1].upper() + value[1:]
-        return value.replace("_", " ").replace(".", " ") if style == "words" else value
+        return _words(value) if style == "words" else value
     return _STYLES[style](value, unit)
+
+
+def _words(identifier: str) -> str:
+    """Write `macro_f1` as "macro F1": with the capitals that the field's names have."""
+    words = identifier.replace("_", " ").replace(".", " ").split(" ")
+    return " ".join(_NAMES.get(word, word) for word in words)
 
 
 def _full(value: float, unit: str) -> str:
@@ -68,6 +80,8 @@ def _short(value: float, unit: str) -> str:
         return _scaled(value, _DECIMAL, "B")
     if unit in ("FLOP", "FLOPs"):
         return _scaled(value, _DECIMAL, "FLOP")
+    if unit == "s" and 0 < abs(value) < 1:
+        return _scaled(value, _SECONDS, "s")
     if unit == "tokens":
         return _context(value)
     if unit == "parameters":
@@ -93,11 +107,14 @@ def _scaled(value: float, prefixes: _Prefixes, unit: str) -> str:
     for size, letter in prefixes:
         figure = f"{value / size:#.3g}".rstrip(".")
         if abs(float(figure)) >= 1 or size == prefixes[-1][0]:
-            return f"{figure if size > 1 else _bare(value, '')}{SPACE}{letter}{unit}".rstrip(SPACE)
+            return f"{figure if size != 1 else _bare(value, '')}{SPACE}{letter}{unit}".rstrip(SPACE)
     raise AssertionError(value)
 
 
 def _percent(value: float, unit: str) -> str:
+    """Write a share; one that is nearly none, or nearly all, is not rounded to that."""
+    if 0.9995 <= value < 1:
+        return f"{100 * value:.2f}%" if value < 0.99995 else "over 99.99%"
     return f"{100 * value:.1f}%" if abs(value) >= 0.001 or value == 0 else f"{100 * value:.2g}%"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ class Route:
         }
 
 
+SHOWN = 3  # routes of an error
 # The first route that fits a spec is taken.
 ROUTES = tuple(
     Route.of(*line.split("|"))
@@ -125,14 +127,16 @@ def route(key: Key) -> str:
         key: Gives the value of a leaf key of the spec, None when it is not declared.
 
     Raises:
-        SpecError: No family builds this combination; it names the keys and the routes.
+        SpecError: No family builds this combination; it names the keys and the nearest routes.
     """
     misfits = [(each, each.misfits(key)) for each in ROUTES]
     for candidate, wrong in misfits:
         if not wrong:
             return candidate.family
-    nearest, wrong = min(misfits, key=lambda pair: len(pair[1]))
-    raise SpecError([_problem(name, key(name), word, nearest) for name, word in wrong.items()])
+    nearest = heapq.nsmallest(SHOWN, misfits, key=lambda pair: len(pair[1]))
+    hint = _hint([each for each, _ in nearest])
+    first, wrong = nearest[0]
+    raise SpecError([_problem(name, key(name), word, first, hint) for name, word in wrong.items()])
 
 
 def unknown_components(family: Family, declared: Iterable[Mapping[str, str]]) -> list[str]:
@@ -149,13 +153,18 @@ def _fits(name: str, found: str | Iterable[str] | None, allowed: frozenset[str])
     return values == allowed if name.startswith("modality.") else values <= allowed
 
 
-def _problem(name: str, found: object, wanted: str, nearest: Route) -> Problem:
+def _problem(name: str, found: object, wanted: str, nearest: Route, hint: str) -> Problem:
     shown = ", ".join(found) if isinstance(found, tuple) else found
     return Problem(
         f"no model family builds {name}: {shown}; the nearest, {nearest.family}, takes {wanted}",
         name,
-        hint="families and their routes: " + "; ".join(map(_describe, ROUTES)),
+        hint=hint,
     )
+
+
+def _hint(nearest: Iterable[Route]) -> str:
+    listed = "; ".join(map(_describe, nearest))
+    return f"the nearest of {len(ROUTES)} routes: {listed}; `metagen families` prints all"
 
 
 def _describe(route: Route) -> str:

@@ -12,6 +12,8 @@ HEAD = 64  # dimensions of a head, in every published text tower and in the imag
 CHANNELS = 3  # colours
 SIDE = 224  # pixels; of every published row
 VOCABULARY, LENGTH = 49_408, 77  # of CLIP and of every published row
+LEAST_VOCABULARY = 512
+LEAST_WIDTH = 8
 NORM_EPS = 1e-5
 PATCHES = (14, 16, 32)  # sides in the published rows, the most usual of large models first
 EXPANSION = 4  # of the text tower's feed-forward layers, in every published row
@@ -65,19 +67,36 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("in_channels", lambda m: (CHANNELS,)),
         Axis("image_size", lambda m: (SIDE,)),
         Axis("patch_size", lambda m: (_patch(m),)),
-        Axis("vocab_size", lambda m: (VOCABULARY,)),
         Axis("max_seq_len", lambda m: (LENGTH,)),
-        Axis("vision_d_model", lambda m: near(usual["vision_d_model"], 2 * HEAD), grid=True),
+        Axis("vision_d_model", lambda m: _widths(usual["vision_d_model"]), grid=True),
         Axis("vision_n_layers", lambda m: _depths(usual["vision_n_layers"]), grid=True),
-        Axis("vision_n_heads", lambda m: (max(1, int(m["vision_d_model"] // HEAD)),)),
-        Axis("text_d_model", lambda m: near(usual["text_d_model"], 2 * HEAD), grid=True),
+        Axis("vision_n_heads", lambda m: (_heads(m, "vision"),)),
+        Axis("text_d_model", lambda m: _widths(usual["text_d_model"]), grid=True),
+        Axis("vocab_size", lambda m: (_vocabulary(m, need.parameters),)),
         Axis("text_n_layers", lambda m: _depths(usual["text_n_layers"]), grid=True),
-        Axis("text_n_heads", lambda m: (max(1, int(m["text_d_model"] // HEAD)),)),
+        Axis("text_n_heads", lambda m: (_heads(m, "text"),)),
         Axis("text_d_ff", lambda m: (EXPANSION * int(m["text_d_model"]),)),
         Axis("embed_dim", lambda m: (int(m["text_d_model"]),)),
         Axis("vision_d_ff", lambda m: (_feed_forward(m, need.parameters),)),
         Axis("norm_eps", lambda m: (NORM_EPS,)),
     )
+
+
+def _widths(usual: float) -> range:
+    """Return widths around the trend: of an even number of heads, or of a part of one."""
+    return near(usual, min(2 * HEAD, max(LEAST_WIDTH, floor_power(usual) // 4)))
+
+
+def _heads(m: Dims, name: str) -> int:
+    """Return the most heads that cut a tower's width in parts as wide as published ones, or one."""
+    width = int(m[f"{name}_d_model"])
+    return next((n for n in range(width // HEAD, 0, -1) if width % n == 0), 1)
+
+
+def _vocabulary(m: Dims, parameters: int) -> int:
+    """Return CLIP's, or the largest power of two whose table is at most half of the parameters."""
+    room = parameters / 2 / m["text_d_model"]
+    return VOCABULARY if room >= VOCABULARY else max(LEAST_VOCABULARY, floor_power(room))
 
 
 def _depths(usual: float) -> range:
@@ -108,25 +127,33 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     patch = "constraints.patch_size" if "patch_size" in need.fixed else "of large published models"
     space = "task.embedding_dim" if "embed_dim" in need.fixed else "the width of the text tower"
     return {
-        **{name: _on_trend(name, size, trend) for name in SHAPE},
+        **{name: trend.lines[name].said(size) for name in SHAPE},
         "in_channels": "colours: red, green and blue",
         "image_size": given,
         "patch_size": f"{patch}; an image is {patches(m):,} patches",
-        "vision_n_heads": f"heads of {HEAD} dimensions",
-        "text_n_heads": f"heads of {HEAD} dimensions",
+        **{f"{name}_n_heads": _head_reason(m, name) for name in TOWERS},
         "vision_d_ff": f"the largest multiple of {granule(image.width / 2)} within the parameter "
         f"count; {expansion(m):.2f} times the width, against {usual:.2f} by the trend",
         "text_d_ff": f"{EXPANSION} times the width, as in every published model",
         "embed_dim": space,
-        "vocab_size": "of CLIP and every published model of its kind",
+        "vocab_size": _vocabulary_reason(m),
         "max_seq_len": "of CLIP and every published model of its kind",
         "norm_eps": "the value of CLIP",
     }
 
 
-def _on_trend(dimension: str, size: int, trend: Trend) -> str:
-    line = trend.lines[dimension]
+def _head_reason(m: Dims, name: str) -> str:
+    size = m[f"{name}_d_model"] / m[f"{name}_n_heads"]
+    return f"heads of {size:g} dimensions" + (
+        "" if size == HEAD else f"; published ones have {HEAD}"
+    )
+
+
+def _vocabulary_reason(m: Dims) -> str:
+    if m["vocab_size"] == VOCABULARY:
+        return "of CLIP and every published model of its kind"
+    share = m["vocab_size"] * m["text_d_model"] / count(m)
     return (
-        f"{line.points} published models, those near in size first, give {line.at(size):,.1f} at "
-        f"{size:,} parameters (usual deviation {line.spread:.0%})"
+        f"the table of tokens has {share:.1%} of the parameters; the largest power of two with at "
+        f"most half of the budget, where the {VOCABULARY:,} of CLIP are more"
     )

@@ -40,6 +40,7 @@ SMALLER_VOCABULARIES = 2  # halvings of the vocabulary to try where a limit asks
 HALVING_PRICE = 1.0  # of a vocabulary: about its usual deviation, a factor of two
 TYING_PRICE = 1.0  # against the habit at this size
 ATTENTION_SPREAD = 0.1  # of the heads together against d_model, 0.9 to 1 where published
+OUTSIDE = "parameters outside the token tables"
 SHAPE = ("n_layers", "d_model", "head_dim", "expansion")
 GATED = frozenset({"llama", "mistral", "qwen2", "olmo", "gemma2"})
 
@@ -217,9 +218,9 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     levels, expansion = trend.levels, trend.lines["expansion"].at(body)
     tables = embedding_count(m) / count(m)
     return {
-        "d_model": _on_trend("d_model", body, trend),
-        "n_layers": _on_trend("n_layers", body, trend),
-        "head_dim": _on_trend("head_dim", body, trend),
+        "d_model": trend.lines["d_model"].said(body, OUTSIDE),
+        "n_layers": trend.lines["n_layers"].said(body, OUTSIDE),
+        "head_dim": trend.lines["head_dim"].said(body, OUTSIDE),
         "n_heads": f"d_model / head_dim = {m['d_model'] / m['head_dim']:g}",
         "n_kv_heads": f"{group:g} query heads share one; the trend gives "
         f"{trend.lines['group'].at(body):.1f} and published models reach {levels['group']:g}; "
@@ -241,14 +242,6 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         "weight_bits": "bf16, as trained, keeps within the limits",
         "cache_bits": "bf16, as the weights, keeps within the limits",
     }
-
-
-def _on_trend(dimension: str, body: float, trend: Trend) -> str:
-    line = trend.lines[dimension]
-    return (
-        f"{line.points} published models, those near in size first, give {line.at(body):,.1f} at "
-        f"{body:,} parameters outside the token tables (usual deviation {line.spread:.0%})"
-    )
 
 
 def _window_reason(m: Dims, need: Need) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from metagen.families.family import Axis, Dims, Key, Load, Need, Rule, Value, Work
-from metagen.families.grid import near
+from metagen.families.grid import floor_power, near
 from metagen.families.trend import Line, Row, Trend, rows
 from metagen.families.trend import fit as fit_line
 from metagen.families.unet import HALF, UNet
@@ -89,45 +89,53 @@ def image_axes(height: int) -> tuple[Axis, ...]:
 
 
 def width_axis(
-    trend: Trend, parameters: int, step: int, plain: Callable[[Dims], tuple[int, int]]
+    trend: Trend,
+    parameters: int,
+    step: Callable[[Dims, float], int],
+    plain: Callable[[Dims, int], int],
 ) -> Axis:
     """Return the first width: multiples of a step around the trend, and around what fits.
 
     Args:
         trend: Of published models, the smallest of which are larger than many a budget.
         parameters: The budget.
-        step: What the width is a multiple of.
-        plain: Returns the width of a plain design and its parameters, which grow with its square.
+        step: Returns what the width is a multiple of, given about the width that fits.
+        plain: Returns the parameters of a plain design of a first width, a quadratic of it.
     """
     usual = trend.lines["base_channels"].at(parameters)
 
     def choices(m: Dims) -> list[int]:
-        width, size = plain(m)
-        fitting = width * math.sqrt(parameters / size)
-        return sorted({*near(usual, step), *near(fitting, step)})
+        fitting = largest(lambda width: plain(m, width), parameters)
+        each = step(m, fitting)
+        return sorted({*near(usual, each), *near(fitting, each)})
 
     return Axis("base_channels", choices, grid=True)
 
 
+def largest(count: Callable[[int], int], parameters: int) -> float:
+    """Return where a quadratic, which three counts give, reaches so many parameters; at least 1."""
+    zero, one, two = (count(size) for size in (0, 1, 2))
+    square = (two - 2 * one + zero) / 2
+    linear = one - zero - square
+    under = linear**2 + 4 * square * (parameters - zero)
+    return max(1.0, (math.sqrt(max(0.0, under)) - linear) / (2 * square))
+
+
 def embedding_axis(count: Callable[[Dims], int], parameters: int) -> Axis:
-    """Return the width of the embedding: the largest within the budget, near its usual width.
-
-    The count is a quadratic of it, which three counts give.
-    """
-
-    def largest(m: Dims) -> int:
-        zero, one, two = (count({**m, "embedding_dim": e}) for e in (0, 1, 2))
-        square = (two - 2 * one + zero) / 2
-        linear = one - zero - square
-        under = linear**2 + 4 * square * (parameters - zero)
-        return int((math.sqrt(max(0.0, under)) - linear) / (2 * square))
+    """Return the width of the embedding: the largest within the budget, near its usual width."""
 
     def choices(m: Dims) -> tuple[int]:
         usual = EMBEDDING * int(m["base_channels"])
-        near_usual = min(max(largest(m), usual // 2), 2 * usual)
-        return (max(STEP, near_usual // STEP * STEP),)
+        room = int(largest(lambda width: count({**m, "embedding_dim": width}), parameters))
+        step = embedding_step(m)
+        return (max(step, min(max(room, usual // 2), 2 * usual) // step * step),)
 
     return Axis("embedding_dim", choices)
+
+
+def embedding_step(m: Dims) -> int:
+    """Return what the width of the embedding is a multiple of, less where it is narrow."""
+    return max(1, min(STEP, floor_power(EMBEDDING * m["base_channels"]) // STEP))
 
 
 def steps_axis() -> Axis:
@@ -189,8 +197,8 @@ def shape_reasons(m: Dims, parameters: int, widest: int, trend: Trend) -> dict[s
         f"{line.at(parameters):,.0f} at {parameters:,} parameters (usual deviation "
         f"{line.spread:.0%}), and {wide.at(parameters):,.0f} for the widest level, here {widest:,}",
         "blocks_per_level": f"the trend gives {trend.lines['blocks_per_level'].at(parameters):.1f}",
-        "embedding_dim": f"the largest multiple of {STEP} within the parameter count; "
-        f"{usual:,}, {EMBEDDING} times base_channels, is usual",
+        "embedding_dim": f"the multiple of {embedding_step(m)} that fills the parameter count "
+        f"best, from half to twice the {usual:,} that are usual, {EMBEDDING} times base_channels",
         "sampling_steps": "a step fewer costs quality, and none has to be spared: DDIM, table 1",
     }
 

@@ -17,6 +17,7 @@ DROPOUT = 0.1  # BERT, section A.2
 SEGMENTS = 2  # BERT: sentence A and sentence B
 DEFAULT_CONTEXT = 512  # tokens; the window of BERT
 LEAST_VOCABULARY = 512
+OUTSIDE = "parameters outside the tables"
 SHAPE = ("n_layers", "d_model", "expansion")
 
 Count = Callable[[Dims], int]
@@ -127,8 +128,8 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     levels, share = trend.levels, tables(m) / encoder_count(m)
     expansion = trend.lines["expansion"].at(body(m))
     return {
-        "d_model": _on_trend("d_model", m, trend),
-        "n_layers": _on_trend("n_layers", m, trend),
+        "d_model": trend.lines["d_model"].said(body(m), OUTSIDE),
+        "n_layers": trend.lines["n_layers"].said(body(m), OUTSIDE),
         "n_heads": f"heads of {m['d_model'] / m['n_heads']:g} dimensions; published encoders have "
         f"{levels['head_dim']:g}",
         "d_ff": f"the largest multiple of {granule(m['d_model'] / 2)} within the parameter count; "
@@ -140,14 +141,6 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         "norm_eps": "the value of BERT",
         "dropout": "the share of BERT's pre-training and fine-tuning",
     }
-
-
-def _on_trend(dimension: str, m: Dims, trend: Trend) -> str:
-    line, size = trend.lines[dimension], body(m)
-    return (
-        f"{line.points} published encoders, those near in size first, give {line.at(size):,.1f} "
-        f"at {size:,} parameters outside the tables (usual deviation {line.spread:.0%})"
-    )
 
 
 def _window_reason(need: Need) -> str:

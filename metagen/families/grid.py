@@ -19,9 +19,15 @@ def near(centre: float, step: int) -> range:
     return range(max(step, step * round(low / step)), step * math.ceil(high / step) + 1, step)
 
 
-def down_to_fit(values: range, step: int, fits: Callable[[int], bool]) -> range:
-    """Return ascending values, or, where not even the first one fits, the multiples up to it."""
-    return values if fits(values[0]) else range(step, values[0] + 1, step)
+def down_to_fit(values: range, fits: Callable[[int], bool], least: int = 1) -> range:
+    """Return ascending values, or, where not even the first one fits, those from a smaller one on.
+
+    The smaller one is the largest power of two that fits, or the least; the steps are eighths.
+    """
+    low = values[0]
+    while low > least and not fits(low):
+        low = max(least, floor_power(low - 1))
+    return values if low == values[0] else range(low, values[0] + 1, max(1, low // 8))
 
 
 def powers_near(centre: float, smallest: int, largest: int) -> list[int]:

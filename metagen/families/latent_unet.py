@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from metagen.families import diffusion_shape as shape
-from metagen.families.family import Benchmark, Dims, Key, Value, Words
+from metagen.families.family import Benchmark, Dims, Key, Rule, Value, Words
 from metagen.families.latent_unet_load import (
     count,
     explained,
@@ -60,13 +60,13 @@ formats: Mapping[str, type] = {"sampling_steps": int}
 context_dim = None
 rules = (
     *shape.rules("patch_size"),
-    *(
-        shape.multiple(whole, part)
-        for whole, part in (
-            ("base_channels", "head_dim"),
-            ("base_channels", "norm_groups"),
-            ("text_width", "text_heads"),
-        )
+    shape.multiple("base_channels", "norm_groups"),
+    shape.multiple("text_width", "text_heads"),
+    Rule(
+        ("base_channels", "head_dim"),
+        lambda m: 2 * m["base_channels"] % m["head_dim"] == 0,
+        "heads share the widths from the second level on, so 2 * base_channels must be a multiple "
+        "of head_dim",
     ),
 )
 embedding_modules = ()

@@ -6,20 +6,24 @@ import math
 
 from metagen.families import diffusion_shape as shape
 from metagen.families.family import Axis, Dims, Need
+from metagen.families.grid import floor_power
 from metagen.families.latent_unet_load import count, text_count, widths
 from metagen.families.trend import Trend
 
 SIZE = 1024  # rows of an image, where none are declared: SDXL
-PATCH = 8  # pixels a row of latents, as SDXL's VAE
+PATCHES = (8, 4, 2, 1)  # pixels a row of latents; the first as SDXL's VAE
 LEVELS = 3  # of SDXL
 BLOCKS = (2, 3)
 MOST_LAYERS = 24
 LAYER_RATIO = 5  # of the lowest level to those above it: 10 to 2 in SDXL
-HEAD_DIM = 64  # of SDXL
-GROUPS = 32
+HEAD_DIM = 64  # of SDXL and of CLIP
+HEAD_DIMS = (HEAD_DIM, 32, 16, 8)
+HEADS = 4  # of a level, at least; SDXL has 10 and 20
+GROUPS, FEWEST_GROUPS = 32, 4
 TEXT_LENGTH = 256  # bytes, about the 77 tokens of CLIP
 VOCABULARY = 257  # byte values, and one for what follows a caption
-TEXT_WIDTHS = (768, 512, 256, 128)  # the first is that of CLIP ViT-L/14, with 12 layers and heads
+# The first is that of CLIP ViT-L/14, with 12 layers and heads.
+TEXT_WIDTHS = (768, 512, 256, 128, 64, 32, 16)
 TEXT_SHARE = 0.25  # of the parameters; SDXL's text encoders have 817M of 3.4B
 
 
@@ -34,19 +38,19 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     encoder = next((w for w in TEXT_WIDTHS if _fits(w, need.parameters)), TEXT_WIDTHS[-1])
     return (
         *shape.image_axes(SIZE),
-        Axis("patch_size", lambda m: (PATCH,)),
-        Axis("head_dim", lambda m: (HEAD_DIM,)),
         Axis("n_levels", lambda m: (LEVELS,)),
-        Axis("blocks_per_level", lambda m: BLOCKS, grid=True),
         Axis("lowest_layers", lambda m: _depths(depth), grid=True),
         Axis("upper_layers", lambda m: _upper(m), grid=True),
-        Axis("norm_groups", lambda m: (GROUPS,)),
         Axis("text_length", lambda m: (TEXT_LENGTH,)),
         Axis("text_width", lambda m: (encoder,)),
-        Axis("text_layers", lambda m: (int(m["text_width"]) // HEAD_DIM,)),
-        Axis("text_heads", lambda m: (int(m["text_width"]) // HEAD_DIM,)),
+        Axis("text_layers", lambda m: (_text_layers(int(m["text_width"])),)),
+        Axis("text_heads", lambda m: (_text_layers(int(m["text_width"])),)),
         Axis("vocab_size", lambda m: (VOCABULARY,)),
-        shape.width_axis(trend, need.parameters, HEAD_DIM, _plain),
+        Axis("patch_size", lambda m: (_patch(m, need.parameters),)),
+        Axis("blocks_per_level", lambda m: _blocks(m, need.parameters), grid=True),
+        Axis("norm_groups", lambda m: (_groups(m, need.parameters),)),
+        shape.width_axis(trend, need.parameters, lambda m, fit: _step(m, need.pins), _plain),
+        Axis("head_dim", lambda m: (_head_dim(m),)),
         shape.embedding_axis(count, need.parameters),
         shape.steps_axis(),
     )
@@ -55,12 +59,60 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
 def _depths(usual: float) -> range:
     """Return the layers within a factor of two of the trend's, and a few more where it is low."""
     centre = min(usual, MOST_LAYERS)
-    return range(max(1, round(centre / 2)), min(MOST_LAYERS, round(2 * centre) + 2) + 1)
+    return range(max(1, round(centre / 2)), min(MOST_LAYERS, round(2 * centre) + 3) + 1)
 
 
-def _plain(m: Dims) -> tuple[int, int]:
-    """Return the width of SDXL, and the parameters of a model of these depths with it."""
-    return 320, count({**m, "base_channels": 320, "embedding_dim": 1280})
+def _fitting(m: Dims, parameters: int) -> float:
+    """Return the first width with which a model of these depths has so many parameters."""
+    return shape.largest(lambda width: _plain(m, width), parameters)
+
+
+def _plain(m: Dims, width: int) -> int:
+    """Return the parameters of a model of these depths and a first width, embedded as usual."""
+    return count({**m, "base_channels": width, "embedding_dim": shape.EMBEDDING * width})
+
+
+def _patch(m: Dims, parameters: int) -> int:
+    """Return SDXL's, or one whose numbers can pass a first level of a width that fits.
+
+    What is less wide than a latent cannot tell the noise of each of its numbers.
+    """
+
+    def passes(patch: int) -> bool:
+        sizes = {**m, "patch_size": patch, "blocks_per_level": BLOCKS[0]}
+        return _fitting(sizes, parameters) >= m["image_channels"] * patch**2
+
+    return next((patch for patch in PATCHES if passes(patch)), PATCHES[-1])
+
+
+def _blocks(m: Dims, parameters: int) -> tuple[int, ...]:
+    """Return the usual blocks of a level, and one where two would leave no head of SDXL's."""
+    usual = _fitting({**m, "blocks_per_level": BLOCKS[0]}, parameters)
+    return BLOCKS if usual >= HEAD_DIM else (1, *BLOCKS)
+
+
+def _groups(m: Dims, parameters: int) -> int:
+    """Return the groups of SDXL, or fewer where they would be more than an eighth of a width."""
+    return min(GROUPS, max(FEWEST_GROUPS, floor_power(_fitting(m, parameters) / 8)))
+
+
+def _step(m: Dims, pins: Dims) -> int:
+    """Return what the first width is a multiple of: groups, and half of a head that is pinned."""
+    return math.lcm(int(m["norm_groups"]), max(1, int(pins.get("head_dim", 1)) // 2))
+
+
+def _head_dim(m: Dims) -> int:
+    """Return the width of a head: SDXL's, or the largest that cuts the second level in a few.
+
+    That is the first level with attention, of twice the first width.
+    """
+    width = 2 * int(m["base_channels"])
+    return next((h for h in HEAD_DIMS if width % h == 0 and width >= HEADS * h), HEAD_DIMS[-1])
+
+
+def _text_layers(width: int) -> int:
+    """Return the layers of a text encoder, and the heads of each: one for 64 of its width."""
+    return max(1, width // HEAD_DIM)
 
 
 def _upper(m: Dims) -> tuple[int, ...]:
@@ -70,8 +122,7 @@ def _upper(m: Dims) -> tuple[int, ...]:
 
 
 def _fits(width: int, parameters: int) -> bool:
-    layers = width // HEAD_DIM
-    small = {"text_width": width, "text_layers": layers, "text_length": TEXT_LENGTH}
+    small = {"text_width": width, "text_layers": _text_layers(width), "text_length": TEXT_LENGTH}
     return text_count({**small, "vocab_size": VOCABULARY}) <= TEXT_SHARE * parameters
 
 
@@ -89,20 +140,39 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     encoder = text_count(m)
     return {
         **shape.image_reasons(need, SIZE),
-        "patch_size": shape.declared(
-            need, "patch_size", f"{PATCH} pixels a row of latents, as SDXL's VAE, which it replaces"
-        ),
+        "patch_size": shape.declared(need, "patch_size", _patch_reason(m)),
         **shape.shape_reasons(m, count(m), widths(m)[-1], trend),
         "n_levels": f"{LEVELS} levels, as SDXL",
         "lowest_layers": f"the trend gives {depth:.1f} layers at the lowest level",
         "upper_layers": f"SDXL has {LAYER_RATIO} times as many at the lowest level",
-        "head_dim": "the width of a head of SDXL",
-        "norm_groups": "of DDPM and SDXL",
+        "head_dim": _head_reason(m),
+        "norm_groups": "of DDPM and SDXL"
+        if m["norm_groups"] == GROUPS
+        else f"{GROUPS} in DDPM and SDXL, of which a first width within the budget has few",
         "text_length": "about the bytes of the 77 tokens that CLIP reads",
         "text_width": f"the text encoder has {encoder:,} parameters, {encoder / count(m):.1%} of "
         f"all; the largest of the widths {', '.join(map(str, TEXT_WIDTHS))} with at most "
         f"{TEXT_SHARE:.0%}, about the share of SDXL's",
-        "text_layers": f"one for each {HEAD_DIM} of its width, as CLIP ViT-L/14",
-        "text_heads": f"of {HEAD_DIM} dimensions, as CLIP",
+        "text_layers": f"one for each {HEAD_DIM} of its width, as CLIP ViT-L/14, and at least one",
+        "text_heads": f"heads of {m['text_width'] // m['text_heads']} dimensions; in CLIP "
+        f"{HEAD_DIM}",
         "vocab_size": "byte values, and one for what follows a caption",
     }
+
+
+def _patch_reason(m: Dims) -> str:
+    if m["patch_size"] == PATCHES[0]:
+        return f"{PATCHES[0]} pixels a row of latents, as SDXL's VAE, which it replaces"
+    channels = m["image_channels"] * m["patch_size"] ** 2
+    return (
+        f"{PATCHES[0]} in SDXL; a latent's {channels} numbers pass a first level within the budget"
+    )
+
+
+def _head_reason(m: Dims) -> str:
+    if m["head_dim"] == HEAD_DIM:
+        return "the width of a head of SDXL"
+    return (
+        f"the largest power of two up to SDXL's {HEAD_DIM} that cuts the {2 * m['base_channels']} "
+        f"channels of the second level in at least {HEADS}"
+    )

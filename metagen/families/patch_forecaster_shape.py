@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from metagen.families.family import Axis, Dims, Need, Value
-from metagen.families.grid import floor_power, near, powers_near
+from metagen.families.grid import down_to_fit, floor_power, near, powers_near
 from metagen.families.patch_forecaster_load import blocks, count, patches
 from metagen.families.trend import Row, Trend, rows
 from metagen.families.trend import fit as fit_line
@@ -17,6 +17,7 @@ HEAD_DIMS = (4, 128)
 NORM_EPS = 1e-5
 DROPOUT = 0.2
 STEP = 4  # widths are multiples of it
+LEAST_WIDTH = 2  # a norm over one number leaves nothing of it
 FINE = 4  # and so are those of feed-forward layers, which fill the budget
 LEAST_BODY = 256  # the smallest share of the parameters in the blocks is one in so many
 SHAPE = ("n_layers", "d_model", "head_dim", "expansion")
@@ -62,7 +63,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("stride", lambda m: (stride(int(m["lookback"])),)),
         Axis("patch_len", lambda m: (min(2 * int(m["stride"]), int(m["lookback"]) - 1),)),
         Axis("n_layers", lambda m: near(depth, max(1, floor_power(depth) // 16)), grid=True),
-        Axis("d_model", lambda m: near(width, max(STEP, floor_power(width) // 16)), grid=True),
+        Axis("d_model", lambda m: _widths(m, size, width), grid=True),
         Axis("n_heads", lambda m: _heads(m, heads), grid=True),
         Axis("d_ff", lambda m: (_feed_forward(m, size),)),
         Axis("dropout", lambda m: (DROPOUT,)),
@@ -96,6 +97,15 @@ def stride(lookback: int) -> int:
     return min(fitting, key=lambda s: (lookback % s, abs(math.log(s / STRIDE))))
 
 
+def _widths(m: Dims, parameters: int, centre: float) -> range:
+    """Return multiples of a few dimensions around the trend; where none fits, below it."""
+
+    def fits(width: int) -> bool:
+        return count({**m, "d_model": width, "d_ff": FINE}) <= parameters
+
+    return down_to_fit(near(centre, max(STEP, floor_power(centre) // 16)), fits, LEAST_WIDTH)
+
+
 def _heads(m: Dims, sizes: list[int]) -> list[int]:
     """Return the numbers of heads that cut the width in one of some sizes."""
     width = int(m["d_model"])
@@ -117,8 +127,8 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         "stride": f"leaves {m['lookback'] % m['stride']} steps of the lookback out, the nearest to "
         f"PatchTST's {STRIDE} of those that leave as few",
         "patch_len": f"twice the stride, as in PatchTST: {patches(m)} patches",
-        "n_layers": _on_trend("n_layers", size, trend),
-        "d_model": _on_trend("d_model", size, trend),
+        "n_layers": trend.lines["n_layers"].said(size, "weights of the blocks"),
+        "d_model": trend.lines["d_model"].said(size, "weights of the blocks"),
         "n_heads": f"heads of {m['d_model'] / m['n_heads']:g} dimensions; published models give "
         f"{trend.lines['head_dim'].at(size):.0f}",
         "d_ff": f"the largest multiple of {FINE} within the parameter count; "
@@ -133,11 +143,3 @@ def _declared(name: str, need: Need) -> str:
     if name in need.fixed:
         return f"task.{name}"
     return f"no task.{name} is declared: the {default} steps of PatchTST"
-
-
-def _on_trend(dimension: str, size: int, trend: Trend) -> str:
-    line = trend.lines[dimension]
-    return (
-        f"{line.points} published models, those near in size first, give {line.at(size):,.1f} at "
-        f"{size:,} weights of the blocks (usual deviation {line.spread:.0%})"
-    )

@@ -10,6 +10,7 @@ from metagen.families.trend import Row, Trend, rows
 from metagen.families.trend import fit as fit_line
 
 BASIC = frozenset({"resnet18"})  # of two convolutions a block
+FEWEST = 2  # blocks around which depths are tried where the trend gives less: 1 to 3
 WIDTH_STEP = 8  # channels, of which devices take a multiple well
 SHAPE = ("width", *(f"depth_{stage}" for stage in STAGES))
 
@@ -44,7 +45,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     size = need.parameters
 
     def depth(stage: int) -> Axis:
-        centre = trend.lines[f"depth_{stage}"].at(size)
+        centre = max(FEWEST, trend.lines[f"depth_{stage}"].at(size))
         step = max(1, floor_power(centre) // 8)
         return Axis(f"depth_{stage}", lambda m: near(centre, step), grid=True)
 
@@ -63,13 +64,13 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
 
 def _widths(m: Dims, parameters: int, centre: float) -> range:
     """Return multiples of a few channels around the trend; for a very small budget, below it."""
-    step = max(min(WIDTH_STEP, floor_power(centre / 4)), floor_power(centre) // 16)
+    step = max(min(WIDTH_STEP, floor_power(centre / 8)), floor_power(centre) // 16)
     least = dict.fromkeys(SHAPE[1:], 1)
 
     def fits(width: int) -> bool:
         return count({**m, **least, "width": width}) <= parameters
 
-    return down_to_fit(near(centre, step), 1, fits)
+    return down_to_fit(near(centre, step), fits)
 
 
 def _third(m: Dims, parameters: int) -> int:
@@ -83,15 +84,7 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     size = count(m)
     return {
         **task.dim_reasons(need.fixed),
-        **{name: _on_trend(name, size, trend) for name in SHAPE},
+        **{name: trend.lines[name].said(size) for name in SHAPE},
         "depth_3": f"the most blocks within the parameter count; the trend gives "
         f"{trend.lines['depth_3'].at(size):.1f} of {sum(depths(m))} in all",
     }
-
-
-def _on_trend(dimension: str, size: int, trend: Trend) -> str:
-    line = trend.lines[dimension]
-    return (
-        f"{line.points} published models, those near in size first, give {line.at(size):,.1f} at "
-        f"{size:,} parameters (usual deviation {line.spread:.0%})"
-    )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from metagen.families.family import Axis, Dims, Key, Need, Rule, Value, Words
+from metagen.families.grid import floor_power
 from metagen.families.segmentation_unet_load import count, explained, load, widths
 from metagen.families.single import context, input_length, lengths, training_length
 from metagen.families.tasks import semantic_segmentation
@@ -78,8 +79,8 @@ training_flops = None
 optimal_units = None
 
 CHANNELS, CLASSES, SIDE = 3, 2, 512  # for a spec that declares none: colours, two classes
-STEP = 8  # channels are multiples of it
-FINE_STEP = 4  # of the cap, by which the budget is filled
+STEP = 8  # channels are multiples of it, or of less where that is more than a quarter
+FINE_STEP = 4  # of the cap, by which the budget is filled, or at most an eighth
 FEWEST_LEVELS = 2
 GROWTH_SPREAD = 0.2  # of the widest level against the first; nearly all published are at 16
 PROXY_BASE, PROXY_LEVELS = 16, 3
@@ -150,21 +151,31 @@ def _bases(m: Dims, parameters: int) -> list[int]:
     def size(base: int) -> int:
         return count({**m, "base_channels": base, "max_channels": base * doubled})
 
-    least = STEP
-    while size(least + STEP) <= parameters:
-        least += STEP
-    return list(range(least, 3 * least // 2 + STEP, STEP))
+    most = 1
+    while size(2 * most) <= parameters:
+        most *= 2
+    step = max(1, min(STEP, most // 4))
+    least = most
+    while size(least + step) <= parameters:
+        least += step
+    return list(range(least, max(3 * least // 2, least + 1) + step, step))
 
 
 def _cap(m: Dims, parameters: int) -> int:
     """Return the largest cap, in fine steps, that keeps the count within the budget."""
     base, top = int(m["base_channels"]), int(m["base_channels"] * 2 ** (m["n_levels"] - 1))
-    low, high = base // FINE_STEP, top // FINE_STEP
+    step = _fine_step(m)
+    low, high = base // step, top // step
     while low < high:
         middle = (low + high + 1) // 2
-        within = count({**m, "max_channels": middle * FINE_STEP}) <= parameters
+        within = count({**m, "max_channels": middle * step}) <= parameters
         low, high = (middle, high) if within else (low, middle - 1)
-    return low * FINE_STEP
+    return low * step
+
+
+def _fine_step(m: Dims) -> int:
+    """Return what the cap is a multiple of."""
+    return max(1, min(FINE_STEP, floor_power(m["base_channels"]) // 8))
 
 
 def cost(m: Dims, trend: Trend) -> float:
@@ -189,7 +200,7 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         "base_channels": f"{line.points} published U-Nets, those near in size first, give "
         f"{line.at(size):.1f} at {size:,} parameters (usual deviation {line.spread:.0%})",
         "max_channels": f"{capped}; channels go {', '.join(map(str, widths(m)))}, the most within "
-        f"the parameter count in steps of {FINE_STEP}",
+        f"the parameter count in steps of {_fine_step(m)}",
         "n_levels": f"the median of published U-Nets is {trend.levels['n_levels']:g}; each halves "
         f"{m['image_height']} x {m['image_width']} pixels, evenly, once more than the one before",
         "image_height": size_said,

@@ -155,21 +155,13 @@ def reasons(m: Dims, trend: Trend, outputs: str) -> dict[str, str]:
         "n_outputs": outputs,
         **{name: authors if m[name] == value else less for name, value in EMBEDDING.items()},
         "frequency_scale": authors,
-        "d_model": _on_trend("d_model", m, trend),
-        "n_layers": _on_trend("n_layers", m, trend),
+        "d_model": trend.lines["d_model"].said(blocks(m), "weights of the blocks"),
+        "n_layers": trend.lines["n_layers"].said(blocks(m), "weights of the blocks"),
         "d_ff": f"the largest multiple of {FINE} within the parameter count; "
         f"{m['d_ff'] / m['d_model']:.2f} times d_model, against {expansion:.2f} by the trend",
         "dropout": "of the authors' ResNet (arXiv:2106.11959)",
         "norm_eps": "the default of PyTorch",
     }
-
-
-def _on_trend(dimension: str, m: Dims, trend: Trend) -> str:
-    line, size = trend.lines[dimension], blocks(m)
-    return (
-        f"{line.points} published models, those near in size first, give {line.at(size):,.1f} at "
-        f"{size:,} weights of the blocks (usual deviation {line.spread:.0%})"
-    )
 
 
 def proxy(m: Dims, outputs: int) -> dict[str, Value]:

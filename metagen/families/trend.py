@@ -41,6 +41,13 @@ class Line:
         """Return the value that the trend gives for a parameter count."""
         return math.exp(self.intercept + self.slope * math.log(max(parameters, self.low)))
 
+    def said(self, size: int, unit: str = "parameters") -> str:
+        """Return in words what the line gives at a size, and how far models lie from it."""
+        return (
+            f"{self.points} published models, those near in size first, give "
+            f"{self.at(size):,.1f} at {size:,} {unit} (usual deviation {self.spread:.0%})"
+        )
+
     def distance(self, parameters: float, value: float) -> float:
         """Return how far a value lies from the trend, squared, in units of the spread."""
         return (math.log(value / self.at(parameters)) / self.spread) ** 2

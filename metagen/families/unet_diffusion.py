@@ -8,6 +8,7 @@ from typing import Any
 
 from metagen.families import diffusion_shape as shape
 from metagen.families.family import Axis, Benchmark, Dims, Key, Load, Need, Rule, Value, Words
+from metagen.families.grid import floor_power
 from metagen.families.single import context, input_length, lengths, training_length
 from metagen.families.tasks import image_diffusion
 from metagen.families.trend import Trend
@@ -74,7 +75,7 @@ optimal_units = None
 
 CLASSES = 1000  # of ImageNet, where none are declared
 SIZE = 64  # rows of an image, where none are declared
-GROUPS = (32, 16, 8)
+GROUPS = (32, 16, 8, 4, 2)
 DROPOUT = 0.1  # of DDPM on CIFAR-10
 ATTENTION_ROWS = 16  # of the feature maps that attend in DDPM
 MULTIPLIERS = (2, 4)  # of DDPM at 32 and at 256 pixels
@@ -116,7 +117,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     return (
         *shape.image_axes(SIZE),
         Axis("num_classes", lambda m: (CLASSES,)),
-        shape.width_axis(trend, need.parameters, shape.STEP, _plain),
+        shape.width_axis(trend, need.parameters, _step, _plain),
         Axis("n_levels", lambda m: (_levels(m),)),
         Axis("max_multiplier", lambda m: MULTIPLIERS, grid=True),
         Axis("blocks_per_level", lambda m: BLOCKS, grid=True),
@@ -128,11 +129,17 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     )
 
 
-def _plain(m: Dims) -> tuple[int, int]:
-    """Return the width of DDPM, and the parameters of its U-Net for these images and classes."""
-    sizes = {**m, "base_channels": 128, "max_multiplier": 2, "blocks_per_level": 2}
-    levels = {"n_levels": _levels(m), "attention_level": 1, "embedding_dim": 512}
-    return 128, count({**sizes, **levels})
+def _plain(m: Dims, width: int) -> int:
+    """Return the parameters of DDPM's U-Net of a first width for these images and classes."""
+    sizes = {**m, "base_channels": width, "max_multiplier": 2, "blocks_per_level": 2}
+    embedding = shape.EMBEDDING * width
+    levels = {"n_levels": _levels(m), "attention_level": 1, "embedding_dim": embedding}
+    return count({**sizes, **levels})
+
+
+def _step(m: Dims, fitting: float) -> int:
+    """Return what widths are a multiple of: an eighth of a narrow one, and even for the waves."""
+    return max(2, min(shape.STEP, floor_power(fitting) // shape.STEP))
 
 
 def _levels(m: Dims) -> int:

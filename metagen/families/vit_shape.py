@@ -23,6 +23,7 @@ NORM_EPS = 1e-6  # of the authors' code
 PATCH = 16  # pixels, of most published models
 LEAST_PATCHES = 8  # along a side
 HEAD_DIMS = (16, 128)
+LEAST_WIDTH = 2  # a norm over one number leaves nothing of it
 # For each doubling of the side: a coarser patch loses accuracy at every size of model
 # (arXiv:2010.11929, table 6).
 PATCH_PRICE = 1.0
@@ -82,7 +83,7 @@ def _widths(m: Dims, parameters: int, centre: float, head: int) -> range:
     def fits(width: int) -> bool:
         return count({**m, "d_model": width, "d_ff": granule(width)}) <= parameters
 
-    return down_to_fit(near(centre, max(head, granule(centre))), granule(1), fits)
+    return down_to_fit(near(centre, max(head, granule(centre))), fits, LEAST_WIDTH)
 
 
 def _heads(m: Dims, sizes: list[int]) -> list[int]:
@@ -122,19 +123,11 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         if "patch_size" in need.fixed
         else f"at most {PATCH} pixels and at least {LEAST_PATCHES} patches along a side: "
         f"{patches(m):,} patches",
-        "n_layers": _on_trend("n_layers", size, trend),
-        "d_model": _on_trend("d_model", size, trend),
+        "n_layers": trend.lines["n_layers"].said(size),
+        "d_model": trend.lines["d_model"].said(size),
         "n_heads": f"heads of {m['d_model'] / m['n_heads']:g} dimensions; published models give "
         f"{trend.lines['head_dim'].at(size):.0f}",
         "d_ff": f"the largest multiple of {granule(m['d_model'])} within the parameter count; "
         f"{m['d_ff'] / m['d_model']:.2f} times d_model, against {expansion:.2f} by the trend",
         "norm_eps": "the value of the authors' code",
     }
-
-
-def _on_trend(dimension: str, size: int, trend: Trend) -> str:
-    line = trend.lines[dimension]
-    return (
-        f"{line.points} published models, those near in size first, give {line.at(size):,.1f} at "
-        f"{size:,} parameters (usual deviation {line.spread:.0%})"
-    )

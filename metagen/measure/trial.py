@@ -114,10 +114,10 @@ def _scored(desk: Desk, scoring: Sequence[str], files: dict[str, bytes]) -> dict
 
 
 def _measured(benchmark: str, report: dict[str, Any], run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a row a metric; a metric of data of its own says so itself."""
+    """Return a row a metric; a metric of data of its own says so itself, as does what is none."""
     source = {name: report[name] for name in ("dataset", "sha256", "split", "n")}
     return [
-        {"benchmark": benchmark, **source, **metric, **run, "status": "measured"}
+        {"benchmark": benchmark, **source, "status": "measured", **metric, **run}
         for metric in report["metrics"]
     ]
 

@@ -16,6 +16,6 @@ outside   builds in processes of their own; faked is what those run
 PROPERTIES = (
     "leaf", "plan", "nulls", "types", "code", "altered", "templates", "fuzz", "crash", "state",
     "disk", "concurrency", "edits", "revert", "cache", "repro", "move", "mtime", "toctou", "lint",
-    "plain", "events", "verify",
+    "plain", "events", "verify", "power",
 )
 # fmt: on

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     specs = spec_files(given.specs)
     tallies: dict[str, Tally] = {}
     with scratch() as root, inside.faked():
-        lab = Lab(specs, root, given.n, given.seed, given.json)
+        lab = Lab(specs, root, given.n, given.seed, given.json, given.jobs)
         for name in given.properties or PROPERTIES:
             tallies[name] = _measured(name, lab, as_json=given.json)
     if not given.json:
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--specs", type=Path, nargs="+", default=[], help="specs, or folders of them (specs/)"
     )
+    parser.add_argument("--jobs", type=int, default=1, help="processes that measure cases (1)")
     parser.add_argument("--json", action="store_true", help="one JSON object a property")
     return parser
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+
+from metagen import paths
 
 from . import inside, mutants, outside
 from .code import coverage
@@ -22,19 +25,23 @@ def measure(lab: Lab) -> Tally:
     """Alter one function after another, each in a copy of what was built before."""
     tally = Tally("altered")
     tally.must_not("stale", "tracebacks")
-    spec = lab.specs[-1]
-    seen = set().union(*coverage(spec, lab).values())
+    seen = set().union(*coverage(lab.specs[-1], lab).values())
+    places = [p for p in mutants.definitions(paths.PACKAGE) if p.name in seen]
+    lab.chance("altered").shuffle(places)
+    return lab.apart(tally, _of_some, lab.shares(places[: lab.size(FULL)]))
+
+
+def _of_some(lab: Lab, places: Sequence[mutants.Place]) -> Tally:
+    tally, spec = Tally("altered"), lab.specs[-1]
     with lab.folder() as folder, inside.shipped(folder) as shipped:
-        package = shipped / "metagen"
-        places = [p for p in mutants.definitions(package) if p.name in seen]
-        chance = lab.chance("altered")
-        chance.shuffle(places)
-        first = _synth(shipped, spec, folder / "before")
+        before = folder / "before"
+        first = _synth(shipped, spec, before)
         assert first.returncode == 0, first.stderr
-        for place in lab.progress("altered", places[: lab.size(FULL)]):
-            with mutants.altered(package, place, chance) as how, lab.folder() as there:
+        for place in lab.progress("altered", places):
+            chance = lab.chance(f"altered {place}")
+            with mutants.altered(shipped / "metagen", place, chance) as how, lab.folder() as there:
                 if how:
-                    _measure(f"{place}: {how}", shipped, spec, folder / "before", there, tally)
+                    _measure(f"{place}: {how}", shipped, spec, before, there, tally)
     return tally
 
 

@@ -9,7 +9,7 @@ and formatting must rebuild nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
@@ -32,26 +32,49 @@ from .tally import Tally
 _DESK = {desk_module.__file__, str(Path(__file__).with_name("witness.py"))}
 
 
+Seen = dict[Path, dict[str, set[str]]]  # by spec and task: the definitions that ran inside
+
+
 def measure(lab: Lab) -> Tally:
     """See what runs inside each task of every spec; then change one definition after another."""
     tally = Tally("code")
     tally.must_not("stale", "needless", "other bytes", "reformatting ran")
     seen = {spec: coverage(spec, lab) for spec in lab.specs}
+    at_work = {name for by_task in seen.values() for names in by_task.values() for name in names}
+    tally.count("definitions seen at work", len(at_work))
+    places = lab.shares(lab.some(mutants.definitions(paths.PACKAGE), "code"))
+    lab.apart(tally, _of_some, [(share, seen) for share in places])
+    return lab.apart(tally, _reformatted, [lab.specs])
+
+
+def _of_some(lab: Lab, given: tuple[Sequence[mutants.Place], Seen]) -> Tally:
+    tally, (places, seen) = Tally("code"), given
     at_work = {spec: set().union(*by_task.values()) for spec, by_task in seen.items()}
-    tally.count("definitions seen at work", len(set().union(*at_work.values())))
-    with lab.folder() as folder, inside.shipped(folder) as shipped:
-        copy, out = shipped / "metagen", folder / "out"
-        begun = {spec: lab.begin(out / spec.stem, spec) for spec in lab.specs}
-        for place in lab.progress("code", lab.some(mutants.definitions(copy), "code"), str):
+    with _copied(lab) as (copy, out, begun):
+        for place in lab.progress("code", places, str):
             tally.count("definitions")
             spec = next((s for s, names in at_work.items() if place.name in names), lab.specs[0])
             with mutants.changed(copy, place):
                 _measure(place.name, out / spec.stem, spec, begun[spec], seen[spec], tally)
+    return tally
+
+
+def _reformatted(lab: Lab, specs: Sequence[Path]) -> Tally:
+    tally = Tally("code")
+    with _copied(lab) as (copy, out, _):
         mutants.reformat(copy)
-        for spec in lab.specs:
+        for spec in specs:
             after = inside.build(out / spec.stem, spec)
             tally.check(not after.log.ran, "reformatting ran", f"{sorted(after.log.ran)}")
     return tally
+
+
+@contextmanager
+def _copied(lab: Lab) -> Iterator[tuple[Path, Path, dict[Path, Build]]]:
+    """Yield a copy of metagen, and a folder with a package of each spec, built by it."""
+    with lab.folder() as folder, inside.shipped(folder) as shipped:
+        out = folder / "out"
+        yield shipped / "metagen", out, {s: lab.begin(out / s.stem, s) for s in lab.specs}
 
 
 def _measure(

@@ -7,6 +7,7 @@ are discarded at its end.
 
 from __future__ import annotations
 
+import functools
 import random
 import signal
 import time
@@ -165,20 +166,22 @@ def measure(lab: Lab) -> Tally:
     """Play histories, each with its own draws."""
     tally = Tally("fuzz")
     tally.must_not("stale", "tracebacks")
-    good = {spec: list(_good(lab, spec)) for spec in lab.specs}
-    for number in lab.progress("fuzz", range(lab.size(FULL))):
-        with lab.folder() as folder:
-            spec = lab.specs[number % len(lab.specs)]
-            chance = lab.chance(f"fuzz {number}")
-            with inside.shipped(folder) as shipped:
-                history = History(spec, shipped, folder / "out", chance, good[spec])
-                _play(lab, number, history, tally)
+    return lab.apart(tally, _history, range(lab.size(FULL)))
+
+
+def _history(lab: Lab, number: int) -> Tally:
+    tally, spec = Tally("fuzz"), lab.specs[number % len(lab.specs)]
+    chance = lab.chance(f"fuzz {number}")
+    with lab.folder() as folder, inside.shipped(folder) as shipped:
+        history = History(spec, shipped, folder / "out", chance, _good(lab.seed, spec))
+        _play(lab, number, history, tally)
     return tally
 
 
-def _good(lab: Lab, spec: Path) -> list[tuple[str, str]]:
+@functools.cache
+def _good(seed: int, spec: Path) -> list[tuple[str, str]]:
     """Return one or two other values for every key of a spec."""
-    chance = lab.chance(f"fuzz {spec.stem}")
+    chance = random.Random(f"{seed}:fuzz {spec.stem}")
     return [
         (key, values.setting(key, raw))
         for key in values.leaf_keys()

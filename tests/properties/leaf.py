@@ -7,6 +7,7 @@ must run nothing.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,17 +40,25 @@ def cases(lab: Lab) -> list[Case]:
     return sorted(lab.some(everything, "leaf"), key=lambda case: case.spec)
 
 
+def by_spec(lab: Lab) -> list[list[Case]]:
+    """Return the same, those of each spec together."""
+    return [list(group) for _, group in itertools.groupby(cases(lab), lambda case: case.spec)]
+
+
 def measure(lab: Lab) -> Tally:
     """Measure every case; the cases of a spec share an out folder, so that history adds up."""
     tally = Tally("leaf")
     tally.must_not("stale", "orphans", "missed", "needless", "not free to go back")
-    with lab.folder() as out:
-        before: dict[Path, Build] = {}
-        for case in lab.progress("leaf", cases(lab)):
-            if case.spec not in before:
-                before[case.spec] = lab.begin(out / case.spec.stem, case.spec)
+    return lab.apart(tally, _of_one_spec, by_spec(lab))
+
+
+def _of_one_spec(lab: Lab, cases: list[Case]) -> Tally:
+    tally, spec = Tally("leaf"), cases[0].spec
+    with lab.folder() as folder:
+        before = lab.begin(folder / "out", spec)
+        for case in lab.progress("leaf", cases):
             tally.count("keys")
-            _measure(lab, case, out / case.spec.stem, before[case.spec], tally)
+            _measure(lab, case, folder / "out", before, tally)
     return tally
 
 

@@ -140,9 +140,13 @@ def measure(lab: Lab) -> Tally:
     tally = Tally("nulls")
     tally.must_not("ran", "other bytes")
     cases = [(spec, form) for spec in lab.specs for form in (*FORMS, "touched", "renamed")]
-    for spec, form in lab.progress("nulls", sorted(lab.some(cases, "nulls"))):
-        with lab.folder() as folder:
-            _measure(lab, spec, form, folder, tally)
+    return lab.apart(tally, _of_one_form, sorted(lab.some(cases, "nulls")))
+
+
+def _of_one_form(lab: Lab, case: tuple[Path, str]) -> Tally:
+    tally = Tally("nulls")
+    with lab.folder() as folder:
+        _measure(lab, *case, folder, tally)
     return tally
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from metagen.build import plan
 from metagen.build.terminal import Terminal
+from metagen.errors import USAGE, SpecError
 
 from . import inside, leaf, outside, values
 from .lab import Lab
@@ -26,38 +27,55 @@ def measure(lab: Lab) -> Tally:
     """Plan and build every leaf key's edit and the way back, then changes of other kinds."""
     tally = Tally("plan")
     tally.must_not("inexact", "without a cause", "cause without the key", "traces left")
+    lab.apart(tally, _of_one_spec, leaf.by_spec(lab))
+    return lab.apart(tally, _changed, lab.specs)
+
+
+def _of_one_spec(lab: Lab, cases: list[leaf.Case]) -> Tally:
+    tally, spec = Tally("plan"), cases[0].spec
     with lab.folder() as folder:
-        for case in lab.progress("plan", leaf.cases(lab)):
-            out = folder / case.spec.stem
-            if not out.is_dir():
-                _step(f"{case.spec.stem} cold", out, case.spec, [], tally)
-            _edited(lab, case, out, tally)
-        for spec in lab.specs:
-            _changed(lab, folder / f"o{spec.stem}", spec, tally)
+        _step(f"{spec.stem} cold", folder / "out", spec, [], tally)
+        for case in lab.progress("plan", cases):
+            _edited(lab, case, folder / "out", tally)
     return tally
 
 
 def _edited(lab: Lab, case: leaf.Case, out: Path, tally: Tally) -> None:
-    raws = values.buildable(case.spec, case.key, lab.chance(str(case)), most=1)
-    for raw in raws:
+    """Plan and build the first other value of a key that a model can be found for, and go back."""
+    for raw in values.buildable(case.spec, case.key, lab.chance(str(case))):
         setting = values.setting(case.key, raw)
-        planned = _step(f"{case.spec.stem} {setting}", out, case.spec, [setting], tally)
-        _causes(f"{case.spec.stem} {setting}", planned, case.key, tally)
+        label = f"{case.spec.stem} {setting}"
+        try:
+            planned = _step(label, out, case.spec, [setting], tally)
+        except SpecError as error:
+            status = inside.build(out, case.spec, [setting]).status
+            tally.count("plans of what no model fits")
+            tally.check(status == USAGE, "inexact", f"{label}: {error}, and builds: {status}")
+            continue
+        _causes(label, planned, case.key, tally)
         _step(f"{case.spec.stem} back from {setting}", out, case.spec, [], tally)
+        return
 
 
-def _changed(lab: Lab, out: Path, spec: Path, tally: Tally) -> None:
+def _changed(lab: Lab, spec: Path) -> Tally:
     """Plan after deleted and edited outputs, after another seed, and after nothing at all."""
-    chance = lab.chance(f"plan {spec.stem}")
-    lab.begin(out, spec)
-    for word in ("delete", "edit", "delete", "edit", "none", "delete")[: lab.size(6)]:
-        path = chance.choice(sorted(p for p in out.glob("run-*/**/*") if p.is_file()))
-        if word == "delete":
-            path.unlink()
-        elif word == "edit" and path.suffix in {".md", ".tex", ".py"}:
-            path.write_bytes(path.read_bytes() + b"\n# by hand\n")
-        _step(f"{spec.stem} {word} {path.name}", out, spec, [f"seed={chance.randrange(3)}"], tally)
-    _command(out, spec, tally)
+    tally, chance = Tally("plan"), lab.chance(f"plan {spec.stem}")
+    with lab.folder() as folder:
+        out = folder / "out"
+        lab.begin(out, spec)
+        for word in ("delete", "edit", "delete", "edit", "none", "delete")[: lab.size(6)]:
+            _change(word, chance.choice(sorted(p for p in out.glob("run-*/**/*") if p.is_file())))
+            settings = [f"seed={chance.randrange(3)}"]
+            _step(f"{spec.stem} {word}", out, spec, settings, tally)
+        _command(out, spec, tally)
+    return tally
+
+
+def _change(word: str, path: Path) -> None:
+    if word == "delete":
+        path.unlink()
+    elif word == "edit" and path.suffix in {".md", ".tex", ".py"}:
+        path.write_bytes(path.read_bytes() + b"\n# by hand\n")
 
 
 def _step(label: str, out: Path, spec: Path, settings: list[str], tally: Tally) -> _Planned:

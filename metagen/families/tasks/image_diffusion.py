@@ -31,7 +31,7 @@ CONFIG_KEYS = frozenset(
     }
 )
 OPTIMIZER = "adamw"
-RUNTIME = ("diffusion", "ema", "images")
+RUNTIME = ("diffusion", "ema", "images", "records")
 PACKAGES = ("scikit-learn",)
 FOLDER = "templates/code/tasks/image_diffusion"
 SCHEDULES = ("cosine", "linear")

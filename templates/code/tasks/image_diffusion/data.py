@@ -8,8 +8,7 @@ PATH is a folder of images in the imagefolder form: a folder a class, whose name
 """
 
 import argparse
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +21,7 @@ from model import conditions
 from runtime.errors import fail, run
 from runtime.images import image_files, read_image, split_of
 from runtime.order import samples_at
+from runtime.records import read_records
 from runtime.report import digest
 from runtime.settings import load_config
 
@@ -191,29 +191,11 @@ def _captions(folder: Path) -> dict[str, str]:
 
 
 def _metadata(path: Path, known: set[str]) -> Iterator[tuple[str, str]]:
-    """Yield name and caption of each line of a metadata.jsonl; blank lines are none."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"{path} cannot be read as UTF-8 text: {error}.")
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield _entry(f"{path}:{number}", line, known)
-
-
-def _entry(place: str, line: str, known: set[str]) -> tuple[str, str]:
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        entry = None
-    if not isinstance(entry, Mapping):
-        fail(f"{place} is not a JSON object.")
-    name, text = entry.get("file_name"), entry.get("text", entry.get("label"))
-    if not isinstance(name, str) or not isinstance(text, str) or not text:
-        fail(f'{place} needs a "file_name" and a "text".')
-    if name not in known:
-        fail(f"{place} names {name}, and there is no such image beside it.")
-    return name, text
+    """Yield name and caption of each line of a metadata.jsonl."""
+    for row in read_records(path, ("file_name", "text")):
+        if row["file_name"] not in known:
+            fail(f"{path} names {row['file_name']}, and there is no such image beside it.")
+        yield row["file_name"], row["text"]
 
 
 def main() -> None:

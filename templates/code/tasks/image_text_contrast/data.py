@@ -7,6 +7,7 @@ PATH is a folder with a metadata.jsonl, metadata.csv or metadata.parquet in it, 
 """
 
 import argparse
+import random
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -218,21 +219,22 @@ def batch_at(
 ) -> tuple[Tensor, Tensor]:
     """Return the training pairs at some positions of the order: images and tokens.
 
-    How an image is moved is a function of the position, so a resumed run repeats it.
+    How an image is moved is a function of its position, so any number of processes, and a resumed
+    run, move it alike.
     """
     train = pairs.splits["train"]
     chosen = [train[index] for _, index in samples_at(position, count, len(train), seed)]
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + position) % 2**63)
-    return _shifted(pairs.images(chosen), config.shift, generator), pairs.tokens(chosen)
+    places = range(position, position + count)
+    return _shifted(pairs.images(chosen), config.shift, places, seed), pairs.tokens(chosen)
 
 
-def _shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
+def _shifted(images: Tensor, most: int, places: Sequence[int], seed: int) -> Tensor:
     """Return images (B, C, H, W) moved at random; what comes in repeats the edge."""
     if not most:
         return images
     size, padded = images.size(2), F.pad(images, (most,) * 4, mode="replicate")
-    places = torch.randint(2 * most + 1, (len(images), 2), generator=generator).tolist()
-    moved = (p[:, y : y + size, x : x + size] for p, (y, x) in zip(padded, places, strict=True))
+    moves = (random.Random(f"{seed} {place}").choices(range(2 * most + 1), k=2) for place in places)
+    moved = (p[:, y : y + size, x : x + size] for p, (y, x) in zip(padded, moves, strict=True))
     return torch.stack(list(moved))
 
 

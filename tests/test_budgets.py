@@ -1,0 +1,85 @@
+"""Any budget a model can be built in is filled and never exceeded; below that, it is said so."""
+
+import math
+
+import pytest
+from blueprint_desk import PlainDesk
+
+from metagen import families, paths
+from metagen.blueprint import decisions, found, sizing
+from metagen.families.family import Need
+
+PUBLISHED = paths.source("data/published_models.csv").read_bytes()
+MOST = 10**10
+POINTS = 8
+# From how many parameters on the dimensions of each family are fine enough to fill a budget: what
+# it cannot do without, such as tables of bytes and 224 x 224 pixels, takes a part of so few. Image
+# models have ten classes here: a thousand alone are 32,000 weights of the narrowest ResNet.
+LEAST = {
+    "decoder": 100_000,
+    "text_classifier": 10_000,
+    "sentence_embedder": 10_000,
+    "document_ranker": 10_000,
+    "vit": 5_000,
+    "resnet": 5_000,
+    "segmentation_unet": 100_000,
+    "unet_diffusion": 50_000,
+    "clip": 300_000,
+    "latent_unet": 1_000_000,
+    "patch_forecaster": 10_000,
+    "autoencoder": 100_000,
+    "tabular_regressor": 5_000,
+    "tabular_classifier": 5_000,
+}
+
+
+def searched(name, budget):
+    """Return a family, the need of so many parameters, and the design for it."""
+    family = families.load(families.FAMILIES[name])
+    fixed = {"num_classes": 10} if "num_classes" in family.dims else {}
+    need = Need(budget, math.ceil(sizing.FILL * budget), (), None, fixed, fixed)
+    return family, sizing.search(family, need, family.fit(PUBLISHED, budget))
+
+
+def budgets(name):
+    """Return budgets from the least to the most, in even steps of the logarithm."""
+    ratio = MOST / LEAST[name]
+    return [round(LEAST[name] * ratio ** (n / POINTS)) for n in range(POINTS + 1)]
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_budgets_from_small_to_large_are_filled_and_never_exceeded(name):
+    for budget in budgets(name):
+        family, design = searched(name, budget)
+        assert 0.97 * budget <= design.parameters <= budget, design
+        assert design.parameters == family.count(design.dims)
+        assert not any(rule.broken(design.everything) for rule in family.rules)
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_a_proxy_of_the_smallest_design_keeps_the_rules(name):
+    family, design = searched(name, LEAST[name])
+    assert not any(rule.broken(family.proxy(design.dims)) for rule in family.rules)
+    variants = [{**design.dims, **changed} for _, changed in family.variants(design.dims)]
+    assert not [each for each in variants if any(rule.broken(each) for rule in family.rules)]
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_a_budget_below_the_form_gets_the_fewest_parameters_and_the_reason_says_so(name, tmp_path):
+    route = next(each for each in families.ROUTES if each.family == name)
+    desk = PlainDesk(spec_of(route) + "constraints: {parameter_budget: {max: 10}}\n", tmp_path)
+    result = found.sized(desk)
+    size = decisions.decisions(result)[0]
+    assert size["value"] == result.family.count(result.design.dims) > 10
+    assert "the fewest of" in size["reason"]
+
+
+def spec_of(route):
+    """Return the keys of a spec that lead to a route."""
+    inputs, outputs = ", ".join(route.inputs), ", ".join(route.outputs)
+    return (
+        f"modality: {{inputs: [{inputs}], outputs: [{outputs}]}}\n"
+        f"task: {{type: {min(route.tasks)}}}\n"
+        f"architecture: {{family: {min(route.architectures)}}}\n"
+        f"training: {{objective: [{min(route.objectives)}]}}\n"
+    )

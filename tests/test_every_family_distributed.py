@@ -1,0 +1,165 @@
+"""Two processes train what one would, whatever the family, and go on from where they stopped."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from blueprint_desk import PlainDesk
+from family_code import modules_of, write_proxy
+from safetensors.torch import load_file
+
+from metagen import families, paths
+from metagen.spec import load
+
+SPECS = {families.route(load(path).key): path for path in sorted(paths.specs().rglob("*.yaml"))}
+MODES = ("ddp", "fsdp")
+IN_CI = ("resnet", "latent_unet")
+OPTIONS = ("--batch-size", "8", "--schedule-steps", "8", "--eval-every", "3", "--threads", "1")
+# A contrast is with the samples of all processes, and so with all of an update, not with its half.
+CONTRASTS = {name for name in SPECS if "gather" in families.load(families.FAMILIES[name]).runtime}
+EACH_RUN = """
+import json, os, runpy, sys
+for port, options in json.loads(sys.argv[1]):
+    os.environ["MASTER_PORT"] = port
+    sys.argv = ["train.py", *options]
+    runpy.run_path("train.py", run_name="__main__")
+"""
+
+
+def marked(name: str) -> Any:
+    marks = (pytest.mark.slow, pytest.mark.ci) if name in IN_CI else (pytest.mark.slow,)
+    return pytest.param(name, marks=marks)
+
+
+@pytest.fixture(scope="module", params=map(marked, SPECS))
+def name(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the `code/` of a family; no token is hidden, which is drawn for a batch as a whole."""
+    code = write_proxy(PlainDesk.of(SPECS[name]), tmp_path_factory.mktemp(name))
+    config = json.loads((code / "config.json").read_text())
+    if "token_drop" in config["proxy"]["train"]:
+        config["proxy"]["train"]["token_drop"] = 0
+    (code / "config.json").write_text(json.dumps(config))
+    return code
+
+
+def parts(name: str) -> tuple[str, str]:
+    """Return the option by which one process passes as much at once as each of two does."""
+    return "--grad-accum", "1" if name in CONTRASTS else "2"
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").open()]
+
+
+def curve(out: Path) -> list[float]:
+    kinds = ("train_loss", "grad_norm", "val_loss")
+    return [row[kind] for row in rows(out) for kind in kinds if row[kind] is not None]
+
+
+def statistics(out: Path) -> dict[str, torch.Tensor]:
+    """Return the running statistics of a checkpoint; most models keep none."""
+    tensors = load_file(out / "checkpoint" / "model.safetensors")
+    return {key: tensor for key, tensor in tensors.items() if "running_" in key}
+
+
+def halves(training: ModuleType) -> Callable[..., list[Callable[[], Any]]]:
+    """Return `_update_parts` of one process that is in each part what the process of that part is.
+
+    It draws what that one draws. Of running statistics only the first process's are kept.
+    """
+    whole = training._update_parts
+
+    def update_parts(task: Any, module: Any, step: int, device: Any) -> list[Callable[[], Any]]:
+        def half(rank: int, part: Callable[[], Any]) -> Any:
+            training.be_random_at(task.config.seed, step, rank)
+            kept = [buffer.clone() for buffer in module.buffers()] if rank else []
+            result = part()
+            for buffer, value in zip(module.buffers(), kept, strict=rank > 0):
+                buffer.data.copy_(value)
+            return result
+
+        found = whole(task, module, step, device)
+        return [functools.partial(half, rank, part) for rank, part in enumerate(found)]
+
+    return update_parts
+
+
+@pytest.fixture(scope="module")
+def alone(name: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train six steps in this process, which saves its start."""
+    out = tmp_path_factory.mktemp("alone")
+    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    with modules_of(folder) as code, pytest.MonkeyPatch.context() as patch:
+        training = importlib.import_module("runtime.training")
+        patch.setattr(training, "_update_parts", halves(training))
+        line = ["train.py", "--out", str(out), "--steps", "6", *OPTIONS, *parts(name)]
+        patch.setattr(sys, "argv", line)
+        code["train"].main()
+    torch.use_deterministic_algorithms(deterministic)
+    torch.set_num_threads(threads)
+    return out
+
+
+def train(folder: Path, *runs: list[str]) -> None:
+    """Train in two processes that find each other at a port, one run after the other."""
+    listed = json.dumps([(free_port(), run) for run in runs])
+    shared = os.environ | {"MASTER_ADDR": "localhost", "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", EACH_RUN, listed],
+            cwd=folder,
+            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+
+
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return str(free.getsockname()[1])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_processes_follow_the_curve_of_one_and_resume_bit_for_bit(
+    name: str, folder: Path, alone: Path, tmp_path: Path, mode: str
+) -> None:
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    shared = [*OPTIONS, *parts(name), "--parallel", mode]
+    train(
+        folder,
+        ["--out", str(straight), "--steps", "6", *shared],
+        ["--out", str(resumed), "--steps", "3", *shared],
+        ["--out", str(resumed), "--steps", "6", *shared, "--resume"],
+    )
+    assert [row["step"] for row in rows(straight)] == list(range(1, 7))
+    assert curve(straight) == pytest.approx(curve(alone), rel=1e-4)
+    assert curve(resumed) == curve(straight)
+    for file in ("model.safetensors", "optimizer.safetensors"):
+        one, two = (load_file(out / "checkpoint" / file) for out in (straight, resumed))
+        assert one.keys() == two.keys()
+        assert [key for key in one if not one[key].equal(two[key])] == []
+    found, wanted = (statistics(out) for out in (straight, alone))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
