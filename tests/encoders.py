@@ -45,6 +45,7 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
     },
     "document_ranker": {
         "model": {},
+        "data": {"crop_share": 0.5, "word_drop": 0.2},
         "train": {"group_size": 3},
         "eval": {"batch_size": 8, "candidates": 5},
         "infer": {"batch_size": 8, "best": 2, "dtype": "float32"},

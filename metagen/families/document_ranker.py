@@ -34,7 +34,7 @@ words = Words(
     loss_unit="nat/query",
     usage='--prompt "How are names resolved?"',
     does="prints the passages that fit a query best",
-    data="sentences of Python's help topics with the rest of their paragraphs",
+    data="sentences of Python's help topics and docstrings with the rest of their paragraphs",
     outcome="How often a held-out query is answered within so many of the best passages.",
     risks="bias towards sources, groups of people and long passages, and hostile passages",
 )

@@ -9,24 +9,27 @@ from metagen.families.family import Benchmark, Dims, Key
 from metagen.families.tasks import texts
 
 UNIT = "pairs"
-RUNTIME = texts.RUNTIME
+RUNTIME = (*texts.RUNTIME, "pydocs")
 # About ten seconds on one thread, or some minutes to the better score.
-BENCHMARK = Benchmark("passages for a sentence", {"quick": 400, "full": 4000})
+BENCHMARK = Benchmark("passages for a sentence", {"quick": 400, "full": 10_000})
 PROXY_VOCABULARY = 4096
-PROXY_LENGTH = 96
-PROXY_BATCH = 8
+PROXY_LENGTH = 128
+PROXY_BATCH = 4
 GROUP = 8  # passages of a query: one that answers and seven that do not
-PROXY_GROUP = 4
 
 
 def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
     """Return the `data`, `train`, `eval` and `infer` sections for a model of this size."""
-    length, group = int(m["max_seq_len"]), PROXY_GROUP if reduced else GROUP
+    length = int(m["max_seq_len"])
     at_once = max(1, texts.PASS_TOKENS // length)
-    training = _proxy(key) if reduced else texts.training(key, UNIT, group * length, group)
+    training = _proxy(key) if reduced else texts.training(key, UNIT, GROUP * length, GROUP)
+    # A small set shows more where each of its texts asks in many ways.
+    views = (
+        {"crop_share": 0.5, "word_drop": 0.2} if reduced else {"crop_share": 0.0, "word_drop": 0.0}
+    )
     return {
-        "data": {"max_len": length, **texts.held_out(reduced=reduced)},
-        "train": training | {"group_size": group},
+        "data": {"max_len": length, **texts.held_out(reduced=reduced), **views},
+        "train": training | {"group_size": GROUP},
         "eval": {"batch_size": at_once, "candidates": 50 if reduced else 100},
         "infer": {
             "batch_size": at_once,
@@ -38,7 +41,7 @@ def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
 
 def _proxy(key: Key) -> dict[str, Any]:
     steps = BENCHMARK.steps["quick"]
-    return texts.proxy(key, steps=steps, batch=PROXY_BATCH, rate=1e-3)
+    return texts.proxy(key, steps=steps, batch=PROXY_BATCH, rate=2e-3)
 
 
 def reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:

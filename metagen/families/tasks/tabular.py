@@ -14,7 +14,7 @@ from metagen.families.tasks import samples
 
 RUNTIME = ("columns", "crossval", "tables")
 PACKAGES = ("scikit-learn",)
-STEPS = {"quick": 200, "full": 400}
+STEPS = {"quick": 300, "full": 400}
 HABITS = samples.Habits(
     batch=256,
     rate=3e-4,

@@ -11,16 +11,17 @@ from metagen.families.tasks import texts
 UNIT = "examples"
 RUNTIME = (*texts.RUNTIME, "translations")
 # About ten seconds on one thread, or some minutes to the better score.
-BENCHMARK = Benchmark("language of a text", {"quick": 400, "full": 4000}, ("django",))
+BENCHMARK = Benchmark("language of a text", {"quick": 600, "full": 5000}, ("django",))
 PROXY_CLASSES = 20  # languages of the bundled texts
-PROXY_VOCABULARY = 4096
+PROXY_VOCABULARY = 8192
 PROXY_BATCH = 32
+PROXY_TOKEN_DROP, PROXY_WEIGHT_DECAY = 0.4, 0.1  # there are few texts
 
 
 def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
     """Return the `data`, `train`, `eval` and `infer` sections for a model of this size."""
     length = int(m["max_seq_len"])
-    hidden = {"token_drop": 0.2 if reduced else 0.0}
+    hidden = {"token_drop": PROXY_TOKEN_DROP if reduced else 0.0}
     return {
         "data": {"max_len": length, **texts.held_out(reduced=reduced)},
         "train": (_proxy(key) if reduced else texts.training(key, UNIT, length)) | hidden,
@@ -38,7 +39,7 @@ def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
 
 def _proxy(key: Key) -> dict[str, Any]:
     steps = BENCHMARK.steps["quick"]
-    return texts.proxy(key, steps=steps, batch=PROXY_BATCH, rate=4e-3)
+    return texts.proxy(key, steps=steps, batch=PROXY_BATCH, rate=3e-3, decay=PROXY_WEIGHT_DECAY)
 
 
 def reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:

@@ -30,7 +30,9 @@ def held_out(*, reduced: bool) -> dict[str, float]:
     return {"val_fraction": val, "test_fraction": test}
 
 
-def proxy(key: Key, *, steps: int, batch: int, rate: float) -> dict[str, Any]:
+def proxy(
+    key: Key, *, steps: int, batch: int, rate: float, decay: float = WEIGHT_DECAY
+) -> dict[str, Any]:
     """Return the schedule of a scaled-down model."""
     return fields(
         key,
@@ -38,7 +40,7 @@ def proxy(key: Key, *, steps: int, batch: int, rate: float) -> dict[str, Any]:
         batch=batch,
         rate=rate,
         warmup=PROXY_WARMUP_STEPS,
-        decay=WEIGHT_DECAY,
+        decay=decay,
         beta2=0.98,
     )
 

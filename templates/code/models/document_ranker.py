@@ -7,6 +7,7 @@ makes one score of it. Only the order of a query's scores has a meaning.
 Shapes in comments: B pairs, T tokens.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layers.encoder import Encoder, bert_config, bert_name, init_weights
+
+LIKENESS = 11.0  # a token's first score of attention to its like; others have 0 on average
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,21 @@ class Model(Encoder):
 
         Words that query and passage share are the first thing to learn of relevance. Attention
         finds them from the start where keys are as queries, and where an embedding is that of the
-        token more than that of its position.
+        token more than that of its position. The last layer begins as any, so that [CLS] reads all
+        tokens rather than itself.
         """
-        init_weights(self, self.config.d_model)
+        width = self.config.d_model
+        init_weights(self, width)
         nn.init.normal_(self.embeddings.tokens.weight, std=0.5)
         nn.init.normal_(self.embeddings.segments.weight, std=0.2)
-        nn.init.normal_(self.embeddings.positions.weight, std=0.1)
-        with torch.no_grad():
-            for layer in self.layers:
-                weights = dict(layer.named_parameters())
-                weights["k_proj.weight"].copy_(weights["q_proj.weight"].mul_(2))
+        nn.init.normal_(self.embeddings.positions.weight, std=0.03)
+        # Normalized x has length sqrt(width), so on average |W x|^2 / sqrt(head) is the likeness.
+        std = math.sqrt(LIKENESS / (math.sqrt(width // self.config.n_heads) * width))
+        for layer in list(self.layers)[:-1]:
+            weights = dict(layer.named_parameters())
+            nn.init.normal_(weights["q_proj.weight"], std=std)
+            with torch.no_grad():
+                weights["k_proj.weight"].copy_(weights["q_proj.weight"])
 
     def forward(self, tokens: Tensor, segments: Tensor) -> Tensor:
         """Return scores (B) of pairs.

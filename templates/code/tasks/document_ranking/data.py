@@ -11,9 +11,8 @@ train split, as `prepare` does.
 
 import math
 import random
-import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,14 +22,15 @@ from model import Config as ModelConfig
 from runtime.errors import fail, run
 from runtime.folders import prepare_options
 from runtime.order import samples_at
+from runtime.pydocs import docstring_paragraphs, topic_paragraphs
 from runtime.records import Record, cut, read_splits, records_digest
 from runtime.sequences import TextTokenizer, find_tokenizer, prepare_records
 from runtime.settings import load_config
 
 BUNDLED = "pydoc_sentences"
 COLUMNS = ("query", "passage", "relevance")
-SENTENCE_END = re.compile(r"(?<=[a-z)\"'][.!?]) (?=[A-Z])")
-LEAST_QUERY, LEAST_PASSAGE = 30, 60  # characters
+KEPT = 0.3  # share of passages that keep the words which are their query
+SHORTEST_CROP, LONGEST_CROP = 4, 24  # words
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,10 @@ class Config:
     """Share of a file's queries on which training is watched."""
     test_fraction: float = 0.1
     """Share of a file's queries that only eval.py reads."""
+    crop_share: float = 0.0
+    """Share of training samples whose query is cropped from the passage that answers."""
+    word_drop: float = 0.0
+    """Share of a query's words that training leaves out."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,10 @@ def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
     """Return the records of each split."""
     if path is not None:
         return read_splits(path, COLUMNS, "query", config.val_fraction, config.test_fraction)
-    paragraphs = [{"first": each[0], "all": "\n".join(each)} for each in bundled_paragraphs()]
-    splits = cut(paragraphs, "first", config.val_fraction, config.test_fraction)
+    splits = cut(paragraphs(topic_paragraphs()), "first", config.val_fraction, config.test_fraction)
+    held_out = [*splits["val"], *splits["test"]]
+    splits["train"] += paragraphs(docstring_paragraphs())
+    splits["train"] = _unknown(splits["train"], held_out)
     return {
         split: [
             {"query": query, "passage": passage, "relevance": "1"}
@@ -118,17 +124,15 @@ def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
     }
 
 
-def bundled_paragraphs() -> list[list[str]]:
-    """Return the sentences of paragraphs in the help topics of Python (PSF licence), each once."""
-    from pydoc_data.topics import topics
+def paragraphs(found: Iterable[Sequence[str]]) -> list[Record]:
+    """Return paragraphs as records, with all their sentences, and with the first one apart."""
+    return [{"first": each[0], "all": "\n".join(each)} for each in found]
 
-    texts = (" ".join(p.split()) for topic in topics.values() for p in topic.split("\n\n"))
-    found = [SENTENCE_END.split(text) for text in dict.fromkeys(texts)]
-    return [
-        each
-        for each in found
-        if len(each[0]) >= LEAST_QUERY and len(" ".join(each[1:])) >= LEAST_PASSAGE
-    ]
+
+def _unknown(found: Iterable[Record], held_out: Iterable[Record]) -> list[Record]:
+    """Return the paragraphs that share no sentence with any that is held out."""
+    known = {sentence for record in held_out for sentence in record["all"].split("\n")}
+    return [record for record in found if known.isdisjoint(record["all"].split("\n"))]
 
 
 def sentence_pairs(sentences: list[str], *, every: bool) -> Iterator[tuple[str, str]]:
@@ -138,7 +142,7 @@ def sentence_pairs(sentences: list[str], *, every: bool) -> Iterator[tuple[str, 
     asked for, some passages keep theirs, so that equal words are learned first.
     """
     for place, sentence in enumerate(sentences if every else sentences[:1]):
-        kept = every and zlib.crc32(sentence.encode()) % 10 < 3
+        kept = every and zlib.crc32(sentence.encode()) % 10 < 10 * KEPT
         rest = sentences if kept else sentences[:place] + sentences[place + 1 :]
         yield sentence, " ".join(rest)
 
@@ -174,6 +178,30 @@ def group(judged: Judged, pool: Sequence[str], size: int, draw: random.Random) -
     return [draw.choice(answers), *others, *repeated]
 
 
+def cropped(passage: str, draw: random.Random) -> tuple[str, str]:
+    """Return a run of a passage's words as a query, and the passage, mostly without it.
+
+    Random crops (Izacard et al., 2022, arXiv:2112.09118) in the place of the inverse cloze task's
+    sentences. A passage of too few words has none: it is returned twice.
+    """
+    words = passage.split()
+    longest = min(LONGEST_CROP, len(words) // 2)
+    if longest < SHORTEST_CROP:
+        return passage, passage
+    size = draw.randint(SHORTEST_CROP, longest)
+    start = draw.randrange(len(words) - size + 1)
+    rest = words if draw.random() < KEPT else words[:start] + words[start + size :]
+    return " ".join(words[start : start + size]), " ".join(rest)
+
+
+def without_some(query: str, share: float, draw: random.Random) -> str:
+    """Return a query without a share of its words, or all of it where none would be left.
+
+    Random deletion (Izacard et al., 2022): no single word decides.
+    """
+    return " ".join(word for word in query.split() if draw.random() >= share) or query
+
+
 def rows(
     groups: Sequence[tuple[str, Sequence[str]]], tokenizer: TextTokenizer, max_len: int
 ) -> tuple[Tensor, Tensor]:
@@ -185,7 +213,7 @@ def rows(
 
 
 def batch_at(
-    data: Dataset, position: int, count: int, size: int, max_len: int, seed: int
+    data: Dataset, position: int, count: int, size: int, config: Config, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Return the samples at some positions of the training order, as `rows` does.
 
@@ -197,8 +225,11 @@ def batch_at(
     chosen = []
     for place, (_, index) in enumerate(order, start=position):
         draw = random.Random(f"{seed} {place}")
-        chosen.append((train[index].query, group(train[index], pool, size, draw)))
-    return rows(chosen, data.tokenizer, max_len)
+        query, passages = train[index].query, group(train[index], pool, size, draw)
+        if draw.random() < config.crop_share:
+            query, passages[0] = cropped(passages[0], draw)
+        chosen.append((without_some(query, config.word_drop, draw), passages))
+    return rows(chosen, data.tokenizer, config.max_len)
 
 
 def batches(

@@ -1,4 +1,4 @@
-"""Train the ranker on your judged queries, or on sentences of Python's help topics.
+"""Train the ranker on your judged queries, or on sentences of Python's documentation.
 
     python train.py                                       the proxy, on the bundled sentences
     python train.py --data judged.csv --steps 2000        the proxy, on your queries
@@ -109,7 +109,7 @@ def task(args: argparse.Namespace, config: Config) -> Task:
     return Task(
         config=config,
         build=lambda: Model(model),
-        batch=lambda start, count: batch_at(texts, start, count, group, length, config.seed),
+        batch=lambda start, count: batch_at(texts, start, count, group, data, config.seed),
         held_out=lambda size: batches(texts, "val", group, length, size),
         loss=ranking_loss,
         example=lambda module: example_loss(module, 1, data),

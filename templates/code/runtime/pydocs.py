@@ -1,0 +1,58 @@
+"""Paragraphs of Python's own documentation: its help topics and its docstrings (PSF licence)."""
+
+import ast
+import re
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+SENTENCE_END = re.compile(r"(?<=[a-z)\"'][.!?]) (?=[A-Z])")
+LEAST_FIRST, LEAST_REST = 30, 60  # characters of a paragraph's first sentence, and of its others
+# Modules that some systems install apart, and tests: without them a version has the same texts.
+_APART = {"distutils", "ensurepip", "idlelib", "lib2to3", "tkinter", "turtledemo", "venv"}
+_TESTS = {"test", "tests"}
+_DOCUMENTED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def topic_paragraphs() -> list[list[str]]:
+    """Return the sentences of paragraphs in the help topics, each paragraph once."""
+    from pydoc_data.topics import topics
+
+    return _paragraphs(topics.values())
+
+
+def docstring_paragraphs() -> list[list[str]]:
+    """Return the sentences of paragraphs in the standard library's docstrings, each once."""
+    sources = (path.read_text(encoding="utf-8") for path in _sources())
+    return _paragraphs(text for source in sources for text in _docstrings(ast.parse(source)))
+
+
+def _paragraphs(texts: Iterable[str]) -> list[list[str]]:
+    """Return the sentences of paragraphs with a first one and others that are long enough."""
+    every = (" ".join(part.split()) for text in texts for part in text.split("\n\n"))
+    found = [SENTENCE_END.split(paragraph) for paragraph in dict.fromkeys(every)]
+    return [
+        each
+        for each in found
+        if len(each[0]) >= LEAST_FIRST and len(" ".join(each[1:])) >= LEAST_REST
+    ]
+
+
+def _sources() -> Iterator[Path]:
+    """Yield the modules of the standard library that are written in Python, in a fixed order."""
+    library = Path(sysconfig.get_path("stdlib"))
+    for name in sorted(sys.stdlib_module_names - _APART):
+        for path in (library / f"{name}.py", *sorted((library / name).rglob("*.py"))):
+            if path.is_file() and not _TESTS & set(path.relative_to(library).parts):
+                yield path
+
+
+def _docstrings(module: ast.Module) -> Iterator[str]:
+    """Yield the docstrings of a module, and of the classes and functions in it."""
+    documented: list[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef] = [module]
+    for node in documented:  # which grows
+        documented += [child for child in node.body if isinstance(child, _DOCUMENTED)]
+        text = ast.get_docstring(node)
+        if text:
+            yield text
