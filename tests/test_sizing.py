@@ -3,7 +3,6 @@
 import math
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from metagen.units import INFINITE
 
 PUBLISHED = paths.source("data/published_models.csv").read_bytes()
 FAMILY = families.load(families.FAMILIES["decoder"])
+MOST_CANDIDATES = 10_000  # which take well below a second: benchmarks/sizing.py
 
 
 def memory(allowed):
@@ -70,19 +70,17 @@ def test_the_shape_stays_near_published_models(budget):
 
 @pytest.mark.parametrize("budget", [1, 10, 1000, 20_000, 10**15])
 @pytest.mark.parametrize("allowed", [None, 1, 10**9])
-def test_absurd_budgets_still_get_their_nearest_candidate_in_time(budget, allowed):
-    started = time.process_time()
+def test_absurd_budgets_still_get_their_nearest_of_a_few_candidates(budget, allowed):
     design = search(budget, allowed, context=INFINITE)
-    assert time.process_time() - started < 0.3
+    assert design.candidates < MOST_CANDIDATES
     assert design.parameters == decoder.count(design.dims)
 
 
 @pytest.mark.parametrize("spec", sorted(paths.specs().glob("text/*.yaml")), ids=lambda p: p.stem)
-def test_each_example_spec_is_filled_in_under_300_ms(spec):
+def test_each_example_spec_is_filled_by_one_of_a_few_candidates(spec):
     desk = PlainDesk.of(spec)
-    started = time.process_time()
     design = found.searched(FAMILY, need.goal(desk, FAMILY), PUBLISHED).design
-    assert time.process_time() - started < 0.3
+    assert design.candidates < MOST_CANDIDATES
     budget = desk.key("constraints.parameter_budget.max")
     assert 0.99 * budget <= design.parameters <= budget
 

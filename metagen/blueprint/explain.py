@@ -15,7 +15,7 @@ from metagen.work import Desk
 _HEADER = ("constraint", "value", "parameters", "memory", "exceeded", "what changes")
 
 
-class _SpecDesk:
+class SpecDesk:
     """A desk over a spec and what metagen ships, where nothing is recorded."""
 
     def __init__(self, spec: Spec) -> None:
@@ -36,7 +36,7 @@ class _SpecDesk:
 
 def lines(spec: Spec) -> Iterator[str]:
     """Yield the decisions, what binds, what would meet a lost limit, and what steps buy."""
-    desk = cast(Desk, _SpecDesk(spec))
+    desk = cast(Desk, SpecDesk(spec))
     best = found.sized(desk)
     for each in decisions.decisions(best):
         yield f"{each['name']}: {_value(each['value'])}"
