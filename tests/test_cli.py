@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,20 @@ def test_the_summary_shows_what_summary_json_holds(out: Path) -> None:
     summary = json.loads((out / "run-text_llm_tiny" / "docs" / "summary.json").read_bytes())
     assert f"{summary['parameters']['total']:,}" in told.stdout
     assert "not measured" in told.stdout
+
+
+@pytest.mark.parametrize("text", [b"{}\n{}", b"[1]", b'{"constraints": [], "name": 3}', b"\xff"])
+def test_a_summary_that_a_person_spoiled_is_kept_and_not_believed(
+    out: Path, tmp_path: Path, text: bytes
+) -> None:
+    copy = Path(shutil.copytree(out, tmp_path / "out"))
+    (copy / "run-text_llm_tiny" / "docs" / "summary.json").write_bytes(text)
+    command = ("metagen", "synth", str(SPEC), "--out", "out", "bench=none")
+    told = run(*command, "--strict", cwd=tmp_path)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "docs/summary.json" in told.stdout
+    events = run(*command, "--json", cwd=tmp_path).stdout.splitlines()
+    assert json.loads(events[-1])["event"] == "end"
 
 
 def test_an_unknown_doit_variable_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from metagen.build.lock import locked
 from metagen.build.package import Package
 from metagen.build.place import Home, Place
 from metagen.build.seal import Seals
-from metagen.build.standing import Standing, summary
+from metagen.build.standing import Standing, violated
 from metagen.build.terminal import Terminal
 from metagen.build.world import World
 from metagen.errors import Problem, UsageError
@@ -155,10 +155,8 @@ class Session:
             return self.failure
         if any(engine.outputs.conflicts() for engine in self._engines.values()):
             return errors.CONFLICT
-        violated = any(
-            summary(self.out / p.run).get("constraints", {}).get("violated") for p in self.packages
-        )
-        return errors.VIOLATED if self.rules.strict and violated else errors.DONE
+        lost = self.rules.strict and any(violated(self.out / p.run) for p in self.packages)
+        return errors.VIOLATED if lost else errors.DONE
 
 
 def _standing(engine: Engine) -> Standing:

@@ -44,7 +44,22 @@ class Standing:
         return replace(self, ran=0, restored=0, current=self.ran + self.restored + self.current)
 
 
+SUMMARY = "docs/summary.json"
+
+
 def summary(folder: Path) -> dict[str, Any]:
-    """Return what docs/summary.json of a run folder says; empty when it was not made."""
-    path = folder / "docs" / "summary.json"
-    return json.loads(path.read_bytes()) if path.is_file() else {}
+    """Return what docs/summary.json of a run folder says; empty when it was not made.
+
+    Also empty when a person made something else of it: what edits are kept is told all the same.
+    """
+    try:
+        found = json.loads((folder / SUMMARY).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def violated(folder: Path) -> bool:
+    """Tell whether docs/summary.json of a run folder names violated constraints."""
+    constraints = summary(folder).get("constraints")
+    return isinstance(constraints, dict) and bool(constraints.get("violated"))

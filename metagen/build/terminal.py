@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from metagen.build.causes import FIRST, sentence
-from metagen.build.standing import Standing, summary
+from metagen.build.standing import SUMMARY, Standing, summary
 from metagen.errors import MetagenError
 from metagen.units import format_bytes
 from metagen.work import Recipe
@@ -104,10 +104,11 @@ class Terminal:
 
     def summary(self, folder: Path, standing: Standing) -> None:
         """Print the table of one package."""
-        facts = summary(folder)
-        if self._quiet or not facts:
+        edited = SUMMARY in standing.edited  # and so may say anything
+        facts = {} if edited else summary(folder)
+        if self._quiet or not (facts or edited):
             return
-        rows = [*_facts(standing, facts), *_state(folder, standing)]
+        rows = [*(_facts(standing, facts) if facts else ()), *_state(folder, standing)]
         width = max(len(name) for name, _ in rows)
         self.say()
         for name, text in rows:

@@ -24,7 +24,7 @@ REPORT, CURVE, RESULTS = (
 )
 NOT_MEASURED = "not measured"
 COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")
-TIMEOUT = 1800
+TIMEOUT = 3600
 TOKENIZER = "code/runtime/tokenizer.py"  # with it, a checkpoint holds its own tokenizer
 OUT = "out"  # where the scripts write unless they are told otherwise
 MACHINE = ("--size", "proxy", "--device", "cpu", "--threads", "1")
