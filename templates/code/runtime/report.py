@@ -38,12 +38,6 @@ def metric(
     }
 
 
-def reference(name: str, unit: str, value: float, others: Mapping[str, float]) -> dict[str, Any]:
-    """Return a figure that is no score, in the form of a metric, beside what it is for others."""
-    found = metric(name, unit, value, others, higher_is_better=True)
-    return {**found, "higher_is_better": None, "status": "no score"}
-
-
 def print_report(
     dataset: str,
     sha256: str,
@@ -58,7 +52,7 @@ def print_report(
         dataset: Name of the data.
         sha256: Digest of the data.
         n: What was scored: samples, tokens.
-        metrics: What `metric` returned, and `reference`.
+        metrics: What `metric` returned; figures that are no score have a `status` that says so.
         folder: The checkpoint.
         figure: What a picture of the result shows; its `kind` says how it is drawn.
     """

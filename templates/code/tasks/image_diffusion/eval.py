@@ -9,7 +9,7 @@ of at most `side` rows and columns: distances are comparable within one data set
 
 import argparse
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from runtime.device import choose_device
 from runtime.diffusion import guided, sample, signal
 from runtime.errors import fail, run
 from runtime.options import positive, shared_options, sized
-from runtime.report import metric, print_report, reference
+from runtime.report import metric, print_report
 from runtime.settings import load_config
 
 SHOWN = 4  # real images, and samples, of a row of the figure
@@ -177,6 +177,12 @@ def nearest(images: Sample, train: Sample) -> float:
     cuts = torch.split(images.flat, 256)
     parts = (torch.cdist(cut, train.flat, compute_mode=exact).min(1).values for cut in cuts)
     return float(torch.cat(list(parts)).mean())
+
+
+def reference(name: str, unit: str, value: float, others: Mapping[str, float]) -> dict[str, Any]:
+    """Return a figure that is no score, in the form of a metric, beside what it is for others."""
+    found = metric(name, unit, value, others, higher_is_better=True)
+    return {**found, "higher_is_better": None, "status": "no score"}
 
 
 def metrics(samples: Sample, data: Dataset, config: Config) -> list[dict[str, Any]]:
