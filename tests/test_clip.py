@@ -328,7 +328,6 @@ def test_two_processes_contrast_with_the_pairs_of_both(
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_the_proxy_beats_chance_on_the_bundled_glyphs(tmp_path: Path) -> None:
     beats_its_baselines(SPEC, tmp_path, only="chance")
 

@@ -506,8 +506,7 @@ def test_a_noise_schedule_that_the_code_lacks_is_an_error() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.ci
-@pytest.mark.parametrize("spec", [SMALL, LARGE])
+@pytest.mark.parametrize("spec", [pytest.param(SMALL, marks=pytest.mark.ci), LARGE])
 def test_the_proxy_beats_noise_in_its_few_steps(spec: Path, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     beats_its_baselines(spec, tmp_path, only="noise")

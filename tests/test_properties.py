@@ -28,7 +28,7 @@ PROCESSES = {
     "plain": 1,
     "power": 3,
 }
-MORE = {"leaf": 25}
+MORE = {"leaf": 10}
 LONG = {"repro": 1, "verify": 1}
 ENOUGH = [spec for spec in spec_files() if spec.stem == "text_llm_tiny"]
 

@@ -323,7 +323,6 @@ def test_a_run_on_your_masks_is_scored_and_drawn(
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_the_proxy_beats_brightness_on_the_bundled_slices(tmp_path: Path) -> None:
     pytest.importorskip("nilearn")
     beats_its_baselines(SPEC, tmp_path)

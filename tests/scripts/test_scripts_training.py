@@ -175,7 +175,6 @@ def test_a_dry_run_writes_nothing(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_compiled_model_saves_the_names_and_nearly_the_weights_of_one_that_is_not(
     run: Run, trained: Path, tmp_path: Path
 ) -> None:
