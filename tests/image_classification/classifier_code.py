@@ -1,0 +1,66 @@
+"""Packages of the image classifiers at tiny sizes, their modules, and images to train on."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from family_code import modules_of, write_code
+from image_shapes import FAMILIES
+from PIL import Image
+
+DATA = {"val_fraction": 0.1, "test_fraction": 0.2, "pixel_mean": 0.5, "pixel_std": 0.25}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "data": DATA | {"crop_padding": 1, "flip": False},
+    "train": {
+        "steps": 6, "batch_size": 12, "grad_accum": 1, "learning_rate": 3e-3, "warmup_steps": 2,
+        "final_lr_share": 0.1, "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.99, "grad_clip": 1.0,
+        "eval_every": 3, "eval_batches": 2, "save_every": 100, "dtype": "float32", "seed": 42,
+        "label_smoothing": 0.1,
+    },
+    "eval": {"batch_size": 256, "baseline_side": 8, "baseline_images": 20000},
+    "infer": {"top": 2, "samples": 3, "dtype": "bfloat16"},
+}  # fmt: skip
+CLOSE = {"atol": 1e-4, "rtol": 0.0}
+
+
+def write_package(folder: Path, family: str, shape: dict[str, Any], **changed: Any) -> Path:
+    """Write code/ of a family at tiny sizes; `changed` are fields of the data."""
+    sizes = {"model": shape, **SETTINGS, "data": SETTINGS["data"] | changed}
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_code(folder, FAMILIES[family], sizes)
+
+
+@contextlib.contextmanager
+def code_of(folder: Path) -> Iterator[SimpleNamespace]:
+    """Import the scripts of a folder; `run` calls one with options."""
+    with modules_of(folder) as found:
+
+        def run(name: str, *options: object) -> None:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(sys, "argv", [f"{name}.py", *map(str, options)])
+                found[name].main()
+
+        images = importlib.import_module("runtime.images")
+        yield SimpleNamespace(**found, images=images, run=run)
+
+
+def write_images(folder: Path, count: int = 30, side: int = 12) -> Path:
+    """Write two classes of images, one bright on the left and one on the right."""
+    for label, start in (("left", 0), ("right", side // 2)):
+        (folder / label).mkdir(parents=True)
+        for number in range(count):
+            pixels = torch.randint(
+                40, (side, side), generator=torch.Generator().manual_seed(number)
+            )
+            pixels[:, start : start + side // 2] += 200
+            image = Image.fromarray(pixels.to(torch.uint8).numpy())
+            image.save(folder / label / f"{number:03}.png")
+    return folder

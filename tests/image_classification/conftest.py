@@ -1,0 +1,34 @@
+"""The scripts of one image classifier, a folder of images, and one thread to compute on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from classifier_code import code_of, write_images, write_package
+from image_shapes import SHAPES
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Compute small things on one thread, which is quicker beside other tests."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """The scripts of one family, for what is the same in both."""
+    folder = tmp_path_factory.mktemp("data") / "code"
+    with code_of(write_package(folder, "vit", SHAPES["vit"]["square"])) as found:
+        yield found

@@ -1,0 +1,76 @@
+"""The U-Net gives the logits and the loss of an independent formula."""
+
+from __future__ import annotations
+
+import torch
+from segmentation_settings import MODEL, Modules
+from torch import Tensor
+
+
+def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return a padded 3 x 3 convolution and a rectifier, as a sum over the nine shifts."""
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1))
+    height, width = x.shape[2:]
+    out = bias[None, :, None, None]
+    for i in range(3):
+        for j in range(3):
+            window = padded[:, :, i : i + height, j : j + width]
+            out = out + torch.einsum("bchw,oc->bohw", window, weight[:, :, i, j])
+    return out.clamp(min=0)
+
+
+def doubled(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return a 2 x 2 up-convolution: each pixel becomes four, by a matrix each."""
+    blocks = torch.einsum("bchw,coij->bohiwj", x, weight)
+    height, width = x.shape[2:]
+    return blocks.reshape(len(x), -1, 2 * height, 2 * width) + bias[None, :, None, None]
+
+
+def pooled(x: Tensor) -> Tensor:
+    return x.unflatten(2, (-1, 2)).unflatten(4, (-1, 2)).amax((3, 5))
+
+
+def formula(images: Tensor, state: dict[str, Tensor], levels: int) -> Tensor:
+    """Return the logits of figure 1 of arXiv:1505.04597, with padded convolutions."""
+
+    def block(x: Tensor, name: str) -> Tensor:
+        for part in ("conv1", "conv2"):
+            x = convolved(x, state[f"{name}.{part}.weight"], state[f"{name}.{part}.bias"])
+        return x
+
+    seen = [block(images, "stem")]
+    seen += [seen[-1]]
+    for level in range(levels - 1):
+        seen[-1] = block(pooled(seen[-1]), f"downs.{level}.conv")
+        seen += [seen[-1]]
+    x, beside = seen[-1], seen[: levels - 1]
+    for level in range(levels - 1):
+        up = doubled(x, state[f"ups.{level}.up.weight"], state[f"ups.{level}.up.bias"])
+        x = block(torch.cat((beside[-1 - level], up), 1), f"ups.{level}.conv")
+    head = torch.einsum("bchw,oc->bohw", x, state["head.weight"][:, :, 0, 0])
+    return head + state["head.bias"][None, :, None, None]
+
+
+def test_logits_and_gradients_are_those_of_the_formula(code: Modules) -> None:
+    torch.manual_seed(0)
+    model = code["model"].Model(code["model"].Config(**MODEL))
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    images, masks = torch.randn(2, 1, 16, 24), torch.randint(-1, 3, (2, 16, 24))
+    copies = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters()}
+    wanted = formula(images, copies, MODEL["n_levels"])
+    torch.testing.assert_close(model(images), wanted, atol=1e-5, rtol=1e-5)
+    loss, counted = code["train"].pixel_loss(model, (images, masks))
+    logs = wanted.log_softmax(1).gather(1, masks.clamp(min=0)[:, None])[:, 0]
+    theirs = -logs[masks >= 0].mean()
+    torch.testing.assert_close(loss, theirs)
+    assert counted == int((masks >= 0).sum())
+    loss.backward()
+    theirs.backward()
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight.grad, copies[name].grad, atol=1e-6, rtol=1e-3, msg=name)
+
+
+def test_an_image_of_void_alone_has_no_loss(code: Modules) -> None:
+    model = code["model"].Model(code["model"].Config(**MODEL))
+    assert model(torch.zeros(1, 1, 16, 24), torch.full((1, 16, 24), -1)) == 0
