@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from metagen import paths
+from metagen.docs import wording
 
 LIBRARIES = ("torch", "scikit-learn", "statsmodels", "river", "django", "nilearn")
 HEADER = ("spec", "parameters", "of the budget", "metric", "proxy", "baselines", "beats", "seconds")
@@ -69,10 +70,16 @@ def scores(row: dict[str, Any]) -> tuple[str, str, str, str]:
     if row["value"] is None:
         return "-", row["status"], "-", "-"
     baselines = ", ".join(f"{name} {value:.4g}" for name, value in row["baselines"].items())
+    metric = wording.write(row["metric"], "", "words")
+    return metric, f"{row['value']:.4g}", baselines, beaten(row)
+
+
+def beaten(row: dict[str, Any]) -> str:
+    """Return which baselines a score beats, or that it is none."""
+    if row["status"] != "measured":
+        return str(row["status"])
     lost = [name for name in row["baselines"] if name not in row["beats"]]
-    beats = f"all but {', '.join(lost)}" if lost else "all"
-    beats = beats if row["status"] == "measured" else row["status"]
-    return row["metric"].replace("_", " "), f"{row['value']:.4g}", baselines, beats
+    return f"all but {', '.join(lost)}" if lost else "all"
 
 
 def installed() -> Iterator[str]:

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 import textwrap
-from pathlib import Path
 
 import pytest
-from generated import write_runtime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen import entries, paths
 from metagen.code.bundle import bundle
 from metagen.code.literals import literal, set_defaults
-from metagen.code.package import CORE, REQUIREMENTS, libraries, runtime_files
 from metagen.errors import MetagenError
-from metagen.families import decoder
 
 MAIN = "templates/code/models/toy.py"
-ROOT = paths.templates().parent
-TASK = "templates/code/tasks/language_modeling"
-SCRIPTS = tuple(f"{TASK}/{name}.py" for name in ("data", "train", "eval", "infer"))
-MODELS = tuple(f"templates/code/models/{name}.py" for name in ("decoder", "decoder_local"))
 CONFIG = '''
 from dataclasses import dataclass
 
@@ -251,101 +240,3 @@ def test_a_shared_module_holds_definitions_only() -> None:
 def test_a_literal_annotation_is_not_a_hidden_name() -> None:
     main = 'from typing import Literal\n\n\ndef f(x: Literal["a"]) -> None:\n    pass\n'
     assert made(main) == main
-
-
-@pytest.fixture(scope="module", params=MODELS)
-def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("package")
-    for name in (request.param, *SCRIPTS):
-        target = "model" if "models/" in name else Path(name).stem
-        text = bundle(name, lambda n: paths.source(n).read_bytes())
-        (folder / f"{target}.py").write_bytes(text)
-    write_runtime(folder)
-    return folder
-
-
-def test_bundles_are_the_same_bytes_each_time(package: Path) -> None:
-    for name in SCRIPTS:
-        again = bundle(name, lambda n: paths.source(n).read_bytes())
-        assert again == (package / Path(name).name).read_bytes()
-
-
-@pytest.mark.parametrize("command", [("check",), ("format", "--check")])
-def test_generated_code_passes_ruff(package: Path, command: tuple[str, ...]) -> None:
-    own = 'lint.isort.known-first-party = ["data", "model", "runtime"]'
-    options = ("--config", str(ROOT / "pyproject.toml"), "--config", own, "--no-cache")
-    done = subprocess.run(
-        [sys.executable, "-m", "ruff", *command, *options, str(package)],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
-
-
-def defined(tree: ast.AST) -> set[str]:
-    """Return what a file defines at its top and in its classes, but for what Python calls."""
-    names = {
-        *(n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)),
-        *(t.id for n in ast.walk(tree) if isinstance(n, ast.Assign | ast.AnnAssign)
-          for t in (n.targets if isinstance(n, ast.Assign) else [n.target])
-          if isinstance(t, ast.Name)),
-    }  # fmt: skip
-    return {n for n in names if not n.startswith("__")} - {"self", "forward"}  # torch calls this
-
-
-def used(tree: ast.AST) -> set[str]:
-    """Return the names that a file reads, calls, or passes by keyword."""
-    return {
-        *(n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)),
-        *(n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)),
-        *(n.arg for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg),
-        *(a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names),
-    }
-
-
-def parsed(package: Path) -> dict[str, ast.Module]:
-    """Return the trees of a package's files, by names such as `runtime/loop.py`."""
-    files = {p.relative_to(package).as_posix(): p for p in sorted(package.rglob("*.py"))}
-    return {name: ast.parse(path.read_text()) for name, path in files.items()}
-
-
-def test_generated_code_has_no_unused_definition(package: Path) -> None:
-    trees = parsed(package)
-    assert len(trees) == 5 + len(runtime_files(decoder))
-    everywhere = set().union(*(used(tree) for tree in trees.values()))
-    for name, tree in trees.items():
-        # Others use what is in these; fields of the other Configs are used in their own file.
-        shared = name in ("model.py", "data.py", "train.py") or name.startswith("runtime/")
-        assert defined(tree) - (everywhere if shared else used(tree)) == set(), name
-
-
-def test_the_runtime_is_what_the_scripts_import_and_no_more(package: Path) -> None:
-    trees, wanted, found = parsed(package), [Path(name).name for name in SCRIPTS], {"__init__"}
-    while wanted:
-        nodes = (n for n in ast.walk(trees[wanted.pop()]) if isinstance(n, ast.ImportFrom))
-        names = {
-            n.module.partition(".")[2] for n in nodes if (n.module or "").startswith("runtime.")
-        }
-        wanted += [f"runtime/{name}.py" for name in names - found]
-        found |= names
-    assert found == {*CORE, *decoder.runtime}
-
-
-def test_generated_code_stands_alone(package: Path) -> None:
-    for path in package.rglob("*.py"):
-        content = entries.parse(path.name, path.read_bytes())
-        assert libraries(content["imports"]) <= set(REQUIREMENTS)
-        assert "{%" not in path.read_text()
-
-
-def test_a_file_of_a_package_is_read_in_one_sitting(package: Path) -> None:
-    for path in package.rglob("*.py"):
-        assert len(path.read_text().splitlines()) <= 300, path.name
-
-
-@pytest.mark.slow
-def test_generated_code_passes_mypy_strict(package: Path) -> None:
-    files = [str(path) for path in sorted(package.rglob("*.py"))]
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", *files]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=package)
-    assert done.returncode == 0, done.stdout

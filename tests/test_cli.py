@@ -66,6 +66,17 @@ def test_a_summary_that_a_person_spoiled_is_kept_and_not_believed(
     assert json.loads(events[-1])["event"] == "end"
 
 
+def test_strict_goes_by_the_verdicts_whatever_a_person_made_of_the_summary(
+    out: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(out, tmp_path / "out"))
+    lost = ("bench=none", "constraints.throughput=1000000000 tok/s")
+    command = ("metagen", "synth", str(SPEC), "--out", "out", "--strict", *lost)
+    assert run(*command, cwd=tmp_path).returncode == 3
+    (copy / "run-text_llm_tiny" / "docs" / "summary.json").write_bytes(b"[1]")
+    assert run(*command, cwd=tmp_path).returncode == 3
+
+
 def test_an_unknown_doit_variable_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:
     told = run("doit", "synth", "spce=specs/text/text_llm_tiny.yaml", cwd=REPOSITORY)
     assert told.returncode == 2

@@ -9,6 +9,8 @@ from typing import Any
 
 from metagen.errors import Problem
 
+SUMMARY, CONSTRAINTS = "docs/summary.json", "blueprint/constraints.json"
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -44,9 +46,6 @@ class Standing:
         return replace(self, ran=0, restored=0, current=self.ran + self.restored + self.current)
 
 
-SUMMARY = "docs/summary.json"
-
-
 def summary(folder: Path) -> dict[str, Any]:
     """Return what docs/summary.json of a run folder says; empty when it was not made.
 
@@ -60,6 +59,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def violated(folder: Path) -> bool:
-    """Tell whether docs/summary.json of a run folder names violated constraints."""
-    constraints = summary(folder).get("constraints")
-    return isinstance(constraints, dict) and bool(constraints.get("violated"))
+    """Tell whether blueprint/constraints.json of a run folder names violated constraints."""
+    path = folder / CONSTRAINTS
+    rows = json.loads(path.read_bytes()) if path.is_file() else ()
+    return any(row["verdict"] == "violated" for row in rows)

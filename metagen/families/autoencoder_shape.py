@@ -138,15 +138,14 @@ def _code(m: Dims, trend: Trend, parameters: int) -> int:
 def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     """Return why each dimension has its value, with the figures that decided it."""
     size, last = count(m), widths(m)[-2]
-    depth, code = trend.lines["n_layers"], trend.lines["code"]
+    code = trend.lines["code"]
     return {
         "window": "task.lookback"
         if "window" in need.fixed
         else f"no task.lookback is declared; the default is {WINDOW} steps",
         "n_channels": "room for the channels of a series, which may have fewer",
         "d_hidden": f"the widest within the parameter count; the last before the code has {last}",
-        "n_layers": f"{depth.points} published models, those near in size first, give "
-        f"{depth.at(size):.1f} at {size:,} parameters (usual deviation {depth.spread:.0%})",
+        "n_layers": trend.lines["n_layers"].said(size),
         "d_latent": f"{m['d_latent'] / m['d_hidden']:.3f} of the first layer; "
         f"{code.points} published models give {code.at(size):.3f}",
     }

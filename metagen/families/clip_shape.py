@@ -144,9 +144,8 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
 
 def _head_reason(m: Dims, name: str) -> str:
     size = m[f"{name}_d_model"] / m[f"{name}_n_heads"]
-    return f"heads of {size:g} dimensions" + (
-        "" if size == HEAD else f"; published ones have {HEAD}"
-    )
+    said = f"heads of {size:g} dimensions"
+    return said if size == HEAD else f"{said}; published ones have {HEAD}"
 
 
 def _vocabulary_reason(m: Dims) -> str:

@@ -193,9 +193,8 @@ def shape_reasons(m: Dims, parameters: int, widest: int, trend: Trend) -> dict[s
     line, wide = trend.lines["base_channels"], trend.lines["widest"]
     usual = EMBEDDING * m["base_channels"]
     return {
-        "base_channels": f"{line.points} published models, those near in size first, give "
-        f"{line.at(parameters):,.0f} at {parameters:,} parameters (usual deviation "
-        f"{line.spread:.0%}), and {wide.at(parameters):,.0f} for the widest level, here {widest:,}",
+        "base_channels": f"{line.said(parameters)}, and {wide.at(parameters):,.0f} for the widest "
+        f"level, here {widest:,}",
         "blocks_per_level": f"the trend gives {trend.lines['blocks_per_level'].at(parameters):.1f}",
         "embedding_dim": f"the multiple of {embedding_step(m)} that fills the parameter count "
         f"best, from half to twice the {usual:,} that are usual, {EMBEDDING} times base_channels",

@@ -189,7 +189,6 @@ def cost(m: Dims, trend: Trend) -> float:
 
 def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     """Return why each dimension has its value, with the figures that decided it."""
-    line, size = trend.lines["base_channels"], count(m)
     size_said = "constraints.image_size" if "image_height" in need.fixed else "none is declared"
     classes = "task.num_classes" if "num_classes" in need.fixed else "none are declared"
     doubled = m["base_channels"] * 2 ** (m["n_levels"] - 1)
@@ -197,8 +196,7 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     return {
         "in_channels": "colours: red, green and blue",
         "num_classes": f"{classes}",
-        "base_channels": f"{line.points} published U-Nets, those near in size first, give "
-        f"{line.at(size):.1f} at {size:,} parameters (usual deviation {line.spread:.0%})",
+        "base_channels": trend.lines["base_channels"].said(count(m)),
         "max_channels": f"{capped}; channels go {', '.join(map(str, widths(m)))}, the most within "
         f"the parameter count in steps of {_fine_step(m)}",
         "n_levels": f"the median of published U-Nets is {trend.levels['n_levels']:g}; each halves "

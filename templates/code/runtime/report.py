@@ -15,7 +15,7 @@ def metric(
     value: float,
     baselines: Mapping[str, float],
     *,
-    higher_is_better: bool,
+    higher_is_better: bool | None,
     **source: Any,
 ) -> dict[str, Any]:
     """Return one metric.
@@ -25,8 +25,9 @@ def metric(
         unit: What it is counted in; `share` for a part of one.
         value: Of the checkpoint.
         baselines: Of simpler methods on the same split, by their names.
-        higher_is_better: Whether more is better.
-        source: `benchmark`, `dataset`, `sha256` or `n`, where they are not those of the report.
+        higher_is_better: Whether more is better; None for a figure that is no score.
+        source: `benchmark`, `dataset`, `sha256`, `n` or `status`, where they are not those of the
+            report, whose metrics are "measured".
     """
     return {
         "metric": name,
@@ -52,7 +53,7 @@ def print_report(
         dataset: Name of the data.
         sha256: Digest of the data.
         n: What was scored: samples, tokens.
-        metrics: What `metric` returned; figures that are no score have a `status` that says so.
+        metrics: What `metric` returned.
         folder: The checkpoint.
         figure: What a picture of the result shows; its `kind` says how it is drawn.
     """

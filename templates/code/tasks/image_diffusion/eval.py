@@ -9,7 +9,7 @@ of at most `side` rows and columns: distances are comparable within one data set
 
 import argparse
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -179,12 +179,6 @@ def nearest(images: Sample, train: Sample) -> float:
     return float(torch.cat(list(parts)).mean())
 
 
-def reference(name: str, unit: str, value: float, others: Mapping[str, float]) -> dict[str, Any]:
-    """Return a figure that is no score, in the form of a metric, beside what it is for others."""
-    found = metric(name, unit, value, others, higher_is_better=True)
-    return {**found, "higher_is_better": None, "status": "no score"}
-
-
 def metrics(samples: Sample, data: Dataset, config: Config) -> list[dict[str, Any]]:
     """Return how samples differ from the test split, beside what simple models give.
 
@@ -209,8 +203,17 @@ def metrics(samples: Sample, data: Dataset, config: Config) -> list[dict[str, An
     # Drawn images that are much nearer than real ones are copies; farther ones may be anything.
     real_ones = {"real test images": nearest(test, train)}
     value = nearest(samples, train)
-    found.append(reference("nearest_training_image", "distance", value, real_ones))
-    return found
+    return [
+        *found,
+        metric(
+            "nearest_training_image",
+            "distance",
+            value,
+            real_ones,
+            higher_is_better=None,
+            status="no score",
+        ),
+    ]
 
 
 def figure(samples: Sample, data: Dataset, config: Config) -> dict[str, Any]:

@@ -1,0 +1,29 @@
+"""The reference of the keys of a spec: its page for people, its JSON schema for editors."""
+
+import json
+from pathlib import Path
+
+from metagen.spec import json_schema, markdown
+from metagen.spec.schema import keys
+
+
+def test_the_reference_page_is_current():
+    page = Path(__file__).parent.parent / "docs" / "spec.md"
+    hint = "write docs/spec.md anew from metagen.spec.markdown()"
+    assert page.read_text(encoding="utf-8") == markdown(), hint
+
+
+def test_the_json_schema_names_every_key_once():
+    schema = json_schema()
+    assert set(_leaves(schema["properties"])) == set(keys())
+    assert schema["required"] == ["metagen_version", "name"]
+    assert json.loads(json.dumps(schema)) == schema
+
+
+def _leaves(properties, prefix=""):
+    for name, part in properties.items():
+        if "description" in part:
+            yield prefix + name
+        else:
+            assert part["additionalProperties"] is False
+            yield from _leaves(part["properties"], f"{prefix}{name}.")
