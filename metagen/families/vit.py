@@ -96,7 +96,7 @@ training_unit = "images"
 training_flops = None
 optimal_units = None
 
-PROXY = {**task.PROXY, "image_height": 16, "image_width": 16, "patch_size": 4}
+PROXY = {**task.PROXY, "image_height": 16, "image_width": 16, "patch_size": 8}
 PROXY_SHAPE = {"d_model": 64, "n_layers": 2}
 PROXY_HEAD = 16  # dimensions of a head
 
