@@ -39,7 +39,7 @@ embedding_modules = ("numeric", "categories")
 config_keys = samples.CONFIG_KEYS
 optimizer = samples.OPTIMIZER
 runtime = tabular.RUNTIME
-benchmark = Benchmark("benign and malignant tumours", tabular.STEPS, tabular.PACKAGES)
+benchmark = Benchmark("benign and malignant tumours", {"quick": 300, "full": 400}, tabular.PACKAGES)
 words = Words(
     kind="residual MLP for tabular classification",
     pipeline_tag="tabular-classification",
@@ -92,7 +92,7 @@ def proxy(m: Dims) -> dict[str, Value]:
 
 def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
     """Return the settings of the task's files for a model of this size."""
-    return tabular.sections(key, DIGITS, reduced=reduced)
+    return tabular.sections(key, benchmark.steps["quick"], DIGITS, reduced=reduced)
 
 
 def setting_reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:

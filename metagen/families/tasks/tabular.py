@@ -14,7 +14,6 @@ from metagen.families.tasks import samples
 
 RUNTIME = ("columns", "crossval", "tables")
 PACKAGES = ("scikit-learn",)
-STEPS = {"quick": 300, "full": 400}
 HABITS = samples.Habits(
     batch=256,
     rate=3e-4,
@@ -27,15 +26,16 @@ HABITS = samples.Habits(
 PROXY_HABITS = replace(HABITS, batch=64, rate=5e-4, decay=1.0)
 
 
-def sections(key: Key, digits: int, *, reduced: bool) -> dict[str, dict[str, Any]]:
+def sections(key: Key, steps: int, digits: int, *, reduced: bool) -> dict[str, dict[str, Any]]:
     """Return the `data`, `train`, `eval` and `infer` sections for a model.
 
     Args:
         key: Gives the value of a key of the spec.
+        steps: Updates of the proxy.
         digits: Of a printed prediction.
         reduced: Whether they are of the proxy.
     """
-    quick = samples.proxy(key, STEPS["quick"], PROXY_HABITS)
+    quick = samples.proxy(key, steps, PROXY_HABITS)
     return {
         "data": {"val_fraction": 0.1, "test_fraction": 0.2},
         "train": quick if reduced else samples.full(key, HABITS),
