@@ -33,6 +33,7 @@ DATA = {"max_len": 24, "val_fraction": 0.2, "test_fraction": 0.2}
 OWN: dict[str, dict[str, dict[str, Any]]] = {
     "text_classifier": {
         "model": {"num_classes": 3},
+        "data": {"token_split": 0.5},
         "train": {"token_drop": 0.0},
         "eval": {"batch_size": 8, "baseline_texts": 100},
         "infer": {"batch_size": 8, "most_labels": 3, "dtype": "float32"},

@@ -91,7 +91,7 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
 def proxy(m: Dims) -> dict[str, Value]:
     """Return a small model with as many classes as the bundled texts have languages."""
     small = encoder.proxy({each: m[each] for each in dims}, task.PROXY_VOCABULARY)
-    return {**small, "num_classes": task.PROXY_CLASSES}
+    return {**small, "max_seq_len": task.PROXY_LENGTH, "num_classes": task.PROXY_CLASSES}
 
 
 def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Texts and pairs of texts as an encoder reads them: [CLS] a [SEP] or [CLS] a [SEP] b [SEP]."""
 
 import json
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class TextTokenizer:
             fail(f"{place} does not begin with {', '.join(SPECIAL)}: make it with train.py.")
         self._library.encode_special_tokens = True  # text that says [SEP] ends nothing
         self.vocab_size = int(self._library.get_vocab_size())
+        self._parts = _parts(json.loads(self._library.to_str())["model"])
 
     def rows(self, texts: Sequence[Any], max_len: int) -> tuple[Tensor, Tensor]:
         """Return token ids and segments, (B, T) each, of texts or of pairs of texts.
@@ -43,6 +45,34 @@ class TextTokenizer:
         found = self._library.encode_batch(list(texts))
         ids, segments = ([getattr(row, part) for row in found] for part in ("ids", "type_ids"))
         return torch.tensor(ids), torch.tensor(segments)
+
+    def varied(
+        self, texts: Sequence[str], max_len: int, split: float, draws: Sequence[random.Random]
+    ) -> Tensor:
+        """Return token ids (B, T) of texts as training varies each of them, by its own draws.
+
+        A share `split` of tokens is taken apart into the two that the tokenizer merged them from,
+        and so on: a rare word then shares tokens with others, after the idea of BPE-dropout, which
+        leaves merges out (Provilkov et al., 2020, arXiv:1910.13267). Of tokens that then exceed
+        max_len a run is kept.
+        """
+        self._library.no_truncation()
+        self._library.no_padding()
+        found = []
+        for row, draw in zip(self._library.encode_batch(list(texts)), draws, strict=True):
+            first, *tokens, last = row.ids
+            tokens = self._apart(tokens, split, draw)
+            start = draw.randint(0, max(0, len(tokens) + 2 - max_len))
+            found.append(torch.tensor([first, *tokens[start : start + max_len - 2], last]))
+        return nn.utils.rnn.pad_sequence(found, batch_first=True)
+
+    def _apart(self, tokens: Iterable[int], split: float, draw: random.Random) -> list[int]:
+        """Return tokens of which a share is replaced by what they were merged from."""
+        found: list[int] = []
+        for token in tokens:
+            parts = self._parts.get(token) if draw.random() < split else None
+            found += self._apart(parts, split, draw) if parts else [token]
+        return found
 
     def files(self) -> dict[str, str]:
         """Return the files by which transformers' AutoTokenizer opens a checkpoint."""
@@ -57,6 +87,12 @@ class TextTokenizer:
             "tokenizer.json": self.json,
             "tokenizer_config.json": json.dumps(settings, indent=2) + "\n",
         }
+
+
+def _parts(model: Mapping[str, Any]) -> dict[int, tuple[int, int]]:
+    """Return the two tokens that each merged one is made of; none where nothing is merged."""
+    numbers = model["vocab"]
+    return {numbers[a + b]: (numbers[a], numbers[b]) for a, b in model.get("merges", ())}
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ for each split (train.csv, val.csv, test.csv). Without a tokenizer.json in that 
 makes the tokenizer of the train split, as `prepare` does.
 """
 
+import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,11 +35,13 @@ class Config:
     """How texts become samples."""
 
     max_len: int = 512
-    """Tokens of a text, [CLS] and [SEP] included; what is longer is cut."""
+    """Tokens of a text, [CLS] and [SEP] included; of a longer one training draws a run of them."""
     val_fraction: float = 0.05
     """Share of a file on which training is watched."""
     test_fraction: float = 0.1
     """Share of a file that only eval.py reads."""
+    token_split: float = 0.0
+    """Share of a training text's tokens that are taken apart into those they were merged from."""
 
 
 Sample = tuple[str, int]
@@ -117,12 +120,18 @@ def rows(
 
 
 def batch_at(
-    data: Dataset, position: int, count: int, max_len: int, seed: int
+    data: Dataset, position: int, count: int, config: Config, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the samples at some positions of the training order: tokens (B, T), labels (B)."""
+    """Return the samples at some positions of the training order: tokens (B, T), labels (B).
+
+    How a sample is varied is a function of its position, so a resumed run varies it alike.
+    """
     train = data.splits["train"]
     samples = [train[index] for _, index in samples_at(position, count, len(train), seed)]
-    return rows(samples, data.tokenizer, max_len)
+    draws = [random.Random(f"{seed} {place}") for place in range(position, position + count)]
+    texts = [text for text, _ in samples]
+    tokens = data.tokenizer.varied(texts, config.max_len, config.token_split, draws)
+    return tokens, torch.tensor([label for _, label in samples])
 
 
 def batches(

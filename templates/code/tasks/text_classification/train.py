@@ -118,7 +118,7 @@ def task(args: argparse.Namespace, config: Config) -> Task:
     return Task(
         config=config,
         build=lambda: Model(model),
-        batch=lambda start, count: batch_at(texts, start, count, data.max_len, config.seed),
+        batch=lambda start, count: batch_at(texts, start, count, data, config.seed),
         held_out=lambda size: batches(texts, "val", data.max_len, size),
         loss=lambda module, batch: label_loss(module, batch, config.token_drop),
         example=lambda module: example_loss(module, 1, data),
