@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from blueprint_desk import PlainDesk
+from blueprint_desk import PlainDesk, spec_of
 
 from metagen import families, paths
 from metagen.blueprint import decisions, found, sizing
@@ -26,7 +26,7 @@ LEAST = {
     "resnet": 5_000,
     "segmentation_unet": 100_000,
     "unet_diffusion": 50_000,
-    "clip": 300_000,
+    "clip": 25_000,
     "latent_unet": 1_000_000,
     "patch_forecaster": 10_000,
     "autoencoder": 100_000,
@@ -102,14 +102,3 @@ def overrun(name, pinned, folder):
     text = spec_of(route, f", dims: {json.dumps(shape)}" if pinned else "")
     desk = PlainDesk(f"{text}constraints: {{parameter_budget: {{max: 10}}}}\n", folder)
     return found.sized(desk)
-
-
-def spec_of(route, more=""):
-    """Return the keys of a spec that lead to a route."""
-    inputs, outputs = ", ".join(route.inputs), ", ".join(route.outputs)
-    return (
-        f"modality: {{inputs: [{inputs}], outputs: [{outputs}]}}\n"
-        f"task: {{type: {min(route.tasks)}}}\n"
-        f"architecture: {{family: {min(route.architectures)}{more}}}\n"
-        f"training: {{objective: [{min(route.objectives)}]}}\n"
-    )

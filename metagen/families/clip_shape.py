@@ -5,7 +5,7 @@ from __future__ import annotations
 from metagen.families import vocabulary
 from metagen.families.clip_load import TOWERS, count, patches, tower
 from metagen.families.family import Axis, Dims, Need
-from metagen.families.grid import floor_power, granule, near
+from metagen.families.grid import down_to_fit, floor_power, granule, near
 from metagen.families.trend import Row, Trend, rows
 from metagen.families.trend import fit as fit_line
 
@@ -68,10 +68,10 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("image_size", lambda m: (SIDE,)),
         Axis("patch_size", lambda m: (_patch(m),)),
         Axis("max_seq_len", lambda m: (LENGTH,)),
-        Axis("vision_d_model", lambda m: _widths(usual["vision_d_model"]), grid=True),
+        Axis("vision_d_model", lambda m: _widths(m, "vision", usual, need), grid=True),
         Axis("vision_n_layers", lambda m: _depths(usual["vision_n_layers"]), grid=True),
         Axis("vision_n_heads", lambda m: (_heads(m, "vision"),)),
-        Axis("text_d_model", lambda m: _widths(usual["text_d_model"]), grid=True),
+        Axis("text_d_model", lambda m: _widths(m, "text", usual, need), grid=True),
         Axis("vocab_size", lambda m: (vocabulary.entries(*_table(m, need)),)),
         Axis("text_n_layers", lambda m: _depths(usual["text_n_layers"]), grid=True),
         Axis("text_n_heads", lambda m: (_heads(m, "text"),)),
@@ -82,9 +82,25 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     )
 
 
-def _widths(usual: float) -> range:
-    """Return widths around the trend: of an even number of heads, or of a part of one."""
-    return near(usual, min(2 * HEAD, max(LEAST_WIDTH, floor_power(usual) // 4)))
+def _widths(m: Dims, name: str, usual: Dims, need: Need) -> range:
+    """Return widths around the trend, of heads or of a part of one; where none fits, below it."""
+    width = f"{name}_d_model"
+
+    def fits(value: int) -> bool:
+        return count(_least({**m, width: value}, usual, need)) <= need.parameters
+
+    step = min(2 * HEAD, max(LEAST_WIDTH, floor_power(usual[width]) // 4))
+    return down_to_fit(near(usual[width], step), fits, LEAST_WIDTH)
+
+
+def _least(m: Dims, usual: Dims, need: Need) -> Dims:
+    """Return the design with the fewest parameters among those that begin with some dimensions."""
+    depths = {f"{name}_n_layers": _depths(usual[f"{name}_n_layers"])[0] for name in TOWERS}
+    begun = {"text_d_model": LEAST_WIDTH, **depths, **need.pins, **m}
+    text = {"text_d_ff": EXPANSION * begun["text_d_model"], "embed_dim": begun["text_d_model"]}
+    vocabulary_size = vocabulary.entries(*_table(begun, need))
+    step = granule(begun["vision_d_model"] / 2)
+    return {**text, "vocab_size": vocabulary_size, "vision_d_ff": step, **begun}
 
 
 def _heads(m: Dims, name: str) -> int:
