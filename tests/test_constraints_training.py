@@ -1,8 +1,8 @@
 """Each verdict on a training run, against arithmetic by hand and from published figures."""
 
 import pytest
+from llama import LLAMA_2_7B
 from llama_verdicts import PARAMETERS, verdicts
-from test_families import LLAMA_2_7B
 
 from metagen.families import decoder
 

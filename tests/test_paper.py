@@ -11,7 +11,7 @@ from pathlib import Path
 
 import docs_fixtures as sample
 import pytest
-from test_docs import EMPTY, HOSTILE, infected, untraced
+from docs_strangers import EMPTY, HOSTILE, infected, untraced
 
 from metagen import paths
 from metagen.docs import escape, figures, latex, paper, render
