@@ -69,6 +69,14 @@ def test_passes_over_the_data_count(tmp_path):
     assert both["computed"] == pytest.approx(2 * once["computed"])
 
 
+def test_what_only_the_data_decides_asks_for_nothing_else(tmp_path):
+    made = verdicts("training: {compute: {hardware: 4xZX81}}\n", tmp_path)
+    assert made["data_per_parameter"]["formula"] == "training.data.size is not declared"
+    assert made["training_time"]["formula"] == (
+        "training.data.size is not declared; no speed of ZX81 is known"
+    )
+
+
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [

@@ -127,7 +127,20 @@ def test_a_card_of_the_barest_spec_still_reads_well(name):
     assert not re.search(r"None(?! *:)", text)
     assert "()" not in text
     assert not re.search(r"\n{4,}", text)
-    assert "not declared" in text
+    assert re.search("not declared|none is declared", text)
+
+
+TRAINED = re.compile(
+    r"was (\*used\*|trained (on|once|with|and))|measured (is|was|results)|One seed|describes both"
+)
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_card_of_a_package_without_a_trained_proxy_tells_of_no_training(name):
+    untrained = page(name, sample.desk(results=[], curve="step,train_loss,val_loss\n")).text
+    assert not TRAINED.search(untrained)
+    assert TRAINED.search(page(name, sample.desk()).text)
+    assert re.search(r"[Nn]o proxy was|not trained|not even the|Nor was", untrained)
 
 
 def inlines(text: str) -> list[str]:

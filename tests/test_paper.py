@@ -176,6 +176,16 @@ def test_every_character_that_is_set_as_itself_compiles(drawn):
     assert latex.flaws(made.log) == []
 
 
+@pytest.mark.parametrize("name", ["abstract", "limitations", "reproducibility", "evaluation"])
+def test_a_paper_without_a_trained_proxy_tells_of_no_training(name):
+    desk = sample.desk(results=[], curve="step,train_loss,val_loss,learning_rate\n")
+    told = re.compile(
+        r"we measured is|after a short training|trained (once|and|for \d)|training run"
+    )
+    assert not told.search(render.latex(desk, f"paper/sections/{name}.tex").text)
+    assert told.search(render.latex(sample.desk(), f"paper/sections/{name}.tex").text)
+
+
 @tex
 def test_the_paper_of_the_barest_spec_compiles():
     desk = sample.desk(EMPTY, results=[], curve="step,train_loss,val_loss,learning_rate\n")
