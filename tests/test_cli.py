@@ -207,3 +207,14 @@ def test_explain_prints_decisions_what_binds_and_what_steps_buy(tmp_path: Path) 
         "parameter_budget.max", "memory_budget", "context_window",
     ]  # fmt: skip
     assert not list(tmp_path.iterdir()), "nothing is built"
+
+
+def test_a_reader_that_leaves_early_gets_no_error(tmp_path: Path) -> None:
+    metagen = subprocess.Popen(
+        [str(BIN / "metagen"), "schema"], cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert metagen.stdout and metagen.stderr
+    metagen.stdout.close()  # before the first line
+    assert metagen.stderr.read() == b""
+    assert metagen.wait() == 1
