@@ -99,7 +99,8 @@ def test_a_loss_that_is_no_number_leaves_the_last_checkpoint(
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("train", ["--data", "missing.txt"], "missing.txt is neither a text file"),
+        ("train", ["--data", "missing.txt"], "missing.txt does not exist"),
+        ("train", ["--data", "/dev/null"], "null is neither a text file"),
         ("train", ["--checkpoint", "{full}"], "holds other files"),
         ("train", ["--resume"], "holds no checkpoint"),
         ("train", ["--grad-accum", "3"], "4 samples cannot be cut in 3 equal parts"),
