@@ -58,6 +58,8 @@ _THINGS = (
     "frames", "hours", "samples", "examples", "pairs", "rows", "points", "meshes",
     "graphs", "nodes", "edges", "episodes", "steps", "interactions",
 )
+# Words for one item of data, whichever a table, a series or a set of texts has.
+ITEMS = frozenset({"examples", "points", "rows", "samples"})
 # fmt: on
 
 _NUMBER = r"((?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,12})?)"
@@ -258,6 +260,11 @@ def parse_amount(text: str) -> tuple[float, str]:
     if thing in _BYTE_UNITS:
         return float(number * _BYTE_UNITS[thing]), "bytes"
     return float(number * _SCALES[scale]), thing
+
+
+def same_things(one: str, other: str) -> bool:
+    """Return whether two words count the same: a row of a table is an example, and a sample."""
+    return one == other or {one, other} <= ITEMS
 
 
 def spell_amount(text: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from metagen import entries, paths
+from metagen.families import Route
 from metagen.spec import load
 
 HEAD = 'metagen_version: "1.0"\nname: example\n'
@@ -54,3 +55,14 @@ class PlainDesk:
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         pass
+
+
+def spec_of(route: Route, more: str = "") -> str:
+    """Return the keys of a spec that lead to a route, with more of its architecture."""
+    inputs, outputs = ", ".join(route.inputs), ", ".join(route.outputs)
+    return (
+        f"modality: {{inputs: [{inputs}], outputs: [{outputs}]}}\n"
+        f"task: {{type: {min(route.tasks)}}}\n"
+        f"architecture: {{family: {min(route.architectures)}{more}}}\n"
+        f"training: {{objective: [{min(route.objectives)}]}}\n"
+    )

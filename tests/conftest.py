@@ -1,11 +1,18 @@
-"""What all tests share."""
+"""What all tests share, and what those of the spec language do."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+from metagen.errors import USAGE, Problem, SpecError
+from metagen.spec import Spec, load
+
+HEAD = 'metagen_version: "1.0"\nname: m\n'
 
 # A shell that starts tests in the background has them ignore Ctrl-C, and so all that they start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -16,3 +23,29 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests do not cut the power, so they need not wait for the disk."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.fixture
+def problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Problem, ...]]:
+    """Return a function that loads a wrong spec and returns its problems."""
+    monkeypatch.chdir(tmp_path)
+
+    def of(text: str, head: str = HEAD) -> tuple[Problem, ...]:
+        (tmp_path / "spec.yaml").write_text(head + text, encoding="utf-8")
+        with pytest.raises(SpecError) as caught:
+            load(tmp_path.joinpath("spec.yaml").relative_to(tmp_path))
+        assert caught.value.status == USAGE
+        return caught.value.problems
+
+    return of
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., Spec]:
+    """Return a function that loads a right spec, with some keys overridden."""
+
+    def of(text: str, *overrides: str) -> Spec:
+        (tmp_path / "spec.yaml").write_text(HEAD + text, encoding="utf-8")
+        return load(tmp_path / "spec.yaml", overrides)
+
+    return of

@@ -77,7 +77,7 @@ def write_package(
     for path in runtime_files(module):
         data = paths.source(f"templates/{path}").read_bytes()
         (folder / "runtime" / Path(path).name).write_bytes(data)
-    (folder / "config.json").write_text(json.dumps({"full": values, "proxy": values}))
+    (folder / "config.json").write_text(json.dumps({"proxy": values}))
     return folder
 
 

@@ -56,7 +56,7 @@ def write_code(folder: Path, family: Family, sizes: Mapping[str, Mapping[str, An
     for path in runtime_files(family):
         source = paths.source(f"templates/{path}").read_bytes()
         (folder / "runtime" / Path(path).name).write_bytes(source)
-    (folder / "config.json").write_text(json.dumps({"full": sizes, "proxy": sizes}))
+    (folder / "config.json").write_text(json.dumps({"proxy": sizes}))
     return folder
 
 

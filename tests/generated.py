@@ -77,7 +77,7 @@ def write_package(folder: Path, sizes: Mapping[str, Mapping[str, Any]] = TINY) -
         text = bundle(template, lambda n: paths.source(n).read_bytes(), values)
         (folder / f"{name}.py").write_bytes(text)
     write_runtime(folder)
-    (folder / "config.json").write_text(json.dumps({"full": sizes, "proxy": sizes}))
+    (folder / "config.json").write_text(json.dumps({"proxy": sizes}))
     return folder
 
 

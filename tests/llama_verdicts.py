@@ -4,7 +4,7 @@ import json
 
 import yaml
 from blueprint_desk import PlainDesk
-from test_families import LLAMA_3_8B
+from llama import LLAMA_3_8B
 
 from metagen.blueprint import constraints
 

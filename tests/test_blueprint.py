@@ -156,6 +156,17 @@ def test_a_lever_is_reasoned_with_both_figures():
     assert weights.endswith("throughput of 120 tok/s is asked for")
 
 
+@pytest.mark.parametrize(
+    ("spec", "bound"),
+    [
+        ("multimodal/multimodal_clip.yaml", "operations for each img"),  # 5.99 ms, reads 1.71 ms
+        ("text/text_llm_8b.yaml", "to read for each tok"),
+    ],
+)
+def test_a_rate_is_reasoned_with_what_bounds_it(spec, bound):
+    assert bound in decisions(built(PlainDesk.of(paths.specs() / spec)))["throughput"]["reason"]
+
+
 def test_an_8b_model_for_16_gb_and_256k_tokens_is_what_a_specialist_would_take():
     found = built(PlainDesk.of(EIGHT))
     model, infer = found["model"], found["infer"]

@@ -1,9 +1,11 @@
 """Any budget a model can be built in is filled and never exceeded; below that, it is said so."""
 
+import json
 import math
+import re
 
 import pytest
-from blueprint_desk import PlainDesk
+from blueprint_desk import PlainDesk, spec_of
 
 from metagen import families, paths
 from metagen.blueprint import decisions, found, sizing
@@ -24,7 +26,7 @@ LEAST = {
     "resnet": 5_000,
     "segmentation_unet": 100_000,
     "unet_diffusion": 50_000,
-    "clip": 300_000,
+    "clip": 25_000,
     "latent_unet": 1_000_000,
     "patch_forecaster": 10_000,
     "autoencoder": 100_000,
@@ -74,12 +76,29 @@ def test_a_budget_below_the_form_gets_the_fewest_parameters_and_the_reason_says_
     assert "the fewest of" in size["reason"]
 
 
-def spec_of(route):
-    """Return the keys of a spec that lead to a route."""
-    inputs, outputs = ", ".join(route.inputs), ", ".join(route.outputs)
-    return (
-        f"modality: {{inputs: [{inputs}], outputs: [{outputs}]}}\n"
-        f"task: {{type: {min(route.tasks)}}}\n"
-        f"architecture: {{family: {min(route.architectures)}}}\n"
-        f"training: {{objective: [{min(route.objectives)}]}}\n"
-    )
+# What is said of dimensions that fill a budget or keep a share of it.
+WITHIN = re.compile(r"within|\bfills\b|multiple|most blocks|at most \d+(\.\d)?% of the budget")
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_no_reason_claims_to_be_within_a_budget_that_is_overrun(name, pinned, tmp_path):
+    result = overrun(name, pinned, tmp_path)
+    said = {each["name"]: each["reason"] for each in decisions.decisions(result)}
+    assert result.design.parameters > result.need.parameters
+    filling = [a.name for a in result.family.axes(result.need, result.trend) if a.fills]
+    assert filling
+    assert all("the least beside the others" in said.pop(each) for each in filling)
+    assert "none of which is within it" in said.pop("parameters")
+    assert not [(each, why) for each, why in said.items() if WITHIN.search(why)]
+
+
+def overrun(name, pinned, folder):
+    """Return the design for a budget that no model has, or none of the shape of a larger one."""
+    family, large = searched(name, 3 * 10**8)
+    axes = family.axes(Need(3 * 10**8, 1), family.fit(PUBLISHED, 3 * 10**8))
+    shape = {axis.name: large.dims[axis.name] for axis in axes if axis.grid}
+    route = next(each for each in families.ROUTES if each.family == name)
+    text = spec_of(route, f", dims: {json.dumps(shape)}" if pinned else "")
+    desk = PlainDesk(f"{text}constraints: {{parameter_budget: {{max: 10}}}}\n", folder)
+    return found.sized(desk)

@@ -207,3 +207,13 @@ def test_explain_prints_decisions_what_binds_and_what_steps_buy(tmp_path: Path) 
         "parameter_budget.max", "memory_budget", "context_window",
     ]  # fmt: skip
     assert not list(tmp_path.iterdir()), "nothing is built"
+
+
+def test_a_reader_that_leaves_early_gets_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [str(BIN / "metagen"), "schema"], stdout=write, stderr=subprocess.PIPE, check=False
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")

@@ -1,8 +1,8 @@
 """Each verdict on size, memory and window, against arithmetic by hand for Llama-3-8B."""
 
 import pytest
+from llama import llama
 from llama_verdicts import CACHE, PARAMETERS, WEIGHTS, verdicts
-from test_families import llama
 
 from metagen.families import transformer
 

@@ -2,8 +2,8 @@
 
 import pytest
 from blueprint_desk import PlainDesk
+from llama import LLAMA_2_7B, LLAMA_3_8B, llama
 from llama_verdicts import CACHE, TABLE, WEIGHTS, verdicts
-from test_families import LLAMA_2_7B, LLAMA_3_8B, llama
 
 from metagen.blueprint import devices, roofline
 from metagen.families import decoder

@@ -1,8 +1,8 @@
 """Each verdict on a training run, against arithmetic by hand and from published figures."""
 
 import pytest
+from llama import LLAMA_2_7B
 from llama_verdicts import PARAMETERS, verdicts
-from test_families import LLAMA_2_7B
 
 from metagen.families import decoder
 
@@ -67,6 +67,14 @@ def test_passes_over_the_data_count(tmp_path):
     twice = TRAINED.replace("training: {", "training: {config: {epochs: 2}, ")
     once, both = (verdicts(text, tmp_path)["training_time"] for text in (TRAINED, twice))
     assert both["computed"] == pytest.approx(2 * once["computed"])
+
+
+def test_what_only_the_data_decides_asks_for_nothing_else(tmp_path):
+    made = verdicts("training: {compute: {hardware: 4xZX81}}\n", tmp_path)
+    assert made["data_per_parameter"]["formula"] == "training.data.size is not declared"
+    assert made["training_time"]["formula"] == (
+        "training.data.size is not declared; no speed of ZX81 is known"
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,60 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 import docs_fixtures as sample
 import pytest
 import yaml
+from docs_strangers import EMPTY, HOSTILE, infected, untraced
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from metagen import docs, paths
 from metagen.docs import cards, escape, render, summary
-from metagen.docs.facts import Printed
 
 CARDS = ("model_card", "data_card", "eval_report", "limitations")
-
-HOSTILE = (
-    '"""; import os; os.system("id") #',
-    r"\input{/etc/passwd}",
-    r"\write18{touch pwned}",
-    "---\nlicense: mit\n---\n",
-    "# heading",
-    "## a\n\n- b",
-    "<script>alert(1)</script>",
-    "![x](http://y/z.png)",
-    "[text](http://example.org) www.example.org a@b.org",
-    "a | b | c\n|---|---|",
-    "$x$ 100% A&B &lt; {{ fact }} {% if %} \\VAR{x}",
-    "```python\nprint()\n```",
-    "`tick` ``two``",
-    "*em* **strong** _em_ __strong__ ~~gone~~",
-    "1. one\n2. two",
-    "> quote",
-    "é ß ž Ж λ 中文 \U0001f600 \u202eright to left",
-    "null \x00 bell \x07 escape \x1b[31m",
-    "wide" * 120,
-    "=====",
-    "- - -",
-)
 
 
 def page(name: str, desk: sample.FakeDesk) -> render.Page:
     return render.markdown(desk, f"cards/{name}.md")
-
-
-def untraced(text: str, printed: tuple[Printed, ...], forms: tuple[Any, ...]) -> list[str]:
-    """Return the numerals of a document that stand between the facts that it printed."""
-    gaps, at = [], 0
-    for item in printed:
-        found = [(text.find(form(item.text), at), form(item.text)) for form in forms]
-        start, shown = min((pair for pair in found if pair[0] >= 0), default=(-1, ""))
-        assert start >= 0, f"{item} was not printed"
-        gaps.append(text[at:start])
-        at = start + len(shown)
-    return re.findall(r"\S*\d\S*", "\0".join([*gaps, text[at:]]))
 
 
 def body(text: str) -> str:
@@ -158,22 +121,26 @@ def test_only_identifiers_of_the_hub_are_named_as_its_datasets():
     assert cards.metadata(desk)["datasets"] == ["allenai/c4"]
 
 
-EMPTY = {
-    **{name: None for name, value in sample.KEYS.items() if not isinstance(value, tuple)},
-    **{name: () for name, value in sample.KEYS.items() if isinstance(value, tuple)},
-    "name": "m",
-    "task.type": "generation",
-    "reproducibility.seed": 0,
-}
-
-
 @pytest.mark.parametrize("name", CARDS)
 def test_a_card_of_the_barest_spec_still_reads_well(name):
     text = page(name, sample.desk(EMPTY, results=[], curve="step,train_loss,val_loss\n")).text
     assert not re.search(r"None(?! *:)", text)
     assert "()" not in text
     assert not re.search(r"\n{4,}", text)
-    assert "not declared" in text
+    assert re.search("not declared|none is declared", text)
+
+
+TRAINED = re.compile(
+    r"was (\*used\*|trained (on|once|with|and))|measured (is|was|results)|One seed|describes both"
+)
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_card_of_a_package_without_a_trained_proxy_tells_of_no_training(name):
+    untrained = page(name, sample.desk(results=[], curve="step,train_loss,val_loss\n")).text
+    assert not TRAINED.search(untrained)
+    assert TRAINED.search(page(name, sample.desk()).text)
+    assert re.search(r"[Nn]o proxy was|not trained|not even the|Nor was", untrained)
 
 
 def inlines(text: str) -> list[str]:
@@ -192,28 +159,6 @@ def _flat(tokens: list[Token]) -> list[Token]:
 def words(text: str) -> str:
     parsed = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
     return "".join(token.content for token in _flat(parsed) if not token.children)
-
-
-STRINGS = sorted(name for name, value in sample.KEYS.items() if isinstance(value, (str, tuple)))
-
-
-def infected(text: str) -> sample.FakeDesk:
-    """Return a desk on which each string of the spec, wherever it travelled, is `text`."""
-    keys = {
-        name: (text,) if isinstance(sample.KEYS[name], tuple) else text
-        for name in STRINGS
-        if name != "architecture.components"
-    }
-    keys |= {"architecture.components": ({"name": text, "type": text},)}
-    keys |= dict.fromkeys((f"training.data.governance.{n}" for n in ("consent", "retention")), text)
-    files = sample.package()
-    results, rows = (json.loads(files[f]) for f in RESULT_FILES)
-    results[-1]["benchmark"] = text
-    rows[4]["required"] = rows[5]["required"] = text
-    return sample.desk(keys, results=results, constraints=rows)
-
-
-RESULT_FILES = ("benchmarks/results.json", "blueprint/constraints.json")
 
 
 @pytest.mark.parametrize("name", CARDS)

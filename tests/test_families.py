@@ -6,6 +6,7 @@ import csv
 import pytest
 import yaml
 from blueprint_desk import PlainDesk
+from llama import LLAMA_2_7B, LLAMA_3_2_1B, LLAMA_3_8B, SMOLLM2_135M, llama
 
 from metagen import families, paths
 from metagen.blueprint import architecture
@@ -24,20 +25,6 @@ TEXT = {
     "architecture.family": "transformer",
     "training.objective": ("autoregressive",),
 }
-
-
-def llama(d, n_layers, h, k, s, f, vocab, tied):
-    return {
-        "d_model": d, "n_layers": n_layers, "n_heads": h, "n_kv_heads": k, "head_dim": s,
-        "d_ff": f, "vocab_size": vocab, "max_seq_len": 4096, "rope_theta": 1e4,
-        "norm_eps": 1e-5, "tie_embeddings": tied,
-    }  # fmt: skip
-
-
-LLAMA_2_7B = llama(4096, 32, 32, 32, 128, 11008, 32000, False)
-LLAMA_3_8B = llama(4096, 32, 32, 8, 128, 14336, 128256, False)
-LLAMA_3_2_1B = llama(2048, 16, 32, 8, 64, 8192, 128256, True)
-SMOLLM2_135M = llama(576, 30, 9, 3, 64, 1536, 49152, True)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 from blueprint_desk import PlainDesk
-from test_families import LLAMA_2_7B, LLAMA_3_2_1B, LLAMA_3_8B, SMOLLM2_135M
+from llama import LLAMA_2_7B, LLAMA_3_2_1B, LLAMA_3_8B, SMOLLM2_135M
 
 from metagen import code, paths
 from metagen.blueprint import architecture

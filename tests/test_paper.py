@@ -11,7 +11,7 @@ from pathlib import Path
 
 import docs_fixtures as sample
 import pytest
-from test_docs import EMPTY, HOSTILE, infected, untraced
+from docs_strangers import EMPTY, HOSTILE, infected, untraced
 
 from metagen import paths
 from metagen.docs import escape, figures, latex, paper, render
@@ -174,6 +174,16 @@ def test_every_character_that_is_set_as_itself_compiles(drawn):
     assert len(letters) > 300
     made = latex.compiled(project(sample.desk({"description": letters}), **drawn))
     assert latex.flaws(made.log) == []
+
+
+@pytest.mark.parametrize("name", ["abstract", "limitations", "reproducibility", "evaluation"])
+def test_a_paper_without_a_trained_proxy_tells_of_no_training(name):
+    desk = sample.desk(results=[], curve="step,train_loss,val_loss,learning_rate\n")
+    told = re.compile(
+        r"we measured is|after a short training|trained (once|and|for \d)|training run"
+    )
+    assert not told.search(render.latex(desk, f"paper/sections/{name}.tex").text)
+    assert told.search(render.latex(sample.desk(), f"paper/sections/{name}.tex").text)
 
 
 @tex

@@ -17,7 +17,8 @@ from tests.properties.tally import Tally, headline
 
 QUICK = {
     "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 2, "templates": 2, "fuzz": 1,
-    "state": 2, "cache": 1, "edits": 4, "revert": 1, "move": 2, "mtime": 1, "toctou": 1, "lint": 2,
+    "state": 2, "cache": 1, "edits": 4, "spoiled": 6, "revert": 1, "move": 2, "mtime": 1,
+    "toctou": 1, "lint": 2,
 }  # fmt: skip
 PROCESSES = {
     "altered": 2,

@@ -227,6 +227,8 @@ def test_it_trains_scores_and_predicts(
     )
     assert names[2:] == [f"{name}_cross_validated" for name in names[:2]]
     assert [row["n"] for row in report["metrics"]] == [report["n"]] * 2 + [150] * 2
+    splits = [row.get("split", report["split"]) for row in report["metrics"]]
+    assert splits == ["test"] * 2 + ["cross-validation"] * 2
     table = list(csv.DictReader(io.StringIO(run("infer", "--input", path))))
     assert len(table) == 150
     if code["task"] == "classification":

@@ -194,3 +194,10 @@ def test_the_nearest_word_ignores_case_and_gives_up_on_nonsense():
     assert units.nearest("Memory_Budgte", ["memory_budget", "latency"]) == "memory_budget"
     assert units.nearest("zzzz", ["memory_budget", "latency"]) == ""
     assert units.nearest("m" * 10**6, ["m"]) == ""
+
+
+def test_rows_are_samples_and_no_tokens():
+    assert units.same_things("rows", "samples")
+    assert units.same_things("images", "images")
+    assert not units.same_things("rows", "tokens")
+    assert not units.same_things("images", "tokens")

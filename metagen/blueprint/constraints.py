@@ -32,10 +32,9 @@ def _with_changes(desk: Desk, model: Measured, verdicts: list[Entry]) -> list[En
     violated = {each["constraint"] for each in verdicts if each["verdict"] == "violated"}
     if not violated:
         return verdicts
-    published = desk.source(found.PUBLISHED)
     wanted = need.goal(desk, model.family)
-    best = found.searched(model.family, wanted, published)
-    changes = nearest.nearest(desk, best, published)
+    best = found.searched(model.family, wanted, desk.source(found.PUBLISHED))
+    changes = nearest.nearest(desk, best, model.parameters)
     return [
         {**each, "nearest": each["nearest"] or changes.get(each["constraint"])} for each in verdicts
     ]

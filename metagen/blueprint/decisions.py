@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from metagen.blueprint import sizing
 from metagen.blueprint.found import Found
 from metagen.families.family import Axis, Dims, Limit
 
+TOO_MANY = ", as every candidate has too many parameters"
+
 
 def decisions(found: Found) -> list[dict[str, Any]]:
     """Return each dimension, format and limit with its value and the reason for it."""
     everything = found.design.everything
     reasons = {**found.family.reasons(everything, found.need, found.trend), **_pulled(found)}
+    reasons |= _least(found, reasons)
     pinned = found.need.pins.keys() - found.need.fixed.keys()
     reasons |= dict.fromkeys(pinned, "pinned by architecture.dims")
     chosen = [
@@ -31,6 +34,31 @@ def _size(found: Found) -> dict[str, Any]:
         said = f"the fewest of {design.candidates:,} candidates, none of which is within it"
     reason = f"{found.goal.reason}; {said}"
     return {"name": "parameters", "value": design.parameters, "reason": reason}
+
+
+def _least(found: Found, reasons: Mapping[str, str]) -> dict[str, str]:
+    """Return why dimensions are so small, where no candidate is within the parameter count."""
+    if found.design.parameters <= found.need.parameters:
+        return {}
+    axes = found.family.axes(found.need, found.trend)
+    free = [each for each in axes if each.name not in found.need.pins]
+    said = {a.name: f"the least beside the others{TOO_MANY}" for a in free if a.fills}
+    grid = {axis.name: _smallest(found, axes, axis.name) for axis in free if axis.grid}
+    return said | {name: f"{reasons[name]}; {why}" for name, why in grid.items() if why}
+
+
+def _smallest(found: Found, axes: tuple[Axis, ...], name: str) -> str:
+    """Return that a dimension has the least of the values tried; "" where it does not."""
+    dims, place = found.design.everything, [axis.name for axis in axes].index(name)
+    before = {each.name: dims[each.name] for each in axes[:place] if each.name in dims}
+    tried = [value for value in axes[place].choices(before) if value is not None]
+    if dims[name] > min(tried):
+        return ""
+    return (
+        f"the least of {len(tried)} tried{TOO_MANY}"
+        if len(tried) > 1
+        else "no other value is tried"
+    )
 
 
 def _pulled(found: Found) -> dict[str, str]:

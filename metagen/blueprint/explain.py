@@ -44,7 +44,7 @@ def lines(spec: Spec) -> Iterator[str]:
     outlook = json.loads(sensitivity.work(desk)[sensitivity.TARGET])
     yield ""
     yield f"binding: {', '.join(outlook['binding']) or 'none'}"
-    for name, changes in nearest.nearest(desk, best, desk.source(found.PUBLISHED)).items():
+    for name, changes in nearest.nearest(desk, best, best.design.parameters).items():
         yield f"to meet {name}: {changes}"
     yield ""
     specified = {"constraint": "as specified", "value": "", "changes": [], **outlook["specified"]}

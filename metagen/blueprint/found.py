@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from metagen import families
 from metagen.blueprint import need, sizing
 from metagen.blueprint.need import Goal
 from metagen.blueprint.sizing import Design
+from metagen.blueprint.varied import varied
+from metagen.errors import SpecError
 from metagen.families.family import Family, Need
 from metagen.families.trend import Trend
 from metagen.work import Desk
@@ -52,3 +56,12 @@ def searched(family: Family, goal: Goal, published: bytes) -> Found:
         if design.fits:
             break
     return Found(family, goal, wanted, trend, design)
+
+
+def otherwise(desk: Desk, family: Family, changed: Mapping[str, Any]) -> Found | None:
+    """Search what a spec would get with some keys changed; None where its pins allow no model."""
+    try:
+        wanted = need.goal(varied(desk, changed), family)
+        return searched(family, wanted, desk.source(PUBLISHED))
+    except SpecError:
+        return None

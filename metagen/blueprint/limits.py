@@ -54,9 +54,10 @@ def _throughput(desk: Desk, family: Family, line: Roofline) -> Iterator[Limit]:
     if rate and rate.unit == f"{family.work_unit}/s":
 
         def said(load: Load) -> str:
-            read = f"{format_bytes(round(load.steady.bytes))} to read for each {family.work_unit}"
             speed = 1 / line.seconds(load.steady, load.weight_bits)
-            return f"{read}, so {speed:,.1f} {family.work_unit}/s on {line.device.name}"
+            asked = _asked(load, line)
+            unit = family.work_unit
+            return f"{asked} for each {unit}, so {speed:,.1f} {unit}/s on {line.device.name}"
 
         yield Limit(
             THROUGHPUT,
@@ -66,6 +67,13 @@ def _throughput(desk: Desk, family: Family, line: Roofline) -> Iterator[Limit]:
             f"throughput of {declared} is asked for",
             lambda seconds: 1 / seconds,
         )
+
+
+def _asked(load: Load, line: Roofline) -> str:
+    """Return what bounds an output after the first, in words: arithmetic or what is read."""
+    if line.arithmetic(load.steady) > line.traffic(load.steady, load.weight_bits):
+        return f"{load.steady.flops:.4g} operations"
+    return f"{format_bytes(round(load.steady.bytes))} to read"
 
 
 def latency(declared: str | None) -> float | None:

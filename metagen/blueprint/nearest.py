@@ -2,7 +2,8 @@
 
 Each answer is a value that the spec could have: the constraint itself loosened to what the best
 design takes, the largest context or parameter count at which it is kept, or another device. The
-search has tried each one, with every other constraint as it stands.
+search has tried each one, with every other constraint as it stands; a parameter budget is named
+only where its design is within it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from metagen.blueprint import devices, limits, spelling
-from metagen.blueprint.found import Found, searched
-from metagen.blueprint.need import Goal, goal
-from metagen.blueprint.varied import varied
+from metagen.blueprint.found import PUBLISHED, Found, otherwise, searched
+from metagen.blueprint.need import Goal
 from metagen.families.family import Limit
 from metagen.units import INFINITE, parse_bytes, parse_rate, plain
 from metagen.work import Desk
@@ -22,38 +22,68 @@ from metagen.work import Desk
 SHORTEST = 1024  # tokens; no shorter window is worth an answer
 SHARES = range(1, 20)  # twentieths of the parameter budget to try
 SLACK = 1.05  # where neither the best design's figure nor that of the limit alone is kept
+STEPS = [1.1**step for step in range(25)]  # of a parameter budget, up to about tenfold
 CONTEXT, BUDGET = "constraints.context_window", "constraints.parameter_budget.max"
+LEAST = "constraints.parameter_budget.min"
 DEVICE = "constraints.device"
 
 
-def nearest(desk: Desk, found: Found, published: bytes) -> dict[str, str]:
-    """Return, for each limit that a design exceeds, the changes that would keep it."""
+def nearest(desk: Desk, found: Found, parameters: int) -> dict[str, str]:
+    """Return, for each constraint that a model breaks, the changes that would keep it.
+
+    Args:
+        desk: Over the spec.
+        found: The design that the search gave.
+        parameters: Measured count, which an edit of the model may have changed.
+    """
     load = found.design.load
     exceeded = [limit for limit in found.need.limits if limit.excess(load)]
-    changes = {
-        limit.constraint: ", or ".join(_changes(desk, found, limit, published))
-        for limit in exceeded
-    }
+    changes = {limit.constraint: ", or ".join(_changes(desk, found, limit)) for limit in exceeded}
+    changes |= dict(_budgets(desk, found, parameters))
     return {constraint: text for constraint, text in changes.items() if text}
+
+
+def _budgets(desk: Desk, found: Found, parameters: int) -> Iterator[tuple[str, str]]:
+    """Yield each bound of the parameter budget that is broken, at a value that a design keeps."""
+    extra = parameters - found.design.parameters
+
+    def counted(key: str, bound: int) -> int | None:
+        other = otherwise(desk, found.family, {key: bound})
+        return other.design.parameters + extra if other else None
+
+    most, least = desk.key(BUDGET), desk.key(LEAST)
+    if most and parameters > most:
+        more = (int(spelling.rounded(parameters * step, up=True)) for step in STEPS)
+        if bound := next((b for b in more if (n := counted(BUDGET, b)) and n <= b), None):
+            yield _name(BUDGET), f"{_name(BUDGET)} {spelling.count(bound, up=True)}"
+    if least and parameters < least:
+        fewer = (int(spelling.rounded(parameters / step, up=False)) for step in STEPS)
+        if bound := next((b for b in fewer if (n := counted(LEAST, b)) and n >= b), None):
+            yield _name(LEAST), f"{_name(LEAST)} {spelling.count(bound, up=False)}"
+
+
+def _name(key: str) -> str:
+    return key.removeprefix("constraints.")
 
 
 Kept = Callable[[str, Any], bool]
 
 
-def _changes(desk: Desk, found: Found, limit: Limit, published: bytes) -> Iterator[str]:
+def _changes(desk: Desk, found: Found, limit: Limit) -> Iterator[str]:
     def kept(key: str, value: Any) -> bool:
         """Search the changed spec and tell whether its design keeps the limit."""
-        changed = varied(desk, {key: value})
-        other = searched(found.family, goal(changed, found.family), published)
+        other = otherwise(desk, found.family, {key: value})
+        if other is None:
+            return False
         checked = (limit.constraint, limits.DEVICE) if key == DEVICE else (limit.constraint,)
         bounds = (bound for bound in other.need.limits if bound.constraint in checked)
         return not any(bound.excess(other.design.load) for bound in bounds)
 
-    alone = searched(found.family, _only(found.goal, limit), published).design
+    alone = searched(found.family, _only(found.goal, limit), desk.source(PUBLISHED)).design
     used = [limit.used(each.load) for each in (alone, found.design)]
     yield from _loosened(desk, limit, [*used, SLACK * used[-1]], kept)
     yield from _shorter(desk, kept)
-    yield from _smaller(desk, kept)
+    yield from _smaller(desk, found, kept)
     yield from _elsewhere(desk, found, limit, kept)
 
 
@@ -91,18 +121,20 @@ def _shorter(desk: Desk, kept: Kept) -> Iterator[str]:
     if declared and declared != INFINITE:
         powers = [2**n for n in range(SHORTEST.bit_length() - 1, declared.bit_length() + 1)]
         windows = sorted({w for p in powers for w in (p, p * 3 // 2) if w < declared})
-        if best := _largest(windows, lambda window: kept(CONTEXT, window)):
+        if best := _last(windows, lambda window: kept(CONTEXT, window)):
             yield f"context_window {spelling.context(best)}"
 
 
-def _smaller(desk: Desk, kept: Kept) -> Iterator[str]:
-    """Yield the largest parameter budget below the declared one."""
+def _smaller(desk: Desk, found: Found, kept: Kept) -> Iterator[str]:
+    """Yield the largest parameter budget below the declared one, unless no design is within it."""
     declared = desk.key(BUDGET)
     if declared:
-        least = desk.key("constraints.parameter_budget.min") or 1
+        least = desk.key(LEAST) or 1
         sizes = sorted({int(spelling.rounded(declared * n / 20, up=False)) for n in SHARES})
         sizes = [size for size in sizes if size >= least]
-        if best := _largest(sizes, lambda size: kept(BUDGET, size)):
+        best = _last(sizes, lambda size: kept(BUDGET, size))
+        other = otherwise(desk, found.family, {BUDGET: best}) if best else None
+        if best and other and other.design.parameters <= best:
             yield f"parameter_budget.max {spelling.count(best, up=False)}"
 
 
@@ -122,8 +154,8 @@ def _keeps(bounds: tuple[Limit, ...], limit: Limit, found: Found) -> bool:
     return limit.constraint in names and not any(b.excess(found.design.load) for b in same)
 
 
-def _largest(values: list[int], good: Callable[[int], bool]) -> int | None:
-    """Return the largest good value of an ascending list whose good ones come first."""
+def _last(values: list[int], good: Callable[[int], bool]) -> int | None:
+    """Return the last good value of a list whose good ones come first; it is tried itself."""
     low, high = 0, len(values)
     while low < high:
         middle = (low + high) // 2

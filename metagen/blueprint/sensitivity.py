@@ -12,7 +12,6 @@ from typing import Any
 from metagen.blueprint import found
 from metagen.blueprint.found import Found
 from metagen.blueprint.limits import LATENCY_CLASSES, MEMORIES
-from metagen.blueprint.varied import varied
 from metagen.families.family import Load, Value
 from metagen.files import json_bytes
 from metagen.units import INFINITE, Rate, parse_latency, parse_rate
@@ -26,11 +25,11 @@ DOUBLING = (0.5, 2.0)
 def work(desk: Desk) -> dict[str, bytes]:
     """Search once as specified, and once for each step of each declared constraint."""
     base = found.sized(desk)
-    steps = [_step(desk, base, key, *values) for key, *values in _steps(desk)]
+    tried = [_step(desk, base, key, *values) for key, *values in _steps(desk)]
     content = {
         "specified": _outcome(base),
         "binding": [name for name, *_ in _CONSTRAINTS if _binds(desk, base, name)],
-        "steps": steps,
+        "steps": [step for step in tried if step],
     }
     return {TARGET: json_bytes(content)}
 
@@ -75,9 +74,12 @@ _CONSTRAINTS: tuple[tuple[str, tuple[float, ...], _Change], ...] = (
 )
 
 
-def _step(desk: Desk, base: Found, name: str, declared: Any, value: Any) -> dict[str, Any]:
-    changed = varied(desk, {f"constraints.{name}": value, **_least(desk, name, value)})
-    other = found.sized(changed)
+def _step(desk: Desk, base: Found, name: str, declared: Any, value: Any) -> dict[str, Any] | None:
+    """Return what a step gives, None where pinned dimensions allow no such model."""
+    changed = {f"constraints.{name}": value, **_least(desk, name, value)}
+    other = found.otherwise(desk, base.family, changed)
+    if other is None:
+        return None
     return {
         "constraint": name,
         "declared": declared,
@@ -129,9 +131,10 @@ def _shown(everything: dict[str, Value], name: str) -> Value | str:
 def _binds(desk: Desk, base: Found, name: str) -> bool:
     """Return whether the search would choose another design without a declared constraint."""
     key = f"constraints.{name}"
-    return desk.key(key) is not None and bool(
-        _changes(base, found.sized(varied(desk, {key: None})))
-    )
+    if desk.key(key) is None:
+        return False
+    other = found.otherwise(desk, base.family, {key: None})
+    return other is None or bool(_changes(base, other))
 
 
 RECIPES = (

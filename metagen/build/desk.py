@@ -70,7 +70,8 @@ class TracingDesk:
             value = entries.at(self._parsed(path), way)
         except LookupError:
             self._see("entry", address, entries.ABSENT, entries.ABSENT)
-            raise MissingEntryError(Problem("There is no such entry.", address)) from None
+            hint = "if somebody edited the file, put the entry back; --discard-edits does, too"
+            raise MissingEntryError(Problem("There is no such entry.", address, hint)) from None
         self._see("entry", address, entries.digest(value), files.brief(value))
         return value
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from metagen import entries, files
 from metagen.build import causes
+from metagen.build.blame import blamed
 from metagen.build.cache import Cache
 from metagen.build.causes import Cause
 from metagen.build.desk import (
@@ -140,6 +141,11 @@ class Engine:
         read = sorted({_told(d) for d in self.dependencies(self.package.maker[path])})
         return {"made_from": read, "edited": self.outputs.edited(path)}
 
+    def edits_above(self, recipe: Recipe) -> list[str]:
+        """Return the edited files that a task's outputs are made from, by way of others too."""
+        *above, _ = self.package.in_order([recipe])
+        return [p for each in above for p in each.targets if self.outputs.edited(p)]
+
     def dependencies(self, recipe: Recipe) -> tuple[Dependency, ...]:
         """Return what the newest run of a task read; nothing for one that never ran."""
         newest = self._records.newest(recipe.name)
@@ -240,7 +246,7 @@ class Engine:
         spec, load = self.package.spec, self._folder.load
         told = (self.outputs.edited, self.provenance, progress)
         desk = TracingDesk(recipe, spec, self._world, load, *told)
-        with self._guard(recipe):
+        with blamed(lambda: self.edits_above(recipe)), self._guard(recipe):
             outputs = recipe.work(desk)
         if set(outputs) != set(recipe.targets):
             raise TaskError(f"{recipe.name} made {sorted(outputs)}, not {sorted(recipe.targets)}.")

@@ -28,7 +28,7 @@ create table if not exists row(run text, kind text, name text, body text, checks
 """
 _INSERT = "insert or replace into row values(?,?,?,?,?)"
 _NO_SEAL = ("seal", "", None)  # a package is no longer as it was left
-_ENDS = {"commit", "rollback"}  # nothing to repeat in a file begun anew
+_ENDS = {"commit", "rollback"}  # of a transaction, which a file begun anew is not in
 _HINT = "put that right; the same command then goes on from here"
 _NOT_DAMAGE = {
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
@@ -86,6 +86,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.RLock()
+        # What was read or put: a file that turns out to be damaged is begun anew with these.
         self._recent: dict[tuple[str, str, str], str] = {}
         self._connection = self._open()
 
@@ -103,9 +104,9 @@ class Ledger:
         select = "select name, body, checksum from row where run=? and kind=?"
         asked = (f"{select} and name=?", run, kind, name) if name else (select, run, kind)
         found = self._execute(*asked)
-        return {
-            n: json.loads(body) for n, body, mark in found if mark == _checksum(run, kind, n, body)
-        }
+        intact = {n: body for n, body, mark in found if mark == _checksum(run, kind, n, body)}
+        self._recent.update({(run, kind, n): body for n, body in intact.items()})
+        return {n: json.loads(body) for n, body in intact.items()}
 
     def runs(self) -> list[str]:
         """Return the run folders that there are rows of."""
@@ -113,6 +114,7 @@ class Ledger:
 
     def forget(self, run: str) -> None:
         """Remove all rows of a run folder."""
+        self._recent = {row: body for row, body in self._recent.items() if row[0] != run}
         self._execute("delete from row where run=?", run)
 
     def put(self, run: str, rows: Iterable[tuple[str, str, Any]], *, durable: bool = False) -> None:
@@ -148,9 +150,11 @@ class Ledger:
         self._connection.close()
 
     def _open(self) -> sqlite3.Connection:
-        """Open the file; a damaged one is set aside, and this build's rows begin a new one."""
-        if (opened := self._sound()) is not None:
-            return opened
+        opened = self._sound()
+        return opened if opened is not None else self._begin_anew()
+
+    def _begin_anew(self) -> sqlite3.Connection:
+        """Set a damaged file aside, and begin another with the rows that are known here."""
         self._set_aside()
         connection = self._sound()
         if connection is None:
@@ -166,6 +170,7 @@ class Ledger:
         if self._path.is_dir():
             return None
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection.text_factory = _text
         try:
             connection.executescript(_SCHEMA)
             if connection.execute("pragma quick_check").fetchall() == [("ok",)]:
@@ -177,14 +182,15 @@ class Ledger:
 
     def _execute(self, statement: str, *values: str) -> list[tuple[str, ...]]:
         with self._lock:
+            if statement in _ENDS and not self._connection.in_transaction:
+                return []
             try:
                 return self._connection.execute(statement, values).fetchall()
             except sqlite3.DatabaseError as error:
                 self._raise_unless_damage(error)
                 self._connection.close()
-                self._set_aside()
-                self._connection = self._open()
-                return [] if statement in _ENDS else self._execute(statement, *values)
+                self._connection = self._begin_anew()
+                return self._execute(statement, *values)
 
     def _raise_unless_damage(self, error: sqlite3.DatabaseError) -> None:
         if getattr(error, "sqlite_errorcode", None) in _NOT_DAMAGE:
@@ -273,6 +279,11 @@ class RunLedger:
         self._newest.pop(task, None)
         self._older.pop(task, None)
         self._ledger.put(self._run, [("trace", task, None), ("past", task, None), _NO_SEAL])
+
+
+def _text(stored: bytes) -> str:
+    """Return what a column holds; damaged text, too, for its row's checksum tells."""
+    return stored.decode(errors="replace")
 
 
 def _trace(body: list[Any]) -> Trace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from metagen.errors import LockedError, Problem
@@ -23,6 +23,9 @@ def locked(path: Path, *, wait: bool, on_wait: str = "") -> Iterator[None]:
         LockedError: Another build holds the folder and `wait` is False.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():  # damage: nobody makes one
+        with suppress(OSError):  # another build was faster
+            path.rename(path.with_name(f"{path.name}.damaged"))
     with path.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

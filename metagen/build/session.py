@@ -11,6 +11,7 @@ from pathlib import Path
 
 from metagen import errors
 from metagen.build import explain, graph
+from metagen.build.blame import blamed
 from metagen.build.cache import Cache
 from metagen.build.engine import RESTORE, RUN, Engine, Guard, unwatched
 from metagen.build.ledger import Ledger
@@ -18,7 +19,7 @@ from metagen.build.lock import locked
 from metagen.build.package import Package
 from metagen.build.place import Home, Place
 from metagen.build.seal import Seals
-from metagen.build.standing import Standing, violated
+from metagen.build.standing import SUMMARY, Standing, violated
 from metagen.build.terminal import Terminal
 from metagen.build.world import World
 from metagen.errors import Problem, UsageError
@@ -121,18 +122,22 @@ class Session:
         """
         try:
             for package in self.packages if whole and not self.failure else ():
-                outputs = self.engine(package).outputs
-                self.terminal.displaced(package, outputs.displaced)
-                self.terminal.removed(package, outputs.sweep())
-                standing = _standing(self.engine(package))
-                self.terminal.summary(self.out / package.run, standing)
-                if standing.is_clean:
-                    self._seal(package, standing)
+                self._finish(package)
             return self.status()
         finally:
             for engine in self._engines.values():
                 engine.close()
             self._open.close()
+
+    def _finish(self, package: Package) -> None:
+        engine = self.engine(package)
+        self.terminal.displaced(package, engine.outputs.displaced)
+        self.terminal.removed(package, engine.outputs.sweep())
+        standing, made = _standing(engine), package.maker[SUMMARY]
+        with blamed(lambda: engine.edits_above(made)):
+            self.terminal.summary(self.out / package.run, standing)
+        if standing.is_clean:
+            self._seal(package, standing)
 
     def _seal(self, package: Package, standing: Standing) -> None:
         """Seal a package that is as its tasks left it, unless a file was written only just now."""

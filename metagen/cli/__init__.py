@@ -11,7 +11,10 @@ keeping   verify, gc: whether a package is what it says, and room on the disk
 from __future__ import annotations
 
 import gc
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -25,6 +28,17 @@ from metagen.errors import MetagenError, from_system
 _NEW_OBJECTS = 100_000  # between two searches for garbage, which else take a short build's tenth
 
 
+@contextmanager
+def _while_read() -> Iterator[None]:
+    """End without a word when nobody reads what is printed any more, as behind `| head`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
 class _Main(click.Group):
     """Turns errors that a user can act on into text and an exit status."""
 
@@ -32,7 +46,7 @@ class _Main(click.Group):
         """Run a command."""
         gc.set_threshold(_NEW_OBJECTS)
         try:
-            with interrupts.watched(), from_system():
+            with interrupts.watched(), from_system(), _while_read():
                 return super().invoke(ctx)
         except MetagenError as error:
             from metagen.build.terminal import Terminal

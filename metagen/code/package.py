@@ -73,10 +73,9 @@ def runtime(desk: Desk) -> dict[str, bytes]:
 
 
 def config(desk: Desk) -> dict[str, bytes]:
-    """Make code/config.json: every section at both sizes."""
-    full = {s: desk.entry(families.ARCHITECTURE, s) for s in SECTIONS}
+    """Make code/config.json: every section of the proxy; the full model's are in the scripts."""
     proxy = {s: desk.entry(families.ARCHITECTURE, "proxy", s) for s in SECTIONS}
-    return {"code/config.json": files.json_bytes({"full": full, "proxy": proxy})}
+    return {"code/config.json": files.json_bytes({"proxy": proxy})}
 
 
 def requirements(desk: Desk) -> dict[str, bytes]:
@@ -114,7 +113,7 @@ def recipes(family: Family) -> tuple[Recipe, ...]:
     return (
         *(Recipe(f"code:{s}", script(s), (plan,), (f"code/{s}.py",), _DOCS[s]) for s in SECTIONS),
         Recipe("code:runtime", runtime, (plan,), shared, "write what the scripts share"),
-        Recipe("code:config", config, (plan,), ("code/config.json",), "write both sizes"),
+        Recipe("code:config", config, (plan,), ("code/config.json",), "write the proxy's settings"),
         Recipe(
             "code:requirements",
             requirements,

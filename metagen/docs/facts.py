@@ -3,7 +3,7 @@
 A fact is a value with its unit and its source: an entry of a file of the package, a key of the
 spec, or a figure computed here from such entries. A document prints nothing else, so each numeral
 in it can be traced. A fact that a document asks for and nobody wrote stops the build; one that is
-there but empty reads "not declared" or "not measured".
+there but empty reads "not declared", "not computed" or "not measured".
 """
 
 from __future__ import annotations
@@ -232,4 +232,5 @@ def source(ref: Ref) -> str:
 
 def _absence(name: str) -> str:
     declared = any(fnmatchcase(name, pattern) for pattern in _NOT_DECLARED)
-    return "not declared" if declared else "not measured"
+    computed = fnmatchcase(name, "constraints.*.computed")
+    return "not declared" if declared else "not computed" if computed else "not measured"

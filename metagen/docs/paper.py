@@ -57,7 +57,7 @@ SECTIONS = {
     "constraints": ("constraints", "sensitivity"),
     "training": ("arch",),
     "evaluation": ("arch", "params", "results", "curve"),
-    "limitations": ("arch", "params", "constraints"),
+    "limitations": ("arch", "params", "constraints", "results"),
     "reproducibility": ("results",),
 }
 SECTION_FILES = tuple(f"paper/sections/{name}.tex" for name in SECTIONS)

@@ -98,7 +98,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("window", lambda m: (WINDOW,)),
         Axis("n_channels", lambda m: (CHANNELS,)),
         Axis("n_layers", lambda m: near(depth, 1), grid=True),
-        Axis("d_hidden", lambda m: (_first({**m, **need.pins}, size),)),
+        Axis("d_hidden", lambda m: (_first({**m, **need.pins}, size),), fills=True),
         Axis("d_latent", lambda m: (_code(m, trend, size),)),
     )
 
@@ -108,10 +108,7 @@ def _first(m: Dims, parameters: int) -> int:
 
     It halves evenly, unless that leaves more than a hundredth of the budget unused.
     """
-    even = 2 ** (int(m["n_layers"]) - 1)
-    step = (
-        even if 2 * even * widths({**m, "d_hidden": 1, "d_latent": 1})[0] < FILL * parameters else 1
-    )
+    even, step = 2 ** (int(m["n_layers"]) - 1), _step(m, parameters)
 
     def counted(steps: int) -> int:
         width = steps * step
@@ -120,6 +117,12 @@ def _first(m: Dims, parameters: int) -> int:
 
     found = bisect.bisect_right(range(parameters // step + 1), parameters, key=counted) - 1
     return int(max(even, found * step))
+
+
+def _step(m: Dims, parameters: int) -> int:
+    """Return what the first layer is a multiple of: what halves evenly, or 1 to fill a budget."""
+    even, window = 2 ** (int(m["n_layers"]) - 1), int(m["window"] * m["n_channels"])
+    return even if 2 * even * window < FILL * parameters else 1
 
 
 def _widest_code(m: Dims) -> int:
@@ -144,7 +147,8 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         if "window" in need.fixed
         else f"no task.lookback is declared; the default is {WINDOW} steps",
         "n_channels": "room for the channels of a series, which may have fewer",
-        "d_hidden": f"the widest within the parameter count; the last before the code has {last}",
+        "d_hidden": f"the widest multiple of {_step(m, need.parameters)} within the parameter "
+        f"count, with room for a code; the last layer before the code has {last}",
         "n_layers": trend.lines["n_layers"].said(size),
         "d_latent": f"{m['d_latent'] / m['d_hidden']:.3f} of the first layer; "
         f"{code.points} published models give {code.at(size):.3f}",

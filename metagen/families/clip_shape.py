@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from metagen.families import vocabulary
 from metagen.families.clip_load import TOWERS, count, patches, tower
 from metagen.families.family import Axis, Dims, Need
-from metagen.families.grid import floor_power, granule, near
+from metagen.families.grid import down_to_fit, floor_power, granule, near
 from metagen.families.trend import Row, Trend, rows
 from metagen.families.trend import fit as fit_line
 
@@ -12,7 +13,6 @@ HEAD = 64  # dimensions of a head, in every published text tower and in the imag
 CHANNELS = 3  # colours
 SIDE = 224  # pixels; of every published row
 VOCABULARY, LENGTH = 49_408, 77  # of CLIP and of every published row
-LEAST_VOCABULARY = 512
 LEAST_WIDTH = 8
 NORM_EPS = 1e-5
 PATCHES = (14, 16, 32)  # sides in the published rows, the most usual of large models first
@@ -68,23 +68,39 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("image_size", lambda m: (SIDE,)),
         Axis("patch_size", lambda m: (_patch(m),)),
         Axis("max_seq_len", lambda m: (LENGTH,)),
-        Axis("vision_d_model", lambda m: _widths(usual["vision_d_model"]), grid=True),
+        Axis("vision_d_model", lambda m: _widths(m, "vision", usual, need), grid=True),
         Axis("vision_n_layers", lambda m: _depths(usual["vision_n_layers"]), grid=True),
         Axis("vision_n_heads", lambda m: (_heads(m, "vision"),)),
-        Axis("text_d_model", lambda m: _widths(usual["text_d_model"]), grid=True),
-        Axis("vocab_size", lambda m: (_vocabulary(m, need.parameters),)),
+        Axis("text_d_model", lambda m: _widths(m, "text", usual, need), grid=True),
+        Axis("vocab_size", lambda m: (vocabulary.entries(*_table(m, need)),)),
         Axis("text_n_layers", lambda m: _depths(usual["text_n_layers"]), grid=True),
         Axis("text_n_heads", lambda m: (_heads(m, "text"),)),
         Axis("text_d_ff", lambda m: (EXPANSION * int(m["text_d_model"]),)),
         Axis("embed_dim", lambda m: (int(m["text_d_model"]),)),
-        Axis("vision_d_ff", lambda m: (_feed_forward(m, need.parameters),)),
+        Axis("vision_d_ff", lambda m: (_feed_forward(m, need.parameters),), fills=True),
         Axis("norm_eps", lambda m: (NORM_EPS,)),
     )
 
 
-def _widths(usual: float) -> range:
-    """Return widths around the trend: of an even number of heads, or of a part of one."""
-    return near(usual, min(2 * HEAD, max(LEAST_WIDTH, floor_power(usual) // 4)))
+def _widths(m: Dims, name: str, usual: Dims, need: Need) -> range:
+    """Return widths around the trend, of heads or of a part of one; where none fits, below it."""
+    width = f"{name}_d_model"
+
+    def fits(value: int) -> bool:
+        return count(_least({**m, width: value}, usual, need)) <= need.parameters
+
+    step = min(2 * HEAD, max(LEAST_WIDTH, floor_power(usual[width]) // 4))
+    return down_to_fit(near(usual[width], step), fits, LEAST_WIDTH)
+
+
+def _least(m: Dims, usual: Dims, need: Need) -> Dims:
+    """Return the design with the fewest parameters among those that begin with some dimensions."""
+    depths = {f"{name}_n_layers": _depths(usual[f"{name}_n_layers"])[0] for name in TOWERS}
+    begun = {"text_d_model": LEAST_WIDTH, **depths, **need.pins, **m}
+    text = {"text_d_ff": EXPANSION * begun["text_d_model"], "embed_dim": begun["text_d_model"]}
+    vocabulary_size = vocabulary.entries(*_table(begun, need))
+    step = granule(begun["vision_d_model"] / 2)
+    return {**text, "vocab_size": vocabulary_size, "vision_d_ff": step, **begun}
 
 
 def _heads(m: Dims, name: str) -> int:
@@ -93,10 +109,9 @@ def _heads(m: Dims, name: str) -> int:
     return next((n for n in range(width // HEAD, 0, -1) if width % n == 0), 1)
 
 
-def _vocabulary(m: Dims, parameters: int) -> int:
-    """Return CLIP's, or the largest power of two whose table is at most half of the parameters."""
-    room = parameters / 2 / m["text_d_model"]
-    return VOCABULARY if room >= VOCABULARY else max(LEAST_VOCABULARY, floor_power(room))
+def _table(m: Dims, need: Need) -> tuple[int, int, int]:
+    """Return CLIP's vocabulary, the width of a token and the parameters to fill."""
+    return VOCABULARY, int(m["text_d_model"]), need.parameters
 
 
 def _depths(usual: float) -> range:
@@ -136,7 +151,7 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         f"count; {expansion(m):.2f} times the width, against {usual:.2f} by the trend",
         "text_d_ff": f"{EXPANSION} times the width, as in every published model",
         "embed_dim": space,
-        "vocab_size": _vocabulary_reason(m),
+        "vocab_size": _vocabulary_reason(m, need),
         "max_seq_len": "of CLIP and every published model of its kind",
         "norm_eps": "the value of CLIP",
     }
@@ -148,11 +163,7 @@ def _head_reason(m: Dims, name: str) -> str:
     return said if size == HEAD else f"{said}; published ones have {HEAD}"
 
 
-def _vocabulary_reason(m: Dims) -> str:
-    if m["vocab_size"] == VOCABULARY:
-        return "of CLIP and every published model of its kind"
+def _vocabulary_reason(m: Dims, need: Need) -> str:
     share = m["vocab_size"] * m["text_d_model"] / count(m)
-    return (
-        f"the table of tokens has {share:.1%} of the parameters; the largest power of two with at "
-        f"most half of the budget, where the {VOCABULARY:,} of CLIP are more"
-    )
+    why = vocabulary.reason(int(m["vocab_size"]), *_table(m, need))
+    return f"{why}; the table holds {share:.1%} of the parameters"

@@ -118,7 +118,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("n_heads", lambda m: (max(1, int(m["d_model"] // m["head_dim"])),)),
         _grouping(body, trend),
         _vocabulary(room, cap),
-        Axis("d_ff", lambda m: (_feed_forward(m, need.parameters),)),
+        Axis("d_ff", lambda m: (_feed_forward(m, need.parameters),), fills=True),
         *levers.local_attention(need, DEFAULT_CONTEXT),
         levers.weights(),
         levers.cache(),
@@ -216,7 +216,6 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     body, group = count(m) - embedding_count(m), m["n_heads"] / m["n_kv_heads"]
     ungrouped = cache_bytes({**m, "n_kv_heads": m["n_heads"]}, 1)
     levels, expansion = trend.levels, trend.lines["expansion"].at(body)
-    tables = embedding_count(m) / count(m)
     return {
         "d_model": trend.lines["d_model"].said(body, OUTSIDE),
         "n_layers": trend.lines["n_layers"].said(body, OUTSIDE),
@@ -228,9 +227,7 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         f"against {ungrouped:,} with one for each query head",
         "d_ff": f"the largest multiple of {granule(m['d_model'] / 2)} within the parameter count; "
         f"{m['d_ff'] / m['d_model']:.2f} times d_model, against {expansion:.2f} by the trend",
-        "vocab_size": f"the token tables hold {tables:.1%} of the parameters; the largest power of "
-        f"two up to the published median of {levels['vocab_size']:,.0f} with at most "
-        f"{levels['embedding_share']:.1%}, the upper quartile of published models",
+        "vocab_size": _vocabulary_reason(m, need, trend),
         "max_seq_len": _window_reason(m, need),
         "window": "the tokens that a local layer sees, as published with such a pattern",
         "global_every": "full attention is not asked for",
@@ -239,9 +236,27 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         "norm_eps": "the value of Llama 2 and Llama 3",
         "tie_embeddings": f"published models of this kind tie them up to {levels['tied']:,.0f} "
         f"parameters; this budget is {need.parameters:,}",
-        "weight_bits": "bf16, as trained, keeps within the limits",
-        "cache_bits": "bf16, as the weights, keeps within the limits",
+        "weight_bits": f"bf16, as trained; {_bits_reason(m, need)}",
+        "cache_bits": f"bf16, as the weights; {_bits_reason(m, need)}",
     }
+
+
+def _vocabulary_reason(m: Dims, need: Need, trend: Trend) -> str:
+    share, cap = trend.levels["embedding_share"], trend.levels["vocab_size"]
+    held = f"the token tables hold {embedding_count(m) / count(m):.1%} of the parameters"
+    usual = f"{share:.1%} of the budget, the upper quartile of published models"
+    if embedding_count(m) > share * need.parameters:
+        return f"{held}; a token for each byte, the least that is tried, takes more than {usual}"
+    return (
+        f"{held}; the largest power of two up to the published median of {cap:,.0f} whose tables "
+        f"take at most {usual}"
+    )
+
+
+def _bits_reason(m: Dims, need: Need) -> str:
+    if need.excess(load(m)):
+        return "fewer would hardly bring nearer what exceeds its limit"
+    return "no limit asks for fewer"
 
 
 def _window_reason(m: Dims, need: Need) -> str:

@@ -130,7 +130,7 @@ def embedding_axis(count: Callable[[Dims], int], parameters: int) -> Axis:
         step = embedding_step(m)
         return (max(step, min(max(room, usual // 2), 2 * usual) // step * step),)
 
-    return Axis("embedding_dim", choices)
+    return Axis("embedding_dim", choices, fills=True)
 
 
 def embedding_step(m: Dims) -> int:

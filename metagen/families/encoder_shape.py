@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
+from metagen.families import vocabulary
 from metagen.families.encoder import body, encoder_count, tables
 from metagen.families.family import Axis, Dims, Need
-from metagen.families.grid import closest, divisors, floor_power, granule, near, odd_part
+from metagen.families.grid import closest, divisors, granule, near, odd_part
 from metagen.families.trend import Row, Trend, rows
 from metagen.families.trend import fit as fit_line
 from metagen.units import INFINITE
@@ -16,7 +17,6 @@ NORM_EPS = 1e-12  # BERT
 DROPOUT = 0.1  # BERT, section A.2
 SEGMENTS = 2  # BERT: sentence A and sentence B
 DEFAULT_CONTEXT = 512  # tokens; the window of BERT
-LEAST_VOCABULARY = 512
 OUTSIDE = "parameters outside the tables"
 SHAPE = ("n_layers", "d_model", "expansion")
 
@@ -83,7 +83,7 @@ def axes(need: Need, trend: Trend, count: Count) -> tuple[Axis, ...]:
         Axis("vocab_size", lambda m: (_vocabulary(m, need, trend),)),
         Axis("max_seq_len", lambda m: (_window(need),)),
         Axis("n_segments", lambda m: (SEGMENTS,)),
-        Axis("d_ff", lambda m: (_feed_forward(m, need.parameters, count),)),
+        Axis("d_ff", lambda m: (_feed_forward(m, need.parameters, count),), fills=True),
         Axis("norm_eps", lambda m: (NORM_EPS,)),
         Axis("dropout", lambda m: (DROPOUT,)),
     )
@@ -106,10 +106,12 @@ def _widths(centre: float, trend: Trend) -> list[int]:
 
 
 def _vocabulary(m: Dims, need: Need, trend: Trend) -> int:
-    """Return the published vocabulary, or the largest power of two that leaves room for blocks."""
-    usual = int(trend.levels["vocab_size"])
-    room = need.parameters / 2 / m["d_model"]
-    return usual if usual <= room else max(LEAST_VOCABULARY, floor_power(room))
+    return vocabulary.entries(*_table(m, need, trend))
+
+
+def _table(m: Dims, need: Need, trend: Trend) -> tuple[int, int, int]:
+    """Return the published vocabulary, the width of a token and the parameters to fill."""
+    return int(trend.levels["vocab_size"]), int(m["d_model"]), need.parameters
 
 
 def _window(need: Need) -> int:
@@ -125,17 +127,17 @@ def _feed_forward(m: Dims, parameters: int, count: Count) -> int:
 
 def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     """Return why each dimension has its value, with the figures that decided it."""
-    levels, share = trend.levels, tables(m) / encoder_count(m)
+    share, head = tables(m) / encoder_count(m), trend.levels["head_dim"]
     expansion = trend.lines["expansion"].at(body(m))
     return {
         "d_model": trend.lines["d_model"].said(body(m), OUTSIDE),
         "n_layers": trend.lines["n_layers"].said(body(m), OUTSIDE),
         "n_heads": f"heads of {m['d_model'] / m['n_heads']:g} dimensions; published encoders have "
-        f"{levels['head_dim']:g}",
+        f"{head:g}",
         "d_ff": f"the largest multiple of {granule(m['d_model'] / 2)} within the parameter count; "
         f"{m['d_ff'] / m['d_model']:.2f} times d_model, against {expansion:.2f} by the trend",
-        "vocab_size": f"that of published encoders is {levels['vocab_size']:,.0f}, where it takes "
-        f"at most half of the budget; the tables hold {share:.1%} of the encoder's parameters",
+        "vocab_size": f"{vocabulary.reason(int(m['vocab_size']), *_table(m, need, trend))}; "
+        f"the tables hold {share:.1%} of the encoder's parameters",
         "max_seq_len": _window_reason(need),
         "n_segments": "as BERT: the two texts of a pair are told apart",
         "norm_eps": "the value of BERT",

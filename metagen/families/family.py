@@ -137,8 +137,7 @@ class Need:
         parameters: Count to fill and never to exceed.
         floor: Smallest count that is welcome.
         limits: Bounds on memory and time.
-        context: Tokens, `units.INFINITE` for as many as the limits allow, or None for the
-            family's default.
+        context: Tokens, `units.INFINITE` for as many as the limits allow, None for a default.
         pins: Dimensions and formats that the user has fixed.
         fixed: Those of them that keys other than `architecture.dims` fix.
     """
@@ -159,15 +158,15 @@ class Need:
 class Axis:
     """One dimension of the search space, chosen after those before it.
 
-    An axis with a price is a lever: its first value is the plain choice, and each other value
-    costs something, in usual deviations squared, and is taken where the plain one breaks a limit.
+    An axis with a price is a lever: its other values are taken where the first breaks a limit.
 
     Attributes:
         name: Name of the dimension or format.
         choices: The values to try, given what is already chosen; None leaves the dimension out.
-        price: What a value of a lever costs.
+        price: What each value but the first, plain one costs, in usual deviations squared.
         words: A lever's choice in words, such as `full attention`.
         grid: Whether the axis spans the grid of shapes, rather than following from the others.
+        fills: Whether it takes what the others leave of the parameter count, or else its least.
     """
 
     name: str
@@ -175,6 +174,7 @@ class Axis:
     price: Callable[[Dims, Value | None], float] | None = None
     words: Callable[[Dims], str] | None = None
     grid: bool = False
+    fills: bool = False
 
 
 @dataclass(frozen=True)

@@ -146,13 +146,10 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         "lowest_layers": f"the trend gives {depth:.1f} layers at the lowest level",
         "upper_layers": f"SDXL has {LAYER_RATIO} times as many at the lowest level",
         "head_dim": _head_reason(m),
-        "norm_groups": "of DDPM and SDXL"
-        if m["norm_groups"] == GROUPS
-        else f"{GROUPS} in DDPM and SDXL, of which a first width within the budget has few",
+        "norm_groups": _groups_reason(m),
         "text_length": "about the bytes of the 77 tokens that CLIP reads",
         "text_width": f"the text encoder has {encoder:,} parameters, {encoder / count(m):.1%} of "
-        f"all; the largest of the widths {', '.join(map(str, TEXT_WIDTHS))} with at most "
-        f"{TEXT_SHARE:.0%}, about the share of SDXL's",
+        f"all; {_text_reason(m, need)}, about the share of SDXL's",
         "text_layers": f"one for each {HEAD_DIM} of its width, as CLIP ViT-L/14, and at least one",
         "text_heads": f"heads of {m['text_width'] // m['text_heads']} dimensions; in CLIP "
         f"{HEAD_DIM}",
@@ -164,15 +161,38 @@ def _patch_reason(m: Dims) -> str:
     if m["patch_size"] == PATCHES[0]:
         return f"{PATCHES[0]} pixels a row of latents, as SDXL's VAE, which it replaces"
     channels = m["image_channels"] * m["patch_size"] ** 2
+    if m["patch_size"] == PATCHES[-1]:
+        return f"{PATCHES[0]} in SDXL; {PATCHES[-1]} gives a latent the fewest numbers, {channels}"
     return (
         f"{PATCHES[0]} in SDXL; a latent's {channels} numbers pass a first level within the budget"
     )
 
 
+def _text_reason(m: Dims, need: Need) -> str:
+    widths, most = ", ".join(map(str, TEXT_WIDTHS)), f"{TEXT_SHARE:.0%} of the budget"
+    if _fits(int(m["text_width"]), need.parameters):
+        return f"the largest of the widths {widths} that takes at most {most}"
+    return f"even the smallest of the widths {widths} takes more than {most}"
+
+
+def _groups_reason(m: Dims) -> str:
+    if m["norm_groups"] == GROUPS:
+        return "of DDPM and SDXL"
+    if m["norm_groups"] == FEWEST_GROUPS:
+        return f"{GROUPS} in DDPM and SDXL; {FEWEST_GROUPS} are the fewest that are tried"
+    return (
+        f"{GROUPS} in DDPM and SDXL; here the largest power of two up to an eighth of a first "
+        "width that fills the budget"
+    )
+
+
 def _head_reason(m: Dims) -> str:
+    heads, cut = divmod(2 * int(m["base_channels"]), int(m["head_dim"]))
+    second = f"the {2 * m['base_channels']} channels of the second level"
     if m["head_dim"] == HEAD_DIM:
         return "the width of a head of SDXL"
+    if cut or heads < HEADS:
+        return f"the smallest that is tried; none cuts {second} in {HEADS} heads or more"
     return (
-        f"the largest power of two up to SDXL's {HEAD_DIM} that cuts the {2 * m['base_channels']} "
-        f"channels of the second level in at least {HEADS}"
+        f"the largest power of two up to SDXL's {HEAD_DIM} that cuts {second} in at least {HEADS}"
     )

@@ -58,7 +58,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         depth(1),
         depth(2),
         depth(4),
-        Axis("depth_3", lambda m: (_third(m, size),)),
+        Axis("depth_3", lambda m: (_third(m, size),), fills=True),
     )
 
 

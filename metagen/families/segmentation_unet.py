@@ -128,7 +128,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("image_width", lambda m: (int(m["image_height"]),)),
         Axis("n_levels", lambda m: (_levels(m, trend),), grid=True),
         Axis("base_channels", lambda m: _bases(m, need.parameters), grid=True),
-        Axis("max_channels", lambda m: (_cap(m, need.parameters),)),
+        Axis("max_channels", lambda m: (_cap(m, need.parameters),), fills=True),
     )
 
 
@@ -189,13 +189,14 @@ def cost(m: Dims, trend: Trend) -> float:
 
 def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
     """Return why each dimension has its value, with the figures that decided it."""
-    size_said = "constraints.image_size" if "image_height" in need.fixed else "none is declared"
-    classes = "task.num_classes" if "num_classes" in need.fixed else "none are declared"
+    none = f"no constraints.image_size is declared: {SIDE} x {SIDE}"
+    size_said = "constraints.image_size" if "image_height" in need.fixed else none
+    classes = "task.num_classes" if "num_classes" in need.fixed else f"none declared: {CLASSES}"
     doubled = m["base_channels"] * 2 ** (m["n_levels"] - 1)
     capped = "every level doubles the channels" if m["max_channels"] == doubled else "the cap"
     return {
         "in_channels": "colours: red, green and blue",
-        "num_classes": f"{classes}",
+        "num_classes": classes,
         "base_channels": trend.lines["base_channels"].said(count(m)),
         "max_channels": f"{capped}; channels go {', '.join(map(str, widths(m)))}, the most within "
         f"the parameter count in steps of {_fine_step(m)}",

@@ -48,8 +48,9 @@ ROOM = {"n_numeric": 32, "n_categorical": 16, "n_categories": 512}
 # The defaults of the authors' code for periodic embeddings, and of its ResNet.
 EMBEDDING = {"n_frequencies": 48, "d_embedding": 24}
 FREQUENCY_SCALE = 0.01
+AUTHORS = "the default of the authors' code (arXiv:2203.05556)"
 EMBEDDING_SHARE = 0.5  # of the budget, at most; else embeddings are halved, and halved again
-HALVINGS = 5
+HALVINGS = 4
 DROPOUT = 0.15
 NORM_EPS = 1e-5
 FINE = 2  # widths inside blocks, which fill the budget, are multiples of it
@@ -113,7 +114,7 @@ def axes(need: Need, trend: Trend, outputs: int) -> tuple[Axis, ...]:
         _one("frequency_scale", FREQUENCY_SCALE),
         Axis("n_layers", lambda m: near(depth, 1), grid=True),
         Axis("d_model", lambda m: near(width, step), grid=True),
-        Axis("d_ff", lambda m: (_inner(m, size),)),
+        Axis("d_ff", lambda m: (_inner(m, size),), fills=True),
         _one("dropout", DROPOUT),
         _one("norm_eps", NORM_EPS),
     )
@@ -121,7 +122,9 @@ def axes(need: Need, trend: Trend, outputs: int) -> tuple[Axis, ...]:
 
 def _embedding(m: Dims, parameters: int, width: float) -> dict[str, int]:
     """Return the authors' embedding, halved until it and its mixture leave room for the blocks."""
-    halved = [{n: max(1, v >> times) for n, v in EMBEDDING.items()} for times in range(HALVINGS)]
+    halved = [
+        {n: max(1, v >> times) for n, v in EMBEDDING.items()} for times in range(HALVINGS + 1)
+    ]
     plain = {**m, "d_model": int(width), "n_layers": 0, "d_ff": 0}
     room = EMBEDDING_SHARE * parameters
     return next((each for each in halved if count({**plain, **each}) <= room), halved[-1])
@@ -146,15 +149,13 @@ def reasons(m: Dims, trend: Trend, outputs: str) -> dict[str, str]:
         outputs: Why there are so many outputs.
     """
     expansion, room = trend.lines["expansion"].at(blocks(m)), "room for a table's columns"
-    authors = "the default of the authors' code (arXiv:2203.05556)"
-    less = f"{authors}, halved until embeddings take at most {EMBEDDING_SHARE:.0%} of the budget"
     return {
         "n_numeric": f"{room}; a table may have fewer",
         "n_categorical": f"{room}; a table may have fewer",
         "n_categories": "of all categorical columns; the rest of a column's words are one category",
         "n_outputs": outputs,
-        **{name: authors if m[name] == value else less for name, value in EMBEDDING.items()},
-        "frequency_scale": authors,
+        **{name: _embedding_reason(name, m[name]) for name in EMBEDDING},
+        "frequency_scale": AUTHORS,
         "d_model": trend.lines["d_model"].said(blocks(m), "weights of the blocks"),
         "n_layers": trend.lines["n_layers"].said(blocks(m), "weights of the blocks"),
         "d_ff": f"the largest multiple of {FINE} within the parameter count; "
@@ -162,6 +163,14 @@ def reasons(m: Dims, trend: Trend, outputs: str) -> dict[str, str]:
         "dropout": "of the authors' ResNet (arXiv:2106.11959)",
         "norm_eps": "the default of PyTorch",
     }
+
+
+def _embedding_reason(name: str, value: Value) -> str:
+    if value == EMBEDDING[name]:
+        return AUTHORS
+    if value == max(1, EMBEDDING[name] >> HALVINGS):
+        return f"{AUTHORS}, halved {HALVINGS} times, the most that is tried"
+    return f"{AUTHORS}, halved until embeddings take at most {EMBEDDING_SHARE:.0%} of the budget"
 
 
 def proxy(m: Dims, outputs: int) -> dict[str, Value]:

@@ -215,7 +215,8 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         "max_multiplier": f"{max(widths(m)):,} channels at the lowest level; {MULTIPLIERS[0]} and "
         f"{MULTIPLIERS[1]} are those of DDPM",
         "attention_level": f"the level of {at} rows; DDPM attends at {ATTENTION_ROWS}",
-        "norm_groups": f"the largest of {', '.join(map(str, GROUPS))} that divides base_channels",
+        "norm_groups": f"the largest of {', '.join(map(str, (*GROUPS, 1)))} that divides "
+        "base_channels",
         "dropout": "of DDPM on CIFAR-10",
     }
 

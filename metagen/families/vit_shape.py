@@ -72,7 +72,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("n_layers", lambda m: near(depth, max(1, floor_power(depth) // 16)), grid=True),
         Axis("d_model", lambda m: _widths(m, size, width, min(heads)), grid=True),
         Axis("n_heads", lambda m: _heads(m, heads), grid=True),
-        Axis("d_ff", lambda m: (_feed_forward(m, size),)),
+        Axis("d_ff", lambda m: (_feed_forward(m, size),), fills=True),
         Axis("norm_eps", lambda m: (NORM_EPS,)),
     )
 

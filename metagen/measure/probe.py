@@ -14,6 +14,7 @@ from metagen.work import Desk, Recipe
 
 TIMEOUT = 300
 INPUTS = (families.ARCHITECTURE, "code/model.py", "code/config.json")
+SIZES = "sizes.json"  # what the worker reads of the two others
 TARGETS = ("blueprint/params.json", "blueprint/flops.json", "blueprint/graph.json")
 BACKWARD = 3  # a training step: the forward pass, and twice as much to differentiate it
 
@@ -34,12 +35,12 @@ def work(desk: Desk) -> dict[str, bytes]:
 
 def _probed(desk: Desk, family: str) -> dict[str, Any]:
     worker = desk.code("metagen.measure.probe_worker")
-    model, sizes = INPUTS[1:]
-    used = {
-        "full": {"data": desk.entry(sizes, "full", "data")},
-        "proxy": {"model": desk.entry(sizes, "proxy", "model")},
+    architecture, model, config = INPUTS
+    sizes = {
+        "full": {"data": desk.entry(architecture, "data")},
+        "proxy": {"model": desk.entry(config, "proxy", "model")},
     }
-    files = {model: desk.read(model), sizes: json_bytes(used)}
+    files = {model: desk.read(model), SIZES: json_bytes(sizes)}
     result = sandbox.run(
         ("-P", "-m", worker, family),
         files,

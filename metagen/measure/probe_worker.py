@@ -1,8 +1,8 @@
 """The part of the probe that imports torch: counts and traces a generated model.
 
 `python -m metagen.measure.probe_worker FAMILY` in a folder that holds `code/model.py` and
-`code/config.json` writes `probe.json`. Tensors are on the meta device, so a model of any size
-costs no memory. What the model's own code raises is written as `error`, with its line.
+`sizes.json` writes `probe.json`. Tensors are on the meta device, so a model of any size costs no
+memory. What the model's own code raises is written as `error`, with its line.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main(family: str) -> None:
 def probe(family: Family) -> dict[str, Any]:
     """Return counts, the graph and FLOPs of `Model(Config())`, and the count of the proxy."""
     module = _load(Path(MODEL))
-    sizes = json.loads(Path("code/config.json").read_text())
+    sizes = json.loads(Path("sizes.json").read_text())
     config = module.Config()
     full = {**sizes["full"], "model": dataclasses.asdict(config)}
     measured, curve = family.lengths(full)

@@ -20,8 +20,8 @@ def broken(make: Callable[[Path], object]) -> Callable[[Path], None]:
 
 
 BAD_DATA: dict[str, tuple[Callable[[Path], object], str]] = {
-    "nothing there": (lambda path: None, "is no folder; it must hold a folder of images for each"),
-    "a file": (lambda path: path.write_text("x"), "is no folder"),
+    "nothing there": (lambda path: None, "images does not exist"),
+    "a file": (lambda path: path.write_text("x"), "is no folder; it must hold a folder of images"),
     "empty": (lambda path: path.mkdir(), "is no folder with images (.png, .jpg"),
     "an image outside": (
         broken(lambda p: Image.new("L", (9, 9)).save(p / "stray.png")),

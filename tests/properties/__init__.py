@@ -15,7 +15,7 @@ outside   builds in processes of their own; faked is what those run
 # fmt: off
 PROPERTIES = (
     "leaf", "plan", "nulls", "types", "code", "altered", "templates", "fuzz", "crash", "state",
-    "disk", "concurrency", "edits", "revert", "cache", "repro", "move", "mtime", "toctou", "lint",
-    "plain", "events", "verify", "power",
+    "disk", "concurrency", "edits", "spoiled", "revert", "cache", "repro", "move", "mtime",
+    "toctou", "lint", "plain", "events", "verify", "power",
 )
 # fmt: on

@@ -98,7 +98,7 @@ def _edit_output(history: History) -> str:
 
 
 def _damage(history: History) -> str:
-    if not (history.out / ".metagen").is_dir():
+    if not any(p.is_file() for p in history.out.glob(".metagen/ledger*")):
         return "nothing to damage"
     return f"damage {', '.join(state.damaged(history.out, 0, history.chance))}"
 

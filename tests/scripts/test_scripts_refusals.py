@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -40,6 +42,16 @@ def test_a_machine_that_is_full_ends_a_script_in_one_sentence(
     assert stopped.value.code == 2
     (sentence,) = capsys.readouterr().err.splitlines()
     assert words in sentence
+
+
+def test_a_reader_that_leaves_early_gets_no_error(folder: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    data = subprocess.run(
+        [sys.executable, "data.py"], cwd=folder, stdout=write, stderr=subprocess.PIPE, check=False
+    )
+    os.close(write)
+    assert (data.returncode, data.stderr) == (1, b"")
 
 
 def test_an_error_of_ours_is_not_dressed_up(code: dict[str, ModuleType]) -> None:
@@ -87,7 +99,8 @@ def test_a_loss_that_is_no_number_leaves_the_last_checkpoint(
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("train", ["--data", "missing.txt"], "missing.txt is neither a text file"),
+        ("train", ["--data", "missing.txt"], "missing.txt does not exist"),
+        ("train", ["--data", "/dev/null"], "null is neither a text file"),
         ("train", ["--checkpoint", "{full}"], "holds other files"),
         ("train", ["--resume"], "holds no checkpoint"),
         ("train", ["--grad-accum", "3"], "4 samples cannot be cut in 3 equal parts"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from metagen.blueprint import spelling
 from metagen.blueprint.devices import Device
 from metagen.blueprint.limits import DEVICE, MEMORY
 from metagen.blueprint.verdicts.entry import Asked, Entry, entry
@@ -30,8 +29,7 @@ def verdicts(desk: Desk, model: Measured, device: Device | None) -> list[Entry]:
 def _parameters(name: str, model: Measured, bound: int | None, relation: str) -> Entry:
     formula = f"{model.parameters:,}" + (f" {relation} {bound:,}" if bound else "")
     asked = Asked(bound, bound, at_least=relation == ">=")
-    nearest = f"{name} {spelling.count(model.parameters, up=relation == '<=')}"
-    return entry(name, model.parameters, "parameters", formula, COUNTED, asked, nearest)
+    return entry(name, model.parameters, "parameters", formula, COUNTED, asked)
 
 
 def _parts(model: Measured) -> list[Entry]:

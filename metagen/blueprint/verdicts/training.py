@@ -12,7 +12,7 @@ from metagen.blueprint.roofline import COMPUTE_SOURCE, COMPUTE_USE
 from metagen.blueprint.verdicts.entry import Asked, Entry, entry, unknown
 from metagen.blueprint.verdicts.measured import COUNTED, Measured
 from metagen.blueprint.verdicts.memory import row
-from metagen.units import parse_amount, parse_duration, parse_hardware
+from metagen.units import parse_amount, parse_duration, parse_hardware, same_things
 from metagen.work import Desk
 
 COMPUTE, TIME, DATA = "training_compute", "training_time", "data_per_parameter"
@@ -42,7 +42,7 @@ class _Run:
         device: The devices, with their number.
         seconds: The declared duration.
         declared: Spec texts of hardware and duration.
-        gaps: Why something is None, in words.
+        gaps: Why something is None, in words, by its key below `training`.
         epochs: How often the data is passed over.
         thing: What the data is counted in.
     """
@@ -51,9 +51,13 @@ class _Run:
     device: Device | None
     seconds: float | None
     declared: tuple[str | None, str | None]
-    gaps: tuple[str, ...]
+    gaps: dict[str, str]
     epochs: int = 1
     thing: str = ""
+
+    def missing(self, *keys: str) -> str:
+        """Return why some of the run's parts are None, in words."""
+        return "; ".join(self.gaps[key] for key in keys if key in self.gaps)
 
 
 def verdicts(desk: Desk, model: Measured) -> list[Entry]:
@@ -76,21 +80,21 @@ def _run(desk: Desk, model: Measured) -> _Run:
         desk.key(f"training.{name}")
         for name in ("data.size", "compute.hardware", "compute.duration")
     )
-    missing = {"data.size": size, "compute.hardware": hardware, "compute.duration": duration}
-    gaps = [f"not declared: {name}" for name, value in missing.items() if value is None]
+    declared = {"data.size": size, "compute.hardware": hardware, "compute.duration": duration}
+    gaps = {n: f"training.{n} is not declared" for n, value in declared.items() if value is None}
     amount, thing = parse_amount(size) if size else (None, "")
-    if size and thing != model.family.training_unit:
-        amount, gaps = None, [*gaps, f"the data is in {thing}"]
+    if size and not same_things(thing, model.family.training_unit):
+        amount, gaps["data.size"] = None, f"the data is in {thing}"
     device = _device(desk, hardware)
     if hardware and device is None:
-        gaps.append(f"no speed of {parse_hardware(hardware)[1]} is known")
+        gaps["compute.hardware"] = f"no speed of {parse_hardware(hardware)[1]} is known"
     epochs = desk.key("training.config.epochs") or 1
     return _Run(
         data=amount * epochs if amount else None,
         device=device,
         seconds=parse_duration(duration) if duration else None,
         declared=(hardware, duration),
-        gaps=tuple(gaps),
+        gaps=gaps,
         epochs=epochs,
         thing=thing,
     )
@@ -135,7 +139,7 @@ def _needed_words(model: Measured, data: float) -> str:
 
 def _compute(model: Measured, run: _Run, needed: float | None) -> Entry:
     if run.data is None or run.device is None or run.seconds is None:
-        return unknown(COMPUTE, None, "FLOP", "; ".join(run.gaps))
+        return unknown(COMPUTE, None, "FLOP", run.missing(*run.gaps))
     delivered = _speed(run.device) * run.seconds
     formula = (
         f"needed {_needed_words(model, run.data)}; delivered {_speed_words(run.device)} x "
@@ -148,7 +152,7 @@ def _compute(model: Measured, run: _Run, needed: float | None) -> Entry:
 def _time(model: Measured, run: _Run, needed: float | None) -> Entry:
     duration = run.declared[1]
     if run.data is None or run.device is None or needed is None:
-        return unknown(TIME, duration, "days", "; ".join(run.gaps))
+        return unknown(TIME, duration, "days", run.missing("data.size", "compute.hardware"))
     days = needed / _speed(run.device) / DAY
     formula = (
         f"{_needed_words(model, run.data)} / ({_speed_words(run.device)}) / {DAY:,} s = "
@@ -175,7 +179,7 @@ def _nearest(run: _Run, needed: float) -> str | None:
 def _data(model: Measured, run: _Run) -> Entry:
     unit = f"{model.family.training_unit} per parameter"
     if run.data is None:
-        return unknown(DATA, None, unit, "; ".join(run.gaps))
+        return unknown(DATA, None, unit, run.missing("data.size"))
     ratio, source = run.data / model.parameters, COUNTED
     formula = f"{run.data:.4g} / {model.parameters:,} = {ratio:,.4g}"
     if optimal := model.family.optimal_units:
@@ -188,9 +192,10 @@ def _energy(run: _Run, needed: float | None) -> Iterator[Entry]:
     """Yield the estimate of energy and CO2 for the declared duration, or else the needed one."""
     device = run.device
     if device is None or device.power is None or not (run.seconds or needed):
-        gaps = [*run.gaps] or [f"no power of {device.model if device else 'the hardware'} is known"]
+        gaps = run.missing(*run.gaps)
+        reason = gaps or f"no power of {device.model if device else 'the hardware'} is known"
         for name, unit in ((ENERGY, "kWh"), (CARBON, "kg CO2e")):
-            yield unknown(name, None, unit, "; ".join(gaps))
+            yield unknown(name, None, unit, reason)
         return
     hours = (run.seconds or (needed or 0) / _speed(device)) / HOUR
     energy = device.number * device.power * hours * PUE / 1000

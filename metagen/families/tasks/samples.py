@@ -12,7 +12,7 @@ from typing import Any
 from metagen.families.family import Key
 from metagen.families.grid import divisors
 from metagen.families.tasks import training
-from metagen.units import parse_amount
+from metagen.units import ITEMS, parse_amount
 
 CONFIG_KEYS = frozenset(
     {"batch_size", "epochs", "learning_rate", "optimizer", "warmup_steps", "weight_decay"}
@@ -20,7 +20,6 @@ CONFIG_KEYS = frozenset(
 OPTIMIZER = "adamw"
 WARMUP_SHARE = 0.1  # of all updates, at most
 WARMUP_STEPS = 1000  # at most
-UNITS = frozenset({"examples", "points", "rows", "samples"})  # of data.size
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def _declared(key: Key) -> float | None:
     """Return the declared number of samples, None where the data is not counted in them."""
     size = key("training.data.size")
     amount, thing = parse_amount(size) if size else (0.0, "")
-    return amount if thing in UNITS else None
+    return amount if thing in ITEMS else None
 
 
 def _samples(key: Key, habits: Habits) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 from metagen.families.family import Key
 from metagen.families.grid import divisors
 from metagen.families.tasks.training import fields
-from metagen.units import parse_amount
+from metagen.units import parse_amount, same_things
 
 CONFIG_KEYS = frozenset(
     {"batch_size", "epochs", "learning_rate", "optimizer", "warmup_steps", "weight_decay"}
@@ -74,7 +74,7 @@ def _units(key: Key, unit: str) -> float | None:
     """Return the data to train on, over all epochs; None where it is not declared in this unit."""
     size = key("training.data.size")
     amount, thing = parse_amount(size) if size else (0.0, "")
-    return amount * (key("training.config.epochs") or 1) if thing == unit else None
+    return amount * (key("training.config.epochs") or 1) if same_things(thing, unit) else None
 
 
 def _parts(batch: int, length: int) -> int:

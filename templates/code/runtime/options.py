@@ -26,7 +26,7 @@ def shared_options(
         default="proxy",
         help="proxy: the reduced model of config.json; full: the Config defaults (default: proxy)",
     )
-    group.add_argument("--data", type=Path, metavar="PATH", help=data)
+    group.add_argument("--data", type=existing, metavar="PATH", help=data)
     group.add_argument(
         "--out",
         type=Path,
@@ -101,6 +101,14 @@ def training_options(parser: argparse.ArgumentParser, proxy: object, full: objec
     group.add_argument(
         "--dry-run", action="store_true", help="take one step and one validation, write nothing"
     )
+
+
+def existing(text: str) -> Path:
+    """Read a path that must be there."""
+    path = Path(text)
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"{text} does not exist")
+    return path
 
 
 def positive(text: str) -> int:

@@ -26,8 +26,8 @@ def metric(
         value: Of the checkpoint.
         baselines: Of simpler methods on the same split, by their names.
         higher_is_better: Whether more is better; None for a figure that is no score.
-        source: `benchmark`, `dataset`, `sha256`, `n` or `status`, where they are not those of the
-            report, whose metrics are "measured".
+        source: `benchmark`, `dataset`, `sha256`, `split`, `n` or `status`, where they are not those
+            of the report, whose metrics are "measured".
     """
     return {
         "metric": name,

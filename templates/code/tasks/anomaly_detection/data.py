@@ -22,6 +22,7 @@ from torch import Tensor
 from model import Config as ModelConfig
 from runtime.columns import SPLITS, Schema, scale_of
 from runtime.errors import fail, run
+from runtime.options import existing
 from runtime.order import samples_at
 from runtime.report import digest
 from runtime.settings import load_config
@@ -195,7 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, metavar="PATH", help="a table (default: bundled)")
+    parser.add_argument("--data", type=existing, metavar="PATH", help="a table (default: bundled)")
     parser.add_argument("--label", metavar="COLUMN", default=LABEL, help="(default: %(default)s)")
     parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
     args = parser.parse_args()

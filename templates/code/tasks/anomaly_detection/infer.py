@@ -25,7 +25,7 @@ from runtime.checkpoint import find_checkpoint, load_model
 from runtime.columns import Schema, read_schema
 from runtime.device import choose_device
 from runtime.errors import fail, run
-from runtime.options import shared_options, sized
+from runtime.options import existing, shared_options, sized
 from runtime.settings import load_config
 
 
@@ -65,8 +65,10 @@ def command_line() -> argparse.Namespace:
     )
     group = parser.add_argument_group("options of infer.py")
     text = "a table with the channels that the model was trained with"
-    group.add_argument("--input", type=Path, required=True, metavar="PATH", help=text)
-    group.add_argument("--normal", type=Path, metavar="PATH", help="another, known to be normal")
+    group.add_argument("--input", type=existing, required=True, metavar="PATH", help=text)
+    group.add_argument(
+        "--normal", type=existing, metavar="PATH", help="another, known to be normal"
+    )
     for name, kind, text in (
         ("quantile", float, "share of normal windows that do not count"),
         ("dtype", str, "of weights and arithmetic"),

@@ -8,7 +8,6 @@ Prints score and passage, the best first; only the order of the scores has a mea
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -19,7 +18,7 @@ from model import Model
 from runtime.checkpoint import find_checkpoint, load_model
 from runtime.device import choose_device
 from runtime.errors import fail, run
-from runtime.options import positive, shared_options, sized
+from runtime.options import existing, positive, shared_options, sized
 from runtime.sequences import outputs, read_lines, read_tokenizer
 from runtime.settings import load_config
 
@@ -46,7 +45,9 @@ def command_line() -> argparse.Namespace:
     )
     group = parser.add_argument_group("options of infer.py")
     group.add_argument("--prompt", required=True, metavar="TEXT", help="the query")
-    group.add_argument("--input", type=Path, metavar="FILE", help="a file with a passage a line")
+    group.add_argument(
+        "--input", type=existing, metavar="FILE", help="a file with a passage a line"
+    )
     note = sized(proxy, full, "best")
     group.add_argument("--best", type=positive, metavar="N", help=f"passages shown {note}")
     return parser.parse_args()

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from runtime.errors import fail, run
+from runtime.options import existing
 from runtime.order import samples_at
 from runtime.report import digest
 from runtime.settings import load_config
@@ -223,7 +224,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, metavar="PATH", help="a table (default: bundled)")
+    parser.add_argument("--data", type=existing, metavar="PATH", help="a table (default: bundled)")
     parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
     args = parser.parse_args()
     model = load_config(ModelConfig, "model", args.size)

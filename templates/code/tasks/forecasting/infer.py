@@ -22,7 +22,7 @@ from model import Model
 from runtime.checkpoint import find_checkpoint, load_model
 from runtime.device import choose_device
 from runtime.errors import fail, run
-from runtime.options import shared_options, sized
+from runtime.options import existing, shared_options, sized
 from runtime.settings import load_config
 
 
@@ -78,7 +78,7 @@ def command_line() -> argparse.Namespace:
     group = parser.add_argument_group("options of infer.py")
     group.add_argument(
         "--input",
-        type=Path,
+        type=existing,
         metavar="PATH",
         help="a table with a column for each series (default: the bundled series)",
     )

@@ -22,6 +22,7 @@ from torch import Tensor
 from model import Config as ModelConfig
 from runtime.errors import fail, run
 from runtime.images import ImageFiles, file_digests, image_files
+from runtime.options import existing
 from runtime.order import samples_at
 from runtime.report import digest
 from runtime.settings import load_config, read_json
@@ -269,7 +270,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, metavar="PATH", help="images (default: digits)")
+    parser.add_argument("--data", type=existing, metavar="PATH", help="images (default: digits)")
     parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
     args = parser.parse_args()
     model = load_config(ModelConfig, "model", args.size)

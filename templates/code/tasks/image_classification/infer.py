@@ -21,9 +21,9 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.checkpoint import find_checkpoint, load_model
 from runtime.device import choose_device
-from runtime.errors import fail, run
+from runtime.errors import run
 from runtime.images import image_files, read_image
-from runtime.options import positive, shared_options, sized
+from runtime.options import existing, positive, shared_options, sized
 from runtime.settings import load_config
 
 
@@ -81,7 +81,9 @@ def command_line() -> argparse.Namespace:
         __doc__, data="where validation images come from, without --input (default: digits)"
     )
     group = parser.add_argument_group("options of infer.py")
-    group.add_argument("--input", type=Path, metavar="PATH", help="an image, or a folder of them")
+    group.add_argument(
+        "--input", type=existing, metavar="PATH", help="an image, or a folder of them"
+    )
     group.add_argument(
         "--top", type=positive, metavar="N", help=f"classes to print {sized(proxy, full, 'top')}"
     )
@@ -104,8 +106,6 @@ def main() -> None:
     folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
     labels = read_labels(folder)
     model_config = fitted(load_config(ModelConfig, "model", args.size), labels, args.size)
-    if args.input and not args.input.exists():
-        fail(f"{args.input} does not exist: give an image or a folder of them.")
     model = load_model(lambda: Model(model_config), folder)
     model.to(device, torch.bfloat16 if config.dtype == "bfloat16" else torch.float32)
     if args.input:

@@ -20,6 +20,7 @@ from model import Config as ModelConfig
 from model import conditions
 from runtime.errors import fail, run
 from runtime.images import image_files, read_image, split_of
+from runtime.options import existing
 from runtime.order import samples_at
 from runtime.records import read_records
 from runtime.report import digest
@@ -204,7 +205,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--data", type=Path, metavar="PATH", help="folder of images (default: bundled digits)"
+        "--data", type=existing, metavar="PATH", help="folder of images (default: bundled digits)"
     )
     parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
     args = parser.parse_args()

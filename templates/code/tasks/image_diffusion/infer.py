@@ -25,7 +25,7 @@ from runtime.device import choose_device
 from runtime.diffusion import guided, sample, signal
 from runtime.errors import fail, run
 from runtime.images import write_image
-from runtime.options import positive, shared_options, sized
+from runtime.options import existing, positive, shared_options, sized
 from runtime.settings import load_config, read_json
 
 ROWS = 16  # of classes, where no caption is given
@@ -91,7 +91,7 @@ def command_line() -> argparse.Namespace:
     group = parser.add_argument_group("options of infer.py")
     what = group.add_mutually_exclusive_group()
     what.add_argument("--prompt", metavar="TEXT", help="the caption, or the name of a class")
-    what.add_argument("--input", type=Path, metavar="FILE", help="captions, one a line")
+    what.add_argument("--input", type=existing, metavar="FILE", help="captions, one a line")
     group.add_argument("--image", type=Path, metavar="PNG", help="(default: OUT/samples.png)")
     for name, kind, text in (
         ("samples", positive, "images of a caption"),

@@ -23,6 +23,7 @@ from model import END_OF_TEXT
 from model import Config as ModelConfig
 from runtime.errors import fail, run
 from runtime.images import files_digest, read_image, split_of
+from runtime.options import existing
 from runtime.order import samples_at
 from runtime.records import SUFFIXES, read_records
 from runtime.report import digest
@@ -243,7 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, metavar="PATH", help="(default: bundled glyphs)")
+    parser.add_argument("--data", type=existing, metavar="PATH", help="(default: bundled glyphs)")
     parser.add_argument(
         "--size", choices=("proxy", "full"), default="proxy", help="(default: proxy)"
     )

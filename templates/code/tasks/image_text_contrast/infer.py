@@ -22,7 +22,7 @@ from model import Model
 from runtime.checkpoint import find_checkpoint, load_model
 from runtime.device import choose_device
 from runtime.errors import fail, run
-from runtime.options import positive, shared_options, sized
+from runtime.options import existing, positive, shared_options, sized
 from runtime.settings import load_config
 
 BATCH = 64  # images or texts that pass through the model at once
@@ -60,9 +60,11 @@ def command_line() -> argparse.Namespace:
     parser = shared_options(__doc__, data="what train.py was given: where answers come from")
     group = parser.add_argument_group("options of infer.py")
     question = group.add_mutually_exclusive_group(required=True)
-    question.add_argument("--input", type=Path, metavar="FILE", help="an image")
+    question.add_argument("--input", type=existing, metavar="FILE", help="an image")
     question.add_argument("--prompt", metavar="TEXT", help="a text")
-    group.add_argument("--texts", type=Path, metavar="FILE", help="answers to --input, one a line")
+    group.add_argument(
+        "--texts", type=existing, metavar="FILE", help="answers to --input, one a line"
+    )
     group.add_argument(
         "--top", type=positive, metavar="N", help=f"answers to show {sized(proxy, full, 'top')}"
     )

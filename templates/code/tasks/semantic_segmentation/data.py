@@ -19,6 +19,7 @@ from torch import Tensor
 from model import Config as ModelConfig
 from runtime.errors import fail, run
 from runtime.images import files_digest, image_files, read_image, split_of
+from runtime.options import existing
 from runtime.order import samples_at
 from runtime.report import digest
 from runtime.settings import load_config
@@ -213,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, metavar="PATH", help="(default: bundled slices)")
+    parser.add_argument("--data", type=existing, metavar="PATH", help="(default: bundled slices)")
     parser.add_argument(
         "--size", choices=("proxy", "full"), default="proxy", help="(default: proxy)"
     )

@@ -10,7 +10,6 @@ image with the mask drawn over it, and prints the share of each class.
 import argparse
 import colorsys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ from runtime.checkpoint import find_checkpoint, load_model
 from runtime.device import choose_device
 from runtime.errors import fail, run
 from runtime.images import read_image, write_image
-from runtime.options import shared_options, sized
+from runtime.options import existing, shared_options, sized
 from runtime.settings import load_config
 
 GOLDEN_TURN = 0.61803398875  # of the colour circle from one class to the next: far apart
@@ -62,7 +61,7 @@ def command_line() -> argparse.Namespace:
     proxy, full = load_config(Config, "infer", "proxy"), Config()
     parser = shared_options(__doc__, data="where the image comes from without --input")
     group = parser.add_argument_group("options of infer.py")
-    group.add_argument("--input", type=Path, metavar="FILE", help="the image to segment")
+    group.add_argument("--input", type=existing, metavar="FILE", help="the image to segment")
     group.add_argument(
         "--opacity", type=float, metavar="X", help=f"of the mask {sized(proxy, full, 'opacity')}"
     )

@@ -22,7 +22,7 @@ from model import Model
 from runtime.checkpoint import find_checkpoint, load_model
 from runtime.device import choose_device
 from runtime.errors import fail, run
-from runtime.options import positive, shared_options, sized
+from runtime.options import existing, positive, shared_options, sized
 from runtime.sequences import outputs, read_lines, read_tokenizer
 from runtime.settings import load_config
 
@@ -49,7 +49,7 @@ def command_line() -> argparse.Namespace:
     )
     group = parser.add_argument_group("options of infer.py")
     group.add_argument("--prompt", metavar="TEXT", help="find the texts nearest to this one")
-    group.add_argument("--input", type=Path, metavar="FILE", help="a file with a text a line")
+    group.add_argument("--input", type=existing, metavar="FILE", help="a file with a text a line")
     group.add_argument("--output", type=Path, metavar="FILE", help="write vectors here, as .npy")
     note = sized(proxy, full, "nearest")
     group.add_argument("--nearest", type=positive, metavar="N", help=f"texts shown {note}")

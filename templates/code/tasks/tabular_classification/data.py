@@ -18,6 +18,7 @@ import torch
 from model import Config as ModelConfig
 from runtime.columns import SPLITS, Parts, Rows, Table, inputs, parts_of, rows_of, schema_of
 from runtime.errors import fail, run
+from runtime.options import existing
 from runtime.report import digest
 from runtime.settings import load_config
 from runtime.tables import is_numeric
@@ -86,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, metavar="PATH", help="a table (default: bundled)")
+    parser.add_argument("--data", type=existing, metavar="PATH", help="a table (default: bundled)")
     parser.add_argument("--target", metavar="COLUMN", help="to predict (default: the last)")
     parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
     args = parser.parse_args()

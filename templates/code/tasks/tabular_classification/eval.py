@@ -170,7 +170,8 @@ def main() -> None:
             one = trained(task_of(fold, settings, data, model_config), steps, device)
             every.append(predictions(one, fold, model_config, config))
         found = {name: np.concatenate([each[name] for each in every]) for name in found}
-        scores += metrics(found, "_cross_validated")
+        folds = metrics(found, "_cross_validated")
+        scores += [{**each, "split": "cross-validation"} for each in folds]
     figure = picture(found, schema.target["classes"])
     print_report(rows.name, rows.sha256, len(table.parts["test"]), scores, folder, figure)
 

@@ -156,7 +156,8 @@ def main() -> None:
             one = trained(task_of(fold, settings, data, model_config), steps, device)
             every.append(predictions(one, fold, rows, model_config, config))
         found = {name: np.concatenate([each[name] for each in every]) for name in found}
-        scores += metrics(found, "_cross_validated", rows.target)
+        folds = metrics(found, "_cross_validated", rows.target)
+        scores += [{**each, "split": "cross-validation"} for each in folds]
     figure = picture(found, rows.target)
     print_report(rows.name, rows.sha256, len(table.parts["test"]), scores, folder, figure)
 

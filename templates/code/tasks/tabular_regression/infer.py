@@ -10,7 +10,6 @@ import argparse
 import csv
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from runtime.checkpoint import find_checkpoint, load_model
 from runtime.columns import inputs, read_schema
 from runtime.device import choose_device
 from runtime.errors import run
-from runtime.options import shared_options, sized
+from runtime.options import existing, shared_options, sized
 from runtime.settings import load_config
 from runtime.tables import read_table
 
@@ -58,7 +57,11 @@ def command_line() -> argparse.Namespace:
     )
     group = parser.add_argument_group("options of infer.py")
     group.add_argument(
-        "--input", type=Path, required=True, metavar="PATH", help="a table with the columns to read"
+        "--input",
+        type=existing,
+        required=True,
+        metavar="PATH",
+        help="a table with the columns to read",
     )
     group.add_argument(
         "--dtype",

@@ -8,7 +8,6 @@ Prints label and probability; for a file, each line's label, probability and tex
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -18,7 +17,7 @@ from model import Model
 from runtime.checkpoint import find_checkpoint, load_model
 from runtime.device import choose_device
 from runtime.errors import fail, run
-from runtime.options import shared_options, sized
+from runtime.options import existing, shared_options, sized
 from runtime.sequences import outputs, read_lines, read_tokenizer
 from runtime.settings import load_config, read_json
 
@@ -44,7 +43,7 @@ def command_line() -> argparse.Namespace:
     group = parser.add_argument_group("options of infer.py")
     source = group.add_mutually_exclusive_group(required=True)
     source.add_argument("--prompt", metavar="TEXT", help="the text to label")
-    source.add_argument("--input", type=Path, metavar="FILE", help="a file with a text a line")
+    source.add_argument("--input", type=existing, metavar="FILE", help="a file with a text a line")
     return parser.parse_args()
 
 

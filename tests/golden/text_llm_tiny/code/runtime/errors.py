@@ -18,10 +18,14 @@ def fail(sentence: str) -> NoReturn:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script; Ctrl-C, a full memory and a full disk end it without a traceback."""
+    """Run a script; Ctrl-C, `| head`, a full memory and disk end it without a traceback."""
     full = "memory is full: use --device cpu, a smaller --batch-size, or in train.py --grad-accum."
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("stopped; the last checkpoint, if there is one, is whole.", file=sys.stderr)
         raise SystemExit(130) from None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.errors import fail
+from runtime.options import existing
 
 
 def prepare_options(description: str | None, *, data: str, out: str) -> argparse.Namespace:
@@ -21,7 +22,7 @@ def prepare_options(description: str | None, *, data: str, out: str) -> argparse
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", nargs="?", choices=("show", "prepare"), default="show")
-    parser.add_argument("--data", type=Path, metavar="PATH", help=data)
+    parser.add_argument("--data", type=existing, metavar="PATH", help=data)
     parser.add_argument("--out", type=Path, default=Path(out), help=f"(default: {out})")
     parser.add_argument("--size", choices=("proxy", "full"), help="(default: full to prepare)")
     args = parser.parse_args()

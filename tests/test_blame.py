@@ -1,0 +1,44 @@
+"""What breaks on a person's edit is told as that; what breaks without one is MetaGen's own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from building import build, fake_measurements
+
+from metagen.build.blame import blamed
+from metagen.errors import TaskError, UsageError
+from metagen.measure import sandbox
+
+
+def test_an_unforeseen_error_names_the_edits_and_the_next_step() -> None:
+    with pytest.raises(TaskError) as raised, blamed(lambda: ["a.json", "b.json"]):
+        raise KeyError("total")
+    place, sentence = str(raised.value).splitlines()
+    assert place.startswith("a.json, b.json: this cannot be made from what was edited: KeyError")
+    assert "--discard-edits" in sentence
+
+
+def test_an_error_without_edits_stays_what_it_is() -> None:
+    with pytest.raises(KeyError), blamed(list):
+        raise KeyError("total")
+
+
+def test_an_error_that_a_user_can_act_on_stays_what_it_is() -> None:
+    with pytest.raises(UsageError), blamed(lambda: ["a.json"]):
+        raise UsageError("no such option")
+
+
+def test_a_task_is_blamed_on_an_edit_far_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "run", fake_measurements)
+    build(tmp_path)
+    (run,) = tmp_path.glob("run-*")
+    report = run / "benchmarks" / "report.json"
+    report.write_text(re.sub(r"(?<=: )[\d.]+", '"x"', report.read_text()))
+    with pytest.raises(TaskError, match=r"^benchmarks/report\.json: this cannot be made") as raised:
+        build(tmp_path)
+    assert raised.value.__cause__
