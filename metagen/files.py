@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,13 @@ def yaml_bytes(value: Any) -> bytes:
     """Return YAML in the order given, strings quoted where YAML would read them otherwise."""
     text = yaml.dump(value, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True, width=100)
     return text.encode()
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged file or folder, in the place of what was set aside before it."""
+    aside = path.with_name(f"{path.name}.damaged")
+    shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
+    path.rename(aside)
 
 
 def write_atomic(path: Path, data: bytes, scratch: Path, *, durable: bool = True) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
 import torch
 from generated import TINY, forget
 
@@ -94,6 +95,17 @@ def modules(folder: Path) -> Iterator[dict[str, ModuleType]]:
         sys.path.remove(str(folder))
         forget()
         sys.modules.update(before)
+
+
+def modules_of(family: str) -> Any:
+    """Return a fixture of the modules of a family's tiny package."""
+
+    @pytest.fixture(scope="module")
+    def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleType]]:
+        with modules(write_package(tmp_path_factory.mktemp(family), family)) as found:
+            yield found
+
+    return code
 
 
 def records(name: str, count: int = 60) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 import torch
 import transformers
-from encoders import FAMILIES, modules, output, records, write_jsonl, write_package
+from encoders import FAMILIES, modules, modules_of, output, records, write_jsonl, write_package
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -116,11 +116,7 @@ BAD = [
 ]
 
 
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleType]]:
-    folder = write_package(tmp_path_factory.mktemp("classifier"), "text_classifier")
-    with modules(folder) as code:
-        yield code
+classifier = modules_of("text_classifier")
 
 
 @pytest.mark.parametrize(("text", "sentence"), BAD)

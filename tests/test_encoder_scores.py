@@ -9,30 +9,20 @@ import random
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 import torch.nn.functional as F
-from encoders import modules, records, write_jsonl, write_package
+from encoders import modules_of, records, write_jsonl, write_package
 
 from metagen import paths
 
-
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleType]]:
-    folder = write_package(tmp_path_factory.mktemp("classifier"), "text_classifier")
-    with modules(folder) as code:
-        yield code
+classifier = modules_of("text_classifier")
 
 
-@pytest.fixture(scope="module")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleType]]:
-    folder = write_package(tmp_path_factory.mktemp("embedder"), "sentence_embedder")
-    with modules(folder) as code:
-        yield code
+embedder = modules_of("sentence_embedder")
 
 
 class Lookup(torch.nn.Module):
@@ -128,11 +118,7 @@ def test_naive_bayes_is_its_formula(classifier: dict[str, ModuleType]) -> None:
         assert made.predict([text])[0] == scores.index(max(scores))
 
 
-@pytest.fixture(scope="module")
-def ranker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleType]]:
-    folder = write_package(tmp_path_factory.mktemp("ranker"), "document_ranker")
-    with modules(folder) as code:
-        yield code
+ranker = modules_of("document_ranker")
 
 
 def test_bm25_is_its_formula(ranker: dict[str, ModuleType]) -> None:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
-from encoders import modules, records, write_jsonl, write_package
+from encoders import modules_of, records, write_jsonl
 
 PASSAGE = " ".join(f"w{n}" for n in range(60))
 
 
-@pytest.fixture(scope="module")
-def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleType]]:
-    folder = write_package(tmp_path_factory.mktemp("ranker"), "document_ranker")
-    with modules(folder) as found:
-        yield found
+code = modules_of("document_ranker")
 
 
 def test_a_crop_is_a_run_of_words_which_the_passage_mostly_lacks(

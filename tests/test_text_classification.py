@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -11,18 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from encoders import modules, records, write_jsonl, write_package
+from encoders import modules_of, records, write_jsonl
 from tokenizers import Tokenizer
 
 WORDS = [f"{a}{b}" for a in ("regen", "sonnen", "winter") for b in ("schirm", "schein", "tag")]
 TEXT = " ".join(WORDS)
 
 
-@pytest.fixture(scope="module")
-def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleType]]:
-    folder = write_package(tmp_path_factory.mktemp("classifier"), "text_classifier")
-    with modules(folder) as found:
-        yield found
+code = modules_of("text_classifier")
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ only where its design is within it.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -51,19 +52,15 @@ def _budgets(desk: Desk, found: Found, parameters: int) -> Iterator[tuple[str, s
         other = otherwise(desk, found.family, {key: bound})
         return other.design.parameters + extra if other else None
 
-    most, least = desk.key(BUDGET), desk.key(LEAST)
-    if most and parameters > most:
-        more = (int(spelling.rounded(parameters * step, up=True)) for step in STEPS)
-        if bound := next((b for b in more if (n := counted(BUDGET, b)) and n <= b), None):
-            yield _name(BUDGET), f"{_name(BUDGET)} {spelling.count(bound, up=True)}"
-    if least and parameters < least:
-        fewer = (int(spelling.rounded(parameters / step, up=False)) for step in STEPS)
-        if bound := next((b for b in fewer if (n := counted(LEAST, b)) and n >= b), None):
-            yield _name(LEAST), f"{_name(LEAST)} {spelling.count(bound, up=False)}"
-
-
-def _name(key: str) -> str:
-    return key.removeprefix("constraints.")
+    for key, keeps in ((BUDGET, operator.le), (LEAST, operator.ge)):
+        declared, up = desk.key(key), key == BUDGET
+        if declared and not keeps(parameters, declared):
+            sizes = (parameters * step if up else parameters / step for step in STEPS)
+            bounds = (int(spelling.rounded(size, up=up)) for size in sizes)
+            bound = next((b for b in bounds if (n := counted(key, b)) and keeps(n, b)), None)
+            name = key.removeprefix("constraints.")
+            if bound:
+                yield name, f"{name} {spelling.count(bound, up=up)}"
 
 
 Kept = Callable[[str, Any], bool]

@@ -7,7 +7,6 @@ anew: the next build then makes again what it no longer knows of.
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping
@@ -199,10 +198,8 @@ class Ledger:
     def _set_aside(self) -> None:
         for suffix in ("", "-wal", "-shm"):
             part = self._path.with_name(self._path.name + suffix)
-            aside = part.with_name(part.name + ".damaged")
             if part.exists():
-                shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
-                part.rename(aside)
+                files.set_aside(part)
 
 
 class RunLedger:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from metagen import files
 from metagen.errors import LockedError, Problem
 
 
@@ -25,7 +26,7 @@ def locked(path: Path, *, wait: bool, on_wait: str = "") -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():  # damage: nobody makes one
         with suppress(OSError):  # another build was faster
-            path.rename(path.with_name(f"{path.name}.damaged"))
+            files.set_aside(path)
     with path.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

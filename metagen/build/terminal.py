@@ -35,7 +35,7 @@ class Terminal:
             try:
                 print(text, file=self._stream, flush=True)
             except BrokenPipeError:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+                unread(self._stream)
 
     @contextmanager
     def working(
@@ -113,6 +113,11 @@ class Terminal:
         self.say()
         for name, text in rows:
             self.say(f"{name.ljust(width)}  {text}")
+
+
+def unread(stream: IO[str]) -> None:
+    """Send nowhere what else is printed to a stream that nobody reads any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class _Bar:

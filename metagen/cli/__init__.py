@@ -11,7 +11,6 @@ keeping   verify, gc: whether a package is what it says, and room on the disk
 from __future__ import annotations
 
 import gc
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +34,9 @@ def _while_read() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from metagen.build.terminal import unread
+
+        unread(sys.stdout)
         sys.exit(1)
 
 

@@ -145,6 +145,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
     return {
         "fact": facts.text,
         "each": facts.each,
+        "measured": lambda: facts.each("results", status="measured"),
         "distinct": facts.distinct,
         "has": facts.has,
         "label": facts.label,
