@@ -1,6 +1,6 @@
 """The graph's door for doit: `doit list` shows what can be made. There is no logic here."""
 
-from metagen.build import dodo
+from metagen.engine import dodo
 
 DOIT_CONFIG, task_dicts = dodo.open_graph()
 

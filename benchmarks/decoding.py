@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 from metagen import paths
-from metagen.code.bundle import bundle
+from metagen.package.bundle import bundle
 
 SHAPES: dict[str, dict[str, Any]] = {
     "proxy": {
@@ -111,7 +111,7 @@ class Nano(nn.Module):
 def generated(shape: dict[str, Any], max_len: int) -> ModuleType:
     """Return the module `model.py` of a package, set to a shape."""
     rest = {"max_seq_len": max_len, "rope_theta": 1e4, "norm_eps": 1e-5, "tie_embeddings": True}
-    text = bundle("templates/code/models/decoder.py", lambda n: paths.source(n).read_bytes(),
+    text = bundle("templates/families/decoder/model.py", lambda n: paths.source(n).read_bytes(),
                   shape | rest)  # fmt: skip
     path = Path(tempfile.mkdtemp()) / "model.py"
     path.write_bytes(text)

@@ -14,8 +14,8 @@ from statistics import median
 from typing import Any, cast
 
 from metagen import paths
-from metagen.blueprint import found
-from metagen.blueprint.explain import SpecDesk
+from metagen.sizing import found
+from metagen.sizing.explain import SpecDesk
 from metagen.spec import load
 from metagen.work import Desk
 

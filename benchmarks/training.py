@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metagen import paths
-from metagen.code.bundle import bundle
+from metagen.package.bundle import bundle
 
 SHAPE: dict[str, Any] = {
     "d_model": 256,
@@ -70,9 +70,9 @@ def generated(compiled: bool) -> Step:
 
 def _import_generated() -> tuple[ModuleType, ModuleType]:
     """Import model.py and train.py as a package has them."""
-    tasks = "templates/code/tasks/language_modeling"
+    tasks = "templates/tasks/language_modeling"
     templates = {
-        "model": "templates/code/models/decoder.py",
+        "model": "templates/families/decoder/model.py",
         "data": f"{tasks}/data.py",
         "train": f"{tasks}/train.py",
     }

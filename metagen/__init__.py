@@ -14,12 +14,13 @@ entries      structured files of a package, and their entries by address
 work         the contract between a task's work and the engine
 units        8B, 16GB, 256k, 120 tok/s, 21 days: text to numbers and back
 spec         the spec language: YAML in, a frozen `Spec` out, at one door
+tasks        what is known of each machine-learning task: one file a task
 families     what can be built: one file a family, one line a family in the table
-blueprint    dimensions under constraints: architecture.yaml and the verdicts
-code         real Python to self-contained files: the bundler
+package      real Python to self-contained files: the bundler
+sizing       dimensions under constraints: architecture.yaml and the verdicts
 measure      numbers taken from the generated code, in a subprocess
 docs         numbers to prose: facts, cards, figures, the paper
-build        the incremental engine: traces, store, tasks, the two doors to doit
+engine       the incremental engine: traces, store, tasks, the two doors to doit
 cli          the command line
 ===========  =====================================================================
 """

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from metagen import families, files, paths
-from metagen.build import graph
-from metagen.build.engine import Engine, Outcome
-from metagen.build.ledger import Ledger
-from metagen.build.place import Home, Place
-from metagen.build.world import World
+from metagen.engine import graph
+from metagen.engine.engine import Engine, Outcome
+from metagen.engine.ledger import Ledger
+from metagen.engine.place import Home, Place
+from metagen.engine.world import World
 from metagen.measure import sandbox
 from metagen.spec import load
 

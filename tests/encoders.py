@@ -16,8 +16,8 @@ import torch
 from generated import TINY, forget
 
 from metagen import families, paths
-from metagen.code.bundle import bundle
-from metagen.code.package import runtime_files
+from metagen.package.bundle import bundle
+from metagen.package.code import runtime_files
 
 DIMS: dict[str, Any] = {
     "d_model": 16,
@@ -76,7 +76,7 @@ def write_package(
         (folder / f"{name}.py").write_bytes(text)
     (folder / "runtime").mkdir()
     for path in runtime_files(module):
-        data = paths.source(f"templates/{path}").read_bytes()
+        data = paths.source(path.replace("code/", "templates/", 1)).read_bytes()
         (folder / "runtime" / Path(path).name).write_bytes(data)
     (folder / "config.json").write_text(json.dumps({"proxy": values}))
     return folder

@@ -19,12 +19,13 @@ from generated import forget
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from metagen import code, families, paths
-from metagen.blueprint import architecture
+from metagen import families, paths
 from metagen.cli import main
-from metagen.code.bundle import bundle
-from metagen.code.package import runtime_files
 from metagen.families.family import Family
+from metagen.package import code
+from metagen.package.bundle import bundle
+from metagen.package.code import runtime_files
+from metagen.sizing import architecture
 
 TRAIN = {
     "steps": 4,
@@ -54,7 +55,7 @@ def write_code(folder: Path, family: Family, sizes: Mapping[str, Mapping[str, An
         (folder / f"{name}.py").write_bytes(text)
     (folder / "runtime").mkdir()
     for path in runtime_files(family):
-        source = paths.source(f"templates/{path}").read_bytes()
+        source = paths.source(path.replace("code/", "templates/", 1)).read_bytes()
         (folder / "runtime" / Path(path).name).write_bytes(source)
     (folder / "config.json").write_text(json.dumps({"proxy": sizes}))
     return folder
@@ -64,7 +65,7 @@ def write_proxy(desk: PlainDesk, root: Path) -> Path:
     """Write code/ as a spec's build does, without what is measured on it; return the folder."""
     desk.package |= architecture.work(desk)
     family = families.built(desk)
-    for recipe in code.package.recipes(family):
+    for recipe in code.recipes(family):
         desk.package |= recipe.work(desk)
     for name, data in desk.package.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import load_file
 
 from metagen import paths
-from metagen.code.bundle import bundle
-from metagen.code.imports import PACKAGE_FILES
-from metagen.code.package import runtime_files
 from metagen.families import decoder
+from metagen.package.bundle import bundle
+from metagen.package.code import runtime_files
+from metagen.package.imports import PACKAGE_FILES
 
 Run = Callable[..., str]
-TASK = "templates/code/tasks/language_modeling"
+TASK = "templates/tasks/language_modeling"
 RUNTIME = runtime_files(decoder)
 TINY: dict[str, dict[str, Any]] = {
     "model": {
@@ -72,8 +72,10 @@ LOCAL_MODEL = TINY["model"] | {"n_layers": 5, "window": 5, "global_every": 3}
 def write_package(folder: Path, sizes: Mapping[str, Mapping[str, Any]] = TINY) -> Path:
     """Write code/ with these settings at both sizes and return the folder."""
     for name, values in sizes.items():
-        model = "decoder_local" if "window" in values else "decoder"
-        template = f"templates/code/models/{model}.py" if name == "model" else f"{TASK}/{name}.py"
+        model = "model_local" if "window" in values else "model"
+        template = (
+            f"templates/families/decoder/{model}.py" if name == "model" else f"{TASK}/{name}.py"
+        )
         text = bundle(template, lambda n: paths.source(n).read_bytes(), values)
         (folder / f"{name}.py").write_bytes(text)
     write_runtime(folder)
@@ -85,7 +87,7 @@ def write_runtime(folder: Path) -> None:
     """Write what the scripts of a folder share."""
     (folder / "runtime").mkdir()
     for path in RUNTIME:
-        text = paths.source(f"templates/{path}").read_bytes()
+        text = paths.source(path.replace("code/", "templates/", 1)).read_bytes()
         (folder / "runtime" / Path(path).name).write_bytes(text)
 
 

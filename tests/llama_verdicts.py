@@ -6,7 +6,7 @@ import yaml
 from blueprint_desk import PlainDesk
 from llama import LLAMA_3_8B
 
-from metagen.blueprint import constraints
+from metagen.sizing import constraints
 
 PARAMETERS = 8_030_261_248
 WEIGHTS = 16_060_522_496

@@ -18,12 +18,12 @@ from family_code import TRAIN, beats_its_baselines, modules_of, write_code
 from sklearn import metrics
 
 from metagen import families, paths
-from metagen.blueprint.sizing import search
 from metagen.families import autoencoder
 from metagen.families.family import Need
 from metagen.families.trend import rows
+from metagen.sizing.search import search
 
-PUBLISHED = paths.source("data/published_models.csv").read_bytes()
+PUBLISHED = paths.source("families/autoencoder.csv").read_bytes()
 SPEC = paths.specs() / "time_series" / "anomaly_detector_autoencoder.yaml"
 MODEL = {"window": 4, "n_channels": 3, "d_hidden": 13, "n_layers": 2, "d_latent": 2}
 SIZES: dict[str, dict[str, Any]] = {
@@ -65,7 +65,7 @@ def test_the_closed_form_is_the_count_of_the_network(
 
 
 def test_published_widths_give_published_counts() -> None:
-    table = rows(PUBLISHED, "autoencoder")
+    table = rows(PUBLISHED)
     assert len(table) == 4
     for row in table:
         first, *hidden, code = map(int, row["arch"].split("-"))

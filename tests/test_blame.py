@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from building import build, fake_measurements
 
-from metagen.build.blame import blamed
+from metagen.engine.blame import blamed
 from metagen.errors import TaskError, UsageError
 from metagen.measure import sandbox
 

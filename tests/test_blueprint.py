@@ -7,9 +7,9 @@ import yaml
 from blueprint_desk import PlainDesk
 
 from metagen import families, paths
-from metagen.blueprint import ablations, architecture, sensitivity
 from metagen.errors import SpecError
 from metagen.families import decoder
+from metagen.sizing import ablations, architecture, sensitivity
 from metagen.spec import load
 
 SECTIONS = ["model", "data", "train", "eval", "infer"]

@@ -6,12 +6,12 @@ import re
 
 import pytest
 from blueprint_desk import PlainDesk, spec_of
+from published import published
 
-from metagen import families, paths
-from metagen.blueprint import decisions, found, sizing
+from metagen import families
 from metagen.families.family import Need
+from metagen.sizing import decisions, found, search
 
-PUBLISHED = paths.source("data/published_models.csv").read_bytes()
 MOST = 10**10
 POINTS = 8
 # From how many parameters on the dimensions of each family are fine enough to fill a budget: what
@@ -39,8 +39,8 @@ def searched(name, budget):
     """Return a family, the need of so many parameters, and the design for it."""
     family = families.load(families.FAMILIES[name])
     fixed = {"num_classes": 10} if "num_classes" in family.dims else {}
-    need = Need(budget, math.ceil(sizing.FILL * budget), (), None, fixed, fixed)
-    return family, sizing.search(family, need, family.fit(PUBLISHED, budget))
+    need = Need(budget, math.ceil(search.FILL * budget), (), None, fixed, fixed)
+    return family, search.search(family, need, family.fit(published(family), budget))
 
 
 def budgets(name):
@@ -96,7 +96,7 @@ def test_no_reason_claims_to_be_within_a_budget_that_is_overrun(name, pinned, tm
 def overrun(name, pinned, folder):
     """Return the design for a budget that no model has, or none of the shape of a larger one."""
     family, large = searched(name, 3 * 10**8)
-    axes = family.axes(Need(3 * 10**8, 1), family.fit(PUBLISHED, 3 * 10**8))
+    axes = family.axes(Need(3 * 10**8, 1), family.fit(published(family), 3 * 10**8))
     shape = {axis.name: large.dims[axis.name] for axis in axes if axis.grid}
     route = next(each for each in families.ROUTES if each.family == name)
     text = spec_of(route, f", dims: {json.dumps(shape)}" if pinned else "")

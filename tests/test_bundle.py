@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen.code.bundle import bundle
-from metagen.code.literals import literal, set_defaults
 from metagen.errors import MetagenError
+from metagen.package.bundle import bundle
+from metagen.package.literals import literal, set_defaults
 
-MAIN = "templates/code/models/toy.py"
+MAIN = "templates/families/toy/model.py"
 CONFIG = '''
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class Config:
 
 def made(main: str, config: dict[str, object] | None = None, **shared: str) -> str:
     """Return the bundle of a main file, with shared modules given as layers_NAME=text."""
-    files = {f"templates/code/{k.replace('_', '/', 1)}.py": v for k, v in shared.items()}
+    files = {f"templates/{k.replace('_', '/', 1)}.py": v for k, v in shared.items()}
     files[MAIN] = main
     texts = {name: textwrap.dedent(text).lstrip("\n") for name, text in files.items()}
 
@@ -209,7 +209,7 @@ def test_a_hostile_string_stays_the_value_of_its_field(value: str) -> None:
         (4, "from layers.a import f\n\n\ndef main(x: 'f') -> None:\n    pass\n", "hides a name"),
         (2, "class A:\n    x: list['A'] = []\n", "hides a name"),
         (1, "from layers.a import missing\n\nX = missing\n", "does not define missing"),
-        (1, "from layers.z import f\n\nX = f\n", "no shared module templates/code/layers/z.py"),
+        (1, "from layers.z import f\n\nX = f\n", "no shared module templates/layers/z.py"),
         (1, "def main(:\n", "not Python"),
         (6, "from layers.a import f\n\nX = f\n\n\ndef f():\n    pass\n", "f clashes with the f of"),
         (2, "from a import x\nfrom b import x\n", "imported twice"),
@@ -227,14 +227,14 @@ def test_two_shared_definitions_of_one_name_clash() -> None:
         layers_a="def _h():\n    pass\n\n\ndef f():\n    _h()\n",
         layers_b="def _h():\n    pass\n\n\ndef g():\n    _h()\n",
     )
-    assert "templates/code/layers/b.py:1: _h clashes" in found
+    assert "templates/layers/b.py:1: _h clashes" in found
 
 
 def test_a_shared_module_holds_definitions_only() -> None:
     found = problem(
         "from layers.a import f\n\nX = f\n", layers_a="print()\n\n\ndef f():\n    pass\n"
     )
-    assert "templates/code/layers/a.py:1" in found
+    assert "templates/layers/a.py:1" in found
 
 
 def test_a_literal_annotation_is_not_a_hidden_name() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from metagen.build.codedigest import CodeIndex
+from metagen.engine.codedigest import CodeIndex
 
 SOURCES = {
     "__init__.py": "",

@@ -14,11 +14,11 @@ from blueprint_desk import PlainDesk
 from encoders import DIMS, FAMILIES, modules, output, sizes, write_package
 
 from metagen import families, paths
-from metagen.blueprint import architecture
 from metagen.families import encoder, trend
 from metagen.families.encoder_shape import fit
+from metagen.sizing import architecture
 
-PUBLISHED = paths.source("data/published_models.csv").read_bytes()
+PUBLISHED = paths.source("families/encoder.csv").read_bytes()
 SPECS = {
     "text_classifier": "text_classifier_bert",
     "sentence_embedder": "sentence_embedder",
@@ -57,7 +57,7 @@ def test_the_closed_form_is_what_torch_counts(
 
 
 def test_published_encoders_give_published_counts() -> None:
-    for row in trend.rows(PUBLISHED, "encoder"):
+    for row in trend.rows(PUBLISHED):
         dims = {
             "d_model": int(row["d_model"]),
             "n_layers": int(row["n_layers"]),

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from metagen import files
-from metagen.build.engine import Engine
-from metagen.build.ledger import Ledger
-from metagen.build.package import Package
-from metagen.build.place import Home, Place
-from metagen.build.world import World
+from metagen.engine.engine import Engine
+from metagen.engine.ledger import Ledger
+from metagen.engine.package import Package
+from metagen.engine.place import Home, Place
+from metagen.engine.world import World
 from metagen.errors import TaskError
 from metagen.work import Desk, Recipe
 
@@ -273,7 +273,7 @@ def test_a_damaged_row_counts_as_absent(out: Out) -> None:
 def test_a_kill_between_writing_and_recording_is_no_hand_edit(
     out: Out, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from metagen.build.ledger import RunLedger
+    from metagen.engine.ledger import RunLedger
 
     out.build()
     real = RunLedger.record

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from metagen import paths
-from metagen.blueprint import sizing
 from metagen.families import decoder, decoder_shape
 from metagen.families.family import Need
 from metagen.families.trend import left_out, rows
+from metagen.sizing import search
 
 HELD_OUT = Path(__file__).parent / "held_out_models.csv"
 PAGE = Path(__file__).parent.parent / "docs" / "sizing.md"
-PUBLISHED = paths.source("data/published_models.csv").read_bytes()
+PUBLISHED = paths.source("families/decoder.csv").read_bytes()
 MODELS = list(csv.DictReader(HELD_OUT.read_text().splitlines()))
 NAMES = {
     "d_model": "d_model", "n_layers": "n_layers", "n_heads": "n_heads", "n_kv_heads": "n_kv_heads",
@@ -40,8 +40,8 @@ def found(model):
     dims = published(model)
     budget = decoder.count(dims)
     pins = {"vocab_size": dims["vocab_size"]}
-    need = Need(budget, math.ceil(sizing.FILL * budget), (), dims["max_seq_len"], pins)
-    return sizing.search(decoder, need, decoder.fit(PUBLISHED, budget))
+    need = Need(budget, math.ceil(search.FILL * budget), (), dims["max_seq_len"], pins)
+    return search.search(decoder, need, decoder.fit(PUBLISHED, budget))
 
 
 def errors(name):
@@ -49,8 +49,8 @@ def errors(name):
 
 
 def test_no_model_of_the_exam_is_in_the_fit():
-    fitted = {row["model"] for row in rows(PUBLISHED, "decoder-LM")}
-    shapes = {(r["d_model"], r["n_layers"], r["ffn"]) for r in rows(PUBLISHED, "decoder-LM")}
+    fitted = {row["model"] for row in rows(PUBLISHED)}
+    shapes = {(r["d_model"], r["n_layers"], r["ffn"]) for r in rows(PUBLISHED)}
     assert len(MODELS) >= 20
     for model in MODELS:
         assert model["model"] not in fitted
@@ -87,7 +87,7 @@ def _beside(ours: float, theirs: float) -> str:
 
 
 def residuals() -> Iterator[str]:
-    table = rows(PUBLISHED, "decoder-LM")
+    table = rows(PUBLISHED)
     found = [left_out(decoder_shape.points(table, name)) for name in ("n_layers", "d_model")]
     yield "| model | depth | from the others | width | from the others |"
     yield "| --- | ---: | ---: | ---: | ---: |"

@@ -1,7 +1,6 @@
 """What the table of families leads to, and the decoder's closed forms against published figures."""
 
 import ast
-import csv
 
 import pytest
 import yaml
@@ -9,15 +8,15 @@ from blueprint_desk import PlainDesk
 from llama import LLAMA_2_7B, LLAMA_3_2_1B, LLAMA_3_8B, SMOLLM2_135M, llama
 
 from metagen import families, paths
-from metagen.blueprint import architecture
-from metagen.blueprint.architecture import CONFIG_KEYS
 from metagen.errors import SpecError
 from metagen.families import decoder, decoder_load, transformer
 from metagen.families.decoder_shape import GATED
 from metagen.families.trend import LEAST_SPREAD, fit, rows
+from metagen.sizing import architecture
+from metagen.sizing.architecture import CONFIG_KEYS
 from metagen.spec import load
 
-PUBLISHED = paths.source("data/published_models.csv").read_bytes()
+PUBLISHED = paths.source("families/decoder.csv").read_bytes()
 TEXT = {
     "modality.inputs": ("text",),
     "modality.outputs": ("text",),
@@ -41,7 +40,7 @@ def test_the_closed_form_gives_the_published_count(dims, published):
 
 
 def test_the_closed_form_gives_every_count_of_the_table_in_the_llama_form():
-    table = [r for r in rows(PUBLISHED, "decoder-LM") if r["arch"] in ("llama", "mistral")]
+    table = [r for r in rows(PUBLISHED) if r["arch"] in ("llama", "mistral")]
     assert len(table) >= 5
     for row in table:
         names = ("d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "ffn", "vocab")
@@ -83,7 +82,7 @@ def test_models_near_the_wanted_size_weigh_more():
 
 
 def test_a_trend_is_fitted_on_every_published_decoder():
-    table = rows(PUBLISHED, "decoder-LM")
+    table = rows(PUBLISHED)
     lines = decoder.fit(PUBLISHED, 10**9).lines
     assert {name: line.points for name, line in lines.items()} == {
         **dict.fromkeys(("n_layers", "d_model", "head_dim"), len(table)),
@@ -92,9 +91,10 @@ def test_a_trend_is_fitted_on_every_published_decoder():
 
 
 def test_every_published_row_says_where_it_comes_from():
-    table = list(csv.DictReader(PUBLISHED.decode().splitlines()))
-    assert all(row["dims_source"] for row in table)
-    assert all(row["params_source"] for row in table if row["params_exact"])
+    for path in (paths.PACKAGE / "families").glob("*.csv"):
+        table = rows(path.read_bytes())
+        assert all(row["dims_source"] for row in table)
+        assert all(row["params_source"] for row in table if row.get("params_exact"))
 
 
 def test_a_text_generator_is_a_decoder():

@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from transformers import PatchTSTForPrediction
 
 from metagen import families, paths
-from metagen.blueprint.sizing import search
 from metagen.families import patch_forecaster
 from metagen.families.family import Need
 from metagen.families.patch_forecaster_shape import stride
+from metagen.sizing.search import search
 
-PUBLISHED = paths.source("data/published_models.csv").read_bytes()
+PUBLISHED = paths.source("families/patch_forecaster.csv").read_bytes()
 SPEC = paths.specs() / "time_series" / "time_series_forecaster.yaml"
 SHAPES: dict[str, dict[str, Any]] = {
     "plain": {

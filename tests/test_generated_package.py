@@ -12,9 +12,9 @@ from blueprint_desk import PlainDesk
 from generated import TINY
 
 from metagen import files, paths
-from metagen.code.package import recipes
 from metagen.errors import MetagenError
 from metagen.families import decoder
+from metagen.package.code import recipes
 
 ROOT = paths.templates().parent
 

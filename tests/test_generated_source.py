@@ -11,20 +11,20 @@ import pytest
 from generated import TASK, write_runtime
 
 from metagen import entries, paths
-from metagen.code.bundle import bundle
-from metagen.code.package import CORE, REQUIREMENTS, libraries, runtime_files
 from metagen.families import decoder
+from metagen.package.bundle import bundle
+from metagen.package.code import CORE, REQUIREMENTS, libraries, runtime_files
 
 ROOT = paths.templates().parent
 SCRIPTS = tuple(f"{TASK}/{name}.py" for name in ("data", "train", "eval", "infer"))
-MODELS = tuple(f"templates/code/models/{name}.py" for name in ("decoder", "decoder_local"))
+MODELS = tuple(f"templates/families/decoder/{name}.py" for name in ("model", "model_local"))
 
 
 @pytest.fixture(scope="module", params=MODELS)
 def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("package")
     for name in (request.param, *SCRIPTS):
-        target = "model" if "models/" in name else Path(name).stem
+        target = "model" if "families/" in name else Path(name).stem
         text = bundle(name, lambda n: paths.source(n).read_bytes())
         (folder / f"{target}.py").write_bytes(text)
     write_runtime(folder)

@@ -6,20 +6,19 @@ from typing import Any
 
 import pytest
 from image_shapes import SHAPES
+from published import published
 
-from metagen import paths
-from metagen.blueprint.sizing import search
 from metagen.errors import SpecError
 from metagen.families import resnet, vit
 from metagen.families.family import Limit, Need
-from metagen.families.tasks import image_classification
 from metagen.families.trend import rows
+from metagen.sizing.search import search
+from metagen.tasks import image_classification
 
-PUBLISHED = paths.source("data/published_models.csv").read_bytes()
 
-
-def published(family: str) -> list[dict[str, str]]:
-    return [row for row in rows(PUBLISHED, family) if row["arch"] != "resnet18"]
+def table_of(family: Any) -> list[dict[str, str]]:
+    table = rows(published(family))
+    return [row for row in table if row["arch"] != "resnet18"]
 
 
 def vit_dims(row: dict[str, str]) -> dict[str, Any]:
@@ -39,14 +38,14 @@ def resnet_dims(row: dict[str, str]) -> dict[str, Any]:
     ("name", "parameters"), [("ViT-B/16", 86_567_656), ("ResNet-50", 25_557_032)]
 )
 def test_published_dimensions_give_published_counts(name: str, parameters: int) -> None:
-    row = next(r for f in ("ViT", "ResNet") for r in published(f) if r["model"] == name)
+    row = next(r for f in (vit, resnet) for r in table_of(f) if r["model"] == name)
     count = vit.count(vit_dims(row)) if "ViT" in name else resnet.count(resnet_dims(row))
     assert count == parameters == int(row["params_exact"])
 
 
 def test_every_count_of_the_table_is_that_of_its_dimensions() -> None:
-    table = [(vit.count(vit_dims(row)), row) for row in published("ViT")]
-    table += [(resnet.count(resnet_dims(row)), row) for row in published("ResNet")]
+    table = [(vit.count(vit_dims(row)), row) for row in table_of(vit)]
+    table += [(resnet.count(resnet_dims(row)), row) for row in table_of(resnet)]
     assert len(table) >= 17
     for count, row in table:
         assert count == int(row["params_exact"]), row["model"]
@@ -54,7 +53,7 @@ def test_every_count_of_the_table_is_that_of_its_dimensions() -> None:
 
 def sized(family: Any, budget: float, **fixed: Any) -> Any:
     need = Need(int(budget), int(0.99 * budget), pins=fixed, fixed=fixed)
-    return search(family, need, family.fit(PUBLISHED, need.parameters))
+    return search(family, need, family.fit(published(family), need.parameters))
 
 
 @pytest.mark.parametrize("budget", [1e5, 1e6, 5.8e6, 22e6, 86.6e6, 305e6, 1e9, 10e9])
@@ -91,7 +90,7 @@ def test_a_limit_on_time_is_kept_by_coarser_patches() -> None:
     flops = plain.load.first.flops
     limit = Limit("latency", flops / 3, lambda load: load.first.flops, str, "a third of the work")
     need = Need(int(86.6e6), int(0.99 * 86.6e6), (limit,))
-    found = search(vit, need, vit.fit(PUBLISHED, need.parameters))
+    found = search(vit, need, vit.fit(published(vit), need.parameters))
     assert (plain.dims["patch_size"], found.dims["patch_size"]) == (16, 32)
     assert found.fits
     assert 0.97 * 86.6e6 <= found.parameters <= 86.6e6

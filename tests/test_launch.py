@@ -16,10 +16,10 @@ from building import fake_measurements
 from generated import TINY, modules, write_package
 
 from metagen import files, paths
-from metagen.code import launch
 from metagen.measure import memory, memory_worker, sandbox
+from metagen.package import launch
 
-TEMPLATES = paths.templates() / "code" / "launch"
+TEMPLATES = paths.templates() / "launch"
 
 
 def test_the_most_devices_that_share_an_update_equally_are_used() -> None:

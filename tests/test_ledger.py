@@ -6,8 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from metagen.build.ledger import Ledger
-from metagen.build.lock import locked
+from metagen.engine.ledger import Ledger
+from metagen.engine.lock import locked
 
 
 class Broken:

@@ -9,12 +9,13 @@ import yaml
 from blueprint_desk import PlainDesk
 from llama import LLAMA_2_7B, LLAMA_3_2_1B, LLAMA_3_8B, SMOLLM2_135M
 
-from metagen import code, paths
-from metagen.blueprint import architecture
-from metagen.code.bundle import bundle
+from metagen import paths
 from metagen.errors import TaskError
 from metagen.families import decoder, transformer
 from metagen.measure import probe
+from metagen.package import recipes as code_recipes
+from metagen.package.bundle import bundle
+from metagen.sizing import architecture
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 
@@ -83,7 +84,7 @@ def test_the_closed_forms_hold_for_layers_with_a_window(torch, tmp_path, dims):
 @pytest.mark.parametrize("bits", [16, 8, 4])
 @pytest.mark.parametrize("dims", [SMALL, {**UNTIED, "d_model": 100, "d_ff": 90}])
 def test_weights_take_the_bytes_of_the_quantized_model(torch, generated, tmp_path, dims, bits):
-    layers = module_of("templates/code/layers/quantized.py", tmp_path, "quantized")
+    layers = module_of("templates/layers/quantized.py", tmp_path, "quantized")
     model = generated.Model(generated.Config(**dims))
     layers.quantize(model, bits)
     held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
@@ -91,7 +92,7 @@ def test_weights_take_the_bytes_of_the_quantized_model(torch, generated, tmp_pat
 
 
 def test_an_8_bit_cache_takes_the_bytes_of_its_store(torch, generated, tmp_path):
-    layers = module_of("templates/code/layers/quantized.py", tmp_path, "quantized")
+    layers = module_of("templates/layers/quantized.py", tmp_path, "quantized")
     model = generated.Model(generated.Config(**SMALL)).bfloat16()
     stores = [layers.Int8Store(each.store) for each in model.new_cache(1, 64)]
     held = sum(each.numbers.nbytes + each.scales.nbytes for each in stores)
@@ -131,7 +132,7 @@ def package(tmp_path_factory):
     text = "constraints: {parameter_budget: {max: 3M, min: 1M}, context_window: 256k}\n"
     desk = PlainDesk(text, tmp_path_factory.mktemp("spec"))
     desk.package |= architecture.work(desk)
-    for recipe in code.recipes(decoder):
+    for recipe in code_recipes(decoder):
         if recipe.name in ("code:model", "code:config"):
             desk.package |= recipe.work(desk)
     return desk

@@ -7,11 +7,11 @@ import pytest
 from blueprint_desk import PlainDesk
 from generated import RUNTIME
 
-from metagen import code
-from metagen.blueprint import architecture
 from metagen.errors import TaskError
 from metagen.families import decoder
 from metagen.measure import trial
+from metagen.package import code
+from metagen.sizing import architecture
 
 TRAIN = """
 import json, pathlib, sys
@@ -100,7 +100,7 @@ def test_a_report_that_is_no_json_is_an_error(tmp_path):
 def proxy_results(folder, bench):
     desk = PlainDesk(f"evaluation: {{bench: {bench}}}\n", folder)
     desk.package |= architecture.work(desk)
-    for recipe in code.package.recipes(decoder):
+    for recipe in code.recipes(decoder):
         desk.package |= recipe.work(desk)
     return outputs(desk)
 

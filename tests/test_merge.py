@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen.build.merge import merged
+from metagen.engine.merge import merged
 
 BASE = "title\n\na: 1\nb: 2\nc: 3\n\nend\n"
 

@@ -6,7 +6,7 @@ import pytest
 from blueprint_desk import PlainDesk, spec_of
 
 from metagen import families
-from metagen.blueprint import found, limits, nearest, sensitivity
+from metagen.sizing import found, limits, nearest, sensitivity
 from metagen.spec import load
 from metagen.units import parse_context, parse_count
 

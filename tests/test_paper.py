@@ -102,9 +102,9 @@ def test_what_the_sections_cite_is_in_the_bibliography_and_nothing_there_is_idle
 
 
 def test_each_known_entry_is_cited_by_some_family():
-    folder = paths.templates() / "paper"
+    folder = paths.templates()
     text = "".join(path.read_text() for path in folder.rglob("*.tex"))
-    assert cited(text) == entries((folder / "bibliography.bib").read_text())
+    assert cited(text) == entries((folder / "paper/bibliography.bib").read_text())
 
 
 @pytest.mark.parametrize("text", HOSTILE)

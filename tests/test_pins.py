@@ -3,9 +3,9 @@
 import pytest
 from blueprint_desk import PlainDesk
 
-from metagen.blueprint import need
 from metagen.errors import SpecError
 from metagen.families import decoder
+from metagen.sizing import need
 
 
 def pinned(text, tmp_path):

@@ -10,8 +10,8 @@ import pytest
 from building import TINY, build, fake_measurements, ran, tree
 from click.testing import CliRunner, Result
 
-from metagen.build.causes import Cause, file_changed, sentence, value_changed
 from metagen.cli import main
+from metagen.engine.causes import Cause, file_changed, sentence, value_changed
 from metagen.measure import sandbox
 
 

@@ -11,8 +11,8 @@ import pytest
 from building import TINY, fake_measurements
 from click.testing import CliRunner
 
-from metagen.build import quick, seal
 from metagen.cli import main
+from metagen.engine import quick, seal
 from metagen.measure import sandbox
 
 

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metagen import families, paths
-from metagen.blueprint import found, need, sizing
 from metagen.errors import SpecError
 from metagen.families import decoder, transformer
 from metagen.families.family import Limit, Need
+from metagen.sizing import found, need, search
 from metagen.units import INFINITE
 
-PUBLISHED = paths.source("data/published_models.csv").read_bytes()
+PUBLISHED = paths.source("families/decoder.csv").read_bytes()
 FAMILY = families.load(families.FAMILIES["decoder"])
 MOST_CANDIDATES = 10_000  # which take well below a second: benchmarks/sizing.py
 
@@ -30,12 +30,12 @@ def memory(allowed):
 
 def wanted(parameters, allowed=None, context=4096, **pins):
     limits = () if allowed is None else (memory(allowed),)
-    return Need(parameters, math.ceil(sizing.FILL * parameters), limits, context, pins)
+    return Need(parameters, math.ceil(search.FILL * parameters), limits, context, pins)
 
 
-def search(*args, **kwargs):
+def searched(*args, **kwargs):
     asked = wanted(*args, **kwargs)
-    return sizing.search(FAMILY, asked, decoder.fit(PUBLISHED, asked.parameters))
+    return search.search(FAMILY, asked, decoder.fit(PUBLISHED, asked.parameters))
 
 
 @settings(max_examples=60, deadline=None)
@@ -43,7 +43,7 @@ def search(*args, **kwargs):
 def test_any_budget_from_ten_million_to_hundreds_of_billions_is_filled_and_never_exceeded(
     budget, context
 ):
-    design = search(budget, context=context)
+    design = searched(budget, context=context)
     assert 0.99 * budget <= design.parameters <= budget
     assert design.parameters == decoder.count(design.dims)
     assert not any(rule.broken(design.everything) for rule in decoder.rules)
@@ -55,14 +55,14 @@ def test_any_budget_from_ten_million_to_hundreds_of_billions_is_filled_and_never
 @given(st.floats(7, 11).map(lambda p: int(10**p)), st.floats(-1, 2), st.sampled_from([512, 2**17]))
 def test_a_design_that_is_said_to_fit_fits_and_is_never_over_the_budget(budget, scale, context):
     allowed = int(budget * 2 * 10**scale)
-    design = search(budget, allowed, context=context)
+    design = searched(budget, allowed, context=context)
     assert design.fits == (FAMILY.load(design.everything).memory <= allowed)
     assert design.parameters <= budget
 
 
 @pytest.mark.parametrize("budget", [1e5, 1e6, 10e6, 350e6, 8e9, 12e9, 70e9])
 def test_the_shape_stays_near_published_models(budget):
-    dims, trend = search(int(budget)).dims, decoder.fit(PUBLISHED, int(budget))
+    dims, trend = searched(int(budget)).dims, decoder.fit(PUBLISHED, int(budget))
     body = decoder.count(dims) - transformer.embedding_count(dims)
     for name in ("d_model", "n_layers", "head_dim"):
         assert 0.6 < dims[name] / trend.lines[name].at(body) < 1.6
@@ -71,7 +71,7 @@ def test_the_shape_stays_near_published_models(budget):
 @pytest.mark.parametrize("budget", [1, 10, 1000, 20_000, 10**15])
 @pytest.mark.parametrize("allowed", [None, 1, 10**9])
 def test_absurd_budgets_still_get_their_nearest_of_a_few_candidates(budget, allowed):
-    design = search(budget, allowed, context=INFINITE)
+    design = searched(budget, allowed, context=INFINITE)
     assert design.candidates < MOST_CANDIDATES
     assert design.parameters == decoder.count(design.dims)
 
@@ -86,26 +86,26 @@ def test_each_example_spec_is_filled_by_one_of_a_few_candidates(spec):
 
 
 def test_the_same_need_gives_the_same_design():
-    assert search(8 * 10**9, 16 * 10**9, 2**17) == search(8 * 10**9, 16 * 10**9, 2**17)
+    assert searched(8 * 10**9, 16 * 10**9, 2**17) == searched(8 * 10**9, 16 * 10**9, 2**17)
 
 
 def test_pinned_dimensions_hold_and_the_rest_moves_around_them():
     pins = {"n_layers": 20, "d_model": 4096, "vocab_size": 32000, "tie_embeddings": True}
-    design = search(8 * 10**9, **pins)
+    design = searched(8 * 10**9, **pins)
     assert {name: design.dims[name] for name in pins} == pins
     assert 0.99 * 8e9 <= design.parameters <= 8e9
 
 
 def test_a_pinned_format_or_window_holds_though_another_would_fit_better():
     pins = {"weight_bits": 16, "window": 2048}
-    design = search(8 * 10**9, 16 * 10**9, 131_072, **pins)
+    design = searched(8 * 10**9, 16 * 10**9, 131_072, **pins)
     assert {name: design.everything[name] for name in pins} == pins
     assert design.dims["global_every"] > 1
     assert not design.fits  # 16 GB of weights alone
 
 
 def test_a_published_model_comes_back_when_all_but_its_feed_forward_width_is_pinned():
-    design = search(
+    design = searched(
         8_030_261_248, d_model=4096, n_layers=32, n_heads=32, n_kv_heads=8, head_dim=128,
         vocab_size=128256, tie_embeddings=False,
     )  # fmt: skip
@@ -114,16 +114,16 @@ def test_a_published_model_comes_back_when_all_but_its_feed_forward_width_is_pin
 
 
 def test_pins_that_alone_exceed_the_budget_are_kept_and_the_count_shows_it():
-    design = search(10**9, d_model=8192, n_layers=80)
+    design = searched(10**9, d_model=8192, n_layers=80)
     assert design.dims["d_model"] == 8192
     assert design.parameters > 10**9
 
 
 def test_nothing_is_given_up_where_everything_fits():
-    design = search(8 * 10**9, 30 * 10**9, 8192)
+    design = searched(8 * 10**9, 30 * 10**9, 8192)
     assert design.formats == {"weight_bits": 16, "cache_bits": 16}
     assert "global_every" not in design.dims
-    assert design.dims == search(8 * 10**9, context=8192).dims
+    assert design.dims == searched(8 * 10**9, context=8192).dims
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_nothing_is_given_up_where_everything_fits():
     ],
 )
 def test_the_mildest_lever_that_makes_it_fit_is_pulled(budget, allowed, context, pulled):
-    design = search(int(budget), int(allowed), context)
+    design = searched(int(budget), int(allowed), context)
     assert design.fits
     assert {name: design.everything.get(name) for name in pulled} == pulled
 
@@ -144,9 +144,9 @@ def test_the_mildest_lever_that_makes_it_fit_is_pulled(budget, allowed, context,
 def test_each_lever_that_was_pulled_is_needed():
     asked = wanted(8 * 10**9, 12 * 10**9, 262_144)
     trend = decoder.fit(PUBLISHED, asked.parameters)
-    design, axes = sizing.search(FAMILY, asked, trend), decoder.axes(asked, trend)
+    design, axes = search.search(FAMILY, asked, trend), decoder.axes(asked, trend)
     levers = [axis.name for axis in axes if axis.price]
-    changed = {name: sizing.put_back(axes, design.everything, {}, name) for name in levers}
+    changed = {name: search.put_back(axes, design.everything, {}, name) for name in levers}
     pulled = {n: d for n, d in changed.items() if d.get(n) != design.everything.get(n)}
     assert design.fits
     assert len(pulled) >= 2
@@ -157,8 +157,8 @@ def test_a_lever_put_back_leaves_what_is_pinned():
     pins = {"vocab_size": 128_256, "d_ff": 6000, "n_layers": 20}
     asked = wanted(3 * 10**9, 4 * 10**9, 65_536, **pins)
     trend = decoder.fit(PUBLISHED, asked.parameters)
-    design, axes = sizing.search(FAMILY, asked, trend), decoder.axes(asked, trend)
-    plain = sizing.put_back(axes, design.everything, asked.pins, "global_every")
+    design, axes = search.search(FAMILY, asked, trend), decoder.axes(asked, trend)
+    plain = search.put_back(axes, design.everything, asked.pins, "global_every")
     assert "global_every" in design.dims
     assert not {"global_every", "window"} & set(plain)
     kept = set(design.everything) - {"global_every", "window"}
@@ -166,7 +166,7 @@ def test_a_lever_put_back_leaves_what_is_pinned():
 
 
 def test_what_no_candidate_meets_keeps_the_budget_and_comes_as_near_as_levers_bring_it():
-    design = search(8 * 10**9, 5 * 10**9, context=262_144)
+    design = searched(8 * 10**9, 5 * 10**9, context=262_144)
     assert not design.fits
     assert 0.99 * 8e9 <= design.parameters <= 8e9
     pulled = {"weight_bits": 4, "global_every": 6, "window": 1024}
@@ -175,7 +175,7 @@ def test_what_no_candidate_meets_keeps_the_budget_and_comes_as_near_as_levers_br
 
 @pytest.mark.parametrize("allowed", [30 * 10**9, 48 * 10**9, 73_600_000_000])
 def test_an_infinite_context_is_the_largest_power_of_two_that_the_memory_holds(allowed):
-    design = search(12 * 10**9, allowed, INFINITE)
+    design = searched(12 * 10**9, allowed, INFINITE)
     window = design.dims["max_seq_len"]
     assert window & (window - 1) == 0
     assert design.load.memory <= allowed
@@ -187,7 +187,7 @@ def test_more_memory_never_gives_a_less_faithful_shape():
     for allowed in (9e9, 12e9, 16e9, 24e9, 64e9):
         asked = wanted(8 * 10**9, int(allowed), 131_072)
         trend = decoder.fit(PUBLISHED, asked.parameters)
-        design, axes = sizing.search(FAMILY, asked, trend), decoder.axes(asked, trend)
+        design, axes = search.search(FAMILY, asked, trend), decoder.axes(asked, trend)
         priced = (a for a in axes if a.price)
         prices = (a.price(design.everything, design.everything.get(a.name)) for a in priced)
         costs.append(sum(prices) + decoder.cost(design.dims, trend))
@@ -225,18 +225,18 @@ def _renamed(axis):
 def test_the_search_knows_no_name_of_a_family():
     asked = wanted(8 * 10**9, 16 * 10**9, 2**17)
     trend = decoder.fit(PUBLISHED, asked.parameters)
-    other = sizing.search(_Named(), asked, trend)
-    assert _plain(other.everything) == sizing.search(FAMILY, asked, trend).everything
+    other = search.search(_Named(), asked, trend)
+    assert _plain(other.everything) == search.search(FAMILY, asked, trend).everything
 
 
 def test_pins_that_leave_no_candidate_are_named():
     with pytest.raises(SpecError, match="d_model: 100, head_dim: 100, n_kv_heads: 7"):
-        search(10**9, d_model=100, head_dim=100, n_kv_heads=7)
+        searched(10**9, d_model=100, head_dim=100, n_kv_heads=7)
 
 
 def test_sizing_imports_neither_torch_nor_matplotlib():
     program = (
-        "import sys, metagen.blueprint, metagen.measure, metagen.families.decoder\n"
+        "import sys, metagen.sizing, metagen.measure, metagen.families.decoder\n"
         "print([m for m in ('torch', 'matplotlib', 'fvcore', 'numpy') if m in sys.modules])"
     )
     root = Path(__file__).parent.parent

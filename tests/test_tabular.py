@@ -18,12 +18,12 @@ from family_code import TRAIN, beats_its_baselines, modules_of, write_code
 from sklearn import linear_model, metrics
 
 from metagen import families, paths
-from metagen.blueprint.sizing import search
 from metagen.errors import SpecError
 from metagen.families import tabular_classifier, tabular_regressor
 from metagen.families.family import Need
+from metagen.sizing.search import search
 
-PUBLISHED = paths.source("data/published_models.csv").read_bytes()
+PUBLISHED = paths.source("families/tabular_mlp.csv").read_bytes()
 FAMILIES = {"regression": tabular_regressor, "classification": tabular_classifier}
 MODEL: dict[str, Any] = {
     "n_numeric": 6, "n_categorical": 3, "n_categories": 12, "n_outputs": 1, "n_frequencies": 2,

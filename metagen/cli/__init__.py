@@ -19,9 +19,9 @@ from typing import Any
 import click
 
 from metagen import __version__
-from metagen.build import interrupts
 from metagen.cli import building, keeping, looking
 from metagen.cli.options import EXIT_STATUSES
+from metagen.engine import interrupts
 from metagen.errors import MetagenError, from_system
 
 _NEW_OBJECTS = 100_000  # between two searches for garbage, which else take a short build's tenth
@@ -34,7 +34,7 @@ def _while_read() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        from metagen.build.terminal import unread
+        from metagen.engine.terminal import unread
 
         unread(sys.stdout)
         sys.exit(1)
@@ -50,7 +50,7 @@ class _Main(click.Group):
             with interrupts.watched(), from_system(), _while_read():
                 return super().invoke(ctx)
         except MetagenError as error:
-            from metagen.build.terminal import Terminal
+            from metagen.engine.terminal import Terminal
 
             Terminal().error(error)
             sys.exit(error.status)

@@ -15,7 +15,7 @@ from metagen.cli.options import EXIT_STATUSES, Request
 from metagen.errors import DONE, MetagenError, Problem, SpecError
 
 if TYPE_CHECKING:
-    from metagen.build.terminal import Terminal
+    from metagen.engine.terminal import Terminal
 
 _build_options = options.stacked(
     options.specs_argument,
@@ -116,8 +116,8 @@ def _build(
         rest = [spec for spec in request.specs if spec not in sealed]
         if not rest:
             return DONE
-        from metagen.build import doors
-        from metagen.build.session import Rules, Session
+        from metagen.engine import doors
+        from metagen.engine.session import Rules, Session
 
         packages = request.packages(terminal, rest)
         if not {package.run for package in packages}.isdisjoint(sealed.values()):
@@ -134,7 +134,7 @@ def _sealed(
     request: Request, out: Path, around: str, waiting: bool, terminal: Terminal
 ) -> dict[Path, str]:
     """Return the run folders of the specs that there is no work for; show how they stand."""
-    from metagen.build import quick
+    from metagen.engine import quick
 
     found = quick.standing(out, request.specs, around, wait=waiting)
     for run, standing in found.values():
@@ -144,7 +144,7 @@ def _sealed(
 
 
 def _plan(stage: str, request: Request, out: Path, terminal: Terminal) -> int:
-    from metagen.build.plan import plan
+    from metagen.engine.plan import plan
 
     for engine, done in plan(out, request.packages(terminal), stage, terminal):
         for recipe, outcome in done:

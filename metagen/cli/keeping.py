@@ -28,7 +28,7 @@ def verify(run: Path, vary: str) -> None:
     Nothing of the out folder's state is used. The exit status is 1 when a file differs, and the
     first difference is shown.
     """
-    from metagen.build import verify as verifying
+    from metagen.engine import verify as verifying
 
     different = False
     for line in verifying.findings(run, vary=vary == "all"):
@@ -51,7 +51,7 @@ def verify(run: Path, vary: str) -> None:
 )
 def gc(out: Path | None, cache: Path | None, keep: int) -> None:
     """Make room: in an out folder, in a shared cache, or in both."""
-    from metagen.build import gc as collecting
+    from metagen.engine import gc as collecting
     from metagen.units import format_bytes
 
     if out is None and cache is None:

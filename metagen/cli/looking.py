@@ -30,7 +30,7 @@ def explain(spec: Sequence[str]) -> None:
     Prints each decision with its figures, the constraints that bind it, and a table of what more
     or less of each would change. Nothing is built.
     """
-    from metagen.blueprint.explain import lines
+    from metagen.sizing.explain import lines
 
     request = options.Request.of(spec, None, None)
     for package in request.packages(options.terminal()):
@@ -64,7 +64,7 @@ def families() -> None:
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def why(file: Path) -> None:
     """Tell where a FILE of a package comes from, back to the keys of its spec."""
-    from metagen.build import explain, session
+    from metagen.engine import explain, session
 
     run = _run_of(file)
     with session.opened(run) as engine:
@@ -77,7 +77,7 @@ def why(file: Path) -> None:
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def impact(key: str, run: Path) -> None:
     """List the files of the package in RUN that a KEY of the spec reaches, and by what."""
-    from metagen.build import explain, session
+    from metagen.engine import explain, session
 
     with session.opened(run) as engine:
         for path, cause in explain.impact(engine, key):
@@ -89,7 +89,7 @@ def impact(key: str, run: Path) -> None:
 @click.argument("second", type=_spec)
 def diff(first: Path, second: Path) -> None:
     """Show how the packages of two specs differ: in keys, in dimensions, and in files."""
-    from metagen.build import differ
+    from metagen.engine import differ
 
     for line in differ.lines(first, second):
         click.echo(line)

@@ -13,8 +13,8 @@ import click
 from metagen.errors import Problem, UsageError
 
 if TYPE_CHECKING:
-    from metagen.build.package import Package
-    from metagen.build.terminal import Terminal
+    from metagen.engine.package import Package
+    from metagen.engine.terminal import Terminal
 
 EXIT_STATUSES = """\b
 Exit status:
@@ -91,7 +91,7 @@ class Request:
         Raises:
             UsageError: There is no spec.
         """
-        from metagen.build.quick import spec_files
+        from metagen.engine.quick import spec_files
 
         places, overrides = _split(arguments)
         if not places:
@@ -101,7 +101,7 @@ class Request:
 
     def around(self) -> str:
         """Return the digest of what a build depends on beside the specs and the out folder."""
-        from metagen.build.seal import surroundings
+        from metagen.engine.seal import surroundings
 
         return surroundings((*self.overrides, self.run_id))
 
@@ -112,7 +112,7 @@ class Request:
             SpecError: A spec is not right.
             UsageError: Two of them would fill one folder.
         """
-        from metagen.build import graph
+        from metagen.engine import graph
 
         chosen = self.specs if specs is None else specs
         found = graph.packages(chosen, self.overrides, self.run_id)
@@ -123,10 +123,10 @@ class Request:
 def terminal(*, quiet: bool = False, as_json: bool = False) -> Terminal:
     """Return who is told: a person, or a program."""
     if as_json:
-        from metagen.build.events import Events
+        from metagen.engine.events import Events
 
         return Events()
-    from metagen.build.terminal import Terminal
+    from metagen.engine.terminal import Terminal
 
     return Terminal(quiet=quiet)
 

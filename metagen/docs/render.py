@@ -150,7 +150,8 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "has": facts.has,
         "label": facts.label,
         "proxy": proxy,
-        "family": lambda: facts.get("arch.family").value,
+        "family": lambda: facts.family().model_template({}).split("/")[2],
+        "task": lambda: facts.family().task_folder.rpartition("/")[2],
     }
 
 

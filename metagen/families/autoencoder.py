@@ -17,8 +17,8 @@ from metagen.families.autoencoder_shape import (
 )
 from metagen.families.family import Dims, Key, Rule, Value, Words
 from metagen.families.single import context, input_length, lengths, training_length
-from metagen.families.tasks import anomaly_detection as task
-from metagen.families.tasks import samples
+from metagen.tasks import anomaly_detection as task
+from metagen.tasks import samples
 
 __all__ = [
     "axes",
@@ -36,7 +36,8 @@ __all__ = [
 ]
 
 name = "autoencoder"
-task_folder = "templates/code/tasks/anomaly_detection"
+published = "families/autoencoder.csv"
+task_folder = "templates/tasks/anomaly_detection"
 component_types = frozenset({"autoencoder", "encoder", "decoder", "mlp", "bottleneck", "latent"})
 dims: Mapping[str, type] = {
     "window": int,
@@ -96,7 +97,7 @@ PROXY: Mapping[str, Value] = {
 
 def model_template(m: Dims) -> str:
     """Return the one source of an autoencoder."""
-    return "templates/code/models/autoencoder.py"
+    return "templates/families/autoencoder/model.py"
 
 
 def fixed(key: Key) -> dict[str, Value]:

@@ -73,7 +73,7 @@ def figures(m: Dims) -> dict[str, tuple[Value | str, str]]:
 
 def fit(published: bytes, parameters: int) -> Trend:
     """Fit depth, and the code relative to the first layer, on the published deep autoencoders."""
-    table = rows(published, "autoencoder")
+    table = rows(published)
     depth = [(float(row["params_exact"]), float(row["n_layers"])) for row in table]
     ratio = [(float(r["params_exact"]), float(r["ffn"]) / float(r["d_model"])) for r in table]
     lines = {

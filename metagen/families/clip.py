@@ -10,7 +10,7 @@ from metagen.families.clip_load import count, explained, load, patches, tower
 from metagen.families.clip_shape import axes, cost, fit, reasons
 from metagen.families.family import Dims, Key, Rule, Value, Words
 from metagen.families.single import context, input_length, lengths, training_length
-from metagen.families.tasks import image_text_contrast
+from metagen.tasks import image_text_contrast
 
 __all__ = [
     "axes",
@@ -27,7 +27,8 @@ __all__ = [
 ]
 
 name = "clip"
-task_folder = "templates/code/tasks/image_text_contrast"
+published = "families/clip.csv"
+task_folder = "templates/tasks/image_text_contrast"
 component_types = frozenset(
     {"vision_transformer", "vit", "image_encoder", "vision_encoder", "text_encoder"}
     | {"transformer_encoder", "text_transformer", "projection", "projection_head"}
@@ -112,7 +113,7 @@ PROXY = {
 
 def model_template(m: Dims) -> str:
     """Return the one CLIP."""
-    return "templates/code/models/clip.py"
+    return "templates/families/clip/model.py"
 
 
 def fixed(key: Key) -> dict[str, Value]:

@@ -22,12 +22,12 @@ COLUMNS = {"d_model": "d_model", "n_layers": "n_layers"}
 
 
 def fit(published: bytes, parameters: int) -> Trend:
-    """Fit the published trend on the contrastive rows of `data/published_models.csv`.
+    """Fit the published trend on the contrastive rows of the family's rows.
 
     Their columns hold the image tower's value and the text tower's, as `1024 / 768`. Each
     dimension is fitted against the parameters of both towers together.
     """
-    table = rows(published, "contrastive")
+    table = rows(published)
     lines = {
         f"{name}_{dim}": fit_line(
             [(_size(row), _values(row, column)[place]) for row in table], parameters

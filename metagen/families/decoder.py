@@ -23,8 +23,8 @@ from metagen.families.decoder_load import (
 from metagen.families.decoder_shape import BYTE_VOCABULARY, axes, cost, fit, reasons
 from metagen.families.family import Benchmark, Dims, Key, Rule, Value, Words
 from metagen.families.grid import closest, divisors, granule
-from metagen.families.tasks import language_modeling
 from metagen.families.transformer import count, rope_base
+from metagen.tasks import language_modeling
 
 __all__ = [
     "axes",
@@ -41,7 +41,8 @@ __all__ = [
 ]
 
 name = "decoder"
-task_folder = "templates/code/tasks/language_modeling"
+published = "families/decoder.csv"
+task_folder = "templates/tasks/language_modeling"
 component_types = frozenset(
     {"transformer_decoder", "decoder", "causal_decoder", "embedding", "token_embedding", "lm_head"}
 )
@@ -109,7 +110,7 @@ PROXY_WINDOW = 64  # half of a training sequence of the proxy
 def model_template(m: Dims) -> str:
     """Return the plain decoder, or the one most of whose layers see a window."""
     local = "_local" if "global_every" in m else ""
-    return f"templates/code/models/decoder{local}.py"
+    return f"templates/families/decoder/model{local}.py"
 
 
 def fixed(key: Key) -> dict[str, Value]:

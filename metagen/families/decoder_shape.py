@@ -46,13 +46,13 @@ GATED = frozenset({"llama", "mistral", "qwen2", "olmo", "gemma2"})
 
 
 def fit(published: bytes, parameters: int) -> Trend:
-    """Fit the published trend on the decoder language models of `data/published_models.csv`.
+    """Fit the published trend on the decoder language models of the family's rows.
 
     Depth, width and head size are fitted on every row against the parameters outside the
     embedding tables; what gated feed-forward layers and grouped key/value heads changed is fitted
     on the rows that have them.
     """
-    table = rows(published, "decoder-LM")
+    table = rows(published)
     gated = [row for row in table if row["arch"] in GATED]
     share = statistics.quantiles(map(_embedding_share, gated), n=4)[2]
     tied = [float(row["params_exact"]) for row in gated if row["tied_embeddings"] == "1"]

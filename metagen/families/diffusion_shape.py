@@ -52,13 +52,13 @@ def multiple(whole: str, part: str) -> Rule:
     return Rule((whole, part), lambda m: m[whole] % m[part] == 0, sentence)
 
 
-def fit(published: bytes, parameters: int, kind: str) -> Trend:
-    """Fit first width, widest level and blocks a level on the U-Nets of a kind.
+def fit(published: bytes, parameters: int) -> Trend:
+    """Fit first width, widest level and blocks a level on published U-Nets.
 
-    In `data/published_models.csv` these are the columns d_model, ffn and n_layers, where the layers
+    In the family's rows these are the columns d_model, ffn and n_layers, where the layers
     of the deepest Transformer follow after a stroke.
     """
-    table = rows(published, kind)
+    table = rows(published)
 
     def line(read: Callable[[Row], str]) -> Line:
         return fit_line(((float(r["params_exact"]), float(read(r))) for r in table), parameters)

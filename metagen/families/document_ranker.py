@@ -9,14 +9,15 @@ from metagen.families import encoder, encoder_shape
 from metagen.families.encoder import explained, lengths, variants
 from metagen.families.encoder_shape import cost, fit, reasons
 from metagen.families.family import Axis, Dims, Key, Load, Need, Value, Words
-from metagen.families.tasks import document_ranking as task
-from metagen.families.tasks import texts
 from metagen.families.trend import Trend
+from metagen.tasks import document_ranking as task
+from metagen.tasks import texts
 
 __all__ = ["cost", "explained", "fit", "lengths", "reasons", "variants"]
 
 name = "document_ranker"
-task_folder = "templates/code/tasks/document_ranking"
+published = "families/encoder.csv"
+task_folder = "templates/tasks/document_ranking"
 component_types = encoder.COMPONENTS | {"cross_encoder", "pooler", "scoring_head"}
 dims: Mapping[str, type] = encoder.DIMS
 formats: Mapping[str, type] = {}
@@ -48,7 +49,7 @@ optimal_units = None
 
 def model_template(m: Dims) -> str:
     """Return the source of the model."""
-    return "templates/code/models/document_ranker.py"
+    return "templates/families/document_ranker/model.py"
 
 
 def fixed(key: Key) -> dict[str, Value]:

@@ -24,12 +24,12 @@ Count = Callable[[Dims], int]
 
 
 def fit(published: bytes, parameters: int) -> Trend:
-    """Fit the published trend on the encoders of `data/published_models.csv`.
+    """Fit the published trend on the encoders of the family's rows.
 
     Depth, width and the feed-forward layer relative to it are fitted against the parameters
     outside the tables.
     """
-    table = rows(published, "encoder")
+    table = rows(published)
     share = statistics.median(map(_table_share, table))
     levels = {
         "table_share": share,

@@ -201,6 +201,7 @@ class Family(Protocol):
 
     Attributes:
         name: Name of the family in architecture.yaml.
+        published: The table of published models that the trend is fitted on.
         task_folder: The folder with the sources of the package's other code files.
         component_types: What `architecture.components[].type` may say.
         dims: Type of each dimension, in the order of `Config`; a template may lack some.
@@ -210,7 +211,7 @@ class Family(Protocol):
         embedding_modules: Modules of the model whose parameters are embedding tables.
         config_keys: Entries of the spec's `training.config` that have a setting.
         optimizer: The optimizer of train.py.
-        runtime: Modules of `templates/code/runtime` that its scripts need beyond the core.
+        runtime: Modules of `templates/runtime` that its scripts need beyond the core.
         benchmark: How the proxy is trained and scored.
         words: The family in its documents.
         loss_level: A metric whose baselines lie on the axis of the loss, and the loss by it.
@@ -221,6 +222,7 @@ class Family(Protocol):
     """
 
     name: str
+    published: str
     task_folder: str
     component_types: frozenset[str]
     dims: Mapping[str, type]
@@ -243,7 +245,7 @@ class Family(Protocol):
         """Return the source of `code/model.py` for a design with these dimensions."""
 
     def fit(self, published: bytes, parameters: int) -> Trend:
-        """Fit the published trend around a size on `data/published_models.csv`."""
+        """Fit the published trend around a size on the family's rows."""
 
     def fixed(self, key: Key) -> dict[str, Value]:
         """Return the dimensions that keys other than `architecture.dims` fix."""

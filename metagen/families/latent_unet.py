@@ -15,7 +15,7 @@ from metagen.families.latent_unet_load import (
 )
 from metagen.families.latent_unet_shape import VOCABULARY, axes, cost, fit, reasons
 from metagen.families.single import context, input_length, lengths, training_length
-from metagen.families.tasks import image_diffusion
+from metagen.tasks import image_diffusion
 
 __all__ = [
     "axes",
@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 name = "latent_unet"
+published = "families/latent_unet.csv"
 task_folder = image_diffusion.FOLDER
 component_types = frozenset(
     {"unet", "unet_2d_condition", "text_encoder", "cross_attention", "transformer", "patchify"}
@@ -114,7 +115,7 @@ PROXY: dict[str, Value] = {
 
 def model_template(m: Dims) -> str:
     """Return the U-Net with its text encoder."""
-    return "templates/code/models/latent_unet.py"
+    return "templates/families/latent_unet/model.py"
 
 
 def fixed(key: Key) -> dict[str, Value]:

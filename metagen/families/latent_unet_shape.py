@@ -29,7 +29,7 @@ TEXT_SHARE = 0.25  # of the parameters; SDXL's text encoders have 817M of 3.4B
 
 def fit(published: bytes, parameters: int) -> Trend:
     """Fit the trend of published latent diffusion models."""
-    return shape.fit(published, parameters, "latent-diffusion")
+    return shape.fit(published, parameters)
 
 
 def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:

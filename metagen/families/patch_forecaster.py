@@ -10,8 +10,8 @@ from metagen.families.grid import closest, divisors
 from metagen.families.patch_forecaster_load import count, explained, figures, load
 from metagen.families.patch_forecaster_shape import FINE, axes, cost, fit, reasons
 from metagen.families.single import context, input_length, lengths, training_length
-from metagen.families.tasks import forecasting as task
-from metagen.families.tasks import samples
+from metagen.tasks import forecasting as task
+from metagen.tasks import samples
 
 __all__ = [
     "axes",
@@ -29,7 +29,8 @@ __all__ = [
 ]
 
 name = "patch_forecaster"
-task_folder = "templates/code/tasks/forecasting"
+published = "families/patch_forecaster.csv"
+task_folder = "templates/tasks/forecasting"
 component_types = frozenset(
     {
         "transformer_encoder",
@@ -101,7 +102,7 @@ PROXY = {"d_model": 64, "n_layers": 3, "n_heads": 4}
 
 def model_template(m: Dims) -> str:
     """Return the one source of a patch transformer."""
-    return "templates/code/models/patch_forecaster.py"
+    return "templates/families/patch_forecaster/model.py"
 
 
 def fixed(key: Key) -> dict[str, Value]:

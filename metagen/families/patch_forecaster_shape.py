@@ -25,7 +25,7 @@ SHAPE = ("n_layers", "d_model", "head_dim", "expansion")
 
 def fit(published: bytes, parameters: int) -> Trend:
     """Fit depth, width, head size and expansion on the published transformers over patches."""
-    table = rows(published, "patch-forecaster")
+    table = rows(published)
     lines = {
         name: fit_line(points(table, name), parameters, level=name == "expansion") for name in SHAPE
     }

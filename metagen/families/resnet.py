@@ -9,7 +9,7 @@ from metagen.families.family import Dims, Key, Value, Words
 from metagen.families.resnet_load import STAGES, count, explained, figures, load
 from metagen.families.resnet_shape import axes, cost, fit, reasons
 from metagen.families.single import context, input_length, lengths, training_length
-from metagen.families.tasks import image_classification as task
+from metagen.tasks import image_classification as task
 
 __all__ = [
     "axes",
@@ -27,7 +27,8 @@ __all__ = [
 ]
 
 name = "resnet"
-task_folder = "templates/code/tasks/image_classification"
+published = "families/resnet.csv"
+task_folder = "templates/tasks/image_classification"
 component_types = frozenset(
     {"cnn", "convolutional_backbone", "backbone", "resnet", "bottleneck", "stem", "classifier"}
 )
@@ -72,7 +73,7 @@ PROXY = {**task.PROXY, "image_height": PROXY_SIDE, "image_width": PROXY_SIDE, "w
 
 def model_template(m: Dims) -> str:
     """Return the one source of a bottleneck residual network."""
-    return "templates/code/models/resnet.py"
+    return "templates/families/resnet/model.py"
 
 
 def proxy(m: Dims) -> dict[str, Value]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from metagen.families.family import Axis, Dims, Need
 from metagen.families.grid import down_to_fit, floor_power, near
 from metagen.families.resnet_load import EXPANSION, STAGES, count, depths
-from metagen.families.tasks import image_classification as task
 from metagen.families.trend import Row, Trend, rows
 from metagen.families.trend import fit as fit_line
+from metagen.tasks import image_classification as task
 
 BASIC = frozenset({"resnet18"})  # of two convolutions a block
 FEWEST = 2  # blocks around which depths are tried where the trend gives less: 1 to 3
@@ -20,7 +20,7 @@ def fit(published: bytes, parameters: int) -> Trend:
 
     Among them are those of Big Transfer (arXiv:1912.11370), the same stages at larger widths.
     """
-    table = [row for row in rows(published, "ResNet") if row["arch"] not in BASIC]
+    table = [row for row in rows(published) if row["arch"] not in BASIC]
     return Trend({name: fit_line(points(table, name), parameters) for name in SHAPE}, {})
 
 

@@ -15,9 +15,9 @@ from metagen.families.family import Axis, Dims, Key, Need, Rule, Value, Words
 from metagen.families.grid import floor_power
 from metagen.families.segmentation_unet_load import count, explained, load, widths
 from metagen.families.single import context, input_length, lengths, training_length
-from metagen.families.tasks import semantic_segmentation
 from metagen.families.trend import Trend, rows
 from metagen.families.trend import fit as fit_line
+from metagen.tasks import semantic_segmentation
 
 __all__ = [
     "context",
@@ -30,7 +30,8 @@ __all__ = [
 ]
 
 name = "segmentation_unet"
-task_folder = "templates/code/tasks/semantic_segmentation"
+published = "families/segmentation_unet.csv"
+task_folder = "templates/tasks/semantic_segmentation"
 component_types = frozenset(
     {"encoder", "decoder", "unet", "unet_encoder", "unet_decoder", "skip_connection", "conv_block"}
     | {"segmentation_head"}
@@ -88,16 +89,16 @@ PROXY_BASE, PROXY_LEVELS = 16, 3
 
 def model_template(m: Dims) -> str:
     """Return the one U-Net."""
-    return "templates/code/models/segmentation_unet.py"
+    return "templates/families/segmentation_unet/model.py"
 
 
 def fit(published: bytes, parameters: int) -> Trend:
-    """Fit the published trend on the U-Nets of `data/published_models.csv`.
+    """Fit the published trend on the U-Nets of the family's rows.
 
     Its columns: `d_model` the channels of the first level, `ffn` those of the widest, `n_layers`
     the levels.
     """
-    table = rows(published, "segmentation")
+    table = rows(published)
     sizes = [float(row["params_exact"]) for row in table]
     base = [float(row["d_model"]) for row in table]
     growth = [float(row["ffn"]) / float(row["d_model"]) for row in table]

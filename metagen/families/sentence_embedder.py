@@ -9,14 +9,15 @@ from metagen.families import encoder, encoder_shape
 from metagen.families.encoder import explained, lengths, variants
 from metagen.families.encoder_shape import cost, fit
 from metagen.families.family import Axis, Dims, Key, Load, Need, Value, Words
-from metagen.families.tasks import sentence_embedding as task
-from metagen.families.tasks import texts
 from metagen.families.trend import Trend
+from metagen.tasks import sentence_embedding as task
+from metagen.tasks import texts
 
 __all__ = ["cost", "explained", "fit", "lengths", "variants"]
 
 name = "sentence_embedder"
-task_folder = "templates/code/tasks/sentence_embedding"
+published = "families/encoder.csv"
+task_folder = "templates/tasks/sentence_embedding"
 component_types = encoder.COMPONENTS | {"pooling", "mean_pooling"}
 dims: Mapping[str, type] = encoder.DIMS
 formats: Mapping[str, type] = {}
@@ -48,7 +49,7 @@ optimal_units = None
 
 def model_template(m: Dims) -> str:
     """Return the source of the model."""
-    return "templates/code/models/sentence_embedder.py"
+    return "templates/families/sentence_embedder/model.py"
 
 
 def fixed(key: Key) -> dict[str, Value]:

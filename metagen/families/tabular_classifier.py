@@ -10,8 +10,8 @@ from metagen.families.family import Axis, Benchmark, Dims, Key, Need, Value, Wor
 from metagen.families.single import context, input_length, lengths, training_length
 from metagen.families.tabular_load import count, explained, figures, load
 from metagen.families.tabular_shape import cost, example, fit, variants
-from metagen.families.tasks import samples, tabular
 from metagen.families.trend import Trend
+from metagen.tasks import samples, tabular
 
 __all__ = [
     "context",
@@ -29,7 +29,8 @@ __all__ = [
 ]
 
 name = "tabular_classifier"
-task_folder = "templates/code/tasks/tabular_classification"
+published = "families/tabular_mlp.csv"
+task_folder = "templates/tasks/tabular_classification"
 component_types = shape.COMPONENT_TYPES
 dims = shape.DIMS
 formats: Mapping[str, type] = {}
@@ -64,7 +65,7 @@ optimal_units = None
 
 def model_template(m: Dims) -> str:
     """Return the one source of a residual MLP."""
-    return "templates/code/models/tabular_mlp.py"
+    return "templates/families/tabular_mlp/model.py"
 
 
 def fixed(key: Key) -> dict[str, Value]:

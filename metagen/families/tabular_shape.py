@@ -70,7 +70,7 @@ PROXY: Mapping[str, Value] = {
 
 def fit(published: bytes, parameters: int) -> Trend:
     """Fit depth, width and expansion on the published networks for tables."""
-    table = rows(published, "tabular")
+    table = rows(published)
     lines = {
         name: fit_line(points(table, name), parameters, level=name == "expansion") for name in SHAPE
     }

@@ -9,14 +9,15 @@ from metagen.families import encoder, encoder_shape
 from metagen.families.encoder import explained, lengths, variants
 from metagen.families.encoder_shape import cost, fit
 from metagen.families.family import Axis, Dims, Key, Load, Need, Value, Words
-from metagen.families.tasks import text_classification as task
-from metagen.families.tasks import texts
 from metagen.families.trend import Trend
+from metagen.tasks import text_classification as task
+from metagen.tasks import texts
 
 __all__ = ["cost", "explained", "fit", "lengths", "variants"]
 
 name = "text_classifier"
-task_folder = "templates/code/tasks/text_classification"
+published = "families/encoder.csv"
+task_folder = "templates/tasks/text_classification"
 component_types = encoder.COMPONENTS | {"pooler", "classifier", "classification_head"}
 dims: Mapping[str, type] = {**encoder.DIMS, "num_classes": int}
 formats: Mapping[str, type] = {}
@@ -50,7 +51,7 @@ DEFAULT_CLASSES = 2
 
 def model_template(m: Dims) -> str:
     """Return the source of the model."""
-    return "templates/code/models/text_classifier.py"
+    return "templates/families/text_classifier/model.py"
 
 
 def fixed(key: Key) -> dict[str, Value]:

@@ -1,8 +1,8 @@
 """The published shape trend: how a dimension grows with the size of published models.
 
-A trend is a straight line through the logarithms, fitted at build time on the rows of
-`data/published_models.csv`, by least squares in which models near the wanted size weigh more
-(local regression: Cleveland, 1979, JASA 74:829). No coefficient is typed anywhere.
+A trend is a straight line through the logarithms, fitted at build time on a family's table of
+published models, by least squares in which models near the requested size weigh more (local
+regression: Cleveland, 1979, JASA 74:829). No coefficient is typed anywhere.
 """
 
 from __future__ import annotations
@@ -66,10 +66,9 @@ class Trend:
     levels: Mapping[str, float]
 
 
-def rows(published: bytes, family: str) -> list[Row]:
-    """Return the rows of `data/published_models.csv` that belong to a family of models."""
-    table = csv.DictReader(published.decode().splitlines())
-    return [row for row in table if row["family"] == family]
+def rows(published: bytes) -> list[Row]:
+    """Return the rows of a family's table of published models."""
+    return list(csv.DictReader(published.decode().splitlines()))
 
 
 def fit(points: Iterable[tuple[float, float]], size: float, *, level: bool = False) -> Line:

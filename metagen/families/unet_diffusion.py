@@ -10,9 +10,9 @@ from metagen.families import diffusion_shape as shape
 from metagen.families.family import Axis, Benchmark, Dims, Key, Load, Need, Rule, Value, Words
 from metagen.families.grid import floor_power
 from metagen.families.single import context, input_length, lengths, training_length
-from metagen.families.tasks import image_diffusion
 from metagen.families.trend import Trend
 from metagen.families.unet import Attention, UNet
+from metagen.tasks import image_diffusion
 
 __all__ = [
     "context",
@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 name = "unet_diffusion"
+published = "families/unet_diffusion.csv"
 task_folder = image_diffusion.FOLDER
 component_types = frozenset(
     {"unet", "unet_2d", "residual_block", "attention", "time_embedding", "class_embedding"}
@@ -98,12 +99,12 @@ PROXY: dict[str, Value] = {
 
 def model_template(m: Dims) -> str:
     """Return the U-Net."""
-    return "templates/code/models/unet_diffusion.py"
+    return "templates/families/unet_diffusion/model.py"
 
 
 def fit(published: bytes, parameters: int) -> Trend:
     """Fit the trend of published diffusion models of pixels."""
-    return shape.fit(published, parameters, "pixel-diffusion")
+    return shape.fit(published, parameters)
 
 
 def fixed(key: Key) -> dict[str, Value]:

@@ -8,9 +8,9 @@ from typing import Any
 from metagen.families.family import Dims, Key, Rule, Value, Words
 from metagen.families.grid import closest, divisors, granule
 from metagen.families.single import context, input_length, lengths, training_length
-from metagen.families.tasks import image_classification as task
 from metagen.families.vit_load import count, explained, figures, load
 from metagen.families.vit_shape import axes, cost, fit, reasons
+from metagen.tasks import image_classification as task
 
 __all__ = [
     "axes",
@@ -28,7 +28,8 @@ __all__ = [
 ]
 
 name = "vit"
-task_folder = "templates/code/tasks/image_classification"
+published = "families/vit.csv"
+task_folder = "templates/tasks/image_classification"
 component_types = frozenset(
     {
         "transformer_encoder",
@@ -103,7 +104,7 @@ PROXY_HEAD = 16  # dimensions of a head
 
 def model_template(m: Dims) -> str:
     """Return the one source of a Vision Transformer."""
-    return "templates/code/models/vit.py"
+    return "templates/families/vit/model.py"
 
 
 def fixed(key: Key) -> dict[str, Value]:

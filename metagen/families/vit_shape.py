@@ -14,10 +14,10 @@ from metagen.families.grid import (
     near,
     powers_near,
 )
-from metagen.families.tasks import image_classification as task
 from metagen.families.trend import Row, Trend, rows
 from metagen.families.trend import fit as fit_line
 from metagen.families.vit_load import count, patches
+from metagen.tasks import image_classification as task
 
 NORM_EPS = 1e-6  # of the authors' code
 PATCH = 16  # pixels, of most published models
@@ -32,7 +32,7 @@ SHAPE = ("n_layers", "d_model", "head_dim", "expansion")
 
 def fit(published: bytes, parameters: int) -> Trend:
     """Fit depth, width, head size and expansion on the published Vision Transformers."""
-    table = rows(published, "ViT")
+    table = rows(published)
     lines = {
         name: fit_line(points(table, name), parameters, level=name == "expansion") for name in SHAPE
     }

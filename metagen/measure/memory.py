@@ -10,12 +10,12 @@ import json
 from typing import Any
 
 from metagen import families, paths
-from metagen.blueprint import devices
-from metagen.blueprint.devices import Device
-from metagen.code.package import runtime_files
 from metagen.families.family import Family
 from metagen.files import json_bytes
 from metagen.measure import sandbox
+from metagen.package.code import runtime_files
+from metagen.sizing import devices
+from metagen.sizing.devices import Device
 from metagen.units import parse_hardware
 from metagen.work import Desk, Recipe
 

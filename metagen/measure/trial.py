@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from metagen import families
-from metagen.code.package import runtime_files
 from metagen.errors import TaskError
 from metagen.families.family import Family
 from metagen.files import json_bytes
 from metagen.measure import sandbox
+from metagen.package.code import runtime_files
 from metagen.work import Desk, Recipe
 
 SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train", "eval"))

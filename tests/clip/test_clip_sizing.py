@@ -9,16 +9,16 @@ from family_code import Held
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from metagen import families, paths
-from metagen.blueprint import sizing
 from metagen.errors import SpecError
 from metagen.families import clip
 from metagen.families.clip_load import forward_flops
 from metagen.families.family import Need
 from metagen.families.trend import rows
 from metagen.measure.probe_worker import _by_torch
+from metagen.sizing import search
 from metagen.spec import load
 
-PUBLISHED = paths.source("data/published_models.csv").read_bytes()
+PUBLISHED = paths.source("families/clip.csv").read_bytes()
 
 
 def clip_dims(row: dict[str, str]) -> dict[str, int]:
@@ -35,7 +35,7 @@ def clip_dims(row: dict[str, str]) -> dict[str, int]:
 
 
 def test_the_closed_form_gives_every_published_count() -> None:
-    table = rows(PUBLISHED, "contrastive")
+    table = rows(PUBLISHED)
     assert len(table) >= 8
     for row in table:
         assert clip.count(clip_dims(row)) == int(row["params_exact"]), row["model"]
@@ -58,7 +58,7 @@ def test_counts_and_operations_are_those_of_the_code(code: Modules, change: dict
 
 
 def test_the_activations_are_what_the_code_holds_at_most(code: Modules) -> None:
-    (row,) = (r for r in rows(PUBLISHED, "contrastive") if r["model"] == "CLIP ViT-L/14")
+    (row,) = (r for r in rows(PUBLISHED) if r["model"] == "CLIP ViT-L/14")
     dims = clip_dims(row)
     with FakeTensorMode():
         model = code["model"].Model(code["model"].Config(**dims)).eval()
@@ -73,7 +73,7 @@ def test_the_activations_are_what_the_code_holds_at_most(code: Modules) -> None:
 @pytest.mark.parametrize("budget", [60e6, 150e6, 427.7e6, 800e6, 2e9])
 def test_a_budget_is_filled_and_kept(budget: float) -> None:
     need = Need(int(budget), int(0.99 * budget))
-    design = sizing.search(clip, need, clip.fit(PUBLISHED, need.parameters))
+    design = search.search(clip, need, clip.fit(PUBLISHED, need.parameters))
     assert 0.97 <= design.parameters / budget <= 1
 
 

@@ -8,19 +8,21 @@ from typing import Any
 import pytest
 import torch
 from diffusion_settings import FAMILIES, LARGE, SMALL
+from published import published
 
 from metagen import families, paths
-from metagen.blueprint import sizing
 from metagen.errors import SpecError
 from metagen.families import latent_unet, latent_unet_load, unet_diffusion
 from metagen.families.family import Need
-from metagen.families.tasks import image_diffusion
 from metagen.families.trend import rows
 from metagen.families.unet import two_layers
 from metagen.measure.probe_worker import _by_torch
+from metagen.sizing import search
 from metagen.spec import load
+from metagen.tasks import image_diffusion
 
-PUBLISHED = paths.source("data/published_models.csv").read_bytes()
+PUBLISHED = paths.source("families/unet_diffusion.csv").read_bytes()
+LATENT = paths.source("families/latent_unet.csv").read_bytes()
 # Of arXiv:2006.11239 on CIFAR-10, and of arXiv:2307.01952 with a text as wide as its two encoders.
 DDPM: dict[str, Any] = {
     "image_height": 32,
@@ -58,10 +60,10 @@ SDXL: dict[str, Any] = {
 
 
 def test_published_dimensions_give_the_published_counts() -> None:
-    table = {row["model"]: int(row["params_exact"]) for row in rows(PUBLISHED, "pixel-diffusion")}
+    table = {row["model"]: int(row["params_exact"]) for row in rows(PUBLISHED)}
     classes = 11 * 512  # which DDPM has none of
     assert unet_diffusion.count(DDPM) - classes == table["DDPM CIFAR-10"] == 35_746_307
-    table = {row["model"]: int(row["params_exact"]) for row in rows(PUBLISHED, "latent-diffusion")}
+    table = {row["model"]: int(row["params_exact"]) for row in rows(LATENT)}
     # SDXL's embedding also sees the size and the crop: 2,816 numbers.
     found = latent_unet_load.net(SDXL).count() + two_layers(2816, 1280)
     assert found == table["SDXL base"] == 2_567_463_684
@@ -111,7 +113,7 @@ def test_counts_and_operations_are_those_of_the_code(
 )
 def test_a_budget_is_filled_and_kept(family: Any, budget: float) -> None:
     need = Need(int(budget), int(0.99 * budget))
-    design = sizing.search(family, need, family.fit(PUBLISHED, need.parameters))
+    design = search.search(family, need, family.fit(published(family), need.parameters))
     assert 0.97 <= design.parameters / budget <= 1
     assert not any(rule.broken(design.everything) for rule in family.rules)
 
@@ -119,7 +121,7 @@ def test_a_budget_is_filled_and_kept(family: Any, budget: float) -> None:
 def test_fewer_sampling_steps_meet_a_limit_on_time() -> None:
     need = Need(60_000_000, 59_400_000)
     trend = unet_diffusion.fit(PUBLISHED, need.parameters)
-    plain = sizing.search(unet_diffusion, need, trend)
+    plain = search.search(unet_diffusion, need, trend)
     assert plain.formats == {"sampling_steps": 50}
     assert plain.load.passes == 100
 

@@ -18,9 +18,9 @@ from typing import Any
 from unittest import mock
 
 from metagen import paths
-from metagen.build import desk as desk_module
-from metagen.build.codedigest import CodeIndex
-from metagen.build.desk import code_root
+from metagen.engine import desk as desk_module
+from metagen.engine.codedigest import CodeIndex
+from metagen.engine.desk import code_root
 from metagen.work import Desk
 
 from .. import building

@@ -22,8 +22,8 @@ from typing import Any
 from doit.doit_cmd import DoitMain
 
 from metagen import cli, paths
-from metagen.build import graph
-from metagen.build.package import Package
+from metagen.engine import graph
+from metagen.engine.package import Package
 from metagen.measure import sandbox
 from metagen.work import Desk, Recipe
 

@@ -14,12 +14,12 @@ from typing import Any
 from unittest import mock
 
 from metagen import paths
-from metagen.build import codedigest, doors, graph, quick, world
-from metagen.build.engine import Outcome
-from metagen.build.package import Package
-from metagen.build.seal import surroundings
-from metagen.build.session import Rules, Session
-from metagen.build.terminal import Terminal
+from metagen.engine import codedigest, doors, graph, quick, world
+from metagen.engine.engine import Outcome
+from metagen.engine.package import Package
+from metagen.engine.seal import surroundings
+from metagen.engine.session import Rules, Session
+from metagen.engine.terminal import Terminal
 from metagen.measure import sandbox
 from metagen.spec import load
 

@@ -26,8 +26,8 @@ from functools import wraps
 from pathlib import Path
 from unittest import mock
 
-from metagen.build import graph
-from metagen.build.package import Package
+from metagen.engine import graph
+from metagen.engine.package import Package
 from metagen.work import Desk, Recipe
 
 from . import inside, outside

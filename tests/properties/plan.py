@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metagen.build import plan
-from metagen.build.terminal import Terminal
+from metagen.engine import plan
+from metagen.engine.terminal import Terminal
 from metagen.errors import USAGE, SpecError
 
 from . import inside, leaf, outside, values

@@ -9,11 +9,11 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from metagen.build.engine import Engine
-from metagen.build.ledger import Ledger
-from metagen.build.package import Package
-from metagen.build.place import Home, Place
-from metagen.build.world import World
+from metagen.engine.engine import Engine
+from metagen.engine.ledger import Ledger
+from metagen.engine.package import Package
+from metagen.engine.place import Home, Place
+from metagen.engine.world import World
 from metagen.errors import SpecError
 from metagen.spec import Spec, load
 from metagen.work import Desk, Recipe

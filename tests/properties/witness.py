@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from metagen import files
-from metagen.build.package import Package
+from metagen.engine.package import Package
 from metagen.work import Desk, Recipe
 
 Reads = dict[str, str]

@@ -9,15 +9,15 @@ from segmentation_settings import MODEL, SPEC, Modules
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from metagen import families, paths
-from metagen.blueprint import sizing
 from metagen.families import segmentation_unet as unet
 from metagen.families.family import Need
 from metagen.families.segmentation_unet_load import forward_flops
 from metagen.families.trend import rows
 from metagen.measure.probe_worker import _by_torch
+from metagen.sizing import search
 from metagen.spec import load
 
-PUBLISHED = paths.source("data/published_models.csv").read_bytes()
+PUBLISHED = paths.source("families/segmentation_unet.csv").read_bytes()
 PAPER = {
     "in_channels": 1,
     "num_classes": 2,
@@ -35,7 +35,7 @@ def dims(row: dict[str, str]) -> dict[str, int]:
 
 
 def test_the_closed_form_gives_the_counts_of_the_table() -> None:
-    table = {row["model"]: row for row in rows(PUBLISHED, "segmentation")}
+    table = {row["model"]: row for row in rows(PUBLISHED)}
     assert unet.count(dims(table["U-Net"])) == int(table["U-Net"]["params_exact"])
     hub = {**dims(table["U-Net brain-segmentation"]), "in_channels": 3, "num_classes": 1}
     assert f"{unet.count(hub) / 1e6:.2f}M" == table["U-Net brain-segmentation"]["params_published"]
@@ -67,20 +67,20 @@ def test_the_activations_are_what_the_code_holds_at_most(code: Modules) -> None:
 @pytest.mark.parametrize("budget", [3e5, 2e6, 8e6, 31.1e6, 60e6, 500e6])
 def test_a_budget_is_filled_and_kept(budget: float) -> None:
     need = Need(int(budget), int(0.99 * budget))
-    design = sizing.search(unet, need, unet.fit(PUBLISHED, need.parameters))
+    design = search.search(unet, need, unet.fit(PUBLISHED, need.parameters))
     assert 0.97 <= design.parameters / budget <= 1
 
 
 def test_the_papers_size_gives_the_papers_network() -> None:
     need = Need(31_100_000, 30_800_000, pins={"in_channels": 1, "num_classes": 2})
-    design = sizing.search(unet, need, unet.fit(PUBLISHED, need.parameters))
+    design = search.search(unet, need, unet.fit(PUBLISHED, need.parameters))
     assert design.dims == PAPER
 
 
 def test_an_image_that_halves_less_often_gets_fewer_levels() -> None:
     pins = {"image_height": 500, "image_width": 348}  # 4 x 125 and 4 x 87
     need = Need(5_000_000, 4_900_000, pins=pins)
-    design = sizing.search(unet, need, unet.fit(PUBLISHED, need.parameters))
+    design = search.search(unet, need, unet.fit(PUBLISHED, need.parameters))
     assert design.dims["n_levels"] == 3
 
 

@@ -1,1 +1,0 @@
-"""What a task's code files are set to: one file a folder of `templates/code/tasks/`."""

@@ -1,0 +1,50 @@
+"""The scripts that start training on many devices, set to the plan of `code/launch/plan.json`.
+
+Like the Python, they are real files whose defaults are set; only whole numbers and words of ours
+reach a shell.
+"""
+
+from __future__ import annotations
+
+from metagen.errors import TaskError
+from metagen.work import Desk, Recipe
+
+PLAN = "code/launch/plan.json"
+SLURM, TORCHRUN = "code/launch/slurm.sh", "code/launch/torchrun.sh"
+
+
+def slurm(desk: Desk) -> dict[str, bytes]:
+    """Return the batch script, for the plan's nodes and their devices."""
+    values = {
+        "#SBATCH --nodes=1": f"#SBATCH --nodes={_number(desk, 'nodes')}",
+        "#SBATCH --gpus-per-node=8": f"#SBATCH --gpus-per-node={_number(desk, 'devices_per_node')}",
+    }
+    return {SLURM: _set(desk, SLURM, values)}
+
+
+def torchrun(desk: Desk) -> dict[str, bytes]:
+    """Return the script of one node, with the options of the chosen mode."""
+    way = ("modes", str(_number(desk, "chosen")))
+    parallel = {"ddp": "ddp", "fsdp": "fsdp"}[desk.entry(PLAN, *way, "parallel")]
+    again = " --grad-checkpoint" if desk.entry(PLAN, *way, "grad_checkpoint") else ""
+    line = "OPTIONS=(--size full --parallel fsdp)"
+    values = {line: f"OPTIONS=(--size full --parallel {parallel}{again})"}
+    return {TORCHRUN: _set(desk, TORCHRUN, values)}
+
+
+def _number(desk: Desk, name: str) -> int:
+    return int(desk.entry(PLAN, name))
+
+
+def _set(desk: Desk, path: str, values: dict[str, str]) -> bytes:
+    """Return a script with some of its lines replaced."""
+    lines = desk.source(path.replace("code/", "templates/", 1)).decode().splitlines()
+    if missing := set(values) - set(lines):
+        raise TaskError(f"{path} has no line {min(missing)}")
+    return "".join(f"{values.get(line, line)}\n" for line in lines).encode()
+
+
+RECIPES = (
+    Recipe("code:slurm", slurm, (PLAN,), (SLURM,), "write the batch script for a Slurm cluster"),
+    Recipe("code:torchrun", torchrun, (PLAN,), (TORCHRUN,), "write the script that starts a node"),
+)
