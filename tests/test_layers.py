@@ -51,8 +51,8 @@ def test_a_room_imports_only_from_rooms_before_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_module_is_at_most_300_lines_long(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 300
+def test_a_module_is_at_most_400_lines_long(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
 
 
 def test_importing_the_whole_command_line_imports_nothing_heavy() -> None:
