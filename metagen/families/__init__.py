@@ -99,8 +99,9 @@ tabular_classifier | tabular | label | classification | mlp | classification
 
 
 def load(module: str) -> Family:
-    """Import the family that a module of `FAMILIES` is."""
-    return cast(Family, importlib.import_module(module))
+    """Import the family that a module of `FAMILIES` holds."""
+    imported = importlib.import_module(module)
+    return cast(Family, getattr(imported, "FAMILY", imported))
 
 
 ARCHITECTURE = "blueprint/architecture.yaml"
