@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
 INFINITE: Final = "infinite"
@@ -36,6 +36,7 @@ _BYTE_UNITS = {"B": 1} | {
     for unit, base in (("B", 1000), ("iB", 1024))
     for power, prefix in enumerate("KMGTP", start=1)
 }
+_BYTES = {unit: size for unit, size in _BYTE_UNITS.items() if "i" not in unit}
 _TIMES = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 _TIME_NAMES = {
     **{name: name for name in _TIMES},
@@ -290,3 +291,33 @@ def format_count(number: int, digits: int = 3) -> str:
 def format_bytes(number: int, digits: int = 3) -> str:
     """Return an amount of memory for people, in powers of ten: 16060522496 is `16.1 GB`."""
     return f"{number} B" if number < 1000 else _scaled(number, digits, " kMGTP") + "B"
+
+
+def rounded(number: float, *, up: bool, digits: int = 2) -> Decimal:
+    """Return a number to some significant digits, never below it, or else never above it."""
+    exact = Decimal(repr(number))
+    step = Decimal(1).scaleb(exact.adjusted() - digits + 1)
+    return (exact / step).to_integral_value(ROUND_CEILING if up else ROUND_FLOOR) * step
+
+
+def spell_memory(number: float) -> str:
+    """Return an amount of memory as a spec writes it, rounded up: 20993400000 is `21GB`."""
+    return _spelled(rounded(number, up=True), _BYTES)
+
+
+def spell_count(number: float, *, up: bool) -> str:
+    """Return a count as a spec writes it: 5689000000 is `5.6B`, or `5.7B` rounded up."""
+    return _spelled(rounded(number, up=up), _SCALES)
+
+
+def spell_context(tokens: int) -> str:
+    """Return a context window exactly: 98304 is `96k`, 1000 is `1000`."""
+    scales = (pair for pair in reversed(_CONTEXT_SCALES.items()) if tokens % pair[1] == 0)
+    letter, size = next(scales)
+    return f"{tokens // size}{letter}"
+
+
+def _spelled(number: Decimal, scales: Mapping[str, int]) -> str:
+    fitting = [pair for pair in scales.items() if pair[1] <= number]
+    letter, size = fitting[-1] if fitting else next(iter(scales.items()))
+    return f"{plain(number / size)}{letter}"

@@ -77,7 +77,7 @@ def test_published_widths_give_published_counts() -> None:
 @pytest.mark.parametrize("pins", [{}, {"window": 1}, {"n_channels": 3}, {"d_latent": 5}])
 def test_the_budget_is_filled_and_never_exceeded(budget: float, pins: dict[str, int]) -> None:
     need = Need(int(budget), int(0.99 * budget), pins=pins, fixed=pins)
-    found = search(autoencoder, need, autoencoder.fit(PUBLISHED, need.parameters))
+    found = search(autoencoder, need, autoencoder.fit(PUBLISHED, need.budget))
     assert 0.97 * budget <= found.parameters <= budget
     assert found.dims.items() >= pins.items()
     assert not any(rule.broken(found.dims) for rule in autoencoder.rules)

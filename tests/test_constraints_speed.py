@@ -6,7 +6,7 @@ from llama import LLAMA_2_7B, LLAMA_3_8B, llama
 from llama_verdicts import CACHE, TABLE, WEIGHTS, verdicts
 
 from metagen.families import decoder
-from metagen.sizing import devices, roofline
+from metagen.sizing import devices
 
 LLAMA_2_70B = llama(8192, 80, 64, 8, 128, 28672, 32000, False)
 
@@ -41,7 +41,7 @@ def test_the_roofline_gives_what_was_measured_in_tokens_a_second(
     tmp_path, dims, device, bits, measured
 ):
     desk = PlainDesk(f"constraints: {{device: {device}}}\n", tmp_path)
-    line = roofline.of(desk, devices.target(desk))
+    line = devices.roofline(desk, devices.target(desk))
     load = decoder.load({**dims, "max_seq_len": 1024, "weight_bits": bits, "cache_bits": 16})
     assert 1 / line.seconds(load.next, bits) == pytest.approx(measured, rel=0.12)
 
@@ -53,7 +53,7 @@ def test_several_devices_share_memory_and_speed(tmp_path):
     assert eight.usable_memory == 588_800_000_000  # 8 x 80 GB x 92%
     one = devices.by_prefix(desk, "H100")
     work = decoder.load({**LLAMA_2_70B, "weight_bits": 16, "cache_bits": 16}).first
-    shared, alone = (roofline.of(desk, each).arithmetic(work) for each in (eight, one))
+    shared, alone = (devices.roofline(desk, each).arithmetic(work) for each in (eight, one))
     assert alone == pytest.approx(8 * shared)
 
 

@@ -85,7 +85,7 @@ def test_outputs_and_names_are_those_of_transformers(shape: str, tmp_path: Path)
 def test_the_budget_is_filled_and_never_exceeded(budget: float) -> None:
     for pins in ({"lookback": 90, "horizon": 30}, {"lookback": 12, "horizon": 3}):
         need = Need(int(budget), int(0.99 * budget), pins=pins, fixed=pins)
-        found = search(patch_forecaster, need, patch_forecaster.fit(PUBLISHED, need.parameters))
+        found = search(patch_forecaster, need, patch_forecaster.fit(PUBLISHED, need.budget))
         assert 0.97 * budget <= found.parameters <= budget
         assert found.parameters == patch_forecaster.count(found.dims)
         assert not any(rule.broken(found.dims) for rule in patch_forecaster.rules)

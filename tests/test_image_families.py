@@ -53,7 +53,7 @@ def test_every_count_of_the_table_is_that_of_its_dimensions() -> None:
 
 def sized(family: Any, budget: float, **fixed: Any) -> Any:
     need = Need(int(budget), int(0.99 * budget), pins=fixed, fixed=fixed)
-    return search(family, need, family.fit(published(family), need.parameters))
+    return search(family, need, family.fit(published(family), need.budget))
 
 
 @pytest.mark.parametrize("budget", [1e5, 1e6, 5.8e6, 22e6, 86.6e6, 305e6, 1e9, 10e9])
@@ -90,7 +90,7 @@ def test_a_limit_on_time_is_kept_by_coarser_patches() -> None:
     flops = plain.load.first.flops
     limit = Limit("latency", flops / 3, lambda load: load.first.flops, str, "a third of the work")
     need = Need(int(86.6e6), int(0.99 * 86.6e6), (limit,))
-    found = search(vit, need, vit.fit(published(vit), need.parameters))
+    found = search(vit, need, vit.fit(published(vit), need.budget))
     assert (plain.dims["patch_size"], found.dims["patch_size"]) == (16, 32)
     assert found.fits
     assert 0.97 * 86.6e6 <= found.parameters <= 86.6e6

@@ -93,7 +93,7 @@ def test_the_closed_form_is_the_count_of_the_network(
 def test_the_budget_is_filled_and_never_exceeded(family: Any, budget: float) -> None:
     for pins in ({}, {"n_numeric": 100}):
         need = Need(int(budget), int(0.99 * budget), pins=pins)
-        found = search(family, need, family.fit(PUBLISHED, need.parameters))
+        found = search(family, need, family.fit(PUBLISHED, need.budget))
         assert 0.97 * budget <= found.parameters <= budget
         assert (
             family.reasons(found.dims, need, family.fit(PUBLISHED, 1)).keys() == found.dims.keys()

@@ -92,7 +92,7 @@ def cost(m: Dims, trend: Trend) -> float:
 
 def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     """Return the search space; the depth stays within reach of the trend."""
-    size = need.parameters
+    size = need.budget
     depth = trend.lines["n_layers"].at(size)
     return (
         Axis("window", lambda m: (WINDOW,)),
@@ -147,7 +147,7 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         if "window" in need.fixed
         else f"no task.lookback is declared; the default is {WINDOW} steps",
         "n_channels": "room for the channels of a series, which may have fewer",
-        "d_hidden": f"the widest multiple of {_step(m, need.parameters)} within the parameter "
+        "d_hidden": f"the widest multiple of {_step(m, need.budget)} within the parameter "
         f"count, with room for a code; the last layer before the code has {last}",
         "n_layers": trend.lines["n_layers"].said(size),
         "d_latent": f"{m['d_latent'] / m['d_hidden']:.3f} of the first layer; "

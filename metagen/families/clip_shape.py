@@ -62,7 +62,7 @@ def cost(m: Dims, trend: Trend) -> float:
 
 def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     """Return the search space; widths and depths stay within reach of the trend."""
-    usual = {name: trend.lines[name].at(need.parameters) for name in SHAPE}
+    usual = {name: trend.lines[name].at(need.budget) for name in SHAPE}
     return (
         Axis("in_channels", lambda m: (CHANNELS,)),
         Axis("image_size", lambda m: (SIDE,)),
@@ -77,7 +77,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("text_n_heads", lambda m: (_heads(m, "text"),)),
         Axis("text_d_ff", lambda m: (EXPANSION * int(m["text_d_model"]),)),
         Axis("embed_dim", lambda m: (int(m["text_d_model"]),)),
-        Axis("vision_d_ff", lambda m: (_feed_forward(m, need.parameters),), fills=True),
+        Axis("vision_d_ff", lambda m: (_feed_forward(m, need.budget),), fills=True),
         Axis("norm_eps", lambda m: (NORM_EPS,)),
     )
 
@@ -87,7 +87,7 @@ def _widths(m: Dims, name: str, usual: Dims, need: Need) -> range:
     width = f"{name}_d_model"
 
     def fits(value: int) -> bool:
-        return count(_least({**m, width: value}, usual, need)) <= need.parameters
+        return count(_least({**m, width: value}, usual, need)) <= need.budget
 
     step = min(2 * HEAD, max(LEAST_WIDTH, floor_power(usual[width]) // 4))
     return down_to_fit(near(usual[width], step), fits, LEAST_WIDTH)
@@ -111,7 +111,7 @@ def _heads(m: Dims, name: str) -> int:
 
 def _table(m: Dims, need: Need) -> tuple[int, int, int]:
     """Return CLIP's vocabulary, the width of a token and the parameters to fill."""
-    return VOCABULARY, int(m["text_d_model"]), need.parameters
+    return VOCABULARY, int(m["text_d_model"]), need.budget
 
 
 def _depths(usual: float) -> range:

@@ -105,7 +105,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     """Return the search space; width, depth and head size stay within reach of the trend."""
     body = _body(need, trend)
     depth, share = trend.lines["n_layers"].at(body), trend.levels["embedding_share"]
-    room, cap = share * need.parameters, trend.levels["vocab_size"]
+    room, cap = share * need.budget, trend.levels["vocab_size"]
     return (
         _tying(need, trend),
         Axis(
@@ -118,7 +118,7 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("n_heads", lambda m: (max(1, int(m["d_model"] // m["head_dim"])),)),
         _grouping(body, trend),
         _vocabulary(room, cap),
-        Axis("d_ff", lambda m: (_feed_forward(m, need.parameters),), fills=True),
+        Axis("d_ff", lambda m: (_feed_forward(m, need.budget),), fills=True),
         *levers.local_attention(need, DEFAULT_CONTEXT),
         levers.weights(),
         levers.cache(),
@@ -131,11 +131,11 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
 def _body(need: Need, trend: Trend) -> float:
     """Estimate the parameters outside the tables, which the trend is fitted against."""
     vocabulary = need.pins.get("vocab_size")
-    body = need.parameters * (1 - trend.levels["embedding_share"] / 2)
-    tables = 1 if need.pins.get("tie_embeddings", need.parameters <= trend.levels["tied"]) else 2
+    body = need.budget * (1 - trend.levels["embedding_share"] / 2)
+    tables = 1 if need.pins.get("tie_embeddings", need.budget <= trend.levels["tied"]) else 2
     for _ in range(8 if vocabulary else 0):
         held = tables * (vocabulary or 0) * trend.lines["d_model"].at(body)
-        body = max(need.parameters - held, need.parameters / 16)
+        body = max(need.budget - held, need.budget / 16)
     return body
 
 
@@ -148,7 +148,7 @@ def _widths(m: Dims, trend: Trend, body: float) -> list[int]:
 
 def _tying(need: Need, trend: Trend) -> Axis:
     """Return the lever of tied token tables: usual up to a size, and a saving above it."""
-    usual = need.parameters <= trend.levels["tied"]
+    usual = need.budget <= trend.levels["tied"]
     return Axis(
         "tie_embeddings",
         lambda m: (True,) if usual else (False, True),
@@ -235,7 +235,7 @@ def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         f"turns over the window, at most {ROPE_TURNS:g}",
         "norm_eps": "the value of Llama 2 and Llama 3",
         "tie_embeddings": f"published models of this kind tie them up to {levels['tied']:,.0f} "
-        f"parameters; this budget is {need.parameters:,}",
+        f"parameters; this budget is {need.budget:,}",
         "weight_bits": f"bf16, as trained; {_bits_reason(m, need)}",
         "cache_bits": f"bf16, as the weights; {_bits_reason(m, need)}",
     }
@@ -245,7 +245,7 @@ def _vocabulary_reason(m: Dims, need: Need, trend: Trend) -> str:
     share, cap = trend.levels["embedding_share"], trend.levels["vocab_size"]
     held = f"the token tables hold {embedding_count(m) / count(m):.1%} of the parameters"
     usual = f"{share:.1%} of the budget, the upper quartile of published models"
-    if embedding_count(m) > share * need.parameters:
+    if embedding_count(m) > share * need.budget:
         return f"{held}; a token for each byte, the least that is tried, takes more than {usual}"
     return (
         f"{held}; the largest power of two up to the published median of {cap:,.0f} whose tables "

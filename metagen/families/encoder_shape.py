@@ -83,7 +83,7 @@ def axes(need: Need, trend: Trend, count: Count) -> tuple[Axis, ...]:
         Axis("vocab_size", lambda m: (_vocabulary(m, need, trend),)),
         Axis("max_seq_len", lambda m: (_window(need),)),
         Axis("n_segments", lambda m: (SEGMENTS,)),
-        Axis("d_ff", lambda m: (_feed_forward(m, need.parameters, count),), fills=True),
+        Axis("d_ff", lambda m: (_feed_forward(m, need.budget, count),), fills=True),
         Axis("norm_eps", lambda m: (NORM_EPS,)),
         Axis("dropout", lambda m: (DROPOUT,)),
     )
@@ -91,11 +91,11 @@ def axes(need: Need, trend: Trend, count: Count) -> tuple[Axis, ...]:
 
 def _size(need: Need, trend: Trend) -> float:
     """Estimate the parameters outside the tables, which the trend is fitted against."""
-    size = need.parameters * (1 - trend.levels["table_share"])
+    size = need.budget * (1 - trend.levels["table_share"])
     vocabulary = need.pins.get("vocab_size", trend.levels["vocab_size"])
     for _ in range(8):
         width = need.pins.get("d_model", trend.lines["d_model"].at(size))
-        size = max(need.parameters - vocabulary * width, need.parameters / 16)
+        size = max(need.budget - vocabulary * width, need.budget / 16)
     return size
 
 
@@ -111,7 +111,7 @@ def _vocabulary(m: Dims, need: Need, trend: Trend) -> int:
 
 def _table(m: Dims, need: Need, trend: Trend) -> tuple[int, int, int]:
     """Return the published vocabulary, the width of a token and the parameters to fill."""
-    return int(trend.levels["vocab_size"]), int(m["d_model"]), need.parameters
+    return int(trend.levels["vocab_size"]), int(m["d_model"]), need.budget
 
 
 def _window(need: Need) -> int:

@@ -102,20 +102,22 @@ class Need:
     """What the dimensions must meet, in base units.
 
     Attributes:
-        parameters: Count to fill and never to exceed.
-        floor: Smallest count that is welcome.
+        budget: Parameters to fill and never to exceed.
+        floor: A design with fewer parameters ranks as under-filled.
         limits: Bounds on memory and time.
         context: Tokens, `units.INFINITE` for as many as the limits allow, None for a default.
         pins: Dimensions and formats that the user has fixed.
         fixed: Those of them that keys other than `architecture.dims` fix.
+        reason: Where the budget comes from, in words.
     """
 
-    parameters: int
+    budget: int
     floor: int
     limits: tuple[Limit, ...] = ()
     context: int | str | None = None
     pins: Dims = field(default_factory=dict)
     fixed: Dims = field(default_factory=dict)
+    reason: str = ""
 
     def excess(self, load: Load) -> float:
         """Return by how much all limits together are exceeded, in factors of e; 0 if met."""

@@ -34,8 +34,8 @@ def fit(published: bytes, parameters: int) -> Trend:
 
 def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     """Return the search space: widths and depths near the trend; the embedding fills the budget."""
-    depth = trend.lines["lowest_layers"].at(need.parameters)
-    encoder = next((w for w in TEXT_WIDTHS if _fits(w, need.parameters)), TEXT_WIDTHS[-1])
+    depth = trend.lines["lowest_layers"].at(need.budget)
+    encoder = next((w for w in TEXT_WIDTHS if _fits(w, need.budget)), TEXT_WIDTHS[-1])
     return (
         *shape.image_axes(SIZE),
         Axis("n_levels", lambda m: (LEVELS,)),
@@ -46,12 +46,12 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("text_layers", lambda m: (_text_layers(int(m["text_width"])),)),
         Axis("text_heads", lambda m: (_text_layers(int(m["text_width"])),)),
         Axis("vocab_size", lambda m: (VOCABULARY,)),
-        Axis("patch_size", lambda m: (_patch(m, need.parameters),)),
-        Axis("blocks_per_level", lambda m: _blocks(m, need.parameters), grid=True),
-        Axis("norm_groups", lambda m: (_groups(m, need.parameters),)),
-        shape.width_axis(trend, need.parameters, lambda m, fit: _step(m, need.pins), _plain),
+        Axis("patch_size", lambda m: (_patch(m, need.budget),)),
+        Axis("blocks_per_level", lambda m: _blocks(m, need.budget), grid=True),
+        Axis("norm_groups", lambda m: (_groups(m, need.budget),)),
+        shape.width_axis(trend, need.budget, lambda m, fit: _step(m, need.pins), _plain),
         Axis("head_dim", lambda m: (_head_dim(m),)),
-        shape.embedding_axis(count, need.parameters),
+        shape.embedding_axis(count, need.budget),
         shape.steps_axis(),
     )
 
@@ -170,7 +170,7 @@ def _patch_reason(m: Dims) -> str:
 
 def _text_reason(m: Dims, need: Need) -> str:
     widths, most = ", ".join(map(str, TEXT_WIDTHS)), f"{TEXT_SHARE:.0%} of the budget"
-    if _fits(int(m["text_width"]), need.parameters):
+    if _fits(int(m["text_width"]), need.budget):
         return f"the largest of the widths {widths} that takes at most {most}"
     return f"even the smallest of the widths {widths} takes more than {most}"
 

@@ -54,7 +54,7 @@ def cost(m: Dims, trend: Trend) -> float:
 
 def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     """Return the search space; width, depth and head size stay within reach of the trend."""
-    size, body = need.parameters, _body(need, trend)
+    size, body = need.budget, _body(need, trend)
     depth, width = (trend.lines[each].at(body) for each in ("n_layers", "d_model"))
     heads = powers_near(trend.lines["head_dim"].at(body), *HEAD_DIMS)
     return (
@@ -81,10 +81,10 @@ def _body(need: Need, trend: Trend) -> float:
         width = trend.lines["d_model"].at(body)
         return body + count({**ends, "d_model": width, "n_layers": 0, "d_ff": 0})
 
-    low, high = need.parameters / LEAST_BODY, float(need.parameters)
+    low, high = need.budget / LEAST_BODY, float(need.budget)
     for _ in range(32):
         middle = math.sqrt(low * high)
-        low, high = (middle, high) if whole(middle) < need.parameters else (low, middle)
+        low, high = (middle, high) if whole(middle) < need.budget else (low, middle)
     return low
 
 

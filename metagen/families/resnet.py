@@ -93,7 +93,7 @@ class ResNet(Family):
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
         """Return the search space: widths and depths near the trend; one stage fills the budget."""
-        budget = need.parameters
+        budget = need.budget
 
         def depth(name: str) -> Axis:
             centre = max(FEWEST, trend.lines[name].at(budget))

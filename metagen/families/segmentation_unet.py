@@ -128,8 +128,8 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
         Axis("image_height", lambda m: (SIDE,)),
         Axis("image_width", lambda m: (int(m["image_height"]),)),
         Axis("n_levels", lambda m: (_levels(m, trend),), grid=True),
-        Axis("base_channels", lambda m: _bases(m, need.parameters), grid=True),
-        Axis("max_channels", lambda m: (_cap(m, need.parameters),), fills=True),
+        Axis("base_channels", lambda m: _bases(m, need.budget), grid=True),
+        Axis("max_channels", lambda m: (_cap(m, need.budget),), fills=True),
     )
 
 

@@ -103,7 +103,7 @@ def axes(need: Need, trend: Trend, outputs: int) -> tuple[Axis, ...]:
         trend: The published trend.
         outputs: What the network gives where no key says so.
     """
-    size = need.parameters
+    size = need.budget
     depth, width = (trend.lines[each].at(size) for each in ("n_layers", "d_model"))
     step = max(8, floor_power(width) // 16)
     return (

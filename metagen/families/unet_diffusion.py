@@ -118,14 +118,14 @@ def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
     return (
         *shape.image_axes(SIZE),
         Axis("num_classes", lambda m: (CLASSES,)),
-        shape.width_axis(trend, need.parameters, _step, _plain),
+        shape.width_axis(trend, need.budget, _step, _plain),
         Axis("n_levels", lambda m: (_levels(m),)),
         Axis("max_multiplier", lambda m: MULTIPLIERS, grid=True),
         Axis("blocks_per_level", lambda m: BLOCKS, grid=True),
         Axis("attention_level", lambda m: (_attention_level(m),)),
         Axis("norm_groups", lambda m: (_groups(m),)),
         Axis("dropout", lambda m: (DROPOUT,)),
-        shape.embedding_axis(count, need.parameters),
+        shape.embedding_axis(count, need.budget),
         shape.steps_axis(),
     )
 

@@ -106,7 +106,7 @@ class ViT(Family):
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
         """Return the search space; width, depth and head size stay within reach of the trend."""
-        budget = need.parameters
+        budget = need.budget
         depth, width = (trend.lines[name].at(budget) for name in ("n_layers", "d_model"))
         heads = powers_near(trend.lines["head_dim"].at(budget), *HEAD_DIMS)
         return (

@@ -113,14 +113,14 @@ def test_counts_and_operations_are_those_of_the_code(
 )
 def test_a_budget_is_filled_and_kept(family: Any, budget: float) -> None:
     need = Need(int(budget), int(0.99 * budget))
-    design = search.search(family, need, family.fit(published(family), need.parameters))
+    design = search.search(family, need, family.fit(published(family), need.budget))
     assert 0.97 <= design.parameters / budget <= 1
     assert not any(rule.broken(design.everything) for rule in family.rules)
 
 
 def test_fewer_sampling_steps_meet_a_limit_on_time() -> None:
     need = Need(60_000_000, 59_400_000)
-    trend = unet_diffusion.fit(PUBLISHED, need.parameters)
+    trend = unet_diffusion.fit(PUBLISHED, need.budget)
     plain = search.search(unet_diffusion, need, trend)
     assert plain.formats == {"sampling_steps": 50}
     assert plain.load.passes == 100

@@ -67,20 +67,20 @@ def test_the_activations_are_what_the_code_holds_at_most(code: Modules) -> None:
 @pytest.mark.parametrize("budget", [3e5, 2e6, 8e6, 31.1e6, 60e6, 500e6])
 def test_a_budget_is_filled_and_kept(budget: float) -> None:
     need = Need(int(budget), int(0.99 * budget))
-    design = search.search(unet, need, unet.fit(PUBLISHED, need.parameters))
+    design = search.search(unet, need, unet.fit(PUBLISHED, need.budget))
     assert 0.97 <= design.parameters / budget <= 1
 
 
 def test_the_papers_size_gives_the_papers_network() -> None:
     need = Need(31_100_000, 30_800_000, pins={"in_channels": 1, "num_classes": 2})
-    design = search.search(unet, need, unet.fit(PUBLISHED, need.parameters))
+    design = search.search(unet, need, unet.fit(PUBLISHED, need.budget))
     assert design.dims == PAPER
 
 
 def test_an_image_that_halves_less_often_gets_fewer_levels() -> None:
     pins = {"image_height": 500, "image_width": 348}  # 4 x 125 and 4 x 87
     need = Need(5_000_000, 4_900_000, pins=pins)
-    design = search.search(unet, need, unet.fit(PUBLISHED, need.parameters))
+    design = search.search(unet, need, unet.fit(PUBLISHED, need.budget))
     assert design.dims["n_levels"] == 3
 
 

@@ -6,13 +6,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from metagen.sizing import devices, spelling
-from metagen.sizing.devices import Device
-from metagen.sizing.roofline import COMPUTE_SOURCE, COMPUTE_USE
-from metagen.sizing.verdicts.entry import Asked, Entry, entry, unknown
-from metagen.sizing.verdicts.measured import COUNTED, Measured
-from metagen.sizing.verdicts.memory import row
-from metagen.units import parse_amount, parse_duration, parse_hardware, same_things
+from metagen.sizing import devices
+from metagen.sizing.devices import COMPUTE_SOURCE, COMPUTE_USE, Device
+from metagen.sizing.measured import COUNTED, Entry, Measured, Requirement, entry, row, unknown
+from metagen.units import parse_amount, parse_duration, parse_hardware, same_things, spell_count
 from metagen.work import Desk
 
 COMPUTE, TIME, DATA = "training_compute", "training_time", "data_per_parameter"
@@ -35,16 +32,16 @@ CARBON_SOURCE = (
 
 @dataclass(frozen=True)
 class _Run:
-    """The declared run; None where something is not declared or not known.
+    """The declared run; a part is None where it is not declared or not known.
 
     Attributes:
         data: Units of data over the whole run, all epochs.
         device: The devices, with their number.
         seconds: The declared duration.
         declared: Spec texts of hardware and duration.
-        gaps: Why something is None, in words, by its key below `training`.
-        epochs: How often the data is passed over.
-        thing: What the data is counted in.
+        gaps: Why a part is None, in words, by its key below `training`.
+        epochs: Passes over the data.
+        thing: Unit of the data, such as `tokens`.
     """
 
     data: float | None
@@ -61,7 +58,7 @@ class _Run:
 
 
 def verdicts(desk: Desk, model: Measured) -> list[Entry]:
-    """Return the entries on training; what is not declared is named in the formula's place."""
+    """Return the entries on training; the formula of an unknown figure names what is missing."""
     run = _run(desk, model)
     needed = model.training_flops * run.data if run.data else None
     kaplan = model.family.training_flops
@@ -104,8 +101,8 @@ def _device(desk: Desk, hardware: str | None) -> Device | None:
     if not hardware:
         return None
     number, name = parse_hardware(hardware)
-    found = devices.by_prefix(desk, name)
-    return replace(found, number=number) if found and found.flops else None
+    device = devices.by_prefix(desk, name)
+    return replace(device, number=number) if device and device.flops else None
 
 
 def _speed(device: Device) -> float:
@@ -125,7 +122,7 @@ def _source(model: Measured, device: Device) -> str:
 
 
 def _needed_words(model: Measured, data: float) -> str:
-    """Return the operations with their arithmetic, and beside them the measured ones."""
+    """Return the needed operations with their arithmetic, beside the measured ones."""
     factor, unit = model.family.training_flops, model.family.training_unit
     measured = f"{model.training_flops:,.0f} FLOP x {data:.4g} {unit}"
     if factor is None:
@@ -145,8 +142,8 @@ def _compute(model: Measured, run: _Run, needed: float | None) -> Entry:
         f"needed {_needed_words(model, run.data)}; delivered {_speed_words(run.device)} x "
         f"{run.seconds:,.0f} s = {delivered:.4g}"
     )
-    asked, nearest = Asked(delivered, delivered), _nearest(run, needed or 0)
-    return entry(COMPUTE, needed, "FLOP", formula, _source(model, run.device), asked, nearest)
+    required, nearest = Requirement(delivered, delivered), _nearest(run, needed or 0)
+    return entry(COMPUTE, needed, "FLOP", formula, _source(model, run.device), required, nearest)
 
 
 def _time(model: Measured, run: _Run, needed: float | None) -> Entry:
@@ -158,13 +155,13 @@ def _time(model: Measured, run: _Run, needed: float | None) -> Entry:
         f"{_needed_words(model, run.data)} / ({_speed_words(run.device)}) / {DAY:,} s = "
         f"{days:,.4g} days"
     )
-    asked = Asked(duration, run.seconds / DAY if run.seconds else None)
+    required = Requirement(duration, run.seconds / DAY if run.seconds else None)
     nearest = _nearest(run, needed)
-    return entry(TIME, days, "days", formula, _source(model, run.device), asked, nearest)
+    return entry(TIME, days, "days", formula, _source(model, run.device), required, nearest)
 
 
 def _nearest(run: _Run, needed: float) -> str | None:
-    """Return what would keep the declared time: more time, more devices, or less data."""
+    """Return what would meet the declared time: more time, more devices, or less data."""
     if not (run.device and run.data and run.seconds and run.declared[0]):
         return None
     factor = needed / (_speed(run.device) * run.seconds)
@@ -172,7 +169,7 @@ def _nearest(run: _Run, needed: float) -> str | None:
     return (
         f"training.compute.duration {math.ceil(run.seconds * factor / DAY)} days, or "
         f"training.compute.hardware {math.ceil(number * factor)}x{name}, or training.data.size "
-        f"{spelling.count(run.data / factor / run.epochs, up=False)} {run.thing}"
+        f"{spell_count(run.data / factor / run.epochs, up=False)} {run.thing}"
     )
 
 
@@ -189,7 +186,7 @@ def _data(model: Measured, run: _Run) -> Entry:
 
 
 def _energy(run: _Run, needed: float | None) -> Iterator[Entry]:
-    """Yield the estimate of energy and CO2 for the declared duration, or else the needed one."""
+    """Yield the estimates of energy and CO2 for the declared duration, or else the needed one."""
     device = run.device
     if device is None or device.power is None or not (run.seconds or needed):
         gaps = run.missing(*run.gaps)

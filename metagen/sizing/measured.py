@@ -1,4 +1,4 @@
-"""The figures of the measured model that several verdicts share."""
+"""The measured model, and the verdict on one of its figures: required beside computed."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from typing import Any
 
 from metagen import families
 from metagen.families.family import Family, Load, Value, Work
+from metagen.sizing.devices import TABLE, Device
 from metagen.work import Desk
 
 PARAMS, FLOPS, GRAPH = (f"blueprint/{name}.json" for name in ("params", "flops", "graph"))
 INPUTS = (families.ARCHITECTURE, PARAMS, FLOPS, GRAPH)
 COUNTED = "blueprint/params.json, counted on code/model.py"
-HALF = 2  # bytes of a parameter that the closed form does not know of
+HALF = 2  # bytes of a parameter that an edit added to the model, so that no closed form counts it
+
+Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The model as the probe found it, in the formats that code/infer.py is set to.
+    """The model as the probe measured it, in the formats that code/infer.py is set to.
 
     Attributes:
         family: Its family.
@@ -40,7 +43,7 @@ class Measured:
 
     @property
     def load(self) -> Load:
-        """What the measured model asks of its hardware."""
+        """What running the measured model takes of its hardware."""
         closed = self.family.load(self.everything)
         extra = HALF * (self.parameters - self.family.count(self.everything))
         length = self.family.input_length(self.everything)
@@ -55,7 +58,7 @@ class Measured:
 
 
 def read(desk: Desk) -> Measured:
-    """Read what the probe found."""
+    """Read the results of the probe."""
     family = families.built(desk)
     dims = desk.entry(GRAPH, "config")
     formats = {name: desk.entry(families.ARCHITECTURE, "infer", name) for name in family.formats}
@@ -70,6 +73,64 @@ def read(desk: Desk) -> Measured:
 
 
 def flops_near(points: list[dict[str, Any]], length: int) -> float:
-    """Return the operations per unit at the measured length that is nearest to one asked for."""
+    """Return the operations per unit at the measured length that is nearest to this one."""
     nearest = min(points, key=lambda p: abs(p["length"] - length))
     return float(nearest["forward_per_unit"])
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What a spec requires of one figure.
+
+    Attributes:
+        shown: The value as it is shown; None where nothing is declared.
+        limit: The value to compare with; None where it sets no limit.
+        at_least: Whether more is better.
+    """
+
+    shown: Any = None
+    limit: float | None = None
+    at_least: bool = False
+
+    def verdict(self, computed: float | None) -> tuple[str, float | None]:
+        """Return the verdict and the share of the requirement that is left."""
+        if self.shown is None or computed is None:
+            return "not declared", None
+        if self.limit is None:
+            return "met", None
+        room = computed - self.limit if self.at_least else self.limit - computed
+        return ("met" if room >= 0 else "violated"), room / self.limit
+
+
+def entry(
+    name: str,
+    computed: float | None,
+    unit: str,
+    formula: str,
+    source: str,
+    required: Requirement = Requirement(),
+    nearest: str | None = None,
+) -> Entry:
+    """Return one entry; `nearest` names changes that would meet a violated constraint."""
+    verdict, margin = required.verdict(computed)
+    return {
+        "constraint": name,
+        "required": required.shown,
+        "computed": computed,
+        "unit": unit,
+        "formula": formula,
+        "source": source,
+        "verdict": verdict,
+        "margin": margin,
+        "nearest": nearest if verdict == "violated" else None,
+    }
+
+
+def unknown(name: str, required: Any, unit: str, reason: str) -> Entry:
+    """Return an entry for a figure that cannot be computed, with the reason as its formula."""
+    return entry(name, None, unit, reason, "the spec", Requirement(required))
+
+
+def row(device: Device) -> str:
+    """Return where the figures of a device come from."""
+    return f"{TABLE}, {device.model}: {device.sources}"
