@@ -1,4 +1,4 @@
-"""What all figures share: one style, one font, and the same bytes each time."""
+"""The style and the helpers of all figures: one font, and the same bytes each time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _STYLE = {
 def drawn(
     desk: Desk, name: str, height: float, draw: Callable[[Figure], None], width: float = WIDTH
 ) -> dict[str, bytes]:
-    """Draw in matplotlib's own defaults, whatever the user's settings are."""
+    """Return the figure as `paper/figures/<name>.pdf`, drawn without the user's settings."""
     import matplotlib
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.figure import Figure

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from metagen.docs.derived import derived
 from metagen.docs.drawing import BLUE, GREEN, GREY, ORANGE, WIDE, WIDTH, drawn, say_instead
 from metagen.docs.facts import FILES, Facts
 from metagen.work import Desk, Recipe
@@ -28,7 +27,7 @@ Content = dict[str, Any]
 
 def outcome(desk: Desk) -> dict[str, bytes]:
     """Return the figure that eval.py asks for."""
-    rows = Facts(desk, derived).get("results").value
+    rows = Facts(desk).get("results").value
     measured = [row for row in rows if row["status"] == "measured"]
     named = measured and "figure" in desk.names(REPORT, "report")
     shown = desk.entry(REPORT, "report", "figure") if named else None

@@ -1,4 +1,4 @@
-"""How a value with a unit is written for people.
+"""The text of a value with its unit.
 
 A no-break space stands between a number and its unit; each output format writes it its own way.
 """
@@ -90,7 +90,7 @@ def _short(value: float, unit: str) -> str:
 
 
 def _context(tokens: float) -> str:
-    """Write a window the way the field does: 8k is 8,192 tokens."""
+    """Write a context window in the field's style: 8k is 8,192 tokens."""
     for size, letter in _BINARY:
         if tokens >= size and tokens % size == 0:
             return f"{int(tokens // size)}{letter}{SPACE}tokens"
@@ -98,7 +98,7 @@ def _context(tokens: float) -> str:
 
 
 def prefix(value: float) -> tuple[float, str]:
-    """Return the decimal prefix that a value is read with, and its size."""
+    """Return the size and the letter of the decimal prefix that suits a value."""
     return next(pair for pair in _DECIMAL if abs(value) >= pair[0] or pair[0] == 1.0)
 
 
@@ -112,7 +112,7 @@ def _scaled(value: float, prefixes: _Prefixes, unit: str) -> str:
 
 
 def _percent(value: float, unit: str) -> str:
-    """Write a share; one that is nearly none, or nearly all, is not rounded to that."""
+    """Write a share; a small share is not rounded to 0%, nor a large one to 100%."""
     if 0.9995 <= value < 1:
         return f"{100 * value:.2f}%" if value < 0.99995 else "over 99.99%"
     return f"{100 * value:.1f}%" if abs(value) >= 0.001 or value == 0 else f"{100 * value:.2g}%"

@@ -12,6 +12,7 @@ from metagen.errors import Problem, SpecError
 from metagen.families.family import Family, Key
 from metagen.work import Desk
 
+
 @dataclass(frozen=True)
 class Route:
     """The specs that lead to a family. What a spec does not declare fits every route.
