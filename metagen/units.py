@@ -59,7 +59,7 @@ _THINGS = (
     "frames", "hours", "samples", "examples", "pairs", "rows", "points", "meshes",
     "graphs", "nodes", "edges", "episodes", "steps", "interactions",
 )
-# Words for one item of data, whichever a table, a series or a set of texts has.
+# Words for one item of data: a row of a table, a point of a series, a text of a set.
 ITEMS = frozenset({"examples", "points", "rows", "samples"})
 # fmt: on
 
@@ -70,7 +70,7 @@ _HARDWARE = re.compile(r"([1-9][0-9]{0,6})\s?[x×]\s?([A-Za-z0-9][A-Za-z0-9 ._+-
 
 
 class UnitError(ValueError):
-    """A text that is no quantity of the kind asked for.
+    """A text that is not a quantity of the requested kind.
 
     Attributes:
         allowed: What would have been accepted, in words.
@@ -85,7 +85,7 @@ class UnitError(ValueError):
 
 @dataclass(frozen=True)
 class Rate:
-    """A throughput: so many of a thing a second (`30s clip/min`: seconds of clip a minute)."""
+    """A throughput: a number of things a second (`30s clip/min`: seconds of clip a minute)."""
 
     value: float
     unit: str

@@ -82,7 +82,7 @@ SINGLE = [
     ("evaluation: {bench: fast}\n", "3:21", "evaluation.bench is 'fast'; allowed: quick", ""),
     ("license: apache2\n", "3:10", "license is 'apache2'; allowed: apache-2.0", "apache-2.0"),
     ("version: true\n", "3:10", "version is True; allowed: text", ""),
-    ("version: ''\n", "3:10", "version is ''; allowed: text", "leave the key out"),
+    ("version: ''\n", "3:10", "version is ''; allowed: text", "remove the key"),
     ("description: x\ndescription: y\n", "4:1", "the key 'description' stands twice", "3:1"),
     ("? [a]\n: b\n", "3:3", "a key is a word, not a list or a mapping", ""),
     ("<<: {description: x}\n", "3:1", "there is no key '<<'", ""),
