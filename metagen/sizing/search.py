@@ -2,7 +2,7 @@
 
 The search itself knows no family: it walks the axes that a family brings, drops what breaks the
 family's rules, and keeps the best candidate. Better means, in this order: within the parameter
-budget, the budget filled, the limits on memory and time kept (or exceeded least), and then the
+budget, the budget filled, the limits on memory and time met (or exceeded least), and then the
 lowest score: the distance from published shapes, the unfilled budget, and the price of levers.
 
 It goes in two passes. `shapes` leaves every lever at its plain value and ranks the shapes. Where
@@ -30,7 +30,7 @@ BEAM = 4  # shapes on which levers are pulled
 UNFILLED_COST = 100.0  # one usual deviation of shape for each unfilled percent
 EXCESS_STEP = 0.02  # excesses are compared in steps of 2%: a smaller gain is not worth a lever
 WINDOW_COST = 1.0  # for each halving of a window that may be as large as the limits allow
-MOST_SHAPES = 256  # results of `shapes` that are kept, each of `BEAM` designs
+MOST_SHAPES = 256  # results of `shapes` in the cache, each of `BEAM` designs
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Design:
         formats: Each number format of deployment.
         parameters: Exact count.
         load: What it takes to run it.
-        fits: Whether every limit is kept.
+        fits: Whether every limit is met.
         candidates: How many candidates were counted.
     """
 
@@ -87,7 +87,7 @@ def solution(desk: Desk) -> Solution:
 
 
 def solve(family: Family, sizes: Iterable[Need], published: bytes) -> Solution:
-    """Return the solution of the first need whose design keeps the limits, or else of the last."""
+    """Return the solution of the first need whose design meets the limits, or else of the last."""
     for need in sizes:
         trend = _trend(family, published, need.budget)
         design = search(family, need, trend)
