@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from metagen import files
-from metagen.engine.package import Package
+from metagen.engine.graph import Graph
 from metagen.work import Desk, Recipe
 
 Reads = dict[str, str]
@@ -78,16 +78,16 @@ def nothing(moment: str, task: str) -> None:
 Moment = Callable[[str, str], None]
 
 
-def watched(package: Package, log: Log, moment: Moment = nothing) -> Package:
-    """Return a package whose recipes are watched.
+def watched(graph: Graph, log: Log, moment: Moment = nothing) -> Graph:
+    """Return a graph whose recipes are watched.
 
     Args:
-        package: What is built.
+        graph: What is built.
         log: Where it is noted.
         moment: Called with "begins" or "ends" and the name of each task at work.
     """
-    recipes = tuple(replace(r, work=_watched(r, log, moment)) for r in package.recipes)
-    return replace(package, recipes=recipes)
+    recipes = tuple(replace(r, work=_watched(r, log, moment)) for r in graph.recipes)
+    return replace(graph, recipes=recipes)
 
 
 def _watched(recipe: Recipe, log: Log, moment: Moment) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from metagen.engine.codedigest import CodeIndex
+from metagen.engine.digest import CodeIndex
 
 SOURCES = {
     "__init__.py": "",
