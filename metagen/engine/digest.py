@@ -1,9 +1,11 @@
-"""Digests of metagen's own functions, so that a change of the code rebuilds what it makes.
+"""Current digests of what lies outside a package: metagen's code, its data files, libraries.
 
-A digest covers a definition and, transitively, every definition of metagen that it names. It is
-taken from the syntax tree without docstrings: comments, docstrings and formatting do not count.
-The analysis errs on the safe side: a name that may mean a definition counts as one, a module used
-as a whole counts whole, and a string that spells a module's name counts as a use of that module.
+A task must run again when the code that made its outputs changes. The digest of a definition covers
+its syntax tree without docstrings, and transitively that of every definition of metagen that it
+names: base classes, composed objects, called functions. Comments, docstrings and formatting do not
+count. The analysis may only err towards too many names: a name that could mean a definition counts
+as one, a module that is used whole counts whole, and a string that spells a module's name counts as
+a use of it.
 """
 
 from __future__ import annotations
@@ -11,19 +13,112 @@ from __future__ import annotations
 import ast
 import hashlib
 import itertools
+import os
+import platform
+import re
+import sys
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 
-BODY = "<body>"  # statements of a module that are neither definitions nor imports
-IMPORTS = "<imports>"  # what a module takes from others
+from metagen import files, paths
+from metagen.engine.ledger import Ledger
+
+BODY = "<body>"  # Statements of a module that are neither definitions nor imports.
+IMPORTS = "<imports>"  # The names that a module imports.
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
+class Environment:
+    """Digests of the sources, versions and code that all packages of an out folder share.
+
+    Each digest is computed once per build, so all tasks of a build agree on it.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._digests: dict[tuple[str, str], str] = {}
+        self._lock = threading.RLock()
+
+    def digest(self, kind: str, name: str) -> str:
+        """Return the digest of a `source`, `version` or `code` dependency; "" if it is missing."""
+        with self._lock:
+            if (kind, name) not in self._digests:
+                self._digests[kind, name] = self._compute(kind, name)
+            return self._digests[kind, name]
+
+    def _compute(self, kind: str, name: str) -> str:
+        if kind == "source":
+            path = paths.source(name)
+            return files.sha256(path.read_bytes()) if path.is_file() else ""
+        return version(name) if kind == "version" else self._code_digest(name)
+
+    def _code_digest(self, root: str) -> str:
+        """Return the digest of a definition; the ledger saves parsing metagen in every build."""
+        package, digests = self._saved_codes
+        if root not in digests:
+            digests[root] = self._index.digest(root) or ""
+            self._ledger.put("", [("code", "", {"package": package, "digests": digests})])
+        return digests[root]
+
+    @cached_property
+    def _saved_codes(self) -> tuple[str, dict[str, str]]:
+        """The digest of all files of metagen, and the code digests saved under it."""
+        package = package_digest(paths.PACKAGE)
+        saved = self._ledger.rows("", "code").get("", {})
+        return package, saved["digests"] if saved.get("package") == package else {}
+
+    @cached_property
+    def _index(self) -> CodeIndex:
+        return CodeIndex.of_package(paths.PACKAGE)
+
+
+def version(name: str) -> str:
+    """Return the version of a library, of `python` or of `tex`; "" if it is not installed."""
+    if name == "python":
+        return platform.python_version()
+    return _tex_version() if name == "tex" else installed().get(_normal(name), "")
+
+
+@cache
+def installed() -> dict[str, str]:
+    """Return {library: version}, from the names of the folders of their metadata.
+
+    Reading names only takes a millisecond; `importlib.metadata` would open every file.
+    """
+    versions: dict[str, str] = {}
+    for folder in reversed(sys.path):  # An earlier folder shadows a later one.
+        with suppress(OSError):
+            for entry in os.listdir(folder or "."):  # noqa: PTH208, since it is faster
+                if entry.endswith(".dist-info"):
+                    name, _, number = entry.removesuffix(".dist-info").rpartition("-")
+                    versions[_normal(name)] = number
+    return versions
+
+
+def _normal(name: str) -> str:
+    """Return a library's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _tex_version() -> str:
+    import subprocess
+
+    command = ["pdflatex", "--version"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.partition("\n")[0]
+
+
 @dataclass
 class _Module:
-    """What one file defines and imports."""
+    """The definitions of one file, and {local name: full dotted name} of its imports."""
 
     name: str
     is_package: bool
@@ -32,7 +127,7 @@ class _Module:
 
 
 class CodeIndex:
-    """Own digests and references of every definition of a package, by `module:name`."""
+    """The digest of every definition of a package, by `module:name`, and the names in each."""
 
     def __init__(self, own: dict[str, str], references: dict[str, list[str]]) -> None:
         self.own = own
@@ -51,10 +146,11 @@ class CodeIndex:
             for name, statements in module.definitions.items():
                 qualified = f"{module.name}:{name}"
                 own[qualified] = _digest(ast.dump(s) for s in statements)
-                found = {r for s in statements for r in _references(s, module, modules)}
-                found.add(f"{module.name}:{BODY}")
-                references[qualified] = sorted(found - {qualified})
-            # Whoever takes a module as a whole may use what it only imports, too.
+                named = {r for s in statements for r in _references(s, module, modules)}
+                # Statements at module level may change any definition of the module.
+                named.add(f"{module.name}:{BODY}")
+                references[qualified] = sorted(named - {qualified})
+            # A user of a whole module may also use the names that it only imports.
             qualified = f"{module.name}:{IMPORTS}"
             own[qualified] = _digest(f"{n} {full}" for n, full in sorted(module.imports.items()))
             imported = (r for full in module.imports.values() for r in _resolve(full, modules))
@@ -62,10 +158,10 @@ class CodeIndex:
         return cls(own, references)
 
     def digest(self, root: str) -> str | None:
-        """Return the digest of a definition with all that it reaches; None when it is gone.
+        """Return the digest of a definition with all that it reaches; None if it does not exist.
 
         Args:
-            root: `module:name`, or `module` for all of a module.
+            root: `module:name`, or `module` for a whole module.
         """
         pending = list(self._expand(root))
         if not pending:
@@ -93,7 +189,7 @@ def package_files(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def package_digest(root: Path) -> str:
-    """Return the digest of all Python files of a package, byte for byte."""
+    """Return the digest of the bytes of all Python files of a package."""
     return _digest(
         f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
         for name, path in package_files(root)
@@ -127,7 +223,7 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
 
 
 def _defined(statement: ast.stmt) -> list[str]:
-    """Return the names that a top-level statement defines; the module's body for any other."""
+    """Return the names that a top-level statement defines, or BODY."""
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return []
     if isinstance(statement, _Definition):
@@ -141,7 +237,7 @@ def _defined(statement: ast.stmt) -> list[str]:
 
 
 def _imported_in(node: ast.AST, module: _Module) -> dict[str, str]:
-    """Return {local name: full dotted name} of all imports at or below a node."""
+    """Return {local name: full dotted name} of the imports in a node, inside functions too."""
     names: dict[str, str] = {}
     for inner in ast.walk(node):
         if isinstance(inner, ast.Import):
@@ -159,7 +255,7 @@ def _top(dotted: str) -> str:
 
 
 def _absolute(statement: ast.ImportFrom, module: _Module) -> str:
-    """Return the full name of the module that a `from` import names."""
+    """Return the full name of the module in a `from` import, which may be relative."""
     if not statement.level:
         return statement.module or ""
     climb = statement.level - module.is_package
@@ -175,11 +271,10 @@ class _Uses(ast.NodeVisitor):
         self.strings: set[str] = set()
 
     def visit_Name(self, node: ast.Name) -> None:
-        """Take a plain name."""
         self.names.add(node.id)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        """Take `a.b.c` whole, so that using one member of a module is not using all of it."""
+        """Record `a.b.c` as one name: a use of one member of a module is no use of all of it."""
         dotted = _dotted(node)
         if dotted:
             self.names.add(dotted)
@@ -187,7 +282,7 @@ class _Uses(ast.NodeVisitor):
             self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> None:
-        """Take a string: it may name a module that is imported, or run, by name."""
+        """Record a string: it may name a module that is imported, or run, by name."""
         if isinstance(node.value, str):
             self.strings.add(node.value)
 
@@ -201,7 +296,7 @@ def _dotted(node: ast.expr) -> str:
 
 
 def _references(statement: ast.stmt, module: _Module, modules: dict[str, _Module]) -> Iterator[str]:
-    """Yield what a statement names inside the package, as `module:name` or `module`."""
+    """Yield the definitions and modules of the package that a statement names."""
     uses = _Uses()
     uses.visit(statement)
     local = _imported_in(statement, module)
@@ -216,7 +311,7 @@ def _references(statement: ast.stmt, module: _Module, modules: dict[str, _Module
 
 
 def _resolve(dotted: str, modules: dict[str, _Module]) -> Iterator[str]:
-    """Yield the definition, or else the module, that a full dotted name means in this package."""
+    """Yield the definition, or else the module, of the package that a full dotted name means."""
     parts = dotted.split(".")
     cut = next((c for c in range(len(parts), 0, -1) if ".".join(parts[:c]) in modules), 0)
     if not cut:
