@@ -31,7 +31,7 @@ CONFIG_KEYS = frozenset(
     }
 )
 OPTIMIZER = "adamw"
-RUNTIME = ("images",)
+RUNTIME = ("digests", "digits", "images")
 BENCHMARK = Benchmark(
     "handwritten digits", {"quick": 500, "full": 4000}, packages=("scikit-learn",)
 )

@@ -12,7 +12,7 @@ from typing import Any
 from metagen.families.family import Key
 from metagen.tasks import samples
 
-RUNTIME = ("columns", "crossval", "tables")
+RUNTIME = ("columns", "crossval", "digests", "files", "rows", "tables")
 PACKAGES = ("scikit-learn",)
 HABITS = samples.Habits(
     batch=256,

@@ -115,7 +115,10 @@ def data_options(description: str | None, *, data: str) -> argparse.ArgumentPars
     )
     parser.add_argument("--data", type=existing, metavar="PATH", help=data)
     parser.add_argument(
-        "--size", choices=("proxy", "full"), default="proxy", help="(default: proxy)"
+        "--size",
+        choices=("proxy", "full"),
+        default="proxy",
+        help="(default: proxy)",
     )
     return parser
 

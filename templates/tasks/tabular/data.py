@@ -19,7 +19,6 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from runtime.columns import (
-    SPLITS,
     Index,
     Parts,
     Rows,
@@ -30,10 +29,11 @@ from runtime.columns import (
     scale_of,
     schema_of,
 )
+from runtime.digests import digest
 from runtime.errors import fail, run
 from runtime.options import data_options
-from runtime.report import digest
 from runtime.settings import load_config
+from runtime.splits import SPLITS
 from runtime.tables import is_numeric
 
 
