@@ -96,10 +96,15 @@ def test_missing_values_count_for_nothing(code: dict[str, ModuleType]) -> None:
 def test_only_windows_of_normal_steps_train(code: dict[str, ModuleType], tmp_path: Path) -> None:
     data = code["data"]
     dataset = data.load_dataset(data.Config(), sensors(tmp_path), "anomaly", code["model"].Config())
-    assert dataset.bounds == {"train": (0, 200), "val": (200, 280), "test": (280, 400)}
+    assert dataset.bounds == {
+        "train": slice(0, 200),
+        "val": slice(200, 280),
+        "test": slice(280, 400),
+    }
     odd = {step for step in range(400) if step % 50 in (20, 21)}
     for split in ("train", "val"):
-        starts, (low, high) = dataset.normal(split), dataset.bounds[split]
+        starts, steps = dataset.normal(split), dataset.bounds[split]
+        low, high = steps.start, steps.stop
         spans = [set(range(start, start + 4)) for start in starts]
         assert not any(span & odd for span in spans)
         assert all(low <= min(span) and max(span) < high for span in spans)
@@ -117,10 +122,10 @@ def test_only_windows_of_normal_steps_train(code: dict[str, ModuleType], tmp_pat
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("a,anomaly\n1,2\n", "says which steps are anomalous: 1 where one is"),
+        ("a,anomaly\n1,2\n", "must be 1 at steps that are anomalous"),
         ("anomaly\n1\n", "has no channel beside 'anomaly'"),
         ("a,b,c,d\n" + "1,2,3,4\n" * 40, "there are 4 channels, and the model has room for 3"),
-        ("a\n" + "1\n" * 9, "too few normal steps for a window of 4"),
+        ("a\n" + "1\n" * 9, "too few windows of 4 normal steps"),
         ("a,b\n1,x\n", "column 'b' holds words"),
     ],
 )

@@ -29,6 +29,7 @@ CORE = (
     "report",
     "settings",
     "speedup",
+    "splits",
     "training",
 )
 # The lowest versions that the generated code is written for; those of metagen itself.

@@ -11,7 +11,7 @@ from typing import Any
 from metagen.families.family import Benchmark, Key
 from metagen.tasks import samples
 
-RUNTIME = ("columns", "tables")
+RUNTIME = ("columns", "digests", "files", "rows", "series", "tables")
 # The one set of sensor readings with labels of their own that comes in a small package.
 BENCHMARK = Benchmark(
     "anomalies of a spacecraft", {"quick": 1500, "full": 6000}, packages=("river",)

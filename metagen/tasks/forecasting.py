@@ -12,7 +12,7 @@ from typing import Any
 from metagen.families.family import Benchmark, Dims, Key
 from metagen.tasks import samples
 
-RUNTIME = ("tables",)
+RUNTIME = ("digests", "files", "rows", "series", "tables")
 BENCHMARK = Benchmark(
     "forecasts of measured series", {"quick": 400, "full": 1500}, packages=("statsmodels",)
 )

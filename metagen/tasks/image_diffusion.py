@@ -31,7 +31,9 @@ CONFIG_KEYS = frozenset(
     }
 )
 OPTIMIZER = "adamw"
-RUNTIME = ("diffusion", "ema", "images", "records")
+RUNTIME = (
+    *("captions", "diffusion", "digests", "digits", "ema", "files", "images", "records", "rows"),
+)
 PACKAGES = ("scikit-learn",)
 FOLDER = "templates/tasks/image_diffusion"
 SCHEDULES = ("cosine", "linear")

@@ -19,7 +19,10 @@ CONFIG_KEYS = frozenset(
     {"batch_size", "epochs", "learning_rate", "optimizer", "warmup_steps", "weight_decay"}
 )
 OPTIMIZER = "adamw"
-RUNTIME = ("gather", "images", "records", "tokenizer")
+RUNTIME = (
+    *("captions", "digests", "files", "gather", "images", "lowercase", "records", "rows"),
+    "tokenizer",
+)
 BATCH = 32_768
 PAIRS = 400_000_000  # for a spec without a number of pairs
 EPOCHS = 32

@@ -22,7 +22,7 @@ CONFIG_KEYS = frozenset(
     {"batch_size", "epochs", "learning_rate", "optimizer", "warmup_steps", "weight_decay"}
 )
 OPTIMIZER = "adamw"
-RUNTIME = ("folders", "shards", "texts", "tokenizer")
+RUNTIME = ("files", "folders", "shards", "texts", "tokenizer")
 BYTE_VOCABULARY = 256
 TRAINING_LENGTH = 8192  # tokens; of Llama 3's pre-training
 # Tokens of an update up to a size, for a spec without a batch size: GPT-3, table 2.1.

@@ -27,7 +27,7 @@ CONFIG_KEYS = frozenset(
     }
 )
 OPTIMIZER = "adamw"
-RUNTIME = ("images",)
+RUNTIME = ("digests", "images")
 UPDATES = 250_000  # for a spec without a number of images: 1,000 epochs of 250 updates
 EPOCHS = 1000  # for a spec that declares images and no epochs
 BATCH = 12

@@ -18,7 +18,9 @@ CONFIG_KEYS = frozenset(
     {"batch_size", "epochs", "learning_rate", "optimizer", "warmup_steps", "weight_decay"}
 )
 OPTIMIZER = "adamw"
-RUNTIME = ("folders", "records", "sequences", "tokenizer")
+RUNTIME = (
+    *("digests", "files", "folders", "lowercase", "records", "rows", "sequences", "tokenizer"),
+)
 STEPS, BATCH, LEARNING_RATE, WARMUP_STEPS, WEIGHT_DECAY = 1_000_000, 256, 1e-4, 10_000, 0.01
 PROXY_WARMUP_STEPS = 40
 PASS_TOKENS = 2**14  # that pass through the model at once

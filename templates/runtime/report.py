@@ -1,6 +1,5 @@
 """What eval.py prints: metrics beside their baselines, as JSON."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,11 +66,3 @@ def print_report(
         "checkpoint_step": read_json(folder / "state.json").get("step"),
     }
     print(json.dumps(report, indent=2))
-
-
-def digest(*parts: bytes) -> str:
-    """Return the sha256 of some data in a row."""
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(part)
-    return total.hexdigest()

@@ -48,7 +48,7 @@ def test_a_csv_reads_as_the_same_pairs(code: Modules, photos: Path) -> None:
         ('{"file_name": "../secret.png", "text": "x"}', "no file below"),
         ('{"file_name": "a/none.png", "text": "x"}', "no file below"),
         ('{"file_name": "a/1.png"}', 'has no "text"'),
-        ('{"file_name": "a/1.png", "text": "alone"}', "too few images"),
+        ('{"file_name": "a/1.png", "text": "alone"}', "too few pairs"),
     ],
 )
 def test_bad_pairs_are_refused_in_a_sentence(

@@ -48,7 +48,7 @@ def test_captions_come_from_metadata(code: Modules, pictures: Path) -> None:
         (lambda f: (f / "metadata.jsonl").write_text('{"file_name": "x.png"}'), '1 has no "text"'),
         (
             lambda f: (f / "metadata.jsonl").write_text('{"file_name": "../x", "text": "y"}'),
-            "no such image beside it",
+            "which is no file below",
         ),
         (lambda f: (f / "red/1.png").rename(f / "1.png"), "1.png has no caption"),
         (lambda f: (f / "red/1.png").write_text("no image"), "cannot be read as an image"),
