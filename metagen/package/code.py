@@ -14,7 +14,7 @@ from metagen.work import Desk, Recipe, Work
 
 SECTIONS = ("model", "data", "train", "eval", "infer")
 SCRIPTS = tuple(f"code/{section}.py" for section in SECTIONS)
-# What the scripts of every task share; a family names what its own need beyond it.
+# The modules of runtime/ that every package has; a family names those that it needs besides.
 CORE = (
     "__init__",
     "checkpoint",

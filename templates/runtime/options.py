@@ -1,6 +1,7 @@
 """The options that the scripts of a package share, so that one command line fits them all."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from runtime.checkpoint import check_free
 from runtime.distributed import world_size
 from runtime.errors import fail
 from runtime.settings import load_config
+
+Group = argparse._ArgumentGroup
 
 
 def shared_options(
@@ -59,18 +62,21 @@ def shared_options(
         type=positive,
         default=torch.get_num_threads(),
         metavar="N",
-        help="CPU threads; results repeat to the bit at the same number (default: %(default)s)",
+        help="CPU threads; runs with the same number agree bit for bit (default: %(default)s)",
     )
     return parser
 
 
-def training_options(doc: str | None, kind: type[Any], data: str) -> argparse.ArgumentParser:
+def training_options(
+    doc: str | None, kind: type[Any], data: str, options: Callable[[Group], None]
+) -> argparse.ArgumentParser:
     """Return a parser of the options of a train.py.
 
     Args:
         doc: The docstring of the script.
         kind: Its Config, whose values at both sizes stand in the help as defaults.
         data: What --data takes.
+        options: Adds the options that only this script has.
     """
     proxy, full = load_config(kind, "train", "proxy"), kind()
     parser = shared_options(
@@ -123,6 +129,7 @@ def training_options(doc: str | None, kind: type[Any], data: str) -> argparse.Ar
     group.add_argument(
         "--dry-run", action="store_true", help="take one step and one validation, write nothing"
     )
+    options(group)
     return parser
 
 
@@ -133,6 +140,7 @@ def training_config(kind: type[Any], args: argparse.Namespace) -> Any:
     """
     check_free(args.checkpoint or args.out / "checkpoint")
     config = load_config(kind, "train", args.size)
+    # An option without a default is None unless the command line has it.
     given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
     args.steps = given.pop("steps", config.steps)
     steps = args.schedule_steps or max(config.steps, args.steps)

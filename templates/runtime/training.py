@@ -44,7 +44,7 @@ from runtime.flops import training_flops
 from runtime.loop import StepSize, fit, say
 from runtime.metrics import Metrics
 from runtime.optimization import adamw, learning_rate_at, update
-from runtime.options import training_config, training_options
+from runtime.options import Group, training_config, training_options
 from runtime.order import be_random_at
 from runtime.settings import Training, read_json
 from runtime.speedup import checkpoint_gradients, compile_modules
@@ -96,7 +96,7 @@ def script(
     job_of: Callable[[argparse.Namespace, Any], Job],
     *,
     data: str,
-    options: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+    options: Callable[[Group], None] = lambda group: None,
 ) -> Callable[[], None]:
     """Return the main function of a train.py.
 
@@ -109,9 +109,7 @@ def script(
     """
 
     def main() -> None:
-        parser = training_options(doc, kind, data)
-        options(parser)
-        args = parser.parse_args()
+        args = training_options(doc, kind, data, options).parse_args()
         config = training_config(kind, args)
         device = choose_device(args.device, args.threads)
         with processes(device):

@@ -20,6 +20,7 @@ from data import Config as DataConfig
 from model import Config as ModelConfig
 from model import Model, errors
 from runtime.errors import run
+from runtime.options import Group
 from runtime.settings import Training, load_config
 from runtime.training import Batch, Job, named, script
 
@@ -66,10 +67,9 @@ def job_of(args: argparse.Namespace, config: Config) -> Job:
     )
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def options(group: Group) -> None:
     """Add the option that only this script has."""
-    group = parser.add_argument_group("options of this task")
-    help_text = "which steps are anomalous: 0 or 1 (default: %(default)s, where there is one)"
+    help_text = "0 or 1: which steps are anomalous (default: %(default)s, if there is one)"
     group.add_argument("--label", metavar="COLUMN", default=LABEL, help=help_text)
 
 
