@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from metagen.families import resnet, vit
 from metagen.families.family import Family
+from metagen.families.resnet import FAMILY as resnet
+from metagen.families.vit import FAMILY as vit
 
 FAMILIES: dict[str, Family] = {"vit": vit, "resnet": resnet}
 SHAPES: dict[str, dict[str, dict[str, Any]]] = {

@@ -9,11 +9,11 @@ from image_shapes import SHAPES
 from published import published
 
 from metagen.errors import SpecError
-from metagen.families import resnet, vit
 from metagen.families.family import Limit, Need
+from metagen.families.resnet import FAMILY as resnet
 from metagen.families.trend import rows
+from metagen.families.vit import FAMILY as vit
 from metagen.sizing.search import search
-from metagen.tasks import image_classification
 
 
 def table_of(family: Any) -> list[dict[str, str]]:
@@ -112,5 +112,5 @@ def test_images_are_mirrored_only_where_the_spec_asks_for_it(declared: Any) -> N
 def test_a_patch_that_is_no_square_is_refused() -> None:
     with pytest.raises(SpecError, match=r"constraints\.patch_size: \[16, 8\] is no square"):
         vit.fixed({"constraints.patch_size": (16, 8)}.get)
-    fixed = image_classification.fixed({"constraints.image_size": (32, 64)}.get)
+    fixed = vit.task.fixed({"constraints.image_size": (32, 64)}.get)
     assert fixed == {"image_height": 32, "image_width": 64}

@@ -12,24 +12,6 @@ from metagen.errors import Problem, SpecError
 from metagen.families.family import Family, Key
 from metagen.work import Desk
 
-FAMILIES = {
-    "decoder": "metagen.families.decoder",
-    "vit": "metagen.families.vit",
-    "resnet": "metagen.families.resnet",
-    "segmentation_unet": "metagen.families.segmentation_unet",
-    "patch_forecaster": "metagen.families.patch_forecaster",
-    "autoencoder": "metagen.families.autoencoder",
-    "tabular_regressor": "metagen.families.tabular_regressor",
-    "tabular_classifier": "metagen.families.tabular_classifier",
-    "unet_diffusion": "metagen.families.unet_diffusion",
-    "latent_unet": "metagen.families.latent_unet",
-    "text_classifier": "metagen.families.text_classifier",
-    "clip": "metagen.families.clip",
-    "sentence_embedder": "metagen.families.sentence_embedder",
-    "document_ranker": "metagen.families.document_ranker",
-}
-
-
 @dataclass(frozen=True)
 class Route:
     """The specs that lead to a family. What a spec does not declare fits every route.
@@ -96,11 +78,14 @@ tabular_regressor | tabular | regression | regression | mlp | regression
 tabular_classifier | tabular | label | classification | mlp | classification
 """.splitlines()
 )
+# A family is the module of its name, which holds it as FAMILY.
+FAMILIES = {route.family: f"metagen.families.{route.family}" for route in ROUTES}
 
 
 def load(module: str) -> Family:
-    """Import the family that a module of `FAMILIES` is."""
-    return cast(Family, importlib.import_module(module))
+    """Import the family that a module of `FAMILIES` holds."""
+    imported = importlib.import_module(module)
+    return cast(Family, getattr(imported, "FAMILY", imported))
 
 
 ARCHITECTURE = "blueprint/architecture.yaml"

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
-from metagen.families.trend import Trend
+from metagen import paths
+from metagen.families import parts
+from metagen.families.parts import HALF, Part
+from metagen.families.trend import Row, Trend, rows
+from metagen.families.trend import fit as fit_line
+from metagen.tasks.task import Benchmark as Benchmark
+from metagen.tasks.task import Dims as Dims
+from metagen.tasks.task import Key as Key
+from metagen.tasks.task import Task as Task
+from metagen.tasks.task import Value as Value
+from metagen.tasks.task import Words as Words
 
-Value = int | float | bool
-Dims = Mapping[str, Value]
-Key = Callable[[str], Any]
+Figures = dict[str, tuple[Value | str, str]]
 
 
 @dataclass(frozen=True)
@@ -60,48 +70,6 @@ class Load:
     def steady(self) -> Work:
         """What one output after the other takes."""
         return self.next or self.first
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """What the scaled-down model is trained on and scored on in a build.
-
-    Attributes:
-        name: What it tests, such as `held-out text`.
-        steps: Updates for each value of `evaluation.bench` that runs it.
-        packages: What pip must have installed for the data to be there.
-    """
-
-    name: str
-    steps: Mapping[str, int]
-    packages: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Words:
-    """A family in the words of its documents.
-
-    Attributes:
-        kind: What one such model is, with no article.
-        pipeline_tag: The Hub's name for its task, a key of huggingface.js' `PIPELINE_DATA`.
-        unit: What operations are counted for, such as `token`.
-        loss_unit: What the training loss is counted in.
-        usage: The arguments that show what `infer.py` does.
-        does: What `infer.py` then does, such as `continues a prompt`.
-        data: What the proxy is trained on.
-        outcome: Caption of the figure that shows what the proxy does on the held-out split.
-        risks: What nobody measured of either model.
-    """
-
-    kind: str
-    pipeline_tag: str
-    unit: str
-    loss_unit: str
-    usage: str
-    does: str
-    data: str
-    outcome: str
-    risks: str
 
 
 @dataclass(frozen=True)
@@ -196,107 +164,310 @@ class Rule:
         return all(name in dims for name in self.names) and not self.holds(dims)
 
 
-class Family(Protocol):
-    """The dimensions, the counts and the published shape of one family; a module is one.
+class Trait(NamedTuple):
+    """A figure of a design's shape that published models have a trend of.
 
     Attributes:
-        name: Name of the family in architecture.yaml.
-        published: The table of published models that the trend is fitted on.
-        task_folder: The folder with the sources of the package's other code files.
-        component_types: What `architecture.components[].type` may say.
-        dims: Type of each dimension, in the order of `Config`; a template may lack some.
+        column: Its column in the table of published models, two with ` / ` between them, or what
+            takes it from a row.
+        of: The figure of a design.
+        level: Whether the trend stays level below the smallest published model; a ratio does not
+            fall to 0.
+    """
+
+    column: str | Callable[[Row], float]
+    of: Callable[[Dims], float]
+    level: bool = False
+
+    def published(self, row: Row) -> float:
+        """Return the figure of a published model."""
+        if callable(self.column):
+            return self.column(row)
+        top, _, bottom = self.column.partition(" / ")
+        return float(row[top]) / (float(row[bottom]) if bottom else 1.0)
+
+
+def dim(name: str, column: str = "") -> Trait:
+    """Return the trait that is a dimension itself; its column has the same name by default."""
+    return Trait(column or name, lambda m: float(m[name]))
+
+
+class Peak(NamedTuple):
+    """A place of the forward pass where much is held at once.
+
+    Attributes:
+        numbers: Numbers held there.
+        words: Their arithmetic, such as `197 positions x (2 x 768 + 3,072)`.
+    """
+
+    numbers: int
+    words: str
+
+
+class Family:
+    """A family of models. A subclass states its own; the rest follows from its list of parts.
+
+    Attributes:
+        name: Name of the family in architecture.yaml, and of its files.
+        kind: What one such model is, with no article.
+        task: The machine-learning task that it solves.
+        components: What `architecture.components[].type` may say, as words of one string.
+        shape: The traits whose published trend the search follows, by name.
+        folder: Its folder below `templates/families/`, where it is not the name.
+        table: The table of published models beside this module, where it is not `<name>.csv`.
+        rules: Relations between dimensions.
         formats: Type of each number format of deployment, by its name in the `infer` section.
         context_dim: The dimension that is the context window, or None for a family without one.
-        rules: Relations between dimensions.
         embedding_modules: Modules of the model whose parameters are embedding tables.
-        config_keys: Entries of the spec's `training.config` that have a setting.
-        optimizer: The optimizer of train.py.
-        runtime: Modules of `templates/runtime` that its scripts need beyond the core.
-        benchmark: How the proxy is trained and scored.
-        words: The family in its documents.
-        loss_level: A metric whose baselines lie on the axis of the loss, and the loss by it.
-        work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
-        training_unit: What training data is counted in: `tokens`, `images`, ...
+        size_column: The column of published sizes that the trend is fitted against.
+        size_unit: What that column counts.
+        loss_level: (metric, factor): the metric's baselines times the factor are losses.
         training_flops: Operations of training a parameter and unit; None where they are measured.
         optimal_units: Published compute-optimal data for each parameter, with its source.
+        proxy_dims: The dimensions of the scaled-down model that differ from the full model's,
+            beside those of the task.
     """
 
     name: str
-    published: str
-    task_folder: str
-    component_types: frozenset[str]
-    dims: Mapping[str, type]
-    formats: Mapping[str, type]
-    context_dim: str | None
-    rules: tuple[Rule, ...]
-    embedding_modules: tuple[str, ...]
-    config_keys: frozenset[str]
-    optimizer: str
-    runtime: tuple[str, ...]
-    benchmark: Benchmark
-    words: Words
-    loss_level: tuple[str, float] | None
-    work_unit: str
-    training_unit: str
-    training_flops: int | None
-    optimal_units: tuple[float, str] | None
+    kind: str
+    task: Task
+    components: str
+    shape: Mapping[str, Trait]
+    folder = ""
+    table = ""
+    rules: tuple[Rule, ...] = ()
+    formats: Mapping[str, type] = {}
+    context_dim: str | None = None
+    embedding_modules: tuple[str, ...] = ()
+    size_column = "params_exact"
+    size_unit = "parameters"
+    loss_level: tuple[str, float] | None = None
+    training_flops: int | None = None
+    optimal_units: tuple[float, str] | None = None
+    optimizer = "adamw"
+    proxy_dims: Mapping[str, Value] = {}
 
-    def model_template(self, dims: Dims) -> str:
-        """Return the source of `code/model.py` for a design with these dimensions."""
+    # What a family must state.
 
-    def fit(self, published: bytes, parameters: int) -> Trend:
-        """Fit the published trend around a size on the family's rows."""
+    def parts(self, m: Dims) -> Iterable[Part]:
+        """Return what a design is made of, each layer with its weights and its operations."""
+        raise NotImplementedError
 
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return the dimensions that keys other than `architecture.dims` fix."""
+    def peaks(self, m: Dims) -> list[Peak]:
+        """Return the places of a pass that may hold most; the largest is what memory needs."""
+        raise NotImplementedError
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
         """Return the search space, in the order in which dimensions are chosen."""
+        raise NotImplementedError
 
-    def count(self, dims: Dims) -> int:
-        """Return the exact number of parameters, shared ones counted once."""
+    def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
+        """Return single changes worth an ablation: (name, dimension, value)."""
+        raise NotImplementedError
 
-    def cost(self, dims: Dims, trend: Trend) -> float:
-        """Return the distance from the published trend; 1 is one usual deviation."""
+    # What a family may state otherwise.
 
-    def context(self, dims: Dims) -> int | None:
+    def rows(self, published: bytes) -> list[Row]:
+        """Return the published models that the trend is fitted on."""
+        return rows(published)
+
+    def levels(self, table: list[Row]) -> dict[str, float]:
+        """Return single figures taken from the published models, such as a median."""
+        return {}
+
+    def size(self, m: Dims) -> int:
+        """Return the size of a design that the trend is about."""
+        return self.count(m)
+
+    def model_template(self, m: Dims) -> str:
+        """Return the source of `code/model.py` for a design with these dimensions."""
+        return self.template
+
+    def bytes_read(self, m: Dims) -> float:
+        """Return the bytes that a pass reads from memory: all weights once."""
+        return float(self.weight_bytes(m))
+
+    def context(self, m: Dims) -> int | None:
         """Return the context window in tokens, or None for a family without one."""
+        return int(m[self.context_dim]) if self.context_dim else None
 
-    def load(self, dims: Dims) -> Load:
-        """Return what a design with these dimensions and formats asks of its hardware."""
+    def input_length(self, m: Dims) -> int:
+        """Return how many units are read before the first output."""
+        return self.context(m) or 1
 
-    def explained(self, dims: Dims, parameters: int) -> dict[str, str]:
+    def training_length(self, m: Dims) -> int:
+        """Return how many units, as FLOPs are counted for, one training sample has."""
+        return self.context(m) or 1
+
+    def lengths(self, full: Mapping[str, Any]) -> tuple[int, list[int]]:
+        """Return how many units to measure FLOPs at, and further ones for a curve."""
+        return 1, [1]
+
+    def fixed(self, key: Key) -> dict[str, Value]:
+        """Return the dimensions that keys other than `architecture.dims` fix."""
+        return self.task.fixed(key)
+
+    def proxy(self, m: Dims) -> dict[str, Value]:
+        """Return the dimensions of the scaled-down model that is trained in the build."""
+        full = {name: m[name] for name in self.dims if name in m}
+        return {**full, **self.task.proxy, **self.proxy_dims}
+
+    def figures(self, m: Dims) -> Figures:
+        """Return facts of the family's own documents: a value and its unit, by name."""
+        return {}
+
+    def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
+        """Return why each dimension has its value, with the figures that decided it."""
+        size = self.size(m)
+        trends = {n: trend.lines[n].said(size, self.size_unit) for n in self.shape if n in m}
+        return {**self.task.dim_reasons(need.fixed), **trends}
+
+    # What follows.
+
+    @property
+    def words_folder(self) -> str:
+        """The folder of the model's source and of its words below `templates/families/`."""
+        return self.folder or self.name
+
+    @property
+    def template(self) -> str:
+        """The source whose `Config` has every dimension of the family."""
+        return f"templates/families/{self.words_folder}/model.py"
+
+    @property
+    def published(self) -> str:
+        """The table of published models."""
+        return f"families/{self.table or self.name}.csv"
+
+    @cached_property
+    def dims(self) -> dict[str, type]:
+        """Type of each dimension: the fields of the template's `Config`, in their order."""
+        tree = ast.parse(paths.source(self.template).read_bytes())
+        config = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Config")
+        fields = [node for node in config.body if isinstance(node, ast.AnnAssign)]
+        types = {"int": int, "float": float, "bool": bool}
+        return {ast.unparse(node.target): types[ast.unparse(node.annotation)] for node in fields}
+
+    @cached_property
+    def component_types(self) -> frozenset[str]:
+        """The words of `components`."""
+        return frozenset(self.components.split())
+
+    @property
+    def words(self) -> Words:
+        """The family in its documents."""
+        return Words(kind=self.kind, **self.task.words)
+
+    def fit(self, published: bytes, budget: int) -> Trend:
+        """Fit each trait on the published models, those near in size first."""
+        table = self.rows(published)
+        sizes = [float(row[self.size_column]) for row in table]
+        lines = {
+            name: fit_line(
+                zip(sizes, map(trait.published, table), strict=True), budget, level=trait.level
+            )
+            for name, trait in self.shape.items()
+        }
+        return Trend(lines, self.levels(table))
+
+    def cost(self, m: Dims, trend: Trend) -> float:
+        """Return the summed squared deviation from the trend; 1 is one usual deviation."""
+        size = self.size(m)
+        return sum(trend.lines[n].distance(size, t.of(m)) for n, t in self.shape.items())
+
+    def count(self, m: Dims) -> int:
+        """Return the exact number of parameters, shared ones counted once."""
+        return _count(self, tuple(m.items()))
+
+    def weight_bytes(self, m: Dims) -> int:
+        """Return the bytes of parameters and running statistics in bf16."""
+        return HALF * (self.count(m) + parts.state(self.parts(m)))
+
+    def load(self, m: Dims) -> Load:
+        """Return what one pass of a design takes of the hardware, in bf16 at batch 1."""
+        held = HALF * max(peak.numbers for peak in self.peaks(m))
+        work = Work(parts.flops(self.parts(m)), self.bytes_read(m))
+        return Load(self.weight_bytes(m), cache=0, activations=held, first=work)
+
+    def explained(self, m: Dims, parameters: int) -> dict[str, str]:
         """Return the arithmetic of a load's weights, cache and activations, by these names.
 
         `parameters` is the measured count; what an edit of the model added is held at 16 bits.
         """
+        state, thing = parts.state(self.parts(m)), self.task.input
+        statistics = f" and {state:,} running statistics" if state else ""
+        places = [peak.words for peak in self.peaks(m)]
+        largest = f"the larger of {' and '.join(places)}" if places[1:] else places[0]
+        return {
+            "weights": f"{parameters:,}{statistics} at {8 * HALF} bits",
+            "cache": f"none: no {thing} leaves anything for the next",
+            "activations": f"one {thing} in bf16: {largest}",
+        }
 
-    def reasons(self, dims: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
+    def variants(self, m: Dims) -> list[tuple[str, dict[str, Value]]]:
+        """Return the ablations that change something and break no rule."""
+        changed = [
+            (name, {n: value}) for name, n, value in self.changes(m) if m.get(n, value) != value
+        ]
+        return [(n, c) for n, c in changed if not any(r.broken({**m, **c}) for r in self.rules)]
 
-    def proxy(self, dims: Dims) -> dict[str, Value]:
-        """Return the dimensions of the scaled-down model that is trained in the build."""
+    def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
+        """Return shape and dtype of each argument of `Model.forward` for `length` units."""
+        return self.task.example(m, length)
 
-    def sections(self, dims: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
+    def sections(self, m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
         """Return the `data`, `train`, `eval` and `infer` sections of architecture.yaml."""
+        return self.task.sections(m, self.count(m), key, reduced=reduced)
 
     def setting_reasons(self, full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:
         """Return why the full model's other settings are so, by `section.name`."""
+        return self.task.reasons(full["model"], full, parameters, key)
 
-    def variants(self, dims: Dims) -> Iterable[tuple[str, dict[str, Value]]]:
-        """Return the ablations worth running: a name and the dimensions that it changes."""
+    # The task's own, for readers who have a family at hand.
 
-    def example(self, dims: Dims, length: int) -> list[dict[str, Any]]:
-        """Return shape and dtype of each argument of `Model.forward` for so many units."""
+    @property
+    def task_folder(self) -> str:
+        """The folder with the sources of the package's other code files."""
+        return self.task.folder
 
-    def lengths(self, sections: Mapping[str, Any]) -> tuple[int, list[int]]:
-        """Return how many units to measure FLOPs at, and further ones for a curve."""
+    @property
+    def benchmark(self) -> Benchmark:
+        """How the proxy is trained and scored."""
+        return self.task.benchmark
 
-    def input_length(self, dims: Dims) -> int:
-        """Return how many units are read before the first output."""
+    @property
+    def config_keys(self) -> frozenset[str]:
+        """Entries of the spec's `training.config` that have a setting."""
+        return self.task.config_keys
 
-    def training_length(self, dims: Dims) -> int:
-        """Return how many units, as FLOPs are counted for, one `training_unit` is."""
+    @property
+    def runtime(self) -> tuple[str, ...]:
+        """Modules of `templates/runtime` that its scripts need beyond the core."""
+        return self.task.runtime
 
-    def figures(self, dims: Dims) -> dict[str, tuple[Value | str, str]]:
-        """Return facts of the family's own documents: a value and its unit, by name."""
+    @property
+    def work_unit(self) -> str:
+        """What `constraints.throughput` counts: `tok`, `img`, ..."""
+        return self.task.work_unit
+
+    @property
+    def training_unit(self) -> str:
+        """What training data is counted in: `tokens`, `images`, ..."""
+        return self.task.training_unit
+
+
+@lru_cache(maxsize=2**14)
+def _count(family: Family, dims: tuple[tuple[str, Value], ...]) -> int:
+    """Return the count of a design; the search asks for each candidate's more than once."""
+    return parts.count(family.parts(dict(dims)))
+
+
+def usual(values: Mapping[str, Value]) -> tuple[Axis, ...]:
+    """Return axes of dimensions that have one value where nothing fixes them."""
+    return tuple(Axis(name, lambda m, value=value: (value,)) for name, value in values.items())  # type: ignore[misc]
+
+
+def divides(part: str, whole: str, why: str) -> Rule:
+    """Return the rule that one dimension divides another; `why` begins its sentence."""
+    sentence = f"{why}, so {whole} must be a multiple of {part}"
+    return Rule((whole, part), lambda m: m[whole] % m[part] == 0, sentence)

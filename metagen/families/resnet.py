@@ -1,103 +1,166 @@
-"""The residual network of bottleneck blocks (arXiv:1512.03385) as an image classifier."""
+"""The residual network of bottleneck blocks as an image classifier (arXiv:1512.03385)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from metagen.families.family import Dims, Key, Value, Words
-from metagen.families.resnet_load import STAGES, count, explained, figures, load
-from metagen.families.resnet_shape import axes, cost, fit, reasons
-from metagen.families.single import context, input_length, lengths, training_length
-from metagen.tasks import image_classification as task
+from metagen.families.family import Axis, Dims, Family, Figures, Need, Peak, Trait, Value, usual
+from metagen.families.grid import down_to_fit, floor_power, near
+from metagen.families.parts import Part, conv_norm, linear
+from metagen.families.trend import Row, Trend, rows
+from metagen.tasks.image_classification import ImageClassification
 
-__all__ = [
-    "axes",
-    "context",
-    "cost",
-    "count",
-    "explained",
-    "figures",
-    "fit",
-    "input_length",
-    "lengths",
-    "load",
-    "reasons",
-    "training_length",
-]
-
-name = "resnet"
-published = "families/resnet.csv"
-task_folder = "templates/tasks/image_classification"
-component_types = frozenset(
-    {"cnn", "convolutional_backbone", "backbone", "resnet", "bottleneck", "stem", "classifier"}
-)
-dims: Mapping[str, type] = {
-    "image_height": int,
-    "image_width": int,
-    "num_channels": int,
-    "num_classes": int,
-    "width": int,
-    **{f"depth_{stage}": int for stage in STAGES},
-}
-formats: Mapping[str, type] = {}
-context_dim = None
-rules = ()
-embedding_modules = ()
-config_keys = task.CONFIG_KEYS
-optimizer = task.OPTIMIZER
-runtime = task.RUNTIME
-benchmark = task.BENCHMARK
-words = Words(
-    kind="residual network for image classification",
-    pipeline_tag="image-classification",
-    unit="image",
-    loss_unit="nat/image",
-    usage="--input photo.jpg",
-    does="labels an image",
-    data=task.DATA,
-    outcome=task.OUTCOME,
-    risks=task.RISKS,
-)
-loss_level = None
-setting_reasons = task.reasons
-fixed = task.fixed
-work_unit = "img"
-training_unit = "images"
-training_flops = None
-optimal_units = None
-
-PROXY_SIDE = 32  # pixels, four for each of the digits', so that all five halvings have a sense
-PROXY = {**task.PROXY, "image_height": PROXY_SIDE, "image_width": PROXY_SIDE, "width": 8}
+STAGES = (1, 2, 3, 4)
+DEPTHS = tuple(f"depth_{stage}" for stage in STAGES)
+EXPANSION = 4  # A block's output has four times its inner channels.
+KERNEL = 7  # pixels a side of the stem's convolution
+BASIC = frozenset({"resnet18"})  # Blocks of two convolutions follow another trend.
+FEWEST = 2  # Depths of 1 to 3 are tried where the trend gives less than two blocks.
+WIDTH_STEP = 8  # channels; tensor cores take multiples of 8 at full speed
 
 
-def model_template(m: Dims) -> str:
-    """Return the one source of a bottleneck residual network."""
-    return "templates/families/resnet/model.py"
-
-
-def proxy(m: Dims) -> dict[str, Value]:
-    """Return a network of one block a stage, of about a hundred thousand parameters."""
-    return {**m, **PROXY, **{f"depth_{stage}": 1 for stage in STAGES}}
-
-
-def variants(m: Dims) -> Iterable[tuple[str, dict[str, Value]]]:
-    """Return single changes to width and depth."""
-    changes: tuple[tuple[str, str, Value], ...] = (
-        ("twice the width", "width", 2 * m["width"]),
-        ("half the width", "width", max(1, m["width"] // 2)),
-        ("half the third stage", "depth_3", max(1, m["depth_3"] // 2)),
-        ("twice the second stage", "depth_2", 2 * m["depth_2"]),
+def depth_of(place: int) -> Trait:
+    """Return the blocks of a stage, which a row writes with those of the others as `3-4-6-3`."""
+    return Trait(
+        lambda row: float(row["n_layers"].split("-")[place]), lambda m: float(m[DEPTHS[place]])
     )
-    return [(label, {each: value}) for label, each, value in changes if m[each] != value]
 
 
-def example(m: Dims, length: int) -> list[dict[str, Any]]:
-    """Return the shape of a batch of images."""
-    shape = [length, m["num_channels"], m["image_height"], m["image_width"]]
-    return [{"shape": shape, "dtype": "float32"}]
+class ResNet(Family):
+    """A stem, four stages of bottleneck blocks that halve the image, and a linear layer."""
+
+    name = "resnet"
+    kind = "residual network for image classification"
+    task = ImageClassification()
+    components = "cnn convolutional_backbone backbone resnet bottleneck stem classifier"
+    shape = {
+        "width": Trait(
+            lambda row: float(row["d_model"]) / (EXPANSION * 2 ** (len(STAGES) - 1)),
+            lambda m: float(m["width"]),
+        ),
+        **{name: depth_of(place) for place, name in enumerate(DEPTHS)},
+    }
+    # The 8 x 8 digits are scaled up to 32 x 32: the network halves an image five times.
+    proxy_dims = {
+        "image_height": 32,
+        "image_width": 32,
+        "width": 8,
+        **dict.fromkeys(DEPTHS, 1),
+    }
+
+    def parts(self, m: Dims) -> list[Part]:
+        """Return every convolution with its normalization, in order, and the classifier.
+
+        The first block of a stage has a fourth convolution, its shortcut; the 3 x 3 convolution of
+        the first block of each stage but the first halves height and width.
+        """
+        inputs, (height, width) = int(m["width"]), quartered(m)
+        stem = halved(m["image_height"]) * halved(m["image_width"])
+        layers = [conv_norm(m["num_channels"], inputs, KERNEL, stem)]
+        for stage, depth in zip(STAGES, depths(m), strict=True):
+            inner, before = int(m["width"]) * 2 ** (stage - 1), height * width
+            if stage > 1:
+                height, width = halved(height), halved(width)
+            outputs, places = EXPANSION * inner, height * width
+            layers += [
+                conv_norm(inputs, inner, 1, before),
+                conv_norm(inputs, outputs, 1, places),
+                conv_norm(outputs, inner, 1, places) * (depth - 1),
+                conv_norm(inner, inner, 3, places) * depth,
+                conv_norm(inner, outputs, 1, places) * depth,
+            ]
+            inputs = outputs
+        return [*layers, linear(inputs, m["num_classes"])]
+
+    def peaks(self, m: Dims) -> list[Peak]:
+        """Return the stem and the first stage, whose blocks hold more than any later one.
+
+        The stem holds the image, its output and the normalized copy; a block its input, its output,
+        the normalized copy and the shortcut, each as large as a block's output.
+        """
+        height, width = quartered(m)
+        image = int(m["num_channels"] * m["image_height"] * m["image_width"])
+        stem = image + 2 * int(m["width"]) * halved(m["image_height"]) * halved(m["image_width"])
+        block = 4 * EXPANSION * int(m["width"]) * height * width
+        return [
+            Peak(stem, f"the stem's {stem:,} numbers"),
+            Peak(block, f"four times a block's largest output, {block:,}"),
+        ]
+
+    def rows(self, published: bytes) -> list[Row]:
+        """Return the bottleneck networks, with Big Transfer's wider ones (arXiv:1912.11370)."""
+        return [row for row in rows(published) if row["arch"] not in BASIC]
+
+    def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
+        """Return the search space: widths and depths near the trend; one stage fills the budget."""
+        budget = need.parameters
+
+        def depth(name: str) -> Axis:
+            centre = max(FEWEST, trend.lines[name].at(budget))
+            return Axis(name, lambda m: near(centre, max(1, floor_power(centre) // 8)), grid=True)
+
+        centre = trend.lines["width"].at(budget)
+        return (
+            *usual(self.task.defaults),
+            Axis("width", lambda m: self._widths(m, budget, centre), grid=True),
+            *map(depth, ("depth_1", "depth_2", "depth_4")),
+            Axis("depth_3", lambda m: (self._third_stage(m, budget),), fills=True),
+        )
+
+    def _widths(self, m: Dims, budget: int, centre: float) -> range:
+        """Return round channels around the trend; for a very small budget, below it."""
+        step = max(min(WIDTH_STEP, floor_power(centre / 8)), floor_power(centre) // 16)
+        least = {**m, **dict.fromkeys(DEPTHS, 1)}
+        return down_to_fit(
+            near(centre, step), lambda width: self.count({**least, "width": width}) <= budget
+        )
+
+    def _third_stage(self, m: Dims, budget: int) -> int:
+        """Return the most blocks of the third stage, at least one, within the budget."""
+        one, two = (self.count({**m, "depth_3": blocks}) for blocks in (1, 2))
+        return max(1, 1 + (budget - one) // (two - one))
+
+    def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
+        """Return why each dimension has its value, with the figures that decided it."""
+        usual_third = trend.lines["depth_3"].at(self.count(m))
+        return {
+            **super().reasons(m, need, trend),
+            "depth_3": f"the most blocks within the parameter count; the trend gives "
+            f"{usual_third:.1f} of {sum(depths(m))} in all",
+        }
+
+    def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
+        """Return single changes to width and depth."""
+        return (
+            ("twice the width", "width", 2 * m["width"]),
+            ("half the width", "width", max(1, m["width"] // 2)),
+            ("half the third stage", "depth_3", max(1, m["depth_3"] // 2)),
+            ("twice the second stage", "depth_2", 2 * m["depth_2"]),
+        )
+
+    def figures(self, m: Dims) -> Figures:
+        """Return depth and channels as the authors count them: layers are those with weights."""
+        return {
+            "layers": (3 * sum(depths(m)) + 2, ""),
+            "blocks": (sum(depths(m)), ""),
+            "depths": (", ".join(map(str, depths(m))), ""),
+            "features": (int(EXPANSION * 2 ** (len(STAGES) - 1) * m["width"]), ""),
+        }
 
 
-def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
-    """Return the settings of the task's files for a model of this size."""
-    return task.sections(m, key, reduced=reduced)
+def depths(m: Dims) -> list[int]:
+    """Return the blocks of each stage."""
+    return [int(m[name]) for name in DEPTHS]
+
+
+def quartered(m: Dims) -> tuple[int, int]:
+    """Return height and width after the stem's convolution and its pooling, each of stride 2."""
+    return halved(halved(m["image_height"])), halved(halved(m["image_width"]))
+
+
+def halved(side: Value) -> int:
+    """Return half a side, rounded up."""
+    return -(-int(side) // 2)
+
+
+FAMILY = ResNet()

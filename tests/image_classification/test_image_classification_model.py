@@ -15,7 +15,7 @@ from image_shapes import FAMILIES, SHAPES
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForImageClassification
 
-from metagen.families import resnet_load
+from metagen.families import parts
 
 CASES = [(family, shape) for family, shapes in SHAPES.items() for shape in shapes]
 
@@ -38,7 +38,7 @@ def test_closed_forms_equal_what_torch_counts(name: str, shape: str, tmp_path: P
     assert family.load(dims).weights == 2 * sum(t.numel() for t in floats)
     if name == "resnet":
         buffers = [b for b in model.buffers() if b.is_floating_point()]
-        assert resnet_load.statistics(dims) == sum(b.numel() for b in buffers)
+        assert parts.state(family.parts(dims)) == sum(b.numel() for b in buffers)
 
 
 @pytest.fixture(scope="module", params=CASES, ids="-".join)

@@ -1,0 +1,189 @@
+"""The schedule of a training: updates, batch, accumulation, learning rate, warm-up and decay.
+
+What a spec's `training.config` and `training.data.size` declare goes first. Where they are silent,
+a task's habits decide: those of a published training. The proxy's are chosen so that a build trains
+it in seconds, on one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from metagen.units import parse_amount
+
+DECLARED = "declared in training.config"
+WARMUP_PARTS = 10  # A warm-up takes at most a tenth of all updates.
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How a task trains where a spec declares nothing.
+
+    Attributes:
+        batch: Samples of an update.
+        rate: Peak learning rate.
+        decay: Weight decay.
+        warmup: Updates over which the rate rises; a tenth of all updates at most.
+        warmup_epochs: The same in epochs; half of all updates at most.
+        source: The published training that these figures are of, as `as BERT's pre-training`.
+        why: Other reasons, by the name of a setting.
+        units: Words of `training.data.size` that count this task's data.
+        data: Units of an epoch where `training.data.size` does not count them; None where the
+            published training is known by its updates alone.
+        epochs: Passes over the data.
+        steps: Updates where neither the spec nor `data` says how much data there is.
+        units_per_sample: Units that a sample holds, such as the tokens of a sequence.
+        samples_at_once: Samples that pass through the model at once, at most.
+        at_once: The same bound in words, such as `16,384 tokens`.
+        beta2: AdamW's memory of the gradient's square.
+        final_lr_share: Share of the peak at which the rate ends.
+    """
+
+    batch: int
+    rate: float
+    decay: float
+    warmup: int = 0
+    source: str = ""
+    why: Mapping[str, str] = field(default_factory=dict)
+    units: tuple[str, ...] = ("samples",)
+    data: float | None = None
+    epochs: int = 1
+    steps: int = 0
+    warmup_epochs: float | None = None
+    units_per_sample: int = 1
+    samples_at_once: int = 2**62
+    at_once: str = ""
+    beta2: float = 0.999
+    final_lr_share: float = 0.1
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A training from its first update to its last.
+
+    Attributes:
+        habits: What the figures below were derived from.
+        steps: Updates.
+        batch: Samples of an update.
+        parts: Parts in which one process passes an update's samples through the model.
+        rate: Peak learning rate.
+        warmup: Updates over which the rate rises to its peak.
+        decay: Weight decay.
+        data: Units of an epoch; None where the number of updates comes from the habits.
+        epochs: Passes over the data.
+    """
+
+    habits: Habits
+    steps: int
+    batch: int
+    parts: int
+    rate: float
+    warmup: int
+    decay: float
+    data: float | None = None
+    epochs: int = 1
+
+    @classmethod
+    def of_proxy(cls, habits: Habits, steps: int) -> Schedule:
+        """Return the schedule of a scaled-down model, which no key of the spec changes."""
+        return cls(habits, steps, habits.batch, 1, habits.rate, habits.warmup, habits.decay)
+
+    @classmethod
+    def declared(cls, habits: Habits, key: Callable[[str], Any]) -> Schedule:
+        """Return the full model's schedule: the declared data for the declared epochs."""
+
+        def of(name: str, otherwise: Any) -> Any:
+            value = key(f"training.config.{name}")
+            return otherwise if value is None else value
+
+        batch, epochs = of("batch_size", habits.batch), int(of("epochs", habits.epochs))
+        data = _declared(habits, key) or habits.data
+        update = batch * habits.units_per_sample
+        steps = habits.steps if data is None else max(1, round(data * epochs / update))
+        return cls(
+            habits,
+            steps,
+            batch,
+            parts=fewest_parts(batch, habits.samples_at_once),
+            rate=of("learning_rate", habits.rate),
+            warmup=of("warmup_steps", _warmup(habits, steps, data, update, key)),
+            decay=of("weight_decay", habits.decay),
+            data=data,
+            epochs=epochs,
+        )
+
+    def fields(self, seed: int) -> dict[str, Any]:
+        """Return the fields of train.py's `Config` that every task has, in order."""
+        return {
+            "steps": self.steps,
+            "batch_size": self.batch,
+            "grad_accum": self.parts,
+            "learning_rate": self.rate,
+            "warmup_steps": self.warmup,
+            "final_lr_share": self.habits.final_lr_share,
+            "weight_decay": self.decay,
+            "beta1": 0.9,
+            "beta2": self.habits.beta2,
+            "grad_clip": 1.0,
+            "eval_every": min(1000, max(1, self.steps // 6)),
+            "eval_batches": 16,
+            "save_every": min(1000, self.steps),
+            "dtype": "auto",
+            "seed": seed,
+        }
+
+    def reasons(self, key: Callable[[str], Any]) -> dict[str, str]:
+        """Return why each setting that a spec may decide has its value."""
+        habits = self.habits
+        declared = {
+            f"train.{name}": of_spec(key, name, habits.why.get(name, habits.source))
+            for name in ("batch_size", "learning_rate", "weight_decay")
+        }
+        at_once = f"at most {habits.at_once} pass through the model at once"
+        return {"train.steps": self._length(key), **declared, "train.grad_accum": at_once}
+
+    def _length(self, key: Callable[[str], Any]) -> str:
+        """Return where the number of updates comes from."""
+        habits, unit = self.habits, self.habits.units[0]
+        if self.data is None:
+            return f"no number of {unit} is declared: {self.steps:,} updates, {habits.source}"
+        per_sample = habits.units_per_sample
+        update = f"{self.batch:,} x {per_sample:,}" if per_sample > 1 else f"{self.batch:,}"
+        size = key("training.data.size")
+        amount = (
+            f"training.data.size, {size}"
+            if _declared(habits, key)
+            else habits.why.get("data", habits.source)
+        )
+        passes = "1 epoch" if self.epochs == 1 else f"{self.epochs:,} epochs"
+        return f"{passes} of {self.data:,.0f} {unit} ({amount}) in updates of {update}"
+
+
+def of_spec(key: Callable[[str], Any], name: str, otherwise: str) -> str:
+    """Return the reason of a setting that `training.config` may declare."""
+    return DECLARED if key(f"training.config.{name}") is not None else otherwise
+
+
+def fewest_parts(batch: int, most: int) -> int:
+    """Return the fewest equal parts of a batch of which one has at most so many samples."""
+    return next(n for n in range(1, batch + 1) if batch % n == 0 and batch // n <= max(1, most))
+
+
+def _declared(habits: Habits, key: Callable[[str], Any]) -> float | None:
+    """Return the declared size of the data; None where it is not counted in the task's units."""
+    size = key("training.data.size")
+    amount, unit = parse_amount(size) if size else (0.0, "")
+    return float(amount) if amount and unit in habits.units else None
+
+
+def _warmup(
+    habits: Habits, steps: int, data: float | None, update: int, key: Callable[[str], Any]
+) -> int:
+    """Return the updates of the warm-up: declared in epochs, or a tenth of all at most."""
+    declared = key("training.config.warmup_epochs")
+    epochs = habits.warmup_epochs if declared is None else declared
+    if epochs is not None and data:
+        return min(steps // 2, round(data / update * epochs))
+    return min(habits.warmup, steps // WARMUP_PARTS)

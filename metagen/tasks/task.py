@@ -1,0 +1,190 @@
+"""A machine-learning task: what every family that solves it shares.
+
+A task knows its inputs and outputs, the data and the benchmark of its scaled-down model, and the
+settings of `data.py`, `train.py`, `eval.py` and `infer.py`, which lie in `templates/tasks/<name>/`.
+It knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from metagen.errors import Problem, SpecError
+from metagen.tasks.schedule import Habits, Schedule
+
+Value = int | float | bool
+Dims = Mapping[str, Value]
+Key = Callable[[str], Any]
+Section = dict[str, Any]
+
+# The entries of `training.config` that every task's train.py has a setting for.
+CONFIG_KEYS = frozenset(
+    {"batch_size", "epochs", "learning_rate", "optimizer"}
+    | {"warmup_epochs", "warmup_steps", "weight_decay"}
+)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What the scaled-down model is trained on and scored on in a build.
+
+    Attributes:
+        name: What it tests, such as `held-out text`.
+        steps: Updates for each value of `evaluation.bench` that runs it.
+        packages: What pip must have installed for the data to be there.
+    """
+
+    name: str
+    steps: Mapping[str, int]
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Words:
+    """A family in the words of its documents.
+
+    Attributes:
+        kind: What one such model is, with no article.
+        pipeline_tag: The Hub's name for its task, a key of huggingface.js' `PIPELINE_DATA`.
+        unit: What operations are counted for, such as `token`.
+        loss_unit: What the training loss is counted in.
+        usage: The arguments that show what `infer.py` does.
+        does: What `infer.py` then does, such as `continues a prompt`.
+        data: What the proxy is trained on.
+        outcome: Caption of the figure that shows what the proxy does on the held-out split.
+        risks: What was measured of neither model.
+    """
+
+    kind: str
+    pipeline_tag: str
+    unit: str
+    loss_unit: str
+    usage: str
+    does: str
+    data: str
+    outcome: str
+    risks: str
+
+
+class Task:
+    """One machine-learning task; what most tasks have in common is stated here once.
+
+    Attributes:
+        name: Its folder below `templates/tasks/`.
+        benchmark: How the proxy is trained and scored.
+        words: The texts of `Words`, all but the family's own `kind`.
+        runtime: Modules of `templates/runtime` that its scripts need beyond the core.
+        config_keys: Entries of the spec's `training.config` that have a setting.
+        work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
+        training_unit: What training data is counted in: `tokens`, `images`, ...
+        input: What one pass is over, in a sentence: an `image`, a `row`, a `text`.
+        defaults: The dimensions of its inputs and outputs, for a spec that declares none.
+        default_reasons: Why each of `defaults` has its value.
+        proxy: The same dimensions for the bundled data.
+    """
+
+    name: str
+    benchmark: Benchmark
+    words: Mapping[str, str]
+    runtime: tuple[str, ...] = ()
+    config_keys = CONFIG_KEYS
+    work_unit = "sample"
+    training_unit = "samples"
+    input = "input"
+    defaults: Mapping[str, Value] = {}
+    default_reasons: Mapping[str, str] = {}
+    proxy: Mapping[str, Value] = {}
+
+    # What a task must state of its settings.
+
+    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+        """Return how the full model of these dimensions trains where the spec is silent."""
+        raise NotImplementedError
+
+    def proxy_habits(self, m: Dims) -> Habits:
+        """Return how the scaled-down model trains, whatever the spec declares."""
+        raise NotImplementedError
+
+    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        """Return the settings of `data.py`."""
+        raise NotImplementedError
+
+    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        """Return the settings of `eval.py`."""
+        raise NotImplementedError
+
+    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        """Return the settings of `infer.py`."""
+        raise NotImplementedError
+
+    def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
+        """Return shape and dtype of each argument of `Model.forward` for `length` units."""
+        raise NotImplementedError
+
+    # What a task may add.
+
+    def fixed(self, key: Key) -> dict[str, Value]:
+        """Return the dimensions that keys other than `architecture.dims` fix."""
+        return {}
+
+    def fixed_by(self) -> Mapping[str, str]:
+        """Return the key of the spec that fixes each dimension of `fixed`."""
+        return {}
+
+    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        """Return the settings of `train.py` beyond those of every task."""
+        return {}
+
+    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+        """Return why settings beyond the schedule have their values, by `section.name`."""
+        return {}
+
+    # What follows.
+
+    @property
+    def folder(self) -> str:
+        """The folder of the sources of the package's code files, beside `model.py`."""
+        return f"templates/tasks/{self.name}"
+
+    def dim_reasons(self, fixed: Dims) -> dict[str, str]:
+        """Return why the dimensions of inputs and outputs have their values."""
+        declared = {dim: key for dim, key in self.fixed_by().items() if dim in fixed}
+        return {**self.default_reasons, **declared}
+
+    def schedule(self, m: Dims, parameters: int, key: Key, *, reduced: bool) -> Schedule:
+        """Return how long and in which steps a model trains."""
+        if reduced:
+            return Schedule.of_proxy(self.proxy_habits(m), self.benchmark.steps["quick"])
+        return Schedule.declared(self.habits(m, parameters, key), key)
+
+    def sections(self, m: Dims, parameters: int, key: Key, *, reduced: bool) -> dict[str, Section]:
+        """Return the `data`, `train`, `eval` and `infer` sections of architecture.yaml."""
+        schedule = self.schedule(m, parameters, key, reduced=reduced)
+        settings = schedule.fields(key("reproducibility.seed"))
+        return {
+            "data": self.data(m, key, reduced=reduced),
+            "train": {**settings, **self.train(m, key, reduced=reduced)},
+            "eval": self.eval(m, key, reduced=reduced),
+            "infer": self.infer(m, key, reduced=reduced),
+        }
+
+    def reasons(
+        self, m: Dims, full: Mapping[str, Any], parameters: int, key: Key
+    ) -> dict[str, str]:
+        """Return why the full model's settings have their values, by `section.name`."""
+        schedule = self.schedule(m, parameters, key, reduced=False)
+        return {**schedule.reasons(key), **self.more_reasons(full, key)}
+
+
+def square(key: Key, name: str) -> int | None:
+    """Return a declared size that must be the same along both sides, None where none is.
+
+    Raises:
+        SpecError: The sides differ.
+    """
+    size = key(name)
+    if size and size[0] != size[1]:
+        raise SpecError([Problem(f"{name}: {list(size)} is no square", name, "give one figure")])
+    return int(size[0]) if size else None
