@@ -135,11 +135,8 @@ def train(job: Job, args: argparse.Namespace, device: torch.device) -> None:
     metrics = Metrics(None if args.dry_run else args.out, run.start, args.tensorboard)
     fit(run, range(run.start, run.start + 1 if args.dry_run else args.steps), metrics)
     metrics.close()
-    say(
-        "dry run done, nothing written."
-        if args.dry_run
-        else f"{args.steps} steps done: {run.folder}"
-    )
+    written = f"{args.steps} steps done: {run.folder}"
+    say("dry run done, nothing written." if args.dry_run else written)
 
 
 class Run:
@@ -191,18 +188,20 @@ class Run:
         # Weights are loaded before `parallelize`, while tensors are still whole.
         if args.resume and not empty:
             load_weights(self.model, self.folder / "model.safetensors", self.model.checkpoint_name)
-        # Checkpointing and compilation replace the forward passes that `parallelize` wraps.
+        # Both change the forward passes of the blocks, which `parallelize` then wraps.
         if args.grad_checkpoint:
             checkpoint_gradients(blocks(self.model))
         if args.compile:
             compile_modules(blocks(self.model) if self.sharded else [self.model])
         low = in_bfloat16(self.device, config.dtype)
         self.module = parallelize(self.model, blocks(self.model), args.parallel, self.device, low)
-        # The optimizer and the average come last: they hold the parameters as they lie now, on the
-        # device and in shards, and a checkpoint's values for them are cut in the same way.
+        # The optimizer and the average hold the parameters as they lie now, on the device and in
+        # shards, so they come after `parallelize`.
         self.optimizer = adamw(self.model, config.weight_decay, (config.beta1, config.beta2))
         self.average = job.average(self.model) if job.average else None
         self.averaged = self.average.in_place if self.average else contextlib.nullcontext
+        # A checkpoint with an average has it in model.safetensors, so the average has just started
+        # from itself; the weights that the optimizer was updating come with the optimizer's state.
         if args.resume:
             load_optimizer(self.model, self.optimizer, self.folder / "optimizer.safetensors")
 
