@@ -27,6 +27,7 @@ CORE = (
     "options",
     "order",
     "report",
+    "scripts",
     "settings",
     "speedup",
     "training",

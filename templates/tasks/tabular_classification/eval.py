@@ -28,7 +28,7 @@ from runtime.crossval import as_trained, trained
 from runtime.device import choose_device
 from runtime.errors import fail, run
 from runtime.options import shared_options, sized
-from runtime.report import metric, print_report
+from runtime.report import Report, metric, print_report
 from runtime.settings import load_config
 from train import Config as TrainConfig
 from train import task_of
@@ -120,8 +120,19 @@ def metrics(found: Predictions, suffix: str) -> list[dict[str, Any]]:
     scores = {name: macro_f1(truth, classes) for name, classes in methods.items()}
     share, score = shares.pop(MODEL), scores.pop(MODEL)
     return [
-        metric(f"accuracy{suffix}", "share", share, shares, higher_is_better=True, n=count),
-        metric(f"macro_f1{suffix}", "share", score, scores, higher_is_better=True, n=count),
+        metric(
+            f"{name}{suffix}",
+            "share",
+            value,
+            rest,
+            title=f"{title}{suffix.replace('_', ' ')}",
+            higher_is_better=True,
+            n=count,
+        )
+        for name, title, value, rest in (
+            ("accuracy", "accuracy", share, shares),
+            ("macro_f1", "macro F1", score, scores),
+        )
     ]
 
 
@@ -173,7 +184,8 @@ def main() -> None:
         folds = metrics(found, "_cross_validated")
         scores += [{**each, "split": "cross-validation"} for each in folds]
     figure = picture(found, schema.target["classes"])
-    print_report(rows.name, rows.sha256, len(table.parts["test"]), scores, folder, figure)
+    report = Report(rows.name, rows.sha256, len(table.parts["test"]), scores, figure)
+    print_report(report, folder)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from runtime.crossval import as_trained, trained
 from runtime.device import choose_device
 from runtime.errors import fail, run
 from runtime.options import shared_options, sized
-from runtime.report import metric, print_report
+from runtime.report import Report, metric, print_report
 from runtime.settings import load_config
 from train import Config as TrainConfig
 from train import task_of
@@ -102,8 +102,19 @@ def metrics(found: Predictions, suffix: str, unit: str) -> list[dict[str, Any]]:
     shares = {name: 1 - square / variance for name, square in squares.items()}
     value, share = roots.pop(MODEL), shares.pop(MODEL)
     return [
-        metric(f"rmse{suffix}", unit, value, roots, higher_is_better=False, n=count),
-        metric(f"r2{suffix}", "share of variance", share, shares, higher_is_better=True, n=count),
+        metric(
+            f"{name}{suffix}",
+            counted,
+            own,
+            rest,
+            title=f"{title}{suffix.replace('_', ' ')}",
+            higher_is_better=higher,
+            n=count,
+        )
+        for name, title, counted, own, rest, higher in (
+            ("rmse", "RMSE", unit, value, roots, False),
+            ("r2", "R²", "share of variance", share, shares, True),
+        )
     ]
 
 
@@ -159,7 +170,8 @@ def main() -> None:
         folds = metrics(found, "_cross_validated", rows.target)
         scores += [{**each, "split": "cross-validation"} for each in folds]
     figure = picture(found, rows.target)
-    print_report(rows.name, rows.sha256, len(table.parts["test"]), scores, folder, figure)
+    report = Report(rows.name, rows.sha256, len(table.parts["test"]), scores, figure)
+    print_report(report, folder)
 
 
 if __name__ == "__main__":
