@@ -48,7 +48,8 @@ def _constraints(facts: Facts) -> dict[str, list[dict[str, Any]]]:
 
 
 def _benchmark(row: dict[str, Any]) -> dict[str, Any]:
-    kept = ("benchmark", "metric", "unit", "higher_is_better", "value", "baselines", "status")
+    identity = ("benchmark", "metric", "title", "unit", "higher_is_better")
+    kept = (*identity, "value", "baselines", "status")
     return {**{key: row[key] for key in kept}, "beats": beaten(row)}
 
 

@@ -180,7 +180,7 @@ def _benchmark(row: Mapping[str, Any]) -> str:
         return str(row["status"])
     said = "baselines" if row["status"] == "measured" else row["status"]
     others = ", ".join(f"{name} {_score(value)}" for name, value in row["baselines"].items())
-    return f"{row['metric']} {_score(row['value'])}  ({said}: {others})"
+    return f"{row['title']} {_score(row['value'])}  ({said}: {others})"
 
 
 def _score(value: float) -> str:

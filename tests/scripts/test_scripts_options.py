@@ -75,7 +75,7 @@ def test_help_names_every_shared_option(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [name, "--help"])
         with pytest.raises(SystemExit):
-            importlib.import_module(name).command_line()
+            importlib.import_module(name).main()
     text = capsys.readouterr().out
     options = "size data checkpoint out steps batch-size seed device resume threads"
     for option in options.split():
