@@ -101,7 +101,8 @@ def _held(number: int) -> dict[str, Any]:
 
 
 def _scored(number: int) -> dict[str, Any]:
-    metric = {"metric": "bits_per_byte", "unit": "bit/byte", "higher_is_better": False}
+    metric = {"metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte"}
+    metric |= {"higher_is_better": False}
     scores = {"value": number / 1e6, "baselines": {"unigram": 4.7, "bigram": 3.4, "5-gram": 2.0}}
     source = {"dataset": "pydoc_topics", "sha256": "0" * 64, "split": "test", "n": 100}
     return {**source, "metrics": [metric | scores], "checkpoint_step": 1}

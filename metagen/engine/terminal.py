@@ -329,7 +329,7 @@ def _benchmark(row: Mapping[str, Any]) -> str:
         return str(row["status"])
     label = "baselines" if row["status"] == "measured" else row["status"]
     others = ", ".join(f"{name} {_score(value)}" for name, value in row["baselines"].items())
-    return f"{row['metric']} {_score(row['value'])}  ({label}: {others})"
+    return f"{row['title']} {_score(row['value'])}  ({label}: {others})"
 
 
 def _score(value: float) -> str:

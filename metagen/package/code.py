@@ -28,6 +28,7 @@ CORE = (
     "options",
     "order",
     "report",
+    "scripts",
     "settings",
     "speedup",
     "splits",
