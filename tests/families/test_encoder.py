@@ -14,8 +14,7 @@ from blueprint_desk import PlainDesk
 from encoders import DIMS, FAMILIES, modules, output, sizes, write_package
 
 from metagen import families, paths
-from metagen.families import encoder, trend
-from metagen.families.encoder_shape import fit
+from metagen.families import parts, trend
 from metagen.sizing import architecture
 
 PUBLISHED = paths.source("families/encoder.csv").read_bytes()
@@ -42,6 +41,7 @@ def package(
 # Counts and shape
 
 
+# contract: the closed form is what torch counts
 @pytest.mark.parametrize(
     "changed",
     [{}, {"d_ff": 56, "n_layers": 3}, {"vocab_size": 1000, "max_seq_len": 7, "n_segments": 1}],
@@ -66,10 +66,12 @@ def test_published_encoders_give_published_counts() -> None:
             "max_seq_len": int(row["context"]),
             "n_segments": 2,
         }
-        pooler = dims["d_model"] ** 2 + dims["d_model"]
-        assert encoder.encoder_count(dims) + pooler == int(row["params_exact"]), row["model"]
+        pooler = parts.linear(dims["d_model"], dims["d_model"])
+        count = family("sentence_embedder").count(dims) + parts.count([pooler])
+        assert count == int(row["params_exact"]), row["model"]
 
 
+# contract: the budget is filled
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_spec_fills_its_budget_and_keeps_what_it_fixes(name: str) -> None:
     desk = PlainDesk.of(paths.specs() / "text" / f"{SPECS[name]}.yaml")
@@ -85,7 +87,7 @@ def test_a_spec_fills_its_budget_and_keeps_what_it_fixes(name: str) -> None:
 
 
 def test_the_trend_gives_back_bert_base() -> None:
-    lines = fit(PUBLISHED, 109_482_240).lines
+    lines = family("text_classifier").fit(PUBLISHED, 109_482_240).lines
     assert lines["d_model"].at(85_646_592) == pytest.approx(768, rel=0.15)
     assert lines["n_layers"].at(85_646_592) == pytest.approx(12, rel=0.2)
 
