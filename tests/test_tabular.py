@@ -25,6 +25,7 @@ from metagen.sizing.search import search
 
 PUBLISHED = paths.source("families/tabular_mlp.csv").read_bytes()
 FAMILIES = {"regression": tabular_regressor, "classification": tabular_classifier}
+KINDS = {"regression": "number", "classification": "class"}
 MODEL: dict[str, Any] = {
     "n_numeric": 6, "n_categorical": 3, "n_categories": 12, "n_outputs": 1, "n_frequencies": 2,
     "d_embedding": 3, "d_model": 8, "n_layers": 2, "d_ff": 12, "dropout": 0.1,
@@ -37,7 +38,7 @@ def sizes(task: str, **changed: Any) -> dict[str, dict[str, Any]]:
     outputs = {"n_outputs": 1 if task == "regression" else 3}
     return {
         "model": MODEL | outputs | changed,
-        "data": {"val_fraction": 0.2, "test_fraction": 0.2},
+        "data": {"target_kind": KINDS[task], "val_fraction": 0.2, "test_fraction": 0.2},
         "train": TRAIN | {"steps": 20, "batch_size": 16, "learning_rate": 0.01},
         "eval": {
             "batch_size": 50, "penalty": 1.0, "folds": 3, "repeats": 1, "most_rows": 500,
@@ -131,7 +132,7 @@ def test_splits_do_not_move_and_rows_that_are_alike_stay_together(
     code: dict[str, Any], tmp_path: Path
 ) -> None:
     data, columns = code["data"], importlib.import_module("runtime.columns")
-    rows = data.load_rows(houses(tmp_path), target(code))
+    rows = data.load_rows(data.Config(), houses(tmp_path), target(code))
     parts = columns.parts_of(rows, 0.2, 0.2)
     found = np.concatenate(list(parts.values()))
     assert sorted(found) == list(range(150))
@@ -151,15 +152,15 @@ def test_what_is_learned_of_columns_comes_from_training_rows(
 ) -> None:
     data, config = code["data"], code["model"].Config()
     columns = importlib.import_module("runtime.columns")
-    rows = data.load_rows(houses(tmp_path), target(code))
+    rows = data.load_rows(data.Config(), houses(tmp_path), target(code))
     parts = columns.parts_of(rows, 0.2, 0.2)
-    schema = data.encoded(rows, parts, config).schema
+    schema = data.encoded(data.Config(), rows, parts, config).schema
     area = rows.columns["area"][parts["train"]]
     assert schema.numeric["area"] == pytest.approx((np.nanmean(area), np.nanstd(area)))
     assert schema.categorical["town"] == ["A, x", "B", "ü"]
     rows.columns["area"][parts["test"]] += 1e6
     rows.columns["town"][parts["test"]] = "new"
-    table = data.encoded(rows, parts, config)
+    table = data.encoded(data.Config(), rows, parts, config)
     assert table.schema == schema
     assert table.rows(parts["test"])[1][:, 0].eq(0).all()
     assert table.rows(parts["train"])[1][:, 0].gt(0).all()
@@ -244,8 +245,9 @@ def test_it_trains_scores_and_predicts(
 def test_baselines_are_those_of_scikit_learn(code: dict[str, Any], tmp_path: Path) -> None:
     score, config = code["eval"], code["model"].Config()
     columns = importlib.import_module("runtime.columns")
-    rows = code["data"].load_rows(houses(tmp_path), target(code))
-    table = code["data"].encoded(rows, columns.parts_of(rows, 0.2, 0.2), config)
+    data = code["data"]
+    rows = data.load_rows(data.Config(), houses(tmp_path), target(code))
+    table = data.encoded(data.Config(), rows, columns.parts_of(rows, 0.2, 0.2), config)
     train, test = (table.rows(table.parts[split]) for split in ("train", "test"))
     x, y, at = columns.design(train, config), train[2].numpy(), columns.design(test, config)
     settings = score.Config()

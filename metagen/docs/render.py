@@ -1,7 +1,7 @@
 """Templates to documents: Jinja with loops but no decisions, escaping everything it prints.
 
-A template sees nothing but the facts' door: `fact(name, style)`, `each(name)`, `has(name)` and
-`label(ref)`. What it prints is escaped for the language it stands in.
+A template sees nothing but the facts' door: `fact(name, style)`, `each(name)`, `has(name)`,
+`equals(name, value)` and `label(ref)`. What it prints is escaped for the language it stands in.
 """
 
 from __future__ import annotations
@@ -148,6 +148,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "measured": lambda: facts.each("results", status="measured"),
         "distinct": facts.distinct,
         "has": facts.has,
+        "equals": lambda name, value: facts.get(name).value == value,
         "label": facts.label,
         "proxy": proxy,
         "family": lambda: facts.family().model_template({}).split("/")[2],

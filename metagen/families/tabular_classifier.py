@@ -30,7 +30,7 @@ __all__ = [
 
 name = "tabular_classifier"
 published = "families/tabular_mlp.csv"
-task_folder = "templates/tasks/tabular_classification"
+task_folder = "templates/tasks/tabular"
 component_types = shape.COMPONENT_TYPES
 dims = shape.DIMS
 formats: Mapping[str, type] = {}
@@ -55,7 +55,7 @@ words = Words(
     "between groups of people",
 )
 OUTPUTS = 2
-DIGITS = 4
+TARGET_KIND = "class"
 loss_level = None
 work_unit = "sample"
 training_unit = "samples"
@@ -93,7 +93,7 @@ def proxy(m: Dims) -> dict[str, Value]:
 
 def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
     """Return the settings of the task's files for a model of this size."""
-    return tabular.sections(key, benchmark.steps["quick"], DIGITS, reduced=reduced)
+    return tabular.sections(key, benchmark.steps["quick"], TARGET_KIND, reduced=reduced)
 
 
 def setting_reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:

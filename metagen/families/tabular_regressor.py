@@ -31,7 +31,7 @@ __all__ = [
 
 name = "tabular_regressor"
 published = "families/tabular_mlp.csv"
-task_folder = "templates/tasks/tabular_regression"
+task_folder = "templates/tasks/tabular"
 component_types = shape.COMPONENT_TYPES
 dims = shape.DIMS
 formats: Mapping[str, type] = {}
@@ -56,7 +56,7 @@ words = Words(
     risks="predictions for rows unlike those of training, and differences between groups of people",
 )
 OUTPUTS = 1
-DIGITS = 6
+TARGET_KIND = "number"
 loss_level = None
 work_unit = "sample"
 training_unit = "samples"
@@ -99,7 +99,7 @@ def proxy(m: Dims) -> dict[str, Value]:
 
 def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
     """Return the settings of the task's files for a model of this size."""
-    return tabular.sections(key, benchmark.steps["quick"], DIGITS, reduced=reduced)
+    return tabular.sections(key, benchmark.steps["quick"], TARGET_KIND, reduced=reduced)
 
 
 def setting_reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:

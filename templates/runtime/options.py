@@ -103,6 +103,23 @@ def training_options(parser: argparse.ArgumentParser, proxy: object, full: objec
     )
 
 
+def data_options(description: str | None, *, data: str) -> argparse.ArgumentParser:
+    """Return a parser of a data.py, which shows what training will read.
+
+    Args:
+        description: What `--help` begins with.
+        data: What `--data` names, and what is read without it.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=existing, metavar="PATH", help=data)
+    parser.add_argument(
+        "--size", choices=("proxy", "full"), default="proxy", help="(default: proxy)"
+    )
+    return parser
+
+
 def existing(text: str) -> Path:
     """Read a path that must be there."""
     path = Path(text)

@@ -1,7 +1,7 @@
-"""Train the network to predict a class from the columns of a table.
+"""Train the network to predict a column of a table, a number or a class, from the others.
 
     python train.py                                       the proxy, on the bundled table
-    python train.py --data table.csv --target kind        the proxy, on your table
+    python train.py --data table.csv --target price       the proxy, on your table
     python train.py --size full --data table.parquet      the full model, on your table
     python train.py --resume                              go on from the last checkpoint
     torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
@@ -10,6 +10,7 @@ Writes OUT/metrics.jsonl and OUT/checkpoint, whose config.json also says how col
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -82,22 +83,41 @@ def command_line() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def class_loss(module: nn.Module, batch: Batch) -> tuple[Tensor, int]:
-    """Return the mean cross-entropy of the class in nats, and of how many rows.
+Loss = Callable[[nn.Module, Batch], tuple[Tensor, int]]
+
+
+def squared_error(module: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    """Return the mean squared error of a batch, and its number of rows.
+
+    (1 / B) * sum over b of (prediction - target)^2, in variances of the training rows' targets.
+    """
+    numbers, categories, targets = batch  # (B, N), (B, C), (B,)
+    return F.mse_loss(module(numbers, categories)[:, 0].float(), targets), len(targets)
+
+
+def cross_entropy(module: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    """Return the mean cross-entropy of a batch's classes in nats, and its number of rows.
 
     -(1 / B) * sum over b of log p(class_b | row_b).
     """
     numbers, categories, targets = batch  # (B, N), (B, C), (B,)
-    scores = module(numbers, categories).float()  # (B, classes)
-    return F.cross_entropy(scores, targets), len(targets)
+    logits = module(numbers, categories).float()  # (B, classes)
+    return F.cross_entropy(logits, targets), len(targets)
+
+
+# Each kind of target with its loss, and the type in which the loss takes targets.
+LOSSES: dict[str, tuple[Loss, torch.dtype]] = {
+    "number": (squared_error, torch.float32),
+    "class": (cross_entropy, torch.int64),
+}
 
 
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
-    """Return the loss of some samples without a meaning, to count what it takes."""
-    config = model.config
+    """Return the loss of a dummy batch, whose operations and memory are then counted."""
+    config, (loss, dtype) = model.config, LOSSES[data.target_kind]
     numbers = torch.zeros(samples, config.n_numeric)
     categories = torch.zeros(samples, config.n_categorical, dtype=torch.int64)
-    return class_loss(model, (numbers, categories, torch.zeros(samples, dtype=torch.int64)))[0]
+    return loss(model, (numbers, categories, torch.zeros(samples, dtype=dtype)))[0]
 
 
 def task_of(table: Table, config: Config, data: DataConfig, model: ModelConfig) -> Task:
@@ -108,10 +128,11 @@ def task_of(table: Table, config: Config, data: DataConfig, model: ModelConfig) 
         build=lambda: Model(model),
         batch=lambda start, count: table.batch_at(start, count, config.seed),
         held_out=lambda size: table.batches("val", size),
-        loss=class_loss,
+        loss=LOSSES[data.target_kind][0],
         example=lambda module: example_loss(module, 1, data),
         identity={"sha256": table.sha256, "target": target, **named(data=data)},
         unit="rows",
+        # infer.py reads columns as training did, so the checkpoint carries means and categories.
         entries={"columns": table.schema.to_json()},
     )
 
