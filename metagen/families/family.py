@@ -383,7 +383,7 @@ class Family:
 
     def count(self, m: Dims) -> int:
         """Return the exact number of parameters, shared ones counted once."""
-        return _count(self, tuple(m.items()))
+        return _count(self, tuple(m), tuple(m.values()))
 
     def weight_bytes(self, m: Dims) -> int:
         """Return the bytes of parameters and running statistics in bf16."""
@@ -463,9 +463,9 @@ class Family:
 
 
 @lru_cache(maxsize=2**14)
-def _count(family: Family, dims: tuple[tuple[str, Value], ...]) -> int:
+def _count(family: Family, names: tuple[str, ...], values: tuple[Value, ...]) -> int:
     """Return the count of a design; the search asks for each candidate's more than once."""
-    return parts.count(family.parts(dict(dims)))
+    return parts.count(family.parts(dict(zip(names, values, strict=True))))
 
 
 def usual(values: Mapping[str, Value]) -> tuple[Axis, ...]:

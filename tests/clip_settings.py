@@ -1,10 +1,13 @@
-"""CLIP at a tiny size, and the spec that asks for it."""
+"""CLIP at a tiny size, the spec that asks for it, and images with captions to give it."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import ModuleType
 
 from family_code import TRAIN
+from PIL import Image
 
 from metagen import paths
 
@@ -34,3 +37,15 @@ TINY = {
     "infer": {"top": 3, "weight_bits": 16},
 }
 Modules = dict[str, ModuleType]
+
+
+def write_photos(folder: Path) -> Path:
+    """Write 40 images of one brightness each, with two captions a piece; return the folder."""
+    (folder / "a").mkdir()
+    lines = []
+    for n in range(40):
+        Image.new("RGB", (20, 17), (6 * n,) * 3).save(folder / "a" / f"{n}.png")
+        lines += [{"file_name": f"a/{n}.png", "text": f"{word} {n}"} for word in ("grey", "tone")]
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    (folder / "metadata.jsonl").write_text(text)
+    return folder
