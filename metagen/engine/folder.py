@@ -236,6 +236,7 @@ class Outputs:
                 self._folder.back_up(path)
                 self.displaced.append(path)
             return Written(recipe.name, now, digest)
+        # A build killed after the write, and before the record of it, left the pending text.
         return Written(recipe.name, now if now == known.pending else known.sha256, digest)
 
     def _put(self, path: str, data: bytes, digest: str) -> bool:
@@ -245,7 +246,7 @@ class Outputs:
             return False
         if now in {"", written.sha256}:
             self._folder.write(path, data)
-        elif written.sha256 != digest:
+        elif written.sha256 != digest:  # An edit of this same text stays as it is.
             self._reconcile(path, written.sha256, data)
         return True
 
@@ -259,6 +260,7 @@ class Outputs:
             self._folder.remove(path + BESIDE)
 
     def _beside(self, recipe: Recipe) -> dict[str, Written | None]:
+        """Return the records of new texts beside edited targets, so that `sweep` knows them."""
         digests = {p + BESIDE: self._folder.digest(p + BESIDE) for p in recipe.targets}
         return {path: Written(recipe.name, digest) for path, digest in digests.items() if digest}
 

@@ -90,7 +90,7 @@ def _why(
 ) -> Iterator[tuple[int, str]]:
     recipe = engine.graph.maker[path]
     expand = unexpanded.get(path) == depth
-    yield depth, f"{path}  <- {recipe.name}{'' if expand else ' (shown once)'}"
+    yield depth, f"{path}  <- {recipe.name}{'' if expand else ' (details on its other line)'}"
     if not expand:
         return
     del unexpanded[path]
