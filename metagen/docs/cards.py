@@ -93,6 +93,6 @@ RECIPES = (
     _recipe(eval_report, "write the evaluation report", "arch", "params", "results", "curve"),
     _recipe(limitations, "write the limitations", *_LIMITS, sources=SOURCES),
     Recipe(
-        "docs:launch", launch, (FILES["plan"],), (LAUNCH,), "explain how to train on many devices"
+        "docs:launch", launch, (FILES["launch"],), (LAUNCH,), "explain how to train on many devices"
     ),
 )

@@ -29,7 +29,7 @@ FILES = {
     "ablations": "blueprint/ablations.yaml",
     "results": "benchmarks/results.json",
     "curve": "benchmarks/curve.csv",
-    "plan": "code/launch/plan.json",
+    "launch": "code/launch/plan.json",
 }
 SPEC = "spec_resolved.yaml"
 # Generated files that users are expected to edit; documents name those that were edited.
@@ -55,9 +55,9 @@ _UNITS = (
     ("spec.constraints.memory_budget", "bytes"),
     ("spec.constraints.context_window", "tokens"),
     ("arch.*max_seq_len", "tokens"),
-    *((f"plan.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
-    *((f"plan.modes.*.{name}", "bytes") for name in ("gathered", "activations", "total")),
-    ("plan.usable_memory", "bytes"),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "total")),
+    ("launch.usable_memory", "bytes"),
 )
 # These entries carry their unit beside them in the same record.
 _BESIDE = (
