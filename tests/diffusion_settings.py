@@ -7,7 +7,8 @@ from types import ModuleType
 from family_code import TRAIN
 
 from metagen import paths
-from metagen.families import latent_unet, unet_diffusion
+from metagen.families.latent_unet import FAMILY as latents
+from metagen.families.unet_diffusion import FAMILY as pixels
 
 SMALL = paths.specs() / "image/image_diffusion_small.yaml"
 LARGE = paths.specs() / "image/image_diffusion_sdxl_like.yaml"
@@ -38,13 +39,15 @@ SCRIPTS = {
     },
 }
 PIXELS = {
-    **unet_diffusion.PROXY,
+    **pixels.task.proxy,
+    **pixels.proxy_dims,
     "base_channels": 8,
     "embedding_dim": 16,
     "norm_groups": 4,
 }
 LATENTS = {
-    **latent_unet.PROXY,
+    **latents.task.proxy,
+    **latents.proxy_dims,
     "patch_size": 2,
     "base_channels": 8,
     "head_dim": 4,
@@ -52,5 +55,5 @@ LATENTS = {
     "norm_groups": 4,
     "text_width": 8,
 }
-FAMILIES = {"unet_diffusion": (unet_diffusion, PIXELS), "latent_unet": (latent_unet, LATENTS)}
+FAMILIES = {"unet_diffusion": (pixels, PIXELS), "latent_unet": (latents, LATENTS)}
 Modules = dict[str, ModuleType]
