@@ -136,8 +136,8 @@ def test_logits_loss_and_gradients_are_those_of_transformers(code: Modules) -> N
     theirs.loss.backward()
     gradients = {n: p.grad for n, p in reference.named_parameters()}
     for name, weight in model.named_parameters():
-        wanted = gradients[model.checkpoint_name(name)].reshape(weight.shape)
-        torch.testing.assert_close(weight.grad, wanted, atol=1e-5, rtol=1e-4, msg=name)
+        expected = gradients[model.checkpoint_name(name)].reshape(weight.shape)
+        torch.testing.assert_close(weight.grad, expected, atol=1e-5, rtol=1e-4, msg=name)
 
 
 def test_a_checkpoint_opens_in_transformers(
@@ -162,7 +162,7 @@ def test_a_checkpoint_opens_in_transformers(
     picture = Image.open(some[0].image).resize((16, 16))
     pixels = AutoImageProcessor.from_pretrained(folder)(picture, return_tensors="pt")
     with torch.no_grad():
-        wanted = theirs(input_ids=tokens, pixel_values=data.images(some)).logits_per_image
+        expected = theirs(input_ids=tokens, pixel_values=data.images(some)).logits_per_image
         image, text = ours(data.images(some), tokens)
-    torch.testing.assert_close(image @ text.T, wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(image @ text.T, expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(pixels["pixel_values"], data.images(some[:1]), atol=0.01, rtol=0)

@@ -67,7 +67,7 @@ def test_a_csv_reads_as_the_same_pairs(code: Modules, photos: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (None, "must hold one of metadata"),
         ('{"file_name": "../secret.png", "text": "x"}', "no file below"),
@@ -77,7 +77,7 @@ def test_a_csv_reads_as_the_same_pairs(code: Modules, photos: Path) -> None:
     ],
 )
 def test_bad_pairs_are_refused_in_a_sentence(
-    code: Modules, photos: Path, text: str | None, said: str, capsys: pytest.CaptureFixture[str]
+    code: Modules, photos: Path, text: str | None, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (photos / "metadata.jsonl").unlink()
     (photos.parent / "secret.png").touch()
@@ -86,7 +86,7 @@ def test_bad_pairs_are_refused_in_a_sentence(
     with pytest.raises(SystemExit) as caught:
         code["data"].load_pairs(code["data"].Config(), photos, code["model"].Config(**MODEL))
     assert caught.value.code == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_recall_counts_ties_by_half_and_agrees_with_chance(code: Modules) -> None:
@@ -153,8 +153,8 @@ def _processes(folder: Path, out: Path, count: int, *options: str) -> list[float
         )
         for n in range(count)
     ]
-    said = [process.communicate(timeout=180)[1] for process in started]
-    assert [process.returncode for process in started] == [0] * count, said
+    message = [process.communicate(timeout=180)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * count, message
     lines = map(json.loads, (out / "metrics.jsonl").open())
     return [value for row in lines for value in (row["train_loss"], row["grad_norm"])]
 

@@ -1,4 +1,4 @@
-"""The forecaster: exact counts, equality with transformers' PatchTST, splits by time, results."""
+"""Forecasting: splits by time, seasons, gaps, refused tables, baselines, a scored report."""
 
 from __future__ import annotations
 
@@ -6,50 +6,24 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from family_code import TRAIN, beats_its_baselines, modules_of, write_code
-from safetensors.torch import save_file
-from transformers import PatchTSTForPrediction
+from family_code import beats_its_baselines, modules_of, write_code
+from forecaster_settings import sizes
 
-from metagen import families, paths
-from metagen.families import patch_forecaster
-from metagen.families.family import Need
-from metagen.families.patch_forecaster_shape import stride
-from metagen.sizing.search import search
+from metagen import paths
+from metagen.families.patch_forecaster import FAMILY as forecaster
 
-PUBLISHED = paths.source("families/patch_forecaster.csv").read_bytes()
 SPEC = paths.specs() / "time_series" / "time_series_forecaster.yaml"
-SHAPES: dict[str, dict[str, Any]] = {
-    "plain": {
-        "lookback": 24, "horizon": 6, "patch_len": 8, "stride": 4, "d_model": 16, "n_layers": 2,
-        "n_heads": 4, "d_ff": 24, "dropout": 0.1, "norm_eps": 1e-5,
-    },
-    "with steps left out": {
-        "lookback": 29, "horizon": 1, "patch_len": 7, "stride": 5, "d_model": 12, "n_layers": 3,
-        "n_heads": 1, "d_ff": 8, "dropout": 0.0, "norm_eps": 1e-3,
-    },
-}  # fmt: skip
-
-
-def sizes(shape: str = "plain") -> dict[str, dict[str, Any]]:
-    return {
-        "model": SHAPES[shape],
-        "data": {"val_fraction": 0.2, "test_fraction": 0.2, "season": 0},
-        "train": TRAIN,
-        "eval": {"batch_size": 7, "penalty": 1.0},
-        "infer": {"digits": 6, "shown": 20, "dtype": "float32"},
-    }
 
 
 @pytest.fixture(scope="module")
 def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleType]]:
     folder = tmp_path_factory.mktemp("code")
-    with modules_of(write_code(folder, patch_forecaster, sizes())) as found:
-        yield found
+    with modules_of(write_code(folder, forecaster, sizes())) as modules:
+        yield modules
 
 
 def table(folder: Path, text: str, name: str = "series.csv") -> Path:
@@ -63,50 +37,7 @@ def waves(steps: int, season: int = 12) -> str:
     return "day,wave,square\n" + "\n".join(rows) + "\n"
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_outputs_and_names_are_those_of_transformers(shape: str, tmp_path: Path) -> None:
-    with modules_of(write_code(tmp_path, patch_forecaster, sizes(shape))) as code:
-        model = code["model"].Model(code["model"].Config()).eval()
-        config = SHAPES[shape] | model.checkpoint_config()
-        folder = tmp_path / "checkpoint"
-        folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(config))
-        state = {model.checkpoint_name(n): t for n, t in model.state_dict().items()}
-        save_file(state, folder / "model.safetensors", {"format": "pt"})
-        theirs = PatchTSTForPrediction.from_pretrained(folder).eval()
-        past = torch.randn(5, SHAPES[shape]["lookback"]) * 3 + 50
-        with torch.no_grad():
-            wanted = theirs(past_values=past.unsqueeze(2)).prediction_outputs[:, :, 0]
-            assert torch.allclose(model(past), wanted, atol=1e-4)
-        assert patch_forecaster.count(SHAPES[shape]) == sum(p.numel() for p in theirs.parameters())
-
-
-@pytest.mark.parametrize("budget", [5e4, 1e6, 12e6, 200e6, 5e9])
-def test_the_budget_is_filled_and_never_exceeded(budget: float) -> None:
-    for pins in ({"lookback": 90, "horizon": 30}, {"lookback": 12, "horizon": 3}):
-        need = Need(int(budget), int(0.99 * budget), pins=pins, fixed=pins)
-        found = search(patch_forecaster, need, patch_forecaster.fit(PUBLISHED, need.budget))
-        assert 0.97 * budget <= found.parameters <= budget
-        assert found.parameters == patch_forecaster.count(found.dims)
-        assert not any(rule.broken(found.dims) for rule in patch_forecaster.rules)
-
-
-@pytest.mark.parametrize(
-    ("lookback", "steps"), [(90, 9), (96, 8), (336, 8), (97, 8), (12, 4), (3, 1)]
-)
-def test_patches_leave_as_few_steps_out_as_they_can(lookback: int, steps: int) -> None:
-    assert stride(lookback) == steps
-    assert 2 * steps < lookback or lookback == 3
-
-
-def test_a_forecast_knows_neither_level_nor_unit(code: dict[str, ModuleType]) -> None:
-    model = code["model"].Model(code["model"].Config()).eval()
-    past = torch.randn(3, 24)
-    with torch.no_grad():
-        assert torch.allclose(model(1000 * past + 7), 1000 * model(past) + 7, rtol=1e-3, atol=0.2)
-
-
-def test_seasons_are_found_where_there_are_some(code: dict[str, ModuleType]) -> None:
+def test_a_season_is_detected_where_there_is_one(code: dict[str, ModuleType]) -> None:
     season_of = code["data"].season_of
     steps = np.arange(300)
     assert season_of(np.sin(2 * np.pi * steps / 12) + 0.01 * steps**1.5) == 12
@@ -209,10 +140,11 @@ def test_baselines_are_what_they_are_called(code: dict[str, ModuleType]) -> None
     line.origins = lambda split, lookback, horizon: range(lookback, 100 - horizon + 1)
     config = SimpleNamespace(penalty=1e-6, batch_size=7)
     forecast = score.autoregression(line, code["model"].Config(), config)
-    wanted = np.arange(74.0, 80.0)
-    assert np.allclose(forecast(np.arange(50.0, 74.0)[None]), wanted, atol=1e-3)
+    expected = np.arange(74.0, 80.0)
+    assert np.allclose(forecast(np.arange(50.0, 74.0)[None]), expected, atol=1e-3)
 
 
+# contract:
 def test_it_trains_scores_and_draws(
     code: dict[str, ModuleType],
     tmp_path: Path,
@@ -235,15 +167,6 @@ def test_it_trains_scores_and_draws(
     assert printed[0] == "step,wave,square"
     assert len(printed) == 7
     assert (out / "forecast.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_only_a_forecast_of_series_by_series_leads_here() -> None:
-    keys = {
-        "modality.inputs": ("time_series",),
-        "modality.outputs": ("time_series",),
-        "task.type": "time_series_forecast",
-    }
-    assert families.route(keys.get) == "patch_forecaster"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The autoencoder: exact counts, windows of what is normal, rankings, results."""
+"""Detection of anomalies: windows of what is normal, refused tables, rankings, a scored report."""
 
 from __future__ import annotations
 
@@ -9,37 +9,24 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from family_code import TRAIN, beats_its_baselines, modules_of, write_code
+from autoencoder_settings import SIZES
+from family_code import beats_its_baselines, modules_of, write_code
 from sklearn import metrics
 
-from metagen import families, paths
-from metagen.families import autoencoder
-from metagen.families.family import Need
-from metagen.families.trend import rows
-from metagen.sizing.search import search
+from metagen import paths
+from metagen.families.autoencoder import FAMILY as autoencoder
 
-PUBLISHED = paths.source("families/autoencoder.csv").read_bytes()
 SPEC = paths.specs() / "time_series" / "anomaly_detector_autoencoder.yaml"
-MODEL = {"window": 4, "n_channels": 3, "d_hidden": 13, "n_layers": 2, "d_latent": 2}
-SIZES: dict[str, dict[str, Any]] = {
-    "model": MODEL,
-    "data": {"val_fraction": 0.2, "test_fraction": 0.3},
-    "train": TRAIN | {"steps": 60, "batch_size": 32, "learning_rate": 0.02},
-    "eval": {"batch_size": 17},
-    "infer": {"batch_size": 3, "quantile": 0.9, "digits": 5, "dtype": "float32"},
-}
 
 
 @pytest.fixture(scope="module")
 def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleType]]:
     folder = tmp_path_factory.mktemp("code")
-    with modules_of(write_code(folder, autoencoder, SIZES)) as found:
-        yield found
+    with modules_of(write_code(folder, autoencoder, SIZES)) as modules:
+        yield modules
 
 
 def sensors(folder: Path, *, labelled: bool = True, steps: int = 400) -> Path:
@@ -54,43 +41,6 @@ def sensors(folder: Path, *, labelled: bool = True, steps: int = 400) -> Path:
     path = folder / f"sensors{int(labelled)}.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
-
-
-@pytest.mark.parametrize("changed", [{}, {"n_layers": 1}, {"n_layers": 4}, {"window": 1}])
-def test_the_closed_form_is_the_count_of_the_network(
-    changed: dict[str, int], code: dict[str, ModuleType]
-) -> None:
-    config = code["model"].Config(**{**MODEL, **changed})
-    assert autoencoder.count(vars(config)) == code["model"].Model(config).num_params()
-
-
-def test_published_widths_give_published_counts() -> None:
-    table = rows(PUBLISHED)
-    assert len(table) == 4
-    for row in table:
-        first, *hidden, code = map(int, row["arch"].split("-"))
-        dims = {"window": 1, "n_channels": first, "d_hidden": hidden[0], "n_layers": len(hidden)}
-        assert autoencoder.count({**dims, "d_latent": code}) == int(row["params_exact"])
-
-
-@pytest.mark.parametrize("budget", [2e4, 1e6, 5e6, 300e6])
-@pytest.mark.parametrize("pins", [{}, {"window": 1}, {"n_channels": 3}, {"d_latent": 5}])
-def test_the_budget_is_filled_and_never_exceeded(budget: float, pins: dict[str, int]) -> None:
-    need = Need(int(budget), int(0.99 * budget), pins=pins, fixed=pins)
-    found = search(autoencoder, need, autoencoder.fit(PUBLISHED, need.budget))
-    assert 0.97 * budget <= found.parameters <= budget
-    assert found.dims.items() >= pins.items()
-    assert not any(rule.broken(found.dims) for rule in autoencoder.rules)
-
-
-def test_missing_values_count_for_nothing(code: dict[str, ModuleType]) -> None:
-    model, errors = code["model"].Model(code["model"].Config()), code["model"].errors
-    x = torch.randn(5, 4, 3)
-    full = errors(x, model(x))
-    assert torch.allclose(full, (model(x) - x).square().mean((1, 2)))
-    x[:, :, 2] = math.nan
-    wanted = (model(x) - x)[:, :, :2].square().mean((1, 2))
-    assert torch.allclose(errors(x, model(x)), wanted)
 
 
 def test_only_windows_of_normal_steps_train(code: dict[str, ModuleType], tmp_path: Path) -> None:
@@ -153,6 +103,7 @@ def test_rankings_are_scored_as_by_scikit_learn(code: dict[str, ModuleType]) -> 
         assert ours[1] == pytest.approx(metrics.roc_auc_score(truth, scores))
 
 
+# contract:
 def test_it_trains_scores_and_judges(
     code: dict[str, ModuleType],
     tmp_path: Path,
@@ -178,16 +129,6 @@ def test_it_trains_scores_and_judges(
     with pytest.raises(SystemExit):
         run("eval", "--data", plain)
     assert "was trained on other steps" in capsys.readouterr().err
-
-
-def test_anomalies_of_series_lead_here() -> None:
-    keys = {
-        "modality.inputs": ("time_series",),
-        "modality.outputs": ("label",),
-        "task.type": "anomaly_detection",
-    }
-    assert families.route(keys.get) == "autoencoder"
-    assert autoencoder.fixed({"task.lookback": 32}.get) == {"window": 32}
 
 
 @pytest.mark.slow
