@@ -1,4 +1,4 @@
-"""Regression and classification of tables: counts, columns, splits that do not leak, results."""
+"""Tables: columns, splits that do not leak, refusals, baselines, a scored report."""
 
 from __future__ import annotations
 
@@ -6,46 +6,17 @@ import csv
 import importlib
 import io
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from family_code import TRAIN, beats_its_baselines, modules_of, write_code
+from family_code import beats_its_baselines, modules_of, write_code
 from sklearn import linear_model, metrics
+from tabular_settings import FAMILIES, sizes
 
-from metagen import families, paths
-from metagen.errors import SpecError
-from metagen.families import tabular_classifier, tabular_regressor
-from metagen.families.family import Need
-from metagen.sizing.search import search
-
-PUBLISHED = paths.source("families/tabular_mlp.csv").read_bytes()
-FAMILIES = {"regression": tabular_regressor, "classification": tabular_classifier}
-KINDS = {"regression": "number", "classification": "class"}
-MODEL: dict[str, Any] = {
-    "n_numeric": 6, "n_categorical": 3, "n_categories": 12, "n_outputs": 1, "n_frequencies": 2,
-    "d_embedding": 3, "d_model": 8, "n_layers": 2, "d_ff": 12, "dropout": 0.1,
-    "frequency_scale": 0.1, "norm_eps": 1e-5,
-}  # fmt: skip
-OTHER = {"n_outputs": 4, "n_frequencies": 0, "n_categorical": 0, "n_layers": 1}
-
-
-def sizes(task: str, **changed: Any) -> dict[str, dict[str, Any]]:
-    outputs = {"n_outputs": 1 if task == "regression" else 3}
-    return {
-        "model": MODEL | outputs | changed,
-        "data": {"target_kind": KINDS[task], "val_fraction": 0.2, "test_fraction": 0.2},
-        "train": TRAIN | {"steps": 20, "batch_size": 16, "learning_rate": 0.01},
-        "eval": {
-            "batch_size": 50, "penalty": 1.0, "folds": 3, "repeats": 1, "most_rows": 500,
-            "baseline_rows": 1000,
-        },
-        "infer": {"batch_size": 50, "digits": 4, "dtype": "float32"},
-    }  # fmt: skip
+from metagen import paths
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -53,8 +24,8 @@ def code(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Any]]:
     folder = tmp_path_factory.mktemp(request.param)
-    with modules_of(write_code(folder, FAMILIES[request.param], sizes(request.param))) as found:
-        yield {"task": request.param, **found}
+    with modules_of(write_code(folder, FAMILIES[request.param], sizes(request.param))) as modules:
+        yield {"task": request.param, **modules}
 
 
 def houses(folder: Path, rows: int = 150, seed: int = 0) -> Path:
@@ -80,62 +51,14 @@ def target(code: dict[str, Any]) -> str:
     return "price" if code["task"] == "regression" else "kind"
 
 
-@pytest.mark.parametrize("changed", [{}, OTHER])
-def test_the_closed_form_is_the_count_of_the_network(
-    changed: dict[str, int], code: dict[str, Any]
-) -> None:
-    module = code["model"]
-    config = module.Config(**{**MODEL, **changed})
-    assert tabular_regressor.count(vars(config)) == module.Model(config).num_params()
-
-
-@pytest.mark.parametrize("budget", [3e4, 1e6, 20e6, 1e9])
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_the_budget_is_filled_and_never_exceeded(family: Any, budget: float) -> None:
-    for pins in ({}, {"n_numeric": 100}):
-        need = Need(int(budget), int(0.99 * budget), pins=pins)
-        found = search(family, need, family.fit(PUBLISHED, need.budget))
-        assert 0.97 * budget <= found.parameters <= budget
-        assert (
-            family.reasons(found.dims, need, family.fit(PUBLISHED, 1)).keys() == found.dims.keys()
-        )
-
-
-def test_a_network_begins_as_an_additive_model(code: dict[str, Any]) -> None:
-    torch.manual_seed(0)
-    model = code["model"].Model(code["model"].Config()).eval()
-    torch.nn.init.normal_(model.head.weight)
-    one, two = torch.randn(6), torch.randn(6)
-    rows = torch.stack([one, two, one, two])
-    rows[2, 3], rows[3, 3] = two[3], one[3]  # swap one value: sums over both rows stay
-    with torch.no_grad():
-        out = model(rows, torch.zeros(4, 3, dtype=torch.int64))
-    assert torch.allclose(out[0] + out[1], out[2] + out[3], atol=1e-5)
-
-
-def test_missing_values_and_absent_columns_count_for_nothing(code: dict[str, Any]) -> None:
-    torch.manual_seed(0)
-    model = code["model"].Model(code["model"].Config()).eval()
-    numbers = torch.randn(4, 6)
-    numbers[:, 2] = math.nan
-    embedded = model.numeric(numbers)
-    assert embedded[:, 2].eq(0).all()
-    assert embedded[:, 0].ne(0).any()
-    x = numbers[1, 0]
-    angles = 2 * math.pi * x * model.numeric.frequencies[0]
-    waves = torch.cat((x.unsqueeze(0), angles.sin(), angles.cos()))
-    wanted = waves @ model.numeric.weight[0] + model.numeric.bias[0]
-    assert torch.allclose(embedded[1, 0], wanted, atol=1e-6)
-
-
 def test_splits_do_not_move_and_rows_that_are_alike_stay_together(
     code: dict[str, Any], tmp_path: Path
 ) -> None:
     data, columns = code["data"], importlib.import_module("runtime.columns")
     rows = data.load_rows(data.Config(), houses(tmp_path), target(code))
     parts = columns.parts_of(rows, 0.2, 0.2)
-    found = np.concatenate(list(parts.values()))
-    assert sorted(found) == list(range(150))
+    rows_of_all = np.concatenate(list(parts.values()))
+    assert sorted(rows_of_all) == list(range(150))
     twice = {n: np.concatenate((c, c)) for n, c in rows.columns.items()}
     values = np.concatenate((rows.values, rows.values[::-1]))  # whatever their targets say
     again = columns.parts_of(columns.Rows("x", "", twice, "y", values), 0.2, 0.2)
@@ -203,10 +126,13 @@ def test_the_target_must_suit_the_task(
         code["data"].load_table(
             code["data"].Config(), houses(tmp_path), wrong, code["model"].Config()
         )
-    said = capsys.readouterr().err
-    assert "holds words" in said or "has 150 classes of 'id', and the model takes 2 to 3" in said
+    message = capsys.readouterr().err
+    assert (
+        "holds words" in message or "has 150 classes of 'id', and the model takes 2 to 3" in message
+    )
 
 
+# contract:
 def test_it_trains_scores_and_predicts(
     code: dict[str, Any],
     tmp_path: Path,
@@ -259,22 +185,8 @@ def test_baselines_are_those_of_scikit_learn(code: dict[str, Any], tmp_path: Pat
         ours = score.logistic(table, config, settings)
         assert np.array_equal(ours, fitted.predict(at))
         truth = test[2].numpy()
-        wanted = metrics.f1_score(truth, ours, average="macro")
-        assert score.macro_f1(truth, ours) == pytest.approx(wanted)
-
-
-def test_a_regressor_of_several_numbers_is_refused() -> None:
-    with pytest.raises(SpecError, match="predicts one number for a row, not 3"):
-        tabular_regressor.fixed({"task.num_outputs": 3}.get)
-    assert tabular_classifier.fixed({"task.num_classes": 7}.get) == {"n_outputs": 7}
-
-
-@pytest.mark.parametrize(
-    ("output", "family"), [("regression", "regressor"), ("label", "classifier")]
-)
-def test_tables_lead_here(output: str, family: str) -> None:
-    keys = {"modality.inputs": ("tabular",), "modality.outputs": (output,)}
-    assert families.route(keys.get) == f"tabular_{family}"
+        expected = metrics.f1_score(truth, ours, average="macro")
+        assert score.macro_f1(truth, ours) == pytest.approx(expected)
 
 
 @pytest.mark.slow
