@@ -11,7 +11,7 @@ import pytest
 from generated import TASK, write_runtime
 
 from metagen import entries, paths
-from metagen.families import decoder
+from metagen.families.decoder import FAMILY as decoder
 from metagen.package.bundle import bundle
 from metagen.package.code import (
     CORE,

@@ -8,7 +8,7 @@ from blueprint_desk import PlainDesk
 from generated import RUNTIME
 
 from metagen.errors import TaskError
-from metagen.families import decoder
+from metagen.families.decoder import FAMILY as decoder
 from metagen.measure import trial
 from metagen.package import code
 from metagen.sizing import architecture
