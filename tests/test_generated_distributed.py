@@ -170,9 +170,7 @@ def workers(process: subprocess.Popen) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.ci
 @pytest.mark.parametrize("mode", MODES)
-def test_a_dead_process_ends_the_job(
-    folder: Path, tmp_path: Path, mode: str
-) -> None:
+def test_a_dead_process_ends_the_job(folder: Path, tmp_path: Path, mode: str) -> None:
     process = torchrun(folder, tmp_path, "--steps", "100000", "--parallel", mode)
     os.kill(workers(process)[1], signal.SIGKILL)
     _, errors = process.communicate(timeout=60)  # the others would wait half an hour for it

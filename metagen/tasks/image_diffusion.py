@@ -51,7 +51,17 @@ class ImageDiffusion(Task):
         "risks": "bias, offensive images, memorisation of images of people, and robustness",
     }
     runtime = (
-        *("captions", "diffusion", "digests", "digits", "ema", "files", "images", "records", "rows"),
+        *(
+            "captions",
+            "diffusion",
+            "digests",
+            "digits",
+            "ema",
+            "files",
+            "images",
+            "records",
+            "rows",
+        ),
     )
     config_keys = CONFIG_KEYS | {
         "ema_decay",
