@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from metagen import paths
-from metagen.families import decoder
+from metagen.families.decoder import FAMILY as decoder
 from metagen.package.bundle import bundle
 from metagen.package.code import runtime_files
 from metagen.package.imports import PACKAGE_FILES

@@ -8,7 +8,7 @@ from blueprint_desk import PlainDesk
 
 from metagen import families, paths
 from metagen.errors import SpecError
-from metagen.families import decoder
+from metagen.families.decoder import FAMILY as decoder
 from metagen.sizing import alternatives, architecture
 from metagen.spec import load
 

@@ -5,7 +5,7 @@ from blueprint_desk import PlainDesk
 from llama import LLAMA_2_7B, LLAMA_3_8B, llama
 from llama_verdicts import CACHE, TABLE, WEIGHTS, verdicts
 
-from metagen.families import decoder
+from metagen.families.decoder import FAMILY as decoder
 from metagen.sizing import devices
 
 LLAMA_2_70B = llama(8192, 80, 64, 8, 128, 28672, 32000, False)

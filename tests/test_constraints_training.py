@@ -4,7 +4,7 @@ import pytest
 from llama import LLAMA_2_7B
 from llama_verdicts import PARAMETERS, verdicts
 
-from metagen.families import decoder
+from metagen.families.decoder import FAMILY as decoder
 
 TRAINED = "training: {data: {size: 2T tokens}, compute: {hardware: 256xA100, duration: 21 days}}\n"
 

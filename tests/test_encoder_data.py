@@ -110,7 +110,7 @@ BAD = [
     ('{"text": "a"}\n', 'mine.jsonl:1 has no "label"'),
     ('{"text": "  ", "label": "b"}\n', 'mine.jsonl:1 has an empty "text"'),
     ('\n{"text": 1\n', "mine.jsonl:2 is not a JSON object"),
-    ('{"text": "a", "label": "b"}\n', "is too little data"),
+    ('{"text": "a", "label": "b"}\n', "has too few records"),
     ("".join(f'{{"text": "t{n}", "label": "{n}"}}\n' for n in range(40)), "has 40 labels"),
     ("".join(f'{{"text": "t{n}", "label": "one"}}\n' for n in range(40)), "has 1 labels"),
 ]

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from metagen import paths
-from metagen.families import decoder, decoder_shape
+from metagen.families.decoder import FAMILY as decoder
 from metagen.families.family import Need
 from metagen.families.trend import left_out, rows
 from metagen.sizing import search
@@ -89,7 +89,11 @@ def _beside(ours: float, theirs: float) -> str:
 
 def residuals() -> Iterator[str]:
     table = rows(PUBLISHED)
-    columns = [left_out(decoder_shape.points(table, name)) for name in ("n_layers", "d_model")]
+    sizes = [float(row[decoder.size_column]) for row in table]
+    columns = [
+        left_out(zip(sizes, (float(row[name]) for row in table), strict=True))
+        for name in ("n_layers", "d_model")
+    ]
     yield "| model | depth | from the others | width | from the others |"
     yield "| --- | ---: | ---: | ---: | ---: |"
     for row, depth, width in zip(table, *columns, strict=True):

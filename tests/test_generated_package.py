@@ -13,7 +13,7 @@ from generated import TINY
 
 from metagen import files, paths
 from metagen.errors import MetagenError
-from metagen.families import decoder
+from metagen.families.decoder import FAMILY as decoder
 from metagen.package.code import recipes
 
 ROOT = paths.templates().parent

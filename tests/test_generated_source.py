@@ -11,9 +11,16 @@ import pytest
 from generated import TASK, write_runtime
 
 from metagen import entries, paths
-from metagen.families import decoder
+from metagen.families.decoder import FAMILY as decoder
 from metagen.package.bundle import bundle
-from metagen.package.code import CORE, REQUIREMENTS, libraries, runtime_files
+from metagen.package.code import (
+    CORE,
+    DISTRIBUTIONS,
+    PROJECT,
+    libraries,
+    lowest_versions,
+    runtime_files,
+)
 
 ROOT = paths.templates().parent
 SCRIPTS = tuple(f"{TASK}/{name}.py" for name in ("data", "train", "eval", "infer"))
@@ -99,9 +106,12 @@ def test_the_runtime_is_what_the_scripts_import_and_no_more(package: Path) -> No
 
 
 def test_generated_code_stands_alone(package: Path) -> None:
+    known = lowest_versions(paths.source(PROJECT).read_bytes())
     for path in package.rglob("*.py"):
         content = entries.parse(path.name, path.read_bytes())
-        assert libraries(content["imports"]) <= set(REQUIREMENTS)
+        assert {DISTRIBUTIONS.get(name, name) for name in libraries(content["imports"])} <= set(
+            known
+        )
         assert "{%" not in path.read_text()
 
 

@@ -11,7 +11,8 @@ from llama import LLAMA_2_7B, LLAMA_3_2_1B, LLAMA_3_8B, SMOLLM2_135M
 
 from metagen import paths
 from metagen.errors import TaskError
-from metagen.families import decoder, transformer
+from metagen.families import transformer
+from metagen.families.decoder import FAMILY as decoder
 from metagen.measure import probe
 from metagen.package import recipes as code_recipes
 from metagen.package.bundle import bundle
@@ -88,7 +89,9 @@ def test_weights_take_the_bytes_of_the_quantized_model(torch, generated, tmp_pat
     model = generated.Model(generated.Config(**dims))
     layers.quantize(model, bits)
     held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    assert transformer.weight_bytes(dims, bits) == sum(t.nbytes for t in held.values())
+    assert decoder.weight_bytes({**dims, "weight_bits": bits}) == sum(
+        t.nbytes for t in held.values()
+    )
 
 
 def test_an_8_bit_cache_takes_the_bytes_of_its_store(torch, generated, tmp_path):

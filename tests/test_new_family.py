@@ -24,6 +24,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder in ("metagen", "templates", "specs", "tests"):
         ignore = shutil.ignore_patterns("__pycache__", "golden")
         shutil.copytree(REPOSITORY / folder, place / folder, ignore=ignore)
+    shutil.copy(REPOSITORY / "pyproject.toml", place)
     page = PAGE.read_text()
     for path, content in BLOCK.findall(page):
         assert not (place / path).exists(), f"{path} is there already"

@@ -4,7 +4,7 @@ import pytest
 from blueprint_desk import PlainDesk
 
 from metagen.errors import SpecError
-from metagen.families import decoder
+from metagen.families.decoder import FAMILY as decoder
 from metagen.sizing import need
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from metagen import families, paths
 from metagen.errors import SpecError
-from metagen.families import decoder, transformer
+from metagen.families import transformer
+from metagen.families.decoder import FAMILY as decoder
 from metagen.families.family import Limit, Need
 from metagen.sizing import search
 from metagen.sizing.need import FILL, needs

@@ -73,7 +73,8 @@ def _model_index(facts: Facts, task: str, results: list[dict[str, Any]]) -> list
 
 
 def _result(task: str, row: dict[str, Any]) -> dict[str, Any]:
-    dataset = {"name": row["dataset"], "type": row["dataset"], "split": row["split"]}
+    split = {"split": row["split"]} if row["split"] else {}
+    dataset = {"name": row["dataset"], "type": row["dataset"], **split}
     metric = {"name": row["benchmark"], "type": row["metric"], "value": row["value"]}
     return {"task": {"type": task}, "dataset": dataset, "metrics": [metric]}
 

@@ -31,11 +31,12 @@ def learning_curve(desk: Desk) -> dict[str, bytes]:
     levels = _baselines(facts, name)
     unit = next(iter(levels.values()))[0] if levels else family.words.loss_unit
     lines = {label: value for label, (_, value) in levels.items()}
+    axis = next((row["steps_unit"] for row in facts.get("results").value if row["steps_unit"]), "")
     return drawn(
         desk,
         "learning_curve",
         2.3,
-        lambda figure: _curve(figure, rows, lines, unit, scale if levels else 1.0),
+        lambda figure: _curve(figure, rows, lines, (axis, unit), scale if levels else 1.0),
     )
 
 
@@ -146,9 +147,16 @@ def _parts(modules: dict[str, int], layer: dict[str, int]) -> dict[str, float]:
 
 
 def _curve(
-    figure: Figure, rows: list[dict[str, Any]], levels: dict[str, float], unit: str, scale: float
+    figure: Figure,
+    rows: list[dict[str, Any]],
+    levels: dict[str, float],
+    units: tuple[str, str],
+    scale: float,
 ) -> None:
-    """Draw losses over steps, divided by a scale, with levels beside them."""
+    """Draw losses over steps, divided by a scale, with levels beside them.
+
+    `units` are those of the steps and of the loss.
+    """
     if not rows:
         return say_instead(figure, "not measured")
     axes = figure.add_subplot()
@@ -165,7 +173,8 @@ def _curve(
         axes.set_yscale("log")
     else:
         axes.set_ylim(0, None)
-    axes.set(xlabel="training step", ylabel=f"loss ({unit})", xlim=(0, rows[-1]["step"]))
+    steps, loss = units
+    axes.set(xlabel=steps, ylabel=f"loss ({loss})", xlim=(0, rows[-1]["step"]))
     axes.legend(loc="upper right", ncols=2)
 
 

@@ -1,8 +1,8 @@
 """Templates to documents: Jinja without arithmetic and without numerals.
 
-A template sees nothing but the facts' door: `fact(name, style)`, `each(name)`, `has(name)` and
-`label(ref)`. It may loop and leave a passage out; every number comes from a fact, and all that it
-prints is escaped for the language of the document.
+A template sees nothing but the facts' door: `fact(name, style)`, `each(name)`, `has(name)`,
+`equals(name, value)` and `label(ref)`. It may loop and leave a passage out; every number comes from
+a fact, and all that it prints is escaped for the language of the document.
 """
 
 from __future__ import annotations
@@ -148,6 +148,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "measured": lambda: facts.each("results", status="measured"),
         "distinct": facts.distinct,
         "has": facts.has,
+        "equals": lambda name, value: facts.get(name).value == value,
         "label": facts.label,
         "proxy": proxy,
         "family": lambda: facts.family().model_template({}).split("/")[2],

@@ -47,8 +47,9 @@ def _constraints(facts: Facts) -> dict[str, list[dict[str, Any]]]:
 
 
 def _benchmark(row: dict[str, Any]) -> dict[str, Any]:
-    entries = ("benchmark", "metric", "unit", "higher_is_better", "value", "baselines", "status")
-    return {**{key: row[key] for key in entries}, "beats": beaten(row)}
+    identity = ("benchmark", "metric", "title", "unit", "higher_is_better")
+    kept = (*identity, "value", "baselines", "status")
+    return {**{key: row[key] for key in kept}, "beats": beaten(row)}
 
 
 def beaten(row: dict[str, Any]) -> list[str]:

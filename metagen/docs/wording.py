@@ -18,11 +18,6 @@ _COUNT: _Prefixes = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _SECONDS: _Prefixes = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _BINARY = ((1048576, "M"), (1024, "k"))
 _DECIMALS = {"bit/byte": 3, "nat/token": 3, "bits_per_byte": 3}
-_NAMES = {
-    "auc": "AUC", "co2": "CO2", "dice": "Dice", "elnino": "El Niño", "f1": "F1",
-    "frechet": "Fréchet", "iou": "IoU", "mae": "MAE", "mase": "MASE", "mrr": "MRR",
-    "ndcg": "nDCG", "r2": "R²", "rmse": "RMSE", "roc": "ROC",
-}  # fmt: skip
 _SINGULAR = {"parameters": "parameter", "tokens": "token", "bytes": "byte"}
 
 
@@ -46,14 +41,8 @@ def write(value: Any, unit: str, style: str = "full") -> str:
     if isinstance(value, str):
         if style == "title":
             return value[:1].upper() + value[1:]
-        return _words(value) if style == "words" else value
+        return value.replace("_", " ").replace(".", " ") if style == "words" else value
     return _STYLES[style](value, unit)
-
-
-def _words(identifier: str) -> str:
-    """Write `macro_f1` as "macro F1": with the capitals that the field's names have."""
-    words = identifier.replace("_", " ").replace(".", " ").split(" ")
-    return " ".join(_NAMES.get(word, word) for word in words)
 
 
 def _full(value: float, unit: str) -> str:

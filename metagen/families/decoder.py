@@ -1,175 +1,400 @@
-"""The decoder-only transformer language model: dimensions, counts and published shape.
+"""The decoder-only Transformer language model, as Llama 2 (arXiv:2307.09288) and 3 (2407.21783).
 
-RoPE, RMSNorm, SwiGLU and grouped-query attention, as in Llama 2 (arXiv:2307.09288) and Llama 3
-(arXiv:2407.21783).
+RoPE, RMSNorm, SwiGLU and grouped-query attention. Symbols: d = d_model, L = n_layers, h = n_heads,
+k = n_kv_heads, s = head_dim, f = d_ff, V = vocab_size, T = tokens, w = window. Where a design has
+`global_every` = n, every n-th layer sees the whole context and the others w tokens.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
+import statistics
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from metagen.families import levers
-from metagen.families.decoder_load import (
-    PROMPT,
-    context,
-    explained,
-    figures,
-    input_length,
-    load,
-    training_length,
+from metagen.families import levers, parts, transformer
+from metagen.families.family import (
+    Axis,
+    Dims,
+    Family,
+    Figures,
+    Load,
+    Need,
+    Peak,
+    Rule,
+    Trait,
+    Value,
+    Work,
+    dim,
+    divides,
+    usual,
 )
-from metagen.families.decoder_shape import BYTE_VOCABULARY, axes, cost, fit, reasons
-from metagen.families.family import Benchmark, Dims, Key, Rule, Value, Words
-from metagen.families.grid import closest, divisors, granule
-from metagen.families.transformer import count, rope_base
-from metagen.tasks import language_modeling
-
-__all__ = [
-    "axes",
-    "context",
-    "cost",
-    "count",
-    "explained",
-    "figures",
-    "fit",
-    "input_length",
-    "load",
-    "reasons",
-    "training_length",
-]
-
-name = "decoder"
-published = "families/decoder.csv"
-task_folder = "templates/tasks/language_modeling"
-component_types = frozenset(
-    {"transformer_decoder", "decoder", "causal_decoder", "embedding", "token_embedding", "lm_head"}
+from metagen.families.grid import (
+    closest,
+    divisors,
+    floor_power,
+    granule,
+    near,
+    odd_part,
+    powers_near,
 )
-dims: Mapping[str, type] = {
-    "d_model": int,
-    "n_layers": int,
-    "n_heads": int,
-    "n_kv_heads": int,
-    "head_dim": int,
-    "d_ff": int,
-    "vocab_size": int,
-    "max_seq_len": int,
-    "window": int,
-    "global_every": int,
-    "rope_theta": float,
-    "norm_eps": float,
-    "tie_embeddings": bool,
-}
-formats: Mapping[str, type] = {"weight_bits": int, "cache_bits": int}
-context_dim = "max_seq_len"
-rules = (
-    Rule(
-        ("n_heads", "n_kv_heads"),
-        lambda m: m["n_heads"] % m["n_kv_heads"] == 0,
-        "each key/value head serves the same number of query heads, "
-        "so n_heads must be a multiple of n_kv_heads",
-    ),
-    Rule(
-        ("head_dim",),
-        lambda m: m["head_dim"] % 2 == 0,
-        "rotary position embedding turns pairs of dimensions, so head_dim must be even",
-    ),
-    *levers.RULES,
+from metagen.families.parts import HALF, Part
+from metagen.families.trend import Row, Trend, table_share
+from metagen.tasks.language_modeling import (
+    BYTE_VOCABULARY,
+    TOKENS_PER_PARAMETER,
+    LanguageModeling,
+    sequence,
 )
-embedding_modules = ("embed_tokens", "lm_head")
-config_keys = language_modeling.CONFIG_KEYS
-optimizer = language_modeling.OPTIMIZER
-runtime = language_modeling.RUNTIME
-benchmark = Benchmark("held-out text", language_modeling.BENCH_STEPS)
-words = Words(
-    kind="decoder-only Transformer language model",
-    pipeline_tag="text-generation",
-    unit="token",
-    loss_unit="nat/token",
-    usage='--prompt "The "',
-    does="continues a prompt",
-    data="the bundled text",
-    outcome="The proxy beside its baselines, which read the same text.",
-    risks="bias, toxicity, factuality, memorisation and robustness",
-)
-loss_level = ("bits_per_byte", math.log(2))  # the proxy's tokens are bytes
-setting_reasons = language_modeling.reasons
-work_unit = "tok"
-training_unit = "tokens"
-training_flops = 6  # 2 forward, 4 backward (Kaplan et al., 2020, arXiv:2001.08361, section 2.1)
-optimal_units = (
-    float(language_modeling.TOKENS_PER_PARAMETER),
-    "Hoffmann et al., 2022, arXiv:2203.15556, table 3",
-)
+from metagen.units import INFINITE
 
-PROXY = {"d_model": 128, "n_layers": 2, "n_heads": 4, "vocab_size": 256, "max_seq_len": 256}
-PROXY_WINDOW = 64  # half of a training sequence of the proxy
+PROMPT = 512  # tokens that pass through the model at once; a longer prompt takes more passes
+DEFAULT_CONTEXT = 4096  # tokens; the window of Llama 2
+CONTEXTS = tuple(2**power for power in range(12, 31))  # windows to try for an infinite one
+NORM_EPS = 1e-5  # the value of Llama 2 and 3
+HEAD_DIMS = (16, 256)
+# Depth, width and head size follow all decoders; the feed-forward layer and the grouping of heads
+# follow those that have a gated layer and, mostly, grouped heads.
+GATED = frozenset({"llama", "mistral", "qwen2", "olmo", "gemma2"})
+ATTENTION_SPREAD = 0.1  # Published models have n_heads * head_dim / d_model of 0.9 to 1.
+PROXY_WINDOW = 64  # tokens; half of a training sequence of the proxy
+GROUPING = Trait("n_heads / n_kv_heads", lambda m: m["n_heads"] / m["n_kv_heads"], level=True)
 
 
-def model_template(m: Dims) -> str:
-    """Return the plain decoder, or the one most of whose layers see a window."""
-    local = "_local" if "global_every" in m else ""
-    return f"templates/families/decoder/model{local}.py"
+class Decoder(Family):
+    """Token table; pre-norm blocks of causal attention and SwiGLU; the same or another table."""
 
-
-def fixed(key: Key) -> dict[str, Value]:
-    """Return no dimension: the context window is searched under its own constraint."""
-    return {}
-
-
-def proxy(m: Dims) -> dict[str, Value]:
-    """Return a byte-level model of about half a million parameters, built like the full one.
-
-    It keeps what is shared and how: tied tables, query heads a key/value head, the width of the
-    heads together and of the feed-forward layer, both relative to d_model, and local layers.
-    """
-    width, heads = PROXY["d_model"], PROXY["n_heads"]
-    group, step = m["n_heads"] / m["n_kv_heads"], granule(width)
-    attention = m["n_heads"] * m["head_dim"] / m["d_model"] * width
-    local = {"window": PROXY_WINDOW, "global_every": PROXY["n_layers"]}
-    small = {
-        **{each: value for each, value in m.items() if each in dims},
-        **PROXY,
-        **(local if "global_every" in m else {}),
-        "n_kv_heads": heads // closest(divisors(heads), group),
-        "head_dim": max(2, 2 * round(attention / heads / 2)),
-        "d_ff": max(step, step * round(m["d_ff"] / m["d_model"] * width / step)),
+    name = "decoder"
+    kind = "decoder-only Transformer language model"
+    task = LanguageModeling()
+    components = "transformer_decoder decoder causal_decoder embedding token_embedding lm_head"
+    shape = {
+        "n_layers": dim("n_layers"),
+        "d_model": dim("d_model"),
+        "head_dim": dim("head_dim"),
+        "expansion": Trait("ffn / d_model", lambda m: m["d_ff"] / m["d_model"], level=True),
     }
-    return {**small, "rope_theta": rope_base(small)}
-
-
-def variants(m: Dims) -> Iterable[tuple[str, dict[str, Value]]]:
-    """Return single changes to attention, vocabulary, tying and shape."""
-    step = granule(m["d_model"])
-    changes: tuple[tuple[str, str, Value], ...] = (
-        ("one key/value head for each query head", "n_kv_heads", m["n_heads"]),
-        ("one key/value head for all query heads", "n_kv_heads", 1),
-        ("half of the layers global", "global_every", 2),
-        ("byte vocabulary", "vocab_size", BYTE_VOCABULARY),
-        (
-            "token tables untied" if m["tie_embeddings"] else "token tables tied",
-            "tie_embeddings",
-            not m["tie_embeddings"],
+    rules = (
+        divides(
+            "n_kv_heads", "n_heads", "each key/value head serves the same number of query heads"
         ),
-        ("feed-forward layer of 8/3 the width", "d_ff", step * round(8 / 3 * m["d_model"] / step)),
-        ("half the depth", "n_layers", max(1, int(m["n_layers"] // 2))),
+        Rule(
+            ("head_dim",),
+            lambda m: m["head_dim"] % 2 == 0,
+            "rotary position embedding turns pairs of dimensions, so head_dim must be even",
+        ),
+        *levers.RULES,
     )
-    return [(label, {each: value}) for label, each, value in changes if m.get(each, value) != value]
+    formats = {"weight_bits": int, "cache_bits": int}
+    context_dim = "max_seq_len"
+    embedding_modules = ("embed_tokens", "lm_head")
+    size_column = "params_non_embedding"
+    size_unit = "parameters outside the token tables"
+    loss_level = ("bits_per_byte", math.log(2))  # The proxy's tokens are bytes.
+    # 2 operations forward, 4 backward (Kaplan et al., 2020, arXiv:2001.08361, section 2.1).
+    training_flops = 6
+    optimal_units = (
+        float(TOKENS_PER_PARAMETER),
+        "Hoffmann et al., 2022, arXiv:2203.15556, table 3",
+    )
+    proxy_dims = {"d_model": 128, "n_layers": 2, "n_heads": 4}
+    template = "templates/families/decoder/model_local.py"
+
+    def model_template(self, m: Dims) -> str:
+        """Return the plain decoder, or the one most of whose layers see a window."""
+        return self.template if "global_every" in m else "templates/families/decoder/model.py"
+
+    # What a decoder is made of, and what it asks of its hardware.
+
+    def parts(self, m: Dims) -> list[Part]:
+        """Return token table, blocks, last norm and output layer, as one token passes them.
+
+        A block has 2dhs + 2dks + 3df weights and the gains of two norms. A tied output layer is
+        the token table itself.
+        """
+        d = int(m["d_model"])
+        matrices = sum(outputs * inputs for outputs, inputs in transformer.linears(m))
+        return [
+            *([] if m["tie_embeddings"] else [parts.table(m["vocab_size"], d)]),
+            Part(matrices, 2 * d, pairs=transformer.pair_flops(m)) * m["n_layers"],
+            Part(others=d),
+            parts.linear(d, m["vocab_size"], bias=False),
+        ]
+
+    def size(self, m: Dims) -> int:
+        """Return the parameters outside the token tables."""
+        return self.count(m) - transformer.embedding_count(m)
+
+    def peaks(self, m: Dims) -> list[Peak]:
+        """Return the inside of a block and the logits, for each token of a part of the prompt.
+
+        A block holds the residual stream, its normalized copy, and the wider of the feed-forward
+        layer (gate, up and their product) and attention (queries, keys, values and result).
+        """
+        d, tokens = int(m["d_model"]), self.input_length(m)
+        attention = 2 * int((m["n_heads"] + m["n_kv_heads"]) * m["head_dim"])
+        places = {
+            "block": tokens * (2 * d + max(3 * int(m["d_ff"]), attention)),
+            "logits": tokens * (d + int(m["vocab_size"])),
+        }
+        return [Peak(n, f"{place} {HALF * n:,}") for place, n in places.items()]
+
+    def weight_bytes(self, m: Dims) -> int:
+        """Return the bytes of all weights; token tables, output layer and norms stay in bf16."""
+        return self._stored(m, self.count(m))
+
+    def _stored(self, m: Dims, parameters: int) -> int:
+        """Return the same for a count that is known: the search asks for a load very often."""
+        others = parameters - transformer.block_weights(m)
+        return transformer.quantized_bytes(m, int(m["weight_bits"])) + HALF * others
+
+    def load(self, m: Dims) -> Load:
+        """Return what reading a prompt and decoding after it takes; memory is at full context.
+
+        T tokens after P others take T times the operations of a token's weights, and those of
+        T (P + T) pairs. A pass reads the cache and all weights, but of a lookup table a few rows.
+        """
+        window, prompt, bits = int(m["max_seq_len"]), self.input_length(m), int(m["cache_bits"])
+        made, pair = self.parts(m), transformer.pair_flops(m) * int(m["n_layers"])
+        token, weights = int(parts.flops(made)) - pair, self._stored(m, parts.count(made))
+        table = 0 if m["tie_embeddings"] else HALF * int(m["vocab_size"] * m["d_model"])
+        held = HALF * max(peak.numbers for peak in self.peaks(m))
+
+        def work(tokens: int, past: int) -> Work:
+            flops = tokens * (token + pair * (past + tokens))
+            return Work(float(flops), weights - table + transformer.cache_bytes(m, past, bits))
+
+        return Load(
+            weights=weights,
+            cache=transformer.cache_bytes(m, window, bits),
+            activations=held + transformer.unpacked_bytes(m),
+            first=work(prompt, 0),
+            next=work(1, prompt),
+            last=work(1, window),
+            weight_bits=int(m["weight_bits"]),
+        )
+
+    def explained(self, m: Dims, parameters: int) -> dict[str, str]:
+        """Return the arithmetic of weights, cache and activations."""
+        window, inner = int(m["max_seq_len"]), transformer.block_weights(m)
+        bits = 8 * transformer.quantized_bytes(m, int(m["weight_bits"])) / inner
+        head = f"{m['head_dim']} x 2" if m["cache_bits"] == 16 else f"({m['head_dim']} + 2)"
+        places = " and ".join(peak.words for peak in self.peaks(m))
+        positions = transformer.cache_positions(m, window)
+        return {
+            "weights": f"{inner:,} in the blocks at {bits:g} bits + {parameters - inner:,} others "
+            f"at {8 * HALF} bits",
+            "cache": f"2 x {m['n_kv_heads']} heads x {positions:,} positions of all layers "
+            f"({levers.pattern(m)}) x {head} bytes at {window:,} tokens",
+            "activations": f"the larger of {places} of {self.input_length(m):,} tokens in bf16 + "
+            f"bf16 copies of quantized numbers {transformer.unpacked_bytes(m):,}",
+        }
+
+    def input_length(self, m: Dims) -> int:
+        """Return the tokens of a prompt that is read before the first output."""
+        return min(PROMPT, int(m["max_seq_len"]))
+
+    def training_length(self, m: Dims) -> int:
+        """Return 1: training data is counted in tokens, as operations are."""
+        return 1
+
+    def lengths(self, full: Mapping[str, Any]) -> tuple[int, list[int]]:
+        """Return a training sequence; and a prompt, and parts of the window up to all of it."""
+        window = full["model"]["max_seq_len"]
+        shares = [max(1, window // n) for n in (64, 8, 1)]
+        return sequence(full["model"], full["data"]["seq_len"]), [min(PROMPT, window), *shares]
+
+    # What published decoders look like, and the space around them.
+
+    def levels(self, table: list[Row]) -> dict[str, float]:
+        """Return the shares of tables and heads, and the longest window, of published decoders."""
+        gated = [row for row in table if row["arch"] in GATED]
+        return {
+            "embedding_share": statistics.quantiles(map(table_share, gated), n=4)[2],
+            "vocab_size": statistics.median(float(row["vocab"]) for row in gated),
+            "tied": max(float(r["params_exact"]) for r in gated if r["tied_embeddings"] == "1"),
+            "group": max(map(GROUPING.published, gated)),
+            "context": max(float(row["context"]) for row in table),
+            "odd_part": statistics.quantiles((odd_part(int(r["d_model"])) for r in table), n=4)[-1],
+        }
+
+    def around(self, budget: int, levels: Mapping[str, float]) -> float:
+        """Return the size outside the tables, which hold half of their largest usual share."""
+        return budget * (1 - levels["embedding_share"] / 2)
+
+    def fit(self, published: bytes, budget: int) -> Trend:
+        """Fit each trait on the decoders that have it; depth and width get one spread.
+
+        With one spread depth and width give way alike where a budget leaves no usual design.
+        """
+        trend = super().fit(published, budget)
+        gated = [row for row in self.rows(published) if row["arch"] in GATED]
+        size = self.around(budget, trend.levels)
+        alike = ("n_layers", "d_model")
+        spread = statistics.fmean(trend.lines[name].spread for name in alike)
+        lines = {
+            **trend.lines,
+            **{name: replace(trend.lines[name], spread=spread) for name in alike},
+            "expansion": self.line(self.shape["expansion"], gated, size),
+            "group": self.line(GROUPING, gated, size),
+        }
+        return Trend(lines, trend.levels)
+
+    def cost(self, m: Dims, trend: Trend) -> float:
+        """Return the summed squared deviation from the trend, that of the heads' width included."""
+        width = math.log(m["n_heads"] * m["head_dim"] / m["d_model"]) / ATTENTION_SPREAD
+        return width**2 + super().cost(m, trend)
+
+    def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
+        """Return the search space; width, depth and head size stay within reach of the trend."""
+        budget, outside = need.budget, self._outside(need, trend)
+        depth, width, head = (
+            trend.lines[name].at(outside) for name in ("n_layers", "d_model", "head_dim")
+        )
+        roundest = trend.levels["odd_part"]
+        return (
+            levers.tying(budget, trend),
+            Axis("head_dim", lambda m: powers_near(head, *HEAD_DIMS), grid=True),
+            Axis("n_layers", lambda m: near(depth, max(2, floor_power(depth) // 16)), grid=True),
+            Axis("d_model", lambda m: _widths(m, width, roundest), grid=True),
+            Axis("n_heads", lambda m: (max(1, int(m["d_model"] // m["head_dim"])),)),
+            levers.grouping(outside, trend),
+            levers.vocabulary(budget, trend),
+            Axis("d_ff", lambda m: (self._feed_forward(m, budget),), fills=True),
+            *levers.local_attention(need, DEFAULT_CONTEXT),
+            levers.weights(),
+            levers.cache(),
+            Axis("max_seq_len", lambda m: (self._window(m, need, trend),)),
+            Axis("rope_theta", lambda m: (transformer.rope_base(m),)),
+            *usual({"norm_eps": NORM_EPS}),
+        )
+
+    def _outside(self, need: Need, trend: Trend) -> float:
+        """Estimate the parameters outside the tables, which the trend is fitted against.
+
+        A pinned vocabulary makes this size depend on the width, and the width depends on the size:
+        a few rounds of one after the other settle both.
+        """
+        budget, vocabulary = need.budget, need.pins.get("vocab_size")
+        size = self.around(budget, trend.levels)
+        tables = 1 if need.pins.get("tie_embeddings", budget <= trend.levels["tied"]) else 2
+        for _ in range(8 if vocabulary else 0):
+            held = tables * (vocabulary or 0) * trend.lines["d_model"].at(size)
+            size = max(budget - held, budget / 16)
+        return size
+
+    def _feed_forward(self, m: Dims, budget: int) -> int:
+        """Return the largest even multiple that keeps the count within the budget."""
+        step = granule(m["d_model"] / 2)
+        room = budget - self.count({**m, "d_ff": 0})
+        return max(step, int(room / (3 * m["d_model"] * m["n_layers"])) // step * step)
+
+    def _window(self, m: Dims, need: Need, trend: Trend) -> int:
+        """Return the declared window, or the largest power of two within the limits."""
+        if need.context != INFINITE:
+            return int(need.context or DEFAULT_CONTEXT)
+        if not need.limits:
+            return int(trend.levels["context"])
+        fitting = bisect.bisect_left(
+            CONTEXTS, True, key=lambda n: need.excess(self.load({**m, "max_seq_len": n})) > 0
+        )
+        return int(CONTEXTS[max(0, fitting - 1)])
+
+    # Words, the scaled-down model and its variants.
+
+    def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
+        """Return why each dimension has its value, with the figures that decided it."""
+        size, group, levels = self.size(m), m["n_heads"] / m["n_kv_heads"], trend.levels
+        ungrouped = transformer.cache_bytes({**m, "n_kv_heads": m["n_heads"]}, 1)
+        turns, fewer = transformer.rope_turns(m, m["rope_theta"]), self._fewer_bits(m, need)
+        return {
+            **super().reasons(m, need, trend),
+            "n_heads": f"d_model / head_dim = {m['d_model'] / m['head_dim']:g}",
+            "n_kv_heads": f"{group:g} query heads share one; the trend gives "
+            f"{trend.lines['group'].at(size):.1f} and published models reach {levels['group']:g}; "
+            f"a token takes {transformer.cache_bytes(m, 1):,} bytes of bf16 cache in all layers, "
+            f"against {ungrouped:,} with one for each query head",
+            "d_ff": f"the largest multiple of {granule(m['d_model'] / 2)} within the parameter "
+            f"count; {m['d_ff'] / m['d_model']:.2f} times d_model, against "
+            f"{trend.lines['expansion'].at(size):.2f} by the trend",
+            "vocab_size": levers.vocabulary_reason(m, self.count(m), need, trend),
+            "max_seq_len": self._window_reason(m, need),
+            "window": "the tokens that a local layer sees, as published with such a pattern",
+            "global_every": "full attention is not requested",
+            "rope_theta": f"the slowest pair of dimensions makes {turns:.3f} turns over the "
+            f"window, at most {transformer.ROPE_TURNS:g}",
+            "norm_eps": "the value of Llama 2 and Llama 3",
+            "tie_embeddings": f"published models of this kind tie them up to {levels['tied']:,.0f} "
+            f"parameters; this budget is {need.budget:,}",
+            "weight_bits": f"bf16, as trained; {fewer}",
+            "cache_bits": f"bf16, as the weights; {fewer}",
+        }
+
+    def _fewer_bits(self, m: Dims, need: Need) -> str:
+        if need.excess(self.load(m)):
+            return "fewer would hardly reduce what exceeds its limit"
+        return "no limit requires fewer"
+
+    def _window_reason(self, m: Dims, need: Need) -> str:
+        if need.context is None:
+            return f"no context_window is declared; the default is {DEFAULT_CONTEXT:,} tokens"
+        if need.context != INFINITE:
+            return f"context window of {need.context:,} tokens"
+        if not need.limits:
+            return "an infinite context is requested and no limit bounds it: the longest published"
+        taken = "; ".join(f"{each.constraint} {each.said(self.load(m))}" for each in need.limits)
+        return (
+            "an infinite context is requested; this is the largest power of two within the limits: "
+            f"{taken}"
+        )
+
+    def proxy(self, m: Dims) -> dict[str, Value]:
+        """Return a byte-level model of about half a million parameters, built like the full one.
+
+        It keeps what is shared and how: tied tables, query heads a key/value head, the width of
+        the heads together and of the feed-forward layer, both relative to d_model, local layers.
+        """
+        small = super().proxy(m)
+        width, heads, step = small["d_model"], small["n_heads"], granule(small["d_model"])
+        attention = m["n_heads"] * m["head_dim"] / m["d_model"] * width
+        if "global_every" in m:
+            small |= {"window": PROXY_WINDOW, "global_every": small["n_layers"]}
+        small |= {
+            "n_kv_heads": heads // closest(divisors(int(heads)), m["n_heads"] / m["n_kv_heads"]),
+            "head_dim": max(2, 2 * round(attention / heads / 2)),
+            "d_ff": max(step, step * round(m["d_ff"] / m["d_model"] * width / step)),
+        }
+        return {**small, "rope_theta": transformer.rope_base(small)}
+
+    def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
+        """Return single changes to attention, vocabulary, tying and shape."""
+        step, tied = granule(m["d_model"]), m["tie_embeddings"]
+        wide = step * round(8 / 3 * m["d_model"] / step)
+        return (
+            ("one key/value head for each query head", "n_kv_heads", m["n_heads"]),
+            ("one key/value head for all query heads", "n_kv_heads", 1),
+            ("half of the layers global", "global_every", 2),
+            ("byte vocabulary", "vocab_size", BYTE_VOCABULARY),
+            (f"token tables {'untied' if tied else 'tied'}", "tie_embeddings", not tied),
+            ("feed-forward layer of 8/3 the width", "d_ff", wide),
+            ("half the depth", "n_layers", max(1, int(m["n_layers"] // 2))),
+        )
+
+    def figures(self, m: Dims) -> Figures:
+        """Return what the documents say of cache and attention."""
+        return {
+            "kv_cache": (self.load(m).cache, "bytes"),
+            "attention_pattern": (levers.pattern(m), ""),
+            "queries_per_kv_head": (int(m["n_heads"] // m["n_kv_heads"]), ""),
+        }
 
 
-def example(m: Dims, length: int) -> list[dict[str, Any]]:
-    """Return the shape of one sequence of token ids."""
-    return [{"shape": [1, length], "dtype": "int64"}]
+def _widths(m: Dims, centre: float, roundest: float) -> list[int]:
+    """Return round widths of an even number of heads: a power of two times a small odd number."""
+    widths = near(centre, max(2 * int(m["head_dim"]), granule(centre)))
+    return [width for width in widths if odd_part(width) <= roundest]
 
 
-def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
-    """Return the settings of the language-modelling task's files for a model of this size."""
-    return language_modeling.sections(m, count(m), key, reduced=reduced)
-
-
-def lengths(full: Mapping[str, Any]) -> tuple[int, list[int]]:
-    """Return the training length; and a prompt, the window, an eighth and a sixty-fourth of it."""
-    window = full["model"]["max_seq_len"]
-    parts = [max(1, window // n) for n in (64, 8, 1)]
-    return language_modeling.training_length(full), [min(PROMPT, window), *parts]
+FAMILY = Decoder()

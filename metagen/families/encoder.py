@@ -1,139 +1,224 @@
-"""Closed forms of a bidirectional encoder in the BERT form (arXiv:1810.04805), for its families.
+"""The bidirectional Transformer encoder in the BERT form (arXiv:1810.04805), which families share.
 
-Symbols: d = d_model, L = n_layers, f = d_ff, V = vocab_size, T = max_seq_len, S = n_segments,
-C = outputs of the head. A family's head is a pooler and a linear layer, or nothing.
+A family adds a head: a pooler and a linear layer, or nothing. Symbols: d = d_model, L = n_layers,
+f = d_ff, V = vocab_size, T = max_seq_len, S = n_segments.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from metagen.families.family import Dims, Load, Rule, Value, Work
-from metagen.families.grid import granule
-
-HALF = 2  # bytes of a bf16 number
-DIMS: Mapping[str, type] = {
-    "d_model": int,
-    "n_layers": int,
-    "n_heads": int,
-    "d_ff": int,
-    "vocab_size": int,
-    "max_seq_len": int,
-    "n_segments": int,
-    "norm_eps": float,
-    "dropout": float,
-}
-RULES = (
-    Rule(
-        ("d_model", "n_heads"),
-        lambda m: m["d_model"] % m["n_heads"] == 0,
-        "the heads share the width, so d_model must be a multiple of n_heads",
-    ),
-    Rule(
-        ("dropout",),
-        lambda m: m["dropout"] < 1,
-        "dropout is the share of activations that training drops, so it is below 1",
-    ),
+from metagen.families import parts, vocabulary
+from metagen.families.family import (
+    Axis,
+    Dims,
+    Family,
+    Figures,
+    Need,
+    Peak,
+    Rule,
+    Trait,
+    Value,
+    dim,
+    divides,
+    usual,
 )
-EMBEDDING_MODULES = ("embeddings",)
-COMPONENTS = frozenset(
-    {"transformer_encoder", "encoder", "bidirectional_encoder", "embedding", "token_embedding"}
-)
-# The scaled-down model, which one thread trains in seconds on texts of a line.
-PROXY = {"d_model": 64, "n_layers": 2, "n_heads": 4, "max_seq_len": 64}
+from metagen.families.grid import closest, divisors, granule, near, odd_part
+from metagen.families.parts import HALF, Part
+from metagen.families.trend import Row, Trend, table_share
+from metagen.units import INFINITE
+
+NORM_EPS = 1e-12  # the value of BERT
+DROPOUT = 0.1  # the share of BERT, section A.2
+SEGMENTS = 2  # BERT reads two texts at once: sentence A and sentence B.
+DEFAULT_CONTEXT = 512  # tokens; the window of BERT
 
 
-def tables(m: Dims) -> int:
-    """Return the parameters of the tables of tokens, positions and segments: (V + T + S) d."""
-    return int((m["vocab_size"] + m["max_seq_len"] + m["n_segments"]) * m["d_model"])
+class Encoder(Family):
+    """Tables of tokens, positions and segments; post-norm blocks; a head on their vectors."""
 
-
-def matrices(m: Dims) -> int:
-    """Return the weights of the blocks' linear layers without biases: L (4dd + 2df)."""
-    return int(m["n_layers"] * (4 * m["d_model"] ** 2 + 2 * m["d_model"] * m["d_ff"]))
-
-
-def body(m: Dims) -> int:
-    """Return the parameters outside tables and head: L (4dd + 2df + 9d + f) + 2d."""
-    d = m["d_model"]
-    return int(matrices(m) + m["n_layers"] * (9 * d + m["d_ff"]) + 2 * d)
-
-
-def encoder_count(m: Dims) -> int:
-    """Return the exact count of the encoder without a head."""
-    return tables(m) + body(m)
-
-
-def pooled_head(m: Dims, outputs: Value) -> int:
-    """Return the parameters of pooler and linear layer: dd + d + C (d + 1)."""
-    d = m["d_model"]
-    return int(d * d + d + outputs * (d + 1))
-
-
-def activations(m: Dims) -> int:
-    """Return the bytes of what a pass over the longest text holds at its widest point, in bf16.
-
-    The stream, its copy for the residual, and the wider of attention (queries, keys, values and
-    their result) and feed-forward layer (before and after GELU).
-    """
-    width = 2 * m["d_model"] + max(4 * m["d_model"], 2 * m["d_ff"])
-    return int(HALF * m["max_seq_len"] * width)
-
-
-def load(m: Dims, parameters: int) -> Load:
-    """Return what one pass over the longest text takes; rows of the token table are looked up."""
-    tokens = m["max_seq_len"]
-    pairs = 4 * m["n_layers"] * m["d_model"] * tokens**2
-    read = HALF * (parameters - m["vocab_size"] * m["d_model"])
-    return Load(
-        weights=HALF * parameters,
-        cache=0,
-        activations=activations(m),
-        first=Work(float(2 * matrices(m) * tokens + pairs), read),
-    )
-
-
-def explained(m: Dims, parameters: int) -> dict[str, str]:
-    """Return the arithmetic of weights, cache and activations."""
-    d, tokens = m["d_model"], m["max_seq_len"]
-    return {
-        "weights": f"{parameters:,} parameters x {HALF} bytes",
-        "cache": "nothing is kept from one text to the next",
-        "activations": f"{tokens:,} tokens x (2 x {d:,} + the larger of 4 x {d:,} and "
-        f"2 x {m['d_ff']:,}) x {HALF} bytes",
+    table = "encoder"
+    components = "transformer_encoder encoder bidirectional_encoder embedding token_embedding"
+    shape = {
+        "n_layers": dim("n_layers"),
+        "d_model": dim("d_model"),
+        "expansion": Trait("ffn / d_model", lambda m: m["d_ff"] / m["d_model"], level=True),
     }
-
-
-def proxy(m: Dims, vocab_size: int) -> dict[str, Value]:
-    """Return a model of a few hundred thousand parameters, built like the full one.
-
-    It keeps the width of the feed-forward layer relative to d_model. It drops no activations: it is
-    not trained long enough to gain by that.
-    """
-    step = granule(PROXY["d_model"])
-    wide = max(step, step * round(m["d_ff"] / m["d_model"] * PROXY["d_model"] / step))
-    return {**m, **PROXY, "d_ff": wide, "vocab_size": vocab_size, "dropout": 0.0}
-
-
-def variants(m: Dims) -> Iterable[tuple[str, dict[str, Value]]]:
-    """Return single changes to heads, feed-forward layer, depth and regularization."""
-    changes: tuple[tuple[str, str, Value], ...] = (
-        ("one head in each layer", "n_heads", 1),
-        ("feed-forward layer of 4 times the width", "d_ff", 4 * m["d_model"]),
-        ("feed-forward layer of the width", "d_ff", m["d_model"]),
-        ("half the depth", "n_layers", max(1, int(m["n_layers"] // 2))),
-        ("a fifth of the activations dropped", "dropout", 0.2),
+    rules = (
+        divides("n_heads", "d_model", "the heads share the width"),
+        Rule(
+            ("dropout",),
+            lambda m: m["dropout"] < 1,
+            "dropout is the share of activations that training drops, so it is below 1",
+        ),
     )
-    return [(label, {each: value}) for label, each, value in changes if m[each] != value]
+    context_dim = "max_seq_len"
+    embedding_modules = ("embeddings",)
+    size_column = "params_non_embedding"
+    size_unit = "parameters outside the tables"
+    # The proxy drops no activations: it is not trained long enough to gain by that.
+    proxy_dims = {"d_model": 64, "n_layers": 2, "n_heads": 4, "dropout": 0.0}
+
+    def head(self, m: Dims) -> list[Part]:
+        """Return what follows the encoder."""
+        return []
+
+    def parts(self, m: Dims) -> list[Part]:
+        """Return tables with their norm, blocks and head: (V + T + S) d + 2d + L (4dd + ...)."""
+        d, tokens = m["d_model"], m["max_seq_len"]
+        return [
+            parts.table(m["vocab_size"] + tokens + m["n_segments"], d),
+            parts.norm(d),
+            parts.encoder_block(d, m["d_ff"], tokens) * m["n_layers"],
+            *self.head(m),
+        ]
+
+    def peaks(self, m: Dims) -> list[Peak]:
+        """Return the inside of a block.
+
+        Each token holds the residual stream, its copy, and the wider of attention (queries, keys,
+        values, result) and the feed-forward layer (before and after GELU).
+        """
+        d, f, tokens = int(m["d_model"]), int(m["d_ff"]), int(m["max_seq_len"])
+        words = f"{tokens:,} tokens x (2 x {d:,} + the larger of 4 x {d:,} and 2 x {f:,})"
+        return [Peak(tokens * (2 * d + max(4 * d, 2 * f)), words)]
+
+    def size(self, m: Dims) -> int:
+        """Return the parameters of the blocks and of the norm before them."""
+        blocks = parts.encoder_block(m["d_model"], m["d_ff"], 1) * m["n_layers"]
+        return parts.count([parts.norm(m["d_model"]), blocks])
+
+    def bytes_read(self, m: Dims) -> float:
+        """Return the bytes of all weights but the token table, of which a pass reads some rows."""
+        return float(self.weight_bytes(m) - HALF * m["vocab_size"] * m["d_model"])
+
+    def levels(self, table: list[Row]) -> dict[str, float]:
+        """Return vocabulary, head size, largest window and roundness of published encoders."""
+        return {
+            "table_share": statistics.median(map(table_share, table)),
+            "vocab_size": statistics.median(int(row["vocab"]) for row in table),
+            "head_dim": statistics.median(int(row["head_dim"]) for row in table),
+            "context": max(float(row["context"]) for row in table),
+            "odd_part": max(odd_part(int(row["d_model"])) for row in table),
+        }
+
+    def around(self, budget: int, levels: Mapping[str, float]) -> float:
+        """Return the parameters that published models of this budget have outside the tables."""
+        return budget * (1 - levels["table_share"])
+
+    def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
+        """Return the search space; width and depth stay within reach of the trend."""
+        budget, size = need.budget, self._outside(need, trend)
+        depth, width = (trend.lines[name].at(size) for name in ("n_layers", "d_model"))
+        head = trend.levels["head_dim"]
+        return (
+            *usual(self.task.defaults),
+            Axis("n_layers", lambda m: near(depth, 1), grid=True),
+            Axis("d_model", lambda m: _widths(width, trend.levels["odd_part"]), grid=True),
+            Axis("n_heads", lambda m: (closest(divisors(int(m["d_model"])), m["d_model"] / head),)),
+            Axis("vocab_size", lambda m: (vocabulary.entries(*_table(m, need, trend)),)),
+            *usual({"max_seq_len": _window(need), "n_segments": SEGMENTS}),
+            Axis("d_ff", lambda m: (self._feed_forward(m, budget),), fills=True),
+            *usual({"norm_eps": NORM_EPS, "dropout": DROPOUT}),
+        )
+
+    def _outside(self, need: Need, trend: Trend) -> float:
+        """Estimate the parameters outside the tables, which the trend is fitted against.
+
+        The width depends on this size, and the size on the width of the tables: a few rounds of
+        one after the other settle both.
+        """
+        budget = need.budget
+        size = self.around(budget, trend.levels)
+        entries = need.pins.get("vocab_size", trend.levels["vocab_size"])
+        for _ in range(8):
+            width = need.pins.get("d_model", trend.lines["d_model"].at(size))
+            size = max(budget - entries * width, budget / 16)
+        return size
+
+    def _feed_forward(self, m: Dims, budget: int) -> int:
+        """Return the largest even multiple that keeps the count within the budget."""
+        step = granule(m["d_model"] / 2)
+        room = budget - self.count({**m, "d_ff": 0})
+        return max(step, int(room / ((2 * m["d_model"] + 1) * m["n_layers"])) // step * step)
+
+    def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
+        """Return why each dimension has its value, with the figures that decided it."""
+        tables = (m["vocab_size"] + m["max_seq_len"] + m["n_segments"]) * m["d_model"]
+        expansion = trend.lines["expansion"].at(self.size(m))
+        return {
+            **super().reasons(m, need, trend),
+            "n_heads": f"heads of {m['d_model'] / m['n_heads']:g} dimensions; published encoders "
+            f"have {trend.levels['head_dim']:g}",
+            "d_ff": f"the largest multiple of {granule(m['d_model'] / 2)} within the parameter "
+            f"count; {m['d_ff'] / m['d_model']:.2f} times d_model, against {expansion:.2f} by the "
+            "trend",
+            "vocab_size": f"{vocabulary.reason(int(m['vocab_size']), *_table(m, need, trend))}; "
+            f"the tables hold {tables / (tables + self.size(m)):.1%} of the encoder's parameters",
+            "max_seq_len": _window_reason(need),
+            "n_segments": "as BERT: one for each text of a pair",
+            "norm_eps": "the value of BERT",
+            "dropout": "the share of BERT's pre-training and fine-tuning",
+        }
+
+    def proxy(self, m: Dims) -> dict[str, Value]:
+        """Return a model of a few hundred thousand parameters, built like the full one.
+
+        Its feed-forward layer is as wide, relative to d_model, as the full model's.
+        """
+        small = super().proxy(m)
+        step = granule(small["d_model"])
+        wide = step * round(m["d_ff"] / m["d_model"] * small["d_model"] / step)
+        return {**small, "d_ff": max(step, wide)}
+
+    def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
+        """Return single changes to heads, feed-forward layer, depth and regularization."""
+        return (
+            ("one head in each layer", "n_heads", 1),
+            ("feed-forward layer of 4 times the width", "d_ff", 4 * m["d_model"]),
+            ("feed-forward layer of the width", "d_ff", m["d_model"]),
+            ("half the depth", "n_layers", max(1, int(m["n_layers"] // 2))),
+            ("a fifth of the activations dropped", "dropout", 0.2),
+        )
+
+    def lengths(self, full: Mapping[str, Any]) -> tuple[int, list[int]]:
+        """Return the tokens of the longest sample; and the window, and smaller parts of it."""
+        window = full["model"]["max_seq_len"]
+        return full["data"]["max_len"], [max(1, window // n) for n in (8, 4, 2, 1)]
+
+    def figures(self, m: Dims) -> Figures:
+        """Return what the documents say of the heads."""
+        return {"head_dim": (int(m["d_model"] // m["n_heads"]), "")}
 
 
-def lengths(full: Mapping[str, Any]) -> tuple[int, list[int]]:
-    """Return the tokens of the longest sample; and the window, and smaller parts of it."""
-    window = full["model"]["max_seq_len"]
-    return full["data"]["max_len"], [max(1, window // n) for n in (8, 4, 2, 1)]
+def pooled(m: Dims, outputs: Value) -> list[Part]:
+    """Return a pooler and a linear layer: dd + d + outputs (d + 1) parameters.
+
+    They see one token of a text, so that their operations are too few to count.
+    """
+    d = m["d_model"]
+    return [Part(others=int(d * d + d)), Part(others=int(outputs * (d + 1)))]
 
 
-def tokens(m: Dims, length: int) -> dict[str, Any]:
-    """Return the shape of one text's token ids."""
-    return {"shape": [1, length], "dtype": "int64"}
+def _widths(centre: float, roundest: float) -> list[int]:
+    """Return round widths: a power of two times a small odd number."""
+    return [width for width in near(centre, granule(centre)) if odd_part(width) <= roundest]
+
+
+def _table(m: Dims, need: Need, trend: Trend) -> tuple[int, int, int]:
+    """Return the published vocabulary, the width of a token and the count to fill."""
+    return int(trend.levels["vocab_size"]), int(m["d_model"]), need.budget
+
+
+def _window(need: Need) -> int:
+    return DEFAULT_CONTEXT if need.context in (None, INFINITE) else int(need.context or 0)
+
+
+def _window_reason(need: Need) -> str:
+    if need.context is None:
+        return f"no context_window is declared; the default is {DEFAULT_CONTEXT:,} tokens, as BERT"
+    if need.context == INFINITE:
+        return "an infinite context is requested; each position has a row of a table, as in BERT"
+    return f"context window of {need.context:,} tokens"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from metagen import paths
 from metagen.families import parts
 from metagen.families.parts import HALF, Part
-from metagen.families.trend import Row, Trend, rows
+from metagen.families.trend import Line, Row, Trend, rows
 from metagen.families.trend import fit as fit_line
 from metagen.tasks.task import Benchmark as Benchmark
 from metagen.tasks.task import Dims as Dims
@@ -281,6 +281,10 @@ class Family:
         """Return the size of a design that the trend is about."""
         return self.count(m)
 
+    def around(self, budget: int, levels: Mapping[str, float]) -> float:
+        """Return the size near which published models weigh most, for a count to fill."""
+        return budget
+
     def model_template(self, m: Dims) -> str:
         """Return the source of `code/model.py` for a design with these dimensions."""
         return self.template
@@ -363,14 +367,14 @@ class Family:
     def fit(self, published: bytes, budget: int) -> Trend:
         """Fit each trait on the published models, those near in size first."""
         table = self.rows(published)
-        sizes = [float(row[self.size_column]) for row in table]
-        lines = {
-            name: fit_line(
-                zip(sizes, map(trait.published, table), strict=True), budget, level=trait.level
-            )
-            for name, trait in self.shape.items()
-        }
-        return Trend(lines, self.levels(table))
+        levels = self.levels(table)
+        size = self.around(budget, levels)
+        return Trend({n: self.line(t, table, size) for n, t in self.shape.items()}, levels)
+
+    def line(self, trait: Trait, table: list[Row], size: float) -> Line:
+        """Fit one trait on published models, those near in size first."""
+        points = [(float(row[self.size_column]), trait.published(row)) for row in table]
+        return fit_line(points, size, level=trait.level)
 
     def cost(self, m: Dims, trend: Trend) -> float:
         """Return the summed squared deviation from the trend; 1 is one usual deviation."""
@@ -379,7 +383,7 @@ class Family:
 
     def count(self, m: Dims) -> int:
         """Return the exact number of parameters, shared ones counted once."""
-        return _count(self, tuple(m.items()))
+        return _count(self, tuple(m), tuple(m.values()))
 
     def weight_bytes(self, m: Dims) -> int:
         """Return the bytes of parameters and running statistics in bf16."""
@@ -459,9 +463,9 @@ class Family:
 
 
 @lru_cache(maxsize=2**14)
-def _count(family: Family, dims: tuple[tuple[str, Value], ...]) -> int:
+def _count(family: Family, names: tuple[str, ...], values: tuple[Value, ...]) -> int:
     """Return the count of a design; the search asks for each candidate's more than once."""
-    return parts.count(family.parts(dict(dims)))
+    return parts.count(family.parts(dict(zip(names, values, strict=True))))
 
 
 def usual(values: Mapping[str, Value]) -> tuple[Axis, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 REACH = 0.35  # how far from the trend to search, in natural logarithms
 
@@ -55,3 +55,19 @@ def divisors(number: int) -> list[int]:
 def closest(numbers: list[int], wanted: float) -> int:
     """Return the number whose ratio to the wanted one is nearest to 1; all are positive."""
     return min(numbers, key=lambda number: abs(math.log(number / wanted)))
+
+
+def heads(width: float, sizes: Iterable[int]) -> list[int]:
+    """Return the numbers of heads that cut a width into heads of one of the sizes, or 1."""
+    return [int(width) // size for size in sizes if width % size == 0] or [1]
+
+
+def fill(room: float, each: float, step: int) -> int:
+    """Return the largest multiple of a step that leaves no room unused, or else the step itself.
+
+    Args:
+        room: Parameters that are left to the dimension.
+        each: Parameters that it takes for each unit.
+        step: What the dimension is a multiple of.
+    """
+    return max(step, int(room / each) // step * step)

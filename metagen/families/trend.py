@@ -71,6 +71,11 @@ def rows(published: bytes) -> list[Row]:
     return list(csv.DictReader(published.decode().splitlines()))
 
 
+def table_share(row: Row) -> float:
+    """Return the share of a published model's parameters that its token tables hold."""
+    return 1 - float(row["params_non_embedding"]) / float(row["params_exact"])
+
+
 def fit(points: Iterable[tuple[float, float]], size: float, *, level: bool = False) -> Line:
     """Fit a line around a size.
 

@@ -24,8 +24,10 @@ from metagen.families.grid import (
     closest,
     divisors,
     down_to_fit,
+    fill,
     floor_power,
     granule,
+    heads,
     near,
     powers_near,
 )
@@ -108,15 +110,15 @@ class ViT(Family):
         """Return the search space; width, depth and head size stay within reach of the trend."""
         budget = need.budget
         depth, width = (trend.lines[name].at(budget) for name in ("n_layers", "d_model"))
-        heads = powers_near(trend.lines["head_dim"].at(budget), *HEAD_DIMS)
+        head_dims = powers_near(trend.lines["head_dim"].at(budget), *HEAD_DIMS)
         return (
             *usual(self.task.defaults),
             Axis(
                 "patch_size", patch_sizes, _patch_price, lambda m: f"patches of {m['patch_size']}"
             ),
             Axis("n_layers", lambda m: near(depth, max(1, floor_power(depth) // 16)), grid=True),
-            Axis("d_model", lambda m: self._widths(m, budget, width, min(heads)), grid=True),
-            Axis("n_heads", lambda m: _heads(m, heads), grid=True),
+            Axis("d_model", lambda m: self._widths(m, budget, width, min(head_dims)), grid=True),
+            Axis("n_heads", lambda m: heads(m["d_model"], head_dims), grid=True),
             Axis("d_ff", lambda m: (self._feed_forward(m, budget),), fills=True),
             *usual({"norm_eps": NORM_EPS}),
         )
@@ -133,7 +135,7 @@ class ViT(Family):
         """Return the largest round width that keeps the count within the budget."""
         step = granule(m["d_model"])
         room = budget - self.count({**m, "d_ff": 0})
-        return max(step, int(room / (m["n_layers"] * (2 * m["d_model"] + 1))) // step * step)
+        return fill(room, m["n_layers"] * (2 * m["d_model"] + 1), step)
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         """Return why each dimension has its value, with the figures that decided it."""
@@ -204,12 +206,6 @@ def patch_sizes(m: Dims) -> list[int]:
 
 def _patch_price(m: Dims, value: Value | None) -> float:
     return PATCH_PRICE * math.log2((value or 1) / patch_sizes(m)[0])
-
-
-def _heads(m: Dims, sizes: list[int]) -> list[int]:
-    """Return the numbers of heads that cut the width in one of some sizes."""
-    width = int(m["d_model"])
-    return [width // size for size in sizes if width % size == 0] or [1]
 
 
 FAMILY = ViT()

@@ -23,6 +23,7 @@ REPORT, CURVE, RESULTS = (
     f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json")
 )
 NOT_MEASURED = "not measured"
+STEPS_UNIT = "training steps"  # what `--steps` of train.py counts, unless eval.py names another
 COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")
 TIMEOUT = 3600
 TOKENIZER = "code/runtime/tokenizer.py"  # with it, a checkpoint holds its own tokenizer
@@ -114,20 +115,26 @@ def _scored(desk: Desk, scoring: Sequence[str], files: dict[str, bytes]) -> dict
 
 
 def _measured(benchmark: str, report: dict[str, Any], run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a row a metric; a metric of data of its own says so itself, as does what is none."""
+    """Return a row for each metric; its own data or status come before the report's.
+
+    An environment has no `sha256` and no `split`, and each of its metrics may have an `n` of its
+    own: these are None.
+    """
     source = {name: report[name] for name in ("dataset", "sha256", "split", "n")}
+    unit = report.get("steps_unit", STEPS_UNIT)
     return [
         {"benchmark": benchmark, **source, "status": "measured", **metric, **run}
+        | {"steps_unit": unit}
         for metric in report["metrics"]
     ]
 
 
 def _entry(benchmark: str, status: str) -> dict[str, Any]:
     """Return the entry of a benchmark without a result."""
-    unknown = ("dataset", "sha256", "split", "n", "metric", "unit", "higher_is_better", "value")
-    run = dict.fromkeys(("seed", "steps", "size", "command"))
-    nothing = dict.fromkeys(unknown)
-    return {"benchmark": benchmark, **nothing, "baselines": {}, **run, "status": status}
+    source = dict.fromkeys(("dataset", "sha256", "split", "n"))
+    metric = dict.fromkeys(("metric", "title", "unit", "higher_is_better", "value"))
+    run = dict.fromkeys(("seed", "steps", "steps_unit", "size", "command"))
+    return {"benchmark": benchmark, **source, **metric, "baselines": {}, **run, "status": status}
 
 
 def _table(curve: list[dict[str, Any]]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections.abc import Iterable
 
 from metagen import families, files
@@ -13,7 +14,7 @@ from metagen.work import Desk, Recipe, Work
 
 SECTIONS = ("model", "data", "train", "eval", "infer")
 SCRIPTS = tuple(f"code/{section}.py" for section in SECTIONS)
-# What the scripts of every task share; a family names what its own need beyond it.
+# The modules of runtime/ that every package has; a family names those that it needs besides.
 CORE = (
     "__init__",
     "checkpoint",
@@ -27,26 +28,15 @@ CORE = (
     "options",
     "order",
     "report",
+    "scripts",
     "settings",
     "speedup",
+    "splits",
     "training",
 )
-# The lowest versions that the generated code is written for; those of metagen itself.
-REQUIREMENTS = {
-    "PIL": "pillow>=10",
-    "django": "django>=5.0",
-    "matplotlib": "matplotlib>=3.9",
-    "nilearn": "nilearn>=0.11",
-    "numpy": "numpy>=1.26",
-    "pyarrow": "pyarrow>=16",
-    "river": "river>=0.21",
-    "safetensors": "safetensors>=0.4.5",
-    "sklearn": "scikit-learn>=1.4",
-    "statsmodels": "statsmodels>=0.14",
-    "tokenizers": "tokenizers>=0.20",
-    "torch": "torch>=2.6",
-    "tqdm": "tqdm>=4.66",
-}
+PROJECT = "pyproject.toml"
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
+"""Libraries that are installed under another name than they are imported by."""
 
 
 def script(section: str) -> Work:
@@ -81,9 +71,21 @@ def config(desk: Desk) -> dict[str, bytes]:
 def requirements(desk: Desk) -> dict[str, bytes]:
     """Make code/requirements.txt: the libraries that the scripts import."""
     paths = (*SCRIPTS, *runtime_files(families.built(desk)))
-    found = {name for path in paths for name in libraries(desk.entry(path, "imports"))}
-    lines = sorted(REQUIREMENTS.get(name, name) for name in found)
+    names = {name for path in paths for name in libraries(desk.entry(path, "imports"))}
+    known = lowest_versions(desk.source(PROJECT))
+    lines = sorted(known.get(name, name) for name in (DISTRIBUTIONS.get(n, n) for n in names))
     return {"code/requirements.txt": "".join(f"{line}\n" for line in lines).encode()}
+
+
+def lowest_versions(project: bytes) -> dict[str, str]:
+    """Return metagen's own requirements without upper bounds, such as `torch>=2.6`, by library.
+
+    The generated code is tested with these. An upper bound is for metagen's own use of a library.
+    """
+    table = tomllib.loads(project.decode())["project"]
+    groups = (table["dependencies"], *table["optional-dependencies"].values())
+    lines = [line.partition(",")[0] for group in groups for line in group]
+    return {line.partition(">=")[0]: line for line in lines}
 
 
 def readme(desk: Desk) -> dict[str, bytes]:

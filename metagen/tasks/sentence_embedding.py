@@ -1,48 +1,47 @@
-"""Sentence embedding: the settings of `data.py`, `train.py`, `eval.py` and `infer.py`."""
+"""Sentence embedding: the vectors of the two texts of a pair are near each other."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from metagen.families.family import Benchmark, Dims, Key
-from metagen.tasks import texts
-
-UNIT = "pairs"
-RUNTIME = (*texts.RUNTIME, "gather", "translations")
-# About ten seconds on one thread, or some minutes to the better score.
-BENCHMARK = Benchmark("retrieval of a translation", {"quick": 300, "full": 3000}, ("django",))
-PROXY_VOCABULARY = 4096
-PROXY_BATCH = 32
-TEMPERATURE = 0.05  # SimCSE, arXiv:2104.08821
+from metagen.tasks.task import Benchmark, Dims, Key, Section, Value
+from metagen.tasks.texts import PASS_TOKENS, TextTask
 
 
-def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
-    """Return the `data`, `train`, `eval` and `infer` sections for a model of this size."""
-    length = int(m["max_seq_len"])
-    contrast = {"token_drop": 0.1 if reduced else 0.0, "temperature": TEMPERATURE}
-    at_once = max(1, texts.PASS_TOKENS // length)
-    return {
-        "data": {"max_len": length, **texts.held_out(reduced=reduced)},
-        "train": (_proxy(key) if reduced else texts.training(key, UNIT, 2 * length)) | contrast,
-        "eval": {"batch_size": at_once, "baseline_texts": 5000},
-        "infer": {
-            "batch_size": at_once,
-            "nearest": 5,
-            "dtype": "float32" if reduced else "bfloat16",
-        },
+class SentenceEmbedding(TextTask):
+    """From token ids (B, T) to the vector of each text."""
+
+    name = "sentence_embedding"
+    # The quick training takes about ten seconds of one thread, the full one some minutes.
+    benchmark = Benchmark("retrieval of a translation", {"quick": 300, "full": 3000}, ("django",))
+    words: Mapping[str, str] = {
+        "pipeline_tag": "sentence-similarity",
+        "unit": "token",
+        "loss_unit": "nat/pair",
+        "usage": '--prompt "Bitte geben Sie ein Datum ein."',
+        "does": "prints the training texts nearest to a text",
+        "data": "pairs of short texts that are translations of one message",
+        "outcome": "How often the translation of a held-out text is among those nearest to it.",
+        "risks": "bias between groups of people and between languages, and texts longer than the "
+        "proxy's",
     }
+    runtime = (*TextTask.runtime, "gather", "translations")
+    texts_per_sample = 2
+    printed: Mapping[str, int] = {"nearest": 5}
+    proxy: Mapping[str, Value] = {"vocab_size": 4096, "max_seq_len": 64}
 
+    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        # The temperature is SimCSE's (arXiv:2104.08821).
+        return {"token_drop": 0.1 if reduced else 0.0, "temperature": 0.05}
 
-def _proxy(key: Key) -> dict[str, Any]:
-    steps = BENCHMARK.steps["quick"]
-    return texts.proxy(key, steps=steps, batch=PROXY_BATCH, rate=3e-3)
+    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        return {**super().eval(m, key, reduced=reduced), "baseline_texts": 5000}
 
-
-def reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:
-    """Return why the settings of the full model's training are what they are."""
-    found = texts.reasons(full, key, UNIT)
-    parts = full["train"]["grad_accum"]
-    negatives = full["train"]["batch_size"] // parts
-    words = f"; a pair is told from the {negatives:,} of its part" if parts > 1 else ""
-    return {**found, "train.grad_accum": found["train.grad_accum"] + words}
+    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+        """Return also what accumulation costs: a pair meets the other pairs of its part only."""
+        reasons = super().more_reasons(full, key)
+        batch, cut = (full["train"][name] for name in ("batch_size", "grad_accum"))
+        limit = f"at most {PASS_TOKENS:,} tokens pass through the model at once"
+        why = f"{limit}; a pair is compared with the {batch // cut:,} of its part"
+        return reasons | ({"train.grad_accum": why} if cut > 1 else {})

@@ -188,3 +188,11 @@ def square(key: Key, name: str) -> int | None:
     if size and size[0] != size[1]:
         raise SpecError([Problem(f"{name}: {list(size)} is no square", name, "give one figure")])
     return int(size[0]) if size else None
+
+
+IMAGE_SIDES = dict.fromkeys(("image_height", "image_width"), "constraints.image_size")
+
+
+def image_size(key: Key) -> dict[str, Value]:
+    """Return the dimensions that a declared size of the images fixes; none where none is."""
+    return dict(zip(IMAGE_SIDES, key("constraints.image_size") or (), strict=False))

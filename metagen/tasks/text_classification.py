@@ -1,50 +1,61 @@
-"""Text classification: the settings of `data.py`, `train.py`, `eval.py` and `infer.py`."""
+"""Text classification: each text has one of some classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from metagen.families.family import Benchmark, Dims, Key
-from metagen.tasks import texts
+from metagen.tasks.task import Benchmark, Dims, Key, Section, Value
+from metagen.tasks.texts import TextTask
+from metagen.units import ITEMS
 
-UNIT = "examples"
-RUNTIME = (*texts.RUNTIME, "translations")
-# About ten seconds on one thread, or some minutes to the better score.
-BENCHMARK = Benchmark("language of a text", {"quick": 1000, "full": 12_000}, ("django",))
-PROXY_CLASSES = 20  # languages of the bundled texts
-PROXY_VOCABULARY = 8192
-PROXY_LENGTH = 16  # a run of so many tokens tells a language, and a text has many of them
-PROXY_BATCH = 32
-# There are few texts, and words that are not in them: their parts tell the language too.
-PROXY_TOKEN_SPLIT, PROXY_TOKEN_DROP, PROXY_WEIGHT_DECAY = 0.3, 0.3, 0.1
+CLASSES = 2
 
 
-def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
-    """Return the `data`, `train`, `eval` and `infer` sections for a model of this size."""
-    length = int(m["max_seq_len"])
-    apart = {"token_split": PROXY_TOKEN_SPLIT if reduced else 0.0}
-    hidden = {"token_drop": PROXY_TOKEN_DROP if reduced else 0.0}
-    return {
-        "data": {"max_len": length, **texts.held_out(reduced=reduced), **apart},
-        "train": (_proxy(key) if reduced else texts.training(key, UNIT, length)) | hidden,
-        "eval": {
-            "batch_size": max(1, texts.PASS_TOKENS // length),
-            "baseline_texts": 200_000,
-        },
-        "infer": {
-            "batch_size": max(1, texts.PASS_TOKENS // length),
-            "most_labels": 3,
-            "dtype": "float32" if reduced else "bfloat16",
-        },
+class TextClassification(TextTask):
+    """From token ids (B, T) to the logits of each text's class."""
+
+    name = "text_classification"
+    # The quick training takes about ten seconds of one thread, the full one some minutes.
+    benchmark = Benchmark("language of a text", {"quick": 1000, "full": 12_000}, ("django",))
+    words: Mapping[str, str] = {
+        "pipeline_tag": "text-classification",
+        "unit": "token",
+        "loss_unit": "nat/text",
+        "usage": '--prompt "Bitte geben Sie ein Datum ein."',
+        "does": "prints the likeliest labels of a text",
+        "data": "short translated texts, labelled with their language",
+        "outcome": "What the proxy takes the language of each held-out text for.",
+        "risks": "bias between groups of people, calibration, robustness to spelling, and other "
+        "languages",
     }
+    runtime = (*TextTask.runtime, "translations")
+    units = tuple(sorted(ITEMS))
+    training_unit = "examples"
+    printed: Mapping[str, int] = {"most_labels": 3}
+    defaults: Mapping[str, Value] = {"num_classes": CLASSES}
+    default_reasons: Mapping[str, str] = {
+        "num_classes": f"no task.num_classes is declared; the default is {CLASSES}"
+    }
+    # The bundled texts have 20 languages. 16 tokens in a row are enough to tell one, and a text
+    # gives many such runs.
+    proxy: Mapping[str, Value] = {"num_classes": 20, "vocab_size": 8192, "max_seq_len": 16}
+    proxy_decay = 0.1  # The bundled texts are few.
 
+    def fixed(self, key: Key) -> dict[str, Value]:
+        """Return the number of classes, where a spec declares it."""
+        classes = key("task.num_classes")
+        return {"num_classes": int(classes)} if classes else {}
 
-def _proxy(key: Key) -> dict[str, Any]:
-    steps = BENCHMARK.steps["quick"]
-    return texts.proxy(key, steps=steps, batch=PROXY_BATCH, rate=3e-3, decay=PROXY_WEIGHT_DECAY)
+    def fixed_by(self) -> Mapping[str, str]:
+        return {"num_classes": "task.num_classes"}
 
+    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        # The training texts are few, and held-out ones have other words: tokens that are split into
+        # their parts show that the parts of words tell the language too.
+        return {**super().data(m, key, reduced=reduced), "token_split": 0.3 if reduced else 0.0}
 
-def reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:
-    """Return why the settings of the full model's training are what they are."""
-    return texts.reasons(full, key, UNIT)
+    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        return {"token_drop": 0.3 if reduced else 0.0}
+
+    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        return {**super().eval(m, key, reduced=reduced), "baseline_texts": 200_000}

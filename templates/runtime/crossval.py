@@ -13,13 +13,13 @@ import torch
 from runtime.checkpoint import load_model
 from runtime.errors import fail
 from runtime.settings import read_json
-from runtime.training import Task, train
+from runtime.training import Job, train
 
 ConfigT = TypeVar("ConfigT")
 
 
-def trained(task: Task, steps: int, device: torch.device) -> Any:
-    """Return the network of a task after some steps, ready to be used; nothing is kept on disk.
+def trained(job: Job, steps: int, device: torch.device) -> Any:
+    """Return the network of a job after some steps, ready to be used; nothing is kept on disk.
 
     What training prints is swallowed: a fold is one of many.
     """
@@ -36,8 +36,8 @@ def trained(task: Task, steps: int, device: torch.device) -> Any:
             tensorboard=False,
             dry_run=False,
         )
-        train(task, args, device)
-        return load_model(task.build, args.out / "checkpoint").to(device)
+        train(job, args, device)
+        return load_model(job.build, args.out / "checkpoint").to(device)
 
 
 def as_trained(config: ConfigT, folder: Path) -> tuple[ConfigT, int]:

@@ -1,0 +1,142 @@
+"""The encoder families: exact counts, budgets that are filled, and BERT's own outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from blueprint_desk import PlainDesk
+from encoders import DIMS, FAMILIES, modules, output, sizes, write_package
+
+from metagen import families, paths
+from metagen.families import parts, trend
+from metagen.sizing import architecture
+
+PUBLISHED = paths.source("families/encoder.csv").read_bytes()
+SPECS = {
+    "text_classifier": "text_classifier_bert",
+    "sentence_embedder": "sentence_embedder",
+    "document_ranker": "document_ranker",
+}
+
+
+def family(name: str) -> Any:
+    return families.load(families.FAMILIES[name])
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def package(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path, dict[str, ModuleType]]]:
+    folder = write_package(tmp_path_factory.mktemp(request.param), request.param)
+    with modules(folder) as code:
+        yield request.param, folder, code
+
+
+# Counts and shape
+
+
+# contract: the closed form is what torch counts
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"d_ff": 56, "n_layers": 3}, {"vocab_size": 1000, "max_seq_len": 7, "n_segments": 1}],
+)
+def test_the_closed_form_is_what_torch_counts(
+    package: tuple[str, Path, dict[str, ModuleType]], changed: dict[str, Any]
+) -> None:
+    name, _, code = package
+    dims = sizes(name)["model"] | changed
+    with torch.device("meta"):
+        model = code["model"].Model(code["model"].Config(**dims))
+    assert family(name).count(dims) == model.num_params()
+
+
+def test_published_encoders_give_published_counts() -> None:
+    for row in trend.rows(PUBLISHED):
+        dims = {
+            "d_model": int(row["d_model"]),
+            "n_layers": int(row["n_layers"]),
+            "d_ff": int(row["ffn"]),
+            "vocab_size": int(row["vocab"]),
+            "max_seq_len": int(row["context"]),
+            "n_segments": 2,
+        }
+        pooler = parts.linear(dims["d_model"], dims["d_model"])
+        count = family("sentence_embedder").count(dims) + parts.count([pooler])
+        assert count == int(row["params_exact"]), row["model"]
+
+
+# contract: the budget is filled
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_spec_fills_its_budget_and_keeps_what_it_fixes(name: str) -> None:
+    desk = PlainDesk.of(paths.specs() / "text" / f"{SPECS[name]}.yaml")
+    assert families.route(desk.key) == name
+    desk.package |= architecture.work(desk)
+    full = desk.entry("blueprint/architecture.yaml", "model")
+    share = family(name).count(full) / desk.key("constraints.parameter_budget.max")
+    assert 0.97 <= share <= 1
+    assert full["max_seq_len"] == 512
+    fixed = {"sentence_embedder": ("d_model", 768), "text_classifier": ("num_classes", 2)}
+    if name in fixed:
+        assert full[fixed[name][0]] == fixed[name][1]
+
+
+def test_the_trend_gives_back_bert_base() -> None:
+    lines = family("text_classifier").fit(PUBLISHED, 109_482_240).lines
+    assert lines["d_model"].at(85_646_592) == pytest.approx(768, rel=0.15)
+    assert lines["n_layers"].at(85_646_592) == pytest.approx(12, rel=0.2)
+
+
+# The network is BERT
+
+
+def reference(name: str, model: Any) -> Any:
+    """Return transformers' model with the same weights."""
+    config = transformers.BertConfig(
+        **model.checkpoint_config() | {"vocab_size": DIMS["vocab_size"]}
+    )
+    if name == "sentence_embedder":
+        found = transformers.BertModel(config, add_pooling_layer=False)
+    else:
+        found = transformers.BertForSequenceClassification(config)
+    state = {model.checkpoint_name(n): t for n, t in model.state_dict().items()}
+    left = found.double().load_state_dict(state, strict=False)
+    assert not left.unexpected_keys
+    assert not left.missing_keys
+    return found
+
+
+def test_outputs_and_gradients_are_those_of_transformers(
+    package: tuple[str, Path, dict[str, ModuleType]],
+) -> None:
+    name, _, code = package
+    torch.manual_seed(1)
+    config = code["model"].Config(**sizes(name)["model"])
+    if name == "text_classifier":
+        config = code["model"].Config(**sizes(name)["model"] | {"num_classes": 2})
+    model = code["model"].Model(config).double()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    theirs = reference(name, model)
+    tokens = torch.randint(3, 300, (4, 11))
+    tokens[0, 7:] = 0
+    segments = torch.zeros_like(tokens)
+    if name == "document_ranker":
+        segments[:, 5:] = (tokens[:, 5:] != 0).long()
+        mine = model(tokens, segments)
+    else:
+        mine = model(tokens)
+    other = output(name, theirs, tokens, segments)
+    torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-10)
+    weights = torch.randn_like(mine)
+    (mine * weights).sum().backward()
+    (other * weights).sum().backward()
+    gradients = {n: p.grad for n, p in theirs.named_parameters()}
+    for n, parameter in model.named_parameters():
+        expected = gradients[model.checkpoint_name(n)]
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-8, atol=1e-9)
