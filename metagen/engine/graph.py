@@ -14,7 +14,7 @@ from metagen.errors import Problem, SpecError, UsageError
 from metagen.families.family import Family
 from metagen.package import recipes as code_recipes
 from metagen.sizing import RECIPES as BLUEPRINT
-from metagen.sizing import need
+from metagen.sizing import limits, need
 from metagen.spec import Spec, load
 from metagen.work import Desk, Recipe
 
@@ -55,6 +55,7 @@ def _family(spec: Spec) -> Family:
     try:
         family = families.load(families.FAMILIES[families.route(spec.key)])
         need.pins(spec.key, family)
+        limits.rate(spec.key, family)
     except SpecError as error:
         raise SpecError(replace(p, place=_place(spec, p.place)) for p in error.problems) from None
     return family

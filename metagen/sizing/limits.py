@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 
-from metagen.families.family import Family, Limit, Load
+from metagen.errors import Problem, SpecError
+from metagen.families.family import Family, Key, Limit, Load
 from metagen.sizing import roofline
 from metagen.sizing.devices import Device
 from metagen.sizing.roofline import Roofline
-from metagen.units import format_bytes, parse_latency, parse_rate
+from metagen.units import Rate, format_bytes, parse_latency, parse_rate, plain, rate_unit
 from metagen.work import Desk
 
 MEMORY, DEVICE, THROUGHPUT, LATENCY = "memory_budget", "device_memory", "throughput", "latency"
@@ -22,11 +24,29 @@ LATENCY_CLASSES = {"real-time": 0.1, "near-real-time": 1.0, "batch": None, "offl
 
 def of(desk: Desk, family: Family, device: Device | None) -> tuple[Limit, ...]:
     """Return the limits that a spec declares for a device, in the order of its constraints."""
+    declared = rate(desk.key, family)
     found = [*_memory(desk, device)]
     if device:
         line = roofline.of(desk, device)
-        found += [*_throughput(desk, family, line), *_latency(desk, line)]
+        found += [*_throughput(desk, family, declared, line), *_latency(desk, line)]
     return tuple(found)
+
+
+def rate(key: Key, family: Family) -> Rate | None:
+    """Return the declared throughput, which counts what the family gives out.
+
+    Raises:
+        SpecError: It counts another thing.
+    """
+    declared = key("constraints.throughput")
+    if not declared:
+        return None
+    found, unit = parse_rate(declared), rate_unit(family.work_unit)
+    if found.unit != unit:
+        sentence = f"throughput is {declared}, and this model counts {unit}"
+        hint = f"write {plain(Decimal(repr(found.value)))} {unit}, if that is what is meant"
+        raise SpecError([Problem(sentence, "constraints.throughput", hint)])
+    return found
 
 
 def _memory(desk: Desk, device: Device | None) -> Iterator[Limit]:
@@ -48,10 +68,10 @@ def memory_said(load: Load) -> str:
     return f"{format_bytes(load.memory, 4)} ({listed})"
 
 
-def _throughput(desk: Desk, family: Family, line: Roofline) -> Iterator[Limit]:
-    declared = desk.key("constraints.throughput")
-    rate = parse_rate(declared) if declared else None
-    if rate and rate.unit == f"{family.work_unit}/s":
+def _throughput(
+    desk: Desk, family: Family, declared: Rate | None, line: Roofline
+) -> Iterator[Limit]:
+    if declared:
 
         def said(load: Load) -> str:
             speed = 1 / line.seconds(load.steady, load.weight_bits)
@@ -61,10 +81,10 @@ def _throughput(desk: Desk, family: Family, line: Roofline) -> Iterator[Limit]:
 
         yield Limit(
             THROUGHPUT,
-            1 / rate.value,
+            1 / declared.value,
             lambda load: line.seconds(load.steady, load.weight_bits),
             said,
-            f"throughput of {declared} is asked for",
+            f"throughput of {desk.key('constraints.throughput')} is asked for",
             lambda seconds: 1 / seconds,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -52,7 +53,9 @@ def test_a_checkpoint_opens_in_transformers(
     theirs = AutoModel.from_pretrained(folder).eval()
     assert type(theirs).__name__ == "CLIPModel"
     config = code["model"].Config(**MODEL)
-    ours = code["runtime.checkpoint"].load_model(lambda: code["model"].Model(config), folder)
+    ours = importlib.import_module("runtime.checkpoint").load_model(
+        lambda: code["model"].Model(config), folder
+    )
     data = code["data"].load_pairs(code["data"].Config(), photos, config, folder)
     some = data.splits["val"]
     ids = AutoTokenizer.from_pretrained(folder)([pair.text for pair in some])["input_ids"]

@@ -9,7 +9,7 @@ from metagen.sizing.roofline import Roofline
 from metagen.sizing.verdicts.entry import Asked, Entry, entry, unknown
 from metagen.sizing.verdicts.measured import Measured
 from metagen.sizing.verdicts.memory import row
-from metagen.units import parse_rate
+from metagen.units import rate_unit
 from metagen.work import Desk
 
 FULL = "throughput_at_full_context"
@@ -42,11 +42,8 @@ def _latency(desk: Desk, model: Measured, line: Roofline | None) -> Entry:
 
 def _throughput(desk: Desk, model: Measured, line: Roofline | None) -> list[Entry]:
     declared = desk.key("constraints.throughput")
-    unit = f"{model.family.work_unit}/s"
-    rate = parse_rate(declared) if declared else None
-    if rate and rate.unit != unit:
-        reason = f"the model is measured in {unit}"
-        return [unknown(THROUGHPUT, declared, rate.unit, reason)]
+    unit = rate_unit(model.family.work_unit)
+    rate = limits.rate(desk.key, model.family)
     if line is None:
         return [unknown(THROUGHPUT, declared, unit, NO_DEVICE)]
     asked = Asked(declared, rate.value if rate else None, at_least=True)
@@ -70,7 +67,7 @@ def _speed(
     name: str, work: Work, model: Measured, line: Roofline, after: str, asked: Asked
 ) -> Entry:
     bits = model.load.weight_bits
-    computed, unit = 1 / line.seconds(work, bits), f"{model.family.work_unit}/s"
+    computed, unit = 1 / line.seconds(work, bits), rate_unit(model.family.work_unit)
     limited = "memory" if line.traffic(work, bits) >= line.arithmetic(work) else "arithmetic"
     formula = f"{after}, 1 / ({_read(work, line, bits)}) = {1 / line.traffic(work, bits):,.4g}"
     if limited == "arithmetic":
