@@ -5,8 +5,9 @@ from blueprint_desk import PlainDesk
 from llama import LLAMA_2_7B, LLAMA_3_8B, llama
 from llama_verdicts import CACHE, TABLE, WEIGHTS, verdicts
 
+from metagen.errors import SpecError
 from metagen.families.decoder import FAMILY as decoder
-from metagen.sizing import devices
+from metagen.sizing import devices, need
 
 LLAMA_2_70B = llama(8192, 80, 64, 8, 128, 28672, 32000, False)
 
@@ -57,11 +58,22 @@ def test_several_devices_share_memory_and_speed(tmp_path):
     assert alone == pytest.approx(8 * shared)
 
 
-def test_a_rate_of_something_else_is_not_judged(tmp_path):
-    spec = "constraints: {device: consumer_gpu, throughput: 2 img/s}\n"
+@pytest.mark.parametrize("device", ["consumer_gpu", "null"])
+@pytest.mark.parametrize("declared", ["2 img/s", "12 tk/s", "30fps", "9 env steps/s"])
+def test_a_rate_of_something_else_is_refused_with_what_the_model_counts(tmp_path, device, declared):
+    desk = PlainDesk(f"constraints: {{device: {device}, throughput: {declared}}}\n", tmp_path)
+    with pytest.raises(SpecError, match="which is counted in tok/s") as error:
+        need.limits(desk, decoder, devices.target(desk))
+    assert error.value.problems[0].place == "constraints.throughput"
+
+
+def test_a_family_may_count_any_thing(tmp_path, monkeypatch):
+    monkeypatch.setattr(type(decoder.task), "work_unit", "env steps")
+    spec = "constraints: {device: consumer_gpu, throughput: 50 env steps/s}\n"
     made = verdicts(spec, tmp_path)["throughput"]
-    assert (made["verdict"], made["computed"]) == ("not declared", None)
-    assert "tok/s" in made["formula"]
+    assert (made["unit"], made["verdict"]) == ("env step/s", "met")
+    with pytest.raises(SpecError, match="which is counted in env step/s"):
+        verdicts(spec.replace("env steps", "tok"), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ SINGLE = [
     ("constraints: {parameter_budget: {max: 1e999}}\n", "3:39", "max is '1e999'; allowed", ""),
     ("constraints: {context_window: 8q}\n", "3:31", "is '8q'; allowed: a number of tokens", ""),
     ("constraints: {throughput: 120}\n", "3:27", "throughput is 120; allowed: a rate", ""),
-    ("constraints: {throughput: 12 tk/s}\n", "3:27", "is '12 tk/s'; allowed", "12 tok/s"),
+    ("constraints: {throughput: 12 tok/h}\n", "3:27", "is '12 tok/h'; allowed: a rate", ""),
     ("constraints: {latency: 0ms}\n", "3:24", "latency is '0ms'; allowed: real-time", ""),
     ("constraints: {device: H100}\n", "3:23", "is 'H100'; allowed: consumer_gpu", ""),
     ("constraints: {device: rtx4090}\n", "3:23", "is 'rtx4090'; allowed: consumer_gpu", "RTX-4090"),

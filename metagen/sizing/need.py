@@ -10,7 +10,7 @@ from metagen.errors import Problem, SpecError
 from metagen.families.family import Dims, Family, Key, Limit, Load, Need, Value
 from metagen.sizing import devices
 from metagen.sizing.devices import Device, Roofline
-from metagen.units import INFINITE, format_bytes, parse_latency, parse_rate
+from metagen.units import INFINITE, Rate, format_bytes, parse_latency, parse_rate, rate_unit
 from metagen.work import Desk
 
 MEMORY, DEVICE, THROUGHPUT, LATENCY = "memory_budget", "device_memory", "throughput", "latency"
@@ -105,24 +105,40 @@ def memory_text(load: Load) -> str:
 
 
 def _throughput(desk: Desk, family: Family, line: Roofline) -> Iterator[Limit]:
-    declared = desk.key("constraints.throughput")
-    rate = parse_rate(declared) if declared else None
-    if rate and rate.unit == f"{family.work_unit}/s":
+    rate = throughput(desk.key, family)
+    if rate:
 
         def text(load: Load) -> str:
             speed = 1 / line.seconds(load.steady, load.weight_bits)
             unit, device = family.work_unit, line.device.name
             bottleneck = _bottleneck(load, line)
-            return f"{bottleneck} for each {unit}, so {speed:,.1f} {unit}/s on {device}"
+            return f"{bottleneck} for each {unit}, so {speed:,.1f} {rate.unit} on {device}"
 
         yield Limit(
             THROUGHPUT,
             1 / rate.value,
             lambda load: line.seconds(load.steady, load.weight_bits),
             text,
-            f"a throughput of {declared} is required",
+            f"a throughput of {desk.key('constraints.throughput')} is required",
             lambda seconds: 1 / seconds,
         )
+
+
+def throughput(key: Key, family: Family) -> Rate | None:
+    """Return the declared throughput, None where none is declared.
+
+    Raises:
+        SpecError: It counts something that the family does not produce.
+    """
+    declared = key("constraints.throughput")
+    if not declared:
+        return None
+    rate, unit = parse_rate(declared), rate_unit(family.work_unit)
+    if rate.unit != unit:
+        sentence = f"{declared} is not a throughput of {family.name}, which is counted in {unit}"
+        hint = f"write {rate.value:g} {unit}, if that is what you mean, or leave the key out"
+        raise SpecError([Problem(sentence, "constraints.throughput", hint)])
+    return rate
 
 
 def _bottleneck(load: Load, line: Roofline) -> str:

@@ -22,7 +22,7 @@ from metagen.sizing.measured import (
     unknown,
 )
 from metagen.sizing.need import DEVICE, LATENCY, MEMORY, THROUGHPUT
-from metagen.units import INFINITE, parse_rate
+from metagen.units import INFINITE, rate_unit
 from metagen.work import Desk, Recipe
 
 TARGET = "blueprint/constraints.json"
@@ -138,11 +138,7 @@ def _latency(desk: Desk, model: Measured, line: Roofline | None) -> Entry:
 
 def _throughput(desk: Desk, model: Measured, line: Roofline | None) -> list[Entry]:
     declared = desk.key("constraints.throughput")
-    unit = f"{model.family.work_unit}/s"
-    rate = parse_rate(declared) if declared else None
-    if rate and rate.unit != unit:
-        reason = f"the model is measured in {unit}"
-        return [unknown(THROUGHPUT, declared, rate.unit, reason)]
+    unit, rate = rate_unit(model.family.work_unit), need.throughput(desk.key, model.family)
     if line is None:
         return [unknown(THROUGHPUT, declared, unit, NO_DEVICE)]
     required = Requirement(declared, rate.value if rate else None, at_least=True)
@@ -166,7 +162,7 @@ def _speed(
     name: str, work: Work, model: Measured, line: Roofline, after: str, required: Requirement
 ) -> Entry:
     bits = model.load.weight_bits
-    computed, unit = 1 / line.seconds(work, bits), f"{model.family.work_unit}/s"
+    computed, unit = 1 / line.seconds(work, bits), rate_unit(model.family.work_unit)
     limited = "memory" if line.traffic(work, bits) >= line.arithmetic(work) else "arithmetic"
     formula = f"{after}, 1 / ({_read(work, line, bits)}) = {1 / line.traffic(work, bits):,.4g}"
     if limited == "arithmetic":

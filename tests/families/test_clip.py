@@ -5,6 +5,7 @@ The model is exactly transformers' CLIPModel, and its checkpoint opens as one.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,7 +154,9 @@ def test_a_checkpoint_opens_in_transformers(
     theirs = AutoModel.from_pretrained(folder).eval()
     assert type(theirs).__name__ == "CLIPModel"
     config = code["model"].Config(**MODEL)
-    ours = code["runtime.checkpoint"].load_model(lambda: code["model"].Model(config), folder)
+    ours = importlib.import_module("runtime.checkpoint").load_model(
+        lambda: code["model"].Model(config), folder
+    )
     data = code["data"].load_pairs(code["data"].Config(), photos, config, folder)
     some = data.splits["val"]
     ids = AutoTokenizer.from_pretrained(folder)([pair.text for pair in some])["input_ids"]

@@ -41,6 +41,7 @@ def neural(
     model: Model, dataset: Dataset, starts: Starts, size: int, device: torch.device
 ) -> Scores:
     """Return the reconstruction error of each window."""
+    # Only the network runs on the device; the comparison with its input is cheap.
     parts = [errors(x, model(x.to(device)).cpu()) for x in batches(dataset, starts, size)]
     return np.asarray(torch.cat(parts).double().numpy())
 
@@ -102,6 +103,7 @@ def picture(own: Scores, deviations: Scores, truth: NDArray[np.bool_]) -> dict[s
 
     def line(name: str, scores: Scores, style: str) -> dict[str, Any]:
         recall, precision = curve(scores, truth)
+        # A curve has a point for each different score; equal distances in recall look the same.
         at = np.unique(
             np.searchsorted(recall, np.linspace(0, 1, MOST_POINTS)).clip(max=len(recall) - 1)
         )

@@ -45,7 +45,10 @@ class Config:
 def judged(model: Model, path: Path, schema: Schema, size: int) -> NDArray[np.float64]:
     """Return the error of each window of a table; windows lie side by side."""
     config, device = model.config, next(model.parameters()).device
+    # Values are standardized by the training rows, not by this table: an anomaly that fills the
+    # whole table must not become its own normal.
     values = standardized(schema, channels_of(path), config)
+    # Windows do not overlap, and rows behind the last whole window are not judged.
     starts = np.arange(0, len(values) - config.window + 1, config.window)
     if not len(starts):
         fail(f"{path} has {len(values)} steps, and a window has {config.window}.")
@@ -77,6 +80,7 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         normal = judged(model, args.normal, schema, config.batch_size)
         limit = float(np.quantile(normal, config.quantile))
 
+    # A spreadsheet reads this table, and so does any script behind a pipe.
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(["first", "last", "error", *(["anomaly"] if limit is not None else [])])
     for index, error in enumerate(windows):

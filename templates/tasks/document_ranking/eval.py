@@ -63,10 +63,12 @@ class BM25:
 
     def scores(self, query: str, passages: Sequence[str]) -> list[float]:
         """Return the score of each passage."""
+        # A word that the query repeats counts once, as in the sum over its words.
         words = self._words(query)
         return [sum(self._weight(word, self.bags[p]) for word in words) for p in passages]
 
     def _weight(self, word: str, bag: Counter[str]) -> float:
+        # A word of all passages says nothing: its idf is near 0. Repeats add less and less.
         count, having = bag[word], self.having[word]
         idf = math.log(1 + (len(self.bags) - having + 0.5) / (having + 0.5))
         length = 1 - BM25_B + BM25_B * bag.total() / self.mean
@@ -124,6 +126,7 @@ def ndcg_at_10(rankings: Sequence[Ranking]) -> float:
 def by_chance(rankings: Sequence[Ranking], score: Callable[[Sequence[Ranking]], float]) -> float:
     """Return the mean score of random orders."""
     draw = random.Random(0)
+    # Random orders of the same relevances have the expected score, whatever the gains are.
     orders = ([draw.sample(each, len(each)) for each in rankings] for _ in range(DRAWS))
     return sum(map(score, orders)) / DRAWS
 
@@ -158,6 +161,7 @@ def answered(rankings: dict[str, Sequence[Ranking]]) -> dict[str, Any]:
                 "name": name,
                 "x": list(CUTS),
                 "y": [round(share, 4) for share in shares],
+                # Dashes tell baselines from the proxy in print without colours.
                 "style": "line" if name == "proxy" else "dashed",
             }
         )
@@ -174,6 +178,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     size, length = trained.config.batch_size, trained.data.max_len
     data = load_dataset(trained.data, trained.args.data, trained.model, trained.folder)
     model = trained.load(lambda: Model(trained.model))
+    # All methods order the same candidates, so their scores differ by the order alone.
     queries = candidates(data, trained.config.candidates)
 
     def scorer(query: str, passages: Sequence[str]) -> list[float]:

@@ -44,12 +44,14 @@ def passages_of(trained: Trained[Config, DataConfig, ModelConfig]) -> list[str]:
     if trained.args.input:
         return read_lines(trained.args.input)
     records = load_records(trained.data, trained.args.data)["val"]
+    # A passage is judged for several queries, and is shown once.
     return list(dict.fromkeys(record["passage"] for record in records))
 
 
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print the best passages."""
     query, config = trained.args.prompt, trained.config
+    # An empty query has no best passage, and the network would still name one.
     if not query.strip():
         fail("--prompt holds no text.")
     model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
@@ -58,6 +60,7 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     pairs = [(query, passage) for passage in passages]
     tokenizer, length = read_tokenizer(trained.folder), trained.data.max_len
     scores = outputs(model, pairs, tokenizer, length, config.batch_size, trained.device)
+    # There may be fewer passages than are to be shown.
     best = scores.topk(min(config.best, len(passages)))
     for score, row in zip(best.values.tolist(), best.indices.tolist(), strict=True):
         print(f"{score:.4f}\t{passages[row]}")

@@ -39,6 +39,7 @@ class Config:
 
 def persistence(horizon: int) -> Forecast:
     """Return the forecast that repeats the last value."""
+    # On a random walk, no forecast beats this one.
     return lambda past: np.repeat(past[:, -1:], horizon, axis=1)
 
 
@@ -86,6 +87,7 @@ def errors(
     for start in range(0, len(origins), size):
         pairs = [window(series, origin, model) for origin in origins[start : start + size]]
         past, future = (np.stack(side) for side in zip(*pairs, strict=True))
+        # All methods forecast the same windows, so their errors compare.
         for name, forecast in forecasts.items():
             sums[name] += float(np.abs(forecast(past) - future).mean(1).sum())
     return {name: value / len(origins) for name, value in sums.items()}
@@ -161,10 +163,12 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
             "linear autoregression": autoregression(series, model_config, config),
         }
 
+    # Baselines are fitted for each series; the checkpoint is one model for all of them.
     every = [forecasts(series) for series in dataset.series]
     pairs = list(zip(dataset.series, every, strict=True))
     scaled = [errors(series, each, model_config, config.batch_size) for series, each in pairs]
     counts = [len(series.origins("test", lookback, horizon)) for series in dataset.series]
+    # One series is enough to see what a forecast looks like.
     figure = picture(dataset.series[0], every[0], model_config)
     scores = metrics(dataset, scaled, counts)
     return Report(dataset.name, dataset.sha256, sum(counts), scores, figure)

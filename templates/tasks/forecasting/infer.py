@@ -59,6 +59,7 @@ def draw(path: Path, series: dict[str, Values], future: Values, shown: int) -> N
     for axes, (name, values), steps in zip(every, series.items(), future, strict=True):
         past = values[-shown:]
         axes.plot(range(1 - len(past), 1), past, color="0.3", label="past")
+        # The forecast starts at the last known value, so that the two lines join.
         axes.plot(range(len(steps) + 1), [past[-1], *steps], color="C0", label="forecast")
         # A pair of dollars in a column's name would be read as mathematics.
         axes.set_title(name.replace("$", r"\$"), loc="left", fontsize=10)
@@ -84,10 +85,12 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     args, config, need = trained.args, trained.config, trained.model.lookback
     columns = bundled() if args.input is None else series_of(args.input)
     series = {name: values for (name, _), values in columns.items()}
+    # Padding a short series would forecast from steps that never were.
     for name, values in series.items():
         if len(values) < need:
             fail(f"series {name!r} has {len(values)} steps, and a forecast needs {need}.")
     model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
+    # The network sees a fixed number of steps: the last ones.
     past = np.stack([values[-need:] for values in series.values()])
     future = forecast(model, past, trained.device)
 

@@ -58,6 +58,7 @@ def baselines(
     of the same images, scaled down; both are left out for a large training split, where they
     would take longer than the model itself.
     """
+    # Simple methods show how much of a score comes from the data being easy.
     classes, targets = len(images.labels), images.splits["train"].targets
     shares = torch.bincount(targets, minlength=classes).double() / len(targets)
     yield "majority", shares.log().expand(len(images.splits["test"].targets), -1)
@@ -87,6 +88,7 @@ def logistic_regression(x: Tensor, y: Tensor, classes: int, test: Tensor) -> Ten
     # Pixels that never change would be divided by 0; the floor leaves them at 0.
     mean, std = x.mean(0), x.std(0).clamp_min(1e-6)
     x, test = (x - mean) / std, (test - mean) / std
+    # The loss is convex, so where the weights start does not matter.
     weight = torch.zeros(x.size(1), classes, dtype=x.dtype, requires_grad=True)
     bias = torch.zeros(classes, dtype=x.dtype, requires_grad=True)
     solver = torch.optim.LBFGS(
@@ -135,6 +137,7 @@ def metrics(scores: Tensor, targets: Tensor, simple: dict[str, Tensor]) -> list[
     A baseline that gives any true class a probability of 0 has an infinite log loss, which is
     left out.
     """
+    # A class without any training image makes the majority's log loss infinite as well.
     losses = {name: log_loss(each, targets) for name, each in simple.items()}
     finite = {name: value for name, value in losses.items() if value < float("inf")}
     accuracies = {name: accuracy(each, targets) for name, each in simple.items()}
@@ -154,6 +157,7 @@ def figure(scores: Tensor, images: Images) -> dict[str, Any]:
     """Return the confusion matrix of the most frequent classes."""
     targets = images.splits["test"].targets
     counts = torch.bincount(targets, minlength=len(images.labels))
+    # Frequent classes have the numbers to tell a pattern from chance.
     shown = counts.argsort(descending=True, stable=True)[:SHOWN_CLASSES].sort().values
     return {
         "kind": "matrix",

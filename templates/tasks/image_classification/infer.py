@@ -40,6 +40,7 @@ class Config:
 def label(model: Model, image: Tensor) -> Tensor:
     """Return the probability of each class (K,) for a normalized image (C, H, W)."""
     like = next(model.parameters())
+    # One image at a time keeps memory small; a folder may hold thousands.
     logits: Tensor = model(image.unsqueeze(0).to(like.device, like.dtype))[0]
     return logits.float().softmax(-1).cpu()
 
@@ -47,6 +48,7 @@ def label(model: Model, image: Tensor) -> Tensor:
 def files(path: Path, model: ModelConfig) -> Iterator[tuple[str, Tensor]]:
     """Yield the name and the pixels of an image file, or of each image of a folder."""
     size = (model.image_height, model.image_width)
+    # Files are read as they are labelled, so the first line comes at once.
     for file in image_files(path) if path.is_dir() else [path]:
         yield str(file), read_image(file, size, model.num_channels)
 
@@ -59,6 +61,7 @@ def samples(
     split = images.splits["val"]
     total = len(split.targets)
     for turn in range(min(count, total)):
+        # Neighbours in the split often share a class: equal steps show more of them.
         index = turn * total // min(count, total)
         name = images.labels[int(split.targets[index])]
         yield f"validation image {index} ({name})", split.pixels[[index]][0]
@@ -66,6 +69,7 @@ def samples(
 
 def line(name: str, probabilities: Tensor, labels: tuple[str, ...], top: int) -> str:
     """Return a line such as `cat.png: cat 97.1%, dog 1.2%`."""
+    # There may be fewer classes than are to be printed.
     best = probabilities.topk(min(top, len(labels)))
     each = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     return f"{name}: " + ", ".join(f"{labels[number]} {share:.1%}" for number, share in each)

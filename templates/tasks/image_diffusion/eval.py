@@ -142,6 +142,7 @@ def simple_models(train: Sample, captions: Sequence[str], seed: int) -> dict[str
 
 def components(images: Tensor, count: int) -> Tensor:
     """Return the first principal components of images (N, D), as (D, K)."""
+    # Most pixels move together: a covariance of all of them would need far more images.
     axes: Tensor = torch.linalg.svd(images - images.mean(0), full_matrices=False)[2]
     return axes[:count].T
 
@@ -164,6 +165,7 @@ def trained_accuracy(samples: Sample, test: Sample, seed: int) -> float:
 
     It is the classification accuracy score of Ravuri & Vinyals, 2019, arXiv:1905.10887.
     """
+    # The import is here, since only data with classes needs the library.
     from sklearn.ensemble import RandomForestClassifier  # type: ignore[import-untyped]
 
     forest = RandomForestClassifier(random_state=seed)
@@ -234,6 +236,7 @@ def figure(samples: Sample, data: Dataset, config: Config) -> dict[str, Any]:
     rows = []
     for caption in (data.classes or list(dict.fromkeys(samples.captions)))[:SHOWN_ROWS]:
         sides = [_of(each, caption) for each in (test, samples)]
+        # A caption with fewer real images gets a wider gap, so that the columns stay in line.
         images = [*sides[0], *[gap] * (SHOWN + 1 - len(sides[0])), *sides[1]]
         rows.append([_shown(image) for image in images])
     columns = ["real", *[""] * SHOWN, "drawn"]
@@ -248,6 +251,7 @@ def _of(images: Sample, caption: str) -> list[Tensor]:
 
 def _shown(image: Tensor) -> Any:
     """Return an image as nested lists: rows of grey values, or of red, green and blue."""
+    # Two digits of brightness are all that print shows, and keep the report short.
     small = (_small(image[None], SHOWN_SIDE)[0] * 100).round() / 100
     values = small[0] if len(small) == 1 else small.permute(1, 2, 0)
     return [[_rounded(each) for each in row] for row in values.tolist()]
@@ -264,6 +268,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         fail(f"there are {data_config.timesteps} noise levels: --sampling-steps is at most that.")
     data = load_images(data_config, trained.args.data, trained.model)
     model = trained.load(lambda: Model(trained.model))
+    # The captions of the test split have its shares of classes, and so have the samples.
     captions = list(itertools.islice(itertools.cycle(data.splits["test"].captions), config.samples))
     samples = Sample(drawn(model, captions, data.classes, data_config, config, device), captions)
     return Report(

@@ -64,6 +64,7 @@ def draw(
 def grid(rows: Sequence[Tensor]) -> Tensor:
     """Return rows of images (B, C, H, W) as one image, with a white line between them."""
     height, width = rows[0].shape[2:]
+    # Whole factors keep the pixels of a small image square and sharp.
     times = math.ceil(SHOWN_SIDE / max(height, width))
     large = [row.repeat_interleave(times, 2).repeat_interleave(times, 3) for row in rows]
     framed = [F.pad(row, (1, 1, 1, 1), value=1.0) for row in large]
@@ -98,6 +99,7 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         fail("--guidance must not be negative, and not be infinite.")
     if config.sampling_steps > data.timesteps:
         fail(f"there are {data.timesteps} noise levels: --sampling-steps is at most that.")
+    # The checkpoint names its classes in the order of their numbers; data of captions has none.
     classes = read_json(trained.folder / "config.json").get("classes", [])
     captions = captions_of(args, classes)
     try:
@@ -106,6 +108,7 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         )
     except ValueError as error:
         fail(f"this cannot be drawn: {error}.")
+    # Captions are checked before the network is read, which may take minutes.
     model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
     rows = []
     for place in range(len(captions)):

@@ -52,6 +52,7 @@ def scores(
         some = test[start : start + config.batch_size]
         images.append(model.encode_images(pairs.images(some).to(device)))
         texts.append(model.encode_texts(pairs.tokens(some).to(device)))
+    # Vectors have length 1, so their products are cosines.
     return (torch.cat(images).float() @ torch.cat(texts).float().T).cpu()
 
 
@@ -85,6 +86,7 @@ def chance(right: Tensor) -> list[float]:
     n, counts = right.size(1), right.sum(1).tolist()
     curve = []
     for k in DRAWN:
+        # With k above n, no order can miss.
         missed = [math.comb(n - r, k) / math.comb(n, k) if k <= n else 0.0 for r in counts]
         curve.append(1 - sum(missed) / len(missed))
     return curve
@@ -122,6 +124,7 @@ def nearest_neighbour(pairs: Pairs, test: Sequence[Pair], config: Config) -> tup
     seen, own = pairs.images(train).flatten(1), pairs.images(test).flatten(1)
     vectors = TfIdf([pair.text for pair in train])
     known, texts = vectors([p.text for p in train]), vectors([p.text for p in test])
+    # The nearest training image stands in for the image: its text is what one would guess.
     by_image = known[torch.cdist(own, seen).argmin(1)] @ texts.T
     by_text = -torch.cdist(seen[(texts @ known.T).argmax(1)], own)
     return by_image, by_text
@@ -150,6 +153,7 @@ def figure(curves: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
             "style": style,
         }
         for name, style in styles.items()
+        # Chance is nearly the same both ways, and is drawn once.
         for way in WAYS
         if name != "chance" or way == WAYS[0]
     ]
@@ -161,6 +165,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     config = trained.config
     pairs = load_pairs(trained.data, trained.args.data, trained.model, trained.folder)
     model = trained.load(lambda: Model(trained.model))
+    # The task is harder among more pairs: scores compare at equal numbers only.
     test = pairs.splits["test"][: config.pairs]
     own, right = scores(model, pairs, test, config, trained.device), right_answers(test)
     by_image, by_text = nearest_neighbour(pairs, test, config)

@@ -66,6 +66,7 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     if args.texts and not args.input:
         fail("--texts are answers to an image: give --input.")
     pairs = load_pairs(trained.data, args.data, trained.model, trained.folder)
+    # bfloat16 takes half the memory and holds two to three digits of a cosine.
     dtype = torch.bfloat16 if trained.config.weight_bits == 16 else torch.float32
     model = trained.load(lambda: Model(trained.model), dtype)
 
@@ -79,10 +80,12 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     known = pairs.splits["train"] + pairs.splits["val"]
     if args.input:
         candidates = lines(args.texts) if args.texts else [pair.text for pair in known]
+        # Several images may share a text, which is one answer.
         answers = list(dict.fromkeys(candidates))
         question = vectors(images, [Pair(args.input, "", "")])
         compared = vectors(texts, [Pair(args.input, "", answer) for answer in answers])
     else:
+        # An image stands in as many pairs as it has texts, and is one answer.
         by_name = {pair.name: pair for pair in known}
         answers = list(by_name)
         question = vectors(texts, [Pair(Path(), "", args.prompt)])

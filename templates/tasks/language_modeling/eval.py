@@ -48,6 +48,7 @@ def score(
         # Targets of -1 are context: an earlier window scored them. Argmax never equals -1.
         nats += F.cross_entropy(logits, flat, ignore_index=-1, reduction="sum").item()
         hits += int((logits.argmax(-1) == flat).sum())
+    # Nats become bits, in which file sizes are counted.
     return nats / math.log(2), hits
 
 
@@ -61,6 +62,7 @@ class NGram:
     def __init__(self, order: int, text: bytes) -> None:
         self.order = order
         self.counts: Counter[bytes] = Counter()
+        # All orders up to the longest: unseen histories fall back on shorter ones.
         for n in range(1, order + 1):
             self.counts.update(text[i : i + n] for i in range(len(text) - n + 1))
         self.followers: Counter[bytes] = Counter()
@@ -99,6 +101,7 @@ class NGram:
         hits = 0
         for i in range(start, len(text)):
             history = text[max(0, i - self.order + 1) : i]
+            # The empty history is always known, so this ends.
             while history not in best:
                 history = history[1:]
             hits += best[history] == text[i : i + 1]
@@ -116,6 +119,7 @@ def metrics(
     # Bytes compare across tokenizers; n-grams over a tokenizer's thousands of entries would not.
     at_byte_level = corpus.tokenizer_json is None
     if at_byte_level and corpus.num_bytes["train"] <= config.baseline_bytes:
+        # Byte tokens are the bytes of the text themselves.
         train, text = corpus.splits["train"][:].tobytes(), tokens.tobytes()
         for name, order in (("unigram", 1), ("bigram", 2), ("5-gram", 5)):
             baseline = NGram(order, train)

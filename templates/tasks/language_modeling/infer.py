@@ -64,13 +64,16 @@ def generate(
     model: Model, prompt: list[int], config: Config, device: torch.device
 ) -> Iterator[int]:
     """Yield the tokens that follow a prompt."""
+    # Draws are made on the CPU: a seed draws from the same numbers on every device.
     generator = torch.Generator().manual_seed(config.seed)
     cache = model.new_cache(1, len(prompt) + config.max_new_tokens)
     if config.cache_bits == 8:
         for layer in cache:
+            # A cache of 8 bits holds about twice the tokens in the same memory.
             layer.store = Int8Store(layer.store)
     # The cache holds keys and values of all tokens so far, so each pass reads only new ones.
     *earlier, tokens = (prompt[i : i + CHUNK] for i in range(0, len(prompt), CHUNK))
+    # Only the last chunk's logits are needed; the others fill the cache.
     for chunk in earlier:
         model(torch.tensor([chunk], device=device), cache=cache)
     for _ in range(config.max_new_tokens):
@@ -88,6 +91,7 @@ def encoded(trained: Trained[Config, DataConfig, ModelConfig], tokenizer: Tokeni
             f"the tokenizer of {trained.folder} has {tokenizer.vocab_size:,} entries, and the "
             f"model {model.vocab_size:,}: it belongs to another model."
         )
+    # No token is dropped without a word: what does not fit is refused.
     prompt = tokenizer.encode(trained.args.prompt)
     if not prompt or len(prompt) + config.max_new_tokens > model.max_seq_len:
         fail(

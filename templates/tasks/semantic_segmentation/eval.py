@@ -75,6 +75,7 @@ def classes_by_brightness(scenes: Scenes, config: Config, classes: int) -> Tenso
     It is the Bayes classifier of one pixel's brightness; a brightness that no training pixel has
     is background.
     """
+    # Counting pixels by brightness and class fits this classifier exactly, in one pass.
     table = torch.zeros(GREY_LEVELS, classes, dtype=torch.int64)
     count = min(config.baseline_images, len(scenes.splits["train"]))
     for start in range(0, count, config.batch_size):
@@ -91,6 +92,7 @@ def score(
 ) -> tuple[dict[str, Tensor], list[list[Any]]]:
     """Return the confusion table of each method by its name, and the rows of the figure."""
     classes, count = model.config.num_classes, len(scenes.splits["test"])
+    # Where brightness alone finds the classes, a network has nothing to show.
     by_brightness = classes_by_brightness(scenes, config, classes)
     names = ("model", "all background", "brightness")
     tables = {name: torch.zeros(classes, classes, dtype=torch.int64) for name in names}
@@ -103,6 +105,7 @@ def score(
         predicted = model(images.to(device)).argmax(1).cpu()  # (B, H, W)
         guesses = (predicted, torch.zeros_like(masks), by_brightness[grey_levels(images)])
         for name, guess in zip(names, guesses, strict=True):
+            # Summed over the split, each pixel counts the same, whatever image it lies in.
             tables[name] += confusion(guess, masks, classes)
         for place in shown & set(indices):
             at = place - start
@@ -114,6 +117,7 @@ def score(
 
 def _small(picture: Tensor) -> list[list[float]]:
     """Return every n-th pixel of every n-th row of a picture (H, W), as lists."""
+    # Every n-th pixel keeps the classes whole; a mean of two classes would be a third.
     step = math.ceil(max(picture.shape) / FIGURE_SIDE)
     return [[round(value, 2) for value in row] for row in picture[::step, ::step].tolist()]
 

@@ -39,6 +39,7 @@ class Config:
 @torch.inference_mode()
 def segment(model: Model, image: Tensor) -> Tensor:
     """Return the likeliest class (H, W) of each pixel of an image (C, H, W) from -1 to 1."""
+    # The image takes the format of the weights: products of mixed formats fail.
     weight = model.head.weight
     logits = model(image[None].to(weight.device, weight.dtype))  # (1, K, H, W)
     classes: Tensor = logits[0].argmax(0).cpu()
@@ -52,6 +53,7 @@ def drawn(image: Tensor, classes: Tensor, opacity: float) -> Tensor:
     colour = palette[classes].permute(2, 0, 1)  # (3, H, W)
     # Background stays as it is in the image.
     share = opacity * (classes > 0)
+    # Colours tell classes, so the image itself is shown in grey.
     return (image.mean(0) / 2 + 0.5) * (1 - share) + colour * share
 
 

@@ -85,6 +85,7 @@ def first_ranks(similarity: Similarity, pairs: Sequence[Pair], index: dict[str, 
     pools: defaultdict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
     for pair in pairs:
         a, b = (index[text] for text in pair.texts)
+        # Partners are sought on the other side of the pair, within its pool.
         pools[pair.pool, 0].append((a, b))
         pools[pair.pool, 1].append((b, a))
     ranks = []
@@ -96,8 +97,10 @@ def first_ranks(similarity: Similarity, pairs: Sequence[Pair], index: dict[str, 
         for start in range(0, len(partners), CHUNK):
             queries = list(partners)[start : start + CHUNK]
             scores = similarity(torch.tensor(queries), candidates)
+            # A stable sort ranks ties in the same order for every method.
             order = candidates[scores.argsort(dim=1, descending=True, stable=True)]
             for query, ranked in zip(queries, order, strict=True):
+                # A text may have several partners; the nearest one counts.
                 hits = torch.isin(ranked, torch.tensor(partners[query]))
                 ranks.append(int(hits.nonzero()[0]) + 1)
     return torch.tensor(ranks)
@@ -107,6 +110,7 @@ def similarities(
     vectors: Tensor, texts: Sequence[str], data: Dataset, config: Config
 ) -> dict[str, Similarity]:
     """Return how near texts are, by the model and by simpler methods."""
+    # Translations and paraphrases have similar lengths, which alone finds some partners.
     lengths = torch.tensor([float(len(text)) for text in texts])
     methods: dict[str, Similarity] = {
         "model": lambda a, b: vectors[a] @ vectors[b].T,
@@ -166,6 +170,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     index = {text: number for number, text in enumerate(texts)}
     size, length = trained.config.batch_size, trained.data.max_len
     made = outputs(model, texts, data.tokenizer, length, size, trained.device)
+    # At length 1, products of vectors are cosines.
     vectors = F.normalize(made, dim=-1)
     ranks = {
         name: first_ranks(similarity, pairs, index)

@@ -47,6 +47,7 @@ def candidates(trained: Trained[Config, DataConfig, ModelConfig]) -> list[str]:
     if trained.args.input:
         return read_lines(trained.args.input)
     records = load_records(trained.data, trained.args.data)["train"]
+    # A text stands in several pairs, and is searched once.
     return list(dict.fromkeys(record[name] for record in records for name in ("text_a", "text_b")))
 
 
@@ -57,6 +58,7 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         fail("give a text by --prompt, or --input and --output.")
     model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
     texts = candidates(trained)
+    # The query is read in one call with the texts, through the same tokenizer.
     queries = [args.prompt] if args.prompt else []
     tokenizer, length = read_tokenizer(trained.folder), trained.data.max_len
     made = outputs(model, queries + texts, tokenizer, length, config.batch_size, trained.device)
@@ -66,6 +68,7 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         with args.output.open("wb") as file:
             np.save(file, vectors.numpy())
     for cosines in query @ vectors.T:
+        # There may be fewer texts than are to be shown.
         best = cosines.topk(min(config.nearest, len(texts)))
         for cosine, row in zip(best.values.tolist(), best.indices.tolist(), strict=True):
             print(f"{cosine:.4f}\t{texts[row]}")

@@ -67,6 +67,7 @@ class NaiveBayes:
 
     def predict(self, texts: Sequence[str]) -> Labels:
         """Return the likeliest label of each text."""
+        # A text whose n-grams are all new gets the commonest label.
         known = ([self.index[g] for g in self._grams(t) if g in self.index] for t in texts)
         return np.array([np.argmax(self.prior + self.weights[rows].sum(0)) for rows in known])
 
@@ -88,8 +89,10 @@ def macro_f1(predicted: Labels, truth: Labels) -> float:
 def baselines(data: Dataset, config: Config) -> dict[str, Labels]:
     """Return the labels that simpler methods, fitted on the train split, give the test split."""
     train, texts = data.splits["train"], [text for text, _ in data.splits["test"]]
+    # The majority's accuracy shows how unequal the classes are.
     majority = Counter(label for _, label in train).most_common(1)[0][0]
     labels = {"majority": np.full(len(texts), majority)}
+    # Its table has a row for each different n-gram of training.
     if len(train) <= config.baseline_texts:
         for name, longest in (("naive Bayes, characters", 1), ("naive Bayes, 3-grams", 3)):
             labels[name] = NaiveBayes(longest, train, len(data.labels)).predict(texts)
@@ -116,6 +119,7 @@ def metrics(predicted: Labels, truth: Labels, simpler: dict[str, Labels]) -> lis
 
 def confusion(predicted: Labels, truth: Labels, labels: Sequence[str]) -> dict[str, Any]:
     """Return the confusion matrix of the commonest labels: rows are true, columns predicted."""
+    # Common labels have the numbers to tell a pattern from chance.
     shown = sorted(label for label, _ in Counter(truth.tolist()).most_common(MOST_LABELS))
     values = [[int(np.sum((truth == y) & (predicted == x))) for x in shown] for y in shown]
     names = [labels[label] for label in shown]

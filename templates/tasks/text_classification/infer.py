@@ -42,6 +42,7 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print labels."""
     args, config = trained.args, trained.config
     texts = read_lines(args.input) if args.input else [args.prompt]
+    # An empty text has no label, and the network would still name one.
     if not all(text.strip() for text in texts):
         fail("there is no text to label.")
     model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
@@ -52,6 +53,7 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     for text, shares in zip(texts, logits.softmax(1), strict=True):
         ranked = shares.sort(descending=True)
         best = list(zip(ranked.values.tolist(), ranked.indices.tolist(), strict=True))
+        # A line of a file has one line of output, so the two can be pasted side by side.
         if args.input:
             print(f"{names[str(best[0][1])]}\t{best[0][0]:.4f}\t{text}")
             continue
