@@ -139,14 +139,14 @@ class DiffusionUNet(Family):
     def load(self, m: Dims) -> Load:
         """Return what drawing one image takes: all sampling steps, each twice for guidance.
 
-        Both passes of a step run side by side, so that the weights are read once for both.
+        Both passes of a sampling step run side by side, so that the weights are read once for both.
         """
-        steps, one = int(m["sampling_steps"]), super().load(m)
+        draws, one = int(m["sampling_steps"]), super().load(m)
         return replace(
             one,
             activations=GUIDED * one.activations,
-            first=Work(GUIDED * steps * one.first.flops, steps * one.first.bytes),
-            passes=GUIDED * steps,
+            first=Work(GUIDED * draws * one.first.flops, draws * one.first.bytes),
+            passes=GUIDED * draws,
         )
 
     def explained(self, m: Dims, parameters: int) -> dict[str, str]:
@@ -188,7 +188,7 @@ class DiffusionUNet(Family):
     def width_axis(self, trend: Trend, budget: int, step: Callable[[Dims, float], int]) -> Axis:
         """Return the first width: around the trend, and around what fits a smaller budget.
 
-        `step` gives what the width is a multiple of, given about the width that fits.
+        `step(m, fitting)` returns what the width is a multiple of, for a width that about fits.
         """
         centre = trend.lines["base_channels"].at(budget)
 
@@ -233,7 +233,7 @@ def rules(patch: str = "") -> tuple[Rule, ...]:
         Rule(
             ("image_channels",),
             lambda m: m["image_channels"] in (1, 3),
-            "an image has 1 channel (grey) or 3 (colours), so image_channels is one",
+            "an image is grey or in colours, so image_channels must be 1 or 3",
         ),
     )
 
@@ -285,7 +285,7 @@ def residual(inputs: int, outputs: int, pixels: int) -> Part:
 
 
 @lru_cache(maxsize=2**10)
-def steps(w: tuple[int, ...], area: tuple[int, ...], blocks: int) -> list[Step]:
+def steps(w: tuple[int, ...], area: tuple[int, ...], blocks: int) -> tuple[Step, ...]:
     """Return every step, those that are alike together, in the order in which they run.
 
     The search asks for the same ones with many embeddings and attentions.
@@ -294,7 +294,7 @@ def steps(w: tuple[int, ...], area: tuple[int, ...], blocks: int) -> list[Step]:
     middle = Step(residual(w[-1], w[-1], area[-1]) * 2, w[-1], w[-1])
     down = [step for level in range(last + 1) for step in _down(w, area, blocks, level)]
     up = [step for level in range(last, -1, -1) for step in _up(w, area, blocks, level)]
-    return [step for step in (*down, middle, *up) if step.part.times]
+    return tuple(step for step in (*down, middle, *up) if step.part.times)
 
 
 def _down(w: tuple[int, ...], area: tuple[int, ...], blocks: int, level: int) -> Iterator[Step]:
@@ -309,8 +309,8 @@ def _down(w: tuple[int, ...], area: tuple[int, ...], blocks: int, level: int) ->
 def _up(w: tuple[int, ...], area: tuple[int, ...], blocks: int, level: int) -> Iterator[Step]:
     """Yield the blocks of a level on the way up, and the doubling to the level above.
 
-    A block reads what the one before wrote, and one output of the way down: of this level, and the
-    last block of the halving that led here.
+    A block reads what the one before it wrote and one output of the way down: of a block of this
+    level, or, in the last, what entered this level.
     """
     o, below, above = w[level], w[min(level + 1, len(w) - 1)], w[max(0, level - 1)]
     for i, times in ((below + o, 1), (2 * o, blocks - 1), (o + above, 1)):
