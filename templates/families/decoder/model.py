@@ -65,7 +65,7 @@ class Model(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
-        self.lm_head: nn.Linear | None = None  # tied: the embedding matrix, turned around
+        self.lm_head: nn.Linear | None = None  # None if tied to the embedding matrix
         if not config.tie_embeddings:
             self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self._init_weights()

@@ -34,14 +34,14 @@ class Config:
     d_ff: int = 1408  # width of the feed-forward layer
     vocab_size: int = 256  # entries of the vocabulary
     max_seq_len: int = 2048  # longest context, in tokens
-    window: int = 512  # tokens that a local layer sees, the own one included
-    global_every: int = 6  # of so many layers the last one sees the whole context
+    window: int = 512  # tokens that a local layer sees, its own included
+    global_every: int = 6  # layers from one that sees the whole context to the next
     rope_theta: float = 10000.0  # base of RoPE's wavelengths
     norm_eps: float = 1e-05  # added to the mean square before its root
     tie_embeddings: bool = True  # whether the output layer is the embedding matrix
 
     def sees(self, layer: int) -> int:
-        """Return how many tokens a layer, counted from 0, sees: a global one, the whole context."""
+        """Return how many tokens a layer, counted from 0, sees; a global layer sees all of them."""
         return self.window if (layer + 1) % self.global_every else self.max_seq_len
 
 
@@ -74,7 +74,7 @@ class Model(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(Block(config, i) for i in range(config.n_layers))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
-        self.lm_head: nn.Linear | None = None  # tied: the embedding matrix, turned around
+        self.lm_head: nn.Linear | None = None  # None if tied to the embedding matrix
         if not config.tie_embeddings:
             self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self._init_weights()
@@ -115,7 +115,7 @@ class Model(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-1)
 
     def new_cache(self, batch: int, max_len: int) -> list[KVCache]:
-        """Return a cache a layer, of what it sees of max_len tokens, in the weights' dtype."""
+        """Return a cache for each layer, as long as what it sees, in the weights' dtype."""
         c, like = self.config, self.norm.weight
         sizes = [min(c.sees(layer), max_len) for layer in range(c.n_layers)]
         return [RollingKVCache(batch, c.n_kv_heads, size, c.head_dim, like) for size in sizes]

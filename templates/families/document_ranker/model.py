@@ -2,7 +2,7 @@
 
 A bidirectional encoder in the BERT form (Devlin et al., 2019, arXiv:1810.04805) reads query and
 passage together; the vector of the first token, [CLS], passes through a pooler, and a linear layer
-makes one score of it. Only the order of a query's scores has a meaning.
+gives one score. Only the order of a query's scores has a meaning.
 
 Shapes in comments: B pairs, T tokens.
 """
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from layers.encoder import Encoder, bert_config, bert_name, init_weights
 
-LIKENESS = 11.0  # a token's first score of attention to its like; others have 0 on average
+LIKENESS = 11.0  # initial attention score of two equal tokens; of others it is 0 on average
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Config:
     d_ff: int = 3072  # width of the feed-forward layer
     vocab_size: int = 30522  # entries of the vocabulary
     max_seq_len: int = 512  # longest query and passage together, in tokens
-    n_segments: int = 2  # texts of an input that are told apart: query and passage
+    n_segments: int = 2  # texts of an input, each with its own vector: query and passage
     norm_eps: float = 1e-12  # added to the variance before its root
     dropout: float = 0.1  # share of activations that training drops
 
@@ -46,19 +46,19 @@ class Model(Encoder):
         self._init_weights()
 
     def _init_weights(self) -> None:
-        """Begin as an encoder in which a token attends to its like, wherever that stands.
+        """Start as an encoder in which a token attends to equal tokens, at any position.
 
-        Words that query and passage share are the first thing to learn of relevance. Attention
-        finds them from the start where keys are as queries, and where an embedding is that of the
-        token more than that of its position. The last layer begins as any, so that [CLS] reads all
-        tokens rather than itself.
+        Words that query and passage share are the first sign of relevance. Attention sees them
+        from the start if keys equal queries, and if an embedding depends on the token more than on
+        its position. The last layer starts as usual, so that [CLS] reads all tokens rather than
+        itself.
         """
         width = self.config.d_model
         init_weights(self, width)
         nn.init.normal_(self.embeddings.tokens.weight, std=0.5)
         nn.init.normal_(self.embeddings.segments.weight, std=0.2)
         nn.init.normal_(self.embeddings.positions.weight, std=0.03)
-        # Normalized x has length sqrt(width), so on average |W x|^2 / sqrt(head) is the likeness.
+        # Normalized x has length sqrt(width), so |W x|^2 / sqrt(head) is LIKENESS on average.
         std = math.sqrt(LIKENESS / (math.sqrt(width // self.config.n_heads) * width))
         for layer in list(self.layers)[:-1]:
             weights = dict(layer.named_parameters())
@@ -71,7 +71,7 @@ class Model(Encoder):
 
         Args:
             tokens: (B, T) token ids of query and passage, 0 after the end.
-            segments: (B, T) 0 where a token is of the query, 1 where it is of the passage.
+            segments: (B, T) 0 for tokens of the query, 1 for those of the passage.
         """
         first = self.encode(tokens, segments)[:, 0]  # (B, d_model)
         pooled = torch.tanh(self.pooler(first))

@@ -24,7 +24,7 @@ class Config:
     d_ff: int = 3072  # width of the feed-forward layer
     vocab_size: int = 30522  # entries of the vocabulary
     max_seq_len: int = 512  # longest text, in tokens
-    n_segments: int = 2  # texts of an input that are told apart; an embedder reads one
+    n_segments: int = 2  # texts of an input, each with its own vector; an embedder reads one
     norm_eps: float = 1e-12  # added to the variance before its root
     dropout: float = 0.1  # share of activations that training drops
 
@@ -54,7 +54,7 @@ class Model(Encoder):
     def checkpoint_config(self) -> dict[str, Any]:
         """Return what config.json needs beside `Config` to load in transformers as BERT.
 
-        Its BertModel returns the vectors of tokens, of which the mean is to be taken; its pooler,
-        which is not used, is not in the checkpoint.
+        BertModel returns the vectors of tokens; their mean is the embedding. It needs no pooler,
+        and the checkpoint has none.
         """
         return {"architectures": ["BertModel"], **bert_config(self.config)}

@@ -1,7 +1,7 @@
 """A text classifier in the BERT form (Devlin et al., 2019, arXiv:1810.04805).
 
 A bidirectional encoder reads the text; the vector of its first token, [CLS], passes through a
-pooler, and a linear layer makes a logit for each class of it.
+pooler, and a linear layer gives a logit for each class.
 
 Shapes in comments: B texts, T tokens, C classes.
 """
@@ -26,10 +26,10 @@ class Config:
     d_ff: int = 3072  # width of the feed-forward layer
     vocab_size: int = 30522  # entries of the vocabulary
     max_seq_len: int = 512  # longest text, in tokens
-    n_segments: int = 2  # texts of an input that are told apart; a classifier reads one
+    n_segments: int = 2  # texts of an input, each with its own vector; a classifier reads one
     norm_eps: float = 1e-12  # added to the variance before its root
     dropout: float = 0.1  # share of activations that training drops
-    num_classes: int = 2  # classes, of which each text has one
+    num_classes: int = 2  # classes; each text has one
 
 
 class Model(Encoder):
