@@ -69,7 +69,7 @@ def fake_measurements(
 
 
 def _probed(number: int, given: Mapping[str, bytes], name: str) -> dict[str, Any]:
-    family, model = families.load(families.FAMILIES[name]), _config(given["code/model.py"])
+    family, model = families.named(name), _config(given["code/model.py"])
     data = json.loads(given["sizes.json"])["full"]["data"]
     measured, curve = family.lengths({"model": model, "data": data})
     lengths = {measured, *curve}

@@ -30,7 +30,7 @@ def decisions(made):
 def test_every_dimension_of_an_example_has_its_value_and_a_reason(spec):
     made = built(PlainDesk.of(spec))
     assert list(made) == ["family", *SECTIONS, "proxy", "decisions"]
-    dims = families.load(families.FAMILIES[made["family"]]).dims
+    dims = families.named(made["family"]).dims
     assert list(made["model"]) == [name for name in dims if name in made["model"]]
     for name, value in made["model"].items():
         assert decisions(made)[name]["value"] == value
@@ -131,7 +131,7 @@ def test_what_cannot_be_built_stops_before_anything_is_written(tmp_path):
 def test_each_ablation_changes_one_thing_and_is_counted_exactly(spec):
     desk = PlainDesk.of(spec)
     made = built(desk)
-    family, dims = families.load(families.FAMILIES[made["family"]]), made["model"]
+    family, dims = families.named(made["family"]), made["model"]
     variants = yaml.safe_load(architecture.ablations(desk)[architecture.ABLATIONS])
     assert len(variants) >= 3
     for each in variants:

@@ -9,7 +9,7 @@ from blueprint_desk import PlainDesk, spec_of
 from published import published
 
 from metagen import families
-from metagen.families.family import Need
+from metagen.families.demand import Need
 from metagen.sizing import architecture, search
 from metagen.sizing.need import FILL
 
@@ -38,7 +38,7 @@ LEAST = {
 
 def searched(name, budget):
     """Return a family, the need of so many parameters, and the design for it."""
-    family = families.load(families.FAMILIES[name])
+    family = families.named(name)
     fixed = {"num_classes": 10} if "num_classes" in family.dims else {}
     need = Need(budget, math.ceil(FILL * budget), (), None, fixed, fixed)
     return family, search.search(family, need, family.fit(published(family), budget))

@@ -43,7 +43,7 @@ def test_the_roofline_gives_what_was_measured_in_tokens_a_second(
 ):
     desk = PlainDesk(f"constraints: {{device: {device}}}\n", tmp_path)
     line = devices.roofline(desk, devices.target(desk))
-    load = decoder.load({**dims, "max_seq_len": 1024, "weight_bits": bits, "cache_bits": 16})
+    load = decoder.demand({**dims, "max_seq_len": 1024, "weight_bits": bits, "cache_bits": 16})
     assert 1 / line.seconds(load.next, bits) == pytest.approx(measured, rel=0.12)
 
 
@@ -53,7 +53,7 @@ def test_several_devices_share_memory_and_speed(tmp_path):
     assert eight.name == "8x H100-80GB-SXM"
     assert eight.usable_memory == 588_800_000_000  # 8 x 80 GB x 92%
     one = devices.by_prefix(desk, "H100")
-    work = decoder.load({**LLAMA_2_70B, "weight_bits": 16, "cache_bits": 16}).first
+    work = decoder.demand({**LLAMA_2_70B, "weight_bits": 16, "cache_bits": 16}).first
     shared, alone = (devices.roofline(desk, each).arithmetic(work) for each in (eight, one))
     assert alone == pytest.approx(8 * shared)
 

@@ -28,7 +28,7 @@ MODES = ("ddp", "fsdp")
 IN_CI = ("resnet", "latent_unet")
 OPTIONS = ("--batch-size", "8", "--schedule-steps", "8", "--eval-every", "3", "--threads", "1")
 # A contrast is with the samples of all processes, and so with all of an update, not with its half.
-CONTRASTS = {name for name in SPECS if "gather" in families.load(families.FAMILIES[name]).runtime}
+CONTRASTS = {name for name in SPECS if "gather" in families.named(name).runtime}
 EACH_RUN = """
 import json, os, runpy, sys
 for port, options in json.loads(sys.argv[1]):

@@ -17,7 +17,7 @@ import pytest
 
 from metagen import paths
 from metagen.families.decoder import FAMILY as decoder
-from metagen.families.family import Need
+from metagen.families.demand import Need
 from metagen.families.trend import left_out, rows
 from metagen.sizing import search
 from metagen.sizing.need import FILL

@@ -88,7 +88,7 @@ def specs(family):
 
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_each_section_has_the_fields_of_its_file_in_order(family):
-    module, known = families.load(families.FAMILIES[family]), set()
+    module, known = families.named(family), set()
     for spec in specs(family):
         desk = PlainDesk.of(spec)
         found = yaml.safe_load(architecture.work(desk)[architecture.TARGET])
@@ -97,7 +97,7 @@ def test_each_section_has_the_fields_of_its_file_in_order(family):
             model = config_fields(module.model_template(sections["model"]))
             assert list(sections["model"]) == model
             for name in ("data", "train", "eval", "infer"):
-                assert list(sections[name]) == config_fields(f"{module.task_folder}/{name}.py")
+                assert list(sections[name]) == config_fields(f"{module.task.folder}/{name}.py")
     assert known <= set(module.dims)
 
 

@@ -9,7 +9,7 @@ from image_shapes import SHAPES
 from published import published
 
 from metagen.errors import SpecError
-from metagen.families.family import Limit, Need
+from metagen.families.demand import Limit, Need
 from metagen.families.resnet import FAMILY as resnet
 from metagen.families.trend import rows
 from metagen.families.vit import FAMILY as vit
@@ -87,8 +87,10 @@ def test_small_images_are_cut_in_small_patches() -> None:
 
 def test_a_limit_on_time_is_kept_by_coarser_patches() -> None:
     plain = sized(vit, 86.6e6)
-    flops = plain.load.first.flops
-    limit = Limit("latency", flops / 3, lambda load: load.first.flops, str, "a third of the work")
+    flops = plain.demand.first.flops
+    limit = Limit(
+        "latency", flops / 3, lambda demand: demand.first.flops, str, "a third of the work"
+    )
     need = Need(int(86.6e6), int(0.99 * 86.6e6), (limit,))
     found = search(vit, need, vit.fit(published(vit), need.budget))
     assert (plain.dims["patch_size"], found.dims["patch_size"]) == (16, 32)

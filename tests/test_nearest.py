@@ -42,7 +42,7 @@ def test_each_change_that_is_named_for_a_violated_limit_is_enough(tmp_path, cons
         _, changed = tight(tmp_path, **{key: value})
         bounds = [b for b in changed.need.limits if b.constraint == constraint]
         assert bounds, change
-        assert not any(bound.excess(changed.design.load) for bound in bounds), change
+        assert not any(bound.excess(changed.design.demand) for bound in bounds), change
 
 
 @pytest.mark.parametrize("budget", [10, 1000, 17_000, 60_000])
@@ -74,7 +74,7 @@ def test_a_least_count_that_is_named_is_reached(tmp_path):
 @pytest.mark.parametrize("name", families.FAMILIES)
 def test_a_smaller_budget_that_is_named_for_a_memory_is_met_as_well(tmp_path, name):
     fewest = with_budget(name, 10, tmp_path)[1].design
-    memory = f", memory_budget: {fewest.load.memory}"
+    memory = f", memory_budget: {fewest.demand.memory}"
     desk, best = with_budget(name, 10 * fewest.parameters, tmp_path, memory)
     assert not best.design.fits
     named = nearest(desk, best, best.design.parameters)[need.MEMORY].split(", or ")

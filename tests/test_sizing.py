@@ -15,19 +15,19 @@ from metagen import families, paths
 from metagen.errors import SpecError
 from metagen.families import transformer
 from metagen.families.decoder import FAMILY as decoder
-from metagen.families.family import Limit, Need
+from metagen.families.demand import Limit, Need
 from metagen.sizing import search
 from metagen.sizing.need import FILL, needs
 from metagen.units import INFINITE
 
 PUBLISHED = paths.source("families/decoder.csv").read_bytes()
-FAMILY = families.load(families.FAMILIES["decoder"])
+FAMILY = families.named("decoder")
 MOST_CANDIDATES = 10_000  # which take well below a second: benchmarks/sizing.py
 
 
 def memory(allowed):
     """Return a limit on the bytes of weights, cache and activations."""
-    return Limit("memory", allowed, lambda load: load.memory, str, "")
+    return Limit("memory", allowed, lambda demand: demand.memory, str, "")
 
 
 def request_of(parameters, allowed=None, context=4096, **pins):
@@ -58,7 +58,7 @@ def test_any_budget_from_ten_million_to_hundreds_of_billions_is_filled_and_never
 def test_a_design_that_claims_to_fit_fits_and_is_never_over_the_budget(budget, scale, context):
     allowed = int(budget * 2 * 10**scale)
     design = design_of(budget, allowed, context=context)
-    assert design.fits == (FAMILY.load(design.everything).memory <= allowed)
+    assert design.fits == (FAMILY.demand(design.everything).memory <= allowed)
     assert design.parameters <= budget
 
 
@@ -152,7 +152,7 @@ def test_each_lever_that_was_pulled_is_needed():
     pulled = {n: d for n, d in changed.items() if d.get(n) != design.everything.get(n)}
     assert design.fits
     assert len(pulled) >= 2
-    assert all(request.excess(FAMILY.load(dims)) > 0 for dims in pulled.values())
+    assert all(request.excess(FAMILY.demand(dims)) > 0 for dims in pulled.values())
 
 
 def test_a_lever_put_back_leaves_what_is_pinned():
@@ -180,8 +180,8 @@ def test_an_infinite_context_is_the_largest_power_of_two_that_the_memory_holds(a
     design = design_of(12 * 10**9, allowed, INFINITE)
     window = design.dims["max_seq_len"]
     assert window & (window - 1) == 0
-    assert design.load.memory <= allowed
-    assert FAMILY.load({**design.everything, "max_seq_len": 2 * window}).memory > allowed
+    assert design.demand.memory <= allowed
+    assert FAMILY.demand({**design.everything, "max_seq_len": 2 * window}).memory > allowed
 
 
 def test_more_memory_never_gives_a_less_faithful_shape():
@@ -192,7 +192,7 @@ def test_more_memory_never_gives_a_less_faithful_shape():
         design, axes = search.search(FAMILY, request, trend), decoder.axes(request, trend)
         priced = (a for a in axes if a.price)
         prices = (a.price(design.everything, design.everything.get(a.name)) for a in priced)
-        costs.append(sum(prices) + decoder.cost(design.dims, trend))
+        costs.append(sum(prices) + decoder.deviation(design.dims, trend))
     assert costs == sorted(costs, reverse=True)
 
 

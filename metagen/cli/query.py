@@ -52,12 +52,10 @@ def schema() -> None:
 @click.command()
 def families() -> None:
     """Print which specs can be built: the values of the keys that lead to each family."""
-    from metagen.families import FAMILIES, ROUTES, load
+    from metagen.families import ROUTES, named
 
     for route in ROUTES:
-        click.echo(
-            f"{route.family}: {(load(FAMILIES[route.family]).__doc__ or '').splitlines()[0]}"
-        )
+        click.echo(f"{route.family}: {(named(route.family).__doc__ or '').splitlines()[0]}")
         for key, values in route.allowed().items():
             click.echo(f"  {key:<20} {' | '.join(sorted(values))}")
 

@@ -173,7 +173,7 @@ class Facts:
 
     def family(self) -> Family:
         """Return the family that the package is of; the document then depends on its code."""
-        return families.built(self._desk)
+        return families.of_package(self._desk)
 
     def edited(self, path: str) -> bool:
         """Return whether the user edited a file of the package."""

@@ -64,9 +64,9 @@ def cost(desk: Desk) -> dict[str, bytes]:
 def _memory(facts: Facts, length: int) -> float:
     """Return the bytes of weights, cache and activations at a context of some length."""
     family, everything = design(facts)
-    load = family.load({**everything, str(family.context_dim): length})
+    demand = family.demand({**everything, str(family.context_dim): length})
     extra = facts.get("params.total").value - family.count(everything)
-    return float(load.memory + 2 * extra)
+    return float(demand.memory + 2 * extra)
 
 
 def sensitivity(desk: Desk) -> dict[str, bytes]:

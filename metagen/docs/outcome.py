@@ -60,7 +60,7 @@ def outcome(desk: Desk) -> dict[str, bytes]:
 
 def _form_of_the_task(desk: Desk, kind: str) -> Draw:
     """Return `draw` of the task's own outcome.py."""
-    path = f"{families.built(desk).task_folder}/outcome.py"
+    path = f"{families.of_package(desk).task.folder}/outcome.py"
     try:
         source = desk.source(path)
     except (OSError, TaskError):

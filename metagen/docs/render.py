@@ -152,7 +152,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "label": facts.label,
         "proxy": proxy,
         "family": lambda: facts.family().model_template({}).split("/")[2],
-        "task": lambda: facts.family().task_folder.rpartition("/")[2],
+        "task": lambda: facts.family().task.folder.rpartition("/")[2],
     }
 
 

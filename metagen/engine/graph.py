@@ -136,7 +136,7 @@ def whole(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
 def _family(spec: Spec) -> Family:
     """Return the family of a spec, or refuse the spec before anything is written."""
     try:
-        family = families.load(families.FAMILIES[families.route(spec.key)])
+        family = families.named(families.route(spec.key))
         need.pins(spec.key, family)
         need.throughput(spec.key, family)
     except SpecError as error:

@@ -83,31 +83,34 @@ tabular_classifier | tabular | label | classification | mlp | classification
 FAMILIES = {route.family: f"metagen.families.{route.family}" for route in ROUTES}
 
 
-def load(module: str) -> Family:
-    """Import the family that a module of `FAMILIES` holds."""
-    imported = importlib.import_module(module)
-    return cast(Family, getattr(imported, "FAMILY", imported))
+def named(name: str) -> Family:
+    """Return the family of a name."""
+    return _held(FAMILIES[name])
+
+
+def _held(module: str) -> Family:
+    return cast(Family, importlib.import_module(module).FAMILY)
 
 
 ARCHITECTURE = "blueprint/architecture.yaml"
 
 
-def built(desk: Desk) -> Family:
+def of_package(desk: Desk) -> Family:
     """Return the family that architecture.yaml names; the task then depends on its code."""
-    return load(desk.code(FAMILIES[desk.entry(ARCHITECTURE, "family")]))
+    return _held(desk.code(FAMILIES[desk.entry(ARCHITECTURE, "family")]))
 
 
-def chosen(desk: Desk) -> Family:
-    """Return the family that a spec asks for; the task then depends on its code.
+def of_spec(desk: Desk) -> Family:
+    """Return the family that a spec leads to; the task then depends on its code.
 
     Raises:
-        SpecError: No family builds what the spec asks for.
+        SpecError: No family builds what the spec requests.
     """
-    return load(desk.code(FAMILIES[route(desk.key)]))
+    return _held(desk.code(FAMILIES[route(desk.key)]))
 
 
 def route(key: Key) -> str:
-    """Return the name of the family that a spec asks for.
+    """Return the name of the family that a spec leads to.
 
     Args:
         key: Gives the value of a leaf key of the spec, None when it is not declared.

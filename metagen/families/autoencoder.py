@@ -7,19 +7,9 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from metagen.families import parts
-from metagen.families.family import (
-    Axis,
-    Dims,
-    Family,
-    Figures,
-    Need,
-    Peak,
-    Rule,
-    Trait,
-    Value,
-    usual,
-)
-from metagen.families.grid import near
+from metagen.families.axes import Axis, Rule, near, usual
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.tasks.anomaly_detection import AnomalyDetection
@@ -36,7 +26,7 @@ class Autoencoder(Family):
     kind = "deep autoencoder for anomaly detection"
     task = AnomalyDetection()
     components = "autoencoder encoder decoder mlp bottleneck latent"
-    shape = {
+    traits = {
         "n_layers": Trait("n_layers", lambda m: float(m["n_layers"]), level=True),
         "code": Trait("ffn / d_model", lambda m: m["d_latent"] / m["d_hidden"], level=True),
     }

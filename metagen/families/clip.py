@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from metagen.families import parts, vocabulary
-from metagen.families.family import (
+from metagen.families import parts
+from metagen.families.axes import (
     Axis,
-    Dims,
-    Family,
-    Figures,
-    Key,
-    Need,
-    Peak,
-    Trait,
-    Value,
     divides,
+    down_to_fit,
+    fill,
+    floor_power,
+    granule,
+    near,
+    table_entries,
+    table_reason,
     usual,
 )
-from metagen.families.grid import down_to_fit, fill, floor_power, granule, near
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Family, Figures, Key, Peak, Trait, Value
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Row, Trend
 from metagen.tasks.image_text_contrast import ImageTextContrast
@@ -58,7 +58,7 @@ class CLIP(Family):
         "vision_transformer vit image_encoder vision_encoder text_encoder transformer_encoder "
         "text_transformer projection projection_head"
     )
-    shape = {
+    traits = {
         "vision_d_model": of_tower("d_model", 0),
         "vision_n_layers": of_tower("n_layers", 0),
         "text_d_model": of_tower("d_model", 1),
@@ -139,7 +139,7 @@ class CLIP(Family):
         depth, other_depth = (depths(trend, name, budget) for name in TOWERS)
 
         def table(m: Dims) -> int:
-            return vocabulary.entries(VOCABULARY, int(m["text_d_model"]), budget)
+            return table_entries(VOCABULARY, int(m["text_d_model"]), budget)
 
         return (
             *usual({**self.task.defaults, "norm_eps": NORM_EPS}),
@@ -175,7 +175,7 @@ class CLIP(Family):
         return {
             "text_d_ff": EXPANSION * words,
             "embed_dim": words,
-            "vocab_size": vocabulary.entries(VOCABULARY, words, need.budget),
+            "vocab_size": table_entries(VOCABULARY, words, need.budget),
             "vision_d_ff": granule(begun["vision_d_model"] / 2),
             **begun,
         }
@@ -195,9 +195,7 @@ class CLIP(Family):
             else "as in large published models"
         )
         share = m["vocab_size"] * m["text_d_model"] / size
-        table = vocabulary.reason(
-            int(m["vocab_size"]), VOCABULARY, int(m["text_d_model"]), need.budget
-        )
+        table = table_reason(int(m["vocab_size"]), VOCABULARY, int(m["text_d_model"]), need.budget)
         return {
             "embed_dim": "the width of the text tower",
             **super().reasons(m, need, trend),

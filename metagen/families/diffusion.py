@@ -13,20 +13,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from metagen.families import parts
-from metagen.families.family import (
-    Axis,
-    Dims,
-    Family,
-    Load,
-    Need,
-    Peak,
-    Rule,
-    Trait,
-    Work,
-    dim,
-    usual,
-)
-from metagen.families.grid import floor_power, near
+from metagen.families.axes import Axis, Rule, floor_power, near, usual
+from metagen.families.demand import Cost, Demand, Need
+from metagen.families.family import Dims, Family, Peak, Trait, dim
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Trend
 
@@ -64,7 +53,7 @@ class DiffusionUNet(Family):
     """
 
     formats = {"sampling_steps": int}
-    shape = {
+    traits = {
         "base_channels": dim("base_channels", "d_model"),
         "widest": Trait("ffn", lambda m: widths(m)[-1]),
         # The column holds the blocks, and of latent models the Transformer layers: `2 / 10`.
@@ -136,21 +125,21 @@ class DiffusionUNet(Family):
         """Return the bytes of parameters in bf16; no layer has running statistics."""
         return HALF * self.count(m)
 
-    def load(self, m: Dims) -> Load:
+    def demand(self, m: Dims) -> Demand:
         """Return what drawing one image takes: all sampling steps, each twice for guidance.
 
         Both passes of a sampling step run side by side, so that the weights are read once for both.
         """
-        draws, one = int(m["sampling_steps"]), super().load(m)
+        draws, one = int(m["sampling_steps"]), super().demand(m)
         return replace(
             one,
             activations=GUIDED * one.activations,
-            first=Work(GUIDED * draws * one.first.flops, draws * one.first.bytes),
+            first=Cost(GUIDED * draws * one.first.flops, draws * one.first.bytes),
             passes=GUIDED * draws,
         )
 
     def explained(self, m: Dims, parameters: int) -> dict[str, str]:
-        """Return the arithmetic of a load's weights, cache and activations, by these names."""
+        """Return the arithmetic of a demand's weights, cache and activations, by these names."""
         [peak] = self.peaks(m)
         return {
             **super().explained(m, parameters),
@@ -158,10 +147,10 @@ class DiffusionUNet(Family):
             f"x ({peak.words})",
         }
 
-    def cost(self, m: Dims, trend: Trend) -> float:
+    def deviation(self, m: Dims, trend: Trend) -> float:
         """Return the distance from the published trend; 1 is one usual deviation."""
         embedding = math.log(m["embedding_dim"] / (EMBEDDING * m["base_channels"]))
-        return super().cost(m, trend) + (embedding / EMBEDDING_SPREAD) ** 2
+        return super().deviation(m, trend) + (embedding / EMBEDDING_SPREAD) ** 2
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         """Return why each dimension has its value, with the figures that decided it."""

@@ -10,22 +10,22 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from metagen.families import parts, vocabulary
-from metagen.families.family import (
+from metagen.families import parts
+from metagen.families.axes import (
     Axis,
-    Dims,
-    Family,
-    Figures,
-    Need,
-    Peak,
     Rule,
-    Trait,
-    Value,
-    dim,
+    closest,
     divides,
+    divisors,
+    granule,
+    near,
+    odd_part,
+    table_entries,
+    table_reason,
     usual,
 )
-from metagen.families.grid import closest, divisors, granule, near, odd_part
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Row, Trend, table_share
 from metagen.units import INFINITE
@@ -41,7 +41,7 @@ class Encoder(Family):
 
     table = "encoder"
     components = "transformer_encoder encoder bidirectional_encoder embedding token_embedding"
-    shape = {
+    traits = {
         "n_layers": dim("n_layers"),
         "d_model": dim("d_model"),
         "expansion": Trait("ffn / d_model", lambda m: m["d_ff"] / m["d_model"], level=True),
@@ -118,7 +118,7 @@ class Encoder(Family):
             Axis("n_layers", lambda m: near(depth, 1), grid=True),
             Axis("d_model", lambda m: _widths(width, trend.levels["odd_part"]), grid=True),
             Axis("n_heads", lambda m: (closest(divisors(int(m["d_model"])), m["d_model"] / head),)),
-            Axis("vocab_size", lambda m: (vocabulary.entries(*_table(m, need, trend)),)),
+            Axis("vocab_size", lambda m: (table_entries(*_table(m, need, trend)),)),
             *usual({"max_seq_len": _window(need), "n_segments": SEGMENTS}),
             Axis("d_ff", lambda m: (self._feed_forward(m, budget),), fills=True),
             *usual({"norm_eps": NORM_EPS, "dropout": DROPOUT}),
@@ -155,7 +155,7 @@ class Encoder(Family):
             "d_ff": f"the largest multiple of {granule(m['d_model'] / 2)} within the parameter "
             f"count; {m['d_ff'] / m['d_model']:.2f} times d_model, against {expansion:.2f} by the "
             "trend",
-            "vocab_size": f"{vocabulary.reason(int(m['vocab_size']), *_table(m, need, trend))}; "
+            "vocab_size": f"{table_reason(int(m['vocab_size']), *_table(m, need, trend))}; "
             f"the tables hold {tables / (tables + self.size(m)):.1%} of the encoder's parameters",
             "max_seq_len": _window_reason(need),
             "n_segments": "as BERT: one for each text of a pair",

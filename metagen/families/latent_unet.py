@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable
 
 from metagen.families import parts
+from metagen.families.axes import Axis, Rule, divides, floor_power, usual
+from metagen.families.demand import Need
 from metagen.families.diffusion import (
     EMBEDDING,
     STEPS,
@@ -19,19 +21,7 @@ from metagen.families.diffusion import (
     two_layers,
     widths,
 )
-from metagen.families.family import (
-    Axis,
-    Dims,
-    Figures,
-    Key,
-    Need,
-    Rule,
-    Trait,
-    Value,
-    divides,
-    usual,
-)
-from metagen.families.grid import floor_power
+from metagen.families.family import Dims, Figures, Key, Trait, Value
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.tasks.image_diffusion import TextConditional
@@ -62,8 +52,8 @@ class LatentUNet(DiffusionUNet):
     kind = "text-conditioned diffusion model of images"
     task = TextConditional()
     components = "unet unet_2d_condition text_encoder cross_attention transformer patchify"
-    shape = {
-        **DiffusionUNet.shape,
+    traits = {
+        **DiffusionUNet.traits,
         "lowest_layers": Trait(
             lambda row: float(row["n_layers"].partition(" / ")[2]), lambda m: m["lowest_layers"]
         ),
@@ -177,10 +167,10 @@ class LatentUNet(DiffusionUNet):
         """Return SDXL's groups, or fewer where they would be more than an eighth of a width."""
         return min(GROUPS, max(FEWEST_GROUPS, floor_power(self.fitting(m, budget) / 8)))
 
-    def cost(self, m: Dims, trend: Trend) -> float:
+    def deviation(self, m: Dims, trend: Trend) -> float:
         """Return the distance from the published trend; 1 is one usual deviation."""
         ratio = math.log(m["lowest_layers"] / (LAYER_RATIO * m["upper_layers"]))
-        return super().cost(m, trend) + ratio**2
+        return super().deviation(m, trend) + ratio**2
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         """Return why each dimension has its value, with the figures that decided it."""

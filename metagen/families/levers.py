@@ -13,8 +13,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from metagen.families.family import Axis, Dims, Need, Rule, Value
-from metagen.families.grid import closest, divisors, floor_power, odd_part
+from metagen.families.axes import Axis, Rule, closest, divisors, floor_power, odd_part
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Value
 from metagen.families.transformer import embedding_count
 from metagen.families.trend import Trend
 from metagen.tasks.language_modeling import BYTE_VOCABULARY

@@ -6,22 +6,11 @@ import math
 from collections.abc import Iterable
 
 from metagen.families import parts
-from metagen.families.family import (
+from metagen.families.axes import (
     Axis,
-    Dims,
-    Family,
-    Figures,
-    Need,
-    Peak,
     Rule,
-    Trait,
-    Value,
-    dim,
-    divides,
-    usual,
-)
-from metagen.families.grid import (
     closest,
+    divides,
     divisors,
     down_to_fit,
     fill,
@@ -29,7 +18,10 @@ from metagen.families.grid import (
     heads,
     near,
     powers_near,
+    usual,
 )
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.tasks.forecasting import Forecasting
@@ -57,7 +49,7 @@ class PatchForecaster(Family):
         "transformer_encoder encoder patch_embedding position_embedding instance_normalization "
         "revin linear_head forecast_head"
     )
-    shape = {
+    traits = {
         "n_layers": dim("n_layers"),
         "d_model": dim("d_model"),
         "head_dim": Trait("head_dim", lambda m: m["d_model"] / m["n_heads"]),

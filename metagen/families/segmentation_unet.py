@@ -12,20 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from metagen.families import parts
-from metagen.families.family import (
-    Axis,
-    Dims,
-    Family,
-    Figures,
-    Need,
-    Peak,
-    Rule,
-    Trait,
-    Value,
-    dim,
-    usual,
-)
-from metagen.families.grid import floor_power
+from metagen.families.axes import Axis, Rule, floor_power, usual
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Row, Trend
 from metagen.tasks.semantic_segmentation import BUNDLED_CLASSES, SemanticSegmentation
@@ -61,7 +50,7 @@ class SegmentationUNet(Family):
         "encoder decoder unet unet_encoder unet_decoder skip_connection conv_block "
         "segmentation_head"
     )
-    shape = {
+    traits = {
         "base_channels": dim("base_channels", "d_model"),
         "growth": Trait(
             "ffn / d_model", lambda m: m["max_channels"] / m["base_channels"], level=True

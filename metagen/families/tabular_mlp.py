@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from metagen.families import parts
-from metagen.families.family import (
-    Axis,
-    Dims,
-    Family,
-    Figures,
-    Need,
-    Peak,
-    Rule,
-    Trait,
-    Value,
-    dim,
-    usual,
-)
-from metagen.families.grid import fill, floor_power, near
+from metagen.families.axes import Axis, Rule, fill, floor_power, near, usual
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 
@@ -43,7 +32,7 @@ class TabularMLP(Family):
         "residual_block linear_head"
     )
     embedding_modules = ("numeric", "categories")
-    shape = {
+    traits = {
         "n_layers": dim("n_layers"),
         "d_model": dim("d_model"),
         "expansion": Trait("ffn / d_model", lambda m: m["d_ff"] / m["d_model"], level=True),

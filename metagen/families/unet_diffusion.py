@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 
 from metagen.families import parts
+from metagen.families.axes import Axis, Rule, divides, floor_power, usual
+from metagen.families.demand import Need
 from metagen.families.diffusion import (
     EMBEDDING,
     STEPS,
@@ -14,8 +16,7 @@ from metagen.families.diffusion import (
     rules,
     widths,
 )
-from metagen.families.family import Axis, Dims, Figures, Need, Rule, Value, divides, usual
-from metagen.families.grid import floor_power
+from metagen.families.family import Dims, Figures, Value
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.tasks.image_diffusion import ClassConditional

@@ -6,22 +6,10 @@ import math
 from collections.abc import Iterable
 
 from metagen.families import parts
-from metagen.families.family import (
+from metagen.families.axes import (
     Axis,
-    Dims,
-    Family,
-    Figures,
-    Key,
-    Need,
-    Peak,
-    Trait,
-    Value,
-    dim,
-    divides,
-    usual,
-)
-from metagen.families.grid import (
     closest,
+    divides,
     divisors,
     down_to_fit,
     fill,
@@ -30,7 +18,10 @@ from metagen.families.grid import (
     heads,
     near,
     powers_near,
+    usual,
 )
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Family, Figures, Key, Peak, Trait, Value, dim
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.tasks.image_classification import ImageClassification
@@ -58,7 +49,7 @@ class ViT(Family):
         "transformer_encoder encoder vision_transformer vit patch_embedding class_token "
         "position_embedding classifier mlp_head"
     )
-    shape = {
+    traits = {
         "n_layers": dim("n_layers"),
         "d_model": dim("d_model"),
         "head_dim": Trait("d_model / n_heads", lambda m: m["d_model"] / m["n_heads"]),

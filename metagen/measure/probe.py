@@ -25,7 +25,7 @@ def work(desk: Desk) -> dict[str, bytes]:
     Raises:
         TaskError: The model's code does not run; it names the line.
     """
-    family = families.built(desk)
+    family = families.of_package(desk)
     for library in ("torch", "fvcore", "python"):
         desk.version(library)
     probed = _probed(desk, family.name)

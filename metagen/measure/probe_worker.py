@@ -42,7 +42,7 @@ def main(family: str) -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     try:
-        result = probe(families.load(families.FAMILIES[family]))
+        result = probe(families.named(family))
     except Exception as error:
         result = {"error": _described(error)}
     Path("probe.json").write_text(json.dumps(result))

@@ -40,9 +40,9 @@ def trial(desk: Desk) -> dict[str, bytes]:
     Raises:
         TaskError: A script of the package failed; it shows what the script said.
     """
-    family = families.built(desk)
-    steps = family.benchmark.steps.get(desk.key("evaluation.bench"))
-    missing = [p for p in family.benchmark.packages if not desk.version(p)] if steps else []
+    family = families.of_package(desk)
+    steps = family.task.benchmark.steps.get(desk.key("evaluation.bench"))
+    missing = [p for p in family.task.benchmark.packages if not desk.version(p)] if steps else []
     if steps is None or missing:
         status = f"{NOT_MEASURED}: pip install {' '.join(missing)}" if missing else NOT_MEASURED
         return {REPORT: json_bytes({"status": status}), CURVE: _table([])}
@@ -64,7 +64,7 @@ def trial(desk: Desk) -> dict[str, bytes]:
 def results(desk: Desk) -> dict[str, bytes]:
     """List what was measured, beside its baselines, and the named benchmarks that nobody ran."""
     named = [_entry(name, "not run") for name in desk.key("evaluation.benchmarks")]
-    benchmark, status = families.built(desk).benchmark.name, desk.entry(REPORT, "status")
+    benchmark, status = families.of_package(desk).task.benchmark.name, desk.entry(REPORT, "status")
     if status.startswith(NOT_MEASURED):
         rows = [_entry(benchmark, status)]
     else:

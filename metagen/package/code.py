@@ -43,8 +43,8 @@ def script(section: str) -> Work:
     """Return the work that makes one script, set to its section of the architecture."""
 
     def work(desk: Desk) -> dict[str, bytes]:
-        family, values = families.built(desk), desk.entry(families.ARCHITECTURE, section)
-        scripts = f"{family.task_folder}/{section}.py"
+        family, values = families.of_package(desk), desk.entry(families.ARCHITECTURE, section)
+        scripts = f"{family.task.folder}/{section}.py"
         template = family.model_template(values) if section == "model" else scripts
         return {f"code/{section}.py": bundle(template, desk.source, values)}
 
@@ -58,7 +58,7 @@ def runtime_files(family: Family) -> tuple[str, ...]:
 
 def runtime(desk: Desk) -> dict[str, bytes]:
     """Make code/runtime/: what the scripts share, as it stands in metagen's templates."""
-    paths = runtime_files(families.built(desk))
+    paths = runtime_files(families.of_package(desk))
     return {path: desk.source(path.replace("code/", "templates/", 1)) for path in paths}
 
 
@@ -70,7 +70,7 @@ def config(desk: Desk) -> dict[str, bytes]:
 
 def requirements(desk: Desk) -> dict[str, bytes]:
     """Make code/requirements.txt: the libraries that the scripts import."""
-    paths = (*SCRIPTS, *runtime_files(families.built(desk)))
+    paths = (*SCRIPTS, *runtime_files(families.of_package(desk)))
     names = {name for path in paths for name in libraries(desk.entry(path, "imports"))}
     known = lowest_versions(desk.source(PROJECT))
     lines = sorted(known.get(name, name) for name in (DISTRIBUTIONS.get(n, n) for n in names))
@@ -90,7 +90,7 @@ def lowest_versions(project: bytes) -> dict[str, str]:
 
 def readme(desk: Desk) -> dict[str, bytes]:
     """Make code/README.md: how to run the scripts."""
-    return {"code/README.md": desk.source(f"{families.built(desk).task_folder}/README.md")}
+    return {"code/README.md": desk.source(f"{families.of_package(desk).task.folder}/README.md")}
 
 
 def libraries(modules: Iterable[str]) -> set[str]:

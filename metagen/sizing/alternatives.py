@@ -17,7 +17,8 @@ from dataclasses import replace
 from typing import Any
 
 from metagen import units
-from metagen.families.family import Limit, Load, Need, Value
+from metagen.families.demand import Demand, Limit, Need
+from metagen.families.family import Value
 from metagen.files import json_bytes
 from metagen.sizing import devices, need
 from metagen.sizing.need import LATENCY_CLASSES, MEMORIES
@@ -45,8 +46,8 @@ def nearest(desk: Desk, best: Solution, parameters: int) -> dict[str, str]:
         best: The solution of the spec.
         parameters: Measured count, which an edit of the model may have changed.
     """
-    load = best.design.load
-    exceeded = [limit for limit in best.need.limits if limit.excess(load)]
+    demand = best.design.demand
+    exceeded = [limit for limit in best.need.limits if limit.excess(demand)]
     changes = {limit.constraint: ", or ".join(_feasible(desk, best, limit)) for limit in exceeded}
     changes |= dict(_budgets(desk, best, parameters))
     return {constraint: text for constraint, text in changes.items() if text}
@@ -84,11 +85,11 @@ def _feasible(desk: Desk, best: Solution, limit: Limit) -> Iterator[str]:
             return False
         checked = (limit.constraint, need.DEVICE) if key == DEVICE else (limit.constraint,)
         bounds = (bound for bound in other.need.limits if bound.constraint in checked)
-        return not any(bound.excess(other.design.load) for bound in bounds)
+        return not any(bound.excess(other.design.demand) for bound in bounds)
 
     family = best.family
     alone = solve(family, _only(desk, best, limit), desk.source(family.published)).design
-    used = [limit.used(each.load) for each in (alone, best.design)]
+    used = [limit.used(each.demand) for each in (alone, best.design)]
     yield from _loosened(desk, limit, [*used, SLACK * used[-1]], meets)
     yield from _shorter(desk, meets)
     yield from _smaller(desk, best, meets)
@@ -159,7 +160,7 @@ def _elsewhere(desk: Desk, best: Solution, limit: Limit, meets: Meets) -> Iterat
 def _fits(bounds: tuple[Limit, ...], limit: Limit, best: Solution) -> bool:
     same = [bound for bound in bounds if bound.constraint in (limit.constraint, need.DEVICE)]
     names = {bound.constraint for bound in same}
-    return limit.constraint in names and not any(b.excess(best.design.load) for b in same)
+    return limit.constraint in names and not any(b.excess(best.design.demand) for b in same)
 
 
 def _last(values: list[int], good: Callable[[int], bool]) -> int | None:
@@ -251,19 +252,19 @@ def _least(desk: Desk, name: str, value: Any) -> dict[str, Any]:
 
 
 def _outcome(one: Solution) -> dict[str, Any]:
-    load = one.design.load
+    demand = one.design.demand
     return {
         "parameters": one.design.parameters,
-        "memory": {**_parts(load), "total": load.memory},
+        "memory": {**_parts(demand), "total": demand.memory},
         "memory_allowed": min(
             (b.allowed for b in one.need.limits if b.constraint in MEMORIES), default=None
         ),
-        "exceeded": [limit.constraint for limit in one.need.limits if limit.excess(load)],
+        "exceeded": [limit.constraint for limit in one.need.limits if limit.excess(demand)],
     }
 
 
-def _parts(load: Load) -> dict[str, int]:
-    return {"weights": load.weights, "cache": load.cache, "activations": load.activations}
+def _parts(demand: Demand) -> dict[str, int]:
+    return {"weights": demand.weights, "cache": demand.cache, "activations": demand.activations}
 
 
 def _changes(base: Solution, other: Solution) -> list[dict[str, Any]]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from metagen import families
-from metagen.families.family import Axis, Dims, Family, Limit, Load
+from metagen.families.axes import Axis
+from metagen.families.demand import Demand, Limit
+from metagen.families.family import Dims, Family
 from metagen.files import yaml_bytes
 from metagen.sizing import search
 from metagen.sizing.search import Solution
@@ -59,9 +61,9 @@ def _unused(desk: Desk, family: Family) -> Iterator[dict[str, Any]]:
     """Yield the entries of `training.config` that no setting of this family's code uses."""
     for key in (key for key in keys() if key.startswith(_CONFIG)):
         name, value = key.removeprefix(_CONFIG), desk.key(key)
-        used = name in family.config_keys
+        used = name in family.task.config_keys
         if name == "optimizer":
-            used = value == family.optimizer
+            used = value == family.task.optimizer
         if value is not None and not used:
             yield {
                 "name": key,
@@ -80,7 +82,7 @@ def decisions(solution: Solution) -> list[dict[str, Any]]:
         {"name": name, "value": value, "reason": reasons[name]}
         for name, value in everything.items()
     ]
-    limits = [_limit(each, solution.design.load) for each in need.limits]
+    limits = [_limit(each, solution.design.demand) for each in need.limits]
     return [_size(solution), *chosen, *limits]
 
 
@@ -151,10 +153,10 @@ class _ViolatedLimit:
     """The lever was pulled because its plain value would violate a limit."""
 
     limit: Limit
-    load: Load
+    demand: Demand
 
     def sentence(self, chosen: str, plain: str) -> str:
-        return f"{chosen}: {plain} would mean {self.limit.said(self.load)}; {self.limit.source}"
+        return f"{chosen}: {plain} would mean {self.limit.text(self.demand)}; {self.limit.source}"
 
 
 @dataclass(frozen=True)
@@ -173,26 +175,26 @@ def _cause(solution: Solution, plain: Dims) -> _LongerWindow | _ViolatedLimit | 
     tokens = family.context(plain)
     if tokens is not None and tokens != family.context(design.everything):
         return _LongerWindow(tokens)
-    load = family.load(plain)
-    violated = [limit for limit in solution.need.limits if limit.excess(load)]
+    demand = family.demand(plain)
+    violated = [limit for limit in solution.need.limits if limit.excess(demand)]
     if not violated:
         return _OtherLevers()
-    worst = max(violated, key=lambda limit: limit.excess(load) - limit.excess(design.load))
-    return _ViolatedLimit(worst, load)
+    worst = max(violated, key=lambda limit: limit.excess(demand) - limit.excess(design.demand))
+    return _ViolatedLimit(worst, demand)
 
 
-def _limit(limit: Limit, load: Load) -> dict[str, Any]:
-    verdict = "exceeded, and no candidate meets all limits" if limit.excess(load) else "met"
+def _limit(limit: Limit, demand: Demand) -> dict[str, Any]:
+    verdict = "exceeded, and no candidate meets all limits" if limit.excess(demand) else "met"
     return {
         "name": limit.constraint,
-        "value": limit.figure(limit.used(load)),
-        "reason": f"{limit.said(load)}; {limit.source}: {verdict}",
+        "value": limit.figure(limit.used(demand)),
+        "reason": f"{limit.text(demand)}; {limit.source}: {verdict}",
     }
 
 
 def ablations(desk: Desk) -> dict[str, bytes]:
     """List the variants of the chosen family; the build runs none of them."""
-    family = families.built(desk)
+    family = families.of_package(desk)
     dims = desk.entry(families.ARCHITECTURE, "model")
     variants = [
         {

@@ -13,7 +13,7 @@ import csv
 from dataclasses import dataclass, replace
 from functools import cache
 
-from metagen.families.family import Work
+from metagen.families.demand import Cost
 from metagen.units import UnitError, parse_hardware
 from metagen.work import Desk
 
@@ -168,17 +168,17 @@ class Roofline:
         """The source of that share, as the start of a list of sources."""
         return "" if self.device.measured else f"{COMPUTE_SOURCE}; "
 
-    def arithmetic(self, work: Work) -> float:
+    def arithmetic(self, work: Cost) -> float:
         """Return the seconds of the operations; 0 where no speed is known."""
         peak = self.device.number * (self.device.flops or 0) * self.compute_use
         return work.flops / peak if peak else 0.0
 
-    def traffic(self, work: Work, weight_bits: int) -> float:
+    def traffic(self, work: Cost, weight_bits: int) -> float:
         """Return the seconds of the reads from memory."""
         peak = self.device.number * self.device.bandwidth
         return work.bytes / (peak * self.shares[weight_bits].value)
 
-    def seconds(self, work: Work, weight_bits: int) -> float:
+    def seconds(self, work: Cost, weight_bits: int) -> float:
         """Return the longer of arithmetic and traffic."""
         return max(self.arithmetic(work), self.traffic(work, weight_bits))
 

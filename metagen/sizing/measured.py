@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from metagen import families
-from metagen.families.family import Family, Load, Value, Work
+from metagen.families.demand import Cost, Demand
+from metagen.families.family import Family, Value
 from metagen.sizing.devices import TABLE, Device
 from metagen.work import Desk
 
@@ -42,16 +43,16 @@ class Measured:
         return self.family.context(self.everything)
 
     @property
-    def load(self) -> Load:
+    def demand(self) -> Demand:
         """What running the measured model takes of its hardware."""
-        closed = self.family.load(self.everything)
+        closed = self.family.demand(self.everything)
         extra = HALF * (self.parameters - self.family.count(self.everything))
         length = self.family.input_length(self.everything)
         flops = closed.passes * length * flops_near(self.points, length)
         return replace(
             closed,
             weights=closed.weights + extra,
-            first=Work(flops, closed.first.bytes + closed.passes * extra),
+            first=Cost(flops, closed.first.bytes + closed.passes * extra),
             next=closed.next and replace(closed.next, bytes=closed.next.bytes + extra),
             last=closed.last and replace(closed.last, bytes=closed.last.bytes + extra),
         )
@@ -59,7 +60,7 @@ class Measured:
 
 def read(desk: Desk) -> Measured:
     """Read the results of the probe."""
-    family = families.built(desk)
+    family = families.of_package(desk)
     dims = desk.entry(GRAPH, "config")
     formats = {name: desk.entry(families.ARCHITECTURE, "infer", name) for name in family.formats}
     everything = {**dims, **formats}

@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterator
 
 from metagen.errors import Problem, SpecError
-from metagen.families.family import Dims, Family, Key, Limit, Load, Need, Value
+from metagen.families.demand import Demand, Limit, Need
+from metagen.families.family import Dims, Family, Key, Value
 from metagen.sizing import devices
 from metagen.sizing.devices import Device, Roofline
 from metagen.units import INFINITE, Rate, format_bytes, parse_latency, parse_rate, rate_unit
@@ -89,35 +90,35 @@ def _memory(desk: Desk, device: Device | None) -> Iterator[Limit]:
     budget = desk.key("constraints.memory_budget")
     if budget:
         source = f"memory_budget allows {format_bytes(budget, 4)}"
-        yield Limit(MEMORY, budget, lambda load: load.memory, memory_text, source, int)
+        yield Limit(MEMORY, budget, lambda demand: demand.memory, memory_text, source, int)
     usable = device and device.usable_memory
     if device and usable:
         share = f"{device.usable:.0%} of the memory of {device.name}"
         source = f"{format_bytes(usable, 4)} are usable, {share}"
-        yield Limit(DEVICE, usable, lambda load: load.memory, memory_text, source, int)
+        yield Limit(DEVICE, usable, lambda demand: demand.memory, memory_text, source, int)
 
 
-def memory_text(load: Load) -> str:
-    """Return the memory of a load with its parts, such as `20.1 GB (weights 16.1 GB + ...)`."""
-    parts = {"weights": load.weights, "cache": load.cache, "activations": load.activations}
+def memory_text(demand: Demand) -> str:
+    """Return the memory of a demand with its parts, such as `20.1 GB (weights 16.1 GB + ...)`."""
+    parts = {"weights": demand.weights, "cache": demand.cache, "activations": demand.activations}
     listed = " + ".join(f"{name} {format_bytes(size)}" for name, size in parts.items() if size)
-    return f"{format_bytes(load.memory, 4)} ({listed})"
+    return f"{format_bytes(demand.memory, 4)} ({listed})"
 
 
 def _throughput(desk: Desk, family: Family, line: Roofline) -> Iterator[Limit]:
     rate = throughput(desk.key, family)
     if rate:
 
-        def text(load: Load) -> str:
-            speed = 1 / line.seconds(load.steady, load.weight_bits)
-            unit, device = family.work_unit, line.device.name
-            bottleneck = _bottleneck(load, line)
+        def text(demand: Demand) -> str:
+            speed = 1 / line.seconds(demand.steady, demand.weight_bits)
+            unit, device = family.task.work_unit, line.device.name
+            bottleneck = _bottleneck(demand, line)
             return f"{bottleneck} for each {unit}, so {speed:,.1f} {rate.unit} on {device}"
 
         yield Limit(
             THROUGHPUT,
             1 / rate.value,
-            lambda load: line.seconds(load.steady, load.weight_bits),
+            lambda demand: line.seconds(demand.steady, demand.weight_bits),
             text,
             f"a throughput of {desk.key('constraints.throughput')} is required",
             lambda seconds: 1 / seconds,
@@ -133,7 +134,7 @@ def throughput(key: Key, family: Family) -> Rate | None:
     declared = key("constraints.throughput")
     if not declared:
         return None
-    rate, unit = parse_rate(declared), rate_unit(family.work_unit)
+    rate, unit = parse_rate(declared), rate_unit(family.task.work_unit)
     if rate.unit != unit:
         sentence = f"{declared} is not a throughput of {family.name}, which is counted in {unit}"
         hint = f"write {rate.value:g} {unit}, if that is what you mean, or leave the key out"
@@ -141,11 +142,11 @@ def throughput(key: Key, family: Family) -> Rate | None:
     return rate
 
 
-def _bottleneck(load: Load, line: Roofline) -> str:
+def _bottleneck(demand: Demand, line: Roofline) -> str:
     """Return what limits the rate of outputs: the arithmetic, or the bytes to read."""
-    if line.arithmetic(load.steady) > line.traffic(load.steady, load.weight_bits):
-        return f"{load.steady.flops:.4g} operations"
-    return f"{format_bytes(round(load.steady.bytes))} to read"
+    if line.arithmetic(demand.steady) > line.traffic(demand.steady, demand.weight_bits):
+        return f"{demand.steady.flops:.4g} operations"
+    return f"{format_bytes(round(demand.steady.bytes))} to read"
 
 
 def latency(declared: str | None) -> float | None:
@@ -159,11 +160,11 @@ def _latency(desk: Desk, line: Roofline) -> Iterator[Limit]:
     allowed = latency(declared)
     if allowed and line.device.flops:
 
-        def used(load: Load) -> float:
-            return line.seconds(load.first, load.weight_bits)
+        def used(demand: Demand) -> float:
+            return line.seconds(demand.first, demand.weight_bits)
 
-        def text(load: Load) -> str:
-            return f"{used(load):.3g} s to the first output on {line.device.name}"
+        def text(demand: Demand) -> str:
+            return f"{used(demand):.3g} s to the first output on {line.device.name}"
 
         source = f"latency {declared} allows {allowed:g} s"
         yield Limit(LATENCY, allowed, used, text, source)

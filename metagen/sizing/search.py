@@ -20,7 +20,9 @@ from typing import Any, NamedTuple, cast
 
 from metagen import families
 from metagen.errors import SpecError
-from metagen.families.family import Axis, Dims, Family, Load, Need, Value
+from metagen.families.axes import Axis
+from metagen.families.demand import Demand, Need
+from metagen.families.family import Dims, Family, Value
 from metagen.families.trend import Line, Trend
 from metagen.sizing.need import needs
 from metagen.units import INFINITE
@@ -41,7 +43,7 @@ class Design:
         dims: Each dimension of the model, in the order of its `Config`.
         formats: Each number format of deployment.
         parameters: Exact count.
-        load: What it takes to run it.
+        demand: What it takes to run it.
         fits: Whether every limit is met.
         candidates: How many candidates were counted.
     """
@@ -49,7 +51,7 @@ class Design:
     dims: dict[str, Value]
     formats: dict[str, Value]
     parameters: int
-    load: Load
+    demand: Demand
     fits: bool
     candidates: int
 
@@ -82,7 +84,7 @@ def solution(desk: Desk) -> Solution:
     Raises:
         SpecError: No family builds the spec, or its pinned dimensions cannot be built.
     """
-    family = families.chosen(desk)
+    family = families.of_spec(desk)
     return solve(family, needs(desk, family), desk.source(family.published))
 
 
@@ -137,7 +139,7 @@ def search(family: Family, need: Need, trend: Trend) -> Design:
     if not best:
         raise SpecError(f"no model has all the pinned dimensions {_listed(need.pins)}")
     chosen = best[0]
-    if need.context == INFINITE or (need.limits and need.excess(family.load(chosen.dims))):
+    if need.context == INFINITE or (need.limits and need.excess(family.demand(chosen.dims))):
         candidates = pull_levers(family, need, trend, best)
         counted, chosen = counted + len(candidates), min(candidates, key=_rank)
     return _design(family, chosen.dims, need, counted)
@@ -219,27 +221,27 @@ def put_back(axes: tuple[Axis, ...], dims: Dims, pins: Dims, name: str) -> dict[
 def _candidate(family: Family, walked: _Walked, need: Need, trend: Trend) -> Candidate:
     dims, price = walked
     parameters = family.count(dims)
-    cost = family.cost(dims, trend) + price
+    cost = family.deviation(dims, trend) + price
     cost += UNFILLED_COST * max(0.0, 1 - parameters / need.budget)
     if need.context == INFINITE:
         cost -= WINDOW_COST * math.log2(family.context(dims) or 1)
     return Candidate(
         above=max(0.0, parameters / need.budget - 1),
         below=max(0.0, 1 - parameters / need.floor),
-        excess=math.ceil(need.excess(family.load(dims)) / EXCESS_STEP) if need.limits else 0,
+        excess=math.ceil(need.excess(family.demand(dims)) / EXCESS_STEP) if need.limits else 0,
         cost=cost,
         dims=dims,
     )
 
 
 def _design(family: Family, chosen: Dims, need: Need, candidates: int) -> Design:
-    load = family.load(chosen)
+    demand = family.demand(chosen)
     return Design(
         dims={name: chosen[name] for name in family.dims if name in chosen},
         formats={name: chosen[name] for name in family.formats},
         parameters=family.count(chosen),
-        load=load,
-        fits=not need.excess(load),
+        demand=demand,
+        fits=not need.excess(demand),
         candidates=candidates,
     )
 

@@ -80,7 +80,7 @@ def _run(desk: Desk, model: Measured) -> _Run:
     declared = {"data.size": size, "compute.hardware": hardware, "compute.duration": duration}
     gaps = {n: f"training.{n} is not declared" for n, value in declared.items() if value is None}
     amount, thing = parse_amount(size) if size else (None, "")
-    if size and not same_things(thing, model.family.training_unit):
+    if size and not same_things(thing, model.family.task.training_unit):
         amount, gaps["data.size"] = None, f"the data is in {thing}"
     device = _device(desk, hardware)
     if hardware and device is None:
@@ -123,7 +123,7 @@ def _source(model: Measured, device: Device) -> str:
 
 def _needed_words(model: Measured, data: float) -> str:
     """Return the needed operations with their arithmetic, beside the measured ones."""
-    factor, unit = model.family.training_flops, model.family.training_unit
+    factor, unit = model.family.training_flops, model.family.task.training_unit
     measured = f"{model.training_flops:,.0f} FLOP x {data:.4g} {unit}"
     if factor is None:
         return f"{measured} = {model.training_flops * data:.4g} FLOP"
@@ -174,7 +174,7 @@ def _nearest(run: _Run, needed: float) -> str | None:
 
 
 def _data(model: Measured, run: _Run) -> Entry:
-    unit = f"{model.family.training_unit} per parameter"
+    unit = f"{model.family.task.training_unit} per parameter"
     if run.data is None:
         return unknown(DATA, None, unit, run.missing("data.size"))
     ratio, source = run.data / model.parameters, COUNTED

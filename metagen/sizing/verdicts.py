@@ -7,7 +7,7 @@ of the declared device, at batch 1.
 
 from __future__ import annotations
 
-from metagen.families.family import Load, Work
+from metagen.families.demand import Cost, Demand
 from metagen.files import json_bytes
 from metagen.sizing import alternatives, devices, measured, need, search, training
 from metagen.sizing.devices import Device, Roofline
@@ -63,8 +63,8 @@ def _size(desk: Desk, model: Measured, device: Device | None) -> list[Entry]:
         _parameters("parameter_budget.max", model, most, "<="),
         _parameters("parameter_budget.min", model, least, ">="),
         *_parts(model),
-        _budget(desk, model.load),
-        _device(model.load, device),
+        _budget(desk, model.demand),
+        _device(model.demand, device),
         _context(desk, model),
     ]
 
@@ -77,8 +77,8 @@ def _parameters(name: str, model: Measured, bound: int | None, relation: str) ->
 
 def _parts(model: Measured) -> list[Entry]:
     """Return the parts of the memory, each with its arithmetic."""
-    words, load = model.family.explained(model.everything, model.parameters), model.load
-    sizes = {"weights": load.weights, "cache": load.cache, "activations": load.activations}
+    words, demand = model.family.explained(model.everything, model.parameters), model.demand
+    sizes = {"weights": demand.weights, "cache": demand.cache, "activations": demand.activations}
     return [
         entry(name, size, "bytes", f"{words[name]} = {size:,} bytes", FORMATS)
         for name, size in sizes.items()
@@ -86,25 +86,27 @@ def _parts(model: Measured) -> list[Entry]:
     ]
 
 
-def _sum(load: Load) -> str:
-    parts = {"weights": load.weights, "cache": load.cache, "activations": load.activations}
+def _sum(demand: Demand) -> str:
+    parts = {"weights": demand.weights, "cache": demand.cache, "activations": demand.activations}
     listed = " + ".join(f"{name} {size:,}" for name, size in parts.items() if size)
-    return f"{listed} = {load.memory:,} bytes"
+    return f"{listed} = {demand.memory:,} bytes"
 
 
-def _budget(desk: Desk, load: Load) -> Entry:
+def _budget(desk: Desk, demand: Demand) -> Entry:
     allowed = desk.key("constraints.memory_budget")
-    return entry(MEMORY, load.memory, "bytes", _sum(load), FORMATS, Requirement(allowed, allowed))
+    return entry(
+        MEMORY, demand.memory, "bytes", _sum(demand), FORMATS, Requirement(allowed, allowed)
+    )
 
 
-def _device(load: Load, device: Device | None) -> Entry:
+def _device(demand: Demand, device: Device | None) -> Entry:
     usable = device.usable_memory if device else None
-    formula, source = _sum(load), FORMATS
+    formula, source = _sum(demand), FORMATS
     if device and usable and device.memory:
         count = f"{device.number} x " if device.number > 1 else ""
         formula += f"; usable {device.usable:.0%} of {count}{device.memory:,.0f} bytes = {usable:,}"
         source += f"; {row(device)}"
-    return entry(DEVICE, load.memory, "bytes", formula, source, Requirement(usable, usable))
+    return entry(DEVICE, demand.memory, "bytes", formula, source, Requirement(usable, usable))
 
 
 def _context(desk: Desk, model: Measured) -> Entry:
@@ -122,31 +124,34 @@ def _latency(desk: Desk, model: Measured, line: Roofline | None) -> Entry:
     if line is None or line.device.flops is None:
         reason = f"no speed of {line.device.name} is known" if line else NO_DEVICE
         return unknown(LATENCY, declared, "s", reason)
-    load, limit = model.load, need.latency(declared)
-    arithmetic, traffic = line.arithmetic(load.first), line.traffic(load.first, load.weight_bits)
+    demand, limit = model.demand, need.latency(declared)
+    arithmetic, traffic = (
+        line.arithmetic(demand.first),
+        line.traffic(demand.first, demand.weight_bits),
+    )
     peak = line.device.number * line.device.flops
-    read = f"{_read(load.first, line, load.weight_bits)} = {traffic:.3g} s"
+    read = f"{_read(demand.first, line, demand.weight_bits)} = {traffic:.3g} s"
     formula = (
-        f"first output {_input(model)}: the larger of {load.first.flops:.4g} FLOP / "
+        f"first output {_input(model)}: the larger of {demand.first.flops:.4g} FLOP / "
         f"({line.compute_use:g} x {peak:.4g} FLOP/s) = {arithmetic:.3g} s and {read}"
         + (f"; {declared} allows {limit:g} s" if limit else "")
     )
-    source = f"blueprint/flops.json; {line.compute_source}{_source(line, load.weight_bits)}"
+    source = f"blueprint/flops.json; {line.compute_source}{_source(line, demand.weight_bits)}"
     computed = max(arithmetic, traffic)
     return entry(LATENCY, computed, "s", formula, source, Requirement(declared, limit))
 
 
 def _throughput(desk: Desk, model: Measured, line: Roofline | None) -> list[Entry]:
     declared = desk.key("constraints.throughput")
-    unit, rate = rate_unit(model.family.work_unit), need.throughput(desk.key, model.family)
+    unit, rate = rate_unit(model.family.task.work_unit), need.throughput(desk.key, model.family)
     if line is None:
         return [unknown(THROUGHPUT, declared, unit, NO_DEVICE)]
     required = Requirement(declared, rate.value if rate else None, at_least=True)
-    load = model.load
-    entries = [_speed(THROUGHPUT, load.steady, model, line, _input(model), required)]
-    if load.last:
+    demand = model.demand
+    entries = [_speed(THROUGHPUT, demand.steady, model, line, _input(model), required)]
+    if demand.last:
         after = f"after {model.tokens:,} tokens"
-        entries.append(_speed(FULL, load.last, model, line, after, Requirement()))
+        entries.append(_speed(FULL, demand.last, model, line, after, Requirement()))
     return entries
 
 
@@ -154,15 +159,15 @@ def _input(model: Measured) -> str:
     """Return the length of the input, and how often the model runs, before an output."""
     length = model.family.input_length(model.everything)
     unit = model.family.words.unit + ("" if length == 1 else "s")
-    runs = model.load.passes
+    runs = model.demand.passes
     return f"after {length:,} {unit} of input" + (f", {runs} passes" if runs > 1 else "")
 
 
 def _speed(
-    name: str, work: Work, model: Measured, line: Roofline, after: str, required: Requirement
+    name: str, work: Cost, model: Measured, line: Roofline, after: str, required: Requirement
 ) -> Entry:
-    bits = model.load.weight_bits
-    computed, unit = 1 / line.seconds(work, bits), rate_unit(model.family.work_unit)
+    bits = model.demand.weight_bits
+    computed, unit = 1 / line.seconds(work, bits), rate_unit(model.family.task.work_unit)
     limited = "memory" if line.traffic(work, bits) >= line.arithmetic(work) else "arithmetic"
     formula = f"{after}, 1 / ({_read(work, line, bits)}) = {1 / line.traffic(work, bits):,.4g}"
     if limited == "arithmetic":
@@ -170,7 +175,7 @@ def _speed(
     return entry(name, computed, unit, f"{formula} {unit}", _source(line, bits), required)
 
 
-def _read(work: Work, line: Roofline, bits: int) -> str:
+def _read(work: Cost, line: Roofline, bits: int) -> str:
     peak = line.device.number * line.device.bandwidth
     return f"{work.bytes:,.0f} bytes / ({line.shares[bits].value:.3f} x {peak:,.0f} bytes/s)"
 

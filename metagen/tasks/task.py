@@ -77,6 +77,7 @@ class Task:
         words: The texts of `Words`, all but the family's own `kind`.
         runtime: Modules of `templates/runtime` that its scripts need beyond the core.
         config_keys: Entries of the spec's `training.config` that have a setting.
+        optimizer: The optimizer of train.py.
         work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
         training_unit: What training data is counted in: `tokens`, `images`, ...
         input: What one pass is over, in a sentence: an `image`, a `row`, a `text`.
@@ -90,6 +91,7 @@ class Task:
     words: Mapping[str, str]
     runtime: tuple[str, ...] = ()
     config_keys = CONFIG_KEYS
+    optimizer = "adamw"
     work_unit = "sample"
     training_unit = "samples"
     input = "input"

@@ -14,7 +14,7 @@ from published import published
 
 from metagen import families
 from metagen.families.autoencoder import FAMILY as autoencoder
-from metagen.families.family import Need
+from metagen.families.demand import Need
 from metagen.families.trend import rows
 from metagen.sizing.search import search
 

@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from metagen import families
 from metagen.errors import SpecError
 from metagen.families.clip import FAMILY as clip
-from metagen.families.family import Need
+from metagen.families.demand import Need
 from metagen.families.trend import rows
 from metagen.measure.probe_worker import _by_torch
 from metagen.sizing import search
@@ -80,7 +80,7 @@ def test_counts_and_operations_are_those_of_the_code(code: Modules, change: dict
         shapes = clip.example(dims, 1)
         inputs = [torch.empty(e["shape"], dtype=getattr(torch, e["dtype"])) for e in shapes]
     assert model.num_params() == clip.count(dims)
-    assert sum(_by_torch(model, tuple(inputs)).values()) == clip.load(dims).first.flops
+    assert sum(_by_torch(model, tuple(inputs)).values()) == clip.demand(dims).first.flops
 
 
 # contract:
@@ -94,7 +94,7 @@ def test_the_activations_are_what_the_code_holds_at_most(code: Modules) -> None:
         with Held(model.parameters()) as held, torch.inference_mode():
             model(*inputs)
     temperature = 4  # bytes; float32 here, bf16 in infer.py
-    assert held.most - temperature == 2 * clip.load(dims).activations
+    assert held.most - temperature == 2 * clip.demand(dims).activations
 
 
 # contract:

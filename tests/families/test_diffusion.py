@@ -16,8 +16,8 @@ from torch import nn
 
 from metagen import families, paths
 from metagen.families import parts
+from metagen.families.demand import Need
 from metagen.families.diffusion import two_layers
-from metagen.families.family import Need
 from metagen.families.latent_unet import FAMILY as latent_unet
 from metagen.families.trend import rows
 from metagen.families.unet_diffusion import FAMILY as unet_diffusion
@@ -116,7 +116,7 @@ def test_counts_and_operations_are_those_of_the_code(
             for each in family.example(sizes, 1)
         ]
     assert model.num_params() == family.count(sizes)
-    load = family.load({**sizes, "sampling_steps": 1})
+    load = family.demand({**sizes, "sampling_steps": 1})
     assert sum(_by_torch(model, tuple(inputs)).values()) == load.first.flops / load.passes
 
 
@@ -140,7 +140,7 @@ def test_fewer_sampling_steps_meet_a_limit_on_time() -> None:
     trend = unet_diffusion.fit(PUBLISHED, need.budget)
     plain = search.search(unet_diffusion, need, trend)
     assert plain.formats == {"sampling_steps": 50}
-    assert plain.load.passes == 100
+    assert plain.demand.passes == 100
 
 
 def test_images_and_texts_are_routed_here() -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from transformers import PatchTSTForPrediction
 
 from metagen import families
-from metagen.families.family import Need
+from metagen.families.demand import Need
 from metagen.families.patch_forecaster import FAMILY as forecaster
 from metagen.families.patch_forecaster import stride
 from metagen.sizing.search import search

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from metagen import families, paths
-from metagen.families.family import Need
+from metagen.families.demand import Need
 from metagen.families.segmentation_unet import FAMILY as unet
 from metagen.families.trend import rows
 from metagen.measure.probe_worker import _by_torch
@@ -59,7 +59,7 @@ def test_counts_and_operations_are_those_of_the_code(code: Modules, change: dict
         model = code["model"].Model(code["model"].Config(**sizes))
         images = torch.empty(unet.example(sizes, 1)[0]["shape"])
     assert model.num_params() == unet.count(sizes)
-    assert sum(_by_torch(model, (images,)).values()) == unet.load(sizes).first.flops
+    assert sum(_by_torch(model, (images,)).values()) == unet.demand(sizes).first.flops
     assert model(images).shape == (1, sizes["num_classes"], 16, 24)
 
 
@@ -71,7 +71,7 @@ def test_the_activations_are_what_the_code_holds_at_most(code: Modules) -> None:
         images = torch.empty(unet.example(sizes, 1)[0]["shape"])
         with Held(model.parameters()) as held, torch.inference_mode():
             model(images)
-    assert held.most == 2 * unet.load(sizes).activations  # float32 here, bf16 in infer.py
+    assert held.most == 2 * unet.demand(sizes).activations  # float32 here, bf16 in infer.py
 
 
 # contract:

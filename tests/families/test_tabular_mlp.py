@@ -14,7 +14,7 @@ from tabular_settings import FAMILIES, MODEL, sizes
 
 from metagen import families
 from metagen.errors import SpecError
-from metagen.families.family import Need
+from metagen.families.demand import Need
 from metagen.families.tabular_classifier import FAMILY as classifier
 from metagen.families.tabular_regressor import FAMILY as regressor
 from metagen.sizing.search import search
