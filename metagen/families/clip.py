@@ -25,7 +25,6 @@ from metagen.families.trend import Row, Trend
 from metagen.tasks.image_text_contrast import ImageTextContrast
 from metagen.tasks.task import square
 
-Tower = tuple[Part, ...]
 TOWERS = ("vision", "text")
 # Every published text tower, and image towers up to L/14, have heads of 64 dimensions.
 HEAD = 64
@@ -87,19 +86,14 @@ class CLIP(Family):
     }
 
     def parts(self, m: Dims) -> list[Part]:
-        """Return both towers, from embeddings to projection, and the temperature.
-
-        An image has a class token beside its patches, and one more norm before the first block.
-        """
-        width, words, space, n = m["vision_d_model"], m["text_d_model"], m["embed_dim"], patches(m)
-        image, text = m["vision_n_layers"], m["text_n_layers"]
+        """Return both towers, from embeddings to projection, and the temperature."""
+        width, words, space = m["vision_d_model"], m["text_d_model"], m["embed_dim"]
+        pixels, n, length = m["in_channels"] * m["patch_size"] ** 2, patches(m), m["max_seq_len"]
         return [
-            parts.linear(m["in_channels"] * m["patch_size"] ** 2, width, n, bias=False),
-            parts.table(1 + n + 1, width),
-            parts.norm(width),
-            *tower(width, m["vision_d_ff"], image, n + 1, space),
-            parts.table(m["vocab_size"] + m["max_seq_len"], words),
-            *tower(words, m["text_d_ff"], text, m["max_seq_len"], space),
+            *image_ends(pixels, n, width, space),
+            blocks(width, m["vision_d_ff"], n + 1, m["vision_n_layers"]),
+            *text_ends(m["vocab_size"], length, words, space),
+            blocks(words, m["text_d_ff"], length, m["text_n_layers"]),
             Part(others=1),
         ]
 
@@ -110,14 +104,12 @@ class CLIP(Family):
         attention (queries, keys, values, result) and the feed-forward layer (its inner values,
         these scaled, and their gate).
         """
-        held = {}
-        for name in TOWERS:
+        peaks = []
+        for name, words in zip(TOWERS, ("image", "text"), strict=True):
             width, inner = int(m[f"{name}_d_model"]), int(m[f"{name}_d_ff"])
-            held[name] = positions(m, name) * (3 * width + max(4 * width, 3 * inner))
-        return [
-            Peak(held["vision"], f"a block of the image tower ({HALF * held['vision']:,} bytes)"),
-            Peak(held["text"], f"a block of the text tower ({HALF * held['text']:,} bytes)"),
-        ]
+            numbers = positions(m, name) * (3 * width + max(4 * width, 3 * inner))
+            peaks.append(Peak(numbers, f"a block of the {words} tower ({HALF * numbers:,} bytes)"))
+        return peaks
 
     def bytes_read(self, m: Dims) -> float:
         """Return the bytes of all weights but those rows of the token table that a text lacks."""
@@ -183,7 +175,7 @@ class CLIP(Family):
     def _feed_forward(self, m: Dims, budget: int) -> int:
         """Return the largest round width that keeps the count within the budget."""
         width, layers = m["vision_d_model"], m["vision_n_layers"]
-        room = budget - self.count({**m, "vision_d_ff": 0})
+        room = budget - parts.count(self.parts({**m, "vision_d_ff": 0}))
         return fill(room, layers * (2 * width + 1), granule(width / 2))
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
@@ -229,11 +221,36 @@ class CLIP(Family):
         }
 
 
-@lru_cache(maxsize=2**12)  # A search pairs each tower with many of the other.
-def tower(width: Value, inner: Value, layers: Value, places: Value, space: Value) -> Tower:
-    """Return the blocks of a tower, its last norm and its projection into the space."""
-    block = parts.encoder_block(width, inner, places)
-    return block * layers, parts.norm(width), parts.linear(width, space, bias=False)
+# A search pairs each tower with many of the other, so the parts of one are built once.
+@lru_cache(maxsize=2**12)
+def image_ends(pixels: Value, patches: int, width: Value, space: Value) -> tuple[Part, ...]:
+    """Return what lies before and after the blocks of the image tower.
+
+    An image has a class token beside its patches, and one more norm before the first block.
+    """
+    return (
+        parts.linear(pixels, width, patches, bias=False),
+        parts.table(1 + patches + 1, width),
+        parts.norm(width),
+        parts.norm(width),
+        parts.linear(width, space, bias=False),
+    )
+
+
+@lru_cache(maxsize=2**12)
+def text_ends(entries: Value, length: Value, width: Value, space: Value) -> tuple[Part, ...]:
+    """Return what lies before and after the blocks of the text tower."""
+    return (
+        parts.table(entries + length, width),
+        parts.norm(width),
+        parts.linear(width, space, bias=False),
+    )
+
+
+@lru_cache(maxsize=2**12)
+def blocks(width: Value, inner: Value, places: Value, layers: Value) -> Part:
+    """Return the blocks of a tower."""
+    return parts.encoder_block(width, inner, places) * layers
 
 
 def patches(m: Dims) -> int:
