@@ -20,7 +20,8 @@ from blueprint_desk import PlainDesk
 from family_code import modules_of, write_proxy
 from safetensors.torch import load_file
 
-from metagen import families, paths
+from metagen import families
+from metagen.package.code import paths, runtime_files
 from metagen.spec import load
 
 SPECS = {families.route(load(path).key): path for path in sorted(paths.specs().rglob("*.yaml"))}
@@ -28,7 +29,7 @@ MODES = ("ddp", "fsdp")
 IN_CI = ("resnet", "latent_unet")
 OPTIONS = ("--batch-size", "8", "--schedule-steps", "8", "--eval-every", "3", "--threads", "1")
 # A contrast is with the samples of all processes, and so with all of an update, not with its half.
-CONTRASTS = {name for name in SPECS if "gather" in families.named(name).runtime}
+CONTRASTS = {n for n in SPECS if "code/runtime/gather.py" in runtime_files(families.named(n))}
 EACH_RUN = """
 import json, os, runpy, sys
 for port, options in json.loads(sys.argv[1]):

@@ -14,7 +14,6 @@ from metagen import entries, paths
 from metagen.families.decoder import FAMILY as decoder
 from metagen.package.bundle import bundle
 from metagen.package.code import (
-    CORE,
     DISTRIBUTIONS,
     PROJECT,
     libraries,
@@ -102,7 +101,7 @@ def test_the_runtime_is_what_the_scripts_import_and_no_more(package: Path) -> No
         }
         wanted += [f"runtime/{name}.py" for name in names - found]
         found |= names
-    assert found == {*CORE, *decoder.runtime}
+    assert found == {Path(name).stem for name in runtime_files(decoder)}
 
 
 def test_generated_code_stands_alone(package: Path) -> None:

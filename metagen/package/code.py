@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
 
-from metagen import families, files
+from metagen import families, files, paths
 from metagen.families.family import Family
 from metagen.package.bundle import bundle
 from metagen.package.imports import PACKAGE_FILES
@@ -14,26 +17,8 @@ from metagen.work import Desk, Recipe, Work
 
 SECTIONS = ("model", "data", "train", "eval", "infer")
 SCRIPTS = tuple(f"code/{section}.py" for section in SECTIONS)
-# The modules of runtime/ that every package has; a family names those that it needs besides.
-CORE = (
-    "__init__",
-    "checkpoint",
-    "device",
-    "distributed",
-    "errors",
-    "flops",
-    "loop",
-    "metrics",
-    "optimization",
-    "options",
-    "order",
-    "report",
-    "scripts",
-    "settings",
-    "speedup",
-    "splits",
-    "training",
-)
+# What imports a module of runtime/, at the top of a file or inside a function.
+RUNTIME_IMPORT = re.compile(r"^\s*from runtime\.(\w+) import", re.MULTILINE)
 PROJECT = "pyproject.toml"
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 """Libraries that are installed under another name than they are imported by."""
@@ -52,14 +37,27 @@ def script(section: str) -> Work:
 
 
 def runtime_files(family: Family) -> tuple[str, ...]:
-    """Return the files of code/runtime/ for a family."""
-    return tuple(f"code/runtime/{module}.py" for module in sorted((*CORE, *family.runtime)))
+    """Return the files of code/runtime/ that a family's scripts import, directly or not."""
+    return _runtime_files(family.template, family.task.folder, paths.templates())
+
+
+@cache
+def _runtime_files(model: str, task: str, templates: Path) -> tuple[str, ...]:
+    # The templates' folder is a key of the cache, so that another one is read anew.
+    scripts = [model, *(f"{task}/{section}.py" for section in SECTIONS[1:])]
+    waiting = [paths.source(script) for script in scripts]
+    modules = {"__init__"}
+    while waiting:
+        imported = set(RUNTIME_IMPORT.findall(waiting.pop().read_text(encoding="utf-8")))
+        waiting += [templates / "runtime" / f"{name}.py" for name in sorted(imported - modules)]
+        modules |= imported
+    return tuple(f"code/runtime/{module}.py" for module in sorted(modules))
 
 
 def runtime(desk: Desk) -> dict[str, bytes]:
     """Make code/runtime/: what the scripts share, as it stands in metagen's templates."""
-    paths = runtime_files(families.of_package(desk))
-    return {path: desk.source(path.replace("code/", "templates/", 1)) for path in paths}
+    names = runtime_files(families.of_package(desk))
+    return {name: desk.source(name.replace("code/", "templates/", 1)) for name in names}
 
 
 def config(desk: Desk) -> dict[str, bytes]:
@@ -70,8 +68,8 @@ def config(desk: Desk) -> dict[str, bytes]:
 
 def requirements(desk: Desk) -> dict[str, bytes]:
     """Make code/requirements.txt: the libraries that the scripts import."""
-    paths = (*SCRIPTS, *runtime_files(families.of_package(desk)))
-    names = {name for path in paths for name in libraries(desk.entry(path, "imports"))}
+    scripts = (*SCRIPTS, *runtime_files(families.of_package(desk)))
+    names = {name for path in scripts for name in libraries(desk.entry(path, "imports"))}
     known = lowest_versions(desk.source(PROJECT))
     lines = sorted(known.get(name, name) for name in (DISTRIBUTIONS.get(n, n) for n in names))
     return {"code/requirements.txt": "".join(f"{line}\n" for line in lines).encode()}

@@ -38,7 +38,6 @@ class AnomalyDetection(Task):
         "risks": "anomalies of other kinds and of other machines, false alarms as the normal "
         "changes over time, and windows of more than one step",
     }
-    runtime = ("columns", "digests", "files", "rows", "series", "tables")
     input = "window"
     defaults: Mapping[str, Value] = {"window": WINDOW, "n_channels": CHANNELS}
     default_reasons: Mapping[str, str] = {

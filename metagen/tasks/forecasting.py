@@ -42,7 +42,6 @@ class Forecasting(Task):
         "risks": "forecasts of other series, of breaks in a series and of its spread, and the "
         "losses of a decision that follows them",
     }
-    runtime = ("digests", "files", "rows", "series", "tables")
     input = "series"
     defaults: Mapping[str, Value] = {"lookback": LOOKBACK, "horizon": HORIZON}
     default_reasons: Mapping[str, str] = {

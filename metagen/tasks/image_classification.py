@@ -52,7 +52,6 @@ class ImageClassification(Task):
         "risks": "accuracy on other images than the split's, on rare classes and on disturbed "
         "images, calibration, and differences between groups of people",
     }
-    runtime = ("digests", "digits", "images")
     config_keys = CONFIG_KEYS | {"data_augmentation"}
     work_unit = "img"
     training_unit = "images"

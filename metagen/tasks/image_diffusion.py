@@ -50,19 +50,6 @@ class ImageDiffusion(Task):
         "usage": "--prompt three",
         "risks": "bias, offensive images, memorisation of images of people, and robustness",
     }
-    runtime = (
-        *(
-            "captions",
-            "diffusion",
-            "digests",
-            "digits",
-            "ema",
-            "files",
-            "images",
-            "records",
-            "rows",
-        ),
-    )
     config_keys = CONFIG_KEYS | {
         "ema_decay",
         "noise_schedule",

@@ -35,10 +35,6 @@ class ImageTextContrast(Task):
         "outcome": "How often a right answer is among the first k, beside the baselines.",
         "risks": "bias, harmful associations of texts with images of people, and robustness",
     }
-    runtime = (
-        *("captions", "digests", "files", "gather", "images", "lowercase", "records", "rows"),
-        "tokenizer",
-    )
     work_unit = "img"
     training_unit = "pairs"
     input = "pair"

@@ -45,7 +45,6 @@ class SemanticSegmentation(Task):
         "finds.",
         "risks": "how results carry over to other scanners, cameras, places or people, and bias",
     }
-    runtime = ("digests", "images")
     config_keys = CONFIG_KEYS | {"data_augmentation"}
     work_unit = "img"
     training_unit = "images"

@@ -44,7 +44,6 @@ class Tabular(Task):
     name = "tabular"
     target_kind: str
     digits: int
-    runtime = ("columns", "crossval", "digests", "files", "rows", "tables")
     input = "row"
 
     def habits(self, m: Dims, parameters: int, key: Key) -> Habits:

@@ -75,7 +75,6 @@ class Task:
         name: Its folder below `templates/tasks/`.
         benchmark: How the proxy is trained and scored.
         words: The texts of `Words`, all but the family's own `kind`.
-        runtime: Modules of `templates/runtime` that its scripts need beyond the core.
         config_keys: Entries of the spec's `training.config` that have a setting.
         optimizer: The optimizer of train.py.
         work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
@@ -89,7 +88,6 @@ class Task:
     name: str
     benchmark: Benchmark
     words: Mapping[str, str]
-    runtime: tuple[str, ...] = ()
     config_keys = CONFIG_KEYS
     optimizer = "adamw"
     work_unit = "sample"

@@ -29,9 +29,6 @@ class TextTask(Task):
         proxy_decay: Weight decay of the proxy.
     """
 
-    runtime: tuple[str, ...] = (
-        *("digests", "files", "folders", "lowercase", "records", "rows", "sequences", "tokenizer"),
-    )
     input = "text"
     units: tuple[str, ...] = ("pairs",)
     training_unit = "pairs"

@@ -18,7 +18,7 @@ from runtime.training import Job, train
 ConfigT = TypeVar("ConfigT")
 
 
-def trained(job: Job, steps: int, device: torch.device) -> Any:
+def trained_network(job: Job, steps: int, device: torch.device) -> Any:
     """Return the network of a job after some steps, in evaluation mode; nothing stays on disk."""
     # The messages of training are discarded: there would be a page of them for each fold.
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stderr(io.StringIO()):

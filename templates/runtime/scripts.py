@@ -16,7 +16,7 @@ from torch import nn
 
 from runtime.checkpoint import find_checkpoint, load_model
 from runtime.device import choose_device
-from runtime.options import positive, shared_options, sized
+from runtime.options import Group, positive, shared_options, sized
 from runtime.report import Report, print_report
 from runtime.settings import load_config
 
@@ -25,7 +25,6 @@ DataT = TypeVar("DataT")
 ModelT = TypeVar("ModelT")
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 Kinds = tuple[type[ConfigT], type[DataT], type[ModelT]]
-Group = argparse._ArgumentGroup
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from model import Config as ModelConfig
 from model import Model, errors
 from runtime.columns import Schema, read_schema
 from runtime.errors import fail, run
-from runtime.options import existing
-from runtime.scripts import Group, Setting, Trained, serving
+from runtime.options import Group, existing
+from runtime.scripts import Setting, Trained, serving
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from data import Values, bundled, series_of
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import fail, run
-from runtime.options import existing
-from runtime.scripts import Group, Setting, Trained, serving
+from runtime.options import Group, existing
+from runtime.scripts import Setting, Trained, serving
 
 
 @dataclass(frozen=True)

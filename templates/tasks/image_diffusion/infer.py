@@ -23,8 +23,8 @@ from model import Model, conditions
 from runtime.diffusion import guided, sample, signal
 from runtime.errors import fail, run
 from runtime.images import write_image
-from runtime.options import existing
-from runtime.scripts import Group, Setting, Trained, serving
+from runtime.options import Group, existing
+from runtime.scripts import Setting, Trained, serving
 from runtime.settings import read_json
 
 ROWS = 16  # most classes that are drawn without a caption

@@ -19,8 +19,8 @@ from data import Pair, load_pairs
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import fail, run
-from runtime.options import existing
-from runtime.scripts import Group, Setting, Trained, serving
+from runtime.options import Group, existing
+from runtime.scripts import Setting, Trained, serving
 
 BATCH = 64  # images or texts in a pass; more take more memory and change no answer
 

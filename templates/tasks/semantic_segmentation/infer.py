@@ -19,8 +19,8 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.errors import fail, run
 from runtime.images import read_image, write_image
-from runtime.options import existing
-from runtime.scripts import Group, Setting, Trained, serving
+from runtime.options import Group, existing
+from runtime.scripts import Setting, Trained, serving
 
 # Steps of the golden ratio around the colour circle keep any number of classes far apart.
 GOLDEN_TURN = 0.61803398875

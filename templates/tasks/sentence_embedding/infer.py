@@ -19,8 +19,8 @@ from data import load_records
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import fail, run
-from runtime.options import existing
-from runtime.scripts import Group, Setting, Trained, serving
+from runtime.options import Group, existing
+from runtime.scripts import Setting, Trained, serving
 from runtime.sequences import outputs, read_lines, read_tokenizer
 
 

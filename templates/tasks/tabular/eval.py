@@ -10,9 +10,8 @@ scored on the fold.
 Prints JSON on stdout. No other script reads the test split.
 """
 
-import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,16 +24,14 @@ from data import Config as DataConfig
 from data import Facts, encoded, load_rows
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import find_checkpoint, load_model
 from runtime.columns import Rows, Table, design, folds_of, parts_of, read_schema
-from runtime.crossval import as_trained, trained
-from runtime.device import choose_device
+from runtime.crossval import as_trained, trained_network
 from runtime.errors import fail, run
-from runtime.options import shared_options, sized
-from runtime.report import metric, print_report
+from runtime.report import Report, metric
+from runtime.scripts import Setting, Trained, scoring
 from runtime.settings import load_config
 from train import Config as TrainConfig
-from train import task_of
+from train import job_on
 
 Values = NDArray[Any]  # (rows,): numbers, or numbers of classes
 Predictions = dict[str, Values]
@@ -180,8 +177,9 @@ def confusion(values: Predictions, target: Facts) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric: its unit, None for that of the target, and how it is computed."""
+    """A metric: its title, its unit (None for that of the target), and how it is computed."""
 
+    title: str
     unit: str | None
     higher_is_better: bool
     value: Callable[[Values, Values], float]
@@ -206,14 +204,17 @@ class Kind:
 KINDS = {
     "number": Kind(
         number_predictions,
-        {"rmse": Measure(None, False, rmse), "r2": Measure("share of variance", True, r2)},
+        {
+            "rmse": Measure("RMSE", None, False, rmse),
+            "r2": Measure("R²", "share of variance", True, r2),
+        },
         scatter,
     ),
     "class": Kind(
         class_predictions,
         {
-            "accuracy": Measure("share", True, accuracy),
-            "macro_f1": Measure("share", True, macro_f1),
+            "accuracy": Measure("accuracy", "share", True, accuracy),
+            "macro_f1": Measure("macro F1", "share", True, macro_f1),
         },
         confusion,
     ),
@@ -236,56 +237,58 @@ def metrics(kind: Kind, values: Predictions, target: str, suffix: str) -> list[d
         scores = {each: measure.value(truth, v) for each, v in values.items() if each != TRUTH}
         own = scores.pop(MODEL)
         unit, higher = measure.unit or target, measure.higher_is_better
-        row = metric(name + suffix, unit, own, scores, higher_is_better=higher, n=len(truth))
-        rows.append(row)
+        rows.append(
+            metric(
+                name + suffix,
+                unit,
+                own,
+                scores,
+                title=measure.title + suffix.replace("_", " "),
+                higher_is_better=higher,
+                n=len(truth),
+            )
+        )
     return rows
 
 
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "eval", "proxy"), Config()
-    return shared_options(
-        __doc__,
-        data="what train.py was given (default: the bundled table)",
-        batch_size=f"rows scored at once {sized(proxy, full, 'batch_size')}",
-    ).parse_args()
-
-
-def main() -> None:
-    """Print the scores of a checkpoint."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    config = load_config(Config, "eval", args.size)
-    data = load_config(DataConfig, "data", args.size)
-    config = replace(config, batch_size=args.batch_size or config.batch_size)
-    model_config = load_config(ModelConfig, "model", args.size)
-    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
+def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
+    """Score a checkpoint on the rows of the test split."""
+    config, data, folder, path = trained.config, trained.data, trained.folder, trained.args.data
     schema = read_schema(folder)
-    rows = load_rows(data, args.data, schema.target["name"] if args.data else None)
+    rows = load_rows(data, path, schema.target["name"] if path else None)
     parts = parts_of(rows, data.val_fraction, data.test_fraction)
-    table, kind = encoded(data, rows, parts, model_config), KINDS[data.target_kind]
+    table, kind = encoded(data, rows, parts, trained.model), KINDS[data.target_kind]
+    # Columns are standardized by the training rows; other rows would shift every prediction.
     if table.schema != schema:
         fail(f"{folder} was trained on other rows than {rows.name} has: give the same --data.")
 
     def predictions(network: nn.Module, table: Table) -> Predictions:
         outputs = outputs_of(network, table, config.batch_size)
-        return kind.predictions(outputs, table, rows, model_config, config)
+        return kind.predictions(outputs, table, rows, trained.model, config)
 
-    values = predictions(load_model(lambda: Model(model_config), folder).to(device), table)
+    values = predictions(trained.load(lambda: Model(trained.model)), table)
     scores = metrics(kind, values, rows.target, "")
     if config.repeats and len(rows.values) <= config.most_rows:
-        settings, steps = as_trained(load_config(TrainConfig, "train", args.size), folder)
+        settings, steps = as_trained(load_config(TrainConfig, "train", trained.args.size), folder)
         folds = []
         for parts in folds_of(rows, data.val_fraction, config.folds, config.repeats):
-            fold = encoded(data, rows, parts, model_config)
-            network = trained(task_of(fold, settings, data, model_config), steps, device)
-            folds.append(predictions(network, fold))
+            fold = encoded(data, rows, parts, trained.model)
+            job = job_on(fold, settings, data, trained.model)
+            folds.append(predictions(trained_network(job, steps, trained.device), fold))
         values = {name: np.concatenate([fold[name] for fold in folds]) for name in values}
         every = metrics(kind, values, rows.target, "_cross_validated")
         scores += [{**each, "split": "cross-validation"} for each in every]
-    figure = kind.picture(values, schema.target)
-    print_report(rows.name, rows.sha256, len(table.parts["test"]), scores, folder, figure)
+    picture = kind.picture(values, schema.target)
+    return Report(rows.name, rows.sha256, len(table.parts["test"]), scores, picture)
 
+
+main = scoring(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    report,
+    data="what train.py was given (default: the bundled table)",
+    settings={"batch_size": Setting("rows scored at once")},
+)
 
 if __name__ == "__main__":
     run(main)

@@ -6,11 +6,10 @@ Prints a table: the number of the row, from 1, and its prediction; for classes a
 of each. The target's own column, and columns that training did not see, are ignored.
 """
 
-import argparse
 import csv
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,12 +18,10 @@ from data import Config as DataConfig
 from data import Facts
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import find_checkpoint, load_model
 from runtime.columns import inputs, read_schema
-from runtime.device import choose_device
 from runtime.errors import run
-from runtime.options import existing, shared_options, sized
-from runtime.settings import load_config
+from runtime.options import Group, existing
+from runtime.scripts import Setting, Trained, serving
 from runtime.tables import read_table
 
 
@@ -89,49 +86,36 @@ def predict(
     return torch.cat([model(n.to(device), c.to(device)).double().cpu() for n, c in pairs])
 
 
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "infer", "proxy"), Config()
-    parser = shared_options(
-        __doc__, batch_size=f"rows predicted at once {sized(proxy, full, 'batch_size')}"
-    )
-    group = parser.add_argument_group("options of infer.py")
-    group.add_argument(
-        "--input",
-        type=existing,
-        required=True,
-        metavar="PATH",
-        help="a table with the columns to read",
-    )
-    group.add_argument(
-        "--dtype",
-        choices=("bfloat16", "float32"),
-        help=f"of weights and arithmetic {sized(proxy, full, 'dtype')}",
-    )
-    return parser.parse_args()
+def options(group: Group) -> None:
+    text = "a table with the columns that the model was trained with"
+    group.add_argument("--input", type=existing, required=True, metavar="PATH", help=text)
 
 
-def main() -> None:
-    """Print predictions."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    config = load_config(Config, "infer", args.size)
-    given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
-    config = replace(config, **given)
-    model_config = load_config(ModelConfig, "model", args.size)
-    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
-    schema = read_schema(folder)
-    numbers, categories = inputs(schema, read_table(args.input), model_config)
-    model = load_model(lambda: Model(model_config), folder)
-    model.to(device, torch.bfloat16 if config.dtype == "bfloat16" else torch.float32)
-    outputs = predict(model, numbers, categories, config.batch_size, device)
+def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
+    """Print a line for each row."""
+    config, schema = trained.config, read_schema(trained.folder)
+    numbers, categories = inputs(schema, read_table(trained.args.input), trained.model)
+    model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
+    outputs = predict(model, numbers, categories, config.batch_size, trained.device)
 
-    kind = KINDS[load_config(DataConfig, "data", args.size).target_kind]
+    # A spreadsheet reads this table, and so does any script behind a pipe.
+    kind = KINDS[trained.data.target_kind]
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(["row", *kind.names(schema.target)])
     for row, each in enumerate(outputs, start=1):
         table.writerow([row, *kind.cells(each, schema.target, config.digits)])
 
+
+main = serving(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    serve,
+    options=options,
+    settings={
+        "batch_size": Setting("rows predicted at once"),
+        "dtype": Setting("format of weights and arithmetic", str, ("bfloat16", "float32")),
+    },
+)
 
 if __name__ == "__main__":
     run(main)
