@@ -11,6 +11,7 @@ Prints JSON on stdout. No other script reads the test split.
 """
 
 import argparse
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -132,7 +133,7 @@ def class_predictions(
 
 def rmse(truth: Values, values: Values) -> float:
     """Return the root of the mean squared error."""
-    return float(np.mean((values - truth) ** 2)) ** 0.5
+    return math.sqrt(float(np.mean((values - truth) ** 2)))
 
 
 def r2(truth: Values, values: Values) -> float:
