@@ -136,6 +136,17 @@ def test_bad_data_ends_in_one_sentence(
     assert said.count("\n") == 1
 
 
+def test_a_text_with_a_bare_comma_is_refused_and_not_cut_short(
+    classifier: dict[str, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.csv").write_text("text,label\nred,a\nred, blue,b\n")
+    with pytest.raises(SystemExit) as ended:
+        show(classifier, "--data", tmp_path / "mine.csv")
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert "mine.csv:3 has 3 cells, and the first line names 2 columns" in error
+
+
 def test_prepared_texts_train_as_their_source_does(
     classifier: dict[str, ModuleType], tmp_path: Path
 ) -> None:

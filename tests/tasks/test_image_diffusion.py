@@ -75,6 +75,15 @@ def test_captions_come_from_metadata(code: Modules, pictures: Path) -> None:
     assert data.classes == ["a blue square", "a red square"]
 
 
+def test_captions_come_from_a_csv_too(code: Modules, pictures: Path) -> None:
+    names = [f"{name}/{n}.png" for name in ("red", "blue") for n in range(60)]
+    lines = [f"{name},{name[:3]} square" for name in names]
+    (pictures / "metadata.csv").write_text("\n".join(["file_name,text", *lines]))
+    config = code["model"].Config(**next(m for _, m in FAMILIES.values() if fits(code, m)))
+    data = code["data"].load_images(code["data"].Config(), pictures, config)
+    assert data.classes == ["blu square", "red square"]
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [

@@ -29,7 +29,7 @@ from runtime.settings import load_config
 from runtime.splits import SPLITS, in_order, require_samples
 from runtime.tables import Column
 
-LABEL = "anomaly"
+LABEL = "anomaly"  # the column of labels, unless --label names another
 Starts = NDArray[np.int64]
 
 
@@ -101,6 +101,7 @@ def load_dataset(config: Config, path: Path | None, label: str, model: ModelConf
     else:
         columns = channels_of(path)
         name, total = path.name, digest(path.read_bytes())
+    # The label is the answer: it must not be among the channels that the model reads.
     anomalous = _labels(columns.pop(label, None), label)
     if not columns:
         fail(f"{name} has no channel beside {label!r}.")
@@ -110,6 +111,7 @@ def load_dataset(config: Config, path: Path | None, label: str, model: ModelConf
     # Anomalous steps would widen the scale by which they are to stand out.
     normal = train if anomalous is None else train[~anomalous[train]]
     scales = {each: scale_of(column[normal]) for each, column in columns.items()}
+    # Val and test are scaled as train is: their own scales would tell of steps still to come.
     schema = Schema(scales, {}, {"name": label})
     values = standardized(schema, columns, model)
     dataset = Dataset(name, total, schema, values, anomalous, bounds, model.window)
@@ -144,6 +146,7 @@ def bundled() -> tuple[str, str, dict[str, Column]]:
     path = Path(str(river.__file__)).parent / "datasets" / "shuttle.csv.gz"
     if not path.is_file():
         fail("this version of river has no shuttle.csv.gz: pip install 'river>=0.21,<1'.")
+    # The digest is of the packed file: a release of river with other readings has another one.
     table: Any = np.genfromtxt(path, delimiter=",", names=True, dtype=np.float64)
     columns = {name: table[name] for name in table.dtype.names}
     return "shuttle", digest(path.read_bytes()), columns

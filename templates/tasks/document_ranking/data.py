@@ -159,6 +159,7 @@ def judgements(records: Sequence[Record], name: str) -> list[Judged]:
         if not 0 <= value < math.inf:
             fail(f"{name}: relevance {record['relevance']!r} is no number from 0 on.")
         judged.setdefault(record["query"], {})[record["passage"]] = value
+    # A query without an answer can neither train nor be scored.
     return [Judged(q, passages) for q, passages in judged.items() if any(passages.values())]
 
 
@@ -171,6 +172,7 @@ def group(judged: Judged, pool: Sequence[str], size: int, draw: random.Random) -
     answers = judged.relevant()
     others = [passage for passage in judged.passages if passage not in answers]
     others = draw.sample(others, min(size - 1, len(others)))
+    # Enough are drawn to have `size` of them after this query's own passages are taken out.
     drawn = draw.sample(pool, min(len(pool), size + len(answers) + len(others)))
     known = {*answers, *others}
     others = [*others, *(passage for passage in drawn if passage not in known)][: size - 1]
@@ -209,6 +211,7 @@ def rows(
 ) -> tuple[Tensor, Tensor]:
     """Return tokens and segments, (B, G, T) each, of queries with G passages each."""
     pairs = [(query, passage) for query, passages in groups for passage in passages]
+    # All pairs of the batch are padded to one length, so the groups fit into one tensor.
     tokens, segments = tokenizer.rows(pairs, max_len)
     shape = (len(groups), -1, tokens.size(1))
     return tokens.view(shape), segments.view(shape)
@@ -240,6 +243,7 @@ def batches(
     """Yield the queries of a split in batches, with the same groups of passages each time."""
     every, pool = data.splits[split], data.pools[split]
     for start in range(0, len(every), batch_size):
+        # Seeded by the place, not by training's seed: all runs are validated on the same groups.
         draw = random.Random(start)
         chosen = every[start : start + batch_size]
         groups = [(judged.query, group(judged, pool, size, draw)) for judged in chosen]

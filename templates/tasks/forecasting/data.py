@@ -102,6 +102,7 @@ def load_series(config: Config, path: Path | None, model: ModelConfig) -> Datase
                 f"{steps.stop - steps.start} steps, and no forecast of {model.horizon} after "
                 f"{model.lookback} fits in."
             )
+    # Names count: the same numbers under another name are another data set in reports.
     total = digest(*(name.encode() + values.tobytes() for (name, _), values in columns.items()))
     label = "co2_weekly and sunspots_yearly" if path is None else path.name
     return Dataset(label, total, tuple(series))
@@ -130,6 +131,7 @@ def series_of(path: Path) -> dict[tuple[str, str], Values]:
 
 def filled(column: Column) -> Values:
     """Return a column from its first value to its last, with gaps filled on straight lines."""
+    # Before its first value and after its last there is nothing to draw a line to: these are cut.
     known = np.flatnonzero(~np.isnan(column))
     if not len(known):
         return np.empty(0)
@@ -166,6 +168,7 @@ def batch_at(
     longest has, and those of shorter ones repeat.
     """
     ranges = [each.origins("train", model.lookback, model.horizon) for each in dataset.series]
+    # Sample i belongs to series i modulo their number, and wraps around where that one is short.
     samples = len(ranges) * max(map(len, ranges))
     pairs = []
     for _, index in samples_at(position, count, samples, seed):
@@ -204,8 +207,10 @@ def _stacked(pairs: list[tuple[Values, Values]]) -> tuple[Tensor, Tensor]:
 def _measured(name: str, unit: str, values: Values, config: Config) -> Series:
     bounds = in_order(len(values), config.val_fraction, config.test_fraction)
     train = values[bounds["train"]]
+    # Fewer than nine steps show no season; the errors then compare with the value just before.
     season = config.season or (season_of(train) if len(train) > 8 else 1)
     apart = np.abs(train[season:] - train[:-season])
+    # A constant series has differences of 0, and nothing may be divided by 0.
     scale = float(apart.mean()) if apart.any() else 1.0
     mean = float(train.mean()) if len(train) else 0.0
     return Series(name, unit, values, bounds, season, mean, scale)

@@ -29,7 +29,7 @@ from runtime.splits import SPLITS, require_samples
 
 FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 BUNDLED = "digits"
-READ_AT_ONCE = 256  # images
+READ_AT_ONCE = 256  # images; more take more memory and are read no faster
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ def batch_at(
     pixels = split.pixels[indices]
     if isinstance(split.pixels, ImageFiles):
         split.pixels.expect(index for _, index in samples_at(following, count, total, seed))
+    # Three draws a sample whatever the settings: turning `flip` on leaves the crops as they are.
     draws = torch.stack([_draws(seed, epoch, index) for epoch, index in places])
     return normalized(varied(pixels, draws, config), config), split.targets[indices]
 
@@ -132,6 +133,7 @@ def batches(split: Split, size: int, config: Config) -> Iterator[tuple[Tensor, T
 def varied(pixels: Tensor, draws: Tensor, config: Config) -> Tensor:
     """Return images (B, C, H, W) shifted and perhaps mirrored, by draws (B, 3) from [0, 1)."""
     height, width, pad = pixels.size(2), pixels.size(3), config.crop_padding
+    # A crop may start anywhere from 0 to 2 * pad, so the image moves by `pad` at most each way.
     padded = F.pad(pixels, (pad, pad, pad, pad))
     corners = (draws[:, :2] * (2 * pad + 1)).long().tolist()
     crops = [
@@ -184,6 +186,7 @@ def _digits(config: Config, model: ModelConfig) -> Images:
     splits = stratified(names, keys, fractions)
     size = (model.image_height, model.image_width)
     scaled = F.interpolate(pixels[:, None].float(), size, mode="bilinear", antialias=True)
+    # `expand` repeats the one channel without copying it.
     images = scaled.round().to(torch.uint8).expand(-1, model.num_channels, -1, -1)
     parts = {s: torch.tensor([i for i, each in enumerate(splits) if each == s]) for s in SPLITS}
     return Images(
@@ -235,6 +238,7 @@ def _examples(path: Path) -> list[Example]:
     if not path.is_dir():
         fail(f"{path} is no folder; it must hold a folder of images for each class.")
     files = image_files(path)
+    # Folders named after splits alone are splits; with any other name among them, all are classes.
     by_split = {f.name for f in path.iterdir() if f.is_dir()} <= set(FOLDERS)
     depth = 2 if by_split else 1
     examples = []
@@ -258,6 +262,7 @@ def _cut(examples: list[Example], fractions: Mapping[str, float]) -> list[Exampl
 
 def _without_copies(examples: list[Example]) -> list[Example]:
     """Return examples without those of train whose image is in val or test, too."""
+    # A user's own test folder may hold images of train: scores would then reward memory.
     held_out = {each.key for each in examples if each.split != "train"}
     return [each for each in examples if each.split != "train" or each.key not in held_out]
 

@@ -62,6 +62,7 @@ class Split:
 
     def images(self, places: Sequence[int]) -> Tensor:
         """Return some images, (B, C, H, W) of -1 to 1."""
+        # From -1 to 1, so that pure noise, with its mean of 0, is centred on the same value.
         return torch.stack([self.read(place) for place in places]).float() / 127.5 - 1
 
 
@@ -93,6 +94,8 @@ def load_images(config: Config, path: Path | None, model: ModelConfig) -> Datase
     size = (model.image_height, model.image_width, model.image_channels)
     data = _digits(config, size) if path is None else _folder(config, path, size)
     require_samples(data.name, "images", {split: len(each) for split, each in data.splits.items()})
+    # All captions are tried at once: a class that the model cannot take stops the run here, not
+    # in the middle of an epoch.
     try:
         conditions(
             model, [c for split in data.splits.values() for c in split.captions], data.classes
@@ -127,6 +130,7 @@ def _batch(
 
 def _digits(config: Config, size: tuple[int, int, int]) -> Dataset:
     """Return handwritten digits (UCI optdigits), with their names in English as captions."""
+    # Digits of 8 x 8 pixels scaled up would teach a larger model nothing but blur.
     if size != BUNDLED_SIZE:
         fail("this size is for your own images: name their folder by --data.")
     pixels, digits = handwritten_digits()

@@ -131,6 +131,7 @@ def load_pairs(
     """
     pairs, sha256 = glyphs(model) if path is None else _folder(path)
     splits: dict[str, list[Pair]] = {split: [] for split in SPLITS}
+    # The image's name decides: all texts of an image come into the same split.
     for pair in pairs:
         splits[split_of(pair.name, config.val_fraction, config.test_fraction)].append(pair)
     name = BUNDLED if path is None else path.name
@@ -169,11 +170,13 @@ def glyphs(model: ModelConfig) -> tuple[list[Pair], str]:
     font = ImageFont.truetype(path, round(FONT_SHARE * side), layout_engine=ImageFont.Layout.BASIC)
     first: dict[bytes, str] = {}
     pairs = []
+    # Code points in order, so that the digest does not depend on the order within the font.
     for code in sorted(FT2Font(path).get_charmap()):
         text = unicodedata.name(chr(code), "")
         image = Image.new("L", (side, side))
         ImageDraw.Draw(image).text((side / 2, side / 2), chr(code), 255, font, anchor="mm")
         pixels = np.array(image)
+        # Blanks have a name and no pixels: there is nothing to see in them.
         if text and pixels.any():
             name = first.setdefault(pixels.tobytes(), f"U+{code:04X} {chr(code)}")
             array = torch.from_numpy(pixels).expand(model.in_channels, side, side)
@@ -208,6 +211,7 @@ def _shifted(images: Tensor, most: int, places: Sequence[int], seed: int) -> Ten
     """Return images (B, C, H, W) moved at random; the gap is filled with pixels of the edge."""
     if not most:
         return images
+    # The text stays true wherever in the image its subject stands.
     size, padded = images.size(2), F.pad(images, (most,) * 4, mode="replicate")
     moves = (random.Random(f"{seed} {place}").choices(range(2 * most + 1), k=2) for place in places)
     moved = (p[:, y : y + size, x : x + size] for p, (y, x) in zip(padded, moves, strict=True))

@@ -106,6 +106,7 @@ def bundled(config: Config, model: ModelConfig) -> Scenes:
         datasets.load_mni152_wm_template(resolution=1),
     )
     arrays = [np.asarray(image.get_fdata(dtype=np.float32)) for image in images]
+    # The digest is of values rounded to bytes: last bits may differ between versions of nilearn.
     sha256 = digest(*((array * 255).round().astype(np.uint8).tobytes() for array in arrays))
     # From (left to right, back to front, bottom to top) to slices seen from above, front first.
     volume = torch.from_numpy(np.stack(arrays, axis=-1)).permute(2, 3, 1, 0).flip(2)
@@ -145,6 +146,7 @@ def _folder(config: Config, path: Path, model: ModelConfig) -> Scenes:
             fail(f"{image} has no mask: {mask} does not exist.")
     splits: dict[str, list[Source]] = {split: [] for split in SPLITS}
     for image, mask, name in zip(images, masks, names, strict=True):
+        # Slices of one patient look alike: apart, test slices would be almost known from training.
         group = name.parts[0] if len(name.parts) > 1 else name.stem
         splits[split_of(group, config.val_fraction, config.test_fraction)].append((image, mask))
     files = [*images, *masks]
@@ -189,6 +191,7 @@ def _augmented(
     """Return an image (C, H, W) and its mask (H, W) cut and turned alike at random."""
     height, width = mask.shape
     side = config.crop or max(height, width)
+    # Image and mask are one tensor here, so that no step can treat them differently.
     both = torch.cat((image, mask[None].float()))
     both = _cut(_cut(both, 1, side, generator), 2, side, generator)
     mirror, flip, turn = (torch.rand(3, generator=generator) < 0.5).tolist()
@@ -196,6 +199,7 @@ def _augmented(
         both = both.flip(2)
     if config.augmentation == "dihedral":
         both = both.flip(1) if flip else both
+        # Only crops are square: a whole image, turned, would not fit the others of its batch.
         both = both.transpose(1, 2) if turn and config.crop else both
     return both[:-1], both[-1].long()
 

@@ -86,6 +86,7 @@ def load_dataset(
     """
     records = load_records(config, path)
     splits = {split: pairs(each) for split, each in records.items()}
+    # Each text once: in the bundled set a text has a pair with each of the other languages.
     texts = dict.fromkeys(text for pair in splits["train"] for text in pair.texts)
     if len(texts) < 4:
         fail(f"{path} has {len(texts)} different texts in its train split: give more pairs.")
@@ -103,11 +104,13 @@ def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
         for message, texts in translations().items()
         for a, b in itertools.combinations(texts, 2)
     ]
+    # All pairs of one message stay together: a text of the test split is in no training pair.
     return cut(records, "meaning", config.val_fraction, config.test_fraction)
 
 
 def pairs(records: Sequence[Record]) -> list[Pair]:
     """Return the pairs of records; a text without a meaning has one of its own."""
+    # Two translations of one message mean the same, so neither is a wrong answer for the other.
     numbers: dict[str, int] = {}
     paired = []
     for record in records:
@@ -142,6 +145,7 @@ def batch_at(
     """
     train = data.splits["train"]
     chosen = [train[index] for _, index in samples_at(position, count, len(train), seed)]
+    # The part of a pair follows from its position, so any number of processes makes the same ones.
     parts = [place // part for place in range(position, position + count)]
     return rows(chosen, parts, data.tokenizer, max_len)
 
@@ -152,6 +156,7 @@ def batches(
     """Yield the pairs of a split in batches, shuffled, so that few of a batch share a meaning."""
     every = data.splits[split]
     for start in range(0, len(every), batch_size):
+        # A fixed seed: validation compares losses over steps, so its batches must not change.
         places = samples_at(start, min(batch_size, len(every) - start), len(every), seed=0)
         chosen = [every[index] for _, index in places]
         yield rows(chosen, [0] * len(chosen), data.tokenizer, max_len)

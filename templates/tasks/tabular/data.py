@@ -132,6 +132,7 @@ def as_labels(rows: Rows) -> Rows:
     """Return the rows with text as targets; classes that a table numbers are text such as "3"."""
     if not is_numeric(rows.values):
         return rows
+    # 3 and 3.0 are one label, whatever form other rows gave the column.
     words = [str(int(value)) if value.is_integer() else str(value) for value in rows.values]
     return replace(rows, values=np.array(words, dtype=object))
 
@@ -161,6 +162,7 @@ def class_lines(rows: Rows, facts: Facts) -> Iterator[str]:
         yield f"  {name}: {number:,} rows"
 
 
+# All that differs by the kind of target is in this table; the rest of the file knows of no kind.
 KINDS = {
     "number": Kind(diabetes, require_numbers, number_facts, standardized, number_lines),
     "class": Kind(tumours, as_labels, class_facts, class_numbers, class_lines),
@@ -191,6 +193,7 @@ def encoded(config: Config, rows: Rows, parts: Parts, model: ModelConfig) -> Tab
 def load_table(config: Config, path: Path | None, target: str | None, model: ModelConfig) -> Table:
     """Return the table that training reads."""
     rows = load_rows(config, path, target)
+    # The split comes first: means, deviations and categories are learned from training rows alone.
     parts = parts_of(rows, config.val_fraction, config.test_fraction)
     return encoded(config, rows, parts, model)
 

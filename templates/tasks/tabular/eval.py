@@ -10,6 +10,7 @@ scored on the fold.
 Prints JSON on stdout. No other script reads the test split.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -129,7 +130,7 @@ def class_predictions(
 
 def rmse(truth: Values, values: Values) -> float:
     """Return the root of the mean squared error."""
-    return float(np.mean((values - truth) ** 2)) ** 0.5
+    return math.sqrt(float(np.mean((values - truth) ** 2)))
 
 
 def r2(truth: Values, values: Values) -> float:

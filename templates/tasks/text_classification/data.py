@@ -85,11 +85,13 @@ def load_dataset(
             f"{name} has {len(labels)} labels, and the model takes 2 to {model.num_classes}: set "
             "task.num_classes in the spec."
         )
+    # A new label shifts the numbers of those behind it, so a checkpoint lists its own labels.
     numbers = {label: number for number, label in enumerate(labels)}
     splits = {
         split: [(record["text"], numbers[record["label"]]) for record in each]
         for split, each in records.items()
     }
+    # A tokenizer trained on all texts would have entries for words of the test split.
     train = (text for text, _ in splits["train"])
     tokenizer = find_tokenizer(checkpoint, path, train, model.vocab_size)
     return Dataset(name, records_digest(records), splits, labels, tokenizer)
@@ -129,6 +131,7 @@ def batch_at(
     """
     train = data.splits["train"]
     samples = [train[index] for _, index in samples_at(position, count, len(train), seed)]
+    # Each sample has a generator of its own: any batch size then draws the same for it.
     draws = [random.Random(f"{seed} {place}") for place in range(position, position + count)]
     texts = [text for text, _ in samples]
     tokens = data.tokenizer.varied(texts, config.max_len, config.token_split, draws)
