@@ -8,9 +8,11 @@ from blueprint_desk import PlainDesk
 
 from metagen import families, paths
 from metagen.errors import SpecError
+from metagen.families.family import Family
 from metagen.families.trend import LEAST_SPREAD, fit, rows
 from metagen.sizing import architecture
 from metagen.spec import load
+from metagen.tasks.task import Task
 
 TEXT = {
     "modality.inputs": ("text",),
@@ -65,18 +67,24 @@ def test_what_no_family_builds_is_an_error_that_names_the_key_and_the_routes(key
     assert sum(f"{name} (" in str(error.value) for name in families.FAMILIES) == families.SHOWN
 
 
-@pytest.mark.parametrize("module", families.FAMILIES.values())
-def test_each_family_brings_all_that_the_protocol_asks_for(module):
-    family = families.load(module)
-    wanted = [*families.Family.__annotations__, *(n for n in vars(families.Family) if n[0] != "_")]
-    assert not [name for name in wanted if not hasattr(family, name)]
-    assert families.FAMILIES[family.name] == module
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_each_family_states_what_a_family_and_a_task_must(name):
+    family = families.named(name)
+    assert family.name == name
+    assert not [each for each in Family.__annotations__ if not hasattr(family, each)]
+    assert not [each for each in Task.__annotations__ if not hasattr(family.task, each)]
+
+
+def fields(template, name="Config"):
+    tree = ast.parse(paths.source(template).read_bytes())
+    config = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
+    return [n.target.id for n in config.body if isinstance(n, ast.AnnAssign)]
 
 
 def config_fields(template):
-    tree = ast.parse(paths.source(template).read_bytes())
-    config = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Config")
-    return [n.target.id for n in config.body if isinstance(n, ast.AnnAssign)]
+    """Return the fields of a file's Config; train.py's begin with those of every training."""
+    shared = fields("templates/runtime/settings.py", "Training") if "/train.py" in template else []
+    return list(dict.fromkeys([*shared, *fields(template)]))
 
 
 def specs(family):
@@ -104,5 +112,5 @@ def test_each_section_has_the_fields_of_its_file_in_order(family):
 def test_the_settings_that_a_family_knows_are_entries_of_training_config(tmp_path):
     keys = PlainDesk("", tmp_path).spec.keys()
     declared = {k.removeprefix("training.config.") for k in keys if "training.config." in k}
-    for module in families.FAMILIES.values():
-        assert families.load(module).config_keys <= declared
+    for name in families.FAMILIES:
+        assert families.named(name).task.config_keys <= declared

@@ -139,10 +139,10 @@ class DiffusionUNet(Family):
         )
 
     def explained(self, m: Dims, parameters: int) -> dict[str, str]:
-        """Return the arithmetic of a demand's weights, cache and activations, by these names."""
+        """Return the arithmetic of weights and activations; there is no cache."""
         [peak] = self.peaks(m)
         return {
-            **super().explained(m, parameters),
+            "weights": super().explained(m, parameters)["weights"],
             "activations": f"{GUIDED} images in bf16, with and without the condition, "
             f"x ({peak.words})",
         }
