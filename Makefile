@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: synth test slow lint clean
+.PHONY: help synth test slow lint clean
+
+help:  ## this list
+	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 synth: .venv/installed  ## install into .venv and build a first package
 	$(BIN)/metagen synth specs/text/text_llm_8b.yaml --out my_first_run

@@ -1,8 +1,8 @@
 """The graph's door for doit: `doit list` shows what can be made. There is no logic here."""
 
-from metagen.engine import dodo
+from metagen.engine import doors
 
-DOIT_CONFIG, task_dicts = dodo.open_graph()
+DOIT_CONFIG, task_dicts = doors.open_graph()
 
 
 def task_metagen():

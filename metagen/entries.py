@@ -14,24 +14,25 @@ import yaml
 
 from metagen.files import sha256
 
-ABSENT = "absent"  # the digest of an entry that is not there; no sha256 reads so
+ABSENT = "absent"  # The digest of a missing entry; it cannot be mistaken for a sha256.
 _CITATION = re.compile(r"\\cite[tp]?\{([^}]*)\}")
 
 
 def parse(path: str, data: bytes) -> Any:
     """Return the content of a .json, .yaml, .csv, .py or .tex file.
 
-    Cells of a table are numbers or None; of Python, there is the list of the modules that it
-    imports, anywhere in it, as `imports`; of LaTeX, that of the keys that it cites, as `citations`.
+    A table is a list of rows, whose cells are numbers or None. A Python file has one entry,
+    `imports`: the modules that it imports anywhere. A LaTeX file has one, `citations`: the keys
+    that it cites.
 
     Raises:
-        ValueError: It is no such file.
+        ValueError: The content does not fit the file's suffix.
     """
     if path.endswith(".json"):
         return json.loads(data)
     if path.endswith(".yaml"):
         try:
-            return yaml.load(data, Loader=yaml.CSafeLoader)  # the safe loader, in C
+            return yaml.load(data, Loader=yaml.CSafeLoader)  # libyaml's, which is fast
         except yaml.YAMLError as error:
             raise ValueError(str(error)) from None
     if path.endswith(".py"):
@@ -43,61 +44,59 @@ def parse(path: str, data: bytes) -> Any:
 
 
 def _imports(data: bytes) -> list[str]:
-    """Return the modules that some Python imports, sorted."""
     try:
         nodes = list(ast.walk(ast.parse(data)))
     except SyntaxError as error:
-        raise ValueError(f"it is no Python, by line {error.lineno}: {error.msg}") from None
+        raise ValueError(f"it is not valid Python, line {error.lineno}: {error.msg}") from None
     names = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
     return sorted(names | {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module})
 
 
 def _citations(data: bytes) -> list[str]:
-    """Return the keys that some LaTeX cites, sorted."""
-    found = _CITATION.findall(data.decode())
-    return sorted({key.strip() for keys in found for key in keys.split(",")})
+    lists = _CITATION.findall(data.decode())
+    return sorted({key.strip() for keys in lists for key in keys.split(",")})
 
 
-def at(content: Any, way: Sequence[str]) -> Any:
-    """Return the entry at the end of a way of keys and positions.
+def at(content: Any, keys: Sequence[str]) -> Any:
+    """Return the entry under nested keys; a key of a list is a position as text.
 
     Raises:
         LookupError: There is no such entry.
     """
-    for part in way:
-        if isinstance(content, list) and part.isdecimal():
-            content = content[int(part)]
+    for key in keys:
+        if isinstance(content, list) and key.isdecimal():
+            content = content[int(key)]
         elif isinstance(content, dict):
-            content = content[part]
+            content = content[key]
         else:
-            raise LookupError(part)
+            raise LookupError(key)
     return content
 
 
 def names(content: Any) -> tuple[str, ...]:
-    """Return the keys of a mapping, or the positions in a list, as parts of a way."""
+    """Return the keys of a mapping, or the positions in a list as text."""
     if isinstance(content, dict):
         return tuple(content)
     return tuple(map(str, range(len(content or ()))))
 
 
 def digest(value: Any) -> str:
-    """Return the sha256 of a value, its types and its order, since documents show the order."""
+    """Return the sha256 of a value, its types and its order, which documents show."""
     return sha256(json.dumps(value, separators=(",", ":")).encode())
 
 
-def pointer(path: str, way: Sequence[str]) -> str:
+def pointer(path: str, keys: Sequence[str]) -> str:
     """Return the address of an entry, such as `blueprint/params.json#/by_module/layers`."""
-    return path + "#" + "".join(f"/{p.replace('~', '~0').replace('/', '~1')}" for p in way)
+    return path + "#" + "".join(f"/{p.replace('~', '~0').replace('/', '~1')}" for p in keys)
 
 
 def file(address: str) -> str:
-    """Return the path of the file that an address names, or a path as it is."""
+    """Return the path in an address; an address may be a path alone."""
     return address.partition("#")[0]
 
 
 def split(address: str) -> tuple[str, tuple[str, ...]]:
-    """Return the path and the way that `pointer` made an address from."""
+    """Return the path and the keys of an address: the reverse of `pointer`."""
     path, _, rest = address.partition("#")
     parts = rest.split("/")[1:]
     return path, tuple(p.replace("~1", "/").replace("~0", "~") for p in parts)

@@ -10,10 +10,10 @@ PACKAGE = Path(__file__).resolve().parent
 _SLUG_LENGTH = 64
 
 
-def _shipped(folder: str) -> Path:
-    """Return a folder that a wheel carries inside the package and a checkout beside it."""
-    inside = PACKAGE / folder
-    return inside if inside.is_dir() else PACKAGE.parent / folder
+def _shipped(name: str) -> Path:
+    """Return what a wheel carries inside the package and a checkout beside it."""
+    inside = PACKAGE / name
+    return inside if inside.exists() else PACKAGE.parent / name
 
 
 def templates() -> Path:
@@ -27,9 +27,9 @@ def specs() -> Path:
 
 
 def source(name: str) -> Path:
-    """Return the path of a file that metagen ships: `templates/...` or `data/...`."""
+    """Return a file that metagen ships, such as `templates/...`, or its `pyproject.toml`."""
     top, _, rest = name.partition("/")
-    return templates() / rest if top == "templates" else PACKAGE / name
+    return _shipped(top) / rest
 
 
 def slug(name: str) -> str:

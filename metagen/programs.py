@@ -1,9 +1,9 @@
 """Other programs: in a scratch folder, with an environment of their own, none outliving the build.
 
-A program gets its files in a new folder that goes with it. It hangs on a leash: when this process
-ends, however it ends, a small shell notices that its standard input is closed, and kills the
-program with all that it started. Another such shell keeps the folder and removes it; it stands by
-before there is a folder, so that this process can end at any moment and leave none.
+When this process ends, even by SIGKILL, the operating system closes its pipes. Two small shells
+wait for that. The *leash* belongs to a program, and kills it with everything that it started. The
+*keeper* belongs to a scratch folder, and removes it; it is started before the folder is made, so
+this process can be killed at any moment without leaving one.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-SHOWN_LINES = 12
-STDOUT = "stdout"
-# The shell becomes the program; what watches lets go of the program's output.
+SHOWN_LINES = 12  # Last lines of standard error that an error message shows.
+STDOUT = "stdout"  # Name of the file in the scratch folder that receives standard output.
+# The shell itself becomes the program (exec), so that the program has the process id that Python
+# knows. The watcher in the background closes its outputs, or Python would wait for it to end.
 _LEASH = (
     "exec 3<&0; (read -r _ <&3; kill -KILL $$; kill -KILL 0) >/dev/null 2>&1 & "
     'exec "$@" 3<&- </dev/null'
 )
-# A program that is killed just then may still write, so that the first try fails.
+# A program that is being killed may still write into the folder, which makes `rm` fail.
 _KEEPER = 'read -r _; for _ in 1 2 3 4 5; do rm -rf "$0" && exit; sleep 1; done'
 
 
@@ -37,9 +38,9 @@ class Ended:
 
     Attributes:
         status: Its exit status; a signal's number, negative, when it was killed.
-        late: Whether it was stopped because it took too long.
+        late: Whether it was killed at the timeout.
         tail: The last lines of its standard error.
-        left: The wanted files that it left; `STDOUT` is what it printed.
+        left: The requested files that exist; `STDOUT` is what it printed.
     """
 
     status: int
@@ -50,7 +51,7 @@ class Ended:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Yield a new folder that goes afterwards, even when this process is killed meanwhile."""
+    """Yield a new folder that is removed afterwards, even if this process is killed meanwhile."""
     folder = Path(tempfile.gettempdir()).resolve() / f"metagen-{secrets.token_hex(8)}"
     keeper = subprocess.Popen(
         ["/bin/sh", "-c", _KEEPER, str(folder)],
@@ -70,22 +71,22 @@ def run(
     command: Callable[[Path], Sequence[str]],
     environment: Callable[[Path], Mapping[str, str]],
     files: Mapping[str, bytes],
-    wanted: Sequence[str],
+    results: Sequence[str],
     *,
     timeout: float,
     folder: str = ".",
     on_line: Callable[[str], None] = lambda line: None,
 ) -> Ended:
-    """Run a program on some files and return what it left.
+    """Run a program on some files in a scratch folder and return its results.
 
     Args:
         command: From the scratch folder to the program and its arguments.
-        environment: From the scratch folder to all that the program sees of the environment.
+        environment: From the scratch folder to the whole environment of the program.
         files: The contents of the scratch folder, by relative path.
-        wanted: Paths to bring back.
+        results: Relative paths of the files to return.
         timeout: Seconds after which the program is killed.
-        folder: The folder inside that the program starts in.
-        on_line: Called with each line of standard error as it comes.
+        folder: The current folder of the program, inside the scratch folder.
+        on_line: Called with each line of standard error when it is printed.
     """
     with scratch() as place:
         for name, data in files.items():
@@ -103,13 +104,13 @@ def run(
                 errors="replace",
                 start_new_session=True,
             )
-        status, late, tail = _waited(process, timeout, on_line)
-        found = {name: place / name for name in wanted}
-        left = {name: path.read_bytes() for name, path in found.items() if path.is_file()}
+        status, late, tail = _wait(process, timeout, on_line)
+        paths = {name: place / name for name in results}
+        left = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
         return Ended(status, late, tail, left)
 
 
-def _waited(
+def _wait(
     process: subprocess.Popen[str], timeout: float, on_line: Callable[[str], None]
 ) -> tuple[int, bool, tuple[str, ...]]:
     """Wait for a program to end; return its status, whether it was late, and its last lines."""
@@ -131,7 +132,7 @@ def _waited(
 
 
 def _follow(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> deque[str]:
-    """Pass on each line of standard error as it comes, and return the last ones."""
+    """Pass on each line of standard error, and return the last ones."""
     tail: deque[str] = deque(maxlen=SHOWN_LINES)
     for line in process.stderr or ():
         if text := line.rstrip():
@@ -141,7 +142,7 @@ def _follow(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> d
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """Kill a program, all that it started, and its leash."""
+    """Kill a program, its leash and everything that it started: they are one process group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
 INFINITE: Final = "infinite"
@@ -23,7 +23,7 @@ MOST_TOKENS = 2**40
 COUNT = "a whole number of at least 1, such as 50M, 8B or 1.5T"
 BYTES = "an amount of memory above zero, such as 512MB, 16GB or 16GiB"
 CONTEXT = "a number of tokens, such as 512, 8k, 256k, 1M, or infinite"
-RATE = "a rate above zero, such as 120 tok/s, 2 img/s, 30 fps, 1 mesh/s or 30s clip/min"
+RATE = "a rate above zero of what the model gives out, such as 120 tok/s, 2 img/s or 30s clip/min"
 DURATION = "a time above zero, such as 90 minutes, 36 hours or 21 days"
 HARDWARE = "a number of devices and their name, such as 8xH100 or 256xA100"
 AMOUNT = "an amount of data above zero, such as 2T tokens, 1.2M images or 300GB"
@@ -36,6 +36,7 @@ _BYTE_UNITS = {"B": 1} | {
     for unit, base in (("B", 1000), ("iB", 1024))
     for power, prefix in enumerate("KMGTP", start=1)
 }
+_BYTES = {unit: size for unit, size in _BYTE_UNITS.items() if "i" not in unit}
 _TIMES = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 _TIME_NAMES = {
     **{name: name for name in _TIMES},
@@ -44,32 +45,28 @@ _TIME_NAMES = {
 }
 _LATENCY_UNITS = {"us": Decimal("1e-6"), "ms": Decimal("1e-3"), "s": Decimal(1)}
 _CLIP = "s clip/min"
-_RATE_NAMES = {
-    **dict.fromkeys(("tok/s", "token/s", "tokens/s"), "tok/s"),
-    **dict.fromkeys(("img/s", "image/s", "images/s"), "img/s"),
-    **dict.fromkeys(("fps", "frame/s", "frames/s"), "fps"),
-    **dict.fromkeys(("mesh/s", "meshes/s"), "mesh/s"),
-    **dict.fromkeys(("sample/s", "samples/s"), "sample/s"),
-    _CLIP: _CLIP,
-}
+# Units of a rate with a name of their own; any other thing X is counted in X/s.
+_RATE_UNITS = {"token": "tok/s", "image": "img/s", "frame": "fps"}
 # fmt: off
 _THINGS = (
     "tokens", "words", "characters", "sentences", "documents", "images", "videos", "clips",
     "frames", "hours", "samples", "examples", "pairs", "rows", "points", "meshes",
     "graphs", "nodes", "edges", "episodes", "steps", "interactions",
 )
-# Words for one item of data, whichever a table, a series or a set of texts has.
+# Words for one item of data: a row of a table, a point of a series, a text of a set.
 ITEMS = frozenset({"examples", "points", "rows", "samples"})
 # fmt: on
 
 _NUMBER = r"((?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,12})?)"
 _QUANTITY = re.compile(_NUMBER + r"\s?(\S.{0,40})?")
+_THING = r"[A-Za-z]{1,20}(?:[ -][A-Za-z]{1,20}){0,2}"
+_RATE = re.compile(rf"{_NUMBER}\s?(?:({_THING})/s|(fps|{_CLIP}))")
 _AMOUNT = re.compile(_NUMBER + r"\s?([KMBTkmbt]?)\s?([A-Za-z]{1,20})")
 _HARDWARE = re.compile(r"([1-9][0-9]{0,6})\s?[x×]\s?([A-Za-z0-9][A-Za-z0-9 ._+-]{0,39})")  # noqa: RUF001
 
 
 class UnitError(ValueError):
-    """A text that is no quantity of the kind asked for.
+    """A text that is not a quantity of the requested kind.
 
     Attributes:
         allowed: What would have been accepted, in words.
@@ -84,7 +81,7 @@ class UnitError(ValueError):
 
 @dataclass(frozen=True)
 class Rate:
-    """A throughput: so many of a thing a second (`30s clip/min`: seconds of clip a minute)."""
+    """A throughput: a number of things a second (`30s clip/min`: seconds of clip a minute)."""
 
     value: float
     unit: str
@@ -170,13 +167,31 @@ def parse_context(value: str | int | float) -> int | str:
 
 
 def parse_rate(text: str) -> Rate:
-    """Return a throughput: `120 tok/s`, `2 img/s`, `30fps`, `1 mesh/s`, `30s clip/min`.
+    """Return a throughput: `120 tokens/s` is 120 `tok/s`, `30fps` is 30 `fps`.
+
+    Any thing may be counted. Which one a model gives out is known to its family, which refuses
+    the others.
 
     Raises:
-        UnitError: The number is not above zero, or the unit is not one of these.
+        UnitError: The number is not above zero, or no unit such as `tok/s` follows it.
     """
-    number, unit = _split(text, _RATE_NAMES, RATE)
-    return Rate(float(number), _RATE_NAMES[unit])
+    match = _RATE.fullmatch(text.strip())
+    if match is None or Decimal(match[1]) <= 0:
+        raise UnitError(RATE)
+    return Rate(float(match[1]), match[3] or rate_unit(match[2]))
+
+
+def rate_unit(thing: str) -> str:
+    """Return the unit that counts things a second: `token` and `tokens` give `tok/s`.
+
+    The last word becomes singular: `env steps` gives `env step/s`, `meshes` gives `mesh/s`.
+    """
+    name = " ".join(thing.lower().split())
+    if re.search("(sh|ch|x|ss)es$", name):
+        name = name[:-2]
+    elif name.endswith("s") and not name.endswith("ss"):
+        name = name[:-1]
+    return _RATE_UNITS.get(name, f"{name}/s")
 
 
 def _duration(text: str) -> tuple[Decimal, str]:
@@ -290,3 +305,33 @@ def format_count(number: int, digits: int = 3) -> str:
 def format_bytes(number: int, digits: int = 3) -> str:
     """Return an amount of memory for people, in powers of ten: 16060522496 is `16.1 GB`."""
     return f"{number} B" if number < 1000 else _scaled(number, digits, " kMGTP") + "B"
+
+
+def rounded(number: float, *, up: bool, digits: int = 2) -> Decimal:
+    """Return a number to some significant digits, never below it, or else never above it."""
+    exact = Decimal(repr(number))
+    step = Decimal(1).scaleb(exact.adjusted() - digits + 1)
+    return (exact / step).to_integral_value(ROUND_CEILING if up else ROUND_FLOOR) * step
+
+
+def spell_memory(number: float) -> str:
+    """Return an amount of memory as a spec writes it, rounded up: 20993400000 is `21GB`."""
+    return _spelled(rounded(number, up=True), _BYTES)
+
+
+def spell_count(number: float, *, up: bool) -> str:
+    """Return a count as a spec writes it: 5689000000 is `5.6B`, or `5.7B` rounded up."""
+    return _spelled(rounded(number, up=up), _SCALES)
+
+
+def spell_context(tokens: int) -> str:
+    """Return a context window exactly: 98304 is `96k`, 1000 is `1000`."""
+    scales = (pair for pair in reversed(_CONTEXT_SCALES.items()) if tokens % pair[1] == 0)
+    letter, size = next(scales)
+    return f"{tokens // size}{letter}"
+
+
+def _spelled(number: Decimal, scales: Mapping[str, int]) -> str:
+    fitting = [pair for pair in scales.items() if pair[1] <= number]
+    letter, size = fitting[-1] if fitting else next(iter(scales.items()))
+    return f"{plain(number / size)}{letter}"

@@ -1,8 +1,8 @@
 """The contract between the work of a task and the engine that runs it.
 
-A task's work is a pure function `work(desk) -> {path: bytes}`. The desk is its only window:
-whatever it hands out is recorded in the task's trace, so a task can depend on nothing that the
-engine does not know of.
+A task's work is a pure function `work(desk) -> {path: bytes}`. It reads only through its desk,
+which records every read in the task's trace; so the engine knows everything that a task depends on,
+and no list of dependencies is kept by hand.
 """
 
 from __future__ import annotations
@@ -13,26 +13,39 @@ from typing import Any, Protocol
 
 
 class Desk(Protocol):
-    """What the work of a task may read. Every read is traced."""
+    """What the work of a task may read. Every read becomes a dependency of the task."""
 
     def key(self, name: str) -> Any:
-        """Return the value of a leaf key of the spec, such as `constraints.memory_budget`."""
+        """Return the value of a leaf key of the spec, such as `constraints.memory_budget`.
+
+        A key that the spec omits has its default, or None; that is a dependency like any other.
+        """
 
     def read(self, path: str) -> bytes:
-        """Return a file of the package, such as `blueprint/params.json`; it must be an input."""
+        """Return a file of the package, such as `blueprint/params.json`; it must be an input.
 
-    def entry(self, path: str, *way: str) -> Any:
-        """Return one entry of a structured file of the package; only it becomes a dependency.
+        Raises:
+            TaskError: The file is not among the recipe's inputs, or cannot be read.
+        """
+
+    def entry(self, path: str, *keys: str) -> Any:
+        """Return one entry of a structured file of the package.
+
+        Only the entry becomes a dependency: a change elsewhere in the file runs nothing.
+
+        Args:
+            path: A file that `entries.parse` can read; it must be an input.
+            keys: Keys of mappings and positions in lists, from the top of the file down.
 
         Raises:
             LookupError: The file has no such entry; its absence is a dependency too.
         """
 
-    def names(self, path: str, *way: str) -> tuple[str, ...]:
-        """Return the keys, or the positions, of an entry that is a mapping or a list."""
+    def names(self, path: str, *keys: str) -> tuple[str, ...]:
+        """Return the keys of a mapping, or the positions in a list; their values are not read."""
 
     def edited(self, path: str) -> bool:
-        """Tell whether a person changed a file of the package; it must be an input."""
+        """Tell whether the user edited a file of the package; it must be an input."""
 
     def source(self, name: str) -> bytes:
         """Return a file that metagen ships: `templates/...` or `data/...`."""
@@ -41,10 +54,14 @@ class Desk(Protocol):
         """Return the version of an installed library, of `python`, or of the `tex` programs."""
 
     def code(self, module: str) -> str:
-        """Return a module's name as given; the task then depends on the code of that module."""
+        """Return a module's name unchanged; the task then depends on the code of that module.
+
+        The code of the work's own function is a dependency without this. What it only finds by name
+        at run time, such as the module of a family, is not.
+        """
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """Tell the terminal how far long work is."""
+        """Report the progress of long work: steps done, steps in all, and a short note."""
 
 
 Work = Callable[[Desk], dict[str, bytes]]
@@ -56,7 +73,8 @@ class Recipe:
 
     Attributes:
         name: `stage:what`, such as `docs:model_card`; unique in a package.
-        work: The pure function that makes the targets.
+        work: The function that makes the targets; a plain function, since the engine follows its
+            code by name.
         inputs: Files of the package that the work may read, relative to the run folder.
         targets: Files that the work returns, relative to the run folder.
         doc: One line for `doit list`.

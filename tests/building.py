@@ -10,10 +10,10 @@ from typing import Any
 
 from metagen import families, files, paths
 from metagen.engine import graph
+from metagen.engine.digest import Environment
 from metagen.engine.engine import Engine, Outcome
 from metagen.engine.ledger import Ledger
-from metagen.engine.place import Home, Place
-from metagen.engine.world import World
+from metagen.engine.workspace import StateFolder, Workspace
 from metagen.measure import sandbox
 from metagen.spec import load
 
@@ -28,11 +28,11 @@ def build(
     run_id: str | None = None,
 ) -> dict[str, Outcome]:
     """Build a package without its PDF, as a new process would; return what was done by task."""
-    package = graph.package(load(spec, overrides), run_id)
-    ledger = Ledger(Home(out).ledger)
-    engine = Engine(package, Place.on_disk(out, package.run, ledger), World(ledger))
+    tasks = graph.of_spec(load(spec, overrides), run_id)
+    ledger = Ledger(StateFolder(out).ledger)
+    engine = Engine(tasks, Workspace.on_disk(out, tasks.run, ledger), Environment(ledger))
     try:
-        for recipe in package.in_order(graph.whole(package.recipes)):
+        for recipe in tasks.in_order(graph.whole(tasks.recipes)):
             engine.build(recipe, lambda *_: None)
         engine.outputs.sweep()
         return engine.outcomes
@@ -69,7 +69,7 @@ def fake_measurements(
 
 
 def _probed(number: int, given: Mapping[str, bytes], name: str) -> dict[str, Any]:
-    family, model = families.load(families.FAMILIES[name]), _config(given["code/model.py"])
+    family, model = families.named(name), _config(given["code/model.py"])
     data = json.loads(given["sizes.json"])["full"]["data"]
     measured, curve = family.lengths({"model": model, "data": data})
     lengths = {measured, *curve}
@@ -101,7 +101,8 @@ def _held(number: int) -> dict[str, Any]:
 
 
 def _scored(number: int) -> dict[str, Any]:
-    metric = {"metric": "bits_per_byte", "unit": "bit/byte", "higher_is_better": False}
+    metric = {"metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte"}
+    metric |= {"higher_is_better": False}
     scores = {"value": number / 1e6, "baselines": {"unigram": 4.7, "bigram": 3.4, "5-gram": 2.0}}
     source = {"dataset": "pydoc_topics", "sha256": "0" * 64, "split": "test", "n": 100}
     return {**source, "metrics": [metric | scores], "checkpoint_step": 1}

@@ -146,16 +146,18 @@ def _files() -> dict[str, Any]:
         ],
         "benchmarks/results.json": [
             {"benchmark": "held-out text", "dataset": "pydoc_topics", "sha256": "0f" * 32,
-             "split": "test", "n": 41234, "metric": "bits_per_byte", "unit": "bit/byte",
+             "split": "test", "n": 41234, "metric": "bits_per_byte",
+             "title": "bits per byte", "unit": "bit/byte",
              "higher_is_better": False, "value": 2.87312,
              "baselines": {"unigram": 4.7211, "bigram": 3.4402, "5-gram": 2.0411},
-             "seed": 42, "steps": 200, "size": "proxy",
+             "seed": 42, "steps": 200, "steps_unit": "training steps", "size": "proxy",
              "command": "python eval.py --size proxy", "status": "measured"},
             {"benchmark": "held-out text", "dataset": "pydoc_topics", "sha256": "0f" * 32,
-             "split": "test", "n": 41234, "metric": "next_byte_accuracy", "unit": "share",
+             "split": "test", "n": 41234, "metric": "next_byte_accuracy",
+             "title": "next-byte accuracy", "unit": "share",
              "higher_is_better": True, "value": 0.41037,
              "baselines": {"unigram": 0.1764, "bigram": 0.2981, "5-gram": 0.5902},
-             "seed": 42, "steps": 200, "size": "proxy",
+             "seed": 42, "steps": 200, "steps_unit": "training steps", "size": "proxy",
              "command": "python eval.py --size proxy", "status": "measured"},
             *(_not_run(name) for name in ("MMLU", "HellaSwag")),
         ],
@@ -208,10 +210,12 @@ def _outcome(parameters: int, memory: int, *exceeded: str) -> dict[str, Any]:
 
 
 def _not_run(name: str) -> dict[str, Any]:
-    unknown = ("dataset", "sha256", "split", "n", "metric", "unit", "higher_is_better", "value")
-    run = dict.fromkeys(("seed", "steps", "size", "command"))
-    nothing = dict.fromkeys(unknown)
-    return {"benchmark": name, **nothing, "baselines": {}, **run, "status": "not run"}
+    source = dict.fromkeys(("dataset", "sha256", "split", "n"))
+    metric = dict.fromkeys(("metric", "title", "unit", "higher_is_better", "value"))
+    run = dict.fromkeys(("seed", "steps", "steps_unit", "size", "command"))
+    return {
+        "benchmark": name, **source, **metric, "baselines": {}, **run, "status": "not run",
+    }  # fmt: skip
 
 
 def _curve() -> str:

@@ -67,10 +67,10 @@ def write_package(
     folder: Path, family: str, chosen: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Path:
     """Write code/ of a family with these settings at both sizes and return the folder."""
-    module = families.load(families.FAMILIES[family])
+    module = families.named(family)
     values = dict(chosen or sizes(family))
     for name, section in values.items():
-        script = f"{module.task_folder}/{name}.py"
+        script = f"{module.task.folder}/{name}.py"
         template = module.model_template(section) if name == "model" else script
         text = bundle(template, lambda path: paths.source(path).read_bytes(), section)
         (folder / f"{name}.py").write_bytes(text)

@@ -49,7 +49,7 @@ TRAIN = {
 def write_code(folder: Path, family: Family, sizes: Mapping[str, Mapping[str, Any]]) -> Path:
     """Write code/ of a family with these settings at both sizes and return the folder."""
     for name, values in sizes.items():
-        scripts = f"{family.task_folder}/{name}.py"
+        scripts = f"{family.task.folder}/{name}.py"
         template = family.model_template(values) if name == "model" else scripts
         text = bundle(template, lambda n: paths.source(n).read_bytes(), values)
         (folder / f"{name}.py").write_bytes(text)
@@ -64,7 +64,7 @@ def write_code(folder: Path, family: Family, sizes: Mapping[str, Mapping[str, An
 def write_proxy(desk: PlainDesk, root: Path) -> Path:
     """Write code/ as a spec's build does, without what is measured on it; return the folder."""
     desk.package |= architecture.work(desk)
-    family = families.built(desk)
+    family = families.of_package(desk)
     for recipe in code.recipes(family):
         desk.package |= recipe.work(desk)
     for name, data in desk.package.items():

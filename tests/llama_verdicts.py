@@ -6,7 +6,7 @@ import yaml
 from blueprint_desk import PlainDesk
 from llama import LLAMA_3_8B
 
-from metagen.sizing import constraints
+from metagen.sizing.verdicts import TARGET, work
 
 PARAMETERS = 8_030_261_248
 WEIGHTS = 16_060_522_496
@@ -32,5 +32,5 @@ def verdicts(spec, folder, parameters=PARAMETERS, bits=(16, 16), **changed):
         "blueprint/params.json": json.dumps({"total": parameters}).encode(),
         "blueprint/flops.json": json.dumps(flops).encode(),
     }
-    made = json.loads(constraints.work(desk)[constraints.TARGET])
+    made = json.loads(work(desk)[TARGET])
     return {each["constraint"]: each for each in made}

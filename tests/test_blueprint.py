@@ -9,7 +9,7 @@ from blueprint_desk import PlainDesk
 from metagen import families, paths
 from metagen.errors import SpecError
 from metagen.families.decoder import FAMILY as decoder
-from metagen.sizing import ablations, architecture, sensitivity
+from metagen.sizing import alternatives, architecture
 from metagen.spec import load
 
 SECTIONS = ["model", "data", "train", "eval", "infer"]
@@ -22,28 +22,28 @@ def built(desk):
     return yaml.safe_load(desk.package[architecture.TARGET])
 
 
-def decisions(found):
-    return {each["name"]: each for each in found["decisions"]}
+def decisions(made):
+    return {each["name"]: each for each in made["decisions"]}
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda p: p.stem)
 def test_every_dimension_of_an_example_has_its_value_and_a_reason(spec):
-    found = built(PlainDesk.of(spec))
-    assert list(found) == ["family", *SECTIONS, "proxy", "decisions"]
-    dims = families.load(families.FAMILIES[found["family"]]).dims
-    assert list(found["model"]) == [name for name in dims if name in found["model"]]
-    for name, value in found["model"].items():
-        assert decisions(found)[name]["value"] == value
-        assert len(decisions(found)[name]["reason"]) > 10
+    made = built(PlainDesk.of(spec))
+    assert list(made) == ["family", *SECTIONS, "proxy", "decisions"]
+    dims = families.named(made["family"]).dims
+    assert list(made["model"]) == [name for name in dims if name in made["model"]]
+    for name, value in made["model"].items():
+        assert decisions(made)[name]["value"] == value
+        assert len(decisions(made)[name]["reason"]) > 10
 
 
 @pytest.mark.parametrize("spec", EXAMPLES, ids=lambda p: p.stem)
 def test_the_proxy_is_complete_small_and_built_like_the_full_model(spec):
-    found = built(PlainDesk.of(spec))
-    full, proxy = found["model"], found["proxy"]["model"]
-    assert list(found["proxy"]) == SECTIONS
+    made = built(PlainDesk.of(spec))
+    full, proxy = made["model"], made["proxy"]["model"]
+    assert list(made["proxy"]) == SECTIONS
     assert proxy["vocab_size"] == 256
-    assert found["proxy"]["data"]["tokenizer"] == "byte"
+    assert made["proxy"]["data"]["tokenizer"] == "byte"
     assert 0.3e6 < decoder.count(proxy) < 1.2e6
     assert proxy["tie_embeddings"] == full["tie_embeddings"]
     assert (proxy["n_heads"] > proxy["n_kv_heads"]) == (full["n_heads"] > full["n_kv_heads"])
@@ -66,38 +66,38 @@ def test_the_family_s_code_is_named_as_what_the_work_depends_on(tmp_path):
 
 def test_training_config_flows_into_train(tmp_path):
     config = "batch_size: 32, learning_rate: 0.001, weight_decay: 0.2, warmup_steps: 7"
-    found = built(PlainDesk(f"training: {{config: {{{config}}}}}\n", tmp_path))
-    assert found["train"]["batch_size"] == 32
-    assert found["train"]["learning_rate"] == 0.001
-    assert found["train"]["weight_decay"] == 0.2
-    assert found["train"]["warmup_steps"] == 7
-    assert decisions(found)["train.learning_rate"]["reason"] == "declared in training.config"
+    made = built(PlainDesk(f"training: {{config: {{{config}}}}}\n", tmp_path))
+    assert made["train"]["batch_size"] == 32
+    assert made["train"]["learning_rate"] == 0.001
+    assert made["train"]["weight_decay"] == 0.2
+    assert made["train"]["warmup_steps"] == 7
+    assert decisions(made)["train.learning_rate"]["reason"] == "declared in training.config"
 
 
-def test_a_declared_setting_that_the_code_has_not_is_said_to_be_unused(tmp_path):
+def test_a_declared_setting_that_the_code_has_not_is_reported_as_unused(tmp_path):
     text = "training: {config: {ema_decay: 0.99, optimizer: sgd, batch_size: 8}}\n"
     unused = [n for n in decisions(built(PlainDesk(text, tmp_path))) if "training.config" in n]
     assert sorted(unused) == ["training.config.ema_decay", "training.config.optimizer"]
 
 
-def test_pins_are_said_to_be_pinned_and_the_seed_reaches_the_scripts(tmp_path):
+def test_pins_have_pins_as_their_reason_and_the_seed_reaches_the_scripts(tmp_path):
     text = "architecture: {dims: {n_layers: 10}}\nreproducibility: {seed: 7}\n"
-    found = built(PlainDesk(text, tmp_path))
-    assert found["model"]["n_layers"] == 10
-    assert decisions(found)["n_layers"]["reason"] == "pinned by architecture.dims"
-    assert found["train"]["seed"] == found["proxy"]["train"]["seed"] == found["infer"]["seed"] == 7
+    made = built(PlainDesk(text, tmp_path))
+    assert made["model"]["n_layers"] == 10
+    assert decisions(made)["n_layers"]["reason"] == "pinned by architecture.dims"
+    assert made["train"]["seed"] == made["proxy"]["train"]["seed"] == made["infer"]["seed"] == 7
 
 
 def test_without_a_budget_the_device_decides_and_the_decision_says_so(tmp_path):
-    found = built(PlainDesk("constraints: {device: mobile}\n", tmp_path))
-    size = decisions(found)["parameters"]
+    made = built(PlainDesk("constraints: {device: mobile}\n", tmp_path))
+    size = decisions(made)["parameters"]
     assert "no parameter_budget is declared" in size["reason"]
     # An iPhone of 6 GB, a third of it usable, half of that for weights of two bytes.
     assert 0.99 * 495e6 <= size["value"] <= 495e6
-    assert "1.980 GB are usable" in decisions(found)["device_memory"]["reason"]
+    assert "1.980 GB are usable" in decisions(made)["device_memory"]["reason"]
 
 
-def test_without_any_limit_the_default_size_is_said_to_be_the_default(tmp_path):
+def test_without_any_limit_the_default_size_is_reported_as_the_default(tmp_path):
     size = decisions(built(PlainDesk("", tmp_path)))["parameters"]
     assert "the default is 125,000,000" in size["reason"]
     assert 0.99 * 125e6 <= size["value"] <= 125e6
@@ -106,13 +106,13 @@ def test_without_any_limit_the_default_size_is_said_to_be_the_default(tmp_path):
 def test_a_size_chosen_by_memory_shrinks_until_the_declared_context_fits(tmp_path):
     text = "constraints: {device: mobile, context_window: 128k}\n"
     memory = decisions(built(PlainDesk(text, tmp_path)))["device_memory"]
-    assert memory["reason"].endswith(": kept")
+    assert memory["reason"].endswith(": met")
     assert memory["value"] <= 0.33 * 6e9
 
 
 def test_a_minimum_alone_is_reached(tmp_path):
-    found = built(PlainDesk("constraints: {parameter_budget: {min: 50M}}\n", tmp_path))
-    assert decisions(found)["parameters"]["value"] >= 50e6
+    made = built(PlainDesk("constraints: {parameter_budget: {min: 50M}}\n", tmp_path))
+    assert decisions(made)["parameters"]["value"] >= 50e6
 
 
 def test_an_infinite_context_says_how_far_the_memory_goes(tmp_path):
@@ -130,9 +130,9 @@ def test_what_cannot_be_built_stops_before_anything_is_written(tmp_path):
 @pytest.mark.parametrize("spec", SPECS, ids=lambda p: p.stem)
 def test_each_ablation_changes_one_thing_and_is_counted_exactly(spec):
     desk = PlainDesk.of(spec)
-    found = built(desk)
-    family, dims = families.load(families.FAMILIES[found["family"]]), found["model"]
-    variants = yaml.safe_load(ablations.work(desk)[ablations.TARGET])
+    made = built(desk)
+    family, dims = families.named(made["family"]), made["model"]
+    variants = yaml.safe_load(architecture.ablations(desk)[architecture.ABLATIONS])
     assert len(variants) >= 3
     for each in variants:
         assert 1 <= len(each["change"]) <= 2  # some dimensions go together
@@ -146,14 +146,14 @@ EIGHT = paths.specs() / "text" / "text_llm_8b.yaml"
 
 
 def test_a_lever_is_reasoned_with_both_figures():
-    found = decisions(built(PlainDesk.of(EIGHT)))
-    attention, weights = found["global_every"]["reason"], found["weight_bits"]["reason"]
+    made = decisions(built(PlainDesk.of(EIGHT)))
+    attention, weights = made["global_every"]["reason"], made["weight_bits"]["reason"]
     # 30 layers of 8 heads of 128 over 262,144 tokens are 32.2 GB in bf16.
     assert attention.startswith("local:global 3:1, window 4,096: full attention would mean 38")
     assert "cache 32.2 GB" in attention
-    assert attention.endswith("16.00 GB are allowed by memory_budget")
+    assert attention.endswith("memory_budget allows 16.00 GB")
     assert "weights in 16 bits would mean 15.0 GB to read for each tok" in weights
-    assert weights.endswith("throughput of 120 tok/s is asked for")
+    assert weights.endswith("a throughput of 120 tok/s is required")
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ def test_a_rate_is_reasoned_with_what_bounds_it(spec, bound):
 
 
 def test_an_8b_model_for_16_gb_and_256k_tokens_is_what_a_specialist_would_take():
-    found = built(PlainDesk.of(EIGHT))
-    model, infer = found["model"], found["infer"]
+    made = built(PlainDesk.of(EIGHT))
+    model, infer = made["model"], made["infer"]
     assert (model["d_model"], model["n_heads"], model["n_kv_heads"]) == (4096, 32, 8)
     assert 28 <= model["n_layers"] <= 36
     assert (model["window"], model["global_every"]) == (4096, 4)
@@ -177,9 +177,9 @@ def test_an_8b_model_for_16_gb_and_256k_tokens_is_what_a_specialist_would_take()
 
 
 def test_formats_stand_in_infer_and_the_proxy_decodes_as_it_trained():
-    found = built(PlainDesk.of(EIGHT))
-    assert "weight_bits" not in found["model"]
-    assert (found["proxy"]["infer"]["weight_bits"], found["proxy"]["infer"]["cache_bits"]) == (
+    made = built(PlainDesk.of(EIGHT))
+    assert "weight_bits" not in made["model"]
+    assert (made["proxy"]["infer"]["weight_bits"], made["proxy"]["infer"]["cache_bits"]) == (
         16,
         16,
     )
@@ -189,29 +189,29 @@ def test_a_local_design_has_a_local_proxy_and_a_plain_one_a_plain_one(tmp_path):
     local, plain = built(PlainDesk.of(EIGHT)), built(PlainDesk("", tmp_path))
     assert local["proxy"]["model"]["window"] < local["proxy"]["data"]["seq_len"]
     assert local["proxy"]["model"]["global_every"] <= local["proxy"]["model"]["n_layers"]
-    for found in (plain["model"], plain["proxy"]["model"]):
-        assert not {"window", "global_every"} & set(found)
+    for made in (plain["model"], plain["proxy"]["model"]):
+        assert not {"window", "global_every"} & set(made)
 
 
 def test_a_step_of_each_declared_constraint_is_searched(tmp_path):
     text = "constraints: {parameter_budget: {max: 1B}, memory_budget: 2GB, context_window: 32k}\n"
-    found = json.loads(sensitivity.work(PlainDesk(text, tmp_path))[sensitivity.TARGET])
-    steps = [(each["constraint"], each["value"]) for each in found["steps"]]
+    made = json.loads(alternatives.sensitivity(PlainDesk(text, tmp_path))[alternatives.TARGET])
+    steps = [(each["constraint"], each["value"]) for each in made["steps"]]
     assert steps == [
         ("parameter_budget.max", 750_000_000), ("parameter_budget.max", 1_250_000_000),
         ("memory_budget", 1_500_000_000), ("memory_budget", 2_500_000_000),
         ("context_window", 16384), ("context_window", 65536),
     ]  # fmt: skip
-    assert "memory_budget" in found["binding"]
-    for each in (found["specified"], *found["steps"]):
+    assert "memory_budget" in made["binding"]
+    for each in (made["specified"], *made["steps"]):
         parts = each["memory"]
         assert parts["total"] == parts["weights"] + parts["cache"] + parts["activations"]
 
 
 def test_a_step_tells_what_the_search_would_give_for_that_spec(tmp_path):
     text = "constraints: {parameter_budget: {max: 1B}, memory_budget: 2GB, context_window: 32k}\n"
-    found = json.loads(sensitivity.work(PlainDesk(text, tmp_path))[sensitivity.TARGET])
-    looser = next(s for s in found["steps"] if s["value"] == 2_500_000_000)
+    made = json.loads(alternatives.sensitivity(PlainDesk(text, tmp_path))[alternatives.TARGET])
+    looser = next(s for s in made["steps"] if s["value"] == 2_500_000_000)
     other = built(PlainDesk(text.replace("2GB", "2500MB"), tmp_path))
     everything = {**other["model"], **other["infer"]}
     assert decisions(other)["parameters"]["value"] == looser["parameters"]
@@ -221,5 +221,5 @@ def test_a_step_tells_what_the_search_would_give_for_that_spec(tmp_path):
 
 def test_an_ample_memory_does_not_bind(tmp_path):
     text = "constraints: {parameter_budget: {max: 1B}, memory_budget: 200GB}\n"
-    found = json.loads(sensitivity.work(PlainDesk(text, tmp_path))[sensitivity.TARGET])
-    assert found["binding"] == ["parameter_budget.max"]
+    made = json.loads(alternatives.sensitivity(PlainDesk(text, tmp_path))[alternatives.TARGET])
+    assert made["binding"] == ["parameter_budget.max"]

@@ -9,8 +9,9 @@ from blueprint_desk import PlainDesk, spec_of
 from published import published
 
 from metagen import families
-from metagen.families.family import Need
-from metagen.sizing import decisions, found, search
+from metagen.families.demand import Need
+from metagen.sizing import architecture, search
+from metagen.sizing.need import FILL
 
 MOST = 10**10
 POINTS = 8
@@ -37,9 +38,9 @@ LEAST = {
 
 def searched(name, budget):
     """Return a family, the need of so many parameters, and the design for it."""
-    family = families.load(families.FAMILIES[name])
+    family = families.named(name)
     fixed = {"num_classes": 10} if "num_classes" in family.dims else {}
-    need = Need(budget, math.ceil(search.FILL * budget), (), None, fixed, fixed)
+    need = Need(budget, math.ceil(FILL * budget), (), None, fixed, fixed)
     return family, search.search(family, need, family.fit(published(family), budget))
 
 
@@ -70,10 +71,10 @@ def test_a_proxy_of_the_smallest_design_keeps_the_rules(name):
 def test_a_budget_below_the_form_gets_the_fewest_parameters_and_the_reason_says_so(name, tmp_path):
     route = next(each for each in families.ROUTES if each.family == name)
     desk = PlainDesk(spec_of(route) + "constraints: {parameter_budget: {max: 10}}\n", tmp_path)
-    result = found.sized(desk)
-    size = decisions.decisions(result)[0]
+    result = search.solution(desk)
+    size = architecture.decisions(result)[0]
     assert size["value"] == result.family.count(result.design.dims) > 10
-    assert "the fewest of" in size["reason"]
+    assert "the smallest of" in size["reason"]
 
 
 # What is said of dimensions that fill a budget or keep a share of it.
@@ -84,12 +85,14 @@ WITHIN = re.compile(r"within|\bfills\b|multiple|most blocks|at most \d+(\.\d)?% 
 @pytest.mark.parametrize("name", families.FAMILIES)
 def test_no_reason_claims_to_be_within_a_budget_that_is_overrun(name, pinned, tmp_path):
     result = overrun(name, pinned, tmp_path)
-    said = {each["name"]: each["reason"] for each in decisions.decisions(result)}
-    assert result.design.parameters > result.need.parameters
+    said = {each["name"]: each["reason"] for each in architecture.decisions(result)}
+    assert result.design.parameters > result.need.budget
     filling = [a.name for a in result.family.axes(result.need, result.trend) if a.fills]
     assert filling
-    assert all("the least beside the others" in said.pop(each) for each in filling)
-    assert "none of which is within it" in said.pop("parameters")
+    assert all(
+        "the smallest value that the other dimensions allow" in said.pop(each) for each in filling
+    )
+    assert "all of which exceed it" in said.pop("parameters")
     assert not [(each, why) for each, why in said.items() if WITHIN.search(why)]
 
 
@@ -101,4 +104,4 @@ def overrun(name, pinned, folder):
     route = next(each for each in families.ROUTES if each.family == name)
     text = spec_of(route, f", dims: {json.dumps(shape)}" if pinned else "")
     desk = PlainDesk(f"{text}constraints: {{parameter_budget: {{max: 10}}}}\n", folder)
-    return found.sized(desk)
+    return search.solution(desk)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from metagen.errors import MetagenError
 from metagen.package.bundle import bundle
-from metagen.package.literals import literal, set_defaults
+from metagen.package.config import literal
 
 MAIN = "templates/families/toy/model.py"
 CONFIG = '''
@@ -153,6 +153,76 @@ def test_only_the_defaults_of_config_change() -> None:
     assert before.split("class Config")[0] == after.split("class Config")[0]
 
 
+SHARED = '''
+from dataclasses import dataclass
+
+
+@dataclass
+class Training:
+    """What all have."""
+
+    steps: int = 1
+    """Updates."""
+    # How they go.
+    rate: float = 0.5
+    """Of learning."""
+    seed: int = 0
+    """Draws all."""
+'''
+OWN = '''
+from dataclasses import dataclass
+
+from runtime.settings import Training
+
+
+@dataclass
+class Config(Training):
+    """Settings."""
+
+    rate: float = 0.1
+    """Of these weights."""
+    drop: float = 0.0  # of tokens
+'''
+
+
+def test_inherited_fields_are_written_out_in_their_order_and_with_their_explanations() -> None:
+    values = {"drop": 0.2, "seed": 3, "rate": 2, "steps": 7}
+    text = made(OWN, values, runtime_settings=SHARED)
+    assert text.endswith(
+        "class Config(Training):\n"
+        '    """Settings."""\n\n'
+        '    steps: int = 7\n    """Updates."""\n'
+        '    rate: float = 2.0\n    """Of these weights."""\n'
+        '    seed: int = 3\n    """Draws all."""\n'
+        "    drop: float = 0.2  # of tokens\n"
+    )
+    assert "from runtime.settings import Training\n" in text
+    assert made(text, values, runtime_settings=SHARED) == text
+
+
+def test_a_config_may_have_inherited_fields_only() -> None:
+    main = OWN.partition("    rate:")[0].rstrip() + "\n"
+    text = made(main, {"steps": 7, "rate": 1, "seed": 3}, runtime_settings=SHARED)
+    body = text.partition('"""Settings."""')[2]
+    assert body.startswith('\n\n    steps: int = 7\n    """Updates."""\n    # How they go.\n')
+
+
+@pytest.mark.parametrize(
+    ("main", "values", "words"),
+    [
+        (OWN, {"drop": 0.1, "rate": 1, "steps": 7}, "settings.py:13: no value is given for the"),
+        (OWN, {"drop": 0.1, "rate": 1, "steps": "7", "seed": 1}, "settings.py:8: the field steps"),
+        (OWN, {"drop": "", "rate": 1, "steps": 7, "seed": 1}, f"{MAIN}:12: the field drop"),
+        (OWN.replace("(Training)", "(Missing)"), {}, f"{MAIN}:7: Config inherits from Missing"),
+        (OWN.replace("Training", "Missing"), {}, "settings.py does not define Missing"),
+    ],
+)
+def test_an_error_in_an_inherited_field_names_the_line_that_defines_it(
+    main: str, values: dict[str, object], words: str
+) -> None:
+    assert words in problem(main, values, runtime_settings=SHARED)
+
+
 def test_a_whole_number_becomes_a_float_where_the_field_is_one() -> None:
     assert "rate: float = 2.0" in made(CONFIG, {"width": 1, "rate": 2, "name": "", "sizes": ()})
 
@@ -188,10 +258,9 @@ def test_a_string_never_leaves_its_literal(value: str) -> None:
     ['"""', "'''", '"\nimport os\n', "\\", '\\"', "\u2028", "\u202e", "\x00", "${x}", "'\""],
 )
 def test_a_hostile_string_stays_the_value_of_its_field(value: str) -> None:
-    source = textwrap.dedent(CONFIG)
     values = {"width": 1, "rate": 0.5, "name": value, "sizes": ()}
-    tree = ast.parse(set_defaults(MAIN, source, values))
-    assert len(tree.body) == len(ast.parse(source).body)
+    tree = ast.parse(made(CONFIG, values))
+    assert len(tree.body) == len(ast.parse(textwrap.dedent(CONFIG)).body)
     namespace: dict[str, object] = {}
     exec(compile(tree, MAIN, "exec"), {"__name__": __name__}, namespace)
     assert namespace["Config"]().name == value  # type: ignore[operator]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -179,6 +180,34 @@ def test_a_violated_constraint_is_status_3_under_strict_only(out: Path) -> None:
     told = run("metagen", *arguments, "--strict", cwd=out.parent)
     assert told.returncode == 3
     assert "violated" in told.stdout
+
+
+def test_why_prints_one_level_and_says_how_to_see_the_rest(out: Path) -> None:
+    file = str(out / "run-text_llm_tiny" / "blueprint" / "params.json")
+    short = run("metagen", "why", file, cwd=out.parent).stdout.splitlines()
+    assert short[0] == "blueprint/params.json  <- measure:probe"
+    assert all(line.startswith("  ") and line[2] != " " for line in short[1:-1])
+    count, depth = re.fullmatch(r"\.\.\. (\d+) deeper lines; --depth (\d+) .*", short[-1]).groups()
+    whole = run("metagen", "why", file, "--depth", depth, cwd=out.parent).stdout.splitlines()
+    assert len(whole) == len(short) - 1 + int(count)
+    assert [line for line in whole if line.startswith("spec: ")] == []
+    assert any(
+        line.strip().startswith("spec: constraints.parameter_budget.max =") for line in whole
+    )
+    names = [
+        line.strip().partition("  <-")[0]
+        for line in whole
+        if "(details on its other line)" not in line
+    ]
+    assert names.count("code/model.py") == 1, "a file is expanded once"
+
+
+def test_why_refuses_a_file_that_no_task_makes(out: Path) -> None:
+    file = out / "run-text_llm_tiny" / "notes.txt"
+    file.write_text("mine")
+    told = run("metagen", "why", str(file), cwd=out.parent)
+    file.unlink()
+    assert (told.returncode, "No task makes this file" in told.stderr) == (2, True)
 
 
 def test_validate_and_schema(tmp_path: Path) -> None:

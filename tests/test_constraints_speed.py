@@ -5,8 +5,9 @@ from blueprint_desk import PlainDesk
 from llama import LLAMA_2_7B, LLAMA_3_8B, llama
 from llama_verdicts import CACHE, TABLE, WEIGHTS, verdicts
 
+from metagen.errors import SpecError
 from metagen.families.decoder import FAMILY as decoder
-from metagen.sizing import devices, roofline
+from metagen.sizing import devices, need
 
 LLAMA_2_70B = llama(8192, 80, 64, 8, 128, 28672, 32000, False)
 
@@ -41,8 +42,8 @@ def test_the_roofline_gives_what_was_measured_in_tokens_a_second(
     tmp_path, dims, device, bits, measured
 ):
     desk = PlainDesk(f"constraints: {{device: {device}}}\n", tmp_path)
-    line = roofline.of(desk, devices.target(desk))
-    load = decoder.load({**dims, "max_seq_len": 1024, "weight_bits": bits, "cache_bits": 16})
+    line = devices.roofline(desk, devices.target(desk))
+    load = decoder.demand({**dims, "max_seq_len": 1024, "weight_bits": bits, "cache_bits": 16})
     assert 1 / line.seconds(load.next, bits) == pytest.approx(measured, rel=0.12)
 
 
@@ -52,16 +53,27 @@ def test_several_devices_share_memory_and_speed(tmp_path):
     assert eight.name == "8x H100-80GB-SXM"
     assert eight.usable_memory == 588_800_000_000  # 8 x 80 GB x 92%
     one = devices.by_prefix(desk, "H100")
-    work = decoder.load({**LLAMA_2_70B, "weight_bits": 16, "cache_bits": 16}).first
-    shared, alone = (roofline.of(desk, each).arithmetic(work) for each in (eight, one))
+    work = decoder.demand({**LLAMA_2_70B, "weight_bits": 16, "cache_bits": 16}).first
+    shared, alone = (devices.roofline(desk, each).arithmetic(work) for each in (eight, one))
     assert alone == pytest.approx(8 * shared)
 
 
-def test_a_rate_of_something_else_is_not_judged(tmp_path):
-    spec = "constraints: {device: consumer_gpu, throughput: 2 img/s}\n"
+@pytest.mark.parametrize("device", ["consumer_gpu", "null"])
+@pytest.mark.parametrize("declared", ["2 img/s", "12 tk/s", "30fps", "9 env steps/s"])
+def test_a_rate_of_something_else_is_refused_with_what_the_model_counts(tmp_path, device, declared):
+    desk = PlainDesk(f"constraints: {{device: {device}, throughput: {declared}}}\n", tmp_path)
+    with pytest.raises(SpecError, match="which is counted in tok/s") as error:
+        need.limits(desk, decoder, devices.target(desk))
+    assert error.value.problems[0].place == "constraints.throughput"
+
+
+def test_a_family_may_count_any_thing(tmp_path, monkeypatch):
+    monkeypatch.setattr(type(decoder.task), "work_unit", "env steps")
+    spec = "constraints: {device: consumer_gpu, throughput: 50 env steps/s}\n"
     made = verdicts(spec, tmp_path)["throughput"]
-    assert (made["verdict"], made["computed"]) == ("not declared", None)
-    assert "tok/s" in made["formula"]
+    assert (made["unit"], made["verdict"]) == ("env step/s", "met")
+    with pytest.raises(SpecError, match="which is counted in env step/s"):
+        verdicts(spec.replace("env steps", "tok"), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -50,13 +50,15 @@ def test_no_numeral_is_typed_into_a_card_template(path):
 
 # The others compile what these make; the paper's tests run them.
 FIRST = [r for r in docs.RECIPES if not any(path.startswith("paper/") for path in r.inputs)]
+# A form of the task's own is looked up by the family; tests/test_outcome.py draws one.
+SOMETIMES = {"paper:outcome": {"blueprint/architecture.yaml"}}
 
 
 @pytest.mark.parametrize("recipe", FIRST, ids=lambda recipe: recipe.name)
 def test_a_recipe_reads_exactly_what_it_declares(recipe):
     desk = sample.desk()
     made = recipe.work(desk)
-    assert desk.reads == set(recipe.inputs)
+    assert desk.reads | SOMETIMES.get(recipe.name, set()) == set(recipe.inputs)
     assert set(made) == set(recipe.targets)
 
 

@@ -110,7 +110,7 @@ BAD = [
     ('{"text": "a"}\n', 'mine.jsonl:1 has no "label"'),
     ('{"text": "  ", "label": "b"}\n', 'mine.jsonl:1 has an empty "text"'),
     ('\n{"text": 1\n', "mine.jsonl:2 is not a JSON object"),
-    ('{"text": "a", "label": "b"}\n', "is too little data"),
+    ('{"text": "a", "label": "b"}\n', "has too few records"),
     ("".join(f'{{"text": "t{n}", "label": "{n}"}}\n' for n in range(40)), "has 40 labels"),
     ("".join(f'{{"text": "t{n}", "label": "one"}}\n' for n in range(40)), "has 1 labels"),
 ]
@@ -134,6 +134,17 @@ def test_bad_data_ends_in_one_sentence(
     assert ended.value.code == 2
     assert sentence in said
     assert said.count("\n") == 1
+
+
+def test_a_text_with_a_bare_comma_is_refused_and_not_cut_short(
+    classifier: dict[str, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.csv").write_text("text,label\nred,a\nred, blue,b\n")
+    with pytest.raises(SystemExit) as ended:
+        show(classifier, "--data", tmp_path / "mine.csv")
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert "mine.csv:3 has 3 cells, and the first line names 2 columns" in error
 
 
 def test_prepared_texts_train_as_their_source_does(

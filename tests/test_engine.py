@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from metagen import files
+from metagen.engine.digest import Environment
 from metagen.engine.engine import Engine
+from metagen.engine.graph import Graph
 from metagen.engine.ledger import Ledger
-from metagen.engine.package import Package
-from metagen.engine.place import Home, Place
-from metagen.engine.world import World
+from metagen.engine.workspace import StateFolder, Workspace
 from metagen.errors import TaskError
 from metagen.work import Desk, Recipe
 
@@ -75,9 +75,10 @@ class Out:
 
     def build(self, recipes: tuple[Recipe, ...] = ALL, *, sweep: bool = True, **values: object):
         RUNS.clear()
-        ledger = Ledger(Home(self.folder).ledger)
-        package = Package(FakeSpec(**values), "run-toy", recipes)  # type: ignore[arg-type]
-        engine = Engine(package, Place.on_disk(self.folder, "run-toy", ledger), World(ledger))
+        ledger = Ledger(StateFolder(self.folder).ledger)
+        graph = Graph(FakeSpec(**values), "run-toy", recipes)  # type: ignore[arg-type]
+        workspace = Workspace.on_disk(self.folder, "run-toy", ledger)
+        engine = Engine(graph, workspace, Environment(ledger))
         try:
             for recipe in recipes:
                 engine.build(recipe, lambda *_: None)
@@ -203,7 +204,9 @@ def test_discarded_edits_leave_a_backup_and_a_clean_tree(out: Out) -> None:
     assert engine.outputs.discard_edits() == ["a.txt"]
     out.build()
     assert out.tree() == clean
-    assert [p.read_bytes() for p in engine.place.folder.backups.iterdir()] == [b"edited by hand"]
+    assert [p.read_bytes() for p in engine.workspace.folder.backups.iterdir()] == [
+        b"edited by hand"
+    ]
 
 
 def test_outputs_of_a_task_that_is_gone_are_removed_with_their_folder(out: Out) -> None:
@@ -225,7 +228,9 @@ def test_a_file_in_the_way_is_backed_up(out: Out) -> None:
     (out.run / "a.txt").write_bytes(b"was here before")
     _, engine = out.build()
     assert out.tree()["a.txt"] == b"HELLO"
-    assert [p.read_bytes() for p in engine.place.folder.backups.iterdir()] == [b"was here before"]
+    assert [p.read_bytes() for p in engine.workspace.folder.backups.iterdir()] == [
+        b"was here before"
+    ]
     assert engine.outputs.displaced == ["a.txt"]
 
 

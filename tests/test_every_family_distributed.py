@@ -20,7 +20,8 @@ from blueprint_desk import PlainDesk
 from family_code import modules_of, write_proxy
 from safetensors.torch import load_file
 
-from metagen import families, paths
+from metagen import families
+from metagen.package.code import paths, runtime_files
 from metagen.spec import load
 
 SPECS = {families.route(load(path).key): path for path in sorted(paths.specs().rglob("*.yaml"))}
@@ -28,7 +29,7 @@ MODES = ("ddp", "fsdp")
 IN_CI = ("resnet", "latent_unet")
 OPTIONS = ("--batch-size", "8", "--schedule-steps", "8", "--eval-every", "3", "--threads", "1")
 # A contrast is with the samples of all processes, and so with all of an update, not with its half.
-CONTRASTS = {name for name in SPECS if "gather" in families.load(families.FAMILIES[name]).runtime}
+CONTRASTS = {n for n in SPECS if "code/runtime/gather.py" in runtime_files(families.named(n))}
 EACH_RUN = """
 import json, os, runpy, sys
 for port, options in json.loads(sys.argv[1]):
@@ -81,25 +82,24 @@ def statistics(out: Path) -> dict[str, torch.Tensor]:
 
 
 def halves(training: ModuleType) -> Callable[..., list[Callable[[], Any]]]:
-    """Return `_update_parts` of one process that is in each part what the process of that part is.
+    """Return `Run.parts` of one process that is in each part what the process of that part is.
 
     It draws what that one draws. Of running statistics only the first process's are kept.
     """
-    whole = training._update_parts
+    whole = training.Run.parts
 
-    def update_parts(task: Any, module: Any, step: int, device: Any) -> list[Callable[[], Any]]:
+    def parts_of(run: Any, step: int) -> list[Callable[[], Any]]:
         def half(rank: int, part: Callable[[], Any]) -> Any:
-            training.be_random_at(task.config.seed, step, rank)
-            kept = [buffer.clone() for buffer in module.buffers()] if rank else []
+            training.be_random_at(run.config.seed, step, rank)
+            kept = [buffer.clone() for buffer in run.module.buffers()] if rank else []
             result = part()
-            for buffer, value in zip(module.buffers(), kept, strict=rank > 0):
+            for buffer, value in zip(run.module.buffers(), kept, strict=rank > 0):
                 buffer.data.copy_(value)
             return result
 
-        found = whole(task, module, step, device)
-        return [functools.partial(half, rank, part) for rank, part in enumerate(found)]
+        return [functools.partial(half, rank, part) for rank, part in enumerate(whole(run, step))]
 
-    return update_parts
+    return parts_of
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def alone(name: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
     with modules_of(folder) as code, pytest.MonkeyPatch.context() as patch:
         training = importlib.import_module("runtime.training")
-        patch.setattr(training, "_update_parts", halves(training))
+        patch.setattr(training.Run, "parts", halves(training))
         line = ["train.py", "--out", str(out), "--steps", "6", *OPTIONS, *parts(name)]
         patch.setattr(sys, "argv", line)
         code["train"].main()

@@ -1,4 +1,4 @@
-"""The exam: shapes of published models, found from their budget, vocabulary and context alone.
+"""The exam: shapes of published models, searched from their budget, vocabulary and context alone.
 
 None of these models is in the fit. They are the dense models with a paper or report, in the form
 that the decoder family builds, whose dimensions stand in Lightning-AI/litgpt:litgpt/config.py.
@@ -17,9 +17,10 @@ import pytest
 
 from metagen import paths
 from metagen.families.decoder import FAMILY as decoder
-from metagen.families.family import Need
+from metagen.families.demand import Need
 from metagen.families.trend import left_out, rows
 from metagen.sizing import search
+from metagen.sizing.need import FILL
 
 HELD_OUT = Path(__file__).parent / "held_out_models.csv"
 PAGE = Path(__file__).parent.parent / "docs" / "sizing.md"
@@ -36,16 +37,16 @@ def published(model):
     return {**dims, "tie_embeddings": model["tied_embeddings"] == "1"}
 
 
-def found(model):
+def design_of(model):
     dims = published(model)
     budget = decoder.count(dims)
     pins = {"vocab_size": dims["vocab_size"]}
-    need = Need(budget, math.ceil(search.FILL * budget), (), dims["max_seq_len"], pins)
+    need = Need(budget, math.ceil(FILL * budget), (), dims["max_seq_len"], pins)
     return search.search(decoder, need, decoder.fit(PUBLISHED, budget))
 
 
 def errors(name):
-    return [found(model).dims[name] / published(model)[name] - 1 for model in MODELS]
+    return [design_of(model).dims[name] / published(model)[name] - 1 for model in MODELS]
 
 
 def test_no_model_of_the_exam_is_in_the_fit():
@@ -67,14 +68,14 @@ def test_depth_and_width_come_near_those_of_published_models(name):
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: m["model"])
 def test_the_count_is_within_one_percent_below_the_budget(model):
     budget = decoder.count(published(model))
-    assert 0.99 * budget <= found(model).parameters <= budget
+    assert 0.99 * budget <= design_of(model).parameters <= budget
 
 
 def exam() -> Iterator[str]:
-    yield "| model | parameters | depth | found | width | found |"
+    yield "| model | parameters | depth | search | width | search |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: |"
     for model in MODELS:
-        dims, ours = published(model), found(model).dims
+        dims, ours = published(model), design_of(model).dims
         cells = [f"{dims[n]} | {_beside(ours[n], dims[n])}" for n in ("n_layers", "d_model")]
         yield f"| {model['model']} | {decoder.count(dims) / 1e9:.3g} B | {' | '.join(cells)} |"
     worst = {n: sorted(map(abs, errors(n))) for n in ("n_layers", "d_model")}
@@ -89,16 +90,16 @@ def _beside(ours: float, theirs: float) -> str:
 def residuals() -> Iterator[str]:
     table = rows(PUBLISHED)
     sizes = [float(row[decoder.size_column]) for row in table]
-    found = [
+    columns = [
         left_out(zip(sizes, (float(row[name]) for row in table), strict=True))
         for name in ("n_layers", "d_model")
     ]
     yield "| model | depth | from the others | width | from the others |"
     yield "| --- | ---: | ---: | ---: | ---: |"
-    for row, depth, width in zip(table, *found, strict=True):
+    for row, depth, width in zip(table, *columns, strict=True):
         cells = f"{row['n_layers']} | {depth:+.0%} | {row['d_model']} | {width:+.0%}"
         yield f"| {row['model']} | {cells} |"
-    medians = (statistics.median(map(abs, each)) for each in found)
+    medians = (statistics.median(map(abs, each)) for each in columns)
     yield "| **median** | | {:.0%} | | {:.0%} |".format(*medians)
 
 

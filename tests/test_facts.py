@@ -6,13 +6,12 @@ import docs_fixtures as sample
 import pytest
 
 from metagen.docs import render, wording
-from metagen.docs.derived import derived
 from metagen.docs.facts import Fact, Facts, MissingFact
 from metagen.errors import TaskError
 
 
 def facts(**changed: object) -> Facts:
-    return Facts(sample.desk(**changed), derived)
+    return Facts(sample.desk(**changed))
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def test_a_full_memory_is_one_sentence(
 def test_eval_tells_too_little_text(script: Stop, checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("x" * 10)
     options = ("--checkpoint", checkpoint, "--data", tmp_path / "short.txt")
-    assert "too little text" in script("eval", *options, status=2)
+    assert "too few tokens" in script("eval", *options, status=2)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"proxy": {}}', '{"proxy": {"model": {"x": 1}}}'])

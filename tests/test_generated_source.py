@@ -13,7 +13,13 @@ from generated import TASK, write_runtime
 from metagen import entries, paths
 from metagen.families.decoder import FAMILY as decoder
 from metagen.package.bundle import bundle
-from metagen.package.code import CORE, REQUIREMENTS, libraries, runtime_files
+from metagen.package.code import (
+    DISTRIBUTIONS,
+    PROJECT,
+    libraries,
+    lowest_versions,
+    runtime_files,
+)
 
 ROOT = paths.templates().parent
 SCRIPTS = tuple(f"{TASK}/{name}.py" for name in ("data", "train", "eval", "infer"))
@@ -95,13 +101,16 @@ def test_the_runtime_is_what_the_scripts_import_and_no_more(package: Path) -> No
         }
         wanted += [f"runtime/{name}.py" for name in names - found]
         found |= names
-    assert found == {*CORE, *decoder.runtime}
+    assert found == {Path(name).stem for name in runtime_files(decoder)}
 
 
 def test_generated_code_stands_alone(package: Path) -> None:
+    known = lowest_versions(paths.source(PROJECT).read_bytes())
     for path in package.rglob("*.py"):
         content = entries.parse(path.name, path.read_bytes())
-        assert libraries(content["imports"]) <= set(REQUIREMENTS)
+        assert {DISTRIBUTIONS.get(name, name) for name in libraries(content["imports"])} <= set(
+            known
+        )
         assert "{%" not in path.read_text()
 
 

@@ -1,6 +1,7 @@
 """The tiny model's package, as it was when somebody last read it.
 
-Files that depend on a measurement are left out. `python tests/test_golden.py` writes the folder
+Files that depend on a measurement are left out, and so is `code/runtime/`, which is copied from the
+templates as it stands. `python tests/test_golden.py` writes the folder
 anew; read the difference before you commit it.
 """
 
@@ -16,6 +17,7 @@ from building import build, fake_measurements, tree
 from metagen.measure import sandbox
 
 GOLDEN = Path(__file__).parent / "golden" / "text_llm_tiny"
+COPIED = "code/runtime/"
 MEASURED = ("benchmarks/", "docs/", "paper/sections/", "paper/figures/", "manifest.json")
 COUNTED = (
     "launch/plan.json",
@@ -27,19 +29,19 @@ COUNTED = (
 )
 
 
-def unmeasured(out: Path) -> dict[str, bytes]:
+def generated(out: Path) -> dict[str, bytes]:
     inside = {path.partition("/")[2]: data for path, data in tree(out).items()}
     return {
         path: data
         for path, data in inside.items()
-        if not path.startswith(MEASURED) and not path.endswith(COUNTED)
+        if not path.startswith((*MEASURED, COPIED)) and not path.endswith(COUNTED)
     }
 
 
 def test_the_package_is_what_somebody_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "run", fake_measurements)
     build(tmp_path)
-    made = unmeasured(tmp_path)
+    made = generated(tmp_path)
     files = (p for p in GOLDEN.rglob("*") if p.is_file())
     golden = {p.relative_to(GOLDEN).as_posix(): p.read_bytes() for p in files}
     assert sorted(made) == sorted(golden)
@@ -53,7 +55,7 @@ def write() -> None:
     shutil.rmtree(GOLDEN, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder))
-        for path, data in unmeasured(Path(folder)).items():
+        for path, data in generated(Path(folder)).items():
             (GOLDEN / path).parent.mkdir(parents=True, exist_ok=True)
             (GOLDEN / path).write_bytes(data)
 

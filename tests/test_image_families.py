@@ -9,7 +9,7 @@ from image_shapes import SHAPES
 from published import published
 
 from metagen.errors import SpecError
-from metagen.families.family import Limit, Need
+from metagen.families.demand import Limit, Need
 from metagen.families.resnet import FAMILY as resnet
 from metagen.families.trend import rows
 from metagen.families.vit import FAMILY as vit
@@ -53,7 +53,7 @@ def test_every_count_of_the_table_is_that_of_its_dimensions() -> None:
 
 def sized(family: Any, budget: float, **fixed: Any) -> Any:
     need = Need(int(budget), int(0.99 * budget), pins=fixed, fixed=fixed)
-    return search(family, need, family.fit(published(family), need.parameters))
+    return search(family, need, family.fit(published(family), need.budget))
 
 
 @pytest.mark.parametrize("budget", [1e5, 1e6, 5.8e6, 22e6, 86.6e6, 305e6, 1e9, 10e9])
@@ -87,10 +87,12 @@ def test_small_images_are_cut_in_small_patches() -> None:
 
 def test_a_limit_on_time_is_kept_by_coarser_patches() -> None:
     plain = sized(vit, 86.6e6)
-    flops = plain.load.first.flops
-    limit = Limit("latency", flops / 3, lambda load: load.first.flops, str, "a third of the work")
+    flops = plain.demand.first.flops
+    limit = Limit(
+        "latency", flops / 3, lambda demand: demand.first.flops, str, "a third of the work"
+    )
     need = Need(int(86.6e6), int(0.99 * 86.6e6), (limit,))
-    found = search(vit, need, vit.fit(published(vit), need.parameters))
+    found = search(vit, need, vit.fit(published(vit), need.budget))
     assert (plain.dims["patch_size"], found.dims["patch_size"]) == (16, 32)
     assert found.fits
     assert 0.97 * 86.6e6 <= found.parameters <= 86.6e6

@@ -49,7 +49,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def plan(tmp_path: Path, package: dict[str, bytes], hardware: str | None) -> dict[str, Any]:
     compute = f'training: {{compute: {{hardware: "{hardware}"}}}}\n' if hardware else ""
     made = memory.work(PlainDesk(compute, tmp_path, package))
-    return dict(json.loads(made[memory.PLAN]))
+    return dict(json.loads(made[memory.LAUNCH_PLAN]))
 
 
 def test_each_device_holds_a_share_of_what_is_cut_and_activations_of_its_own(

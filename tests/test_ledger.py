@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from metagen.engine.ledger import Ledger
-from metagen.engine.lock import locked
+from metagen.engine.workspace import locked
 
 
 class Broken:
@@ -51,7 +51,7 @@ def test_what_was_read_before_damage_shows_is_in_the_new_file(tmp_path: Path) ->
 
 
 def test_a_folder_in_the_place_of_the_lock_is_set_aside(tmp_path: Path) -> None:
-    (tmp_path / "lock").mkdir()
-    with locked(tmp_path / "lock", wait=False):
-        assert (tmp_path / "lock").is_file()
-        assert (tmp_path / "lock.damaged").is_dir()
+    (tmp_path / ".metagen" / "lock").mkdir(parents=True)
+    with locked(tmp_path, wait=False):
+        assert (tmp_path / ".metagen" / "lock").is_file()
+        assert (tmp_path / ".metagen" / "lock.damaged").is_dir()

@@ -28,8 +28,8 @@ print("step 2/2: train loss 0.500", file=sys.stderr)
 EVAL = """
 import json, pathlib, sys
 assert pathlib.Path("out/checkpoint/model.safetensors").read_text()
-metric = {"metric": "bits_per_byte", "unit": "bit/byte", "higher_is_better": False, "value": 2.5,
-          "baselines": {"bigram": 3.4}}
+metric = {"metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte",
+          "higher_is_better": False, "value": 2.5, "baselines": {"bigram": 3.4}}
 print(json.dumps({"dataset": "d", "sha256": "s", "split": "test", "n": 9, "metrics": [metric],
                   "checkpoint_step": 2}))
 """
@@ -59,8 +59,9 @@ def test_what_the_scripts_measured_becomes_the_results(tmp_path):
     (measured, named), curve = outputs(desk)
     assert measured == {
         "benchmark": "held-out text", "dataset": "d", "sha256": "s", "split": "test", "n": 9,
-        "metric": "bits_per_byte", "unit": "bit/byte", "higher_is_better": False, "value": 2.5,
-        "baselines": {"bigram": 3.4}, "seed": 7, "steps": 240, "size": "proxy",
+        "metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte",
+        "higher_is_better": False, "value": 2.5, "baselines": {"bigram": 3.4},
+        "seed": 7, "steps": 240, "steps_unit": "training steps", "size": "proxy",
         "command": "python train.py --steps 240 --seed 7 --size proxy --device cpu --threads 1 "
                    "&& python eval.py --size proxy --device cpu --threads 1",
         "status": "measured",

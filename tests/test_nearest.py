@@ -6,7 +6,9 @@ import pytest
 from blueprint_desk import PlainDesk, spec_of
 
 from metagen import families
-from metagen.sizing import found, limits, nearest, sensitivity
+from metagen.sizing import need
+from metagen.sizing.alternatives import TARGET, nearest, sensitivity
+from metagen.sizing.search import solution
 from metagen.spec import load
 from metagen.units import parse_context, parse_count
 
@@ -20,34 +22,34 @@ TIGHT = {
 }
 
 
-def sized(tmp_path, **changed):
-    """Return the design for TIGHT with some constraints changed, and its limits."""
+def tight(tmp_path, **changed):
+    """Return the design for TIGHT with some constraints changed, and its need."""
     path = tmp_path / "tight.yaml"
     path.write_text('metagen_version: "1.0"\nname: tight\n')
     texts = TIGHT | {f"constraints.{name}": value for name, value in changed.items()}
     desk = PlainDesk.of(path)
     desk.spec = load(path, [f"{key}={value}" for key, value in texts.items()])
-    return desk, found.sized(desk)
+    return desk, solution(desk)
 
 
-@pytest.mark.parametrize("constraint", [limits.MEMORY, limits.THROUGHPUT, limits.LATENCY])
+@pytest.mark.parametrize("constraint", [need.MEMORY, need.THROUGHPUT, need.LATENCY])
 def test_each_change_that_is_named_for_a_violated_limit_is_enough(tmp_path, constraint):
-    desk, best = sized(tmp_path)
-    named = nearest.nearest(desk, best, best.design.parameters)[constraint].split(", or ")
+    desk, best = tight(tmp_path)
+    named = nearest(desk, best, best.design.parameters)[constraint].split(", or ")
     assert len(named) >= 2
     for change in named:
         key, value = change.split(" ", 1)
-        _, changed = sized(tmp_path, **{key: value})
+        _, changed = tight(tmp_path, **{key: value})
         bounds = [b for b in changed.need.limits if b.constraint == constraint]
         assert bounds, change
-        assert not any(bound.excess(changed.design.load) for bound in bounds), change
+        assert not any(bound.excess(changed.design.demand) for bound in bounds), change
 
 
 @pytest.mark.parametrize("budget", [10, 1000, 17_000, 60_000])
 @pytest.mark.parametrize("name", families.FAMILIES)
-def test_a_larger_parameter_budget_that_is_named_is_kept(tmp_path, name, budget):
+def test_a_larger_parameter_budget_that_is_named_is_met(tmp_path, name, budget):
     desk, best = with_budget(name, budget, tmp_path)
-    named = nearest.nearest(desk, best, best.design.parameters)
+    named = nearest(desk, best, best.design.parameters)
     if best.design.parameters <= budget:
         assert named == {}
         return
@@ -61,21 +63,21 @@ def test_a_least_count_that_is_named_is_reached(tmp_path):
     dims = "d_model: 512, d_ff: 512, n_layers: 8, vocab_size: 32000"
     text = f"architecture: {{dims: {{{dims}}}}}\nconstraints: {{parameter_budget: {{min: %s}}}}"
     desk = PlainDesk(text % "1B", tmp_path)
-    best = found.sized(desk)
-    named = nearest.nearest(desk, best, best.design.parameters)["parameter_budget.min"]
+    best = solution(desk)
+    named = nearest(desk, best, best.design.parameters)["parameter_budget.min"]
     least = named.removeprefix("parameter_budget.min ")
     assert parse_count(least) > 0.9 * best.design.parameters
-    changed = found.sized(PlainDesk(text % least, tmp_path))
+    changed = solution(PlainDesk(text % least, tmp_path))
     assert changed.design.parameters >= parse_count(least)
 
 
 @pytest.mark.parametrize("name", families.FAMILIES)
-def test_a_smaller_budget_that_is_named_for_a_memory_is_kept_as_well(tmp_path, name):
+def test_a_smaller_budget_that_is_named_for_a_memory_is_met_as_well(tmp_path, name):
     fewest = with_budget(name, 10, tmp_path)[1].design
-    memory = f", memory_budget: {fewest.load.memory}"
+    memory = f", memory_budget: {fewest.demand.memory}"
     desk, best = with_budget(name, 10 * fewest.parameters, tmp_path, memory)
     assert not best.design.fits
-    named = nearest.nearest(desk, best, best.design.parameters)[limits.MEMORY].split(", or ")
+    named = nearest(desk, best, best.design.parameters)[need.MEMORY].split(", or ")
     smaller = [each.split()[1] for each in named if each.startswith("parameter_budget.max")]
     for value in smaller:
         changed = with_budget(name, value, tmp_path, memory)[1]
@@ -90,10 +92,10 @@ def test_a_window_that_pins_do_not_allow_is_not_named(tmp_path, dims):
         f"architecture: {{dims: {{{dims}}}}}\n",
         tmp_path,
     )
-    best = found.sized(desk)
-    named = nearest.nearest(desk, best, best.design.parameters)[limits.MEMORY]
+    best = solution(desk)
+    named = nearest(desk, best, best.design.parameters)[need.MEMORY]
     assert "context_window" not in named
-    steps = json.loads(sensitivity.work(desk)[sensitivity.TARGET])["steps"]
+    steps = json.loads(sensitivity(desk)[TARGET])["steps"]
     assert 4096 not in [each["value"] for each in steps]
 
 
@@ -102,14 +104,14 @@ def with_budget(name, budget, folder, more=""):
     route = next(each for each in families.ROUTES if each.family == name)
     text = f"constraints: {{parameter_budget: {{max: {budget}}}{more}}}\n"
     desk = PlainDesk(spec_of(route) + text, folder)
-    return desk, found.sized(desk)
+    return desk, solution(desk)
 
 
 def test_the_nearest_context_is_the_longest_of_its_steps(tmp_path):
-    desk, best = sized(tmp_path, throughput="null", latency="null")
-    changes = nearest.nearest(desk, best, best.design.parameters)[limits.MEMORY]
+    desk, best = tight(tmp_path, throughput="null", latency="null")
+    changes = nearest(desk, best, best.design.parameters)[need.MEMORY]
     named = dict(change.split(" ", 1) for change in changes.split(", or "))
     window = parse_context(named["context_window"])
     longer = window * 3 // 2 if window & (window - 1) == 0 else window * 4 // 3
-    other = sized(tmp_path, throughput="null", latency="null", context_window=longer)[1]
+    other = tight(tmp_path, throughput="null", latency="null", context_window=longer)[1]
     assert not other.design.fits

@@ -177,13 +177,13 @@ def test_every_character_that_is_set_as_itself_compiles(drawn):
 
 
 @pytest.mark.parametrize("name", ["abstract", "limitations", "reproducibility", "evaluation"])
-def test_a_paper_without_a_trained_proxy_tells_of_no_training(name):
+def test_a_paper_without_a_trained_proxy_mentions_no_training(name):
     desk = sample.desk(results=[], curve="step,train_loss,val_loss,learning_rate\n")
-    told = re.compile(
-        r"we measured is|after a short training|trained (once|and|for \d)|training run"
+    training = re.compile(
+        r"We measured a|after a short training|trained (once|and|for \d)|training run"
     )
-    assert not told.search(render.latex(desk, f"paper/sections/{name}.tex").text)
-    assert told.search(render.latex(sample.desk(), f"paper/sections/{name}.tex").text)
+    assert not training.search(render.latex(desk, f"paper/sections/{name}.tex").text)
+    assert training.search(render.latex(sample.desk(), f"paper/sections/{name}.tex").text)
 
 
 @tex

@@ -1,4 +1,4 @@
-"""The dimensions that a spec pins: their types, and what is refused of them by name."""
+"""The dimensions that a spec pins: their types, and which pins are refused, by name."""
 
 import pytest
 from blueprint_desk import PlainDesk
@@ -17,9 +17,9 @@ def pins(**declared):
 
 
 def test_a_pin_gets_the_type_of_the_models_config(tmp_path):
-    found = pinned("architecture: {dims: {rope_theta: 500000, n_layers: 12}}\n", tmp_path)
-    assert found == {"rope_theta": 500000.0, "n_layers": 12}
-    assert type(found["rope_theta"]) is float
+    checked = pinned("architecture: {dims: {rope_theta: 500000, n_layers: 12}}\n", tmp_path)
+    assert checked == {"rope_theta": 500000.0, "n_layers": 12}
+    assert type(checked["rope_theta"]) is float
 
 
 def test_a_pin_of_an_unknown_dimension_names_the_nearest():
@@ -53,7 +53,7 @@ def test_a_pin_that_contradicts_a_constraint_is_an_error_that_names_both(tmp_pat
     [("d_model", 0), ("d_model", 1.5), ("n_layers", True), ("tie_embeddings", 1), ("d_ff", "big")],
 )
 def test_a_pin_of_the_wrong_type_names_what_is_allowed(name, value):
-    with pytest.raises(SpecError, match="allowed is"):
+    with pytest.raises(SpecError, match="is not allowed"):
         pins(**{name: value})
 
 

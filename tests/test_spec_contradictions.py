@@ -57,4 +57,4 @@ def test_a_classifier_without_a_label_is_a_warning(read, tmp_path):
     spec = read("task: {type: classification}\n")
     (warning,) = spec.warnings
     assert warning.place == f"{tmp_path / 'spec.yaml'}:3:8"
-    assert warning.hint == "that task usually gives label"
+    assert warning.hint == "the task usually has the output label"

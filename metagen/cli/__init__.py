@@ -2,9 +2,8 @@
 
 ========  ========================================================================
 options   arguments and options that commands share
-building  synth, paper, demo, plan: make a package, or say what would be made
-looking   validate, explain, families, why, impact, diff ...: look, and change nothing
-keeping   verify, gc: whether a package is what it says, and room on the disk
+build     synth, paper, demo, plan, gc: change an out folder, or print what would change
+query     validate, explain, families, why, impact, diff, verify ...: change nothing
 ========  ========================================================================
 """
 
@@ -19,24 +18,23 @@ from typing import Any
 import click
 
 from metagen import __version__
-from metagen.cli import building, keeping, looking
+from metagen.cli import build, query
 from metagen.cli.options import EXIT_STATUSES
-from metagen.engine import interrupts
+from metagen.engine.terminal import Terminal, discard_rest, exiting_on_signals
 from metagen.errors import MetagenError, from_system
 
-_NEW_OBJECTS = 100_000  # between two searches for garbage, which else take a short build's tenth
+# New objects between two garbage collections; Python's default costs a short build a tenth.
+_NEW_OBJECTS = 100_000
 
 
 @contextmanager
 def _while_read() -> Iterator[None]:
-    """End without a word when nobody reads what is printed any more, as behind `| head`."""
+    """Exit silently when the reader of the output has left, as behind `| head`."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        from metagen.engine.terminal import unread
-
-        unread(sys.stdout)
+        discard_rest(sys.stdout)
         sys.exit(1)
 
 
@@ -44,19 +42,16 @@ class _Main(click.Group):
     """Turns errors that a user can act on into text and an exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
         gc.set_threshold(_NEW_OBJECTS)
         try:
-            with interrupts.watched(), from_system(), _while_read():
+            with exiting_on_signals(), from_system(), _while_read():
                 return super().invoke(ctx)
         except MetagenError as error:
-            from metagen.engine.terminal import Terminal
-
             Terminal().error(error)
             sys.exit(error.status)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order in which one meets them."""
+        """Return the commands in the order of their use, not of the alphabet."""
         return list(self.commands)
 
 
@@ -70,5 +65,5 @@ def main() -> None:
     """Make complete, measured model release packages from YAML specs."""
 
 
-for _command in (*building.COMMANDS, *looking.COMMANDS, *keeping.COMMANDS):
+for _command in (*build.COMMANDS, *query.COMMANDS):
     main.add_command(_command)

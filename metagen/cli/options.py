@@ -13,7 +13,7 @@ import click
 from metagen.errors import Problem, UsageError
 
 if TYPE_CHECKING:
-    from metagen.engine.package import Package
+    from metagen.engine.graph import Graph
     from metagen.engine.terminal import Terminal
 
 EXIT_STATUSES = """\b
@@ -38,7 +38,7 @@ cache_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     envvar="METAGEN_CACHE",
     show_envvar=True,
-    help="Folder of results that out folders share; share it only with whom you trust.",
+    help="Folder of results that out folders share; share it only with users whom you trust.",
 )
 
 
@@ -49,7 +49,7 @@ def out_option(default: str) -> Callable[[Command], Command]:
         type=click.Path(path_type=Path, file_okay=False),
         default=Path(default),
         show_default=True,
-        help="Folder that the run folders go into.",
+        help="Folder to make the run folders in.",
     )
 
 
@@ -65,14 +65,14 @@ def stacked(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Part spec files from KEY=VALUE settings; a file that exists is a file."""
+    """Separate spec files from KEY=VALUE settings; an existing file may have a = in its name."""
     places = [a for a in arguments if "=" not in a or os.path.exists(a)]  # noqa: PTH110
     return [Path(a) for a in places], [a for a in arguments if a not in places]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a command line asks for.
+    """The specs and settings of a command line.
 
     Attributes:
         specs: Spec files.
@@ -91,7 +91,7 @@ class Request:
         Raises:
             UsageError: There is no spec.
         """
-        from metagen.engine.quick import spec_files
+        from metagen.engine.workspace import spec_files
 
         places, overrides = _split(arguments)
         if not places:
@@ -99,14 +99,14 @@ class Request:
         overrides += [] if seed is None else [f"seed={seed}"]
         return cls(tuple(spec_files(places)), tuple(overrides), run_id)
 
-    def around(self) -> str:
-        """Return the digest of what a build depends on beside the specs and the out folder."""
-        from metagen.engine.seal import surroundings
+    def fingerprint(self) -> str:
+        """Return the `workspace.fingerprint` of this build."""
+        from metagen.engine.workspace import fingerprint
 
-        return surroundings((*self.overrides, self.run_id))
+        return fingerprint((*self.overrides, self.run_id))
 
-    def packages(self, terminal: Terminal, specs: Sequence[Path] | None = None) -> list[Package]:
-        """Return the packages of the specs, or of some of them; say what may be wrong with them.
+    def graphs(self, terminal: Terminal, specs: Sequence[Path] | None = None) -> list[Graph]:
+        """Return the graphs of the specs, or of some of them, and print the specs' warnings.
 
         Raises:
             SpecError: A spec is not right.
@@ -115,20 +115,16 @@ class Request:
         from metagen.engine import graph
 
         chosen = self.specs if specs is None else specs
-        found = graph.packages(chosen, self.overrides, self.run_id)
-        terminal.warn([problem for package in found for problem in package.warnings])
-        return found
+        graphs = graph.of_files(chosen, self.overrides, self.run_id)
+        terminal.warn([problem for each in graphs for problem in each.warnings])
+        return graphs
 
 
 def terminal(*, quiet: bool = False, as_json: bool = False) -> Terminal:
-    """Return who is told: a person, or a program."""
-    if as_json:
-        from metagen.engine.events import Events
+    """Return the terminal that a command reports to: JSON events for a program, or text."""
+    from metagen.engine.terminal import Events, Terminal
 
-        return Events()
-    from metagen.engine.terminal import Terminal
-
-    return Terminal(quiet=quiet)
+    return Events() if as_json else Terminal(quiet=quiet)
 
 
 def number_of_bytes(context: object, parameter: object, text: str) -> int:

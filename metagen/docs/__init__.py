@@ -2,18 +2,19 @@
 
 ============  ====================================================================
 wording       a value with its unit as text
-facts         the only door from numbers to prose; derived: figures that follow
-escape        a stranger's text made inert, for Markdown and for LaTeX
+facts         the only door from numbers to prose, and the figures that follow
+escape        the text of a spec made inert, for Markdown and for LaTeX
 render        templates to documents
-cards         model card, data card, evaluation report, limitations
-launch        how to train on many devices
-summary       what the terminal's table shows
-drawing       how a figure looks; figures: drawn from measured files; outcome: what a proxy does
+cards         model card, data card, evaluation report, limitations, launch guide
+summary       the content of the terminal's table
+drawing       the style and the helpers of all figures
+figures       figures of the model and of its training
+outcome       the figure of the proxy's results on held-out data
 paper         the LaTeX project
 latex         its PDF
 ============  ====================================================================
 """
 
-from metagen.docs import cards, latex, launch, paper, summary
+from metagen.docs import cards, latex, paper, summary
 
-RECIPES = (*cards.RECIPES, *launch.RECIPES, *summary.RECIPES, *paper.RECIPES, *latex.RECIPES)
+RECIPES = (*cards.RECIPES, *summary.RECIPES, *paper.RECIPES, *latex.RECIPES)

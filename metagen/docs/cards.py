@@ -1,7 +1,7 @@
-"""The cards: model card, data card, evaluation report and limitations, in Markdown.
+"""The cards: model card, data card, evaluation report, limitations and launch guide, in Markdown.
 
-The model card's header and sections follow the Hugging Face Hub's model card; a section that
-nobody gave facts for is left out rather than filled.
+The model card's header and sections follow the Hugging Face Hub's model card; a section without
+facts is left out rather than filled.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import re
 from typing import Any
 
 from metagen.docs import escape, render
-from metagen.docs.derived import derived
 from metagen.docs.facts import FILES, SOURCES, Facts
 from metagen.docs.render import Page
 from metagen.work import Desk, Recipe
 
+LAUNCH = "code/launch/README.md"
 _HUB_DATASET = re.compile(r"[\w-]+/[\w.-]+", re.ASCII)
 
 
@@ -39,13 +39,18 @@ def eval_report(desk: Desk) -> dict[str, bytes]:
 
 
 def limitations(desk: Desk) -> dict[str, bytes]:
-    """Return `docs/limitations.md`: violated constraints, and what nobody measured."""
+    """Return `docs/limitations.md`: violated constraints, and what was not measured."""
     return {"docs/limitations.md": render.markdown(desk, "cards/limitations.md").data}
+
+
+def launch(desk: Desk) -> dict[str, bytes]:
+    """Return `code/launch/README.md`: how to train on many devices, and the memory of each."""
+    return {LAUNCH: render.markdown(desk, "cards/launch.md").data}
 
 
 def metadata(desk: Desk) -> dict[str, Any]:
     """Return the entries of the model card's YAML header; what is not declared is left out."""
-    facts = Facts(desk, derived)
+    facts = Facts(desk)
     results = [row for row in facts.get("results").value if row["status"] == "measured"]
     words = facts.family().words
     sources = facts.get("spec.training.data.sources").value or ()
@@ -68,7 +73,8 @@ def _model_index(facts: Facts, task: str, results: list[dict[str, Any]]) -> list
 
 
 def _result(task: str, row: dict[str, Any]) -> dict[str, Any]:
-    dataset = {"name": row["dataset"], "type": row["dataset"], "split": row["split"]}
+    split = {"split": row["split"]} if row["split"] else {}
+    dataset = {"name": row["dataset"], "type": row["dataset"], **split}
     metric = {"name": row["benchmark"], "type": row["metric"], "value": row["value"]}
     return {"task": {"type": task}, "dataset": dataset, "metrics": [metric]}
 
@@ -86,4 +92,7 @@ RECIPES = (
     _recipe(data_card, "write the data card", "arch", "results"),
     _recipe(eval_report, "write the evaluation report", "arch", "params", "results", "curve"),
     _recipe(limitations, "write the limitations", *_LIMITS, sources=SOURCES),
+    Recipe(
+        "docs:launch", launch, (FILES["launch"],), (LAUNCH,), "explain how to train on many devices"
+    ),
 )

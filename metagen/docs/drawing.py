@@ -1,4 +1,4 @@
-"""What all figures share: one style, one font, and the same bytes each time."""
+"""The style and the helpers of all figures: one font, and the same bytes each time."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ WIDTH = 3.3  # inches, a column
 WIDE = 6.0
 # Okabe and Ito's palette, which keeps apart for all common colour blindness.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
+# Series take these in turn, unless a figure names its colours.
+COLOURS = (BLUE, ORANGE, GREEN, GREY, "#CC79A7", "#E69F00", "#56B4E9")
 _STYLE = {
     "font.size": 8,
     "axes.labelsize": 8,
@@ -38,16 +40,26 @@ _STYLE = {
 def drawn(
     desk: Desk, name: str, height: float, draw: Callable[[Figure], None], width: float = WIDTH
 ) -> dict[str, bytes]:
-    """Draw in matplotlib's own defaults, whatever the user's settings are."""
+    """Return a figure as PDF, drawn in one style whatever the user's settings are.
+
+    Args:
+        desk: Records which matplotlib drew.
+        name: The figure's file is `paper/figures/<name>.pdf`.
+        height: Height in inches, unless `draw` sets another size.
+        draw: Draws on an empty figure.
+        width: Width in inches, unless `draw` sets another size.
+    """
     import matplotlib
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.figure import Figure
+    from matplotlib.rcsetup import cycler
 
     desk.version("matplotlib")
     stream = io.BytesIO()
     with _ONE_AT_A_TIME, matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams["axes.prop_cycle"] = cycler(color=COLOURS)
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasPdf(figure)
         draw(figure)
@@ -66,6 +78,11 @@ def _own_font(figure: Figure) -> None:
     figure.draw_without_rendering()
     for text in figure.findobj(Text):
         text.set_fontproperties(FontProperties(fname=path, size=text.get_fontsize()))
+
+
+def literal(text: str) -> str:
+    """Return text that matplotlib shows as it is: between two dollars it would see mathematics."""
+    return text.replace("$", r"\$")
 
 
 def level_line(axes: Axes, level: float, name: str, colour: str) -> None:

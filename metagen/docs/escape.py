@@ -1,6 +1,6 @@
-"""Text from a stranger, made inert for the language that it stands in.
+"""The text of a spec, made inert for the language of the document.
 
-Whatever a spec says, it reads as itself in Markdown and in LaTeX and never as markup.
+A spec may come from a stranger: its text reads as itself in Markdown and in LaTeX, never as markup.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from pylatexenc.latexencode import UnicodeToLatexEncoder
 
 _LONGEST = 600
-_BREAK = "\ue000"  # private-use marks, which no cleaned text holds
+_BREAK = "\ue000"  # private-use marks; `plain` leaves none of them in a text
 _APART = "\ue001"
 _LONG_WORD = 18
 _GAP = re.compile(r"(?:[^\S\u00a0]|[\x00-\x1f\x7f-\x9f])+")
-# What the fonts of the paper hold; the rest is written as its code point.
+# The characters that the paper's fonts have; all others are written as their code points.
 TYPESET = re.compile(
     "[\u0020-\u007e\u00a0-\u00ac\u00ae-\u00b7\u00b9-\u0131\u0139-\u0148\u014a-\u017e"
     "\u2013\u2014\u2018-\u201a\u201c-\u201e\u2020-\u2022\u2026\u20ac\u2122"
@@ -77,12 +77,12 @@ def latex_code(text: str) -> Markup:
 
 
 def pdf_string(text: str) -> Markup:
-    """Return what of a text a PDF's title can hold without any encoding."""
+    """Return a text reduced to the characters that a PDF title holds in any encoding."""
     return Markup(re.sub(r"[^A-Za-z0-9 .,-]+", "-", plain(text))[:120])
 
 
 def _visible(char: str) -> str:
-    """Write a character that shows nothing, or turns the text around, as its code point."""
+    """Return a character, or its code point if it is invisible or reverses the text."""
     hidden = unicodedata.category(char) in ("Cf", "Cc", "Co", "Cs", "Cn")
     return f"[U+{ord(char):04X}]" if hidden else char
 

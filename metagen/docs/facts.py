@@ -1,13 +1,14 @@
 """Facts: the only door from numbers to prose.
 
 A fact is a value with its unit and its source: an entry of a file of the package, a key of the
-spec, or a figure computed here from such entries. A document prints nothing else, so each numeral
-in it can be traced. A fact that a document asks for and nobody wrote stops the build; one that is
-there but empty reads "not declared", "not computed" or "not measured".
+spec, or a figure derived here from such entries, with its formula. A document prints nothing else,
+so each numeral in it can be traced. A document that requests a missing fact stops the build; an
+empty fact reads "not declared", "not computed" or "not measured".
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -15,7 +16,7 @@ from typing import Any
 
 from metagen import families
 from metagen.docs import wording
-from metagen.families.family import Family
+from metagen.families.family import Family, Words
 from metagen.work import Desk
 
 FILES = {
@@ -28,15 +29,15 @@ FILES = {
     "ablations": "blueprint/ablations.yaml",
     "results": "benchmarks/results.json",
     "curve": "benchmarks/curve.csv",
-    "plan": "code/launch/plan.json",
+    "launch": "code/launch/plan.json",
 }
 SPEC = "spec_resolved.yaml"
-# Generated files that a person may well edit, and that documents then name.
+# Generated files that users are expected to edit; documents name those that were edited.
 SOURCES = (
     FILES["arch"],
     *(f"code/{name}.py" for name in ("model", "data", "train", "eval", "infer")),
 )
-# Names that hold a numeral and measure nothing.
+# Names that contain a numeral but are no measurement.
 TERMS = {"digest": "SHA-256"}
 
 _UNITS = (
@@ -54,9 +55,9 @@ _UNITS = (
     ("spec.constraints.memory_budget", "bytes"),
     ("spec.constraints.context_window", "tokens"),
     ("arch.*max_seq_len", "tokens"),
-    *((f"plan.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
-    *((f"plan.modes.*.{name}", "bytes") for name in ("gathered", "activations", "total")),
-    ("plan.usable_memory", "bytes"),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "total")),
+    ("launch.usable_memory", "bytes"),
 )
 # These entries carry their unit beside them in the same record.
 _BESIDE = (
@@ -65,11 +66,12 @@ _BESIDE = (
     "results.*.value",
     "results.*.baselines.*",
 )
+_WORDS = tuple(field.name for field in dataclasses.fields(Words))
 _NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
 
 
 class MissingFact(LookupError):
-    """A document asks for a fact that no file of the package holds."""
+    """A document requests a fact that no file of the package holds."""
 
 
 class Ref(tuple[str, ...]):
@@ -92,7 +94,7 @@ class Fact:
 
     Attributes:
         name: Its address, such as `params.total`.
-        value: The value as the file holds it; None when nobody declared or measured it.
+        value: The value as the file holds it; None when it was not declared or measured.
         unit: The unit it is counted in; "" when it has none.
         source: Where it stands, such as `blueprint/params.json: total`.
     """
@@ -115,18 +117,15 @@ class Facts:
     """The facts of one package, and the record of those that a document printed.
 
     Args:
-        desk: Where files and spec keys are read; only what is asked for is read.
-        derived: Finds what computes a figure from other facts; they are addressed
-            `derived.<name>`.
+        desk: Where files and spec keys are read; only requested facts are read.
     """
 
-    def __init__(self, desk: Desk, derived: Callable[[str], Callable[[Facts], Fact]]) -> None:
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._derived = derived
         self.printed: list[Printed] = []
 
     def get(self, name: str | Ref) -> Fact:
-        """Return a fact.
+        """Return a fact; a derived one has the address `derived.<name>`.
 
         Raises:
             MissingFact: No file holds it.
@@ -155,18 +154,18 @@ class Facts:
     def each(self, name: str | Ref, **where: Any) -> list[Ref]:
         """Return the addresses of a list's or a record's entries, only those that match `where`."""
         ref = Ref(name)
-        found = [ref / str(key) for key in self._names(ref)]
-        return [r for r in found if all(self._value(r / k) == v for k, v in where.items())]
+        entries = [ref / str(key) for key in self._names(ref)]
+        return [r for r in entries if all(self._value(r / k) == v for k, v in where.items())]
 
     def distinct(self, name: str | Ref, entry: str, **where: Any) -> list[Ref]:
         """Return what `each` does, but only the first of those that share an entry's value."""
-        found: dict[Any, Ref] = {}
+        first: dict[Any, Ref] = {}
         for ref in self.each(name, **where):
-            found.setdefault(self._value(ref / entry), ref)
-        return list(found.values())
+            first.setdefault(self._value(ref / entry), ref)
+        return list(first.values())
 
     def has(self, name: str | Ref) -> bool:
-        """Tell whether a fact is there and not empty."""
+        """Return whether a fact is there and not empty."""
         try:
             return self.get(name).value not in (None, (), [], {}, "")
         except MissingFact:
@@ -174,14 +173,15 @@ class Facts:
 
     def family(self) -> Family:
         """Return the family that the package is of; the document then depends on its code."""
-        return families.built(self._desk)
+        return families.of_package(self._desk)
 
     def edited(self, path: str) -> bool:
-        """Tell whether a person changed a file of the package."""
+        """Return whether the user edited a file of the package."""
         return self._desk.edited(path)
 
     def _computed(self, ref: Ref) -> Fact:
-        fact = self._derived(ref[1])(self)
+        compute = _DERIVED.get(ref[1]) or _of_the_family(ref[1])
+        fact = compute(self)
         return replace(fact, value=fact.value[int(ref[2])]) if ref[2:] else fact
 
     def _value(self, ref: Ref) -> Any:
@@ -234,3 +234,108 @@ def _absence(name: str) -> str:
     declared = any(fnmatchcase(name, pattern) for pattern in _NOT_DECLARED)
     computed = fnmatchcase(name, "constraints.*.computed")
     return "not declared" if declared else "not computed" if computed else "not measured"
+
+
+def _count(verdict: str) -> Callable[[Facts], Fact]:
+    name = verdict.replace(" ", "_")
+
+    def count(facts: Facts) -> Fact:
+        number = len(facts.each("constraints", verdict=verdict))
+        unit = "constraint" if number == 1 else "constraints"
+        return Fact(
+            f"derived.{name}", number, unit, f"{FILES['constraints']}: entries with this verdict"
+        )
+
+    return count
+
+
+def design(facts: Facts) -> tuple[Family, dict[str, Any]]:
+    """Return the family, and the model's dimensions with its formats of deployment."""
+    family = facts.family()
+    formats = {name: facts.get(f"arch.infer.{name}").value for name in family.formats}
+    return family, {**facts.get("arch.model").value, **formats}
+
+
+def _of_the_family(name: str) -> Callable[[Facts], Fact]:
+    """Return the function of a fact that only the family's own documents print."""
+
+    def fact(facts: Facts) -> Fact:
+        family, everything = design(facts)
+        figures = family.figures(everything)
+        if name not in figures:
+            raise MissingFact(f"there is no derived fact `{name}`")
+        value, unit = figures[name]
+        return Fact(f"derived.{name}", value, unit, f"{FILES['arch']}: model, infer")
+
+    return fact
+
+
+def _word(name: str) -> Callable[[Facts], Fact]:
+    """Return the function of a fact that is one of the family's `Words`."""
+
+    def fact(facts: Facts) -> Fact:
+        value = getattr(facts.family().words, name)
+        return Fact(f"derived.{name}", value, "", f"{FILES['arch']}: family")
+
+    return fact
+
+
+def _usage(facts: Facts) -> Fact:
+    """Return the command that shows what `infer.py` does."""
+    command = f"python infer.py {facts.family().words.usage}"
+    return Fact("derived.usage", command, "", f"{FILES['arch']}: family")
+
+
+def _context(facts: Facts) -> Fact:
+    """Return the context window, None for a family without one."""
+    family, everything = design(facts)
+    source = f"{FILES['arch']}: model"
+    return Fact("derived.context", family.context(everything), "tokens", source)
+
+
+def _proxy_share(facts: Facts) -> Fact:
+    total, proxy = (facts.get(f"params.{name}").value for name in ("total", "proxy_total"))
+    return Fact(
+        "derived.proxy_share", proxy / total, "share", f"{FILES['params']}: proxy_total / total"
+    )
+
+
+def _final_validation_loss(facts: Facts) -> Fact:
+    losses = [row["val_loss"] for row in facts.get("curve").value if row["val_loss"] is not None]
+    source = f"{FILES['curve']}: last val_loss"
+    unit = facts.family().words.loss_unit
+    return Fact("derived.final_validation_loss", losses[-1] if losses else None, unit, source)
+
+
+def _not_run(facts: Facts) -> Fact:
+    rows = facts.get("results").value
+    names = tuple(row["benchmark"] for row in rows if row["status"] == "not run")
+    return Fact("derived.not_run", names, "", f"{FILES['results']}: entries that were not run")
+
+
+def _unknown_components(facts: Facts) -> Fact:
+    """Return the components of the spec whose type the family does not have."""
+    family = facts.family()
+    declared = facts.get("spec.architecture.components").value or ()
+    names = tuple(families.unknown_components(family, declared))
+    return Fact("derived.unknown_components", names, "", f"{SPEC}: architecture.components")
+
+
+def _edited(facts: Facts) -> Fact:
+    names = tuple(path for path in SOURCES if facts.edited(path))
+    return Fact("derived.edited", names, "", "manifest.json: edited")
+
+
+_DERIVED: dict[str, Callable[[Facts], Fact]] = {
+    "met": _count("met"),
+    "violated": _count("violated"),
+    "not_declared": _count("not declared"),
+    "context": _context,
+    "proxy_share": _proxy_share,
+    "final_validation_loss": _final_validation_loss,
+    "not_run": _not_run,
+    **{name: _word(name) for name in _WORDS},
+    "usage": _usage,
+    "unknown_components": _unknown_components,
+    "edited": _edited,
+}

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from metagen.docs import wording
-from metagen.docs.derived import derived, design
 from metagen.docs.drawing import BLUE, GREEN, GREY, ORANGE, WIDE, drawn, level_line, say_instead
-from metagen.docs.facts import FILES, Facts
+from metagen.docs.facts import FILES, Facts, design
 from metagen.work import Desk, Recipe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_FALL = 30  # from the highest loss to the lowest, beyond which a logarithm shows more
+_FALL = 30  # a logarithmic axis shows more where the losses fall by a larger factor
 
 _STEP_UNITS = {
     "parameter_budget.max": "parameters",
@@ -25,32 +24,33 @@ _STEP_UNITS = {
 
 
 def learning_curve(desk: Desk) -> dict[str, bytes]:
-    """Return the losses of the proxy over steps, with its baselines as level lines."""
-    facts = Facts(desk, derived)
+    """Draw the losses of the proxy over steps, with its baselines as level lines."""
+    facts = Facts(desk)
     rows, family = facts.get("curve").value, facts.family()
     name, scale = family.loss_level or ("", 1.0)
     levels = _baselines(facts, name)
     unit = next(iter(levels.values()))[0] if levels else family.words.loss_unit
     lines = {label: value for label, (_, value) in levels.items()}
+    axis = next((row["steps_unit"] for row in facts.get("results").value if row["steps_unit"]), "")
     return drawn(
         desk,
         "learning_curve",
         2.3,
-        lambda figure: _curve(figure, rows, lines, unit, scale if levels else 1.0),
+        lambda figure: _curve(figure, rows, lines, (axis, unit), scale if levels else 1.0),
     )
 
 
 def parameters(desk: Desk) -> dict[str, bytes]:
-    """Return where the parameters are, by module."""
-    facts = Facts(desk, derived)
+    """Draw where the parameters are, by module."""
+    facts = Facts(desk)
     parts = _parts(facts.get("params.by_module").value, facts.get("params.by_layer").value)
     axis = "share of all parameters"
     return drawn(desk, "parameters", 2.5, lambda figure: _bars(figure, parts, axis, "parameters"))
 
 
 def cost(desk: Desk) -> dict[str, bytes]:
-    """Return operations, and memory against its budget, over the context, or by operator."""
-    facts = Facts(desk, derived)
+    """Draw operations, and memory against its budget, over the context, or by operator."""
+    facts = Facts(desk)
     if not facts.has("derived.context"):
         parts = facts.get("flops.by_operator").value
         axis = f"share of the operations of one {facts.family().words.unit}"
@@ -62,16 +62,16 @@ def cost(desk: Desk) -> dict[str, bytes]:
 
 
 def _memory(facts: Facts, length: int) -> float:
-    """Return the bytes of weights, cache and activations where the context is of some length."""
+    """Return the bytes of weights, cache and activations at a context of some length."""
     family, everything = design(facts)
-    load = family.load({**everything, str(family.context_dim): length})
+    demand = family.demand({**everything, str(family.context_dim): length})
     extra = facts.get("params.total").value - family.count(everything)
-    return float(load.memory + 2 * extra)
+    return float(demand.memory + 2 * extra)
 
 
 def sensitivity(desk: Desk) -> dict[str, bytes]:
-    """Return the memory of the design, and of those that a step of each constraint gives."""
-    content = Facts(desk, derived).get("sensitivity").value
+    """Draw the memory of the design, and of the designs that a step of each constraint gives."""
+    content = Facts(desk).get("sensitivity").value
     rows = [("as specified", content["specified"])]
     rows += [(_named(step), step) for step in content["steps"]]
     height = 0.9 + 0.24 * len(rows)
@@ -89,44 +89,56 @@ def _named(step: dict[str, Any]) -> str:
 def _stacks(figure: Figure, rows: list[tuple[str, dict[str, Any]]]) -> None:
     """Draw a bar a row: weights, cache and activations, in the prefix of the largest."""
     axes = figure.add_subplot()
-    memories = [row["memory"] for _, row in rows]
-    size, letter = wording.prefix(max(memory["total"] for memory in memories))
-    places = [-place for place in range(len(rows))]
-    left = [0.0] * len(rows)
-    for part, colour in (("weights", BLUE), ("cache", ORANGE), ("activations", GREEN)):
-        widths = [memory[part] / size for memory in memories]
-        axes.barh(places, widths, left=left, color=colour, height=0.62, label=part)
-        left = [start + width for start, width in zip(left, widths, strict=True)]
-    edge = max(left)
-    marks = [(row["memory_allowed"], place) for (_, row), place in zip(rows, places, strict=True)]
-    shown = [(most / size, place) for most, place in marks if most and most / size < 1.6 * edge]
-    if shown:
-        axes.plot(*zip(*shown, strict=True), "k|", markersize=11, label="allowed")
-        edge = max(edge, *(most for most, _ in shown))
-    for place, (_, row) in zip(places, rows, strict=True):
-        axes.text(1.03 * edge, place, _outcome(row), va="center", size=7)
-    longest = max(len(_outcome(row)) for _, row in rows)
-    axes.set(xlabel=f"memory ({letter}B)", xlim=(0, edge * (1.08 + 0.016 * longest)))
-    axes.set_yticks(places, [name for name, _ in rows])
+    size, letter = wording.prefix(max(row["memory"]["total"] for _, row in rows))
+    edge = _memory_bars(axes, [row["memory"] for _, row in rows], size)
+    edge = _allowances(axes, [row["memory_allowed"] for _, row in rows], size, edge)
+    outcomes = [_outcome(row) for _, row in rows]
+    for place, text in enumerate(outcomes):
+        axes.text(1.03 * edge, -place, text, va="center", size=7)
+    # The axis reaches past the bars, so that the longest outcome stands within the figure.
+    room = 1.08 + 0.016 * max(map(len, outcomes))
+    axes.set(xlabel=f"memory ({letter}B)", xlim=(0, edge * room))
+    axes.set_yticks([-place for place in range(len(rows))], [name for name, _ in rows])
     axes.tick_params(axis="y", length=0)
     figure.legend(loc="outside upper right", ncols=4)
 
 
+def _memory_bars(axes: Axes, memories: list[dict[str, int]], size: float) -> float:
+    """Draw the parts of each memory side by side; return the end of the longest bar."""
+    places = [-place for place in range(len(memories))]
+    left = [0.0] * len(memories)
+    for part, colour in (("weights", BLUE), ("cache", ORANGE), ("activations", GREEN)):
+        widths = [memory[part] / size for memory in memories]
+        axes.barh(places, widths, left=left, color=colour, height=0.62, label=part)
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    return max(left)
+
+
+def _allowances(axes: Axes, allowed: list[float | None], size: float, edge: float) -> float:
+    """Mark the memory that each row allows, unless it is far beyond the bars; return the edge."""
+    marks = [(most / size, -place) for place, most in enumerate(allowed) if most]
+    shown = [mark for mark in marks if mark[0] < 1.6 * edge]
+    if not shown:
+        return edge
+    axes.plot(*zip(*shown, strict=True), "k|", markersize=11, label="allowed")
+    return max(edge, *(most for most, _ in shown))
+
+
 def _outcome(row: dict[str, Any]) -> str:
     count = wording.write(row["parameters"], "parameters", "short").replace(wording.SPACE, " ")
-    missed = ", ".join(name.replace("_", " ") for name in row["exceeded"])
-    return f"{count}; exceeds {missed}" if missed else count
+    exceeded = ", ".join(name.replace("_", " ") for name in row["exceeded"])
+    return f"{count}; exceeds {exceeded}" if exceeded else count
 
 
 def _baselines(facts: Facts, metric: str) -> dict[str, tuple[str, float]]:
     """Return unit and value of the baselines of a metric, by their names."""
     rows = (row for row in facts.get("results").value if row["status"] == "measured")
-    found = next((row for row in rows if row["metric"] == metric), None)
-    return {n: (found["unit"], v) for n, v in found["baselines"].items()} if found else {}
+    row = next((row for row in rows if row["metric"] == metric), None)
+    return {n: (row["unit"], v) for n, v in row["baselines"].items()} if row else {}
 
 
 def _parts(modules: dict[str, int], layer: dict[str, int]) -> dict[str, float]:
-    """Return the modules with the blocks taken apart, from all layers together."""
+    """Return the parameters by module; the layers are split into their blocks."""
     one, stack = sum(layer.values()), modules.get("layers", 0)
     blocks = {f"layers: {name}": stack * count // one for name, count in layer.items()}
     whole = {name: count for name, count in modules.items() if not (blocks and name == "layers")}
@@ -135,9 +147,16 @@ def _parts(modules: dict[str, int], layer: dict[str, int]) -> dict[str, float]:
 
 
 def _curve(
-    figure: Figure, rows: list[dict[str, Any]], levels: dict[str, float], unit: str, scale: float
+    figure: Figure,
+    rows: list[dict[str, Any]],
+    levels: dict[str, float],
+    units: tuple[str, str],
+    scale: float,
 ) -> None:
-    """Draw losses over steps, divided by a scale, with levels beside them."""
+    """Draw losses over steps, divided by a scale, with levels beside them.
+
+    `units` are those of the steps and of the loss.
+    """
     if not rows:
         return say_instead(figure, "not measured")
     axes = figure.add_subplot()
@@ -154,7 +173,8 @@ def _curve(
         axes.set_yscale("log")
     else:
         axes.set_ylim(0, None)
-    axes.set(xlabel="training step", ylabel=f"loss ({unit})", xlim=(0, rows[-1]["step"]))
+    steps, loss = units
+    axes.set(xlabel=steps, ylabel=f"loss ({loss})", xlim=(0, rows[-1]["step"]))
     axes.legend(loc="upper right", ncols=2)
 
 

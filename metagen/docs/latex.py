@@ -1,4 +1,4 @@
-"""The paper's PDF: one latexmk run in a scratch folder, cut off from the user's TeX set-up.
+"""The paper's PDF: one latexmk run in a scratch folder, isolated from the user's TeX set-up.
 
 The package's Makefile runs the same command in the same environment, so it gives the same bytes.
 """
@@ -18,7 +18,7 @@ from metagen.work import Desk, Recipe
 
 TARGET = "paper/main.pdf"
 _TIMEOUT = 300  # seconds; the paper takes about three
-_MOST_OVERFULL = 5.0  # points; less does not show
+_MOST_OVERFULL = 5.0  # points; a smaller overfull box does not show
 
 _ERROR = re.compile(
     r"^(?:(?:\./)?(?P<file>\S+?):(?P<line>\d+): (?P<what>.+)|! (?:LaTeX Error: )?(?P<fatal>.+))$",
@@ -31,7 +31,7 @@ _OVERFULL = re.compile(r"^Overfull \\[hv]box \(([\d.]+)pt too (?:wide|high)\).*$
 
 @dataclass(frozen=True)
 class Compiled:
-    """A PDF and what LaTeX said while it made it."""
+    """A PDF and the log of the LaTeX run."""
 
     pdf: bytes
     log: str
@@ -61,14 +61,14 @@ def compiled(desk: Desk) -> Compiled:
     )
     if ended.late:
         raise TaskError(f"LaTeX did not finish within {_TIMEOUT} seconds.")
-    said = {name: data.decode(errors="replace") for name, data in ended.left.items()}
+    texts = {name: data.decode(errors="replace") for name, data in ended.left.items()}
     if ended.status or made not in ended.left:
-        raise TaskError(_first_error(said.get(log, ""), said[programs.STDOUT]))
-    return Compiled(ended.left[made], said[log])
+        raise TaskError(_first_error(texts.get(log, ""), texts[programs.STDOUT]))
+    return Compiled(ended.left[made], texts[log])
 
 
 def _environment(scratch: Path) -> dict[str, str]:
-    """Return the user's path to the TeX programs, and nothing else of the user."""
+    """Return the user's path to the TeX programs, and nothing else of the user's environment."""
     path = os.environ.get("PATH", os.defpath)
     return {"PATH": path, "HOME": str(scratch / "paper")} | paper.ENVIRONMENT
 
@@ -80,19 +80,19 @@ def require_tex() -> None:
 
 
 def flaws(log: str) -> list[str]:
-    """Return undefined references and citations, and boxes that stick out visibly."""
+    """Return undefined references and citations, and visibly overfull boxes."""
     overfull = (m[0] for m in _OVERFULL.finditer(log) if float(m[1]) > _MOST_OVERFULL)
     return [*_UNDEFINED.findall(log), *overfull]
 
 
 def _first_error(log: str, output: str) -> Problem:
     hint = paper.PACKAGES_HINT if _NOT_FOUND.search(log) else ""
-    found = _ERROR.search(log)
-    if found is None:
+    error = _ERROR.search(log)
+    if error is None:
         last = output.strip().splitlines()[-1:] or ["no output"]
         return Problem(f"LaTeX: {last[0]}", "paper/main.tex", hint)
-    place = f"paper/{found['file']}:{found['line']}" if found["file"] else "paper/main.tex"
-    return Problem(f"LaTeX: {found['what'] or found['fatal']}", place, hint)
+    place = f"paper/{error['file']}:{error['line']}" if error["file"] else "paper/main.tex"
+    return Problem(f"LaTeX: {error['what'] or error['fatal']}", place, hint)
 
 
 INPUTS = tuple(target for recipe in paper.RECIPES for target in recipe.targets)

@@ -1,7 +1,18 @@
-"""The figure of what the proxy does on the held-out split, in one of the forms that it may take.
+"""The figure of what the proxy does on data that it was not trained on.
 
-`eval.py` says what is to be seen: a matrix, images, or lines; where it says nothing, each metric
-is drawn beside its baselines.
+The report of eval.py says what is drawn: an object whose `kind` names a form. The forms `matrix`,
+`images` and `lines` stand here and serve any task. A task that needs another one, such as boxes
+over images, waveforms or point clouds, brings it in `templates/tasks/<task>/outcome.py`:
+
+    def draw(figure, content):
+        axes = figure.add_subplot()
+        ...
+
+`figure` is an empty matplotlib figure of WIDE x 2.6 inches (`figure.set_size_inches` changes that),
+and `content` the object of the report. The file imports the standard library, numpy and matplotlib
+only. The build reads it as a source, so an edit of it draws the figure again.
+
+A report without a figure shows each metric beside its baselines.
 """
 
 from __future__ import annotations
@@ -9,39 +20,58 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from metagen.docs.derived import derived
-from metagen.docs.drawing import BLUE, GREEN, GREY, ORANGE, WIDE, WIDTH, drawn, say_instead
+from metagen import families
+from metagen.docs.drawing import BLUE, GREY, WIDE, WIDTH, drawn, literal, say_instead
 from metagen.docs.facts import FILES, Facts
+from metagen.errors import Problem, TaskError
 from metagen.work import Desk, Recipe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REPORT = "benchmarks/report.json"
+HEIGHT = 2.6
 _MOST_LABELS = 20
 _CELL = 0.62  # inches of an image in a grid
 _LINES = {"line": "-", "dashed": "--", "points": ""}
-_COLOURS = (BLUE, ORANGE, GREEN, GREY, "#CC79A7", "#E69F00", "#56B4E9")
 
 Content = dict[str, Any]
+Draw = Callable[["Figure", Content], None]
 
 
 def outcome(desk: Desk) -> dict[str, bytes]:
-    """Return the figure that eval.py asks for."""
-    rows = Facts(desk, derived).get("results").value
+    """Return the figure that eval.py describes.
+
+    Raises:
+        TaskError: The figure is of a kind that neither this module nor the task draws.
+    """
+    rows = Facts(desk).get("results").value
     measured = [row for row in rows if row["status"] == "measured"]
-    named = measured and "figure" in desk.names(REPORT, "report")
-    shown = desk.entry(REPORT, "report", "figure") if named else None
     if not measured:
         return drawn(desk, "outcome", 1.0, lambda figure: say_instead(figure, "not measured"))
-    if shown is None:
+    described = "figure" in desk.names(REPORT, "report")
+    content = desk.entry(REPORT, "report", "figure") if described else None
+    if content is None:
         height = 0.5 + 0.22 * sum(2 + len(row["baselines"]) for row in measured)
         return drawn(desk, "outcome", height, lambda figure: _beside(figure, measured))
-    draw, width, height = _FORMS[shown["kind"]](shown)
-    return drawn(desk, "outcome", height, draw, width)
+    draw = FORMS.get(content["kind"]) or _form_of_the_task(desk, content["kind"])
+    return drawn(desk, "outcome", HEIGHT, lambda figure: draw(figure, content), WIDE)
 
 
-Form = tuple[Callable[["Figure"], None], float, float]
+def _form_of_the_task(desk: Desk, kind: str) -> Draw:
+    """Return `draw` of the task's own outcome.py."""
+    path = f"{families.of_package(desk).task.folder}/outcome.py"
+    try:
+        source = desk.source(path)
+    except (OSError, TaskError):
+        sentence = f"the report of eval.py has a figure of the kind {kind!r}, which nothing draws"
+        hint = f"name one of {', '.join(FORMS)}, or add {path} with draw(figure, content)"
+        raise TaskError(Problem(sentence, REPORT, hint)) from None
+    # The source is run, not imported: an import would read a file that the build does not trace.
+    scope: dict[str, Any] = {"__name__": "outcome"}
+    exec(compile(source, path, "exec"), scope)
+    draw: Draw = scope["draw"]
+    return draw
 
 
 def _beside(figure: Figure, rows: list[Content]) -> None:
@@ -52,89 +82,74 @@ def _beside(figure: Figure, rows: list[Content]) -> None:
         colours = [GREY] * (len(values) - 1) + [BLUE]
         bars = axes.barh(list(values), list(values.values()), color=colours, height=0.62)
         axes.bar_label(bars, [f"{value:.4g}" for value in values.values()], padding=3, fontsize=7)
-        axes.set(xlabel=f"{row['metric'].replace('_', ' ')} ({row['unit']})")
+        axes.set(xlabel=literal(f"{row['title']} ({row['unit']})"))
         axes.margins(x=0.15)
         axes.tick_params(axis="y", length=0)
 
 
-def _matrix(content: Content) -> Form:
-    """Draw counts as shades, with their labels where there are few."""
-    labels, values = content["labels"], content["values"]
+def _matrix(figure: Figure, content: Content) -> None:
+    """Draw counts as shades of their row's share, with numbers and labels where these are few."""
+    labels, values = [literal(label) for label in content["labels"]], content["values"]
     few = len(labels) <= _MOST_LABELS
-
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        shares = [[count / max(1, sum(row)) for count in row] for row in values]
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
-        axes.set(xlabel=content["x"], ylabel=content["y"])
-        places = range(len(labels)) if few else []
-        axes.set_xticks(places, labels if few else [], rotation=90)
-        axes.set_yticks(places, labels if few else [])
-        axes.tick_params(length=0)
-        for y, row in enumerate(values if few else []):
-            for x, count in enumerate(row):
-                if count:
-                    colour = "white" if shares[y][x] > 0.5 else "black"
-                    axes.text(x, y, str(count), ha="center", va="center", size=5.5, color=colour)
-
-    return draw, WIDTH * 1.15, WIDTH * 1.15
+    figure.set_size_inches(WIDTH * 1.15, WIDTH * 1.15)
+    axes = figure.add_subplot()
+    shares = [[count / max(1, sum(row)) for count in row] for row in values]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    axes.set(xlabel=literal(content["x"]), ylabel=literal(content["y"]))
+    places = range(len(labels)) if few else []
+    axes.set_xticks(places, labels if few else [], rotation=90)
+    axes.set_yticks(places, labels if few else [])
+    axes.tick_params(length=0)
+    for y, row in enumerate(values if few else []):
+        for x, count in enumerate(row):
+            if count:
+                colour = "white" if shares[y][x] > 0.5 else "black"
+                axes.text(x, y, str(count), ha="center", va="center", size=5.5, color=colour)
 
 
-def _images(content: Content) -> Form:
+def _images(figure: Figure, content: Content) -> None:
     """Draw a grid of images below the names of its columns."""
     rows, columns = content["rows"], content["columns"]
     across = max(len(row) for row in rows)
-
-    def draw(figure: Figure) -> None:
-        grid = figure.subplots(len(rows), across, squeeze=False)
-        for line, row in zip(grid, rows, strict=True):
-            for axes in line:
-                axes.set_axis_off()
-            for axes, image in zip(line, row, strict=False):
-                axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        for axes, name in zip(grid[0], columns, strict=False):
-            axes.set_title(name)
-
     cell = min(_CELL if across > 4 else 2 * _CELL, WIDE / across)
-    return draw, cell * across, cell * len(rows) + (0.25 if columns else 0.0)
+    figure.set_size_inches(cell * across, cell * len(rows) + (0.25 if columns else 0.0))
+    grid = figure.subplots(len(rows), across, squeeze=False)
+    for line, row in zip(grid, rows, strict=True):
+        for axes in line:
+            axes.set_axis_off()
+        for axes, image in zip(line, row, strict=False):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    for axes, name in zip(grid[0], columns, strict=False):
+        axes.set_title(literal(name))
 
 
-def _lines(content: Content) -> Form:
+def _lines(figure: Figure, content: Content) -> None:
     """Draw series over one axis."""
-
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        for series, colour in zip(content["series"], _COLOURS, strict=False):
-            style = series.get("style", "line")
-            marker = "o" if style == "points" else ""
-            axes.plot(
-                series["x"],
-                series["y"],
-                color=colour,
-                linestyle=_LINES[style],
-                marker=marker,
-                markersize=2.5,
-                label=series["name"],
-            )
-        if content.get("diagonal"):
-            axes.axline((0, 0), slope=1, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.set(xlabel=content["x"], ylabel=content["y"])
-        figure.legend(loc="outside upper center", ncols=3)
-
-    return draw, WIDE * 0.8, 2.6
+    figure.set_size_inches(WIDE * 0.8, HEIGHT)
+    axes = figure.add_subplot()
+    for series in content["series"]:
+        style = series.get("style", "line")
+        axes.plot(
+            series["x"],
+            series["y"],
+            linestyle=_LINES[style],
+            marker="o" if style == "points" else "",
+            markersize=2.5,
+            label=literal(series["name"]),
+        )
+    if content.get("diagonal"):
+        axes.axline((0, 0), slope=1, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.set(xlabel=literal(content["x"]), ylabel=literal(content["y"]))
+    figure.legend(loc="outside upper center", ncols=3)
 
 
-_FORMS: dict[str, Callable[[Content], Form]] = {
-    "matrix": _matrix,
-    "images": _images,
-    "lines": _lines,
-}
+FORMS: dict[str, Draw] = {"matrix": _matrix, "images": _images, "lines": _lines}
 RECIPES = (
     Recipe(
         "paper:outcome",
         outcome,
-        (FILES["results"], REPORT),
+        (FILES["arch"], FILES["results"], REPORT),
         ("paper/figures/outcome.pdf",),
-        "draw what the proxy does on the held-out split",
+        "draw what the proxy does on held-out data",
     ),
 )

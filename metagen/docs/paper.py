@@ -1,4 +1,4 @@
-"""The paper: a LaTeX project of one file a section, with its bibliography and its Makefile."""
+"""The paper: a LaTeX project with a file for each section, its bibliography and its Makefile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shlex
 
 from metagen.docs import figures, outcome, render
 from metagen.docs.facts import FILES, SOURCES
-from metagen.work import Desk, Recipe
+from metagen.work import Desk, Recipe, Work
 
 BUILD = "build"
 PROGRAMS = ("latexmk", "pdflatex", "bibtex")
@@ -19,7 +19,7 @@ MISSING_TEX = (
     "TeX is not installed: run `apt-get install latexmk texlive-latex-recommended "
     "texlive-fonts-recommended`, then build the paper again."
 )
-# No time of day, no file of the user, nothing read or written outside the paper's folder.
+# The environment hides the time of day and the user's files, and keeps TeX in the paper's folder.
 ENVIRONMENT = {
     "SOURCE_DATE_EPOCH": "0",
     "FORCE_SOURCE_DATE": "1",
@@ -50,6 +50,7 @@ COMMAND = (
     "main.tex",
 )
 
+# The files whose facts each section prints.
 SECTIONS = {
     "abstract": ("arch", "params", "constraints", "results"),
     "introduction": (),
@@ -69,56 +70,16 @@ def main(desk: Desk) -> dict[str, bytes]:
     return _page(desk, "main.tex")
 
 
-def abstract(desk: Desk) -> dict[str, bytes]:
-    """Return `paper/sections/abstract.tex`."""
-    return _page(desk, "sections/abstract.tex")
-
-
-def introduction(desk: Desk) -> dict[str, bytes]:
-    """Return `paper/sections/introduction.tex`."""
-    return _page(desk, "sections/introduction.tex")
-
-
-def architecture(desk: Desk) -> dict[str, bytes]:
-    """Return `paper/sections/architecture.tex`, with the equations of the family."""
-    return _page(desk, "sections/architecture.tex")
-
-
-def constraints(desk: Desk) -> dict[str, bytes]:
-    """Return `paper/sections/constraints.tex`: the verdicts and their arithmetic."""
-    return _page(desk, "sections/constraints.tex")
-
-
-def training(desk: Desk) -> dict[str, bytes]:
-    """Return `paper/sections/training.tex`: the declared recipe and the one that was run."""
-    return _page(desk, "sections/training.tex")
-
-
-def evaluation(desk: Desk) -> dict[str, bytes]:
-    """Return `paper/sections/evaluation.tex`: what was measured on the proxy."""
-    return _page(desk, "sections/evaluation.tex")
-
-
-def limitations(desk: Desk) -> dict[str, bytes]:
-    """Return `paper/sections/limitations.tex`."""
-    return _page(desk, "sections/limitations.tex")
-
-
-def reproducibility(desk: Desk) -> dict[str, bytes]:
-    """Return `paper/sections/reproducibility.tex`."""
-    return _page(desk, "sections/reproducibility.tex")
-
-
 def references(desk: Desk) -> dict[str, bytes]:
-    """Return `paper/bibliography.bib`: of the entries that metagen knows, those that are cited."""
+    """Return `paper/bibliography.bib`: the cited entries of the bibliography that metagen ships."""
     cited = {key for path in SECTION_FILES for key in desk.entry(path, "citations")}
     known = _ENTRY.findall(desk.source("templates/paper/bibliography.bib").decode())
-    kept = "\n".join(entry for entry, key in known if key in cited)
-    return {"paper/bibliography.bib": kept.encode()}
+    text = "\n".join(entry for entry, key in known if key in cited)
+    return {"paper/bibliography.bib": text.encode()}
 
 
 def makefile(desk: Desk) -> dict[str, bytes]:
-    """Return `paper/Makefile`, which runs what the build itself runs."""
+    """Return `paper/Makefile`, which runs the same command as the build itself."""
     command = shlex.join(COMMAND).replace("$", "$$")
     text = render.plain(
         desk,
@@ -135,11 +96,22 @@ def _page(desk: Desk, path: str) -> dict[str, bytes]:
     return {f"paper/{path}": render.latex(desk, f"paper/{path}").data}
 
 
+def section(name: str) -> Work:
+    """Return the work that writes `paper/sections/<name>.tex`."""
+
+    def work(desk: Desk) -> dict[str, bytes]:
+        return _page(desk, f"sections/{name}.tex")
+
+    return work
+
+
 def _section(name: str) -> Recipe:
     files = tuple(FILES[file] for file in SECTIONS[name])
-    inputs = (*files, *(path for path in SOURCES if name == "limitations" and path not in files))
+    # The limitations name every source that the user edited, so they depend on all sources.
+    sources = SOURCES if name == "limitations" else ()
+    inputs = tuple(dict.fromkeys((*files, *sources)))
     target = f"paper/sections/{name}.tex"
-    return Recipe(f"paper:{name}", globals()[name], inputs, (target,), f"write the {name}")
+    return Recipe(f"paper:{name}", section(name), inputs, (target,), f"write the {name}")
 
 
 RECIPES = (

@@ -1,7 +1,8 @@
-"""Templates to documents: Jinja with loops but no decisions, escaping everything it prints.
+"""Templates to documents: Jinja without arithmetic and without numerals.
 
-A template sees nothing but the facts' door: `fact(name, style)`, `each(name)`, `has(name)` and
-`label(ref)`. What it prints is escaped for the language it stands in.
+A template sees nothing but the facts' door: `fact(name, style)`, `each(name)`, `has(name)`,
+`equals(name, value)` and `label(ref)`. It may loop and leave a passage out; every number comes from
+a fact, and all that it prints is escaped for the language of the document.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import yaml
 from markupsafe import Markup
 
 from metagen.docs import escape
-from metagen.docs.derived import derived
 from metagen.docs.facts import Facts, MissingFact, Printed, proxy
 from metagen.errors import Problem, TaskError
 from metagen.work import Desk
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _FOLDER = "templates/"
 _SOURCES = "cards/parts/sources.md"
-_FOLDED = 3  # entries of one record, from which on a list of sources names the record only
+_FOLDED = 3  # a list of sources names only the record from this many of its entries on
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Page:
 
 @dataclass(frozen=True)
 class _Language:
-    """How a template is read and how what it prints is escaped."""
+    """The syntax of a template and the escaping of what it prints."""
 
     escaped: Callable[[str], Markup]
     filters: Mapping[str, Callable[[str], Markup]] = field(default_factory=dict)
@@ -81,11 +81,11 @@ def markdown(desk: Desk, template: str, metadata: dict[str, Any] | None = None) 
         metadata: The header's entries; None for a document without a header.
 
     Raises:
-        TaskError: The template asks for a fact that does not exist, or is no valid template.
+        TaskError: The template requests a fact that does not exist, or is not valid.
     """
     page = _page(desk, template, _MARKDOWN)
     files = by_source(page.printed).items()
-    sources = _render(desk, Facts(desk, derived), _SOURCES, _MARKDOWN, sources=files)
+    sources = _render(desk, Facts(desk), _SOURCES, _MARKDOWN, sources=files)
     return Page(_header(metadata) + page.text + sources, page.printed)
 
 
@@ -95,17 +95,17 @@ def latex(desk: Desk, template: str) -> Page:
 
 
 def plain(desk: Desk, template: str, **values: Any) -> str:
-    """Render a template of neither language from values of our own, as they are."""
-    return _render(desk, Facts(desk, derived), template, _PLAIN, **values)
+    """Render a template of neither language; its values are metagen's own and are not escaped."""
+    return _render(desk, Facts(desk), template, _PLAIN, **values)
 
 
 def by_source(printed: tuple[Printed, ...]) -> dict[str, list[str]]:
     """Return the entries that a document printed, by the file that they stand in."""
-    found: dict[str, list[str]] = {}
+    entries: dict[str, list[str]] = {}
     for source in dict.fromkeys(item.fact.source for item in printed if item.fact.source):
         file, _, entry = source.partition(": ")
-        found.setdefault(file, []).append(entry)
-    return {file: _folded(found[file]) for file in sorted(found)}
+        entries.setdefault(file, []).append(entry)
+    return {file: _folded(entries[file]) for file in sorted(entries)}
 
 
 def _folded(entries: list[str]) -> list[str]:
@@ -124,7 +124,7 @@ def _header(metadata: dict[str, Any] | None) -> str:
 
 
 def _page(desk: Desk, template: str, language: _Language) -> Page:
-    facts = Facts(desk, derived)
+    facts = Facts(desk)
     text = _render(desk, facts, template, language)
     return Page(text, tuple(facts.printed))
 
@@ -141,17 +141,18 @@ def _render(desk: Desk, facts: Facts, template: str, language: _Language, **valu
 
 
 def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
-    """Return all that a template may call."""
+    """Return every function that a template may call."""
     return {
         "fact": facts.text,
         "each": facts.each,
         "measured": lambda: facts.each("results", status="measured"),
         "distinct": facts.distinct,
         "has": facts.has,
+        "equals": lambda name, value: facts.get(name).value == value,
         "label": facts.label,
         "proxy": proxy,
         "family": lambda: facts.family().model_template({}).split("/")[2],
-        "task": lambda: facts.family().task_folder.rpartition("/")[2],
+        "task": lambda: facts.family().task.folder.rpartition("/")[2],
     }
 
 

@@ -1,11 +1,10 @@
-"""`docs/summary.json`: what the terminal's table shows at the end of a build."""
+"""`docs/summary.json`: the content of the table that the terminal shows after a build."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from metagen import paths
-from metagen.docs.derived import derived
 from metagen.docs.facts import FILES, Facts
 from metagen.files import json_bytes
 from metagen.work import Desk, Recipe
@@ -13,7 +12,7 @@ from metagen.work import Desk, Recipe
 
 def summary(desk: Desk) -> dict[str, bytes]:
     """Return `docs/summary.json`; every figure in it stands in another file of the package."""
-    facts = Facts(desk, derived)
+    facts = Facts(desk)
     content = {
         "name": facts.get("spec.name").value,
         "spec": paths.slug(facts.get("spec.name").value),
@@ -38,17 +37,18 @@ def _memory(facts: Facts) -> dict[str, Any]:
 
 def _constraints(facts: Facts) -> dict[str, list[dict[str, Any]]]:
     rows = facts.get("constraints").value
-    kept = ("constraint", "required", "computed", "unit", "margin", "nearest")
+    entries = ("constraint", "required", "computed", "unit", "margin", "nearest")
     return {
         verdict.replace(" ", "_"): [
-            {key: row[key] for key in kept} for row in rows if row["verdict"] == verdict
+            {key: row[key] for key in entries} for row in rows if row["verdict"] == verdict
         ]
         for verdict in ("met", "violated", "not declared")
     }
 
 
 def _benchmark(row: dict[str, Any]) -> dict[str, Any]:
-    kept = ("benchmark", "metric", "unit", "higher_is_better", "value", "baselines", "status")
+    identity = ("benchmark", "metric", "title", "unit", "higher_is_better")
+    kept = (*identity, "value", "baselines", "status")
     return {**{key: row[key] for key in kept}, "beats": beaten(row)}
 
 
@@ -66,6 +66,6 @@ RECIPES = (
         summary,
         (FILES["params"], FILES["constraints"], FILES["results"]),
         ("docs/summary.json",),
-        "collect what the summary table shows",
+        "collect the content of the summary table",
     ),
 )

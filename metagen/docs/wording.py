@@ -1,4 +1,4 @@
-"""How a value with a unit is written for people.
+"""The text of a value with its unit.
 
 A no-break space stands between a number and its unit; each output format writes it its own way.
 """
@@ -18,11 +18,6 @@ _COUNT: _Prefixes = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _SECONDS: _Prefixes = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _BINARY = ((1048576, "M"), (1024, "k"))
 _DECIMALS = {"bit/byte": 3, "nat/token": 3, "bits_per_byte": 3}
-_NAMES = {
-    "auc": "AUC", "co2": "CO2", "dice": "Dice", "elnino": "El Niño", "f1": "F1",
-    "frechet": "Fréchet", "iou": "IoU", "mae": "MAE", "mase": "MASE", "mrr": "MRR",
-    "ndcg": "nDCG", "r2": "R²", "rmse": "RMSE", "roc": "ROC",
-}  # fmt: skip
 _SINGULAR = {"parameters": "parameter", "tokens": "token", "bytes": "byte"}
 
 
@@ -46,14 +41,8 @@ def write(value: Any, unit: str, style: str = "full") -> str:
     if isinstance(value, str):
         if style == "title":
             return value[:1].upper() + value[1:]
-        return _words(value) if style == "words" else value
+        return value.replace("_", " ").replace(".", " ") if style == "words" else value
     return _STYLES[style](value, unit)
-
-
-def _words(identifier: str) -> str:
-    """Write `macro_f1` as "macro F1": with the capitals that the field's names have."""
-    words = identifier.replace("_", " ").replace(".", " ").split(" ")
-    return " ".join(_NAMES.get(word, word) for word in words)
 
 
 def _full(value: float, unit: str) -> str:
@@ -90,7 +79,7 @@ def _short(value: float, unit: str) -> str:
 
 
 def _context(tokens: float) -> str:
-    """Write a window the way the field does: 8k is 8,192 tokens."""
+    """Write a context window in the field's style: 8k is 8,192 tokens."""
     for size, letter in _BINARY:
         if tokens >= size and tokens % size == 0:
             return f"{int(tokens // size)}{letter}{SPACE}tokens"
@@ -98,7 +87,7 @@ def _context(tokens: float) -> str:
 
 
 def prefix(value: float) -> tuple[float, str]:
-    """Return the decimal prefix that a value is read with, and its size."""
+    """Return the size and the letter of the decimal prefix that suits a value."""
     return next(pair for pair in _DECIMAL if abs(value) >= pair[0] or pair[0] == 1.0)
 
 
@@ -112,7 +101,7 @@ def _scaled(value: float, prefixes: _Prefixes, unit: str) -> str:
 
 
 def _percent(value: float, unit: str) -> str:
-    """Write a share; one that is nearly none, or nearly all, is not rounded to that."""
+    """Write a share; a small share is not rounded to 0%, nor a large one to 100%."""
     if 0.9995 <= value < 1:
         return f"{100 * value:.2f}%" if value < 0.99995 else "over 99.99%"
     return f"{100 * value:.1f}%" if abs(value) >= 0.001 or value == 0 else f"{100 * value:.2g}%"

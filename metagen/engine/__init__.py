@@ -1,16 +1,21 @@
-"""The incremental engine, and its two doors to doit.
+"""The incremental engine: traces decide which tasks run, doit schedules them.
 
-=========  =======================================================================
-codedigest digests of metagen's own functions
-ledger     the record of what was built from what
-store      every output ever made, by its sha256
-world      what everything that a task may depend on is right now
-desk       the window through which a task's work sees the world
-engine     decide, run, place, record: the tasks of one package
-package    a spec, its run folder and its recipes
-graph      from specs to packages
-session    all packages of one out folder during one run of doit
-doors      the graph as doit sees it
-dodo       what dodo.py needs
-=========  =======================================================================
+From base to top; a module imports only from modules above it in this table.
+
+==========  ======================================================================
+ledger      the record of every task's runs: what was read, what was made
+store       outputs by their sha256, and the cache that several out folders share
+folder      the files of one run folder: signatures, edits by the user, merges
+digest      current digests of metagen's code, its data files and libraries
+terminal    what a build reports, as lines or JSON events; exit at Ctrl-C
+workspace   the out folder: lock, `.metagen/`, snapshots for the fast path, clean-up
+desk        what a task reads, recorded; what it reads past its desk (`--lint`)
+graph       the tasks of one package, from its spec
+engine      decide, run, record: brings the tasks of one graph up to date
+session     one run of doit over the packages of an out folder
+query       dry run, why, impact, diff, verify: questions that change nothing
+doors       the command line's and `dodo.py`'s way into doit
+==========  ======================================================================
+
+A build with nothing to do imports the first six modules only.
 """

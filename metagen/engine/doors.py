@@ -1,10 +1,16 @@
-"""The graph as doit sees it. doit schedules, selects and lists; our engine decides and records."""
+"""The two doors to doit: the command line's runs, and `dodo.py` for doit's own commands.
+
+doit schedules, selects and lists tasks; the engine decides whether one must run, and records it.
+So each task has one action and one `uptodate`, which both ask the engine, and doit's own database
+and file checks are replaced by ones that remember nothing.
+"""
 
 from __future__ import annotations
 
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from doit.action import BaseAction
@@ -16,15 +22,19 @@ from doit.loader import generate_tasks
 from doit.reporter import ConsoleReporter
 from doit.task import Task
 
-from metagen.engine.causes import sentence
-from metagen.engine.engine import CURRENT, Decision
-from metagen.engine.graph import whole
-from metagen.engine.package import Package
-from metagen.engine.session import Session
-from metagen.errors import TASK_FAILED, MetagenError, from_system
+from metagen.engine import graph as graphs
+from metagen.engine.engine import CURRENT, Decision, sentence
+from metagen.engine.graph import Graph
+from metagen.engine.session import Options, Session
+from metagen.engine.terminal import Terminal, exit_on_signals
+from metagen.engine.workspace import fingerprint, spec_files
+from metagen.errors import TASK_FAILED, MetagenError, Problem, UsageError, from_system
+from metagen.spec import nearest
+from metagen.spec.schema import variables
 from metagen.work import Recipe
 
 Result = TypeVar("Result")
+_NOT_KEYS = ("spec", "out", "run_id")  # Variables of doit's command line besides keys of the spec.
 
 STAGES = {
     "spec": "the spec, checked, with its defaults filled in",
@@ -41,8 +51,8 @@ STAGES = {
 class Build(BaseAction):  # type: ignore[misc]
     """The one action of a task: ask the engine to bring it up to date."""
 
-    def __init__(self, session: Session, package: Package, recipe: Recipe) -> None:
-        self.session, self.package, self.recipe = session, package, recipe
+    def __init__(self, session: Session, graph: Graph, recipe: Recipe) -> None:
+        self.session, self.graph, self.recipe = session, graph, recipe
         self.out = self.err = self.result = None
         self.values: dict[str, Any] = {}
 
@@ -53,108 +63,104 @@ class Build(BaseAction):  # type: ignore[misc]
         """Build; an error becomes doit's failure of the task."""
         terminal = self.session.terminal
         try:
-            with from_system(), terminal.working(self.package, self.recipe) as progress:
-                outcome = self.session.engine(self.package).build(self.recipe, progress)
+            with from_system(), terminal.progress(self.graph, self.recipe) as progress:
+                outcome = self.session.engine(self.graph).build(self.recipe, progress)
         except MetagenError as error:
             self.session.failure = error.status
             return TaskFailed(str(error))
         except Exception:
             self.session.failure = TASK_FAILED
             return TaskFailed(f"this is a mistake of MetaGen's own\n{traceback.format_exc()}")
-        terminal.done(self.package, outcome, self.recipe)
+        terminal.task_done(self.graph, outcome, self.recipe)
         return None
 
 
 class Clean(Build):
-    """What `doit clean` does for a task: remove its outputs, but no edited file."""
+    """The action of `doit clean`: remove the outputs of a task, but no edited file."""
 
     def __str__(self) -> str:
         return f"remove {', '.join(self.recipe.targets)} unless edited"
 
     def execute(self, out: Any = None, err: Any = None) -> None:
-        """Remove, under the lock."""
         self.session.begin()
-        self.session.engine(self.package).outputs.clean(self.recipe)
+        self.session.engine(self.graph).outputs.clean(self.recipe)
 
 
 def task_dicts(session: Session) -> Iterator[dict[str, Any]]:
-    """Yield every task of a session in the form of a doit task creator."""
+    """Yield every task of a session in the form that a doit task creator yields."""
     for stage, doc in STAGES.items():
         yield {"basename": stage, "name": None, "doc": doc}
-    wanted: list[str] = []
-    for package in session.packages:
-        wanted += map(package.task_name, whole(package.recipes))
-        yield from (_task_dict(session, package, recipe) for recipe in package.recipes)
+    names: list[str] = []
+    for graph in session.graphs:
+        names += map(graph.task_name, graphs.whole(graph.recipes))
+        yield from (_task_dict(session, graph, recipe) for recipe in graph.recipes)
     doc = "the whole package of each spec (the PDF: `paper`)"
-    yield {"basename": "synth", "actions": None, "task_dep": wanted, "doc": doc}
+    yield {"basename": "synth", "actions": None, "task_dep": names, "doc": doc}
 
 
-def _task_dict(session: Session, package: Package, recipe: Recipe) -> dict[str, Any]:
-    folder = session.out / package.run
-    stage, _, name = package.task_name(recipe).partition(":")
+def _task_dict(session: Session, graph: Graph, recipe: Recipe) -> dict[str, Any]:
+    folder = session.out / graph.run
+    stage, _, name = graph.task_name(recipe).partition(":")
     return {
         "basename": stage,
         "name": name,
         "doc": recipe.doc,
-        "actions": [Build(session, package, recipe)],
-        "clean": [Clean(session, package, recipe)],
+        "actions": [Build(session, graph, recipe)],
+        "clean": [Clean(session, graph, recipe)],
         "file_dep": [str(folder / path) for path in recipe.inputs],
         "targets": [str(folder / path) for path in recipe.targets],
-        "uptodate": [_Current(session, package, recipe)],
+        "uptodate": [_Current(session, graph, recipe)],
     }
 
 
 class _Current:
-    """Whether a task is current; `doit info` shows it as the reason why it is not."""
+    """Tells doit whether a task is current; `doit info` prints its repr as the reason if not."""
 
-    def __init__(self, session: Session, package: Package, recipe: Recipe) -> None:
-        self._session, self._package, self._recipe = session, package, recipe
+    def __init__(self, session: Session, graph: Graph, recipe: Recipe) -> None:
+        self._session, self._graph, self._recipe = session, graph, recipe
 
     def __call__(self) -> bool:
         try:
             with from_system():
                 return self._decide().action == CURRENT
         except MetagenError:
-            return False  # the action then says what is wrong
+            return False  # The action then meets the same error and reports it.
 
     def __repr__(self) -> str:
         return sentence(self._decide().causes)
 
     def _decide(self) -> Decision:
-        return self._session.engine(self._package).decide(self._recipe)
+        return self._session.engine(self._graph).decide(self._recipe)
 
 
 class Unchanged(FileChangedChecker):  # type: ignore[misc]
-    """Leaves the question whether a file changed to the engine."""
+    """Tells doit that no file changed: the engine compares files itself, in `_Current`."""
 
     def check_modified(self, file_path: str, file_stat: Any, state: Any) -> bool:
-        """Return False: the engine was asked before."""
         return False
 
     def get_state(self, dep: str, current_state: Any) -> bool:
-        """Return a constant."""
         return True
 
 
 class NoMemory:
-    """A database for doit that keeps nothing: the ledger is the only record."""
+    """A database for doit that stores nothing: the ledger is the only record."""
 
-    desc = "keeps nothing; metagen's ledger is the record"
-    session: Session | None = None  # doit makes the database itself, so it cannot be handed over
+    desc = "stores nothing; metagen's ledger is the record"
+    session: Session | None = None  # doit makes the database itself, without a session to pass.
 
     def __init__(self, name: str, codec: Any = None, module_name: str | None = None) -> None:
         self.name = name
 
     def get(self, task_id: str, dependency: str) -> bool | None:
-        """Return doit's own notes (their names end in a colon) as absent, files as known."""
+        """Return doit's own notes, whose names end in a colon, as absent, and files as known."""
         return None if dependency.endswith(":") else True
 
     def in_(self, task_id: str) -> bool:
-        """Return False: nothing is kept."""
         return False
 
     def set(self, task_id: str, dependency: str, value: Any) -> None:
-        """Keep nothing."""
+        """Store nothing."""
 
     def dump(self) -> None:
         """Write nothing."""
@@ -165,43 +171,42 @@ class NoMemory:
             self.session.forget(task_id)
 
     def remove_all(self) -> None:
-        """Forget every task."""
         self.remove("")
 
 
 class Reporter(ConsoleReporter):  # type: ignore[misc]
-    """Begins and ends a session around doit's run, and shows its failures."""
+    """Begins and ends a session with doit's run, and reports failures."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(sys.stdout, {})
         self.session = session
 
     def initialize(self, tasks: dict[str, Task], selected_tasks: list[str]) -> None:
-        """Take the lock before the first task is looked at."""
-        self.whole = "synth" in selected_tasks
-        self._or_leave(self.session.begin)
+        """Take the lock before doit asks whether the first task is current."""
+        self.complete = "synth" in selected_tasks
+        self._or_exit(self.session.begin)
 
     def execute_task(self, task: Task) -> None:
-        """Say nothing: the engine says what it did."""
+        """Print nothing: `Build` reports what the engine did."""
 
     def skip_uptodate(self, task: Task) -> None:
-        """Say nothing of what is current."""
+        """Print nothing."""
 
     def add_failure(self, task: Task, fail: BaseFail) -> None:
-        """Show why a task failed; one that was never tried only follows another."""
+        """Report a failure, but not those of tasks that doit skipped because of it."""
         self.session.failure = self.session.failure or TASK_FAILED
         if fail.report:
-            self.session.terminal.failed(task.name, fail.get_msg())
+            self.session.terminal.task_failed(task.name, fail.get_msg())
 
     def complete_run(self) -> None:
-        """Show the summary, let go of the folder, and end with our exit status, not doit's."""
+        """Finish the session, and exit with its status in place of doit's."""
         if self.session.building:
-            status = self._or_leave(lambda: self.session.finish(whole=self.whole))
+            status = self._or_exit(lambda: self.session.finish(complete=self.complete))
             if status:
                 raise SystemExit(status)
 
-    def _or_leave(self, step: Callable[[], Result]) -> Result:
-        """Take a step of the session, or end with its error, which doit knows nothing of."""
+    def _or_exit(self, step: Callable[[], Result]) -> Result:
+        """Take a step of the session; doit would print a traceback of its errors."""
         try:
             with from_system():
                 return step()
@@ -211,23 +216,21 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]
 
 
 class Loader(TaskLoader2):  # type: ignore[misc]
-    """Hands the tasks of a session to doit."""
+    """Gives doit the tasks of a session."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
 
     def load_doit_config(self) -> dict[str, Any]:
-        """Return the settings that both doors use."""
         return settings(self.session)
 
     def load_tasks(self, cmd: Any, pos_args: list[str]) -> Sequence[Task]:
-        """Return the tasks."""
         return generate_tasks("metagen", task_dicts(self.session))  # type: ignore[no-any-return]
 
 
 def settings(session: Session) -> dict[str, Any]:
-    """Return doit's configuration: our reporter, and no memory of its own."""
+    """Return doit's configuration: our reporter, and a database that stores nothing."""
     NoMemory.session = session
     return {
         "backend": "metagen",
@@ -240,22 +243,74 @@ def settings(session: Session) -> dict[str, Any]:
     }
 
 
-class OurRun(Run):  # type: ignore[misc]
-    """Runs tasks, whatever configuration and plug-ins of doit lie around."""
+class RunCommand(Run):  # type: ignore[misc]
+    """doit's `run`, unaffected by the plug-ins and configuration files of the user."""
 
     name = "run"
 
     def get_backends(self) -> dict[str, type[NoMemory]]:
-        """Return ours alone: a look at all installed libraries for others takes long."""
+        """Return ours alone; a search of all installed libraries for others is slow."""
         return {"metagen": NoMemory}
 
     def get_reporters(self) -> dict[str, type[ConsoleReporter]]:
-        """Return none: ours comes with the settings."""
+        """Return none, since `settings` names ours."""
         return {}
 
 
 def run(session: Session, stage: str, jobs: int = 1) -> int:
     """Build a stage of the graph for all packages of a session."""
     parallel = ["-n", str(jobs)] if jobs > 1 else []
-    command = OurRun(task_loader=Loader(session), config={}, bin_name="metagen")
+    command = RunCommand(task_loader=Loader(session), config={}, bin_name="metagen")
     return int(command.parse_execute([*parallel, stage]) or 0)
+
+
+def open_graph(
+    arguments: Sequence[str] | None = None,
+) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+    """Return DOIT_CONFIG and the tasks for `dodo.py`; an error exits with its status.
+
+    Args:
+        arguments: The command line of doit, whose NAME=VALUE arguments choose specs and settings.
+    """
+    terminal = Terminal()
+    try:
+        session = _session(_variables(sys.argv[1:] if arguments is None else arguments), terminal)
+    except MetagenError as error:
+        terminal.error(error)
+        raise SystemExit(error.status) from None
+    exit_on_signals()
+    return settings(session), task_dicts(session)
+
+
+def _variables(arguments: Sequence[str]) -> dict[str, str]:
+    """Return the NAME=VALUE arguments, by doit's own rule for them.
+
+    Raises:
+        UsageError: A name is unknown; doit would ignore it and build something else.
+    """
+    pairs = [a.partition("=") for a in arguments if a[:1] != "-" and "=" in a]
+    values = {name: value for name, _, value in pairs}
+    known = [*_NOT_KEYS, *variables()]
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise UsageError(
+            Problem(
+                f"There is no variable {name!r}.",
+                f"{name}={values[name]}",
+                f"Did you mean {nearest(name, known)!r}?" if nearest(name, known) else "",
+            )
+            for name in unknown
+        )
+    return values
+
+
+def _session(values: dict[str, str], terminal: Terminal) -> Session:
+    place = Path(values.pop("spec", "specs"))
+    places = sorted(Path().glob(str(place))) if "*" in str(place) else [place]
+    out, run_id = Path(values.pop("out", "build")), values.pop("run_id", None)
+    overrides = [f"{name}={value}" for name, value in values.items()]
+    options = Options(fingerprint((*overrides, run_id)))
+    packages = graphs.of_files(spec_files(places), overrides, run_id)
+    for graph in packages:
+        terminal.warn(graph.warnings)
+    return Session(out, packages, terminal, options)

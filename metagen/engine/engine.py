@@ -1,57 +1,107 @@
 """The incremental engine of one package: decide, run, record.
 
-A task is current when one of its traces holds: every dependency has the digest that it had when
-the task ran. Its outputs are then what a clean build would make; missing ones come back from the
-store. Otherwise the task runs.
+A task is current while one of its traces matches: every dependency has the digest that it had when
+the task ran. Its outputs are then what a clean build would make, and missing ones are restored from
+the store. Otherwise the task runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from metagen import entries, files
-from metagen.engine import causes
-from metagen.engine.blame import blamed
-from metagen.engine.cache import Cache
-from metagen.engine.causes import Cause
 from metagen.engine.desk import (
-    Progress,
     TracingDesk,
     code_root,
     edited_digest,
     graph_digest,
     provenance_digest,
 )
+from metagen.engine.digest import Environment
+from metagen.engine.folder import Outputs
+from metagen.engine.graph import RESOLVED, Graph
 from metagen.engine.ledger import Dependency, Trace
-from metagen.engine.outputs import Outputs
-from metagen.engine.package import Package
-from metagen.engine.place import Place
-from metagen.engine.world import World
-from metagen.errors import TaskError
+from metagen.engine.store import Cache
+from metagen.engine.terminal import Progress
+from metagen.engine.workspace import Workspace
+from metagen.errors import MetagenError, Problem, TaskError
 from metagen.work import Recipe
 
-Guard = Callable[[Recipe], AbstractContextManager[None]]
-_ENTRIES = ("entry", "names")
 CURRENT, RESTORE, RUN = "current", "restore", "run"
+Guard = Callable[[Recipe], AbstractContextManager[Any]]  # Entered while the work of a task runs.
+_ENTRIES = ("entry", "names")
+_BRIEF = 60  # A cause shows the old and the new value if both together have at most 60 characters.
+_LISTED = 3  # A list in a cause names three items, and counts the rest.
+# Keys that decide about the graph itself, so no task needs to read them.
+_GRAPH_KEYS = {"metagen_version", "name", "outputs.artifacts"}
 
 
-def unwatched(recipe: Recipe) -> AbstractContextManager[None]:
-    """Let the work of a task read whatever it likes."""
-    return nullcontext()
+@dataclass(frozen=True)
+class Cause:
+    """One change since a task last ran.
+
+    Attributes:
+        what: What changed, such as `description changed` or `blueprint/params.json changed`.
+        by: The edits that a changed file goes back to; empty for a change outside the package.
+    """
+
+    what: str
+    by: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.what}, by {_listed(self.by)}" if self.by else self.what
+
+
+FIRST = Cause("made for the first time")
+
+
+def value_changed(name: str, before: str, now: str) -> Cause:
+    """Return the cause of a value, which shows both values if they are brief."""
+    brief = len(before) + len(now) <= _BRIEF
+    return Cause(f"{name} {before} -> {now}" if brief else f"{name} changed")
+
+
+def file_changed(path: str, causes: Iterable[Cause]) -> Cause:
+    """Return the cause of a package file, from the causes of the task that made it."""
+    return Cause(f"{path} changed", roots(causes))
+
+
+def roots(causes: Iterable[Cause]) -> tuple[str, ...]:
+    """Return the first changes that some causes go back to, each once."""
+    changes = (root for cause in causes for root in cause.by or (cause.what,))
+    return tuple(root for root in dict.fromkeys(changes) if root != FIRST.what)
+
+
+def sentence(causes: Iterable[Cause]) -> str:
+    """Join causes to a sentence; files that changed for the same reason are named together."""
+    causes = list(causes)
+    direct = [cause.what for cause in causes if not cause.by]
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for cause in causes:
+        if cause.by:
+            groups.setdefault(cause.by, []).append(cause.what.removesuffix(" changed"))
+    followed = (f"{_listed(whats)} changed, by {_listed(by)}" for by, whats in groups.items())
+    return "; ".join([*([_listed(direct)] if direct else []), *followed])
+
+
+def _listed(items: Iterable[str]) -> str:
+    texts = list(items)
+    rest = len(texts) - _LISTED
+    return ", ".join(texts[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done for a task, and why.
+    """What to do for a task, and why.
 
     Attributes:
         action: CURRENT, RESTORE or RUN.
         causes: What changed.
-        trace: The trace that holds, if one does.
-        outputs: What the trace led to, where it comes from a cache.
+        trace: The trace that matches, if one does.
+        outputs: The outputs of the trace, if it comes from a cache.
     """
 
     action: str
@@ -62,71 +112,83 @@ class Decision:
 
 @dataclass
 class Outcome:
-    """What was done for a task."""
+    """What a build did for a task, why, and which files changed by it."""
 
     task: str
     action: str
     causes: tuple[Cause, ...] = ()
     changed: list[str] = field(default_factory=list)
 
+    @property
+    def is_first(self) -> bool:
+        """Whether the task never ran before, which needs no explanation."""
+        return self.causes == (FIRST,)
+
+    @property
+    def reason(self) -> str:
+        """The causes as a sentence."""
+        return sentence(self.causes)
+
 
 class Engine:
-    """Builds the recipes of one package at its place.
+    """Builds the tasks of one graph in a workspace.
 
     Attributes:
-        package: What is built.
-        place: Where.
-        outputs: The generated files, and what a person did to them.
-        outcomes: What was done, by task.
-        decided: The tasks that were looked at.
+        graph: What to build.
+        workspace: Where to build it.
+        outputs: The generated files, and the edits of them.
+        outcomes: What this build did, by task.
+        decided: Names of the tasks that this build has decided about.
     """
 
     def __init__(
         self,
-        package: Package,
-        place: Place,
-        world: World,
+        graph: Graph,
+        workspace: Workspace,
+        environment: Environment,
         cache: Cache | None = None,
-        guard: Guard = unwatched,
+        guard: Guard = nullcontext,
     ) -> None:
-        self.package = package
-        self.place = place
-        self.outputs = Outputs(place, package.maker)
+        self.graph = graph
+        self.workspace = workspace
+        self._folder, self._records, self._store = (
+            workspace.folder, workspace.records, workspace.store,
+        )  # fmt: skip
+        self.outputs = Outputs(self._folder, self._records, self._store, graph.maker)
         self.outcomes: dict[str, Outcome] = {}
         self.decided: set[str] = set()
-        self._keys = set(package.spec.keys())
-        self._folder, self._records, self._store = place.folder, place.records, place.store
-        self._world = world
+        self._keys = set(graph.spec.keys())
+        self._environment = environment
         self._cache = cache
         self._guard = guard
         self._contents: dict[str, tuple[str, Any]] = {}
 
-    def over(self, package: Package) -> Engine:
-        """Return an engine that builds another package at the same place."""
-        return Engine(package, self.place, self._world, self._cache, self._guard)
+    def rebuilt_as(self, graph: Graph) -> Engine:
+        """Return an engine that builds another graph in the same workspace."""
+        return Engine(graph, self.workspace, self._environment, self._cache, self._guard)
 
     def decide(self, recipe: Recipe) -> Decision:
-        """Say whether a task is current, can be restored, or must run."""
+        """Decide whether a task is current, can be restored, or must run."""
         self.decided.add(recipe.name)
         newest = self._records.newest(recipe.name)
-        why = self._changes(newest) if newest else (causes.FIRST,)
+        why = self._changes(newest) if newest else (FIRST,)
         if newest and not why:
-            return self._standing(newest, why)
+            return self._decide_matching(newest, why)
+        # An older trace matches after the user went back to an earlier spec.
         for trace in self._records.traces(recipe.name)[1:]:
-            if self._holds(trace):
-                return self._standing(trace, why)
-        if self._cache and (found := self._cache.find(self._identity(recipe), self._now)):
-            trace, stored = found
-            trace = replace(trace, inputs=self._inputs(trace))
-            return Decision(RESTORE, why, trace, dict(zip(trace.outputs, stored, strict=True)))
+            if self._matches(trace):
+                return self._decide_matching(trace, why)
+        if self._cache and (run := self._cache.find(self._identity(recipe), self._now)):
+            trace, outputs = run
+            return Decision(RESTORE, why, replace(trace, inputs=self._inputs(trace)), outputs)
         return Decision(RUN, why)
 
     def build(self, recipe: Recipe, progress: Progress) -> Outcome:
-        """Bring the outputs of a task up to date and record how."""
+        """Bring the outputs of a task up to date and record its run."""
         decision = self.decide(recipe)
         outcome = Outcome(recipe.name, decision.action, decision.causes)
         if decision.action == RESTORE and decision.trace:
-            outputs = decision.outputs or self._stored(decision.trace)
+            outputs = decision.outputs or self._store.outputs(decision.trace) or {}
             for data in decision.outputs.values():
                 self._store.put(data)
             outcome.changed = self.outputs.put(recipe, outputs, decision.trace)
@@ -137,66 +199,75 @@ class Engine:
         return outcome
 
     def provenance(self, path: str) -> dict[str, Any]:
-        """Return what the newest run of a path's task read, and whether the file was edited."""
-        read = sorted({_told(d) for d in self.dependencies(self.package.maker[path])})
-        return {"made_from": read, "edited": self.outputs.edited(path)}
+        """Return what manifest.json says of a file: its dependencies, and whether it is edited."""
+        read = self.dependencies(self.graph.maker[path])
+        return {"made_from": sorted(set(map(_origin, read))), "edited": self.outputs.edited(path)}
 
     def edits_above(self, recipe: Recipe) -> list[str]:
-        """Return the edited files that a task's outputs are made from, by way of others too."""
-        *above, _ = self.package.in_order([recipe])
+        """Return the edited files that a task's outputs are made from, directly or not."""
+        *above, _ = self.graph.in_order([recipe])
         return [p for each in above for p in each.targets if self.outputs.edited(p)]
 
     def dependencies(self, recipe: Recipe) -> tuple[Dependency, ...]:
-        """Return what the newest run of a task read; nothing for one that never ran."""
+        """Return the dependencies of a task's newest run; () if it never ran."""
         newest = self._records.newest(recipe.name)
         return newest.dependencies if newest else ()
 
+    def unused_keys(self) -> list[str]:
+        """Return the keys that the spec declares and that no file of the package was made from."""
+        others = [r for r in self.graph.recipes if r.targets != (RESOLVED,)]
+        used = {d.name for r in others for d in self.dependencies(r) if d.kind == "key"}
+        spec = self.graph.spec
+        declared = [key for key in spec.keys() if spec.source(key) != "default"]  # noqa: SIM118
+        return [key for key in declared if key not in used | _GRAPH_KEYS]
+
     def forget(self, recipe: Recipe) -> None:
-        """Forget the runs of a task, so that it runs at the next build."""
+        """Delete the recorded runs of a task, so that it runs at the next build."""
         self._records.forget(recipe.name)
 
     def close(self) -> None:
-        """Keep the stat signatures for the next build."""
+        """Save the stat signatures, so that the next build reads unchanged files no more."""
         if self._folder.changed:
-            self._records.keep_signatures(self._folder.known)
+            self._records.save_signatures(self._folder.known)
 
     def _now(self, kind: str, name: str) -> str:
-        """Return the digest that a dependency has now; "" when it is gone."""
+        """Return the current digest of a dependency; "" if it no longer exists."""
         if kind == "key":
-            return self.package.spec.digest(name) if name in self._keys else ""
+            return self.graph.spec.digest(name) if name in self._keys else ""
         if kind == "file":
             return self._folder.digest(name)
         if kind in _ENTRIES:
             return self._entry(kind, name)
         if kind == "provenance":
-            return provenance_digest(self.provenance(name)) if name in self.package.maker else ""
+            return provenance_digest(self.provenance(name)) if name in self.graph.maker else ""
         if kind == "edited":
             return edited_digest(self.outputs.edited(name))
         if kind == "graph":
-            return next((graph_digest(r) for r in self.package.recipes if r.name == name), "")
-        return self._world.digest(kind, name)
+            return next((graph_digest(r) for r in self.graph.recipes if r.name == name), "")
+        return self._environment.digest(kind, name)
 
     def _entry(self, kind: str, address: str) -> str:
-        """Return the digest of an entry, or of the names in it, as it is in the file now."""
-        path, way = entries.split(address)
+        """Return the current digest of an entry, or of the names in it."""
+        path, keys = entries.split(address)
         state = self._folder.digest(path)
         try:
             if self._contents.get(path, ("", None))[0] != state:
                 self._contents[path] = (state, entries.parse(path, self._folder.load(path)))
-            value = entries.at(self._contents[path][1], way)
+            value = entries.at(self._contents[path][1], keys)
             return entries.digest(value if kind == "entry" else entries.names(value))
         except (LookupError, TypeError, ValueError, TaskError):
             return entries.ABSENT
 
-    def _holds(self, trace: Trace) -> bool:
-        return next(self._broken(trace), None) is None
+    def _matches(self, trace: Trace) -> bool:
+        return next(self._changed(trace), None) is None
 
-    def _broken(self, trace: Trace) -> Iterator[Dependency]:
-        """Yield each dependency that is no longer what it was."""
+    def _changed(self, trace: Trace) -> Iterator[Dependency]:
+        """Yield each dependency of a trace whose digest changed."""
         same = {p for p, digest in trace.inputs.items() if self._folder.digest(p) == digest}
         for each in trace.dependencies:
-            spared = each.kind in _ENTRIES and each.file in same
-            if not spared and self._now(each.kind, each.name) != each.digest:
+            # All entries of an unchanged file are unchanged, so the file is not parsed.
+            known = each.kind in _ENTRIES and each.file in same
+            if not known and self._now(each.kind, each.name) != each.digest:
                 yield each
 
     def _inputs(self, trace: Trace) -> dict[str, str]:
@@ -204,28 +275,27 @@ class Engine:
         return {path: self._folder.digest(path) for path in sorted(paths)}
 
     def _identity(self, recipe: Recipe) -> str:
-        """Return the digest of all that a task is before it reads anything."""
+        """Return the digest of what is known of a task before it reads anything."""
         parts = [recipe.name, graph_digest(recipe), self._now("code", code_root(recipe))]
         return files.sha256(files.canonical(parts).encode())
 
-    def _standing(self, trace: Trace, why: tuple[Cause, ...]) -> Decision:
-        """Decide for a trace that holds: are its outputs in place, and is it the newest?"""
-        astray = [p for p, digest in trace.outputs.items() if not self.outputs.stand(p, digest)]
-        if not why and not astray:
+    def _decide_matching(self, trace: Trace, why: tuple[Cause, ...]) -> Decision:
+        """Decide for a trace that matches: nothing changed, or an earlier state came back."""
+        missing = [p for p, digest in trace.outputs.items() if not self.outputs.in_place(p, digest)]
+        if not why and not missing:
             return Decision(CURRENT, trace=trace)
-        kept = all(self._store.get(digest) is not None for digest in trace.outputs.values())
-        missing = tuple(Cause(f"{path} is not in place") for path in astray)
-        return Decision(RESTORE if kept else RUN, why or missing, trace)
+        stored = self._store.outputs(trace) is not None
+        why = why or tuple(Cause(f"{path} is missing or outdated") for path in missing)
+        return Decision(RESTORE if stored else RUN, why, trace)
 
     def _changes(self, trace: Trace) -> tuple[Cause, ...]:
-        """Return what changed since the run of a trace; nothing while it holds."""
-        return tuple(dict.fromkeys(map(self._cause, self._broken(trace))))
+        """Return the causes of the changes since the run of a trace; () while it matches."""
+        return tuple(dict.fromkeys(map(self._cause, self._changed(trace))))
 
-    def _cause(self, broken: Dependency) -> Cause:
-        """Say what changed, as a person would."""
-        kind, name, _, before = broken
+    def _cause(self, dependency: Dependency) -> Cause:
+        kind, name, _, before = dependency
         if kind == "key" and name in self._keys:
-            return causes.value_changed(name, before, self.package.spec.shown(name))
+            return value_changed(name, before, self.graph.spec.shown(name))
         if kind == "version":
             now = self._now(kind, name) or "missing"
             return Cause(f"{name} {before or 'missing'} -> {now}")
@@ -233,37 +303,61 @@ class Engine:
             return Cause("its inputs or targets changed")
         if kind == "code":
             return Cause(f"the code of {name} changed")
-        return self._file_cause(broken.file or name)
+        return self._file_cause(dependency.file or name)
 
     def _file_cause(self, path: str) -> Cause:
         if self.outputs.edited(path):
             return Cause(f"{path} edited by hand")
-        maker = self.package.maker.get(path)
+        maker = self.graph.maker.get(path)
         outcome = self.outcomes.get(maker.name) if maker else None
-        return causes.file_changed(path, outcome.causes if outcome else ())
+        return file_changed(path, outcome.causes if outcome else ())
 
     def _run(self, recipe: Recipe, progress: Progress) -> tuple[dict[str, bytes], Trace]:
-        spec, load = self.package.spec, self._folder.load
-        told = (self.outputs.edited, self.provenance, progress)
-        desk = TracingDesk(recipe, spec, self._world, load, *told)
-        with blamed(lambda: self.edits_above(recipe)), self._guard(recipe):
+        desk = TracingDesk(
+            recipe, self.graph.spec, self._environment,
+            self._folder.load, self.outputs.edited, self.provenance, progress,
+        )  # fmt: skip
+        with blame_edits(lambda: self.edits_above(recipe)), self._guard(recipe):
             outputs = recipe.work(desk)
         if set(outputs) != set(recipe.targets):
             raise TaskError(f"{recipe.name} made {sorted(outputs)}, not {sorted(recipe.targets)}.")
         digests = {path: self._store.put(data) for path, data in outputs.items()}
-        trace = Trace(tuple(desk.seen.values()), digests, desk.inputs())
+        trace = Trace(tuple(desk.reads.values()), digests, desk.inputs())
         if self._cache:
             self._cache.put(self._identity(recipe), trace, outputs)
         return outputs, trace
 
-    def _stored(self, trace: Trace) -> dict[str, bytes]:
-        stored = {path: self._store.get(digest) for path, digest in trace.outputs.items()}
-        return {path: data for path, data in stored.items() if data is not None}
 
-
-def _told(dependency: Dependency) -> str:
+def _origin(dependency: Dependency) -> str:
+    """Return the text of a dependency in manifest.json."""
     if dependency.file:
         return dependency.file
     if dependency.kind == "version":
         return f"{dependency.name} {dependency.shown}"
     return f"{dependency.kind}:{dependency.name}"
+
+
+@contextmanager
+def blame_edits(edits: Callable[[], Sequence[str]]) -> Iterator[None]:
+    """Turn an unforeseen error into one that names the edited files that may have caused it.
+
+    An edited file is a source of all that is made from it, and no task expects every possible edit.
+    So an error after an edit is reported as a mistake in the edit, not as one of MetaGen.
+
+    Args:
+        edits: Returns the edited files that the work inside reads, directly or not.
+
+    Raises:
+        TaskError: The work failed, and there are such files.
+    """
+    try:
+        yield
+    except MetagenError:
+        raise
+    except Exception as error:
+        if not (paths := edits()):
+            raise
+        message, *_ = str(error).splitlines() or [""]
+        sentence = f"a task fails on this edit: {type(error).__name__}: {message}"
+        hint = "correct the edit, or build with --discard-edits, which makes a backup"
+        raise TaskError(Problem(sentence, ", ".join(paths), hint)) from error

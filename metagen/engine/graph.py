@@ -1,16 +1,16 @@
-"""From a spec to its package: which recipes fill a run folder."""
+"""The tasks of one package: which recipes a spec asks for, and how they depend on each other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from metagen import families, files, measure, paths
 from metagen.docs import RECIPES as DOCS
-from metagen.engine import manifest
-from metagen.engine.package import Package
-from metagen.errors import Problem, SpecError, UsageError
+from metagen.errors import Problem, SpecError, TaskError, UsageError
 from metagen.families.family import Family
 from metagen.package import recipes as code_recipes
 from metagen.sizing import RECIPES as BLUEPRINT
@@ -18,55 +18,139 @@ from metagen.sizing import need
 from metagen.spec import Spec, load
 from metagen.work import Desk, Recipe
 
-# Documents that `outputs.artifacts` asks for, by the start of a recipe's name. All else is always
-# made: every number in a document is measured on the code.
-ASKED_BY = {
+if TYPE_CHECKING:
+    from metagen.engine.desk import TracingDesk
+
+RESOLVED = "spec_resolved.yaml"
+MANIFEST = "manifest.json"
+# The PDF is no part of a whole package: it needs a TeX installation, and has a stage of its own.
+_PDF = "paper:pdf"
+# By the start of a recipe's name: the values of `outputs.artifacts` that ask for the document.
+# Everything else is always made, since every number in a document is measured on the code.
+_ARTIFACTS = {
     "docs:model_card": {"model_card"},
     "docs:data_card": {"model_card", "data_card"},
     "docs:eval_report": {"benchmark_report", "eval_report"},
     "paper:": {"paper"},
 }
-RESOLVED = "spec_resolved.yaml"
-PDF = "paper:pdf"  # asked for by itself, since it needs a TeX installation
 
 
-def package(spec: Spec, run_id: str | None = None) -> Package:
-    """Return the package of a spec; its run folder is named by `run_id`, else by the spec.
+@dataclass(frozen=True)
+class Graph:
+    """The tasks of one package.
+
+    Attributes:
+        spec: What the tasks read keys of.
+        run: The name of the run folder, below the out folder.
+        recipes: One for each task.
+        warnings: What may be wrong with the spec.
+    """
+
+    spec: Spec
+    run: str
+    recipes: tuple[Recipe, ...]
+    warnings: tuple[Problem, ...] = ()
+
+    @cached_property
+    def maker(self) -> dict[str, Recipe]:
+        """The recipe that makes each path."""
+        return {target: recipe for recipe in self.recipes for target in recipe.targets}
+
+    def task_name(self, recipe: Recipe) -> str:
+        """Return doit's name of a recipe's task, such as `docs:text_llm_8b/model_card`."""
+        stage, _, what = recipe.name.partition(":")
+        return f"{stage}:{self.run.removeprefix('run-')}/{what}"
+
+    def in_order(self, recipes: Iterable[Recipe]) -> Iterator[Recipe]:
+        """Yield some recipes and the makers of their inputs, each after those that it needs."""
+        done: set[str] = set()
+
+        def visit(recipe: Recipe) -> Iterator[Recipe]:
+            if recipe.name in done:
+                return
+            done.add(recipe.name)
+            for path in recipe.inputs:
+                if path not in self.maker:
+                    raise TaskError(f"{recipe.name} needs {path}, but no task makes it.")
+                yield from visit(self.maker[path])
+            yield recipe
+
+        for recipe in recipes:
+            yield from visit(recipe)
+
+
+def of_spec(spec: Spec, run_id: str | None = None) -> Graph:
+    """Return the graph of a spec; its run folder is named by `run_id`, else by the spec.
 
     Raises:
-        SpecError: No family builds it, or a dimension is pinned that the family does not have.
+        SpecError: No family builds it, or it pins a dimension that the family does not have.
     """
     family = _family(spec)
     warnings = (*spec.warnings, *_unknown_components(spec, family))
-    made = (*code_recipes(family), *measure.recipes(family))
-    everything = (_resolved(spec), *BLUEPRINT, *made, *DOCS)
-    recipes = tuple(r for r in everything if _is_asked(r, spec.key("outputs.artifacts")))
+    code = (*code_recipes(family), *measure.recipes(family))
+    possible = (_resolved(spec), *BLUEPRINT, *code, *DOCS)
+    recipes = tuple(r for r in possible if _is_requested(r, spec.key("outputs.artifacts")))
     name = paths.slug(run_id if run_id is not None else spec.key("name"))
-    return Package(spec, f"run-{name}", (*recipes, manifest.recipe(whole(recipes))), warnings)
+    return Graph(spec, f"run-{name}", (*recipes, _manifest(whole(recipes))), warnings)
+
+
+def of_files(
+    specs: Iterable[Path], overrides: Sequence[str] = (), run_id: str | None = None
+) -> list[Graph]:
+    """Return the graphs of some spec files.
+
+    Raises:
+        SpecError: A spec is not right.
+        UsageError: Two of them would fill one folder.
+    """
+    graphs = [of_spec(load(path, overrides), run_id) for path in specs]
+    by_run: dict[str, Graph] = {}
+    for graph in graphs:
+        other = by_run.setdefault(graph.run, graph)
+        if other is not graph:
+            pair = f"{other.spec.path} and {graph.spec.path}"
+            sentence = f"{pair} would both be built in {graph.run}."
+            raise UsageError(Problem(sentence, hint="Give one of them another name."))
+    return graphs
+
+
+def of_run(run: Path) -> Graph:
+    """Return the graph that filled a run folder, from the resolved spec in it.
+
+    Raises:
+        UsageError: The folder is not a run folder.
+    """
+    resolved, name = run / RESOLVED, run.resolve().name
+    if not resolved.is_file() or not name.startswith("run-"):
+        raise UsageError(
+            Problem("This is not a run folder.", str(run), "Name an OUT/run-... folder.")
+        )
+    return of_spec(load(resolved), name.removeprefix("run-"))
 
 
 def whole(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
-    """Return the recipes that make up a whole package: all but the PDF's."""
-    return tuple(recipe for recipe in recipes if recipe.name != PDF)
+    """Return the recipes of a whole package: all but the PDF's."""
+    return tuple(recipe for recipe in recipes if recipe.name != _PDF)
 
 
 def _family(spec: Spec) -> Family:
-    """Return the family of a spec; refuse what none builds before anything is written."""
+    """Return the family of a spec, or refuse the spec before anything is written."""
     try:
-        family = families.load(families.FAMILIES[families.route(spec.key)])
+        family = families.named(families.route(spec.key))
         need.pins(spec.key, family)
+        need.throughput(spec.key, family)
     except SpecError as error:
         raise SpecError(replace(p, place=_place(spec, p.place)) for p in error.problems) from None
     return family
 
 
 def _unknown_components(spec: Spec, family: Family) -> list[Problem]:
-    """Return the components that the family does not have, which may be a mistake."""
+    """Return a warning for each component that the family does not have."""
     unknown = families.unknown_components(family, spec.key("architecture.components"))
     known = ", ".join(sorted(family.component_types))
     return [
         Problem(
-            f"the {family.name} family has no component {name}; it is left out",
+            f"the {family.name} family has no component {name}; it is ignored",
             _place(spec, "architecture.components"),
             f"known types: {known}",
         )
@@ -75,33 +159,14 @@ def _unknown_components(spec: Spec, family: Family) -> list[Problem]:
 
 
 def _place(spec: Spec, name: str) -> str:
-    """Return where a key, or the one that it is a part of, stands in the file."""
+    """Return the place in the spec file of a key, or of the key that contains it."""
     keys = [key for key in spec.keys() if name == key or name.startswith(f"{key}.")]  # noqa: SIM118
     return spec.source(keys[0]) if keys else name
 
 
-def packages(
-    specs: Iterable[Path], overrides: Sequence[str] = (), run_id: str | None = None
-) -> list[Package]:
-    """Return the packages of some spec files.
-
-    Raises:
-        SpecError: A spec is not right.
-        UsageError: Two of them would fill one folder.
-    """
-    found = [package(load(path, overrides), run_id) for path in specs]
-    seen: dict[str, Package] = {}
-    for one in found:
-        other = seen.setdefault(one.run, one)
-        if other is not one:
-            sentence = f"{other.spec.path} and {one.spec.path} would both be built in {one.run}."
-            raise UsageError(Problem(sentence, hint="Give one of them another name."))
-    return found
-
-
-def _is_asked(recipe: Recipe, artifacts: Iterable[str]) -> bool:
-    askers = [who for start, who in ASKED_BY.items() if recipe.name.startswith(start)]
-    return not askers or any(who & set(artifacts) for who in askers)
+def _is_requested(recipe: Recipe, artifacts: Iterable[str]) -> bool:
+    values = [each for start, each in _ARTIFACTS.items() if recipe.name.startswith(start)]
+    return not values or any(each & set(artifacts) for each in values)
 
 
 def _resolved(spec: Spec) -> Recipe:
@@ -118,3 +183,23 @@ def _resolved(spec: Spec) -> Recipe:
         return {RESOLVED: files.yaml_bytes(tree)}
 
     return Recipe("spec:resolved", work, (), (RESOLVED,), "write the spec with its defaults")
+
+
+def _manifest(recipes: tuple[Recipe, ...]) -> Recipe:
+    """Return the recipe of manifest.json, which lists what the other recipes make."""
+    targets = tuple(target for recipe in recipes for target in recipe.targets)
+
+    def work(desk: Desk) -> dict[str, bytes]:
+        # No other task reads provenance, so it is no part of the contract that all rooms know.
+        tracing = cast("TracingDesk", desk)
+        rows = [_manifest_row(tracing, r, path) for r in recipes for path in r.targets]
+        return {MANIFEST: files.json_bytes(sorted(rows, key=lambda row: row["path"]))}
+
+    doc = "list every file with its sha256 and what it was made from"
+    return Recipe("manifest:manifest", work, targets, (MANIFEST,), doc)
+
+
+def _manifest_row(desk: TracingDesk, maker: Recipe, path: str) -> dict[str, Any]:
+    data = desk.read(path)
+    row = {"path": path, "sha256": files.sha256(data), "bytes": len(data), "task": maker.name}
+    return row | desk.provenance(path)

@@ -1,134 +1,252 @@
-"""What a build says on the terminal: a line a task, a bar for long work, one summary a package."""
+"""What a build reports: lines and a summary for a user, JSON events for a program.
+
+This module and those below it are all that a build with nothing to do imports, so it must stay
+light.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
-from metagen.engine.causes import FIRST, sentence
-from metagen.engine.standing import SUMMARY, Standing, summary
-from metagen.errors import MetagenError
+from metagen.errors import MetagenError, Problem
 from metagen.units import format_bytes
 from metagen.work import Recipe
 
 if TYPE_CHECKING:
     from metagen.engine.engine import Outcome
-    from metagen.engine.package import Package
+    from metagen.engine.graph import Graph
+
+SUMMARY, CONSTRAINTS = "docs/summary.json", "blueprint/constraints.json"
+Progress = Callable[[int, int, str], None]
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_INTERRUPTED = b"\ninterrupted; the same command continues from here\n"
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did for one package, and the edits by the user that it met.
+
+    Attributes:
+        spec: The spec's file.
+        ran: Number of tasks that ran.
+        restored: Number of tasks whose outputs came from an earlier run.
+        current: Number of tasks with nothing to do.
+        unused: Keys that the spec declares and no task read.
+        edited: Files that the user edited.
+        conflicts: Edited files that have new text beside them.
+        warnings: What may be wrong with the spec.
+    """
+
+    spec: str
+    ran: int
+    restored: int
+    current: int
+    unused: tuple[str, ...]
+    edited: tuple[str, ...]
+    conflicts: tuple[str, ...]
+    warnings: tuple[Problem, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every file is what its task generated."""
+        return not self.edited and not self.conflicts
+
+    def repeated(self) -> BuildReport:
+        """Return the report of the next build, if it has nothing to do."""
+        return replace(self, ran=0, restored=0, current=self.ran + self.restored + self.current)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Return the content of docs/summary.json; {} if it is missing or the user made it unusable."""
+    try:
+        content = json.loads((folder / SUMMARY).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def violates(folder: Path) -> bool:
+    """Tell whether blueprint/constraints.json of a run folder has a violated constraint."""
+    path = folder / CONSTRAINTS
+    rows = json.loads(path.read_bytes()) if path.is_file() else ()
+    return any(row["verdict"] == "violated" for row in rows)
 
 
 class Terminal:
-    """Writes to one stream; a bar only when somebody is looking."""
+    """Writes lines to one stream: one per task, a progress bar, one summary per package.
+
+    Errors and warnings go to standard error. `Events` overrides every method.
+    """
 
     def __init__(self, stream: IO[str] | None = None, *, quiet: bool = False) -> None:
         self._stream = stream or sys.stdout
         self._quiet = quiet
         self._lock = threading.Lock()
 
-    def say(self, text: str = "") -> None:
-        """Print a line; when nobody reads any more, as behind `| head`, build on in silence."""
+    def write(self, text: str = "") -> None:
+        """Print a line; if the reader has left, as behind `| head`, the build goes on silently."""
         with self._lock:
             try:
                 print(text, file=self._stream, flush=True)
             except BrokenPipeError:
-                unread(self._stream)
+                discard_rest(self._stream)
 
     @contextmanager
-    def working(
-        self, package: Package, recipe: Recipe
-    ) -> Iterator[Callable[[int, int, str], None]]:
-        """Yield the function by which a task tells how far it is."""
-        bar = _Bar(f"{package.run}/{recipe.targets[0]}", self._stream)
+    def progress(self, graph: Graph, recipe: Recipe) -> Iterator[Progress]:
+        """Yield the function that a task calls with (steps done, steps in all, note)."""
+        bar = _Bar(f"{graph.run}/{recipe.targets[0]}", self._stream)
         try:
             yield bar.move
         finally:
             bar.close()
 
-    def done(self, package: Package, outcome: Outcome, recipe: Recipe) -> None:
-        """Say what was made and why; a task that was current says nothing."""
+    def task_done(self, graph: Graph, outcome: Outcome, recipe: Recipe) -> None:
+        """Print what a task made and why; nothing for a task that was current."""
         if outcome.action == "current" or self._quiet:
             return
         verb = "made" if outcome.action == "run" else "restored"
-        result = "" if outcome.changed else " (same bytes)"
+        same = "" if outcome.changed else " (same bytes)"
         names = ", ".join(recipe.targets[:2]) + (", ..." if recipe.targets[2:] else "")
-        first = outcome.causes == (FIRST,)
-        because = "" if first else f"  <- {sentence(outcome.causes)}"
-        self.say(f"  {verb} {package.run}/{names}{result}{because}")
+        because = "" if outcome.is_first else f"  <- {outcome.reason}"
+        self.write(f"  {verb} {graph.run}/{names}{same}{because}")
 
-    def planned(self, package: Package, outcome: Outcome, recipe: Recipe) -> None:
-        """Say what would be made, and why, a line a file."""
+    def task_pending(self, graph: Graph, outcome: Outcome, recipe: Recipe) -> None:
+        """Print what a build would make and why, one line per file."""
         verb = "" if outcome.action == "run" else "restored, "
         for path in recipe.targets:
-            self.say(f"{package.run}/{path}: {verb}{sentence(outcome.causes)}")
+            self.write(f"{graph.run}/{path}: {verb}{outcome.reason}")
 
-    def kept(self, package: Package, paths: Iterable[str]) -> None:
-        """Say which edited files stay as they are."""
+    def edits_pending(self, graph: Graph, paths: Iterable[str]) -> None:
+        """Print the edited files that a build would not touch."""
         for path in paths:
-            self.say(f"{package.run}/{path}: edited by hand, kept")
+            self.write(f"{graph.run}/{path}: edited by hand, kept")
 
-    def removed(self, package: Package, paths: Iterable[str]) -> None:
-        """Say which outputs of former tasks went."""
+    def outputs_removed(self, graph: Graph, paths: Iterable[str]) -> None:
         for path in paths:
-            self.say(f"  removed {package.run}/{path}  <- nothing makes it any more")
+            self.write(f"  removed {graph.run}/{path}  <- no task makes it any more")
 
-    def displaced(self, package: Package, paths: Iterable[str]) -> None:
-        """Say which files stood in the way of new ones."""
+    def files_replaced(self, graph: Graph, paths: Iterable[str]) -> None:
         for path in paths:
-            self.say(f"  replaced {package.run}/{path}, which no record knows; a backup is kept")
+            self.write(
+                f"  replaced {graph.run}/{path}, which MetaGen did not write; the old file is in "
+                ".metagen/backup"
+            )
 
-    def discarded(self, package: Package, paths: Iterable[str]) -> None:
-        """Say which edits were given up."""
+    def edits_discarded(self, graph: Graph, paths: Iterable[str]) -> None:
         for path in paths:
-            self.say(f"  discarded the edit of {package.run}/{path}; a backup is kept")
+            self.write(f"  discarded the edit of {graph.run}/{path}; it is in .metagen/backup")
 
-    def failed(self, task: str, message: str) -> None:
-        """Say why a task failed."""
+    def task_failed(self, task: str, message: str) -> None:
         print(f"error: {task}: {message.strip()}", file=sys.stderr, flush=True)
 
     def error(self, error: MetagenError) -> None:
-        """Say what is wrong, every problem on its own lines."""
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr, flush=True)
 
     def warn(self, warnings: Iterable[object]) -> None:
-        """Say what may be wrong."""
         for problem in warnings:
             print(f"warning: {problem}", file=sys.stderr, flush=True)
 
-    def ended(self, status: int) -> None:
-        """Say nothing: the exit status says it."""
+    def end(self, status: int) -> None:
+        """Print nothing: a user sees the exit status elsewhere."""
 
-    def summary(self, folder: Path, standing: Standing) -> None:
+    def summary(self, folder: Path, report: BuildReport) -> None:
         """Print the table of one package."""
-        edited = SUMMARY in standing.edited  # and so may say anything
-        facts = {} if edited else summary(folder)
-        if self._quiet or not (facts or edited):
+        # A summary.json that the user edited may hold anything, so none of it is printed.
+        edited = SUMMARY in report.edited
+        figures = {} if edited else read_summary(folder)
+        if self._quiet or not (figures or edited):
             return
-        rows = [*(_facts(standing, facts) if facts else ()), *_state(folder, standing)]
+        rows = [*(_figures(report, figures) if figures else ()), *_state(folder, report)]
         width = max(len(name) for name, _ in rows)
-        self.say()
+        self.write()
         for name, text in rows:
-            self.say(f"{name.ljust(width)}  {text}")
+            self.write(f"{name.ljust(width)}  {text}")
 
 
-def unread(stream: IO[str]) -> None:
-    """Send nowhere what else is printed to a stream that nobody reads any more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+class Events(Terminal):
+    """Writes one JSON object per line to standard output; the last one is `end`."""
+
+    @contextmanager
+    def progress(self, graph: Graph, recipe: Recipe) -> Iterator[Progress]:
+        def move(done: int, total: int, note: str = "") -> None:
+            self._event("progress", graph, task=recipe.name, done=done, total=total, note=note)
+
+        yield move
+
+    def task_done(self, graph: Graph, outcome: Outcome, recipe: Recipe) -> None:
+        if outcome.action != "current":
+            self._event("task", graph, **_fields(outcome, recipe), changed=outcome.changed)
+
+    def task_pending(self, graph: Graph, outcome: Outcome, recipe: Recipe) -> None:
+        self._event("plan", graph, **_fields(outcome, recipe))
+
+    def edits_pending(self, graph: Graph, paths: Iterable[str]) -> None:
+        self._paths("kept", graph, paths)
+
+    def outputs_removed(self, graph: Graph, paths: Iterable[str]) -> None:
+        self._paths("removed", graph, paths)
+
+    def files_replaced(self, graph: Graph, paths: Iterable[str]) -> None:
+        self._paths("displaced", graph, paths)
+
+    def edits_discarded(self, graph: Graph, paths: Iterable[str]) -> None:
+        self._paths("discarded", graph, paths)
+
+    def task_failed(self, task: str, message: str) -> None:
+        self._event("failure", task=task, message=message.strip())
+
+    def error(self, error: MetagenError) -> None:
+        for problem in error.problems:
+            self._event("error", **vars(problem))
+
+    def warn(self, warnings: Iterable[object]) -> None:
+        for problem in warnings:
+            self._event("warning", **vars(problem))
+
+    def summary(self, folder: Path, report: BuildReport) -> None:
+        fields = {**read_summary(folder), **asdict(report)}
+        self.write(json.dumps({"event": "summary", "run": folder.name, **fields}))
+
+    def end(self, status: int) -> None:
+        self._event("end", status=status)
+
+    def _paths(self, event: str, graph: Graph, paths: Iterable[str]) -> None:
+        if listed := list(paths):
+            self._event(event, graph, paths=listed)
+
+    def _event(self, event: str, graph: Graph | None = None, **fields: Any) -> None:
+        run = {"run": graph.run} if graph else {}
+        self.write(json.dumps({"event": event, **run, **fields}))
+
+
+def _fields(outcome: Outcome, recipe: Recipe) -> dict[str, Any]:
+    return {
+        "task": recipe.name,
+        "action": outcome.action,
+        "targets": list(recipe.targets),
+        "causes": [str(cause) for cause in outcome.causes],
+    }
 
 
 class _Bar:
-    """A progress bar that appears with the first report of progress."""
+    """A progress bar that appears at the first report of progress, on a real terminal only."""
 
     def __init__(self, label: str, stream: IO[str]) -> None:
         self._label, self._stream = label, stream
         self._bar: Any = None
 
     def move(self, done: int, total: int, note: str = "") -> None:
-        """Show `done` of `total` steps."""
         if not self._stream.isatty():
             return
         if self._bar is None:
@@ -139,16 +257,47 @@ class _Bar:
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
-        """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
 
 
-def _facts(standing: Standing, summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def discard_rest(stream: IO[str]) -> None:
+    """Send everything printed from now on to /dev/null, since the reader of a stream has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def exit_on_signals() -> None:
+    """Let Ctrl-C and its like end the process at once; call this in the main thread.
+
+    Nothing needs to be tidied up: each task is one transaction, other programs die with this
+    process (`programs`), and waiting for the tasks of other threads would only cost time.
+    """
+    for number in _SIGNALS:
+        signal.signal(number, _exit)
+
+
+@contextmanager
+def exiting_on_signals() -> Iterator[None]:
+    """Do so inside a `with` block only."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    exit_on_signals()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    os.write(2, _INTERRUPTED)
+    os._exit(128 + number)
+
+
+def _figures(report: BuildReport, summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     parameters, memory = summary["parameters"], summary["memory"]
     share = parameters["budget_share"]
     of_budget = "" if share is None else f"  ({share:.2%} of the budget)"
-    yield "spec", f"{summary['name']}  ({standing.spec})"
+    yield "spec", f"{summary['name']}  ({report.spec})"
     yield "seed", str(summary["seed"])
     yield "parameters", f"{parameters['total']:,}{of_budget}"
     yield "memory", _memory(memory)
@@ -178,22 +327,22 @@ def _constraint(row: Mapping[str, Any]) -> str:
 def _benchmark(row: Mapping[str, Any]) -> str:
     if row["value"] is None:
         return str(row["status"])
-    said = "baselines" if row["status"] == "measured" else row["status"]
+    label = "baselines" if row["status"] == "measured" else row["status"]
     others = ", ".join(f"{name} {_score(value)}" for name, value in row["baselines"].items())
-    return f"{row['metric']} {_score(row['value'])}  ({said}: {others})"
+    return f"{row['title']} {_score(row['value'])}  ({label}: {others})"
 
 
 def _score(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
-def _state(folder: Path, standing: Standing) -> Iterator[tuple[str, str]]:
-    done = f"{standing.ran} tasks ran, {standing.restored} restored"
-    yield "rebuilt", f"{done}, {standing.current} were up to date"
-    for key in standing.unused:
-        yield "unused", f"{key} is declared, and nothing in the package was made from it"
-    for path in standing.edited:
+def _state(folder: Path, report: BuildReport) -> Iterator[tuple[str, str]]:
+    done = f"{report.ran} tasks ran, {report.restored} restored"
+    yield "rebuilt", f"{done}, {report.current} were up to date"
+    for key in report.unused:
+        yield "unused", f"{key} is declared, but no file of the package was made from it"
+    for path in report.edited:
         yield "edited by hand", f"{path}, kept"
-    for path in standing.conflicts:
+    for path in report.conflicts:
         yield "conflict", f"{path} is edited and its inputs changed: see {path}.new"
     yield "package", str(folder)

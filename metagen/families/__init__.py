@@ -12,23 +12,6 @@ from metagen.errors import Problem, SpecError
 from metagen.families.family import Family, Key
 from metagen.work import Desk
 
-FAMILIES = {
-    "decoder": "metagen.families.decoder",
-    "vit": "metagen.families.vit",
-    "resnet": "metagen.families.resnet",
-    "segmentation_unet": "metagen.families.segmentation_unet",
-    "patch_forecaster": "metagen.families.patch_forecaster",
-    "autoencoder": "metagen.families.autoencoder",
-    "tabular_regressor": "metagen.families.tabular_regressor",
-    "tabular_classifier": "metagen.families.tabular_classifier",
-    "unet_diffusion": "metagen.families.unet_diffusion",
-    "latent_unet": "metagen.families.latent_unet",
-    "text_classifier": "metagen.families.text_classifier",
-    "clip": "metagen.families.clip",
-    "sentence_embedder": "metagen.families.sentence_embedder",
-    "document_ranker": "metagen.families.document_ranker",
-}
-
 
 @dataclass(frozen=True)
 class Route:
@@ -96,33 +79,38 @@ tabular_regressor | tabular | regression | regression | mlp | regression
 tabular_classifier | tabular | label | classification | mlp | classification
 """.splitlines()
 )
+# A family is the module of its name, which holds it as FAMILY.
+FAMILIES = {route.family: f"metagen.families.{route.family}" for route in ROUTES}
 
 
-def load(module: str) -> Family:
-    """Import the family that a module of `FAMILIES` holds."""
-    imported = importlib.import_module(module)
-    return cast(Family, getattr(imported, "FAMILY", imported))
+def named(name: str) -> Family:
+    """Return the family of a name."""
+    return _held(FAMILIES[name])
+
+
+def _held(module: str) -> Family:
+    return cast(Family, importlib.import_module(module).FAMILY)
 
 
 ARCHITECTURE = "blueprint/architecture.yaml"
 
 
-def built(desk: Desk) -> Family:
+def of_package(desk: Desk) -> Family:
     """Return the family that architecture.yaml names; the task then depends on its code."""
-    return load(desk.code(FAMILIES[desk.entry(ARCHITECTURE, "family")]))
+    return _held(desk.code(FAMILIES[desk.entry(ARCHITECTURE, "family")]))
 
 
-def chosen(desk: Desk) -> Family:
-    """Return the family that a spec asks for; the task then depends on its code.
+def of_spec(desk: Desk) -> Family:
+    """Return the family that a spec leads to; the task then depends on its code.
 
     Raises:
-        SpecError: No family builds what the spec asks for.
+        SpecError: No family builds what the spec requests.
     """
-    return load(desk.code(FAMILIES[route(desk.key)]))
+    return _held(desk.code(FAMILIES[route(desk.key)]))
 
 
 def route(key: Key) -> str:
-    """Return the name of the family that a spec asks for.
+    """Return the name of the family that a spec leads to.
 
     Args:
         key: Gives the value of a leaf key of the spec, None when it is not declared.

@@ -2,178 +2,291 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from functools import lru_cache
 
-from metagen.errors import Problem, SpecError
-from metagen.families.clip_load import count, explained, load, patches, tower
-from metagen.families.clip_shape import axes, cost, fit, reasons
-from metagen.families.family import Dims, Key, Rule, Value, Words
-from metagen.families.single import context, input_length, lengths, training_length
-from metagen.tasks import image_text_contrast
-
-__all__ = [
-    "axes",
-    "context",
-    "cost",
-    "count",
-    "explained",
-    "fit",
-    "input_length",
-    "lengths",
-    "load",
-    "reasons",
-    "training_length",
-]
-
-name = "clip"
-published = "families/clip.csv"
-task_folder = "templates/tasks/image_text_contrast"
-component_types = frozenset(
-    {"vision_transformer", "vit", "image_encoder", "vision_encoder", "text_encoder"}
-    | {"transformer_encoder", "text_transformer", "projection", "projection_head"}
+from metagen.families import parts
+from metagen.families.axes import (
+    Axis,
+    divides,
+    down_to_fit,
+    fill,
+    floor_power,
+    granule,
+    near,
+    table_entries,
+    table_reason,
+    usual,
 )
-dims: Mapping[str, type] = {
-    "embed_dim": int,
-    "in_channels": int,
-    "image_size": int,
-    "patch_size": int,
-    "vision_d_model": int,
-    "vision_n_layers": int,
-    "vision_n_heads": int,
-    "vision_d_ff": int,
-    "text_d_model": int,
-    "text_n_layers": int,
-    "text_n_heads": int,
-    "text_d_ff": int,
-    "vocab_size": int,
-    "max_seq_len": int,
-    "norm_eps": float,
-}
-formats: Mapping[str, type] = {}
-context_dim = None
-SHARED = "the heads of a tower share its width, so it must be a multiple of their number"
-rules = (
-    Rule(
-        ("image_size", "patch_size"),
-        lambda m: m["image_size"] % m["patch_size"] == 0,
-        "an image is cut into whole patches, so image_size must be a multiple of patch_size",
-    ),
-    Rule(
-        ("vision_d_model", "vision_n_heads"),
-        lambda m: m["vision_d_model"] % m["vision_n_heads"] == 0,
-        SHARED,
-    ),
-    Rule(
-        ("text_d_model", "text_n_heads"),
-        lambda m: m["text_d_model"] % m["text_n_heads"] == 0,
-        SHARED,
-    ),
-)
-embedding_modules: tuple[str, ...] = ()
-config_keys = image_text_contrast.CONFIG_KEYS
-optimizer = image_text_contrast.OPTIMIZER
-runtime = image_text_contrast.RUNTIME
-benchmark = image_text_contrast.BENCHMARK
-words = Words(
-    kind="CLIP model of images and texts",
-    pipeline_tag="zero-shot-image-classification",
-    unit="pair",
-    loss_unit="nat/pair",
-    usage='--prompt "greek small letter omega"',
-    does="finds the images that belong to a text, or with --input the texts of an image",
-    data="glyphs of a font and their Unicode names",
-    outcome="How often a right answer is among the first k, beside the baselines.",
-    risks="bias, harmful associations of texts with images of people, and robustness",
-)
-loss_level = None
-setting_reasons = image_text_contrast.reasons
-work_unit = "img"
-training_unit = "pairs"
-training_flops = None
-optimal_units = None
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Family, Figures, Key, Peak, Trait, Value
+from metagen.families.parts import HALF, Part
+from metagen.families.trend import Row, Trend
+from metagen.tasks.image_text_contrast import ImageTextContrast
+from metagen.tasks.task import square
 
-PROXY = {
-    "embed_dim": 64,
-    "in_channels": 1,
-    "image_size": 32,
-    "patch_size": 8,
-    "vision_d_model": 96,
-    "vision_n_layers": 3,
-    "vision_n_heads": 3,
-    "vision_d_ff": 384,
-    "text_d_model": 64,
-    "text_n_layers": 2,
-    "text_n_heads": 2,
-    "text_d_ff": 256,
-    "vocab_size": 768,
-    "max_seq_len": 32,
-}
+TOWERS = ("vision", "text")
+# Every published text tower, and image towers up to L/14, have heads of 64 dimensions.
+HEAD = 64
+VOCABULARY = 49_408  # entries, in every published model
+PATCHES = (14, 16, 32)  # pixels a side in published models, those of large models first
+EXPANSION = 4  # Published text towers have feed-forward layers of 4 times their width.
+LEAST_WIDTH = 8  # Narrower towers are not tried, however small the budget.
+NORM_EPS = 1e-5
+SHARED = "the heads of a tower share its width evenly"
 
 
-def model_template(m: Dims) -> str:
-    """Return the one CLIP."""
-    return "templates/families/clip/model.py"
+def of_tower(column: str, place: int) -> Trait:
+    """Return a dimension of one tower; a row has the image tower's before the text tower's."""
+    name = f"{TOWERS[place]}_{column}"
+    return Trait(lambda row: cells(row, column)[place], lambda m: float(m[name]))
 
 
-def fixed(key: Key) -> dict[str, Value]:
-    """Return the image's and a patch's side and the common space, where they are declared.
-
-    Raises:
-        SpecError: An image or a patch is not square.
-    """
-    found: dict[str, Value] = {}
-    for dim in ("image_size", "patch_size"):
-        if size := key(f"constraints.{dim}"):
-            if size[0] != size[1]:
-                sentence = f"found {size[0]} x {size[1]} pixels, and CLIP's are squares"
-                raise SpecError([Problem(sentence, f"constraints.{dim}", "declare one side")])
-            found[dim] = size[0]
-    if space := key("task.embedding_dim"):
-        found["embed_dim"] = space
-    return found
+def cells(row: Row, column: str) -> list[float]:
+    """Return what a column says of both towers, such as `1024 / 768`."""
+    return [float(cell) for cell in row[column].split(" / ")]
 
 
-def proxy(m: Dims) -> dict[str, Value]:
-    """Return two small towers for glyphs, one of images of 32 x 32 pixels and one of names."""
-    return {**m, **PROXY}
+class CLIP(Family):
+    """A Vision Transformer and a causal text Transformer, a projection of each, a temperature."""
 
-
-def variants(m: Dims) -> Iterable[tuple[str, dict[str, Value]]]:
-    """Return single changes to patches, depth and the common space."""
-    finer = m["image_size"] // (2 * (m["image_size"] // m["patch_size"]))
-    changes: tuple[tuple[str, str, Value], ...] = (
-        ("patches of half the side", "patch_size", max(1, int(finer))),
-        ("half the depth of the image tower", "vision_n_layers", int(m["vision_n_layers"] // 2)),
-        ("half the depth of the text tower", "text_n_layers", int(m["text_n_layers"] // 2)),
-        ("a common space of half the dimensions", "embed_dim", int(m["embed_dim"] // 2)),
+    name = "clip"
+    kind = "CLIP model of images and texts"
+    task = ImageTextContrast()
+    components = (
+        "vision_transformer vit image_encoder vision_encoder text_encoder transformer_encoder "
+        "text_transformer projection projection_head"
     )
-    return [
-        (label, {each: value})
-        for label, each, value in changes
-        if m[each] != value and not any(r.broken({**m, each: value}) for r in rules)
-    ]
-
-
-def example(m: Dims, length: int) -> list[dict[str, Any]]:
-    """Return the shapes of so many images and texts."""
-    side = int(m["image_size"])
-    return [
-        {"shape": [length, int(m["in_channels"]), side, side], "dtype": "float32"},
-        {"shape": [length, int(m["max_seq_len"])], "dtype": "int64"},
-    ]
-
-
-def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
-    """Return the settings of the task's files for a model of this size."""
-    return image_text_contrast.sections(m, key, reduced=reduced)
-
-
-def figures(m: Dims) -> dict[str, tuple[Value | str, str]]:
-    """Return the parts of the two towers and the pieces that an image is cut into."""
-    image, text = tower(m, "vision"), tower(m, "text")
-    return {
-        "patches": (patches(m), "patches"),
-        "image_blocks": (image.blocks, "parameters"),
-        "text_blocks": (text.blocks, "parameters"),
+    traits = {
+        "vision_d_model": of_tower("d_model", 0),
+        "vision_n_layers": of_tower("n_layers", 0),
+        "text_d_model": of_tower("d_model", 1),
+        "text_n_layers": of_tower("n_layers", 1),
+        "expansion": Trait(
+            lambda row: cells(row, "ffn")[0] / cells(row, "d_model")[0],
+            lambda m: m["vision_d_ff"] / m["vision_d_model"],
+            level=True,
+        ),
     }
+    rules = (
+        divides("patch_size", "image_size", "an image is cut into whole patches"),
+        *(divides(f"{name}_n_heads", f"{name}_d_model", SHARED) for name in TOWERS),
+    )
+    proxy_dims = {
+        "embed_dim": 64,
+        "patch_size": 8,
+        "vision_d_model": 96,
+        "vision_n_layers": 3,
+        "vision_n_heads": 3,
+        "vision_d_ff": 384,
+        "text_d_model": 64,
+        "text_n_layers": 2,
+        "text_n_heads": 2,
+        "text_d_ff": 256,
+    }
+
+    def parts(self, m: Dims) -> list[Part]:
+        """Return both towers, from embeddings to projection, and the temperature."""
+        width, words, space = m["vision_d_model"], m["text_d_model"], m["embed_dim"]
+        pixels, n, length = m["in_channels"] * m["patch_size"] ** 2, patches(m), m["max_seq_len"]
+        return [
+            *image_ends(pixels, n, width, space),
+            blocks(width, m["vision_d_ff"], n + 1, m["vision_n_layers"]),
+            *text_ends(m["vocab_size"], length, words, space),
+            blocks(words, m["text_d_ff"], length, m["text_n_layers"]),
+            Part(others=1),
+        ]
+
+    def peaks(self, m: Dims) -> list[Peak]:
+        """Return the inside of a block of each tower.
+
+        Each position holds the block's input, the stream, its normalized copy, and the wider of
+        attention (queries, keys, values, result) and the feed-forward layer (its inner values,
+        these scaled, and their gate).
+        """
+        peaks = []
+        for name, words in zip(TOWERS, ("image", "text"), strict=True):
+            width, inner = int(m[f"{name}_d_model"]), int(m[f"{name}_d_ff"])
+            numbers = positions(m, name) * (3 * width + max(4 * width, 3 * inner))
+            peaks.append(Peak(numbers, f"a block of the {words} tower ({HALF * numbers:,} bytes)"))
+        return peaks
+
+    def bytes_read(self, m: Dims) -> float:
+        """Return the bytes of all weights but those rows of the token table that a text lacks."""
+        unread = max(0, m["vocab_size"] - m["max_seq_len"]) * m["text_d_model"]
+        return float(HALF * (self.count(m) - unread))
+
+    def fixed(self, key: Key) -> dict[str, Value]:
+        """Return an image's and a patch's side and the space, where a spec declares them."""
+        patch = square(key, "constraints.patch_size")
+        return super().fixed(key) | ({"patch_size": patch} if patch else {})
+
+    def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
+        """Return the search space; widths and depths stay within reach of the trend.
+
+        The dimensions that follow from a width come right after it, before the depths multiply the
+        candidates.
+        """
+        budget = need.budget
+        depth, other_depth = (depths(trend, name, budget) for name in TOWERS)
+
+        def table(m: Dims) -> int:
+            return table_entries(VOCABULARY, int(m["text_d_model"]), budget)
+
+        return (
+            *usual({**self.task.defaults, "norm_eps": NORM_EPS}),
+            Axis("patch_size", lambda m: (patch_size(m),)),
+            Axis("vision_d_model", lambda m: self._widths(m, "vision", need, trend), grid=True),
+            Axis("vision_n_heads", lambda m: (heads(m, "vision"),)),
+            Axis("vision_n_layers", lambda m: depth, grid=True),
+            Axis("text_d_model", lambda m: self._widths(m, "text", need, trend), grid=True),
+            Axis("text_n_heads", lambda m: (heads(m, "text"),)),
+            Axis("text_d_ff", lambda m: (EXPANSION * m["text_d_model"],)),
+            Axis("embed_dim", lambda m: (m["text_d_model"],)),
+            Axis("vocab_size", lambda m: (table(m),)),
+            Axis("text_n_layers", lambda m: other_depth, grid=True),
+            Axis("vision_d_ff", lambda m: (self._feed_forward(m, budget),), fills=True),
+        )
+
+    def _widths(self, m: Dims, name: str, need: Need, trend: Trend) -> range:
+        """Return widths of whole heads, or parts of a head, around the trend or below it."""
+        width, budget = f"{name}_d_model", need.budget
+        centre = trend.lines[width].at(budget)
+
+        def fits(value: int) -> bool:
+            return self.count(self._least({**m, width: value}, need, trend)) <= budget
+
+        step = min(2 * HEAD, max(LEAST_WIDTH, floor_power(centre) // 4))
+        return down_to_fit(near(centre, step), fits, LEAST_WIDTH)
+
+    def _least(self, m: Dims, need: Need, trend: Trend) -> Dims:
+        """Return the smallest design that begins with some dimensions."""
+        shallow = {f"{name}_n_layers": depths(trend, name, need.budget)[0] for name in TOWERS}
+        begun = {"text_d_model": LEAST_WIDTH, **shallow, **need.pins, **m}
+        words = int(begun["text_d_model"])
+        return {
+            "text_d_ff": EXPANSION * words,
+            "embed_dim": words,
+            "vocab_size": table_entries(VOCABULARY, words, need.budget),
+            "vision_d_ff": granule(begun["vision_d_model"] / 2),
+            **begun,
+        }
+
+    def _feed_forward(self, m: Dims, budget: int) -> int:
+        """Return the largest round width that keeps the count within the budget."""
+        width, layers = m["vision_d_model"], m["vision_n_layers"]
+        room = budget - parts.count(self.parts({**m, "vision_d_ff": 0}))
+        return fill(room, layers * (2 * width + 1), granule(width / 2))
+
+    def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
+        """Return why each dimension has its value, with the figures that decided it."""
+        width, size = m["vision_d_model"], self.count(m)
+        patch = (
+            "constraints.patch_size"
+            if "patch_size" in need.fixed
+            else "as in large published models"
+        )
+        share = m["vocab_size"] * m["text_d_model"] / size
+        table = table_reason(int(m["vocab_size"]), VOCABULARY, int(m["text_d_model"]), need.budget)
+        return {
+            "embed_dim": "the width of the text tower",
+            **super().reasons(m, need, trend),
+            "patch_size": f"{patch}; an image has {patches(m):,} patches",
+            **{f"{name}_n_heads": head_reason(m, name) for name in TOWERS},
+            "vision_d_ff": f"the largest multiple of {granule(width / 2)} within the parameter "
+            f"count; {m['vision_d_ff'] / width:.2f} times the width, against "
+            f"{trend.lines['expansion'].at(size):.2f} by the trend",
+            "text_d_ff": f"{EXPANSION} times the width, as in every published model",
+            "vocab_size": f"{table}; the table holds {share:.1%} of the parameters",
+            "norm_eps": "the value of CLIP",
+        }
+
+    def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
+        """Return single changes to patches, depth and the common space."""
+        finer = m["image_size"] // (2 * (m["image_size"] // m["patch_size"]))
+        return (
+            ("patches of half the side", "patch_size", max(1, finer)),
+            ("half the depth of the image tower", "vision_n_layers", m["vision_n_layers"] // 2),
+            ("half the depth of the text tower", "text_n_layers", m["text_n_layers"] // 2),
+            ("a common space of half the dimensions", "embed_dim", m["embed_dim"] // 2),
+        )
+
+    def figures(self, m: Dims) -> Figures:
+        """Return the parameters of the towers' blocks, and the patches of an image."""
+        image, text = (part for part in self.parts(m) if part.pairs)
+        return {
+            "patches": (patches(m), "patches"),
+            "image_blocks": (parts.count([image]), "parameters"),
+            "text_blocks": (parts.count([text]), "parameters"),
+        }
+
+
+# A search pairs each tower with many of the other, so the parts of one are built once.
+@lru_cache(maxsize=2**12)
+def image_ends(pixels: Value, patches: int, width: Value, space: Value) -> tuple[Part, ...]:
+    """Return what lies before and after the blocks of the image tower.
+
+    An image has a class token beside its patches, and one more norm before the first block.
+    """
+    return (
+        parts.linear(pixels, width, patches, bias=False),
+        parts.table(1 + patches + 1, width),
+        parts.norm(width),
+        parts.norm(width),
+        parts.linear(width, space, bias=False),
+    )
+
+
+@lru_cache(maxsize=2**12)
+def text_ends(entries: Value, length: Value, width: Value, space: Value) -> tuple[Part, ...]:
+    """Return what lies before and after the blocks of the text tower."""
+    return (
+        parts.table(entries + length, width),
+        parts.norm(width),
+        parts.linear(width, space, bias=False),
+    )
+
+
+@lru_cache(maxsize=2**12)
+def blocks(width: Value, inner: Value, places: Value, layers: Value) -> Part:
+    """Return the blocks of a tower."""
+    return parts.encoder_block(width, inner, places) * layers
+
+
+def patches(m: Dims) -> int:
+    """Return the patches of an image: (image_size / patch_size)^2."""
+    return int((m["image_size"] // m["patch_size"]) ** 2)
+
+
+def positions(m: Dims, name: str) -> int:
+    """Return the positions of a tower: patches and a class token, or the tokens of a text."""
+    return patches(m) + 1 if name == "vision" else int(m["max_seq_len"])
+
+
+def depths(trend: Trend, name: str, budget: int) -> range:
+    """Return numbers of blocks around the trend of a tower."""
+    centre = trend.lines[f"{name}_n_layers"].at(budget)
+    return near(centre, max(2, floor_power(centre) // 16))
+
+
+def heads(m: Dims, name: str) -> int:
+    """Return the most heads that cut a tower's width into parts of 64 or more, or 1."""
+    width = int(m[f"{name}_d_model"])
+    return next((n for n in range(width // HEAD, 0, -1) if width % n == 0), 1)
+
+
+def head_reason(m: Dims, name: str) -> str:
+    """Return the size of a tower's heads, beside that of published models where it differs."""
+    size = m[f"{name}_d_model"] / m[f"{name}_n_heads"]
+    other = "" if size == HEAD else f"; published ones have {HEAD}"
+    return f"heads of {size:g} dimensions{other}"
+
+
+def patch_size(m: Dims) -> int:
+    """Return the first published patch that divides the image, or its largest divisor below."""
+    side = int(m["image_size"])
+    published = (patch for patch in PATCHES if side % patch == 0)
+    return next(published, next(n for n in range(PATCHES[0], 0, -1) if side % n == 0))
+
+
+FAMILY = CLIP()

@@ -15,31 +15,21 @@ from dataclasses import replace
 from typing import Any
 
 from metagen.families import levers, parts, transformer
-from metagen.families.family import (
+from metagen.families.axes import (
     Axis,
-    Dims,
-    Family,
-    Figures,
-    Load,
-    Need,
-    Peak,
     Rule,
-    Trait,
-    Value,
-    Work,
-    dim,
-    divides,
-    usual,
-)
-from metagen.families.grid import (
     closest,
+    divides,
     divisors,
     floor_power,
     granule,
     near,
     odd_part,
     powers_near,
+    usual,
 )
+from metagen.families.demand import Cost, Demand, Need
+from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Row, Trend, table_share
 from metagen.tasks.language_modeling import (
@@ -70,7 +60,7 @@ class Decoder(Family):
     kind = "decoder-only Transformer language model"
     task = LanguageModeling()
     components = "transformer_decoder decoder causal_decoder embedding token_embedding lm_head"
-    shape = {
+    traits = {
         "n_layers": dim("n_layers"),
         "d_model": dim("d_model"),
         "head_dim": dim("head_dim"),
@@ -146,11 +136,11 @@ class Decoder(Family):
         return self._stored(m, self.count(m))
 
     def _stored(self, m: Dims, parameters: int) -> int:
-        """Return the same for a count that is known: the search asks for a load very often."""
+        """Return the same for a count that is known: the search asks for a demand very often."""
         others = parameters - transformer.block_weights(m)
         return transformer.quantized_bytes(m, int(m["weight_bits"])) + HALF * others
 
-    def load(self, m: Dims) -> Load:
+    def demand(self, m: Dims) -> Demand:
         """Return what reading a prompt and decoding after it takes; memory is at full context.
 
         T tokens after P others take T times the operations of a token's weights, and those of
@@ -162,11 +152,11 @@ class Decoder(Family):
         table = 0 if m["tie_embeddings"] else HALF * int(m["vocab_size"] * m["d_model"])
         held = HALF * max(peak.numbers for peak in self.peaks(m))
 
-        def work(tokens: int, past: int) -> Work:
+        def work(tokens: int, past: int) -> Cost:
             flops = tokens * (token + pair * (past + tokens))
-            return Work(float(flops), weights - table + transformer.cache_bytes(m, past, bits))
+            return Cost(float(flops), weights - table + transformer.cache_bytes(m, past, bits))
 
-        return Load(
+        return Demand(
             weights=weights,
             cache=transformer.cache_bytes(m, window, bits),
             activations=held + transformer.unpacked_bytes(m),
@@ -237,19 +227,19 @@ class Decoder(Family):
         lines = {
             **trend.lines,
             **{name: replace(trend.lines[name], spread=spread) for name in alike},
-            "expansion": self.line(self.shape["expansion"], gated, size),
+            "expansion": self.line(self.traits["expansion"], gated, size),
             "group": self.line(GROUPING, gated, size),
         }
         return Trend(lines, trend.levels)
 
-    def cost(self, m: Dims, trend: Trend) -> float:
+    def deviation(self, m: Dims, trend: Trend) -> float:
         """Return the summed squared deviation from the trend, that of the heads' width included."""
         width = math.log(m["n_heads"] * m["head_dim"] / m["d_model"]) / ATTENTION_SPREAD
-        return width**2 + super().cost(m, trend)
+        return width**2 + super().deviation(m, trend)
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
         """Return the search space; width, depth and head size stay within reach of the trend."""
-        budget, outside = need.parameters, self._outside(need, trend)
+        budget, outside = need.budget, self._outside(need, trend)
         depth, width, head = (
             trend.lines[name].at(outside) for name in ("n_layers", "d_model", "head_dim")
         )
@@ -277,7 +267,7 @@ class Decoder(Family):
         A pinned vocabulary makes this size depend on the width, and the width depends on the size:
         a few rounds of one after the other settle both.
         """
-        budget, vocabulary = need.parameters, need.pins.get("vocab_size")
+        budget, vocabulary = need.budget, need.pins.get("vocab_size")
         size = self.around(budget, trend.levels)
         tables = 1 if need.pins.get("tie_embeddings", budget <= trend.levels["tied"]) else 2
         for _ in range(8 if vocabulary else 0):
@@ -298,7 +288,7 @@ class Decoder(Family):
         if not need.limits:
             return int(trend.levels["context"])
         fitting = bisect.bisect_left(
-            CONTEXTS, True, key=lambda n: need.excess(self.load({**m, "max_seq_len": n})) > 0
+            CONTEXTS, True, key=lambda n: need.excess(self.demand({**m, "max_seq_len": n})) > 0
         )
         return int(CONTEXTS[max(0, fitting - 1)])
 
@@ -327,13 +317,13 @@ class Decoder(Family):
             f"window, at most {transformer.ROPE_TURNS:g}",
             "norm_eps": "the value of Llama 2 and Llama 3",
             "tie_embeddings": f"published models of this kind tie them up to {levels['tied']:,.0f} "
-            f"parameters; this budget is {need.parameters:,}",
+            f"parameters; this budget is {need.budget:,}",
             "weight_bits": f"bf16, as trained; {fewer}",
             "cache_bits": f"bf16, as the weights; {fewer}",
         }
 
     def _fewer_bits(self, m: Dims, need: Need) -> str:
-        if need.excess(self.load(m)):
+        if need.excess(self.demand(m)):
             return "fewer would hardly reduce what exceeds its limit"
         return "no limit requires fewer"
 
@@ -344,7 +334,7 @@ class Decoder(Family):
             return f"context window of {need.context:,} tokens"
         if not need.limits:
             return "an infinite context is requested and no limit bounds it: the longest published"
-        taken = "; ".join(f"{each.constraint} {each.said(self.load(m))}" for each in need.limits)
+        taken = "; ".join(f"{each.constraint} {each.text(self.demand(m))}" for each in need.limits)
         return (
             "an infinite context is requested; this is the largest power of two within the limits: "
             f"{taken}"
@@ -385,7 +375,7 @@ class Decoder(Family):
     def figures(self, m: Dims) -> Figures:
         """Return what the documents say of cache and attention."""
         return {
-            "kv_cache": (self.load(m).cache, "bytes"),
+            "kv_cache": (self.demand(m).cache, "bytes"),
             "attention_pattern": (levers.pattern(m), ""),
             "queries_per_kv_head": (int(m["n_heads"] // m["n_kv_heads"]), ""),
         }

@@ -10,22 +10,22 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from metagen.families import parts, vocabulary
-from metagen.families.family import (
+from metagen.families import parts
+from metagen.families.axes import (
     Axis,
-    Dims,
-    Family,
-    Figures,
-    Need,
-    Peak,
     Rule,
-    Trait,
-    Value,
-    dim,
+    closest,
     divides,
+    divisors,
+    granule,
+    near,
+    odd_part,
+    table_entries,
+    table_reason,
     usual,
 )
-from metagen.families.grid import closest, divisors, granule, near, odd_part
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Row, Trend, table_share
 from metagen.units import INFINITE
@@ -41,7 +41,7 @@ class Encoder(Family):
 
     table = "encoder"
     components = "transformer_encoder encoder bidirectional_encoder embedding token_embedding"
-    shape = {
+    traits = {
         "n_layers": dim("n_layers"),
         "d_model": dim("d_model"),
         "expansion": Trait("ffn / d_model", lambda m: m["d_ff"] / m["d_model"], level=True),
@@ -110,7 +110,7 @@ class Encoder(Family):
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
         """Return the search space; width and depth stay within reach of the trend."""
-        budget, size = need.parameters, self._outside(need, trend)
+        budget, size = need.budget, self._outside(need, trend)
         depth, width = (trend.lines[name].at(size) for name in ("n_layers", "d_model"))
         head = trend.levels["head_dim"]
         return (
@@ -118,7 +118,7 @@ class Encoder(Family):
             Axis("n_layers", lambda m: near(depth, 1), grid=True),
             Axis("d_model", lambda m: _widths(width, trend.levels["odd_part"]), grid=True),
             Axis("n_heads", lambda m: (closest(divisors(int(m["d_model"])), m["d_model"] / head),)),
-            Axis("vocab_size", lambda m: (vocabulary.entries(*_table(m, need, trend)),)),
+            Axis("vocab_size", lambda m: (table_entries(*_table(m, need, trend)),)),
             *usual({"max_seq_len": _window(need), "n_segments": SEGMENTS}),
             Axis("d_ff", lambda m: (self._feed_forward(m, budget),), fills=True),
             *usual({"norm_eps": NORM_EPS, "dropout": DROPOUT}),
@@ -130,7 +130,7 @@ class Encoder(Family):
         The width depends on this size, and the size on the width of the tables: a few rounds of
         one after the other settle both.
         """
-        budget = need.parameters
+        budget = need.budget
         size = self.around(budget, trend.levels)
         entries = need.pins.get("vocab_size", trend.levels["vocab_size"])
         for _ in range(8):
@@ -155,7 +155,7 @@ class Encoder(Family):
             "d_ff": f"the largest multiple of {granule(m['d_model'] / 2)} within the parameter "
             f"count; {m['d_ff'] / m['d_model']:.2f} times d_model, against {expansion:.2f} by the "
             "trend",
-            "vocab_size": f"{vocabulary.reason(int(m['vocab_size']), *_table(m, need, trend))}; "
+            "vocab_size": f"{table_reason(int(m['vocab_size']), *_table(m, need, trend))}; "
             f"the tables hold {tables / (tables + self.size(m)):.1%} of the encoder's parameters",
             "max_seq_len": _window_reason(need),
             "n_segments": "as BERT: one for each text of a pair",
@@ -209,7 +209,7 @@ def _widths(centre: float, roundest: float) -> list[int]:
 
 def _table(m: Dims, need: Need, trend: Trend) -> tuple[int, int, int]:
     """Return the published vocabulary, the width of a token and the count to fill."""
-    return int(trend.levels["vocab_size"]), int(m["d_model"]), need.parameters
+    return int(trend.levels["vocab_size"]), int(m["d_model"]), need.budget
 
 
 def _window(need: Need) -> int:

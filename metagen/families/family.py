@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from metagen import paths
 from metagen.families import parts
+from metagen.families.axes import Axis, Rule
+from metagen.families.demand import Cost, Demand, Need
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Line, Row, Trend, rows
 from metagen.families.trend import fit as fit_line
@@ -22,146 +22,6 @@ from metagen.tasks.task import Value as Value
 from metagen.tasks.task import Words as Words
 
 Figures = dict[str, tuple[Value | str, str]]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What one piece of work asks of a processor.
-
-    Attributes:
-        flops: Operations; a multiply-add counts as two.
-        bytes: What must be read from memory.
-    """
-
-    flops: float
-    bytes: float
-
-
-@dataclass(frozen=True)
-class Load:
-    """What a design asks of the hardware that runs it, at batch 1 and by closed forms.
-
-    Attributes:
-        weights: Bytes of the parameters in their deployment format.
-        cache: Bytes that generation keeps for one sequence at the full context.
-        activations: Bytes of the largest intermediate results.
-        first: From the start to the first output.
-        next: The output after it; None where each output takes what the first does.
-        last: The output that fills the context; None for a family without one.
-        weight_bits: Bits of most weights.
-        passes: How often the model runs for the first output.
-    """
-
-    weights: int
-    cache: int
-    activations: int
-    first: Work
-    next: Work | None = None
-    last: Work | None = None
-    weight_bits: int = 16
-    passes: int = 1
-
-    @property
-    def memory(self) -> int:
-        """Bytes of weights, cache and activations together."""
-        return self.weights + self.cache + self.activations
-
-    @property
-    def steady(self) -> Work:
-        """What one output after the other takes."""
-        return self.next or self.first
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A bound on what a design may take.
-
-    Attributes:
-        constraint: The key of the spec that sets it, below `constraints`.
-        allowed: The most that is allowed; less is better.
-        used: What a load takes of it.
-        said: What a load takes of it, written with its parts.
-        source: The bound in words, with its figure and where it comes from.
-        figure: From what is used to the constraint's own figure, such as a rate.
-    """
-
-    constraint: str
-    allowed: float
-    used: Callable[[Load], float]
-    said: Callable[[Load], str]
-    source: str
-    figure: Callable[[float], float] = float
-
-    def excess(self, load: Load) -> float:
-        """Return the logarithm of the factor by which the bound is exceeded; 0 when it is not."""
-        return max(0.0, math.log(self.used(load) / self.allowed))
-
-
-@dataclass(frozen=True)
-class Need:
-    """What the dimensions must meet, in base units.
-
-    Attributes:
-        parameters: Count to fill and never to exceed.
-        floor: Smallest count that is welcome.
-        limits: Bounds on memory and time.
-        context: Tokens, `units.INFINITE` for as many as the limits allow, None for a default.
-        pins: Dimensions and formats that the user has fixed.
-        fixed: Those of them that keys other than `architecture.dims` fix.
-    """
-
-    parameters: int
-    floor: int
-    limits: tuple[Limit, ...] = ()
-    context: int | str | None = None
-    pins: Dims = field(default_factory=dict)
-    fixed: Dims = field(default_factory=dict)
-
-    def excess(self, load: Load) -> float:
-        """Return by how much all limits together are exceeded, in factors of e; 0 if met."""
-        return sum(limit.excess(load) for limit in self.limits)
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One dimension of the search space, chosen after those before it.
-
-    An axis with a price is a lever: its other values are taken where the first breaks a limit.
-
-    Attributes:
-        name: Name of the dimension or format.
-        choices: The values to try, given what is already chosen; None leaves the dimension out.
-        price: What each value but the first, plain one costs, in usual deviations squared.
-        words: A lever's choice in words, such as `full attention`.
-        grid: Whether the axis spans the grid of shapes, rather than following from the others.
-        fills: Whether it takes what the others leave of the parameter count, or else its least.
-    """
-
-    name: str
-    choices: Callable[[Dims], Iterable[Value | None]]
-    price: Callable[[Dims, Value | None], float] | None = None
-    words: Callable[[Dims], str] | None = None
-    grid: bool = False
-    fills: bool = False
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A relation that dimensions must satisfy for the model to exist.
-
-    Attributes:
-        names: The dimensions that the rule relates; it holds where one of them is absent.
-        holds: Whether the rule is satisfied.
-        sentence: The rule in words.
-    """
-
-    names: tuple[str, ...]
-    holds: Callable[[Dims], bool]
-    sentence: str
-
-    def broken(self, dims: Dims) -> bool:
-        """Return whether dimensions have all that the rule relates and break it."""
-        return all(name in dims for name in self.names) and not self.holds(dims)
 
 
 class Trait(NamedTuple):
@@ -212,7 +72,7 @@ class Family:
         kind: What one such model is, with no article.
         task: The machine-learning task that it solves.
         components: What `architecture.components[].type` may say, as words of one string.
-        shape: The traits whose published trend the search follows, by name.
+        traits: The figures of its shape whose published trend the search follows, by name.
         folder: Its folder below `templates/families/`, where it is not the name.
         table: The table of published models beside this module, where it is not `<name>.csv`.
         rules: Relations between dimensions.
@@ -232,7 +92,7 @@ class Family:
     kind: str
     task: Task
     components: str
-    shape: Mapping[str, Trait]
+    traits: Mapping[str, Trait]
     folder = ""
     table = ""
     rules: tuple[Rule, ...] = ()
@@ -244,7 +104,6 @@ class Family:
     loss_level: tuple[str, float] | None = None
     training_flops: int | None = None
     optimal_units: tuple[float, str] | None = None
-    optimizer = "adamw"
     proxy_dims: Mapping[str, Value] = {}
 
     # What a family must state.
@@ -323,7 +182,7 @@ class Family:
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         """Return why each dimension has its value, with the figures that decided it."""
         size = self.size(m)
-        trends = {n: trend.lines[n].said(size, self.size_unit) for n in self.shape if n in m}
+        trends = {n: trend.lines[n].reason(size, self.size_unit) for n in self.traits if n in m}
         return {**self.task.dim_reasons(need.fixed), **trends}
 
     # What follows.
@@ -367,34 +226,34 @@ class Family:
         table = self.rows(published)
         levels = self.levels(table)
         size = self.around(budget, levels)
-        return Trend({n: self.line(t, table, size) for n, t in self.shape.items()}, levels)
+        return Trend({n: self.line(t, table, size) for n, t in self.traits.items()}, levels)
 
     def line(self, trait: Trait, table: list[Row], size: float) -> Line:
         """Fit one trait on published models, those near in size first."""
         points = [(float(row[self.size_column]), trait.published(row)) for row in table]
         return fit_line(points, size, level=trait.level)
 
-    def cost(self, m: Dims, trend: Trend) -> float:
+    def deviation(self, m: Dims, trend: Trend) -> float:
         """Return the summed squared deviation from the trend; 1 is one usual deviation."""
         size = self.size(m)
-        return sum(trend.lines[n].distance(size, t.of(m)) for n, t in self.shape.items())
+        return sum(trend.lines[n].distance(size, t.of(m)) for n, t in self.traits.items())
 
     def count(self, m: Dims) -> int:
         """Return the exact number of parameters, shared ones counted once."""
-        return _count(self, tuple(m.items()))
+        return _count(self, tuple(m), tuple(m.values()))
 
     def weight_bytes(self, m: Dims) -> int:
         """Return the bytes of parameters and running statistics in bf16."""
         return HALF * (self.count(m) + parts.state(self.parts(m)))
 
-    def load(self, m: Dims) -> Load:
+    def demand(self, m: Dims) -> Demand:
         """Return what one pass of a design takes of the hardware, in bf16 at batch 1."""
         held = HALF * max(peak.numbers for peak in self.peaks(m))
-        work = Work(parts.flops(self.parts(m)), self.bytes_read(m))
-        return Load(self.weight_bytes(m), cache=0, activations=held, first=work)
+        work = Cost(parts.flops(self.parts(m)), self.bytes_read(m))
+        return Demand(self.weight_bytes(m), cache=0, activations=held, first=work)
 
     def explained(self, m: Dims, parameters: int) -> dict[str, str]:
-        """Return the arithmetic of a load's weights, cache and activations, by these names.
+        """Return the arithmetic of a demand's weights, cache and activations, by these names.
 
         `parameters` is the measured count; what an edit of the model added is held at 16 bits.
         """
@@ -427,51 +286,8 @@ class Family:
         """Return why the full model's other settings are so, by `section.name`."""
         return self.task.reasons(full["model"], full, parameters, key)
 
-    # The task's own, for readers who have a family at hand.
-
-    @property
-    def task_folder(self) -> str:
-        """The folder with the sources of the package's other code files."""
-        return self.task.folder
-
-    @property
-    def benchmark(self) -> Benchmark:
-        """How the proxy is trained and scored."""
-        return self.task.benchmark
-
-    @property
-    def config_keys(self) -> frozenset[str]:
-        """Entries of the spec's `training.config` that have a setting."""
-        return self.task.config_keys
-
-    @property
-    def runtime(self) -> tuple[str, ...]:
-        """Modules of `templates/runtime` that its scripts need beyond the core."""
-        return self.task.runtime
-
-    @property
-    def work_unit(self) -> str:
-        """What `constraints.throughput` counts: `tok`, `img`, ..."""
-        return self.task.work_unit
-
-    @property
-    def training_unit(self) -> str:
-        """What training data is counted in: `tokens`, `images`, ..."""
-        return self.task.training_unit
-
 
 @lru_cache(maxsize=2**14)
-def _count(family: Family, dims: tuple[tuple[str, Value], ...]) -> int:
+def _count(family: Family, names: tuple[str, ...], values: tuple[Value, ...]) -> int:
     """Return the count of a design; the search asks for each candidate's more than once."""
-    return parts.count(family.parts(dict(dims)))
-
-
-def usual(values: Mapping[str, Value]) -> tuple[Axis, ...]:
-    """Return axes of dimensions that have one value where nothing fixes them."""
-    return tuple(Axis(name, lambda m, value=value: (value,)) for name, value in values.items())  # type: ignore[misc]
-
-
-def divides(part: str, whole: str, why: str) -> Rule:
-    """Return the rule that one dimension divides another; `why` begins its sentence."""
-    sentence = f"{why}, so {whole} must be a multiple of {part}"
-    return Rule((whole, part), lambda m: m[whole] % m[part] == 0, sentence)
+    return parts.count(family.parts(dict(zip(names, values, strict=True))))

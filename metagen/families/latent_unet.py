@@ -1,163 +1,305 @@
-"""The text-conditioned diffusion model: the latent U-Net of SDXL (arXiv:2307.01952)."""
+"""The text-conditioned diffusion model: the latent U-Net of SDXL (arXiv:2307.01952).
+
+SDXL's VAE is replaced by patches of pixels, its text encoders by a small Transformer over bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import math
+from collections.abc import Iterable
 
-from metagen.families import diffusion_shape as shape
-from metagen.families.family import Benchmark, Dims, Key, Rule, Value, Words
-from metagen.families.latent_unet_load import (
-    count,
-    explained,
-    figures,
-    load,
+from metagen.families import parts
+from metagen.families.axes import Axis, Rule, divides, floor_power, usual
+from metagen.families.demand import Need
+from metagen.families.diffusion import (
+    EMBEDDING,
+    STEPS,
+    DiffusionUNet,
+    input_channels,
+    latents,
+    rules,
+    two_layers,
+    widths,
 )
-from metagen.families.latent_unet_shape import VOCABULARY, axes, cost, fit, reasons
-from metagen.families.single import context, input_length, lengths, training_length
-from metagen.tasks import image_diffusion
+from metagen.families.family import Dims, Figures, Key, Trait, Value
+from metagen.families.parts import Part
+from metagen.families.trend import Trend
+from metagen.tasks.image_diffusion import TextConditional
+from metagen.tasks.task import square
 
-__all__ = [
-    "axes",
-    "context",
-    "cost",
-    "count",
-    "explained",
-    "figures",
-    "fit",
-    "input_length",
-    "lengths",
-    "load",
-    "reasons",
-    "training_length",
-]
-
-name = "latent_unet"
-published = "families/latent_unet.csv"
-task_folder = image_diffusion.FOLDER
-component_types = frozenset(
-    {"unet", "unet_2d_condition", "text_encoder", "cross_attention", "transformer", "patchify"}
-)
-dims: Mapping[str, type] = {
-    "image_height": int,
-    "image_width": int,
-    "image_channels": int,
-    "patch_size": int,
-    "base_channels": int,
-    "n_levels": int,
-    "blocks_per_level": int,
-    "upper_layers": int,
-    "lowest_layers": int,
-    "head_dim": int,
-    "embedding_dim": int,
-    "norm_groups": int,
-    "text_length": int,
-    "text_width": int,
-    "text_layers": int,
-    "text_heads": int,
-    "vocab_size": int,
-}
-formats: Mapping[str, type] = {"sampling_steps": int}
-context_dim = None
-rules = (
-    *shape.rules("patch_size"),
-    shape.multiple("base_channels", "norm_groups"),
-    shape.multiple("text_width", "text_heads"),
-    Rule(
-        ("base_channels", "head_dim"),
-        lambda m: 2 * m["base_channels"] % m["head_dim"] == 0,
-        "heads share the widths from the second level on, so 2 * base_channels must be a multiple "
-        "of head_dim",
-    ),
-)
-embedding_modules = ()
-config_keys = image_diffusion.CONFIG_KEYS
-optimizer = image_diffusion.OPTIMIZER
-runtime = image_diffusion.RUNTIME
-benchmark = Benchmark("digits by caption", image_diffusion.BENCH_STEPS, image_diffusion.PACKAGES)
-words = Words(
-    kind="text-conditioned diffusion model of images",
-    pipeline_tag="text-to-image",
-    unit="image",
-    loss_unit="squared error a pixel",
-    usage="--prompt three",
-    does="draws images of a caption",
-    data="small handwritten digits, with their names as captions",
-    outcome="Digits that the proxy has not seen, and digits that it drew, by caption.",
-    risks="bias, offensive images, memorisation of images of people, and robustness",
-)
-loss_level = None
-work_unit = "img"
-training_unit = "images"
-training_flops = None
-optimal_units = None
-
-PROXY: dict[str, Value] = {
-    "image_height": 8,
-    "image_width": 8,
-    "image_channels": 1,
-    "patch_size": 1,
-    "base_channels": 16,
-    "n_levels": 2,
-    "blocks_per_level": 1,
-    "upper_layers": 1,
-    "lowest_layers": 1,
-    "head_dim": 16,
-    "embedding_dim": 64,
-    "norm_groups": 8,
-    "text_length": 8,
-    "text_width": 32,
-    "text_layers": 1,
-    "text_heads": 2,
-    "vocab_size": VOCABULARY,
+PATCHES = (8, 4, 2, 1)  # pixels a side; a latent of SDXL's VAE also stands for 8 x 8
+LEVELS = 3  # as SDXL
+BLOCKS = (2, 3)
+MOST_LAYERS = 24
+LAYER_RATIO = 5  # SDXL has 10 layers at the lowest level and 2 at those above it.
+HEAD_DIM = 64  # as SDXL and CLIP
+HEAD_DIMS = (HEAD_DIM, 32, 16, 8)
+HEADS = 4  # heads of a level, at least; SDXL has 10 and 20
+GROUPS, FEWEST_GROUPS = 32, 4
+# The text encoder. CLIP ViT-L/14 has the first width, with 12 layers and 12 heads.
+TEXT_WIDTHS = (768, 512, 256, 128, 64, 32, 16)
+TEXT_SHARE = 0.25  # of the parameters at most; SDXL's text encoders have 817M of 3.4B
+TEXT: dict[str, Value] = {
+    "text_length": 256,  # bytes, about the 77 tokens of CLIP
+    "vocab_size": 257,  # byte values, and one for what follows a caption
 }
 
 
-def model_template(m: Dims) -> str:
-    """Return the U-Net with its text encoder."""
-    return "templates/families/latent_unet/model.py"
+class LatentUNet(DiffusionUNet):
+    """A U-Net of patches with cross-attention to a caption, and the encoder of the caption."""
 
-
-def fixed(key: Key) -> dict[str, Value]:
-    """Return the size of an image and of a patch, where they are declared."""
-    patch = key("constraints.patch_size")
-    return {**shape.image_dims(key), **({"patch_size": patch[0]} if patch else {})}
-
-
-def proxy(m: Dims) -> dict[str, Value]:
-    """Return a model of 8 x 8 grey pixels of the same build, with about 0.3 million parameters.
-
-    So few pixels are their own latents: squares of one.
-    """
-    return dict(PROXY)
-
-
-def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
-    """Return the settings of the image diffusion task's files for a model of this size."""
-    return image_diffusion.sections(m, key, "cosine", reduced=reduced)
-
-
-def setting_reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:
-    """Return why the full model's other settings are so."""
-    return image_diffusion.reasons(full, key)
-
-
-def variants(m: Dims) -> Iterable[tuple[str, dict[str, Value]]]:
-    """Return single changes to latents, depth and text encoder."""
-    changes: tuple[tuple[str, str, Value], ...] = (
-        ("latents of twice the side", "patch_size", 2 * m["patch_size"]),
-        ("half the Transformer layers", "lowest_layers", max(1, int(m["lowest_layers"] // 2))),
-        ("one Transformer layer at the upper levels", "upper_layers", 1),
-        ("half the text encoder's layers", "text_layers", max(1, int(m["text_layers"] // 2))),
+    name = "latent_unet"
+    kind = "text-conditioned diffusion model of images"
+    task = TextConditional()
+    components = "unet unet_2d_condition text_encoder cross_attention transformer patchify"
+    traits = {
+        **DiffusionUNet.traits,
+        "lowest_layers": Trait(
+            lambda row: float(row["n_layers"].partition(" / ")[2]), lambda m: m["lowest_layers"]
+        ),
+    }
+    rules = (
+        *rules("patch_size"),
+        divides("norm_groups", "base_channels", "the groups share the channels evenly"),
+        divides("text_heads", "text_width", "the heads share the text encoder's width evenly"),
+        Rule(
+            ("base_channels", "head_dim"),
+            lambda m: 2 * m["base_channels"] % m["head_dim"] == 0,
+            "heads share the widths from the second level on, so 2 * base_channels must be a "
+            "multiple of head_dim",
+        ),
     )
-    return [(label, {each: value}) for label, each, value in changes if m[each] != value]
+    # The proxy has about 0.3 million parameters. Its few pixels are their own latents.
+    proxy_dims = {
+        "patch_size": 1,
+        "base_channels": 16,
+        "n_levels": 2,
+        "blocks_per_level": 1,
+        "upper_layers": 1,
+        "lowest_layers": 1,
+        "head_dim": 16,
+        "embedding_dim": 64,
+        "norm_groups": 8,
+        "text_length": 8,
+        "text_width": 32,
+        "text_layers": 1,
+        "text_heads": 2,
+        "vocab_size": TEXT["vocab_size"],
+    }
+
+    def attention_layers(self, m: Dims) -> list[int]:
+        """Return no layers for the first level, and as many in the middle as at the lowest."""
+        between, lowest = int(m["n_levels"]) - 2, int(m["lowest_layers"])
+        below = [*[int(m["upper_layers"])] * between, lowest] if between >= 0 else []
+        return [0, *below, lowest]
+
+    def attention(self, m: Dims, width: int, pixels: int, layers: int) -> Part:
+        """Return a norm, two linear layers, and between them Transformer layers.
+
+        A layer has 18c^2 weights at each of P pixels: self-attention (4), cross-attention (2) and
+        GEGLU (12); 2 D c weights at each of T bytes, for the keys and values of the caption; and
+        17c biases and gains. Its pairs take 4 P (P + T) c operations.
+        """
+        c, text, length = width, int(m["text_width"]), int(m["text_length"])
+        caption, biases = 2 * text * c, 17 * c
+        pairs = 2 * length * caption + 4 * c * pixels * (pixels + length)
+        return Part(
+            2 * c * c + layers * 18 * c * c,
+            2 * c + 2 * c + layers * (caption + biases),
+            pixels,
+            pairs=layers * pairs,
+        )
+
+    def condition(self, m: Dims) -> list[Part]:
+        """Return the text encoder, and what adds its mean to the embedding."""
+        joint = two_layers(int(m["text_width"]), int(m["embedding_dim"]))
+        return [*text_encoder(m), *joint]
+
+    def plain(self, m: Dims, width: int) -> int:
+        """Return the count of a design of these depths and a first width, embedded as usual."""
+        return self.count({**m, "base_channels": width, "embedding_dim": EMBEDDING * width})
+
+    def fixed(self, key: Key) -> dict[str, Value]:
+        """Return the size of an image and of a patch, where a spec declares them."""
+        patch = square(key, "constraints.patch_size")
+        return super().fixed(key) | ({"patch_size": patch} if patch else {})
+
+    def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
+        """Return the search space: widths and depths near the trend; the embedding fills."""
+        budget, pins = need.budget, need.pins
+        depth = trend.lines["lowest_layers"].at(budget)
+        text = next((w for w in TEXT_WIDTHS if _affordable(w, budget)), TEXT_WIDTHS[-1])
+        return (
+            *self.image_axes(),
+            *usual({"n_levels": LEVELS}),
+            Axis("lowest_layers", lambda m: _depths(depth), grid=True),
+            Axis("upper_layers", _upper, grid=True),
+            *usual({**TEXT, "text_width": text}),
+            Axis("text_layers", lambda m: (_text_layers(int(m["text_width"])),)),
+            Axis("text_heads", lambda m: (_text_layers(int(m["text_width"])),)),
+            Axis("patch_size", lambda m: (self._patch(m, budget),)),
+            Axis("blocks_per_level", lambda m: self._blocks(m, budget), grid=True),
+            Axis("norm_groups", lambda m: (self._groups(m, budget),)),
+            self.width_axis(trend, budget, lambda m, fitting: _step(m, pins)),
+            Axis("head_dim", lambda m: (_head_dim(m),)),
+            self.embedding_axis(budget),
+            STEPS,
+        )
+
+    def _patch(self, m: Dims, budget: int) -> int:
+        """Return SDXL's, or the largest whose numbers are no more than the first width that fits.
+
+        A narrower level could not tell the noise of each number of a latent.
+        """
+
+        def passes(patch: int) -> bool:
+            sizes = {**m, "patch_size": patch, "blocks_per_level": BLOCKS[0]}
+            return self.fitting(sizes, budget) >= input_channels(sizes)
+
+        return next((patch for patch in PATCHES if passes(patch)), PATCHES[-1])
+
+    def _blocks(self, m: Dims, budget: int) -> tuple[int, ...]:
+        """Return the usual blocks of a level, and one where two would leave no head of SDXL's."""
+        widest = self.fitting({**m, "blocks_per_level": BLOCKS[0]}, budget)
+        return BLOCKS if widest >= HEAD_DIM else (1, *BLOCKS)
+
+    def _groups(self, m: Dims, budget: int) -> int:
+        """Return SDXL's groups, or fewer where they would be more than an eighth of a width."""
+        return min(GROUPS, max(FEWEST_GROUPS, floor_power(self.fitting(m, budget) / 8)))
+
+    def deviation(self, m: Dims, trend: Trend) -> float:
+        """Return the distance from the published trend; 1 is one usual deviation."""
+        ratio = math.log(m["lowest_layers"] / (LAYER_RATIO * m["upper_layers"]))
+        return super().deviation(m, trend) + ratio**2
+
+    def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
+        """Return why each dimension has its value, with the figures that decided it."""
+        encoder = parts.count(text_encoder(m))
+        patch = "constraints.patch_size" if "patch_size" in need.fixed else _patch_reason(m)
+        return {
+            **super().reasons(m, need, trend),
+            "patch_size": patch,
+            "n_levels": f"{LEVELS} levels, as SDXL",
+            "upper_layers": f"SDXL has {LAYER_RATIO} times as many at the lowest level",
+            "head_dim": _head_reason(m),
+            "norm_groups": _groups_reason(m),
+            "text_length": "about the bytes of the 77 tokens that CLIP reads",
+            "text_width": f"the text encoder has {encoder:,} parameters, "
+            f"{encoder / self.count(m):.1%} of all; {_text_reason(m, need)}, about the share of "
+            "SDXL's",
+            "text_layers": f"one for each {HEAD_DIM} of its width, as CLIP ViT-L/14, and at least "
+            "one",
+            "text_heads": f"heads of {m['text_width'] // m['text_heads']} dimensions; in CLIP "
+            f"{HEAD_DIM}",
+            "vocab_size": "byte values, and one for what follows a caption",
+        }
+
+    def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
+        """Return single changes to latents, depth and text encoder."""
+        return (
+            ("latents of twice the side", "patch_size", 2 * m["patch_size"]),
+            ("half the Transformer layers", "lowest_layers", max(1, int(m["lowest_layers"] // 2))),
+            ("one Transformer layer at the upper levels", "upper_layers", 1),
+            ("half the text encoder's layers", "text_layers", max(1, int(m["text_layers"] // 2))),
+        )
+
+    def figures(self, m: Dims) -> Figures:
+        """Return the widths of the levels, the latents and the size of the text encoder."""
+        height, width = latents(m)
+        return {
+            "widths": (", ".join(f"{width:,}" for width in widths(m)), ""),
+            "latent_channels": (input_channels(m), ""),
+            "latent_height": (height, ""),
+            "latent_width": (width, ""),
+            "text_parameters": (parts.count(text_encoder(m)), "parameters"),
+        }
 
 
-def example(m: Dims, length: int) -> list[dict[str, Any]]:
-    """Return the shapes of some noisy images, their noise levels and their captions."""
-    size = [length, m["image_channels"], m["image_height"], m["image_width"]]
+def text_encoder(m: Dims) -> list[Part]:
+    """Return the tables of bytes and places, the layers and the last norm."""
+    width, length = m["text_width"], m["text_length"]
     return [
-        {"shape": size, "dtype": "float32"},
-        {"shape": [length], "dtype": "int64"},
-        {"shape": [length, m["text_length"]], "dtype": "int64"},
+        parts.table(m["vocab_size"] + length, width),
+        parts.encoder_block(width, 4 * width, length) * m["text_layers"],
+        parts.norm(width),
     ]
+
+
+def _depths(usual: float) -> range:
+    """Return the layers within a factor of two of the trend's, and a few more where it is low."""
+    centre = min(usual, MOST_LAYERS)
+    return range(max(1, round(centre / 2)), min(MOST_LAYERS, round(2 * centre) + 3) + 1)
+
+
+def _upper(m: Dims) -> tuple[int, ...]:
+    """Return the layers of the levels above: in SDXL's proportion to the lowest, or one off."""
+    centre = max(1, round(m["lowest_layers"] / LAYER_RATIO))
+    return tuple(n for n in (centre, centre + 1, centre - 1) if n > 0)
+
+
+def _step(m: Dims, pins: Dims) -> int:
+    """Return what the first width is a multiple of: groups, and half of a head that is pinned."""
+    return math.lcm(int(m["norm_groups"]), max(1, int(pins.get("head_dim", 1)) // 2))
+
+
+def _head_dim(m: Dims) -> int:
+    """Return the width of a head: SDXL's, or the largest that cuts the second level in a few.
+
+    That is the first level with attention, of twice the first width.
+    """
+    width = 2 * int(m["base_channels"])
+    return next((h for h in HEAD_DIMS if width % h == 0 and width >= HEADS * h), HEAD_DIMS[-1])
+
+
+def _text_layers(width: int) -> int:
+    """Return the layers of a text encoder, and the heads of each: one for 64 of its width."""
+    return max(1, width // HEAD_DIM)
+
+
+def _affordable(width: int, budget: int) -> bool:
+    """Return whether a text encoder of a width takes its share of the budget at most."""
+    dims = {**TEXT, "text_width": width, "text_layers": _text_layers(width)}
+    return parts.count(text_encoder(dims)) <= TEXT_SHARE * budget
+
+
+def _patch_reason(m: Dims) -> str:
+    channels, most, least = input_channels(m), PATCHES[0], PATCHES[-1]
+    if m["patch_size"] == most:
+        return f"{most} pixels a row of latents, as SDXL's VAE, which it replaces"
+    if m["patch_size"] == least:
+        return f"{most} in SDXL; {least} gives a latent the fewest numbers, {channels}"
+    return f"{most} in SDXL; a latent's {channels} numbers pass a first level within the budget"
+
+
+def _text_reason(m: Dims, need: Need) -> str:
+    listed, most = ", ".join(map(str, TEXT_WIDTHS)), f"{TEXT_SHARE:.0%} of the budget"
+    if _affordable(int(m["text_width"]), need.budget):
+        return f"the largest of the widths {listed} that takes at most {most}"
+    return f"even the smallest of the widths {listed} takes more than {most}"
+
+
+def _groups_reason(m: Dims) -> str:
+    if m["norm_groups"] == GROUPS:
+        return "as DDPM and SDXL"
+    published = f"{GROUPS} in DDPM and SDXL"
+    if m["norm_groups"] == FEWEST_GROUPS:
+        return f"{published}; {FEWEST_GROUPS} are the fewest that are tried"
+    return (
+        f"{published}; here the largest power of two up to an eighth of a first width that fills "
+        "the budget"
+    )
+
+
+def _head_reason(m: Dims) -> str:
+    second = f"the {2 * m['base_channels']} channels of the second level"
+    heads, rest = divmod(2 * int(m["base_channels"]), int(m["head_dim"]))
+    if m["head_dim"] == HEAD_DIM:
+        return "the width of a head of SDXL"
+    if rest or heads < HEADS:
+        return f"the smallest that is tried; none cuts {second} in {HEADS} heads or more"
+    return (
+        f"the largest power of two up to SDXL's {HEAD_DIM} that cuts {second} in at least {HEADS}"
+    )
+
+
+FAMILY = LatentUNet()

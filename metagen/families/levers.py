@@ -13,8 +13,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from metagen.families.family import Axis, Dims, Need, Rule, Value
-from metagen.families.grid import closest, divisors, floor_power, odd_part
+from metagen.families.axes import Axis, Rule, closest, divisors, floor_power, odd_part
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Value
 from metagen.families.transformer import embedding_count
 from metagen.families.trend import Trend
 from metagen.tasks.language_modeling import BYTE_VOCABULARY
@@ -121,7 +122,7 @@ def vocabulary_reason(m: Dims, parameters: int, need: Need, trend: Trend) -> str
     tables = embedding_count(m)
     held = f"the token tables hold {tables / parameters:.1%} of the parameters"
     usual = f"{share:.1%} of the budget, the upper quartile of published models"
-    if tables > share * need.parameters:
+    if tables > share * need.budget:
         return f"{held}; the smallest that is tried, a token a byte, takes more than {usual}"
     return (
         f"{held}; the largest power of two up to the published median of {cap:,.0f} whose "

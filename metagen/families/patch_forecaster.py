@@ -1,151 +1,224 @@
-"""The patch transformer for forecasts, PatchTST (arXiv:2211.14730): dimensions and counts."""
+"""The patch Transformer for forecasts, PatchTST (Nie et al., 2023, arXiv:2211.14730)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import math
+from collections.abc import Iterable
 
-from metagen.families.family import Dims, Key, Rule, Value, Words
-from metagen.families.grid import closest, divisors
-from metagen.families.patch_forecaster_load import count, explained, figures, load
-from metagen.families.patch_forecaster_shape import FINE, axes, cost, fit, reasons
-from metagen.families.single import context, input_length, lengths, training_length
-from metagen.tasks import forecasting as task
-from metagen.tasks import samples
-
-__all__ = [
-    "axes",
-    "context",
-    "cost",
-    "count",
-    "explained",
-    "figures",
-    "fit",
-    "input_length",
-    "lengths",
-    "load",
-    "reasons",
-    "training_length",
-]
-
-name = "patch_forecaster"
-published = "families/patch_forecaster.csv"
-task_folder = "templates/tasks/forecasting"
-component_types = frozenset(
-    {
-        "transformer_encoder",
-        "encoder",
-        "patch_embedding",
-        "position_embedding",
-        "instance_normalization",
-        "revin",
-        "linear_head",
-        "forecast_head",
-    }
+from metagen.families import parts
+from metagen.families.axes import (
+    Axis,
+    Rule,
+    closest,
+    divides,
+    divisors,
+    down_to_fit,
+    fill,
+    floor_power,
+    heads,
+    near,
+    powers_near,
+    usual,
 )
-dims: Mapping[str, type] = {
-    "lookback": int,
-    "horizon": int,
-    "patch_len": int,
-    "stride": int,
-    "d_model": int,
-    "n_layers": int,
-    "n_heads": int,
-    "d_ff": int,
-    "dropout": float,
-    "norm_eps": float,
-}
-formats: Mapping[str, type] = {}
-context_dim = None
-rules = (
-    Rule(
-        ("d_model", "n_heads"),
-        lambda m: m["d_model"] % m["n_heads"] == 0,
-        "the heads share the width evenly, so d_model must be a multiple of n_heads",
-    ),
-    Rule(
-        ("lookback", "patch_len"),
-        lambda m: m["patch_len"] < m["lookback"],
-        "a window is cut in patches, so patch_len must be below lookback",
-    ),
-    Rule(
-        ("patch_len", "stride"),
-        lambda m: m["stride"] <= m["patch_len"],
-        "no step between two patches may be skipped, so stride is at most patch_len",
-    ),
-)
-embedding_modules = ()
-config_keys = samples.CONFIG_KEYS
-optimizer = samples.OPTIMIZER
-runtime = task.RUNTIME
-benchmark = task.BENCHMARK
-words = Words(
-    kind="patch Transformer for time series forecasting",
-    pipeline_tag="time-series-forecasting",
-    unit="series",
-    loss_unit="mean absolute scaled error",
-    usage="--input series.csv",
-    does="prints and draws what follows each column",
-    data="weekly CO2 and monthly sea temperatures that come with statsmodels",
-    outcome="The proxy's last forecast of the held-out split, beside what came true.",
-    risks="forecasts of other series, of breaks in a series and of its spread, and the losses of a "
-    "decision that follows them",
-)
-loss_level = None
-work_unit = "sample"
-training_unit = "samples"
-training_flops = None
-optimal_units = None
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
+from metagen.families.parts import Part
+from metagen.families.trend import Trend
+from metagen.tasks.forecasting import Forecasting
 
-PROXY = {"d_model": 64, "n_layers": 3, "n_heads": 4}
+STRIDE = 8  # steps, as PatchTST; a patch has twice as many
+STRIDES = range(4, 17)  # Strides within a factor of two of PatchTST's are tried.
+HEAD_DIMS = (4, 128)
+NORM_EPS = 1e-5
+DROPOUT = 0.2
+WIDTH_STEP = 4  # `d_model` is a multiple of 4.
+INNER_STEP = 4  # `d_ff` is a multiple of 4.
+LEAST_WIDTH = 2  # LayerNorm of a single number is always 0.
+# The head alone can hold nearly all parameters: blocks of 1/256 of them are the least to expect.
+LEAST_BODY = 1 / 256
+PROXY_WIDTH = 64
 
 
-def model_template(m: Dims) -> str:
-    """Return the one source of a patch transformer."""
-    return "templates/families/patch_forecaster/model.py"
+class PatchForecaster(Family):
+    """An embedding of patches with positions, pre-norm blocks, one linear layer on all patches."""
 
-
-def fixed(key: Key) -> dict[str, Value]:
-    """Return the steps of past and future, where a spec declares them."""
-    declared = {name: key(f"task.{name}") for name in ("lookback", "horizon")}
-    return {name: value for name, value in declared.items() if value}
-
-
-def proxy(m: Dims) -> dict[str, Value]:
-    """Return a model of about two hundred thousand parameters with the full one's patches.
-
-    It keeps the full model's feed-forward layer relative to its width.
-    """
-    width = PROXY["d_model"]
-    feed_forward = max(FINE, FINE * round(m["d_ff"] / m["d_model"] * width / FINE))
-    return {**{each: m[each] for each in dims}, **PROXY, "d_ff": feed_forward}
-
-
-def variants(m: Dims) -> Iterable[tuple[str, dict[str, Value]]]:
-    """Return single changes to patches, heads and shape."""
-    half = max(1, int(m["stride"] // 2))
-    heads = closest(divisors(int(m["d_model"])), m["n_heads"] / 2)
-    changes: tuple[tuple[str, dict[str, Value]], ...] = (
-        ("patches of half the length", {"stride": half, "patch_len": 2 * half}),
-        ("patches that do not overlap", {"stride": m["patch_len"]}),
-        ("half the heads", {"n_heads": heads}),
-        ("feed-forward layer of twice the width", {"d_ff": int(2 * m["d_model"])}),
-        ("half the depth", {"n_layers": max(1, int(m["n_layers"] // 2))}),
-        ("no dropout", {"dropout": 0.0}),
+    name = "patch_forecaster"
+    kind = "patch Transformer for time series forecasting"
+    task = Forecasting()
+    components = (
+        "transformer_encoder encoder patch_embedding position_embedding instance_normalization "
+        "revin linear_head forecast_head"
     )
-    return [(label, new) for label, new in changes if any(m[n] != v for n, v in new.items())]
+    traits = {
+        "n_layers": dim("n_layers"),
+        "d_model": dim("d_model"),
+        "head_dim": Trait("head_dim", lambda m: m["d_model"] / m["n_heads"]),
+        "expansion": Trait("ffn / d_model", lambda m: m["d_ff"] / m["d_model"], level=True),
+    }
+    # Published models differ in their windows, and so in embedding and head.
+    size_column = "params_non_embedding"
+    size_unit = "weights of the blocks"
+    rules = (
+        divides("n_heads", "d_model", "the heads share the width evenly"),
+        Rule(
+            ("lookback", "patch_len"),
+            lambda m: m["patch_len"] < m["lookback"],
+            "a window is cut in patches, so patch_len must be below lookback",
+        ),
+        Rule(
+            ("patch_len", "stride"),
+            lambda m: m["stride"] <= m["patch_len"],
+            "no step between two patches may be skipped, so stride is at most patch_len",
+        ),
+    )
+    proxy_dims = {"d_model": PROXY_WIDTH, "n_layers": 3, "n_heads": 4}
+
+    def parts(self, m: Dims) -> list[Part]:
+        """Return the embedding of patches, their positions, the blocks and the head."""
+        d, n = m["d_model"], patches(m)
+        return [
+            parts.linear(m["patch_len"], d, n),
+            parts.table(n, d),
+            parts.encoder_block(d, m["d_ff"], n) * m["n_layers"],
+            parts.linear(n * d, m["horizon"]),
+        ]
+
+    def size(self, m: Dims) -> int:
+        """Return the weights of attention and feed-forward layers: L(4d^2 + 2df)."""
+        d = m["d_model"]
+        return int(m["n_layers"] * (4 * d * d + 2 * d * m["d_ff"]))
+
+    def peaks(self, m: Dims) -> list[Peak]:
+        """Return the inside of a block.
+
+        Each patch holds the residual stream, its normalized copy, and the wider of the feed-forward
+        layer (before and after GELU) and attention (queries, keys, values, result).
+        """
+        d, widest = m["d_model"], max(2 * m["d_ff"], 4 * m["d_model"])
+        words = f"{patches(m):,} patches x (2 x {d:,} + {widest:,})"
+        return [Peak(int(patches(m) * (2 * d + widest)), words)]
+
+    def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
+        """Return the search space; width, depth and head size stay within reach of the trend."""
+        budget = need.budget
+        body = self._body(need, trend)
+        depth, width = (trend.lines[name].at(body) for name in ("n_layers", "d_model"))
+        head_dims = powers_near(trend.lines["head_dim"].at(body), *HEAD_DIMS)
+        return (
+            *usual(self.task.defaults),
+            Axis("stride", lambda m: (stride(int(m["lookback"])),)),
+            Axis("patch_len", lambda m: (patch_len(int(m["lookback"]), int(m["stride"])),)),
+            Axis("n_layers", lambda m: near(depth, max(1, floor_power(depth) // 16)), grid=True),
+            Axis("d_model", lambda m: self._widths(m, budget, width), grid=True),
+            Axis("n_heads", lambda m: heads(m["d_model"], head_dims), grid=True),
+            Axis("d_ff", lambda m: (self._feed_forward(m, budget),), fills=True),
+            *usual({"dropout": DROPOUT, "norm_eps": NORM_EPS}),
+        )
+
+    def _body(self, need: Need, trend: Trend) -> float:
+        """Estimate the weights of the blocks, which the trend is fitted on, from the budget.
+
+        The rest grows with the width, which grows with the blocks, so bisection finds the estimate.
+        """
+        past = int(need.pins.get("lookback", self.task.defaults["lookback"]))
+        cut = {"stride": stride(past), "patch_len": patch_len(past, stride(past))}
+        rest = {**self.task.defaults, **cut, **need.pins, "n_layers": 0, "d_ff": 0}
+
+        def whole(body: float) -> float:
+            return body + self.count({**rest, "d_model": trend.lines["d_model"].at(body)})
+
+        low, high = LEAST_BODY * need.budget, float(need.budget)
+        for _ in range(32):
+            middle = math.sqrt(low * high)
+            low, high = (middle, high) if whole(middle) < need.budget else (low, middle)
+        return low
+
+    def _widths(self, m: Dims, budget: int, centre: float) -> range:
+        """Return round widths around the trend; for a very small budget, below it."""
+
+        def fits(width: int) -> bool:
+            return self.count({**m, "d_model": width, "d_ff": INNER_STEP}) <= budget
+
+        step = max(WIDTH_STEP, floor_power(centre) // 16)
+        return down_to_fit(near(centre, step), fits, LEAST_WIDTH)
+
+    def _feed_forward(self, m: Dims, budget: int) -> int:
+        """Return the largest multiple of the step that keeps the count within the budget."""
+        room = budget - self.count({**m, "d_ff": 0})
+        return fill(room, m["n_layers"] * (2 * m["d_model"] + 1), INNER_STEP)
+
+    def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
+        """Return why each dimension has its value, with the figures that decided it."""
+        head_dim, expansion = (
+            trend.lines[name].at(self.size(m)) for name in ("head_dim", "expansion")
+        )
+        return {
+            **super().reasons(m, need, trend),
+            "stride": f"leaves {m['lookback'] % m['stride']} steps of the lookback out, the "
+            f"nearest to PatchTST's {STRIDE} of those that leave as few",
+            "patch_len": f"twice the stride, as in PatchTST: {patches(m)} patches",
+            "n_heads": f"heads of {m['d_model'] / m['n_heads']:g} dimensions; published models "
+            f"give {head_dim:.0f}",
+            "d_ff": f"the largest multiple of {INNER_STEP} within the parameter count; "
+            f"{m['d_ff'] / m['d_model']:.2f} times d_model, against {expansion:.2f} by the trend",
+            "dropout": "as PatchTST on its Weather data",
+            "norm_eps": "the default of PyTorch and of transformers",
+        }
+
+    def proxy(self, m: Dims) -> dict[str, Value]:
+        """Return a model of about two hundred thousand parameters with the full one's patches.
+
+        Its feed-forward layer is as wide, relative to d_model, as the full model's.
+        """
+        wide = INNER_STEP * round(m["d_ff"] / m["d_model"] * PROXY_WIDTH / INNER_STEP)
+        return {**super().proxy(m), "d_ff": max(INNER_STEP, wide)}
+
+    def variants(self, m: Dims) -> list[tuple[str, dict[str, Value]]]:
+        """Return the ablations; half a patch is one change of two dimensions."""
+        half = max(1, int(m["stride"] // 2))
+        finer: dict[str, Value] = {"stride": half, "patch_len": 2 * half}
+        changed = {**m, **finer}
+        possible = changed != m and not any(rule.broken(changed) for rule in self.rules)
+        patches_halved = [("patches of half the length", finer)] if possible else []
+        return [*patches_halved, *super().variants(m)]
+
+    def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
+        """Return single changes to patches, heads and shape."""
+        return (
+            ("patches that do not overlap", "stride", m["patch_len"]),
+            ("half the heads", "n_heads", closest(divisors(int(m["d_model"])), m["n_heads"] / 2)),
+            ("feed-forward layer of twice the width", "d_ff", 2 * m["d_model"]),
+            ("half the depth", "n_layers", max(1, m["n_layers"] // 2)),
+            ("no dropout", "dropout", 0.0),
+        )
+
+    def figures(self, m: Dims) -> Figures:
+        """Return what the documents say of patches and heads."""
+        covered = m["patch_len"] + (patches(m) - 1) * m["stride"]
+        return {
+            "patches": (patches(m), ""),
+            "head_dim": (int(m["d_model"] // m["n_heads"]), ""),
+            "left_out": (int(m["lookback"] - covered), "steps"),
+        }
 
 
-def example(m: Dims, length: int) -> list[dict[str, Any]]:
-    """Return the shape of the past of some series."""
-    return [{"shape": [length, m["lookback"]], "dtype": "float32"}]
+def patches(m: Dims) -> int:
+    """Return the patches of a window: (lookback - P) // stride + 1."""
+    return int((m["lookback"] - m["patch_len"]) // m["stride"] + 1)
 
 
-def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
-    """Return the settings of the task's files for a model of this size."""
-    return task.sections(m, key, reduced=reduced)
+def stride(lookback: int) -> int:
+    """Return the stride that leaves the fewest steps out where a patch has twice as many.
+
+    Among those that leave as few, it is the nearest to PatchTST's.
+    """
+    fitting = [s for s in STRIDES if 2 * s < lookback] or [max(1, (lookback - 1) // 2)]
+    return min(fitting, key=lambda s: (lookback % s, abs(math.log(s / STRIDE))))
 
 
-def setting_reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:
-    """Return why the settings of the full model's training are what they are."""
-    return samples.reasons(full["train"], key, task.HABITS)
+def patch_len(lookback: int, stride: int) -> int:
+    """Return the steps of a patch: twice the stride, and fewer than the window."""
+    return min(2 * stride, lookback - 1)
+
+
+FAMILY = PatchForecaster()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from metagen.families.family import Axis, Dims, Family, Figures, Need, Peak, Trait, Value, usual
-from metagen.families.grid import down_to_fit, floor_power, near
+from metagen.families.axes import Axis, down_to_fit, floor_power, near, usual
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value
 from metagen.families.parts import Part, conv_norm, linear
 from metagen.families.trend import Row, Trend, rows
 from metagen.tasks.image_classification import ImageClassification
@@ -33,7 +34,7 @@ class ResNet(Family):
     kind = "residual network for image classification"
     task = ImageClassification()
     components = "cnn convolutional_backbone backbone resnet bottleneck stem classifier"
-    shape = {
+    traits = {
         "width": Trait(
             lambda row: float(row["d_model"]) / (EXPANSION * 2 ** (len(STAGES) - 1)),
             lambda m: float(m["width"]),
@@ -93,7 +94,7 @@ class ResNet(Family):
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
         """Return the search space: widths and depths near the trend; one stage fills the budget."""
-        budget = need.parameters
+        budget = need.budget
 
         def depth(name: str) -> Axis:
             centre = max(FEWEST, trend.lines[name].at(budget))

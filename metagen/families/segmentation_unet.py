@@ -1,253 +1,230 @@
-"""The U-Net for semantic segmentation: dimensions, published shape and proxy.
+"""The U-Net for semantic segmentation (Ronneberger et al., 2015, arXiv:1505.04597).
 
-Ronneberger et al., 2015, arXiv:1505.04597. Where the budget does not fit the doubling of channels
-from level to level, the coarsest levels stop at `max_channels`, as in nnU-Net (arXiv:1809.10486).
+Where the budget does not fit the doubling of channels from level to level, the coarsest levels stop
+at `max_channels`, as in nnU-Net (arXiv:1809.10486).
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
-from metagen.families.family import Axis, Dims, Key, Need, Rule, Value, Words
-from metagen.families.grid import floor_power
-from metagen.families.segmentation_unet_load import count, explained, load, widths
-from metagen.families.single import context, input_length, lengths, training_length
-from metagen.families.trend import Trend, rows
-from metagen.families.trend import fit as fit_line
-from metagen.tasks import semantic_segmentation
+from metagen.families import parts
+from metagen.families.axes import Axis, Rule, floor_power, usual
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
+from metagen.families.parts import HALF, Part
+from metagen.families.trend import Row, Trend
+from metagen.tasks.semantic_segmentation import BUNDLED_CLASSES, SemanticSegmentation
 
-__all__ = [
-    "context",
-    "count",
-    "explained",
-    "input_length",
-    "lengths",
-    "load",
-    "training_length",
-]
-
-name = "segmentation_unet"
-published = "families/segmentation_unet.csv"
-task_folder = "templates/tasks/semantic_segmentation"
-component_types = frozenset(
-    {"encoder", "decoder", "unet", "unet_encoder", "unet_decoder", "skip_connection", "conv_block"}
-    | {"segmentation_head"}
-)
-dims: Mapping[str, type] = {
-    "in_channels": int,
-    "num_classes": int,
-    "base_channels": int,
-    "max_channels": int,
-    "n_levels": int,
-    "image_height": int,
-    "image_width": int,
-}
-formats: Mapping[str, type] = {}
-context_dim = None
-LEVELS = "each level halves the resolution, so image_height and image_width must be multiples of {}"
-rules = tuple(
-    Rule(
-        (side, "n_levels"),
-        lambda m, side=side: m[side] % 2 ** (m["n_levels"] - 1) == 0,  # type: ignore[misc]
-        LEVELS.format("2 ** (n_levels - 1)"),
-    )
-    for side in ("image_height", "image_width")
-)
-embedding_modules: tuple[str, ...] = ()
-config_keys = semantic_segmentation.CONFIG_KEYS
-optimizer = semantic_segmentation.OPTIMIZER
-runtime = semantic_segmentation.RUNTIME
-benchmark = semantic_segmentation.BENCHMARK
-words = Words(
-    kind="U-Net for semantic segmentation",
-    pipeline_tag="image-segmentation",
-    unit="image",
-    loss_unit="nat/pixel",
-    usage="--input image.png",
-    does="draws the class of each pixel over an image",
-    data="slices of an average brain",
-    outcome="Slices of the test split: the image, the true classes, and those the proxy finds.",
-    risks="how results carry over to other scanners, cameras, places or people, and bias",
-)
-loss_level = None
-setting_reasons = semantic_segmentation.reasons
-work_unit = "img"
-training_unit = "images"
-training_flops = None
-optimal_units = None
-
-CHANNELS, CLASSES, SIDE = 3, 2, 512  # for a spec that declares none: colours, two classes
-STEP = 8  # channels are multiples of it, or of less where that is more than a quarter
-FINE_STEP = 4  # of the cap, by which the budget is filled, or at most an eighth
+# Channel counts are multiples of 8; of networks narrower than 32, of a quarter of the width.
+WIDTH_STEP = 8
+# max_channels rises in steps of 4 until the budget is full; at most 1/8 of base_channels.
+CAP_STEP = 4
 FEWEST_LEVELS = 2
-GROWTH_SPREAD = 0.2  # of the widest level against the first; nearly all published are at 16
-PROXY_BASE, PROXY_LEVELS = 16, 3
+# Nearly all published U-Nets have 16 times the channels of the first level in the widest, so that
+# their own spread is near 0; a smaller one here would forbid every cap.
+GROWTH_SPREAD = 0.2
+CLASS_NUMBER = 8 // HALF  # argmax gives a pixel's class as a number of 8 bytes.
+PROXY_CHANNELS, PROXY_LEVELS = 16, 3
 
 
-def model_template(m: Dims) -> str:
-    """Return the one U-Net."""
-    return "templates/families/segmentation_unet/model.py"
-
-
-def fit(published: bytes, parameters: int) -> Trend:
-    """Fit the published trend on the U-Nets of the family's rows.
-
-    Its columns: `d_model` the channels of the first level, `ffn` those of the widest, `n_layers`
-    the levels.
-    """
-    table = rows(published)
-    sizes = [float(row["params_exact"]) for row in table]
-    base = [float(row["d_model"]) for row in table]
-    growth = [float(row["ffn"]) / float(row["d_model"]) for row in table]
-    grown = fit_line(zip(sizes, growth, strict=True), parameters, level=True)
-    lines = {
-        "base_channels": fit_line(zip(sizes, base, strict=True), parameters),
-        "growth": replace(grown, spread=max(grown.spread, GROWTH_SPREAD)),
-    }
-    return Trend(lines, {"n_levels": statistics.median(float(row["n_layers"]) for row in table)})
-
-
-def fixed(key: Key) -> dict[str, Value]:
-    """Return the size of an image and the classes, where they are declared."""
-    found: dict[str, Value] = {}
-    if size := key("constraints.image_size"):
-        found |= {"image_height": size[0], "image_width": size[1]}
-    if classes := key("task.num_classes"):
-        found["num_classes"] = classes
-    return found
-
-
-def axes(need: Need, trend: Trend) -> tuple[Axis, ...]:
-    """Return the search space: channels that can fill the budget, and a cap that does."""
-    return (
-        Axis("in_channels", lambda m: (CHANNELS,)),
-        Axis("num_classes", lambda m: (CLASSES,)),
-        Axis("image_height", lambda m: (SIDE,)),
-        Axis("image_width", lambda m: (int(m["image_height"]),)),
-        Axis("n_levels", lambda m: (_levels(m, trend),), grid=True),
-        Axis("base_channels", lambda m: _bases(m, need.parameters), grid=True),
-        Axis("max_channels", lambda m: (_cap(m, need.parameters),), fills=True),
+def halves(side: str) -> Rule:
+    """Return the rule that a side is even on every level but the coarsest."""
+    sentence = (
+        "each level halves the resolution, so image_height and image_width must be multiples of "
+        "2 ** (n_levels - 1)"
     )
+    return Rule((side, "n_levels"), lambda m: m[side] % 2 ** (m["n_levels"] - 1) == 0, sentence)
 
 
-def _levels(m: Dims, trend: Trend) -> int:
+class SegmentationUNet(Family):
+    """Two convolutions a level on the way down and up, which also sees the features beside it."""
+
+    name = "segmentation_unet"
+    kind = "U-Net for semantic segmentation"
+    task = SemanticSegmentation()
+    components = (
+        "encoder decoder unet unet_encoder unet_decoder skip_connection conv_block "
+        "segmentation_head"
+    )
+    traits = {
+        "base_channels": dim("base_channels", "d_model"),
+        "growth": Trait(
+            "ffn / d_model", lambda m: m["max_channels"] / m["base_channels"], level=True
+        ),
+    }
+    rules = (halves("image_height"), halves("image_width"))
+    proxy_dims = {
+        "base_channels": PROXY_CHANNELS,
+        "max_channels": PROXY_CHANNELS * 2 ** (PROXY_LEVELS - 1),
+        "n_levels": PROXY_LEVELS,
+    }
+
+    def parts(self, m: Dims) -> list[Part]:
+        """Return every convolution, in the order in which they run."""
+        return [parts.conv(*each) for each in convolutions(m)]
+
+    def bytes_read(self, m: Dims) -> float:
+        """Return the bytes of all weights and of the features that all convolutions read."""
+        features = sum(inputs * pixels for inputs, _, _, pixels in convolutions(m))
+        return float(self.weight_bytes(m) + HALF * features)
+
+    def peaks(self, m: Dims) -> list[Peak]:
+        """Return the finest level of the way up, and the end.
+
+        The level holds the features beside (w), those joined (2w), a convolution's result and its
+        rectified copy (w each), and the coarser features that came up. The end holds the features,
+        the logits, and the number of each pixel's likeliest class.
+        """
+        w, classes = widths(m), int(m["num_classes"])
+        area, coarser = pixels(m, 0), pixels(m, 1)
+        level = 5 * w[0] * area + w[1] * coarser
+        end = (w[0] + classes + CLASS_NUMBER) * area
+        return [
+            Peak(level, f"the finest level, 5 x {w[0]} x {area:,} + {w[1]} x {coarser:,} numbers"),
+            Peak(
+                end,
+                f"the classes, ({w[0]} + {classes} + {CLASS_NUMBER} for a class's number) x "
+                f"{area:,}, at {m['image_height']} x {m['image_width']} pixels",
+            ),
+        ]
+
+    def levels(self, table: list[Row]) -> dict[str, float]:
+        """Return the median number of levels of published U-Nets."""
+        return {"n_levels": statistics.median(float(row["n_layers"]) for row in table)}
+
+    def fit(self, published: bytes, budget: int) -> Trend:
+        """Fit channels and growth; designs may depart from the growth further than the models."""
+        trend = super().fit(published, budget)
+        growth = trend.lines["growth"]
+        wider = replace(growth, spread=max(growth.spread, GROWTH_SPREAD))
+        return replace(trend, lines={**trend.lines, "growth": wider})
+
+    def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
+        """Return the search space: channels that can fill the budget, and a cap that does."""
+        budget, most = need.budget, int(trend.levels["n_levels"])
+        return (
+            *usual(self.task.defaults),
+            Axis("image_width", lambda m: (int(m["image_height"]),)),
+            Axis("n_levels", lambda m: (_levels(m, most),), grid=True),
+            Axis("base_channels", lambda m: self._bases(m, budget), grid=True),
+            Axis("max_channels", lambda m: (self._cap(m, budget),), fills=True),
+        )
+
+    def _bases(self, m: Dims, budget: int) -> list[int]:
+        """Return the channels of the first level with which the budget can be filled.
+
+        They go from the most with which every level can double them, up to three halves of it.
+        """
+
+        def fits(base: int) -> bool:
+            design = {**m, "base_channels": base}
+            return self.count({**design, "max_channels": doubled(design)}) <= budget
+
+        most = 1
+        while fits(2 * most):
+            most *= 2
+        step = max(1, min(WIDTH_STEP, most // 4))
+        least = most
+        while fits(least + step):
+            least += step
+        return list(range(least, max(3 * least // 2, least + 1) + step, step))
+
+    def _cap(self, m: Dims, budget: int) -> int:
+        """Return the largest cap, in its steps, that keeps the count within the budget."""
+        step = cap_step(m)
+        low, high = int(m["base_channels"]) // step, doubled(m) // step
+        while low < high:
+            middle = (low + high + 1) // 2
+            within = self.count({**m, "max_channels": middle * step}) <= budget
+            low, high = (middle, high) if within else (low, middle - 1)
+        return low * step
+
+    def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
+        """Return why each dimension has its value, with the figures that decided it."""
+        uncapped = m["max_channels"] == doubled(m)
+        growth = "every level doubles the channels" if uncapped else "the cap"
+        return {
+            **super().reasons(m, need, trend),
+            "max_channels": f"{growth}; channels go {', '.join(map(str, widths(m)))}, the most "
+            f"within the parameter count in steps of {cap_step(m)}",
+            "n_levels": f"the median of published U-Nets is {trend.levels['n_levels']:g}; "
+            f"{m['image_height']} x {m['image_width']} pixels halve evenly "
+            f"{int(m['n_levels']) - 1} times",
+        }
+
+    def proxy(self, m: Dims) -> dict[str, Value]:
+        """Return a small U-Net for the bundled slices, with the full one's channels and classes."""
+        classes = max(int(m["num_classes"]), BUNDLED_CLASSES)
+        return {**super().proxy(m), "num_classes": classes}
+
+    def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
+        """Return single changes to width, growth and depth."""
+        base, levels = int(m["base_channels"]), int(m["n_levels"])
+        return (
+            ("half the channels of the first level", "base_channels", max(1, base // 2)),
+            ("channels that double on every level", "max_channels", doubled(m)),
+            ("channels that stop after three doublings", "max_channels", base * 2**3),
+            ("one level fewer", "n_levels", max(1, levels - 1)),
+        )
+
+    def figures(self, m: Dims) -> Figures:
+        """Return the channels of the levels, and how much the coarsest sees as one point."""
+        return {
+            "channels": (", ".join(f"{width:,}" for width in widths(m)), ""),
+            "halvings": (int(m["n_levels"]) - 1, ""),
+            "coarsest_pixel": (2 ** (int(m["n_levels"]) - 1), "pixels"),
+        }
+
+
+def widths(m: Dims) -> list[int]:
+    """Return the channels of each level, from the finest: doubled up to `max_channels`."""
+    base, cap = int(m["base_channels"]), int(m["max_channels"])
+    return [min(base * 2**level, cap) for level in range(int(m["n_levels"]))]
+
+
+def doubled(m: Dims) -> int:
+    """Return the channels of the coarsest level if every level doubles them."""
+    return int(m["base_channels"] * 2 ** (m["n_levels"] - 1))
+
+
+def pixels(m: Dims, level: int) -> int:
+    """Return the pixels of a level: H * W / 4**level."""
+    return int(m["image_height"] * m["image_width"]) >> (2 * level)
+
+
+def convolutions(m: Dims) -> Iterator[tuple[int, int, int, int]]:
+    """Yield inputs, outputs, side of the kernel and pixels that are read, for each convolution.
+
+    All but the up-convolutions give as many pixels as they read. An up-convolution makes four
+    pixels of each by a kernel of 2 x 2, so it uses all its weights at each pixel that it reads.
+    """
+    w, areas = widths(m), [pixels(m, level) for level in range(int(m["n_levels"]))]
+    for before, now, area in zip([int(m["in_channels"]), *w], w, areas, strict=False):
+        yield before, now, 3, area
+        yield now, now, 3, area
+    finer = reversed(list(zip(w, areas, strict=True)))
+    for (below, coarser), (now, area) in itertools.pairwise(finer):
+        yield below, now, 2, coarser
+        yield 2 * now, now, 3, area
+        yield now, now, 3, area
+    yield w[0], int(m["num_classes"]), 1, areas[0]
+
+
+def cap_step(m: Dims) -> int:
+    """Return what `max_channels` is a multiple of."""
+    return max(1, min(CAP_STEP, floor_power(m["base_channels"]) // 8))
+
+
+def _levels(m: Dims, most: int) -> int:
     """Return the usual number of levels, or as many as the image can be halved for."""
-    usual = int(trend.levels["n_levels"])
-    halved = range(usual, FEWEST_LEVELS, -1)
     sides = (int(m["image_height"]), int(m["image_width"]))
+    halved = range(most, FEWEST_LEVELS, -1)
     fitting = (n for n in halved if not any(side % 2 ** (n - 1) for side in sides))
     return next(fitting, FEWEST_LEVELS)
 
 
-def _bases(m: Dims, parameters: int) -> list[int]:
-    """Return the channels of the first level with which the budget can be filled.
-
-    From the most that doubling on every level leaves room for, up to three halves of it.
-    """
-    doubled = 2 ** (int(m["n_levels"]) - 1)
-
-    def size(base: int) -> int:
-        return count({**m, "base_channels": base, "max_channels": base * doubled})
-
-    most = 1
-    while size(2 * most) <= parameters:
-        most *= 2
-    step = max(1, min(STEP, most // 4))
-    least = most
-    while size(least + step) <= parameters:
-        least += step
-    return list(range(least, max(3 * least // 2, least + 1) + step, step))
-
-
-def _cap(m: Dims, parameters: int) -> int:
-    """Return the largest cap, in fine steps, that keeps the count within the budget."""
-    base, top = int(m["base_channels"]), int(m["base_channels"] * 2 ** (m["n_levels"] - 1))
-    step = _fine_step(m)
-    low, high = base // step, top // step
-    while low < high:
-        middle = (low + high + 1) // 2
-        within = count({**m, "max_channels": middle * step}) <= parameters
-        low, high = (middle, high) if within else (low, middle - 1)
-    return low * step
-
-
-def _fine_step(m: Dims) -> int:
-    """Return what the cap is a multiple of."""
-    return max(1, min(FINE_STEP, floor_power(m["base_channels"]) // 8))
-
-
-def cost(m: Dims, trend: Trend) -> float:
-    """Return the summed squared deviation from the trend; 1 is one usual deviation."""
-    size, lines = count(m), trend.lines
-    growth = m["max_channels"] / m["base_channels"]
-    return lines["base_channels"].distance(size, m["base_channels"]) + lines["growth"].distance(
-        size, growth
-    )
-
-
-def reasons(m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-    """Return why each dimension has its value, with the figures that decided it."""
-    none = f"no constraints.image_size is declared: {SIDE} x {SIDE}"
-    size_said = "constraints.image_size" if "image_height" in need.fixed else none
-    classes = "task.num_classes" if "num_classes" in need.fixed else f"none declared: {CLASSES}"
-    doubled = m["base_channels"] * 2 ** (m["n_levels"] - 1)
-    capped = "every level doubles the channels" if m["max_channels"] == doubled else "the cap"
-    return {
-        "in_channels": "colours: red, green and blue",
-        "num_classes": classes,
-        "base_channels": trend.lines["base_channels"].said(count(m)),
-        "max_channels": f"{capped}; channels go {', '.join(map(str, widths(m)))}, the most within "
-        f"the parameter count in steps of {_fine_step(m)}",
-        "n_levels": f"the median of published U-Nets is {trend.levels['n_levels']:g}; each halves "
-        f"{m['image_height']} x {m['image_width']} pixels, evenly, once more than the one before",
-        "image_height": size_said,
-        "image_width": size_said,
-    }
-
-
-def proxy(m: Dims) -> dict[str, Value]:
-    """Return a small U-Net for the bundled slices, with the full one's channels and classes."""
-    return {
-        **m,
-        "num_classes": max(int(m["num_classes"]), semantic_segmentation.BUNDLED_CLASSES),
-        "base_channels": PROXY_BASE,
-        "max_channels": PROXY_BASE * 2 ** (PROXY_LEVELS - 1),
-        "n_levels": PROXY_LEVELS,
-        "image_height": semantic_segmentation.PROXY_SIZE[0],
-        "image_width": semantic_segmentation.PROXY_SIZE[1],
-    }
-
-
-def variants(m: Dims) -> Iterable[tuple[str, dict[str, Value]]]:
-    """Return single changes to width, growth and depth."""
-    base, levels = int(m["base_channels"]), int(m["n_levels"])
-    changes: tuple[tuple[str, str, Value], ...] = (
-        ("half the channels of the first level", "base_channels", base // 2),
-        ("channels that double on every level", "max_channels", base * 2 ** (levels - 1)),
-        ("channels that stop after three doublings", "max_channels", base * 2**3),
-        ("one level fewer", "n_levels", levels - 1),
-    )
-    return [(label, {each: value}) for label, each, value in changes if m[each] != value]
-
-
-def example(m: Dims, length: int) -> list[dict[str, Any]]:
-    """Return the shape of so many images."""
-    shape = [length, int(m["in_channels"]), int(m["image_height"]), int(m["image_width"])]
-    return [{"shape": shape, "dtype": "float32"}]
-
-
-def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
-    """Return the settings of the task's files for a model of this size."""
-    return semantic_segmentation.sections(m, key, reduced=reduced)
-
-
-def figures(m: Dims) -> dict[str, tuple[Value | str, str]]:
-    """Return the channels of the levels, and how much the coarsest sees as one point."""
-    return {
-        "channels": (", ".join(f"{width:,}" for width in widths(m)), ""),
-        "halvings": (int(m["n_levels"]) - 1, ""),
-        "coarsest_pixel": (2 ** (int(m["n_levels"]) - 1), "pixels"),
-    }
+FAMILY = SegmentationUNet()

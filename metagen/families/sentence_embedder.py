@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from metagen.families.demand import Need
 from metagen.families.encoder import Encoder
-from metagen.families.family import Dims, Key, Need, Value
+from metagen.families.family import Dims, Key, Value
 from metagen.families.trend import Trend
 from metagen.tasks.sentence_embedding import SentenceEmbedding
 

@@ -41,7 +41,7 @@ class Line:
         """Return the value that the trend gives for a parameter count."""
         return math.exp(self.intercept + self.slope * math.log(max(parameters, self.low)))
 
-    def said(self, size: int, unit: str = "parameters") -> str:
+    def reason(self, size: int, unit: str = "parameters") -> str:
         """Return in words what the line gives at a size, and how far models lie from it."""
         return (
             f"{self.points} published models, those near in size first, give "

@@ -6,29 +6,22 @@ import math
 from collections.abc import Iterable
 
 from metagen.families import parts
-from metagen.families.family import (
+from metagen.families.axes import (
     Axis,
-    Dims,
-    Family,
-    Figures,
-    Key,
-    Need,
-    Peak,
-    Trait,
-    Value,
-    dim,
-    divides,
-    usual,
-)
-from metagen.families.grid import (
     closest,
+    divides,
     divisors,
     down_to_fit,
+    fill,
     floor_power,
     granule,
+    heads,
     near,
     powers_near,
+    usual,
 )
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Family, Figures, Key, Peak, Trait, Value, dim
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.tasks.image_classification import ImageClassification
@@ -56,7 +49,7 @@ class ViT(Family):
         "transformer_encoder encoder vision_transformer vit patch_embedding class_token "
         "position_embedding classifier mlp_head"
     )
-    shape = {
+    traits = {
         "n_layers": dim("n_layers"),
         "d_model": dim("d_model"),
         "head_dim": Trait("d_model / n_heads", lambda m: m["d_model"] / m["n_heads"]),
@@ -106,17 +99,17 @@ class ViT(Family):
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
         """Return the search space; width, depth and head size stay within reach of the trend."""
-        budget = need.parameters
+        budget = need.budget
         depth, width = (trend.lines[name].at(budget) for name in ("n_layers", "d_model"))
-        heads = powers_near(trend.lines["head_dim"].at(budget), *HEAD_DIMS)
+        head_dims = powers_near(trend.lines["head_dim"].at(budget), *HEAD_DIMS)
         return (
             *usual(self.task.defaults),
             Axis(
                 "patch_size", patch_sizes, _patch_price, lambda m: f"patches of {m['patch_size']}"
             ),
             Axis("n_layers", lambda m: near(depth, max(1, floor_power(depth) // 16)), grid=True),
-            Axis("d_model", lambda m: self._widths(m, budget, width, min(heads)), grid=True),
-            Axis("n_heads", lambda m: _heads(m, heads), grid=True),
+            Axis("d_model", lambda m: self._widths(m, budget, width, min(head_dims)), grid=True),
+            Axis("n_heads", lambda m: heads(m["d_model"], head_dims), grid=True),
             Axis("d_ff", lambda m: (self._feed_forward(m, budget),), fills=True),
             *usual({"norm_eps": NORM_EPS}),
         )
@@ -133,7 +126,7 @@ class ViT(Family):
         """Return the largest round width that keeps the count within the budget."""
         step = granule(m["d_model"])
         room = budget - self.count({**m, "d_ff": 0})
-        return max(step, int(room / (m["n_layers"] * (2 * m["d_model"] + 1))) // step * step)
+        return fill(room, m["n_layers"] * (2 * m["d_model"] + 1), step)
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         """Return why each dimension has its value, with the figures that decided it."""
@@ -204,12 +197,6 @@ def patch_sizes(m: Dims) -> list[int]:
 
 def _patch_price(m: Dims, value: Value | None) -> float:
     return PATCH_PRICE * math.log2((value or 1) / patch_sizes(m)[0])
-
-
-def _heads(m: Dims, sizes: list[int]) -> list[int]:
-    """Return the numbers of heads that cut the width in one of some sizes."""
-    width = int(m["d_model"])
-    return [width // size for size in sizes if width % size == 0] or [1]
 
 
 FAMILY = ViT()

@@ -1,7 +1,7 @@
-"""The memory that training takes on each device, measured on the generated code, and a fit of it.
+"""The memory of training on each device, measured on the generated code, and a mode that fits.
 
-How many devices there are stands in the spec's `training.compute.hardware`; how training uses them
-is chosen here, so that the launch scripts start what fits.
+The spec's `training.compute.hardware` names the number of devices. How training uses them is chosen
+here, so that the launch scripts start a mode that fits.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from metagen.sizing.devices import Device
 from metagen.units import parse_hardware
 from metagen.work import Desk, Recipe
 
-PLAN = "code/launch/plan.json"
+LAUNCH_PLAN = "code/launch/plan.json"
 SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train"))
 TIMEOUT = 300
-GPUS_OF_A_NODE = 8  # of the usual server
-# What a device holds, by the order of the table; the first mode that fits is taken.
+GPUS_OF_A_NODE = 8  # the usual server has eight
+# Each way to train, with or without recomputed activations; the first that fits is taken.
 MODES = (("ddp", False), ("fsdp", False), ("ddp", True), ("fsdp", True))
 STATES = ("weights", "gradients", "optimizer", "gathered")
 
 
 def work(desk: Desk) -> dict[str, bytes]:
-    """Return how many nodes and devices train the model, and what each device holds."""
+    """Return the numbers of nodes and devices for training, and the memory of each device."""
     for library in ("torch", "python", "numpy"):
         desk.version(library)
     declared = desk.key("training.compute.hardware")
@@ -37,9 +37,9 @@ def work(desk: Desk) -> dict[str, bytes]:
     device = devices.by_prefix(desk, name) if name else None
     batch = desk.entry(families.ARCHITECTURE, "train", "batch_size")
     nodes, per_node = machines(count, batch)
-    found = _measured(desk, nodes * per_node)
-    modes = [_mode(found, mode, again, device) for mode, again in MODES]
-    plan = {
+    measured = _measured(desk, nodes * per_node)
+    modes = [_mode(measured, mode, recompute, device) for mode, recompute in MODES]
+    launch = {
         "declared": count if declared else None,
         "nodes": nodes,
         "devices_per_node": per_node,
@@ -47,16 +47,16 @@ def work(desk: Desk) -> dict[str, bytes]:
         "device": device.name if device else None,
         "usable_memory": device.usable_memory if device else None,
         "batch_size": batch,
-        "samples_at_once": found["samples_at_once"],
-        "parameters": found["parameters"],
+        "samples_at_once": measured["samples_at_once"],
+        "parameters": measured["parameters"],
         "chosen": next((i for i, each in enumerate(modes) if each["fits"]), len(modes) - 1),
         "modes": modes,
     }
-    return {PLAN: json_bytes(plan)}
+    return {LAUNCH_PLAN: json_bytes(launch)}
 
 
 def machines(count: int, batch: int) -> tuple[int, int]:
-    """Return nodes and devices a node: the most of the declared ones that share a batch equally."""
+    """Return nodes and devices a node: the most declared devices that share a batch equally."""
     sizes = range(1, min(count, GPUS_OF_A_NODE) + 1)
     choices = [
         (n, size) for size in sizes for n in range(1, count // size + 1) if batch >= n * size
@@ -67,7 +67,7 @@ def machines(count: int, batch: int) -> tuple[int, int]:
 
 def _measured(desk: Desk, count: int) -> dict[str, Any]:
     worker = desk.code("metagen.measure.memory_worker")
-    scripts = (*SCRIPTS, *runtime_files(families.built(desk)))
+    scripts = (*SCRIPTS, *runtime_files(families.of_package(desk)))
     result = sandbox.run(
         ("-P", "-m", worker, str(count)),
         {name: desk.read(name) for name in scripts},
@@ -75,21 +75,23 @@ def _measured(desk: Desk, count: int) -> dict[str, Any]:
         timeout=TIMEOUT,
         module_path=paths.PACKAGE.parent,
     )
-    found: dict[str, Any] = json.loads(result["memory.json"])
-    return found
+    measured: dict[str, Any] = json.loads(result["memory.json"])
+    return measured
 
 
-def _mode(found: dict[str, Any], mode: str, again: bool, device: Device | None) -> dict[str, Any]:
-    """Return what a device holds in a mode, and whether it fits; None where nobody knows."""
-    states = {name: found[mode][name] for name in STATES}
-    kept = found[mode]["recomputed" if again else "activations"]
-    total = sum(states.values()) + kept
+def _mode(
+    measured: dict[str, Any], mode: str, recompute: bool, device: Device | None
+) -> dict[str, Any]:
+    """Return the memory of a device in a mode, and whether it fits; None if that is unknown."""
+    states = {name: measured[mode][name] for name in STATES}
+    activations = measured[mode]["recomputed" if recompute else "activations"]
+    total = sum(states.values()) + activations
     usable = device.usable_memory if device else None
     return {
         "parallel": mode,
-        "grad_checkpoint": again,
+        "grad_checkpoint": recompute,
         **states,
-        "activations": kept,
+        "activations": activations,
         "total": total,
         "fits": None if usable is None else total <= usable,
     }
@@ -98,5 +100,5 @@ def _mode(found: dict[str, Any], mode: str, again: bool, device: Device | None) 
 def recipes(family: Family) -> tuple[Recipe, ...]:
     """Return the task that counts the memory of training."""
     inputs = (families.ARCHITECTURE, *SCRIPTS, *runtime_files(family))
-    title = "what training takes of each device's memory, on how many of them"
-    return (Recipe("measure:memory", work, inputs, (PLAN,), title),)
+    title = "the number of devices for training, and the memory of each"
+    return (Recipe("measure:memory", work, inputs, (LAUNCH_PLAN,), title),)

@@ -1,4 +1,4 @@
-"""The part of the memory plan that imports torch: counts what a generated train.py would hold.
+"""The part of `memory` that imports torch: counts the memory of a generated train.py.
 
 `python -m metagen.measure.memory_worker DEVICES` in a folder that holds `code/model.py`,
 `code/data.py`, `code/train.py` and `code/runtime/` writes `memory.json`. Tensors are fake: they
@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-# AdamW in float32: bytes a parameter of the weight, its gradient, and the two moments.
+# AdamW in float32: bytes a parameter of the weight, its gradient and the two moments.
 STATES = {"weights": 4, "gradients": 4, "optimizer": 8}
-AVERAGE = 4  # bytes a parameter of a moving average of the weights, which lies with the optimizer's
+AVERAGE = 4  # bytes a parameter of a moving average of the weights, counted with the optimizer
 LOW = 2  # bytes of a weight in bfloat16
 
 
@@ -31,10 +31,10 @@ def main(devices: int) -> None:
     training = importlib.import_module("runtime.training")
     distributed = importlib.import_module("runtime.distributed")
     samples = training.samples_at_once(train.Config(), devices)
-    found = {"samples_at_once": samples}
+    counts = {"samples_at_once": samples}
     extra = AVERAGE if hasattr(train.Config(), "ema_decay") else 0
     for mode, shards in (("ddp", 1), ("fsdp", devices)):
-        found |= measure(
+        counts |= measure(
             lambda: model.Model(model.Config()),
             lambda module: train.example_loss(module, samples, data.Config()),
             distributed.blocks,
@@ -42,7 +42,7 @@ def main(devices: int) -> None:
             shards,
             STATES | {"optimizer": STATES["optimizer"] + extra},
         )
-    Path("memory.json").write_text(json.dumps(found))
+    Path("memory.json").write_text(json.dumps(counts))
 
 
 def measure(
@@ -51,7 +51,7 @@ def measure(
     parts: Callable[[nn.Module], list[nn.Module]],
     mode: str,
     shards: int,
-    held: Mapping[str, int] = STATES,
+    states: Mapping[str, int] = STATES,
 ) -> dict[str, Any]:
     """Return the parameters, and the bytes on a GPU that computes in bfloat16.
 
@@ -61,7 +61,7 @@ def measure(
         parts: Returns the blocks that the model repeats.
         mode: `ddp` or `fsdp`.
         shards: Among how many devices `fsdp` cuts each tensor.
-        held: Bytes that training keeps for a parameter, by what they are.
+        states: Bytes of a parameter, by what training keeps them for.
     """
     with FakeTensorMode(), torch.autocast("cpu", dtype=torch.bfloat16):
         # Shards are gathered in bfloat16; a whole model keeps its float32 weights beside copies.
@@ -69,14 +69,14 @@ def measure(
         model = build()
         torch.set_default_dtype(torch.float32)
         blocks = parts(model)
-        kept, recomputed = activations(model, blocks, loss)
+        saved, recomputed = activations(model, blocks, loss)
     sizes = [_count(block) for block in blocks]
     total = _count(model)
-    # What is outside the blocks stays gathered; of the blocks, one and the next.
+    # Modules outside the blocks stay gathered, and beside them the current block and the next.
     gathered = LOW * (total - sum(sizes) + 2 * max(sizes, default=0)) if mode == "fsdp" else 0
-    states = {name: -(-total * size // shards) for name, size in held.items()}
-    found = {**states, "gathered": gathered, "activations": kept, "recomputed": recomputed}
-    return {"parameters": total, mode: found}
+    sharded = {name: -(-total * size // shards) for name, size in states.items()}
+    memory = {**sharded, "gathered": gathered, "activations": saved, "recomputed": recomputed}
+    return {"parameters": total, mode: memory}
 
 
 def activations(
@@ -84,21 +84,21 @@ def activations(
 ) -> tuple[int, int]:
     """Return the bytes that a forward pass keeps for the backward pass, beside the weights.
 
-    The second figure is that of `--grad-checkpoint`: the blocks' inputs, what is kept outside of
-    them, and all that one block keeps, as blocks are computed again one by one.
+    The second figure is that of `--grad-checkpoint`: the inputs of the blocks, all that is saved
+    outside of them, and all that one block saves, because blocks are recomputed one by one.
     """
     weights = {p.untyped_storage()._cdata for p in model.parameters()}
-    kept: dict[int, Any] = {}
+    saved: dict[int, Any] = {}
     inside: list[int] = []
     inputs: list[int] = []
 
     def used() -> int:
-        return sum(storage.nbytes() for storage in kept.values())
+        return sum(storage.nbytes() for storage in saved.values())
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in weights:
-            kept[storage._cdata] = storage
+            saved[storage._cdata] = storage
         return tensor
 
     def enter(block: nn.Module, args: tuple[Tensor, ...]) -> None:

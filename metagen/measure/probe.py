@@ -14,9 +14,9 @@ from metagen.work import Desk, Recipe
 
 TIMEOUT = 300
 INPUTS = (families.ARCHITECTURE, "code/model.py", "code/config.json")
-SIZES = "sizes.json"  # what the worker reads of the two others
+SIZES = "sizes.json"  # the worker's settings, taken from the two others
 TARGETS = ("blueprint/params.json", "blueprint/flops.json", "blueprint/graph.json")
-BACKWARD = 3  # a training step: the forward pass, and twice as much to differentiate it
+BACKWARD = 3  # passes of a training step: the forward pass, and a backward pass of twice its cost
 
 
 def work(desk: Desk) -> dict[str, bytes]:
@@ -25,11 +25,11 @@ def work(desk: Desk) -> dict[str, bytes]:
     Raises:
         TaskError: The model's code does not run; it names the line.
     """
-    family = families.built(desk)
+    family = families.of_package(desk)
     for library in ("torch", "fvcore", "python"):
         desk.version(library)
-    found = _probed(desk, family.name)
-    results = (_params(desk, family, found), _flops(family, found), found["graph"])
+    probed = _probed(desk, family.name)
+    results = (_params(desk, family, probed), _flops(family, probed), probed["graph"])
     return {path: json_bytes(each) for path, each in zip(TARGETS, results, strict=True)}
 
 
@@ -48,36 +48,36 @@ def _probed(desk: Desk, family: str) -> dict[str, Any]:
         timeout=TIMEOUT,
         module_path=paths.PACKAGE.parent,
     )
-    found: dict[str, Any] = json.loads(result["probe.json"])
-    if error := found.get("error"):
-        hint = "the counts are taken from this file; correct it, or delete it to have it made anew"
+    probed: dict[str, Any] = json.loads(result["probe.json"])
+    if error := probed.get("error"):
+        hint = "the counts come from this file: correct it, or delete it to generate it again"
         raise TaskError(Problem(error["sentence"], error["place"], hint))
-    return found
+    return probed
 
 
-def _params(desk: Desk, family: Family, found: dict[str, Any]) -> dict[str, Any]:
-    total = found["total"]
-    tables = {name: found["by_module"].get(name, 0) for name in family.embedding_modules}
+def _params(desk: Desk, family: Family, probed: dict[str, Any]) -> dict[str, Any]:
+    total = probed["total"]
+    tables = {name: probed["by_module"].get(name, 0) for name in family.embedding_modules}
     least = desk.key("constraints.parameter_budget.min")
     most = desk.key("constraints.parameter_budget.max")
     return {
         "total": total,
-        "trainable": found["trainable"],
-        "by_module": found["by_module"] | tables,
-        "by_layer": found["by_layer"],
+        "trainable": probed["trainable"],
+        "by_module": probed["by_module"] | tables,
+        "by_layer": probed["by_layer"],
         "embedding_share": sum(tables.values()) / total if tables else None,
         "budget": {"min": least, "max": most, "share": total / most if most else None},
-        "proxy_total": found["proxy_total"],
+        "proxy_total": probed["proxy_total"],
     }
 
 
-def _flops(family: Family, found: dict[str, Any]) -> dict[str, Any]:
-    """Return the operations per unit: a pass over so many of them, divided by their number."""
-    measured = found["measured"]
-    totals = {int(n): ops for n, ops in found["by_operator"].items()}
+def _flops(family: Family, probed: dict[str, Any]) -> dict[str, Any]:
+    """Return the operations per unit: those of a pass, divided by its number of units."""
+    measured = probed["measured"]
+    totals = {int(n): ops for n, ops in probed["by_operator"].items()}
     forward = sum(totals[measured].values()) / measured
     return {
-        "tool": found["tool"],
+        "tool": probed["tool"],
         "convention": "a multiply-add counts as two operations",
         "unit": family.words.unit,
         "length": measured,

@@ -31,9 +31,9 @@ from metagen.families.family import Family
 
 MODEL = "code/model.py"
 GRAPH_DEPTH = 3  # `layers.0.self_attn` is shown, the projections in it are not
-# Operators of which fvcore counts multiply-adds; it counts single operations of the others.
+# Operators whose multiply-adds fvcore counts as one; it counts operations of all others.
 MULTIPLY_ADDS = frozenset({"linear", "matmul", "bmm", "addmm", "conv", "einsum", "attention"})
-# What torch's own counter calls operators, by the names that fvcore has for them.
+# The names of operators in torch's own counter, and their names in fvcore.
 OPERATORS = {"mm": "linear", "addmm": "linear", "bmm": "attention", "convolution": "conv"}
 
 
@@ -42,7 +42,7 @@ def main(family: str) -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     try:
-        result = probe(families.load(families.FAMILIES[family]))
+        result = probe(families.named(family))
     except Exception as error:
         result = {"error": _described(error)}
     Path("probe.json").write_text(json.dumps(result))
@@ -171,19 +171,19 @@ def _flops(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, floa
 
 
 def _convolves(model: nn.Module) -> bool:
-    """Tell whether a model has convolutions, whose trace fvcore cannot have on the meta device."""
+    """Return whether a model has convolutions, which fvcore cannot trace on the meta device."""
     return any(isinstance(module, _ConvNd) for module in model.modules())
 
 
 def _by_torch(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, float]:
-    """Return the same from torch's counter, which sees products of matrices and convolutions."""
+    """Return the operations by torch's counter: of matrix products and of convolutions."""
     with FlopCounterMode(display=False) as counter:
         model(*inputs)
-    found: Counter[str] = Counter()
+    operations: Counter[str] = Counter()
     for operator, count in counter.get_flop_counts()["Global"].items():
         name = str(operator).partition(".")[2]
-        found[OPERATORS.get(name, name)] += count
-    return {name: float(count) for name, count in sorted(found.items())}
+        operations[OPERATORS.get(name, name)] += count
+    return {name: float(count) for name, count in sorted(operations.items())}
 
 
 def _attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:

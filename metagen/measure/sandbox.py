@@ -16,7 +16,7 @@ __all__ = ["STDOUT", "environment", "run"]
 def run(
     arguments: Sequence[str],
     files: Mapping[str, bytes],
-    wanted: Sequence[str],
+    outputs: Sequence[str],
     *,
     timeout: float,
     module_path: Path | None = None,
@@ -27,19 +27,19 @@ def run(
     Args:
         arguments: What follows `python`, such as `("code/train.py", "--steps", "10")`.
         files: The contents of the scratch folder, by relative path.
-        wanted: Paths to bring back; `STDOUT` is what the program printed.
+        outputs: Paths to bring back; `STDOUT` is what the program printed.
         timeout: Seconds after which the program is killed.
         module_path: A folder to import from, besides the installed libraries.
         on_line: Called with each line of standard error as it comes.
 
     Raises:
-        TaskError: The program failed, took too long, or left a wanted file out.
+        TaskError: The program failed, took too long, or did not write an output.
     """
     ended = programs.run(
         lambda scratch: (sys.executable, *arguments),
         lambda scratch: environment(scratch, module_path),
         files,
-        wanted,
+        outputs,
         timeout=timeout,
         on_line=on_line,
     )
@@ -48,14 +48,14 @@ def run(
         raise TaskError(f"{shown} was stopped after {timeout:.0f} seconds")
     if ended.status:
         raise TaskError(Problem(f"{shown} {_failure(ended)}", hint="\n  ".join(ended.tail)))
-    for name in wanted:
+    for name in outputs:
         if name not in ended.left:
             raise TaskError(f"{shown} did not write {name}")
     return dict(ended.left)
 
 
 def environment(scratch: Path, module_path: Path | None) -> dict[str, str]:
-    """Return all that the program sees of the machine: no user settings, one thread, no GPU."""
+    """Return the environment of the program: no user settings, one thread, no GPU."""
     fixed = {
         "HOME": str(scratch),
         "TMPDIR": str(scratch),

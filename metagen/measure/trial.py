@@ -23,6 +23,7 @@ REPORT, CURVE, RESULTS = (
     f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json")
 )
 NOT_MEASURED = "not measured"
+STEPS_UNIT = "training steps"  # what `--steps` of train.py counts, unless eval.py names another
 COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")
 TIMEOUT = 3600
 TOKENIZER = "code/runtime/tokenizer.py"  # with it, a checkpoint holds its own tokenizer
@@ -39,9 +40,9 @@ def trial(desk: Desk) -> dict[str, bytes]:
     Raises:
         TaskError: A script of the package failed; it shows what the script said.
     """
-    family = families.built(desk)
-    steps = family.benchmark.steps.get(desk.key("evaluation.bench"))
-    missing = [p for p in family.benchmark.packages if not desk.version(p)] if steps else []
+    family = families.of_package(desk)
+    steps = family.task.benchmark.steps.get(desk.key("evaluation.bench"))
+    missing = [p for p in family.task.benchmark.packages if not desk.version(p)] if steps else []
     if steps is None or missing:
         status = f"{NOT_MEASURED}: pip install {' '.join(missing)}" if missing else NOT_MEASURED
         return {REPORT: json_bytes({"status": status}), CURVE: _table([])}
@@ -63,7 +64,7 @@ def trial(desk: Desk) -> dict[str, bytes]:
 def results(desk: Desk) -> dict[str, bytes]:
     """List what was measured, beside its baselines, and the named benchmarks that nobody ran."""
     named = [_entry(name, "not run") for name in desk.key("evaluation.benchmarks")]
-    benchmark, status = families.built(desk).benchmark.name, desk.entry(REPORT, "status")
+    benchmark, status = families.of_package(desk).task.benchmark.name, desk.entry(REPORT, "status")
     if status.startswith(NOT_MEASURED):
         rows = [_entry(benchmark, status)]
     else:
@@ -114,20 +115,26 @@ def _scored(desk: Desk, scoring: Sequence[str], files: dict[str, bytes]) -> dict
 
 
 def _measured(benchmark: str, report: dict[str, Any], run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a row a metric; a metric of data of its own says so itself, as does what is none."""
+    """Return a row for each metric; its own data or status come before the report's.
+
+    An environment has no `sha256` and no `split`, and each of its metrics may have an `n` of its
+    own: these are None.
+    """
     source = {name: report[name] for name in ("dataset", "sha256", "split", "n")}
+    unit = report.get("steps_unit", STEPS_UNIT)
     return [
         {"benchmark": benchmark, **source, "status": "measured", **metric, **run}
+        | {"steps_unit": unit}
         for metric in report["metrics"]
     ]
 
 
 def _entry(benchmark: str, status: str) -> dict[str, Any]:
     """Return the entry of a benchmark without a result."""
-    unknown = ("dataset", "sha256", "split", "n", "metric", "unit", "higher_is_better", "value")
-    run = dict.fromkeys(("seed", "steps", "size", "command"))
-    nothing = dict.fromkeys(unknown)
-    return {"benchmark": benchmark, **nothing, "baselines": {}, **run, "status": status}
+    source = dict.fromkeys(("dataset", "sha256", "split", "n"))
+    metric = dict.fromkeys(("metric", "title", "unit", "higher_is_better", "value"))
+    run = dict.fromkeys(("seed", "steps", "steps_unit", "size", "command"))
+    return {"benchmark": benchmark, **source, **metric, "baselines": {}, **run, "status": status}
 
 
 def _table(curve: list[dict[str, Any]]) -> bytes:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from metagen.errors import TaskError
+from metagen.package.config import Value, set_config
 from metagen.package.imports import render_imports
-from metagen.package.literals import Value, set_defaults
 from metagen.package.modules import Import, Module, Statement, fail, parse
 
 Read = Callable[[str], bytes]
@@ -23,14 +23,15 @@ def bundle(name: str, read: Read, config: Mapping[str, Value] | None = None) -> 
     Args:
         name: The file, such as `templates/families/decoder/model.py`.
         read: Returns the bytes of a source file by such a name.
-        config: A value for each field of the file's `Config`; None leaves the defaults alone.
+        config: A value for each field of the file's `Config`; None leaves it as it is.
 
     Raises:
         TaskError: An import, an annotation, a definition or a value cannot be bundled; the place
             is the line of the template.
     """
-    source = read(name).decode()
-    main = parse(name, source if config is None else set_defaults(name, source, config))
+    main = parse(name, read(name).decode())
+    if config is not None:
+        set_config(main, config, read)
     collector = _Collector(main, read)
     for statement in main.statements:
         collector.add(main, statement)
@@ -102,8 +103,7 @@ class _Collector:
             gap = statement.gap if previous is module is self._main else 2
             parts.append("\n" * (gap + 1 if previous else 0) + statement.text)
             previous = module
-        # One blank line between imports and a constant, two before a definition or a comment.
-        first = self._taken[0][1] if self._taken else None
-        space = "\n\n" if first and first.text.startswith(first.binds or " ") else "\n\n\n"
+        # As a formatter has it: one blank line between imports and a constant, two above all else.
+        space = "\n\n" if self._taken and self._taken[0][1].is_constant else "\n\n\n"
         head = self._main.docstring + "\n\n" if self._main.docstring else ""
         return head + render_imports(self._imports) + space + "".join(parts) + "\n"

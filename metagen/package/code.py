@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import tomllib
 from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
 
-from metagen import families, files
+from metagen import families, files, paths
 from metagen.families.family import Family
 from metagen.package.bundle import bundle
 from metagen.package.imports import PACKAGE_FILES
@@ -13,48 +17,19 @@ from metagen.work import Desk, Recipe, Work
 
 SECTIONS = ("model", "data", "train", "eval", "infer")
 SCRIPTS = tuple(f"code/{section}.py" for section in SECTIONS)
-# What the scripts of every task share; a family names what its own need beyond it.
-CORE = (
-    "__init__",
-    "checkpoint",
-    "device",
-    "distributed",
-    "errors",
-    "flops",
-    "loop",
-    "metrics",
-    "optimization",
-    "options",
-    "order",
-    "report",
-    "settings",
-    "speedup",
-    "training",
-)
-# The lowest versions that the generated code is written for; those of metagen itself.
-REQUIREMENTS = {
-    "PIL": "pillow>=10",
-    "django": "django>=5.0",
-    "matplotlib": "matplotlib>=3.9",
-    "nilearn": "nilearn>=0.11",
-    "numpy": "numpy>=1.26",
-    "pyarrow": "pyarrow>=16",
-    "river": "river>=0.21",
-    "safetensors": "safetensors>=0.4.5",
-    "sklearn": "scikit-learn>=1.4",
-    "statsmodels": "statsmodels>=0.14",
-    "tokenizers": "tokenizers>=0.20",
-    "torch": "torch>=2.6",
-    "tqdm": "tqdm>=4.66",
-}
+# What imports a module of runtime/, at the top of a file or inside a function.
+RUNTIME_IMPORT = re.compile(r"^\s*from runtime\.(\w+) import", re.MULTILINE)
+PROJECT = "pyproject.toml"
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
+"""Libraries that are installed under another name than they are imported by."""
 
 
 def script(section: str) -> Work:
     """Return the work that makes one script, set to its section of the architecture."""
 
     def work(desk: Desk) -> dict[str, bytes]:
-        family, values = families.built(desk), desk.entry(families.ARCHITECTURE, section)
-        scripts = f"{family.task_folder}/{section}.py"
+        family, values = families.of_package(desk), desk.entry(families.ARCHITECTURE, section)
+        scripts = f"{family.task.folder}/{section}.py"
         template = family.model_template(values) if section == "model" else scripts
         return {f"code/{section}.py": bundle(template, desk.source, values)}
 
@@ -62,14 +37,27 @@ def script(section: str) -> Work:
 
 
 def runtime_files(family: Family) -> tuple[str, ...]:
-    """Return the files of code/runtime/ for a family."""
-    return tuple(f"code/runtime/{module}.py" for module in sorted((*CORE, *family.runtime)))
+    """Return the files of code/runtime/ that a family's scripts import, directly or not."""
+    return _runtime_files(family.template, family.task.folder, paths.templates())
+
+
+@cache
+def _runtime_files(model: str, task: str, templates: Path) -> tuple[str, ...]:
+    # The templates' folder is a key of the cache, so that another one is read anew.
+    scripts = [model, *(f"{task}/{section}.py" for section in SECTIONS[1:])]
+    waiting = [paths.source(script) for script in scripts]
+    modules = {"__init__"}
+    while waiting:
+        imported = set(RUNTIME_IMPORT.findall(waiting.pop().read_text(encoding="utf-8")))
+        waiting += [templates / "runtime" / f"{name}.py" for name in sorted(imported - modules)]
+        modules |= imported
+    return tuple(f"code/runtime/{module}.py" for module in sorted(modules))
 
 
 def runtime(desk: Desk) -> dict[str, bytes]:
     """Make code/runtime/: what the scripts share, as it stands in metagen's templates."""
-    paths = runtime_files(families.built(desk))
-    return {path: desk.source(path.replace("code/", "templates/", 1)) for path in paths}
+    names = runtime_files(families.of_package(desk))
+    return {name: desk.source(name.replace("code/", "templates/", 1)) for name in names}
 
 
 def config(desk: Desk) -> dict[str, bytes]:
@@ -80,15 +68,27 @@ def config(desk: Desk) -> dict[str, bytes]:
 
 def requirements(desk: Desk) -> dict[str, bytes]:
     """Make code/requirements.txt: the libraries that the scripts import."""
-    paths = (*SCRIPTS, *runtime_files(families.built(desk)))
-    found = {name for path in paths for name in libraries(desk.entry(path, "imports"))}
-    lines = sorted(REQUIREMENTS.get(name, name) for name in found)
+    scripts = (*SCRIPTS, *runtime_files(families.of_package(desk)))
+    names = {name for path in scripts for name in libraries(desk.entry(path, "imports"))}
+    known = lowest_versions(desk.source(PROJECT))
+    lines = sorted(known.get(name, name) for name in (DISTRIBUTIONS.get(n, n) for n in names))
     return {"code/requirements.txt": "".join(f"{line}\n" for line in lines).encode()}
+
+
+def lowest_versions(project: bytes) -> dict[str, str]:
+    """Return metagen's own requirements without upper bounds, such as `torch>=2.6`, by library.
+
+    The generated code is tested with these. An upper bound is for metagen's own use of a library.
+    """
+    table = tomllib.loads(project.decode())["project"]
+    groups = (table["dependencies"], *table["optional-dependencies"].values())
+    lines = [line.partition(",")[0] for group in groups for line in group]
+    return {line.partition(">=")[0]: line for line in lines}
 
 
 def readme(desk: Desk) -> dict[str, bytes]:
     """Make code/README.md: how to run the scripts."""
-    return {"code/README.md": desk.source(f"{families.built(desk).task_folder}/README.md")}
+    return {"code/README.md": desk.source(f"{families.of_package(desk).task.folder}/README.md")}
 
 
 def libraries(modules: Iterable[str]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -34,14 +35,19 @@ def _lines(group: list[Import]) -> Iterator[str]:
     for item in group:
         if item.name is None:
             yield f"import {item.module}" + (f" as {item.alias}" if item.alias else "")
-    for module in dict.fromkeys(i.module for i in group if i.name is not None):
-        members = sorted((i for i in group if i.module == module and i.name), key=_member_order)
-        plain = [i for i in members if not i.alias]
-        for item in members:
-            if item.alias:
-                yield f"from {module} import {item.name} as {item.alias}"
-            elif item is plain[0]:
-                yield _from_line(module, [i.name for i in plain if i.name])
+    members = [item for item in group if item.name is not None]
+    for module, items in itertools.groupby(members, key=lambda item: item.module):
+        yield from _from_lines(module, sorted(items, key=_member_order))
+
+
+def _from_lines(module: str, members: list[Import]) -> Iterator[str]:
+    """Yield the statements of one module: a name with an alias has one of its own."""
+    plain = [item for item in members if not item.alias]
+    for item in members:
+        if item.alias:
+            yield f"from {module} import {item.name} as {item.alias}"
+        elif item is plain[0]:
+            yield _from_line(module, [item.name or "" for item in plain])
 
 
 def _member_order(item: Import) -> tuple[int, str, str]:

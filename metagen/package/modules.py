@@ -34,17 +34,27 @@ class Statement:
 
     Attributes:
         text: The lines as written, without blank lines around them.
-        line: Where the statement starts in its file.
+        node: Its syntax tree, with the places in its file.
         gap: Number of blank lines above it.
         binds: The name that it defines, if any.
         uses: The names that occur in it, in reading order.
     """
 
     text: str
-    line: int
+    node: ast.stmt
     gap: int
     binds: str | None
     uses: tuple[str, ...]
+
+    @property
+    def line(self) -> int:
+        """Where it starts in its file."""
+        return self.node.lineno
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is an assignment without a comment above."""
+        return isinstance(self.node, ast.Assign | ast.AnnAssign) and not self.text.startswith("#")
 
 
 @dataclass
@@ -104,13 +114,18 @@ def is_shared(module: str) -> bool:
     return module.partition(".")[0] in SHARED
 
 
+def imported(module: str) -> str:
+    """Return the template of an imported module, such as `templates/layers/norm.py`."""
+    return f"{ROOT}/{module.replace('.', '/')}.py"
+
+
 def _statement(node: ast.stmt, lines: list[str]) -> Statement:
     """Return a statement from its node and the lines since the end of the one before it."""
     text = "\n".join(lines).lstrip("\n")
     gap = len(lines) - len(text.splitlines())
     names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
     names.sort(key=lambda n: (n.lineno, n.col_offset))
-    return Statement(text, node.lineno, gap, _bound_name(node), tuple(n.id for n in names))
+    return Statement(text, node, gap, _bound_name(node), tuple(n.id for n in names))
 
 
 def _bound_name(node: ast.stmt) -> str | None:
@@ -141,8 +156,7 @@ def _add_import(module: Module, node: ast.Import | ast.ImportFrom) -> None:
             hint = "its definition is copied under its own name: import it without `as`"
             fail(module.name, node.lineno, f"{alias.name} is a shared name with an alias", hint)
         else:
-            path = f"{ROOT}/{source.replace('.', '/')}.py"
-            module.shared[alias.name] = (path, node.lineno)
+            module.shared[alias.name] = (imported(source), node.lineno)
 
 
 def _bind(module: Module, item: Import, line: int) -> None:

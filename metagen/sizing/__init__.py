@@ -1,22 +1,18 @@
 """Dimensions under constraints: what architecture.yaml says, why, and the verdicts on it.
 
 ============  ====================================================================
-devices       what hardware can do, and roofline: how long it takes
-limits        the bounds that constraints set on the search; need: all that it must meet
-search        the search; found: from a spec to its outcome
-decisions     why each dimension is as it is
-architecture  architecture.yaml; ablations: single changes with their exact sizes
-verdicts      the measured model against every constraint; constraints: all of them
-nearest       what would meet a violated constraint
-sensitivity   what a step of each constraint buys; explain: the same for the terminal
+devices       the figures of hardware, and how long a piece of work takes on it
+need          all that a search must meet: size, limits and pins of a spec
+search        the search, and the solution of a spec
+architecture  architecture.yaml with its reasons; ablations.yaml
+alternatives  changes that meet a violated constraint; what a step of each buys
+measured      the measured model, and the verdict on one of its figures
+training      verdicts on the declared training run
+verdicts      constraints.json: the measured model against every constraint
+explain       the decisions and alternatives as lines for the terminal
 ============  ====================================================================
 """
 
-from metagen.sizing import ablations, architecture, constraints, sensitivity
+from metagen.sizing import alternatives, architecture, verdicts
 
-RECIPES = (
-    *architecture.RECIPES,
-    *constraints.RECIPES,
-    *sensitivity.RECIPES,
-    *ablations.RECIPES,
-)
+RECIPES = (*architecture.RECIPES, *verdicts.RECIPES, *alternatives.RECIPES)

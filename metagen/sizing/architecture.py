@@ -1,49 +1,48 @@
-"""blueprint/architecture.yaml: every dimension and setting, and why it was chosen."""
+"""blueprint/architecture.yaml: every dimension and setting, and why it was chosen.
+
+blueprint/ablations.yaml beside it lists single changes of that architecture, exactly counted.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from metagen.families.family import Family
+from metagen import families
+from metagen.families.axes import Axis
+from metagen.families.demand import Demand, Limit
+from metagen.families.family import Dims, Family
 from metagen.files import yaml_bytes
-from metagen.sizing.decisions import decisions
-from metagen.sizing.found import sized
+from metagen.sizing import search
+from metagen.sizing.search import Solution
+from metagen.spec.schema import keys
 from metagen.work import Desk, Recipe
 
 TARGET = "blueprint/architecture.yaml"
-CONFIG_KEYS = (
-    "optimizer",
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "weight_decay",
-    "warmup_steps",
-    "warmup_epochs",
-    "ema_decay",
-    "noise_schedule",
-    "timesteps",
-    "unconditional_probability",
-    "data_augmentation",
-)
+ABLATIONS = "blueprint/ablations.yaml"
+_CONFIG = "training.config."
+# The overrun is the reason of the dimensions where not even the smallest candidate fits.
+OVERRUN = "because every candidate exceeds the parameter count"
 
 
 def work(desk: Desk) -> dict[str, bytes]:
     """Choose the family, search its dimensions and write the settings of every code file.
 
     Raises:
-        SpecError: No family builds what the spec asks for, or its pinned dimensions cannot be.
+        SpecError: No family builds the spec, or its pinned dimensions cannot be built.
     """
-    found = sized(desk)
-    family, dims = found.family, found.design.dims
-    proxy = family.proxy(dims)
-    full = {"model": dims, **family.sections(found.design.everything, desk.key, reduced=False)}
+    solution = search.solution(desk)
+    family, design = solution.family, solution.design
+    proxy = family.proxy(design.dims)
+    full = {"model": design.dims, **family.sections(design.everything, desk.key, reduced=False)}
     architecture: dict[str, Any] = {
         "family": family.name,
         **full,
         "proxy": {"model": proxy, **family.sections(proxy, desk.key, reduced=True)},
         "decisions": [
-            *decisions(found),
-            *_settings(desk, family, full, found.design.parameters),
+            *decisions(solution),
+            *_settings(desk, family, full, design.parameters),
             *_unused(desk, family),
         ],
     }
@@ -58,23 +57,164 @@ def _settings(
     return [{"name": n, "value": values[n], "reason": reason} for n, reason in reasons.items()]
 
 
-def _unused(desk: Desk, family: Family) -> list[dict[str, Any]]:
-    """Return what `training.config` declares and no setting of this family's code takes up."""
-    declared = {name: desk.key(f"training.config.{name}") for name in CONFIG_KEYS}
-    unused = {n: v for n, v in declared.items() if v is not None and n not in family.config_keys}
-    if declared["optimizer"] not in (None, family.optimizer):
-        unused["optimizer"] = declared["optimizer"]
-    reason = "declared, and not used: this family's train.py has no such setting"
-    return [
-        {
-            "name": f"training.config.{name}",
-            "value": list(v) if isinstance(v, tuple) else v,
-            "reason": reason,
-        }
-        for name, v in unused.items()
+def _unused(desk: Desk, family: Family) -> Iterator[dict[str, Any]]:
+    """Yield the entries of `training.config` that no setting of this family's code uses."""
+    for key in (key for key in keys() if key.startswith(_CONFIG)):
+        name, value = key.removeprefix(_CONFIG), desk.key(key)
+        used = name in family.task.config_keys
+        if name == "optimizer":
+            used = value == family.task.optimizer
+        if value is not None and not used:
+            yield {
+                "name": key,
+                "value": list(value) if isinstance(value, tuple) else value,
+                "reason": "declared but not used: this family's train.py has no such setting",
+            }
+
+
+def decisions(solution: Solution) -> list[dict[str, Any]]:
+    """Return each dimension, format and limit with its value and the reason for it."""
+    everything, need = solution.design.everything, solution.need
+    reasons = {**solution.family.reasons(everything, need, solution.trend), **_levers(solution)}
+    reasons |= _smallest(solution, reasons)
+    reasons |= dict.fromkeys(need.pins.keys() - need.fixed.keys(), "pinned by architecture.dims")
+    chosen = [
+        {"name": name, "value": value, "reason": reasons[name]}
+        for name, value in everything.items()
     ]
+    limits = [_limit(each, solution.design.demand) for each in need.limits]
+    return [_size(solution), *chosen, *limits]
+
+
+def _size(solution: Solution) -> dict[str, Any]:
+    need, design = solution.need, solution.design
+    used = f"{design.parameters / need.budget:.2%} of {need.budget:,} are used"
+    result = f"{used}, the best of {design.candidates:,} candidates"
+    if design.parameters > need.budget:
+        result = f"the smallest of {design.candidates:,} candidates, all of which exceed it"
+    return {
+        "name": "parameters",
+        "value": design.parameters,
+        "reason": f"{need.reason}; {result}",
+    }
+
+
+def _smallest(solution: Solution, reasons: Mapping[str, str]) -> dict[str, str]:
+    """Return why dimensions are so small, where no candidate is within the budget."""
+    need = solution.need
+    if solution.design.parameters <= need.budget:
+        return {}
+    axes = solution.family.axes(need, solution.trend)
+    free = [each for each in axes if each.name not in need.pins]
+    fill = f"the smallest value that the other dimensions allow, {OVERRUN}"
+    tried = {axis.name: _tried(solution, axes, axis.name) for axis in free if axis.grid}
+    return {axis.name: fill for axis in free if axis.fills} | {
+        name: f"{reasons[name]}; {why}" for name, why in tried.items() if why
+    }
+
+
+def _tried(solution: Solution, axes: tuple[Axis, ...], name: str) -> str:
+    """Return that a dimension has the smallest of the values tried; "" where it does not."""
+    dims, place = solution.design.everything, [axis.name for axis in axes].index(name)
+    before = {each.name: dims[each.name] for each in axes[:place] if each.name in dims}
+    tried = [value for value in axes[place].choices(before) if value is not None]
+    if dims[name] > min(tried):
+        return ""
+    many = len(tried) > 1
+    return f"the smallest of {len(tried)} tried, {OVERRUN}" if many else "no other value is tried"
+
+
+def _levers(solution: Solution) -> dict[str, str]:
+    """Return why each lever left its plain value."""
+    everything, need = solution.design.everything, solution.need
+    axes = solution.family.axes(need, solution.trend)
+    reasons = {}
+    for axis in (each for each in axes if each.price and each.name not in need.pins):
+        plain = search.put_back(axes, everything, need.pins, axis.name)
+        if plain.get(axis.name) != everything.get(axis.name):
+            assert axis.words is not None
+            cause = _cause(solution, plain)
+            reasons[axis.name] = cause.sentence(axis.words(everything), axis.words(plain))
+    return reasons
+
+
+@dataclass(frozen=True)
+class _LongerWindow:
+    """The lever was pulled because its plain value leaves room for another window."""
+
+    tokens: int
+
+    def sentence(self, chosen: str, plain: str) -> str:
+        return f"{chosen}: {plain} would leave room for {self.tokens:,} tokens"
+
+
+@dataclass(frozen=True)
+class _ViolatedLimit:
+    """The lever was pulled because its plain value would violate a limit."""
+
+    limit: Limit
+    demand: Demand
+
+    def sentence(self, chosen: str, plain: str) -> str:
+        return f"{chosen}: {plain} would mean {self.limit.text(self.demand)}; {self.limit.source}"
+
+
+@dataclass(frozen=True)
+class _OtherLevers:
+    """The lever was pulled along with others, and is not needed beside them."""
+
+    def sentence(self, chosen: str, plain: str) -> str:
+        return (
+            f"{chosen}, together with the other levers; beside them, {plain} meets each limit too"
+        )
+
+
+def _cause(solution: Solution, plain: Dims) -> _LongerWindow | _ViolatedLimit | _OtherLevers:
+    """Return why a design is better than the one with a lever at its plain value."""
+    family, design = solution.family, solution.design
+    tokens = family.context(plain)
+    if tokens is not None and tokens != family.context(design.everything):
+        return _LongerWindow(tokens)
+    demand = family.demand(plain)
+    violated = [limit for limit in solution.need.limits if limit.excess(demand)]
+    if not violated:
+        return _OtherLevers()
+    worst = max(violated, key=lambda limit: limit.excess(demand) - limit.excess(design.demand))
+    return _ViolatedLimit(worst, demand)
+
+
+def _limit(limit: Limit, demand: Demand) -> dict[str, Any]:
+    verdict = "exceeded, and no candidate meets all limits" if limit.excess(demand) else "met"
+    return {
+        "name": limit.constraint,
+        "value": limit.figure(limit.used(demand)),
+        "reason": f"{limit.text(demand)}; {limit.source}: {verdict}",
+    }
+
+
+def ablations(desk: Desk) -> dict[str, bytes]:
+    """List the variants of the chosen family; the build runs none of them."""
+    family = families.of_package(desk)
+    dims = desk.entry(families.ARCHITECTURE, "model")
+    variants = [
+        {
+            "name": name,
+            "change": change,
+            "parameters": family.count({**dims, **change}),
+            "status": "not run",
+        }
+        for name, change in family.variants(dims)
+    ]
+    return {ABLATIONS: yaml_bytes(variants)}
 
 
 RECIPES = (
     Recipe("blueprint:architecture", work, (), (TARGET,), "dimensions and settings, with reasons"),
+    Recipe(
+        "blueprint:ablations",
+        ablations,
+        (families.ARCHITECTURE,),
+        (ABLATIONS,),
+        "single changes and their exact sizes",
+    ),
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from metagen import paths
-from metagen.sizing import decisions, found, nearest, sensitivity
+from metagen.sizing import alternatives, architecture, search
 from metagen.spec import Spec
 from metagen.units import format_bytes, format_count
 from metagen.work import Desk
@@ -35,16 +35,16 @@ class SpecDesk:
 
 
 def lines(spec: Spec) -> Iterator[str]:
-    """Yield the decisions, what binds, what would meet a lost limit, and what steps buy."""
+    """Yield the decisions, binding constraints, changes that meet violated limits, and steps."""
     desk = cast(Desk, SpecDesk(spec))
-    best = found.sized(desk)
-    for each in decisions.decisions(best):
+    best = search.solution(desk)
+    for each in architecture.decisions(best):
         yield f"{each['name']}: {_value(each['value'])}"
         yield f"  {each['reason']}"
-    outlook = json.loads(sensitivity.work(desk)[sensitivity.TARGET])
+    outlook = json.loads(alternatives.sensitivity(desk)[alternatives.TARGET])
     yield ""
     yield f"binding: {', '.join(outlook['binding']) or 'none'}"
-    for name, changes in nearest.nearest(desk, best, best.design.parameters).items():
+    for name, changes in alternatives.nearest(desk, best, best.design.parameters).items():
         yield f"to meet {name}: {changes}"
     yield ""
     specified = {"constraint": "as specified", "value": "", "changes": [], **outlook["specified"]}

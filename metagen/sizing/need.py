@@ -1,61 +1,65 @@
-"""From a spec's constraints to what the search must meet, with a reason for each default."""
+"""All that a search must meet: the size, the limits and the pins of a spec."""
 
 from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from metagen.errors import Problem, SpecError
-from metagen.families.family import Dims, Family, Key, Limit, Need, Value
-from metagen.sizing import devices, limits
-from metagen.sizing.search import FILL
-from metagen.units import INFINITE, format_bytes
+from metagen.families.demand import Demand, Limit, Need
+from metagen.families.family import Dims, Family, Key, Value
+from metagen.sizing import devices
+from metagen.sizing.devices import Device, Roofline
+from metagen.units import INFINITE, Rate, format_bytes, parse_latency, parse_rate, rate_unit
 from metagen.work import Desk
 
-# For a spec that declares neither a budget nor a memory: about the smallest GPT-2.
-DEFAULT_PARAMETERS = 125_000_000
-WEIGHT_SHARE = 0.5  # of the memory, where it alone decides the size
-WEIGHT_BYTES = 2  # bf16, as trained
-MOST = 2 * 10**12  # parameters to try, whatever the memory
+MEMORY, DEVICE, THROUGHPUT, LATENCY = "memory_budget", "device_memory", "throughput", "latency"
+MEMORIES = (MEMORY, DEVICE)
+
+FILL = 0.99  # a design that uses less of its budget ranks below all that use this share
+# The size of a spec that declares neither a budget nor a memory: about the smallest GPT-2.
+DEFAULT_BUDGET = 125_000_000
+WEIGHT_SHARE = 0.5  # of the memory goes to weights where the memory alone decides the size
+WEIGHT_BYTES = 2  # of a bf16 parameter, as trained
+MOST = 2 * 10**12  # parameters; no larger budget is tried, whatever the memory
+
+# Seconds until the first output for each class of `constraints.latency`; None sets no limit.
+# 0.1 s feels instantaneous and 1 s keeps a train of thought (Miller, 1968; Nielsen, Usability
+# Engineering, 1993, section 5.5).
+LATENCY_CLASSES = {"real-time": 0.1, "near-real-time": 1.0, "batch": None, "offline": None}
 
 
-@dataclass(frozen=True)
-class Goal:
-    """What to search for, and why.
-
-    Attributes:
-        needs: What to try, in order; the first whose design keeps the limits is taken.
-        reason: Where the parameter count comes from.
-    """
-
-    needs: tuple[Need, ...]
-    reason: str
-
-
-def goal(desk: Desk, family: Family) -> Goal:
-    """Read the constraints of a spec.
+def needs(desk: Desk, family: Family) -> tuple[Need, ...]:
+    """Return what to search for, largest size first; the first whose design fits is taken.
 
     Raises:
         SpecError: A pinned dimension is unknown, of the wrong type or contradicts another key.
     """
-    bounds = limits.of(desk, family, devices.target(desk))
-    sizes, reason = _sizes(desk, bounds)
+    bounds = limits(desk, family, devices.target(desk))
+    budgets, reason = _budgets(desk, bounds)
     context = desk.key("constraints.context_window")
     least = desk.key("constraints.parameter_budget.min") or 0
     fixed, checked = family.fixed(desk.key), pins(desk.key, family)
-    needs = (
-        Need(size, min(size, max(least, math.ceil(FILL * size))), bounds, context, checked, fixed)
-        for size in sizes
+    return tuple(
+        Need(
+            budget=budget,
+            floor=min(budget, max(least, math.ceil(FILL * budget))),
+            limits=bounds,
+            context=context,
+            pins=checked,
+            fixed=fixed,
+            reason=reason,
+        )
+        for budget in budgets
     )
-    return Goal(tuple(needs), reason)
 
 
-def _sizes(desk: Desk, bounds: tuple[Limit, ...]) -> tuple[list[int], str]:
+def _budgets(desk: Desk, bounds: tuple[Limit, ...]) -> tuple[list[int], str]:
     """Return the parameter counts to try, largest first, and where they come from."""
     most = desk.key("constraints.parameter_budget.max")
     least = desk.key("constraints.parameter_budget.min")
-    memory = min((b for b in bounds if b.constraint in limits.MEMORIES), default=None, key=_allowed)
+    memory = min((b for b in bounds if b.constraint in MEMORIES), default=None, key=_allowed)
     if most:
         return [most], f"parameter_budget.max, {most:,}"
     if least:
@@ -66,15 +70,108 @@ def _sizes(desk: Desk, bounds: tuple[Limit, ...]) -> tuple[list[int], str]:
         sizes = [max(1, first // 2**step) for step in range(4)]
         return sizes, f"{reason} of {format_bytes(int(memory.allowed), 4)} of memory"
     reason = "no parameter_budget, memory_budget or device is declared; the default"
-    return [DEFAULT_PARAMETERS], f"{reason} is {DEFAULT_PARAMETERS:,}"
+    return [DEFAULT_BUDGET], f"{reason} is {DEFAULT_BUDGET:,}"
 
 
 def _allowed(limit: Limit) -> float:
     return limit.allowed
 
 
+def limits(desk: Desk, family: Family, device: Device | None) -> tuple[Limit, ...]:
+    """Return the limits that a spec declares for a device, in the order of its constraints."""
+    bounds = [*_memory(desk, device)]
+    if device:
+        line = devices.roofline(desk, device)
+        bounds += [*_throughput(desk, family, line), *_latency(desk, line)]
+    return tuple(bounds)
+
+
+def _memory(desk: Desk, device: Device | None) -> Iterator[Limit]:
+    budget = desk.key("constraints.memory_budget")
+    if budget:
+        source = f"memory_budget allows {format_bytes(budget, 4)}"
+        yield Limit(MEMORY, budget, lambda demand: demand.memory, memory_text, source, int)
+    usable = device and device.usable_memory
+    if device and usable:
+        share = f"{device.usable:.0%} of the memory of {device.name}"
+        source = f"{format_bytes(usable, 4)} are usable, {share}"
+        yield Limit(DEVICE, usable, lambda demand: demand.memory, memory_text, source, int)
+
+
+def memory_text(demand: Demand) -> str:
+    """Return the memory of a demand with its parts, such as `20.1 GB (weights 16.1 GB + ...)`."""
+    parts = {"weights": demand.weights, "cache": demand.cache, "activations": demand.activations}
+    listed = " + ".join(f"{name} {format_bytes(size)}" for name, size in parts.items() if size)
+    return f"{format_bytes(demand.memory, 4)} ({listed})"
+
+
+def _throughput(desk: Desk, family: Family, line: Roofline) -> Iterator[Limit]:
+    rate = throughput(desk.key, family)
+    if rate:
+
+        def text(demand: Demand) -> str:
+            speed = 1 / line.seconds(demand.steady, demand.weight_bits)
+            unit, device = family.task.work_unit, line.device.name
+            bottleneck = _bottleneck(demand, line)
+            return f"{bottleneck} for each {unit}, so {speed:,.1f} {rate.unit} on {device}"
+
+        yield Limit(
+            THROUGHPUT,
+            1 / rate.value,
+            lambda demand: line.seconds(demand.steady, demand.weight_bits),
+            text,
+            f"a throughput of {desk.key('constraints.throughput')} is required",
+            lambda seconds: 1 / seconds,
+        )
+
+
+def throughput(key: Key, family: Family) -> Rate | None:
+    """Return the declared throughput, None where none is declared.
+
+    Raises:
+        SpecError: It counts something that the family does not produce.
+    """
+    declared = key("constraints.throughput")
+    if not declared:
+        return None
+    rate, unit = parse_rate(declared), rate_unit(family.task.work_unit)
+    if rate.unit != unit:
+        sentence = f"{declared} is not a throughput of {family.name}, which is counted in {unit}"
+        hint = f"write {rate.value:g} {unit}, if that is what you mean, or leave the key out"
+        raise SpecError([Problem(sentence, "constraints.throughput", hint)])
+    return rate
+
+
+def _bottleneck(demand: Demand, line: Roofline) -> str:
+    """Return what limits the rate of outputs: the arithmetic, or the bytes to read."""
+    if line.arithmetic(demand.steady) > line.traffic(demand.steady, demand.weight_bits):
+        return f"{demand.steady.flops:.4g} operations"
+    return f"{format_bytes(round(demand.steady.bytes))} to read"
+
+
+def latency(declared: str | None) -> float | None:
+    """Return the seconds that a declared latency allows, None where it sets no limit."""
+    value = parse_latency(declared) if declared else None
+    return LATENCY_CLASSES[value] if isinstance(value, str) else value
+
+
+def _latency(desk: Desk, line: Roofline) -> Iterator[Limit]:
+    declared = desk.key("constraints.latency")
+    allowed = latency(declared)
+    if allowed and line.device.flops:
+
+        def used(demand: Demand) -> float:
+            return line.seconds(demand.first, demand.weight_bits)
+
+        def text(demand: Demand) -> str:
+            return f"{used(demand):.3g} s to the first output on {line.device.name}"
+
+        source = f"latency {declared} allows {allowed:g} s"
+        yield Limit(LATENCY, allowed, used, text, source)
+
+
 def pins(key: Key, family: Family) -> dict[str, Value]:
-    """Check what fixes dimensions and return them with the types of the model's `Config`.
+    """Check the fixed dimensions and return them with the types of the model's `Config`.
 
     Raises:
         SpecError: One is unknown or of the wrong type, or contradicts another key.
@@ -90,7 +187,7 @@ def pins(key: Key, family: Family) -> dict[str, Value]:
         Problem(
             f"{name}: {checked[name]} contradicts the {value} that another key declares",
             f"architecture.dims.{name}",
-            "leave one of the two out",
+            "remove one of the two",
         )
         for name, value in fixed.items()
         if checked[name] != value
@@ -107,12 +204,12 @@ def pins(key: Key, family: Family) -> dict[str, Value]:
 
 
 def _against_context(checked: Dims, declared: int | str | None, family: Family) -> list[Problem]:
-    """Refuse pins that leave no room for the declared context."""
+    """Return a problem where the context window is pinned to other than the declared one."""
     name = family.context_dim
     if name is None or declared in (None, INFINITE) or checked.get(name, declared) == declared:
         return []
     sentence = f"{name}: {checked[name]:,} contradicts constraints.context_window: {declared:,}"
-    hint = "leave one of the two out, or make them equal"
+    hint = "remove one of the two, or make them equal"
     return [Problem(sentence, f"architecture.dims.{name}", hint)]
 
 
@@ -134,5 +231,5 @@ def _wrong(name: str, value: object, family: Family) -> Problem | None:
     else:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         good = number and value > 0 and (kind is float or value == int(value))  # type: ignore
-    wanted = {bool: "true or false", int: "a whole number above 0", float: "a number above 0"}
-    return None if good else Problem(f"found {value!r}, allowed is {wanted[kind]}", place)
+    allowed = {bool: "true or false", int: "a whole number above 0", float: "a number above 0"}
+    return None if good else Problem(f"{value!r} is not allowed: give {allowed[kind]}", place)

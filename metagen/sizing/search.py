@@ -1,31 +1,38 @@
 """The search for the dimensions of a model: every candidate is counted exactly and scored.
 
-The search knows no family: it walks the axes that a family brings, drops what breaks the
+The search itself knows no family: it walks the axes that a family brings, drops what breaks the
 family's rules, and keeps the best candidate. Better means, in this order: within the parameter
-budget, the budget filled, the limits on memory and time kept (or exceeded least), and then the
+budget, the budget filled, the limits on memory and time met (or exceeded least), and then the
 lowest score: the distance from published shapes, the unfilled budget, and the price of levers.
 
-It goes in two passes. The first leaves every lever at its plain value and ranks the shapes. Where
-the best one breaks a limit, the second pulls the levers, in all combinations, on the best few.
+It goes in two passes. `shapes` leaves every lever at its plain value and ranks the shapes. Where
+the best one breaks a limit, `pull_levers` tries all combinations of levers on the best few.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
 
+from metagen import families
 from metagen.errors import SpecError
-from metagen.families.family import Axis, Dims, Family, Load, Need, Value
-from metagen.families.trend import Trend
+from metagen.families.axes import Axis
+from metagen.families.demand import Demand, Need
+from metagen.families.family import Dims, Family, Value
+from metagen.families.trend import Line, Trend
+from metagen.sizing.need import needs
 from metagen.units import INFINITE
+from metagen.work import Desk
 
-FILL = 0.99
 BEAM = 4  # shapes on which levers are pulled
 UNFILLED_COST = 100.0  # one usual deviation of shape for each unfilled percent
-EXCESS_STEP = 0.02  # logarithm; a lever that gains less against a lost limit is not pulled
+EXCESS_STEP = 0.02  # excesses are compared in steps of 2%: a smaller gain is not worth a lever
 WINDOW_COST = 1.0  # for each halving of a window that may be as large as the limits allow
+MOST_SHAPES = 256  # results of `shapes` in the cache, each of `BEAM` designs
 
 
 @dataclass(frozen=True)
@@ -36,15 +43,15 @@ class Design:
         dims: Each dimension of the model, in the order of its `Config`.
         formats: Each number format of deployment.
         parameters: Exact count.
-        load: What it takes to run it.
-        fits: Whether every limit is kept.
+        demand: What it takes to run it.
+        fits: Whether every limit is met.
         candidates: How many candidates were counted.
     """
 
     dims: dict[str, Value]
     formats: dict[str, Value]
     parameters: int
-    load: Load
+    demand: Demand
     fits: bool
     candidates: int
 
@@ -54,85 +61,187 @@ class Design:
         return {**self.dims, **self.formats}
 
 
+@dataclass(frozen=True)
+class Solution:
+    """The design for a spec, and what led to it.
+
+    Attributes:
+        family: The family of the model.
+        need: What the design was searched for.
+        trend: What published models near that size look like.
+        design: The best candidate.
+    """
+
+    family: Family
+    need: Need
+    trend: Trend
+    design: Design
+
+
+def solution(desk: Desk) -> Solution:
+    """Search the architecture for a spec.
+
+    Raises:
+        SpecError: No family builds the spec, or its pinned dimensions cannot be built.
+    """
+    family = families.of_spec(desk)
+    return solve(family, needs(desk, family), desk.source(family.published))
+
+
+def solve(family: Family, sizes: Iterable[Need], published: bytes) -> Solution:
+    """Return the solution of the first need whose design meets the limits, or else of the last."""
+    for need in sizes:
+        trend = _trend(family, published, need.budget)
+        design = search(family, need, trend)
+        if design.fits:
+            break
+    return Solution(family, need, trend, design)
+
+
+@lru_cache(maxsize=MOST_SHAPES)
+def _trend(family: Family, published: bytes, budget: int) -> Trend:
+    return family.fit(published, budget)
+
+
+def alternative(desk: Desk, family: Family, changes: Mapping[str, Any]) -> Solution | None:
+    """Return the solution of a spec with some keys changed; None where its pins allow no model."""
+    try:
+        sizes = needs(cast(Desk, _Alternative(desk, changes)), family)
+        return solve(family, sizes, desk.source(family.published))
+    except SpecError:
+        return None
+
+
+@dataclass(frozen=True)
+class _Alternative:
+    """A desk over the same spec with other values for some keys.
+
+    It answers for those keys itself, so that only reads of the true spec are recorded.
+    """
+
+    desk: Desk
+    changes: Mapping[str, Any]
+
+    def key(self, name: str) -> Any:
+        return self.changes[name] if name in self.changes else self.desk.key(name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.desk, name)
+
+
 def search(family: Family, need: Need, trend: Trend) -> Design:
     """Return the best candidate; the same need always gives the same one.
 
     Raises:
         SpecError: Pinned dimensions contradict each other or leave no candidate.
     """
-    axes = family.axes(need, trend)
-    plain = [_ranked(family, each, need, trend) for each in _walk(family, axes, need.pins)]
-    if not plain:
+    counted, best = shapes(family, need, trend)
+    if not best:
         raise SpecError(f"no model has all the pinned dimensions {_listed(need.pins)}")
-    shapes = heapq.nsmallest(BEAM, plain, key=_shape_rank)
-    counted, best = len(plain), shapes[0]
-    if best.excess or need.context == INFINITE:
-        grids = ({a.name: each.dims[a.name] for a in axes if a.grid} for each in shapes)
-        fixed = ({**grid, **need.pins} for grid in grids)
-        pulled = [
-            _ranked(family, each, need, trend)
-            for one in fixed
-            for each in _walk(family, axes, one, pull=True)
-        ]
-        counted, best = counted + len(pulled), min(pulled, key=_rank)
-    return _design(family, best.dims, need, counted)
+    chosen = best[0]
+    if need.context == INFINITE or (need.limits and need.excess(family.demand(chosen.dims))):
+        candidates = pull_levers(family, need, trend, best)
+        counted, chosen = counted + len(candidates), min(candidates, key=_rank)
+    return _design(family, chosen.dims, need, counted)
 
 
-def put_back(axes: tuple[Axis, ...], dims: Dims, pins: Dims, name: str) -> dict[str, Value]:
-    """Return a design with one lever at its plain value; what follows from it follows."""
-    chosen: dict[str, Value] = {}
-    for axis in axes:
-        kept, choices = dims.get(axis.name), list(axis.choices(chosen))
-        stays = axis.grid or axis.name in pins or (kept in choices and axis.name != name)
-        value = kept if stays else choices[0]
-        if value is not None:
-            chosen[axis.name] = value
-    return chosen
-
-
-@dataclass(frozen=True)
-class _Candidate:
+class Candidate(NamedTuple):
     """One design with what decides between it and another, the first difference first."""
 
     above: float
     below: float
     excess: int
     cost: float
-    dims: dict[str, Value]
+    dims: Dims
 
 
-def _rank(candidate: _Candidate) -> tuple[float, float, float, float]:
+def _rank(candidate: Candidate) -> tuple[float, float, float, float]:
     return candidate.above, candidate.below, candidate.excess, candidate.cost
 
 
-def _shape_rank(candidate: _Candidate) -> tuple[float, float, float]:
-    return candidate.above, candidate.below, candidate.cost
+def shapes(family: Family, need: Need, trend: Trend) -> tuple[int, tuple[Candidate, ...]]:
+    """Return how many shapes there are with plain levers, and the best few of them, best first.
+
+    Limits play no part: searches that differ in their limits alone count the shapes only once.
+    """
+    return counted_shapes(
+        family,
+        (need.budget, need.floor, need.context),
+        (tuple(need.pins.items()), tuple(need.fixed.items())),
+        (tuple(trend.lines.items()), tuple(trend.levels.items())),
+    )
 
 
-def _ranked(family: Family, walked: _Walked, need: Need, trend: Trend) -> _Candidate:
+_Pairs = tuple[tuple[str, Value], ...]
+_Lines = tuple[tuple[str, Line], ...]
+_Levels = tuple[tuple[str, float], ...]
+
+
+@lru_cache(maxsize=MOST_SHAPES)
+def counted_shapes(
+    family: Family,
+    size: tuple[int, int, int | str | None],
+    fixed: tuple[_Pairs, _Pairs],
+    published: tuple[_Lines, _Levels],
+) -> tuple[int, tuple[Candidate, ...]]:
+    """Return `shapes` from values that a cache can compare."""
+    (budget, floor, context), (pins, declared) = size, map(dict, fixed)
+    need = Need(budget, floor, context=context, pins=pins, fixed=declared)
+    trend = Trend(dict(published[0]), dict(published[1]))
+    axes = family.axes(need, trend)
+    candidates = [_candidate(family, each, need, trend) for each in _walk(family, axes, pins)]
+    return len(candidates), tuple(heapq.nsmallest(BEAM, candidates, key=_rank))
+
+
+def pull_levers(
+    family: Family, need: Need, trend: Trend, best: Iterable[Candidate]
+) -> list[Candidate]:
+    """Return the best shapes with every combination of levers, each with its excess of limits."""
+    axes = family.axes(need, trend)
+    grids = ({a.name: each.dims[a.name] for a in axes if a.grid} for each in best)
+    return [
+        _candidate(family, each, need, trend)
+        for grid in grids
+        for each in _walk(family, axes, {**grid, **need.pins}, pull=True)
+    ]
+
+
+def put_back(axes: tuple[Axis, ...], dims: Dims, pins: Dims, name: str) -> dict[str, Value]:
+    """Return a design with one lever at its plain value; what follows from it follows."""
+    chosen: dict[str, Value] = {}
+    for axis in axes:
+        current, choices = dims.get(axis.name), list(axis.choices(chosen))
+        stays = axis.grid or axis.name in pins or (current in choices and axis.name != name)
+        value = current if stays else choices[0]
+        if value is not None:
+            chosen[axis.name] = value
+    return chosen
+
+
+def _candidate(family: Family, walked: _Walked, need: Need, trend: Trend) -> Candidate:
     dims, price = walked
     parameters = family.count(dims)
-    cost = family.cost(dims, trend) + price
-    cost += UNFILLED_COST * max(0.0, 1 - parameters / need.parameters)
+    cost = family.deviation(dims, trend) + price
+    cost += UNFILLED_COST * max(0.0, 1 - parameters / need.budget)
     if need.context == INFINITE:
         cost -= WINDOW_COST * math.log2(family.context(dims) or 1)
-    return _Candidate(
-        above=max(0.0, parameters / need.parameters - 1),
+    return Candidate(
+        above=max(0.0, parameters / need.budget - 1),
         below=max(0.0, 1 - parameters / need.floor),
-        excess=math.ceil(need.excess(family.load(dims)) / EXCESS_STEP) if need.limits else 0,
+        excess=math.ceil(need.excess(family.demand(dims)) / EXCESS_STEP) if need.limits else 0,
         cost=cost,
         dims=dims,
     )
 
 
 def _design(family: Family, chosen: Dims, need: Need, candidates: int) -> Design:
-    load = family.load(chosen)
+    demand = family.demand(chosen)
     return Design(
         dims={name: chosen[name] for name in family.dims if name in chosen},
         formats={name: chosen[name] for name in family.formats},
         parameters=family.count(chosen),
-        load=load,
-        fits=not need.excess(load),
+        demand=demand,
+        fits=not need.excess(demand),
         candidates=candidates,
     )
 
@@ -155,21 +264,16 @@ def _walk(
         fixed: Values that are not searched.
         pull: Whether levers leave their plain values.
     """
-    for dims, price in _branches(axes, fixed, {}, 0.0, pull):
+    walked: list[_Walked] = [({}, 0.0)]
+    for axis in axes:
+        walked = [
+            (dims if value is None else {**dims, axis.name: value}, price + extra)
+            for dims, price in walked
+            for value, extra in _choices(axis, fixed, dims, pull)
+        ]
+    for dims, price in walked:
         if not any(rule.broken(dims) for rule in family.rules):
             yield dims, price
-
-
-def _branches(
-    axes: tuple[Axis, ...], fixed: Dims, chosen: dict[str, Value], price: float, pull: bool
-) -> Iterator[_Walked]:
-    if not axes:
-        yield chosen, price
-        return
-    axis, rest = axes[0], axes[1:]
-    for value, extra in _choices(axis, fixed, chosen, pull):
-        longer = chosen if value is None else {**chosen, axis.name: value}
-        yield from _branches(rest, fixed, longer, price + extra, pull)
 
 
 def _choices(

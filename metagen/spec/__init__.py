@@ -1,9 +1,9 @@
 """The spec language: YAML or JSON in, a frozen `Spec` out, at one door.
 
 ========  ========================================================================
-schema    the keys by name, for people and for editors
-table     the table of keys; words, kinds: what they may hold
-reader    text to nodes that know where they stand, within limits
+schema    the keys by name, as a page and as a JSON Schema
+table     the table of keys; words, kinds: their allowed values
+reader    text to nodes that know their place, within limits
 declared  nodes to leaf keys; overrides
 door      defaults under file under overrides, references resolved, values typed
 checked   the `Spec` that everything above this room reads

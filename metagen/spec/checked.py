@@ -19,12 +19,12 @@ _WORD = re.compile(r"[\w.+∞-]{1,40}")
 
 @dataclass(frozen=True)
 class Spec:
-    """What a model must be: every leaf key, checked and typed.
+    """The requirements on a model: every leaf key, checked and typed.
 
     Attributes:
         path: The file it was read from.
         sha256: Of the file as it was then.
-        warnings: What is allowed and still worth a look.
+        warnings: Keys that are allowed but unusual.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class Spec:
         return sha256(canonical(self._values[name]).encode())
 
     def shown(self, name: str) -> str:
-        """Return a value as it was declared, for people: `8B`; control characters are escaped."""
+        """Return a value as declared, such as `8B`; control characters are escaped."""
         spelled = self._spelled.get(name)
         if spelled is None:
             return "not declared"

@@ -1,4 +1,4 @@
-"""Keys that are each valid and do not go together."""
+"""Keys that are each valid but contradict each other."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ _OUTPUTS_OF_TASK: Mapping[str, Set[str]] = {
 
 
 def contradictions(values: Values, place: Place) -> Iterator[Problem]:
-    """Yield a problem for each pair of declared keys that cannot both hold.
+    """Yield a problem for each pair of declared keys that contradict each other.
 
     Args:
         values: The typed value of each leaf key; None where it is refused or not declared.
-        place: From a key to where it stands; "" for a key that nobody declared.
+        place: From a key to where it stands; "" for a key that is not declared.
     """
     for rule in (_budget, _objective, _mlp_diffusion, _inputs, _actions, _patches):
         for first, second, why in rule(values):
@@ -63,8 +63,8 @@ def contradictions(values: Values, place: Place) -> Iterator[Problem]:
 
 
 def _clash(values: Values, place: Place, first: str, second: str, why: str) -> Problem:
-    found, other = (f"{name} is {_words(values[name])}" for name in (first, second))
-    sentence = f"{found}, but {other} ({place(second)}): {why}"
+    one, other = (f"{name} is {_words(values[name])}" for name in (first, second))
+    sentence = f"{one}, but {other} ({place(second)}): {why}"
     return Problem(sentence, place(first), "change one of the two")
 
 
@@ -78,14 +78,14 @@ Clash = Iterable[tuple[str, str, str]]
 def _budget(values: Values) -> Clash:
     least, most = "constraints.parameter_budget.min", "constraints.parameter_budget.max"
     if values[least] and values[most] and values[least] > values[most]:
-        yield least, most, "no count is both"
+        yield least, most, "no count satisfies both"
 
 
 def _objective(values: Values) -> Clash:
     objectives, task = values["training.objective"], values["task.type"]
     if objectives and task and not any(_suits(one, task) for one in objectives):
         good = [one for one in OBJECTIVES if _suits(one, task)]
-        yield "training.objective", "task.type", f"that task is trained by {', '.join(good)}"
+        yield "training.objective", "task.type", f"the task is trained by {', '.join(good)}"
 
 
 def _suits(objective: str, task: str) -> bool:
@@ -101,7 +101,7 @@ def _mlp_diffusion(values: Values) -> Clash:
 def _inputs(values: Values) -> Clash:
     needed = _INPUTS_OF_TASK.get(values["task.type"])
     if needed and values["modality.inputs"] and not needed & set(values["modality.inputs"]):
-        why = f"that task needs one of {', '.join(sorted(needed))}"
+        why = f"the task needs one of {', '.join(sorted(needed))}"
         yield "task.type", "modality.inputs", why
 
 
@@ -115,18 +115,19 @@ def _actions(values: Values) -> Clash:
 def _patches(values: Values) -> Clash:
     image, patch = values["constraints.image_size"], values["constraints.patch_size"]
     if image and patch and any(p > i for p, i in zip(patch, image, strict=True)):
-        yield "constraints.patch_size", "constraints.image_size", "a patch is a part of the image"
+        why = "a patch cannot be larger than the image"
+        yield "constraints.patch_size", "constraints.image_size", why
 
 
 def warnings(values: Values, place: Place) -> Iterator[Problem]:
-    """Yield what is allowed and still worth a look; arguments as for `contradictions`."""
+    """Yield warnings: keys that are allowed but unusual; arguments as for `contradictions`."""
     if values["constraints.context_window"] == INFINITE:
-        sentence = "constraints.context_window is infinite, which no memory holds"
-        hint = "the largest window that the other constraints allow is taken"
+        sentence = "constraints.context_window is infinite, and no memory holds that"
+        hint = "the build takes the largest window that the other constraints allow"
         yield Problem(sentence, place("constraints.context_window"), hint)
     usual = _OUTPUTS_OF_TASK.get(values["task.type"])
     if usual and not usual & set(values["modality.outputs"]):
         outputs = _words(values["modality.outputs"])
         sentence = f"task.type is {_words(values['task.type'])}, but modality.outputs is {outputs}"
-        hint = f"that task usually gives {' or '.join(sorted(usual))}"
+        hint = f"the task usually has the output {' or '.join(sorted(usual))}"
         yield Problem(sentence, place("modality.outputs") or place("task.type"), hint)

@@ -1,4 +1,4 @@
-"""From a document's nodes to the leaf keys that it declares; unknown keys are found here."""
+"""From a document's nodes to the leaf keys that it declares; unknown keys are reported here."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from metagen.units import nearest
 def declared(root: Node, findings: Findings) -> dict[str, Node]:
     """Return the leaf keys of a file: those of the schema, wherever they stand."""
     if not isinstance(root.value, dict):
-        found = "the file is empty" if root.value is None else "the file is no mapping of keys"
+        empty = root.value is None
+        flaw = "the file is empty" if empty else "the file is not a mapping of keys"
         hint = 'a spec has at least the keys metagen_version: "1.0" and name'
-        findings.stop(found, root.place, hint)
+        findings.stop(flaw, root.place, hint)
     leaves: dict[str, Node] = {}
     _walk(root, "", leaves, findings)
     return leaves
@@ -33,9 +34,9 @@ def _walk(section: Node, path: str, leaves: dict[str, Node], findings: Findings)
         elif isinstance(node.value, dict):
             _walk(node, name, leaves, findings)
         elif node.value is not None:
-            found = "a list" if isinstance(node.value, list) else shown(node.value)
+            text = "a list" if isinstance(node.value, list) else shown(node.value)
             allowed = ", ".join(sections()[name])
-            findings.add(f"{name} is {found}; allowed: a mapping of {allowed}", node.place)
+            findings.add(f"{name} is {text}; allowed: a mapping of {allowed}", node.place)
 
 
 def _unknown(word: str, path: str, node: Node, findings: Findings) -> None:
@@ -46,7 +47,7 @@ def _unknown(word: str, path: str, node: Node, findings: Findings) -> None:
 
 
 def _elsewhere(word: str) -> str:
-    """Return the full name of a key that was written in the wrong section; "" for none."""
+    """Return the full name of a key that stands in the wrong section; "" for none."""
     last = {name.rpartition(".")[2]: name for name in keys()}
     return last.get(nearest(word, last), "")
 
@@ -94,7 +95,7 @@ def raw(node: Node, path: str, as_text: bool, places: dict[str, str]) -> Any:
 
 
 def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """Return leaf keys as the nested mapping that a spec file would hold."""
+    """Return leaf keys as the nested mapping of a spec file."""
     tree: dict[str, Any] = {}
     for name, value in leaves.items():
         *sections_, last = name.split(".")
@@ -106,7 +107,7 @@ def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flat(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the leaf keys of a nested mapping that holds keys of the schema only."""
+    """Return the leaf keys of a nested mapping; all its keys are keys of the schema."""
     leaves = {}
     for name in keys():
         inner: Any = tree

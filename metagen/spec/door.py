@@ -23,7 +23,7 @@ from metagen.spec.table import Key
 
 @dataclass
 class _Places:
-    """Where everything stands: values and their parts by path, keys by name."""
+    """The place in the file of everything: of values and their parts by path, of keys by name."""
 
     file: Path
     parts: dict[str, str] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class _Places:
         return self.parts.get(key.name + at, self.parts.get(key.name, str(self.file)))
 
     def key(self, name: str) -> str:
-        """Return the place of a key; "" for one that nobody declared."""
+        """Return the place of a key; "" for one that is not declared."""
         return self.keys.get(name, "")
 
 
@@ -77,7 +77,7 @@ def _defaults() -> dict[str, Any]:
 
 
 def _plain(layer: Mapping[str, Node], places: _Places, findings: Findings) -> dict[str, Any]:
-    """Return the raw values of a layer without those that no merge may see; note all places."""
+    """Return the raw values of a layer without the unreadable ones; note all places."""
     values = {
         name: raw(node, name, keys()[name].kind.as_text, places.parts)
         for name, node in layer.items()
@@ -96,7 +96,7 @@ def _is_mapping(name: str) -> bool:
 
 
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the raw value of each leaf key: of the last layer that has it; mappings are merged."""
+    """Return the raw value of each leaf key, from the last layer that has it; merge mappings."""
     last = {name: i for i, layer in enumerate(layers) for name in layer}
     trees = [
         nested({name: v for name, v in layer.items() if last[name] == i or _is_mapping(name)})
@@ -121,9 +121,9 @@ def _typed(
     return values
 
 
-def _value(key: Key, found: Any, places: _Places, findings: Findings) -> Any:
+def _value(key: Key, value: Any, places: _Places, findings: Findings) -> Any:
     try:
-        return key.kind.parse(found)
+        return key.kind.parse(value)
     except RefusedError as error:
         for flaw in error.flaws:
             sentence = f"{key.name}{flaw.at} {flaw.sentence}"

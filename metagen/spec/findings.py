@@ -1,4 +1,4 @@
-"""What is wrong in a spec, collected so that one look shows everything."""
+"""The problems of a spec, collected so that all of them are reported at once."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, NoReturn
 
 from metagen.errors import Problem, SpecError
 
-# Past this many problems the file is not a spec with errors, it is not a spec.
+# A file with more problems than this is no spec at all, so the rest of it is not read.
 MOST = 100
 _SHOWN = 60
 
 
 def shown(value: Any) -> str:
-    """Return what was found, for a message: short, and with control characters escaped."""
+    """Return a value for a message: short, and with control characters escaped."""
     text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
@@ -26,7 +26,7 @@ def _line_and_column(problem: Problem) -> tuple[float, float]:
 
 
 class Findings:
-    """The problems found so far."""
+    """The problems so far."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -38,10 +38,10 @@ class Findings:
             self.stop(f"more than {MOST - 1} problems; the rest was not read", place)
 
     def stop(self, sentence: str, place: str, hint: str = "") -> NoReturn:
-        """Raise everything found, this problem last, since nothing more can be read."""
+        """Raise all problems, this one last, because nothing more can be read."""
         raise SpecError([*self.problems, Problem(sentence, place, hint)])
 
     def settle(self) -> None:
-        """Raise everything found, in the order of the file, if anything was."""
+        """Raise all problems, in the order of the file, if there are any."""
         if self.problems:
             raise SpecError(sorted(self.problems, key=_line_and_column))

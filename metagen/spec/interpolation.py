@@ -2,8 +2,9 @@
 
 OmegaConf's own grammar also reads the environment and calls resolvers, nests, and expands without
 limit. A spec may come from a stranger, so every reference is judged here before OmegaConf sees it:
-it names a leaf key of the same spec that has a value, in no circle, and the result stays short.
-`unreadable` judges the writing, before anything is merged; `interpolated` what it stands for.
+it names a leaf key of the same spec that has a value, leads in no circle, and stays short. Before
+anything is merged, `unreadable` judges the spelling of references; `interpolated` then judges what
+they refer to, and resolves them.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ def interpolated(
     tree = OmegaConf.to_container(OmegaConf.create(nested(good)), resolve=True)
     assert isinstance(tree, dict)
     resolved = flat(tree)  # type: ignore[arg-type]
-    built = [name for name in resolved if any("${" in t for _, t in _texts(resolved[name], ""))]
-    for name in built:  # from pieces: the resolved spec would read differently when loaded again
+    rest = {name for name in resolved if any("${" in t for _, t in _texts(resolved[name], ""))}
+    for name in sorted(rest):  # the resolved spec would read differently when loaded again
         findings.add(f"{name} builds a reference out of parts", places[name], _ALLOWED)
-    return {name: resolved[name] for name in resolved if name not in built}, refused | {*built}
+    return {name: resolved[name] for name in resolved if name not in rest}, refused | rest
 
 
 def unreadable(
@@ -79,7 +80,7 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 class _Judge:
-    """Walks from key to key along the references; each key is judged once."""
+    """Follows the references from key to key; each key is judged once."""
 
     def __init__(
         self, merged: Mapping[str, Any], places: Mapping[str, str], findings: Findings
@@ -124,7 +125,7 @@ class _Judge:
     def _flaw(self, target: str, text: str, trail: tuple[str, ...]) -> str:
         """Return why a reference cannot be followed; "" when it can."""
         if target not in keys():
-            return "which is no key of a spec"
+            return "which is not a key of a spec"
         if self._merged.get(target) in (None, "???"):  # OmegaConf's mark for a missing value
             return "which is not declared"
         if target in trail:

@@ -21,7 +21,7 @@ class Flaw:
     """Why a value is refused.
 
     Attributes:
-        sentence: What was found and what is allowed, to follow the key's path.
+        sentence: The value and what is allowed instead, to follow the key's path.
         hint: The nearest valid spelling, or another next step.
         at: Where inside the value: `[2]`, `.d_model`, or "" for the whole.
     """
@@ -32,7 +32,7 @@ class Flaw:
 
 
 class RefusedError(Exception):
-    """A value that its kind does not allow, with every flaw found."""
+    """A value that its kind does not allow, with all its flaws."""
 
     def __init__(self, *flaws: Flaw) -> None:
         super().__init__("; ".join(flaw.sentence for flaw in flaws))
@@ -45,7 +45,7 @@ class Kind:
 
     Attributes:
         allowed: The allowed values, in words.
-        parse: From what YAML says to the typed value; raises `RefusedError`.
+        parse: From the value of YAML to the typed value; raises `RefusedError`.
         json: The same as a JSON Schema.
         as_text: Whether a plain number stands for its own spelling (version: 1.10).
     """
@@ -56,9 +56,9 @@ class Kind:
     as_text: bool = False
 
 
-def refuse(found: Any, allowed: str, hint: str = "") -> NoReturn:
-    """Refuse a value, saying what is allowed in its place."""
-    raise RefusedError(Flaw(f"is {shown(found)}; allowed: {allowed}", hint))
+def refuse(value: Any, allowed: str, hint: str = "") -> NoReturn:
+    """Refuse a value; the message names what is allowed instead."""
+    raise RefusedError(Flaw(f"is {shown(value)}; allowed: {allowed}", hint))
 
 
 def did_you_mean(word: str) -> str:
@@ -83,7 +83,7 @@ def text(longest: int, *, lines: bool = False) -> Kind:
         if not isinstance(value, str):
             refuse(value, allowed)
         if not value.strip():
-            refuse(value, allowed, "leave the key out when there is nothing to say")
+            refuse(value, allowed, "remove the key where it has no value")
         if len(value) > longest:
             raise RefusedError(Flaw(f"has {len(value)} characters; allowed: {allowed}"))
         odd = next((one for one in value if _is_control(one, lines)), None)
@@ -119,10 +119,10 @@ def choice(
             refuse(value, allowed)
         if barred and value in barred:
             raise RefusedError(Flaw(f"is {shown(value)}: {barred[value]}; allowed: {allowed}"))
-        found = spelled.get(value, folded.get(value.casefold()))
-        if found is None:
+        word = spelled.get(value, folded.get(value.casefold()))
+        if word is None:
             refuse(value, allowed, did_you_mean(units.nearest(value, spelled)))
-        return found
+        return word
 
     return Kind(allowed, parse, json, as_text=True)
 
@@ -186,7 +186,7 @@ def quantity(parse: Callable[[Any], Any], allowed: str, *, numbers: bool = False
 
 
 def list_of(kind: Kind, *, least: int = 0, distinct: bool = True) -> Kind:
-    """A list; a typed value is a tuple. Every flawed element is found."""
+    """A list; a typed value is a tuple. Every flawed element is reported."""
     allowed = f"a list of: {kind.allowed}"
 
     def parse(value: Any) -> tuple[Any, ...]:
@@ -226,7 +226,7 @@ def record(**kinds: Kind) -> Kind:
 
     def parse(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict) or set(value) != set(kinds):
-            refuse(value, f"a mapping with the keys {' and '.join(kinds)}, no more, no less")
+            refuse(value, f"a mapping with the keys {' and '.join(kinds)}, and no others")
         parts = {f".{name}": value[name] for name in kinds}
         parsed = _each(parts, lambda at: kinds[at[1:]])
         return {at[1:]: part for at, part in parsed.items()}

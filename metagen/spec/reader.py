@@ -1,4 +1,4 @@
-"""YAML or JSON text to nodes that know where they stand.
+"""YAML or JSON text to nodes that know their place in the file.
 
 A spec may come from a stranger, so the text is read event by event (PyYAML's composer recurses in
 C and can be made to crash), with limits on size, nesting and expansion. Plain scalars are read by
@@ -33,7 +33,7 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 
 @dataclass(frozen=True)
 class Node:
-    """A value of the file and where it stands.
+    """A value of the file and its place.
 
     Attributes:
         value: A scalar, a list of nodes, or a dict of nodes.
@@ -56,7 +56,7 @@ def read(path: Path) -> bytes:
     """Return a spec file.
 
     Raises:
-        SpecError: It is no readable file within the size limit.
+        SpecError: The file is not readable or larger than the size limit.
     """
     try:
         if not path.is_file():  # a pipe or a device would block or never end
@@ -65,8 +65,8 @@ def read(path: Path) -> bytes:
             data = stream.read(MOST_BYTES + 1)
     except OSError as error:
         hint = "name a YAML or JSON file, such as specs/text/text_llm_8b.yaml"
-        found = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        raise SpecError(Problem(f"the spec cannot be read: {found}", str(path), hint)) from None
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise SpecError(Problem(f"the spec cannot be read: {reason}", str(path), hint)) from None
     if len(data) > MOST_BYTES:
         raise SpecError(
             Problem("the file is larger than 1 MiB; a spec is a page of text", str(path))
@@ -78,7 +78,7 @@ def decoded(data: bytes, path: Path) -> str:
     """Return the text of a spec file.
 
     Raises:
-        SpecError: It is no UTF-8.
+        SpecError: The file is not UTF-8.
     """
     try:
         return data.decode("utf-8-sig")
@@ -106,7 +106,7 @@ def parse(text: str, name: str, findings: Findings, *, lines: bool = True) -> No
     """Return the one document of a text; `lines` says whether places have line and column.
 
     Raises:
-        SpecError: It is not YAML, or beyond the limits; with what `findings` already holds.
+        SpecError: The text is not YAML or exceeds a limit; with all earlier findings.
     """
     return _Parser(text, name, findings, lines).document()
 
@@ -141,12 +141,13 @@ class _Parser:
             self._next()
             if not self._loader.check_event(yaml.StreamEndEvent):
                 place = self._place(self._loader.peek_event())
-                self._findings.stop("this begins a second document; a spec is one", place)
+                self._findings.stop("a second document begins here; a spec has only one", place)
             return root
         except yaml.MarkedYAMLError as error:
             mark: Any = error.problem_mark or error.context_mark
             if "nesting depth" in (error.problem or ""):
-                # libyaml reads ahead to a limit of its own; ours lies in what stands before it.
+                # libyaml stops at its own limit while it reads ahead; the text before that place
+                # already exceeds ours.
                 return parse(
                     self._text[: mark.index], self._name, self._findings, lines=self._lines
                 )

@@ -1,4 +1,4 @@
-"""The schema of a spec: its keys by name and by section, and the same for people and editors."""
+"""The schema of a spec: its keys by name and by section, as a page and as a JSON Schema."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _INTRODUCTION = """\
 # The keys of a spec
 
 One YAML or JSON file says what a model must be. `metagen_version` and `name` are required; every
-other key may be left out, and then has the default below or is "not declared". A key set to null
-is a key left out. This page is written by `metagen.spec.markdown()`; a test holds it current.
+other key may be left out, and then has the default below or is "not declared". A key set to
+null is a key left out. `metagen.spec.markdown()` writes this page, and a test checks it.
 
 - **Quantities** are text with a unit. Parameters and data count in powers of ten (`8B`, `2T
   tokens`), tokens of context in powers of two (`8k` is 8,192), memory in either (`16GB`, `16GiB`).
@@ -29,8 +29,8 @@ is a key left out. This page is written by `metagen.spec.markdown()`; a test hol
 - **Overrides**: `key=value` after the spec on the command line sets any key below by its full
   name; {shorthands}.
   A mapping is merged with the file's, a list replaces it, null unsets it.
-- **Errors** come all at once, each with `file:line:column`, the key, what was found, what is
-  allowed, and the nearest valid spelling.
+- **Errors** come all at once, each with `file:line:column`, the key, its value, what is allowed,
+  and the nearest valid spelling.
 """
 
 

@@ -73,8 +73,8 @@ def _device() -> Kind:
             number, name = 1, value
         if number == 1:
             return one.parse(name)
-        found = words.device(name) or refuse(value, allowed, _counted(number, name))
-        return f"{number}x{found}"
+        device = words.device(name) or refuse(value, allowed, _counted(number, name))
+        return f"{number}x{device}"
 
     return Kind(allowed, parse, one.json, as_text=True)
 

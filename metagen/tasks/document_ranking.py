@@ -29,7 +29,6 @@ class DocumentRanking(TextTask):
         "outcome": "How often a held-out query is answered within so many of the best passages.",
         "risks": "bias towards sources, groups of people and long passages, and hostile passages",
     }
-    runtime = (*TextTask.runtime, "pydocs")
     units_per_sample = GROUP
     texts_per_sample = GROUP
     printed: Mapping[str, int] = {"best": 5}

@@ -1,39 +1,78 @@
-"""Forecasting: the settings of `data.py`, `train.py`, `eval.py` and `infer.py`.
+"""Forecasting of time series.
 
-The full model's training is that of PatchTST (arXiv:2211.14730) on its Weather data; the proxy's
-settings are chosen so that a build trains it in seconds, on one thread.
+The full model trains as PatchTST (arXiv:2211.14730) does on its Weather data.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from metagen.families.family import Benchmark, Dims, Key
-from metagen.tasks import samples
+from metagen.tasks.schedule import Habits, of_samples
+from metagen.tasks.task import Benchmark, Dims, Key, Section, Task, Value
 
-RUNTIME = ("tables",)
-BENCHMARK = Benchmark(
-    "forecasts of measured series", {"quick": 400, "full": 1500}, packages=("statsmodels",)
-)
-HABITS = samples.Habits(
+LOOKBACK, HORIZON = 336, 96  # steps, the shorter ones of PatchTST
+HABITS = of_samples(
     batch=128,
     rate=1e-4,
     decay=0.01,
     epochs=100,
-    samples=36_000,  # about the training windows of Weather, seven tenths of 52,696 steps
-    at_once=4096,
+    # Weather has about as many training windows: seven tenths of its 52,696 steps.
+    data=36_000,
     source="as PatchTST on its Weather data",
 )
-PROXY_HABITS = replace(HABITS, batch=32, rate=1e-3, decay=0.1)
 
 
-def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
-    """Return the `data`, `train`, `eval` and `infer` sections for a model of this size."""
-    quick = BENCHMARK.steps["quick"]
-    return {
-        "data": {"val_fraction": 0.1, "test_fraction": 0.2, "season": 0},
-        "train": samples.proxy(key, quick, PROXY_HABITS) if reduced else samples.full(key, HABITS),
-        "eval": {"batch_size": 256, "penalty": 10.0},
-        "infer": {"digits": 6, "shown": int(m["lookback"]), "dtype": "bfloat16"},
+class Forecasting(Task):
+    """From the past (B, lookback) of a series to its future (B, horizon)."""
+
+    name = "forecasting"
+    benchmark = Benchmark(
+        "forecasts of measured series", {"quick": 400, "full": 1500}, ("statsmodels",)
+    )
+    words: Mapping[str, str] = {
+        "pipeline_tag": "time-series-forecasting",
+        "unit": "series",
+        "loss_unit": "mean absolute scaled error",
+        "usage": "--input series.csv",
+        "does": "prints and draws what follows each column",
+        "data": "weekly CO2 and monthly sea temperatures that come with statsmodels",
+        "outcome": "The proxy's last forecast of the held-out split, beside what came true.",
+        "risks": "forecasts of other series, of breaks in a series and of its spread, and the "
+        "losses of a decision that follows them",
     }
+    input = "series"
+    defaults: Mapping[str, Value] = {"lookback": LOOKBACK, "horizon": HORIZON}
+    default_reasons: Mapping[str, str] = {
+        "lookback": f"no task.lookback is declared: the {LOOKBACK} steps of PatchTST",
+        "horizon": f"no task.horizon is declared: the {HORIZON} steps of PatchTST",
+    }
+
+    def fixed(self, key: Key) -> dict[str, Value]:
+        """Return the steps of past and future, where a spec declares them."""
+        declared = {name: key(source) for name, source in self.fixed_by().items()}
+        return {name: value for name, value in declared.items() if value}
+
+    def fixed_by(self) -> Mapping[str, str]:
+        return {name: f"task.{name}" for name in self.defaults}
+
+    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+        return HABITS
+
+    def proxy_habits(self, m: Dims) -> Habits:
+        warmup = self.benchmark.steps["quick"] // 10
+        return replace(HABITS, batch=32, rate=1e-3, decay=0.1, warmup=warmup)
+
+    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        return {"val_fraction": 0.1, "test_fraction": 0.2, "season": 0}
+
+    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        return {"batch_size": 256, "penalty": 10.0}
+
+    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        return {"digits": 6, "shown": m["lookback"], "dtype": "bfloat16"}
+
+    def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
+        """Return the shape of the past of series: (length, lookback)."""
+        return [{"shape": [length, m["lookback"]], "dtype": "float32"}]

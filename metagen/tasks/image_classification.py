@@ -11,7 +11,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import CONFIG_KEYS, Benchmark, Dims, Key, Section, Task, Value
+from metagen.tasks.task import (
+    CONFIG_KEYS,
+    IMAGE_SIDES,
+    Benchmark,
+    Dims,
+    Key,
+    Section,
+    Task,
+    Value,
+    image_size,
+)
 
 SIDE = 224  # pixels, usual since AlexNet's crops
 RATE_PER_IMAGE = 5e-4 / 512  # The peak rate grows in proportion to the batch.
@@ -42,7 +52,6 @@ class ImageClassification(Task):
         "risks": "accuracy on other images than the split's, on rare classes and on disturbed "
         "images, calibration, and differences between groups of people",
     }
-    runtime = ("images",)
     config_keys = CONFIG_KEYS | {"data_augmentation"}
     work_unit = "img"
     training_unit = "images"
@@ -63,15 +72,11 @@ class ImageClassification(Task):
 
     def fixed(self, key: Key) -> dict[str, Value]:
         """Return the image's size and the number of classes, where a spec declares them."""
-        size, classes = key("constraints.image_size"), key("task.num_classes")
-        sides: dict[str, Value] = dict(
-            zip(("image_height", "image_width"), size or (), strict=False)
-        )
-        return sides | ({"num_classes": classes} if classes else {})
+        classes = key("task.num_classes")
+        return image_size(key) | ({"num_classes": classes} if classes else {})
 
     def fixed_by(self) -> Mapping[str, str]:
-        sides = dict.fromkeys(("image_height", "image_width"), "constraints.image_size")
-        return {**sides, "num_classes": "task.num_classes"}
+        return {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
     def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
         batch = key("training.config.batch_size") or 1024

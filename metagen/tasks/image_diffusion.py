@@ -1,8 +1,7 @@
-"""Image diffusion: the settings of `data.py`, `train.py`, `eval.py` and `infer.py`.
+"""Image diffusion: images from noise, by class or by caption.
 
-What a spec's `training.config` declares goes first. The rest of the full model's settings are those
-of DDPM (Ho et al., 2020, arXiv:2006.11239, appendix B) and of classifier-free guidance (Ho &
-Salimans, 2022, arXiv:2207.12598); the proxy's are chosen so that a build trains it in seconds.
+The full model trains as DDPM does on CIFAR-10 (Ho et al., 2020, arXiv:2006.11239, appendix B), with
+classifier-free guidance (Ho & Salimans, 2022, arXiv:2207.12598).
 """
 
 from __future__ import annotations
@@ -11,178 +10,209 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.errors import Problem, SpecError
-from metagen.families.family import Dims, Key
-from metagen.families.grid import divisors
-from metagen.tasks import training
-from metagen.units import parse_amount
+from metagen.tasks.schedule import Habits, of_spec
+from metagen.tasks.task import (
+    CONFIG_KEYS,
+    IMAGE_SIDES,
+    Benchmark,
+    Dims,
+    Key,
+    Section,
+    Task,
+    Value,
+    image_size,
+)
 
-CONFIG_KEYS = frozenset(
-    {
-        "batch_size",
+SCHEDULES = ("cosine", "linear")  # The first is taken where a spec declares none.
+PIXELS_AT_ONCE = 2**20  # A larger number takes more memory, a smaller one more passes an update.
+WITHHELD = 0.1  # Without a tenth to a fifth of the conditions, images are best (section 4).
+ADAM_BETA2 = 0.99  # AdamW's rates follow the gradients of about the last 100 updates.
+PROXY_SAMPLING_STEPS = 20
+# The quick training takes about ten seconds of one thread, the full one a few minutes.
+STEPS = {"quick": 300, "full": 5000}
+PACKAGES = ("scikit-learn",)
+COLOURS = "red, green and blue"
+
+
+def side_reasons(side: int) -> dict[str, str]:
+    """Return why an image has its size where no spec declares one."""
+    none = "no constraints.image_size is declared"
+    return {"image_height": f"{none}: {side} pixels", "image_width": f"{none}: a square"}
+
+
+class ImageDiffusion(Task):
+    """From a noisy image, the level of the noise and a condition to the noise."""
+
+    name = "image_diffusion"
+    words: Mapping[str, str] = {
+        "unit": "image",
+        "loss_unit": "squared error a pixel",
+        "usage": "--prompt three",
+        "risks": "bias, offensive images, memorisation of images of people, and robustness",
+    }
+    config_keys = CONFIG_KEYS | {
         "ema_decay",
-        "epochs",
-        "learning_rate",
         "noise_schedule",
-        "optimizer",
         "timesteps",
         "unconditional_probability",
-        "warmup_steps",
-        "weight_decay",
     }
-)
-OPTIMIZER = "adamw"
-RUNTIME = ("diffusion", "ema", "images", "records")
-PACKAGES = ("scikit-learn",)
-FOLDER = "templates/tasks/image_diffusion"
-SCHEDULES = ("cosine", "linear")
+    work_unit = "img"
+    training_unit = "images"
+    input = "image"
+    proxy: Mapping[str, Value] = {"image_height": 8, "image_width": 8, "image_channels": 1}
 
-BATCH_SIZE = 128
-STEPS = 800_000  # of DDPM on CIFAR-10, for a spec without data.size
-LEARNING_RATE = 2e-4
-WARMUP_STEPS = 5000
-TIMESTEPS = 1000
-EMA_DECAY = 0.9999
-WITHHELD = 0.1  # share of captions; 0.1 to 0.2 are best in section 4 of the paper on guidance
-GUIDANCE = 3.0
-SAMPLING_STEPS = 50
-PASS_PIXELS = 2**20  # that pass through the model at once
+    def condition(self, m: Dims) -> list[int]:
+        """Return the shape of one image's condition."""
+        raise NotImplementedError
 
-# The proxy: about ten seconds on one thread, or a few minutes to the better score.
-BENCH_STEPS = {"quick": 300, "full": 5000}
-PROXY_BATCH = 32
-PROXY_LEARNING_RATE = 4e-3
-PROXY_WARMUP_STEPS = 30
-PROXY_EMA_DECAY = 0.999
-PROXY_SAMPLES = 1000
-PROXY_SAMPLING_STEPS = 20
+    def fixed(self, key: Key) -> dict[str, Value]:
+        """Return the image's size, where a spec declares it."""
+        return image_size(key)
 
+    def fixed_by(self) -> Mapping[str, str]:
+        return IMAGE_SIDES
 
-def sections(m: Dims, key: Key, default: str, *, reduced: bool) -> dict[str, dict[str, Any]]:
-    """Return the `data`, `train`, `eval` and `infer` sections for a model of this size.
+    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+        return Habits(
+            batch=128,
+            rate=2e-4,
+            decay=0.0,
+            warmup=5000,
+            source="as DDPM on CIFAR-10",
+            units=("images",),
+            steps=800_000,
+            samples_at_once=images_at_once(m),
+            at_once=f"{PIXELS_AT_ONCE:,} pixels",
+            beta2=ADAM_BETA2,
+        )
 
-    Args:
-        m: Its dimensions, and of the full model its `sampling_steps`.
-        key: Gives what the spec declares.
-        default: The noise schedule where none is declared.
-        reduced: Whether it is the proxy.
-    """
-    seed, steps = key("reproducibility.seed"), m.get("sampling_steps", PROXY_SAMPLING_STEPS)
-    return {
-        "data": {
-            "noise_schedule": schedule(key, default),
-            "timesteps": key("training.config.timesteps") or TIMESTEPS,
+    def proxy_habits(self, m: Dims) -> Habits:
+        return Habits(batch=32, rate=4e-3, decay=0.0, warmup=30, beta2=ADAM_BETA2)
+
+    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        return {
+            "noise_schedule": noise_schedule(key),
+            "timesteps": key("training.config.timesteps") or 1000,
             "val_fraction": 0.1 if reduced else 0.01,
             "test_fraction": 0.3 if reduced else 0.01,
-        },
-        "train": _proxy_training(key) if reduced else _training(m, key),
-        "eval": {
-            "samples": PROXY_SAMPLES if reduced else 10_000,
-            "batch_size": 250 if reduced else _at_once(m),
-            "sampling_steps": steps,
+        }
+
+    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        average = key("training.config.ema_decay")
+        withheld = key("training.config.unconditional_probability")
+        full = 0.9999 if average is None else average
+        return {
+            # The proxy's few updates need an average that forgets its beginning sooner.
+            "ema_decay": 0.999 if reduced else full,
+            "unconditional_probability": WITHHELD if withheld is None else float(withheld),
+        }
+
+    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        return {
+            "samples": 1000 if reduced else 10_000,
+            "batch_size": 250 if reduced else images_at_once(m),
+            "sampling_steps": m.get("sampling_steps", PROXY_SAMPLING_STEPS),
             "guidance": 1.0,
             "side": 32,
             "components": 32,
             "references": 10_000,
-            "seed": seed,
-        },
-        "infer": {
+            "seed": key("reproducibility.seed"),
+        }
+
+    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        return {
             "samples": 8 if reduced else 1,
-            "sampling_steps": steps,
-            "guidance": GUIDANCE,
-            "seed": seed,
+            "sampling_steps": m.get("sampling_steps", PROXY_SAMPLING_STEPS),
+            "guidance": 3.0,
+            "seed": key("reproducibility.seed"),
             "dtype": "bfloat16",
-        },
+        }
+
+    def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
+        """Return the shapes of some noisy images, their noise levels and their conditions."""
+        image = [m["image_channels"], m["image_height"], m["image_width"]]
+        return [
+            {"shape": [length, *image], "dtype": "float32"},
+            {"shape": [length], "dtype": "int64"},
+            {"shape": [length, *self.condition(m)], "dtype": "int64"},
+        ]
+
+    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+        return {
+            "data.noise_schedule": of_spec(key, "noise_schedule", "as Nichol & Dhariwal, 2021"),
+            "data.timesteps": of_spec(key, "timesteps", "as DDPM"),
+            "train.ema_decay": of_spec(key, "ema_decay", "as DDPM"),
+            "train.unconditional_probability": of_spec(
+                key, "unconditional_probability", "as classifier-free guidance, section 4"
+            ),
+        }
+
+
+class ClassConditional(ImageDiffusion):
+    """Images of one of several classes."""
+
+    benchmark = Benchmark("digits by class", STEPS, PACKAGES)
+    words: Mapping[str, str] = {
+        **ImageDiffusion.words,
+        "pipeline_tag": "unconditional-image-generation",
+        "does": "draws images of a class",
+        "data": "small handwritten digits",
+        "outcome": "Digits that the proxy has not seen, and digits that it drew, by class.",
     }
+    defaults: Mapping[str, Value] = {"image_height": 64, "image_channels": 3, "num_classes": 1000}
+    default_reasons: Mapping[str, str] = {
+        **side_reasons(64),
+        "image_channels": COLOURS,
+        "num_classes": "no task.num_classes is declared: the 1,000 of ImageNet",
+    }
+    proxy: Mapping[str, Value] = {**ImageDiffusion.proxy, "num_classes": 10}
+
+    def condition(self, m: Dims) -> list[int]:
+        """Return the shape of the number of a class: ()."""
+        return []
+
+    def fixed(self, key: Key) -> dict[str, Value]:
+        """Return the image's size and the number of classes, where a spec declares them."""
+        classes = key("task.num_classes")
+        return super().fixed(key) | ({"num_classes": classes} if classes else {})
+
+    def fixed_by(self) -> Mapping[str, str]:
+        return {**super().fixed_by(), "num_classes": "task.num_classes"}
 
 
-def schedule(key: Key, default: str) -> str:
-    """Return the declared noise schedule, or a default.
+class TextConditional(ImageDiffusion):
+    """Images of a caption, which the model reads as bytes."""
+
+    benchmark = Benchmark("digits by caption", STEPS, PACKAGES)
+    words: Mapping[str, str] = {
+        **ImageDiffusion.words,
+        "pipeline_tag": "text-to-image",
+        "does": "draws images of a caption",
+        "data": "small handwritten digits, with their names as captions",
+        "outcome": "Digits that the proxy has not seen, and digits that it drew, by caption.",
+    }
+    defaults: Mapping[str, Value] = {"image_height": 1024, "image_channels": 3}
+    default_reasons: Mapping[str, str] = {**side_reasons(1024), "image_channels": COLOURS}
+
+    def condition(self, m: Dims) -> list[int]:
+        """Return the shape of the bytes of a caption: (text_length,)."""
+        return [int(m["text_length"])]
+
+
+def noise_schedule(key: Key) -> str:
+    """Return the declared noise schedule, or the cosine one.
 
     Raises:
-        SpecError: It is none that the code has.
+        SpecError: The code does not have the declared one.
     """
     name = "training.config.noise_schedule"
-    declared = key(name) or default
+    declared = key(name) or SCHEDULES[0]
     if declared not in SCHEDULES:
-        allowed = " and ".join(SCHEDULES)
-        raise SpecError([Problem(f"found {declared!r}, allowed are {allowed}", name)])
+        hint = f"use {' or '.join(SCHEDULES)}"
+        raise SpecError([Problem(f"{name}: {declared!r} is not available", name, hint=hint)])
     return str(declared)
 
 
-def _proxy_training(key: Key) -> dict[str, Any]:
-    fields = training.fields(
-        key,
-        steps=BENCH_STEPS["quick"],
-        batch=PROXY_BATCH,
-        parts=1,
-        rate=PROXY_LEARNING_RATE,
-        warmup=PROXY_WARMUP_STEPS,
-        decay=0.0,
-        beta2=0.99,
-    )
-    return {**fields, "ema_decay": PROXY_EMA_DECAY, "unconditional_probability": _withheld(key)}
-
-
-def _training(m: Dims, key: Key) -> dict[str, Any]:
-    """Return the full model's schedule: the declared data, once or for the declared epochs."""
-    batch = key("training.config.batch_size") or BATCH_SIZE
-    images, warmup = _images(key), key("training.config.warmup_steps")
-    steps = max(1, round(images / batch)) if images else STEPS
-    average = key("training.config.ema_decay")
-    fields = training.fields(
-        key,
-        steps=steps,
-        batch=batch,
-        parts=next((n for n in divisors(batch) if batch // n <= _at_once(m)), batch),
-        rate=key("training.config.learning_rate") or LEARNING_RATE,
-        warmup=min(WARMUP_STEPS, steps // 10) if warmup is None else warmup,
-        decay=key("training.config.weight_decay") or 0.0,
-        beta2=0.99,
-    )
-    return {
-        **fields,
-        "ema_decay": EMA_DECAY if average is None else average,
-        "unconditional_probability": _withheld(key),
-    }
-
-
-def _withheld(key: Key) -> float:
-    declared = key("training.config.unconditional_probability")
-    return WITHHELD if declared is None else float(declared)
-
-
-def _images(key: Key) -> float:
-    """Return the images to train on, over all epochs; 0 where they are not declared."""
-    size = key("training.data.size")
-    amount, thing = parse_amount(size) if size else (0.0, "")
-    once = amount if thing == "images" else 0.0
-    return float(once * (key("training.config.epochs") or 1))
-
-
-def _at_once(m: Dims) -> int:
-    """Return the images that pass through the model at once."""
-    return max(1, PASS_PIXELS // int(m["image_height"] * m["image_width"]))
-
-
-def reasons(full: Mapping[str, Any], key: Key) -> dict[str, str]:
-    """Return why the settings of the full model's training are what they are."""
-    train, images = full["train"], _images(key)
-    declared = "declared in training.config"
-
-    def told(name: str, otherwise: str) -> str:
-        return declared if key(f"training.config.{name}") is not None else otherwise
-
-    return {
-        "data.noise_schedule": told("noise_schedule", "of Nichol & Dhariwal, 2021"),
-        "data.timesteps": told("timesteps", "of DDPM"),
-        "train.steps": f"{images:,.0f} images in updates of {train['batch_size']}"
-        if images
-        else "no number of images is declared: as DDPM on CIFAR-10",
-        "train.batch_size": told("batch_size", "of DDPM"),
-        "train.grad_accum": f"at most {PASS_PIXELS:,} pixels pass through the model at once",
-        "train.learning_rate": told("learning_rate", "of DDPM on CIFAR-10"),
-        "train.ema_decay": told("ema_decay", "of DDPM"),
-        "train.unconditional_probability": told(
-            "unconditional_probability", "of classifier-free guidance, section 4"
-        ),
-    }
+def images_at_once(m: Dims) -> int:
+    """Return how many images pass through the model at once."""
+    return max(1, PIXELS_AT_ONCE // int(m["image_height"] * m["image_width"]))

@@ -1,8 +1,7 @@
-"""Contrast of images and texts: the settings of `data.py`, `train.py`, `eval.py` and `infer.py`.
+"""Contrast of images and texts.
 
-What a spec's `training.config` declares goes first. The rest of the full model's settings are
-those of CLIP (Radford et al., 2021, arXiv:2103.00020, section 2.5 and tables 18 and 19); the
-proxy's are chosen so that a build trains it in seconds, on one thread.
+The full model trains as CLIP does (Radford et al., 2021, arXiv:2103.00020, section 2.5 and tables
+18 and 19).
 """
 
 from __future__ import annotations
@@ -10,108 +9,100 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metagen.families.family import Benchmark, Dims, Key
-from metagen.families.grid import divisors
-from metagen.tasks import training
-from metagen.units import parse_amount
+from metagen.tasks.schedule import Habits
+from metagen.tasks.task import Benchmark, Dims, Key, Section, Task, Value, square
 
-CONFIG_KEYS = frozenset(
-    {"batch_size", "epochs", "learning_rate", "optimizer", "warmup_steps", "weight_decay"}
-)
-OPTIMIZER = "adamw"
-RUNTIME = ("gather", "images", "records", "tokenizer")
-BATCH = 32_768
-PAIRS = 400_000_000  # for a spec without a number of pairs
-EPOCHS = 32
-PASS_PAIRS = 1024  # that pass through the model at once, and are told from each other
-LEARNING_RATE = 4e-4  # of ViT-L/14
-WEIGHT_DECAY = 0.2
-WARMUP_STEPS = 2000
-SHIFT_SHARE = 1 / 14  # of the image's side: 16 of 224 pixels
-
-# The proxy: about ten seconds on one thread, or about three minutes to the better score.
-BENCHMARK = Benchmark("glyphs and their names", {"quick": 160, "full": 2000}, ("matplotlib",))
-PROXY_BATCH = 128
-PROXY_LEARNING_RATE = 2e-3
-PROXY_WARMUP_STEPS = 20
-PROXY_WEIGHT_DECAY = 0.1
-PROXY_SHIFT = 2
+SIDE = 224  # pixels, as in every published model
+LENGTH = 77  # tokens of the longest text, as in every published model
+# More pairs at once do not fit a device; pairs are contrasted with those of the same pass only.
+PAIRS_AT_ONCE = 1024
+SHIFT_SHARE = 1 / 14  # of a side, at most: 16 of 224 pixels, in place of CLIP's random crop
 
 
-def sections(m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
-    """Return the `data`, `train`, `eval` and `infer` sections for a model of this size."""
-    return {
-        "data": {
-            "shift": PROXY_SHIFT if reduced else round(SHIFT_SHARE * m["image_size"]),
+class ImageTextContrast(Task):
+    """From an image (B, C, side, side) and a text (B, T) to two vectors of one space."""
+
+    name = "image_text_contrast"
+    # The quick training takes about ten seconds of one thread, the full one about three minutes.
+    benchmark = Benchmark("glyphs and their names", {"quick": 160, "full": 2000}, ("matplotlib",))
+    words: Mapping[str, str] = {
+        "pipeline_tag": "zero-shot-image-classification",
+        "unit": "pair",
+        "loss_unit": "nat/pair",
+        "usage": '--prompt "greek small letter omega"',
+        "does": "finds the images that belong to a text, or with --input the texts of an image",
+        "data": "glyphs of a font and their Unicode names",
+        "outcome": "How often a right answer is among the first k, beside the baselines.",
+        "risks": "bias, harmful associations of texts with images of people, and robustness",
+    }
+    work_unit = "img"
+    training_unit = "pairs"
+    input = "pair"
+    defaults: Mapping[str, Value] = {"in_channels": 3, "image_size": SIDE, "max_seq_len": LENGTH}
+    default_reasons: Mapping[str, str] = {
+        "in_channels": "colours: red, green and blue",
+        "image_size": f"the {SIDE} pixels of every published model",
+        "max_seq_len": f"the {LENGTH} tokens of CLIP and of every published model of its kind",
+    }
+    proxy: Mapping[str, Value] = {
+        "in_channels": 1,
+        "image_size": 32,
+        "vocab_size": 768,
+        "max_seq_len": 32,
+    }
+
+    def fixed(self, key: Key) -> dict[str, Value]:
+        """Return an image's side and the dimensions of the space, where a spec declares them."""
+        side, space = square(key, "constraints.image_size"), key("task.embedding_dim")
+        declared = {"image_size": side, "embed_dim": space}
+        return {name: value for name, value in declared.items() if value}
+
+    def fixed_by(self) -> Mapping[str, str]:
+        return {"image_size": "constraints.image_size", "embed_dim": "task.embedding_dim"}
+
+    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+        return Habits(
+            batch=32_768,
+            rate=4e-4,
+            decay=0.2,
+            warmup=2000,
+            source="as CLIP",
+            why={
+                "learning_rate": "as CLIP's ViT-L/14",
+                "data": "as CLIP, since no number of pairs is declared",
+            },
+            units=("pairs", "images", "samples", "examples"),
+            data=400_000_000,
+            epochs=32,
+            samples_at_once=PAIRS_AT_ONCE,
+            at_once=f"{PAIRS_AT_ONCE:,} pairs",
+            beta2=0.98,
+            final_lr_share=0.05,
+        )
+
+    def proxy_habits(self, m: Dims) -> Habits:
+        return Habits(batch=128, rate=2e-3, decay=0.1, warmup=20, beta2=0.98, final_lr_share=0.05)
+
+    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        return {
+            "shift": 2 if reduced else round(SHIFT_SHARE * m["image_size"]),
             "val_fraction": 0.05 if reduced else 0.01,
             "test_fraction": 0.175 if reduced else 0.01,
-        },
-        "train": _proxy_training(key) if reduced else _training(key),
-        "eval": {"batch_size": 64, "pairs": 1000, "baseline_pairs": 20_000},
-        "infer": {"top": 5, "weight_bits": 16},
-    }
+        }
 
+    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        return {"batch_size": 64, "pairs": 1000, "baseline_pairs": 20_000}
 
-def _proxy_training(key: Key) -> dict[str, Any]:
-    return training.fields(
-        key,
-        steps=BENCHMARK.steps["quick"],
-        batch=PROXY_BATCH,
-        parts=1,
-        rate=PROXY_LEARNING_RATE,
-        warmup=PROXY_WARMUP_STEPS,
-        decay=PROXY_WEIGHT_DECAY,
-        beta2=0.98,
-        final_lr_share=0.05,
-    )
+    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+        return {"top": 5, "weight_bits": 16}
 
+    def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
+        """Return the shapes of images (length, C, side, side) and of texts (length, T)."""
+        images = [length, m["in_channels"], m["image_size"], m["image_size"]]
+        return [
+            {"shape": images, "dtype": "float32"},
+            {"shape": [length, m["max_seq_len"]], "dtype": "int64"},
+        ]
 
-def _training(key: Key) -> dict[str, Any]:
-    """Return the full model's schedule: the declared pairs, for the declared epochs."""
-    batch = key("training.config.batch_size") or BATCH
-    steps = max(1, round(_pairs(key) * (key("training.config.epochs") or EPOCHS) / batch))
-    warmup, decay = key("training.config.warmup_steps"), key("training.config.weight_decay")
-    return training.fields(
-        key,
-        steps=steps,
-        batch=batch,
-        parts=_parts(batch),
-        rate=key("training.config.learning_rate") or LEARNING_RATE,
-        warmup=min(WARMUP_STEPS, steps // 10) if warmup is None else warmup,
-        decay=WEIGHT_DECAY if decay is None else decay,
-        beta2=0.98,
-        final_lr_share=0.05,
-    )
-
-
-def _pairs(key: Key) -> float:
-    """Return the training pairs that are declared, or else those of CLIP."""
-    return _declared(key) or PAIRS
-
-
-def _declared(key: Key) -> float:
-    size = key("training.data.size")
-    amount, thing = parse_amount(size) if size else (0.0, "")
-    return float(amount) if thing in ("pairs", "images", "samples", "examples") else 0.0
-
-
-def _parts(batch: int) -> int:
-    """Return the fewest equal parts of a batch of which one is at most PASS_PAIRS pairs."""
-    return next((n for n in divisors(batch) if batch // n <= PASS_PAIRS), batch)
-
-
-def reasons(full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:
-    """Return why the settings of the full model's training are what they are."""
-    train, declared = full["train"], "declared in training.config"
-    epochs = key("training.config.epochs")
-    each = f"{epochs:,} epochs are declared" if epochs else f"{EPOCHS} epochs, as CLIP"
-    known = "declared" if _declared(key) else "as CLIP, since no number of pairs is declared"
-    batch, rate = key("training.config.batch_size"), key("training.config.learning_rate")
-    return {
-        "data.shift": "a fourteenth of the side, in place of CLIP's random crop",
-        "train.steps": f"{_pairs(key):,.0f} pairs ({known}) in updates of "
-        f"{train['batch_size']:,}; {each}",
-        "train.batch_size": declared if batch else "as CLIP",
-        "train.grad_accum": f"at most {PASS_PAIRS:,} pairs pass through a device at once",
-        "train.learning_rate": declared if rate else "of CLIP's ViT-L/14",
-    }
+    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+        return {"data.shift": "a fourteenth of the side, in place of CLIP's random crop"}

@@ -44,7 +44,6 @@ class LanguageModeling(Task):
         "outcome": "The proxy beside its baselines, which read the same text.",
         "risks": "bias, toxicity, factuality, memorisation and robustness",
     }
-    runtime = ("folders", "shards", "texts", "tokenizer")
     work_unit = "tok"
     training_unit = "tokens"
     input = "text"

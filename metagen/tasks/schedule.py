@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from metagen.units import parse_amount
+from metagen.units import ITEMS, parse_amount
 
 DECLARED = "declared in training.config"
 WARMUP_PARTS = 10  # A warm-up takes at most a tenth of all updates.
@@ -57,6 +57,30 @@ class Habits:
     at_once: str = ""
     beta2: float = 0.999
     final_lr_share: float = 0.1
+
+
+def of_samples(
+    *, batch: int, rate: float, decay: float, epochs: int, data: float, source: str
+) -> Habits:
+    """Return the habits of a training on small samples: rows of a table, windows of a series.
+
+    All samples are alike to a spec, which may call them rows, points or examples.
+    """
+    at_once = 4096
+    return Habits(
+        batch=batch,
+        rate=rate,
+        decay=decay,
+        warmup=1000,
+        source=source,
+        why={"data": "assumed, since none is declared"},
+        units=("samples", *sorted(ITEMS - {"samples"})),
+        data=data,
+        epochs=epochs,
+        samples_at_once=at_once,
+        at_once=f"{at_once:,} samples",
+        beta2=0.95,
+    )
 
 
 @dataclass(frozen=True)

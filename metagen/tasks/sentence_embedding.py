@@ -26,7 +26,6 @@ class SentenceEmbedding(TextTask):
         "risks": "bias between groups of people and between languages, and texts longer than the "
         "proxy's",
     }
-    runtime = (*TextTask.runtime, "gather", "translations")
     texts_per_sample = 2
     printed: Mapping[str, int] = {"nearest": 5}
     proxy: Mapping[str, Value] = {"vocab_size": 4096, "max_seq_len": 64}

@@ -75,8 +75,8 @@ class Task:
         name: Its folder below `templates/tasks/`.
         benchmark: How the proxy is trained and scored.
         words: The texts of `Words`, all but the family's own `kind`.
-        runtime: Modules of `templates/runtime` that its scripts need beyond the core.
         config_keys: Entries of the spec's `training.config` that have a setting.
+        optimizer: The optimizer of train.py.
         work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
         training_unit: What training data is counted in: `tokens`, `images`, ...
         input: What one pass is over, in a sentence: an `image`, a `row`, a `text`.
@@ -88,8 +88,8 @@ class Task:
     name: str
     benchmark: Benchmark
     words: Mapping[str, str]
-    runtime: tuple[str, ...] = ()
     config_keys = CONFIG_KEYS
+    optimizer = "adamw"
     work_unit = "sample"
     training_unit = "samples"
     input = "input"
@@ -188,3 +188,11 @@ def square(key: Key, name: str) -> int | None:
     if size and size[0] != size[1]:
         raise SpecError([Problem(f"{name}: {list(size)} is no square", name, "give one figure")])
     return int(size[0]) if size else None
+
+
+IMAGE_SIDES = dict.fromkeys(("image_height", "image_width"), "constraints.image_size")
+
+
+def image_size(key: Key) -> dict[str, Value]:
+    """Return the dimensions that a declared size of the images fixes; none where none is."""
+    return dict(zip(IMAGE_SIDES, key("constraints.image_size") or (), strict=False))

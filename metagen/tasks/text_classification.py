@@ -28,7 +28,6 @@ class TextClassification(TextTask):
         "risks": "bias between groups of people, calibration, robustness to spelling, and other "
         "languages",
     }
-    runtime = (*TextTask.runtime, "translations")
     units = tuple(sorted(ITEMS))
     training_unit = "examples"
     printed: Mapping[str, int] = {"most_labels": 3}

@@ -29,7 +29,6 @@ class TextTask(Task):
         proxy_decay: Weight decay of the proxy.
     """
 
-    runtime: tuple[str, ...] = ("folders", "records", "sequences", "tokenizer")
     input = "text"
     units: tuple[str, ...] = ("pairs",)
     training_unit = "pairs"

@@ -1,4 +1,4 @@
-"""What the U-Nets of diffusion models are made of: residual blocks that know the noise level."""
+"""Layers of the U-Nets of diffusion models: residual blocks with an embedding of the noise."""
 
 import math
 
@@ -26,7 +26,7 @@ def sinusoids(t: Tensor, width: int) -> Tensor:
 
 
 def two_layers(width: int, embedding: int) -> nn.Sequential:
-    """Return what makes an embedding (B, embedding) of the condition from (B, width)."""
+    """Return the two layers that map (B, width) to an embedding (B, embedding)."""
     return nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
 
 
@@ -60,5 +60,5 @@ class Downsample(nn.Conv2d):
         super().__init__(channels, channels, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C, H / 2, W / 2), whatever the conditions."""
+        """Map (B, C, H, W) to (B, C, H / 2, W / 2); the conditions are not read."""
         return super().forward(x)

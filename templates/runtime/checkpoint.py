@@ -1,6 +1,6 @@
 """Checkpoints: a folder of safetensors and JSON, replaced as a whole, read without pickle.
 
-Tensors are stored whole, so any number of processes reads what any number wrote.
+Tensors are stored whole, so a run may be resumed with another number of processes.
 """
 
 import contextlib
@@ -35,11 +35,11 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint beside the last one, then put it in its place; or stop.
 
-    A kill leaves the last checkpoint or the new one: see `find_checkpoint`. All processes take
-    part, since each may hold a share of a tensor; the first one writes.
+    A kill leaves the last checkpoint or the new one: see `find_checkpoint`. All processes must
+    call this, since each may hold a shard of a tensor; the first one writes.
 
     Args:
-        folder: Where it will stand.
+        folder: The checkpoint's place.
         weights: The tensors of model.safetensors.
         optimizer: The tensors of optimizer.safetensors.
         texts: The text of every other file.
@@ -71,12 +71,12 @@ def save_checkpoint(
 
 
 def write_tensors(path: Path | None, tensors: Tensors) -> None:
-    """Write a .safetensors file one tensor after the other, so that only one is ever gathered.
+    """Write a .safetensors file, with one whole tensor in memory at a time.
 
     The format is the length of a JSON header in eight bytes, the header, and the tensors' bytes.
 
     Args:
-        path: The file; None in a process that only takes part in the gathering.
+        path: The file; None in a process that only contributes its shards.
         tensors: The tensors, in the same order in every process.
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
@@ -99,7 +99,7 @@ def write_tensors(path: Path | None, tensors: Tensors) -> None:
 def find_checkpoint(folder: Path) -> Path:
     """Return a folder that holds a checkpoint, or stop.
 
-    When a kill came between the two renames of `save_checkpoint`, the last one is put back.
+    The last one is put back if a kill came between the two renames of `save_checkpoint`.
     """
     old = _beside(folder, "old")
     if not folder.exists() and old.is_dir():
@@ -111,16 +111,16 @@ def find_checkpoint(folder: Path) -> Path:
 
 
 def check_free(folder: Path) -> None:
-    """Stop unless a checkpoint may be written to a folder: it is new, empty, or holds one."""
+    """Stop unless a folder is new, is empty, or holds a checkpoint that may be replaced."""
     if folder.exists() and not folder.is_dir():
         fail(f"{folder} is a file, not a folder for a checkpoint.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "model.safetensors").is_file():
         fail(f"{folder} holds other files, which a checkpoint would replace: name a new folder.")
 
 
-def check_same(folder: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Stop unless what a checkpoint was made with is what this run asks for."""
-    for name, value in wanted.items():
+def check_same(folder: Path, saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+    """Stop unless a checkpoint was made with the settings of this run."""
+    for name, value in current.items():
         if saved.get(name) != value:
             fail(
                 f"{folder} was made with {name} = {saved.get(name)}, and this run has {value}: "
@@ -129,28 +129,28 @@ def check_same(folder: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]
 
 
 def load_weights(model: nn.Module, path: Path, file_name: Callable[[str], str]) -> None:
-    """Put a file's tensors in place of a model's parameters; the model may be on `meta`.
+    """Load a file's tensors into a model, which may be on `meta`.
 
-    A single number fits with a dimension and without.
+    A single number may have one dimension or none.
     """
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         fail(f"{path} cannot be read: {error}.")
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    wanted = {file_name(name): _but_one(shape) for name, shape in shapes.items()}
-    if {name: _but_one(tensor.shape) for name, tensor in tensors.items()} != wanted:
+    expected = {file_name(name): _squeezed(shape) for name, shape in shapes.items()}
+    if {name: _squeezed(tensor.shape) for name, tensor in tensors.items()} != expected:
         fail(f"{path} holds other tensors than this model: it belongs to another model.py.")
     state = {name: tensors[file_name(name)].reshape(shape) for name, shape in shapes.items()}
     model.load_state_dict(state, assign=next(model.parameters()).is_meta)
 
 
-def _but_one(shape: torch.Size) -> tuple[int, ...]:
+def _squeezed(shape: torch.Size) -> tuple[int, ...]:
     return () if shape == (1,) else tuple(shape)
 
 
 def load_model(build: Callable[[], Any], folder: Path) -> Any:
-    """Return the network of a checkpoint, ready to be used, or stop where it is another one.
+    """Return the network of a checkpoint in evaluation mode, or stop where it is another one.
 
     Args:
         build: Makes the network.
@@ -164,7 +164,7 @@ def load_model(build: Callable[[], Any], folder: Path) -> Any:
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return an optimizer's state as tensors called `parameter/key`."""
+    """Return an optimizer's state as tensors named `parameter/key`."""
     return {
         f"{name}/{key}": value
         for name, parameter in model.named_parameters()
@@ -174,9 +174,9 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
 
 @torch.no_grad()
 def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> None:
-    """Put the tensors of `optimizer_tensors` back from a file, sharded as the parameters are.
+    """Load the tensors of `optimizer_tensors` from a file, sharded as the parameters are.
 
-    `parameter/raw` is the parameter itself, where model.safetensors holds an average of it.
+    `parameter/raw` is the parameter itself, if model.safetensors holds an average of it.
     """
     parameters = dict(model.named_parameters())
     states: dict[str, dict[str, Tensor]] = {name: {} for name in parameters}

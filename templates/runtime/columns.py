@@ -1,6 +1,5 @@
-"""Rows of a table as inputs of a network: splits that do not leak, and what training rows say."""
+"""Rows of a table as inputs of a network, cut into splits; scales come from training rows alone."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -12,27 +11,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from runtime.digests import digest, uniform
 from runtime.errors import fail
 from runtime.order import samples_at
-from runtime.report import digest
 from runtime.settings import read_json
+from runtime.splits import SPLITS, require_samples
 from runtime.tables import Column, is_numeric, read_table
 
-SPLITS = ("train", "val", "test")
 Index = NDArray[np.int64]
 Parts = dict[str, Index]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a table, of which one column is to be predicted.
+    """Rows of a table with a column to predict.
 
     Attributes:
         name: What the table is called in reports.
         sha256: Digest of the data.
-        columns: The other columns, by name.
+        columns: The columns to predict from, by name.
         target: Name of the column to predict.
-        values: That column.
+        values: The column to predict.
     """
 
     name: str
@@ -43,7 +42,7 @@ class Rows:
 
 
 def rows_of(path: Path, target: str | None) -> Rows:
-    """Return the rows of a file that have a target, or stop; it is the last column if None."""
+    """Return the rows of a file that have a value in the target column, by default the last one."""
     columns = read_table(path)
     name = target or list(columns)[-1]
     if name not in columns:
@@ -57,15 +56,18 @@ def rows_of(path: Path, target: str | None) -> Rows:
 
 
 def places(rows: Rows, salt: str) -> NDArray[np.float64]:
-    """Return a number from 0 to 1 for each row, from a digest of all but its target.
+    """Return a number from 0 to 1 for each row, from a digest of all its cells but the target.
 
-    A row keeps its place whatever stands beside it, and rows that are alike have the same, so that
-    none of them is trained on and scored on.
+    A row keeps its place when rows are added. Equal rows have equal places: otherwise training
+    would see some of the rows that are scored.
+
+    Args:
+        rows: The rows.
+        salt: Text that changes all places: each cross-validation has one of its own.
     """
     cells = zip(*rows.columns.values(), strict=True)
     texts = ("\0".join([salt, *(str(cell) for cell in row)]) for row in cells)
-    digests = (hashlib.sha256(text.encode()).digest() for text in texts)
-    return np.array([int.from_bytes(each[:8], "big") / 2**64 for each in digests])
+    return np.array([uniform(text) for text in texts])
 
 
 def parts_of(rows: Rows, val_fraction: float, test_fraction: float) -> Parts:
@@ -86,20 +88,18 @@ def folds_of(rows: Rows, val_fraction: float, folds: int, repeats: int) -> Itera
 def _parts(test: NDArray[np.bool_], held: NDArray[np.bool_], rows: Rows) -> Parts:
     masks = {"train": ~held, "val": held & ~test, "test": test}
     parts = {split: np.flatnonzero(mask) for split, mask in masks.items()}
-    for split in SPLITS:
-        if not len(parts[split]):
-            fail(f"{rows.name} has too few rows, {len(test)}: none is left for {split}.")
+    require_samples(rows.name, "rows", {split: len(parts[split]) for split in SPLITS})
     return parts
 
 
 @dataclass(frozen=True)
 class Schema:
-    """How a row becomes numbers, as its training rows say; it stands in the checkpoint.
+    """How a row becomes numbers, learned from training rows; the checkpoint keeps it.
 
     Attributes:
         numeric: Mean and standard deviation of each numeric column.
-        categorical: The words of each other column that have a row in the table of categories.
-        target: What the task needs to know of the column to predict, with its `name`.
+        categorical: The words of each other column that the model has an embedding for.
+        target: The `name` of the column to predict, and what a task learned of it.
     """
 
     numeric: dict[str, tuple[float, float]]
@@ -112,13 +112,13 @@ class Schema:
 
 
 def schema_of(rows: Rows, index: Index, model: Any, target: dict[str, Any]) -> Schema:
-    """Return what some rows say of the columns, or stop where the model has no room for them.
+    """Return the schema of some rows, or stop where the model has no room for their columns.
 
     Args:
         rows: The table.
         index: The rows that train.
         model: The model's Config.
-        target: What the task needs to know of the target.
+        target: What the task learned of the target.
     """
     numeric = {n: scale_of(c[index]) for n, c in rows.columns.items() if is_numeric(c)}
     words = {n: c[index] for n, c in rows.columns.items() if not is_numeric(c)}
@@ -131,14 +131,15 @@ def schema_of(rows: Rows, index: Index, model: Any, target: dict[str, Any]) -> S
                 f"{rows.name} has {len(found)} {kind} columns, and the model has room for {room}: "
                 f"set n_{kind} in architecture.dims of the spec, or leave columns out."
             )
-    share = (model.n_categories - 1) // max(1, len(words))  # row 0 is for all that is not known
+    # Row 0 of the embedding table is for missing and rare words; columns share the other rows.
+    share = (model.n_categories - 1) // max(1, len(words))
     common = {n: Counter(w for w in c if w).most_common(share) for n, c in words.items()}
     kept = {name: sorted(word for word, _ in pairs) for name, pairs in common.items()}
     return Schema(numeric, kept, {"name": rows.target, **target})
 
 
 def scale_of(column: Column) -> tuple[float, float]:
-    """Return mean and standard deviation of what is not missing; 1 where it is all the same."""
+    """Return mean and standard deviation of a column without its gaps; 1 for a constant column."""
     known = column[~np.isnan(column)]
     if not len(known):
         return 0.0, 1.0
@@ -160,8 +161,8 @@ def inputs(schema: Schema, columns: Mapping[str, Column], model: Any) -> tuple[T
     """Return numbers (rows, n_numeric) and categories (rows, n_categorical), or stop.
 
     Args:
-        schema: What the training rows say.
-        columns: The columns; others than those of the schema are not looked at.
+        schema: How columns were read in training.
+        columns: The columns; those that the schema does not name are ignored.
         model: The model's Config.
     """
     for name in (*schema.numeric, *schema.categorical):
@@ -182,7 +183,10 @@ def inputs(schema: Schema, columns: Mapping[str, Column], model: Any) -> tuple[T
 
 
 def _word(cell: object) -> str:
-    """Return a cell as a word; a column of words whose rows here are all numbers reads as those."""
+    """Return a cell as a word.
+
+    A column of words reads as numbers where each of these rows happens to hold one: 3.0 is "3".
+    """
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
@@ -192,7 +196,7 @@ class Table:
 
     Attributes:
         sha256: Digest of the data.
-        schema: What their training rows say.
+        schema: How they were read.
         tensors: Numbers, categories and targets, a row each.
         parts: The rows of each split.
     """
@@ -219,9 +223,9 @@ class Table:
 
 
 def design(tensors: tuple[Tensor, ...], model: Any) -> NDArray[np.float64]:
-    """Return inputs as a linear model takes them: a column a number, 0 if missing, or a category.
+    """Return the inputs of a linear model, shape (rows, n_numeric + n_categories).
 
-    Shape (rows, n_numeric + n_categories).
+    A missing number is 0, the mean; each category has a column that is 1 in its rows.
     """
     numbers, categories = (tensor.numpy() for tensor in tensors[:2])
     one_hot = np.zeros((len(numbers), model.n_categories))

@@ -1,4 +1,4 @@
-"""Cross-validation: for each fold a network of its own, trained as train.py trains one."""
+"""Cross-validation: each fold has a network of its own, trained as train.py trains one."""
 
 import argparse
 import contextlib
@@ -13,16 +13,14 @@ import torch
 from runtime.checkpoint import load_model
 from runtime.errors import fail
 from runtime.settings import read_json
-from runtime.training import Task, train
+from runtime.training import Job, train
 
 ConfigT = TypeVar("ConfigT")
 
 
-def trained(task: Task, steps: int, device: torch.device) -> Any:
-    """Return the network of a task after some steps, ready to be used; nothing is kept on disk.
-
-    What training prints is swallowed: a fold is one of many.
-    """
+def trained_network(job: Job, steps: int, device: torch.device) -> Any:
+    """Return the network of a job after some steps, in evaluation mode; nothing stays on disk."""
+    # The messages of training are discarded: there would be a page of them for each fold.
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stderr(io.StringIO()):
         args = argparse.Namespace(
             out=Path(scratch),
@@ -36,17 +34,18 @@ def trained(task: Task, steps: int, device: torch.device) -> Any:
             tensorboard=False,
             dry_run=False,
         )
-        train(task, args, device)
-        return load_model(task.build, args.out / "checkpoint").to(device)
+        train(job, args, device)
+        return load_model(job.build, args.out / "checkpoint").to(device)
 
 
 def as_trained(config: ConfigT, folder: Path) -> tuple[ConfigT, int]:
-    """Return settings of train.py as a checkpoint was trained with, and for how many steps."""
+    """Return the settings of train.py that a checkpoint was trained with, and its steps."""
     state = read_json(folder / "state.json")
+    # state.json names each setting by its section, such as `train.learning_rate`.
     parts = ((key.partition("."), value) for key, value in state.items())
-    found = {name: value for (section, _, name), value in parts if section == "train"}
+    own = {name: value for (section, _, name), value in parts if section == "train"}
     changed: Any = config
     try:
-        return replace(changed, **found), int(state["step"])
+        return replace(changed, **own), int(state["step"])
     except (KeyError, TypeError, ValueError):
         fail(f"{folder / 'state.json'} is not what train.py writes: train it again.")

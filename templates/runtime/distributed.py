@@ -1,4 +1,4 @@
-"""Several processes that train one model, as torchrun starts them: replicated or sharded."""
+"""Several processes, started by torchrun, train one model: replicated or in shards."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from runtime.errors import fail
 
 
 def rank() -> int:
-    """Return the number of this process among all, from 0."""
+    """Return the number of this process, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
@@ -23,7 +23,7 @@ def world_size() -> int:
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:
-    """Return the parts that a model repeats: what its outermost lists of modules hold."""
+    """Return the parts that a model repeats: the members of its outermost lists of modules."""
     found: list[nn.Module] = []
     for child in model.children():
         found += list(child) if isinstance(child, nn.ModuleList) else blocks(child)
@@ -42,7 +42,7 @@ def processes(device: torch.device) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        # A closed connection is all that the others see of a process that is gone.
+        # When a process ends, the others see only that a connection has closed.
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
         fail("another process of this job has ended: its own message says why. Use --resume.")
@@ -52,16 +52,16 @@ def processes(device: torch.device) -> Iterator[None]:
 def parallelize(
     model: nn.Module, blocks: Iterable[nn.Module], mode: str, device: torch.device, low: bool
 ) -> nn.Module:
-    """Put a model on its device and return the module to call, which gives its gradients around.
+    """Put a model on its device and return the module to call, which shares its gradients.
 
     Args:
-        model: The model, on the CPU; `fsdp` needs the weights in the first process only, and the
-            other processes may hold it on `meta`.
+        model: The model, on the CPU. For `fsdp`, processes other than the first may hold it on
+            `meta`, as the first one hands its weights out.
         blocks: Its parts that `fsdp` gathers one after the other.
         mode: `ddp`: a whole model in each process (Li et al., 2020, arXiv:2006.15704); `fsdp`: a
             share of each tensor in each process (Zhao et al., 2023, arXiv:2304.11277).
         device: Where this process computes.
-        low: Whether `fsdp` gathers weights in bfloat16; gradients are always added in float32.
+        low: Whether `fsdp` gathers weights in bfloat16; gradients are added in float32 anyway.
     """
     if world_size() == 1:
         return model.to(device)
@@ -75,8 +75,10 @@ def parallelize(
     policy = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if low else None,
         reduce_dtype=torch.float32,
-        cast_forward_inputs=False,  # what a model computes in float32 stays so
+        cast_forward_inputs=False,  # autocast decides what runs in bfloat16, as without shards
     )
+    # The model is cut while it is on `meta`. Then each tensor is handed out by itself, so that no
+    # device ever holds more than its shards and one whole tensor.
     weights = model.state_dict()
     model.to("meta")
     for part in (*blocks, model):
@@ -90,16 +92,16 @@ def parallelize(
 
 
 def share_buffers(module: nn.Module) -> None:
-    """Give all processes what the first one keeps beside its weights: running statistics."""
+    """Copy the buffers of the first process, such as running statistics, to all others."""
     for buffer in module.buffers() if world_size() > 1 else ():
         dist.broadcast(buffer, 0)
 
 
 @contextlib.contextmanager
 def gradients_shared(module: nn.Module, last: bool) -> Iterator[None]:
-    """Let replicas add up their gradients in the last part of an update only.
+    """Let replicas exchange their gradients only in the last part of an update, to save time.
 
-    Shards add them up in every part: a whole gradient would not fit beside the shards.
+    Shards are exchanged in every part, since a whole gradient would not fit beside them.
     """
     if isinstance(module, DistributedDataParallel) and not last:
         with module.no_sync():
@@ -121,7 +123,7 @@ def anywhere(flag: bool, device: torch.device) -> bool:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Return a tensor as it is without shards; every process must take part."""
+    """Return a tensor with all its shards; every process must call this."""
     if world_size() == 1:
         return tensor
     from torch.distributed.tensor import DTensor
@@ -130,7 +132,10 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """Return a whole tensor cut and placed as another one is; the first process's values count."""
+    """Return a whole tensor, cut and placed as another one is.
+
+    The values are those of the first process.
+    """
     if world_size() == 1:
         return tensor
     from torch.distributed.tensor import DTensor, distribute_tensor

@@ -1,4 +1,4 @@
-"""A moving average of the weights, which is what a diffusion model draws its samples with."""
+"""A moving average of the weights, with which a diffusion model draws its samples."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,26 +12,29 @@ from runtime.distributed import world_size
 class Average:
     """Exponential moving average of a model's weights (Ho et al., 2020, arXiv:2006.11239, app. B).
 
-    It starts at the weights that the model has. Early on it forgets faster, as (1 + n) / (10 + n)
-    after n updates, so that the first weights, which nothing had taught, do not linger.
+    It starts at the model's weights, which are random. So after n updates it keeps at most
+    (1 + n) / (10 + n) of itself, and forgets them soon.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        """Start from a model's weights, sharded as they are; `decay` is the share that stays."""
+        """Start from a model's weights; `decay` is the share that an update keeps.
+
+        The average is sharded as the weights are.
+        """
         self.model = model
         self.decay = decay
         self.weights = {name: p.detach().clone() for name, p in model.named_parameters()}
 
     @torch.no_grad()
     def update(self, updates: int) -> None:
-        """Move towards the model's weights, after so many updates before this one."""
+        """Move towards the model's weights; `updates` counts those before this one."""
         decay = min(self.decay, (1 + updates) / (10 + updates))
         for name, parameter in self.model.named_parameters():
             self.weights[name].lerp_(parameter.detach(), 1 - decay)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[dict[str, Tensor]]:
-        """Let the model have the average, and give its own weights to keep as `name/raw`."""
+        """Give the model the average as its weights, and yield its own as `name/raw`."""
         self._swap()
         try:
             yield {f"{name}/raw": tensor for name, tensor in self.weights.items()}
@@ -40,7 +43,8 @@ class Average:
 
     @torch.no_grad()
     def _swap(self) -> None:
-        _reshard(self.model)  # a pass without gradients leaves some weights whole
+        # A forward pass without gradients leaves some weights whole, and the average is in shards.
+        _reshard(self.model)
         for name, parameter in self.model.named_parameters():
             own = parameter.detach().clone()
             parameter.copy_(self.weights[name])
@@ -48,7 +52,7 @@ class Average:
 
 
 def _reshard(model: nn.Module) -> None:
-    """Let each process hold its shares again, of what a pass has gathered and not given up."""
+    """Cut the weights that a forward pass has gathered into shards again."""
     if world_size() == 1:
         return
     from torch.distributed.fsdp import FSDPModule

@@ -1,4 +1,4 @@
-"""How many operations a training step takes."""
+"""How many floating-point operations (FLOPs) a training step takes."""
 
 from collections.abc import Callable
 
@@ -7,10 +7,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def training_flops(loss: Callable[[], Tensor]) -> int:
-    """Return the operations of a forward and a backward pass; a multiply-add counts as two.
+    """Return the FLOPs of a forward and a backward pass; a multiply-add counts as two.
 
-    What is computed again to save memory is no progress and is not counted. The model may be on
-    `meta`, where this takes no memory.
+    The model has no gradient checkpointing here: what is computed again is no progress, and MFU
+    does not count it. On `meta` this takes no memory.
     """
     with FlopCounterMode(display=False) as counter:
         loss().backward()  # type: ignore[no-untyped-call]

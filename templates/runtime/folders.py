@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.errors import fail
-from runtime.options import existing
+from runtime.options import data_options
 
 
 def prepare_options(description: str | None, *, data: str, out: str) -> argparse.Namespace:
@@ -16,15 +16,18 @@ def prepare_options(description: str | None, *, data: str, out: str) -> argparse
     Args:
         description: What `--help` begins with.
         data: What `--data` names.
-        out: The folder that is made where nobody names one.
+        out: The folder that is made by default.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = data_options(description, data=data)
+    parser.set_defaults(size=None)
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=("show", "prepare"),
+        default="show",
+        help="prepare makes the folder OUT, by default for --size full (default: show)",
     )
-    parser.add_argument("command", nargs="?", choices=("show", "prepare"), default="show")
-    parser.add_argument("--data", type=existing, metavar="PATH", help=data)
     parser.add_argument("--out", type=Path, default=Path(out), help=f"(default: {out})")
-    parser.add_argument("--size", choices=("proxy", "full"), help="(default: full to prepare)")
     args = parser.parse_args()
     args.size = args.size or ("full" if args.command == "prepare" else "proxy")
     return args
@@ -32,11 +35,11 @@ def prepare_options(description: str | None, *, data: str, out: str) -> argparse
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, mark: str) -> Iterator[Path]:
-    """Give a folder beside this one to fill, and put it in its place when that has gone well.
+    """Yield an empty folder to fill, and put it in the place of `folder` when the block succeeds.
 
     Args:
-        folder: Where the result will stand; what it holds is replaced only if `mark` is there.
-        mark: A file by which a folder made by this script is known.
+        folder: Where the result will stand. What it holds is replaced only if `mark` is there.
+        mark: A file that only this script writes, so that no folder of a user is replaced.
     """
     if folder.exists() and not folder.is_dir():
         fail(f"{folder} is a file: name a folder.")

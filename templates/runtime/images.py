@@ -1,6 +1,5 @@
-"""Images from files, cut into splits that do not move when files are added."""
+"""Images in files: found in folders, read at one size, and kept in memory while there is room."""
 
-import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,29 +13,29 @@ from runtime.distributed import world_size
 from runtime.errors import fail
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-KEPT_BYTES = 2**31  # of decoded images that stay in memory
+KEPT_BYTES = 2**31  # of decoded images in memory; with more, later epochs read fewer files again
 THREADS = min(16, os.cpu_count() or 1)  # decoding lets go of Python's lock
 
 
 def image_files(folder: Path) -> list[Path]:
     """Return the image files below a folder in the order of their paths, or stop."""
-    found = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
-    if not found:
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
+    if not files:
         fail(f"{folder} is no folder with images ({', '.join(SUFFIXES)}).")
-    return found
+    return files
 
 
 def read_image(path: Path, size: tuple[int, int], channels: int, *, exact: bool = False) -> Tensor:
     """Return an image as (channels, height, width), uint8, or stop.
 
-    It is turned upright where its camera noted how it was held, scaled until it covers the size,
-    and cut to its middle.
+    A photo that its camera took sideways is turned upright; then the image is scaled until it
+    covers the size, and cut to its middle.
 
     Args:
         path: The file.
         size: Height and width.
         channels: 1 for grey, 3 for colours.
-        exact: Whether pixels are numbers of classes, which must not be mixed when scaling.
+        exact: Whether pixels are numbers of classes: scaling then repeats pixels, it mixes none.
     """
     from PIL import Image, ImageOps
 
@@ -45,10 +44,10 @@ def read_image(path: Path, size: tuple[int, int], channels: int, *, exact: bool 
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
             if not exact:
-                if image.mode.startswith("I"):  # 16 bits, whose upper ones count
+                if image.mode.startswith("I"):  # of 16 bits a pixel, the upper 8 are kept
                     image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
                 image = image.convert("L" if channels == 1 else "RGB")
-            # The shorter side, against the wanted shape, becomes as long as wanted.
+            # Of the two sides, the one that is shorter for this shape gets its exact length.
             covering = (max(width, image.width * height // image.height),
                         max(height, image.height * width // image.width))  # fmt: skip
             method = Image.Resampling.NEAREST if exact else Image.Resampling.BILINEAR
@@ -62,9 +61,9 @@ def read_image(path: Path, size: tuple[int, int], channels: int, *, exact: bool 
 
 
 class ImageFiles:
-    """Images that several threads read when they are asked for, and that stay while there is room.
+    """Images that several threads read on demand, and that stay in memory while there is room.
 
-    What is not kept is read again, so a data set may be larger than the memory.
+    The others are read again in each epoch, so a data set may be larger than the memory.
     """
 
     def __init__(self, paths: Sequence[Path], size: tuple[int, int], channels: int) -> None:
@@ -78,11 +77,11 @@ class ImageFiles:
         return len(self._paths)
 
     def expect(self, indices: Iterable[int]) -> None:
-        """Start to read images that will be asked for next; earlier wishes are forgotten."""
-        wanted = {i for i in indices if i not in self._kept}
-        for index in self._coming.keys() - wanted:
+        """Start to read the images that are needed next; those of an earlier call are dropped."""
+        needed = {i for i in indices if i not in self._kept}
+        for index in self._coming.keys() - needed:
             self._coming.pop(index).cancel()
-        for index in wanted - self._coming.keys():
+        for index in needed - self._coming.keys():
             self._coming[index] = self._pool.submit(
                 read_image, self._paths[index], self._size, self._channels
             )
@@ -90,14 +89,19 @@ class ImageFiles:
     def __getitem__(self, indices: Sequence[int]) -> Tensor:
         """Return images (B, channels, height, width), uint8, or stop where one cannot be read."""
         self.expect(indices)
-        found = {i: self._kept[i] if i in self._kept else self._coming[i].result() for i in indices}
-        for index in list(found)[: max(0, self._room - len(self._kept))]:
-            self._kept[index] = found[index]
-        return torch.stack([found[i] for i in indices])
+        images = {
+            i: self._kept[i] if i in self._kept else self._coming[i].result() for i in indices
+        }
+        for index in list(images)[: max(0, self._room - len(self._kept))]:
+            self._kept[index] = images[index]
+        return torch.stack([images[i] for i in indices])
 
 
 def position_after(position: int, count: int, batch_size: int) -> int:
-    """Return where this process reads on after some samples: in this update, or in the next."""
+    """Return the position from which this process reads next, in this update or in the next one.
+
+    The samples of an update are shared among the processes, so each skips the others' shares.
+    """
     share, done = batch_size // world_size(), position + count
     return done if done % share else done + batch_size - share
 
@@ -109,25 +113,3 @@ def write_image(path: Path, pixels: Tensor) -> None:
     array = (pixels.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(path)
-
-
-def split_of(name: str, val_fraction: float, test_fraction: float) -> str:
-    """Return the split of a sample by a digest of its name, which keeps it there for good."""
-    place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
-    if place < test_fraction:
-        return "test"
-    return "val" if place < test_fraction + val_fraction else "train"
-
-
-def file_digests(paths: Sequence[Path]) -> list[str]:
-    """Return the sha256 of each file's bytes, read by several threads."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(lambda path: hashlib.sha256(path.read_bytes()).hexdigest(), paths))
-
-
-def files_digest(paths: Sequence[Path], names: Sequence[str]) -> str:
-    """Return the sha256 of the names and the bytes of some files."""
-    total = hashlib.sha256()
-    for digest, name in zip(file_digests(paths), names, strict=True):
-        total.update(f"{name}\0".encode() + bytes.fromhex(digest))
-    return total.hexdigest()

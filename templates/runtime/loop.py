@@ -5,9 +5,10 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
+from typing import Protocol
 
 import torch
 from tqdm import tqdm
@@ -15,85 +16,92 @@ from tqdm import tqdm
 from runtime.distributed import anywhere, rank, world_size
 from runtime.errors import fail
 from runtime.metrics import Metrics
+from runtime.settings import Training
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a step does, to tell how fast it was.
+class StepSize:
+    """How much a step processes, in all processes together.
 
     Attributes:
         unit: What is counted, such as `tokens`.
-        amount: How many of them are in a step, over all processes.
-        flops: Operations of a step as a share of a second's peak of all devices; None where the
-            peak is not known.
+        amount: Units in a step.
+        seconds_at_peak: How long the step's FLOPs would take if all devices ran at their peak;
+            None where the peak is not known.
     """
 
     unit: str
     amount: int
-    flops: float | None = None
+    seconds_at_peak: float | None = None
 
     def speed(self, seconds: float | None) -> dict[str, float | None]:
-        """Return the speed of a step that took so long."""
-        found = {f"{self.unit}_per_second": seconds and self.amount / seconds}
-        if self.flops is not None:
-            found["mfu"] = seconds and self.flops / seconds
-        return found
+        """Return the speed of a step that took these seconds; None if it was not timed."""
+        speeds = {f"{self.unit}_per_second": seconds and self.amount / seconds}
+        if self.seconds_at_peak is not None:
+            # MFU is the share of the devices' peak that the step used.
+            speeds["mfu"] = seconds and self.seconds_at_peak / seconds
+        return speeds
 
 
-def fit(
-    steps: range,
-    take_step: Callable[[int], dict[str, float]],
-    validate: Callable[[], float],
-    save: Callable[[int], None],
-    metrics: Metrics,
-    work: Work,
-    device: torch.device,
-    eval_every: int,
-    save_every: int,
-) -> None:
-    """Train; Ctrl-C or SIGTERM ends the current step, saves, and exits with status 130 or 143.
+class Steps(Protocol):
+    """A run that the loop takes step by step."""
 
-    Args:
-        steps: The steps to take, counted from 0.
-        take_step: Takes a step; returns what was measured, with `train_loss` and `grad_norm`.
-        validate: Returns the loss on the validation split.
-        save: Saves a checkpoint after a number of steps.
-        metrics: Where to record what was measured after each step.
-        work: What a step does.
-        device: Where this process computes.
-        eval_every: Steps from one validation to the next; the last step always has one.
-        save_every: Steps from one checkpoint to the next; the last step always has one.
+    config: Training
+    device: torch.device
+    size: StepSize
+
+    def step(self, step: int) -> dict[str, float]:
+        """Take a step, counted from 0; return its metrics, with `train_loss` and `grad_norm`."""
+
+    def validate(self) -> float:
+        """Return the loss on the validation split."""
+
+    def save(self, done: int) -> None:
+        """Save a checkpoint after this number of steps."""
+
+
+def fit(run: Steps, steps: range, metrics: Metrics) -> None:
+    """Take steps; the last one is always validated and saved.
+
+    Ctrl-C or SIGTERM ends the current step, saves, and exits with status 130 or 143.
     """
     quiet = rank() != 0 or not sys.stderr.isatty()
     bar = tqdm(steps, initial=steps.start, total=steps.stop, disable=quiet)
     with interrupts() as signals:
         for done in (step + 1 for step in bar):
             began = time.perf_counter()
-            values = take_step(done - 1)
-            # The first step also allocates and compiles.
+            values = run.step(done - 1)
+            # The first step is not timed, because it also allocates and compiles.
             seconds = time.perf_counter() - began if done > steps.start + 1 else None
-            loss, norm = values["train_loss"], values["grad_norm"]
-            if not math.isfinite(loss + norm):
-                fail(
-                    f"the loss is {loss} and the gradient's norm {norm} at step {done}: lower "
-                    "--learning-rate; the last checkpoint is as it was."
-                )
+            _check_finite(values, done)
             last = done == steps.stop
-            val_loss = validate() if last or done % eval_every == 0 else None
-            metrics.write(done, values | {"val_loss": val_loss} | work.speed(seconds))
+            val_loss = run.validate() if last or done % run.config.eval_every == 0 else None
+            metrics.write(done, values | {"val_loss": val_loss} | run.size.speed(seconds))
+            loss = values["train_loss"]
             bar.set_postfix(loss=f"{loss:.3f}")
             if val_loss is not None:
                 say(f"step {done}/{steps.stop}: train loss {loss:.3f}, validation {val_loss:.3f}")
-            stopped = anywhere(bool(signals), device)
-            if last or stopped or done % save_every == 0:
-                save(done)
+            # All processes must stop at the same step, and a signal may reach only some of them.
+            stopped = anywhere(bool(signals), run.device)
+            if last or stopped or done % run.config.save_every == 0:
+                run.save(done)
             if stopped and not last:
                 say(f"stopped at step {done}, saved: --resume goes on.")
                 raise SystemExit(128 + max(signals, default=signal.SIGTERM))
 
 
+def _check_finite(values: dict[str, float], done: int) -> None:
+    """Stop before weights that are no numbers can be saved."""
+    loss, norm = values["train_loss"], values["grad_norm"]
+    if not math.isfinite(loss + norm):
+        fail(
+            f"the loss is {loss} and the gradient's norm {norm} at step {done}: lower "
+            "--learning-rate; the last checkpoint is as it was."
+        )
+
+
 def say(line: str) -> None:
-    """Tell the user something, once for all processes."""
+    """Print a line on stderr, above the progress bar, from the first process only."""
     if rank() == 0:
         tqdm.write(line, file=sys.stderr)
 
@@ -102,7 +110,8 @@ def say(line: str) -> None:
 def interrupts() -> Iterator[list[int]]:
     """Collect Ctrl-C and SIGTERM in a list, so that a step is never cut in two.
 
-    A second Ctrl-C does cut, except under torchrun, which passes on the one that came before.
+    A second Ctrl-C does interrupt the step. Under torchrun it does not, because torchrun passes
+    each one on to processes that the terminal has already signalled.
     """
     signals: list[int] = []
 

@@ -1,4 +1,4 @@
-"""What a run measures of itself: metrics.jsonl, and TensorBoard when asked."""
+"""The record of a training run: metrics.jsonl, and events for TensorBoard with --tensorboard."""
 
 import itertools
 import json
@@ -16,9 +16,9 @@ class Metrics:
         """Open the record of a run.
 
         Args:
-            folder: Where it is kept; None keeps nothing.
-            first_step: Steps that were taken before; what the record says of later ones goes, as
-                a resumed run takes them again.
+            folder: Folder of the run; None writes nothing.
+            first_step: Steps of the run before it was resumed. Lines of later steps are cut off,
+                since the resumed run takes these steps again.
             tensorboard: Whether to write events for TensorBoard too.
         """
         self._file = self._board = None
@@ -38,7 +38,7 @@ class Metrics:
             self._board = SummaryWriter(folder / "tensorboard", purge_step=first_step)
 
     def write(self, step: int, values: Mapping[str, float | None]) -> None:
-        """Record what was measured after a number of steps; None was not measured."""
+        """Add a line of values after a number of steps; None is a value that was not measured."""
         if self._file is not None:
             print(json.dumps({"step": step, **values}), file=self._file, flush=True)
         if self._board is not None:
@@ -47,7 +47,6 @@ class Metrics:
                     self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Close the files."""
         for file in (self._file, self._board):
             if file is not None:
                 file.close()

@@ -1,4 +1,4 @@
-"""AdamW, its learning rate, and one update."""
+"""AdamW, its learning rate, and one update of the weights."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +12,10 @@ from runtime.distributed import gradients_shared, total, whole, world_size
 def adamw(
     model: nn.Module, weight_decay: float, betas: tuple[float, float]
 ) -> torch.optim.Optimizer:
-    """Return AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101) that decays matrices only."""
+    """Return AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101) that decays matrices only.
+
+    Tensors of one dimension, which are biases and gains, are not decayed.
+    """
     parameters = list(model.parameters())
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
@@ -24,9 +27,9 @@ def adamw(
 def learning_rate_at(
     step: int, peak: float, warmup_steps: int, total_steps: int, final_share: float
 ) -> float:
-    """Return the rate of the update after `step` others: linear warm-up, then a cosine.
+    """Return the learning rate of a step, counted from 0: linear warm-up, then a cosine.
 
-    The cosine falls from `peak` to `final_share * peak` at `total_steps`, and stays there.
+    The cosine falls from `peak` to `final_share * peak` at `total_steps`; the rate then stays.
     """
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
@@ -42,31 +45,34 @@ def update(
     learning_rate: float,
     grad_clip: float,
 ) -> tuple[float, float]:
-    """Take one step down the mean loss over everything in the update, in all processes.
+    """Take one step down the gradient of the mean loss over all targets, in all processes.
 
     Args:
         module: What `parallelize` returned.
         optimizer: The optimizer of its parameters.
         parts: Each passes a part of the update through the module, and returns its mean loss and
-            over how many targets that is.
+            the number of its targets.
         learning_rate: The rate of this step.
-        grad_clip: Greatest norm of the gradient.
+        grad_clip: Greatest norm of the gradient; a longer one is scaled down to it.
 
     Returns:
-        The mean loss over all targets of all parts, and the gradient's norm before it is cut.
+        The mean loss over all targets of all parts, and the gradient's norm before it is scaled.
     """
     sums: list[Tensor] = []
     for index, part in enumerate(parts):
         with gradients_shared(module, last=index == len(parts) - 1):
             loss, targets = part()
-            # Sums add up to the same gradient however the batch is cut; the division comes last.
+            # Sums of losses add up to the same gradient however the update is cut into parts, and
+            # means do not. So the number of targets divides the whole gradient, at the end.
             (loss * targets).backward()  # type: ignore[no-untyped-call]
         mean = loss.detach().double()
         sums.append(torch.stack((mean * targets, torch.full_like(mean, targets))))
-    # Read once an update: until here, a GPU computes while the CPU prepares the next part.
+    # Reading a number from a GPU waits for all its work. It is done once an update, so that until
+    # here the GPU computes while the CPU prepares the next part.
     loss_sum, count = total(torch.stack(sums).sum(0)).tolist()
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    scale = world_size() / count  # processes add up to a mean over them
+    # Processes share the mean of their gradients, and this needs the sum.
+    scale = world_size() / count
     norm = scale * whole(nn.utils.get_total_norm(gradients)).item()
     factor = scale * min(1.0, grad_clip / (norm + 1e-6))
     for gradient in gradients:

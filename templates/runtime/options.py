@@ -1,9 +1,19 @@
 """The options that the scripts of a package share, so that one command line fits them all."""
 
 import argparse
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+
+from runtime.checkpoint import check_free
+from runtime.distributed import world_size
+from runtime.errors import fail
+from runtime.settings import load_config
+
+Group = argparse._ArgumentGroup
 
 
 def shared_options(
@@ -15,7 +25,7 @@ def shared_options(
     seed: str = "not used here",
     resume: str = "not used here",
 ) -> argparse.ArgumentParser:
-    """Return a parser of the shared options; the arguments say what this script does with some."""
+    """Return a parser of the shared options; the arguments are the help of those that differ."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -44,7 +54,7 @@ def shared_options(
         "--device",
         choices=("auto", "cpu", "cuda"),
         default="auto",
-        help="auto: CUDA when there is a GPU (default: auto)",
+        help="auto: CUDA if there is a GPU (default: auto)",
     )
     group.add_argument("--resume", action="store_true", help=resume)
     group.add_argument(
@@ -52,13 +62,31 @@ def shared_options(
         type=positive,
         default=torch.get_num_threads(),
         metavar="N",
-        help="CPU threads; results repeat to the bit at the same number (default: %(default)s)",
+        help="CPU threads; runs with the same number agree bit for bit (default: %(default)s)",
     )
     return parser
 
 
-def training_options(parser: argparse.ArgumentParser, proxy: object, full: object) -> None:
-    """Add the options of train.py, with the defaults of its two Configs in their help."""
+def training_options(
+    doc: str | None, kind: type[Any], data: str, options: Callable[[Group], None]
+) -> argparse.ArgumentParser:
+    """Return a parser of the options of a train.py.
+
+    Args:
+        doc: The docstring of the script.
+        kind: Its Config, whose values at both sizes stand in the help as defaults.
+        data: What --data takes.
+        options: Adds the options that only this script has.
+    """
+    proxy, full = load_config(kind, "train", "proxy"), kind()
+    parser = shared_options(
+        doc,
+        data=data,
+        steps=f"stop after this many updates in all {sized(proxy, full, 'steps')}",
+        batch_size=f"samples in an update {sized(proxy, full, 'batch_size')}",
+        seed=f"draws the first weights and the order of samples {sized(proxy, full, 'seed')}",
+        resume="go on from the checkpoint",
+    )
     group = parser.add_argument_group("options of train.py")
     group.add_argument(
         "--schedule-steps",
@@ -67,15 +95,15 @@ def training_options(parser: argparse.ArgumentParser, proxy: object, full: objec
         help="updates over which the learning rate warms up and decays "
         "(default: the size's steps, or --steps if that is more)",
     )
-    for name, kind, help_text in (
+    for name, parse, help_text in (
         ("learning_rate", float, "peak learning rate"),
-        ("warmup_steps", int, "updates in which the rate rises"),
-        ("grad_accum", positive, "parts of an update in one process; several share them"),
+        ("warmup_steps", int, "updates in which the rate rises to its peak"),
+        ("grad_accum", positive, "parts of an update; processes share them"),
         ("eval_every", positive, "updates between two validations"),
         ("save_every", positive, "updates between two checkpoints"),
     ):
         option, note = f"--{name.replace('_', '-')}", sized(proxy, full, name)
-        group.add_argument(option, type=kind, metavar="X", help=f"{help_text} {note}")
+        group.add_argument(option, type=parse, metavar="X", help=f"{help_text} {note}")
     group.add_argument(
         "--dtype",
         choices=("auto", "float32", "bfloat16"),
@@ -85,7 +113,7 @@ def training_options(parser: argparse.ArgumentParser, proxy: object, full: objec
         "--parallel",
         choices=("ddp", "fsdp"),
         default="ddp",
-        help="under torchrun: ddp keeps a whole model on each device, fsdp a share (default: ddp)",
+        help="under torchrun: ddp puts a whole model on each device, fsdp a share (default: ddp)",
     )
     group.add_argument(
         "--grad-checkpoint",
@@ -101,10 +129,50 @@ def training_options(parser: argparse.ArgumentParser, proxy: object, full: objec
     group.add_argument(
         "--dry-run", action="store_true", help="take one step and one validation, write nothing"
     )
+    options(group)
+    return parser
+
+
+def training_config(kind: type[Any], args: argparse.Namespace) -> Any:
+    """Return the Config of a train.py with the options of the command line, or stop.
+
+    Its `steps` are those of the learning rate's schedule; `args.steps` becomes the step to stop at.
+    """
+    check_free(args.checkpoint or args.out / "checkpoint")
+    config = load_config(kind, "train", args.size)
+    # An option without a default is None unless the command line has it.
+    given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
+    args.steps = given.pop("steps", config.steps)
+    steps = args.schedule_steps or max(config.steps, args.steps)
+    config = replace(config, **given, steps=steps)
+    for parts in (config.grad_accum, world_size()):
+        if config.batch_size % parts:
+            fail(f"{config.batch_size} samples cannot be cut in {parts} equal parts.")
+    return config
+
+
+def data_options(description: str | None, *, data: str) -> argparse.ArgumentParser:
+    """Return a parser of a data.py, which shows what training will read.
+
+    Args:
+        description: What `--help` begins with.
+        data: What `--data` names, and what is read without it.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=existing, metavar="PATH", help=data)
+    parser.add_argument(
+        "--size",
+        choices=("proxy", "full"),
+        default="proxy",
+        help="(default: proxy)",
+    )
+    return parser
 
 
 def existing(text: str) -> Path:
-    """Read a path that must be there."""
+    """Read the path of a file or folder that exists."""
     path = Path(text)
     if not path.exists():
         raise argparse.ArgumentTypeError(f"{text} does not exist")
@@ -112,7 +180,7 @@ def existing(text: str) -> Path:
 
 
 def positive(text: str) -> int:
-    """Return a whole number above zero."""
+    """Read a whole number above zero."""
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return int(text)

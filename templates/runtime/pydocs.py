@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 SENTENCE_END = re.compile(r"(?<=[a-z)\"'][.!?]) (?=[A-Z])")
-LEAST_FIRST, LEAST_REST = 30, 60  # characters of a paragraph's first sentence, and of its others
-# Modules that some systems install apart, and tests: without them a version has the same texts.
+# Characters of a paragraph's first sentence, and of the others; shorter ones ask and answer little.
+LEAST_FIRST, LEAST_REST = 30, 60
+# Some systems do not install these modules, nor tests. Without them, all systems have the same
+# texts for a version of Python.
 _APART = {"distutils", "ensurepip", "idlelib", "lib2to3", "tkinter", "turtledemo", "venv"}
 _TESTS = {"test", "tests"}
 _DOCUMENTED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -29,12 +31,12 @@ def docstring_paragraphs() -> list[list[str]]:
 
 
 def _paragraphs(texts: Iterable[str]) -> list[list[str]]:
-    """Return the sentences of paragraphs with a first one and others that are long enough."""
+    """Return the sentences of the paragraphs that are long enough."""
     every = (" ".join(part.split()) for text in texts for part in text.split("\n\n"))
-    found = [SENTENCE_END.split(paragraph) for paragraph in dict.fromkeys(every)]
+    paragraphs = [SENTENCE_END.split(paragraph) for paragraph in dict.fromkeys(every)]
     return [
         each
-        for each in found
+        for each in paragraphs
         if len(each[0]) >= LEAST_FIRST and len(" ".join(each[1:])) >= LEAST_REST
     ]
 
@@ -51,7 +53,7 @@ def _sources() -> Iterator[Path]:
 def _docstrings(module: ast.Module) -> Iterator[str]:
     """Yield the docstrings of a module, and of the classes and functions in it."""
     documented: list[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef] = [module]
-    for node in documented:  # which grows
+    for node in documented:  # the list grows by the children of each node
         documented += [child for child in node.body if isinstance(child, _DOCUMENTED)]
         text = ast.get_docstring(node)
         if text:

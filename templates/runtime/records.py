@@ -1,18 +1,20 @@
-"""Rows of text from a CSV, JSONL or Parquet file, or from a folder of three; cut into splits."""
+"""Records of text: rows of a CSV, JSONL or Parquet file, or of a folder with a file a split."""
 
-import csv
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runtime.digests import digest, split_of
 from runtime.errors import fail
+from runtime.files import json_lines
+from runtime.rows import csv_rows, parquet_table
+from runtime.splits import SPLITS, require_samples
 
-SPLITS = ("train", "val", "test")
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 Record = dict[str, str]
+Rows = Iterator[tuple[str, Mapping[str, Any]]]
 
 
 def read_splits(
@@ -28,45 +30,45 @@ def read_splits(
         test_fraction: Share of a file that only eval.py reads.
     """
     if path.is_dir():
-        splits = {split: read_records(_split_file(path, split), columns) for split in SPLITS}
+        splits = {split: read_records(one_of(path, split), columns) for split in SPLITS}
     else:
         splits = cut(read_records(path, columns), key, val_fraction, test_fraction)
-    for split, records in splits.items():
-        if not records:
-            fail(f"{path} is too little data: its {split} split is empty.")
+    require_samples(str(path), "records", {split: len(each) for split, each in splits.items()})
     return splits
 
 
 def cut(
     records: Iterable[Record], key: str, val_fraction: float, test_fraction: float
 ) -> dict[str, list[Record]]:
-    """Return records by split, which a digest of the key tells; more data moves none of them."""
+    """Return records by split; a digest of the key decides, so more data moves none of them."""
     splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
     for record in records:
-        place = int.from_bytes(hashlib.sha256(record[key].encode()).digest()[:8], "big") / 2**64
-        held_out = "val" if place < test_fraction + val_fraction else "train"
-        splits["test" if place < test_fraction else held_out].append(record)
+        splits[split_of(record[key], val_fraction, test_fraction)].append(record)
     return splits
 
 
 def read_records(path: Path, columns: Sequence[str]) -> list[Record]:
     """Return the rows of a file, or stop; a value is its text, and none may be missing."""
-    readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
+    readers = {".csv": _csv_records, ".jsonl": json_lines, ".parquet": _parquet_records}
     if path.suffix not in readers or not path.is_file():
         fail(f"{path} is neither a {', '.join(SUFFIXES)} file nor a folder of them.")
-    try:
-        return [
-            {column: _value(row, column, place) for column in columns}
-            for place, row in readers[path.suffix](path)
-        ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        fail(f"{path} cannot be read: {error}.")
+    return [
+        {column: _value(row, column, place) for column in columns}
+        for place, row in readers[path.suffix](path)
+    ]
+
+
+def one_of(folder: Path, name: str) -> Path:
+    """Return the one file of a folder that has this name and a suffix of records, or stop."""
+    files = [path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
+    if len(files) != 1:
+        fail(f"{folder} must hold one of {', '.join(name + suffix for suffix in SUFFIXES)}.")
+    return files[0]
 
 
 def records_digest(splits: Mapping[str, Sequence[Record]]) -> str:
     """Return the sha256 of all records and of the splits that they are in."""
-    text = json.dumps(splits, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest(json.dumps(splits, sort_keys=True, ensure_ascii=False).encode())
 
 
 def write_splits(folder: Path, splits: Mapping[str, Sequence[Record]]) -> None:
@@ -76,60 +78,27 @@ def write_splits(folder: Path, splits: Mapping[str, Sequence[Record]]) -> None:
         (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-def _split_file(folder: Path, split: str) -> Path:
-    found = [folder / f"{split}{suffix}" for suffix in SUFFIXES]
-    found = [path for path in found if path.is_file()]
-    if len(found) != 1:
-        fail(f"{folder} must hold one of {split}{f', {split}'.join(SUFFIXES)}.")
-    return found[0]
-
-
 def _value(row: Mapping[str, Any], column: str, place: str) -> str:
+    """Return the text of a cell, or stop where there is none."""
     value = row.get(column)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         fail(f'{place} has no "{column}" that is a text or a number.')
     text = str(value).strip()
     if not text:
         fail(f'{place} has an empty "{column}".')
+    # JSON can hold half of a surrogate pair, which no tokenizer and no file in UTF-8 takes.
     if any("\ud800" <= c <= "\udfff" for c in text):
         fail(f'{place} has half a character in "{column}": it is no Unicode text.')
     return text
 
 
-Rows = Iterator[tuple[str, Mapping[str, Any]]]
+def _csv_records(path: Path) -> Rows:
+    rows = csv_rows(path)
+    _, names = next(rows, ("", []))
+    for place, cells in rows:
+        yield place, dict(zip(names, cells, strict=True))
 
 
-def _csv_rows(path: Path) -> Rows:
-    csv.field_size_limit(2**30)  # the library's own limit is shorter than some documents
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        for row in reader:
-            yield f"{path}:{reader.line_num}", row
-
-
-def _jsonl_rows(path: Path) -> Rows:
-    with path.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                row = None
-            if not isinstance(row, dict):
-                fail(f"{path}:{number} is not a JSON object.")
-            yield f"{path}:{number}", row
-
-
-def _parquet_rows(path: Path) -> Rows:
-    try:
-        import pyarrow as pa  # type: ignore[import-untyped]
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
-    except ImportError:
-        fail(f"reading {path} needs pyarrow: pip install pyarrow.")
-    try:
-        table = pq.read_table(path)
-    except pa.ArrowException as error:
-        fail(f"{path} cannot be read as Parquet: {error}.")
-    for number, row in enumerate(table.to_pylist(), start=1):
+def _parquet_records(path: Path) -> Rows:
+    for number, row in enumerate(parquet_table(path).to_pylist(), start=1):
         yield f"{path}, row {number}", row

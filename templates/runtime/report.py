@@ -1,12 +1,38 @@
 """What eval.py prints: metrics beside their baselines, as JSON."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtime.settings import read_json
+
+
+@dataclass(frozen=True)
+class Report:
+    """The scores of a checkpoint.
+
+    Attributes:
+        dataset: Name of the data, or of the environment.
+        sha256: Digest of the data; None where no file holds it, as for an environment.
+        n: How many samples, tokens or episodes were scored; None where each metric has its own.
+        metrics: What `metric` returned.
+        figure: Content of the figure of the result; its `kind` says how it is drawn: `lines`,
+            `matrix`, `images`, or a kind that the task's own outcome.py draws. None draws each
+            metric beside its baselines.
+        split: The part of the data that was scored; None for data without splits.
+        steps_unit: What train.py's --steps counts, such as `environment steps`; None for updates
+            of the weights.
+    """
+
+    dataset: str
+    sha256: str | None
+    n: int | None
+    metrics: Sequence[Mapping[str, Any]]
+    figure: Mapping[str, Any] | None = None
+    split: str | None = "test"
+    steps_unit: str | None = None
 
 
 def metric(
@@ -15,22 +41,25 @@ def metric(
     value: float,
     baselines: Mapping[str, float],
     *,
+    title: str,
     higher_is_better: bool | None,
     **source: Any,
 ) -> dict[str, Any]:
     """Return one metric.
 
     Args:
-        name: Its field's name, such as `accuracy`.
-        unit: What it is counted in; `share` for a part of one.
-        value: Of the checkpoint.
-        baselines: Of simpler methods on the same split, by their names.
-        higher_is_better: Whether more is better; None for a figure that is no score.
-        source: `benchmark`, `dataset`, `sha256`, `split`, `n` or `status`, where they are not those
-            of the report, whose metrics are "measured".
+        name: Identifier in files, such as `ndcg_at_10`.
+        unit: Unit of the value; `share` for a part of one, which documents print in percent.
+        value: Score of the checkpoint.
+        baselines: Scores of simpler methods on the same data, by the methods' names.
+        title: Name in documents and figures, spelled as the field does, such as `nDCG@10`.
+        higher_is_better: Direction; None for a figure that is no score.
+        source: `benchmark`, `dataset`, `sha256`, `split`, `n` or `status`, where the metric's
+            differs from the report's; the status of a report is "measured".
     """
     return {
         "metric": name,
+        "title": title,
         "unit": unit,
         "higher_is_better": higher_is_better,
         "value": value,
@@ -39,39 +68,17 @@ def metric(
     }
 
 
-def print_report(
-    dataset: str,
-    sha256: str,
-    n: int,
-    metrics: Sequence[Mapping[str, Any]],
-    folder: Path,
-    figure: Mapping[str, Any] | None = None,
-) -> None:
-    """Print the scores of a checkpoint on the test split.
-
-    Args:
-        dataset: Name of the data.
-        sha256: Digest of the data.
-        n: What was scored: samples, tokens.
-        metrics: What `metric` returned.
-        folder: The checkpoint.
-        figure: What a picture of the result shows; its `kind` says how it is drawn.
-    """
-    report = {
-        "dataset": dataset,
-        "sha256": sha256,
-        "split": "test",
-        "n": n,
-        "metrics": list(metrics),
-        "figure": figure,
+def print_report(report: Report, folder: Path) -> None:
+    """Print a report on stdout, with the step of the checkpoint in a folder."""
+    content = {
+        "dataset": report.dataset,
+        "sha256": report.sha256,
+        "split": report.split,
+        "n": report.n,
+        "metrics": list(report.metrics),
+        "figure": report.figure,
         "checkpoint_step": read_json(folder / "state.json").get("step"),
     }
-    print(json.dumps(report, indent=2))
-
-
-def digest(*parts: bytes) -> str:
-    """Return the sha256 of some data in a row."""
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(part)
-    return total.hexdigest()
+    if report.steps_unit:
+        content["steps_unit"] = report.steps_unit
+    print(json.dumps(content, indent=2))

@@ -2,12 +2,49 @@
 
 import inspect
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from runtime.errors import fail
 
 ConfigT = TypeVar("ConfigT")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained, whatever the task: the settings that every train.py has."""
+
+    steps: int = 10000
+    """Updates of the weights; the learning rate's schedule spans them."""
+    batch_size: int = 64
+    """Samples in an update."""
+    grad_accum: int = 1
+    """Parts of an update that pass through the model one after the other; more take less memory."""
+    learning_rate: float = 0.0003
+    """Peak learning rate."""
+    warmup_steps: int = 500
+    """Updates in which the rate rises to its peak."""
+    final_lr_share: float = 0.1
+    """Share of the peak at which the cosine ends."""
+    weight_decay: float = 0.1
+    """Decay of matrices and kernels; biases and gains are not decayed."""
+    beta1: float = 0.9
+    """Share of AdamW's mean gradient that an update keeps."""
+    beta2: float = 0.95
+    """Share of AdamW's mean squared gradient that an update keeps."""
+    grad_clip: float = 1.0
+    """Greatest norm of the gradient; a longer one is scaled down to it."""
+    eval_every: int = 500
+    """Updates between two validations."""
+    eval_batches: int = 16
+    """Batches of the validation split that a validation takes, at most."""
+    save_every: int = 500
+    """Updates between two checkpoints."""
+    dtype: str = "auto"
+    """auto, float32, or bfloat16 (autocast; weights stay float32)."""
+    seed: int = 42
+    """Draws the first weights, the order of samples and all else that is random."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -24,7 +61,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def load_config(kind: type[ConfigT], section: str, size: str) -> ConfigT:
-    """Return a script's Config: `full` is its defaults, `proxy` stands in config.json."""
+    """Return a script's Config: the defaults for `full`, those of config.json for `proxy`."""
     if size == "full":
         return kind()
     path = Path(__file__).parents[1] / "config.json"

@@ -1,4 +1,4 @@
-"""Long arrays of integers, such as tokens, in files that are read where they lie."""
+"""Long arrays of integers, such as tokens, that stay in files on the disk."""
 
 import bisect
 from collections.abc import Sequence
@@ -14,9 +14,10 @@ Array = NDArray[np.integer[Any]]
 
 
 class Shards:
-    """Integers in files one after the other, read as one array; they stay on the disk."""
+    """The integers of several files as one array, mapped into memory and not loaded."""
 
     def __init__(self, paths: Sequence[Path], dtype: str) -> None:
+        # An empty file cannot be mapped; a short corpus has a split without tokens.
         filled = [path for path in paths if path.stat().st_size]
         self._files = [np.memmap(path, dtype=dtype, mode="r") for path in filled]
         self._starts = [0]
@@ -27,7 +28,7 @@ class Shards:
         return self._starts[-1]
 
     def __getitem__(self, part: slice) -> Array:
-        """Return a copy of some integers in a row, which may lie in several files."""
+        """Return a copy of a run of integers, also across the end of a file."""
         start, stop, _ = part.indices(len(self))
         first = max(0, bisect.bisect_right(self._starts, start) - 1)
         files = zip(self._files[first:], self._starts[first:], strict=False)

@@ -1,4 +1,4 @@
-"""Memory against time, and time against start-up: gradient checkpointing and compilation."""
+"""Gradient checkpointing trades time for memory, and compilation a slow start for speed."""
 
 import contextlib
 import functools
@@ -13,9 +13,10 @@ from runtime.errors import fail
 
 
 def checkpoint_gradients(blocks: Iterable[nn.Module]) -> None:
-    """Let blocks keep their inputs only, and compute the rest again in the backward pass.
+    """Let blocks keep only their inputs, and compute the rest again in the backward pass.
 
-    Chen et al., 2016, arXiv:1604.06174. The blocks stay what they are: no name changes.
+    Chen et al., 2016, arXiv:1604.06174. Only `forward` is replaced, so that parameters keep their
+    names and checkpoints fit with and without it.
     """
     for block in blocks:
         again = functools.partial(_contexts, block)
@@ -28,13 +29,13 @@ def checkpoint_gradients(blocks: Iterable[nn.Module]) -> None:
 def _contexts(
     block: nn.Module,
 ) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
-    """Return the contexts in which a block computes, and computes again."""
-    return contextlib.nullcontext(), _statistics_kept(block)
+    """Return the contexts in which a block computes for the first and for the second time."""
+    return contextlib.nullcontext(), _statistics_frozen(block)
 
 
 @contextlib.contextmanager
-def _statistics_kept(block: nn.Module) -> Iterator[None]:
-    """Leave the running statistics of batch normalization alone: a batch counts once."""
+def _statistics_frozen(block: nn.Module) -> Iterator[None]:
+    """Leave the running statistics of batch normalization alone, so that a batch counts once."""
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
@@ -47,13 +48,14 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
 
 
 def compile_modules(modules: Iterable[nn.Module]) -> None:
-    """Compile modules in place, or stop where this machine cannot.
+    """Compile modules, or stop where this machine cannot.
 
-    In place, so that the names of their parameters do not change.
+    They are compiled in place, so that their parameters keep their names.
     """
     try:
         torch.compile(torch.sin)(torch.zeros(1))
-    except Exception as error:  # whatever the compiler lacks, of many kinds
+    # Each thing that a compiler may lack raises an exception of its own kind.
+    except Exception as error:
         reason = str(error).strip().splitlines()[0]
         fail(f"torch.compile does not work here ({reason}): train without --compile.")
     for module in modules:

@@ -1,8 +1,7 @@
 """Tables from CSV and Parquet files, as columns of numbers or of words."""
 
-import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import fail
+from runtime.rows import csv_rows, parquet_table
 
 Column = NDArray[Any]
 MISSING = frozenset({"", "?", "n/a", "na", "nan", "none", "null"})
-"""What stands in a cell without a value, in small letters."""
+"""Text of a cell without a value, in small letters."""
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
 def read_table(path: Path) -> dict[str, Column]:
@@ -23,9 +24,9 @@ def read_table(path: Path) -> dict[str, Column]:
     an object array of words, with "" where there is none.
     """
     suffix = path.suffix.lower()
-    if not path.is_file() or suffix not in (".csv", ".tsv", ".parquet"):
+    if not path.is_file() or suffix not in (*DELIMITERS, ".parquet"):
         fail(f"{path} is no table: name a .csv, .tsv or .parquet file.")
-    columns = _read_parquet(path) if suffix == ".parquet" else _read_csv(path, suffix)
+    columns = _read_parquet(path) if suffix == ".parquet" else _read_csv(path, DELIMITERS[suffix])
     if not columns or not len(next(iter(columns.values()))):
         fail(f"{path} has no rows.")
     for name, values in columns.items():
@@ -35,46 +36,35 @@ def read_table(path: Path) -> dict[str, Column]:
 
 
 def is_numeric(column: Column) -> bool:
-    """Return whether a column holds numbers."""
+    """Tell whether a column holds numbers."""
     return bool(column.dtype == np.float64)
 
 
-def _read_csv(path: Path, suffix: str) -> dict[str, Column]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, delimiter="\t" if suffix == ".tsv" else ",")
-            names = [name.strip() for name in next(lines, [])]
-            rows = []
-            for row in lines:
-                if row and len(row) != len(names):
-                    fail(
-                        f"{path}:{lines.line_num} has {len(row)} cells, and the first line names "
-                        f"{len(names)} columns."
-                    )
-                if row:
-                    rows.append(row)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        fail(f"{path} cannot be read as a table in UTF-8: {error}.")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or "" in names:
-        fail(f"{path}: each column needs a name of its own in the first line; see {twice or ['']}.")
-    cells = zip(*rows, strict=True) if rows else ([] for _ in names)
+def _read_csv(path: Path, delimiter: str) -> dict[str, Column]:
+    every = [cells for _, cells in csv_rows(path, delimiter)]
+    names = _distinct(path, [name.strip() for name in every[0]]) if every else []
+    cells: Iterable[Sequence[str]] = (
+        zip(*every[1:], strict=True) if every[1:] else [()] * len(names)
+    )
     return {name: _column(values) for name, values in zip(names, cells, strict=True)}
 
 
+def _distinct(path: Path, names: list[str]) -> list[str]:
+    """Return the names of columns, or stop where two are alike or one is empty."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or "" in names:
+        fail(f"{path}: each column needs a name of its own in the first line; see {twice or ['']}.")
+    return names
+
+
 def _read_parquet(path: Path) -> dict[str, Column]:
-    try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
-    except ImportError:
-        fail("reading Parquet needs a library: pip install pyarrow.")
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        fail(f"{path} cannot be read as Parquet: {error}.")
+    table = parquet_table(path)
+    from pyarrow import types  # type: ignore[import-untyped]
+
     columns = {}
     for name, values in zip(table.column_names, table.columns, strict=True):
-        if pyarrow.types.is_integer(values.type) or pyarrow.types.is_floating(values.type):
+        # Numbers stay as arrays: a large table would not fit into memory as Python's objects.
+        if types.is_integer(values.type) or types.is_floating(values.type):
             columns[name] = values.to_numpy().astype(np.float64)
         else:
             columns[name] = _column(["" if v is None else str(v) for v in values.to_pylist()])

@@ -1,38 +1,34 @@
 """Documents from text files."""
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.errors import fail
+from runtime.files import json_lines, open_text
+
+SUFFIXES = (".txt", ".md", ".jsonl")
 
 
 def documents(path: Path) -> Iterator[str]:
-    """Yield the documents of a file or of a folder, in the order of their names."""
+    """Yield the documents of a file or of a folder, or stop; files go by the order of their names.
+
+    A line of a .jsonl file is a document, its "text"; any other file is one document.
+    """
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    found = [f for f in files if f.suffix in (".txt", ".md", ".jsonl") or f == path]
-    if not found or not all(f.is_file() for f in found):
+    chosen = [file for file in files if file.suffix in SUFFIXES or file == path]
+    if not chosen or not all(file.is_file() for file in chosen):
         fail(f"{path} is neither a text file nor a folder of .txt, .md or .jsonl files.")
-    for file in found:
-        try:
-            with file.open(encoding="utf-8") as stream:
-                if file.suffix == ".jsonl":
-                    yield from _jsonl(file, stream)
-                else:
-                    yield stream.read()
-        except (OSError, UnicodeDecodeError) as error:
-            fail(f"{file} cannot be read as UTF-8 text: {error}.")
+    for file in chosen:
+        if file.suffix == ".jsonl":
+            yield from _texts(file)
+        else:
+            with open_text(file) as stream:
+                yield stream.read()
 
 
-def _jsonl(file: Path, lines: Iterable[str]) -> Iterator[str]:
-    """Yield the text of each line; blank lines are none."""
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            text = json.loads(line)["text"]
-        except (ValueError, KeyError, TypeError):
-            text = None
+def _texts(file: Path) -> Iterator[str]:
+    for place, row in json_lines(file):
+        text = row.get("text")
         if not isinstance(text, str):
-            fail(f'{file}:{number} is not a JSON object with a "text".')
+            fail(f'{place} is not a JSON object with a "text".')
         yield text

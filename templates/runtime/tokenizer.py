@@ -11,7 +11,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 class Tokenizer(Protocol):
-    """What the scripts need of a tokenizer."""
+    """A tokenizer, as the scripts use it."""
 
     end_of_text: int | None
     vocab_size: int

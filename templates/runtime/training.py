@@ -7,13 +7,12 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from runtime.checkpoint import (
-    check_free,
     check_same,
     find_checkpoint,
     load_optimizer,
@@ -22,10 +21,18 @@ from runtime.checkpoint import (
     save_checkpoint,
     to_json,
 )
-from runtime.device import autocast, be_deterministic, in_bfloat16, memory_table, peak_flops
+from runtime.device import (
+    autocast,
+    be_deterministic,
+    choose_device,
+    in_bfloat16,
+    memory_table,
+    peak_flops,
+)
 from runtime.distributed import (
     blocks,
     parallelize,
+    processes,
     rank,
     share_buffers,
     total,
@@ -34,61 +41,39 @@ from runtime.distributed import (
 )
 from runtime.errors import fail
 from runtime.flops import training_flops
-from runtime.loop import Work, fit, say
+from runtime.loop import StepSize, fit, say
 from runtime.metrics import Metrics
 from runtime.optimization import adamw, learning_rate_at, update
+from runtime.options import Group, training_config, training_options
 from runtime.order import be_random_at
-from runtime.settings import load_config, read_json
+from runtime.settings import Training, read_json
 from runtime.speedup import checkpoint_gradients, compile_modules
 
 Batch = tuple[Tensor, ...]
 FREE = ("grad_accum", "eval_every", "eval_batches", "save_every", "dtype")
-"""Settings that a resumed run may change, since they do not change the weights."""
-
-
-class Settings(Protocol):
-    """What the Config of every train.py holds; there its fields are explained."""
-
-    steps: int
-    batch_size: int
-    grad_accum: int
-    learning_rate: float
-    warmup_steps: int
-    final_lr_share: float
-    weight_decay: float
-    beta1: float
-    beta2: float
-    grad_clip: float
-    eval_every: int
-    eval_batches: int
-    save_every: int
-    dtype: str
-    seed: int
-
-
-ConfigT = TypeVar("ConfigT")
+"""Settings that a resumed run may change, since they do not change what is trained."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a train.py brings of its own.
+class Job:
+    """What a train.py brings to a run: its model, its data and its loss.
 
     Attributes:
-        config: Its Config, with the options that were given.
+        config: Its Config, with the options of the command line.
         build: Makes the network; it has `config`, `num_params`, `checkpoint_name` and
             `checkpoint_config`.
-        batch: Returns samples of the training split from a position and a count.
-        held_out: Returns the batches of the validation split from a batch's size.
-        loss: Passes a batch through the module; returns the mean loss and over how many targets.
-        example: Returns the loss of one sample without a meaning, to count its operations.
-        identity: What a resumed run must have in common with its first part, beside `config` and
-            the network's: the data's digest and settings.
-        unit: What is counted to tell the speed, such as `tokens`.
-        amount: How many of them a sample has.
-        entries: What config.json says beside the network's own.
+        batch: Returns samples of the training split, from a position in their order and a count.
+        held_out: Returns the batches of the validation split, from the size of a batch.
+        loss: Passes a batch through the module; returns the mean loss and the number of targets.
+        example: Returns the loss of one dummy sample, to count the FLOPs of a step.
+        identity: What a resumed run must share with the run that it continues, beside the settings
+            of training and of the model: the data's digest and settings.
+        unit: What the speed is counted in, such as `tokens`.
+        amount: Units in a sample.
+        entries: Entries of the checkpoint's config.json, beside the network's own.
         texts: The checkpoint's other files.
-        average: Starts a `runtime.ema.Average` of the network's weights, where there is to be one;
-            validation and the checkpoint's model.safetensors then take it in their place.
+        average: Starts a `runtime.ema.Average` of the network's weights; validation and the
+            checkpoint's model.safetensors then use the average. None: there is none.
     """
 
     config: Any
@@ -105,25 +90,35 @@ class Task:
     average: Callable[[nn.Module], Any] | None = None
 
 
-def settings(kind: type[ConfigT], args: argparse.Namespace) -> ConfigT:
-    """Return the size's Config with the options that were given, or stop.
+def script(
+    doc: str | None,
+    kind: type[Any],
+    job_of: Callable[[argparse.Namespace, Any], Job],
+    *,
+    data: str,
+    options: Callable[[Group], None] = lambda group: None,
+) -> Callable[[], None]:
+    """Return the main function of a train.py.
 
-    Its `steps` are those of the learning rate's schedule; `args.steps` becomes the step to stop at.
+    Args:
+        doc: The docstring of the script, which --help shows.
+        kind: Its Config.
+        job_of: Makes its job from the options and the Config.
+        data: What --data takes.
+        options: Adds the options that only this script has.
     """
-    check_free(args.checkpoint or args.out / "checkpoint")
-    config: Any = load_config(kind, "train", args.size)
-    given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
-    args.steps = given.pop("steps", config.steps)
-    steps = args.schedule_steps or max(config.steps, args.steps)
-    config = replace(config, **given, steps=steps)
-    for parts in (config.grad_accum, world_size()):
-        if config.batch_size % parts:
-            fail(f"{config.batch_size} samples cannot be cut in {parts} equal parts.")
-    found: ConfigT = config
-    return found
+
+    def main() -> None:
+        args = training_options(doc, kind, data, options).parse_args()
+        config = training_config(kind, args)
+        device = choose_device(args.device, args.threads)
+        with processes(device):
+            train(job_of(args, config), args, device)
+
+    return main
 
 
-def samples_at_once(config: Settings, devices: int) -> int:
+def samples_at_once(config: Training, devices: int) -> int:
     """Return how many samples a device passes through the model at once."""
     return min(config.batch_size // devices, config.batch_size // config.grad_accum)
 
@@ -134,149 +129,165 @@ def named(**sections: object) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key.partition(".")[2] not in FREE}
 
 
-def train(task: Task, args: argparse.Namespace, device: torch.device) -> None:
+def train(job: Job, args: argparse.Namespace, device: torch.device) -> None:
     """Train, from the start or from a checkpoint."""
-    folder = args.checkpoint or args.out / "checkpoint"
-    sharded = args.parallel == "fsdp" and world_size() > 1
-    # On `meta` a model has shapes and no memory: refuse what cannot fit before it is allocated.
-    with torch.device("meta"):
-        parameters = task.build().num_params()
-    averaged = task.average is not None
-    say(memory_table(parameters, world_size() if sharded else 1, device, averaged))
+    run = Run(job, args, device)
+    metrics = Metrics(None if args.dry_run else args.out, run.start, args.tensorboard)
+    fit(run, range(run.start, run.start + 1 if args.dry_run else args.steps), metrics)
+    metrics.close()
+    written = f"{args.steps} steps done: {run.folder}"
+    say("dry run done, nothing written." if args.dry_run else written)
 
-    start = 0
-    if args.resume:
-        state = read_json(find_checkpoint(folder) / "state.json")
-        if args.schedule_steps is None:
-            task = replace(task, config=replace(task.config, steps=state["train.steps"]))
-        check_same(folder, state, _identity(task))
-        start = state["step"]
-    config, stop = task.config, args.steps
-    if start >= stop:
-        fail(f"{folder} is at step {start} already: ask for more with --steps.")
 
-    be_deterministic(config.seed)
-    with torch.device("meta" if sharded and rank() != 0 else "cpu"):
-        model = task.build()
-    if args.resume and not (sharded and rank() != 0):
-        load_weights(model, folder / "model.safetensors", model.checkpoint_name)
-    if args.grad_checkpoint:
-        checkpoint_gradients(blocks(model))
-    if args.compile:
-        compile_modules(blocks(model) if sharded else [model])
-    low = in_bfloat16(device, config.dtype)
-    module = parallelize(model, blocks(model), args.parallel, device, low)
-    optimizer = adamw(model, config.weight_decay, (config.beta1, config.beta2))
-    average = task.average(model) if task.average else None
-    in_place = average.in_place if average else contextlib.nullcontext
-    if args.resume:
-        load_optimizer(model, optimizer, folder / "optimizer.safetensors")
+class Run:
+    """One process of a training run: the network, its optimizer, and what a step does to them."""
 
-    def take_step(step: int) -> dict[str, float]:
+    def __init__(self, job: Job, args: argparse.Namespace, device: torch.device) -> None:
+        """Get ready for the first step, or stop before anything large is allocated."""
+        self.job, self.config = job, job.config
+        self.args, self.device = args, device
+        self.folder = args.checkpoint or args.out / "checkpoint"
+        self.sharded = args.parallel == "fsdp" and world_size() > 1
+        # A model on `meta` has shapes but no memory: enough to refuse what cannot fit, to compare
+        # with a checkpoint, and to count FLOPs.
+        with torch.device("meta"):
+            self.outline = job.build()
+        shards = world_size() if self.sharded else 1
+        say(memory_table(self.outline.num_params(), shards, device, job.average is not None))
+        self.start = self._saved_step() if args.resume else 0
+        if self.start >= args.steps:
+            fail(f"{self.folder} is at step {self.start} already: ask for more with --steps.")
+        self._build()
+        self.size = self._step_size()
+
+    def _saved_step(self) -> int:
+        """Return the step of the checkpoint, or stop where another run has made it.
+
+        The learning rate follows the schedule of that run unless --schedule-steps says otherwise.
+        """
+        state = read_json(find_checkpoint(self.folder) / "state.json")
+        if self.args.schedule_steps is None:
+            self.config = replace(self.config, steps=state["train.steps"])
+        check_same(self.folder, state, self._identity())
+        return int(state["step"])
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what a resumed run must have in common with the run that it continues."""
+        return {**self.job.identity, **named(train=self.config, model=self.outline.config)}
+
+    def _build(self) -> None:
+        """Make the network and its optimizer, with the state of the checkpoint if it is resumed."""
+        job, args, config = self.job, self.args, self.config
+        be_deterministic(config.seed)
+        # With shards, only the first process holds the whole model, on the CPU, and hands the
+        # shards out. A GPU never has to hold more than its share.
+        empty = self.sharded and rank() != 0
+        # The network is built on the CPU for every device, so that a seed draws the same weights.
+        with torch.device("meta" if empty else "cpu"):
+            self.model = job.build()
+        # Weights are loaded before `parallelize`, while tensors are still whole.
+        if args.resume and not empty:
+            load_weights(self.model, self.folder / "model.safetensors", self.model.checkpoint_name)
+        # Both change the forward passes of the blocks, which `parallelize` then wraps.
+        if args.grad_checkpoint:
+            checkpoint_gradients(blocks(self.model))
+        if args.compile:
+            compile_modules(blocks(self.model) if self.sharded else [self.model])
+        low = in_bfloat16(self.device, config.dtype)
+        self.module = parallelize(self.model, blocks(self.model), args.parallel, self.device, low)
+        # The optimizer and the average hold the parameters as they lie now, on the device and in
+        # shards, so they come after `parallelize`.
+        self.optimizer = adamw(self.model, config.weight_decay, (config.beta1, config.beta2))
+        self.average = job.average(self.model) if job.average else None
+        self.averaged = self.average.in_place if self.average else contextlib.nullcontext
+        # A checkpoint with an average has it in model.safetensors, so the average has just started
+        # from itself; the weights that the optimizer was updating come with the optimizer's state.
+        if args.resume:
+            load_optimizer(self.model, self.optimizer, self.folder / "optimizer.safetensors")
+
+    def _step_size(self) -> StepSize:
+        """Return what a step processes; its FLOPs only where the device's peak is known."""
+        config, unit = self.config, self.job.unit
+        amount = config.batch_size * self.job.amount
+        peak = peak_flops(self.device) if in_bfloat16(self.device, config.dtype) else None
+        if peak is None:
+            return StepSize(unit, amount)
+        with torch.device("meta"):
+            flops = training_flops(lambda: self.job.example(self.outline))
+        return StepSize(unit, amount, config.batch_size * flops / (peak * world_size()))
+
+    def step(self, step: int) -> dict[str, float]:
+        """Take a step, counted from 0, and return its metrics."""
+        config = self.config
         be_random_at(config.seed, step, rank())
-        module.train()
+        self.module.train()
         rate = learning_rate_at(
             step, config.learning_rate, config.warmup_steps, config.steps, config.final_lr_share
         )
-        parts = _update_parts(task, module, step, device)
-        loss, norm = update(module, optimizer, parts, rate, config.grad_clip)
-        if average:
-            average.update(step)
+        parts = self.parts(step)
+        loss, norm = update(self.module, self.optimizer, parts, rate, config.grad_clip)
+        if self.average:
+            self.average.update(step)
         return {"train_loss": loss, "learning_rate": rate, "grad_norm": norm}
 
-    def save(step: int) -> None:
+    def parts(self, step: int) -> list[Callable[[], tuple[Tensor, int]]]:
+        """Return the parts of this process's share of an update, for `update`."""
+        share = self.config.batch_size // world_size()
+        start = step * self.config.batch_size + rank() * share
+        size = samples_at_once(self.config, world_size())
+
+        def part(position: int, count: int) -> tuple[Tensor, int]:
+            return self._loss(self.job.batch(position, count))
+
+        cuts = range(0, share, size)
+        return [functools.partial(part, start + at, min(size, share - at)) for at in cuts]
+
+    def _loss(self, batch: Batch) -> tuple[Tensor, int]:
+        """Return the mean loss of a batch and the number of its targets."""
+        batch = tuple(tensor.to(self.device) for tensor in batch)
+        with autocast(self.device, self.config.dtype):
+            return self.job.loss(self.module, batch)
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Return the mean loss on the first batches of the validation split.
+
+        FSDP needs every process in every forward pass, so a process that has run out of batches
+        repeats the last one with weight 0.
+        """
+        config = self.config
+        size = config.batch_size // config.grad_accum
+        count = config.eval_batches * config.grad_accum
+        batches = list(itertools.islice(self.job.held_out(size), count))
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        with self.averaged():
+            self.module.eval()
+            share_buffers(self.module)
+            for turn in range(math.ceil(len(batches) / world_size())):
+                index = turn * world_size() + rank()
+                # Each validation draws the same numbers, whatever was drawn before, so that its
+                # losses can be compared; positions below 0 are those that no step has.
+                be_random_at(config.seed, -1 - index, 0)
+                loss, scored = self._loss(batches[min(index, len(batches) - 1)])
+                scored = scored if index < len(batches) else 0
+                mean = loss.double()
+                sums += torch.stack((mean * scored, torch.full_like(mean, scored)))
+        loss_sum, targets = total(sums).tolist()
+        return float(loss_sum / targets)
+
+    def save(self, done: int) -> None:
+        """Save a checkpoint after this number of steps; a dry run writes nothing."""
+        if self.args.dry_run:
+            return
+        model, job = self.model, self.job
         weights = {model.checkpoint_name(n): t for n, t in model.state_dict().items()}
-        # Shards need a dimension, which the file's other readers do not expect.
+        # A shard needs a dimension to be cut along; other readers of the file expect none.
         weights |= {n: whole(weights[n]).reshape(()) for n in getattr(model, "scalars", ())}
-        entries = asdict(model.config) | model.checkpoint_config() | dict(task.entries or {})
-        state = {"step": step} | _identity(task)
+        entries = asdict(model.config) | model.checkpoint_config() | dict(job.entries or {})
+        state = {"step": done} | self._identity()
         texts = {"config.json": to_json(entries), "state.json": to_json(state)}
-        texts |= task.texts or {}
-        with in_place() as raw:
-            state_of_training = optimizer_tensors(model, optimizer) | (raw or {})
-            save_checkpoint(folder, weights, state_of_training, texts)
-
-    def validate() -> float:
-        with in_place():
-            return _validation_loss(task, module, device)
-
-    steps = range(start, start + 1 if args.dry_run else stop)
-    metrics = Metrics(None if args.dry_run else args.out, start, args.tensorboard)
-    fit(
-        steps,
-        take_step,
-        validate,
-        (lambda step: None) if args.dry_run else save,
-        metrics,
-        _work(task, device),
-        device,
-        config.eval_every,
-        config.save_every,
-    )
-    metrics.close()
-    say("dry run done, nothing written." if args.dry_run else f"{stop} steps done: {folder}")
-
-
-def _identity(task: Task) -> dict[str, Any]:
-    with torch.device("meta"):
-        model = task.build()
-    return {**task.identity, **named(train=task.config, model=model.config)}
-
-
-def _on(batch: Batch, device: torch.device) -> Batch:
-    return tuple(tensor.to(device) for tensor in batch)
-
-
-def _update_parts(
-    task: Task, module: nn.Module, step: int, device: torch.device
-) -> list[Callable[[], tuple[Tensor, int]]]:
-    """Return the parts of this process's share of an update, for `update`."""
-    config = task.config
-    share = config.batch_size // world_size()
-    start = step * config.batch_size + rank() * share
-    size = samples_at_once(config, world_size())
-
-    def part(position: int, count: int) -> tuple[Tensor, int]:
-        batch = _on(task.batch(position, count), device)
-        with autocast(device, config.dtype):
-            return task.loss(module, batch)
-
-    cuts = range(0, share, size)
-    return [functools.partial(part, start + at, min(size, share - at)) for at in cuts]
-
-
-@torch.no_grad()
-def _validation_loss(task: Task, module: nn.Module, device: torch.device) -> float:
-    """Return the mean loss on the first batches of the validation split.
-
-    Processes take turns. Each passes as many batches as any, since shards are gathered together;
-    a batch too many does not count. What the loss draws is the same each time.
-    """
-    config = task.config
-    size, count = config.batch_size // config.grad_accum, config.eval_batches * config.grad_accum
-    batches = list(itertools.islice(task.held_out(size), count))
-    sums = torch.zeros(2, dtype=torch.float64, device=device)
-    module.eval()
-    share_buffers(module)
-    for turn in range(math.ceil(len(batches) / world_size())):
-        index = turn * world_size() + rank()
-        be_random_at(config.seed, -1 - index, 0)
-        with autocast(device, config.dtype):
-            loss, scored = task.loss(module, _on(batches[min(index, len(batches) - 1)], device))
-        scored = scored if index < len(batches) else 0
-        sums += torch.stack((loss.double() * scored, torch.full_like(loss.double(), scored)))
-    loss_sum, targets = total(sums).tolist()
-    return float(loss_sum / targets)
-
-
-def _work(task: Task, device: torch.device) -> Work:
-    """Return what a step does; its operations only where the device's peak is known."""
-    config = task.config
-    amount = config.batch_size * task.amount
-    peak = peak_flops(device) if in_bfloat16(device, config.dtype) else None
-    if peak is None:
-        return Work(task.unit, amount)
-    with torch.device("meta"):
-        model = task.build()
-        flops = training_flops(lambda: task.example(model))
-    return Work(task.unit, amount, config.batch_size * flops / (peak * world_size()))
+        texts |= job.texts or {}
+        # The file's weights are the average's; the optimizer needs those that it was updating.
+        with self.averaged() as raw:
+            optimizer = optimizer_tensors(model, self.optimizer) | (raw or {})
+            save_checkpoint(self.folder, weights, optimizer, texts)

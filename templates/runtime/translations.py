@@ -7,23 +7,24 @@ from pathlib import Path
 
 from runtime.errors import fail
 
-# Written in Latin letters, each by its code.
+# All are written in Latin letters: another script would tell a language by a single letter.
 # fmt: off
 LANGUAGES = (
     "cs", "da", "de", "es", "et", "fi", "fr", "hr", "hu", "id",
     "it", "lt", "lv", "nl", "pl", "pt", "ro", "sv", "tr", "vi",
 )
 # fmt: on
-LEAST_LETTERS = 12
-# What a program fills in, tags, and entities: they are the same in every language.
+LEAST_LETTERS = 12  # shorter texts, such as "OK", are alike in many languages
+# Placeholders, tags and entities are the same in every language, so they tell nothing of it.
 _MARKUP = re.compile(r"%\(\w+\)\w|%\w|\{\w*\}|<[^>]*>|&\w+;")
 
 
 def translations() -> dict[str, dict[str, str]]:
-    """Return texts by message and language, those that are long enough to tell something.
+    """Return the longer texts by message and language.
 
-    Messages that differ in case or punctuation only are one, and of the forms of a plural the first
-    stays; a text that recurs, in any language, is dropped. So splits by message share no text.
+    Messages that differ only in case or punctuation count as one, and of plural forms the first is
+    taken. A text that occurs twice, in any language, is dropped: so splits by message share no
+    text.
     """
     texts: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for language in LANGUAGES:

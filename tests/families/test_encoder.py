@@ -26,7 +26,7 @@ SPECS = {
 
 
 def family(name: str) -> Any:
-    return families.load(families.FAMILIES[name])
+    return families.named(name)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

@@ -33,9 +33,9 @@ def test_closed_forms_equal_what_torch_counts(name: str, shape: str, tmp_path: P
         with FlopCounterMode(display=False) as counter:
             model(images)
     assert family.count(dims) == model.num_params()
-    assert family.load(dims).first.flops == counter.get_total_flops()
+    assert family.demand(dims).first.flops == counter.get_total_flops()
     floats = [t for t in model.state_dict().values() if t.is_floating_point()]
-    assert family.load(dims).weights == 2 * sum(t.numel() for t in floats)
+    assert family.demand(dims).weights == 2 * sum(t.numel() for t in floats)
     if name == "resnet":
         buffers = [b for b in model.buffers() if b.is_floating_point()]
         assert parts.state(family.parts(dims)) == sum(b.numel() for b in buffers)

@@ -19,8 +19,8 @@ from unittest import mock
 
 from metagen import paths
 from metagen.engine import desk as desk_module
-from metagen.engine.codedigest import CodeIndex
 from metagen.engine.desk import code_root
+from metagen.engine.digest import CodeIndex
 from metagen.work import Desk
 
 from .. import building

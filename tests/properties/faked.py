@@ -23,13 +23,13 @@ from doit.doit_cmd import DoitMain
 
 from metagen import cli, paths
 from metagen.engine import graph
-from metagen.engine.package import Package
+from metagen.engine.graph import Graph
 from metagen.measure import sandbox
 from metagen.work import Desk, Recipe
 
 from ..building import fake_measurements
 
-_real_run, _real_package = sandbox.run, graph.package
+_real_run, _real_of_spec = sandbox.run, graph.of_spec
 
 
 def note(text: str) -> None:
@@ -51,9 +51,9 @@ def run(
     return fake_measurements(arguments, given, wanted)
 
 
-def package(*arguments: Any, **options: Any) -> Package:
-    """Return a package whose tasks are logged."""
-    real = _real_package(*arguments, **options)
+def of_spec(*arguments: Any, **options: Any) -> Graph:
+    """Return a graph whose tasks are logged."""
+    real = _real_of_spec(*arguments, **options)
     return replace(real, recipes=tuple(_logged(r, real.run) for r in real.recipes))
 
 
@@ -69,7 +69,7 @@ def _logged(recipe: Recipe, run: str) -> Recipe:
 
 
 if __name__ == "__main__":
-    sandbox.run, graph.package = run, package  # type: ignore[assignment]
+    sandbox.run, graph.of_spec = run, of_spec  # type: ignore[assignment]
     if shipped := os.environ.get("SHIPPED"):
         paths.PACKAGE = Path(shipped) / "metagen"
     if ahead := float(os.environ.get("FAKED_CLOCK", 0)):

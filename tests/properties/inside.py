@@ -14,11 +14,10 @@ from typing import Any
 from unittest import mock
 
 from metagen import paths
-from metagen.engine import codedigest, doors, graph, quick, world
+from metagen.engine import digest, doors, graph, workspace
 from metagen.engine.engine import Outcome
-from metagen.engine.package import Package
-from metagen.engine.seal import surroundings
-from metagen.engine.session import Rules, Session
+from metagen.engine.graph import Graph
+from metagen.engine.session import Options, Session
 from metagen.engine.terminal import Terminal
 from metagen.measure import sandbox
 from metagen.spec import load
@@ -54,7 +53,7 @@ def faked() -> Iterator[None]:
     with (
         mock.patch.object(sandbox, "run", fake_measurements),
         mock.patch.object(os, "fsync", _no_wait),
-        mock.patch.object(world.CodeIndex, "of_package", _index),
+        mock.patch.object(digest.CodeIndex, "of_package", _index),
     ):
         yield
 
@@ -63,22 +62,22 @@ def _no_wait(handle: int) -> None:
     """Stand in for `os.fsync`: nobody cuts the power."""
 
 
-_real_index = codedigest.CodeIndex.of_package
+_real_index = digest.CodeIndex.of_package
 
 
-def _index(root: Path) -> codedigest.CodeIndex:
-    return _indexed(root, codedigest.package_digest(root))
+def _index(root: Path) -> digest.CodeIndex:
+    return _indexed(root, digest.package_digest(root))
 
 
 @functools.cache
-def _indexed(root: Path, digest: str) -> codedigest.CodeIndex:
+def _indexed(root: Path, sha256: str) -> digest.CodeIndex:
     """Return the index of a package's code; reading it costs a third of a clean build."""
     return _real_index(root)
 
 
-def package(spec: Path, overrides: Sequence[str] = (), run_id: str | None = None) -> Package:
-    """Return the package of a spec in a run folder that the name of the model does not change."""
-    return graph.package(load(spec, overrides), run_id or spec.stem)
+def package(spec: Path, overrides: Sequence[str] = (), run_id: str | None = None) -> Graph:
+    """Return the graph of a spec in a run folder that the name of the model does not change."""
+    return graph.of_spec(load(spec, overrides), run_id or spec.stem)
 
 
 def build(
@@ -104,11 +103,11 @@ def build(
         SpecError: The spec is not right.
     """
     log, said = Log(), io.StringIO()
-    around = surroundings((*overrides, run_id or spec.stem))
-    if quick.standing(out, [spec], around, wait=True):
-        return Build(0, "sealed", log, {}, tree(out))
+    fingerprint = workspace.fingerprint((*overrides, run_id or spec.stem))
+    if workspace.unchanged(out, [spec], fingerprint, wait=True):
+        return Build(0, "unchanged", log, {}, tree(out))
     one = watched(package(spec, overrides, run_id), log, moment)
-    session = Session(out, [one], Terminal(said), Rules(around, **rules))
+    session = Session(out, [one], Terminal(said), Options(fingerprint, **rules))
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         status = _run(session)
     outcomes = session.engine(one).outcomes

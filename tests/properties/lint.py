@@ -27,7 +27,7 @@ from pathlib import Path
 from unittest import mock
 
 from metagen.engine import graph
-from metagen.engine.package import Package
+from metagen.engine.graph import Graph
 from metagen.work import Desk, Recipe
 
 from . import inside, outside
@@ -113,13 +113,13 @@ def measure(lab: Lab) -> Tally:
 
 def _measure(kind: str, out: Path, spec: Path, tally: Tally) -> None:
     inject = KINDS[kind]
-    real = graph.package
+    real = graph.of_spec
 
-    def package(*arguments: object, **options: object) -> Package:
+    def of_spec(*arguments: object, **options: object) -> Graph:
         found = real(*arguments, **options)  # type: ignore[arg-type]
         return replace(found, recipes=tuple(_injected(r, inject) for r in found.recipes))
 
-    with mock.patch.object(graph, "package", package):
+    with mock.patch.object(graph, "of_spec", of_spec):
         told = inside.build(out, spec, [f"description=with {kind}"], lint=True)
     caught = told.status == 1 and told.outcomes.get(_TASK) is None
     if kind in _UNSEEN:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
 
-from metagen.engine.codedigest import package_files
+from metagen.engine.digest import package_files
 
 Spans = dict[str, list[tuple[int, int, str]]]  # by file: first line, last line, module:name
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metagen.engine import plan
+from metagen.engine import query
 from metagen.engine.terminal import Terminal
 from metagen.errors import USAGE, SpecError
 
@@ -103,7 +103,7 @@ def _step(label: str, out: Path, spec: Path, settings: list[str], tally: Tally) 
 
 def _plan(out: Path, spec: Path, settings: list[str]) -> _Planned:
     found = {}
-    told = plan.plan(out, [inside.package(spec, settings)], "synth", Terminal(io.StringIO()))
+    told = query.dry_run(out, [inside.package(spec, settings)], "synth", Terminal(io.StringIO()))
     for _, pairs in told:
         for recipe, outcome in pairs:
             found[recipe.name] = (outcome.action, [str(cause) for cause in outcome.causes])

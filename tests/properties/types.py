@@ -9,11 +9,11 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+from metagen.engine.digest import Environment
 from metagen.engine.engine import Engine
+from metagen.engine.graph import Graph
 from metagen.engine.ledger import Ledger
-from metagen.engine.package import Package
-from metagen.engine.place import Home, Place
-from metagen.engine.world import World
+from metagen.engine.workspace import StateFolder, Workspace
 from metagen.errors import SpecError
 from metagen.spec import Spec, load
 from metagen.work import Desk, Recipe
@@ -89,8 +89,8 @@ def _measure(label: str, out: Path, first: Spec, second: Spec, tally: Tally) -> 
 def _build(out: Path, spec: Spec) -> bool:
     """Build the toy package; return whether its task ran."""
     RUNS.clear()
-    package, ledger = Package(spec, "run-toy", (RECIPE,)), Ledger(Home(out).ledger)
-    engine = Engine(package, Place.on_disk(out, package.run, ledger), World(ledger))
+    graph, ledger = Graph(spec, "run-toy", (RECIPE,)), Ledger(StateFolder(out).ledger)
+    engine = Engine(graph, Workspace.on_disk(out, graph.run, ledger), Environment(ledger))
     try:
         engine.build(RECIPE, lambda *_: None)
     finally:

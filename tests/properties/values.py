@@ -105,7 +105,7 @@ def _pins(spec: Spec, key: str) -> Iterator[Any]:
         return
     from metagen import families
 
-    family = families.load(families.FAMILIES[families.route(spec.key)])
+    family = families.named(families.route(spec.key))
     for name, kind in family.dims.items():
         values = {bool: (True, False), int: (6, 4, 8, 16), float: (20000.0, 1e-6)}[kind]
         yield from ({name: value} for value in values)

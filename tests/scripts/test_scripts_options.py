@@ -33,8 +33,8 @@ def test_speed_is_told_as_a_share_of_a_peak_only_where_the_peak_is_known(
         assert device.peak_flops(gpu) == peak, name
     assert device.peak_flops(torch.device("cpu")) is None
     loop = code["runtime.loop"]
-    assert loop.Work("images", 10).speed(2.0) == {"images_per_second": 5.0}
-    known = loop.Work("images", 10, flops=0.5)
+    assert loop.StepSize("images", 10).speed(2.0) == {"images_per_second": 5.0}
+    known = loop.StepSize("images", 10, seconds_at_peak=0.5)
     assert known.speed(2.0) == {"images_per_second": 5.0, "mfu": 0.25}
     assert known.speed(None) == {"images_per_second": None, "mfu": None}
 
@@ -75,7 +75,7 @@ def test_help_names_every_shared_option(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [name, "--help"])
         with pytest.raises(SystemExit):
-            importlib.import_module(name).command_line()
+            importlib.import_module(name).main()
     text = capsys.readouterr().out
     options = "size data checkpoint out steps batch-size seed device resume threads"
     for option in options.split():
@@ -89,10 +89,11 @@ def test_every_option_of_training_is_explained(
 
     def keep(parser: argparse.ArgumentParser) -> argparse.Namespace:
         found.extend(parser._actions)
-        return argparse.Namespace()
+        raise SystemExit
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", keep)
-    code["train"].command_line()
+    with pytest.raises(SystemExit):
+        code["train"].main()
     assert len(found) > 20
     assert [action.option_strings for action in found if not action.help] == []
     given = {option for action in found for option in action.option_strings}

@@ -104,7 +104,7 @@ def test_a_loss_that_is_no_number_leaves_the_last_checkpoint(
         ("train", ["--checkpoint", "{full}"], "holds other files"),
         ("train", ["--resume"], "holds no checkpoint"),
         ("train", ["--grad-accum", "3"], "4 samples cannot be cut in 3 equal parts"),
-        ("train", ["--data", "{short}"], "too little text"),
+        ("train", ["--data", "{short}"], "too few tokens"),
         ("train", ["--data", "{binary}"], "cannot be read as UTF-8"),
         ("train", ["--data", "{jsonl}"], 'lines.jsonl:2 is not a JSON object with a "text"'),
         ("train", ["--learning-rate", "1e30", "--warmup-steps", "0"], "lower --learning-rate"),

@@ -34,7 +34,9 @@ def test_evaluation_prints_the_contract(run: Run, trained: Path) -> None:
     assert report["checkpoint_step"] == 6
     assert len(report["sha256"]) == 64
     bits, accuracy = report["metrics"]
-    assert bits["metric"] == "bits_per_byte"
+    assert (bits["metric"], bits["title"]) == ("bits_per_byte", "bits per byte")
+    assert report["n"] > 0
+    assert "steps_unit" not in report
     assert not bits["higher_is_better"]
     assert 0 < bits["baselines"]["5-gram"] < bits["baselines"]["bigram"]
     assert bits["baselines"]["bigram"] < bits["baselines"]["unigram"] < 8

@@ -109,7 +109,7 @@ def test_tf_idf_is_the_cosine_of_its_formula(embedder: dict[str, ModuleType]) ->
         line = f" {text} "
         grams = [line[i : i + n] for n in (1, 2, 3) for i in range(len(line) - n + 1)]
         vectors.append(
-            {g: grams.count(g) * (1 + math.log(3 / (1 + made.found[g]))) for g in set(grams)}
+            {g: grams.count(g) * (1 + math.log(3 / (1 + made.texts_with[g]))) for g in set(grams)}
         )
     dot = sum(w * vectors[1].get(g, 0) for g, w in vectors[0].items())
     norms = [math.sqrt(sum(w * w for w in v.values())) for v in vectors]

@@ -1,12 +1,12 @@
 """A deep autoencoder of windows of a series (Hinton & Salakhutdinov, 2006, Science 313:504).
 
-Layers that halve in width lead to a narrow code, and their mirror image leads back. What a network
-that has only seen the normal cannot reconstruct is an anomaly (Sakurada & Yairi, 2014, MLSDA). The
-paper's layers were trained one by one and had logistic units; these are trained together, with
+Layers that halve in width lead to a narrow code, and their mirror image leads back. A network that
+was trained on normal windows alone reconstructs anomalies badly (Sakurada & Yairi, 2014, MLSDA).
+The paper's layers were trained one by one and had logistic units; these are trained together, with
 rectified units.
 
-A model has room for so many channels; channels that a series does not have are like values that
-are missing. Shapes in comments: B windows, T steps, C channels.
+A model has room for a fixed number of channels; a series that has fewer lacks the values of the
+others. Shapes in comments: B windows, T steps, C channels.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class Config:
     """Dimensions of the model; the defaults are the full model."""
 
     window: int = 64  # steps that are reconstructed together
-    n_channels: int = 16  # channels that it has room for
-    d_hidden: int = 1024  # width of the first layer; each next has half
+    n_channels: int = 16  # channels that the model has room for
+    d_hidden: int = 1024  # width of the first layer; each later one has half of the one before
     n_layers: int = 3  # layers before the code
     d_latent: int = 32  # width of the code
 
@@ -35,7 +35,7 @@ def widths(config: Config) -> list[int]:
 
 
 class Model(nn.Module):
-    """The network; transformers has no counterpart, so its tensors go by their own names."""
+    """The network; its tensors keep their own names, since transformers has no counterpart."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -46,15 +46,15 @@ class Model(nn.Module):
         self.decoder = nn.ModuleList(nn.Linear(b, a) for a, b in reversed(narrowing))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the reconstruction (B, T, C) of windows (B, T, C), with NaN where one is missing.
+        """Return the reconstruction (B, T, C) of windows (B, T, C); NaN is a missing value.
 
-        Values are counted from their channel's mean in its standard deviation.
+        Values are standardized: their channel's mean is 0 and its standard deviation 1.
         """
         h = x.nan_to_num().flatten(1).to(next(self.parameters()).dtype)
         for layers in (self.encoder, self.decoder):
             for layer in layers[:-1]:
                 h = F.relu(layer(h))
-            h = layers[-1](h)  # the code, and the reconstruction, are linear
+            h = layers[-1](h)  # Neither the code nor the reconstruction is rectified.
         return h.view(x.shape).float()
 
     def num_params(self) -> int:
@@ -71,7 +71,7 @@ class Model(nn.Module):
 
 
 def errors(x: Tensor, reconstruction: Tensor) -> Tensor:
-    """Return the mean squared error of each window (B,), over the values that are not missing."""
+    """Return the mean squared error of each window (B,) over its values; NaN is not a value."""
     present = ~x.isnan()
     squares = (reconstruction - x.nan_to_num()).square() * present
     return squares.flatten(1).sum(1) / present.flatten(1).sum(1).clamp(min=1)

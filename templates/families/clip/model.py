@@ -1,4 +1,4 @@
-"""CLIP: an image tower and a text tower that meet in one space (Radford et al., 2021).
+"""CLIP: an image tower and a text tower whose outputs lie in one space (Radford et al., 2021).
 
 arXiv:2103.00020, section 2.4: a Vision Transformer (Dosovitskiy et al., 2021, arXiv:2010.11929)
 with one more normalization before its blocks, a causal text Transformer read at the end of the
@@ -16,15 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-END_OF_TEXT = 0  # the token that ends a text, and fills what is left behind it
+END_OF_TEXT = 0  # The token ends a text and pads the rest of its row.
 
 
 @dataclass(frozen=True)
 class Config:
     """Dimensions of the model; the defaults are the full model."""
 
-    embed_dim: int = 768  # of the space in which images and texts meet
-    in_channels: int = 3  # of an image: 1 grey, 3 colours
+    embed_dim: int = 768  # dimensions of the space of images and texts
+    in_channels: int = 3  # channels of an image: 1 for grey, 3 for colours
     image_size: int = 224  # pixels of a side; a multiple of patch_size
     patch_size: int = 14  # pixels of a patch's side
     vision_d_model: int = 1024  # width of the image tower
@@ -37,7 +37,7 @@ class Config:
     text_d_ff: int = 3072  # width of its feed-forward layers
     vocab_size: int = 49408  # entries of the text's vocabulary
     max_seq_len: int = 77  # longest text, in tokens, its end included
-    norm_eps: float = 1e-05  # added to the variance before its root
+    norm_eps: float = 1e-05  # added to a variance before its root
 
 
 class Attention(nn.Module):
@@ -97,7 +97,7 @@ class Block(nn.Module):
 
 
 class ImageTower(nn.Module):
-    """A Vision Transformer whose output is what its class token has gathered."""
+    """A Vision Transformer whose output is taken at its class token."""
 
     def __init__(self, c: Config) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class ImageTower(nn.Module):
 
 
 class TextTower(nn.Module):
-    """A causal Transformer whose output is what stands at the end of the text."""
+    """A causal Transformer whose output is taken at the end of the text."""
 
     def __init__(self, c: Config) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class TextTower(nn.Module):
 class Model(nn.Module):
     """The two towers; a checkpoint opens as transformers' CLIPModel."""
 
-    scalars = ("logit_scale",)  # of one number, which a checkpoint holds without a dimension
+    scalars = ("logit_scale",)  # A checkpoint holds this single number without a dimension.
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -165,10 +165,11 @@ class Model(nn.Module):
         self._init_weights()
 
     def _init_weights(self) -> None:
-        """Draw matrices from N(0, 1 / fan-in), and those that write to the stream smaller.
+        """Draw matrices from N(0, 1 / fan-in), the last ones of attention and MLP smaller.
 
-        The 2L writes of a tower add up, so each is scaled by 1 / sqrt(2L) (Radford et al., 2019,
-        section 2.3); token and position tables as the paper's code has them.
+        The 2L outputs that a tower adds to its stream sum up, so each is scaled by 1 / sqrt(2L)
+        (Radford et al., 2019, section 2.3). Token and position tables are drawn as in the paper's
+        code.
         """
         for tower in (self.vision_model, self.text_model):
             writes = 1 / math.sqrt(2 * len(tower.layers))
@@ -196,7 +197,7 @@ class Model(nn.Module):
     def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return vectors (B, E) of images and of texts, whose products are the logits.
 
-        Those of the images are multiplied by the inverse temperature, at most 100 (section 2.5).
+        The vectors of images are multiplied by the inverse temperature, at most 100 (section 2.5).
         """
         scale = self.logit_scale.clamp(max=math.log(100)).exp()
         return scale * self.encode_images(images), self.encode_texts(tokens)

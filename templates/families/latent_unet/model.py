@@ -26,12 +26,12 @@ class Config:
     image_height: int = 1024  # rows of pixels
     image_width: int = 1024  # columns of pixels
     image_channels: int = 3  # 1 for grey, 3 for colours
-    patch_size: int = 8  # rows and columns of the squares of pixels that latents are
+    patch_size: int = 8  # side of the squares of pixels that become latents
     base_channels: int = 320  # width of the first level; widths double from level to level
     n_levels: int = 3  # resolutions; each halves the one before
     blocks_per_level: int = 2  # residual blocks of a level on the way down; one more on the way up
-    upper_layers: int = 2  # Transformer layers behind a block of the levels between
-    lowest_layers: int = 10  # Transformer layers behind a block of the last level; the first: none
+    upper_layers: int = 2  # Transformer layers behind a block of the others; the first has none
+    lowest_layers: int = 10  # Transformer layers behind a block of the last level
     head_dim: int = 64  # dimensions of a head of attention in the U-Net
     embedding_dim: int = 1280  # dimensions of the embedding of noise level and caption
     norm_groups: int = 32  # groups of channels that are normalized together
@@ -52,14 +52,14 @@ class Config:
 
 
 def conditions(config: Config, captions: Sequence[str], classes: Sequence[str]) -> Tensor:
-    """Return (B, T), the bytes of captions, cut or filled up; the empty one stands for none."""
+    """Return (B, T), the bytes of captions, cut or padded; the empty caption stands for none."""
     length, filler = config.text_length, config.vocab_size - 1
     rows = [list(caption.encode()[:length]) for caption in captions]
     return torch.tensor([row + [filler] * (length - len(row)) for row in rows])
 
 
 class Attention(nn.Module):
-    """Attention of some positions to others, or to themselves, with biases at its end only."""
+    """Attention of some positions to others, or to themselves; only the last layer has a bias."""
 
     def __init__(self, width: int, context: int, heads: int) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Attention(nn.Module):
         self.to_out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Map (B, N, width), which looks at (B, M, context), to (B, N, width)."""
+        """Map (B, N, width), which attends to (B, M, context), to (B, N, width)."""
         q, k, v = self.to_q(x), self.to_k(context), self.to_v(context)
         q, k, v = (each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in (q, k, v))
         x = self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
@@ -92,7 +92,7 @@ class TransformerLayer(nn.Module):
         self.ff_out = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor, text: Tensor) -> Tensor:
-        """Map pixels (B, N, width) that look at (B, T, D) to the same shape."""
+        """Map pixels (B, N, width) that attend to (B, T, D) to the same shape."""
         y = self.norm1(x)
         x = x + self.attn1(y, y)
         x = x + self.attn2(self.norm2(x), text)
@@ -112,7 +112,7 @@ class Transformer(nn.Module):
         self.proj_out = zeroed(nn.Linear(width, width))
 
     def forward(self, x: Tensor, text: Tensor) -> Tensor:
-        """Map (B, C, H, W), which looks at (B, T, D), to (B, C, H, W)."""
+        """Map (B, C, H, W), which attends to (B, T, D), to (B, C, H, W)."""
         pixels = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))  # (B, HW, C)
         for layer in self.layers:
             pixels = layer(pixels, text)
@@ -121,7 +121,7 @@ class Transformer(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block, and where there are to be any Transformer layers and a step up."""
+    """A residual block, with Transformer layers or a step up where its level has them."""
 
     def __init__(self, config: Config, inputs: int, width: int, layers: int, up: bool) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class Block(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """A Transformer that looks both ways over the bytes of a caption and what fills it up."""
+    """A bidirectional Transformer over the bytes of a caption and its padding."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class TextEncoder(nn.Module):
         sizes = (width, config.text_heads, 4 * width, 0.0, F.gelu)
         self.bytes = nn.Embedding(config.vocab_size, width)
         self.places = nn.Embedding(config.text_length, width)
-        for table in (self.bytes, self.places):  # rows of length 1
+        for table in (self.bytes, self.places):  # Rows then have a length of about 1.
             nn.init.normal_(table.weight, std=width**-0.5)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(*sizes, batch_first=True, norm_first=True)
@@ -165,9 +165,9 @@ class TextEncoder(nn.Module):
 
 
 class Model(nn.Module):
-    """The text encoder, and the U-Net that looks at what it says.
+    """The text encoder, and the U-Net that attends to its output.
 
-    No class of transformers loads it: config.json and the tensors' names are its own.
+    transformers has no class for it, so config.json and the tensors' names are its own.
     """
 
     def __init__(self, config: Config) -> None:
@@ -235,7 +235,7 @@ def _down(config: Config) -> Iterator[nn.Module]:
 
 
 def _up(config: Config, inputs: int) -> Iterator[nn.Module]:
-    """Yield the blocks from the last level to the first; each sees what was kept on the way too."""
+    """Yield the blocks from the last level to the first; each also reads an output of `_down`."""
     for level in reversed(range(config.n_levels)):
         width, above = config.channels(level), config.channels(max(0, level - 1))
         for index, extra in enumerate([width] * config.blocks_per_level + [above]):

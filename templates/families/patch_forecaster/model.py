@@ -1,11 +1,11 @@
 """A patch transformer for forecasts: PatchTST (Nie et al., 2023, arXiv:2211.14730).
 
 A series is cut into overlapping patches, which are the tokens of a transformer encoder; one linear
-layer turns all of its outputs into the forecast. Each series passes through alone, whatever stands
-beside it in a table (channel independence). Reversible instance normalization (Kim et al., 2022,
-RevIN, without its affine part) takes the level and the scale of a window out, and puts them back.
-The paper normalizes between layers over the batch; here each token is normalized by itself and
-before a layer, so that a forecast does not depend on the batch that it is made in.
+layer turns all of its outputs into the forecast. Each series passes through alone, independent of
+the others in its table (channel independence). Reversible instance normalization (Kim et al., 2022,
+RevIN, without its affine part) removes the level and the scale of a window and restores them.
+The paper normalizes between layers over the batch; here each token is normalized by itself, before
+each layer, so that a forecast does not depend on the rest of its batch.
 
 Shapes in comments: B series, L steps of the past, N patches of P steps, H heads of D dimensions.
 """
@@ -17,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LEAST_VARIANCE = 1e-5  # added to that of a window, so that a level one can be divided
+LEAST_VARIANCE = (
+    1e-5  # Added to a window's variance, it keeps a constant window from dividing by 0.
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Config:
     """Dimensions of the model; the defaults are the full model."""
 
     lookback: int = 90  # steps of the past that a forecast sees
-    horizon: int = 30  # steps of the future that it gives
+    horizon: int = 30  # steps of the future that a forecast has
     patch_len: int = 18  # steps of a patch; below lookback
     stride: int = 9  # steps from the start of a patch to that of the next
     d_model: int = 384  # width of the residual stream
@@ -37,7 +39,7 @@ class Config:
 
     @property
     def n_patches(self) -> int:
-        """Tokens of a window; where patches do not fill it, its oldest steps are left out."""
+        """Tokens of a window; its oldest steps are left out where patches do not fill it."""
         return (self.lookback - self.patch_len) // self.stride + 1
 
 
@@ -145,7 +147,7 @@ class Model(nn.Module):
             "path_dropout": config.dropout,
             "norm_type": "layernorm",
             "pre_norm": True,
-            "positional_encoding_type": "random",  # that is, learned
+            "positional_encoding_type": "random",  # the name that transformers has for learned
             "pooling_type": None,
             "scaling": "std",
             "loss": "mse",

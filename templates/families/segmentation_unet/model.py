@@ -21,17 +21,17 @@ from torch import Tensor, nn
 class Config:
     """Dimensions of the model; the defaults are the full model."""
 
-    in_channels: int = 1  # of an image: 1 grey, 3 colours
+    in_channels: int = 1  # channels of an image: 1 for grey, 3 for colours
     num_classes: int = 2  # class 0 is the background
-    base_channels: int = 64  # of the first level
+    base_channels: int = 64  # channels of the first level
     max_channels: int = 1024  # a level has twice the channels of the one above, up to this
-    n_levels: int = 5  # resolutions; each is half of the one before
+    n_levels: int = 5  # number of resolutions; each is half of the one before
     image_height: int = 512  # pixels; a multiple of 2 ** (n_levels - 1)
-    image_width: int = 512  # pixels; likewise
+    image_width: int = 512  # pixels; a multiple of 2 ** (n_levels - 1)
 
 
 class DoubleConv(nn.Module):
-    """Two 3 x 3 convolutions, each with a rectifier behind it."""
+    """Two 3 x 3 convolutions, each followed by a ReLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class DoubleConv(nn.Module):
 
 
 class Down(nn.Module):
-    """One level further down: the strongest of each 2 x 2 features, then two convolutions."""
+    """One level down: the maximum of each 2 x 2 features, then two convolutions."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """One level back up: twice the resolution, beside the features of the way down."""
+    """One level up: twice the resolution, joined with the features of the contracting path."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -86,10 +86,10 @@ class Model(nn.Module):
         self._init_weights()
 
     def _init_weights(self) -> None:
-        """Draw kernels from N(0, 2 / N) with N inputs of a unit, as in section 3; biases are 0."""
+        """Draw weights from N(0, 2 / N), N the inputs of one output (section 3); biases are 0."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                # Each output of a 2 x 2 up-convolution of stride 2 has one input a channel.
+                # An output of a 2 x 2 up-convolution of stride 2 reads one pixel of each channel.
                 up = isinstance(module, nn.ConvTranspose2d)
                 inputs = module.in_channels if up else module.weight[0].numel()
                 nn.init.normal_(module.weight, std=math.sqrt(2 / inputs))
@@ -104,7 +104,7 @@ class Model(nn.Module):
             masks: (B, H, W) the class of each pixel; -1 where it does not count.
         """
         x = self.stem(images)
-        features = [x]  # of each level, from the finest to the coarsest
+        features = [x]  # one tensor a level, from the finest to the coarsest
         for down in self.downs:
             x = down(x)
             features.append(x)
@@ -114,7 +114,7 @@ class Model(nn.Module):
         logits: Tensor = self.head(x)  # (B, K, H, W)
         if masks is None:
             return logits
-        counted = (masks >= 0).sum().clamp(min=1)  # a part of an image may be void
+        counted = (masks >= 0).sum().clamp(min=1)  # All pixels may be void; the loss is then 0.
         return F.cross_entropy(logits.float(), masks, ignore_index=-1, reduction="sum") / counted
 
     def num_params(self) -> int:

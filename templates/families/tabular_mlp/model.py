@@ -2,13 +2,13 @@
 
 Each numeric column has an embedding of its own, linear in its value and in sines and cosines of it
 (Gorishniy et al., 2022, arXiv:2203.05556, section 3.3); each category has a row of a table. The
-embeddings of a row of data are put side by side and mixed, and residual blocks add what columns say
-together: as a block begins as the identity, the network begins as an additive model. The paper
-normalizes over the batch; here each row is normalized by itself, so that what is said of it does
-not depend on its batch.
+embeddings of a row of data are put side by side and mixed, and residual blocks add interactions of
+columns: a block begins as the identity, so the network begins as an additive model. The paper
+normalizes over the batch; here each row is normalized by itself, so that its prediction does not
+depend on its batch.
 
-A model has room for so many columns of each kind; columns that a table does not have are like
-values that are missing. Shapes in comments: B rows, N numeric and C categorical columns.
+A model has room for a fixed number of columns of each kind; the columns that a table lacks are
+treated as missing values. Shapes in comments: B rows, N numeric and C categorical columns.
 """
 
 import math
@@ -24,16 +24,16 @@ from torch import Tensor, nn
 class Config:
     """Dimensions of the model; the defaults are the full model."""
 
-    n_numeric: int = 32  # numeric columns that it has room for
-    n_categorical: int = 16  # categorical columns that it has room for
-    n_categories: int = 512  # categories of all of them, with one for what is missing or unknown
-    n_outputs: int = 1  # numbers that it gives: scores of classes, or predictions
+    n_numeric: int = 32  # numeric columns that the model has room for
+    n_categorical: int = 16  # categorical columns that the model has room for
+    n_categories: int = 512  # categories of all columns, with one for missing and unknown words
+    n_outputs: int = 1  # outputs: one prediction, or a score for each class
     n_frequencies: int = 8  # sines, and cosines, of each numeric value
     d_embedding: int = 16  # width of a column's embedding
     d_model: int = 256  # width of the residual stream
     n_layers: int = 3  # number of blocks
     d_ff: int = 512  # width inside a block
-    dropout: float = 0.2  # share of what is inside a block that training drops
+    dropout: float = 0.2  # share of a block's inner and outer values that training drops
     frequency_scale: float = 0.01  # standard deviation of the first frequencies
     norm_eps: float = 1e-05  # added to a variance before its root
 
@@ -69,7 +69,7 @@ class Block(nn.Module):
         self.linear1 = nn.Linear(config.d_model, config.d_ff)
         self.linear2 = nn.Linear(config.d_ff, config.d_model)
         self.dropout = nn.Dropout(config.dropout)
-        nn.init.zeros_(self.linear2.weight)  # a block begins as the identity
+        nn.init.zeros_(self.linear2.weight)  # A block begins as the identity.
         nn.init.zeros_(self.linear2.bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class Block(nn.Module):
 
 
 class Model(nn.Module):
-    """The network; transformers has no counterpart, so its tensors go by their own names."""
+    """The network; its tensors keep their own names, since transformers has no counterpart."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -91,14 +91,14 @@ class Model(nn.Module):
         self.mix = nn.Linear(columns * config.d_embedding, config.d_model)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.head = nn.Linear(config.d_model, config.n_outputs)
-        nn.init.zeros_(self.head.weight)  # so that all rows begin alike
+        nn.init.zeros_(self.head.weight)  # All rows begin with the same output.
 
     def forward(self, numbers: Tensor, categories: Tensor) -> Tensor:
         """Return outputs (B, n_outputs).
 
         Args:
-            numbers: (B, N) values counted from their column's mean in its standard deviation; NaN
-                where one is missing.
+            numbers: (B, N) standardized values, with mean 0 and standard deviation 1 in each
+                column; NaN where one is missing.
             categories: (B, C) rows of the table of categories; 0 where one is missing or unknown.
         """
         embedded = (self.numeric(numbers.float()), self.categories(categories))

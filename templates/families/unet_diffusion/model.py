@@ -27,7 +27,7 @@ class Config:
     num_classes: int = 10  # classes to choose from
     base_channels: int = 128  # width of the first level
     n_levels: int = 4  # resolutions; each halves the one before
-    max_multiplier: int = 2  # widths double from level to level, up to so many times the first
+    max_multiplier: int = 2  # widths double from level to level, up to this many times the first
     blocks_per_level: int = 2  # residual blocks of a level on the way down; one more on the way up
     attention_level: int = 1  # level whose blocks attend, counted from 0
     embedding_dim: int = 512  # dimensions of the embedding of noise level and class
@@ -40,12 +40,12 @@ class Config:
 
 
 def conditions(config: Config, captions: Sequence[str], classes: Sequence[str]) -> Tensor:
-    """Return what the model is told of images: (B,) the numbers of their classes.
+    """Return the conditions of images: (B,) the numbers of their classes.
 
     The empty caption is the number after the last class, which stands for none.
 
     Raises:
-        ValueError: There are too many classes, or a caption is none of them.
+        ValueError: There are too many classes, or a caption is not one of them.
     """
     if len(classes) > config.num_classes:
         raise ValueError(f"{len(classes)} classes are more than the {config.num_classes} it has")
@@ -77,7 +77,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block, and where its level asks for it attention or a step up in resolution."""
+    """A residual block, with attention or a step up in resolution where its level has them."""
 
     def __init__(self, config: Config, inputs: int, level: int, upsample: bool = False) -> None:
         super().__init__()
@@ -115,9 +115,9 @@ class Middle(nn.Module):
 
 
 class Model(nn.Module):
-    """The U-Net: what it keeps on the way down is seen again on the way up.
+    """The U-Net: the way up also reads the outputs of the way down.
 
-    No class of transformers loads it: config.json and the tensors' names are its own.
+    transformers has no class for it, so config.json and the tensors' names are its own.
     """
 
     def __init__(self, config: Config) -> None:
@@ -180,7 +180,7 @@ def _down(config: Config) -> Iterator[nn.Module]:
 
 
 def _up(config: Config, inputs: int) -> Iterator[nn.Module]:
-    """Yield the blocks from the last level to the first; each sees what was kept on the way too."""
+    """Yield the blocks from the last level to the first; each also reads an output of `_down`."""
     for level in reversed(range(config.n_levels)):
         width, above = config.channels(level), config.channels(max(0, level - 1))
         kept = [width] * config.blocks_per_level + [above]

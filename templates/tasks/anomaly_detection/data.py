@@ -8,7 +8,6 @@ anomalous and 0 at others: no window with an anomalous step trains, and eval.py 
 test split. A first column of dates is left out.
 """
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model import Config as ModelConfig
-from runtime.columns import SPLITS, Schema, scale_of
+from runtime.columns import Schema, scale_of
+from runtime.digests import digest
 from runtime.errors import fail, run
-from runtime.options import existing
+from runtime.options import data_options
 from runtime.order import samples_at
-from runtime.report import digest
+from runtime.series import read_series
 from runtime.settings import load_config
-from runtime.tables import Column, is_numeric, read_table
+from runtime.splits import SPLITS, in_order, require_samples
+from runtime.tables import Column
 
-LABEL = "anomaly"
-TIMES = frozenset({"date", "datetime", "day", "ds", "index", "month", "time", "timestamp", "year"})
+LABEL = "anomaly"  # the column of labels, unless --label names another
 Starts = NDArray[np.int64]
 
 
@@ -51,9 +51,9 @@ class Dataset:
         name: What they are called in reports.
         sha256: Digest of the data.
         schema: Mean and standard deviation of each channel, over the training split's normal steps.
-        values: (steps, n_channels), counted in these; NaN where a value is missing.
-        anomalous: (steps,) whether a step is, or None where nobody said.
-        bounds: Where each split starts and ends.
+        values: The standardized channels, (steps, n_channels); NaN where a value is missing.
+        anomalous: Whether each step is anomalous, (steps,), or None where the data has no labels.
+        bounds: The steps of each split.
         window: Steps of a window.
     """
 
@@ -62,18 +62,19 @@ class Dataset:
     schema: Schema
     values: Tensor
     anomalous: NDArray[np.bool_] | None
-    bounds: dict[str, tuple[int, int]]
+    bounds: dict[str, slice]
     window: int
 
     def starts(self, split: str, stride: int) -> Starts:
-        """Return the first steps of the windows that lie in a split as a whole."""
-        start, end = self.bounds[split]
-        return np.arange(start, end - self.window + 1, stride)
+        """Return the first steps of the windows that lie wholly in a split."""
+        steps = self.bounds[split]
+        return np.arange(steps.start, steps.stop - self.window + 1, stride)
 
     def labels(self, starts: Starts) -> NDArray[np.bool_]:
         """Return whether any step of each window is anomalous."""
         if self.anomalous is None:
             return np.zeros(len(starts), dtype=bool)
+        # Differences of running counts give all windows at once, however long they are.
         before = np.concatenate(([0], np.cumsum(self.anomalous)))
         return np.asarray(before[starts + self.window] > before[starts])
 
@@ -100,43 +101,35 @@ def load_dataset(config: Config, path: Path | None, label: str, model: ModelConf
     else:
         columns = channels_of(path)
         name, total = path.name, digest(path.read_bytes())
+    # The label is the answer: it must not be among the channels that the model reads.
     anomalous = _labels(columns.pop(label, None), label)
     if not columns:
         fail(f"{name} has no channel beside {label!r}.")
     steps = len(next(iter(columns.values())))
-    test = steps - int(steps * config.test_fraction)
-    val = test - int(steps * config.val_fraction)
-    bounds = {"train": (0, val), "val": (val, test), "test": (test, steps)}
-    known = np.arange(val) if anomalous is None else np.flatnonzero(~anomalous[:val])
-    scales = {each: scale_of(column[known]) for each, column in columns.items()}
+    bounds = in_order(steps, config.val_fraction, config.test_fraction)
+    train = np.arange(bounds["train"].stop)
+    # Anomalous steps would widen the scale by which they are to stand out.
+    normal = train if anomalous is None else train[~anomalous[train]]
+    scales = {each: scale_of(column[normal]) for each, column in columns.items()}
+    # Val and test are scaled as train is: their own scales would tell of steps still to come.
     schema = Schema(scales, {}, {"name": label})
     values = standardized(schema, columns, model)
     dataset = Dataset(name, total, schema, values, anomalous, bounds, model.window)
-    for split in ("train", "val"):
-        if not len(dataset.normal(split)):
-            fail(f"{name} has too few normal steps for a window of {model.window} in {split}.")
+    sizes = {split: len(dataset.normal(split)) for split in ("train", "val")}
+    require_samples(name, f"windows of {model.window} normal steps", sizes)
     return dataset
 
 
 def channels_of(path: Path) -> dict[str, Column]:
-    """Return the channels of a table, or stop where one holds words."""
-    columns = read_table(path)
-    first = next(iter(columns))
-    if not is_numeric(columns[first]) or first.lower() in TIMES:
-        del columns[first]
-    if not columns:
-        fail(f"{path} has no column beside {first!r}: a channel is a column of numbers.")
-    for name, column in columns.items():
-        if not is_numeric(column):
-            fail(f"{path}: column {name!r} holds words, and a channel is a column of numbers.")
-    return columns
+    """Return the channels of a table, and its column of labels if there is one, or stop."""
+    return read_series(path, "channel")
 
 
 def _labels(column: Column | None, label: str) -> NDArray[np.bool_] | None:
     if column is None:
         return None
     if not np.isin(column, (0.0, 1.0)).all():
-        fail(f"column {label!r} says which steps are anomalous: 1 where one is, 0 where not.")
+        fail(f"column {label!r} must be 1 at steps that are anomalous, and 0 at all others.")
     return np.asarray(column == 1.0)
 
 
@@ -153,25 +146,26 @@ def bundled() -> tuple[str, str, dict[str, Column]]:
     path = Path(str(river.__file__)).parent / "datasets" / "shuttle.csv.gz"
     if not path.is_file():
         fail("this version of river has no shuttle.csv.gz: pip install 'river>=0.21,<1'.")
+    # The digest is of the packed file: a release of river with other readings has another one.
     table: Any = np.genfromtxt(path, delimiter=",", names=True, dtype=np.float64)
     columns = {name: table[name] for name in table.dtype.names}
     return "shuttle", digest(path.read_bytes()), columns
 
 
 def standardized(schema: Schema, columns: dict[str, Column], model: ModelConfig) -> Tensor:
-    """Return channels (steps, n_channels) counted from their means in their deviations, or stop.
+    """Return channels (steps, n_channels) as deviations from their means in standard deviations.
 
-    NaN stands where a value is missing, and in channels that the model has room for and the data
-    does not have.
+    NaN stands for a missing value. A model with room for more channels than the data has sees NaN
+    in the rest. Stops where there are too many channels, or where one of the schema's is missing.
     """
     if len(schema.numeric) > model.n_channels:
         fail(
             f"there are {len(schema.numeric)} channels, and the model has room for "
             f"{model.n_channels}: set n_channels in architecture.dims of the spec."
         )
-    missing = [name for name in schema.numeric if name not in columns]
-    if missing:
-        fail(f"there is no channel {missing[0]!r}, which the model was trained with.")
+    for name in schema.numeric:
+        if name not in columns:
+            fail(f"there is no channel {name!r}, which the model was trained with.")
     steps = len(columns[next(iter(schema.numeric))])
     values = np.full((steps, model.n_channels), np.nan, np.float32)
     for place, (name, (mean, std)) in enumerate(schema.numeric.items()):
@@ -193,12 +187,8 @@ def batches(dataset: Dataset, starts: Starts, size: int) -> Iterator[Tensor]:
 
 def main() -> None:
     """Show the channels."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=existing, metavar="PATH", help="a table (default: bundled)")
+    parser = data_options(__doc__, data="a table (default: bundled)")
     parser.add_argument("--label", metavar="COLUMN", default=LABEL, help="(default: %(default)s)")
-    parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
     args = parser.parse_args()
     model = load_config(ModelConfig, "model", args.size)
     dataset = load_dataset(load_config(Config, "data", args.size), args.data, args.label, model)

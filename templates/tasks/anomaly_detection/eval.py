@@ -7,7 +7,6 @@ A window is the more anomalous, the worse it is reconstructed. Prints JSON on st
 script reads the test split.
 """
 
-import argparse
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,16 +18,14 @@ from data import Config as DataConfig
 from data import Dataset, Starts, batches, load_dataset
 from model import Config as ModelConfig
 from model import Model, errors
-from runtime.checkpoint import find_checkpoint, load_model
 from runtime.columns import read_schema
-from runtime.device import choose_device
 from runtime.errors import fail, run
-from runtime.options import shared_options, sized
-from runtime.report import metric, print_report
-from runtime.settings import load_config
+from runtime.report import Report, metric
+from runtime.scripts import Setting, Trained, scoring
 
 Scores = NDArray[np.float64]
-MOST_POINTS = 150  # of a line of the picture
+# Points of a curve in the figure; more make the report longer and look the same on paper.
+MOST_POINTS = 150
 
 
 @dataclass(frozen=True)
@@ -43,91 +40,89 @@ class Config:
 def neural(
     model: Model, dataset: Dataset, starts: Starts, size: int, device: torch.device
 ) -> Scores:
-    """Return the error of reconstruction of each window."""
-    found = [errors(x, model(x.to(device)).cpu()) for x in batches(dataset, starts, size)]
-    return np.asarray(torch.cat(found).double().numpy())
+    """Return the reconstruction error of each window."""
+    # Only the network runs on the device; the comparison with its input is cheap.
+    parts = [errors(x, model(x.to(device)).cpu()) for x in batches(dataset, starts, size)]
+    return np.asarray(torch.cat(parts).double().numpy())
 
 
 def largest_deviation(dataset: Dataset, starts: Starts, size: int) -> Scores:
-    """Return the largest distance of a window's values from their channel's mean, in deviations."""
-    found = [x.nan_to_num().abs().flatten(1).amax(1) for x in batches(dataset, starts, size)]
-    return np.asarray(torch.cat(found).double().numpy())
+    """Return each window's largest distance from its channel's mean, in standard deviations."""
+    # Values are standardized, so their size is the distance; a missing one counts as the mean.
+    parts = [x.nan_to_num().abs().flatten(1).amax(1) for x in batches(dataset, starts, size)]
+    return np.asarray(torch.cat(parts).double().numpy())
 
 
 def curve(scores: Scores, truth: NDArray[np.bool_]) -> tuple[Scores, Scores]:
-    """Return recall and precision where the windows above each different score are taken."""
+    """Return recall and precision at each threshold, from the highest score down."""
     order = np.argsort(-scores, kind="stable")
     hits, taken = np.cumsum(truth[order]), np.arange(1, len(order) + 1)
-    last = np.append(np.diff(scores[order]) != 0, True)  # equal scores are taken together
+    # A threshold cannot separate equal scores, so only the last of them gives a point.
+    last = np.append(np.diff(scores[order]) != 0, True)
     return hits[last] / truth.sum(), hits[last] / taken[last]
 
 
 def average_precision(scores: Scores, truth: NDArray[np.bool_]) -> float:
-    """Return the sum of precision * (rise of recall) over the scores, from the highest down."""
+    """Return the sum over thresholds of precision * (rise of recall), from the highest down."""
     recall, precision = curve(scores, truth)
     return float(np.sum(np.diff(recall, prepend=0.0) * precision))
 
 
 def roc_auc(scores: Scores, truth: NDArray[np.bool_]) -> float:
-    """Return the share of pairs in which the anomalous window has the higher score; ties are half.
+    """Return the share of pairs in which the anomalous window has the higher score.
 
-    It follows from the ranks (Mann & Whitney, 1947).
+    A tie counts as half a pair. The area follows from the ranks (Mann & Whitney, 1947): the sum of
+    the anomalous windows' ranks - P (P + 1) / 2, over P N, for P anomalous and N normal windows.
     """
     _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]  # equal scores share their mean rank
+    # Equal scores share their mean rank, which makes each of their pairs count as half.
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
     positive = int(truth.sum())
     negative = len(truth) - positive
     return float((ranks[truth].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
-def metrics(found: Scores, deviations: Scores, truth: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """Return average precision and the area under the ROC curve beside their baselines."""
+def metrics(own: Scores, deviations: Scores, truth: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """Return average precision and the area under the ROC curve, beside their baselines."""
     name = "largest deviation"
+    # A random order has the share of anomalous windows as its precision at every threshold.
     precision = {name: average_precision(deviations, truth), "random": float(truth.mean())}
     area = {name: roc_auc(deviations, truth), "random": 0.5}
-    scores = (
-        ("average_precision", average_precision(found, truth), precision),
-        ("roc_auc", roc_auc(found, truth), area),
+    rows = (
+        ("average_precision", "average precision", average_precision(own, truth), precision),
+        ("roc_auc", "ROC AUC", roc_auc(own, truth), area),
     )
-    return [metric(n, "share", v, base, higher_is_better=True) for n, v, base in scores]
+    return [
+        metric(name, "share", value, baselines, title=title, higher_is_better=True)
+        for name, title, value, baselines in rows
+    ]
 
 
-def picture(found: Scores, deviations: Scores, truth: NDArray[np.bool_]) -> dict[str, Any]:
+def picture(own: Scores, deviations: Scores, truth: NDArray[np.bool_]) -> dict[str, Any]:
     """Return precision over recall of both rankings."""
 
     def line(name: str, scores: Scores, style: str) -> dict[str, Any]:
         recall, precision = curve(scores, truth)
+        # A curve has a point for each different score; equal distances in recall look the same.
         at = np.unique(
             np.searchsorted(recall, np.linspace(0, 1, MOST_POINTS)).clip(max=len(recall) - 1)
         )
         x, y = ([round(float(v), 4) for v in values[at]] for values in (recall, precision))
         return {"name": name, "x": x, "y": y, "style": style}
 
-    lines = [line("model", found, "line"), line("largest deviation", deviations, "dashed")]
+    lines = [line("model", own, "line"), line("largest deviation", deviations, "dashed")]
     return {"kind": "lines", "x": "recall (share)", "y": "precision (share)", "series": lines}
 
 
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "eval", "proxy"), Config()
-    return shared_options(
-        __doc__,
-        data="what train.py was given (default: the bundled readings)",
-        batch_size=f"windows scored at once {sized(proxy, full, 'batch_size')}",
-    ).parse_args()
-
-
-def main() -> None:
-    """Print the scores of a checkpoint."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    size = args.batch_size or load_config(Config, "eval", args.size).batch_size
-    model_config = load_config(ModelConfig, "model", args.size)
-    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
-    schema, data = read_schema(folder), load_config(DataConfig, "data", args.size)
-    dataset = load_dataset(data, args.data, schema.target["name"], model_config)
+def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
+    """Score a checkpoint on the windows of the test split."""
+    folder, size = trained.folder, trained.config.batch_size
+    schema = read_schema(folder)
+    dataset = load_dataset(trained.data, trained.args.data, schema.target["name"], trained.model)
+    # Windows are standardized by the training split; another table would shift every error.
     if dataset.schema != schema:
         fail(f"{folder} was trained on other steps than {dataset.name} has: give the same --data.")
+    # Test windows lie side by side, so that no step is scored twice.
     starts = dataset.starts("test", dataset.window)
     truth = dataset.labels(starts)
     if truth.all() or not truth.any():
@@ -135,12 +130,25 @@ def main() -> None:
             f"{dataset.name} needs normal and anomalous windows in its test split, by a column "
             f"{schema.target['name']!r} of 0 and 1."
         )
-    model = load_model(lambda: Model(model_config), folder).to(device)
-    found = neural(model, dataset, starts, size, device)
+    model = trained.load(lambda: Model(trained.model))
+    own = neural(model, dataset, starts, size, trained.device)
     deviations = largest_deviation(dataset, starts, size)
-    scores, figure = metrics(found, deviations, truth), picture(found, deviations, truth)
-    print_report(dataset.name, dataset.sha256, len(truth), scores, folder, figure)
+    return Report(
+        dataset.name,
+        dataset.sha256,
+        len(truth),
+        metrics(own, deviations, truth),
+        picture(own, deviations, truth),
+    )
 
+
+main = scoring(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    report,
+    data="what train.py was given (default: the bundled readings)",
+    settings={"batch_size": Setting("windows scored at once")},
+)
 
 if __name__ == "__main__":
     run(main)

@@ -1,4 +1,4 @@
-"""Train the autoencoder on what is normal in your channels, or in those of a spacecraft.
+"""Train the autoencoder on the normal part of your channels, or of those of a spacecraft.
 
     python train.py                                       the proxy, on the bundled readings
     python train.py --data sensors.csv --steps 2000       the proxy, on your channels
@@ -19,110 +19,67 @@ from data import LABEL, batch_at, batches, load_dataset
 from data import Config as DataConfig
 from model import Config as ModelConfig
 from model import Model, errors
-from runtime.device import choose_device
-from runtime.distributed import processes
 from runtime.errors import run
-from runtime.options import shared_options, sized, training_options
-from runtime.settings import load_config
-from runtime.training import Batch, Task, named, settings, train
+from runtime.options import Group
+from runtime.settings import Training, load_config
+from runtime.training import Batch, Job, named, script
 
 
 @dataclass(frozen=True)
-class Config:
-    """How the model is trained."""
-
-    steps: int = 20000
-    """Updates; the learning rate's schedule spans them."""
-    batch_size: int = 128
-    """Samples in an update."""
-    grad_accum: int = 1
-    """Parts in which one process passes an update's samples through the model."""
-    learning_rate: float = 0.0003
-    """Peak learning rate."""
-    warmup_steps: int = 500
-    """Updates in which the rate rises to its peak."""
-    final_lr_share: float = 0.1
-    """Share of the peak at which the cosine ends."""
-    weight_decay: float = 0.1
-    """Decay of matrices; gains are not decayed."""
-    beta1: float = 0.9
-    """AdamW's memory of the gradient."""
-    beta2: float = 0.95
-    """AdamW's memory of its square."""
-    grad_clip: float = 1.0
-    """Greatest norm of the gradient."""
-    eval_every: int = 500
-    """Updates between two looks at the validation split."""
-    eval_batches: int = 16
-    """Batches of the validation split in such a look, at most."""
-    save_every: int = 500
-    """Updates between two checkpoints."""
-    dtype: str = "auto"
-    """auto, float32, or bfloat16 (autocast; weights stay float32)."""
-    seed: int = 42
-    """Draws the first weights and the order of samples."""
-
-
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "train", "proxy"), Config()
-    parser = shared_options(
-        __doc__,
-        data="a table with a column for each channel (default: the bundled readings)",
-        steps=f"stop after this many updates in all {sized(proxy, full, 'steps')}",
-        batch_size=f"samples in an update {sized(proxy, full, 'batch_size')}",
-        seed=f"of the weights and of the order of samples {sized(proxy, full, 'seed')}",
-        resume="go on from the checkpoint",
-    )
-    training_options(parser, proxy, full)
-    group = parser.add_argument_group("options of this task")
-    help_text = "which steps are anomalous: 0 or 1 (default: %(default)s, where there is one)"
-    group.add_argument("--label", metavar="COLUMN", default=LABEL, help=help_text)
-    return parser.parse_args()
+class Config(Training):
+    """How the autoencoder is trained."""
 
 
 def reconstruction_error(module: nn.Module, batch: Batch) -> tuple[Tensor, int]:
-    """Return the mean squared error of reconstructions, and of how many windows.
+    """Return the mean squared error of reconstructions, and the number of windows.
 
-    The mean over windows of |x - decode(encode(x))|^2 / (values that are not missing).
+    The mean over windows of |x - decode(encode(x))|^2 / (number of values that are not missing).
     """
     (x,) = batch  # (B, T, C)
     return errors(x, module(x)).mean(), len(x)
 
 
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
-    """Return the loss of some samples without a meaning, to count what it takes."""
+    """Return the loss of a dummy batch, to count FLOPs and memory."""
     config = model.config
     return reconstruction_error(model, (torch.zeros(samples, config.window, config.n_channels),))[0]
 
 
-def task(args: argparse.Namespace, config: Config) -> Task:
-    """Return what there is to train: the model, the normal windows and the loss."""
+def job_of(args: argparse.Namespace, config: Config) -> Job:
+    """Return the model, the normal windows and the loss."""
     data = load_config(DataConfig, "data", args.size)
     model = load_config(ModelConfig, "model", args.size)
     dataset = load_dataset(data, args.data, args.label, model)
+    # The model sees normal windows only, so that it reconstructs anomalous ones badly.
     train_starts, val_starts = dataset.normal("train"), dataset.normal("val")
-    return Task(
+    return Job(
         config=config,
         build=lambda: Model(model),
         batch=lambda start, n: (batch_at(dataset, train_starts, start, n, config.seed),),
         held_out=lambda size: ((x,) for x in batches(dataset, val_starts, size)),
         loss=reconstruction_error,
         example=lambda module: example_loss(module, 1, data),
+        # A resumed run must see the same samples, cut from the same data in the same way.
         identity={"sha256": dataset.sha256, "label": args.label, **named(data=data)},
         unit="windows",
+        # infer.py must scale its channels as training did.
         entries={"columns": dataset.schema.to_json()},
     )
 
 
-def main() -> None:
-    """Train on the device of this process, together with the others."""
-    args = command_line()
-    config = settings(Config, args)
-    device = choose_device(args.device, args.threads)
-    with processes(device):
-        train(task(args, config), args, device)
+def options(group: Group) -> None:
+    """Add the option that only this script has."""
+    help_text = "0 or 1: which steps are anomalous (default: %(default)s, if there is one)"
+    group.add_argument("--label", metavar="COLUMN", default=LABEL, help=help_text)
 
+
+main = script(
+    __doc__,
+    Config,
+    job_of,
+    data="a table with a column for each channel (default: the bundled readings)",
+    options=options,
+)
 
 if __name__ == "__main__":
     run(main)

@@ -26,11 +26,12 @@ from runtime.pydocs import docstring_paragraphs, topic_paragraphs
 from runtime.records import Record, cut, read_splits, records_digest
 from runtime.sequences import TextTokenizer, find_tokenizer, prepare_records
 from runtime.settings import load_config
+from runtime.splits import require_samples
 
 BUNDLED = "pydoc_sentences"
 COLUMNS = ("query", "passage", "relevance")
-KEPT = 0.3  # share of passages that keep the words which are their query
-SHORTEST_CROP, LONGEST_CROP = 4, 24  # words
+KEPT = 0.3  # share of passages that keep their query's words; with more, matching words is enough
+SHORTEST_CROP, LONGEST_CROP = 4, 24  # words; a shorter query would fit many passages
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ class Config:
     """How texts become samples."""
 
     max_len: int = 512
-    """Tokens of query and passage together; the longer of the two is cut."""
+    """Tokens of query and passage together; if they are more, the longer text is cut."""
     val_fraction: float = 0.05
     """Share of a file's queries on which training is watched."""
     test_fraction: float = 0.1
     """Share of a file's queries that only eval.py reads."""
     crop_share: float = 0.0
-    """Share of training samples whose query is cropped from the passage that answers."""
+    """Share of training samples whose query is a crop of the passage that answers it."""
     word_drop: float = 0.0
     """Share of a query's words that training leaves out."""
 
@@ -87,9 +88,9 @@ def load_dataset(
 
     Args:
         config: How they are cut.
-        path: The data; None is the bundled set.
+        path: The data; None for the bundled set.
         model: Says how many tokens there may be.
-        checkpoint: Where the tokenizer lies that a model was trained with.
+        checkpoint: The folder with the tokenizer of a trained model.
     """
     name = path.name if path else BUNDLED
     records = load_records(config, path)
@@ -100,9 +101,8 @@ def load_dataset(
         split: list(dict.fromkeys(passage for judged in each for passage in judged.passages))
         for split, each in splits.items()
     }
-    for split, pool in pools.items():
-        if len(pool) < 2:
-            fail(f"{name}: its {split} split needs a query with an answer, and two passages.")
+    sizes = {split: len(pool) for split, pool in pools.items()}
+    require_samples(name, "passages of queries that have an answer", sizes, least=2)
     return Dataset(name, records_digest(records), splits, pools, tokenizer)
 
 
@@ -112,6 +112,7 @@ def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
         return read_splits(path, COLUMNS, "query", config.val_fraction, config.test_fraction)
     splits = cut(paragraphs(topic_paragraphs()), "first", config.val_fraction, config.test_fraction)
     held_out = [*splits["val"], *splits["test"]]
+    # Docstrings quote the help topics, so paragraphs with a sentence of val or test are left out.
     splits["train"] += paragraphs(docstring_paragraphs())
     splits["train"] = _unknown(splits["train"], held_out)
     return {
@@ -124,22 +125,22 @@ def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
     }
 
 
-def paragraphs(found: Iterable[Sequence[str]]) -> list[Record]:
-    """Return paragraphs as records, with all their sentences, and with the first one apart."""
-    return [{"first": each[0], "all": "\n".join(each)} for each in found]
+def paragraphs(texts: Iterable[Sequence[str]]) -> list[Record]:
+    """Return paragraphs as records: their first sentence, and all of their sentences."""
+    return [{"first": each[0], "all": "\n".join(each)} for each in texts]
 
 
-def _unknown(found: Iterable[Record], held_out: Iterable[Record]) -> list[Record]:
-    """Return the paragraphs that share no sentence with any that is held out."""
+def _unknown(records: Iterable[Record], held_out: Iterable[Record]) -> list[Record]:
+    """Return the paragraphs that share no sentence with a held-out paragraph."""
     known = {sentence for record in held_out for sentence in record["all"].split("\n")}
-    return [record for record in found if known.isdisjoint(record["all"].split("\n"))]
+    return [record for record in records if known.isdisjoint(record["all"].split("\n"))]
 
 
 def sentence_pairs(sentences: list[str], *, every: bool) -> Iterator[tuple[str, str]]:
     """Yield the first sentence of a paragraph, or every one, with the rest of it.
 
-    Inverse cloze task (Lee et al., 2019, arXiv:1906.00300). Where every sentence is
-    asked for, some passages keep theirs, so that equal words are learned first.
+    Inverse cloze task (Lee et al., 2019, arXiv:1906.00300). With `every`, some passages keep the
+    query's sentence: equal words are the easiest hint, and the model learns it first.
     """
     for place, sentence in enumerate(sentences if every else sentences[:1]):
         kept = every and zlib.crc32(sentence.encode()) % 10 < 10 * KEPT
@@ -149,7 +150,7 @@ def sentence_pairs(sentences: list[str], *, every: bool) -> Iterator[tuple[str, 
 
 def judgements(records: Sequence[Record], name: str) -> list[Judged]:
     """Return the queries that some passage answers, or stop where a relevance is no number."""
-    found: dict[str, dict[str, float]] = {}
+    judged: dict[str, dict[str, float]] = {}
     for record in records:
         try:
             value = float(record["relevance"])
@@ -157,18 +158,21 @@ def judgements(records: Sequence[Record], name: str) -> list[Judged]:
             value = math.nan
         if not 0 <= value < math.inf:
             fail(f"{name}: relevance {record['relevance']!r} is no number from 0 on.")
-        found.setdefault(record["query"], {})[record["passage"]] = value
-    return [Judged(q, passages) for q, passages in found.items() if any(passages.values())]
+        judged.setdefault(record["query"], {})[record["passage"]] = value
+    # A query without an answer can neither train nor be scored.
+    return [Judged(q, passages) for q, passages in judged.items() if any(passages.values())]
 
 
 def group(judged: Judged, pool: Sequence[str], size: int, draw: random.Random) -> list[str]:
     """Return a passage that answers the query, and others that do not.
 
-    Those judged to be of no relevance come first; the rest is drawn from the pool.
+    Passages with relevance 0 for this query are taken first, as they are the hardest to tell from
+    an answer; the rest is drawn from the pool.
     """
     answers = judged.relevant()
     others = [passage for passage in judged.passages if passage not in answers]
     others = draw.sample(others, min(size - 1, len(others)))
+    # Enough are drawn to have `size` of them after this query's own passages are taken out.
     drawn = draw.sample(pool, min(len(pool), size + len(answers) + len(others)))
     known = {*answers, *others}
     others = [*others, *(passage for passage in drawn if passage not in known)][: size - 1]
@@ -179,10 +183,10 @@ def group(judged: Judged, pool: Sequence[str], size: int, draw: random.Random) -
 
 
 def cropped(passage: str, draw: random.Random) -> tuple[str, str]:
-    """Return a run of a passage's words as a query, and the passage, mostly without it.
+    """Return a run of a passage's words as a query, and the passage, mostly without that run.
 
-    Random crops (Izacard et al., 2022, arXiv:2112.09118) in the place of the inverse cloze task's
-    sentences. A passage of too few words has none: it is returned twice.
+    Random crops (Izacard et al., 2022, arXiv:2112.09118) take the place of the sentences of the
+    inverse cloze task. A passage that is too short to crop is returned twice.
     """
     words = passage.split()
     longest = min(LONGEST_CROP, len(words) // 2)
@@ -195,9 +199,9 @@ def cropped(passage: str, draw: random.Random) -> tuple[str, str]:
 
 
 def without_some(query: str, share: float, draw: random.Random) -> str:
-    """Return a query without a share of its words, or all of it where none would be left.
+    """Return a query without a share of its words, or the whole query if no word would be left.
 
-    Random deletion (Izacard et al., 2022): no single word decides.
+    Random deletion (Izacard et al., 2022): the model cannot rely on a single word.
     """
     return " ".join(word for word in query.split() if draw.random() >= share) or query
 
@@ -207,6 +211,7 @@ def rows(
 ) -> tuple[Tensor, Tensor]:
     """Return tokens and segments, (B, G, T) each, of queries with G passages each."""
     pairs = [(query, passage) for query, passages in groups for passage in passages]
+    # All pairs of the batch are padded to one length, so the groups fit into one tensor.
     tokens, segments = tokenizer.rows(pairs, max_len)
     shape = (len(groups), -1, tokens.size(1))
     return tokens.view(shape), segments.view(shape)
@@ -217,8 +222,8 @@ def batch_at(
 ) -> tuple[Tensor, Tensor]:
     """Return the samples at some positions of the training order, as `rows` does.
 
-    A sample is a query with a group of passages, the first of which answers it. What is drawn is a
-    function of the position, so a resumed run draws the same.
+    A sample is a query with a group of passages, the first of which answers it. The position alone
+    decides what is drawn, so a resumed run draws the same.
     """
     train, pool = data.splits["train"], data.pools["train"]
     order = samples_at(position, count, len(train), seed)
@@ -238,6 +243,7 @@ def batches(
     """Yield the queries of a split in batches, with the same groups of passages each time."""
     every, pool = data.splits[split], data.pools[split]
     for start in range(0, len(every), batch_size):
+        # Seeded by the place, not by training's seed: all runs are validated on the same groups.
         draw = random.Random(start)
         chosen = every[start : start + batch_size]
         groups = [(judged.query, group(judged, pool, size, draw)) for judged in chosen]
@@ -245,7 +251,7 @@ def batches(
 
 
 def prepare(path: Path | None, out: Path, model: ModelConfig, config: Config) -> None:
-    """Write the splits as JSONL and tokenizer.json, which train.py then reads as they are."""
+    """Write the splits and a tokenizer to a folder that train.py then reads."""
     records = load_records(config, path)
     texts = dict.fromkeys(record[c] for record in records["train"] for c in ("query", "passage"))
     prepare_records(out, records, texts, model.vocab_size)

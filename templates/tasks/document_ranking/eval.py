@@ -7,7 +7,6 @@ A query's candidates are the passages judged for it and others of the split, dra
 methods. Prints JSON on stdout. No other script reads the test split.
 """
 
-import argparse
 import math
 import random
 import re
@@ -20,16 +19,14 @@ from data import Config as DataConfig
 from data import Dataset, Judged, load_dataset
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import find_checkpoint, load_model
-from runtime.device import choose_device
 from runtime.errors import run
-from runtime.options import shared_options, sized
-from runtime.report import metric, print_report
+from runtime.report import Report, metric
+from runtime.scripts import Setting, Trained, scoring
 from runtime.sequences import outputs
-from runtime.settings import load_config
 
-CUTS = (1, 2, 3, 5, 10, 20)  # numbers of best passages that the figure shows
-DRAWS = 100  # random orders that chance is the mean of
+CUTS = (1, 2, 3, 5, 10, 20)  # depths of the list at which the figure has a point
+DRAWS = 100  # random orders behind the score of chance; more only steady its last digits
+# k1 limits what a repeated word adds, b how much long passages lose; these are usual values.
 BM25_K1, BM25_B = 1.2, 0.75
 
 
@@ -52,7 +49,7 @@ class BM25:
 
     The score of a passage is the sum over words w of the query of idf(w) * f / (f + k1 * (1 - b +
     b * length / mean length)), with f = count(w) and idf(w) = log(1 + (N - n(w) + 0.5) / (n(w) +
-    0.5)), n(w) being the passages of N that have w.
+    0.5)), where n(w) of the N passages have w.
     """
 
     def __init__(self, passages: Sequence[str]) -> None:
@@ -66,10 +63,12 @@ class BM25:
 
     def scores(self, query: str, passages: Sequence[str]) -> list[float]:
         """Return the score of each passage."""
+        # A word that the query repeats counts once, as in the sum over its words.
         words = self._words(query)
         return [sum(self._weight(word, self.bags[p]) for word in words) for p in passages]
 
     def _weight(self, word: str, bag: Counter[str]) -> float:
+        # A word of all passages says nothing: its idf is near 0. Repeats add less and less.
         count, having = bag[word], self.having[word]
         idf = math.log(1 + (len(self.bags) - having + 0.5) / (having + 0.5))
         length = 1 - BM25_B + BM25_B * bag.total() / self.mean
@@ -78,40 +77,43 @@ class BM25:
 
 def candidates(data: Dataset, size: int) -> list[tuple[Judged, list[str]]]:
     """Return each query of the test split with its candidates, in an order that tells nothing."""
-    pool, draw, found = data.pools["test"], random.Random(0), []
+    # The draw has a fixed seed: every checkpoint and every baseline orders the same passages.
+    pool, draw, queries = data.pools["test"], random.Random(0), []
     for judged in data.splits["test"]:
         others = [passage for passage in pool if passage not in judged.passages]
         missing = max(0, size - len(judged.passages))
         chosen = [*judged.passages, *draw.sample(others, min(missing, len(others)))]
+        # Sorting is stable: without the shuffle, a scorer that ties everything would look perfect.
         draw.shuffle(chosen)
-        found.append((judged, chosen))
-    return found
+        queries.append((judged, chosen))
+    return queries
 
 
-def ranked(asked: Sequence[tuple[Judged, list[str]]], scorer: Scorer) -> list[Ranking]:
+def ranked(queries: Sequence[tuple[Judged, list[str]]], scorer: Scorer) -> list[Ranking]:
     """Return the relevance of each query's candidates in the order of their scores."""
-    found = []
-    for judged, passages in asked:
+    rankings = []
+    for judged, passages in queries:
         scores = scorer(judged.query, passages)
         order = sorted(range(len(passages)), key=lambda i: -scores[i])
-        found.append([judged.passages.get(passages[i], 0.0) for i in order])
-    return found
+        # A passage that was only drawn was not judged for this query, and counts as irrelevant.
+        rankings.append([judged.passages.get(passages[i], 0.0) for i in order])
+    return rankings
 
 
 def first_rank(ranking: Ranking) -> int:
-    """Return the rank of the first passage that answers, from 1."""
+    """Return the rank of the first relevant passage, from 1."""
     return next(rank for rank, value in enumerate(ranking, start=1) if value > 0)
 
 
 def mrr(rankings: Sequence[Ranking]) -> float:
-    """Return the mean reciprocal rank of the first passage that answers."""
+    """Return the mean reciprocal rank: the mean over queries of 1 / first relevant rank."""
     return sum(1 / first_rank(ranking) for ranking in rankings) / len(rankings)
 
 
 def ndcg_at_10(rankings: Sequence[Ranking]) -> float:
-    """Return the mean of DCG@10 over that of the best order, with gains of 2^relevance - 1.
+    """Return the mean over queries of DCG@10 / DCG@10 of the best order.
 
-    DCG@k = sum over ranks r up to k of gain / log2(1 + r) (Burges et al., 2005).
+    DCG@k = sum over ranks r up to k of (2^relevance - 1) / log2(1 + r) (Burges et al., 2005).
     """
 
     def gained(ranking: Ranking) -> float:
@@ -124,27 +126,32 @@ def ndcg_at_10(rankings: Sequence[Ranking]) -> float:
 def by_chance(rankings: Sequence[Ranking], score: Callable[[Sequence[Ranking]], float]) -> float:
     """Return the mean score of random orders."""
     draw = random.Random(0)
+    # Random orders of the same relevances have the expected score, whatever the gains are.
     orders = ([draw.sample(each, len(each)) for each in rankings] for _ in range(DRAWS))
     return sum(map(score, orders)) / DRAWS
 
 
 def metrics(model: Sequence[Ranking], bm25: Sequence[Ranking]) -> list[dict[str, Any]]:
-    """Return MRR and nDCG@10 beside those of the baselines."""
-    scores = (("mrr", "reciprocal rank", mrr), ("ndcg_at_10", "share of the best", ndcg_at_10))
+    """Return MRR and nDCG@10, beside their baselines."""
+    scores = (
+        ("mrr", "MRR", "reciprocal rank", mrr),
+        ("ndcg_at_10", "nDCG@10", "share of the best", ndcg_at_10),
+    )
     return [
         metric(
             name,
             unit,
             score(model),
             {"chance": by_chance(model, score), "BM25": score(bm25)},
+            title=title,
             higher_is_better=True,
         )
-        for name, unit, score in scores
+        for name, title, unit, score in scores
     ]
 
 
-def found_within(rankings: dict[str, Sequence[Ranking]]) -> dict[str, Any]:
-    """Return the share of queries answered within so many of the best passages, as a curve."""
+def answered(rankings: dict[str, Sequence[Ranking]]) -> dict[str, Any]:
+    """Return the share of queries with a relevant passage in the first k, over k."""
     series = []
     for name, each in rankings.items():
         ranks = [first_rank(ranking) for ranking in each]
@@ -154,6 +161,7 @@ def found_within(rankings: dict[str, Sequence[Ranking]]) -> dict[str, Any]:
                 "name": name,
                 "x": list(CUTS),
                 "y": [round(share, 4) for share in shares],
+                # Dashes tell baselines from the proxy in print without colours.
                 "style": "line" if name == "proxy" else "dashed",
             }
         )
@@ -165,37 +173,31 @@ def found_within(rankings: dict[str, Sequence[Ranking]]) -> dict[str, Any]:
     }
 
 
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "eval", "proxy"), Config()
-    return shared_options(
-        __doc__,
-        data="what train.py was given (default: bundled sentences)",
-        batch_size=f"pairs scored at once {sized(proxy, full, 'batch_size')}",
-    ).parse_args()
-
-
-def main() -> None:
-    """Print the scores of a checkpoint."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    config = load_config(Config, "eval", args.size)
-    data_config = load_config(DataConfig, "data", args.size)
-    model_config = load_config(ModelConfig, "model", args.size)
-    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
-    data = load_dataset(data_config, args.data, model_config, folder)
-    model = load_model(lambda: Model(model_config), folder).to(device)
-    size, length = args.batch_size or config.batch_size, data_config.max_len
-    asked = candidates(data, config.candidates)
+def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
+    """Score a checkpoint by the order of each query's candidates."""
+    size, length = trained.config.batch_size, trained.data.max_len
+    data = load_dataset(trained.data, trained.args.data, trained.model, trained.folder)
+    model = trained.load(lambda: Model(trained.model))
+    # All methods order the same candidates, so their scores differ by the order alone.
+    queries = candidates(data, trained.config.candidates)
 
     def scorer(query: str, passages: Sequence[str]) -> list[float]:
         pairs = [(query, passage) for passage in passages]
-        return outputs(model, pairs, data.tokenizer, length, size, device).tolist()
+        return outputs(model, pairs, data.tokenizer, length, size, trained.device).tolist()
 
-    own, bm25 = ranked(asked, scorer), ranked(asked, BM25(data.pools["test"]).scores)
-    figure = found_within({"proxy": own, "BM25": bm25})
-    print_report(data.name, data.sha256, len(own), metrics(own, bm25), folder, figure)
+    # BM25 knows the words of the whole test pool, as a search engine knows its index.
+    own, bm25 = ranked(queries, scorer), ranked(queries, BM25(data.pools["test"]).scores)
+    figure = answered({"proxy": own, "BM25": bm25})
+    return Report(data.name, data.sha256, len(own), metrics(own, bm25), figure)
 
+
+main = scoring(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    report,
+    data="what train.py was given (default: bundled sentences)",
+    settings={"batch_size": Setting("pairs scored at once")},
+)
 
 if __name__ == "__main__":
     run(main)

@@ -3,10 +3,9 @@
     python infer.py --prompt "How are names resolved?"                        validation passages
     python infer.py --prompt "How are names resolved?" --input passages.txt   the lines of a file
 
-Prints score and passage, the best first; only the order of the scores has a meaning.
+Prints score and passage, the best first. Only the order of scores means something, not their size.
 """
 
-import argparse
 from dataclasses import dataclass
 
 import torch
@@ -15,12 +14,10 @@ from data import Config as DataConfig
 from data import load_records
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import find_checkpoint, load_model
-from runtime.device import choose_device
 from runtime.errors import fail, run
-from runtime.options import existing, positive, shared_options, sized
+from runtime.options import Group, existing
+from runtime.scripts import Setting, Trained, serving
 from runtime.sequences import outputs, read_lines, read_tokenizer
-from runtime.settings import load_config
 
 
 @dataclass(frozen=True)
@@ -32,51 +29,54 @@ class Config:
     best: int = 5
     """Passages shown."""
     dtype: str = "bfloat16"
-    """Of the weights: float32 as trained, or bfloat16 in half the memory."""
+    """Format of the weights: float32 as trained, or bfloat16 in half the memory."""
 
 
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "infer", "proxy"), Config()
-    parser = shared_options(
-        __doc__,
-        data="its validation passages are ordered (default: bundled sentences)",
-        batch_size=f"passages read at once {sized(proxy, full, 'batch_size')}",
-    )
-    group = parser.add_argument_group("options of infer.py")
+def options(group: Group) -> None:
     group.add_argument("--prompt", required=True, metavar="TEXT", help="the query")
     group.add_argument(
         "--input", type=existing, metavar="FILE", help="a file with a passage a line"
     )
-    note = sized(proxy, full, "best")
-    group.add_argument("--best", type=positive, metavar="N", help=f"passages shown {note}")
-    return parser.parse_args()
 
 
-def main() -> None:
+def passages_of(trained: Trained[Config, DataConfig, ModelConfig]) -> list[str]:
+    """Return the lines of --input, or the different passages of the validation split."""
+    if trained.args.input:
+        return read_lines(trained.args.input)
+    records = load_records(trained.data, trained.args.data)["val"]
+    # A passage is judged for several queries, and is shown once.
+    return list(dict.fromkeys(record["passage"] for record in records))
+
+
+def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print the best passages."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    config = load_config(Config, "infer", args.size)
-    data_config = load_config(DataConfig, "data", args.size)
-    model_config = load_config(ModelConfig, "model", args.size)
-    if not args.prompt.strip():
+    query, config = trained.args.prompt, trained.config
+    # An empty query has no best passage, and the network would still name one.
+    if not query.strip():
         fail("--prompt holds no text.")
-    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
-    model = load_model(lambda: Model(model_config), folder)
-    model.to(device, getattr(torch, config.dtype))
-    if args.input:
-        passages = read_lines(args.input)
-    else:
-        records = load_records(data_config, args.data)["val"]
-        passages = list(dict.fromkeys(record["passage"] for record in records))
-    pairs = [(args.prompt, passage) for passage in passages]
-    size = args.batch_size or config.batch_size
-    found = outputs(model, pairs, read_tokenizer(folder), data_config.max_len, size, device)
-    best = found.topk(min(args.best or config.best, len(passages)))
+    model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
+    passages = passages_of(trained)
+    # Query and passage are read together, so nothing can be computed before the query is known.
+    pairs = [(query, passage) for passage in passages]
+    tokenizer, length = read_tokenizer(trained.folder), trained.data.max_len
+    scores = outputs(model, pairs, tokenizer, length, config.batch_size, trained.device)
+    # There may be fewer passages than are to be shown.
+    best = scores.topk(min(config.best, len(passages)))
     for score, row in zip(best.values.tolist(), best.indices.tolist(), strict=True):
         print(f"{score:.4f}\t{passages[row]}")
 
+
+main = serving(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    serve,
+    options=options,
+    settings={
+        "batch_size": Setting("passages read at once"),
+        "best": Setting("passages shown"),
+    },
+    data="its validation passages are ordered (default: bundled sentences)",
+)
 
 if __name__ == "__main__":
     run(main)

@@ -7,7 +7,6 @@ column for each series. A first column of dates is left out. Steps without a val
 straight line between their neighbours; a series may begin later or end sooner than the others.
 """
 
-import argparse
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,16 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model import Config as ModelConfig
+from runtime.digests import digest
 from runtime.errors import fail, run
-from runtime.options import existing
+from runtime.options import data_options
 from runtime.order import samples_at
-from runtime.report import digest
+from runtime.series import read_series
 from runtime.settings import load_config
-from runtime.tables import Column, is_numeric, read_table
+from runtime.splits import SPLITS, in_order
+from runtime.tables import Column
 
-SPLITS = ("train", "val", "test")
-TIMES = frozenset({"date", "datetime", "day", "ds", "index", "month", "time", "timestamp", "year"})
-CLEAR = 0.3  # autocorrelation from which a period counts as a season
+CLEAR = 0.3  # least autocorrelation of a season; with less, noise gets seasons too
 Values = NDArray[np.float64]
 
 
@@ -41,39 +40,39 @@ class Config:
     test_fraction: float = 0.2
     """Share of a series, at its end, that only eval.py reads."""
     season: int = 0
-    """Steps of a season; 0 finds those of each series in its training split."""
+    """Steps of a season; with 0, each series has the one that its training split shows."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """One series, and what its training split says of it.
+    """One series, with a scale and a season from its training split.
 
     Attributes:
         name: What it is called in reports.
-        unit: What its values are counted in.
+        unit: The unit of its values.
         values: Its values, oldest first.
-        bounds: Where each split starts and ends.
-        season: Steps from a value to the one that it resembles; 1 where there is no season.
+        bounds: The steps of each split.
+        season: Steps after which values resemble those before; 1 where there is no season.
         mean: Mean of the training split.
-        scale: Mean absolute difference of the training split's values a season apart, which is
-            what MASE divides by (Hyndman & Koehler, 2006, section 3).
+        scale: Mean absolute difference of training values that are a season apart. MASE divides
+            errors by it (Hyndman & Koehler, 2006, section 3).
     """
 
     name: str
     unit: str
     values: Values
-    bounds: dict[str, tuple[int, int]]
+    bounds: dict[str, slice]
     season: int
     mean: float
     scale: float
 
     def origins(self, split: str, lookback: int, horizon: int) -> range:
-        """Return the first steps of the forecasts that lie in a split as a whole.
+        """Return the first steps of the forecasts that lie wholly in a split.
 
-        What a forecast sees may lie before the split: it is known when the forecast is made.
+        The values that a forecast starts from may lie before the split: they are known by then.
         """
-        start, end = self.bounds[split]
-        return range(max(start, lookback), end - horizon + 1)
+        steps = self.bounds[split]
+        return range(max(steps.start, lookback), steps.stop - horizon + 1)
 
 
 @dataclass(frozen=True)
@@ -97,11 +96,13 @@ def load_series(config: Config, path: Path | None, model: ModelConfig) -> Datase
     series = [_measured(name, unit, v, config) for (name, unit), v in columns.items()]
     for each, split in itertools.product(series, SPLITS):
         if not each.origins(split, model.lookback, model.horizon):
-            start, end = each.bounds[split]
+            steps = each.bounds[split]
             fail(
-                f"series {each.name!r} is too short: its {split} split has {end - start} steps, "
-                f"and no forecast of {model.horizon} after {model.lookback} fits in."
+                f"series {each.name!r} is too short: its {split} split has "
+                f"{steps.stop - steps.start} steps, and no forecast of {model.horizon} after "
+                f"{model.lookback} fits in."
             )
+    # Names count: the same numbers under another name are another data set in reports.
     total = digest(*(name.encode() + values.tobytes() for (name, _), values in columns.items()))
     label = "co2_weekly and sunspots_yearly" if path is None else path.name
     return Dataset(label, total, tuple(series))
@@ -124,20 +125,13 @@ def bundled() -> dict[tuple[str, str], Values]:
 
 def series_of(path: Path) -> dict[tuple[str, str], Values]:
     """Return the series of a table by name and unit, or stop."""
-    columns = read_table(path)
-    first = next(iter(columns))
-    if not is_numeric(columns[first]) or first.lower() in TIMES:
-        del columns[first]
-    if not columns:
-        fail(f"{path} has no column beside {first!r}: a series is a column of numbers.")
-    for name, column in columns.items():
-        if not is_numeric(column):
-            fail(f"{path}: column {name!r} holds words, and a series is a column of numbers.")
+    columns = read_series(path, "series")
     return {(name, "in its own unit"): filled(column) for name, column in columns.items()}
 
 
 def filled(column: Column) -> Values:
     """Return a column from its first value to its last, with gaps filled on straight lines."""
+    # Before its first value and after its last there is nothing to draw a line to: these are cut.
     known = np.flatnonzero(~np.isnan(column))
     if not len(known):
         return np.empty(0)
@@ -146,13 +140,14 @@ def filled(column: Column) -> Values:
 
 
 def season_of(values: Values) -> int:
-    """Return the lag at which a series without its trend resembles itself most, 1 if at none.
+    """Return the steps of a season: the lag at which a series resembles itself most; 1 for none.
 
-    It is the highest peak of the autocorrelation after its first negative value; the trend is the
-    parabola of least squares.
+    It is the highest peak of the autocorrelation after its first negative value, once a parabola
+    of least squares is taken away as the trend.
     """
     steps = np.linspace(-1, 1, len(values))
     rest = values - np.polynomial.Polynomial.fit(steps, values, 2)(steps)
+    # The autocorrelation by Fourier transform, padded so that the end does not wrap to the start.
     spectrum = np.abs(np.fft.rfft(rest, 2 * len(rest))) ** 2
     lags = np.fft.irfft(spectrum)[: len(rest) // 3]
     if lags[0] <= 1e-12 * np.sum(values**2) or not (lags < 0).any():
@@ -168,10 +163,12 @@ def batch_at(
 ) -> tuple[Tensor, Tensor]:
     """Return the samples at some positions of the training order: past (B, L), future (B, H).
 
-    A sample is a window of one series, whose values are counted from its mean in its scale. An
-    epoch shows as many of each series: as many as the longest has, the others' again and again.
+    A sample is a window of one series, standardized by its mean and scale. An epoch takes equally
+    many windows of each series, so that a long series does not drown the others: as many as the
+    longest has, and those of shorter ones repeat.
     """
     ranges = [each.origins("train", model.lookback, model.horizon) for each in dataset.series]
+    # Sample i belongs to series i modulo their number, and wraps around where that one is short.
     samples = len(ranges) * max(map(len, ranges))
     pairs = []
     for _, index in samples_at(position, count, samples, seed):
@@ -184,7 +181,7 @@ def batch_at(
 def windows(
     dataset: Dataset, split: str, model: ModelConfig, size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches of all windows of a split, a series after the other taking turns."""
+    """Yield batches of all windows of a split; the series take turns."""
     by_series = [
         [(each, origin) for origin in each.origins(split, model.lookback, model.horizon)]
         for each in dataset.series
@@ -196,7 +193,7 @@ def windows(
 
 
 def window(series: Series, origin: int, model: ModelConfig) -> tuple[Values, Values]:
-    """Return what stands before a step and from it on, counted from the mean in the scale."""
+    """Return the values before a step and those from it on, standardized."""
     cut = series.values[origin - model.lookback : origin + model.horizon]
     cut = (cut - series.mean) / series.scale
     return cut[: model.lookback], cut[model.lookback :]
@@ -208,25 +205,20 @@ def _stacked(pairs: list[tuple[Values, Values]]) -> tuple[Tensor, Tensor]:
 
 
 def _measured(name: str, unit: str, values: Values, config: Config) -> Series:
-    test = len(values) - int(len(values) * config.test_fraction)
-    val = test - int(len(values) * config.val_fraction)
-    train = values[:val]
+    bounds = in_order(len(values), config.val_fraction, config.test_fraction)
+    train = values[bounds["train"]]
+    # Fewer than nine steps show no season; the errors then compare with the value just before.
     season = config.season or (season_of(train) if len(train) > 8 else 1)
     apart = np.abs(train[season:] - train[:-season])
+    # A constant series has differences of 0, and nothing may be divided by 0.
     scale = float(apart.mean()) if apart.any() else 1.0
-    bounds = {"train": (0, val), "val": (val, test), "test": (test, len(values))}
     mean = float(train.mean()) if len(train) else 0.0
     return Series(name, unit, values, bounds, season, mean, scale)
 
 
 def main() -> None:
     """Show the series."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=existing, metavar="PATH", help="a table (default: bundled)")
-    parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
-    args = parser.parse_args()
+    args = data_options(__doc__, data="a table (default: bundled)").parse_args()
     model = load_config(ModelConfig, "model", args.size)
     dataset = load_series(load_config(Config, "data", args.size), args.data, model)
     print(f"{dataset.name}, sha256 {dataset.sha256}")

@@ -6,7 +6,6 @@
 Prints JSON on stdout. No other script reads the test split.
 """
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,15 +17,14 @@ from data import Config as DataConfig
 from data import Dataset, Series, Values, load_series, window
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import find_checkpoint, load_model
-from runtime.device import choose_device
 from runtime.errors import run
-from runtime.options import shared_options, sized
-from runtime.report import metric, print_report
-from runtime.settings import load_config
+from runtime.report import Report, metric
+from runtime.scripts import Setting, Trained, scoring
 
 Forecast = Callable[[Values], Values]
 MODEL = "model"
+# Bundled series carry the names of their files; documents print these.
+TITLES = {"co2_weekly": "CO2, weekly", "elnino_monthly": "El Niño, monthly"}
 
 
 @dataclass(frozen=True)
@@ -41,24 +39,28 @@ class Config:
 
 def persistence(horizon: int) -> Forecast:
     """Return the forecast that repeats the last value."""
+    # On a random walk, no forecast beats this one.
     return lambda past: np.repeat(past[:, -1:], horizon, axis=1)
 
 
 def seasonal_naive(season: int, horizon: int) -> Forecast:
-    """Return the forecast that repeats the last season, or as much of it as is seen."""
+    """Return the forecast that repeats the last season, or the whole past where it is shorter."""
     return lambda past: np.resize(past[:, -min(season, past.shape[1]) :].T, (horizon, len(past))).T
 
 
 def autoregression(series: Series, model: ModelConfig, config: Config) -> Forecast:
-    """Return ridge regression of all future steps on all past ones, both less the last value.
+    """Return ridge regression of all future steps on all past ones, fitted on the training split.
 
-    It is fitted on the windows of the training split.
+    (X^T X + penalty I)^-1 X^T Y, where a row of X is a window's past less its last value, and a
+    row of Y its future less the same value.
     """
+    # The sums X^T X and X^T Y are all that the fit needs, so that a long series takes no memory.
     normal, right = config.penalty * np.eye(model.lookback), np.zeros((1, 1))
     origins = series.origins("train", model.lookback, model.horizon)
     for start in range(0, len(origins), config.batch_size):
         pairs = [window(series, o, model) for o in origins[start : start + config.batch_size]]
         past, future = (np.stack(side) for side in zip(*pairs, strict=True))
+        # Without the last value, a level that moves over the years needs no intercept.
         rise, gain = past - past[:, -1:], future - past[:, -1:]
         normal, right = normal + rise.T @ rise, right + rise.T @ gain
     weights = np.linalg.solve(normal, right)  # (lookback, horizon)
@@ -70,8 +72,8 @@ def neural(model: Model, device: torch.device) -> Forecast:
 
     @torch.no_grad()
     def forecast(past: Values) -> Values:
-        found = model(torch.from_numpy(past.astype(np.float32)).to(device))
-        return found.double().cpu().numpy()  # type: ignore[no-any-return]
+        future = model(torch.from_numpy(past.astype(np.float32)).to(device))
+        return future.double().cpu().numpy()  # type: ignore[no-any-return]
 
     return forecast
 
@@ -79,30 +81,43 @@ def neural(model: Model, device: torch.device) -> Forecast:
 def errors(
     series: Series, forecasts: dict[str, Forecast], model: ModelConfig, size: int
 ) -> dict[str, float]:
-    """Return the mean absolute error of forecasts on the test split, in the series' scale."""
+    """Return the mean absolute error of forecasts on the test split, in units of series.scale."""
     origins = series.origins("test", model.lookback, model.horizon)
     sums = dict.fromkeys(forecasts, 0.0)
     for start in range(0, len(origins), size):
         pairs = [window(series, origin, model) for origin in origins[start : start + size]]
         past, future = (np.stack(side) for side in zip(*pairs, strict=True))
+        # All methods forecast the same windows, so their errors compare.
         for name, forecast in forecasts.items():
             sums[name] += float(np.abs(forecast(past) - future).mean(1).sum())
     return {name: value / len(origins) for name, value in sums.items()}
 
 
 def metrics(
-    dataset: Dataset, found: list[dict[str, float]], counts: list[int]
+    dataset: Dataset, scaled: list[dict[str, float]], counts: list[int]
 ) -> list[dict[str, Any]]:
-    """Return MASE over all series, and the mean absolute error of each, beside the baselines."""
-    names = [name for name in found[0] if name != MODEL]
-    mean = {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+    """Return MASE over all series, and the mean absolute error of each, beside the baselines.
+
+    MASE is the mean absolute error over that of the seasonal naive forecast of one step in the
+    training split (Hyndman & Koehler, 2006): below 1 is better. Each series counts the same.
+    """
+    names = [name for name in scaled[0] if name != MODEL]
+    mean = {name: float(np.mean([each[name] for each in scaled])) for name in scaled[0]}
+    baselines = {name: mean[name] for name in names}
     rows = [
-        metric("mase", "ratio", mean[MODEL], {n: mean[n] for n in names}, higher_is_better=False)
+        metric("mase", "ratio", mean[MODEL], baselines, title="MASE", higher_is_better=False),
     ]
-    for series, each, count in zip(dataset.series, found, counts, strict=True):
-        value, rest = each[MODEL] * series.scale, {n: each[n] * series.scale for n in names}
+    for series, each, count in zip(dataset.series, scaled, counts, strict=True):
         rows.append(
-            metric(f"mae_{series.name}", series.unit, value, rest, higher_is_better=False, n=count)
+            metric(
+                f"mae_{series.name}",
+                series.unit,
+                each[MODEL] * series.scale,
+                {name: each[name] * series.scale for name in names},
+                title=f"MAE ({TITLES.get(series.name, series.name)})",
+                higher_is_better=False,
+                n=count,
+            )
         )
     return rows
 
@@ -116,6 +131,7 @@ def picture(series: Series, forecasts: dict[str, Forecast], model: ModelConfig) 
         y = [round(float(value), 4) for value in values * series.scale + series.mean]
         return {"name": name, "x": [first + i for i in range(len(y))], "y": y, "style": style}
 
+    # A forecast is drawn from the last known value on, so that its line joins the past's.
     guesses = {
         name: np.concatenate([past[-1:], forecasts[name](past[None])[0]])
         for name in (MODEL, "seasonal naive")
@@ -132,43 +148,39 @@ def picture(series: Series, forecasts: dict[str, Forecast], model: ModelConfig) 
     }
 
 
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "eval", "proxy"), Config()
-    return shared_options(
-        __doc__,
-        data="what train.py was given (default: the bundled series)",
-        batch_size=f"forecasts made at once {sized(proxy, full, 'batch_size')}",
-    ).parse_args()
-
-
-def main() -> None:
-    """Print the scores of a checkpoint."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    config = load_config(Config, "eval", args.size)
-    model_config = load_config(ModelConfig, "model", args.size)
-    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
-    dataset = load_series(load_config(DataConfig, "data", args.size), args.data, model_config)
-    model = load_model(lambda: Model(model_config), folder).to(device)
-    size, horizon = args.batch_size or config.batch_size, model_config.horizon
+def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
+    """Score a checkpoint on every forecast that lies in the test split."""
+    config, model_config = trained.config, trained.model
+    lookback, horizon = model_config.lookback, model_config.horizon
+    dataset = load_series(trained.data, trained.args.data, model_config)
+    model = trained.load(lambda: Model(model_config))
 
     def forecasts(series: Series) -> dict[str, Forecast]:
         return {
-            MODEL: neural(model, device),
+            MODEL: neural(model, trained.device),
             "persistence": persistence(horizon),
             "seasonal naive": seasonal_naive(series.season, horizon),
             "linear autoregression": autoregression(series, model_config, config),
         }
 
+    # Baselines are fitted for each series; the checkpoint is one model for all of them.
     every = [forecasts(series) for series in dataset.series]
     pairs = list(zip(dataset.series, every, strict=True))
-    found = [errors(series, each, model_config, size) for series, each in pairs]
-    counts = [len(s.origins("test", model_config.lookback, horizon)) for s in dataset.series]
+    scaled = [errors(series, each, model_config, config.batch_size) for series, each in pairs]
+    counts = [len(series.origins("test", lookback, horizon)) for series in dataset.series]
+    # One series is enough to see what a forecast looks like.
     figure = picture(dataset.series[0], every[0], model_config)
-    scores = metrics(dataset, found, counts)
-    print_report(dataset.name, dataset.sha256, sum(counts), scores, folder, figure)
+    scores = metrics(dataset, scaled, counts)
+    return Report(dataset.name, dataset.sha256, sum(counts), scores, figure)
 
+
+main = scoring(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    report,
+    data="what train.py was given (default: the bundled series)",
+    settings={"batch_size": Setting("forecasts made at once")},
+)
 
 if __name__ == "__main__":
     run(main)

@@ -2,28 +2,26 @@
 
     python infer.py                                      what follows the bundled series
     python infer.py --input series.csv                   what follows yours
-    python infer.py --input series.csv --plot next.png   with the picture where you want it
+    python infer.py --input series.csv --plot next.png   with the figure in a file of your choice
 
-Prints a table of the next steps, a column for each series, and draws it to OUT/forecast.png.
+Prints a table of the next steps, a column for each series, and draws them to OUT/forecast.png.
 """
 
-import argparse
 import csv
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from data import Config as DataConfig
 from data import Values, bundled, series_of
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import find_checkpoint, load_model
-from runtime.device import choose_device
 from runtime.errors import fail, run
-from runtime.options import existing, shared_options, sized
-from runtime.settings import load_config
+from runtime.options import Group, existing
+from runtime.scripts import Setting, Trained, serving
 
 
 @dataclass(frozen=True)
@@ -33,25 +31,24 @@ class Config:
     digits: int = 6
     """Significant digits of a printed value."""
     shown: int = 90
-    """Steps of the past that the picture shows."""
+    """Steps of the past that the figure shows."""
     dtype: str = "bfloat16"
     """bfloat16 or float32: the format of weights and arithmetic."""
 
 
 @torch.inference_mode()
 def forecast(model: Model, past: Values, device: torch.device) -> Values:
-    """Return what follows some series (B, lookback), as (B, horizon), in their own units.
-
-    In float64 outside of the model, so that a small change on a large level is not lost.
-    """
+    """Return the next steps of series (B, lookback), as (B, horizon), in their own units."""
+    # Levels are taken off in float64: in the model's format, a small change on a large level
+    # would be rounded away.
     mean, scale = past.mean(1, keepdims=True), past.std(1, keepdims=True)
-    scale[scale == 0] = 1.0
+    scale[scale == 0] = 1.0  # a constant series stays at 0
     scaled = ((past - mean) / scale).astype(np.float32)
-    found = model(torch.from_numpy(scaled).to(device)).double().cpu().numpy()
-    return np.asarray(found * scale + mean)
+    future = model(torch.from_numpy(scaled).to(device)).double().cpu().numpy()
+    return np.asarray(future * scale + mean)
 
 
-def draw(path: Path, series: dict[str, Values], found: Values, shown: int) -> None:
+def draw(path: Path, series: dict[str, Values], future: Values, shown: int) -> None:
     """Draw the end of each series and its forecast, one below the other."""
     try:
         from matplotlib.figure import Figure
@@ -59,10 +56,12 @@ def draw(path: Path, series: dict[str, Values], found: Values, shown: int) -> No
         fail("drawing needs a library: pip install matplotlib.")
     figure = Figure(figsize=(8, 2.4 * len(series)), layout="constrained")
     every = figure.subplots(len(series), 1, squeeze=False)[:, 0]
-    for axes, (name, values), future in zip(every, series.items(), found, strict=True):
+    for axes, (name, values), steps in zip(every, series.items(), future, strict=True):
         past = values[-shown:]
         axes.plot(range(1 - len(past), 1), past, color="0.3", label="past")
-        axes.plot(range(len(future) + 1), [past[-1], *future], color="C0", label="forecast")
+        # The forecast starts at the last known value, so that the two lines join.
+        axes.plot(range(len(steps) + 1), [past[-1], *steps], color="C0", label="forecast")
+        # A pair of dollars in a column's name would be read as mathematics.
         axes.set_title(name.replace("$", r"\$"), loc="left", fontsize=10)
         axes.margins(x=0.01)
     every[0].legend(loc="upper left", fontsize=8)
@@ -71,53 +70,49 @@ def draw(path: Path, series: dict[str, Values], found: Values, shown: int) -> No
     figure.savefig(path, dpi=150, format="png")
 
 
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "infer", "proxy"), Config()
-    parser = shared_options(__doc__)
-    group = parser.add_argument_group("options of infer.py")
+def options(group: Group) -> None:
     group.add_argument(
         "--input",
         type=existing,
         metavar="PATH",
         help="a table with a column for each series (default: the bundled series)",
     )
-    group.add_argument(
-        "--dtype",
-        choices=("bfloat16", "float32"),
-        help=f"of weights and arithmetic {sized(proxy, full, 'dtype')}",
-    )
     group.add_argument("--plot", type=Path, metavar="PNG", help="(default: OUT/forecast.png)")
-    return parser.parse_args()
 
 
-def main() -> None:
+def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print and draw forecasts."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    config = load_config(Config, "infer", args.size)
-    config = replace(config, dtype=args.dtype or config.dtype)
-    model_config = load_config(ModelConfig, "model", args.size)
-    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
+    args, config, need = trained.args, trained.config, trained.model.lookback
     columns = bundled() if args.input is None else series_of(args.input)
     series = {name: values for (name, _), values in columns.items()}
-    need = model_config.lookback
+    # Padding a short series would forecast from steps that never were.
     for name, values in series.items():
         if len(values) < need:
             fail(f"series {name!r} has {len(values)} steps, and a forecast needs {need}.")
-    model = load_model(lambda: Model(model_config), folder)
-    model.to(device, torch.bfloat16 if config.dtype == "bfloat16" else torch.float32)
+    model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
+    # The network sees a fixed number of steps: the last ones.
     past = np.stack([values[-need:] for values in series.values()])
-    found = forecast(model, past, device)
+    future = forecast(model, past, trained.device)
 
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(["step", *series])
-    for step, row in enumerate(found.T, start=1):
+    for step, row in enumerate(future.T, start=1):
         table.writerow([step, *(f"{value:.{config.digits}g}" for value in row)])
     plot = args.plot or args.out / "forecast.png"
-    draw(plot, series, found, config.shown)
+    draw(plot, series, future, config.shown)
+    # The table alone goes to stdout, so that it can be piped into a file.
     print(f"drawn to {plot}", file=sys.stderr)
 
+
+main = serving(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    serve,
+    options=options,
+    settings={
+        "dtype": Setting("format of weights and arithmetic", str, ("bfloat16", "float32")),
+    },
+)
 
 if __name__ == "__main__":
     run(main)

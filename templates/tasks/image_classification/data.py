@@ -2,13 +2,11 @@
 
     python data.py --data PATH    reads each image once, and shows what training will see
 
-PATH holds a folder of images for each class, PATH/CLASS/any/name.png; the splits are then cut class
-by class. Or it holds the splits, PATH/train/CLASS/name.png beside `val` and `test`; what is lacking
-of those two is cut from `train`.
+PATH holds a folder of images for each class, PATH/CLASS/any/name.png; each class is then cut into
+splits. Or it holds the splits, PATH/train/CLASS/name.png beside `val` and `test`; if one of these
+two is missing, it is cut from `train`.
 """
 
-import argparse
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,17 +18,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model import Config as ModelConfig
+from runtime.digests import digest, file_digests
+from runtime.digits import handwritten_digits
 from runtime.errors import fail, run
-from runtime.images import ImageFiles, file_digests, image_files
-from runtime.options import existing
+from runtime.images import ImageFiles, image_files
+from runtime.options import data_options
 from runtime.order import samples_at
-from runtime.report import digest
 from runtime.settings import load_config, read_json
+from runtime.splits import SPLITS, require_samples
 
-SPLITS = ("train", "val", "test")
 FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 BUNDLED = "digits"
-READ_AT_ONCE = 256  # images
+READ_AT_ONCE = 256  # images; more take more memory and are read no faster
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,11 @@ class Config:
     pixel_mean: float = 0.5
     """Subtracted from pixels, which lie between 0 and 1."""
     pixel_std: float = 0.5
-    """Divides them then."""
+    """Divides what is left."""
     crop_padding: int = 28
-    """Black pixels around a training image before a crop of its size at random; 0 for no crop."""
+    """Black pixels put around a training image before a random crop of its size; 0 for no crop."""
     flip: bool = False
-    """Whether half of the training images are mirrored; wrong for letters and digits."""
+    """Whether half of the training images are mirrored; a mirrored letter is another letter."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,11 @@ class Images:
 def load_images(config: Config, path: Path | None, model: ModelConfig) -> Images:
     """Return the images of a path at the model's size, or the bundled ones, or stop."""
     images = _digits(config, model) if path is None else _folder(config, path, model)
-    for split, samples in images.splits.items():
-        if not len(samples.targets):
-            fail(f"{images.name} has too few images: none is left for the {split} split.")
-    lacking = set(range(len(images.labels))) - set(images.splits["train"].targets.tolist())
-    if lacking:
-        fail(f"{images.name} has no image of {images.labels[min(lacking)]} to train on.")
+    sizes = {split: len(samples.targets) for split, samples in images.splits.items()}
+    require_samples(images.name, "images", sizes)
+    missing = set(range(len(images.labels))) - set(images.splits["train"].targets.tolist())
+    if missing:
+        fail(f"{images.name} has no image of {images.labels[min(missing)]} to train on.")
     return images
 
 
@@ -92,8 +90,8 @@ def fitted(model: ModelConfig, labels: Sequence[str], size: str) -> ModelConfig:
     """Return a model with an output for each class; the full model's outputs are fixed."""
     if size == "full" and len(labels) != model.num_classes:
         fail(
-            f"the data has {len(labels)} classes, and the full model tells {model.num_classes} "
-            "apart: give such data with --data, or change num_classes in model.py."
+            f"the data has {len(labels)} classes, and the full model has {model.num_classes}: give "
+            "data with as many by --data, or change num_classes in model.py."
         )
     return replace(model, num_classes=len(labels))
 
@@ -111,8 +109,8 @@ def batch_at(
 ) -> tuple[Tensor, Tensor]:
     """Return the samples at some positions of the training order: (B, C, H, W) and classes (B,).
 
-    How a sample is varied follows from its position alone, as the order does. Images of files that
-    `following` asks for, the position to be read next, are read while the model computes.
+    The position alone decides how a sample is varied, so a resumed run repeats it. `following` is
+    the position of the next call: its image files are read while the model computes.
     """
     total = len(split.targets)
     places = samples_at(position, count, total, seed)
@@ -120,6 +118,7 @@ def batch_at(
     pixels = split.pixels[indices]
     if isinstance(split.pixels, ImageFiles):
         split.pixels.expect(index for _, index in samples_at(following, count, total, seed))
+    # Three draws a sample whatever the settings: turning `flip` on leaves the crops as they are.
     draws = torch.stack([_draws(seed, epoch, index) for epoch, index in places])
     return normalized(varied(pixels, draws, config), config), split.targets[indices]
 
@@ -134,6 +133,7 @@ def batches(split: Split, size: int, config: Config) -> Iterator[tuple[Tensor, T
 def varied(pixels: Tensor, draws: Tensor, config: Config) -> Tensor:
     """Return images (B, C, H, W) shifted and perhaps mirrored, by draws (B, 3) from [0, 1)."""
     height, width, pad = pixels.size(2), pixels.size(3), config.crop_padding
+    # A crop may start anywhere from 0 to 2 * pad, so the image moves by `pad` at most each way.
     padded = F.pad(pixels, (pad, pad, pad, pad))
     corners = (draws[:, :2] * (2 * pad + 1)).long().tolist()
     crops = [
@@ -150,9 +150,9 @@ def normalized(pixels: Tensor, config: Config) -> Tensor:
 
 
 def preprocessor(model: ModelConfig, config: Config) -> dict[str, Any]:
-    """Return preprocessor_config.json, by which transformers prepares an image as we do.
+    """Return preprocessor_config.json, with which transformers prepares an image as `read_image`.
 
-    Its processors cover squares only by the shorter side; to another shape they stretch an image.
+    For a shape that is no square it differs: transformers then stretches an image to the shape.
     """
     height, width = model.image_height, model.image_width
     square = {"shortest_edge": height}
@@ -178,101 +178,124 @@ def _draws(seed: int, epoch: int, index: int) -> Tensor:
 
 
 def _digits(config: Config, model: ModelConfig) -> Images:
-    """Return 1,797 handwritten digits of 8 x 8 pixels, the test part of UCI's optdigits."""
-    try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
-    except ImportError:
-        fail("the bundled digits come with a library: pip install scikit-learn; or give --data.")
-    found = load_digits()
-    pixels = torch.from_numpy(found.images * (255 / 16)).round().to(torch.uint8)  # (N, 8, 8)
-    targets = torch.from_numpy(found.target).long()
-    keys = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in pixels]
-    splits = stratified(
-        targets.tolist(), keys, {"val": config.val_fraction, "test": config.test_fraction}
-    )
+    """Return the bundled digits at the model's size."""
+    pixels, targets = handwritten_digits()
+    keys = [digest(image.numpy().tobytes()) for image in pixels]
+    fractions = {"val": config.val_fraction, "test": config.test_fraction}
+    names = [str(target) for target in targets.tolist()]
+    splits = stratified(names, keys, fractions)
     size = (model.image_height, model.image_width)
     scaled = F.interpolate(pixels[:, None].float(), size, mode="bilinear", antialias=True)
+    # `expand` repeats the one channel without copying it.
     images = scaled.round().to(torch.uint8).expand(-1, model.num_channels, -1, -1)
     parts = {s: torch.tensor([i for i, each in enumerate(splits) if each == s]) for s in SPLITS}
     return Images(
         BUNDLED,
         digest(pixels.numpy().tobytes(), targets.numpy().tobytes(), "".join(splits).encode()),
-        tuple(str(name) for name in found.target_names),
+        tuple(sorted(set(names))),
         {split: Split(images[part], targets[part]) for split, part in parts.items()},
     )
 
 
+@dataclass(frozen=True)
+class Example:
+    """An image file of a folder.
+
+    Attributes:
+        file: The file.
+        name: Its path in the folder, as the data's digest takes it.
+        label: Its class.
+        split: Its split; what is still to be cut is in "train".
+        key: A digest of its bytes: the same image under two names has one key.
+    """
+
+    file: Path
+    name: str
+    label: str
+    split: str
+    key: str
+
+
 def _folder(config: Config, path: Path, model: ModelConfig) -> Images:
-    """Return the images of a folder, which stay on the disk until they are asked for."""
-    if not path.is_dir():
-        fail(f"{path} is no folder; it must hold a folder of images for each class.")
-    files = image_files(path)
-    given = {f.name for f in path.iterdir() if f.is_dir()} <= set(FOLDERS)
-    depth = 2 if given else 1
-    parts = [file.relative_to(path).parts for file in files]
-    for file, each in zip(files, parts, strict=True):
-        if len(each) <= depth:
-            fail(f"{file} lies in no class: images belong in a folder of their class.")
-    labels = tuple(sorted({each[depth - 1] for each in parts}))
+    """Return the images of a folder; they stay on the disk until a batch needs them."""
+    fractions = {"val": config.val_fraction, "test": config.test_fraction}
+    examples = _cut(_examples(path), fractions)
+    labels = sorted({each.label for each in examples})
     if len(labels) < 2:
         fail(f"{path} has the class {labels[0]} only: a classifier needs two at least.")
     numbers = {label: number for number, label in enumerate(labels)}
-    targets = [numbers[each[depth - 1]] for each in parts]
-    keys = file_digests(files)
-    splits = [FOLDERS[each[0]] if given else "train" for each in parts]
-    fractions = {"val": config.val_fraction, "test": config.test_fraction}
-    lacking = {split: share for split, share in fractions.items() if split not in splits}
-    rest = [i for i, split in enumerate(splits) if split == "train"]
-    cut = stratified([targets[i] for i in rest], [keys[i] for i in rest], lacking)
-    for index, split in zip(rest, cut, strict=True):
-        splits[index] = split
-    held_out = {key for key, split in zip(keys, splits, strict=True) if split != "train"}
-    size, found = (model.image_height, model.image_width), {}
+    size, splits = (model.image_height, model.image_width), {}
     for split in SPLITS:
-        chosen = [i for i, each in enumerate(splits) if each == split]
-        if split == "train":  # never on what is a held-out image too
-            chosen = [i for i in chosen if keys[i] not in held_out]
-        pixels = ImageFiles([files[i] for i in chosen], size, model.num_channels)
-        found[split] = Split(pixels, torch.tensor([targets[i] for i in chosen]))
-    names = ("\0".join((split, *each)) for split, each in zip(splits, parts, strict=True))
-    entries = (f"{name}\0{key}\n".encode() for name, key in zip(names, keys, strict=True))
-    return Images(path.name, digest(*entries), labels, found)
+        chosen = [each for each in _without_copies(examples) if each.split == split]
+        pixels = ImageFiles([each.file for each in chosen], size, model.num_channels)
+        splits[split] = Split(pixels, torch.tensor([numbers[each.label] for each in chosen]))
+    total = digest(*(f"{each.split}\0{each.name}\0{each.key}\n".encode() for each in examples))
+    return Images(path.name, total, tuple(labels), splits)
+
+
+def _examples(path: Path) -> list[Example]:
+    """Return the images of a folder with their classes, and with their splits if it names them."""
+    if not path.is_dir():
+        fail(f"{path} is no folder; it must hold a folder of images for each class.")
+    files = image_files(path)
+    # Folders named after splits alone are splits; with any other name among them, all are classes.
+    by_split = {f.name for f in path.iterdir() if f.is_dir()} <= set(FOLDERS)
+    depth = 2 if by_split else 1
+    examples = []
+    for file, key in zip(files, file_digests(files), strict=True):
+        parts = file.relative_to(path).parts
+        if len(parts) <= depth:
+            fail(f"{file} lies in no class: images belong in a folder of their class.")
+        split = FOLDERS[parts[0]] if by_split else "train"
+        examples.append(Example(file, "\0".join(parts), parts[depth - 1], split, key))
+    return examples
+
+
+def _cut(examples: list[Example], fractions: Mapping[str, float]) -> list[Example]:
+    """Return examples in which each split that the folder does not name is cut from train."""
+    named = {each.split for each in examples}
+    missing = {split: share for split, share in fractions.items() if split not in named}
+    rest = [each for each in examples if each.split == "train"]
+    splits = iter(stratified([each.label for each in rest], [each.key for each in rest], missing))
+    return [replace(e, split=next(splits)) if e.split == "train" else e for e in examples]
+
+
+def _without_copies(examples: list[Example]) -> list[Example]:
+    """Return examples without those of train whose image is in val or test, too."""
+    # A user's own test folder may hold images of train: scores would then reward memory.
+    held_out = {each.key for each in examples if each.split != "train"}
+    return [each for each in examples if each.split != "train" or each.key not in held_out]
 
 
 def stratified(
-    targets: Sequence[int], keys: Sequence[str], fractions: Mapping[str, float]
+    labels: Sequence[str], keys: Sequence[str], fractions: Mapping[str, float]
 ) -> list[str]:
     """Return the split of each sample: the same share of every class, the rest `train`.
 
-    Samples lie in the order of their keys, which are digests of what they show: so the cut follows
-    no order of files, and equal images come to the same split.
+    Each class is sorted by its keys, which are digests of the images, and cut from the start. So
+    names and order of files do not matter, and equal images come into the same split.
 
     Args:
-        targets: The class of each sample.
+        labels: The class of each sample.
         keys: A digest of each sample.
         fractions: The share of each split that is cut off.
     """
-    groups: dict[int, set[str]] = {}
-    for target, key in zip(targets, keys, strict=True):
-        groups.setdefault(target, set()).add(key)
-    split_of: dict[tuple[int, str], str] = {}
-    for target, own in groups.items():
+    classes: dict[str, set[str]] = {}
+    for label, key in zip(labels, keys, strict=True):
+        classes.setdefault(label, set()).add(key)
+    splits: dict[tuple[str, str], str] = {}
+    for label, own in classes.items():
         start, ordered = 0, sorted(own)
         for split, share in fractions.items():
             stop = start + round(share * len(own))
-            split_of |= {(target, key): split for key in ordered[start:stop]}
+            splits |= {(label, key): split for key in ordered[start:stop]}
             start = stop
-    return [split_of.get(place, "train") for place in zip(targets, keys, strict=True)]
+    return [splits.get(sample, "train") for sample in zip(labels, keys, strict=True)]
 
 
 def main() -> None:
     """Read the images once, and show how many there are."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=existing, metavar="PATH", help="images (default: digits)")
-    parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
-    args = parser.parse_args()
+    args = data_options(__doc__, data="images (default: digits)").parse_args()
     model = load_config(ModelConfig, "model", args.size)
     config = load_config(Config, "data", args.size)
     images = load_images(config, args.data, model)

@@ -6,7 +6,6 @@
 Prints JSON on stdout. No other script reads the test split.
 """
 
-import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,14 +18,11 @@ from data import Config as DataConfig
 from data import Images, Split, batches, fitted, load_images, read_labels
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import find_checkpoint, load_model
-from runtime.device import choose_device
 from runtime.errors import fail, run
-from runtime.options import shared_options, sized
-from runtime.report import metric, print_report
-from runtime.settings import load_config
+from runtime.report import Report, metric
+from runtime.scripts import Setting, Trained, scoring
 
-SHOWN_CLASSES = 20  # in the confusion matrix
+SHOWN_CLASSES = 20  # in the confusion matrix; more labels would not be legible
 
 
 @dataclass(frozen=True)
@@ -46,47 +42,53 @@ def predict(
     model: Model, split: Split, config: Config, data: DataConfig, device: torch.device
 ) -> Tensor:
     """Return log p of each class for each image of a split: (N, K), float64."""
-    found = []
+    parts = []
     for images, _ in batches(split, config.batch_size, data):
-        found.append(model(images.to(device)).double().log_softmax(-1).cpu())
-    return torch.cat(found)
+        # Log probabilities far below float32's smallest step still tell classifiers apart.
+        parts.append(model(images.to(device)).double().log_softmax(-1).cpu())
+    return torch.cat(parts)
 
 
 def baselines(
     images: Images, load_small: Callable[[], Images], config: Config
 ) -> Iterator[tuple[str, Tensor]]:
-    """Yield the name and log p (N, K) on the test split of simpler classifiers.
+    """Yield simpler classifiers: their names, and log p (N, K) on the test split.
 
-    `majority` knows how frequent the classes are; `logistic regression` and `1-NN` see the pixels
-    of the same images at a small size, and only a training split that is not too large.
+    `majority` knows how frequent the classes are. `logistic regression` and `1-NN` see the pixels
+    of the same images, scaled down; both are left out for a large training split, where they
+    would take longer than the model itself.
     """
+    # Simple methods show how much of a score comes from the data being easy.
     classes, targets = len(images.labels), images.splits["train"].targets
     shares = torch.bincount(targets, minlength=classes).double() / len(targets)
     yield "majority", shares.log().expand(len(images.splits["test"].targets), -1)
     if len(targets) > config.baseline_images:
         return
     small = load_small()
-    known, asked = (flat_pixels(small.splits[split], config) for split in ("train", "test"))
-    yield "logistic regression", logistic_regression(known, targets, classes, asked)
-    nearest = targets[torch.cdist(asked, known).argmin(1)]
+    known, test = (flat_pixels(small.splits[split], config) for split in ("train", "test"))
+    yield "logistic regression", logistic_regression(known, targets, classes, test)
+    nearest = targets[torch.cdist(test, known).argmin(1)]
+    # 1-NN is certain of its class, so every other class has log p = -inf.
     yield "1-NN", F.one_hot(nearest, classes).double().log()
 
 
 def flat_pixels(split: Split, config: Config) -> Tensor:
-    """Return the pixels of a split, from 0 to 1, in one row each: (N, D), float64."""
+    """Return the pixels of each image, from 0 to 1, as a row: (N, D), float64."""
     total = len(split.targets)
     starts = range(0, total, config.batch_size)
     parts = [split.pixels[list(range(s, min(s + config.batch_size, total)))] for s in starts]
     return torch.cat(parts).flatten(1).double() / 255
 
 
-def logistic_regression(x: Tensor, y: Tensor, classes: int, asked: Tensor) -> Tensor:
-    """Return log p (M, K) of rows (M, D) by a model fitted to rows x (N, D) of classes y (N,).
+def logistic_regression(x: Tensor, y: Tensor, classes: int, test: Tensor) -> Tensor:
+    """Return log p (M, K) of rows `test` (M, D), fitted to rows x (N, D) of classes y (N,).
 
     It minimizes the summed cross-entropy + |w|^2 / 2 by L-BFGS, on standardized columns.
     """
+    # Pixels that never change would be divided by 0; the floor leaves them at 0.
     mean, std = x.mean(0), x.std(0).clamp_min(1e-6)
-    x, asked = (x - mean) / std, (asked - mean) / std
+    x, test = (x - mean) / std, (test - mean) / std
+    # The loss is convex, so where the weights start does not matter.
     weight = torch.zeros(x.size(1), classes, dtype=x.dtype, requires_grad=True)
     bias = torch.zeros(classes, dtype=x.dtype, requires_grad=True)
     solver = torch.optim.LBFGS(
@@ -100,7 +102,7 @@ def logistic_regression(x: Tensor, y: Tensor, classes: int, asked: Tensor) -> Te
         return value
 
     solver.step(loss)  # type: ignore[no-untyped-call]
-    return (asked @ weight + bias).detach().log_softmax(-1)
+    return (test @ weight + bias).detach().log_softmax(-1)
 
 
 def accuracy(scores: Tensor, targets: Tensor) -> float:
@@ -109,15 +111,16 @@ def accuracy(scores: Tensor, targets: Tensor) -> float:
 
 
 def macro_f1(scores: Tensor, targets: Tensor) -> float:
-    """Return the mean over classes of 2 TP / (2 TP + FP + FN); classes not in the split are out."""
+    """Return the mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that the split has."""
     table = confusion(scores, targets)
-    hits, found, given = table.diagonal(), table.sum(0), table.sum(1)
-    here = given > 0
-    return float((2 * hits / (found + given).clamp_min(1))[here].mean())
+    hits, predicted, true = table.diagonal(), table.sum(0), table.sum(1)
+    present = true > 0
+    # TP + FP is what was predicted, TP + FN what is true, so their sum is the denominator.
+    return float((2 * hits / (predicted + true).clamp_min(1))[present].mean())
 
 
 def confusion(scores: Tensor, targets: Tensor) -> Tensor:
-    """Return how many images of a class (row) were taken for a class (column): (K, K)."""
+    """Return how many images of each true class (row) got each predicted one (column): (K, K)."""
     classes = scores.size(-1)
     cells = torch.bincount(targets * classes + scores.argmax(-1), minlength=classes**2)
     return cells.reshape(classes, classes).double()
@@ -131,17 +134,22 @@ def log_loss(scores: Tensor, targets: Tensor) -> float:
 def metrics(scores: Tensor, targets: Tensor, simple: dict[str, Tensor]) -> list[dict[str, Any]]:
     """Return accuracy, macro F1 and log loss of log p (N, K), beside those of simpler classifiers.
 
-    A baseline that gives a true class no probability at all has no log loss.
+    A baseline that gives any true class a probability of 0 has an infinite log loss, which is
+    left out.
     """
+    # A class without any training image makes the majority's log loss infinite as well.
     losses = {name: log_loss(each, targets) for name, each in simple.items()}
     finite = {name: value for name, value in losses.items() if value < float("inf")}
     accuracies = {name: accuracy(each, targets) for name, each in simple.items()}
     f1s = {name: macro_f1(each, targets) for name, each in simple.items()}
     loss = log_loss(scores, targets)
     return [
-        metric("accuracy", "share", accuracy(scores, targets), accuracies, higher_is_better=True),
-        metric("macro_f1", "share", macro_f1(scores, targets), f1s, higher_is_better=True),
-        metric("log_loss", "nat/image", loss, finite, higher_is_better=False),
+        metric(name, unit, value, baselines, title=title, higher_is_better=higher)
+        for name, title, unit, value, baselines, higher in (
+            ("accuracy", "accuracy", "share", accuracy(scores, targets), accuracies, True),
+            ("macro_f1", "macro F1", "share", macro_f1(scores, targets), f1s, True),
+            ("log_loss", "log loss", "nat/image", loss, finite, False),
+        )
     ]
 
 
@@ -149,6 +157,7 @@ def figure(scores: Tensor, images: Images) -> dict[str, Any]:
     """Return the confusion matrix of the most frequent classes."""
     targets = images.splits["test"].targets
     counts = torch.bincount(targets, minlength=len(images.labels))
+    # Frequent classes have the numbers to tell a pattern from chance.
     shown = counts.argsort(descending=True, stable=True)[:SHOWN_CLASSES].sort().values
     return {
         "kind": "matrix",
@@ -159,44 +168,39 @@ def figure(scores: Tensor, images: Images) -> dict[str, Any]:
     }
 
 
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "eval", "proxy"), Config()
-    return shared_options(
-        __doc__,
-        data="what train.py was given (default: bundled digits)",
-        batch_size=f"images scored at once {sized(proxy, full, 'batch_size')}",
-    ).parse_args()
-
-
-def main() -> None:
-    """Print the scores of a checkpoint."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    config = load_config(Config, "eval", args.size)
-    if args.batch_size:
-        config = replace(config, batch_size=args.batch_size)
-    data_config = load_config(DataConfig, "data", args.size)
-    model_config = load_config(ModelConfig, "model", args.size)
-    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
-    images = load_images(data_config, args.data, model_config)
-    if read_labels(folder) != images.labels:
-        fail(f"{folder} was trained on other classes than those of {images.name}: give its --data.")
-    model_config = fitted(model_config, images.labels, args.size)
-    model = load_model(lambda: Model(model_config), folder).to(device)
-    test, side = images.splits["test"], config.baseline_side
+def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
+    """Score a checkpoint on the images of the test split."""
+    config, data, path = trained.config, trained.data, trained.args.data
+    images = load_images(data, path, trained.model)
+    # A class is a position in the list of labels, so another list would mix the classes up.
+    if read_labels(trained.folder) != images.labels:
+        fail(
+            f"{trained.folder} was trained on other classes than those of {images.name}: "
+            "give its --data."
+        )
+    model_config = fitted(trained.model, images.labels, trained.args.size)
+    model = trained.load(lambda: Model(model_config))
+    side = config.baseline_side
     small = replace(model_config, image_height=side, image_width=side)
-    simple = dict(baselines(images, lambda: load_images(data_config, args.data, small), config))
-    scores = predict(model, test, config, data_config, device)
-    print_report(
+    simple = dict(baselines(images, lambda: load_images(data, path, small), config))
+    test = images.splits["test"]
+    scores = predict(model, test, config, data, trained.device)
+    return Report(
         images.name,
         images.sha256,
         len(test.targets),
         metrics(scores, test.targets, simple),
-        folder,
         figure(scores, images),
     )
 
+
+main = scoring(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    report,
+    data="what train.py was given (default: bundled digits)",
+    settings={"batch_size": Setting("images scored at once")},
+)
 
 if __name__ == "__main__":
     run(main)

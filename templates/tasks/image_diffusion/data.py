@@ -2,15 +2,13 @@
 
     python data.py --data PATH     shows what training will read
 
-PATH is a folder of images in the imagefolder form: a folder a class, whose name is the caption
-(PATH/cat/1.png), or PATH/metadata.jsonl with a line an image,
-{"file_name": "1.png", "text": "a cat on a chair"}.
+PATH is a folder of images in the imagefolder form. Either each class has a folder whose name is the
+caption (PATH/cat/1.png), or PATH/metadata.jsonl has a line for each image,
+{"file_name": "1.png", "text": "a cat on a chair"}; metadata.csv and metadata.parquet do as well.
 """
 
-import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -18,15 +16,16 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from model import conditions
+from runtime.captions import has_metadata, read_captions
+from runtime.digests import digest, file_digests, split_of
+from runtime.digits import handwritten_digits
 from runtime.errors import fail, run
-from runtime.images import image_files, read_image, split_of
-from runtime.options import existing
+from runtime.images import image_files, read_image
+from runtime.options import data_options
 from runtime.order import samples_at
-from runtime.records import read_records
-from runtime.report import digest
 from runtime.settings import load_config
+from runtime.splits import SPLITS, require_samples
 
-SPLITS = ("train", "val", "test")
 BUNDLED = "digits"
 BUNDLED_SIZE = (8, 8, 1)  # height, width, channels
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -37,9 +36,9 @@ class Config:
     """How images become samples, and samples noise."""
 
     noise_schedule: str = "cosine"
-    """How the noise grows from level to level: cosine or linear."""
+    """How noise grows from level to level: cosine, or linear, which drowns small images early."""
     timesteps: int = 1000
-    """Noise levels."""
+    """Noise levels from the image to pure noise."""
     val_fraction: float = 0.05
     """Share of the images on which training is watched."""
     test_fraction: float = 0.1
@@ -63,6 +62,7 @@ class Split:
 
     def images(self, places: Sequence[int]) -> Tensor:
         """Return some images, (B, C, H, W) of -1 to 1."""
+        # From -1 to 1, so that pure noise, with its mean of 0, is centred on the same value.
         return torch.stack([self.read(place) for place in places]).float() / 127.5 - 1
 
 
@@ -73,7 +73,7 @@ class Dataset:
     Attributes:
         name: What it is called in reports.
         sha256: Digest of all images and captions.
-        classes: The captions that images share, each once; none where most have their own.
+        classes: The distinct captions where images share them; empty where most have their own.
         splits: The images by split.
     """
 
@@ -89,13 +89,13 @@ def load_images(config: Config, path: Path | None, model: ModelConfig) -> Datase
     Args:
         config: Says how large the splits are.
         path: The folder; None for the bundled digits.
-        model: Says how large an image is, and what it is told of one.
+        model: Says how large an image is, and how the model takes captions.
     """
     size = (model.image_height, model.image_width, model.image_channels)
     data = _digits(config, size) if path is None else _folder(config, path, size)
-    for split in SPLITS:
-        if not len(data.splits[split]):
-            fail(f"{data.name} has too few images: none of them falls into the {split} split.")
+    require_samples(data.name, "images", {split: len(each) for split, each in data.splits.items()})
+    # All captions are tried at once: a class that the model cannot take stops the run here, not
+    # in the middle of an epoch.
     try:
         conditions(
             model, [c for split in data.splits.values() for c in split.captions], data.classes
@@ -130,46 +130,44 @@ def _batch(
 
 def _digits(config: Config, size: tuple[int, int, int]) -> Dataset:
     """Return handwritten digits (UCI optdigits), with their names in English as captions."""
+    # Digits of 8 x 8 pixels scaled up would teach a larger model nothing but blur.
     if size != BUNDLED_SIZE:
         fail("this size is for your own images: name their folder by --data.")
-    try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
-    except ImportError:
-        fail("the bundled digits are in a library: pip install scikit-learn.")
-    found = load_digits()
-    pixels = torch.from_numpy(found.images * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
-    names = [DIGITS[label] for label in found.target]
-    # The same picture twice must not stand on both sides of a split.
-    marks = [sha256(image.numpy().tobytes()).hexdigest() for image in pixels]
+    pixels, digits = handwritten_digits()
+    names = [DIGITS[digit] for digit in digits.tolist()]
+    # Keys are digests of pixels: the same picture twice must not stand on both sides of a split.
+    keys = [digest(image.numpy().tobytes()) for image in pixels]
     total = digest(pixels.numpy().tobytes(), "\0".join(names).encode())
-    return Dataset(BUNDLED, total, list(DIGITS), _cut(config, marks, names, pixels.__getitem__))
+    splits = _cut(config, keys, names, lambda place: pixels[place][None])
+    return Dataset(BUNDLED, total, list(DIGITS), splits)
 
 
 def _folder(config: Config, folder: Path, size: tuple[int, int, int]) -> Dataset:
-    """Return the images below a folder; those of the same bytes are in the same split."""
+    """Return the images below a folder; copies of an image are in the same split."""
     height, width, channels = size
     captions = _captions(folder)
     paths = [folder / name for name in captions]
-    marks = [sha256(path.read_bytes()).hexdigest() for path in paths]
-    listed = zip(captions.items(), marks, strict=True)
-    total = digest(*(f"{name}\0{text}\0{mark}\n".encode() for (name, text), mark in listed))
+    keys, texts = file_digests(paths), list(captions.values())
+    rows = zip(captions, texts, keys, strict=True)
+    total = digest(*(f"{name}\0{text}\0{key}\n".encode() for name, text, key in rows))
 
     def read(place: int) -> Tensor:
         return read_image(paths[place], (height, width), channels)
 
-    splits = _cut(config, marks, list(captions.values()), read)
-    distinct = sorted(set(captions.values()))
-    classes = distinct if 2 * len(distinct) <= len(captions) else []
+    # Captions that have two images or more on average are names of classes, else descriptions.
+    distinct = sorted(set(texts))
+    classes = distinct if 2 * len(distinct) <= len(texts) else []
+    splits = _cut(config, keys, texts, read)
     return Dataset(folder.resolve().name, total, classes, splits)
 
 
 def _cut(
-    config: Config, marks: Sequence[str], captions: Sequence[str], read: Callable[[int], Tensor]
+    config: Config, keys: Sequence[str], captions: Sequence[str], read: Callable[[int], Tensor]
 ) -> dict[str, Split]:
-    """Return the splits; the digest of an image says where it belongs, however many there are."""
+    """Return the splits; the key of an image alone decides its split, so more images move none."""
     places: dict[str, list[int]] = {split: [] for split in SPLITS}
-    for place, mark in enumerate(marks):
-        places[split_of(mark, config.val_fraction, config.test_fraction)].append(place)
+    for place, key in enumerate(keys):
+        places[split_of(key, config.val_fraction, config.test_fraction)].append(place)
 
     def cut(chosen: list[int]) -> Split:
         return Split([captions[place] for place in chosen], lambda index: read(chosen[index]))
@@ -177,11 +175,11 @@ def _cut(
     return {split: cut(chosen) for split, chosen in places.items()}
 
 
-def _captions(folder: Path) -> dict[str, str]:
-    """Return the caption of each image by its path in the folder, in the order of these."""
+def _captions(folder: Path) -> Mapping[str, str]:
+    """Return the caption of each image by its path in the folder, sorted by these paths."""
     names = [file.relative_to(folder) for file in image_files(folder)]
-    if (folder / "metadata.jsonl").is_file():
-        return dict(sorted(_metadata(folder / "metadata.jsonl", {str(name) for name in names})))
+    if has_metadata(folder):
+        return dict(sorted(read_captions(folder)[1]))
     loose = [name for name in names if not name.parent.name]
     if loose:
         fail(
@@ -191,24 +189,9 @@ def _captions(folder: Path) -> dict[str, str]:
     return {str(name): name.parent.name for name in names}
 
 
-def _metadata(path: Path, known: set[str]) -> Iterator[tuple[str, str]]:
-    """Yield name and caption of each line of a metadata.jsonl."""
-    for row in read_records(path, ("file_name", "text")):
-        if row["file_name"] not in known:
-            fail(f"{path} names {row['file_name']}, and there is no such image beside it.")
-        yield row["file_name"], row["text"]
-
-
 def main() -> None:
     """Show what training will read."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--data", type=existing, metavar="PATH", help="folder of images (default: bundled digits)"
-    )
-    parser.add_argument("--size", choices=("proxy", "full"), default="proxy")
-    args = parser.parse_args()
+    args = data_options(__doc__, data="folder of images (default: bundled digits)").parse_args()
     model = load_config(ModelConfig, "model", args.size)
     data = load_images(load_config(Config, "data", args.size), args.data, model)
     print(f"{data.name}, sha256 {data.sha256}")

@@ -6,13 +6,11 @@ PATH is a folder with a metadata.jsonl, metadata.csv or metadata.parquet in it, 
 `file_name`, an image below the folder, and a `text`. An image may have several rows.
 """
 
-import argparse
 import random
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,20 +19,20 @@ from torch import Tensor
 
 from model import END_OF_TEXT
 from model import Config as ModelConfig
+from runtime.captions import read_captions
+from runtime.digests import digest, files_digest, split_of
 from runtime.errors import fail, run
-from runtime.images import files_digest, read_image, split_of
-from runtime.options import existing
+from runtime.images import read_image
+from runtime.lowercase import open_lowercase, train_lowercase
+from runtime.options import data_options
 from runtime.order import samples_at
-from runtime.records import SUFFIXES, read_records
-from runtime.report import digest
 from runtime.settings import load_config
+from runtime.splits import SPLITS, require_samples
 from runtime.tokenizer import END_OF_TEXT as END_OF_TEXT_NAME
-from runtime.tokenizer import train_bpe
 
-SPLITS = ("train", "val", "test")
 BUNDLED = "dejavu_glyphs"
 FONT = "fonts/ttf/DejaVuSans.ttf"  # below matplotlib's data
-FONT_SHARE = 0.75  # of the image's side
+FONT_SHARE = 0.75  # font size by the image's side; a larger font cuts wide glyphs off
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Pair:
 
     Attributes:
         image: Its pixels (C, H, W), uint8, or its file.
-        name: What the image is called; pairs of one image have the same.
+        name: The image's name; pairs of one image share it.
         text: The text.
     """
 
@@ -69,37 +67,22 @@ class Captions:
 
     def __init__(self, json: str, place: str) -> None:
         """Take the text of a tokenizer.json; the place is what an error names."""
-        from tokenizers import Tokenizer
-
         self.json = json
-        try:
-            self._library: Any = Tokenizer.from_str(json)
-        except Exception as error:  # the library raises no narrower class
-            fail(f"{place} is no tokenizer: {error}.")
-        if self._library.token_to_id(END_OF_TEXT_NAME) != END_OF_TEXT:
-            fail(f"{place} does not begin with {END_OF_TEXT_NAME}: make it with train.py.")
-        self._library.encode_special_tokens = True  # text that says <|endoftext|> ends nothing
+        self._library = open_lowercase(json, place, [END_OF_TEXT_NAME])
         self.vocab_size = int(self._library.get_vocab_size())
 
     def rows(self, texts: Sequence[str], longest: int) -> Tensor:
-        """Return token ids (B, T); what exceeds `longest` is cut, T is that of the longest text."""
+        """Return token ids (B, T): texts are cut to `longest` tokens, and padded to the longest."""
         self._library.enable_truncation(longest)
         self._library.enable_padding(pad_id=END_OF_TEXT, pad_token=END_OF_TEXT_NAME)
         return torch.tensor([row.ids for row in self._library.encode_batch(list(texts))])
 
 
 def train_captions(texts: Iterable[str], vocab_size: int) -> Captions:
-    """Return the tokenizer of some texts."""
-    from tokenizers import normalizers, processors
-
-    steps = [normalizers.NFC(), normalizers.Lowercase(), normalizers.Prepend(" ")]
-    normalizer = normalizers.Sequence(steps)
-    library = train_bpe(map(normalizer.normalize_str, texts), vocab_size)
-    library.normalizer = normalizer
-    library.post_processor = processors.TemplateProcessing(
-        single=f"$A {END_OF_TEXT_NAME}", special_tokens=[(END_OF_TEXT_NAME, END_OF_TEXT)]
-    )
-    return Captions(library.to_str(), "the tokenizer")
+    """Return a tokenizer that has learned from some texts."""
+    single = f"$A {END_OF_TEXT_NAME}"
+    json = train_lowercase(texts, vocab_size, [END_OF_TEXT_NAME], single=single)
+    return Captions(json, "the tokenizer")
 
 
 @dataclass(frozen=True)
@@ -111,7 +94,7 @@ class Pairs:
         sha256: Digest of them all.
         splits: The pairs of each split.
         tokenizer: Makes rows of tokens of texts.
-        model: Says to which size and channels images are brought.
+        model: Says at which size and with how many channels images are read.
     """
 
     name: str
@@ -141,19 +124,20 @@ def load_pairs(
 
     Args:
         config: How they are cut.
-        path: The folder; None is the bundled set.
+        path: The folder; None for the bundled set.
         model: Says how large an image and how long a text is.
-        checkpoint: Where the tokenizer lies that a model was trained with; otherwise it is made of
+        checkpoint: The folder with the tokenizer of a trained model; None to train a tokenizer on
             the training texts.
     """
     pairs, sha256 = glyphs(model) if path is None else _folder(path)
     splits: dict[str, list[Pair]] = {split: [] for split in SPLITS}
+    # The image's name decides: all texts of an image come into the same split.
     for pair in pairs:
         splits[split_of(pair.name, config.val_fraction, config.test_fraction)].append(pair)
     name = BUNDLED if path is None else path.name
-    for split, each in splits.items():
-        if len(each) < 2:
-            fail(f"{name} has too few images: {len(each)} pairs are in the {split} split.")
+    # A contrast needs two pairs at least: one text is right, and the other wrong.
+    sizes = {split: len(each) for split, each in splits.items()}
+    require_samples(name, "pairs of image and text", sizes, least=2)
     if checkpoint is None:
         tokenizer = train_captions((pair.text for pair in splits["train"]), model.vocab_size)
     else:
@@ -172,8 +156,8 @@ def glyphs(model: ModelConfig) -> tuple[list[Pair], str]:
 
     The font is under the licence of Bitstream Vera, the names under that of Unicode.
 
-    Some characters look exactly alike, such as the Latin, the Greek and the Cyrillic capital A:
-    they are one image with several texts, so they go to one split and each of the names is right.
+    Some characters look exactly alike, such as the Latin, the Greek and the Cyrillic capital A.
+    They count as one image with several texts: they go to one split, and each name is right.
     """
     try:
         from matplotlib import get_data_path
@@ -186,11 +170,13 @@ def glyphs(model: ModelConfig) -> tuple[list[Pair], str]:
     font = ImageFont.truetype(path, round(FONT_SHARE * side), layout_engine=ImageFont.Layout.BASIC)
     first: dict[bytes, str] = {}
     pairs = []
+    # Code points in order, so that the digest does not depend on the order within the font.
     for code in sorted(FT2Font(path).get_charmap()):
         text = unicodedata.name(chr(code), "")
         image = Image.new("L", (side, side))
         ImageDraw.Draw(image).text((side / 2, side / 2), chr(code), 255, font, anchor="mm")
         pixels = np.array(image)
+        # Blanks have a name and no pixels: there is nothing to see in them.
         if text and pixels.any():
             name = first.setdefault(pixels.tobytes(), f"U+{code:04X} {chr(code)}")
             array = torch.from_numpy(pixels).expand(model.in_channels, side, side)
@@ -201,18 +187,10 @@ def glyphs(model: ModelConfig) -> tuple[list[Pair], str]:
 
 def _folder(path: Path) -> tuple[list[Pair], str]:
     """Return the pairs of a folder and their digest, or stop."""
-    files = [path / f"metadata{suffix}" for suffix in SUFFIXES]
-    found = [file for file in files if file.is_file()]
-    if len(found) != 1:
-        fail(f"{path} must hold one of metadata{', metadata'.join(SUFFIXES)}.")
-    rows = read_records(found[0], ("file_name", "text"))
-    for row in rows:
-        inside = (path / row["file_name"]).resolve().is_relative_to(path.resolve())
-        if not inside or not (path / row["file_name"]).is_file():
-            fail(f"{found[0]} names {row['file_name']}, which is no file below {path}.")
-    names = sorted({row["file_name"] for row in rows})
-    sha256 = files_digest([found[0], *(path / name for name in names)], [found[0].name, *names])
-    return [Pair(path / row["file_name"], row["file_name"], row["text"]) for row in rows], sha256
+    metadata, captions = read_captions(path)
+    names = sorted({name for name, _ in captions})
+    sha256 = files_digest([metadata, *(path / name for name in names)], [metadata.name, *names])
+    return [Pair(path / name, name, text) for name, text in captions], sha256
 
 
 def batch_at(
@@ -220,8 +198,8 @@ def batch_at(
 ) -> tuple[Tensor, Tensor]:
     """Return the training pairs at some positions of the order: images and tokens.
 
-    How an image is moved is a function of its position, so any number of processes, and a resumed
-    run, move it alike.
+    The position alone decides how an image is moved, so a resumed run and any number of processes
+    move it alike.
     """
     train = pairs.splits["train"]
     chosen = [train[index] for _, index in samples_at(position, count, len(train), seed)]
@@ -230,9 +208,10 @@ def batch_at(
 
 
 def _shifted(images: Tensor, most: int, places: Sequence[int], seed: int) -> Tensor:
-    """Return images (B, C, H, W) moved at random; what comes in repeats the edge."""
+    """Return images (B, C, H, W) moved at random; the gap is filled with pixels of the edge."""
     if not most:
         return images
+    # The text stays true wherever in the image its subject stands.
     size, padded = images.size(2), F.pad(images, (most,) * 4, mode="replicate")
     moves = (random.Random(f"{seed} {place}").choices(range(2 * most + 1), k=2) for place in places)
     moved = (p[:, y : y + size, x : x + size] for p, (y, x) in zip(padded, moves, strict=True))
@@ -241,14 +220,7 @@ def _shifted(images: Tensor, most: int, places: Sequence[int], seed: int) -> Ten
 
 def main() -> None:
     """Show what training will read."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=existing, metavar="PATH", help="(default: bundled glyphs)")
-    parser.add_argument(
-        "--size", choices=("proxy", "full"), default="proxy", help="(default: proxy)"
-    )
-    args = parser.parse_args()
+    args = data_options(__doc__, data="folder of images (default: bundled glyphs)").parse_args()
     model = load_config(ModelConfig, "model", args.size)
     pairs = load_pairs(load_config(Config, "data", args.size), args.data, model)
     print(f"{pairs.name}, sha256 {pairs.sha256}")

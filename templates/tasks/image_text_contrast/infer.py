@@ -4,12 +4,11 @@
     python infer.py --input photo.png --texts labels.txt       the nearest line of a file
     python infer.py --prompt "GREEK SMALL LETTER OMEGA"        the nearest of the training images
 
-Prints the cosine of each answer's vector with the question's, the largest first.
+Prints answers with the cosine of their vector and the question's, the largest first.
 """
 
-import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,18 +18,16 @@ from data import Config as DataConfig
 from data import Pair, load_pairs
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import find_checkpoint, load_model
-from runtime.device import choose_device
 from runtime.errors import fail, run
-from runtime.options import existing, positive, shared_options, sized
-from runtime.settings import load_config
+from runtime.options import Group, existing
+from runtime.scripts import Setting, Trained, serving
 
-BATCH = 64  # images or texts that pass through the model at once
+BATCH = 64  # images or texts in a pass; more take more memory and change no answer
 
 
 @dataclass(frozen=True)
 class Config:
-    """How answers are shown, and from what numbers."""
+    """How answers are computed and shown."""
 
     top: int = 5
     """Answers to show."""
@@ -48,51 +45,30 @@ def vectors(encode: Callable[[Sequence[Pair]], Tensor], pairs: Sequence[Pair]) -
 def lines(path: Path) -> list[str]:
     """Return the lines of a file that hold text, or stop."""
     try:
-        found = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        texts = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{path} cannot be read as UTF-8 text: {error}.")
-    return [line for line in found if line] or fail(f"{path} holds no text.")
+    return [text for text in texts if text] or fail(f"{path} holds no text.")
 
 
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "infer", "proxy"), Config()
-    parser = shared_options(__doc__, data="what train.py was given: where answers come from")
-    group = parser.add_argument_group("options of infer.py")
+def options(group: Group) -> None:
     question = group.add_mutually_exclusive_group(required=True)
     question.add_argument("--input", type=existing, metavar="FILE", help="an image")
     question.add_argument("--prompt", metavar="TEXT", help="a text")
     group.add_argument(
         "--texts", type=existing, metavar="FILE", help="answers to --input, one a line"
     )
-    group.add_argument(
-        "--top", type=positive, metavar="N", help=f"answers to show {sized(proxy, full, 'top')}"
-    )
-    group.add_argument(
-        "--weight-bits",
-        type=int,
-        choices=(32, 16),
-        help=f"bits of a weight {sized(proxy, full, 'weight_bits')}",
-    )
-    return parser.parse_args()
 
 
-def main() -> None:
+def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print the nearest answers."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    config = load_config(Config, "infer", args.size)
-    given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
-    config = replace(config, **given)
+    args, device = trained.args, trained.device
     if args.texts and not args.input:
         fail("--texts are answers to an image: give --input.")
-    model_config = load_config(ModelConfig, "model", args.size)
-    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
-    data_config = load_config(DataConfig, "data", args.size)
-    pairs = load_pairs(data_config, args.data, model_config, folder)
-    model: Model = load_model(lambda: Model(model_config), folder).to(device)
-    dtype = torch.bfloat16 if config.weight_bits == 16 else torch.float32
-    model = model.to(dtype)
+    pairs = load_pairs(trained.data, args.data, trained.model, trained.folder)
+    # bfloat16 takes half the memory and holds two to three digits of a cosine.
+    dtype = torch.bfloat16 if trained.config.weight_bits == 16 else torch.float32
+    model = trained.load(lambda: Model(trained.model), dtype)
 
     def images(some: Sequence[Pair]) -> Tensor:
         return model.encode_images(pairs.images(some).to(device, dtype))
@@ -100,21 +76,37 @@ def main() -> None:
     def texts(some: Sequence[Pair]) -> Tensor:
         return model.encode_texts(pairs.tokens(some).to(device))
 
+    # Answers come from what training may see: the test split is for eval.py alone.
     known = pairs.splits["train"] + pairs.splits["val"]
     if args.input:
-        given_texts = lines(args.texts) if args.texts else [pair.text for pair in known]
-        answers = list(dict.fromkeys(given_texts))
-        asked = vectors(images, [Pair(args.input, "", "")])
-        found = vectors(texts, [Pair(args.input, "", answer) for answer in answers])
+        candidates = lines(args.texts) if args.texts else [pair.text for pair in known]
+        # Several images may share a text, which is one answer.
+        answers = list(dict.fromkeys(candidates))
+        question = vectors(images, [Pair(args.input, "", "")])
+        compared = vectors(texts, [Pair(args.input, "", answer) for answer in answers])
     else:
+        # An image stands in as many pairs as it has texts, and is one answer.
         by_name = {pair.name: pair for pair in known}
         answers = list(by_name)
-        asked = vectors(texts, [Pair(Path(), "", args.prompt)])
-        found = vectors(images, list(by_name.values()))
-    cosines = (found @ asked[0]).sort(descending=True)
-    for cosine, place in zip(*(part[: config.top].tolist() for part in cosines), strict=True):
+        question = vectors(texts, [Pair(Path(), "", args.prompt)])
+        compared = vectors(images, list(by_name.values()))
+    cosines = (compared @ question[0]).sort(descending=True)
+    best = (part[: trained.config.top].tolist() for part in cosines)
+    for cosine, place in zip(*best, strict=True):
         print(f"{cosine:6.3f}  {answers[place]}")
 
+
+main = serving(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    serve,
+    options=options,
+    settings={
+        "top": Setting("answers to show"),
+        "weight_bits": Setting("bits of a weight", int, (32, 16)),
+    },
+    data="what train.py was given: where answers come from",
+)
 
 if __name__ == "__main__":
     run(main)

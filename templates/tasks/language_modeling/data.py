@@ -25,10 +25,10 @@ from runtime.folders import prepare_options, whole_folder
 from runtime.order import samples_at
 from runtime.settings import load_config, read_json
 from runtime.shards import Array, Shards, open_shards
+from runtime.splits import SPLITS, in_order, require_samples
 from runtime.texts import documents
 from runtime.tokenizer import END_OF_TEXT, BPETokenizer, train_bpe
 
-SPLITS = ("train", "val", "test")
 BUNDLED = "pydoc_topics"
 CORPUS_KEYS = {"name", "sha256", "dtype", "num_bytes", "end_of_text"}
 
@@ -78,24 +78,21 @@ def load_corpus(config: Config, path: Path | None, vocab_size: int) -> Corpus:
     corpus = _bytes_corpus(config, path) if config.tokenizer == "byte" else _token_corpus(path)
     if corpus.vocab_size > vocab_size:
         fail(
-            f"{corpus.name} is of {corpus.vocab_size:,} tokens, and the model has {vocab_size:,} "
-            "entries: run `data.py prepare` for this size."
+            f"{corpus.name} has a vocabulary of {corpus.vocab_size:,} tokens, and the model one of "
+            f"{vocab_size:,}: run `data.py prepare` for this size."
         )
-    need = {"train": 2 * config.seq_len, "val": 2, "test": 2}
-    for split, least in need.items():
-        have = len(corpus.splits[split])
-        if have < least:
-            fail(
-                f"{corpus.name} is too little text: its {split} split has {have:,} tokens, and "
-                f"samples of {config.seq_len:,} need at least {least:,}."
-            )
+    sizes = {split: len(tokens) for split, tokens in corpus.splits.items()}
+    # Two windows to train on; elsewhere a token to score, and one before it.
+    require_samples(
+        corpus.name, "tokens", sizes, {"train": 2 * config.seq_len, "val": 2, "test": 2}
+    )
     return corpus
 
 
 def bundled_text() -> bytes:
     """Return the help topics of the Python language, each paragraph once (PSF licence).
 
-    Paragraphs recur across topics; unless they are dropped, the test split leaks into training.
+    Paragraphs recur across topics: if they were kept, training would see parts of the test split.
     """
     from pydoc_data.topics import topics
 
@@ -114,9 +111,11 @@ def batch_at(
     Samples are windows side by side, so an epoch shows each token once as a target; each epoch
     shifts them all by an offset of its own.
     """
+    # One window fewer than fits: the offset of an epoch moves the last one by up to seq_len - 1.
     samples = (len(tokens) - seq_len) // seq_len
     rows = []
     for epoch, index in samples_at(position, count, samples, seed):
+        # 7919 is a prime, so offsets differ from epoch to epoch until all have been used.
         start = (seed + 7919 * epoch) % seq_len + index * seq_len
         rows.append(tokens[start : start + seq_len + 1].astype(np.int64))
     windows = torch.from_numpy(np.stack(rows))
@@ -126,16 +125,16 @@ def batch_at(
 def windows(
     tokens: Tokens, seq_len: int, stride: int, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches (B, T) of inputs and targets in which each token but the first is scored once.
+    """Yield batches (B, T) of inputs and targets that score each token but the first once.
 
-    Windows start every `stride` tokens. What an earlier window has scored is -1 among the targets
-    of a later one, which sees it as context; so is the padding of the last window.
+    Windows start every `stride` tokens. A window takes tokens that an earlier one has scored as
+    context only: their targets are -1, as are those of the padding in the last window.
     """
     starts = range(0, max(1, len(tokens) - 1 - (seq_len - stride)), stride)
     for first in range(0, len(starts), batch_size):
         batch = starts[first : first + batch_size]
         inputs = torch.zeros(len(batch), seq_len, dtype=torch.int64)
-        targets = torch.full_like(inputs, -1)
+        targets = torch.full_like(inputs, -1)  # the loss leaves out targets of -1
         for row, start in enumerate(batch):
             chunk = torch.from_numpy(tokens[start : start + seq_len + 1].astype(np.int64))
             inputs[row, : len(chunk) - 1], targets[row, : len(chunk) - 1] = chunk[:-1], chunk[1:]
@@ -149,7 +148,7 @@ def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     text = bundled_text() if path is None else "\n\n".join(documents(path)).encode()
     name = BUNDLED if path is None else path.name
     array = np.frombuffer(text, dtype=np.uint8)
-    parts = _parts(len(text), config)
+    parts = in_order(len(text), config.val_fraction, config.test_fraction)
     splits: dict[str, Tokens] = {split: array[part] for split, part in parts.items()}
     sizes = {split: len(tokens) for split, tokens in splits.items()}
     return Corpus(name, hashlib.sha256(text).hexdigest(), splits, sizes, vocab_size=256)
@@ -175,43 +174,39 @@ def _token_corpus(path: Path | None) -> Corpus:
     )
 
 
-def _parts(length: int, config: Config) -> dict[str, slice]:
-    """Return the place of each split in a text of some length: train, then val, then test."""
-    test = length - int(length * config.test_fraction)
-    val = test - int(length * config.val_fraction)
-    return {"train": slice(0, val), "val": slice(val, test), "test": slice(test, length)}
-
-
 def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> None:
     """Train a tokenizer on the train split; write tokenizer.json and the tokens of each split.
 
-    The text is read three times, a document at a time.
+    The text is read three times, a document at a time, so it may be larger than the memory.
 
     Args:
-        path: The text; None is the bundled corpus.
+        path: The text; None for the bundled corpus.
         out: The folder to make.
         vocab_size: Entries of the tokenizer, at most.
         config: Says where the splits lie.
     """
     if vocab_size <= 256:
         fail(f"{vocab_size} entries cannot hold 256 bytes and {END_OF_TEXT}: use byte tokens.")
+    # The first reading only counts characters: the bounds of the splits depend on the whole length.
     length = sum(len(piece) for _, piece, _ in _pieces(path, {"all": slice(0, None)}))
     if length == 0:
         fail(f"{path} holds no text.")
-    parts = _parts(length, config)
+    parts = in_order(length, config.val_fraction, config.test_fraction)
     library = train_bpe((p for s, p, _ in _pieces(path, parts) if s == "train"), vocab_size)
     end_of_text = library.token_to_id(END_OF_TEXT)
+    # Two bytes a token halve the shards, and the reading, of all but the largest vocabularies.
     dtype = "uint16" if vocab_size <= 2**16 else "uint32"
     digest, num_bytes = hashlib.sha256(), dict.fromkeys(SPLITS, 0)
     with whole_folder(out, "corpus.json") as folder, contextlib.ExitStack() as files:
         shards = {s: files.enter_context((folder / f"{s}.bin").open("wb")) for s in SPLITS}
         pieces = _pieces(path, parts)
-        while batch := list(itertools.islice(pieces, 1024)):  # encoded on all cores
+        while batch := list(itertools.islice(pieces, 1024)):  # enough to keep all cores busy
             encodings = library.encode_batch([piece for _, piece, _ in batch])
             for (split, piece, last), encoding in zip(batch, encodings, strict=True):
                 tokens = encoding.ids + [end_of_text] * last
                 shards[split].write(np.array(tokens, dtype=dtype).tobytes())
-                digest.update(piece.encode() + b"\xff" * last)  # a byte that UTF-8 never has
+                # UTF-8 never has the byte 255, so it marks where a document ends.
+                digest.update(piece.encode() + b"\xff" * last)
                 num_bytes[split] += len(piece.encode())
         library.save(str(folder / "tokenizer.json"))
         facts = {
@@ -229,8 +224,8 @@ def _pieces(
 ) -> Iterator[tuple[str, str, bool]]:
     """Yield (split, text, whether a document ends there) for all documents, in order.
 
-    Pieces are cut at the bounds of the splits, and else where a word ends, so that a tokenizer can
-    work on them side by side and finds the same tokens as in the whole.
+    A piece ends at the bound of a split, or else where a word ends. Pieces can then be encoded in
+    parallel, and their tokens are those of the whole text.
     """
     position = 0  # in characters
     for document in [bundled_text().decode()] if path is None else documents(path):

@@ -3,11 +3,10 @@
     python data.py --data PATH      shows what training will read
 
 PATH is a folder with two folders in it, `images` and `masks`. A mask is a PNG of the same name as
-its image, whose pixels are the numbers of classes: 0 is the background, 255 does not count. What
-lies in one folder below `images`, such as the slices of a patient, goes into one split together.
+its image, whose pixels are the numbers of classes: 0 is the background, 255 does not count. All
+images in one folder below `images`, such as the slices of a patient, go into one split.
 """
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,18 +16,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model import Config as ModelConfig
+from runtime.digests import digest, files_digest, split_of
 from runtime.errors import fail, run
-from runtime.images import files_digest, image_files, read_image, split_of
-from runtime.options import existing
+from runtime.images import image_files, read_image
+from runtime.options import data_options
 from runtime.order import samples_at
-from runtime.report import digest
 from runtime.settings import load_config
+from runtime.splits import SPLITS, require_samples
 
-SPLITS = ("train", "val", "test")
 BUNDLED = "mni152_tissues"
 BUNDLED_CLASSES = ("background", "grey matter", "white matter")
-LEAST_TISSUE = 0.02  # share of a slice of the bundled volume; emptier ones are left out
-VOID = 255  # in a mask on the disk: does not count
+LEAST_TISSUE = 0.02  # least share of tissue in a slice; emptier ones teach little but background
+VOID = 255  # value of mask pixels that neither train nor count in scores
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Config:
     test_fraction: float = 0.1
     """Share of the images that only eval.py reads."""
     gap: int = 6
-    """Slices of the bundled volume left out between splits, since neighbours look alike."""
+    """Slices of the bundled volume left out between splits, because neighbours look alike."""
 
 
 Pair = tuple[Tensor, Tensor]
@@ -59,7 +58,7 @@ class Scenes:
         name: What they are called in reports.
         sha256: Digest of them all.
         splits: Images and masks by split, in memory or as files.
-        model: Says to which size and channels images are brought.
+        model: Says at which size and with how many channels images are read.
     """
 
     name: str
@@ -84,17 +83,16 @@ class Scenes:
 def load_scenes(config: Config, path: Path | None, model: ModelConfig) -> Scenes:
     """Return the images of a folder, or the bundled ones, or stop where they do not fit."""
     scenes = bundled(config, model) if path is None else _folder(config, path, model)
-    for split in SPLITS:
-        if not scenes.splits[split]:
-            fail(f"{scenes.name} has too few images or folders: none is in the {split} split.")
+    sizes = {split: len(scenes.splits[split]) for split in SPLITS}
+    require_samples(scenes.name, "images, or folders of images,", sizes)
     return scenes
 
 
 def bundled(config: Config, model: ModelConfig) -> Scenes:
     """Return axial slices of the MNI152 average brain, each pixel with its likeliest tissue.
 
-    One averaged brain says whether the code learns, not how well a model would do on patients. The
-    template is McGill University's, under terms of its own; nilearn gives it on.
+    One averaged brain shows whether the code learns, not how well a model would do on patients. The
+    template belongs to McGill University and has its own licence; nilearn ships it.
     """
     try:
         from nilearn import datasets  # type: ignore[import-untyped]
@@ -108,6 +106,7 @@ def bundled(config: Config, model: ModelConfig) -> Scenes:
         datasets.load_mni152_wm_template(resolution=1),
     )
     arrays = [np.asarray(image.get_fdata(dtype=np.float32)) for image in images]
+    # The digest is of values rounded to bytes: last bits may differ between versions of nilearn.
     sha256 = digest(*((array * 255).round().astype(np.uint8).tobytes() for array in arrays))
     # From (left to right, back to front, bottom to top) to slices seen from above, front first.
     volume = torch.from_numpy(np.stack(arrays, axis=-1)).permute(2, 3, 1, 0).flip(2)
@@ -127,7 +126,7 @@ def _tissues(volume: Tensor) -> Tensor:
 
 
 def _parts(count: int, config: Config) -> dict[str, list[int]]:
-    """Return the slices of each split: test and val lie in the middle, train on both sides."""
+    """Return the slices of each split: test and val in the middle, train on both sides."""
     test, val = round(count * config.test_fraction), round(count * config.val_fraction)
     middle, gap = count // 2, config.gap
     return {
@@ -138,7 +137,7 @@ def _parts(count: int, config: Config) -> dict[str, list[int]]:
 
 
 def _folder(config: Config, path: Path, model: ModelConfig) -> Scenes:
-    """Return the images of a folder; a name, or the folder of a name, decides the split."""
+    """Return the images of a folder; an image's own folder, or else its name, decides its split."""
     images = image_files(path / "images")
     names = [image.relative_to(path / "images").with_suffix(".png") for image in images]
     masks = [path / "masks" / name for name in names]
@@ -147,6 +146,7 @@ def _folder(config: Config, path: Path, model: ModelConfig) -> Scenes:
             fail(f"{image} has no mask: {mask} does not exist.")
     splits: dict[str, list[Source]] = {split: [] for split in SPLITS}
     for image, mask, name in zip(images, masks, names, strict=True):
+        # Slices of one patient look alike: apart, test slices would be almost known from training.
         group = name.parts[0] if len(name.parts) > 1 else name.stem
         splits[split_of(group, config.val_fraction, config.test_fraction)].append((image, mask))
     files = [*images, *masks]
@@ -174,7 +174,7 @@ def _read(image: Path, mask: Path, model: ModelConfig) -> Pair:
 def batch_at(scenes: Scenes, config: Config, position: int, count: int, seed: int) -> Pair:
     """Return the training samples at some positions of the order: images and masks.
 
-    What is cut and turned is a function of the position, so a resumed run repeats it.
+    The position alone decides how a sample is cut and turned, so a resumed run repeats it.
     """
     samples = samples_at(position, count, len(scenes.splits["train"]), seed)
     pairs = []
@@ -191,6 +191,7 @@ def _augmented(
     """Return an image (C, H, W) and its mask (H, W) cut and turned alike at random."""
     height, width = mask.shape
     side = config.crop or max(height, width)
+    # Image and mask are one tensor here, so that no step can treat them differently.
     both = torch.cat((image, mask[None].float()))
     both = _cut(_cut(both, 1, side, generator), 2, side, generator)
     mirror, flip, turn = (torch.rand(3, generator=generator) < 0.5).tolist()
@@ -198,6 +199,7 @@ def _augmented(
         both = both.flip(2)
     if config.augmentation == "dihedral":
         both = both.flip(1) if flip else both
+        # Only crops are square: a whole image, turned, would not fit the others of its batch.
         both = both.transpose(1, 2) if turn and config.crop else both
     return both[:-1], both[-1].long()
 
@@ -211,14 +213,7 @@ def _cut(pixels: Tensor, dim: int, side: int, generator: torch.Generator) -> Ten
 
 def main() -> None:
     """Show what training will read."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=existing, metavar="PATH", help="(default: bundled slices)")
-    parser.add_argument(
-        "--size", choices=("proxy", "full"), default="proxy", help="(default: proxy)"
-    )
-    args = parser.parse_args()
+    args = data_options(__doc__, data="folder of images (default: bundled slices)").parse_args()
     model = load_config(ModelConfig, "model", args.size)
     scenes = load_scenes(load_config(Config, "data", args.size), args.data, model)
     print(f"{scenes.name}, sha256 {scenes.sha256}")

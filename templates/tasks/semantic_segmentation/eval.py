@@ -1,4 +1,4 @@
-"""Score a checkpoint on the test split, beside what the brightness of a pixel alone tells.
+"""Score a checkpoint on the test split, beside a classifier of each pixel by its brightness.
 
     python eval.py                                   the checkpoint that train.py left in `out`
     python eval.py --size full --data my_scans       the full model, on your images and masks
@@ -6,7 +6,6 @@
 Prints JSON on stdout. No other script reads the test split.
 """
 
-import argparse
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -18,16 +17,13 @@ from data import Config as DataConfig
 from data import Scenes, load_scenes
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import find_checkpoint, load_model
-from runtime.device import choose_device
 from runtime.errors import run
-from runtime.options import shared_options, sized
-from runtime.report import metric, print_report
-from runtime.settings import load_config
+from runtime.report import Report, metric
+from runtime.scripts import Setting, Trained, scoring
 
 GREY_LEVELS = 256
 FIGURE_ROWS = 2
-FIGURE_SIDE = 40  # pixels of the longer side
+FIGURE_SIDE = 40  # pixels of the longer side; the report holds each as a number
 
 
 @dataclass(frozen=True)
@@ -37,11 +33,12 @@ class Config:
     batch_size: int = 8
     """Images scored at once."""
     baseline_images: int = 1000
-    """Training images, at most, on which the baseline by brightness is fitted."""
+    """Largest number of training images on which the baseline by brightness is fitted."""
 
 
 def confusion(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
-    """Return how many pixels of each class (rows) are taken for each (columns), shape (K, K)."""
+    """Return how many pixels of each true class (row) got each predicted one (column): (K, K)."""
+    # A class below 0 marks pixels that the annotators left open.
     counts = truth >= 0
     pairs = truth[counts] * classes + predicted[counts]
     return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
@@ -50,7 +47,9 @@ def confusion(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
 def dice(table: Tensor) -> float:
     """Return the mean over foreground classes of 2 |A & B| / (|A| + |B|) (Dice, 1945).
 
-    A class that is neither in the truth nor predicted does not count.
+    A and B are the pixels of a class in the truth and in the prediction. Background would raise
+    the mean without effort, and a class that is neither true nor predicted has no overlap to give:
+    both are left out.
     """
     both, sizes = table.diagonal()[1:].double(), (table.sum(0) + table.sum(1))[1:]
     present = sizes > 0
@@ -58,7 +57,7 @@ def dice(table: Tensor) -> float:
 
 
 def mean_iou(table: Tensor) -> float:
-    """Return the mean over all present classes of |A & B| / |A | B|."""
+    """Return the mean over classes of |A & B| / |A or B|, background included (Jaccard, 1912)."""
     both = table.diagonal().double()
     union = table.sum(0) + table.sum(1) - table.diagonal()
     present = union > 0
@@ -73,8 +72,10 @@ def grey_levels(images: Tensor) -> Tensor:
 def classes_by_brightness(scenes: Scenes, config: Config, classes: int) -> Tensor:
     """Return the likeliest class of each brightness in the training split, shape (256,).
 
-    The Bayes classifier that sees one pixel's brightness; an unseen one is background.
+    It is the Bayes classifier of one pixel's brightness; a brightness that no training pixel has
+    is background.
     """
+    # Counting pixels by brightness and class fits this classifier exactly, in one pass.
     table = torch.zeros(GREY_LEVELS, classes, dtype=torch.int64)
     count = min(config.baseline_images, len(scenes.splits["train"]))
     for start in range(0, count, config.batch_size):
@@ -89,68 +90,68 @@ def classes_by_brightness(scenes: Scenes, config: Config, classes: int) -> Tenso
 def score(
     model: Model, scenes: Scenes, config: Config, device: torch.device
 ) -> tuple[dict[str, Tensor], list[list[Any]]]:
-    """Return a confusion table a method, the checkpoint's under "model", and a figure's rows."""
+    """Return the confusion table of each method by its name, and the rows of the figure."""
     classes, count = model.config.num_classes, len(scenes.splits["test"])
+    # Where brightness alone finds the classes, a network has nothing to show.
     by_brightness = classes_by_brightness(scenes, config, classes)
     names = ("model", "all background", "brightness")
     tables = {name: torch.zeros(classes, classes, dtype=torch.int64) for name in names}
+    # The figure's images lie in the middle of equal parts of the split.
     shown = {count * (2 * row + 1) // (2 * FIGURE_ROWS) for row in range(FIGURE_ROWS)}
     rows = []
     for start in range(0, count, config.batch_size):
         indices = range(start, min(start + config.batch_size, count))
         images, masks = scenes.batch("test", indices)
-        found = model(images.to(device)).argmax(1).cpu()  # (B, H, W)
-        guesses = (found, torch.zeros_like(masks), by_brightness[grey_levels(images)])
+        predicted = model(images.to(device)).argmax(1).cpu()  # (B, H, W)
+        guesses = (predicted, torch.zeros_like(masks), by_brightness[grey_levels(images)])
         for name, guess in zip(names, guesses, strict=True):
+            # Summed over the split, each pixel counts the same, whatever image it lies in.
             tables[name] += confusion(guess, masks, classes)
         for place in shown & set(indices):
             at = place - start
-            colours = (masks[at].clamp(min=0), found[at])
-            pictures = (images[at].mean(0) / 2 + 0.5, *(c / (classes - 1) for c in colours))
+            greys = (masks[at].clamp(min=0), predicted[at])
+            pictures = (images[at].mean(0) / 2 + 0.5, *(c / (classes - 1) for c in greys))
             rows.append([_small(picture) for picture in pictures])
     return tables, rows
 
 
 def _small(picture: Tensor) -> list[list[float]]:
-    """Return a picture (H, W) as rows of numbers, every n-th pixel of every n-th row."""
+    """Return every n-th pixel of every n-th row of a picture (H, W), as lists."""
+    # Every n-th pixel keeps the classes whole; a mean of two classes would be a third.
     step = math.ceil(max(picture.shape) / FIGURE_SIDE)
     return [[round(value, 2) for value in row] for row in picture[::step, ::step].tolist()]
 
 
 def metrics(tables: dict[str, Tensor]) -> list[dict[str, Any]]:
     """Return mean foreground Dice and mean IoU, beside their baselines."""
-    found = []
-    for name, formula in (("mean_foreground_dice", dice), ("mean_iou", mean_iou)):
+    rows = []
+    for name, title, formula in (
+        ("mean_foreground_dice", "mean foreground Dice", dice),
+        ("mean_iou", "mIoU", mean_iou),
+    ):
         values = {method: formula(table) for method, table in tables.items()}
         value = values.pop("model")
-        found.append(metric(name, "share", value, values, higher_is_better=True))
-    return found
+        rows.append(metric(name, "share", value, values, title=title, higher_is_better=True))
+    return rows
 
 
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "eval", "proxy"), Config()
-    return shared_options(
-        __doc__,
-        data="what train.py was given (default: bundled slices)",
-        batch_size=f"images scored at once {sized(proxy, full, 'batch_size')}",
-    ).parse_args()
-
-
-def main() -> None:
-    """Print the scores of a checkpoint."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    config = load_config(Config, "eval", args.size)
-    model_config = load_config(ModelConfig, "model", args.size)
-    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
-    scenes = load_scenes(load_config(DataConfig, "data", args.size), args.data, model_config)
-    model = load_model(lambda: Model(model_config), folder).to(device)
-    tables, rows = score(model, scenes, config, device)
+def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
+    """Score a checkpoint on every annotated pixel of the test split."""
+    scenes = load_scenes(trained.data, trained.args.data, trained.model)
+    model = trained.load(lambda: Model(trained.model))
+    tables, rows = score(model, scenes, trained.config, trained.device)
     figure = {"kind": "images", "columns": ["input", "truth", "prediction"], "rows": rows}
     count = len(scenes.splits["test"])
-    print_report(scenes.name, scenes.sha256, count, metrics(tables), folder, figure)
+    return Report(scenes.name, scenes.sha256, count, metrics(tables), figure)
 
+
+main = scoring(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    report,
+    data="what train.py was given (default: bundled slices)",
+    settings={"batch_size": Setting("images scored at once")},
+)
 
 if __name__ == "__main__":
     run(main)

@@ -34,7 +34,7 @@ class Config:
     """How texts become samples."""
 
     max_len: int = 512
-    """Tokens of a text, [CLS] and [SEP] included; what is longer is cut."""
+    """Tokens of a text with its [CLS] and [SEP]; the rest of a longer text is dropped."""
     val_fraction: float = 0.05
     """Share of a file on which training is watched."""
     test_fraction: float = 0.1
@@ -47,8 +47,8 @@ class Pair:
 
     Attributes:
         texts: The texts.
-        meanings: A number each; texts with the same one are never told apart by training.
-        pool: Among the pairs of one pool, scoring looks for the partner.
+        meanings: A number for each text; training does not contrast texts of the same number.
+        pool: Scoring looks for the partner of a text among the pairs of the same pool.
     """
 
     texts: tuple[str, str]
@@ -80,12 +80,13 @@ def load_dataset(
 
     Args:
         config: How they are cut.
-        path: The data; None is the bundled set.
+        path: The data; None for the bundled set.
         model: Says how many tokens there may be.
-        checkpoint: Where the tokenizer lies that a model was trained with.
+        checkpoint: The folder with the tokenizer of a trained model.
     """
     records = load_records(config, path)
     splits = {split: pairs(each) for split, each in records.items()}
+    # Each text once: in the bundled set a text has a pair with each of the other languages.
     texts = dict.fromkeys(text for pair in splits["train"] for text in pair.texts)
     if len(texts) < 4:
         fail(f"{path} has {len(texts)} different texts in its train split: give more pairs.")
@@ -95,7 +96,7 @@ def load_dataset(
 
 
 def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
-    """Return the records of each split; those of the bundled set also have meaning and pool."""
+    """Return the records of each split; in the bundled set they also have a meaning and a pool."""
     if path is not None:
         return read_splits(path, COLUMNS, "text_a", config.val_fraction, config.test_fraction)
     records = [
@@ -103,18 +104,20 @@ def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
         for message, texts in translations().items()
         for a, b in itertools.combinations(texts, 2)
     ]
+    # All pairs of one message stay together: a text of the test split is in no training pair.
     return cut(records, "meaning", config.val_fraction, config.test_fraction)
 
 
 def pairs(records: Sequence[Record]) -> list[Pair]:
-    """Return the pairs of records; a text stands for its own meaning where no other is given."""
+    """Return the pairs of records; a text without a meaning has one of its own."""
+    # Two translations of one message mean the same, so neither is a wrong answer for the other.
     numbers: dict[str, int] = {}
-    found = []
+    paired = []
     for record in records:
         texts = record["text_a"], record["text_b"]
         a, b = (numbers.setdefault(record.get("meaning", text), len(numbers)) for text in texts)
-        found.append(Pair(texts, (a, b), record.get("pool", "")))
-    return found
+        paired.append(Pair(texts, (a, b), record.get("pool", "")))
+    return paired
 
 
 def rows(
@@ -135,12 +138,14 @@ def batch_at(
         data: The pairs.
         position: Where the samples begin.
         count: How many there are.
-        part: Pairs in a row of which each one's text_b is told from the others'.
+        part: Consecutive pairs that are contrasted: the text_b of each is a wrong answer for all
+            others.
         max_len: Tokens of a text, at most.
         seed: Of the order.
     """
     train = data.splits["train"]
     chosen = [train[index] for _, index in samples_at(position, count, len(train), seed)]
+    # The part of a pair follows from its position, so any number of processes makes the same ones.
     parts = [place // part for place in range(position, position + count)]
     return rows(chosen, parts, data.tokenizer, max_len)
 
@@ -148,16 +153,17 @@ def batch_at(
 def batches(
     data: Dataset, split: str, max_len: int, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the pairs of a split in batches, in an order that parts those of one meaning."""
+    """Yield the pairs of a split in batches, shuffled, so that few of a batch share a meaning."""
     every = data.splits[split]
     for start in range(0, len(every), batch_size):
+        # A fixed seed: validation compares losses over steps, so its batches must not change.
         places = samples_at(start, min(batch_size, len(every) - start), len(every), seed=0)
         chosen = [every[index] for _, index in places]
         yield rows(chosen, [0] * len(chosen), data.tokenizer, max_len)
 
 
 def prepare(path: Path | None, out: Path, model: ModelConfig, config: Config) -> None:
-    """Write the splits as JSONL and tokenizer.json, which train.py then reads as they are."""
+    """Write the splits and a tokenizer to a folder that train.py then reads."""
     records = load_records(config, path)
     texts = dict.fromkeys(record[column] for record in records["train"] for column in COLUMNS)
     prepare_records(out, records, texts, model.vocab_size)

@@ -7,7 +7,6 @@ Each text of a pair is a query once; the partner is sought among all partners of
 JSON on stdout. No other script reads the test split.
 """
 
-import argparse
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -22,16 +21,13 @@ from data import Config as DataConfig
 from data import Dataset, Pair, load_dataset
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import find_checkpoint, load_model
-from runtime.device import choose_device
 from runtime.errors import run
-from runtime.options import shared_options, sized
-from runtime.report import metric, print_report
+from runtime.report import Report, metric
+from runtime.scripts import Setting, Trained, scoring
 from runtime.sequences import outputs
-from runtime.settings import load_config
 
-CUTS = (1, 2, 3, 5, 10, 20)  # numbers of nearest texts that the figure shows
-CHUNK = 1024  # queries that are compared at once
+CUTS = (1, 2, 3, 5, 10, 20)  # k of the recall@k in the figure
+CHUNK = 1024  # queries compared at once; more take more memory and give the same ranks
 Similarity = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -42,19 +38,19 @@ class Config:
     batch_size: int = 32
     """Texts read at once."""
     baseline_texts: int = 5000
-    """Most texts of the test split for which TF-IDF is computed; it takes their square."""
+    """Most test texts for which TF-IDF is computed; its memory grows with their square."""
 
 
 class TfIdf:
-    """TF-IDF over character n-grams of one to three: cosines of count times inverse frequency.
+    """Cosines of texts by TF-IDF over character n-grams of length one to three.
 
-    The weight of an n-gram g in a text is count(g) * (1 + log((1 + N) / (1 + texts with g))), N and
-    the texts being those of training.
+    The weight of an n-gram g in a text is count(g) * (1 + log((1 + N) / (1 + texts with g))), for
+    the N texts of training (Sparck Jones, 1972).
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
         known = list(texts)
-        self.found = Counter(gram for text in known for gram in self._grams(text))
+        self.texts_with = Counter(gram for text in known for gram in self._grams(text))
         self.total = len(known)
 
     def _grams(self, text: str) -> Counter[str]:
@@ -63,10 +59,11 @@ class TfIdf:
 
     def similarities(self, texts: Sequence[str]) -> Tensor:
         """Return the cosines of all pairs of texts, (N, N)."""
+        # Only texts that share an n-gram have a cosine above 0, so the sum runs over n-grams.
         postings: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
         for row, text in enumerate(texts):
             weights = {
-                gram: count * (1 + math.log((1 + self.total) / (1 + self.found[gram])))
+                gram: count * (1 + math.log((1 + self.total) / (1 + self.texts_with[gram])))
                 for gram, count in self._grams(text).items()
             }
             norm = math.sqrt(sum(weight**2 for weight in weights.values()))
@@ -81,16 +78,17 @@ class TfIdf:
 
 
 def first_ranks(similarity: Similarity, pairs: Sequence[Pair], index: dict[str, int]) -> Tensor:
-    """Return the rank of the nearest partner of each query, from 1; both sides ask.
+    """Return the rank of the nearest partner of each query, from 1.
 
-    Candidates that are equally near stand in the order of the alphabet.
+    Both texts of a pair are queries. Candidates that are equally near keep the order of `index`.
     """
     pools: defaultdict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
     for pair in pairs:
         a, b = (index[text] for text in pair.texts)
+        # Partners are sought on the other side of the pair, within its pool.
         pools[pair.pool, 0].append((a, b))
         pools[pair.pool, 1].append((b, a))
-    found = []
+    ranks = []
     for links in pools.values():
         candidates = torch.tensor(sorted({b for _, b in links}))
         partners: defaultdict[int, list[int]] = defaultdict(list)
@@ -99,95 +97,95 @@ def first_ranks(similarity: Similarity, pairs: Sequence[Pair], index: dict[str, 
         for start in range(0, len(partners), CHUNK):
             queries = list(partners)[start : start + CHUNK]
             scores = similarity(torch.tensor(queries), candidates)
+            # A stable sort ranks ties in the same order for every method.
             order = candidates[scores.argsort(dim=1, descending=True, stable=True)]
             for query, ranked in zip(queries, order, strict=True):
+                # A text may have several partners; the nearest one counts.
                 hits = torch.isin(ranked, torch.tensor(partners[query]))
-                found.append(int(hits.nonzero()[0]) + 1)
-    return torch.tensor(found)
+                ranks.append(int(hits.nonzero()[0]) + 1)
+    return torch.tensor(ranks)
 
 
 def similarities(
     vectors: Tensor, texts: Sequence[str], data: Dataset, config: Config
 ) -> dict[str, Similarity]:
     """Return how near texts are, by the model and by simpler methods."""
+    # Translations and paraphrases have similar lengths, which alone finds some partners.
     lengths = torch.tensor([float(len(text)) for text in texts])
-    found: dict[str, Similarity] = {
+    methods: dict[str, Similarity] = {
         "model": lambda a, b: vectors[a] @ vectors[b].T,
         "length match": lambda a, b: -(lengths[a, None] - lengths[b]).abs(),
     }
     if len(texts) <= config.baseline_texts:
         train = dict.fromkeys(text for pair in data.splits["train"] for text in pair.texts)
         cosines = TfIdf(train).similarities(texts)
-        found["TF-IDF, characters"] = lambda a, b: cosines[a[:, None], b]
-    return found
+        methods["TF-IDF, characters"] = lambda a, b: cosines[a[:, None], b]
+    return methods
+
+
+def recall_at_1(ranks: Tensor) -> float:
+    """Return the share of queries whose nearest candidate is a partner."""
+    return (ranks == 1).double().mean().item()
+
+
+def mrr(ranks: Tensor) -> float:
+    """Return the mean reciprocal rank: the mean over queries of 1 / rank of the first partner."""
+    return (1 / ranks.double()).mean().item()
 
 
 def metrics(ranks: dict[str, Tensor]) -> list[dict[str, Any]]:
     """Return recall at 1 and mean reciprocal rank, beside those of the baselines."""
-    scores: dict[str, Callable[[Tensor], float]] = {
-        "recall_at_1": lambda found: (found == 1).double().mean().item(),
-        "mrr": lambda found: (1 / found.double()).mean().item(),
-    }
-    simpler = {name: found for name, found in ranks.items() if name != "model"}
-    return [
-        metric(
-            name,
-            "share" if name == "recall_at_1" else "reciprocal rank",
-            score(ranks["model"]),
-            {each: score(found) for each, found in simpler.items()},
-            higher_is_better=True,
-        )
-        for name, score in scores.items()
-    ]
+    rows = []
+    for name, title, unit, score in (
+        ("recall_at_1", "Recall@1", "share", recall_at_1),
+        ("mrr", "MRR", "reciprocal rank", mrr),
+    ):
+        values = {method: score(each) for method, each in ranks.items()}
+        value = values.pop("model")
+        rows.append(metric(name, unit, value, values, title=title, higher_is_better=True))
+    return rows
 
 
 def recalls(ranks: dict[str, Tensor]) -> dict[str, Any]:
-    """Return the curve of recall over how many of the nearest texts are looked at."""
+    """Return recall@k over k, for each method."""
     series = [
         {
             "name": "proxy" if name == "model" else name,
             "x": list(CUTS),
-            "y": [round((found <= cut).double().mean().item(), 4) for cut in CUTS],
+            "y": [round((each <= cut).double().mean().item(), 4) for cut in CUTS],
             "style": "line" if name == "model" else "dashed",
         }
-        for name, found in ranks.items()
+        for name, each in ranks.items()
     ]
     return {"kind": "lines", "x": "nearest texts", "y": "recall (share)", "series": series}
 
 
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "eval", "proxy"), Config()
-    return shared_options(
-        __doc__,
-        data="what train.py was given (default: bundled pairs)",
-        batch_size=f"texts read at once {sized(proxy, full, 'batch_size')}",
-    ).parse_args()
-
-
-def main() -> None:
-    """Print the scores of a checkpoint."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    config = load_config(Config, "eval", args.size)
-    data_config = load_config(DataConfig, "data", args.size)
-    model_config = load_config(ModelConfig, "model", args.size)
-    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
-    data = load_dataset(data_config, args.data, model_config, folder)
-    model = load_model(lambda: Model(model_config), folder).to(device)
+def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
+    """Score a checkpoint by how it ranks the partners of each text."""
+    data = load_dataset(trained.data, trained.args.data, trained.model, trained.folder)
+    model = trained.load(lambda: Model(trained.model))
     pairs = data.splits["test"]
+    # Each text is read once, in alphabetical order, however many pairs it is part of.
     texts = sorted({text for pair in pairs for text in pair.texts})
     index = {text: number for number, text in enumerate(texts)}
-    size = args.batch_size or config.batch_size
-    found = outputs(model, texts, data.tokenizer, data_config.max_len, size, device)
-    vectors = F.normalize(found, dim=-1)
+    size, length = trained.config.batch_size, trained.data.max_len
+    made = outputs(model, texts, data.tokenizer, length, size, trained.device)
+    # At length 1, products of vectors are cosines.
+    vectors = F.normalize(made, dim=-1)
     ranks = {
         name: first_ranks(similarity, pairs, index)
-        for name, similarity in similarities(vectors, texts, data, config).items()
+        for name, similarity in similarities(vectors, texts, data, trained.config).items()
     }
-    figure = recalls(ranks)
-    print_report(data.name, data.sha256, len(ranks["model"]), metrics(ranks), folder, figure)
+    return Report(data.name, data.sha256, len(ranks["model"]), metrics(ranks), recalls(ranks))
 
+
+main = scoring(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    report,
+    data="what train.py was given (default: bundled pairs)",
+    settings={"batch_size": Setting("texts read at once")},
+)
 
 if __name__ == "__main__":
     run(main)

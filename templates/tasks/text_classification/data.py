@@ -35,13 +35,13 @@ class Config:
     """How texts become samples."""
 
     max_len: int = 512
-    """Tokens of a text, [CLS] and [SEP] included; of a longer one training draws a run of them."""
+    """Tokens of a text with its [CLS] and [SEP]; of a longer text, training takes a random run."""
     val_fraction: float = 0.05
     """Share of a file on which training is watched."""
     test_fraction: float = 0.1
     """Share of a file that only eval.py reads."""
     token_split: float = 0.0
-    """Share of a training text's tokens that are taken apart into those they were merged from."""
+    """Share of a training text's tokens that are split into the two they were merged from."""
 
 
 Sample = tuple[str, int]
@@ -55,7 +55,7 @@ class Dataset:
         name: What it is called in reports.
         sha256: Digest of all texts, their labels and splits.
         splits: Texts with the numbers of their labels, by split.
-        labels: The labels by their numbers, in the order of the alphabet.
+        labels: The labels in alphabetical order; a label's place is its number.
         tokenizer: Makes rows of tokens of texts.
     """
 
@@ -73,23 +73,25 @@ def load_dataset(
 
     Args:
         config: How they are cut.
-        path: The data; None is the bundled set.
+        path: The data; None for the bundled set.
         model: Says how many classes and tokens there may be.
-        checkpoint: Where the tokenizer lies that a model was trained with.
+        checkpoint: The folder with the tokenizer of a trained model.
     """
     records = load_records(config, path)
     labels = tuple(sorted({record["label"] for each in records.values() for record in each}))
     name = path.name if path else BUNDLED
     if not 2 <= len(labels) <= model.num_classes:
         fail(
-            f"{name} has {len(labels)} labels, and the model tells 2 to {model.num_classes} "
-            "classes apart: set task.num_classes in the spec."
+            f"{name} has {len(labels)} labels, and the model takes 2 to {model.num_classes}: set "
+            "task.num_classes in the spec."
         )
+    # A new label shifts the numbers of those behind it, so a checkpoint lists its own labels.
     numbers = {label: number for number, label in enumerate(labels)}
     splits = {
         split: [(record["text"], numbers[record["label"]]) for record in each]
         for split, each in records.items()
     }
+    # A tokenizer trained on all texts would have entries for words of the test split.
     train = (text for text, _ in splits["train"])
     tokenizer = find_tokenizer(checkpoint, path, train, model.vocab_size)
     return Dataset(name, records_digest(records), splits, labels, tokenizer)
@@ -104,6 +106,7 @@ def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
         for message, texts in translations().items()
         for language, text in texts.items()
     ]
+    # Translations of one message stay together: their names and numbers are often the same words.
     splits = cut(records, "message", config.val_fraction, config.test_fraction)
     return {
         split: [{column: record[column] for column in COLUMNS} for record in each]
@@ -124,10 +127,11 @@ def batch_at(
 ) -> tuple[Tensor, Tensor]:
     """Return the samples at some positions of the training order: tokens (B, T), labels (B).
 
-    How a sample is varied is a function of its position, so a resumed run varies it alike.
+    The position alone decides how a sample is varied, so a resumed run repeats it.
     """
     train = data.splits["train"]
     samples = [train[index] for _, index in samples_at(position, count, len(train), seed)]
+    # Each sample has a generator of its own: any batch size then draws the same for it.
     draws = [random.Random(f"{seed} {place}") for place in range(position, position + count)]
     texts = [text for text, _ in samples]
     tokens = data.tokenizer.varied(texts, config.max_len, config.token_split, draws)
@@ -144,7 +148,7 @@ def batches(
 
 
 def prepare(path: Path | None, out: Path, model: ModelConfig, config: Config) -> None:
-    """Write the splits as JSONL and tokenizer.json, which train.py then reads as they are."""
+    """Write the splits and a tokenizer to a folder that train.py then reads."""
     records = load_records(config, path)
     texts = (r["text"] for r in records["train"])
     prepare_records(out, records, texts, model.vocab_size)

@@ -3,10 +3,9 @@
     python infer.py --prompt "Bitte geben Sie einen Wert ein."     the likeliest labels of one text
     python infer.py --input mails.txt                              a label for each line of a file
 
-Prints label and probability; for a file, each line's label, probability and text, with tabs.
+Prints label and probability; for a file, label, probability and text of each line, between tabs.
 """
 
-import argparse
 from dataclasses import dataclass
 
 import torch
@@ -14,12 +13,11 @@ import torch
 from data import Config as DataConfig
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import find_checkpoint, load_model
-from runtime.device import choose_device
 from runtime.errors import fail, run
-from runtime.options import existing, shared_options, sized
+from runtime.options import Group, existing
+from runtime.scripts import Setting, Trained, serving
 from runtime.sequences import outputs, read_lines, read_tokenizer
-from runtime.settings import load_config, read_json
+from runtime.settings import read_json
 
 
 @dataclass(frozen=True)
@@ -29,49 +27,47 @@ class Config:
     batch_size: int = 32
     """Texts read at once."""
     most_labels: int = 3
-    """Labels shown of a single text, the likeliest first."""
+    """Labels shown for a single text, the likeliest first."""
     dtype: str = "bfloat16"
-    """Of the weights: float32 as trained, or bfloat16 in half the memory."""
+    """Format of the weights: float32 as trained, or bfloat16 in half the memory."""
 
 
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "infer", "proxy"), Config()
-    parser = shared_options(
-        __doc__, batch_size=f"texts read at once {sized(proxy, full, 'batch_size')}"
-    )
-    group = parser.add_argument_group("options of infer.py")
+def options(group: Group) -> None:
     source = group.add_mutually_exclusive_group(required=True)
     source.add_argument("--prompt", metavar="TEXT", help="the text to label")
     source.add_argument("--input", type=existing, metavar="FILE", help="a file with a text a line")
-    return parser.parse_args()
 
 
-def main() -> None:
+def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print labels."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    config = load_config(Config, "infer", args.size)
-    data_config = load_config(DataConfig, "data", args.size)
-    model_config = load_config(ModelConfig, "model", args.size)
+    args, config = trained.args, trained.config
     texts = read_lines(args.input) if args.input else [args.prompt]
+    # An empty text has no label, and the network would still name one.
     if not all(text.strip() for text in texts):
         fail("there is no text to label.")
-    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
-    model = load_model(lambda: Model(model_config), folder)
-    model.to(device, getattr(torch, config.dtype))
-    names = read_json(folder / "config.json")["id2label"]
-    tokenizer, size = read_tokenizer(folder), args.batch_size or config.batch_size
-    found = outputs(model, texts, tokenizer, data_config.max_len, size, device).softmax(1)
-    for text, shares in zip(texts, found, strict=True):
+    model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
+    # The checkpoint names its labels under the key that transformers reads too.
+    names = read_json(trained.folder / "config.json")["id2label"]
+    tokenizer, length = read_tokenizer(trained.folder), trained.data.max_len
+    logits = outputs(model, texts, tokenizer, length, config.batch_size, trained.device)
+    for text, shares in zip(texts, logits.softmax(1), strict=True):
         ranked = shares.sort(descending=True)
         best = list(zip(ranked.values.tolist(), ranked.indices.tolist(), strict=True))
+        # A line of a file has one line of output, so the two can be pasted side by side.
         if args.input:
             print(f"{names[str(best[0][1])]}\t{best[0][0]:.4f}\t{text}")
             continue
         for share, number in best[: config.most_labels]:
             print(f"{names[str(number)]}\t{share:.4f}")
 
+
+main = serving(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    serve,
+    options=options,
+    settings={"batch_size": Setting("texts read at once")},
+)
 
 if __name__ == "__main__":
     run(main)

@@ -6,7 +6,6 @@
 Prints JSON on stdout. No other script reads the test split.
 """
 
-import argparse
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -20,12 +19,9 @@ from data import Config as DataConfig
 from data import Corpus, Tokens, load_corpus, windows
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import find_checkpoint, load_model
-from runtime.device import choose_device
 from runtime.errors import run
-from runtime.options import shared_options, sized
-from runtime.report import metric, print_report
-from runtime.settings import load_config
+from runtime.report import Report, metric
+from runtime.scripts import Setting, Trained, scoring
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class Config:
     batch_size: int = 32
     """Windows scored at once."""
     stride: int = 256
-    """Tokens from one window to the next; the rest of a window is context, scored before."""
+    """Tokens from one window to the next; the rest of a window is context, already scored."""
     baseline_bytes: int = 16000000
     """Largest training split, in bytes, on which n-gram baselines are fitted."""
 
@@ -44,13 +40,15 @@ class Config:
 def score(
     model: Model, tokens: Tokens, seq_len: int, config: Config, device: torch.device
 ) -> tuple[float, int]:
-    """Return the bits that all tokens but the first take, and how many are ranked first."""
+    """Return the bits of all tokens but the first, and how many of them are ranked first."""
     nats, hits = 0.0, 0
     for inputs, targets in windows(tokens, seq_len, config.stride, config.batch_size):
         logits = model(inputs.to(device)).float().flatten(0, 1).cpu()  # (B * T, V)
         flat = targets.flatten()
+        # Targets of -1 are context: an earlier window scored them. Argmax never equals -1.
         nats += F.cross_entropy(logits, flat, ignore_index=-1, reduction="sum").item()
         hits += int((logits.argmax(-1) == flat).sum())
+    # Nats become bits, in which file sizes are counted.
     return nats / math.log(2), hits
 
 
@@ -64,10 +62,12 @@ class NGram:
     def __init__(self, order: int, text: bytes) -> None:
         self.order = order
         self.counts: Counter[bytes] = Counter()
+        # All orders up to the longest: unseen histories fall back on shorter ones.
         for n in range(1, order + 1):
             self.counts.update(text[i : i + n] for i in range(len(text) - n + 1))
         self.followers: Counter[bytes] = Counter()
         self.types: Counter[bytes] = Counter()
+        # A gram without its last byte is a history; each different gram adds one type to it.
         for gram, count in self.counts.items():
             self.followers[gram[:-1]] += count
             self.types[gram[:-1]] += 1
@@ -75,6 +75,7 @@ class NGram:
     def probability(self, history: bytes, byte: bytes) -> float:
         """Return p(byte | history)."""
         p = 1 / 256
+        # From the shortest history to the longest: each mixes its counts with what is below it.
         for n in range(self.order):
             h = history[len(history) - n :]
             if h in self.types:
@@ -84,7 +85,7 @@ class NGram:
         return p
 
     def bits_per_byte(self, text: bytes, start: int) -> float:
-        """Return the mean bits of the bytes from `start` on."""
+        """Return the mean over bytes, from `start` on, of -log2 p(byte | the bytes before it)."""
         bits = 0.0
         for i in range(start, len(text)):
             history = text[max(0, i - self.order + 1) : i]
@@ -92,13 +93,15 @@ class NGram:
         return bits / (len(text) - start)
 
     def accuracy(self, text: bytes, start: int) -> float:
-        """Return the share of bytes that are the likeliest after the longest known history."""
+        """Return the share of bytes that are the likeliest after their longest known history."""
+        # The most common gram comes first, so each history keeps its likeliest byte.
         best: dict[bytes, bytes] = {}
         for gram, _ in self.counts.most_common():
             best.setdefault(gram[:-1], gram[-1:])
         hits = 0
         for i in range(start, len(text)):
             history = text[max(0, i - self.order + 1) : i]
+            # The empty history is always known, so this ends.
             while history not in best:
                 history = history[1:]
             hits += best[history] == text[i : i + 1]
@@ -109,48 +112,56 @@ def metrics(
     model: Model, corpus: Corpus, seq_len: int, config: Config, device: torch.device
 ) -> list[dict[str, Any]]:
     """Return bits per byte and next-token accuracy on the test split, beside their baselines."""
-    # The token before the split is context, so that every token of the split is scored.
+    # The last token before the split serves as context, so that every token of it is scored.
     tokens = np.concatenate([corpus.splits["val"][-1:], corpus.splits["test"][:]])
     bits, hits = score(model, tokens, seq_len, config, device)
     bits_baselines, accuracy_baselines = {}, {}
+    # Bytes compare across tokenizers; n-grams over a tokenizer's thousands of entries would not.
     at_byte_level = corpus.tokenizer_json is None
     if at_byte_level and corpus.num_bytes["train"] <= config.baseline_bytes:
+        # Byte tokens are the bytes of the text themselves.
         train, text = corpus.splits["train"][:].tobytes(), tokens.tobytes()
         for name, order in (("unigram", 1), ("bigram", 2), ("5-gram", 5)):
             baseline = NGram(order, train)
             bits_baselines[name] = baseline.bits_per_byte(text, start=1)
             accuracy_baselines[name] = baseline.accuracy(text, start=1)
     bits_per_byte, accuracy = bits / corpus.num_bytes["test"], hits / len(corpus.splits["test"])
-    name = "next_byte_accuracy" if at_byte_level else "next_token_accuracy"
+    unit = "byte" if at_byte_level else "token"
     return [
-        metric("bits_per_byte", "bit/byte", bits_per_byte, bits_baselines, higher_is_better=False),
-        metric(name, "share", accuracy, accuracy_baselines, higher_is_better=True),
+        metric(
+            "bits_per_byte",
+            "bit/byte",
+            bits_per_byte,
+            bits_baselines,
+            title="bits per byte",
+            higher_is_better=False,
+        ),
+        metric(
+            f"next_{unit}_accuracy",
+            "share",
+            accuracy,
+            accuracy_baselines,
+            title=f"next-{unit} accuracy",
+            higher_is_better=True,
+        ),
     ]
 
 
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "eval", "proxy"), Config()
-    return shared_options(
-        __doc__,
-        data="what train.py was given (default: bundled corpus)",
-        batch_size=f"windows scored at once {sized(proxy, full, 'batch_size')}",
-    ).parse_args()
+def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
+    """Score a checkpoint on every token of the test split."""
+    corpus = load_corpus(trained.data, trained.args.data, trained.model.vocab_size)
+    model = trained.load(lambda: Model(trained.model))
+    scores = metrics(model, corpus, trained.data.seq_len, trained.config, trained.device)
+    return Report(corpus.name, corpus.sha256, len(corpus.splits["test"]), scores)
 
 
-def main() -> None:
-    """Print the scores of a checkpoint."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    config = load_config(Config, "eval", args.size)
-    data_config = load_config(DataConfig, "data", args.size)
-    model_config = load_config(ModelConfig, "model", args.size)
-    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
-    corpus = load_corpus(data_config, args.data, model_config.vocab_size)
-    model = load_model(lambda: Model(model_config), folder).to(device)
-    scores = metrics(model, corpus, data_config.seq_len, config, device)
-    print_report(corpus.name, corpus.sha256, len(corpus.splits["test"]), scores, folder)
-
+main = scoring(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    report,
+    data="what train.py was given (default: bundled corpus)",
+    settings={"batch_size": Setting("windows scored at once")},
+)
 
 if __name__ == "__main__":
     run(main)

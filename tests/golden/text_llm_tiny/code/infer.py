@@ -6,10 +6,9 @@
 Prints the prompt and its continuation on stdout, token by token.
 """
 
-import argparse
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -18,30 +17,28 @@ from torch import Tensor, nn
 from data import Config as DataConfig
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import find_checkpoint, load_model
-from runtime.device import choose_device
+from runtime.checkpoint import load_model
 from runtime.errors import fail, run
-from runtime.options import positive, shared_options, sized
-from runtime.settings import load_config
-from runtime.tokenizer import load_tokenizer
+from runtime.scripts import Group, Setting, Trained, serving
+from runtime.tokenizer import Tokenizer, load_tokenizer
 
-CHUNK = 512  # tokens of a prompt that pass through the model at once
+CHUNK = 512  # tokens of a prompt in a pass; more take more memory and change nothing else
 
 
 @dataclass(frozen=True)
 class Config:
-    """How a continuation is drawn, and from what numbers."""
+    """How a continuation is drawn, and in which number formats."""
 
     max_new_tokens: int = 200
-    """Tokens to add, at most."""
+    """Most tokens to add; the end-of-text token stops earlier."""
     temperature: float = 0.8
-    """Divides the logits; 0 takes the likeliest token."""
+    """Divisor of the logits: lower draws likelier tokens, 0 takes the likeliest each time."""
     top_k: int = 0
     """Draw among this many likeliest tokens; 0 for all."""
     top_p: float = 0.95
     """Draw among the fewest tokens whose probabilities reach this sum."""
     seed: int = 42
-    """Of the draws."""
+    """Seed of the draws."""
     weight_bits: int = 16
     """Bits of a weight in the blocks: 16 for bf16; 8 or 4 quantized, the rest in bf16."""
     cache_bits: int = 16
@@ -55,9 +52,9 @@ def draw(logits: Tensor, config: Config, generator: torch.Generator) -> int:
     ranked, tokens = logits.sort(descending=True)
     if config.top_k:
         ranked = ranked[: config.top_k]
-    # From the largest down and in float64, so that no temperature is too low.
+    # Logits less the largest, in float64: no temperature overflows, however low.
     probabilities = torch.softmax((ranked - ranked[0]).double() / config.temperature, dim=-1)
-    # A token stays when those before it have not yet reached top_p, so the first always does.
+    # A token stays unless those before it reach top_p, so the likeliest always stays.
     probabilities[probabilities.cumsum(0) - probabilities >= config.top_p] = 0
     return int(tokens[torch.multinomial(probabilities, 1, generator=generator)])
 
@@ -92,13 +89,17 @@ class Int8Store:
 def generate(
     model: Model, prompt: list[int], config: Config, device: torch.device
 ) -> Iterator[int]:
-    """Yield the tokens that follow a prompt; each pass sees only the newest, through the cache."""
+    """Yield the tokens that follow a prompt."""
+    # Draws are made on the CPU: a seed draws from the same numbers on every device.
     generator = torch.Generator().manual_seed(config.seed)
     cache = model.new_cache(1, len(prompt) + config.max_new_tokens)
     if config.cache_bits == 8:
         for layer in cache:
+            # A cache of 8 bits holds about twice the tokens in the same memory.
             layer.store = Int8Store(layer.store)
+    # The cache holds keys and values of all tokens so far, so each pass reads only new ones.
     *earlier, tokens = (prompt[i : i + CHUNK] for i in range(0, len(prompt), CHUNK))
+    # Only the last chunk's logits are needed; the others fill the cache.
     for chunk in earlier:
         model(torch.tensor([chunk], device=device), cache=cache)
     for _ in range(config.max_new_tokens):
@@ -108,27 +109,41 @@ def generate(
         tokens = [token]
 
 
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "infer", "proxy"), Config()
-    parser = shared_options(__doc__, seed=f"of the draws {sized(proxy, full, 'seed')}")
-    group = parser.add_argument_group("options of infer.py")
+def encoded(trained: Trained[Config, DataConfig, ModelConfig], tokenizer: Tokenizer) -> list[int]:
+    """Return the tokens of --prompt, or stop where the model cannot continue them."""
+    config, model = trained.config, trained.model
+    if tokenizer.vocab_size > model.vocab_size:
+        fail(
+            f"the tokenizer of {trained.folder} has {tokenizer.vocab_size:,} entries, and the "
+            f"model {model.vocab_size:,}: it belongs to another model."
+        )
+    # No token is dropped without a word: what does not fit is refused.
+    prompt = tokenizer.encode(trained.args.prompt)
+    if not prompt or len(prompt) + config.max_new_tokens > model.max_seq_len:
+        fail(
+            f"the prompt has {len(prompt)} tokens: it must have one at least, and with "
+            f"--max-new-tokens at most {model.max_seq_len}."
+        )
+    return prompt
+
+
+def pieces(tokens: Iterator[int], tokenizer: Tokenizer) -> Iterator[str]:
+    """Yield the text of tokens as it becomes readable, up to the end-of-text token."""
+    seen: list[int] = []
+    shown = ""
+    for token in tokens:
+        if token == tokenizer.end_of_text:
+            return
+        seen.append(token)
+        text = tokenizer.decode(seen)
+        # A token may end inside a character of several bytes, which is shown with its last byte.
+        if not text.endswith("\N{REPLACEMENT CHARACTER}"):
+            yield text[len(shown) :]
+            shown = text
+
+
+def options(group: Group) -> None:
     group.add_argument("--prompt", required=True, metavar="TEXT", help="the text to continue")
-    for name, kind, text in (
-        ("max_new_tokens", positive, "tokens to add, at most"),
-        ("temperature", float, "0 takes the likeliest token; higher is more varied"),
-        ("top_k", int, "draw among this many likeliest tokens; 0 for all"),
-        ("top_p", float, "draw among the likeliest tokens that make up this probability"),
-    ):
-        option, note = f"--{name.replace('_', '-')}", sized(proxy, full, name)
-        group.add_argument(option, type=kind, metavar="X", help=f"{text} {note}")
-    for name, choices, text in (
-        ("weight_bits", (16, 8, 4), "of the weights in the blocks; below 16 they are quantized"),
-        ("cache_bits", (16, 8), "of the KV cache; 8 is quantized"),
-    ):
-        option, note = f"--{name.replace('_', '-')}", sized(proxy, full, name)
-        group.add_argument(option, type=int, choices=choices, help=f"bits {text} {note}")
-    return parser.parse_args()
 
 
 GROUP = 64  # inputs of a row that share a scale
@@ -195,50 +210,42 @@ def quantize(model: nn.Module, bits: int) -> None:
     model.bfloat16()
 
 
-def main() -> None:
-    """Print a continuation."""
-    args = command_line()
-    device = choose_device(args.device, args.threads)
-    config = load_config(Config, "infer", args.size)
-    given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
-    config = replace(config, **given)
+def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
+    """Print the prompt and its continuation."""
+    config, prompt = trained.config, trained.args.prompt
     if not 0 <= config.temperature < math.inf or config.top_k < 0 or not 0 < config.top_p <= 1:
         fail("--temperature and --top-k must not be negative, and --top-p lies in (0, 1].")
-    if any("\ud800" <= c <= "\udfff" for c in args.prompt):  # how Python keeps other bytes
+    if any("\ud800" <= c <= "\udfff" for c in prompt):  # how Python holds bytes that are no UTF-8
         fail("--prompt is not UTF-8 text.")
-    data_config = load_config(DataConfig, "data", args.size)
-    model_config = load_config(ModelConfig, "model", args.size)
-    folder = find_checkpoint(args.checkpoint or args.out / "checkpoint")
-    tokenizer = load_tokenizer(data_config.tokenizer, folder)
-    if tokenizer.vocab_size > model_config.vocab_size:
-        fail(
-            f"the tokenizer of {folder} has {tokenizer.vocab_size:,} entries, and the model "
-            f"{model_config.vocab_size:,}: it belongs to another model."
-        )
-    prompt = tokenizer.encode(args.prompt)
-    longest = len(prompt) + config.max_new_tokens
-    if not prompt or longest > model_config.max_seq_len:
-        fail(
-            f"the prompt has {len(prompt)} tokens: it must have one at least, and with "
-            f"--max-new-tokens at most {model_config.max_seq_len}."
-        )
-    model = load_model(lambda: Model(model_config), folder)
+    tokenizer = load_tokenizer(trained.data.tokenizer, trained.folder)
+    tokens = encoded(trained, tokenizer)
+    # Weights are quantized before they move, so that the device never holds them in 32 bits.
+    model = load_model(lambda: Model(trained.model), trained.folder)
     quantize(model, config.weight_bits)
-    model.to(device)
-
-    tokens, shown = list(prompt), ""
-    print(args.prompt, end="", flush=True)
-    for token in generate(model, prompt, config, device):
-        if token == tokenizer.end_of_text:
-            break
-        tokens.append(token)
-        text = tokenizer.decode(tokens[len(prompt) :])
-        # A character of several bytes is shown when its last byte has come.
-        if not text.endswith("\N{REPLACEMENT CHARACTER}"):
-            print(text[len(shown) :], end="", flush=True)
-            shown = text
+    model.to(trained.device)
+    print(prompt, end="", flush=True)
+    for piece in pieces(generate(model, tokens, config, trained.device), tokenizer):
+        print(piece, end="", flush=True)
     print()
 
+
+main = serving(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    serve,
+    options=options,
+    settings={
+        "seed": Setting("seed of the draws"),
+        "max_new_tokens": Setting("most tokens to add"),
+        "temperature": Setting("0 takes the likeliest token; higher is more varied", float),
+        "top_k": Setting("draw among this many likeliest tokens; 0 for all", int),
+        "top_p": Setting("draw among the likeliest tokens that make up this probability", float),
+        "weight_bits": Setting(
+            "bits of the weights in the blocks; below 16 they are quantized", int, (16, 8, 4)
+        ),
+        "cache_bits": Setting("bits of the KV cache; 8 is quantized", int, (16, 8)),
+    },
+)
 
 if __name__ == "__main__":
     run(main)

@@ -20,25 +20,22 @@ from data import Config as DataConfig
 from data import batch_at, load_corpus, windows
 from model import Config as ModelConfig
 from model import Model
-from runtime.device import choose_device
-from runtime.distributed import processes
 from runtime.errors import run
-from runtime.options import shared_options, sized, training_options
-from runtime.settings import load_config
+from runtime.settings import Training, load_config
 from runtime.tokenizer import tokenizer_files
-from runtime.training import Batch, Task, named, settings, train
+from runtime.training import Batch, Job, named, script
 
 
 @dataclass(frozen=True)
-class Config:
-    """How the model is trained."""
+class Config(Training):
+    """How the language model is trained."""
 
     steps: int = 380
-    """Updates; the learning rate's schedule spans them."""
+    """Updates of the weights; the learning rate's schedule spans them."""
     batch_size: int = 1024
     """Samples in an update."""
     grad_accum: int = 32
-    """Parts in which one process passes an update's samples through the model."""
+    """Parts of an update that pass through the model one after the other; more take less memory."""
     learning_rate: float = 0.0006
     """Peak learning rate."""
     warmup_steps: int = 38
@@ -46,85 +43,73 @@ class Config:
     final_lr_share: float = 0.1
     """Share of the peak at which the cosine ends."""
     weight_decay: float = 0.1
-    """Decay of matrices; gains are not decayed."""
+    """Decay of matrices and kernels; biases and gains are not decayed."""
     beta1: float = 0.9
-    """AdamW's memory of the gradient."""
+    """Share of AdamW's mean gradient that an update keeps."""
     beta2: float = 0.95
-    """AdamW's memory of its square."""
+    """Share of AdamW's mean squared gradient that an update keeps."""
     grad_clip: float = 1.0
-    """Greatest norm of the gradient."""
+    """Greatest norm of the gradient; a longer one is scaled down to it."""
     eval_every: int = 63
-    """Updates between two looks at the validation split."""
+    """Updates between two validations."""
     eval_batches: int = 16
-    """Batches of the validation split in such a look, at most."""
+    """Batches of the validation split that a validation takes, at most."""
     save_every: int = 380
     """Updates between two checkpoints."""
     dtype: str = "auto"
     """auto, float32, or bfloat16 (autocast; weights stay float32)."""
     seed: int = 42
-    """Draws the first weights and the order of samples."""
-
-
-def command_line() -> argparse.Namespace:
-    """Return the options."""
-    proxy, full = load_config(Config, "train", "proxy"), Config()
-    parser = shared_options(
-        __doc__,
-        data="text, a folder of texts, or what `data.py prepare` made (default: bundled corpus)",
-        steps=f"stop after this many updates in all {sized(proxy, full, 'steps')}",
-        batch_size=f"samples in an update {sized(proxy, full, 'batch_size')}",
-        seed=f"of the weights and of the order of samples {sized(proxy, full, 'seed')}",
-        resume="go on from the checkpoint",
-    )
-    training_options(parser, proxy, full)
-    return parser.parse_args()
+    """Draws the first weights, the order of samples and all else that is random."""
 
 
 def next_token_loss(module: nn.Module, batch: Batch) -> tuple[Tensor, int]:
-    """Return the mean cross-entropy of the next token in nats, and how many were to be predicted.
+    """Return the mean cross-entropy of the next token in nats, and the number of targets.
 
-    -(1 / T) * sum over t of log p(x_t | x_1 ... x_{t-1}), with targets of -1 left out.
+    -(1 / T) * sum over t of log p(x_t | x_1 ... x_{t-1}), without targets of -1.
     """
     tokens, targets = batch  # (B, T) each
+    # Padding and context that an earlier window has scored are -1, so the count is not B * T.
     return module(tokens, targets), int((targets >= 0).sum())
 
 
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
-    """Return the loss of some samples without a meaning, to count what it takes."""
+    """Return the loss of a dummy batch, to count FLOPs and memory."""
     tokens = torch.zeros(samples, data.seq_len, dtype=torch.int64)
     loss: Tensor = model(tokens, tokens)
     return loss
 
 
-def task(args: argparse.Namespace, config: Config) -> Task:
-    """Return what there is to train: the model, the corpus and the loss."""
+def job_of(args: argparse.Namespace, config: Config) -> Job:
+    """Return the model, the corpus and the loss."""
     data = load_config(DataConfig, "data", args.size)
     model = load_config(ModelConfig, "model", args.size)
     corpus = load_corpus(data, args.data, model.vocab_size)
     train_split, val_split = corpus.splits["train"], corpus.splits["val"]
-    return Task(
+    length = data.seq_len
+    return Job(
         config=config,
         build=lambda: Model(model),
-        batch=lambda start, count: batch_at(train_split, start, count, data.seq_len, config.seed),
-        held_out=lambda size: windows(val_split, data.seq_len, data.seq_len, size),
+        batch=lambda start, count: batch_at(train_split, start, count, length, config.seed),
+        # Windows lie side by side: this is a quick look, and eval.py gives each token its context.
+        held_out=lambda size: windows(val_split, length, length, size),
         loss=next_token_loss,
         example=lambda module: example_loss(module, 1, data),
+        # A resumed run must see the same samples, cut from the same data in the same way.
         identity={"sha256": corpus.sha256, **named(data=data)},
         unit="tokens",
-        amount=data.seq_len,
+        amount=length,
+        # transformers stops generating at the token that ends a text; no token begins one.
         entries={"bos_token_id": None, "eos_token_id": corpus.end_of_text},
         texts=tokenizer_files(corpus.tokenizer_json),
     )
 
 
-def main() -> None:
-    """Train on the device of this process, together with the others."""
-    args = command_line()
-    config = settings(Config, args)
-    device = choose_device(args.device, args.threads)
-    with processes(device):
-        train(task(args, config), args, device)
-
+main = script(
+    __doc__,
+    Config,
+    job_of,
+    data="text, a folder of texts, or what `data.py prepare` made (default: bundled corpus)",
+)
 
 if __name__ == "__main__":
     run(main)

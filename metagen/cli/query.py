@@ -1,0 +1,147 @@
+"""Commands that read specs and packages, and change nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from metagen.cli import options
+from metagen.errors import DONE, TASK_FAILED, Problem, UsageError
+
+_run = click.Path(path_type=Path, exists=True, file_okay=False)
+_spec = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command()
+@options.specs_argument
+def validate(specs: Sequence[str]) -> None:
+    """Check each SPEC and report everything that is wrong with it."""
+    request = options.Request.of(specs, None, None)
+    for graph in request.graphs(options.terminal()):
+        click.echo(f"{graph.spec.path}: this is a valid spec")
+
+
+@click.command()
+@click.argument("spec", nargs=-1, required=True, metavar="SPEC [KEY=VALUE...]")
+def explain(spec: Sequence[str]) -> None:
+    """Explain why SPEC gets its architecture, and what a step of each constraint would buy.
+
+    Prints each decision with its figures, the constraints that bind it, and a table of what more
+    or less of each would change. Nothing is built.
+    """
+    from metagen.sizing.explain import lines
+
+    request = options.Request.of(spec, None, None)
+    for graph in request.graphs(options.terminal()):
+        for line in lines(graph.spec):
+            click.echo(line)
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of a spec."""
+    from metagen.files import json_bytes
+    from metagen.spec import json_schema
+
+    click.echo(json_bytes(json_schema()).decode(), nl=False)
+
+
+@click.command()
+def families() -> None:
+    """Print which specs can be built: the values of the keys that lead to each family."""
+    from metagen.families import ROUTES, named
+
+    for route in ROUTES:
+        click.echo(f"{route.family}: {(named(route.family).__doc__ or '').splitlines()[0]}")
+        for key, values in route.allowed().items():
+            click.echo(f"  {key:<20} {' | '.join(sorted(values))}")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--depth",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Levels to print: 1 is what FILE was made from, 2 what that was made from.",
+)
+def why(file: Path, depth: int) -> None:
+    """Print what a FILE of a package was made from, back to the keys of its spec."""
+    from metagen.engine import query, session
+
+    run = _run_of(file)
+    with session.of_built(run) as engine:
+        path = file.resolve().relative_to(run).as_posix()
+        if path not in engine.graph.maker:
+            raise UsageError(Problem("No task makes this file.", str(file)))
+        lines = list(query.why(engine, path))
+    for level, line in lines:
+        if level <= depth:
+            click.echo("  " * level + line)
+    deeper = [level for level, _ in lines if level > depth]
+    if deeper:
+        click.echo(f"... {len(deeper):,} deeper lines; --depth {max(deeper)} prints all of them")
+
+
+@click.command()
+@click.argument("key")
+@click.argument("run", type=_run)
+def impact(key: str, run: Path) -> None:
+    """List the files of the package in RUN that a KEY of the spec reaches, and by what."""
+    from metagen.engine import query, session
+
+    with session.of_built(run) as engine:
+        for path, cause in query.impact(engine, key):
+            click.echo(f"{path}  <- {cause}")
+
+
+@click.command()
+@click.argument("first", type=_spec)
+@click.argument("second", type=_spec)
+def diff(first: Path, second: Path) -> None:
+    """Show how the packages of two specs differ: in keys, in dimensions, and in files."""
+    from metagen.engine import query
+
+    for line in query.diff(first, second):
+        click.echo(line)
+
+
+@click.command()
+@click.argument("run", type=_run)
+@click.option(
+    "--vary",
+    type=click.Choice(["nothing", "all"]),
+    default="nothing",
+    show_default=True,
+    help="Rebuild under another hash seed, time zone, locale, folder, umask, clock and job count.",
+)
+def verify(run: Path, vary: str) -> None:
+    """Check the package in RUN: hash each file against the manifest, rebuild it elsewhere, compare.
+
+    Nothing of the out folder's state is used. The exit status is 1 when a file differs, and the
+    first difference is shown.
+    """
+    from metagen.engine import query
+
+    status = DONE
+    for line in query.verify(run, vary=vary == "all"):
+        status = TASK_FAILED
+        click.echo(line)
+    if status == DONE:
+        click.echo(f"{run}: every file is what a clean build makes")
+    sys.exit(status)
+
+
+def _run_of(file: Path) -> Path:
+    """Return the run folder that contains a file."""
+    runs = [p for p in file.resolve().parents if (p / "spec_resolved.yaml").is_file()]
+    if not runs:
+        raise UsageError(Problem("This file is not in a run folder.", str(file)))
+    return runs[0]
+
+
+COMMANDS = (validate, explain, schema, families, why, impact, diff, verify)

@@ -1,0 +1,109 @@
+"""What a design demands of the hardware that runs it, and what a spec allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from metagen.tasks.task import Dims
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one piece of work asks of a processor.
+
+    Attributes:
+        flops: Operations; a multiply-add counts as two.
+        bytes: What must be read from memory.
+    """
+
+    flops: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a design asks of the hardware that runs it, at batch 1 and by closed forms.
+
+    Attributes:
+        weights: Bytes of the parameters in their deployment format.
+        cache: Bytes that generation keeps for one sequence at the full context.
+        activations: Bytes of the largest intermediate results.
+        first: From the start to the first output.
+        next: The output after it; None where each output takes what the first does.
+        last: The output that fills the context; None for a family without one.
+        weight_bits: Bits of most weights.
+        passes: How often the model runs for the first output.
+    """
+
+    weights: int
+    cache: int
+    activations: int
+    first: Cost
+    next: Cost | None = None
+    last: Cost | None = None
+    weight_bits: int = 16
+    passes: int = 1
+
+    @property
+    def memory(self) -> int:
+        """Bytes of weights, cache and activations together."""
+        return self.weights + self.cache + self.activations
+
+    @property
+    def steady(self) -> Cost:
+        """What one output after the other takes."""
+        return self.next or self.first
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A bound on what a design may take.
+
+    Attributes:
+        constraint: The key of the spec that sets it, below `constraints`.
+        allowed: The most that is allowed; less is better.
+        used: What a demand takes of it.
+        text: The same in words, with its parts.
+        source: The bound in words, with its figure and where it comes from.
+        figure: From what is used to the constraint's own figure, such as a rate.
+    """
+
+    constraint: str
+    allowed: float
+    used: Callable[[Demand], float]
+    text: Callable[[Demand], str]
+    source: str
+    figure: Callable[[float], float] = float
+
+    def excess(self, demand: Demand) -> float:
+        """Return the logarithm of the factor by which the bound is exceeded; 0 when it is not."""
+        return max(0.0, math.log(self.used(demand) / self.allowed))
+
+
+@dataclass(frozen=True)
+class Need:
+    """What the dimensions must meet, in base units.
+
+    Attributes:
+        budget: Parameters to fill and never to exceed.
+        floor: A design with fewer parameters ranks as under-filled.
+        limits: Bounds on memory and time.
+        context: Tokens, `units.INFINITE` for as many as the limits allow, None for a default.
+        pins: Dimensions and formats that the user has fixed.
+        fixed: Those of them that keys other than `architecture.dims` fix.
+        reason: Where the budget comes from, in words.
+    """
+
+    budget: int
+    floor: int
+    limits: tuple[Limit, ...] = ()
+    context: int | str | None = None
+    pins: Dims = field(default_factory=dict)
+    fixed: Dims = field(default_factory=dict)
+    reason: str = ""
+
+    def excess(self, demand: Demand) -> float:
+        """Return by how much all limits together are exceeded, in factors of e; 0 if met."""
+        return sum(limit.excess(demand) for limit in self.limits)

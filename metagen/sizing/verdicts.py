@@ -1,0 +1,189 @@
+"""blueprint/constraints.json: each constraint of the spec beside what the model takes, and why.
+
+The model is the measured one: its parameters, operations and Config come from the probe. Memory is
+that of weights, cache and activations in their formats; latency and throughput follow a roofline
+of the declared device, at batch 1.
+"""
+
+from __future__ import annotations
+
+from metagen.families.demand import Cost, Demand
+from metagen.files import json_bytes
+from metagen.sizing import alternatives, devices, measured, need, search, training
+from metagen.sizing.devices import Device, Roofline
+from metagen.sizing.measured import (
+    COUNTED,
+    INPUTS,
+    Entry,
+    Measured,
+    Requirement,
+    entry,
+    row,
+    unknown,
+)
+from metagen.sizing.need import DEVICE, LATENCY, MEMORY, THROUGHPUT
+from metagen.units import INFINITE, rate_unit
+from metagen.work import Desk, Recipe
+
+TARGET = "blueprint/constraints.json"
+FULL = "throughput_at_full_context"
+FORMATS = f"{COUNTED}; formats of code/infer.py"
+NO_DEVICE = "no device is declared"
+
+
+def work(desk: Desk) -> dict[str, bytes]:
+    """Compare the measured model with every constraint, declared or not."""
+    model, device = measured.read(desk), devices.target(desk)
+    line = devices.roofline(desk, device) if device else None
+    verdicts = [
+        *_size(desk, model, device),
+        _latency(desk, model, line),
+        *_throughput(desk, model, line),
+        *training.verdicts(desk, model),
+    ]
+    return {TARGET: json_bytes(_with_changes(desk, model, verdicts))}
+
+
+def _with_changes(desk: Desk, model: Measured, verdicts: list[Entry]) -> list[Entry]:
+    """Add the nearest feasible changes to violated constraints; search only if there are any."""
+    if not any(each["verdict"] == "violated" for each in verdicts):
+        return verdicts
+    family = model.family
+    best = search.solve(family, need.needs(desk, family), desk.source(family.published))
+    changes = alternatives.nearest(desk, best, model.parameters)
+    return [
+        {**each, "nearest": each["nearest"] or changes.get(each["constraint"])} for each in verdicts
+    ]
+
+
+def _size(desk: Desk, model: Measured, device: Device | None) -> list[Entry]:
+    """Return the entries on parameters, memory and context."""
+    most, least = (desk.key(f"constraints.parameter_budget.{bound}") for bound in ("max", "min"))
+    return [
+        _parameters("parameter_budget.max", model, most, "<="),
+        _parameters("parameter_budget.min", model, least, ">="),
+        *_parts(model),
+        _budget(desk, model.demand),
+        _device(model.demand, device),
+        _context(desk, model),
+    ]
+
+
+def _parameters(name: str, model: Measured, bound: int | None, relation: str) -> Entry:
+    formula = f"{model.parameters:,}" + (f" {relation} {bound:,}" if bound else "")
+    required = Requirement(bound, bound, at_least=relation == ">=")
+    return entry(name, model.parameters, "parameters", formula, COUNTED, required)
+
+
+def _parts(model: Measured) -> list[Entry]:
+    """Return the parts of the memory, each with its arithmetic."""
+    words, demand = model.family.explained(model.everything, model.parameters), model.demand
+    sizes = {"weights": demand.weights, "cache": demand.cache, "activations": demand.activations}
+    return [
+        entry(name, size, "bytes", f"{words[name]} = {size:,} bytes", FORMATS)
+        for name, size in sizes.items()
+        if name in words
+    ]
+
+
+def _sum(demand: Demand) -> str:
+    parts = {"weights": demand.weights, "cache": demand.cache, "activations": demand.activations}
+    listed = " + ".join(f"{name} {size:,}" for name, size in parts.items() if size)
+    return f"{listed} = {demand.memory:,} bytes"
+
+
+def _budget(desk: Desk, demand: Demand) -> Entry:
+    allowed = desk.key("constraints.memory_budget")
+    return entry(
+        MEMORY, demand.memory, "bytes", _sum(demand), FORMATS, Requirement(allowed, allowed)
+    )
+
+
+def _device(demand: Demand, device: Device | None) -> Entry:
+    usable = device.usable_memory if device else None
+    formula, source = _sum(demand), FORMATS
+    if device and usable and device.memory:
+        count = f"{device.number} x " if device.number > 1 else ""
+        formula += f"; usable {device.usable:.0%} of {count}{device.memory:,.0f} bytes = {usable:,}"
+        source += f"; {row(device)}"
+    return entry(DEVICE, demand.memory, "bytes", formula, source, Requirement(usable, usable))
+
+
+def _context(desk: Desk, model: Measured) -> Entry:
+    declared = desk.key("constraints.context_window")
+    required = Requirement(declared, None if declared == INFINITE else declared, at_least=True)
+    formula = f"{model.tokens:,} tokens" if model.tokens else "the model has no context window"
+    if declared == INFINITE:
+        formula += ", the largest power of two that the other constraints allow"
+    source = "Config of code/model.py"
+    return entry("context_window", model.tokens, "tokens", formula, source, required)
+
+
+def _latency(desk: Desk, model: Measured, line: Roofline | None) -> Entry:
+    declared = desk.key("constraints.latency")
+    if line is None or line.device.flops is None:
+        reason = f"no speed of {line.device.name} is known" if line else NO_DEVICE
+        return unknown(LATENCY, declared, "s", reason)
+    demand, limit = model.demand, need.latency(declared)
+    arithmetic, traffic = (
+        line.arithmetic(demand.first),
+        line.traffic(demand.first, demand.weight_bits),
+    )
+    peak = line.device.number * line.device.flops
+    read = f"{_read(demand.first, line, demand.weight_bits)} = {traffic:.3g} s"
+    formula = (
+        f"first output {_input(model)}: the larger of {demand.first.flops:.4g} FLOP / "
+        f"({line.compute_use:g} x {peak:.4g} FLOP/s) = {arithmetic:.3g} s and {read}"
+        + (f"; {declared} allows {limit:g} s" if limit else "")
+    )
+    source = f"blueprint/flops.json; {line.compute_source}{_source(line, demand.weight_bits)}"
+    computed = max(arithmetic, traffic)
+    return entry(LATENCY, computed, "s", formula, source, Requirement(declared, limit))
+
+
+def _throughput(desk: Desk, model: Measured, line: Roofline | None) -> list[Entry]:
+    declared = desk.key("constraints.throughput")
+    unit, rate = rate_unit(model.family.task.work_unit), need.throughput(desk.key, model.family)
+    if line is None:
+        return [unknown(THROUGHPUT, declared, unit, NO_DEVICE)]
+    required = Requirement(declared, rate.value if rate else None, at_least=True)
+    demand = model.demand
+    entries = [_speed(THROUGHPUT, demand.steady, model, line, _input(model), required)]
+    if demand.last:
+        after = f"after {model.tokens:,} tokens"
+        entries.append(_speed(FULL, demand.last, model, line, after, Requirement()))
+    return entries
+
+
+def _input(model: Measured) -> str:
+    """Return the length of the input, and how often the model runs, before an output."""
+    length = model.family.input_length(model.everything)
+    unit = model.family.words.unit + ("" if length == 1 else "s")
+    runs = model.demand.passes
+    return f"after {length:,} {unit} of input" + (f", {runs} passes" if runs > 1 else "")
+
+
+def _speed(
+    name: str, work: Cost, model: Measured, line: Roofline, after: str, required: Requirement
+) -> Entry:
+    bits = model.demand.weight_bits
+    computed, unit = 1 / line.seconds(work, bits), rate_unit(model.family.task.work_unit)
+    limited = "memory" if line.traffic(work, bits) >= line.arithmetic(work) else "arithmetic"
+    formula = f"{after}, 1 / ({_read(work, line, bits)}) = {1 / line.traffic(work, bits):,.4g}"
+    if limited == "arithmetic":
+        formula += f"; arithmetic allows {1 / line.arithmetic(work):,.4g}"
+    return entry(name, computed, unit, f"{formula} {unit}", _source(line, bits), required)
+
+
+def _read(work: Cost, line: Roofline, bits: int) -> str:
+    peak = line.device.number * line.device.bandwidth
+    return f"{work.bytes:,.0f} bytes / ({line.shares[bits].value:.3f} x {peak:,.0f} bytes/s)"
+
+
+def _source(line: Roofline, bits: int) -> str:
+    return f"{line.shares[bits].source}; {row(line.device)}"
+
+
+RECIPES = (
+    Recipe("blueprint:constraints", work, INPUTS, (TARGET,), "a verdict for every constraint"),
+)

@@ -1,1 +1,0 @@
-"""The verdicts on the measured model, one file a kind of constraint."""

@@ -1,0 +1,178 @@
+"""The main functions of eval.py and of infer.py.
+
+Both use a checkpoint that train.py left. They read their options, settings, device and checkpoint
+here, in the same way for every task; a script brings only what it scores, or what it prints.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import nn
+
+from runtime.checkpoint import find_checkpoint, load_model
+from runtime.device import choose_device
+from runtime.options import Group, positive, shared_options, sized
+from runtime.report import Report, print_report
+from runtime.settings import load_config
+
+ConfigT = TypeVar("ConfigT")
+DataT = TypeVar("DataT")
+ModelT = TypeVar("ModelT")
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
+Kinds = tuple[type[ConfigT], type[DataT], type[ModelT]]
+
+
+@dataclass(frozen=True)
+class Trained(Generic[ConfigT, DataT, ModelT]):
+    """A checkpoint, and how the user wants it used.
+
+    Attributes:
+        args: The options of the command line.
+        config: The Config of this script, at the chosen size, with the options applied.
+        data: The Config of data.py.
+        model: The Config of model.py.
+        device: Where the network computes.
+    """
+
+    args: argparse.Namespace
+    config: ConfigT
+    data: DataT
+    model: ModelT
+    device: torch.device
+
+    @cached_property
+    def folder(self) -> Path:
+        """The checkpoint's folder; the script stops where there is none."""
+        # The folder is looked for on first use, so that a wrong option is reported before it.
+        return find_checkpoint(self.args.checkpoint or self.args.out / "checkpoint")
+
+    def load(self, build: Callable[[], NetworkT], dtype: torch.dtype = torch.float32) -> NetworkT:
+        """Return the trained network on the device, in evaluation mode.
+
+        Args:
+            build: Makes the network, for example `lambda: Model(trained.model)`.
+            dtype: Format of the weights; training leaves float32.
+        """
+        network: NetworkT = load_model(build, self.folder)
+        return network.to(self.device, dtype)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An option with the name of a Config field, which replaces the field's value.
+
+    Attributes:
+        text: What the field does; the help adds its two defaults.
+        kind: Reads the option's text.
+        choices: The values that it takes; None for any.
+    """
+
+    text: str
+    kind: Callable[[str], Any] = positive
+    choices: tuple[Any, ...] | None = None
+
+
+def scoring(
+    doc: str | None,
+    kinds: Kinds[ConfigT, DataT, ModelT],
+    report: Callable[[Trained[ConfigT, DataT, ModelT]], Report],
+    *,
+    data: str,
+    settings: Mapping[str, Setting],
+) -> Callable[[], None]:
+    """Return the main function of an eval.py, which prints a report as JSON.
+
+    Args:
+        doc: The script's docstring, printed by --help.
+        kinds: The Configs of eval.py, data.py and model.py.
+        report: Scores a checkpoint on the test split.
+        data: Help of --data.
+        settings: Options that replace fields of the script's Config.
+    """
+
+    def main() -> None:
+        trained = _trained(doc, "eval", kinds, data, settings, lambda group: None)
+        print_report(report(trained), trained.folder)
+
+    return main
+
+
+def serving(
+    doc: str | None,
+    kinds: Kinds[ConfigT, DataT, ModelT],
+    serve: Callable[[Trained[ConfigT, DataT, ModelT]], None],
+    *,
+    options: Callable[[Group], None],
+    settings: Mapping[str, Setting],
+    data: str = "not used here",
+) -> Callable[[], None]:
+    """Return the main function of an infer.py.
+
+    Args:
+        doc: The script's docstring, printed by --help.
+        kinds: The Configs of infer.py, data.py and model.py.
+        serve: Applies a checkpoint to the user's input, and prints or writes the results.
+        options: Adds the options that are no fields of Config, such as --input.
+        settings: Options that replace fields of the script's Config.
+        data: Help of --data.
+    """
+
+    def main() -> None:
+        serve(_trained(doc, "infer", kinds, data, settings, options))
+
+    return main
+
+
+def _trained(
+    doc: str | None,
+    section: str,
+    kinds: Kinds[ConfigT, DataT, ModelT],
+    data: str,
+    settings: Mapping[str, Setting],
+    options: Callable[[Group], None],
+) -> Trained[ConfigT, DataT, ModelT]:
+    """Read the command line, and the settings that it chooses."""
+    own, of_data, of_model = kinds
+    args = _parser(doc, section, own, data, settings, options).parse_args()
+    device = choose_device(args.device, args.threads)
+    config: Any = load_config(own, section, args.size)
+    given = {name: value for name in settings if (value := getattr(args, name)) is not None}
+    return Trained(
+        args,
+        replace(config, **given),
+        load_config(of_data, "data", args.size),
+        load_config(of_model, "model", args.size),
+        device,
+    )
+
+
+def _parser(
+    doc: str | None,
+    section: str,
+    kind: type[Any],
+    data: str,
+    settings: Mapping[str, Setting],
+    options: Callable[[Group], None],
+) -> argparse.ArgumentParser:
+    proxy, full = load_config(kind, section, "proxy"), kind()
+    notes = {name: f"{each.text} {sized(proxy, full, name)}" for name, each in settings.items()}
+    # These two stand among the options that all scripts share, also where a script ignores them.
+    shared = {name: notes.pop(name) for name in ("batch_size", "seed") if name in notes}
+    parser = shared_options(doc, data=data, **shared)
+    group = parser.add_argument_group(f"options of {section}.py")
+    options(group)
+    for name, note in notes.items():
+        each = settings[name]
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=each.kind,
+            choices=each.choices,
+            metavar=None if each.choices else "X" if each.kind is float else "N",
+            help=note,
+        )
+    return parser

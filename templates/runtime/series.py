@@ -1,0 +1,30 @@
+"""Measurements over time, from a table with a row for each step."""
+
+from pathlib import Path
+
+from runtime.errors import fail
+from runtime.tables import Column, is_numeric, read_table
+
+TIMES = frozenset({"date", "datetime", "day", "ds", "index", "month", "time", "timestamp", "year"})
+"""Names of a first column that says when a step was, in small letters."""
+
+
+def read_series(path: Path, noun: str) -> dict[str, Column]:
+    """Return the columns of numbers of a table, oldest step first, or stop where one holds words.
+
+    A first column of dates is left out: steps are equally far apart, so it says nothing new.
+
+    Args:
+        path: A .csv, .tsv or .parquet file.
+        noun: What a column is called in errors, such as "series".
+    """
+    columns = read_table(path)
+    first = next(iter(columns))
+    if not is_numeric(columns[first]) or first.lower() in TIMES:
+        del columns[first]
+    if not columns:
+        fail(f"{path} has no column beside {first!r}: a {noun} is a column of numbers.")
+    for name, column in columns.items():
+        if not is_numeric(column):
+            fail(f"{path}: column {name!r} holds words, and a {noun} is a column of numbers.")
+    return columns

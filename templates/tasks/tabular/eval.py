@@ -1,0 +1,295 @@
+"""Score a checkpoint's predictions on the test split, beside those of two simpler methods.
+
+    python eval.py                        the checkpoint that train.py left in `out`
+    python eval.py --data table.csv       a checkpoint that was trained on your table
+
+A number is compared with the mean and with ridge regression, a class with the commonest one and
+with logistic regression. A small test split says little, so a small table is cross-validated too:
+for each fold of each repeat, a network is trained on the other rows as the checkpoint was, and
+scored on the fold.
+Prints JSON on stdout. No other script reads the test split.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from data import Config as DataConfig
+from data import Facts, encoded, load_rows
+from model import Config as ModelConfig
+from model import Model
+from runtime.columns import Rows, Table, design, folds_of, parts_of, read_schema
+from runtime.crossval import as_trained, trained_network
+from runtime.errors import fail, run
+from runtime.report import Report, metric
+from runtime.scripts import Setting, Trained, scoring
+from runtime.settings import load_config
+from train import Config as TrainConfig
+from train import job_on
+
+Values = NDArray[Any]  # (rows,): numbers, or numbers of classes
+Predictions = dict[str, Values]
+MODEL, TRUTH = "model", "truth"
+MOST_POINTS = 400  # a picture of more would be a blot, and a large report
+MOST_LABELS = 20  # beyond which the cells of a confusion matrix are too small to read
+
+
+@dataclass(frozen=True)
+class Config:
+    """How the test split is scored."""
+
+    batch_size: int = 1024
+    """Rows scored at once."""
+    penalty: float = 1.0
+    """Weight of the squared coefficients of ridge regression, half as much in logistic."""
+    folds: int = 5
+    """Parts of a cross-validation."""
+    repeats: int = 2
+    """Cross-validations, each with parts of its own; 0 for none."""
+    most_rows: int = 2000
+    """Rows of the largest table that is cross-validated."""
+    baseline_rows: int = 100000
+    """Training rows that a baseline is fitted on, at most."""
+
+
+def ridge(table: Table, model: ModelConfig, config: Config) -> Values:
+    """Return predictions of the test rows by least squares with a penalty, fitted on training rows.
+
+    (X^T X + penalty I)^-1 X^T y, with standardized targets: their mean is 0, so there is no
+    intercept.
+    """
+    train = table.rows(table.parts["train"][: config.baseline_rows])
+    test = table.rows(table.parts["test"])
+    x = design(train, model)
+    x, at = x - (mean := x.mean(0)), design(test, model)
+    normal = x.T @ x + config.penalty * np.eye(x.shape[1])
+    weights = np.linalg.solve(normal, x.T @ train[2].double().numpy())
+    return np.asarray((at - mean) @ weights)
+
+
+def logistic(table: Table, model: ModelConfig, config: Config) -> Values:
+    """Return the class of each test row by logistic regression, fitted on training rows.
+
+    Its loss is the sum of cross-entropies and penalty / 2 times the sum of squared coefficients.
+    """
+    train = table.rows(table.parts["train"][: config.baseline_rows])
+    test = table.rows(table.parts["test"])
+    x, y = torch.from_numpy(design(train, model)), train[2]
+    weights = torch.zeros(x.shape[1], len(table.schema.target["classes"]), dtype=torch.float64)
+    bias = torch.zeros(weights.shape[1], dtype=torch.float64)
+    parameters = [weights.requires_grad_(), bias.requires_grad_()]
+    search = torch.optim.LBFGS(parameters, max_iter=500, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        entropy = F.cross_entropy(x @ weights + bias, y, reduction="sum")
+        total = entropy + config.penalty / 2 * (weights**2).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    search.step(loss)  # type: ignore[no-untyped-call]
+    scores = torch.from_numpy(design(test, model)) @ weights + bias
+    return np.asarray(scores.argmax(1).numpy())
+
+
+def number_predictions(
+    outputs: Tensor, table: Table, rows: Rows, model: ModelConfig, config: Config
+) -> Predictions:
+    """Return numbers in the unit of the target."""
+    mean, std = table.schema.target["mean"], table.schema.target["std"]
+    test = table.parts["test"]
+    return {
+        MODEL: outputs[:, 0].numpy() * std + mean,
+        "mean": np.full(len(test), mean),
+        "ridge regression": ridge(table, model, config) * std + mean,
+        TRUTH: rows.values[test],
+    }
+
+
+def class_predictions(
+    outputs: Tensor, table: Table, rows: Rows, model: ModelConfig, config: Config
+) -> Predictions:
+    """Return numbers of classes."""
+    train, test = (table.rows(table.parts[split])[2] for split in ("train", "test"))
+    # The model may have more outputs than the table has classes: only these are compared.
+    known = outputs[:, : len(table.schema.target["classes"])]
+    return {
+        MODEL: known.argmax(1).numpy(),
+        "commonest class": np.full(len(test), int(train.mode().values)),
+        "logistic regression": logistic(table, model, config),
+        TRUTH: test.numpy(),
+    }
+
+
+def rmse(truth: Values, values: Values) -> float:
+    """Return the root of the mean squared error."""
+    return math.sqrt(float(np.mean((values - truth) ** 2)))
+
+
+def r2(truth: Values, values: Values) -> float:
+    """Return 1 less the mean squared error in variances of the truth; 0 is what its mean gives."""
+    return 1 - float(np.mean((values - truth) ** 2)) / (float(truth.var()) or 1.0)
+
+
+def accuracy(truth: Values, values: Values) -> float:
+    """Return the share of rows whose class is right."""
+    return float(np.mean(values == truth))
+
+
+def macro_f1(truth: Values, values: Values) -> float:
+    """Return the mean over classes of 2 tp / (2 tp + fp + fn)."""
+    scores = []
+    for each in np.union1d(truth, values):
+        hits = np.sum((truth == each) & (values == each))
+        scores.append(2 * hits / (np.sum(truth == each) + np.sum(values == each)))
+    return float(np.mean(scores))
+
+
+def scatter(values: Predictions, target: Facts) -> dict[str, Any]:
+    """Return a picture of predictions over the truth, for some rows."""
+    some = slice(None, None, max(1, len(values[TRUTH]) // MOST_POINTS))
+    x, y = ([round(float(value), 4) for value in values[each][some]] for each in (TRUTH, MODEL))
+    points = {"name": "rows that it was not trained on", "x": x, "y": y, "style": "points"}
+    return {
+        "kind": "lines",
+        "x": f"{target['name']}, truth",
+        "y": f"{target['name']}, prediction",
+        "series": [points],
+        "diagonal": True,
+    }
+
+
+def confusion(values: Predictions, target: Facts) -> dict[str, Any]:
+    """Return a picture of how many rows of each class are taken for each other one."""
+    labels = target["classes"][:MOST_LABELS]
+    counts = [
+        [int(np.sum((values[TRUTH] == y) & (values[MODEL] == x))) for x in range(len(labels))]
+        for y in range(len(labels))
+    ]
+    return {"kind": "matrix", "labels": labels, "values": counts, "x": "predicted", "y": "true"}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric: its title, its unit (None for that of the target), and how it is computed."""
+
+    title: str
+    unit: str | None
+    higher_is_better: bool
+    value: Callable[[Values, Values], float]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How predictions of one kind of target are scored.
+
+    Attributes:
+        predictions: Returns the truth of the test rows and what each method predicts, from the
+            network's outputs (rows, n_outputs).
+        measures: The metrics by their names.
+        picture: Returns what a picture of the result shows.
+    """
+
+    predictions: Callable[[Tensor, Table, Rows, ModelConfig, Config], Predictions]
+    measures: dict[str, Measure]
+    picture: Callable[[Predictions, Facts], dict[str, Any]]
+
+
+KINDS = {
+    "number": Kind(
+        number_predictions,
+        {
+            "rmse": Measure("RMSE", None, False, rmse),
+            "r2": Measure("R²", "share of variance", True, r2),
+        },
+        scatter,
+    ),
+    "class": Kind(
+        class_predictions,
+        {
+            "accuracy": Measure("accuracy", "share", True, accuracy),
+            "macro_f1": Measure("macro F1", "share", True, macro_f1),
+        },
+        confusion,
+    ),
+}
+
+
+@torch.no_grad()
+def outputs_of(network: nn.Module, table: Table, size: int) -> Tensor:
+    """Return the network's outputs for the test rows, (rows, n_outputs), float64."""
+    device = next(network.parameters()).device
+    batches = table.batches("test", size)
+    return torch.cat([network(n.to(device), c.to(device)).double().cpu() for n, c, _ in batches])
+
+
+def metrics(kind: Kind, values: Predictions, target: str, suffix: str) -> list[dict[str, Any]]:
+    """Return each metric of the network beside those of the baselines."""
+    truth = values[TRUTH]
+    rows = []
+    for name, measure in kind.measures.items():
+        scores = {each: measure.value(truth, v) for each, v in values.items() if each != TRUTH}
+        own = scores.pop(MODEL)
+        unit, higher = measure.unit or target, measure.higher_is_better
+        rows.append(
+            metric(
+                name + suffix,
+                unit,
+                own,
+                scores,
+                title=measure.title + suffix.replace("_", " "),
+                higher_is_better=higher,
+                n=len(truth),
+            )
+        )
+    return rows
+
+
+def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
+    """Score a checkpoint on the rows of the test split."""
+    config, data, folder, path = trained.config, trained.data, trained.folder, trained.args.data
+    schema = read_schema(folder)
+    rows = load_rows(data, path, schema.target["name"] if path else None)
+    parts = parts_of(rows, data.val_fraction, data.test_fraction)
+    table, kind = encoded(data, rows, parts, trained.model), KINDS[data.target_kind]
+    # Columns are standardized by the training rows; other rows would shift every prediction.
+    if table.schema != schema:
+        fail(f"{folder} was trained on other rows than {rows.name} has: give the same --data.")
+
+    def predictions(network: nn.Module, table: Table) -> Predictions:
+        outputs = outputs_of(network, table, config.batch_size)
+        return kind.predictions(outputs, table, rows, trained.model, config)
+
+    values = predictions(trained.load(lambda: Model(trained.model)), table)
+    scores = metrics(kind, values, rows.target, "")
+    if config.repeats and len(rows.values) <= config.most_rows:
+        settings, steps = as_trained(load_config(TrainConfig, "train", trained.args.size), folder)
+        folds = []
+        for parts in folds_of(rows, data.val_fraction, config.folds, config.repeats):
+            fold = encoded(data, rows, parts, trained.model)
+            job = job_on(fold, settings, data, trained.model)
+            folds.append(predictions(trained_network(job, steps, trained.device), fold))
+        values = {name: np.concatenate([fold[name] for fold in folds]) for name in values}
+        every = metrics(kind, values, rows.target, "_cross_validated")
+        scores += [{**each, "split": "cross-validation"} for each in every]
+    picture = kind.picture(values, schema.target)
+    return Report(rows.name, rows.sha256, len(table.parts["test"]), scores, picture)
+
+
+main = scoring(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    report,
+    data="what train.py was given (default: the bundled table)",
+    settings={"batch_size": Setting("rows scored at once")},
+)
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,112 @@
+"""Train the network to predict a column of a table, a number or a class, from the others.
+
+    python train.py                                       the proxy, on the bundled table
+    python train.py --data table.csv --target price       the proxy, on your table
+    python train.py --size full --data table.parquet      the full model, on your table
+    python train.py --resume                              go on from the last checkpoint
+    torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
+
+Writes OUT/metrics.jsonl and OUT/checkpoint, whose config.json also says how columns are read.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from data import Config as DataConfig
+from data import load_table
+from model import Config as ModelConfig
+from model import Model
+from runtime.columns import Table
+from runtime.errors import run
+from runtime.options import Group
+from runtime.settings import Training, load_config
+from runtime.training import Batch, Job, named, script
+
+
+@dataclass(frozen=True)
+class Config(Training):
+    """How the network is trained."""
+
+
+Loss = Callable[[nn.Module, Batch], tuple[Tensor, int]]
+
+
+def squared_error(module: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    """Return the mean squared error of a batch, and its number of rows.
+
+    (1 / B) * sum over b of (prediction - target)^2, in variances of the training rows' targets.
+    """
+    numbers, categories, targets = batch  # (B, N), (B, C), (B,)
+    return F.mse_loss(module(numbers, categories)[:, 0].float(), targets), len(targets)
+
+
+def cross_entropy(module: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    """Return the mean cross-entropy of a batch's classes in nats, and its number of rows.
+
+    -(1 / B) * sum over b of log p(class_b | row_b).
+    """
+    numbers, categories, targets = batch  # (B, N), (B, C), (B,)
+    logits = module(numbers, categories).float()  # (B, classes)
+    return F.cross_entropy(logits, targets), len(targets)
+
+
+# Each kind of target with its loss, and the type in which the loss takes targets.
+LOSSES: dict[str, tuple[Loss, torch.dtype]] = {
+    "number": (squared_error, torch.float32),
+    "class": (cross_entropy, torch.int64),
+}
+
+
+def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
+    """Return the loss of a dummy batch, to count FLOPs and memory."""
+    config, (loss, dtype) = model.config, LOSSES[data.target_kind]
+    numbers = torch.zeros(samples, config.n_numeric)
+    categories = torch.zeros(samples, config.n_categorical, dtype=torch.int64)
+    return loss(model, (numbers, categories, torch.zeros(samples, dtype=dtype)))[0]
+
+
+def job_on(table: Table, config: Config, data: DataConfig, model: ModelConfig) -> Job:
+    """Return the model, the rows of a table and the loss; eval.py trains on tables of its own."""
+    target = table.schema.target["name"]
+    return Job(
+        config=config,
+        build=lambda: Model(model),
+        batch=lambda start, count: table.batch_at(start, count, config.seed),
+        held_out=lambda size: table.batches("val", size),
+        loss=LOSSES[data.target_kind][0],
+        example=lambda module: example_loss(module, 1, data),
+        # A resumed run must see the same samples, cut from the same data in the same way.
+        identity={"sha256": table.sha256, "target": target, **named(data=data)},
+        unit="rows",
+        # infer.py reads columns as training did, so the checkpoint carries means and categories.
+        entries={"columns": table.schema.to_json()},
+    )
+
+
+def job_of(args: argparse.Namespace, config: Config) -> Job:
+    """Return the job on the user's table, or on the bundled one."""
+    data = load_config(DataConfig, "data", args.size)
+    model = load_config(ModelConfig, "model", args.size)
+    return job_on(load_table(data, args.data, args.target, model), config, data, model)
+
+
+def options(group: Group) -> None:
+    """Add the option that only this script has."""
+    group.add_argument("--target", metavar="COLUMN", help="to predict (default: the last one)")
+
+
+main = script(
+    __doc__,
+    Config,
+    job_of,
+    data="a table with a row for each example (default: the bundled table)",
+    options=options,
+)
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,153 @@
+"""Semantic segmentation: images and masks, scores by hand, and what a run learns."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from family_code import beats_its_baselines, modules_of, write_code
+from PIL import Image
+from segmentation_settings import MODEL, SPEC, TINY, Modules
+
+from metagen.families.segmentation_unet import FAMILY as unet
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Modules]:
+    with modules_of(write_code(tmp_path_factory.mktemp("code"), unet, TINY)) as modules:
+        yield modules
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """Return 4 scans of each of 12 patients; a bright square is class 1, a grey one 2."""
+    draw = np.random.default_rng(0)
+    for patient in range(12):
+        for kind in ("images", "masks"):
+            (tmp_path / kind / f"p{patient}").mkdir(parents=True)
+        for scan in range(4):
+            image, mask = draw.integers(0, 40, (16, 24)), np.zeros((16, 24))
+            for number, brightness in ((1, 220), (2, 120)):
+                y, x = draw.integers(0, 12), draw.integers(0, 20)
+                image[y : y + 4, x : x + 4], mask[y : y + 4, x : x + 4] = brightness, number
+            mask[0, 0] = 255
+            for kind, pixels in (("images", image), ("masks", mask)):
+                path = tmp_path / kind / f"p{patient}" / f"{scan}.png"
+                Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return tmp_path
+
+
+def test_the_scans_of_a_patient_stay_together_and_void_does_not_count(
+    code: Modules, scans: Path
+) -> None:
+    config = code["model"].Config(**MODEL)
+    data = code["data"].load_scenes(code["data"].Config(), scans, config)
+    patients = {s: {image.parent.name for image, _ in each} for s, each in data.splits.items()}
+    assert sum(map(len, patients.values())) == 12
+    assert sum(map(len, data.splits.values())) == 48
+    image, mask = data.pair("train", 0)
+    assert image.shape == (1, 16, 24)
+    assert mask[0, 0] == -1
+    assert set(mask.unique().tolist()) <= {-1, 0, 1, 2}
+
+
+def test_images_and_masks_are_cut_and_turned_alike(code: Modules, scans: Path) -> None:
+    config = code["model"].Config(**MODEL)
+    settings = code["data"].Config(**TINY["data"])
+    data = code["data"].load_scenes(settings, scans, config)
+    images, masks = code["data"].batch_at(data, settings, 3, 40, seed=1)
+    assert images.shape == (40, 1, 8, 8)
+    bright = images[:, 0] > 0.5  # 220 of 255 and nothing else: class 1, or void
+    assert ((masks[bright] == 1) | (masks[bright] == -1)).all()
+    assert (masks == 1).any()
+    again = code["data"].batch_at(data, settings, 13, 30, seed=1)
+    assert torch.equal(images[10:], again[0])
+    assert torch.equal(masks[10:], again[1])
+
+
+def test_bundled_splits_keep_a_gap(code: Modules) -> None:
+    parts = code["data"]._parts(141, code["data"].Config(**TINY["data"]))
+    places = sorted((number, split) for split, each in parts.items() for number in each)
+    steps = [b[0] - a[0] for a, b in itertools.pairwise(places) if a[1] != b[1]]
+    assert len(steps) == 3
+    assert min(steps) == TINY["data"]["gap"] + 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda f: (f / "masks/p1/2.png").unlink(), "has no mask"),
+        (lambda f: paint(f, np.full((16, 24), 3)), "holds class 3"),
+        (lambda f: paint(f, np.zeros((16, 24, 3))), "holds colours"),
+        (lambda f: (f / "masks/p1/2.png").write_text("no image"), "cannot be read"),
+        (lambda f: (f / "images").rename(f / "pictures"), "no folder with images"),
+    ],
+)
+def test_bad_masks_are_refused_in_a_sentence(
+    code: Modules, scans: Path, spoil: object, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(scans)
+
+    def read() -> None:
+        settings, config = code["data"].Config(), code["model"].Config(**MODEL)
+        data = code["data"].load_scenes(settings, scans, config)
+        for split, each in data.splits.items():
+            data.batch(split, range(len(each)))
+
+    with pytest.raises(SystemExit) as caught:
+        read()
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def paint(folder: Path, pixels: np.ndarray) -> None:
+    Image.fromarray(pixels.astype(np.uint8)).save(folder / "masks/p1/2.png")
+
+
+def test_scores_are_those_counted_by_hand(code: Modules) -> None:
+    truth = torch.tensor([[0, 0, 1, 1, 2, -1]])
+    found = torch.tensor([[0, 1, 1, 1, 0, 2]])
+    table = code["eval"].confusion(found, truth, 3)
+    assert table.tolist() == [[1, 1, 0], [0, 2, 0], [1, 0, 0]]
+    assert code["eval"].dice(table) == pytest.approx((2 * 2 / 5 + 0) / 2)
+    assert code["eval"].mean_iou(table) == pytest.approx((1 / 3 + 2 / 3 + 0) / 3)
+
+
+def test_a_run_on_your_masks_is_scored_and_drawn(
+    code: Modules,
+    scans: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    common = ["--data", str(scans), "--out", str(scans / "out"), "--threads", "1"]
+    for script, options in (
+        ("train", ["--steps", "120", "--batch-size", "8", "--learning-rate", "0.01"]),
+        ("eval", []),
+        ("infer", ["--input", str(scans / "images/p3/1.png")]),
+    ):
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", *common, *options])
+        capsys.readouterr()
+        code[script].main()
+        if script == "eval":
+            report = json.loads(capsys.readouterr().out)
+    dice, iou = report["metrics"]
+    assert dice["value"] > dice["baselines"]["all background"] == 0
+    assert dice["baselines"]["brightness"] > 0.9
+    assert iou["value"] > iou["baselines"]["all background"]
+    assert len(report["figure"]["rows"]) == 2
+    mask = np.array(Image.open(scans / "out/1_mask.png"))
+    assert mask.shape == (16, 24)
+    assert mask.max() < 3
+    assert np.array(Image.open(scans / "out/1_drawn.png")).shape == (16, 24, 3)
+
+
+@pytest.mark.slow
+def test_the_proxy_beats_brightness_on_the_bundled_slices(tmp_path: Path) -> None:
+    pytest.importorskip("nilearn")
+    beats_its_baselines(SPEC, tmp_path)

@@ -1,0 +1,199 @@
+"""Tables: columns, splits that do not leak, refusals, baselines, a scored report."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from family_code import beats_its_baselines, modules_of, write_code
+from sklearn import linear_model, metrics
+from tabular_settings import FAMILIES, sizes
+
+from metagen import paths
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def code(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp(request.param)
+    with modules_of(write_code(folder, FAMILIES[request.param], sizes(request.param))) as modules:
+        yield {"task": request.param, **modules}
+
+
+def houses(folder: Path, rows: int = 150, seed: int = 0) -> Path:
+    """Write a table of numbers, words and gaps whose targets follow from them."""
+    draw = np.random.default_rng(seed)
+    lines = ["id,area,town,rooms,price,kind"]
+    for row in range(rows):
+        area, town, rooms = (
+            draw.uniform(20, 200),
+            draw.choice(["A, x", "B", "ü"]),
+            draw.integers(1, 6),
+        )
+        price = area * {"A, x": 1, "B": 2, "ü": 3}[town] + rooms
+        kind = ["small", "middle", "large"][int(price > 150) + int(price > 300)]
+        shown = "" if row % 10 == 3 else f"{area:.3f}"
+        lines.append(f'{row},{shown},"{town}",{rooms},{price:.3f},{kind}')
+    path = folder / "houses.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def target(code: dict[str, Any]) -> str:
+    return "price" if code["task"] == "regression" else "kind"
+
+
+def test_splits_do_not_move_and_rows_that_are_alike_stay_together(
+    code: dict[str, Any], tmp_path: Path
+) -> None:
+    data, columns = code["data"], importlib.import_module("runtime.columns")
+    rows = data.load_rows(data.Config(), houses(tmp_path), target(code))
+    parts = columns.parts_of(rows, 0.2, 0.2)
+    rows_of_all = np.concatenate(list(parts.values()))
+    assert sorted(rows_of_all) == list(range(150))
+    twice = {n: np.concatenate((c, c)) for n, c in rows.columns.items()}
+    values = np.concatenate((rows.values, rows.values[::-1]))  # whatever their targets say
+    again = columns.parts_of(columns.Rows("x", "", twice, "y", values), 0.2, 0.2)
+    for split, index in parts.items():
+        assert set(again[split]) == {*index, *(index + 150)}
+    for folds in columns.folds_of(rows, 0.1, 3, 2):
+        assert sorted(np.concatenate(list(folds.values()))) == list(range(150))
+    tests = [fold["test"] for fold in columns.folds_of(rows, 0.1, 3, 1)]
+    assert sorted(np.concatenate(tests)) == list(range(150))
+
+
+def test_what_is_learned_of_columns_comes_from_training_rows(
+    code: dict[str, Any], tmp_path: Path
+) -> None:
+    data, config = code["data"], code["model"].Config()
+    columns = importlib.import_module("runtime.columns")
+    rows = data.load_rows(data.Config(), houses(tmp_path), target(code))
+    parts = columns.parts_of(rows, 0.2, 0.2)
+    schema = data.encoded(data.Config(), rows, parts, config).schema
+    area = rows.columns["area"][parts["train"]]
+    assert schema.numeric["area"] == pytest.approx((np.nanmean(area), np.nanstd(area)))
+    assert schema.categorical["town"] == ["A, x", "B", "ü"]
+    rows.columns["area"][parts["test"]] += 1e6
+    rows.columns["town"][parts["test"]] = "new"
+    table = data.encoded(data.Config(), rows, parts, config)
+    assert table.schema == schema
+    assert table.rows(parts["test"])[1][:, 0].eq(0).all()
+    assert table.rows(parts["train"])[1][:, 0].gt(0).all()
+
+
+EIGHT = "a,b,c,d,e,f,g,h\n" + "\n".join(f"{i},1,1,1,1,1,1,{i % 2}" for i in range(60))
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "sentence"),
+    [
+        ("a,b\n1,2\n", "c", "has no column 'c'"),
+        ("a\n1\n", None, "needs a column beside 'a'"),
+        ("a,b\n" + "1,\n" * 9, None, "rows in which that has a value"),
+        ("a,b\n1,2\n", None, "too few rows"),
+        (EIGHT, None, "has 7 numeric columns, and the model has room for 6"),
+    ],
+)
+def test_bad_tables_end_in_a_sentence(
+    text: str,
+    name: str | None,
+    sentence: str,
+    code: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(SystemExit) as stopped:
+        code["data"].load_table(code["data"].Config(), path, name, code["model"].Config())
+    assert stopped.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_the_target_must_suit_the_task(
+    code: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = "kind" if code["task"] == "regression" else "id"
+    with pytest.raises(SystemExit):
+        code["data"].load_table(
+            code["data"].Config(), houses(tmp_path), wrong, code["model"].Config()
+        )
+    message = capsys.readouterr().err
+    assert (
+        "holds words" in message or "has 150 classes of 'id', and the model takes 2 to 3" in message
+    )
+
+
+# contract:
+def test_it_trains_scores_and_predicts(
+    code: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, out = houses(tmp_path), tmp_path / "out"
+
+    def run(name: str, *options: object) -> str:
+        monkeypatch.setattr("sys.argv", [f"{name}.py", *map(str, options), "--out", str(out)])
+        code[name].main()
+        return capsys.readouterr().out
+
+    run("train", "--data", path, "--target", target(code), "--threads", 1)
+    report = json.loads(run("eval", "--data", path, "--threads", 1))
+    names = [row["metric"] for row in report["metrics"]]
+    assert names[:2] == (
+        ["rmse", "r2"] if code["task"] == "regression" else ["accuracy", "macro_f1"]
+    )
+    assert names[2:] == [f"{name}_cross_validated" for name in names[:2]]
+    assert [row["n"] for row in report["metrics"]] == [report["n"]] * 2 + [150] * 2
+    splits = [row.get("split", report["split"]) for row in report["metrics"]]
+    assert splits == ["test"] * 2 + ["cross-validation"] * 2
+    table = list(csv.DictReader(io.StringIO(run("infer", "--input", path))))
+    assert len(table) == 150
+    if code["task"] == "classification":
+        assert {row["kind"] for row in table} <= {"small", "middle", "large"}
+        shares = [sum(float(v) for k, v in row.items() if k.startswith("p(")) for row in table]
+        assert np.allclose(shares, 1, atol=1e-3)
+    other = houses(tmp_path, seed=1)
+    with pytest.raises(SystemExit):
+        run("eval", "--data", other)
+    assert "was trained on other rows" in capsys.readouterr().err
+
+
+def test_baselines_are_those_of_scikit_learn(code: dict[str, Any], tmp_path: Path) -> None:
+    score, config = code["eval"], code["model"].Config()
+    columns = importlib.import_module("runtime.columns")
+    data = code["data"]
+    rows = data.load_rows(data.Config(), houses(tmp_path), target(code))
+    table = data.encoded(data.Config(), rows, columns.parts_of(rows, 0.2, 0.2), config)
+    train, test = (table.rows(table.parts[split]) for split in ("train", "test"))
+    x, y, at = columns.design(train, config), train[2].numpy(), columns.design(test, config)
+    settings = score.Config()
+    if code["task"] == "regression":
+        theirs = linear_model.Ridge(alpha=settings.penalty).fit(x, y.astype(float)).predict(at)
+        assert np.allclose(score.ridge(table, config, settings), theirs, atol=1e-5)
+    else:
+        fitted = linear_model.LogisticRegression(C=1 / settings.penalty, max_iter=9999).fit(x, y)
+        ours = score.logistic(table, config, settings)
+        assert np.array_equal(ours, fitted.predict(at))
+        truth = test[2].numpy()
+        expected = metrics.f1_score(truth, ours, average="macro")
+        assert score.macro_f1(truth, ours) == pytest.approx(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "baseline"),
+    [("regressor", "mean"), pytest.param("classifier", "commonest class", marks=pytest.mark.ci)],
+)
+def test_the_proxy_beats_the_trivial_baseline(name: str, baseline: str, tmp_path: Path) -> None:
+    spec = paths.specs() / "tabular" / f"tabular_{name}.yaml"
+    beats_its_baselines(spec, tmp_path, only=baseline)

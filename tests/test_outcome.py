@@ -1,0 +1,91 @@
+"""The outcome figure: ready forms that any task may use, and a form that a task brings itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import docs_fixtures as sample
+import pytest
+
+from metagen.docs import outcome
+from metagen.errors import TaskError
+
+OWN = "templates/tasks/language_modeling/outcome.py"
+BOXES = b"""
+from matplotlib.patches import Rectangle
+
+def draw(figure, content):
+    figure.set_size_inches(3, 2)
+    axes = figure.add_subplot()
+    axes.imshow(content["image"])
+    for x, y, width, height, label in content["boxes"]:
+        axes.add_patch(Rectangle((x, y), width, height, fill=False))
+        axes.text(x, y, label)
+"""
+CONTENT = {
+    "kind": "boxes",
+    "image": [[0.1, 0.9], [0.5, 0.2]],
+    "boxes": [[0, 0, 1, 1, "cat"]],
+}
+
+
+class TaskDesk(sample.FakeDesk):
+    """A desk over the sample package, with sources that lie in no folder."""
+
+    def __init__(self, content: dict[str, Any], **sources: bytes) -> None:
+        super().__init__(sample.package(report={"report": {"figure": content}}), sample.KEYS)
+        self.sources, self.sourced = {OWN: sources["own"]} if sources else {}, []
+
+    def source(self, name: str) -> bytes:
+        self.sourced.append(name)
+        if name not in self.sources:
+            raise TaskError(f"{name} does not exist.")
+        return self.sources[name]
+
+
+def drawn(desk: sample.FakeDesk) -> bytes:
+    (pdf,) = outcome.outcome(desk).values()
+    assert pdf.startswith(b"%PDF")
+    return pdf
+
+
+def test_a_task_draws_a_form_of_its_own():
+    desk = TaskDesk(CONTENT, own=BOXES)
+    first = drawn(desk)
+    assert b"/MediaBox [ 0 0 216 144 ]" in first  # 3 x 2 inches, as the task's draw says
+    assert desk.sourced == [OWN]
+    (recipe,) = outcome.RECIPES
+    assert desk.reads == set(recipe.inputs)
+    other = CONTENT | {"boxes": [[0, 0, 1, 1, "dog"]]}
+    assert drawn(TaskDesk(other, own=BOXES)) != first
+    assert drawn(TaskDesk(CONTENT, own=BOXES.replace(b"fill=False", b"fill=True"))) != first
+
+
+def test_a_form_that_nothing_draws_names_those_that_are_there():
+    with pytest.raises(TaskError) as error:
+        drawn(TaskDesk(CONTENT))
+    text = str(error.value)
+    assert "'boxes'" in text
+    assert "matrix, images, lines" in text
+    assert OWN in text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"kind": "matrix", "labels": ["a", "b"], "values": [[3, 0], [1, 2]], "x": "p", "y": "t"},
+        {"kind": "images", "columns": ["one"], "rows": [[[[0.0, 1.0]]], [[[1.0, 0.0]]]]},
+        {"kind": "lines", "x": "k", "y": "share", "series": [
+            {"name": str(n), "x": [0, 1], "y": [0, n]} for n in range(9)]},
+    ],
+    ids=lambda content: content["kind"],
+)  # fmt: skip
+def test_a_ready_form_needs_no_source_of_the_task(content):
+    desk = TaskDesk(content)
+    assert drawn(desk) == drawn(TaskDesk(content))
+    assert desk.sourced == []
+
+
+def test_a_dollar_in_a_name_is_no_mathematics():
+    series = [{"name": r"price in $ and \frac{$", "x": [0, 1], "y": [0, 1]}]
+    drawn(TaskDesk({"kind": "lines", "x": "$^$", "y": "$_$", "series": series}))
