@@ -14,6 +14,8 @@ from metagen.sizing import architecture
 from metagen.spec import load
 from metagen.tasks.task import Task
 
+# The methods that the base class declares and does not define.
+OPEN = ("parts", "peaks", "axes", "changes")
 TEXT = {
     "modality.inputs": ("text",),
     "modality.outputs": ("text",),

@@ -18,6 +18,20 @@ import torch.nn.functional as F
 from encoders import modules_of, records, write_jsonl, write_package
 
 from metagen import paths
+from metagen.tasks.document_ranking import DocumentRanking
+from metagen.tasks.sentence_embedding import SentenceEmbedding
+
+
+def test_an_update_holds_the_pairs_of_all_its_samples() -> None:
+    spec = {"training.data.size": "20M pairs", "training.config.epochs": 2}
+    rank, embed = DocumentRanking(), SentenceEmbedding()
+    schedules = [
+        t.schedule({"max_seq_len": 512}, 0, spec.get, reduced=False) for t in (rank, embed)
+    ]
+    # A query has a group of 8 pairs, each of 512 tokens; a pair of texts has 2 x 512 tokens.
+    assert [s.steps for s in schedules] == [round(4e7 / (256 * 8)), round(4e7 / 256)]
+    assert [s.batch // s.parts for s in schedules] == [2**14 // (8 * 512), 2**14 // (2 * 512)]
+
 
 classifier = modules_of("text_classifier")
 

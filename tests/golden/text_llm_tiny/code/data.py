@@ -111,9 +111,11 @@ def batch_at(
     Samples are windows side by side, so an epoch shows each token once as a target; each epoch
     shifts them all by an offset of its own.
     """
+    # One window fewer than fits: the offset of an epoch moves the last one by up to seq_len - 1.
     samples = (len(tokens) - seq_len) // seq_len
     rows = []
     for epoch, index in samples_at(position, count, samples, seed):
+        # 7919 is a prime, so offsets differ from epoch to epoch until all have been used.
         start = (seed + 7919 * epoch) % seq_len + index * seq_len
         rows.append(tokens[start : start + seq_len + 1].astype(np.int64))
     windows = torch.from_numpy(np.stack(rows))
@@ -132,7 +134,7 @@ def windows(
     for first in range(0, len(starts), batch_size):
         batch = starts[first : first + batch_size]
         inputs = torch.zeros(len(batch), seq_len, dtype=torch.int64)
-        targets = torch.full_like(inputs, -1)
+        targets = torch.full_like(inputs, -1)  # the loss leaves out targets of -1
         for row, start in enumerate(batch):
             chunk = torch.from_numpy(tokens[start : start + seq_len + 1].astype(np.int64))
             inputs[row, : len(chunk) - 1], targets[row, : len(chunk) - 1] = chunk[:-1], chunk[1:]
@@ -185,12 +187,14 @@ def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> No
     """
     if vocab_size <= 256:
         fail(f"{vocab_size} entries cannot hold 256 bytes and {END_OF_TEXT}: use byte tokens.")
+    # The first reading only counts characters: the bounds of the splits depend on the whole length.
     length = sum(len(piece) for _, piece, _ in _pieces(path, {"all": slice(0, None)}))
     if length == 0:
         fail(f"{path} holds no text.")
     parts = in_order(length, config.val_fraction, config.test_fraction)
     library = train_bpe((p for s, p, _ in _pieces(path, parts) if s == "train"), vocab_size)
     end_of_text = library.token_to_id(END_OF_TEXT)
+    # Two bytes a token halve the shards, and the reading, of all but the largest vocabularies.
     dtype = "uint16" if vocab_size <= 2**16 else "uint32"
     digest, num_bytes = hashlib.sha256(), dict.fromkeys(SPLITS, 0)
     with whole_folder(out, "corpus.json") as folder, contextlib.ExitStack() as files:

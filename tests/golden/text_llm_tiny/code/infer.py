@@ -19,7 +19,8 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.checkpoint import load_model
 from runtime.errors import fail, run
-from runtime.scripts import Group, Setting, Trained, serving
+from runtime.options import Group
+from runtime.scripts import Setting, Trained, serving
 from runtime.tokenizer import Tokenizer, load_tokenizer
 
 CHUNK = 512  # tokens of a prompt in a pass; more take more memory and change nothing else
