@@ -19,7 +19,7 @@ from metagen.families.axes import (
 )
 from metagen.families.blocks import Blocks, block_peak
 from metagen.families.demand import Need
-from metagen.families.family import Dims, Figures, Key, Peak, Trait, Value
+from metagen.families.family import Dims, Figures, Lookup, Peak, Trait, Value
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.tasks.image_classification import ImageClassification
@@ -82,7 +82,7 @@ class ViT(Blocks):
         words = f"{block.words} + {' x '.join(map(str, sides))} pixels"
         return [Peak(block.numbers + math.prod(sides), words)]
 
-    def fixed(self, key: Key) -> dict[str, Value]:
+    def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the size of image and patch and the classes, where a spec declares them."""
         patch = square(key, "constraints.patch_size")
         return super().fixed(key) | ({"patch_size": patch} if patch else {})
