@@ -36,6 +36,7 @@ def needs(desk: Desk, family: Family) -> tuple[Need, ...]:
     Raises:
         SpecError: A pinned dimension is unknown, of the wrong type or contradicts another key.
     """
+    desk.source(family.template)  # The fields of its Config are the family's dimensions.
     bounds = limits(desk, family, devices.target(desk))
     budgets, reason = _budgets(desk, bounds)
     context = desk.key("constraints.context_window")
