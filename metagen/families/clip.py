@@ -19,7 +19,7 @@ from metagen.families.axes import (
     usual,
 )
 from metagen.families.demand import Need
-from metagen.families.family import Dims, Family, Figures, Key, Peak, Trait, Value
+from metagen.families.family import Dims, Family, Figures, Lookup, Peak, Trait, Value
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Row, Trend
 from metagen.tasks.image_text_contrast import ImageTextContrast
@@ -116,7 +116,7 @@ class CLIP(Family):
         unread = max(0, m["vocab_size"] - m["max_seq_len"]) * m["text_d_model"]
         return float(HALF * (self.count(m) - unread))
 
-    def fixed(self, key: Key) -> dict[str, Value]:
+    def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return an image's and a patch's side and the space, where a spec declares them."""
         patch = square(key, "constraints.patch_size")
         return super().fixed(key) | ({"patch_size": patch} if patch else {})

@@ -21,7 +21,7 @@ from metagen.families.diffusion import (
     two_layers,
     widths,
 )
-from metagen.families.family import Dims, Figures, Key, Trait, Value
+from metagen.families.family import Dims, Figures, Lookup, Trait, Value
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.tasks.image_diffusion import TextConditional
@@ -119,7 +119,7 @@ class LatentUNet(DiffusionUNet):
         """Return the count of a design of these depths and a first width, embedded as usual."""
         return self.count({**m, "base_channels": width, "embedding_dim": EMBEDDING * width})
 
-    def fixed(self, key: Key) -> dict[str, Value]:
+    def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the size of an image and of a patch, where a spec declares them."""
         patch = square(key, "constraints.patch_size")
         return super().fixed(key) | ({"patch_size": patch} if patch else {})

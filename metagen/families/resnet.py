@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from metagen.families.axes import Axis, down_to_fit, floor_power, near, usual
+from metagen.families.axes import Axis, floor_power, near
 from metagen.families.demand import Need
 from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value
 from metagen.families.parts import Part, conv_norm, linear
@@ -102,24 +102,17 @@ class ResNet(Family):
 
         centre = trend.lines["width"].at(budget)
         return (
-            *usual(self.task.defaults),
+            *self.usual(),
             Axis("width", lambda m: self._widths(m, budget, centre), grid=True),
             *map(depth, ("depth_1", "depth_2", "depth_4")),
-            Axis("depth_3", lambda m: (self._third_stage(m, budget),), fills=True),
+            Axis("depth_3", lambda m: (self.fill(m, "depth_3", 1, budget),), fills=True),
         )
 
     def _widths(self, m: Dims, budget: int, centre: float) -> range:
         """Return round channels around the trend; for a very small budget, below it."""
         step = max(min(WIDTH_STEP, floor_power(centre / 8)), floor_power(centre) // 16)
         least = {**m, **dict.fromkeys(DEPTHS, 1)}
-        return down_to_fit(
-            near(centre, step), lambda width: self.count({**least, "width": width}) <= budget
-        )
-
-    def _third_stage(self, m: Dims, budget: int) -> int:
-        """Return the most blocks of the third stage, at least one, within the budget."""
-        one, two = (self.count({**m, "depth_3": blocks}) for blocks in (1, 2))
-        return max(1, 1 + (budget - one) // (two - one))
+        return self.within(budget, near(centre, step), lambda width: {**least, "width": width})
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         """Return why each dimension has its value, with the figures that decided it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metagen.families.demand import Need
 from metagen.families.encoder import Encoder
-from metagen.families.family import Dims, Key, Value
+from metagen.families.family import Dims, Lookup, Value
 from metagen.families.trend import Trend
 from metagen.tasks.sentence_embedding import SentenceEmbedding
 
@@ -17,7 +17,7 @@ class SentenceEmbedder(Encoder):
     task = SentenceEmbedding()
     components = f"{Encoder.components} pooling mean_pooling"
 
-    def fixed(self, key: Key) -> dict[str, Value]:
+    def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the width: the mean of vectors has as many dimensions as each of them."""
         width = key("task.embedding_dim")
         return {"d_model": int(width)} if width else {}

@@ -16,7 +16,7 @@ from metagen.tasks.task import (
     IMAGE_SIDES,
     Benchmark,
     Dims,
-    Key,
+    Lookup,
     Section,
     Task,
     Value,
@@ -65,14 +65,14 @@ class ImageDiffusion(Task):
         """Return the shape of one image's condition."""
         raise NotImplementedError
 
-    def fixed(self, key: Key) -> dict[str, Value]:
+    def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the image's size, where a spec declares it."""
         return image_size(key)
 
     def fixed_by(self) -> Mapping[str, str]:
         return IMAGE_SIDES
 
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return Habits(
             batch=128,
             rate=2e-4,
@@ -89,7 +89,7 @@ class ImageDiffusion(Task):
     def proxy_habits(self, m: Dims) -> Habits:
         return Habits(batch=32, rate=4e-3, decay=0.0, warmup=30, beta2=ADAM_BETA2)
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
             "noise_schedule": noise_schedule(key),
             "timesteps": key("training.config.timesteps") or 1000,
@@ -97,7 +97,7 @@ class ImageDiffusion(Task):
             "test_fraction": 0.3 if reduced else 0.01,
         }
 
-    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         average = key("training.config.ema_decay")
         withheld = key("training.config.unconditional_probability")
         full = 0.9999 if average is None else average
@@ -107,7 +107,7 @@ class ImageDiffusion(Task):
             "unconditional_probability": WITHHELD if withheld is None else float(withheld),
         }
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
             "samples": 1000 if reduced else 10_000,
             "batch_size": 250 if reduced else images_at_once(m),
@@ -119,7 +119,7 @@ class ImageDiffusion(Task):
             "seed": key("reproducibility.seed"),
         }
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
             "samples": 8 if reduced else 1,
             "sampling_steps": m.get("sampling_steps", PROXY_SAMPLING_STEPS),
@@ -137,7 +137,7 @@ class ImageDiffusion(Task):
             {"shape": [length, *self.condition(m)], "dtype": "int64"},
         ]
 
-    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+    def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         return {
             "data.noise_schedule": of_spec(key, "noise_schedule", "as Nichol & Dhariwal, 2021"),
             "data.timesteps": of_spec(key, "timesteps", "as DDPM"),
@@ -171,7 +171,7 @@ class ClassConditional(ImageDiffusion):
         """Return the shape of the number of a class: ()."""
         return []
 
-    def fixed(self, key: Key) -> dict[str, Value]:
+    def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the image's size and the number of classes, where a spec declares them."""
         classes = key("task.num_classes")
         return super().fixed(key) | ({"num_classes": classes} if classes else {})
@@ -199,7 +199,7 @@ class TextConditional(ImageDiffusion):
         return [int(m["text_length"])]
 
 
-def noise_schedule(key: Key) -> str:
+def noise_schedule(key: Lookup) -> str:
     """Return the declared noise schedule, or the cosine one.
 
     Raises:

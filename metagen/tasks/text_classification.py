@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from metagen.tasks.task import Benchmark, Dims, Key, Section, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Value
 from metagen.tasks.texts import TextTask
 from metagen.units import ITEMS
 
@@ -40,7 +40,7 @@ class TextClassification(TextTask):
     proxy: Mapping[str, Value] = {"num_classes": 20, "vocab_size": 8192, "max_seq_len": 16}
     proxy_decay = 0.1  # The bundled texts are few.
 
-    def fixed(self, key: Key) -> dict[str, Value]:
+    def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the number of classes, where a spec declares it."""
         classes = key("task.num_classes")
         return {"num_classes": int(classes)} if classes else {}
@@ -48,13 +48,13 @@ class TextClassification(TextTask):
     def fixed_by(self) -> Mapping[str, str]:
         return {"num_classes": "task.num_classes"}
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         # The training texts are few, and held-out ones have other words: tokens that are split into
         # their parts show that the parts of words tell the language too.
         return {**super().data(m, key, reduced=reduced), "token_split": 0.3 if reduced else 0.0}
 
-    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"token_drop": 0.3 if reduced else 0.0}
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {**super().eval(m, key, reduced=reduced), "baseline_texts": 200_000}
