@@ -5,8 +5,8 @@ import math
 import re
 
 import pytest
-from blueprint_desk import PlainDesk, spec_of
-from published import published
+from helpers.family_code import published
+from helpers.plain_desk import PlainDesk, spec_of
 
 from metagen import families
 from metagen.families.demand import Need

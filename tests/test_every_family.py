@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from blueprint_desk import PlainDesk
-from family_code import write_proxy
-from generated import forget
+from helpers.family_code import write_proxy
+from helpers.generated import forget
+from helpers.plain_desk import PlainDesk
 from safetensors.torch import load_file
 
 from metagen import families, paths

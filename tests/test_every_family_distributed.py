@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 import torch
-from blueprint_desk import PlainDesk
-from family_code import modules_of, write_proxy
+from helpers.family_code import modules_of, write_proxy
+from helpers.plain_desk import PlainDesk
 from safetensors.torch import load_file
 
 from metagen import families

@@ -8,9 +8,8 @@ from types import ModuleType
 
 import pytest
 import torch
-from autoencoder_settings import MODEL, SIZES
-from family_code import modules_of, write_code
-from published import published
+from helpers.autoencoder_settings import MODEL, SIZES
+from helpers.family_code import modules_of, published, write_code
 
 from metagen import families
 from metagen.families.autoencoder import FAMILY as autoencoder

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from clip_settings import MODEL, SPEC, TINY, Modules, write_photos
-from family_code import Held, modules_of, write_code
+from helpers.clip_settings import MODEL, SPEC, TINY, Modules, write_photos
+from helpers.family_code import Held, modules_of, published, write_code
 from PIL import Image
-from published import published
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from metagen import families

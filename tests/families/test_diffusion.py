@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from diffusion_settings import FAMILIES, LARGE, LATENTS, PIXELS, SCRIPTS, SMALL
-from family_code import modules_of, write_code
-from published import published
+from helpers.diffusion_settings import FAMILIES, LARGE, LATENTS, PIXELS, SCRIPTS, SMALL
+from helpers.family_code import modules_of, published, write_code
 from torch import nn
 
 from metagen import families, paths

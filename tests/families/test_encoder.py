@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from blueprint_desk import PlainDesk
-from encoders import DIMS, FAMILIES, modules, output, sizes, write_package
+from helpers.encoders import DIMS, FAMILIES, modules, output, sizes, write_package
+from helpers.plain_desk import PlainDesk
 
 from metagen import families, paths
 from metagen.families import parts, trend

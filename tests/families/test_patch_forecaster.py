@@ -9,9 +9,8 @@ from types import ModuleType
 
 import pytest
 import torch
-from family_code import modules_of, write_code
-from forecaster_settings import SHAPES, sizes
-from published import published
+from helpers.family_code import modules_of, published, write_code
+from helpers.forecaster_settings import SHAPES, sizes
 from safetensors.torch import save_file
 from transformers import PatchTSTForPrediction
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from family_code import Held, modules_of, write_code
-from segmentation_settings import MODEL, SPEC, TINY, Modules
+from helpers.family_code import Held, modules_of, write_code
+from helpers.segmentation_settings import MODEL, SPEC, TINY, Modules
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 

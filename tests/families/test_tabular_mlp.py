@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from family_code import modules_of, write_code
-from published import published
-from tabular_settings import FAMILIES, MODEL, sizes
+from helpers.family_code import modules_of, published, write_code
+from helpers.tabular_settings import FAMILIES, MODEL, sizes
 
 from metagen import families
 from metagen.errors import SpecError

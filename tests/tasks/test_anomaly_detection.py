@@ -12,8 +12,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from autoencoder_settings import SIZES
-from family_code import beats_its_baselines, modules_of, write_code
+from helpers.autoencoder_settings import SIZES
+from helpers.family_code import beats_its_baselines, modules_of, write_code
 from sklearn import metrics
 
 from metagen import paths

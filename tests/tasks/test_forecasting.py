@@ -10,8 +10,8 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from family_code import beats_its_baselines, modules_of, write_code
-from forecaster_settings import sizes
+from helpers.family_code import beats_its_baselines, modules_of, write_code
+from helpers.forecaster_settings import sizes
 
 from metagen import paths
 from metagen.families.patch_forecaster import FAMILY as forecaster

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusion_settings import FAMILIES, LARGE, SCRIPTS, SMALL, Modules
-from family_code import beats_its_baselines, modules_of, write_code
+from helpers.diffusion_settings import FAMILIES, LARGE, SCRIPTS, SMALL, Modules
+from helpers.family_code import beats_its_baselines, modules_of, write_code
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from family_code import beats_its_baselines, modules_of, write_code
+from helpers.family_code import beats_its_baselines, modules_of, write_code
+from helpers.tabular_settings import FAMILIES, sizes
 from sklearn import linear_model, metrics
-from tabular_settings import FAMILIES, sizes
 
 from metagen import paths
 

@@ -13,12 +13,12 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from blueprint_desk import PlainDesk
 from click.testing import CliRunner
-from generated import forget
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from helpers.generated import forget
+from helpers.plain_desk import PlainDesk
 from metagen import families, paths
 from metagen.cli import main
 from metagen.families.family import Family
@@ -44,6 +44,11 @@ TRAIN = {
     "dtype": "float32",
     "seed": 42,
 }
+
+
+def published(family: Family) -> bytes:
+    """Return the table of published models that a family's trend is fitted on."""
+    return paths.source(family.published).read_bytes()
 
 
 def write_code(folder: Path, family: Family, sizes: Mapping[str, Mapping[str, Any]]) -> Path:
