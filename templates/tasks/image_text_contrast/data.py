@@ -210,7 +210,7 @@ def batch_at(
     The position alone decides how an image is moved, so a resumed run and any number of processes
     move it alike.
     """
-    # A batch may hold two pairs of one image; train.py then treats neither text as wrong.
+    # Two pairs of one image may be in one batch; the loss then counts one of its texts as wrong.
     train = pairs.splits["train"]
     chosen = [train[index] for _, index in samples_at(position, count, len(train), seed)]
     places = range(position, position + count)
