@@ -1,11 +1,12 @@
-"""Channels of measurements over time from a table, or the readings of a spacecraft, as windows.
+"""Read channels of measurements over time from a table, and cut them into windows.
 
     python data.py --data sensors.csv     shows what training will read
 
 A table (.csv, .tsv or .parquet) has a row for each step, oldest first, and a column for each
-channel; cells may be empty. A column `anomaly` (or another, by --label) is 1 at steps that are
-anomalous and 0 at others: no window with an anomalous step trains, and eval.py needs some in the
-test split. A first column of dates is left out.
+channel; cells may be empty. A column `anomaly` (--label names another) is 1 at anomalous steps
+and 0 at all others: training skips every window with an anomalous step, and eval.py needs such
+windows in the test split. A first column of dates is ignored. Without --data, the script reads
+sensors of the space shuttle.
 """
 
 from collections.abc import Iterator
@@ -38,23 +39,23 @@ class Config:
     """How channels become samples."""
 
     val_fraction: float = 0.1
-    """Share of the steps, before the test split, on which training is watched."""
+    """Share of the steps, just before the test split, that validate during training."""
     test_fraction: float = 0.4
-    """Share of the steps, at their end, that only eval.py reads."""
+    """Share of the steps, the latest ones, that only eval.py reads."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Channels over time, and where windows of them start.
+    """Channels over time, cut into windows.
 
     Attributes:
-        name: What they are called in reports.
+        name: Name of the data in reports.
         sha256: Digest of the data.
         schema: Mean and standard deviation of each channel, over the training split's normal steps.
         values: The standardized channels, (steps, n_channels); NaN where a value is missing.
-        anomalous: Whether each step is anomalous, (steps,), or None where the data has no labels.
-        bounds: The steps of each split.
-        window: Steps of a window.
+        anomalous: Whether each step is anomalous, (steps,), or None if the data has no labels.
+        bounds: The steps of each split, in order of time.
+        window: Steps in a window.
     """
 
     name: str
@@ -65,9 +66,12 @@ class Dataset:
     bounds: dict[str, slice]
     window: int
 
+    # A stride of 1 gives overlapping windows, which is the most training data; a stride of `window`
+    # gives windows side by side, so that each step is scored once.
     def starts(self, split: str, stride: int) -> Starts:
         """Return the first steps of the windows that lie wholly in a split."""
         steps = self.bounds[split]
+        # A window never crosses into the next split: its steps would be trained on and scored.
         return np.arange(steps.start, steps.stop - self.window + 1, stride)
 
     def labels(self, starts: Starts) -> NDArray[np.bool_]:
@@ -75,11 +79,13 @@ class Dataset:
         if self.anomalous is None:
             return np.zeros(len(starts), dtype=bool)
         # Differences of running counts give all windows at once, however long they are.
-        before = np.concatenate(([0], np.cumsum(self.anomalous)))
+        before = np.concatenate(([0], np.cumsum(self.anomalous)))  # (steps + 1,)
         return np.asarray(before[starts + self.window] > before[starts])
 
     def normal(self, split: str) -> Starts:
         """Return the first steps of a split's windows without an anomalous step."""
+        # The model learns to reconstruct what is normal. Anomalies in training data would teach it
+        # to reconstruct them as well, and their errors would no longer be larger.
         starts = self.starts(split, 1)
         return np.asarray(starts[~self.labels(starts)])
 
@@ -90,12 +96,12 @@ class Dataset:
 
 def cut(values: Tensor, starts: Starts, window: int) -> Tensor:
     """Return windows of values (steps, channels) as (windows, window, channels)."""
-    steps = torch.from_numpy(starts).unsqueeze(1) + torch.arange(window)
-    return values[steps]
+    steps = torch.from_numpy(starts).unsqueeze(1) + torch.arange(window)  # (windows, window)
+    return values[steps]  # (windows, window, channels)
 
 
 def load_dataset(config: Config, path: Path | None, label: str, model: ModelConfig) -> Dataset:
-    """Return the channels of a table, or the bundled ones, or stop where they are too few."""
+    """Return the channels of a table, or the bundled ones, or stop if there are too few."""
     if path is None:
         name, total, columns = bundled()
     else:
@@ -104,17 +110,20 @@ def load_dataset(config: Config, path: Path | None, label: str, model: ModelConf
     # The label is the answer: it must not be among the channels that the model reads.
     anomalous = _labels(columns.pop(label, None), label)
     if not columns:
-        fail(f"{name} has no channel beside {label!r}.")
+        fail(f"{name} has no column besides {label!r}: add one for each channel.")
     steps = len(next(iter(columns.values())))
+    # Splits are cut by time: neighbouring steps are alike, so a random split would put copies of
+    # the training data into the test split.
     bounds = in_order(steps, config.val_fraction, config.test_fraction)
     train = np.arange(bounds["train"].stop)
-    # Anomalous steps would widen the scale by which they are to stand out.
+    # Anomalous steps would widen the scale, so that they stand out less.
     normal = train if anomalous is None else train[~anomalous[train]]
     scales = {each: scale_of(column[normal]) for each, column in columns.items()}
-    # Val and test are scaled as train is: their own scales would tell of steps still to come.
+    # Val and test use the scale of train: a scale of their own would use steps of the future.
     schema = Schema(scales, {}, {"name": label})
     values = standardized(schema, columns, model)
     dataset = Dataset(name, total, schema, values, anomalous, bounds, model.window)
+    # Training stops early by the loss on normal windows alone, so val needs some too.
     sizes = {split: len(dataset.normal(split)) for split in ("train", "val")}
     require_samples(name, f"windows of {model.window} normal steps", sizes)
     return dataset
@@ -128,6 +137,7 @@ def channels_of(path: Path) -> dict[str, Column]:
 def _labels(column: Column | None, label: str) -> NDArray[np.bool_] | None:
     if column is None:
         return None
+    # An empty cell is refused too: an unlabelled step could be an anomaly that trains the model.
     if not np.isin(column, (0.0, 1.0)).all():
         fail(f"column {label!r} must be 1 at steps that are anomalous, and 0 at all others.")
     return np.asarray(column == 1.0)
@@ -136,8 +146,8 @@ def _labels(column: Column | None, label: str) -> NDArray[np.bool_] | None:
 def bundled() -> tuple[str, str, dict[str, Column]]:
     """Return 49,097 readings of nine sensors of the space shuttle, of which 3,511 are anomalous.
 
-    UCI's Statlog set, as river ships it. Its steps are in no order of time, so a window of the
-    proxy is one step.
+    The data is the Statlog set of UCI, as river ships it. Its steps are not in order of time, so
+    a window of the proxy is a single step.
     """
     try:
         import river
@@ -146,7 +156,7 @@ def bundled() -> tuple[str, str, dict[str, Column]]:
     path = Path(str(river.__file__)).parent / "datasets" / "shuttle.csv.gz"
     if not path.is_file():
         fail("this version of river has no shuttle.csv.gz: pip install 'river>=0.21,<1'.")
-    # The digest is of the packed file: a release of river with other readings has another one.
+    # The digest covers the packed file, so it changes if a release of river changes the readings.
     table: Any = np.genfromtxt(path, delimiter=",", names=True, dtype=np.float64)
     columns = {name: table[name] for name in table.dtype.names}
     return "shuttle", digest(path.read_bytes()), columns
@@ -155,9 +165,11 @@ def bundled() -> tuple[str, str, dict[str, Column]]:
 def standardized(schema: Schema, columns: dict[str, Column], model: ModelConfig) -> Tensor:
     """Return channels (steps, n_channels) as deviations from their means in standard deviations.
 
-    NaN stands for a missing value. A model with room for more channels than the data has sees NaN
-    in the rest. Stops where there are too many channels, or where one of the schema's is missing.
+    NaN stands for a missing value. If the model has more channels than the data,
+    the remaining ones are NaN. Stops if there are too many channels, or one of the schema's is
+    missing.
     """
+    # A checkpoint has a fixed number of input channels, so a larger table needs a larger model.
     if len(schema.numeric) > model.n_channels:
         fail(
             f"there are {len(schema.numeric)} channels, and the model has room for "
@@ -165,8 +177,11 @@ def standardized(schema: Schema, columns: dict[str, Column], model: ModelConfig)
         )
     for name in schema.numeric:
         if name not in columns:
-            fail(f"there is no channel {name!r}, which the model was trained with.")
+            fail(f"the table has no channel {name!r}, which the model was trained on: add it.")
+    # The schema fixes the order of channels, because a new table may list its columns differently.
     steps = len(columns[next(iter(schema.numeric))])
+    # The model replaces NaN by the mean and leaves it out of the error, so unused channels and
+    # missing values cost nothing.
     values = np.full((steps, model.n_channels), np.nan, np.float32)
     for place, (name, (mean, std)) in enumerate(schema.numeric.items()):
         values[:, place] = (columns[name] - mean) / std
@@ -175,12 +190,14 @@ def standardized(schema: Schema, columns: dict[str, Column], model: ModelConfig)
 
 def batch_at(dataset: Dataset, starts: Starts, position: int, count: int, seed: int) -> Tensor:
     """Return the windows at some positions of the training order, (B, T, C)."""
+    # The position alone decides the windows, so a resumed run continues with the same ones.
     order = [index for _, index in samples_at(position, count, len(starts), seed)]
     return dataset.windows(starts[order])
 
 
 def batches(dataset: Dataset, starts: Starts, size: int) -> Iterator[Tensor]:
     """Yield windows in batches."""
+    # Held-out windows keep their order, so that two runs report the same loss.
     for at in range(0, len(starts), size):
         yield dataset.windows(starts[at : at + size])
 

@@ -1,10 +1,10 @@
-"""Score how a checkpoint ranks windows of the test split, beside two simple rankings.
+"""Score how a checkpoint ranks the windows of the test split, next to two simple rankings.
 
-    python eval.py                         the checkpoint that train.py left in `out`
+    python eval.py                         the checkpoint that train.py wrote to `out`
     python eval.py --data sensors.csv      a checkpoint that was trained on your channels
 
-A window is the more anomalous, the worse it is reconstructed. Prints JSON on stdout. No other
-script reads the test split.
+The larger the reconstruction error of a window, the more anomalous it is. Prints JSON on stdout.
+No other script reads the test split.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from runtime.report import Report, metric
 from runtime.scripts import Setting, Trained, scoring
 
 Scores = NDArray[np.float64]
-# Points of a curve in the figure; more make the report longer and look the same on paper.
+# More points per curve make the report longer and look the same on paper.
 MOST_POINTS = 150
 
 
@@ -41,20 +41,25 @@ def neural(
     model: Model, dataset: Dataset, starts: Starts, size: int, device: torch.device
 ) -> Scores:
     """Return the reconstruction error of each window."""
+    # The windows are scored in batches, because all of them at once may not fit on the device.
     # Only the network runs on the device; the comparison with its input is cheap.
+    # Errors stay in float32 on the CPU, and become float64 only for the sums of the metrics.
     parts = [errors(x, model(x.to(device)).cpu()) for x in batches(dataset, starts, size)]
     return np.asarray(torch.cat(parts).double().numpy())
 
 
+# A threshold on single values is what an engineer would set without a model, so it is the baseline
+# to beat.
 def largest_deviation(dataset: Dataset, starts: Starts, size: int) -> Scores:
     """Return each window's largest distance from its channel's mean, in standard deviations."""
     # Values are standardized, so their size is the distance; a missing one counts as the mean.
     parts = [x.nan_to_num().abs().flatten(1).amax(1) for x in batches(dataset, starts, size)]
-    return np.asarray(torch.cat(parts).double().numpy())
+    return np.asarray(torch.cat(parts).double().numpy())  # (windows,)
 
 
 def curve(scores: Scores, truth: NDArray[np.bool_]) -> tuple[Scores, Scores]:
     """Return recall and precision at each threshold, from the highest score down."""
+    # Scores are compared by rank only, so any monotonic function of the error gives the same curve.
     order = np.argsort(-scores, kind="stable")
     hits, taken = np.cumsum(truth[order]), np.arange(1, len(order) + 1)
     # A threshold cannot separate equal scores, so only the last of them gives a point.
@@ -74,6 +79,7 @@ def roc_auc(scores: Scores, truth: NDArray[np.bool_]) -> float:
     A tie counts as half a pair. The area follows from the ranks (Mann & Whitney, 1947): the sum of
     the anomalous windows' ranks - P (P + 1) / 2, over P N, for P anomalous and N normal windows.
     """
+    # Ranks take n log n steps; a comparison of all pairs would take n squared.
     _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
     # Equal scores share their mean rank, which makes each of their pairs count as half.
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
@@ -83,7 +89,7 @@ def roc_auc(scores: Scores, truth: NDArray[np.bool_]) -> float:
 
 
 def metrics(own: Scores, deviations: Scores, truth: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """Return average precision and the area under the ROC curve, beside their baselines."""
+    """Return average precision and the area under the ROC curve, with their baselines."""
     name = "largest deviation"
     # A random order has the share of anomalous windows as its precision at every threshold.
     precision = {name: average_precision(deviations, truth), "random": float(truth.mean())}
@@ -125,12 +131,14 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     # Test windows lie side by side, so that no step is scored twice.
     starts = dataset.starts("test", dataset.window)
     truth = dataset.labels(starts)
+    # Precision and ROC need both kinds of windows: with one kind, the metrics are undefined.
     if truth.all() or not truth.any():
         fail(
             f"{dataset.name} needs normal and anomalous windows in its test split, by a column "
-            f"{schema.target['name']!r} of 0 and 1."
+            f"{schema.target['name']!r} of 0 and 1: use a longer table, or raise test_fraction."
         )
     model = trained.load(lambda: Model(trained.model))
+    # Both methods score the same windows in the same order.
     own = neural(model, dataset, starts, size, trained.device)
     deviations = largest_deviation(dataset, starts, size)
     return Report(
@@ -146,7 +154,7 @@ main = scoring(
     __doc__,
     (Config, DataConfig, ModelConfig),
     report,
-    data="what train.py was given (default: the bundled readings)",
+    data="the data that train.py read (default: the bundled readings)",
     settings={"batch_size": Setting("windows scored at once")},
 )
 

@@ -1,6 +1,6 @@
-"""Score a checkpoint by the order of passages on the test split, beside BM25 and chance.
+"""Score how a checkpoint orders passages of the test split, and compare with BM25 and chance.
 
-    python eval.py                                    the checkpoint that train.py left in `out`
+    python eval.py                                    the checkpoint that train.py wrote to `out`
     python eval.py --size full --data judged.csv      the full model, on your queries
 
 A query's candidates are the passages judged for it and others of the split, drawn once for all
@@ -25,7 +25,7 @@ from runtime.scripts import Setting, Trained, scoring
 from runtime.sequences import outputs
 
 CUTS = (1, 2, 3, 5, 10, 20)  # depths of the list at which the figure has a point
-DRAWS = 100  # random orders behind the score of chance; more only steady its last digits
+DRAWS = 100  # random orders that estimate chance; more of them change its last digits alone
 # k1 limits what a repeated word adds, b how much long passages lose; these are usual values.
 BM25_K1, BM25_B = 1.2, 0.75
 
@@ -37,7 +37,7 @@ class Config:
     batch_size: int = 32
     """Pairs scored at once."""
     candidates: int = 100
-    """Passages that are ordered for a query, unless more are judged."""
+    """Passages to order for each query; a query with more judged passages orders all of them."""
 
 
 Ranking = list[float]  # the relevance of a query's candidates, the best-scored first
@@ -55,10 +55,12 @@ class BM25:
     def __init__(self, passages: Sequence[str]) -> None:
         bags = [self._words(passage) for passage in passages]
         self.bags = dict(zip(passages, bags, strict=True))
+        # The mean length sets which passage is long: longer ones than this are penalized.
         self.mean = sum(bag.total() for bag in bags) / len(bags)
         self.having = Counter(word for bag in bags for word in bag)
 
     def _words(self, text: str) -> Counter[str]:
+        # Whole words in lower case: stemming would help BM25 in English and harm it elsewhere.
         return Counter(re.findall(r"\w+", text.lower()))
 
     def scores(self, query: str, passages: Sequence[str]) -> list[float]:
@@ -68,7 +70,7 @@ class BM25:
         return [sum(self._weight(word, self.bags[p]) for word in words) for p in passages]
 
     def _weight(self, word: str, bag: Counter[str]) -> float:
-        # A word of all passages says nothing: its idf is near 0. Repeats add less and less.
+        # A word that all passages share has an idf near 0. Each repetition adds less than the last.
         count, having = bag[word], self.having[word]
         idf = math.log(1 + (len(self.bags) - having + 0.5) / (having + 0.5))
         length = 1 - BM25_B + BM25_B * bag.total() / self.mean
@@ -76,13 +78,15 @@ class BM25:
 
 
 def candidates(data: Dataset, size: int) -> list[tuple[Judged, list[str]]]:
-    """Return each query of the test split with its candidates, in an order that tells nothing."""
+    """Return each query of the test split with its candidates, in random order."""
     # The draw has a fixed seed: every checkpoint and every baseline orders the same passages.
     pool, draw, queries = data.pools["test"], random.Random(0), []
     for judged in data.splits["test"]:
+        # More candidates make every score lower, so scores compare only for the same number.
         others = [passage for passage in pool if passage not in judged.passages]
         missing = max(0, size - len(judged.passages))
         chosen = [*judged.passages, *draw.sample(others, min(missing, len(others)))]
+        # The network scores pairs one by one, so the order of candidates cannot help it.
         # Sorting is stable: without the shuffle, a scorer that ties everything would look perfect.
         draw.shuffle(chosen)
         queries.append((judged, chosen))
@@ -95,7 +99,7 @@ def ranked(queries: Sequence[tuple[Judged, list[str]]], scorer: Scorer) -> list[
     for judged, passages in queries:
         scores = scorer(judged.query, passages)
         order = sorted(range(len(passages)), key=lambda i: -scores[i])
-        # A passage that was only drawn was not judged for this query, and counts as irrelevant.
+        # A passage that was drawn rather than judged counts as irrelevant to the query.
         rankings.append([judged.passages.get(passages[i], 0.0) for i in order])
     return rankings
 
@@ -107,6 +111,8 @@ def first_rank(ranking: Ranking) -> int:
 
 def mrr(rankings: Sequence[Ranking]) -> float:
     """Return the mean reciprocal rank: the mean over queries of 1 / first relevant rank."""
+    # Most users read the first answer only, so the rank of the first relevant passage is what
+    # counts.
     return sum(1 / first_rank(ranking) for ranking in rankings) / len(rankings)
 
 
@@ -116,9 +122,12 @@ def ndcg_at_10(rankings: Sequence[Ranking]) -> float:
     DCG@k = sum over ranks r up to k of (2^relevance - 1) / log2(1 + r) (Burges et al., 2005).
     """
 
+    # nDCG rewards graded relevance, which the reciprocal rank ignores.
     def gained(ranking: Ranking) -> float:
         return sum((2**v - 1) / math.log2(1 + r) for r, v in enumerate(ranking[:10], start=1))
 
+    # The best order gains less for a query with few answers, so each query is compared with its
+    # own.
     shares = [gained(each) / gained(sorted(each, reverse=True)) for each in rankings]
     return sum(shares) / len(shares)
 
@@ -127,12 +136,13 @@ def by_chance(rankings: Sequence[Ranking], score: Callable[[Sequence[Ranking]], 
     """Return the mean score of random orders."""
     draw = random.Random(0)
     # Random orders of the same relevances have the expected score, whatever the gains are.
+    # The seed is fixed, so that two runs report the same score of chance.
     orders = ([draw.sample(each, len(each)) for each in rankings] for _ in range(DRAWS))
     return sum(map(score, orders)) / DRAWS
 
 
 def metrics(model: Sequence[Ranking], bm25: Sequence[Ranking]) -> list[dict[str, Any]]:
-    """Return MRR and nDCG@10, beside their baselines."""
+    """Return MRR and nDCG@10, with their baselines."""
     scores = (
         ("mrr", "MRR", "reciprocal rank", mrr),
         ("ndcg_at_10", "nDCG@10", "share of the best", ndcg_at_10),
@@ -161,7 +171,9 @@ def answered(rankings: dict[str, Sequence[Ranking]]) -> dict[str, Any]:
                 "name": name,
                 "x": list(CUTS),
                 "y": [round(share, 4) for share in shares],
-                # Dashes tell baselines from the proxy in print without colours.
+                # Dashed baselines differ from the proxy even in print without colours.
+                # A line is easier to follow than points, even though only the values of CUTS are
+                # exact.
                 "style": "line" if name == "proxy" else "dashed",
             }
         )
@@ -195,7 +207,7 @@ main = scoring(
     __doc__,
     (Config, DataConfig, ModelConfig),
     report,
-    data="what train.py was given (default: bundled sentences)",
+    data="the data that train.py read (default: bundled sentences)",
     settings={"batch_size": Setting("pairs scored at once")},
 )
 

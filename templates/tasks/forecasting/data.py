@@ -1,10 +1,10 @@
-"""Time series from a table, or the two that come with statsmodels, cut into splits by time.
+"""Read time series from a table, or two from statsmodels, and cut them into splits by time.
 
     python data.py --data series.csv      shows what training will read
 
-A table (.csv, .tsv or .parquet) has a row for each step, oldest first, all equally far apart, and a
-column for each series. A first column of dates is left out. Steps without a value are filled on a
-straight line between their neighbours; a series may begin later or end sooner than the others.
+A table (.csv, .tsv or .parquet) has a row for each step, oldest first, at equal intervals, and a
+column for each series. A first column of dates is ignored. Gaps are filled by straight lines
+between the neighbours; a series may begin later or end sooner than the others.
 """
 
 import itertools
@@ -27,7 +27,8 @@ from runtime.settings import load_config
 from runtime.splits import SPLITS, in_order
 from runtime.tables import Column
 
-CLEAR = 0.3  # least autocorrelation of a season; with less, noise gets seasons too
+# A lag with a lower autocorrelation is no season. Lower values find seasons in noise.
+CLEAR = 0.3
 Values = NDArray[np.float64]
 
 
@@ -36,23 +37,23 @@ class Config:
     """How series become samples."""
 
     val_fraction: float = 0.1
-    """Share of a series, before the test split, on which training is watched."""
+    """Share of a series, before the test split, for validation during training."""
     test_fraction: float = 0.2
     """Share of a series, at its end, that only eval.py reads."""
     season: int = 0
-    """Steps of a season; with 0, each series has the one that its training split shows."""
+    """Steps of a season; 0 measures it for each series, in its training split."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """One series, with a scale and a season from its training split.
+    """One series, with a scale and a season that were measured in its training split.
 
     Attributes:
-        name: What it is called in reports.
+        name: Name in reports.
         unit: The unit of its values.
         values: Its values, oldest first.
         bounds: The steps of each split.
-        season: Steps after which values resemble those before; 1 where there is no season.
+        season: Steps after which values repeat approximately; 1 if there is no season.
         mean: Mean of the training split.
         scale: Mean absolute difference of training values that are a season apart. MASE divides
             errors by it (Hyndman & Koehler, 2006, section 3).
@@ -69,8 +70,9 @@ class Series:
     def origins(self, split: str, lookback: int, horizon: int) -> range:
         """Return the first steps of the forecasts that lie wholly in a split.
 
-        The values that a forecast starts from may lie before the split: they are known by then.
+        Its past may lie before the split, because those values are known when the forecast is made.
         """
+        # The values of a forecast must lie in the split, or val and test would share some of them.
         steps = self.bounds[split]
         return range(max(steps.start, lookback), steps.stop - horizon + 1)
 
@@ -80,7 +82,7 @@ class Dataset:
     """Series that one model learns.
 
     Attributes:
-        name: What they are called in reports.
+        name: Name in reports.
         sha256: Digest of all values.
         series: Each of them.
     """
@@ -91,7 +93,7 @@ class Dataset:
 
 
 def load_series(config: Config, path: Path | None, model: ModelConfig) -> Dataset:
-    """Return the series of a table, or the bundled ones, or stop where one is too short."""
+    """Return the series of a table, or the bundled ones, or stop if one is too short."""
     columns = bundled() if path is None else series_of(path)
     series = [_measured(name, unit, v, config) for (name, unit), v in columns.items()]
     for each, split in itertools.product(series, SPLITS):
@@ -99,10 +101,10 @@ def load_series(config: Config, path: Path | None, model: ModelConfig) -> Datase
             steps = each.bounds[split]
             fail(
                 f"series {each.name!r} is too short: its {split} split has "
-                f"{steps.stop - steps.start} steps, and no forecast of {model.horizon} after "
-                f"{model.lookback} fits in."
+                f"{steps.stop - steps.start} steps, too few to forecast "
+                f"{model.horizon} steps from {model.lookback}: give a longer series."
             )
-    # Names count: the same numbers under another name are another data set in reports.
+    # The digest covers names too: renaming a series makes another data set in reports.
     total = digest(*(name.encode() + values.tobytes() for (name, _), values in columns.items()))
     label = "co2_weekly and sunspots_yearly" if path is None else path.name
     return Dataset(label, total, tuple(series))
@@ -111,8 +113,8 @@ def load_series(config: Config, path: Path | None, model: ModelConfig) -> Datase
 def bundled() -> dict[tuple[str, str], Values]:
     """Return CO2 at Mauna Loa by week and the sea's temperature off Peru by month.
 
-    Both are public domain. Yearly sunspots, which come with them, are too short for windows of a
-    century: few of the training split's overlap by less than half.
+    Both are in the public domain. The library's yearly sunspots are too short: almost all training
+    windows of a century would overlap by more than half.
     """
     try:
         from statsmodels.datasets import co2, elnino  # type: ignore[import-untyped]
@@ -131,27 +133,32 @@ def series_of(path: Path) -> dict[tuple[str, str], Values]:
 
 def filled(column: Column) -> Values:
     """Return a column from its first value to its last, with gaps filled on straight lines."""
-    # Before its first value and after its last there is nothing to draw a line to: these are cut.
+    # Steps before the first value and after the last one are cut, because a line needs two ends.
     known = np.flatnonzero(~np.isnan(column))
     if not len(known):
         return np.empty(0)
+    # The network has no input for missing values. A straight line adds no pattern of its own.
     steps = np.arange(known[0], known[-1] + 1)
     return np.interp(steps, known, column[known])
 
 
 def season_of(values: Values) -> int:
-    """Return the steps of a season: the lag at which a series resembles itself most; 1 for none.
+    """Return the lag at which a series resembles itself most; 1 if it has no season.
 
-    It is the highest peak of the autocorrelation after its first negative value, once a parabola
-    of least squares is taken away as the trend.
+    The season is the highest peak of the autocorrelation after its first negative value. A
+    parabola, fitted by least squares, is subtracted first as the trend.
     """
     steps = np.linspace(-1, 1, len(values))
+    # A trend correlates with itself at every lag, and would hide the peak of the season.
     rest = values - np.polynomial.Polynomial.fit(steps, values, 2)(steps)
-    # The autocorrelation by Fourier transform, padded so that the end does not wrap to the start.
+    # The Fourier transform gives all lags at once. Padding keeps the end from wrapping to the
+    # start.
     spectrum = np.abs(np.fft.rfft(rest, 2 * len(rest))) ** 2
     lags = np.fft.irfft(spectrum)[: len(rest) // 3]
+    # A series that its parabola fits exactly has no rest, and 0 / 0 is no correlation.
     if lags[0] <= 1e-12 * np.sum(values**2) or not (lags < 0).any():
         return 1
+    # Neighbouring steps are always alike, so peaks count only after the first negative value.
     after = np.arange(max(2, int(np.argmax(lags < 0))), len(lags) - 1)
     peaks = after[(lags[after] > lags[after - 1]) & (lags[after] >= lags[after + 1])]
     best = max(peaks, key=lambda lag: lags[lag], default=0)
@@ -167,6 +174,8 @@ def batch_at(
     many windows of each series, so that a long series does not drown the others: as many as the
     longest has, and those of shorter ones repeat.
     """
+    # Windows start at every step: overlapping windows are the only way to get enough samples from a
+    # single series.
     ranges = [each.origins("train", model.lookback, model.horizon) for each in dataset.series]
     # Sample i belongs to series i modulo their number, and wraps around where that one is short.
     samples = len(ranges) * max(map(len, ranges))
@@ -182,6 +191,8 @@ def windows(
     dataset: Dataset, split: str, model: ModelConfig, size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield batches of all windows of a split; the series take turns."""
+    # Taking turns mixes the series within a batch, so a run that validates on the first batches
+    # alone sees all of them.
     by_series = [
         [(each, origin) for origin in each.origins(split, model.lookback, model.horizon)]
         for each in dataset.series
@@ -195,11 +206,14 @@ def windows(
 def window(series: Series, origin: int, model: ModelConfig) -> tuple[Values, Values]:
     """Return the values before a step and those from it on, standardized."""
     cut = series.values[origin - model.lookback : origin + model.horizon]
-    cut = (cut - series.mean) / series.scale
+    # One scale per series, not per window: a window's own scale would hide how far it moves.
+    cut = (cut - series.mean) / series.scale  # (lookback + horizon,)
     return cut[: model.lookback], cut[model.lookback :]
 
 
 def _stacked(pairs: list[tuple[Values, Values]]) -> tuple[Tensor, Tensor]:
+    # The network computes in float32; values stay in float64 until they are standardized, because a
+    # small change of a large level would be rounded away.
     past, future = (np.stack(side).astype(np.float32) for side in zip(*pairs, strict=True))
     return torch.from_numpy(past), torch.from_numpy(future)
 
@@ -207,10 +221,10 @@ def _stacked(pairs: list[tuple[Values, Values]]) -> tuple[Tensor, Tensor]:
 def _measured(name: str, unit: str, values: Values, config: Config) -> Series:
     bounds = in_order(len(values), config.val_fraction, config.test_fraction)
     train = values[bounds["train"]]
-    # Fewer than nine steps show no season; the errors then compare with the value just before.
+    # Fewer than nine steps show no season, so errors are scaled by the change from step to step.
     season = config.season or (season_of(train) if len(train) > 8 else 1)
     apart = np.abs(train[season:] - train[:-season])
-    # A constant series has differences of 0, and nothing may be divided by 0.
+    # A constant series has only differences of 0, and dividing by 0 would give NaN.
     scale = float(apart.mean()) if apart.any() else 1.0
     mean = float(train.mean()) if len(train) else 0.0
     return Series(name, unit, values, bounds, season, mean, scale)

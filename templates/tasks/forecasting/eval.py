@@ -1,6 +1,6 @@
-"""Score a checkpoint's forecasts on the test split, beside three simple forecasts.
+"""Score a checkpoint's forecasts on the test split, and compare with three simple forecasts.
 
-    python eval.py                        the checkpoint that train.py left in `out`
+    python eval.py                        the checkpoint that train.py wrote to `out`
     python eval.py --data series.csv      a checkpoint that was trained on your series
 
 Prints JSON on stdout. No other script reads the test split.
@@ -23,7 +23,7 @@ from runtime.scripts import Setting, Trained, scoring
 
 Forecast = Callable[[Values], Values]
 MODEL = "model"
-# Bundled series carry the names of their files; documents print these.
+# Titles for documents; a series without an entry keeps the name of its column.
 TITLES = {"co2_weekly": "CO2, weekly", "elnino_monthly": "El Niño, monthly"}
 
 
@@ -32,9 +32,9 @@ class Config:
     """How the test split is scored."""
 
     batch_size: int = 256
-    """Forecasts made at once."""
+    """Forecasts computed at once."""
     penalty: float = 10.0
-    """Weight of the squared coefficients of the autoregression that is a baseline."""
+    """Weight of the squared coefficients in the baseline autoregression."""
 
 
 def persistence(horizon: int) -> Forecast:
@@ -44,23 +44,26 @@ def persistence(horizon: int) -> Forecast:
 
 
 def seasonal_naive(season: int, horizon: int) -> Forecast:
-    """Return the forecast that repeats the last season, or the whole past where it is shorter."""
+    """Return the forecast that repeats the last season, or the whole past if that is shorter."""
+    # np.resize repeats rows, so steps must be rows while it works.
     return lambda past: np.resize(past[:, -min(season, past.shape[1]) :].T, (horizon, len(past))).T
 
 
 def autoregression(series: Series, model: ModelConfig, config: Config) -> Forecast:
     """Return ridge regression of all future steps on all past ones, fitted on the training split.
 
-    (X^T X + penalty I)^-1 X^T Y, where a row of X is a window's past less its last value, and a
-    row of Y its future less the same value.
+    (X^T X + penalty I)^-1 X^T Y, with a row for each window: X holds its past minus the last
+    value, Y its future minus the same value.
     """
-    # The sums X^T X and X^T Y are all that the fit needs, so that a long series takes no memory.
+    # The fit needs only the sums X^T X and X^T Y, so memory does not grow with the series.
     normal, right = config.penalty * np.eye(model.lookback), np.zeros((1, 1))
+    # Linear models of this kind beat many transformers on long horizons (Zeng et al., 2023), so a
+    # network that loses to this one is not worth its cost.
     origins = series.origins("train", model.lookback, model.horizon)
     for start in range(0, len(origins), config.batch_size):
         pairs = [window(series, o, model) for o in origins[start : start + config.batch_size]]
         past, future = (np.stack(side) for side in zip(*pairs, strict=True))
-        # Without the last value, a level that moves over the years needs no intercept.
+        # Subtracting the last value removes a level that drifts over the years, and the intercept.
         rise, gain = past - past[:, -1:], future - past[:, -1:]
         normal, right = normal + rise.T @ rise, right + rise.T @ gain
     weights = np.linalg.solve(normal, right)  # (lookback, horizon)
@@ -72,7 +75,7 @@ def neural(model: Model, device: torch.device) -> Forecast:
 
     @torch.no_grad()
     def forecast(past: Values) -> Values:
-        future = model(torch.from_numpy(past.astype(np.float32)).to(device))
+        future = model(torch.from_numpy(past.astype(np.float32)).to(device))  # (B, horizon)
         return future.double().cpu().numpy()  # type: ignore[no-any-return]
 
     return forecast
@@ -83,11 +86,12 @@ def errors(
 ) -> dict[str, float]:
     """Return the mean absolute error of forecasts on the test split, in units of series.scale."""
     origins = series.origins("test", model.lookback, model.horizon)
+    # Errors are summed batch by batch, because all windows of a long series do not fit in memory.
     sums = dict.fromkeys(forecasts, 0.0)
     for start in range(0, len(origins), size):
         pairs = [window(series, origin, model) for origin in origins[start : start + size]]
         past, future = (np.stack(side) for side in zip(*pairs, strict=True))
-        # All methods forecast the same windows, so their errors compare.
+        # All methods forecast the same windows, so their errors are comparable.
         for name, forecast in forecasts.items():
             sums[name] += float(np.abs(forecast(past) - future).mean(1).sum())
     return {name: value / len(origins) for name, value in sums.items()}
@@ -96,17 +100,19 @@ def errors(
 def metrics(
     dataset: Dataset, scaled: list[dict[str, float]], counts: list[int]
 ) -> list[dict[str, Any]]:
-    """Return MASE over all series, and the mean absolute error of each, beside the baselines.
+    """Return MASE over all series, and the mean absolute error of each, with the baselines.
 
-    MASE is the mean absolute error over that of the seasonal naive forecast of one step in the
-    training split (Hyndman & Koehler, 2006): below 1 is better. Each series counts the same.
+    MASE is the mean absolute error divided by that of the seasonal naive forecast in the training
+    split (Hyndman & Koehler, 2006); lower is better. Each series has the same weight.
     """
     names = [name for name in scaled[0] if name != MODEL]
+    # Scaled errors have no unit, so the mean over series in ppm and degrees makes sense.
     mean = {name: float(np.mean([each[name] for each in scaled])) for name in scaled[0]}
     baselines = {name: mean[name] for name in names}
     rows = [
         metric("mase", "ratio", mean[MODEL], baselines, title="MASE", higher_is_better=False),
     ]
+    # Errors in a series' own unit are what its user can judge.
     for series, each, count in zip(dataset.series, scaled, counts, strict=True):
         rows.append(
             metric(
@@ -123,7 +129,9 @@ def metrics(
 
 
 def picture(series: Series, forecasts: dict[str, Forecast], model: ModelConfig) -> dict[str, Any]:
-    """Return the last forecast of the test split, with what came before and what came true."""
+    """Return the last forecast of the test split, with its past and the true values."""
+    # The last forecast is the furthest from the training data, so it is not the most flattering
+    # one.
     origin = series.origins("test", model.lookback, model.horizon)[-1]
     past, future = window(series, origin, model)
 
@@ -131,14 +139,14 @@ def picture(series: Series, forecasts: dict[str, Forecast], model: ModelConfig) 
         y = [round(float(value), 4) for value in values * series.scale + series.mean]
         return {"name": name, "x": [first + i for i in range(len(y))], "y": y, "style": style}
 
-    # A forecast is drawn from the last known value on, so that its line joins the past's.
+    # A forecast's line starts at the last known value, so that it joins the line of the past.
     guesses = {
         name: np.concatenate([past[-1:], forecasts[name](past[None])[0]])
         for name in (MODEL, "seasonal naive")
     }
     return {
         "kind": "lines",
-        "x": "steps from the last one that is seen",
+        "x": "steps from the last known one",
         "y": f"{series.name} ({series.unit})",
         "series": [
             line("truth", np.concatenate([past, future]), 1 - len(past), "line"),
@@ -163,12 +171,12 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
             "linear autoregression": autoregression(series, model_config, config),
         }
 
-    # Baselines are fitted for each series; the checkpoint is one model for all of them.
+    # Baselines are fitted to each series separately; the checkpoint is one model for all series.
     every = [forecasts(series) for series in dataset.series]
     pairs = list(zip(dataset.series, every, strict=True))
     scaled = [errors(series, each, model_config, config.batch_size) for series, each in pairs]
     counts = [len(series.origins("test", lookback, horizon)) for series in dataset.series]
-    # One series is enough to see what a forecast looks like.
+    # The figure shows the first series; more would not fit a column of the paper.
     figure = picture(dataset.series[0], every[0], model_config)
     scores = metrics(dataset, scaled, counts)
     return Report(dataset.name, dataset.sha256, sum(counts), scores, figure)
@@ -178,8 +186,8 @@ main = scoring(
     __doc__,
     (Config, DataConfig, ModelConfig),
     report,
-    data="what train.py was given (default: the bundled series)",
-    settings={"batch_size": Setting("forecasts made at once")},
+    data="the data that train.py read (default: the bundled series)",
+    settings={"batch_size": Setting("forecasts computed at once")},
 )
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Images with their classes: small digits, or your own folders, in train, val and test splits.
+"""Read images and their classes, bundled or your own, and cut them into train, val and test splits.
 
-    python data.py --data PATH    reads each image once, and shows what training will see
+    python data.py --data PATH    reads each image once, and shows what training will read
 
 PATH holds a folder of images for each class, PATH/CLASS/any/name.png; each class is then cut into
-splits. Or it holds the splits, PATH/train/CLASS/name.png beside `val` and `test`; if one of these
-two is missing, it is cut from `train`.
+splits. Or PATH holds the splits, PATH/train/CLASS/name.png, and also `val` and `test`; a missing
+one is cut from `train`. Without --data, the script reads small digits.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ from runtime.splits import SPLITS, require_samples
 
 FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 BUNDLED = "digits"
-READ_AT_ONCE = 256  # images; more take more memory and are read no faster
+READ_AT_ONCE = 256  # more images take more memory, and are not read faster
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,17 @@ class Config:
     """How images become samples."""
 
     val_fraction: float = 0.1
-    """Share of each class on which training is watched."""
+    """Share of each class for validation during training."""
     test_fraction: float = 0.1
     """Share of each class that only eval.py reads."""
     pixel_mean: float = 0.5
     """Subtracted from pixels, which lie between 0 and 1."""
     pixel_std: float = 0.5
-    """Divides what is left."""
+    """Divides pixels after the subtraction."""
     crop_padding: int = 28
-    """Black pixels put around a training image before a random crop of its size; 0 for no crop."""
+    """Black pixels around a training image before a random crop to its size; 0 for no crop."""
     flip: bool = False
-    """Whether half of the training images are mirrored; a mirrored letter is another letter."""
+    """Whether to mirror half of the training images; leave it off for letters and digits."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Images:
     """Images in three splits.
 
     Attributes:
-        name: What they are called in reports.
+        name: Name in reports.
         sha256: Digest of all images with their classes and splits.
         labels: Names of the classes.
         splits: The samples by split.
@@ -80,18 +80,22 @@ def load_images(config: Config, path: Path | None, model: ModelConfig) -> Images
     images = _digits(config, model) if path is None else _folder(config, path, model)
     sizes = {split: len(samples.targets) for split, samples in images.splits.items()}
     require_samples(images.name, "images", sizes)
+    # Most classifiers would never predict a class that no training image has, and its score of 0
+    # would look like a fault of the model.
     missing = set(range(len(images.labels))) - set(images.splits["train"].targets.tolist())
     if missing:
-        fail(f"{images.name} has no image of {images.labels[min(missing)]} to train on.")
+        fail(f"{images.name} has no training image of {images.labels[min(missing)]!r}: add some.")
     return images
 
 
 def fitted(model: ModelConfig, labels: Sequence[str], size: str) -> ModelConfig:
     """Return a model with an output for each class; the full model's outputs are fixed."""
+    # The proxy takes any number of classes, because its job is to test the code; the full model's
+    # size was computed for a fixed number.
     if size == "full" and len(labels) != model.num_classes:
         fail(
             f"the data has {len(labels)} classes, and the full model has {model.num_classes}: give "
-            "data with as many by --data, or change num_classes in model.py."
+            "data with that many by --data, or change num_classes in model.py."
         )
     return replace(model, num_classes=len(labels))
 
@@ -100,7 +104,7 @@ def read_labels(folder: Path) -> tuple[str, ...]:
     """Return the names of a checkpoint's classes, or stop."""
     names = read_json(folder / "config.json").get("id2label")
     if not isinstance(names, dict) or set(names) != {str(n) for n in range(len(names))}:
-        fail(f"{folder / 'config.json'} names no classes: it belongs to another task.")
+        fail(f"{folder / 'config.json'} names no classes: choose a checkpoint of this task.")
     return tuple(str(names[str(number)]) for number in range(len(names)))
 
 
@@ -113,18 +117,23 @@ def batch_at(
     the position of the next call: its image files are read while the model computes.
     """
     total = len(split.targets)
+    # No generator has to be saved for a resumed run, because seed and position decide everything.
     places = samples_at(position, count, total, seed)
     indices = [index for _, index in places]
+    # Images are decoded in this line if they are files.
     pixels = split.pixels[indices]
     if isinstance(split.pixels, ImageFiles):
+        # Reading files takes longer than a training step of a small model, so both run in parallel.
         split.pixels.expect(index for _, index in samples_at(following, count, total, seed))
-    # Three draws a sample whatever the settings: turning `flip` on leaves the crops as they are.
-    draws = torch.stack([_draws(seed, epoch, index) for epoch, index in places])
+    # Each sample takes three draws under all settings: turning `flip` on leaves the crops
+    # unchanged.
+    draws = torch.stack([_draws(seed, epoch, index) for epoch, index in places])  # (B, 3)
     return normalized(varied(pixels, draws, config), config), split.targets[indices]
 
 
 def batches(split: Split, size: int, config: Config) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield all samples of a split as they are, in order: (B, C, H, W) and classes (B,)."""
+    """Yield all samples of a split unchanged, in order: (B, C, H, W) and classes (B,)."""
+    # Val and test images are neither cropped nor mirrored: scores must not depend on chance.
     for start in range(0, len(split.targets), size):
         indices = list(range(start, min(start + size, len(split.targets))))
         yield normalized(split.pixels[indices], config), split.targets[indices]
@@ -134,25 +143,29 @@ def varied(pixels: Tensor, draws: Tensor, config: Config) -> Tensor:
     """Return images (B, C, H, W) shifted and perhaps mirrored, by draws (B, 3) from [0, 1)."""
     height, width, pad = pixels.size(2), pixels.size(3), config.crop_padding
     # A crop may start anywhere from 0 to 2 * pad, so the image moves by `pad` at most each way.
-    padded = F.pad(pixels, (pad, pad, pad, pad))
+    # Padding comes before the crop, so a crop has the model's size and can lose an edge of the
+    # image.
+    padded = F.pad(pixels, (pad, pad, pad, pad))  # (B, C, H + 2 pad, W + 2 pad)
     corners = (draws[:, :2] * (2 * pad + 1)).long().tolist()
     crops = [
         image[:, top : top + height, left : left + width]
         for image, (top, left) in zip(padded, corners, strict=True)
     ]
+    # Mirroring keeps the class of most photographs, and doubles the data at no cost.
     mirrored = (draws[:, 2] < 0.5).tolist() if config.flip else [False] * len(crops)
     return torch.stack([c.flip(-1) if m else c for c, m in zip(crops, mirrored, strict=True)])
 
 
 def normalized(pixels: Tensor, config: Config) -> Tensor:
     """Return uint8 images as float32: (pixels / 255 - mean) / std."""
+    # Pixels stay uint8 until here, which takes a quarter of the memory of float32.
     return (pixels.float() / 255 - config.pixel_mean) / config.pixel_std
 
 
 def preprocessor(model: ModelConfig, config: Config) -> dict[str, Any]:
     """Return preprocessor_config.json, with which transformers prepares an image as `read_image`.
 
-    For a shape that is no square it differs: transformers then stretches an image to the shape.
+    It differs for a shape that is not square: transformers then stretches the image to the shape.
     """
     height, width = model.image_height, model.image_width
     square = {"shortest_edge": height}
@@ -162,6 +175,7 @@ def preprocessor(model: ModelConfig, config: Config) -> dict[str, Any]:
         "do_resize": True,
         "size": square if height == width else {"height": height, "width": width},
         "resample": 2,  # bilinear, as PIL counts them
+        # `read_image` also crops the middle of the scaled image.
         "do_center_crop": True,
         "crop_size": {"height": height, "width": width},
         "do_rescale": True,
@@ -173,6 +187,7 @@ def preprocessor(model: ModelConfig, config: Config) -> dict[str, Any]:
 
 
 def _draws(seed: int, epoch: int, index: int) -> Tensor:
+    # The factor is a large prime, so two samples hardly ever share a number.
     number = ((seed * 1_000_003 + epoch) * 1_000_003 + index) % 2**63
     return torch.rand(3, generator=torch.Generator().manual_seed(number))
 
@@ -180,11 +195,13 @@ def _draws(seed: int, epoch: int, index: int) -> Tensor:
 def _digits(config: Config, model: ModelConfig) -> Images:
     """Return the bundled digits at the model's size."""
     pixels, targets = handwritten_digits()
+    # Digests decide the split, as for a user's folder, so the order of the library does not matter.
     keys = [digest(image.numpy().tobytes()) for image in pixels]
     fractions = {"val": config.val_fraction, "test": config.test_fraction}
     names = [str(target) for target in targets.tolist()]
     splits = stratified(names, keys, fractions)
     size = (model.image_height, model.image_width)
+    # The digits have 8 x 8 pixels. Without antialias, a smaller model would drop rows of them.
     scaled = F.interpolate(pixels[:, None].float(), size, mode="bilinear", antialias=True)
     # `expand` repeats the one channel without copying it.
     images = scaled.round().to(torch.uint8).expand(-1, model.num_channels, -1, -1)
@@ -203,9 +220,9 @@ class Example:
 
     Attributes:
         file: The file.
-        name: Its path in the folder, as the data's digest takes it.
+        name: Its path in the folder, for the digest of the data.
         label: Its class.
-        split: Its split; what is still to be cut is in "train".
+        split: Its split; images that are not yet in a split are in "train".
         key: A digest of its bytes: the same image under two names has one key.
     """
 
@@ -220,15 +237,18 @@ def _folder(config: Config, path: Path, model: ModelConfig) -> Images:
     """Return the images of a folder; they stay on the disk until a batch needs them."""
     fractions = {"val": config.val_fraction, "test": config.test_fraction}
     examples = _cut(_examples(path), fractions)
+    # Alphabetical order fixes the number of a class; the order of a directory differs by machine.
     labels = sorted({each.label for each in examples})
     if len(labels) < 2:
-        fail(f"{path} has the class {labels[0]} only: a classifier needs two at least.")
+        fail(f"{path} has only the class {labels[0]!r}: a classifier needs at least two.")
     numbers = {label: number for number, label in enumerate(labels)}
     size, splits = (model.image_height, model.image_width), {}
     for split in SPLITS:
         chosen = [each for each in _without_copies(examples) if each.split == split]
         pixels = ImageFiles([each.file for each in chosen], size, model.num_channels)
         splits[split] = Split(pixels, torch.tensor([numbers[each.label] for each in chosen]))
+    # The digest covers splits too: a moved file makes another data set, and old scores do not
+    # apply.
     total = digest(*(f"{each.split}\0{each.name}\0{each.key}\n".encode() for each in examples))
     return Images(path.name, total, tuple(labels), splits)
 
@@ -236,23 +256,23 @@ def _folder(config: Config, path: Path, model: ModelConfig) -> Images:
 def _examples(path: Path) -> list[Example]:
     """Return the images of a folder with their classes, and with their splits if it names them."""
     if not path.is_dir():
-        fail(f"{path} is no folder; it must hold a folder of images for each class.")
+        fail(f"{path} is not a folder; it must hold a folder of images for each class.")
     files = image_files(path)
-    # Folders named after splits alone are splits; with any other name among them, all are classes.
+    # Folders are splits if all their names are names of splits; otherwise all of them are classes.
     by_split = {f.name for f in path.iterdir() if f.is_dir()} <= set(FOLDERS)
     depth = 2 if by_split else 1
     examples = []
     for file, key in zip(files, file_digests(files), strict=True):
         parts = file.relative_to(path).parts
         if len(parts) <= depth:
-            fail(f"{file} lies in no class: images belong in a folder of their class.")
+            fail(f"{file} has no class: move it to a folder that is named after its class.")
         split = FOLDERS[parts[0]] if by_split else "train"
         examples.append(Example(file, "\0".join(parts), parts[depth - 1], split, key))
     return examples
 
 
 def _cut(examples: list[Example], fractions: Mapping[str, float]) -> list[Example]:
-    """Return examples in which each split that the folder does not name is cut from train."""
+    """Return examples with the splits that the folder lacks cut from train."""
     named = {each.split for each in examples}
     missing = {split: share for split, share in fractions.items() if split not in named}
     rest = [each for each in examples if each.split == "train"]
@@ -261,8 +281,8 @@ def _cut(examples: list[Example], fractions: Mapping[str, float]) -> list[Exampl
 
 
 def _without_copies(examples: list[Example]) -> list[Example]:
-    """Return examples without those of train whose image is in val or test, too."""
-    # A user's own test folder may hold images of train: scores would then reward memory.
+    """Return examples without training images that val or test hold too."""
+    # A user's own folders may hold one image twice: scores would then reward memorization.
     held_out = {each.key for each in examples if each.split != "train"}
     return [each for each in examples if each.split != "train" or each.key not in held_out]
 
@@ -272,19 +292,22 @@ def stratified(
 ) -> list[str]:
     """Return the split of each sample: the same share of every class, the rest `train`.
 
-    Each class is sorted by its keys, which are digests of the images, and cut from the start. So
-    names and order of files do not matter, and equal images come into the same split.
+    Each class is sorted by its keys, which are digests of the images, and cut from the start. Names
+    and order of files do not matter, and equal images are in the same split.
 
     Args:
         labels: The class of each sample.
         keys: A digest of each sample.
-        fractions: The share of each split that is cut off.
+        fractions: The share of each split other than train.
     """
     classes: dict[str, set[str]] = {}
     for label, key in zip(labels, keys, strict=True):
         classes.setdefault(label, set()).add(key)
     splits: dict[tuple[str, str], str] = {}
+    # A random cut of all images could leave a rare class without any test image, so each class is
+    # cut separately.
     for label, own in classes.items():
+        # Sets count equal images once; a sorted digest is as good as a random order.
         start, ordered = 0, sorted(own)
         for split, share in fractions.items():
             stop = start + round(share * len(own))
@@ -303,6 +326,7 @@ def main() -> None:
     print(f"{images.name}, sha256 {images.sha256}")
     print(f"{len(images.labels)} classes; images become {shape}")
     for split, samples in images.splits.items():
+        # Reading every file now reports a damaged one before hours of training.
         for _ in batches(samples, READ_AT_ONCE, config):
             pass
         counts = Counter(samples.targets.tolist()).values()

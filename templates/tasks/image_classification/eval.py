@@ -1,7 +1,7 @@
-"""Score a checkpoint on the test split, beside simple classifiers of the same training images.
+"""Score a checkpoint on the test split, and compare with simple classifiers.
 
-    python eval.py                      the checkpoint that train.py left in `out`
-    python eval.py --data my_images     one that was trained on your folder
+    python eval.py                      the checkpoint that train.py wrote to `out`
+    python eval.py --data my_images     a checkpoint that was trained on your folder
 
 Prints JSON on stdout. No other script reads the test split.
 """
@@ -22,7 +22,7 @@ from runtime.errors import fail, run
 from runtime.report import Report, metric
 from runtime.scripts import Setting, Trained, scoring
 
-SHOWN_CLASSES = 20  # in the confusion matrix; more labels would not be legible
+SHOWN_CLASSES = 20  # rows of the confusion matrix; labels of more would be illegible
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Config:
     batch_size: int = 256
     """Images scored at once."""
     baseline_side: int = 16
-    """Pixels along each side of the images that the baselines see."""
+    """Height and width of images for the baselines, in pixels."""
     baseline_images: int = 20000
-    """Largest training split on which baselines other than the majority are fitted."""
+    """Training images above which the majority is the only baseline."""
 
 
 @torch.no_grad()
@@ -44,8 +44,9 @@ def predict(
     """Return log p of each class for each image of a split: (N, K), float64."""
     parts = []
     for images, _ in batches(split, config.batch_size, data):
-        # Log probabilities far below float32's smallest step still tell classifiers apart.
-        parts.append(model(images.to(device)).double().log_softmax(-1).cpu())
+        # In float64, classifiers differ even if log probabilities are far below float32's
+        # precision.
+        parts.append(model(images.to(device)).double().log_softmax(-1).cpu())  # (B, K)
     return torch.cat(parts)
 
 
@@ -54,18 +55,21 @@ def baselines(
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield simpler classifiers: their names, and log p (N, K) on the test split.
 
-    `majority` knows how frequent the classes are. `logistic regression` and `1-NN` see the pixels
-    of the same images, scaled down; both are left out for a large training split, where they
-    would take longer than the model itself.
+    `majority` predicts the share of each class. `logistic regression` and `1-NN` read the pixels of
+    the same images, scaled down; a large training split omits both, because they would take
+    longer than the model itself.
     """
-    # Simple methods show how much of a score comes from the data being easy.
+    # Simple methods show how much of a score is due to easy data.
     classes, targets = len(images.labels), images.splits["train"].targets
     shares = torch.bincount(targets, minlength=classes).double() / len(targets)
     yield "majority", shares.log().expand(len(images.splits["test"].targets), -1)
+    # 1-NN compares each test image with every training image, so its cost grows with both.
     if len(targets) > config.baseline_images:
         return
+    # Small images are enough for methods that know no shapes, and keep distances cheap.
     small = load_small()
     known, test = (flat_pixels(small.splits[split], config) for split in ("train", "test"))
+    # A network that cannot beat a linear model of pixels has learned no shapes.
     yield "logistic regression", logistic_regression(known, targets, classes, test)
     nearest = targets[torch.cdist(test, known).argmin(1)]
     # 1-NN is certain of its class, so every other class has log p = -inf.
@@ -76,6 +80,7 @@ def flat_pixels(split: Split, config: Config) -> Tensor:
     """Return the pixels of each image, from 0 to 1, as a row: (N, D), float64."""
     total = len(split.targets)
     starts = range(0, total, config.batch_size)
+    # Images are read in batches, because files are decoded on access.
     parts = [split.pixels[list(range(s, min(s + config.batch_size, total)))] for s in starts]
     return torch.cat(parts).flatten(1).double() / 255
 
@@ -91,6 +96,7 @@ def logistic_regression(x: Tensor, y: Tensor, classes: int, test: Tensor) -> Ten
     # The loss is convex, so where the weights start does not matter.
     weight = torch.zeros(x.size(1), classes, dtype=x.dtype, requires_grad=True)
     bias = torch.zeros(classes, dtype=x.dtype, requires_grad=True)
+    # L-BFGS needs no learning rate; 300 steps are enough for a few thousand small images.
     solver = torch.optim.LBFGS(
         [weight, bias], max_iter=300, history_size=10, line_search_fn="strong_wolfe"
     )
@@ -114,14 +120,16 @@ def macro_f1(scores: Tensor, targets: Tensor) -> float:
     """Return the mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that the split has."""
     table = confusion(scores, targets)
     hits, predicted, true = table.diagonal(), table.sum(0), table.sum(1)
+    # A class that the split lacks has no F1; counting it as 0 would punish every method alike.
     present = true > 0
-    # TP + FP is what was predicted, TP + FN what is true, so their sum is the denominator.
+    # TP + FP is the number predicted, TP + FN the number true, so their sum is the denominator.
     return float((2 * hits / (predicted + true).clamp_min(1))[present].mean())
 
 
 def confusion(scores: Tensor, targets: Tensor) -> Tensor:
-    """Return how many images of each true class (row) got each predicted one (column): (K, K)."""
+    """Return the number of images by true class (row) and predicted class (column): (K, K)."""
     classes = scores.size(-1)
+    # One number per cell lets a single bincount fill the table.
     cells = torch.bincount(targets * classes + scores.argmax(-1), minlength=classes**2)
     return cells.reshape(classes, classes).double()
 
@@ -135,7 +143,7 @@ def metrics(scores: Tensor, targets: Tensor, simple: dict[str, Tensor]) -> list[
     """Return accuracy, macro F1 and log loss of log p (N, K), beside those of simpler classifiers.
 
     A baseline that gives any true class a probability of 0 has an infinite log loss, which is
-    left out.
+    not reported.
     """
     # A class without any training image makes the majority's log loss infinite as well.
     losses = {name: log_loss(each, targets) for name, each in simple.items()}
@@ -145,6 +153,8 @@ def metrics(scores: Tensor, targets: Tensor, simple: dict[str, Tensor]) -> list[
     loss = log_loss(scores, targets)
     return [
         metric(name, unit, value, baselines, title=title, higher_is_better=higher)
+        # Accuracy favours frequent classes, macro F1 weighs all alike, and log loss rewards
+        # calibration.
         for name, title, unit, value, baselines, higher in (
             ("accuracy", "accuracy", "share", accuracy(scores, targets), accuracies, True),
             ("macro_f1", "macro F1", "share", macro_f1(scores, targets), f1s, True),
@@ -157,7 +167,7 @@ def figure(scores: Tensor, images: Images) -> dict[str, Any]:
     """Return the confusion matrix of the most frequent classes."""
     targets = images.splits["test"].targets
     counts = torch.bincount(targets, minlength=len(images.labels))
-    # Frequent classes have the numbers to tell a pattern from chance.
+    # Frequent classes have enough images to distinguish a pattern from chance.
     shown = counts.argsort(descending=True, stable=True)[:SHOWN_CLASSES].sort().values
     return {
         "kind": "matrix",
@@ -176,11 +186,12 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     if read_labels(trained.folder) != images.labels:
         fail(
             f"{trained.folder} was trained on other classes than those of {images.name}: "
-            "give its --data."
+            "give the --data of its training."
         )
     model_config = fitted(trained.model, images.labels, trained.args.size)
     model = trained.load(lambda: Model(model_config))
     side = config.baseline_side
+    # The folder is read again at the small size, so that each method scales the original images.
     small = replace(model_config, image_height=side, image_width=side)
     simple = dict(baselines(images, lambda: load_images(data, path, small), config))
     test = images.splits["test"]
@@ -198,7 +209,7 @@ main = scoring(
     __doc__,
     (Config, DataConfig, ModelConfig),
     report,
-    data="what train.py was given (default: bundled digits)",
+    data="the data that train.py read (default: bundled digits)",
     settings={"batch_size": Setting("images scored at once")},
 )
 

@@ -39,16 +39,17 @@ class Config:
 @torch.inference_mode()
 def label(model: Model, image: Tensor) -> Tensor:
     """Return the probability of each class (K,) for a normalized image (C, H, W)."""
+    # The image takes device and format of the weights: products of mixed formats fail.
     like = next(model.parameters())
-    # One image at a time keeps memory small; a folder may hold thousands.
+    # One image at a time keeps memory constant, even for a folder of thousands.
     logits: Tensor = model(image.unsqueeze(0).to(like.device, like.dtype))[0]
-    return logits.float().softmax(-1).cpu()
+    return logits.float().softmax(-1).cpu()  # (K,)
 
 
 def files(path: Path, model: ModelConfig) -> Iterator[tuple[str, Tensor]]:
     """Yield the name and the pixels of an image file, or of each image of a folder."""
     size = (model.image_height, model.image_width)
-    # Files are read as they are labelled, so the first line comes at once.
+    # Files are read one by one, so the first line appears at once.
     for file in image_files(path) if path.is_dir() else [path]:
         yield str(file), read_image(file, size, model.num_channels)
 
@@ -58,10 +59,11 @@ def samples(
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield images spread over the validation split, named by their number and class."""
     images = load_images(data, path, model)
+    # The test split is for eval.py alone: choosing a model by its pictures would use it up.
     split = images.splits["val"]
     total = len(split.targets)
     for turn in range(min(count, total)):
-        # Neighbours in the split often share a class: equal steps show more of them.
+        # Neighbours in the split often share a class: equal steps show more classes.
         index = turn * total // min(count, total)
         name = images.labels[int(split.targets[index])]
         yield f"validation image {index} ({name})", split.pixels[[index]][0]
@@ -69,7 +71,7 @@ def samples(
 
 def line(name: str, probabilities: Tensor, labels: tuple[str, ...], top: int) -> str:
     """Return a line such as `cat.png: cat 97.1%, dog 1.2%`."""
-    # There may be fewer classes than are to be printed.
+    # topk fails if there are fewer classes than `top`.
     best = probabilities.topk(min(top, len(labels)))
     each = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     return f"{name}: " + ", ".join(f"{labels[number]} {share:.1%}" for number, share in each)
@@ -84,7 +86,7 @@ def options(group: Group) -> None:
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print the classes of images."""
     args, config = trained.args, trained.config
-    # The checkpoint knows the classes; config.json of the package only how many there were.
+    # Names of classes are in the checkpoint alone; the package's config.json has only their number.
     labels = read_labels(trained.folder)
     model_config = fitted(trained.model, labels, args.size)
     model = trained.load(lambda: Model(model_config), getattr(torch, config.dtype))
@@ -93,6 +95,7 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     else:
         images = samples(args.data, model_config, trained.data, config.samples)
     for name, pixels in images:
+        # Pixels are normalized as in training; another mean would shift all inputs.
         print(line(name, label(model, normalized(pixels, trained.data)), labels, config.top))
 
 
@@ -105,7 +108,7 @@ main = serving(
         "top": Setting("classes to print"),
         "dtype": Setting("format of weights and arithmetic", str, ("bfloat16", "float32")),
     },
-    data="where validation images come from, without --input (default: digits)",
+    data="the data whose validation images are labelled without --input (default: digits)",
 )
 
 if __name__ == "__main__":

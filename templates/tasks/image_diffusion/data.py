@@ -1,10 +1,10 @@
-"""Images with captions, cut into train, val and test splits: bundled digits, or your own folder.
+"""Read images with captions, bundled or your own, and cut them into train, val and test splits.
 
     python data.py --data PATH     shows what training will read
 
 PATH is a folder of images in the imagefolder form. Either each class has a folder whose name is the
 caption (PATH/cat/1.png), or PATH/metadata.jsonl has a line for each image,
-{"file_name": "1.png", "text": "a cat on a chair"}; metadata.csv and metadata.parquet do as well.
+{"file_name": "1.png", "text": "a cat on a chair"}; metadata.csv and metadata.parquet work too.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,14 +33,14 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 @dataclass(frozen=True)
 class Config:
-    """How images become samples, and samples noise."""
+    """How images become samples, and how noise is added."""
 
     noise_schedule: str = "cosine"
-    """How noise grows from level to level: cosine, or linear, which drowns small images early."""
+    """Growth of noise from level to level: cosine; or linear, which hides small images too soon."""
     timesteps: int = 1000
     """Noise levels from the image to pure noise."""
     val_fraction: float = 0.05
-    """Share of the images on which training is watched."""
+    """Share of the images for validation during training."""
     test_fraction: float = 0.1
     """Share of the images that only eval.py reads."""
 
@@ -51,7 +51,7 @@ class Split:
 
     Attributes:
         captions: The caption of each image.
-        read: Returns the pixels of one, (C, H, W) as uint8, by its place.
+        read: Returns the pixels of an image, (C, H, W) as uint8, by its place.
     """
 
     captions: list[str]
@@ -62,7 +62,7 @@ class Split:
 
     def images(self, places: Sequence[int]) -> Tensor:
         """Return some images, (B, C, H, W) of -1 to 1."""
-        # From -1 to 1, so that pure noise, with its mean of 0, is centred on the same value.
+        # Values from -1 to 1 have their centre at 0, like pure noise.
         return torch.stack([self.read(place) for place in places]).float() / 127.5 - 1
 
 
@@ -71,9 +71,9 @@ class Dataset:
     """Images with captions in three splits.
 
     Attributes:
-        name: What it is called in reports.
+        name: Name in reports.
         sha256: Digest of all images and captions.
-        classes: The distinct captions where images share them; empty where most have their own.
+        classes: The distinct captions where images share them; empty if most images have their own.
         splits: The images by split.
     """
 
@@ -84,24 +84,24 @@ class Dataset:
 
 
 def load_images(config: Config, path: Path | None, model: ModelConfig) -> Dataset:
-    """Return the images of a folder, or the bundled ones, or stop where they do not fit the model.
+    """Return the images of a folder, or the bundled ones, or stop if they do not fit the model.
 
     Args:
-        config: Says how large the splits are.
+        config: Sizes of the splits.
         path: The folder; None for the bundled digits.
-        model: Says how large an image is, and how the model takes captions.
+        model: Sets the size of an image, and how captions become conditions.
     """
     size = (model.image_height, model.image_width, model.image_channels)
     data = _digits(config, size) if path is None else _folder(config, path, size)
     require_samples(data.name, "images", {split: len(each) for split, each in data.splits.items()})
-    # All captions are tried at once: a class that the model cannot take stops the run here, not
-    # in the middle of an epoch.
+    # All captions are encoded once here, so that one that the model cannot take stops the run now,
+    # not in the middle of an epoch.
     try:
         conditions(
             model, [c for split in data.splits.values() for c in split.captions], data.classes
         )
     except ValueError as error:
-        fail(f"{data.name} does not suit this model: {error}.")
+        fail(f"{data.name} does not fit this model: {error}.")
     return data
 
 
@@ -109,7 +109,9 @@ def batch_at(
     split: Split, start: int, count: int, model: ModelConfig, classes: list[str], seed: int
 ) -> tuple[Tensor, Tensor]:
     """Return images (B, C, H, W) at some places of the training order, and their conditions."""
+    # Seed and position decide the images, so a resumed run continues with the same ones.
     places = [index for _, index in samples_at(start, count, len(split), seed)]
+    # Images are not mirrored: a mirrored digit or letter no longer fits its caption.
     return _batch(split, places, model, classes)
 
 
@@ -117,6 +119,7 @@ def batches(
     split: Split, size: int, model: ModelConfig, classes: list[str]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the images of a split once, in batches, with their conditions."""
+    # Val images keep their order, so losses of different steps are comparable.
     for start in range(0, len(split), size):
         yield _batch(split, range(start, min(start + size, len(split))), model, classes)
 
@@ -124,18 +127,19 @@ def batches(
 def _batch(
     split: Split, places: Sequence[int], model: ModelConfig, classes: list[str]
 ) -> tuple[Tensor, Tensor]:
+    # Conditions are made per batch: embeddings of all captions would fill the memory.
     captions = [split.captions[place] for place in places]
-    return split.images(places), conditions(model, captions, classes)
+    return split.images(places), conditions(model, captions, classes)  # (B, C, H, W), (B, ...)
 
 
 def _digits(config: Config, size: tuple[int, int, int]) -> Dataset:
     """Return handwritten digits (UCI optdigits), with their names in English as captions."""
-    # Digits of 8 x 8 pixels scaled up would teach a larger model nothing but blur.
+    # Digits of 8 x 8 pixels, scaled up, would teach a larger model only blur.
     if size != BUNDLED_SIZE:
-        fail("this size is for your own images: name their folder by --data.")
+        fail("this size needs your own images: name their folder with --data.")
     pixels, digits = handwritten_digits()
     names = [DIGITS[digit] for digit in digits.tolist()]
-    # Keys are digests of pixels: the same picture twice must not stand on both sides of a split.
+    # Keys are digests of pixels, so copies of an image are in the same split.
     keys = [digest(image.numpy().tobytes()) for image in pixels]
     total = digest(pixels.numpy().tobytes(), "\0".join(names).encode())
     splits = _cut(config, keys, names, lambda place: pixels[place][None])
@@ -144,17 +148,21 @@ def _digits(config: Config, size: tuple[int, int, int]) -> Dataset:
 
 def _folder(config: Config, folder: Path, size: tuple[int, int, int]) -> Dataset:
     """Return the images below a folder; copies of an image are in the same split."""
+    # The folder's digest covers names, captions and pixels: a change of any makes another data set.
     height, width, channels = size
     captions = _captions(folder)
     paths = [folder / name for name in captions]
+    # Names of files do not decide the split, or a renamed image could move from train to test.
     keys, texts = file_digests(paths), list(captions.values())
     rows = zip(captions, texts, keys, strict=True)
     total = digest(*(f"{name}\0{text}\0{key}\n".encode() for name, text, key in rows))
 
     def read(place: int) -> Tensor:
+        # Files are read when a batch needs them: a large folder does not fit in memory.
         return read_image(paths[place], (height, width), channels)
 
-    # Captions that have two images or more on average are names of classes, else descriptions.
+    # Captions with two or more images on average are names of classes; otherwise they are
+    # descriptions.
     distinct = sorted(set(texts))
     classes = distinct if 2 * len(distinct) <= len(texts) else []
     splits = _cut(config, keys, texts, read)
@@ -164,9 +172,10 @@ def _folder(config: Config, folder: Path, size: tuple[int, int, int]) -> Dataset
 def _cut(
     config: Config, keys: Sequence[str], captions: Sequence[str], read: Callable[[int], Tensor]
 ) -> dict[str, Split]:
-    """Return the splits; the key of an image alone decides its split, so more images move none."""
+    """Return the splits; an image's key alone decides its split, so new images move no old ones."""
     places: dict[str, list[int]] = {split: [] for split in SPLITS}
     for place, key in enumerate(keys):
+        # The key is hashed to a number from 0 to 1, so the shares of the splits are approximate.
         places[split_of(key, config.val_fraction, config.test_fraction)].append(place)
 
     def cut(chosen: list[int]) -> Split:
@@ -179,7 +188,9 @@ def _captions(folder: Path) -> Mapping[str, str]:
     """Return the caption of each image by its path in the folder, sorted by these paths."""
     names = [file.relative_to(folder) for file in image_files(folder)]
     if has_metadata(folder):
+        # Sorting makes the digest independent of the order of rows and of the file system.
         return dict(sorted(read_captions(folder)[1]))
+    # An image without a caption would train as a class of its own, with an empty name.
     loose = [name for name in names if not name.parent.name]
     if loose:
         fail(
@@ -199,6 +210,7 @@ def main() -> None:
     for name, split in data.splits.items():
         print(f"{name:>5}: {len(split):,} images")
     captions = sorted({caption for split in data.splits.values() for caption in split.captions})
+    # A user sees here whether the folder names were read as captions as intended.
     shown = ", ".join(repr(caption) for caption in captions[:10])
     print(f"{len(captions):,} captions: {shown}{', ...' if len(captions) > 10 else ''}")
 

@@ -1,10 +1,10 @@
-"""Score the samples of a checkpoint against the test split, beside simple models of the images.
+"""Score the samples of a checkpoint against the test split, and compare with simple models.
 
-    python eval.py                                  the checkpoint that train.py left in `out`
+    python eval.py                                  the checkpoint that train.py wrote to `out`
     python eval.py --size full --data my_images     the full model, on your images
 
-Prints JSON on stdout. No other script reads the test split. The features are the pixels of images
-of at most `side` rows and columns: distances are comparable within one data set only.
+Prints JSON on stdout. No other script reads the test split. The features are pixels of images of
+at most `side` rows and columns, so distances are comparable only within one data set.
 """
 
 import itertools
@@ -25,10 +25,10 @@ from runtime.errors import fail, run
 from runtime.report import Report, metric
 from runtime.scripts import Setting, Trained, scoring
 
-# The figure has a row a caption: some real images, a gap, and as many samples.
+# The figure has a row for each caption: SHOWN real images, a gap, and as many samples.
 SHOWN = 4
 SHOWN_ROWS = 10
-SHOWN_SIDE = 16  # pixels of a side in the figure, at most; the report holds each as a number
+SHOWN_SIDE = 16  # pixels per side in the figure; the report grows with their square
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,19 @@ class Config:
     """How samples are drawn and scored."""
 
     samples: int = 10000
-    """Images to draw, for the captions of the test split in turn."""
+    """Images to draw, for the captions of the test split in turn; fewer raise the distance."""
     batch_size: int = 64
     """Images drawn at once."""
     sampling_steps: int = 50
     """Noise levels that a sample passes through."""
     guidance: float = 1.0
-    """Strength of the caption; 1 is the model's own distribution."""
+    """Strength of the caption; 1 samples the model's own distribution, more reduces variety."""
     side: int = 32
     """Largest side of the images that are compared; larger ones are scaled down."""
     components: int = 32
-    """Principal components of the training images in which distributions are compared."""
+    """Principal components of the training images that distributions are compared in."""
     references: int = 10000
-    """Largest number of training images, and of test images, that are compared with."""
+    """Largest number of training images, and of test images, in a comparison."""
     seed: int = 42
     """Seed of the noise, and of the baselines."""
 
@@ -87,32 +87,36 @@ def drawn(
     for start in range(0, len(captions), config.batch_size):
         some = captions[start : start + config.batch_size]
         size = (len(some), c.image_channels, c.image_height, c.image_width)
-        # Noise is drawn on the CPU, so that every device starts from the same.
+        # Noise is drawn on the CPU, so that every device starts from the same noise.
         noise = torch.randn(size, generator=generator).to(device)
+        # Guidance needs the prediction with and without the caption; the empty caption is the
+        # latter.
         condition, nothing = (
             conditions(c, each, classes).to(device) for each in (some, [""] * len(some))
         )
         predict = guided(model, condition, nothing, config.guidance)
         images = sample(predict, noise, left, config.sampling_steps)
-        parts.append(_small((images.cpu() + 1) / 2, config.side))
+        parts.append(_small((images.cpu() + 1) / 2, config.side))  # (B, C, side, side), 0 to 1
     return torch.cat(parts)
 
 
 def _small(images: Tensor, side: int) -> Tensor:
     """Return images scaled down to a largest side; each pixel is a mean of pixels."""
     height, width = images.shape[2:]
+    # Averages keep the brightness; picking single pixels would add noise to the distances.
     return F.adaptive_avg_pool2d(images, (min(side, height), min(side, width)))
 
 
 def real(split: Split, config: Config) -> Sample:
     """Return the first images of a split."""
+    # The digests that cut the splits are as good as random, so the first images are a fair sample.
     count = min(len(split), config.references)
     parts = [_small((split.images([i]) + 1) / 2, config.side) for i in range(count)]
     return Sample(torch.cat(parts), split.captions[:count])
 
 
 def simple_models(train: Sample, captions: Sequence[str], seed: int) -> dict[str, Sample]:
-    """Return images of the captions by models that know no shapes.
+    """Return images of the captions by models without any notion of shape.
 
     `noise` is uniform. `independent pixels` takes each pixel from a random image of the class.
     `class Gaussian` has the mean and the covariance of the images of the class.
@@ -126,10 +130,11 @@ def simple_models(train: Sample, captions: Sequence[str], seed: int) -> dict[str
         rows = torch.tensor([i for i, each in enumerate(captions) if each == caption])
         own = flat[[each == caption for each in train.captions]]
         own = own if len(own) else flat  # no training image has this caption
+        # Each pixel has the right distribution, but pixels do not depend on each other.
         sources = torch.randint(len(own), (len(rows), flat.size(1)), generator=generator)
         pixels[rows] = own.gather(0, sources)
-        # Random weights of the images' distances from their mean give the images' covariance,
-        # without a matrix of all pairs of pixels.
+        # Randomly weighted sums of the deviations from the mean have the covariance of the images,
+        # and need no matrix of all pairs of pixels.
         weights = torch.randn(len(rows), len(own), generator=generator, dtype=torch.float64)
         apart = (own - own.mean(0)) / max(1, len(own) - 1) ** 0.5
         gaussian[rows] = (own.mean(0) + weights @ apart).clamp(0, 1)
@@ -142,8 +147,11 @@ def simple_models(train: Sample, captions: Sequence[str], seed: int) -> dict[str
 
 def components(images: Tensor, count: int) -> Tensor:
     """Return the first principal components of images (N, D), as (D, K)."""
-    # Most pixels move together: a covariance of all of them would need far more images.
-    axes: Tensor = torch.linalg.svd(images - images.mean(0), full_matrices=False)[2]
+    # A covariance of all pixels would need far more images than there are; neighbouring pixels
+    # vary together, so a few components keep most of the variance.
+    axes: Tensor = torch.linalg.svd(images - images.mean(0), full_matrices=False)[
+        2
+    ]  # (min(N, D), D)
     return axes[:count].T
 
 
@@ -152,6 +160,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 
     |m_a - m_b|^2 + trace(A + B - 2 (AB)^(1/2)): Heusel et al., 2017, arXiv:1706.08500, equation 6.
     """
+    # Float64 matters here: the distance is a small difference of large traces.
     first, second = a.T.cov(), b.T.cov()
     # The trace of the root of a product of covariances is the sum of the roots of its eigenvalues;
     # rounding makes some of them slightly negative.
@@ -165,17 +174,18 @@ def trained_accuracy(samples: Sample, test: Sample, seed: int) -> float:
 
     It is the classification accuracy score of Ravuri & Vinyals, 2019, arXiv:1905.10887.
     """
-    # The import is here, since only data with classes needs the library.
+    # Only data with classes needs the library, so it is imported here.
     from sklearn.ensemble import RandomForestClassifier  # type: ignore[import-untyped]
 
+    # A random forest needs no tuning, so the score depends on the samples alone.
     forest = RandomForestClassifier(random_state=seed)
     forest.fit(samples.flat.numpy(), samples.captions)
     return float(forest.score(test.flat.numpy(), test.captions))
 
 
 def nearest(images: Sample, train: Sample) -> float:
-    """Return the mean Euclidean distance from an image to the training image nearest to it."""
-    # The faster form by products of matrices rounds, and an image gets a distance from itself.
+    """Return the mean Euclidean distance from an image to its nearest training image."""
+    # torch's faster form, a product of matrices, gives copies a distance above 0 by rounding.
     exact = "donot_use_mm_for_euclid_dist"
     cuts = torch.split(images.flat, 256)
     parts = (torch.cdist(cut, train.flat, compute_mode=exact).min(1).values for cut in cuts)
@@ -183,13 +193,16 @@ def nearest(images: Sample, train: Sample) -> float:
 
 
 def metrics(samples: Sample, data: Dataset, config: Config) -> list[dict[str, Any]]:
-    """Return how samples differ from the test split, beside what simple models give.
+    """Return the metrics of samples against the test split, with those of simple models.
 
-    `real training images` in the place of samples show how good a score can get: they are no model.
+    `real training images` are no model: they show the best score that is possible.
     """
     train, test = (real(data.splits[split], config) for split in ("train", "test"))
+    # Baselines get as many images as the model draws, because the distance depends on their number.
     others = simple_models(train, samples.captions, config.seed)
     others["real training images"] = train
+    # The components come from the training images: those of the test split would favour images like
+    # it, and those of samples would differ by checkpoint.
     axes = components(train.flat, config.components)
     placed = test.flat @ axes
     rows = [
@@ -202,6 +215,7 @@ def metrics(samples: Sample, data: Dataset, config: Config) -> list[dict[str, An
             higher_is_better=False,
         )
     ]
+    # Samples that a classifier can learn from show the right class; a free text is no label.
     if data.classes:
         rows.append(
             metric(
@@ -213,8 +227,8 @@ def metrics(samples: Sample, data: Dataset, config: Config) -> list[dict[str, An
                 higher_is_better=True,
             )
         )
-    # Samples much nearer to a training image than real images are were copied from it; a larger
-    # distance says nothing of their quality. So this figure has no better direction.
+    # Samples that are much nearer to a training image than real images are copies of it. A larger
+    # distance is no sign of quality, so neither direction is better.
     rows.append(
         metric(
             "nearest_training_image",
@@ -236,7 +250,7 @@ def figure(samples: Sample, data: Dataset, config: Config) -> dict[str, Any]:
     rows = []
     for caption in (data.classes or list(dict.fromkeys(samples.captions)))[:SHOWN_ROWS]:
         sides = [_of(each, caption) for each in (test, samples)]
-        # A caption with fewer real images gets a wider gap, so that the columns stay in line.
+        # A caption with fewer real images gets a wider gap, which keeps the columns aligned.
         images = [*sides[0], *[gap] * (SHOWN + 1 - len(sides[0])), *sides[1]]
         rows.append([_shown(image) for image in images])
     columns = ["real", *[""] * SHOWN, "drawn"]
@@ -251,7 +265,7 @@ def _of(images: Sample, caption: str) -> list[Tensor]:
 
 def _shown(image: Tensor) -> Any:
     """Return an image as nested lists: rows of grey values, or of red, green and blue."""
-    # Two digits of brightness are all that print shows, and keep the report short.
+    # Two digits of brightness are as much as print shows, and keep the report short.
     small = (_small(image[None], SHOWN_SIDE)[0] * 100).round() / 100
     values = small[0] if len(small) == 1 else small.permute(1, 2, 0)
     return [[_rounded(each) for each in row] for row in values.tolist()]
@@ -265,10 +279,12 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint by samples for the captions of the test split."""
     config, data_config, device = trained.config, trained.data, trained.device
     if config.sampling_steps > data_config.timesteps:
-        fail(f"there are {data_config.timesteps} noise levels: --sampling-steps is at most that.")
+        fail(
+            f"there are {data_config.timesteps} noise levels: set --sampling-steps to at most that."
+        )
     data = load_images(data_config, trained.args.data, trained.model)
     model = trained.load(lambda: Model(trained.model))
-    # The captions of the test split have its shares of classes, and so have the samples.
+    # Captions of the test split give samples the same shares of classes, which the distance needs.
     captions = list(itertools.islice(itertools.cycle(data.splits["test"].captions), config.samples))
     samples = Sample(drawn(model, captions, data.classes, data_config, config, device), captions)
     return Report(
@@ -284,7 +300,7 @@ main = scoring(
     __doc__,
     (Config, DataConfig, ModelConfig),
     report,
-    data="what train.py was given (default: bundled digits)",
+    data="the data that train.py read (default: bundled digits)",
     settings={
         "batch_size": Setting("images drawn at once"),
         "seed": Setting("seed of the noise, and of the baselines"),

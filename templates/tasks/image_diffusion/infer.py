@@ -1,6 +1,6 @@
 """Draw images with a trained checkpoint.
 
-    python infer.py                                        a row for each class, or without caption
+    python infer.py                                        a row for each class, or one without text
     python infer.py --prompt three --guidance 3            images of one class, or of one text
     python infer.py --input captions.txt --samples 4       a row for each line of a file
 
@@ -27,8 +27,8 @@ from runtime.options import Group, existing
 from runtime.scripts import Setting, Trained, serving
 from runtime.settings import read_json
 
-ROWS = 16  # most classes that are drawn without a caption
-SHOWN_SIDE = 64  # smaller images are enlarged to this side, by whole factors
+ROWS = 16  # largest number of classes that are drawn without --prompt
+SHOWN_SIDE = 64  # smaller images are enlarged to at least this side
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,10 @@ class Config:
     samples: int = 1
     """Images of each caption."""
     sampling_steps: int = 50
-    """Noise levels that an image passes through."""
+    """Noise levels per image; fewer are faster and rougher."""
     guidance: float = 5.0
-    """Strength of the caption; 1 is the model's own distribution, and takes half the time."""
+    """Strength of the caption; 1 samples the model's own distribution in half the time; more
+    follows the caption more closely, and reduces variety."""
     seed: int = 42
     """Seed of the noise."""
     dtype: str = "bfloat16"
@@ -53,12 +54,14 @@ def draw(
 ) -> Tensor:
     """Return an image of each condition, (B, C, H, W) of 0 to 1."""
     c, device = model.config, condition.device
+    # The checkpoint draws at the size of its training images only.
     size = (len(condition), c.image_channels, c.image_height, c.image_width)
     # Noise is drawn on the CPU: a seed gives the same image on every device.
     noise = torch.randn(size, generator=torch.Generator().manual_seed(config.seed)).to(device)
     left = signal(data.noise_schedule, data.timesteps).to(device)
+    # Guidance runs the model twice per step, with and without the caption.
     predict = guided(model, condition, nothing, config.guidance)
-    return (sample(predict, noise, left, config.sampling_steps) + 1) / 2
+    return (sample(predict, noise, left, config.sampling_steps) + 1) / 2  # -1..1 to 0..1
 
 
 def grid(rows: Sequence[Tensor]) -> Tensor:
@@ -66,6 +69,7 @@ def grid(rows: Sequence[Tensor]) -> Tensor:
     height, width = rows[0].shape[2:]
     # Whole factors keep the pixels of a small image square and sharp.
     times = math.ceil(SHOWN_SIDE / max(height, width))
+    # Repeated pixels show what the model drew; interpolation would add smoothness of its own.
     large = [row.repeat_interleave(times, 2).repeat_interleave(times, 3) for row in rows]
     framed = [F.pad(row, (1, 1, 1, 1), value=1.0) for row in large]
     return torch.cat([torch.cat(list(row), dim=2) for row in framed], dim=1)
@@ -76,19 +80,20 @@ def captions_of(args: argparse.Namespace, classes: Sequence[str]) -> list[str]:
     if args.prompt is not None:
         return [args.prompt]
     if args.input is None:
+        # The empty caption stands for no condition: training replaced some captions by it.
         return list(classes[:ROWS]) or [""]
     try:
         lines = args.input.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{args.input} cannot be read as UTF-8 text: {error}.")
     captions = [line.strip() for line in lines if line.strip()]
-    return captions or fail(f"{args.input} holds no caption.")
+    return captions or fail(f"{args.input} has no captions: write one per line.")
 
 
 def options(group: Group) -> None:
     what = group.add_mutually_exclusive_group()
     what.add_argument("--prompt", metavar="TEXT", help="the caption, or the name of a class")
-    what.add_argument("--input", type=existing, metavar="FILE", help="captions, one a line")
+    what.add_argument("--input", type=existing, metavar="FILE", help="captions, one per line")
     group.add_argument("--image", type=Path, metavar="PNG", help="(default: OUT/samples.png)")
 
 
@@ -96,10 +101,11 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Write an image with a row of samples for each caption."""
     args, config, data = trained.args, trained.config, trained.data
     if not 0 <= config.guidance < math.inf:
-        fail("--guidance must not be negative, and not be infinite.")
+        fail("--guidance must be a finite number of at least 0.")
     if config.sampling_steps > data.timesteps:
-        fail(f"there are {data.timesteps} noise levels: --sampling-steps is at most that.")
-    # The checkpoint names its classes in the order of their numbers; data of captions has none.
+        fail(f"there are {data.timesteps} noise levels: set --sampling-steps to at most that.")
+    # The checkpoint lists its classes in the order of their numbers; a model of free captions has
+    # none.
     classes = read_json(trained.folder / "config.json").get("classes", [])
     captions = captions_of(args, classes)
     try:
@@ -107,15 +113,15 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
             conditions(trained.model, each, classes).to(trained.device) for each in (captions, [""])
         )
     except ValueError as error:
-        fail(f"this cannot be drawn: {error}.")
-    # Captions are checked before the network is read, which may take minutes.
+        fail(f"the model does not know this caption: {error}.")
+    # Captions are checked before the weights are read, which may take minutes.
     model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
     rows = []
     for place in range(len(captions)):
         own, none = (e.repeat_interleave(config.samples, 0) for e in (given[[place]], nothing))
-        # Each row has a seed of its own, so a caption's images do not depend on the other rows.
+        # Each row has a seed of its own, so the images of a row do not depend on the rows above.
         drawn = draw(model, own, none, data, replace(config, seed=config.seed + place))
-        rows.append(drawn.float().cpu())
+        rows.append(drawn.float().cpu())  # (samples, C, H, W)
     target = args.image or args.out / "samples.png"
     write_image(target, grid(rows))
     for place, caption in enumerate(captions, start=1):
@@ -131,8 +137,8 @@ main = serving(
     settings={
         "seed": Setting("seed of the noise"),
         "samples": Setting("images of each caption"),
-        "sampling_steps": Setting("noise levels that an image passes through"),
-        "guidance": Setting("strength of the caption; 1 adds none, and takes half the time", float),
+        "sampling_steps": Setting("noise levels per image"),
+        "guidance": Setting("strength of the caption; 1 takes half the time", float),
         "dtype": Setting("format of weights and arithmetic", str, ("bfloat16", "float32")),
     },
 )

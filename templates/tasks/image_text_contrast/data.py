@@ -1,9 +1,9 @@
-"""Images with their texts: glyphs and their Unicode names, or your own images and captions.
+"""Read images with their texts: glyphs and their Unicode names, or your own images and captions.
 
     python data.py --data PATH      shows what training will read
 
-PATH is a folder with a metadata.jsonl, metadata.csv or metadata.parquet in it, whose rows have a
-`file_name`, an image below the folder, and a `text`. An image may have several rows.
+PATH is a folder with a metadata.jsonl, metadata.csv or metadata.parquet. Each row has a
+`file_name`, which is an image in the folder, and a `text`. An image may have several rows.
 """
 
 import random
@@ -31,8 +31,8 @@ from runtime.splits import SPLITS, require_samples
 from runtime.tokenizer import END_OF_TEXT as END_OF_TEXT_NAME
 
 BUNDLED = "dejavu_glyphs"
-FONT = "fonts/ttf/DejaVuSans.ttf"  # below matplotlib's data
-FONT_SHARE = 0.75  # font size by the image's side; a larger font cuts wide glyphs off
+FONT = "fonts/ttf/DejaVuSans.ttf"  # path in matplotlib's data folder
+FONT_SHARE = 0.75  # font size relative to the image's side; a larger font cuts off wide glyphs
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Config:
     """How images and texts become samples."""
 
     shift: int = 16
-    """Pixels, at most, by which a training image is moved each way at random."""
+    """Largest random shift of a training image in each direction, in pixels; 0 for none."""
     val_fraction: float = 0.05
-    """Share of the images on which training is watched."""
+    """Share of the images for validation during training."""
     test_fraction: float = 0.1
     """Share of the images that only eval.py reads."""
 
@@ -63,23 +63,25 @@ class Pair:
 
 
 class Captions:
-    """Texts to rows of tokens: byte-level BPE of lower-cased text, with an END_OF_TEXT."""
+    """Tokenizer of lower-cased text by byte-level BPE; it appends END_OF_TEXT to each text."""
 
     def __init__(self, json: str, place: str) -> None:
-        """Take the text of a tokenizer.json; the place is what an error names."""
+        """Read the text of a tokenizer.json; errors name the place."""
         self.json = json
         self._library = open_lowercase(json, place, [END_OF_TEXT_NAME])
         self.vocab_size = int(self._library.get_vocab_size())
 
     def rows(self, texts: Sequence[str], longest: int) -> Tensor:
-        """Return token ids (B, T): texts are cut to `longest` tokens, and padded to the longest."""
+        """Return token ids (B, T): texts are cut to `longest` tokens, and padded."""
         self._library.enable_truncation(longest)
+        # Rows are padded to the longest of the batch. The model takes the vector at the first
+        # END_OF_TEXT, so padding after it changes nothing.
         self._library.enable_padding(pad_id=END_OF_TEXT, pad_token=END_OF_TEXT_NAME)
         return torch.tensor([row.ids for row in self._library.encode_batch(list(texts))])
 
 
 def train_captions(texts: Iterable[str], vocab_size: int) -> Captions:
-    """Return a tokenizer that has learned from some texts."""
+    """Return a tokenizer that is trained on some texts."""
     single = f"$A {END_OF_TEXT_NAME}"
     json = train_lowercase(texts, vocab_size, [END_OF_TEXT_NAME], single=single)
     return Captions(json, "the tokenizer")
@@ -90,11 +92,11 @@ class Pairs:
     """Images and texts in three splits.
 
     Attributes:
-        name: What they are called in reports.
-        sha256: Digest of them all.
+        name: Name in reports.
+        sha256: Digest of all of them.
         splits: The pairs of each split.
-        tokenizer: Makes rows of tokens of texts.
-        model: Says at which size and with how many channels images are read.
+        tokenizer: Turns texts into rows of tokens.
+        model: Sets the size and the channels of images.
     """
 
     name: str
@@ -110,7 +112,9 @@ class Pairs:
             read_image(p.image, size, channels) if isinstance(p.image, Path) else p.image
             for p in pairs
         ]
-        return torch.stack(pixels).float() / 127.5 - 1
+        # Files are decoded here, not when the data is loaded: a large folder does not fit in
+        # memory.
+        return torch.stack(pixels).float() / 127.5 - 1  # (B, C, H, W)
 
     def tokens(self, pairs: Sequence[Pair]) -> Tensor:
         """Return the texts of some pairs as tokens (B, T)."""
@@ -120,27 +124,29 @@ class Pairs:
 def load_pairs(
     config: Config, path: Path | None, model: ModelConfig, checkpoint: Path | None = None
 ) -> Pairs:
-    """Return the pairs of a folder, or the bundled ones, or stop where they do not fit.
+    """Return the pairs of a folder, or the bundled ones, or stop if they do not fit.
 
     Args:
-        config: How they are cut.
+        config: Sizes of the splits.
         path: The folder; None for the bundled set.
-        model: Says how large an image and how long a text is.
+        model: Sets the size of images and the length of texts.
         checkpoint: The folder with the tokenizer of a trained model; None to train a tokenizer on
             the training texts.
     """
     pairs, sha256 = glyphs(model) if path is None else _folder(path)
     splits: dict[str, list[Pair]] = {split: [] for split in SPLITS}
-    # The image's name decides: all texts of an image come into the same split.
+    # The image's name decides the split, so that all texts of an image are in the same one.
     for pair in pairs:
         splits[split_of(pair.name, config.val_fraction, config.test_fraction)].append(pair)
     name = BUNDLED if path is None else path.name
-    # A contrast needs two pairs at least: one text is right, and the other wrong.
+    # A contrast needs at least two pairs: one text is right, and the other is wrong.
     sizes = {split: len(each) for split, each in splits.items()}
     require_samples(name, "pairs of image and text", sizes, least=2)
     if checkpoint is None:
+        # Texts of val and test would give the tokenizer entries for words that training never saw.
         tokenizer = train_captions((pair.text for pair in splits["train"]), model.vocab_size)
     else:
+        # A trained model keeps its own tokenizer: other ids would select other embeddings.
         file = checkpoint / "tokenizer.json"
         tokenizer = Captions(file.read_text(encoding="utf-8"), str(file))
     if tokenizer.vocab_size > model.vocab_size:
@@ -166,20 +172,22 @@ def glyphs(model: ModelConfig) -> tuple[list[Pair], str]:
         fail("the bundled glyphs come with a library: pip install matplotlib.")
     from PIL import Image, ImageDraw, ImageFont
 
+    # The font comes with matplotlib, so each machine draws the same glyphs without a download.
     path, side = str(Path(get_data_path()) / FONT), model.image_size
     font = ImageFont.truetype(path, round(FONT_SHARE * side), layout_engine=ImageFont.Layout.BASIC)
     first: dict[bytes, str] = {}
     pairs = []
-    # Code points in order, so that the digest does not depend on the order within the font.
+    # Code points are sorted, so that the digest does not depend on the order in the font.
     for code in sorted(FT2Font(path).get_charmap()):
         text = unicodedata.name(chr(code), "")
         image = Image.new("L", (side, side))
         ImageDraw.Draw(image).text((side / 2, side / 2), chr(code), 255, font, anchor="mm")
         pixels = np.array(image)
-        # Blanks have a name and no pixels: there is nothing to see in them.
+        # Blanks have a name but no pixels, so an image cannot match their text.
         if text and pixels.any():
+            # The name of the first character with these pixels stands for all that look alike.
             name = first.setdefault(pixels.tobytes(), f"U+{code:04X} {chr(code)}")
-            array = torch.from_numpy(pixels).expand(model.in_channels, side, side)
+            array = torch.from_numpy(pixels).expand(model.in_channels, side, side)  # (C, H, W)
             pairs.append(Pair(array, name, text))
     texts = "\n".join(pair.text for pair in pairs)
     return pairs, digest(*first, texts.encode())
@@ -188,6 +196,7 @@ def glyphs(model: ModelConfig) -> tuple[list[Pair], str]:
 def _folder(path: Path) -> tuple[list[Pair], str]:
     """Return the pairs of a folder and their digest, or stop."""
     metadata, captions = read_captions(path)
+    # An image with several texts is hashed once.
     names = sorted({name for name, _ in captions})
     sha256 = files_digest([metadata, *(path / name for name in names)], [metadata.name, *names])
     return [Pair(path / name, name, text) for name, text in captions], sha256
@@ -201,6 +210,7 @@ def batch_at(
     The position alone decides how an image is moved, so a resumed run and any number of processes
     move it alike.
     """
+    # Two pairs of one image may be in one batch; the loss then counts one of its texts as wrong.
     train = pairs.splits["train"]
     chosen = [train[index] for _, index in samples_at(position, count, len(train), seed)]
     places = range(position, position + count)
@@ -209,10 +219,13 @@ def batch_at(
 
 def _shifted(images: Tensor, most: int, places: Sequence[int], seed: int) -> Tensor:
     """Return images (B, C, H, W) moved at random; the gap is filled with pixels of the edge."""
+    # Images are shifted but not mirrored: a mirrored glyph, or "left" in a text, would be wrong.
     if not most:
         return images
-    # The text stays true wherever in the image its subject stands.
+    # A text stays true if its subject moves. Pixels of the edge fill the gap, because black borders
+    # would show the model how far each image moved.
     size, padded = images.size(2), F.pad(images, (most,) * 4, mode="replicate")
+    # A seed per position keeps the shifts the same for any number of processes.
     moves = (random.Random(f"{seed} {place}").choices(range(2 * most + 1), k=2) for place in places)
     moved = (p[:, y : y + size, x : x + size] for p, (y, x) in zip(padded, moves, strict=True))
     return torch.stack(list(moved))

@@ -1,9 +1,9 @@
-"""Score a checkpoint on the test split: which text belongs to an image, and which image to a text.
+"""Score a checkpoint on the test split by retrieval: texts for images, and images for texts.
 
-    python eval.py                                 the checkpoint that train.py left in `out`
+    python eval.py                                 the checkpoint that train.py wrote to `out`
     python eval.py --size full --data my_photos    the full model, on your images and captions
 
-Prints JSON on stdout. No other script reads the test split. Pairs of one image, or of one text,
+Prints JSON on stdout. No other script reads the test split. Pairs that share an image or a text
 are right answers to each other.
 """
 
@@ -35,11 +35,11 @@ class Config:
     """How the test split is scored."""
 
     batch_size: int = 64
-    """Pairs passed through the model at once."""
+    """Pairs encoded at once."""
     pairs: int = 1000
-    """Largest number of test pairs to search; the first ones. More make each answer harder."""
+    """Test pairs to search, taken from the start; more of them lower the recall."""
     baseline_pairs: int = 20000
-    """Largest number of training pairs that the baseline searches."""
+    """Training pairs that the baseline searches, taken from the start."""
 
 
 @torch.no_grad()
@@ -50,15 +50,16 @@ def scores(
     images, texts = [], []
     for start in range(0, len(test), config.batch_size):
         some = test[start : start + config.batch_size]
+        # Each image and each text is encoded once; all pairs then cost one product of matrices.
         images.append(model.encode_images(pairs.images(some).to(device)))
         texts.append(model.encode_texts(pairs.tokens(some).to(device)))
-    # Vectors have length 1, so their products are cosines.
+    # Vectors have length 1, so their products are cosines. Float32 avoids ties by rounding.
     return (torch.cat(images).float() @ torch.cat(texts).float().T).cpu()
 
 
 def right_answers(test: Sequence[Pair]) -> Tensor:
     """Return whether each text (column) is a right answer to each image (row), (N, N)."""
-    # An image may have several texts, and a text several images: all of them are right.
+    # An image may have several texts, and a text several images; all of them are right.
     numbers: dict[str, int] = {}
 
     def equal(values: Sequence[str]) -> Tensor:
@@ -70,8 +71,8 @@ def right_answers(test: Sequence[Pair]) -> Tensor:
 
 def recalls(scores: Tensor, right: Tensor) -> list[float]:
     """Return recall@k for each k of DRAWN: the share of rows with a right answer in the first k."""
-    # A wrong answer that ties with the best right one counts as half a place before it, which is
-    # what a random order of the two gives on average.
+    # A wrong answer with the score of the best right one counts as half a place before it, the mean
+    # of a random order. Otherwise a model that gives all answers one score would look perfect.
     best = scores.masked_fill(~right, -math.inf).max(1, keepdim=True).values
     wrong = ~right
     before = ((scores > best) & wrong).sum(1) + 0.5 * ((scores == best) & wrong).sum(1)
@@ -79,33 +80,36 @@ def recalls(scores: Tensor, right: Tensor) -> list[float]:
 
 
 def chance(right: Tensor) -> list[float]:
-    """Return the expected recall@k of a random order.
+    """Return the expected recall@k of a random order, for each k of DRAWN.
 
     The mean over rows of 1 - C(n - r, k) / C(n, k), with r right answers among n.
     """
+    # Images with several texts are easier to match by chance, so the formula counts right answers.
     n, counts = right.size(1), right.sum(1).tolist()
     curve = []
     for k in DRAWN:
-        # With k above n, no order can miss.
+        # No order misses if k exceeds n.
         missed = [math.comb(n - r, k) / math.comb(n, k) if k <= n else 0.0 for r in counts]
         curve.append(1 - sum(missed) / len(missed))
     return curve
 
 
 class TfIdf:
-    """Texts as vectors of word counts, where rare words weigh more (Sparck Jones, 1972).
+    """Texts as vectors of word counts with higher weights for rare words (Sparck Jones, 1972).
 
     The weight of a word is count * (log((1 + N) / (1 + texts with the word)) + 1), for N texts.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
         counts = Counter(word for text in texts for word in set(text.lower().split()))
+        # Only training texts fix the words and weights, as they do for the model.
         self.places = {word: place for place, word in enumerate(counts)}
+        # Adding 1 keeps words that all texts contain from having no weight.
         weights = [math.log((1 + len(texts)) / (1 + n)) + 1 for n in counts.values()]
         self.weights = torch.tensor(weights)
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Return vectors (N, W) of length 1; words outside the known texts do not count."""
+        """Return vectors (N, W) of length 1; words that are not in the known texts do not count."""
         rows = torch.zeros(len(texts), len(self.places))
         for row, text in zip(rows, texts, strict=True):
             for word in text.lower().split():
@@ -117,24 +121,28 @@ class TfIdf:
 def nearest_neighbour(pairs: Pairs, test: Sequence[Pair], config: Config) -> tuple[Tensor, Tensor]:
     """Return the baseline's scores, image to text and text to image, (N, N) each.
 
-    An image takes the text of the training image that is nearest in pixels, and ranks texts by
-    TF-IDF against it; a text takes the image of the nearest training text, and ranks by pixels.
+    For an image, the baseline takes the text of the training image with the nearest pixels, and
+    ranks texts by their TF-IDF to it. For a text, it takes the image of the nearest training text,
+    and ranks images by their pixels.
     """
+    # The search compares all pairs of images, so its cost grows with both sets.
     train = pairs.splits["train"][: config.baseline_pairs]
     seen, own = pairs.images(train).flatten(1), pairs.images(test).flatten(1)
     vectors = TfIdf([pair.text for pair in train])
     known, texts = vectors([p.text for p in train]), vectors([p.text for p in test])
-    # The nearest training image stands in for the image: its text is what one would guess.
+    # The text of the nearest training image is the best guess without a model of both sides. A
+    # model that only memorized its training pairs does no better.
     by_image = known[torch.cdist(own, seen).argmin(1)] @ texts.T
     by_text = -torch.cdist(seen[(texts @ known.T).argmax(1)], own)
     return by_image, by_text
 
 
 def metrics(curves: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
-    """Return recall@1 and recall@10 each way, beside their baselines."""
+    """Return recall@1 and recall@10 each way, with their baselines."""
     rows = []
     for way in WAYS:
         for k in REPORTED:
+            # Both directions are reported: a model can be good at one and poor at the other.
             values = {name: curve[DRAWN.index(k)] for name, curve in curves[way].items()}
             name, value = f"recall_at_{k}_{way}", values.pop("model")
             title = f"Recall@{k} ({way.replace('_', ' ')})"
@@ -143,7 +151,7 @@ def metrics(curves: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
 
 
 def figure(curves: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
-    """Return recall against k, each way, beside the baselines."""
+    """Return recall against k, each way, with the baselines."""
     styles = {"model": "line", "1-NN and TF-IDF": "dashed", "chance": "points"}
     series = [
         {
@@ -153,7 +161,7 @@ def figure(curves: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
             "style": style,
         }
         for name, style in styles.items()
-        # Chance is nearly the same both ways, and is drawn once.
+        # Chance is almost the same in both directions, so it is drawn once.
         for way in WAYS
         if name != "chance" or way == WAYS[0]
     ]
@@ -165,7 +173,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     config = trained.config
     pairs = load_pairs(trained.data, trained.args.data, trained.model, trained.folder)
     model = trained.load(lambda: Model(trained.model))
-    # The task is harder among more pairs: scores compare at equal numbers only.
+    # More pairs make the task harder, so scores compare only for equal numbers of pairs.
     test = pairs.splits["test"][: config.pairs]
     own, right = scores(model, pairs, test, config, trained.device), right_answers(test)
     by_image, by_text = nearest_neighbour(pairs, test, config)
@@ -177,6 +185,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         }
         for way, own_scores, baseline, answers in (
             (WAYS[0], own, by_image, right),
+            # Text to image is the same table with rows and columns exchanged.
             (WAYS[1], own.T, by_text, right.T),
         )
     }
@@ -187,8 +196,8 @@ main = scoring(
     __doc__,
     (Config, DataConfig, ModelConfig),
     report,
-    data="what train.py was given (default: bundled glyphs)",
-    settings={"batch_size": Setting("pairs passed at once")},
+    data="the data that train.py read (default: bundled glyphs)",
+    settings={"batch_size": Setting("pairs encoded at once")},
 )
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Find the texts that belong to an image, or the images that belong to a text.
+"""Search texts for an image, or images for a text, with a trained checkpoint.
 
     python infer.py --input photo.png                          the nearest of the training texts
     python infer.py --input photo.png --texts labels.txt       the nearest line of a file
     python infer.py --prompt "GREEK SMALL LETTER OMEGA"        the nearest of the training images
 
-Prints answers with the cosine of their vector and the question's, the largest first.
+Prints each answer with the cosine between its vector and that of the question, the largest first.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,33 +22,35 @@ from runtime.errors import fail, run
 from runtime.options import Group, existing
 from runtime.scripts import Setting, Trained, serving
 
-BATCH = 64  # images or texts in a pass; more take more memory and change no answer
+BATCH = 64  # images or texts encoded at once; more take more memory and change no answer
 
 
 @dataclass(frozen=True)
 class Config:
-    """How answers are computed and shown."""
+    """How answers are computed and printed."""
 
     top: int = 5
-    """Answers to show."""
+    """Answers to print."""
     weight_bits: int = 16
-    """Bits of a weight: 16 computes in bfloat16, 32 as trained."""
+    """Bits per weight: 16 computes in bfloat16, 32 as trained."""
 
 
 @torch.inference_mode()
 def vectors(encode: Callable[[Sequence[Pair]], Tensor], pairs: Sequence[Pair]) -> Tensor:
     """Return the vectors (N, E) of the images or of the texts of some pairs."""
     parts = [encode(pairs[start : start + BATCH]) for start in range(0, len(pairs), BATCH)]
-    return torch.cat(parts).float().cpu()
+    return torch.cat(parts).float().cpu()  # (N, E)
 
 
 def lines(path: Path) -> list[str]:
-    """Return the lines of a file that hold text, or stop."""
+    """Return the non-empty lines of a file, or stop."""
     try:
         texts = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{path} cannot be read as UTF-8 text: {error}.")
-    return [text for text in texts if text] or fail(f"{path} holds no text.")
+    return [text for text in texts if text] or fail(
+        f"{path} has no text: write one answer per line."
+    )
 
 
 def options(group: Group) -> None:
@@ -56,7 +58,7 @@ def options(group: Group) -> None:
     question.add_argument("--input", type=existing, metavar="FILE", help="an image")
     question.add_argument("--prompt", metavar="TEXT", help="a text")
     group.add_argument(
-        "--texts", type=existing, metavar="FILE", help="answers to --input, one a line"
+        "--texts", type=existing, metavar="FILE", help="answers to --input, one per line"
     )
 
 
@@ -64,9 +66,10 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print the nearest answers."""
     args, device = trained.args, trained.device
     if args.texts and not args.input:
-        fail("--texts are answers to an image: give --input.")
+        fail("--texts lists answers to an image: add --input.")
+    # The checkpoint's own tokenizer reads the texts: a new one would give other ids.
     pairs = load_pairs(trained.data, args.data, trained.model, trained.folder)
-    # bfloat16 takes half the memory and holds two to three digits of a cosine.
+    # bfloat16 takes half the memory, and keeps two to three digits of a cosine.
     dtype = torch.bfloat16 if trained.config.weight_bits == 16 else torch.float32
     model = trained.load(lambda: Model(trained.model), dtype)
 
@@ -76,20 +79,23 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     def texts(some: Sequence[Pair]) -> Tensor:
         return model.encode_texts(pairs.tokens(some).to(device))
 
-    # Answers come from what training may see: the test split is for eval.py alone.
+    # Answers come from train and val: the test split is for eval.py alone.
     known = pairs.splits["train"] + pairs.splits["val"]
     if args.input:
+        # A list of labels turns the model into a classifier without training (zero-shot).
         candidates = lines(args.texts) if args.texts else [pair.text for pair in known]
-        # Several images may share a text, which is one answer.
+        # A text that several images share is one answer.
         answers = list(dict.fromkeys(candidates))
+        # Only one side of this pair is encoded, so the other one is empty.
         question = vectors(images, [Pair(args.input, "", "")])
         compared = vectors(texts, [Pair(args.input, "", answer) for answer in answers])
     else:
-        # An image stands in as many pairs as it has texts, and is one answer.
+        # An image with several texts is one answer.
         by_name = {pair.name: pair for pair in known}
         answers = list(by_name)
         question = vectors(texts, [Pair(Path(), "", args.prompt)])
         compared = vectors(images, list(by_name.values()))
+    # Vectors have length 1, so their products are cosines.
     cosines = (compared @ question[0]).sort(descending=True)
     best = (part[: trained.config.top].tolist() for part in cosines)
     for cosine, place in zip(*best, strict=True):
@@ -102,10 +108,10 @@ main = serving(
     serve,
     options=options,
     settings={
-        "top": Setting("answers to show"),
-        "weight_bits": Setting("bits of a weight", int, (32, 16)),
+        "top": Setting("answers to print"),
+        "weight_bits": Setting("bits per weight", int, (32, 16)),
     },
-    data="what train.py was given: where answers come from",
+    data="the data that train.py read, whose pairs are searched (default: bundled glyphs)",
 )
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Images with a class for each pixel: slices of an average brain, or your own images and masks.
+"""Read images with a class for each pixel: slices of an average brain, or your own images.
 
     python data.py --data PATH      shows what training will read
 
-PATH is a folder with two folders in it, `images` and `masks`. A mask is a PNG of the same name as
-its image, whose pixels are the numbers of classes: 0 is the background, 255 does not count. All
-images in one folder below `images`, such as the slices of a patient, go into one split.
+PATH holds two folders, `images` and `masks`. A mask is a PNG with the name of its image, and its
+pixels are class numbers: 0 is the background, and 255 is ignored. All images of one folder in
+`images`, such as the slices of a patient, go into one split.
 """
 
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ from runtime.splits import SPLITS, require_samples
 
 BUNDLED = "mni152_tissues"
 BUNDLED_CLASSES = ("background", "grey matter", "white matter")
-LEAST_TISSUE = 0.02  # least share of tissue in a slice; emptier ones teach little but background
-VOID = 255  # value of mask pixels that neither train nor count in scores
+LEAST_TISSUE = 0.02  # slices with a smaller share of tissue show almost only background
+VOID = 255  # mask pixels with this value are ignored by the loss and by scores
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class Config:
     """How images become samples."""
 
     crop: int = 0
-    """Side of the random square that a training sample is cut to, in pixels; 0 leaves it whole."""
+    """Side of the random square that is cut from a training image, in pixels; 0 keeps it whole."""
     augmentation: str = "mirror"
-    """none; mirror: left and right swapped at random; dihedral: up and down too, squares turned."""
+    """none; mirror: swap left and right; dihedral: also swap up and down, and turn squares."""
     val_fraction: float = 0.1
-    """Share of the images on which training is watched."""
+    """Share of the images for validation during training."""
     test_fraction: float = 0.1
     """Share of the images that only eval.py reads."""
     gap: int = 6
-    """Slices of the bundled volume left out between splits, because neighbours look alike."""
+    """Slices of the bundled volume to skip between splits, because neighbours look alike."""
 
 
 Pair = tuple[Tensor, Tensor]
@@ -55,10 +55,10 @@ class Scenes:
     """Images and masks in three splits.
 
     Attributes:
-        name: What they are called in reports.
-        sha256: Digest of them all.
+        name: Name in reports.
+        sha256: Digest of all of them.
         splits: Images and masks by split, in memory or as files.
-        model: Says at which size and with how many channels images are read.
+        model: Sets the size and the channels of images.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Scenes:
 
 
 def load_scenes(config: Config, path: Path | None, model: ModelConfig) -> Scenes:
-    """Return the images of a folder, or the bundled ones, or stop where they do not fit."""
+    """Return the images of a folder, or the bundled ones, or stop if they do not fit."""
     scenes = bundled(config, model) if path is None else _folder(config, path, model)
     sizes = {split: len(scenes.splits[split]) for split in SPLITS}
     require_samples(scenes.name, "images, or folders of images,", sizes)
@@ -91,8 +91,8 @@ def load_scenes(config: Config, path: Path | None, model: ModelConfig) -> Scenes
 def bundled(config: Config, model: ModelConfig) -> Scenes:
     """Return axial slices of the MNI152 average brain, each pixel with its likeliest tissue.
 
-    One averaged brain shows whether the code learns, not how well a model would do on patients. The
-    template belongs to McGill University and has its own licence; nilearn ships it.
+    One averaged brain shows whether the code learns, but not how well a model works on patients.
+    nilearn ships the template, which belongs to McGill University and has its own licence.
     """
     try:
         from nilearn import datasets  # type: ignore[import-untyped]
@@ -106,12 +106,15 @@ def bundled(config: Config, model: ModelConfig) -> Scenes:
         datasets.load_mni152_wm_template(resolution=1),
     )
     arrays = [np.asarray(image.get_fdata(dtype=np.float32)) for image in images]
-    # The digest is of values rounded to bytes: last bits may differ between versions of nilearn.
+    # The digest covers values rounded to bytes, because last bits may differ between versions of
+    # nilearn.
     sha256 = digest(*((array * 255).round().astype(np.uint8).tobytes() for array in arrays))
-    # From (left to right, back to front, bottom to top) to slices seen from above, front first.
+    # The axes change from (left to right, back to front, bottom to top) to slices from above, with
+    # the front on top.
     volume = torch.from_numpy(np.stack(arrays, axis=-1)).permute(2, 3, 1, 0).flip(2)
     tissue = _tissues(volume).gt(0).float().mean((1, 2))
     size = (model.image_height, model.image_width)
+    # Averages over areas keep thin grey matter; single pixels would lose parts of it.
     slices = F.interpolate(volume[tissue > LEAST_TISSUE], size=size, mode="area")
     scans = (slices[:, :1] * 255).round().to(torch.uint8).expand(-1, model.in_channels, -1, -1)
     pairs: list[Source] = list(zip(scans, _tissues(slices), strict=True))
@@ -122,11 +125,14 @@ def bundled(config: Config, model: ModelConfig) -> Scenes:
 def _tissues(volume: Tensor) -> Tensor:
     """Return the likeliest class (N, H, W) where channels 1 and 2 are grey and white matter."""
     grey, white = volume[:, 1], volume[:, 2]
+    # What is neither grey nor white is background, so the three shares sum to 1.
     return torch.stack((1 - grey - white, grey, white), dim=1).argmax(1).to(torch.uint8)
 
 
 def _parts(count: int, config: Config) -> dict[str, list[int]]:
     """Return the slices of each split: test and val in the middle, train on both sides."""
+    # A random split would put neighbours of a test slice into training, and neighbours are almost
+    # the same picture. The middle of the brain has the most tissue, so it is what is scored.
     test, val = round(count * config.test_fraction), round(count * config.val_fraction)
     middle, gap = count // 2, config.gap
     return {
@@ -143,10 +149,11 @@ def _folder(config: Config, path: Path, model: ModelConfig) -> Scenes:
     masks = [path / "masks" / name for name in names]
     for image, mask in zip(images, masks, strict=True):
         if not mask.is_file():
-            fail(f"{image} has no mask: {mask} does not exist.")
+            fail(f"{image} has no mask: add {mask}.")
     splits: dict[str, list[Source]] = {split: [] for split in SPLITS}
     for image, mask, name in zip(images, masks, names, strict=True):
-        # Slices of one patient look alike: apart, test slices would be almost known from training.
+        # Slices of one patient look alike: in two splits, training would almost show the test
+        # slices.
         group = name.parts[0] if len(name.parts) > 1 else name.stem
         splits[split_of(group, config.val_fraction, config.test_fraction)].append((image, mask))
     files = [*images, *masks]
@@ -155,14 +162,16 @@ def _folder(config: Config, path: Path, model: ModelConfig) -> Scenes:
 
 
 def _read(image: Path, mask: Path, model: ModelConfig) -> Pair:
-    """Return an image and its mask from their files, or stop where they do not fit."""
+    """Return an image and its mask from their files, or stop if they do not fit."""
     size = (model.image_height, model.image_width)
     pixels, classes = (
         read_image(image, size, model.in_channels),
+        # Nearest-neighbour scaling keeps class numbers whole: a mean of two classes would be a
+        # third.
         read_image(mask, size, 1, exact=True),
     )
     if classes.size(0) != 1:
-        fail(f"{mask} holds colours: a mask is a PNG with the number of a class in each pixel.")
+        fail(f"{mask} holds colours: a mask is a PNG with a class number in each pixel.")
     largest = int(torch.where(classes == VOID, 0, classes).max())
     if largest >= model.num_classes:
         fail(
@@ -179,10 +188,12 @@ def batch_at(scenes: Scenes, config: Config, position: int, count: int, seed: in
     samples = samples_at(position, count, len(scenes.splits["train"]), seed)
     pairs = []
     for place, (_, index) in enumerate(samples, start=position):
+        # A generator per sample makes its augmentation independent of the batch size and of
+        # resuming.
         generator = torch.Generator().manual_seed((seed * 1_000_003 + place) % 2**63)
         pairs.append(_augmented(*scenes.pair("train", index), config, generator))
     images, masks = zip(*pairs, strict=True)
-    return torch.stack(images), torch.stack(masks)
+    return torch.stack(images), torch.stack(masks)  # (B, C, H, W), (B, H, W)
 
 
 def _augmented(
@@ -191,15 +202,16 @@ def _augmented(
     """Return an image (C, H, W) and its mask (H, W) cut and turned alike at random."""
     height, width = mask.shape
     side = config.crop or max(height, width)
-    # Image and mask are one tensor here, so that no step can treat them differently.
-    both = torch.cat((image, mask[None].float()))
+    # Image and mask are one tensor here, so that each step treats them alike.
+    both = torch.cat((image, mask[None].float()))  # (C + 1, H, W)
     both = _cut(_cut(both, 1, side, generator), 2, side, generator)
     mirror, flip, turn = (torch.rand(3, generator=generator) < 0.5).tolist()
+    # Three draws are made under all settings, so turning one on leaves the others unchanged.
     if mirror and config.augmentation != "none":
         both = both.flip(2)
     if config.augmentation == "dihedral":
         both = both.flip(1) if flip else both
-        # Only crops are square: a whole image, turned, would not fit the others of its batch.
+        # Only crops are square: a whole image would no longer fit its batch after a turn.
         both = both.transpose(1, 2) if turn and config.crop else both
     return both[:-1], both[-1].long()
 
@@ -220,6 +232,7 @@ def main() -> None:
     for split in SPLITS:
         _, masks = scenes.batch(split, range(len(scenes.splits[split])))
         counts = torch.bincount(masks[masks >= 0], minlength=model.num_classes)
+        # Shares of classes show a mask that was saved with colours or with other numbers.
         shares = ", ".join(f"{count / max(1, int(counts.sum())):.1%}" for count in counts.tolist())
         print(f"{split:>5}: {len(masks):,} images; pixels of each class {shares}")
 

@@ -1,6 +1,6 @@
-"""Score a checkpoint on the test split, beside a classifier of each pixel by its brightness.
+"""Score a checkpoint on the test split, and compare with a classifier of single pixels.
 
-    python eval.py                                   the checkpoint that train.py left in `out`
+    python eval.py                                   the checkpoint that train.py wrote to `out`
     python eval.py --size full --data my_scans       the full model, on your images and masks
 
 Prints JSON on stdout. No other script reads the test split.
@@ -23,7 +23,7 @@ from runtime.scripts import Setting, Trained, scoring
 
 GREY_LEVELS = 256
 FIGURE_ROWS = 2
-FIGURE_SIDE = 40  # pixels of the longer side; the report holds each as a number
+FIGURE_SIDE = 40  # pixels of the longer side; the report grows with its square
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Config:
     batch_size: int = 8
     """Images scored at once."""
     baseline_images: int = 1000
-    """Largest number of training images on which the baseline by brightness is fitted."""
+    """Training images that fit the brightness baseline, taken from the start."""
 
 
 def confusion(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
-    """Return how many pixels of each true class (row) got each predicted one (column): (K, K)."""
-    # A class below 0 marks pixels that the annotators left open.
+    """Return the number of pixels by true class (row) and predicted class (column): (K, K)."""
+    # Annotators mark unclear pixels as void, which is -1 here; scores ignore them.
     counts = truth >= 0
     pairs = truth[counts] * classes + predicted[counts]
     return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
@@ -47,9 +47,9 @@ def confusion(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
 def dice(table: Tensor) -> float:
     """Return the mean over foreground classes of 2 |A & B| / (|A| + |B|) (Dice, 1945).
 
-    A and B are the pixels of a class in the truth and in the prediction. Background would raise
-    the mean without effort, and a class that is neither true nor predicted has no overlap to give:
-    both are left out.
+    A and B are the pixels of a class in the truth and in the prediction. The mean omits
+    the background, which is easy, and each class that is neither true nor predicted, because it
+    has no overlap.
     """
     both, sizes = table.diagonal()[1:].double(), (table.sum(0) + table.sum(1))[1:]
     present = sizes > 0
@@ -58,7 +58,10 @@ def dice(table: Tensor) -> float:
 
 def mean_iou(table: Tensor) -> float:
     """Return the mean over classes of |A & B| / |A or B|, background included (Jaccard, 1912)."""
+    # mIoU includes the background, as benchmarks of scenes do; Dice excludes it, as medical ones
+    # do.
     both = table.diagonal().double()
+    # The diagonal is in both sums, so it is subtracted once.
     union = table.sum(0) + table.sum(1) - table.diagonal()
     present = union > 0
     return float((both[present] / union[present]).mean())
@@ -72,10 +75,10 @@ def grey_levels(images: Tensor) -> Tensor:
 def classes_by_brightness(scenes: Scenes, config: Config, classes: int) -> Tensor:
     """Return the likeliest class of each brightness in the training split, shape (256,).
 
-    It is the Bayes classifier of one pixel's brightness; a brightness that no training pixel has
-    is background.
+    This is the Bayes classifier of a pixel's brightness. A brightness that no training pixel has is
+    background.
     """
-    # Counting pixels by brightness and class fits this classifier exactly, in one pass.
+    # Counts of pixels by brightness and class fit this classifier exactly, in one pass.
     table = torch.zeros(GREY_LEVELS, classes, dtype=torch.int64)
     count = min(config.baseline_images, len(scenes.splits["train"]))
     for start in range(0, count, config.batch_size):
@@ -92,23 +95,26 @@ def score(
 ) -> tuple[dict[str, Tensor], list[list[Any]]]:
     """Return the confusion table of each method by its name, and the rows of the figure."""
     classes, count = model.config.num_classes, len(scenes.splits["test"])
-    # Where brightness alone finds the classes, a network has nothing to show.
+    # A network must beat brightness alone: scores near this baseline mean that it learned no
+    # shapes.
     by_brightness = classes_by_brightness(scenes, config, classes)
     names = ("model", "all background", "brightness")
     tables = {name: torch.zeros(classes, classes, dtype=torch.int64) for name in names}
-    # The figure's images lie in the middle of equal parts of the split.
+    # The figure shows the middle image of each equal part of the split.
     shown = {count * (2 * row + 1) // (2 * FIGURE_ROWS) for row in range(FIGURE_ROWS)}
     rows = []
     for start in range(0, count, config.batch_size):
         indices = range(start, min(start + config.batch_size, count))
+        # Images are scored whole, even if training cuts crops: a user segments whole images.
         images, masks = scenes.batch("test", indices)
         predicted = model(images.to(device)).argmax(1).cpu()  # (B, H, W)
         guesses = (predicted, torch.zeros_like(masks), by_brightness[grey_levels(images)])
         for name, guess in zip(names, guesses, strict=True):
-            # Summed over the split, each pixel counts the same, whatever image it lies in.
+            # Tables are summed over the split, so each pixel has the same weight in every image.
             tables[name] += confusion(guess, masks, classes)
         for place in shown & set(indices):
             at = place - start
+            # Void pixels are drawn as background, since the figure has no colour for them.
             greys = (masks[at].clamp(min=0), predicted[at])
             pictures = (images[at].mean(0) / 2 + 0.5, *(c / (classes - 1) for c in greys))
             rows.append([_small(picture) for picture in pictures])
@@ -117,18 +123,19 @@ def score(
 
 def _small(picture: Tensor) -> list[list[float]]:
     """Return every n-th pixel of every n-th row of a picture (H, W), as lists."""
-    # Every n-th pixel keeps the classes whole; a mean of two classes would be a third.
+    # Every n-th pixel keeps class numbers whole; a mean of two classes would be a third.
     step = math.ceil(max(picture.shape) / FIGURE_SIDE)
     return [[round(value, 2) for value in row] for row in picture[::step, ::step].tolist()]
 
 
 def metrics(tables: dict[str, Tensor]) -> list[dict[str, Any]]:
-    """Return mean foreground Dice and mean IoU, beside their baselines."""
+    """Return mean foreground Dice and mean IoU, with their baselines."""
     rows = []
     for name, title, formula in (
         ("mean_foreground_dice", "mean foreground Dice", dice),
         ("mean_iou", "mIoU", mean_iou),
     ):
+        # Both formulas read the same tables, so no method is run twice.
         values = {method: formula(table) for method, table in tables.items()}
         value = values.pop("model")
         rows.append(metric(name, "share", value, values, title=title, higher_is_better=True))
@@ -149,7 +156,7 @@ main = scoring(
     __doc__,
     (Config, DataConfig, ModelConfig),
     report,
-    data="what train.py was given (default: bundled slices)",
+    data="the data that train.py read (default: bundled slices)",
     settings={"batch_size": Setting("images scored at once")},
 )
 

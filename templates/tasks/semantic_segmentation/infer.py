@@ -1,9 +1,9 @@
-"""Find the class of each pixel of an image with a trained checkpoint.
+"""Predict the class of each pixel of an image with a trained checkpoint.
 
     python infer.py --input scan.png                       writes out/scan_mask.png and _drawn.png
     python infer.py --input scan.png --opacity 0.8
 
-Without --input, the image is one of the validation split. Writes a mask of class numbers and the
+Without --input, the image is from the validation split. Writes a mask of class numbers and the
 image with the mask drawn over it, and prints the share of each class.
 """
 
@@ -22,7 +22,7 @@ from runtime.images import read_image, write_image
 from runtime.options import Group, existing
 from runtime.scripts import Setting, Trained, serving
 
-# Steps of the golden ratio around the colour circle keep any number of classes far apart.
+# Hues that advance by the golden ratio stay far apart for any number of classes.
 GOLDEN_TURN = 0.61803398875
 
 
@@ -33,7 +33,7 @@ class Config:
     opacity: float = 0.5
     """Opacity of the mask over the image, from 0 to 1."""
     weight_bits: int = 16
-    """Bits of a weight: 16 computes in bfloat16, 32 as trained."""
+    """Bits per weight: 16 computes in bfloat16, 32 as trained."""
 
 
 @torch.inference_mode()
@@ -47,13 +47,13 @@ def segment(model: Model, image: Tensor) -> Tensor:
 
 
 def drawn(image: Tensor, classes: Tensor, opacity: float) -> Tensor:
-    """Return an image (3, H, W), 0 to 1, with each class but the background in its colour."""
+    """Return an image (3, H, W), 0 to 1, with a colour over each class other than background."""
     colours = [colorsys.hsv_to_rgb(k * GOLDEN_TURN % 1, 0.9, 1) for k in range(int(classes.max()))]
     palette = torch.tensor([(0.0, 0.0, 0.0), *colours])
     colour = palette[classes].permute(2, 0, 1)  # (3, H, W)
-    # Background stays as it is in the image.
+    # The background keeps the image's own pixels.
     share = opacity * (classes > 0)
-    # Colours tell classes, so the image itself is shown in grey.
+    # Colours stand for classes, so the image itself is drawn in grey.
     return (image.mean(0) / 2 + 0.5) * (1 - share) + colour * share
 
 
@@ -66,7 +66,7 @@ def image_of(trained: Trained[Config, DataConfig, ModelConfig]) -> tuple[str, Te
     path, model = trained.args.input, trained.model
     if path is None:
         scenes = load_scenes(trained.data, trained.args.data, model)
-        # The middle of a scan shows more than its first slice.
+        # The middle slice of a scan shows more than the first one.
         image, _ = scenes.pair("val", len(scenes.splits["val"]) // 2)
         return f"{scenes.name}_val", image
     size = (model.image_height, model.image_width)
@@ -77,13 +77,15 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Write a mask, and the image under it."""
     out, config = trained.args.out, trained.config
     if not 0 <= config.opacity <= 1:
-        fail("--opacity lies from 0 to 1.")
+        fail("--opacity must lie from 0 to 1.")
+    # The image is read before the weights, so that a wrong path fails at once.
     name, image = image_of(trained)
+    # bfloat16 halves the memory; few pixels at the edge of classes change.
     dtype = torch.bfloat16 if config.weight_bits == 16 else torch.float32
     model = trained.load(lambda: Model(trained.model), dtype)
     classes = segment(model, image)
     mask, picture = out / f"{name}_mask.png", out / f"{name}_drawn.png"
-    # Class k is written as grey level k: other tools read the numbers back, and they look black.
+    # Class k is grey level k, so that other tools read class numbers; to the eye they look black.
     write_image(mask, classes[None] / 255)
     write_image(picture, drawn(image, classes, config.opacity))
     print(f"wrote {mask} and {picture}")
@@ -98,9 +100,9 @@ main = serving(
     options=options,
     settings={
         "opacity": Setting("opacity of the mask", float),
-        "weight_bits": Setting("bits of a weight", int, (32, 16)),
+        "weight_bits": Setting("bits per weight", int, (32, 16)),
     },
-    data="where the image comes from without --input",
+    data="the data whose validation image is used without --input",
 )
 
 if __name__ == "__main__":

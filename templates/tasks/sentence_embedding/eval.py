@@ -1,10 +1,10 @@
-"""Score a checkpoint by retrieval on the test split, beside TF-IDF of characters and length.
+"""Score a checkpoint by retrieval on the test split, and compare with TF-IDF and text length.
 
-    python eval.py                                    the checkpoint that train.py left in `out`
+    python eval.py                                    the checkpoint that train.py wrote to `out`
     python eval.py --size full --data pairs.csv       the full model, on your pairs
 
-Each text of a pair is a query once; the partner is sought among all partners of its pool. Prints
-JSON on stdout. No other script reads the test split.
+Each text of a pair is a query once; its partner is searched among all partners of its pool.
+Prints JSON on stdout. No other script reads the test split.
 """
 
 import math
@@ -36,9 +36,9 @@ class Config:
     """How the test split is scored."""
 
     batch_size: int = 32
-    """Texts read at once."""
+    """Texts encoded at once."""
     baseline_texts: int = 5000
-    """Most test texts for which TF-IDF is computed; its memory grows with their square."""
+    """Test texts above which TF-IDF is skipped; its memory grows with their square."""
 
 
 class TfIdf:
@@ -54,12 +54,14 @@ class TfIdf:
         self.total = len(known)
 
     def _grams(self, text: str) -> Counter[str]:
+        # Spaces at both ends make n-grams at the edge of a word differ from those inside one.
         line = f" {text.lower()} "
         return Counter(line[i : i + n] for n in (1, 2, 3) for i in range(len(line) - n + 1))
 
     def similarities(self, texts: Sequence[str]) -> Tensor:
         """Return the cosines of all pairs of texts, (N, N)."""
-        # Only texts that share an n-gram have a cosine above 0, so the sum runs over n-grams.
+        # Only texts that share an n-gram have a cosine above 0, so each n-gram adds to its texts
+        # alone.
         postings: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
         for row, text in enumerate(texts):
             weights = {
@@ -69,7 +71,7 @@ class TfIdf:
             norm = math.sqrt(sum(weight**2 for weight in weights.values()))
             for gram, weight in weights.items():
                 postings[gram].append((row, weight / norm))
-        cosines = torch.zeros(len(texts), len(texts))
+        cosines = torch.zeros(len(texts), len(texts))  # (N, N)
         for entries in postings.values():
             rows = torch.tensor([row for row, _ in entries])
             weights_of = torch.tensor([weight for _, weight in entries])
@@ -80,16 +82,18 @@ class TfIdf:
 def first_ranks(similarity: Similarity, pairs: Sequence[Pair], index: dict[str, int]) -> Tensor:
     """Return the rank of the nearest partner of each query, from 1.
 
-    Both texts of a pair are queries. Candidates that are equally near keep the order of `index`.
+    Both texts of a pair are queries. Candidates with equal scores keep the order of `index`.
     """
     pools: defaultdict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
     for pair in pairs:
         a, b = (index[text] for text in pair.texts)
-        # Partners are sought on the other side of the pair, within its pool.
+        # Candidates come from the other side of the pair, within its pool: a pool of all languages
+        # would mix the target language with other ones.
         pools[pair.pool, 0].append((a, b))
         pools[pair.pool, 1].append((b, a))
     ranks = []
     for links in pools.values():
+        # Sorted candidates make ties fall in the same order on every machine.
         candidates = torch.tensor(sorted({b for _, b in links}))
         partners: defaultdict[int, list[int]] = defaultdict(list)
         for a, b in links:
@@ -97,10 +101,10 @@ def first_ranks(similarity: Similarity, pairs: Sequence[Pair], index: dict[str, 
         for start in range(0, len(partners), CHUNK):
             queries = list(partners)[start : start + CHUNK]
             scores = similarity(torch.tensor(queries), candidates)
-            # A stable sort ranks ties in the same order for every method.
+            # A stable sort puts ties in the same order for every method.
             order = candidates[scores.argsort(dim=1, descending=True, stable=True)]
             for query, ranked in zip(queries, order, strict=True):
-                # A text may have several partners; the nearest one counts.
+                # A text may have several partners; the rank of the nearest one counts.
                 hits = torch.isin(ranked, torch.tensor(partners[query]))
                 ranks.append(int(hits.nonzero()[0]) + 1)
     return torch.tensor(ranks)
@@ -109,14 +113,16 @@ def first_ranks(similarity: Similarity, pairs: Sequence[Pair], index: dict[str, 
 def similarities(
     vectors: Tensor, texts: Sequence[str], data: Dataset, config: Config
 ) -> dict[str, Similarity]:
-    """Return how near texts are, by the model and by simpler methods."""
-    # Translations and paraphrases have similar lengths, which alone finds some partners.
+    """Return the similarity of texts by the model and by simpler methods."""
+    # Translations and paraphrases have similar lengths, and length alone finds some partners.
     lengths = torch.tensor([float(len(text)) for text in texts])
     methods: dict[str, Similarity] = {
-        "model": lambda a, b: vectors[a] @ vectors[b].T,
+        "model": lambda a, b: vectors[a] @ vectors[b].T,  # (A, B)
         "length match": lambda a, b: -(lengths[a, None] - lengths[b]).abs(),
     }
+    # Characters find partners that share names or roots of words, in any language.
     if len(texts) <= config.baseline_texts:
+        # Weights of n-grams come from training texts, as the model's knowledge does.
         train = dict.fromkeys(text for pair in data.splits["train"] for text in pair.texts)
         cosines = TfIdf(train).similarities(texts)
         methods["TF-IDF, characters"] = lambda a, b: cosines[a[:, None], b]
@@ -125,6 +131,7 @@ def similarities(
 
 def recall_at_1(ranks: Tensor) -> float:
     """Return the share of queries whose nearest candidate is a partner."""
+    # Recall at 1 is what a user sees who takes the first result; MRR also rewards near misses.
     return (ranks == 1).double().mean().item()
 
 
@@ -134,7 +141,7 @@ def mrr(ranks: Tensor) -> float:
 
 
 def metrics(ranks: dict[str, Tensor]) -> list[dict[str, Any]]:
-    """Return recall at 1 and mean reciprocal rank, beside those of the baselines."""
+    """Return recall at 1 and mean reciprocal rank, with those of the baselines."""
     rows = []
     for name, title, unit, score in (
         ("recall_at_1", "Recall@1", "share", recall_at_1),
@@ -165,12 +172,13 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     data = load_dataset(trained.data, trained.args.data, trained.model, trained.folder)
     model = trained.load(lambda: Model(trained.model))
     pairs = data.splits["test"]
-    # Each text is read once, in alphabetical order, however many pairs it is part of.
+    # Each text is encoded once, in alphabetical order, even if several pairs contain it.
     texts = sorted({text for pair in pairs for text in pair.texts})
     index = {text: number for number, text in enumerate(texts)}
     size, length = trained.config.batch_size, trained.data.max_len
+    # The checkpoint's own tokenizer reads the texts, as it did in training.
     made = outputs(model, texts, data.tokenizer, length, size, trained.device)
-    # At length 1, products of vectors are cosines.
+    # Products of vectors of length 1 are cosines.
     vectors = F.normalize(made, dim=-1)
     ranks = {
         name: first_ranks(similarity, pairs, index)
@@ -183,8 +191,8 @@ main = scoring(
     __doc__,
     (Config, DataConfig, ModelConfig),
     report,
-    data="what train.py was given (default: bundled pairs)",
-    settings={"batch_size": Setting("texts read at once")},
+    data="the data that train.py read (default: bundled pairs)",
+    settings={"batch_size": Setting("texts encoded at once")},
 )
 
 if __name__ == "__main__":

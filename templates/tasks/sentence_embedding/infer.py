@@ -1,10 +1,10 @@
-"""Embed texts with a trained checkpoint, and find those nearest to a text.
+"""Embed texts with a trained checkpoint, and search those nearest to a text.
 
     python infer.py --prompt "Enter a date."                          among the training texts
     python infer.py --prompt "Enter a date." --input candidates.txt   among the lines of a file
     python infer.py --input texts.txt --output vectors.npy            writes the vectors only
 
-Prints cosine and text, the nearest first. Vectors have length 1.
+Prints cosine and text, the nearest first. Vectors have a length of 1.
 """
 
 from dataclasses import dataclass
@@ -29,16 +29,18 @@ class Config:
     """How texts are embedded and searched."""
 
     batch_size: int = 32
-    """Texts read at once."""
+    """Texts encoded at once."""
     nearest: int = 5
-    """Texts shown."""
+    """Texts to print."""
     dtype: str = "bfloat16"
     """Format of the weights: float32 as trained, or bfloat16 in half the memory."""
 
 
 def options(group: Group) -> None:
     group.add_argument("--prompt", metavar="TEXT", help="find the texts nearest to this one")
-    group.add_argument("--input", type=existing, metavar="FILE", help="a file with a text a line")
+    group.add_argument(
+        "--input", type=existing, metavar="FILE", help="a file with one text per line"
+    )
     group.add_argument("--output", type=Path, metavar="FILE", help="write vectors here, as .npy")
 
 
@@ -46,8 +48,9 @@ def candidates(trained: Trained[Config, DataConfig, ModelConfig]) -> list[str]:
     """Return the lines of --input, or the different texts of the train split."""
     if trained.args.input:
         return read_lines(trained.args.input)
+    # Training texts are searched by default, because the test split is for eval.py alone.
     records = load_records(trained.data, trained.args.data)["train"]
-    # A text stands in several pairs, and is searched once.
+    # A text that several pairs contain is searched once.
     return list(dict.fromkeys(record[name] for record in records for name in ("text_a", "text_b")))
 
 
@@ -55,20 +58,23 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print the nearest texts, or write vectors."""
     args, config = trained.args, trained.config
     if not (args.prompt and args.prompt.strip()) and not (args.input and args.output):
-        fail("give a text by --prompt, or --input and --output.")
+        fail("give a text with --prompt, or files with --input and --output.")
     model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
+    # Texts are encoded in each call; --output stores their vectors for a search of your own.
     texts = candidates(trained)
-    # The query is read in one call with the texts, through the same tokenizer.
+    # Query and texts are encoded in one call, by the same tokenizer.
     queries = [args.prompt] if args.prompt else []
     tokenizer, length = read_tokenizer(trained.folder), trained.data.max_len
     made = outputs(model, queries + texts, tokenizer, length, config.batch_size, trained.device)
-    # At length 1, the product of two vectors is the cosine of their angle.
+    # The product of two vectors of length 1 is the cosine of their angle.
     query, vectors = F.normalize(made, dim=-1).tensor_split([len(queries)])
     if args.output:
+        # np.save would append .npy to a path, so it gets an open file.
         with args.output.open("wb") as file:
             np.save(file, vectors.numpy())
+    # The comparison is exact; beyond some million texts, use an index of approximate neighbours.
     for cosines in query @ vectors.T:
-        # There may be fewer texts than are to be shown.
+        # topk fails if there are fewer texts than config.nearest.
         best = cosines.topk(min(config.nearest, len(texts)))
         for cosine, row in zip(best.values.tolist(), best.indices.tolist(), strict=True):
             print(f"{cosine:.4f}\t{texts[row]}")
@@ -80,10 +86,10 @@ main = serving(
     serve,
     options=options,
     settings={
-        "batch_size": Setting("texts read at once"),
-        "nearest": Setting("texts shown"),
+        "batch_size": Setting("texts encoded at once"),
+        "nearest": Setting("texts to print"),
     },
-    data="its training texts are searched (default: bundled pairs)",
+    data="the data whose training texts are searched (default: bundled pairs)",
 )
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Rows of a table with a column to predict: your own table, or one that comes with scikit-learn.
+"""Read the rows of a table with a column to predict: your own table, or one from scikit-learn.
 
     python data.py --data table.csv                  shows what training will read
-    python data.py --data table.csv --target price   where the target is not the last column
+    python data.py --data table.csv --target price   if the target is not the last column
 
-A table (.csv, .tsv or .parquet) has a row for each example. A column whose every value is a number
-is numeric, any other is categorical; cells may be empty. Rows without a target are left out.
+A table (.csv, .tsv or .parquet) has a row for each example. A column of numbers alone is
+numeric, any other is categorical; cells may be empty. Rows without a target are ignored.
 """
 
 from collections import Counter
@@ -39,12 +39,12 @@ from runtime.tables import is_numeric
 
 @dataclass(frozen=True)
 class Config:
-    """What is predicted, and how rows are split, by a digest of their cells."""
+    """Kind of target, and sizes of the splits; a digest of a row's cells decides its split."""
 
     target_kind: str = "number"
-    """number: a quantity, by regression; class: one of a few labels, by classification."""
+    """number: predict a quantity, by regression; class: predict one of a few labels."""
     val_fraction: float = 0.1
-    """Share of the rows on which training is watched."""
+    """Share of the rows for validation during training."""
     test_fraction: float = 0.2
     """Share of the rows that only eval.py reads."""
 
@@ -54,15 +54,15 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """What the two kinds of target do differently when a table is read.
+    """Functions that differ by the kind of target when a table is read.
 
     Attributes:
         bundled: Returns the table of the benchmark.
         checked: Returns rows with their targets in the form that this kind needs, or stops.
-        facts: Returns what must be known of the target to read a prediction, from the table and
-            the rows that train; the checkpoint keeps it.
-        encoded: Returns the targets as the loss takes them, (rows,), by these facts.
-        described: Yields lines on the target for a user.
+        facts: Returns what it takes to turn outputs into predictions, from the table and its
+            training rows; the checkpoint stores it.
+        encoded: Returns the targets in the form for the loss, (rows,), by these facts.
+        described: Yields lines that describe the target.
     """
 
     bundled: Callable[[], Rows]
@@ -73,7 +73,7 @@ class Kind:
 
 
 def diabetes() -> Rows:
-    """Return 442 patients with diabetes, and how their disease stood a year later.
+    """Return 442 patients with diabetes, and the progression of their disease after a year.
 
     Efron et al., 2004, Least Angle Regression, Annals of Statistics 32(2).
     """
@@ -81,17 +81,20 @@ def diabetes() -> Rows:
         from sklearn.datasets import load_diabetes  # type: ignore[import-untyped]
     except ImportError:
         fail("the bundled table comes with a library: pip install scikit-learn; or use --data.")
+    # The library's own scaling uses all rows, and so would leak the test split into training.
     found = load_diabetes(scaled=False)
     values, target = found.data.astype(np.float64), found.target.astype(np.float64)
     columns = dict(zip(found.feature_names, values.T, strict=True))
+    # A release of scikit-learn with other values has another digest, so its scores are not
+    # compared.
     total = digest(values.tobytes(), target.tobytes())
     return Rows("diabetes", total, columns, "progression", target)
 
 
 def require_numbers(rows: Rows) -> Rows:
-    """Return the rows as they are, or stop where the target is not numeric."""
+    """Return the rows unchanged, or stop if the target is not numeric."""
     if not is_numeric(rows.values):
-        fail(f"{rows.name}: column {rows.target!r} holds words, and a number is to be predicted.")
+        fail(f"{rows.name}: column {rows.target!r} has text, but the target must be a number.")
     return rows
 
 
@@ -103,17 +106,17 @@ def number_facts(rows: Rows, train: Index, model: ModelConfig) -> Facts:
 
 def standardized(rows: Rows, facts: Facts) -> Tensor:
     """Return targets as deviations from their mean in standard deviations, float32."""
-    # The network starts near 0 and learns at one rate, whatever unit the user's target has.
+    # Standardized targets let one learning rate work for any unit. The network starts near 0.
     return torch.from_numpy(((rows.values - facts["mean"]) / facts["std"]).astype(np.float32))
 
 
 def number_lines(rows: Rows, facts: Facts) -> Iterator[str]:
     """Yield the mean."""
-    yield f"to predict: {rows.target}, mean {facts['mean']:.4g}"
+    yield f"target: {rows.target}, mean {facts['mean']:.4g}"
 
 
 def tumours() -> Rows:
-    """Return 569 tumours of the breast, measured under a microscope, benign or malignant.
+    """Return 569 breast tumours, benign or malignant, with measurements from a microscope.
 
     Wolberg, Street & Mangasarian, 1995, UCI Machine Learning Repository.
     """
@@ -123,23 +126,26 @@ def tumours() -> Rows:
         fail("the bundled table comes with a library: pip install scikit-learn; or use --data.")
     found = load_breast_cancer()
     values, target = found.data.astype(np.float64), found.target_names[found.target].astype(object)
+    # Column names become text, as in a file; the library has its own type for them.
     columns = dict(zip(map(str, found.feature_names), values.T, strict=True))
+    # The digest covers the numbers of classes, because text in an object array has no bytes of its
+    # own.
     total = digest(values.tobytes(), found.target.tobytes())
     return Rows("breast_cancer", total, columns, "diagnosis", target)
 
 
 def as_labels(rows: Rows) -> Rows:
-    """Return the rows with text as targets; classes that a table numbers are text such as "3"."""
+    """Return the rows with text as targets; numbered classes become text such as "3"."""
     if not is_numeric(rows.values):
         return rows
-    # 3 and 3.0 are one label, whatever form other rows gave the column.
+    # 3 and 3.0 are one label, although an empty cell makes a column of integers floating-point.
     words = [str(int(value)) if value.is_integer() else str(value) for value in rows.values]
     return replace(rows, values=np.array(words, dtype=object))
 
 
 def class_facts(rows: Rows, train: Index, model: ModelConfig) -> Facts:
-    """Return the classes in alphabetical order, or stop where the model has no output for one."""
-    # All rows count, not only those that train: a class without a training row is still a class.
+    """Return the classes in alphabetical order, or stop if the model has no output for one."""
+    # All rows count, not only training rows: a class without a training row is still a class.
     classes = sorted(set(map(str, rows.values)))
     if not 2 <= len(classes) <= model.n_outputs:
         fail(
@@ -151,18 +157,21 @@ def class_facts(rows: Rows, train: Index, model: ModelConfig) -> Facts:
 
 def class_numbers(rows: Rows, facts: Facts) -> Tensor:
     """Return the place of each target among the classes, int64."""
+    # Alphabetical order fixes the numbers, so a table with its rows in another order is the same.
     place = {each: number for number, each in enumerate(facts["classes"])}
     return torch.tensor([place[str(value)] for value in rows.values])
 
 
 def class_lines(rows: Rows, facts: Facts) -> Iterator[str]:
     """Yield how many rows each class has."""
-    yield f"to predict: {rows.target}"
+    # Rare classes are easy to miss in accuracy, so the counts are printed.
+    yield f"target: {rows.target}"
     for name, number in Counter(map(str, rows.values)).most_common():
         yield f"  {name}: {number:,} rows"
 
 
-# All that differs by the kind of target is in this table; the rest of the file knows of no kind.
+# This table holds all that differs by the kind of target. To add a kind, such as counts, add a row
+# here, in eval.py and in infer.py, and a loss in train.py.
 KINDS = {
     "number": Kind(diabetes, require_numbers, number_facts, standardized, number_lines),
     "class": Kind(tumours, as_labels, class_facts, class_numbers, class_lines),
@@ -170,10 +179,10 @@ KINDS = {
 
 
 def load_rows(config: Config, path: Path | None, target: str | None) -> Rows:
-    """Return the rows of a table, or the bundled ones, or stop where the target does not suit.
+    """Return the rows of a table, or the bundled ones, or stop if the target has the wrong kind.
 
     Args:
-        config: Says what kind of target is predicted.
+        config: Sets the kind of target.
         path: The table; None for the bundled one.
         target: The column to predict; None for the last one.
     """
@@ -182,10 +191,13 @@ def load_rows(config: Config, path: Path | None, target: str | None) -> Rows:
 
 
 def encoded(config: Config, rows: Rows, parts: Parts, model: ModelConfig) -> Table:
-    """Return rows as the network takes them, or stop where it has no room for them."""
+    """Return rows in the form for the network, or stop if it has too few inputs."""
+    # Val and test rows must not shift means, add categories or change the target's scale.
     kind, train = KINDS[config.target_kind], parts["train"]
+    # Facts of the target come from training rows alone, like those of the columns.
     facts = kind.facts(rows, train, model)
     schema = schema_of(rows, train, model, facts)
+    # (rows, numeric), (rows, categorical), (rows,)
     tensors = (*inputs(schema, rows.columns, model), kind.encoded(rows, facts))
     return Table(rows.sha256, schema, tensors, parts)
 
@@ -193,7 +205,7 @@ def encoded(config: Config, rows: Rows, parts: Parts, model: ModelConfig) -> Tab
 def load_table(config: Config, path: Path | None, target: str | None, model: ModelConfig) -> Table:
     """Return the table that training reads."""
     rows = load_rows(config, path, target)
-    # The split comes first: means, deviations and categories are learned from training rows alone.
+    # The split comes first, because means, deviations and categories come from training rows alone.
     parts = parts_of(rows, config.val_fraction, config.test_fraction)
     return encoded(config, rows, parts, model)
 
@@ -201,7 +213,7 @@ def load_table(config: Config, path: Path | None, target: str | None, model: Mod
 def main() -> None:
     """Show a table."""
     parser = data_options(__doc__, data="a table (default: bundled)")
-    parser.add_argument("--target", metavar="COLUMN", help="to predict (default: the last)")
+    parser.add_argument("--target", metavar="COLUMN", help="column to predict (default: the last)")
     args = parser.parse_args()
     config = load_config(Config, "data", args.size)
     model = load_config(ModelConfig, "model", args.size)
@@ -211,7 +223,9 @@ def main() -> None:
     print(f"{rows.name}, sha256 {rows.sha256}")
     counts = ", ".join(f"{split} {len(parts[split]):,}" for split in SPLITS)
     print(f"{len(rows.values):,} rows: {counts}")
+    # A column that is shown as categorical although it has numbers has a cell with text in it.
     for name, (mean, std) in schema.numeric.items():
+        # Missing cells and odd means show a column that was read with the wrong type.
         missing = int(np.isnan(rows.columns[name]).sum())
         print(f"  {name}: numeric, mean {mean:.4g}, deviation {std:.4g}, {missing:,} missing")
     for name, words in schema.categorical.items():

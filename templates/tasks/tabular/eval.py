@@ -1,13 +1,13 @@
-"""Score a checkpoint's predictions on the test split, beside those of two simpler methods.
+"""Score a checkpoint's predictions on the test split, and compare with two simpler methods.
 
-    python eval.py                        the checkpoint that train.py left in `out`
+    python eval.py                        the checkpoint that train.py wrote to `out`
     python eval.py --data table.csv       a checkpoint that was trained on your table
 
-A number is compared with the mean and with ridge regression, a class with the commonest one and
-with logistic regression. A small test split says little, so a small table is cross-validated too:
-for each fold of each repeat, a network is trained on the other rows as the checkpoint was, and
-scored on the fold.
-Prints JSON on stdout. No other script reads the test split.
+For numbers, the baselines are the mean and ridge regression; for classes, the most common class
+and logistic regression. A small test split gives uncertain scores, so a small table is also
+cross-validated: for each fold of each repeat, a network is trained on the other rows, with the
+checkpoint's settings, and scored on the fold. Prints JSON on stdout. No other script reads the test
+split.
 """
 
 import math
@@ -37,8 +37,8 @@ from train import job_on
 Values = NDArray[Any]  # (rows,): numbers, or numbers of classes
 Predictions = dict[str, Values]
 MODEL, TRUTH = "model", "truth"
-MOST_POINTS = 400  # a picture of more would be a blot, and a large report
-MOST_LABELS = 20  # beyond which the cells of a confusion matrix are too small to read
+MOST_POINTS = 400  # more points overlap, and make the report larger
+MOST_LABELS = 20  # rows of the confusion matrix; cells of more would be too small to read
 
 
 @dataclass(frozen=True)
@@ -48,27 +48,29 @@ class Config:
     batch_size: int = 1024
     """Rows scored at once."""
     penalty: float = 1.0
-    """Weight of the squared coefficients of ridge regression, half as much in logistic."""
+    """Weight of the squared coefficients of ridge regression; half of it for logistic."""
     folds: int = 5
-    """Parts of a cross-validation."""
+    """Folds of a cross-validation; more folds train more networks, each on more rows."""
     repeats: int = 2
-    """Cross-validations, each with parts of its own; 0 for none."""
+    """Cross-validations, each with folds of its own; 0 for none."""
     most_rows: int = 2000
-    """Rows of the largest table that is cross-validated."""
+    """Largest number of rows in a table to cross-validate."""
     baseline_rows: int = 100000
-    """Training rows that a baseline is fitted on, at most."""
+    """Largest number of training rows for a baseline."""
 
 
 def ridge(table: Table, model: ModelConfig, config: Config) -> Values:
-    """Return predictions of the test rows by least squares with a penalty, fitted on training rows.
+    """Return predictions for the test rows by ridge regression, fitted on training rows.
 
     (X^T X + penalty I)^-1 X^T y, with standardized targets: their mean is 0, so there is no
     intercept.
     """
     train = table.rows(table.parts["train"][: config.baseline_rows])
     test = table.rows(table.parts["test"])
-    x = design(train, model)
+    # Categories become columns of 0 and 1, and missing numbers 0, which is the mean.
+    x = design(train, model)  # (rows, features)
     x, at = x - (mean := x.mean(0)), design(test, model)
+    # The penalty keeps the matrix invertible if columns depend on each other.
     normal = x.T @ x + config.penalty * np.eye(x.shape[1])
     weights = np.linalg.solve(normal, x.T @ train[2].double().numpy())
     return np.asarray((at - mean) @ weights)
@@ -82,9 +84,11 @@ def logistic(table: Table, model: ModelConfig, config: Config) -> Values:
     train = table.rows(table.parts["train"][: config.baseline_rows])
     test = table.rows(table.parts["test"])
     x, y = torch.from_numpy(design(train, model)), train[2]
+    # Half of the penalty matches the usual form of ridge and logistic regression in libraries.
     weights = torch.zeros(x.shape[1], len(table.schema.target["classes"]), dtype=torch.float64)
     bias = torch.zeros(weights.shape[1], dtype=torch.float64)
     parameters = [weights.requires_grad_(), bias.requires_grad_()]
+    # The loss is convex, so the start does not matter; float64 lets L-BFGS converge fully.
     search = torch.optim.LBFGS(parameters, max_iter=500, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
@@ -102,11 +106,12 @@ def logistic(table: Table, model: ModelConfig, config: Config) -> Values:
 def number_predictions(
     outputs: Tensor, table: Table, rows: Rows, model: ModelConfig, config: Config
 ) -> Predictions:
-    """Return numbers in the unit of the target."""
+    """Return predictions and truth in the unit of the target."""
     mean, std = table.schema.target["mean"], table.schema.target["std"]
     test = table.parts["test"]
     return {
         MODEL: outputs[:, 0].numpy() * std + mean,
+        # The mean of the training rows has an R² of about 0: a method below it learned nothing.
         "mean": np.full(len(test), mean),
         "ridge regression": ridge(table, model, config) * std + mean,
         TRUTH: rows.values[test],
@@ -116,12 +121,13 @@ def number_predictions(
 def class_predictions(
     outputs: Tensor, table: Table, rows: Rows, model: ModelConfig, config: Config
 ) -> Predictions:
-    """Return numbers of classes."""
+    """Return predictions and truth as numbers of classes."""
     train, test = (table.rows(table.parts[split])[2] for split in ("train", "test"))
-    # The model may have more outputs than the table has classes: only these are compared.
+    # The model may have more outputs than the table has classes; extra outputs are no classes.
     known = outputs[:, : len(table.schema.target["classes"])]
     return {
         MODEL: known.argmax(1).numpy(),
+        # The accuracy of the most common class shows how unequal the classes are.
         "commonest class": np.full(len(test), int(train.mode().values)),
         "logistic regression": logistic(table, model, config),
         TRUTH: test.numpy(),
@@ -130,11 +136,13 @@ def class_predictions(
 
 def rmse(truth: Values, values: Values) -> float:
     """Return the root of the mean squared error."""
+    # Large errors dominate the root of squares; one outlier can decide it.
     return math.sqrt(float(np.mean((values - truth) ** 2)))
 
 
 def r2(truth: Values, values: Values) -> float:
-    """Return 1 less the mean squared error in variances of the truth; 0 is what its mean gives."""
+    """Return 1 - (mean squared error) / (variance of the truth); predicting the mean gives 0."""
+    # A constant truth has a variance of 0; dividing by 1 instead avoids an infinite score.
     return 1 - float(np.mean((values - truth) ** 2)) / (float(truth.var()) or 1.0)
 
 
@@ -146,6 +154,7 @@ def accuracy(truth: Values, values: Values) -> float:
 def macro_f1(truth: Values, values: Values) -> float:
     """Return the mean over classes of 2 tp / (2 tp + fp + fn)."""
     scores = []
+    # A class that is neither true nor predicted has no F1, so it is not in the mean.
     for each in np.union1d(truth, values):
         hits = np.sum((truth == each) & (values == each))
         scores.append(2 * hits / (np.sum(truth == each) + np.sum(values == each)))
@@ -153,7 +162,8 @@ def macro_f1(truth: Values, values: Values) -> float:
 
 
 def scatter(values: Predictions, target: Facts) -> dict[str, Any]:
-    """Return a picture of predictions over the truth, for some rows."""
+    """Return a figure of predictions against the truth, for some rows."""
+    # Every n-th row is a fair sample, because the rows of a split are in no order of the target.
     some = slice(None, None, max(1, len(values[TRUTH]) // MOST_POINTS))
     x, y = ([round(float(value), 4) for value in values[each][some]] for each in (TRUTH, MODEL))
     points = {"name": "rows that it was not trained on", "x": x, "y": y, "style": "points"}
@@ -167,8 +177,9 @@ def scatter(values: Predictions, target: Facts) -> dict[str, Any]:
 
 
 def confusion(values: Predictions, target: Facts) -> dict[str, Any]:
-    """Return a picture of how many rows of each class are taken for each other one."""
+    """Return a figure of the number of rows by true class and predicted class."""
     labels = target["classes"][:MOST_LABELS]
+    # Rows are true classes, columns predicted ones; both in the order of the schema.
     counts = [
         [int(np.sum((values[TRUTH] == y) & (values[MODEL] == x))) for x in range(len(labels))]
         for y in range(len(labels))
@@ -178,7 +189,7 @@ def confusion(values: Predictions, target: Facts) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric: its title, its unit (None for that of the target), and how it is computed."""
+    """A metric: its title, its unit (None for the target's own unit), and its formula."""
 
     title: str
     unit: str | None
@@ -188,13 +199,13 @@ class Measure:
 
 @dataclass(frozen=True)
 class Kind:
-    """How predictions of one kind of target are scored.
+    """Functions that differ by the kind of target when predictions are scored.
 
     Attributes:
-        predictions: Returns the truth of the test rows and what each method predicts, from the
+        predictions: Returns the truth and each method's predictions for the test rows, from the
             network's outputs (rows, n_outputs).
         measures: The metrics by their names.
-        picture: Returns what a picture of the result shows.
+        picture: Returns a figure of the result.
     """
 
     predictions: Callable[[Tensor, Table, Rows, ModelConfig, Config], Predictions]
@@ -206,6 +217,7 @@ KINDS = {
     "number": Kind(
         number_predictions,
         {
+            # RMSE has the unit of the target; R² compares across targets.
             "rmse": Measure("RMSE", None, False, rmse),
             "r2": Measure("R²", "share of variance", True, r2),
         },
@@ -214,6 +226,7 @@ KINDS = {
     "class": Kind(
         class_predictions,
         {
+            # Accuracy favours frequent classes; macro F1 weighs all classes alike.
             "accuracy": Measure("accuracy", "share", True, accuracy),
             "macro_f1": Measure("macro F1", "share", True, macro_f1),
         },
@@ -227,11 +240,12 @@ def outputs_of(network: nn.Module, table: Table, size: int) -> Tensor:
     """Return the network's outputs for the test rows, (rows, n_outputs), float64."""
     device = next(network.parameters()).device
     batches = table.batches("test", size)
+    # Outputs are float64, so that sums over many rows lose no digits.
     return torch.cat([network(n.to(device), c.to(device)).double().cpu() for n, c, _ in batches])
 
 
 def metrics(kind: Kind, values: Predictions, target: str, suffix: str) -> list[dict[str, Any]]:
-    """Return each metric of the network beside those of the baselines."""
+    """Return each metric of the network with those of the baselines."""
     truth = values[TRUTH]
     rows = []
     for name, measure in kind.measures.items():
@@ -258,10 +272,11 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     schema = read_schema(folder)
     rows = load_rows(data, path, schema.target["name"] if path else None)
     parts = parts_of(rows, data.val_fraction, data.test_fraction)
+    # The split is computed again from digests of rows, so it equals that of training.
     table, kind = encoded(data, rows, parts, trained.model), KINDS[data.target_kind]
-    # Columns are standardized by the training rows; other rows would shift every prediction.
+    # Columns are standardized by the training rows: another table would shift every prediction.
     if table.schema != schema:
-        fail(f"{folder} was trained on other rows than {rows.name} has: give the same --data.")
+        fail(f"{folder} was trained on other rows than those of {rows.name}: give the same --data.")
 
     def predictions(network: nn.Module, table: Table) -> Predictions:
         outputs = outputs_of(network, table, config.batch_size)
@@ -270,15 +285,20 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     values = predictions(trained.load(lambda: Model(trained.model)), table)
     scores = metrics(kind, values, rows.target, "")
     if config.repeats and len(rows.values) <= config.most_rows:
+        # Each fold trains a new network, because the checkpoint has seen most rows of each fold.
         settings, steps = as_trained(load_config(TrainConfig, "train", trained.args.size), folder)
         folds = []
         for parts in folds_of(rows, data.val_fraction, config.folds, config.repeats):
+            # Means and categories are computed anew from the rows that train in this fold.
             fold = encoded(data, rows, parts, trained.model)
             job = job_on(fold, settings, data, trained.model)
             folds.append(predictions(trained_network(job, steps, trained.device), fold))
+        # Folds of one repeat hold each row once, so their predictions are scored together.
         values = {name: np.concatenate([fold[name] for fold in folds]) for name in values}
+        # Each row counts once per repeat; more repeats average over more splits and seeds.
         every = metrics(kind, values, rows.target, "_cross_validated")
         scores += [{**each, "split": "cross-validation"} for each in every]
+    # The figure shows the cross-validated rows if there are any, because they are many more.
     picture = kind.picture(values, schema.target)
     return Report(rows.name, rows.sha256, len(table.parts["test"]), scores, picture)
 
@@ -287,7 +307,7 @@ main = scoring(
     __doc__,
     (Config, DataConfig, ModelConfig),
     report,
-    data="what train.py was given (default: the bundled table)",
+    data="the data that train.py read (default: the bundled table)",
     settings={"batch_size": Setting("rows scored at once")},
 )
 

@@ -1,7 +1,7 @@
-"""Labelled texts: a bundled set, or your own, cut into train, val and test splits.
+"""Read labelled texts, bundled or your own, and cut them into train, val and test splits.
 
     python data.py --data PATH                        shows what training will read
-    python data.py prepare --data PATH --out texts    cuts the splits and trains a tokenizer, once
+    python data.py prepare --data PATH --out texts    saves the splits and a tokenizer, once
 
 PATH is a .csv, .jsonl or .parquet file with the columns `text` and `label`, or a folder with one
 for each split (train.csv, val.csv, test.csv). Without a tokenizer.json in that folder, training
@@ -35,13 +35,13 @@ class Config:
     """How texts become samples."""
 
     max_len: int = 512
-    """Tokens of a text with its [CLS] and [SEP]; of a longer text, training takes a random run."""
+    """Tokens of a text with its [CLS] and [SEP]; training takes a random part of a longer text."""
     val_fraction: float = 0.05
-    """Share of a file on which training is watched."""
+    """Share of a file for validation during training."""
     test_fraction: float = 0.1
     """Share of a file that only eval.py reads."""
     token_split: float = 0.0
-    """Share of a training text's tokens that are split into the two they were merged from."""
+    """Share of a training text's tokens to split into the two tokens that they were merged from."""
 
 
 Sample = tuple[str, int]
@@ -52,11 +52,11 @@ class Dataset:
     """Labelled texts in three splits.
 
     Attributes:
-        name: What it is called in reports.
+        name: Name in reports.
         sha256: Digest of all texts, their labels and splits.
         splits: Texts with the numbers of their labels, by split.
         labels: The labels in alphabetical order; a label's place is its number.
-        tokenizer: Makes rows of tokens of texts.
+        tokenizer: Turns texts into rows of tokens.
     """
 
     name: str
@@ -69,23 +69,25 @@ class Dataset:
 def load_dataset(
     config: Config, path: Path | None, model: ModelConfig, checkpoint: Path | None = None
 ) -> Dataset:
-    """Return the texts of a path, or the bundled ones, or stop where they do not fit the model.
+    """Return the texts of a path, or the bundled ones, or stop if they do not fit the model.
 
     Args:
-        config: How they are cut.
+        config: Sizes of the splits, and how samples vary.
         path: The data; None for the bundled set.
-        model: Says how many classes and tokens there may be.
+        model: Limits the number of classes and the vocabulary.
         checkpoint: The folder with the tokenizer of a trained model.
     """
     records = load_records(config, path)
+    # Labels of all splits count: a label without a training text is still a class.
     labels = tuple(sorted({record["label"] for each in records.values() for record in each}))
     name = path.name if path else BUNDLED
+    # A model may have more outputs than the data has labels; the extra ones stay unused.
     if not 2 <= len(labels) <= model.num_classes:
         fail(
             f"{name} has {len(labels)} labels, and the model takes 2 to {model.num_classes}: set "
             "task.num_classes in the spec."
         )
-    # A new label shifts the numbers of those behind it, so a checkpoint lists its own labels.
+    # A new label shifts the numbers of later ones, so a checkpoint lists its own labels.
     numbers = {label: number for number, label in enumerate(labels)}
     splits = {
         split: [(record["text"], numbers[record["label"]]) for record in each]
@@ -98,7 +100,7 @@ def load_dataset(
 
 
 def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
-    """Return the records of each split."""
+    """Return the records of each split; without a path, those of the bundled set."""
     if path is not None:
         return read_splits(path, COLUMNS, "text", config.val_fraction, config.test_fraction)
     records = [
@@ -106,8 +108,11 @@ def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
         for message, texts in translations().items()
         for language, text in texts.items()
     ]
-    # Translations of one message stay together: their names and numbers are often the same words.
+    # Translations of a message are in one split, because they share names and numbers: a model
+    # could recognize a test message by them.
+    # A digest of the message decides the split, so new messages move no old ones.
     splits = cut(records, "message", config.val_fraction, config.test_fraction)
+    # The message only cuts the splits; a model must not read it.
     return {
         split: [{column: record[column] for column in COLUMNS} for record in each]
         for split, each in splits.items()
@@ -118,7 +123,8 @@ def rows(
     samples: Sequence[Sample], tokenizer: TextTokenizer, max_len: int
 ) -> tuple[Tensor, Tensor]:
     """Return tokens (B, T) and labels (B) of some samples."""
-    tokens, _ = tokenizer.rows([text for text, _ in samples], max_len)
+    # Val and test texts keep their first tokens and whole words: scores must not depend on chance.
+    tokens, _ = tokenizer.rows([text for text, _ in samples], max_len)  # (B, T)
     return tokens, torch.tensor([label for _, label in samples])
 
 
@@ -130,10 +136,13 @@ def batch_at(
     The position alone decides how a sample is varied, so a resumed run repeats it.
     """
     train = data.splits["train"]
+    # Seed and position decide the samples, so several processes can share the work without overlap.
     samples = [train[index] for _, index in samples_at(position, count, len(train), seed)]
-    # Each sample has a generator of its own: any batch size then draws the same for it.
+    # Each sample has its own generator, so its draws do not depend on the batch size.
     draws = [random.Random(f"{seed} {place}") for place in range(position, position + count)]
     texts = [text for text, _ in samples]
+    # Random parts and split tokens give a text another form in each epoch, which delays
+    # overfitting.
     tokens = data.tokenizer.varied(texts, config.max_len, config.token_split, draws)
     return tokens, torch.tensor([label for _, label in samples])
 
@@ -141,7 +150,7 @@ def batch_at(
 def batches(
     data: Dataset, split: str, max_len: int, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the samples of a split in batches, in their order."""
+    """Yield the samples of a split in order, in batches."""
     samples = data.splits[split]
     for start in range(0, len(samples), batch_size):
         yield rows(samples[start : start + batch_size], data.tokenizer, max_len)
@@ -150,6 +159,7 @@ def batches(
 def prepare(path: Path | None, out: Path, model: ModelConfig, config: Config) -> None:
     """Write the splits and a tokenizer to a folder that train.py then reads."""
     records = load_records(config, path)
+    # The tokenizer learns from training texts alone: test words must stay unknown to it.
     texts = (r["text"] for r in records["train"])
     prepare_records(out, records, texts, model.vocab_size)
 
@@ -166,6 +176,7 @@ def main() -> None:
     data = load_dataset(config, args.data, model)
     print(f"{data.name}, sha256 {data.sha256}")
     for split, samples in data.splits.items():
+        # Unequal classes are easy to see here; they make accuracy misleading.
         counts = Counter(label for _, label in samples)
         shares = ", ".join(
             f"{data.labels[label]} {count:,}" for label, count in counts.most_common()

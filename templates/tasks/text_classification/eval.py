@@ -1,6 +1,6 @@
-"""Score a checkpoint on the test split, beside naive Bayes on the same training texts.
+"""Score a checkpoint on the test split, and compare with naive Bayes on the training texts.
 
-    python eval.py                                      the checkpoint that train.py left in `out`
+    python eval.py                                      the checkpoint that train.py wrote to `out`
     python eval.py --size full --data reviews.csv       the full model, on your texts
 
 Prints JSON on stdout. No other script reads the test split.
@@ -23,7 +23,7 @@ from runtime.report import Report, metric
 from runtime.scripts import Setting, Trained, scoring
 from runtime.sequences import outputs
 
-MOST_LABELS = 20  # in the confusion matrix; more would not be legible
+MOST_LABELS = 20  # rows of the confusion matrix; labels of more would be illegible
 Labels = NDArray[np.int64]
 
 
@@ -34,7 +34,7 @@ class Config:
     batch_size: int = 32
     """Texts scored at once."""
     baseline_texts: int = 200000
-    """Largest training split, in texts, on which naive Bayes is fitted."""
+    """Largest training split for naive Bayes, in texts; its counts fill the memory."""
 
 
 class NaiveBayes:
@@ -42,32 +42,35 @@ class NaiveBayes:
 
     log p(y | x) = log p(y) + sum over n-grams g of x of log p(g | y) + constant
     (McCallum & Nigam, 1998), with p(g | y) = (count(g, y) + 1) / (n-grams of texts of y + V) for V
-    different n-grams. N-grams that training did not see are left out.
+    different n-grams. N-grams that are not in the training texts are ignored.
     """
 
     def __init__(self, longest: int, samples: Sequence[Sample], classes: int) -> None:
         self.longest = longest
+        # Characters, not words: languages and styles show in them, and no tokenizer is needed.
         counts: Counter[tuple[str, int]] = Counter()
         for text, label in samples:
             counts.update((gram, label) for gram in self._grams(text))
         self.index = {gram: i for i, gram in enumerate(dict.fromkeys(g for g, _ in counts))}
-        table = np.ones((len(self.index), classes))  # add-one smoothing
+        table = np.ones(
+            (len(self.index), classes)
+        )  # 1, not 0: an n-gram that a class lacks must not rule it out
         for (gram, label), count in counts.items():
             table[self.index[gram], label] += count
         self.weights = np.log(table / table.sum(0))  # (n-grams, classes)
         prior = np.bincount([label for _, label in samples], minlength=classes)
-        # A label that no training text has keeps a tiny prior, whose logarithm is finite.
+        # A label without a training text gets a tiny prior, so that its logarithm is finite.
         self.prior = np.log(np.maximum(prior, 1e-9) / len(samples))
 
     def _grams(self, text: str) -> list[str]:
-        # Spaces at both ends let n-grams tell how a word begins and ends.
+        # Spaces at both ends make n-grams at the edge of a word differ from those inside one.
         line = f" {text.lower()} "
         lengths = range(1, self.longest + 1)
         return [line[i : i + n] for n in lengths for i in range(len(line) - n + 1)]
 
     def predict(self, texts: Sequence[str]) -> Labels:
         """Return the likeliest label of each text."""
-        # A text whose n-grams are all new gets the commonest label.
+        # A text without any known n-gram gets the most common label.
         known = ([self.index[g] for g in self._grams(t) if g in self.index] for t in texts)
         return np.array([np.argmax(self.prior + self.weights[rows].sum(0)) for rows in known])
 
@@ -87,20 +90,22 @@ def macro_f1(predicted: Labels, truth: Labels) -> float:
 
 
 def baselines(data: Dataset, config: Config) -> dict[str, Labels]:
-    """Return the labels that simpler methods, fitted on the train split, give the test split."""
+    """Return the labels of the test split by simpler methods that are fitted on the train split."""
     train, texts = data.splits["train"], [text for text, _ in data.splits["test"]]
-    # The majority's accuracy shows how unequal the classes are.
+    # The accuracy of the majority label shows how unequal the classes are.
+    # Baselines learn from the train split alone, like the model.
     majority = Counter(label for _, label in train).most_common(1)[0][0]
     labels = {"majority": np.full(len(texts), majority)}
-    # Its table has a row for each different n-gram of training.
+    # The table of naive Bayes has a row for each different n-gram, so a large split is skipped.
     if len(train) <= config.baseline_texts:
+        # Single characters measure spelling; 3-grams add short words and endings.
         for name, longest in (("naive Bayes, characters", 1), ("naive Bayes, 3-grams", 3)):
             labels[name] = NaiveBayes(longest, train, len(data.labels)).predict(texts)
     return labels
 
 
 def metrics(predicted: Labels, truth: Labels, simpler: dict[str, Labels]) -> list[dict[str, Any]]:
-    """Return accuracy and macro F1, beside those of the baselines."""
+    """Return accuracy and macro F1, with those of the baselines."""
     return [
         metric(
             name,
@@ -111,6 +116,7 @@ def metrics(predicted: Labels, truth: Labels, simpler: dict[str, Labels]) -> lis
             higher_is_better=True,
         )
         for name, title, score in (
+            # Accuracy favours frequent labels; macro F1 weighs all labels alike.
             ("accuracy", "accuracy", accuracy),
             ("macro_f1", "macro F1", macro_f1),
         )
@@ -118,8 +124,8 @@ def metrics(predicted: Labels, truth: Labels, simpler: dict[str, Labels]) -> lis
 
 
 def confusion(predicted: Labels, truth: Labels, labels: Sequence[str]) -> dict[str, Any]:
-    """Return the confusion matrix of the commonest labels: rows are true, columns predicted."""
-    # Common labels have the numbers to tell a pattern from chance.
+    """Return the confusion matrix of the most common labels: rows are true, columns predicted."""
+    # Frequent labels have enough texts to distinguish a pattern from chance.
     shown = sorted(label for label, _ in Counter(truth.tolist()).most_common(MOST_LABELS))
     values = [[int(np.sum((truth == y) & (predicted == x))) for x in shown] for y in shown]
     names = [labels[label] for label in shown]
@@ -132,6 +138,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     model = trained.load(lambda: Model(trained.model))
     texts, length = [text for text, _ in data.splits["test"]], trained.data.max_len
     size = trained.config.batch_size
+    # The checkpoint's own tokenizer reads the texts, as it did in training.
     logits = outputs(model, texts, data.tokenizer, length, size, trained.device)
     predicted = logits.argmax(1).numpy()
     truth = np.array([label for _, label in data.splits["test"]])
@@ -144,7 +151,7 @@ main = scoring(
     __doc__,
     (Config, DataConfig, ModelConfig),
     report,
-    data="what train.py was given (default: bundled texts)",
+    data="the data that train.py read (default: bundled texts)",
     settings={"batch_size": Setting("texts scored at once")},
 )
 

@@ -3,7 +3,7 @@
     python infer.py --prompt "Bitte geben Sie einen Wert ein."     the likeliest labels of one text
     python infer.py --input mails.txt                              a label for each line of a file
 
-Prints label and probability; for a file, label, probability and text of each line, between tabs.
+Prints label and probability; for a file, label, probability and text of each line, with tabs.
 """
 
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ class Config:
     """How texts are labelled."""
 
     batch_size: int = 32
-    """Texts read at once."""
+    """Texts labelled at once."""
     most_labels: int = 3
-    """Labels shown for a single text, the likeliest first."""
+    """Labels to print for a single text, the likeliest first."""
     dtype: str = "bfloat16"
     """Format of the weights: float32 as trained, or bfloat16 in half the memory."""
 
@@ -35,25 +35,29 @@ class Config:
 def options(group: Group) -> None:
     source = group.add_mutually_exclusive_group(required=True)
     source.add_argument("--prompt", metavar="TEXT", help="the text to label")
-    source.add_argument("--input", type=existing, metavar="FILE", help="a file with a text a line")
+    source.add_argument(
+        "--input", type=existing, metavar="FILE", help="a file with one text per line"
+    )
 
 
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print labels."""
     args, config = trained.args, trained.config
     texts = read_lines(args.input) if args.input else [args.prompt]
-    # An empty text has no label, and the network would still name one.
+    # The network would label an empty text too, and the result would mean nothing.
     if not all(text.strip() for text in texts):
-        fail("there is no text to label.")
+        fail("a text is empty: give one with --prompt, or one per line with --input.")
     model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
-    # The checkpoint names its labels under the key that transformers reads too.
+    # Names of labels are in the checkpoint, under the key that transformers reads too.
     names = read_json(trained.folder / "config.json")["id2label"]
     tokenizer, length = read_tokenizer(trained.folder), trained.data.max_len
+    # Long texts lose their end, as in evaluation; training takes random parts instead.
     logits = outputs(model, texts, tokenizer, length, config.batch_size, trained.device)
     for text, shares in zip(texts, logits.softmax(1), strict=True):
+        # Probabilities of a network are often too high: use them to rank, not as a guarantee.
         ranked = shares.sort(descending=True)
         best = list(zip(ranked.values.tolist(), ranked.indices.tolist(), strict=True))
-        # A line of a file has one line of output, so the two can be pasted side by side.
+        # Each line of a file gives one line of output, so both can be pasted side by side.
         if args.input:
             print(f"{names[str(best[0][1])]}\t{best[0][0]:.4f}\t{text}")
             continue
@@ -66,7 +70,7 @@ main = serving(
     (Config, DataConfig, ModelConfig),
     serve,
     options=options,
-    settings={"batch_size": Setting("texts read at once")},
+    settings={"batch_size": Setting("texts labelled at once")},
 )
 
 if __name__ == "__main__":
