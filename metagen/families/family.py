@@ -291,7 +291,7 @@ class Family:
         largest = f"the larger of {' and '.join(places)}" if places[1:] else places[0]
         return {
             "weights": f"{parameters:,}{statistics} at {8 * HALF} bits",
-            "cache": f"none: no {thing} leaves anything for the next",
+            "cache": f"none: nothing is stored from one {thing} to the next",
             "activations": f"one {thing} in bf16: {largest}",
         }
 
