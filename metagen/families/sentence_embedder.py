@@ -27,7 +27,6 @@ class SentenceEmbedder(Encoder):
         return int(2 * m["max_seq_len"])
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
         width = {"d_model": "task.embedding_dim"} if "d_model" in need.fixed else {}
         return {**super().reasons(m, need, trend), **width}
 

@@ -125,13 +125,21 @@ class Task:
 
     # What a task may add.
 
-    def fixed(self, key: Lookup) -> dict[str, Value]:
-        """Return the dimensions that keys other than `architecture.dims` fix."""
+    def fixed_by(self) -> Mapping[str, str]:
+        """Return the key of the spec, beside `architecture.dims`, that fixes each dimension."""
         return {}
 
-    def fixed_by(self) -> Mapping[str, str]:
-        """Return the key of the spec that fixes each dimension of `fixed`."""
-        return {}
+    def fixed(self, key: Lookup) -> dict[str, Value]:
+        """Return the dimensions that the declared keys of `fixed_by` fix.
+
+        A pair, such as the size of an image, fixes the two dimensions that name its key.
+        """
+        fixed: dict[str, Value] = {}
+        for name in dict.fromkeys(self.fixed_by().values()):
+            dims = [dim for dim, source in self.fixed_by().items() if source == name]
+            value = key(name) or ()
+            fixed |= zip(dims, value if isinstance(value, tuple) else (value,), strict=False)
+        return fixed
 
     def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         """Return the settings of `train.py` beyond those of every task."""
