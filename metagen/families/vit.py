@@ -19,11 +19,10 @@ from metagen.families.axes import (
 )
 from metagen.families.blocks import Blocks, block_peak
 from metagen.families.demand import Need
-from metagen.families.family import Dims, Figures, Key, Peak, Trait, Value
+from metagen.families.family import Dims, Figures, Peak, Trait, Value
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.tasks.image_classification import ImageClassification
-from metagen.tasks.task import square
 
 PATCH = 16  # pixels a side, of most published models
 LEAST_PATCHES = 8  # along a side; an image that would have fewer gets smaller patches
@@ -53,6 +52,7 @@ class ViT(Blocks):
         divides("patch_size", "image_height", WHOLE),
         divides("patch_size", "image_width", WHOLE),
     )
+    fixed_by = {"patch_size": "constraints.patch_size"}
     constants = {"norm_eps": (1e-6, "the value of the authors' code")}
     # The proxy has about a hundred thousand parameters.
     proxy_dims = {
@@ -81,11 +81,6 @@ class ViT(Blocks):
         sides = int(m["num_channels"]), int(m["image_height"]), int(m["image_width"])
         words = f"{block.words} + {' x '.join(map(str, sides))} pixels"
         return [Peak(block.numbers + math.prod(sides), words)]
-
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return the size of image and patch and the classes, where a spec declares them."""
-        patch = square(key, "constraints.patch_size")
-        return super().fixed(key) | ({"patch_size": patch} if patch else {})
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
         """Return the search space; width, depth and head size stay within reach of the trend."""

@@ -11,17 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import (
-    CONFIG_KEYS,
-    IMAGE_SIDES,
-    Benchmark,
-    Dims,
-    Key,
-    Section,
-    Task,
-    Value,
-    image_size,
-)
+from metagen.tasks.task import CONFIG_KEYS, IMAGE_SIDES, Benchmark, Dims, Key, Section, Task, Value
 
 SIDE = 224  # pixels, usual since AlexNet's crops
 RATE_PER_IMAGE = 5e-4 / 512  # The peak rate grows in proportion to the batch.
@@ -69,14 +59,7 @@ class ImageClassification(Task):
         "num_classes": "none is declared: the 1,000 of ImageNet-1k",
     }
     proxy: Mapping[str, Value] = {"num_classes": 10, "num_channels": 1}
-
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return the image's size and the number of classes, where a spec declares them."""
-        classes = key("task.num_classes")
-        return image_size(key) | ({"num_classes": classes} if classes else {})
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {**IMAGE_SIDES, "num_classes": "task.num_classes"}
+    fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
     def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
         batch = key("training.config.batch_size") or 1024

@@ -39,14 +39,7 @@ class TextClassification(TextTask):
     # gives many such runs.
     proxy: Mapping[str, Value] = {"num_classes": 20, "vocab_size": 8192, "max_seq_len": 16}
     proxy_decay = 0.1  # The bundled texts are few.
-
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return the number of classes, where a spec declares it."""
-        classes = key("task.num_classes")
-        return {"num_classes": int(classes)} if classes else {}
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {"num_classes": "task.num_classes"}
+    fixed_by = {"num_classes": "task.num_classes"}
 
     def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
         # The training texts are few, and held-out ones have other words: tokens that are split into
