@@ -23,12 +23,13 @@ class PlainDesk:
         self.spec = load(path)
         self.package = dict(package or {})
         self.modules: list[str] = []
+        self.sources: list[str] = []
 
     @classmethod
     def of(cls, path: Path) -> PlainDesk:
         """Return a desk over a spec file and an empty package."""
         desk = cls.__new__(cls)
-        desk.spec, desk.package, desk.modules = load(path), {}, []
+        desk.spec, desk.package, desk.modules, desk.sources = load(path), {}, [], []
         return desk
 
     def key(self, name: str) -> Any:
@@ -44,6 +45,7 @@ class PlainDesk:
         return entries.names(self.entry(path, *way))
 
     def source(self, name: str) -> bytes:
+        self.sources.append(name)
         return paths.source(name).read_bytes()
 
     def version(self, name: str) -> str:

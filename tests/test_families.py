@@ -111,6 +111,13 @@ def test_each_section_has_the_fields_of_its_file_in_order(family):
     assert known <= set(module.dims)
 
 
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_an_architecture_depends_on_the_template_that_has_its_dimensions(family):
+    desk = PlainDesk.of(specs(family)[0])
+    architecture.work(desk)
+    assert families.named(family).template in desk.sources
+
+
 def test_the_settings_that_a_family_knows_are_entries_of_training_config(tmp_path):
     keys = PlainDesk("", tmp_path).spec.keys()
     declared = {k.removeprefix("training.config.") for k in keys if "training.config." in k}

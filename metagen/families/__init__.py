@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from metagen.errors import Problem, SpecError
-from metagen.families.family import Family, Key
+from metagen.families.family import Family, Lookup
 from metagen.work import Desk
 
 
@@ -49,7 +49,7 @@ class Route:
             "training.objective": self.objectives,
         }
 
-    def misfits(self, key: Key) -> dict[str, str]:
+    def misfits(self, key: Lookup) -> dict[str, str]:
         """Return the keys of a spec that do not fit, each with what would."""
         return {
             name: " or ".join(sorted(values))
@@ -109,7 +109,7 @@ def of_spec(desk: Desk) -> Family:
     return _held(desk.code(FAMILIES[route(desk.key)]))
 
 
-def route(key: Key) -> str:
+def route(key: Lookup) -> str:
     """Return the name of the family that a spec leads to.
 
     Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -139,12 +139,16 @@ class Decoder(Blocks):
         return transformer.quantized_bytes(m, int(m["weight_bits"])) + HALF * others
 
     def demand(self, m: Dims) -> Demand:
-        """Return what reading a prompt and decoding after it takes; memory is at full context.
+        """Return what reading a prompt and decoding after it takes; memory is at full context."""
+        return self._demands(m)(int(m["max_seq_len"]))
+
+    def _demands(self, m: Dims) -> Callable[[int], Demand]:
+        """Return the demand by the window; the search tries many, and counts the rest once.
 
         T tokens after P others take T times the operations of a token's weights, and those of
         T (P + T) pairs. A pass reads the cache and all weights, but of a lookup table a few rows.
         """
-        window, prompt, bits = int(m["max_seq_len"]), self.input_length(m), int(m["cache_bits"])
+        prompt, bits = self.input_length(m), int(m["cache_bits"])
         made, pair = self.parts(m), transformer.pair_flops(m) * int(m["n_layers"])
         token, weights = int(parts.flops(made)) - pair, self._stored(m, parts.count(made))
         table = 0 if m["tie_embeddings"] else HALF * int(m["vocab_size"] * m["d_model"])
@@ -154,12 +158,13 @@ class Decoder(Blocks):
             flops = tokens * (token + pair * (past + tokens))
             return Cost(float(flops), weights - table + transformer.cache_bytes(m, past, bits))
 
-        return Demand(
+        first, after = work(prompt, 0), work(1, prompt)
+        return lambda window: Demand(
             weights=weights,
             cache=transformer.cache_bytes(m, window, bits),
-            activations=held + transformer.unpacked_bytes(m),
-            first=work(prompt, 0),
-            next=work(1, prompt),
+            activations=held + transformer.unpacked_bytes(m, window),
+            first=first,
+            next=after,
             last=work(1, window),
             weight_bits=int(m["weight_bits"]),
         )
@@ -177,7 +182,7 @@ class Decoder(Blocks):
             "cache": f"2 x {m['n_kv_heads']} heads x {positions:,} positions of all layers "
             f"({levers.pattern(m)}) x {head} bytes at {window:,} tokens",
             "activations": f"the larger of {places} of {self.input_length(m):,} tokens in bf16 + "
-            f"bf16 copies of quantized numbers {transformer.unpacked_bytes(m):,}",
+            f"bf16 copies of quantized numbers {transformer.unpacked_bytes(m, window):,}",
         }
 
     def input_length(self, m: Dims) -> int:
@@ -282,9 +287,8 @@ class Decoder(Blocks):
             return int(need.context or DEFAULT_CONTEXT)
         if not need.limits:
             return int(trend.levels["context"])
-        fitting = bisect.bisect_left(
-            CONTEXTS, True, key=lambda n: need.excess(self.demand({**m, "max_seq_len": n})) > 0
-        )
+        demand = self._demands({**m, "max_seq_len": CONTEXTS[0]})  # All are longer than a prompt.
+        fitting = bisect.bisect_left(CONTEXTS, True, key=lambda n: need.excess(demand(n)) > 0)
         return int(CONTEXTS[max(0, fitting - 1)])
 
     # Words, the scaled-down model and its variants.

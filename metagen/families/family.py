@@ -16,7 +16,7 @@ from metagen.families.trend import Line, Row, Trend, rows
 from metagen.families.trend import fit as fit_line
 from metagen.tasks.task import Benchmark as Benchmark
 from metagen.tasks.task import Dims as Dims
-from metagen.tasks.task import Key as Key
+from metagen.tasks.task import Lookup as Lookup
 from metagen.tasks.task import Task as Task
 from metagen.tasks.task import Value as Value
 from metagen.tasks.task import Words as Words
@@ -173,7 +173,7 @@ class Family:
         """Return how many units to measure FLOPs at, and further ones for a curve."""
         return 1, [1]
 
-    def fixed(self, key: Key) -> dict[str, Value]:
+    def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the dimensions that keys other than `architecture.dims` fix."""
         return {**self.task.fixed(key), **declared(self.fixed_by, key)}
 
@@ -311,11 +311,13 @@ class Family:
         """Return shape and dtype of each argument of `Model.forward` for `length` units."""
         return self.task.example(m, length)
 
-    def sections(self, m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
+    def sections(self, m: Dims, key: Lookup, *, reduced: bool) -> dict[str, dict[str, Any]]:
         """Return the `data`, `train`, `eval` and `infer` sections of architecture.yaml."""
         return self.task.sections(m, self.count(m), key, reduced=reduced)
 
-    def setting_reasons(self, full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:
+    def setting_reasons(
+        self, full: Mapping[str, Any], parameters: int, key: Lookup
+    ) -> dict[str, str]:
         """Return why the full model's other settings are so, by `section.name`."""
         return self.task.reasons(full["model"], full, parameters, key)
 

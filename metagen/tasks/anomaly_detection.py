@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from metagen.tasks.schedule import Habits, of_samples
-from metagen.tasks.task import Benchmark, Dims, Key, Section, Task, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task, Value
 
 WINDOW = 64  # steps that are reconstructed together
 CHANNELS = 16  # More channels take more parameters; a series may have fewer.
@@ -48,20 +48,20 @@ class AnomalyDetection(Task):
     proxy: Mapping[str, Value] = {"window": 1, "n_channels": 16}
     fixed_by = {"window": "task.lookback"}
 
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return HABITS
 
     def proxy_habits(self, m: Dims) -> Habits:
         warmup = self.benchmark.steps["quick"] // 10
         return replace(HABITS, batch=128, rate=2e-3, warmup=warmup)
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"val_fraction": 0.1, "test_fraction": 0.4 if reduced else 0.2}
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"batch_size": 1024}
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"batch_size": 1, "quantile": 0.99, "digits": 6, "dtype": "bfloat16"}
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:

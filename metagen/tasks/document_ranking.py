@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metagen.tasks.task import Benchmark, Dims, Key, Section, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Value
 from metagen.tasks.texts import TextTask
 
 GROUP = 8  # passages of a query: one that answers it and seven that do not
@@ -36,16 +36,16 @@ class DocumentRanking(TextTask):
     proxy_batch = 4
     proxy_rate = 2e-3
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         # Each text of the small bundled set asks in many ways: as a part of it, without some words.
         crop, drop = (0.5, 0.2) if reduced else (0.0, 0.0)
         shared = super().data(m, key, reduced=reduced)
         return {**shared, "crop_share": crop, "word_drop": drop}
 
-    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"group_size": GROUP}
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {**super().eval(m, key, reduced=reduced), "candidates": 50 if reduced else 100}
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from metagen.tasks.schedule import Habits, of_samples
-from metagen.tasks.task import Benchmark, Dims, Key, Section, Task, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task, Value
 
 LOOKBACK, HORIZON = 336, 96  # steps, the shorter ones of PatchTST
 HABITS = of_samples(
@@ -50,20 +50,20 @@ class Forecasting(Task):
     }
     fixed_by = {"lookback": "task.lookback", "horizon": "task.horizon"}
 
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return HABITS
 
     def proxy_habits(self, m: Dims) -> Habits:
         warmup = self.benchmark.steps["quick"] // 10
         return replace(HABITS, batch=32, rate=1e-3, decay=0.1, warmup=warmup)
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"val_fraction": 0.1, "test_fraction": 0.2, "season": 0}
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"batch_size": 256, "penalty": 10.0}
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"digits": 6, "shown": m["lookback"], "dtype": "bfloat16"}
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from metagen.errors import Problem, SpecError
 from metagen.tasks.schedule import Habits, of_spec
-from metagen.tasks.task import CONFIG_KEYS, IMAGE_SIDES, Benchmark, Dims, Key, Section, Task, Value
+from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task, Value
 
 SCHEDULES = ("cosine", "linear")  # The first is taken where a spec declares none.
 PIXELS_AT_ONCE = 2**20  # A larger number takes more memory, a smaller one more passes an update.
@@ -40,7 +40,7 @@ class ImageDiffusion(Task):
         "usage": "--prompt three",
         "risks": "bias, offensive images, memorisation of images of people, and robustness",
     }
-    config_keys = CONFIG_KEYS | {
+    config_keys = Task.config_keys | {
         "ema_decay",
         "noise_schedule",
         "timesteps",
@@ -56,7 +56,7 @@ class ImageDiffusion(Task):
         """Return the shape of one image's condition."""
         raise NotImplementedError
 
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return Habits(
             batch=128,
             rate=2e-4,
@@ -73,7 +73,7 @@ class ImageDiffusion(Task):
     def proxy_habits(self, m: Dims) -> Habits:
         return Habits(batch=32, rate=4e-3, decay=0.0, warmup=30, beta2=ADAM_BETA2)
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
             "noise_schedule": noise_schedule(key),
             "timesteps": key("training.config.timesteps") or 1000,
@@ -81,7 +81,7 @@ class ImageDiffusion(Task):
             "test_fraction": 0.3 if reduced else 0.01,
         }
 
-    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         average = key("training.config.ema_decay")
         withheld = key("training.config.unconditional_probability")
         full = 0.9999 if average is None else average
@@ -91,7 +91,7 @@ class ImageDiffusion(Task):
             "unconditional_probability": WITHHELD if withheld is None else float(withheld),
         }
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
             "samples": 1000 if reduced else 10_000,
             "batch_size": 250 if reduced else images_at_once(m),
@@ -103,7 +103,7 @@ class ImageDiffusion(Task):
             "seed": key("reproducibility.seed"),
         }
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
             "samples": 8 if reduced else 1,
             "sampling_steps": m.get("sampling_steps", PROXY_SAMPLING_STEPS),
@@ -121,7 +121,7 @@ class ImageDiffusion(Task):
             {"shape": [length, *self.condition(m)], "dtype": "int64"},
         ]
 
-    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+    def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         return {
             "data.noise_schedule": of_spec(key, "noise_schedule", "as Nichol & Dhariwal, 2021"),
             "data.timesteps": of_spec(key, "timesteps", "as DDPM"),
@@ -176,7 +176,7 @@ class TextConditional(ImageDiffusion):
         return [int(m["text_length"])]
 
 
-def noise_schedule(key: Key) -> str:
+def noise_schedule(key: Lookup) -> str:
     """Return the declared noise schedule, or the cosine one.
 
     Raises:

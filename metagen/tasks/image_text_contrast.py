@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import Benchmark, Dims, Key, Section, Task, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task, Value
 
 SIDE = 224  # pixels, as in every published model
 LENGTH = 77  # tokens of the longest text, as in every published model
@@ -52,7 +52,7 @@ class ImageTextContrast(Task):
     }
     fixed_by = {"image_size": "constraints.image_size", "embed_dim": "task.embedding_dim"}
 
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return Habits(
             batch=32_768,
             rate=4e-4,
@@ -75,17 +75,17 @@ class ImageTextContrast(Task):
     def proxy_habits(self, m: Dims) -> Habits:
         return Habits(batch=128, rate=2e-3, decay=0.1, warmup=20, beta2=0.98, final_lr_share=0.05)
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
             "shift": 2 if reduced else round(SHIFT_SHARE * m["image_size"]),
             "val_fraction": 0.05 if reduced else 0.01,
             "test_fraction": 0.175 if reduced else 0.01,
         }
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"batch_size": 64, "pairs": 1000, "baseline_pairs": 20_000}
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"top": 5, "weight_bits": 16}
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
@@ -96,5 +96,5 @@ class ImageTextContrast(Task):
             {"shape": [length, m["max_seq_len"]], "dtype": "int64"},
         ]
 
-    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+    def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         return {"data.shift": "a fourteenth of the side, in place of CLIP's random crop"}

@@ -7,23 +7,17 @@ It knows no model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from metagen.errors import Problem, SpecError
 from metagen.tasks.schedule import Habits, Schedule
+from metagen.tasks.schedule import Lookup as Lookup
 
 Value = int | float | bool
 Dims = Mapping[str, Value]
-Key = Callable[[str], Any]
 Section = dict[str, Any]
-
-# The entries of `training.config` that every task's train.py has a setting for.
-CONFIG_KEYS = frozenset(
-    {"batch_size", "epochs", "learning_rate", "optimizer"}
-    | {"warmup_epochs", "warmup_steps", "weight_decay"}
-)
 
 
 @dataclass(frozen=True)
@@ -89,7 +83,10 @@ class Task:
     name: str
     benchmark: Benchmark
     words: Mapping[str, str]
-    config_keys = CONFIG_KEYS
+    config_keys = frozenset(
+        {"batch_size", "epochs", "learning_rate", "optimizer"}
+        | {"warmup_epochs", "warmup_steps", "weight_decay"}
+    )
     optimizer = "adamw"
     work_unit = "sample"
     training_unit = "samples"
@@ -101,7 +98,7 @@ class Task:
 
     # What a task must state of its settings.
 
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         """Return how the full model of these dimensions trains where the spec is silent."""
         raise NotImplementedError
 
@@ -109,15 +106,15 @@ class Task:
         """Return how the scaled-down model trains, whatever the spec declares."""
         raise NotImplementedError
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         """Return the settings of `data.py`."""
         raise NotImplementedError
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         """Return the settings of `eval.py`."""
         raise NotImplementedError
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         """Return the settings of `infer.py`."""
         raise NotImplementedError
 
@@ -127,15 +124,15 @@ class Task:
 
     # What a task may add.
 
-    def fixed(self, key: Key) -> dict[str, Value]:
+    def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the dimensions that keys other than `architecture.dims` fix."""
         return declared(self.fixed_by, key)
 
-    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         """Return the settings of `train.py` beyond those of every task."""
         return {}
 
-    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+    def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         """Return why settings beyond the schedule have their values, by `section.name`."""
         return {}
 
@@ -151,13 +148,15 @@ class Task:
         declared = {dim: key for dim, key in self.fixed_by.items() if dim in fixed}
         return {**self.default_reasons, **declared}
 
-    def schedule(self, m: Dims, parameters: int, key: Key, *, reduced: bool) -> Schedule:
+    def schedule(self, m: Dims, parameters: int, key: Lookup, *, reduced: bool) -> Schedule:
         """Return how long and in which steps a model trains."""
         if reduced:
             return Schedule.of_proxy(self.proxy_habits(m), self.benchmark.steps["quick"])
         return Schedule.declared(self.habits(m, parameters, key), key)
 
-    def sections(self, m: Dims, parameters: int, key: Key, *, reduced: bool) -> dict[str, Section]:
+    def sections(
+        self, m: Dims, parameters: int, key: Lookup, *, reduced: bool
+    ) -> dict[str, Section]:
         """Return the `data`, `train`, `eval` and `infer` sections of architecture.yaml."""
         schedule = self.schedule(m, parameters, key, reduced=reduced)
         settings = schedule.fields(key("reproducibility.seed"))
@@ -169,7 +168,7 @@ class Task:
         }
 
     def reasons(
-        self, m: Dims, full: Mapping[str, Any], parameters: int, key: Key
+        self, m: Dims, full: Mapping[str, Any], parameters: int, key: Lookup
     ) -> dict[str, str]:
         """Return why the full model's settings have their values, by `section.name`."""
         schedule = self.schedule(m, parameters, key, reduced=False)
@@ -179,7 +178,7 @@ class Task:
 IMAGE_SIDES = dict.fromkeys(("image_height", "image_width"), "constraints.image_size")
 
 
-def declared(keys: Mapping[str, str], key: Key) -> dict[str, Value]:
+def declared(keys: Mapping[str, str], key: Lookup) -> dict[str, Value]:
     """Return the dimensions that a spec declares by some keys; none where it is silent.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from metagen.tasks.task import Benchmark, Dims, Key, Section, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Value
 from metagen.tasks.texts import TextTask
 from metagen.units import ITEMS
 
@@ -41,13 +41,13 @@ class TextClassification(TextTask):
     proxy_decay = 0.1  # The bundled texts are few.
     fixed_by = {"num_classes": "task.num_classes"}
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         # The training texts are few, and held-out ones have other words: tokens that are split into
         # their parts show that the parts of words tell the language too.
         return {**super().data(m, key, reduced=reduced), "token_split": 0.3 if reduced else 0.0}
 
-    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"token_drop": 0.3 if reduced else 0.0}
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {**super().eval(m, key, reduced=reduced), "baseline_texts": 200_000}
