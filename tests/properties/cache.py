@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from . import inside, outside, state, values
+from . import inside, outside, values
+from .disturbances import DAMAGES, name
 from .lab import Lab
 from .tally import Tally
 
@@ -46,9 +47,9 @@ def _damaged(lab: Lab, number: int, folder: Path, place: Path, tally: Tally) -> 
     found = sorted(p for p in cache.rglob("*") if p.is_file())
     told = []
     for path in chance.sample(found, min(len(found), chance.choice((1, 5, 50)))):
-        damage = chance.choice(state.DAMAGES)
+        damage = chance.choice(DAMAGES)
         damage(path, chance)
-        told.append(f"{path.relative_to(cache)}{damage.__name__}")
+        told.append(f"{path.relative_to(cache)} {name(damage)}")
     settings = ["description=beside a damaged cache"] if number % 2 else []
     label = f"#{number} {', '.join(told[:3])}"
     tally.count("damaged caches")

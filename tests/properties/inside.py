@@ -69,7 +69,7 @@ def _index(root: Path) -> digest.CodeIndex:
     return _indexed(root, digest.package_digest(root))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)
 def _indexed(root: Path, sha256: str) -> digest.CodeIndex:
     """Return the index of a package's code; reading it costs a third of a clean build."""
     return _real_index(root)
@@ -125,11 +125,12 @@ def _run(session: Session) -> int:
 
 @contextlib.contextmanager
 def shipped(folder: Path) -> Iterator[Path]:
-    """Yield a folder with copies of metagen/ and templates/, which the engine takes for its own."""
+    """Yield a folder with copies of what metagen ships, which the engine takes for its own."""
     ignore = shutil.ignore_patterns("__pycache__")
     place = folder / "shipped"
     shutil.copytree(paths.PACKAGE, place / "metagen", ignore=ignore)
     shutil.copytree(paths.templates(), place / "templates", ignore=ignore)
+    shutil.copy(paths.source("pyproject.toml"), place)
     with mock.patch.object(paths, "PACKAGE", place / "metagen"):
         yield place
 
