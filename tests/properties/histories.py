@@ -317,8 +317,8 @@ class History(RuleBasedStateMachine):
         """Build, and judge the result; return the exit status."""
         self.tally.count("builds")
         built = _result(self.out, self.spec, self._settings(), discard_edits=discard_edits)
-        label = f"status {built.status} {built.said[-400:]}"
-        self._must(_is_clean(built.said), "tracebacks", label)
+        label = f"status {built.status} {built.output[-400:]}"
+        self._must(_is_clean(built.output), "tracebacks", label)
         if discard_edits or not self.edits:
             self._judge(built, label)
         elif built.status in (DONE, CONFLICT):
