@@ -2,8 +2,8 @@
 
 A build works in a file system of its own, in a file. What that file holds at some moment is what a
 power cut would leave: bytes that no process waited for are still in memory. A copy of it is
-mounted, and the next build must need no flag and end in the bytes of one that was not cut off; an edit by
-hand from before is kept. Needs the right to mount.
+mounted, and the next build must need no flag and end in the bytes of one that was not cut off; an
+edit by hand from before stays. Needs the right to mount.
 """
 
 from __future__ import annotations

@@ -64,5 +64,5 @@ def _other(path: Path, data: bytes) -> bytes:
 
 
 def _files(shipped: Path) -> list[Path]:
-    paths = [*(shipped / "templates").rglob("*"), *(shipped / "metagen" / "data").rglob("*")]
+    paths = [*(shipped / "templates").rglob("*"), *(shipped / "metagen").rglob("*.csv")]
     return sorted(p for p in paths if p.is_file() and "__pycache__" not in p.parts)
