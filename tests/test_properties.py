@@ -16,9 +16,8 @@ from tests.properties.lab import Lab, scratch, spec_files
 from tests.properties.tally import Tally, headline
 
 QUICK = {
-    "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 2, "templates": 2, "fuzz": 1,
-    "state": 2, "cache": 1, "edits": 4, "spoiled": 6, "revert": 1, "move": 2, "mtime": 1,
-    "toctou": 1, "lint": 2,
+    "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 2, "templates": 2, "histories": 2,
+    "cache": 1, "edits": 4, "spoiled": 6, "leaks": 1, "toctou": 1, "lint": 2,
 }  # fmt: skip
 PROCESSES = {
     "altered": 2,
@@ -29,7 +28,7 @@ PROCESSES = {
     "plain": 1,
     "power": 3,
 }
-MORE = {"leaf": 10}
+MORE = {"leaf": 10, "histories": 10}
 LONG = {"repro": 1, "verify": 1}
 ENOUGH = [spec for spec in spec_files() if spec.stem == "text_llm_tiny"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from . import inside, outside, state, values
+from . import inside, outside, values
+from .disturbances import DAMAGES, name
 from .lab import Lab
 from .tally import Tally
 
@@ -43,14 +44,14 @@ def _damaged(lab: Lab, number: int, folder: Path, place: Path, tally: Tally) -> 
     """Damage some files of a cache; a build beside it, of the same or an edited spec, is clean."""
     chance, spec = lab.chance(f"cache {number}"), lab.specs[number % len(lab.specs)]
     cache = Path(shutil.copytree(folder / "cache", place / "cache"))
-    found = sorted(p for p in cache.rglob("*") if p.is_file())
-    told = []
-    for path in chance.sample(found, min(len(found), chance.choice((1, 5, 50)))):
-        damage = chance.choice(state.DAMAGES)
+    paths = sorted(p for p in cache.rglob("*") if p.is_file())
+    damages = []
+    for path in chance.sample(paths, min(len(paths), chance.choice((1, 5, 50)))):
+        damage = chance.choice(DAMAGES)
         damage(path, chance)
-        told.append(f"{path.relative_to(cache)}{damage.__name__}")
+        damages.append(f"{path.relative_to(cache)} {name(damage)}")
     settings = ["description=beside a damaged cache"] if number % 2 else []
-    label = f"#{number} {', '.join(told[:3])}"
+    label = f"#{number} {', '.join(damages[:3])}"
     tally.count("damaged caches")
     try:
         built = inside.build(place / "out", spec, settings, cache=cache)
@@ -60,7 +61,7 @@ def _damaged(lab: Lab, number: int, folder: Path, place: Path, tally: Tally) -> 
     clean = inside.build(place / "clean", spec, settings)
     wrong = inside.difference(built.tree, clean.tree)
     right = not wrong and built.status == 0
-    tally.check(right, "other bytes", f"{label}: {built.status} {built.said[-200:]} {wrong}")
+    tally.check(right, "other bytes", f"{label}: {built.status} {built.output[-200:]} {wrong}")
 
 
 def _collected(lab: Lab, folder: Path, tally: Tally) -> None:
@@ -70,8 +71,8 @@ def _collected(lab: Lab, folder: Path, tally: Tally) -> None:
     setting = values.setting("license", values.buildable(spec, "license", chance, 1)[0])
     before = inside.build(out, spec, cache=cache)
     inside.build(out, spec, [setting], cache=cache)
-    told = outside.metagen("gc", "--out", str(out), "--cache", str(cache), "--keep", "100KB")
-    tally.check(told.returncode == 0, "tracebacks", f"gc: {told.stderr[-300:]}")
+    result = outside.metagen("gc", "--out", str(out), "--cache", str(cache), "--keep", "100KB")
+    tally.check(result.returncode == 0, "tracebacks", f"gc: {result.stderr[-300:]}")
     size = sum(p.stat().st_size for p in cache.rglob("*") if p.is_file())
     tally.check(size <= 100_000, "unbounded", f"{size:,} bytes are left of at most 100,000")
     back = inside.build(out, spec)

@@ -37,9 +37,9 @@ def measure(lab: Lab) -> Tally:
         with lab.folder() as folder:
             _history(lab.chance(f"plain {number}"), spec, folder, lab, tally)
     with lab.folder() as folder:
-        told = outside.doit("synth", f"spce={lab.specs[0]}", f"out={folder / 'out'}")
-        right = told.returncode == 2 and not (folder / "out").exists()
-        tally.check(right, "unknown variables taken", f"{told.returncode} {told.stderr}")
+        result = outside.doit("synth", f"spce={lab.specs[0]}", f"out={folder / 'out'}")
+        right = result.returncode == 2 and not (folder / "out").exists()
+        tally.check(right, "unknown variables taken", f"{result.returncode} {result.stderr}")
     return tally
 
 
@@ -48,13 +48,14 @@ def _history(chance: random.Random, spec: Path, folder: Path, lab: Lab, tally: T
     if chance.random() < 0.7:
         lab.begin(out, spec)
     clean = inside.build(folder / "clean", spec).tree
-    said = [_step(chance, spec, out, tally) for _ in range(_STEPS)]
-    told = outside.doit("synth", *_variables(spec, out))
+    commands = [_step(chance, spec, out, tally) for _ in range(_STEPS)]
+    result = outside.doit("synth", *_variables(spec, out))
     wrong = inside.difference(inside.tree(out), clean)
-    right = not wrong and told.returncode == 0
-    tally.check(right, "stale", f"{spec.stem} {said}: {told.returncode} {wrong}")
+    right = not wrong and result.returncode == 0
+    tally.check(right, "stale", f"{spec.stem} {commands}: {result.returncode} {wrong}")
     again = inside.build(out, spec)
-    tally.check(not again.log.ran, "not settled", f"{spec.stem} {said}: {sorted(again.log.ran)}")
+    ran = sorted(again.log.ran)
+    tally.check(not ran, "not settled", f"{spec.stem} {commands}: {ran}")
 
 
 def _step(chance: random.Random, spec: Path, out: Path, tally: Tally) -> str:
@@ -63,11 +64,11 @@ def _step(chance: random.Random, spec: Path, out: Path, tally: Tally) -> str:
     words = [w.format(run=spec.stem, out=out) for w in chance.choice(_LOOKS if looks else _ACTS)]
     edit = [f"seed={chance.randrange(9)}"] if chance.random() < 0.5 else []
     before = inside.tree(out)
-    told = outside.doit(*words, *_variables(spec, out), *edit)
+    result = outside.doit(*words, *_variables(spec, out), *edit)
     label = " ".join([*words, *edit])
     tally.count("commands")
-    fine = told.returncode in (0, 1) and "Traceback" not in told.stderr
-    tally.check(fine, "tracebacks", f"{label}: {told.returncode} {told.stderr[-600:]}")
+    fine = result.returncode in (0, 1) and "Traceback" not in result.stderr
+    tally.check(fine, "tracebacks", f"{label}: {result.returncode} {result.stderr[-600:]}")
     if looks:
         tally.check(inside.tree(out) == before, "wrote", label)
     return label
