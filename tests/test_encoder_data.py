@@ -152,7 +152,7 @@ def test_a_text_with_a_bare_comma_is_refused_and_not_cut_short(
         show(classifier, "--data", tmp_path / "mine.csv")
     assert ended.value.code == 2
     error = capsys.readouterr().err
-    assert "mine.csv:3 has 3 cells, and the first line names 2 columns" in error
+    assert "mine.csv:3 has 3 cells, but the first line names 2 columns" in error
 
 
 def test_prepared_texts_train_as_their_source_does(

@@ -164,7 +164,7 @@ def test_a_folder_of_other_files_is_not_replaced(
 ) -> None:
     (tmp_path / "thesis.txt").write_text("years of work " * 100)
     error = stopped(data, capsys, "prepare", "--out", str(tmp_path))
-    assert "holds other files" in error
+    assert "has other files" in error
     assert (tmp_path / "thesis.txt").read_text().startswith("years of work")
 
 

@@ -135,7 +135,7 @@ def test_an_update_that_processes_cannot_share_is_refused_once_each(
     (process,) = start(folder, tmp_path, "--batch-size", 3, "--grad-accum", 3)[1:]
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert errors == "train.py (process 1): 3 samples cannot be cut in 2 equal parts.\n"
+    assert errors == "train.py (process 1): 3 samples cannot be divided into 2 equal parts.\n"
 
 
 def torchrun(folder: Path, out: Path, *options: str) -> subprocess.Popen:
@@ -189,7 +189,7 @@ def test_a_signal_saves_once_and_ends_the_job(
     process.send_signal(kind)
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert errors.count("saved: --resume goes on") == 1
+    assert errors.count(": continue with --resume") == 1
     step = json.loads((tmp_path / "checkpoint" / "state.json").read_text())["step"]
     assert step == len((tmp_path / "metrics.jsonl").read_text().splitlines())
     train(folder, tmp_path, "--resume", "--steps", step + 1, "--schedule-steps", 100000)

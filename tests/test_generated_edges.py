@@ -101,12 +101,12 @@ def text(content: str) -> Callable[[Path], None]:
         ("model.safetensors", torch_saved, "cannot be read"),
         ("model.safetensors", cut, "cannot be read"),
         ("model.safetensors", text(""), "cannot be read"),
-        ("model.safetensors", Path.unlink, "holds no checkpoint"),
+        ("model.safetensors", Path.unlink, "has no checkpoint"),
         ("config.json", Path.unlink, "config.json does not exist"),
         ("config.json", text("{"), "cannot be read as JSON"),
         ("config.json", text("[1]"), "must hold a JSON object"),
         ("config.json", text("[" * 100_000), "cannot be read as JSON"),
-        ("config.json", text("{}"), "was made with d_model = None, and this run has 32"),
+        ("config.json", text("{}"), "was made with d_model = None, but this run has 32"),
     ],
 )
 def test_a_damaged_checkpoint_is_one_sentence(
@@ -130,12 +130,12 @@ def test_tensors_of_another_shape_or_name_are_refused(
     ):
         save_file(changed, path)
         sentence = script(name, "--checkpoint", checkpoint, *prompt, status=2)
-        assert "holds other tensors than this model" in sentence
+        assert "has other tensors than this model" in sentence
 
 
 def test_a_checkpoint_that_is_a_file_is_refused(script: Stop, checkpoint: Path) -> None:
     options = ("--checkpoint", checkpoint / "model.safetensors", "--prompt", "x")
-    assert "holds no checkpoint" in script("infer", *options, status=2)
+    assert "has no checkpoint" in script("infer", *options, status=2)
 
 
 @pytest.mark.parametrize(
@@ -144,11 +144,11 @@ def test_a_checkpoint_that_is_a_file_is_refused(script: Stop, checkpoint: Path) 
         (("--prompt", ""), "the prompt has 0 tokens"),
         (("--prompt", "y" * 60), "at most 64"),
         (("--prompt", "x", "--max-new-tokens", "64"), "at most 64"),
-        (("--prompt", "x", "--temperature", "nan"), "must not be negative"),
-        (("--prompt", "x", "--temperature", "inf"), "must not be negative"),
-        (("--prompt", "x", "--temperature", "-1"), "must not be negative"),
-        (("--prompt", "x", "--top-k", "-1"), "must not be negative"),
-        (("--prompt", "x", "--top-p", "nan"), "--top-p lies in"),
+        (("--prompt", "x", "--temperature", "nan"), "must be at least 0"),
+        (("--prompt", "x", "--temperature", "inf"), "must be at least 0"),
+        (("--prompt", "x", "--temperature", "-1"), "must be at least 0"),
+        (("--prompt", "x", "--top-k", "-1"), "must be at least 0"),
+        (("--prompt", "x", "--top-p", "nan"), "--top-p must lie in"),
         (("--prompt", b"\xff\xfe".decode(errors="surrogateescape")), "not UTF-8"),
     ],
 )

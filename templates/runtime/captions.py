@@ -1,4 +1,4 @@
-"""Images with texts, as a metadata file in their folder lists them."""
+"""Images with texts that a metadata file in their folder lists."""
 
 from pathlib import Path
 
@@ -9,15 +9,15 @@ METADATA = "metadata"
 
 
 def has_metadata(folder: Path) -> bool:
-    """Tell whether a folder has a metadata file."""
+    """Return whether a folder has a metadata file."""
     return any((folder / f"{METADATA}{suffix}").is_file() for suffix in SUFFIXES)
 
 
 def read_captions(folder: Path) -> tuple[Path, list[tuple[str, str]]]:
     """Return the metadata file of a folder, and the name and the text of each of its rows, or stop.
 
-    A row has a `file_name`, an image below the folder, and a `text`. No name may lead out of the
-    folder: a data set from elsewhere must not have other files of this machine read.
+    A row has a `file_name`, an image in the folder, and a `text`. A name must not lead out of the
+    folder, so that a data set from a stranger cannot read other files of this machine.
     """
     metadata = one_of(folder, METADATA)
     rows = read_records(metadata, ("file_name", "text"))
@@ -25,5 +25,5 @@ def read_captions(folder: Path) -> tuple[Path, list[tuple[str, str]]]:
     for name in dict.fromkeys(row["file_name"] for row in rows):
         path = folder / name
         if not path.resolve().is_relative_to(inside) or not path.is_file():
-            fail(f"{metadata} names {name}, which is no file below {folder}.")
+            fail(f"{metadata} names {name}, which is not a file in {folder}.")
     return metadata, [(row["file_name"], row["text"]) for row in rows]

@@ -33,13 +33,14 @@ DTYPES = {
 def save_checkpoint(
     folder: Path, weights: Tensors, optimizer: Tensors, texts: Mapping[str, str]
 ) -> None:
-    """Write a checkpoint beside the last one, then put it in its place; or stop.
+    """Write a checkpoint next to the last one, then replace that; or stop.
 
-    A kill leaves the last checkpoint or the new one: see `find_checkpoint`. All processes must
-    call this, since each may hold a shard of a tensor; the first one writes.
+    If the process is killed, the last checkpoint or the new one remains; see `find_checkpoint`. All
+    processes must call this function, because each may hold a shard of a tensor; the first process
+    writes.
 
     Args:
-        folder: The checkpoint's place.
+        folder: The folder of the checkpoint.
         weights: The tensors of model.safetensors.
         optimizer: The tensors of optimizer.safetensors.
         texts: The text of every other file.
@@ -62,7 +63,7 @@ def save_checkpoint(
                 os.fsync(stream.fileno())
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
-        fail(f"{folder} cannot be written: {error.strerror}; the last checkpoint is as it was.")
+        fail(f"{folder} cannot be written: {error.strerror}; the last checkpoint is unchanged.")
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
@@ -71,7 +72,7 @@ def save_checkpoint(
 
 
 def write_tensors(path: Path | None, tensors: Tensors) -> None:
-    """Write a .safetensors file, with one whole tensor in memory at a time.
+    """Write a .safetensors file, and hold one whole tensor in memory at a time.
 
     The format is the length of a JSON header in eight bytes, the header, and the tensors' bytes.
 
@@ -86,6 +87,7 @@ def write_tensors(path: Path | None, tensors: Tensors) -> None:
         dtype, shape = DTYPES[tensor.dtype], list(tensor.shape)
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
+    # The format aligns tensors to 8 bytes, so that they can be mapped into memory.
     text += b" " * (-len(text) % 8)
     with path.open("wb") if path else contextlib.nullcontext() as file:
         if file:
@@ -99,14 +101,14 @@ def write_tensors(path: Path | None, tensors: Tensors) -> None:
 def find_checkpoint(folder: Path) -> Path:
     """Return a folder that holds a checkpoint, or stop.
 
-    The last one is put back if a kill came between the two renames of `save_checkpoint`.
+    The last one is restored if the process was killed between the two renames of `save_checkpoint`.
     """
     old = _beside(folder, "old")
     if not folder.exists() and old.is_dir():
-        with contextlib.suppress(FileNotFoundError):  # another process was first
+        with contextlib.suppress(FileNotFoundError):  # another process has restored it
             old.rename(folder)
     if not (folder / "model.safetensors").is_file():
-        fail(f"{folder} holds no checkpoint: make one with train.py, or name one by --checkpoint.")
+        fail(f"{folder} has no checkpoint: run train.py first, or name one with --checkpoint.")
     return folder
 
 
@@ -115,7 +117,7 @@ def check_free(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         fail(f"{folder} is a file, not a folder for a checkpoint.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "model.safetensors").is_file():
-        fail(f"{folder} holds other files, which a checkpoint would replace: name a new folder.")
+        fail(f"{folder} has other files, which a checkpoint would replace: name a new folder.")
 
 
 def check_same(folder: Path, saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
@@ -123,15 +125,15 @@ def check_same(folder: Path, saved: Mapping[str, Any], current: Mapping[str, Any
     for name, value in current.items():
         if saved.get(name) != value:
             fail(
-                f"{folder} was made with {name} = {saved.get(name)}, and this run has {value}: "
-                "give the --size and the options that it was made with."
+                f"{folder} was made with {name} = {saved.get(name)}, but this run has {value}: "
+                "use the --size and the options of that run."
             )
 
 
 def load_weights(model: nn.Module, path: Path, file_name: Callable[[str], str]) -> None:
     """Load a file's tensors into a model, which may be on `meta`.
 
-    A single number may have one dimension or none.
+    Shapes () and (1,) are equal here: FSDP gives a single number a dimension.
     """
     try:
         tensors = load_file(path)
@@ -140,7 +142,9 @@ def load_weights(model: nn.Module, path: Path, file_name: Callable[[str], str]) 
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     expected = {file_name(name): _squeezed(shape) for name, shape in shapes.items()}
     if {name: _squeezed(tensor.shape) for name, tensor in tensors.items()} != expected:
-        fail(f"{path} holds other tensors than this model: it belongs to another model.py.")
+        fail(
+            f"{path} has other tensors than this model: use the model.py that it was trained with."
+        )
     state = {name: tensors[file_name(name)].reshape(shape) for name, shape in shapes.items()}
     model.load_state_dict(state, assign=next(model.parameters()).is_meta)
 
@@ -150,13 +154,14 @@ def _squeezed(shape: torch.Size) -> tuple[int, ...]:
 
 
 def load_model(build: Callable[[], Any], folder: Path) -> Any:
-    """Return the network of a checkpoint in evaluation mode, or stop where it is another one.
+    """Return the network of a checkpoint in evaluation mode, or stop if it belongs to another one.
 
     Args:
         build: Makes the network.
         folder: What `find_checkpoint` returned.
     """
     with torch.device("meta"):
+        # On `meta` the network takes no memory, and its weights are not drawn only to be replaced.
         model = build()
     check_same(folder, read_json(folder / "config.json"), asdict(model.config))
     load_weights(model, folder / "model.safetensors", model.checkpoint_name)

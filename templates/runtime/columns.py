@@ -1,4 +1,4 @@
-"""Rows of a table as inputs of a network, cut into splits; scales come from training rows alone."""
+"""Rows of a table as inputs of a network, in splits; scales come from training rows alone."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -27,9 +27,9 @@ class Rows:
     """Rows of a table with a column to predict.
 
     Attributes:
-        name: What the table is called in reports.
+        name: Name of the table in reports.
         sha256: Digest of the data.
-        columns: The columns to predict from, by name.
+        columns: The input columns, by name.
         target: Name of the column to predict.
         values: The column to predict.
     """
@@ -50,20 +50,20 @@ def rows_of(path: Path, target: str | None) -> Rows:
     values = columns.pop(name)
     known = ~np.isnan(values) if is_numeric(values) else values != ""
     if not columns or not known.any():
-        fail(f"{path} needs a column beside {name!r}, and rows in which that has a value.")
-    kept = {each: column[known] for each, column in columns.items()}
-    return Rows(path.name, digest(path.read_bytes()), kept, name, values[known])
+        fail(f"{path} needs a column besides {name!r}, and rows with a value in {name!r}.")
+    features = {each: column[known] for each, column in columns.items()}
+    return Rows(path.name, digest(path.read_bytes()), features, name, values[known])
 
 
 def places(rows: Rows, salt: str) -> NDArray[np.float64]:
-    """Return a number from 0 to 1 for each row, from a digest of all its cells but the target.
+    """Return a number from 0 to 1 for each row: a digest of its cells without the target.
 
-    A row keeps its place when rows are added. Equal rows have equal places: otherwise training
-    would see some of the rows that are scored.
+    A row keeps its number when rows are added. Equal rows have equal numbers; otherwise training
+    would read some of the rows that are scored.
 
     Args:
         rows: The rows.
-        salt: Text that changes all places: each cross-validation has one of its own.
+        salt: Text that changes all numbers; each cross-validation has its own.
     """
     cells = zip(*rows.columns.values(), strict=True)
     texts = ("\0".join([salt, *(str(cell) for cell in row)]) for row in cells)
@@ -71,13 +71,13 @@ def places(rows: Rows, salt: str) -> NDArray[np.float64]:
 
 
 def parts_of(rows: Rows, val_fraction: float, test_fraction: float) -> Parts:
-    """Return the rows of each split, or stop where one has none."""
+    """Return the rows of each split, or stop if one has none."""
     place = places(rows, "")
     return _parts(place < test_fraction, place < test_fraction + val_fraction, rows)
 
 
 def folds_of(rows: Rows, val_fraction: float, folds: int, repeats: int) -> Iterator[Parts]:
-    """Yield the parts of each fold of some cross-validations, or stop where one has none."""
+    """Yield the splits of each fold of some cross-validations, or stop if one has no rows."""
     for repeat in range(repeats):
         fold = (places(rows, f"fold {repeat}") * folds).astype(int)
         val = places(rows, f"val {repeat}") < val_fraction
@@ -94,12 +94,12 @@ def _parts(test: NDArray[np.bool_], held: NDArray[np.bool_], rows: Rows) -> Part
 
 @dataclass(frozen=True)
 class Schema:
-    """How a row becomes numbers, learned from training rows; the checkpoint keeps it.
+    """How a row becomes numbers, learned from training rows and stored in the checkpoint.
 
     Attributes:
         numeric: Mean and standard deviation of each numeric column.
-        categorical: The words of each other column that the model has an embedding for.
-        target: The `name` of the column to predict, and what a task learned of it.
+        categorical: The words of each other column with an embedding in the model.
+        target: The `name` of the column to predict, and facts of the task about it.
     """
 
     numeric: dict[str, tuple[float, float]]
@@ -107,77 +107,79 @@ class Schema:
     target: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """Return what config.json says of the columns."""
+        """Return the `columns` of config.json."""
         return asdict(self)
 
 
 def schema_of(rows: Rows, index: Index, model: Any, target: dict[str, Any]) -> Schema:
-    """Return the schema of some rows, or stop where the model has no room for their columns.
+    """Return the schema of some rows, or stop if the model has too few inputs.
 
     Args:
         rows: The table.
-        index: The rows that train.
+        index: The training rows.
         model: The model's Config.
-        target: What the task learned of the target.
+        target: Facts of the task about the target.
     """
     numeric = {n: scale_of(c[index]) for n, c in rows.columns.items() if is_numeric(c)}
     words = {n: c[index] for n, c in rows.columns.items() if not is_numeric(c)}
-    for kind, found, room in (
+    for kind, named, room in (
         ("numeric", numeric, model.n_numeric),
         ("categorical", words, model.n_categorical),
     ):
-        if len(found) > room:
+        if len(named) > room:
             fail(
-                f"{rows.name} has {len(found)} {kind} columns, and the model has room for {room}: "
-                f"set n_{kind} in architecture.dims of the spec, or leave columns out."
+                f"{rows.name} has {len(named)} {kind} columns, but the model has room for {room}: "
+                f"set n_{kind} in architecture.dims of the spec, or remove columns."
             )
     # Row 0 of the embedding table is for missing and rare words; columns share the other rows.
     share = (model.n_categories - 1) // max(1, len(words))
     common = {n: Counter(w for w in c if w).most_common(share) for n, c in words.items()}
-    kept = {name: sorted(word for word, _ in pairs) for name, pairs in common.items()}
-    return Schema(numeric, kept, {"name": rows.target, **target})
+    listed = {name: sorted(word for word, _ in pairs) for name, pairs in common.items()}
+    return Schema(numeric, listed, {"name": rows.target, **target})
 
 
 def scale_of(column: Column) -> tuple[float, float]:
-    """Return mean and standard deviation of a column without its gaps; 1 for a constant column."""
+    """Return mean and standard deviation of a column's values; the latter is 1 for a constant."""
     known = column[~np.isnan(column)]
+    # An empty column stays NaN, which the network replaces by the mean.
     if not len(known):
         return 0.0, 1.0
     return float(known.mean()), float(known.std()) or 1.0
 
 
 def read_schema(folder: Path) -> Schema:
-    """Return the schema of a checkpoint, or stop where it holds none."""
+    """Return the schema of a checkpoint, or stop if it has none."""
     values: Any = read_json(folder / "config.json").get("columns")
     try:
         numeric = {name: (float(at), float(std)) for name, (at, std) in values["numeric"].items()}
         words = {name: list(map(str, known)) for name, known in values["categorical"].items()}
         return Schema(numeric, words, dict(values["target"]))
     except (AttributeError, KeyError, TypeError, ValueError):
-        fail(f"{folder} does not say which columns it was trained on: train it again.")
+        fail(f"{folder} does not name the columns that it was trained on: train it again.")
 
 
 def inputs(schema: Schema, columns: Mapping[str, Column], model: Any) -> tuple[Tensor, Tensor]:
     """Return numbers (rows, n_numeric) and categories (rows, n_categorical), or stop.
 
     Args:
-        schema: How columns were read in training.
-        columns: The columns; those that the schema does not name are ignored.
+        schema: The schema of training.
+        columns: The columns; those outside the schema are ignored.
         model: The model's Config.
     """
     for name in (*schema.numeric, *schema.categorical):
         if name not in columns:
-            fail(f"there is no column {name!r}, which the model was trained with.")
+            fail(f"the table has no column {name!r}, which the model was trained on: add it.")
     count = len(next(iter(columns.values())))
     numbers = np.full((count, model.n_numeric), np.nan, np.float32)
     for place, (name, (mean, std)) in enumerate(schema.numeric.items()):
         if not is_numeric(columns[name]):
-            fail(f"column {name!r} holds words, and the model was trained with numbers.")
+            fail(f"column {name!r} has text, but the model was trained on numbers: correct it.")
         numbers[:, place] = (columns[name] - mean) / std
     categories, start = np.zeros((count, model.n_categorical), np.int64), 1
     for place, (name, words) in enumerate(schema.categorical.items()):
         row = {word: start + i for i, word in enumerate(words)}
         categories[:, place] = [row.get(_word(cell), 0) for cell in columns[name]]
+        # Columns share one embedding table, so each column's words begin after those of the last.
         start += len(words)
     return torch.from_numpy(numbers), torch.from_numpy(categories)
 
@@ -185,19 +187,19 @@ def inputs(schema: Schema, columns: Mapping[str, Column], model: Any) -> tuple[T
 def _word(cell: object) -> str:
     """Return a cell as a word.
 
-    A column of words reads as numbers where each of these rows happens to hold one: 3.0 is "3".
+    A column of words is read as numbers if each of these rows has one by chance: 3.0 is "3".
     """
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows as a network takes them.
+    """Rows in the form for a network.
 
     Attributes:
         sha256: Digest of the data.
-        schema: How they were read.
-        tensors: Numbers, categories and targets, a row each.
+        schema: How columns became numbers.
+        tensors: Numbers, categories and targets; (rows, ...) each.
         parts: The rows of each split.
     """
 
@@ -231,5 +233,5 @@ def design(tensors: tuple[Tensor, ...], model: Any) -> NDArray[np.float64]:
     one_hot = np.zeros((len(numbers), model.n_categories))
     for column in categories.T:
         one_hot[np.arange(len(numbers)), column] = 1.0
-    one_hot[:, 0] = 0.0  # missing or unknown
+    one_hot[:, 0] = 0.0  # missing and unknown words have no column
     return np.concatenate((np.nan_to_num(numbers.astype(np.float64)), one_hot), axis=1)

@@ -1,4 +1,4 @@
-"""Cross-validation: each fold has a network of its own, trained as train.py trains one."""
+"""Cross-validation: each fold trains a network of its own in the way of train.py."""
 
 import argparse
 import contextlib
@@ -20,7 +20,7 @@ ConfigT = TypeVar("ConfigT")
 
 def trained_network(job: Job, steps: int, device: torch.device) -> Any:
     """Return the network of a job after some steps, in evaluation mode; nothing stays on disk."""
-    # The messages of training are discarded: there would be a page of them for each fold.
+    # The messages of training are discarded, because each fold would print a page of them.
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stderr(io.StringIO()):
         args = argparse.Namespace(
             out=Path(scratch),
@@ -48,4 +48,4 @@ def as_trained(config: ConfigT, folder: Path) -> tuple[ConfigT, int]:
     try:
         return replace(changed, **own), int(state["step"])
     except (KeyError, TypeError, ValueError):
-        fail(f"{folder / 'state.json'} is not what train.py writes: train it again.")
+        fail(f"{folder / 'state.json'} was not written by train.py: train the model again.")

@@ -1,4 +1,4 @@
-"""Where a script computes, in which precision, and how fast that place is at best."""
+"""The device of a script: its precision, its peak speed and its memory."""
 
 import contextlib
 import os
@@ -8,7 +8,8 @@ import torch
 
 from runtime.errors import fail
 
-# Dense bfloat16 operations a second, from the data sheets; those with sparsity are twice that.
+# Dense bfloat16 operations per second, from data sheets. Figures with sparsity are twice as high,
+# and would halve the MFU.
 PEAKS = {
     r"\bA100\b": 312e12,
     r"\bH100 PCIe\b": 756e12,
@@ -24,30 +25,32 @@ PEAKS = {
 
 
 def choose_device(name: str, threads: int) -> torch.device:
-    """Return the device of an option; on the CPU, compute with that many threads.
+    """Return the device of an option, and set the number of CPU threads.
 
-    Under torchrun each process of a machine takes a GPU of its own.
+    Under torchrun, each process of a machine uses a GPU of its own.
     """
     torch.set_num_threads(threads)
     if name == "cuda" and not torch.cuda.is_available():
-        fail("there is no CUDA device here: use --device cpu.")
+        fail("this machine has no CUDA device: use --device cpu.")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if local >= count:
-        fail(f"this machine has {count} GPUs: give torchrun --nproc-per-node {count}.")
+        fail(f"this machine has {count} GPUs: run torchrun with --nproc-per-node {count}.")
     return torch.device("cuda", local)
 
 
 def be_deterministic(seed: int) -> None:
-    """Make runs with this seed, machine and number of threads the same: on a CPU, to the bit."""
+    """Make runs with one seed, machine and number of threads equal: bit for bit on a CPU."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-    torch.use_deterministic_algorithms(True, warn_only=True)  # some GPU kernels have no such form
+    torch.use_deterministic_algorithms(
+        True, warn_only=True
+    )  # some GPU kernels have no deterministic form
     torch.manual_seed(seed)
 
 
 def in_bfloat16(device: torch.device, dtype: str) -> bool:
-    """Return whether matrix products run in bfloat16; `auto` takes it where the GPU has it."""
+    """Return whether matrix products run in bfloat16; `auto` uses it if the GPU supports it."""
     if dtype == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported()
     return dtype == "bfloat16"
@@ -61,8 +64,9 @@ def autocast(device: torch.device, dtype: str) -> contextlib.AbstractContextMana
 
 
 def peak_flops(device: torch.device) -> float | None:
-    """Return the operations a second that a device can do in bfloat16, None where unknown."""
+    """Return a device's peak operations per second in bfloat16; None if unknown."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    # A MIG slice has a share of the GPU's units, and its name does not say which.
     if "MIG" in name:
         return None
     return next((peak for known, peak in PEAKS.items() if re.search(known, name)), None)
@@ -76,24 +80,24 @@ def device_memory(device: torch.device) -> int:
 
 
 def memory_table(parameters: int, shards: int, device: torch.device, averaged: bool = False) -> str:
-    """Return what training keeps on a device at least, or stop where it cannot fit.
+    """Return the least memory of training on a device as a table, or stop if it does not fit.
 
-    AdamW in float32 holds four numbers of four bytes a parameter: the weight, its gradient, and
-    the two moments.
+    AdamW in float32 needs four numbers of four bytes per parameter: the weight, its gradient and
+    two moments.
 
     Args:
         parameters: Number of weights.
-        shards: Processes among which they, their gradients and the optimizer's state are cut.
+        shards: Processes that share weights, gradients and the optimizer's state.
         device: Where this process computes.
-        averaged: Whether a moving average of the weights is kept too.
+        averaged: Whether training also has a moving average of the weights.
     """
     sizes = {"weights": 4, "gradients": 4, "optimizer": 8} | ({"average": 4} if averaged else {})
     rows = {name: parameters * size // shards for name, size in sizes.items()}
     need, have = sum(rows.values()), device_memory(device)
     if need > have:
         fail(
-            f"training {parameters:,} parameters needs {need / 1e9:.1f} GB and activations, and "
-            f"the {device.type} has {have / 1e9:.1f} GB: use --size proxy, a larger device, or "
+            f"training {parameters:,} parameters needs {need / 1e9:.1f} GB plus activations, "
+            f"but the {device.type} has {have / 1e9:.1f} GB: use --size proxy, a larger device, or "
             "more of them with --parallel fsdp."
         )
     lines = [

@@ -1,4 +1,4 @@
-"""Noise: how much of it there is at each level, how it is put in, and how it is taken out."""
+"""Noise of a diffusion model: its levels, adding it to images, and removing it."""
 
 import math
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 def signal(schedule: str, levels: int) -> Tensor:
-    """Return the share of an image's variance that is left at each noise level, shape (levels,).
+    """Return the share of an image's variance that remains at each noise level, shape (levels,).
 
-    That is alpha-bar, the product of 1 - beta up to a level. `linear` is of Ho et al., 2020,
-    arXiv:2006.11239, section 4: beta from 0.0001 to 0.02 over 1,000 levels, and in proportion over
-    another number. `cosine` is of Nichol & Dhariwal, 2021, arXiv:2102.09672, equation 17.
+    This is alpha-bar, the product of 1 - beta up to a level. `linear` follows Ho et al., 2020,
+    arXiv:2006.11239, section 4: beta from 0.0001 to 0.02 over 1,000 levels, in proportion for
+    another number. `cosine` follows Nichol & Dhariwal, 2021, arXiv:2102.09672, equation 17.
     """
     if schedule == "linear":
         scale = 1000 / levels
@@ -21,6 +21,7 @@ def signal(schedule: str, levels: int) -> Tensor:
     else:
         places = torch.arange(levels + 1, dtype=torch.float64) / levels
         left = torch.cos((places + 0.008) / 1.008 * math.pi / 2) ** 2
+        # Without the limit, the last beta is 1, and no image could be computed from its noise.
         betas = (1 - left[1:] / left[:-1]).clamp(max=0.999)
     return torch.cumprod(1 - betas, 0).float()
 
@@ -38,33 +39,33 @@ def add_noise(images: Tensor, noise: Tensor, left: Tensor) -> Tensor:
 
 
 def sampling_levels(levels: int, steps: int) -> list[int]:
-    """Return the noise levels that sampling visits, falling: the middles of equal parts."""
+    """Return the noise levels of sampling in falling order: the middles of equal parts."""
     return [int((step + 0.5) * levels / steps) for step in reversed(range(steps))]
 
 
 def sample(
     predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, left: Tensor, steps: int
 ) -> Tensor:
-    """Return the images that noise becomes, of -1 to 1, without further chance.
+    """Return the images, from -1 to 1, that noise becomes; sampling adds no further noise.
 
-    DDIM (Song et al., 2020, arXiv:2010.02502, equation 12, with sigma = 0). An image that leaves
-    the range of pixels is cut to it, and the noise is what is left of it then.
+    DDIM (Song et al., 2020, arXiv:2010.02502, equation 12, with sigma = 0). Pixels
+    outside the range are clamped, and the noise is computed again from the clamped image.
 
     Args:
         predict: Returns the noise in images (B, C, H, W) at levels (B,).
         noise: Standard normal, (B, C, H, W).
         left: What `signal` returns.
-        steps: How often the noise is predicted.
+        steps: Number of predictions.
     """
     x, visited = noise, sampling_levels(len(left), steps)
     for level, following in zip(visited, [*visited[1:], None], strict=True):
         a = left[level]
-        found = predict(x, torch.full((len(x),), level, device=x.device)).float()
-        images = ((x - (1 - a).sqrt() * found) / a.sqrt()).clamp(-1, 1)
+        error = predict(x, torch.full((len(x),), level, device=x.device)).float()
+        images = ((x - (1 - a).sqrt() * error) / a.sqrt()).clamp(-1, 1)
         if following is None:
             return images
-        found = (x - a.sqrt() * images) / (1 - a).sqrt()
-        x = left[following].sqrt() * images + (1 - left[following]).sqrt() * found
+        error = (x - a.sqrt() * images) / (1 - a).sqrt()
+        x = left[following].sqrt() * images + (1 - left[following]).sqrt() * error
     return x
 
 
@@ -74,18 +75,18 @@ def guided(
     nothing: Tensor,
     guidance: float,
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return a model's prediction under a condition, pushed away from the one under none.
+    """Return a model's prediction with a condition, moved away from that without one.
 
     Classifier-free guidance (Ho & Salimans, 2022, arXiv:2207.12598, equation 6), written as
-    e(none) + guidance * (e(condition) - e(none)): 1 is the condition alone, which costs one pass
-    instead of two.
+    e(none) + guidance * (e(condition) - e(none)). A guidance of 1 gives the conditional prediction,
+    and costs one pass instead of two.
     """
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
         if guidance == 1:
             return model(x, t, condition)
         both = model(x.repeat(2, 1, 1, 1), t.repeat(2), torch.cat((condition, nothing)))
-        found, free = both.chunk(2)
-        return free + guidance * (found - free)
+        conditional, free = both.chunk(2)
+        return free + guidance * (conditional - free)
 
     return predict

@@ -1,4 +1,4 @@
-"""Digests: what identifies data, and what decides which split a sample belongs to."""
+"""Digests, which identify data and decide the split of each sample."""
 
 import hashlib
 import os
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-THREADS = min(16, os.cpu_count() or 1)  # hashing lets go of Python's lock
+THREADS = min(16, os.cpu_count() or 1)  # hashing releases Python's lock
 
 
 def digest(*parts: bytes) -> str:
-    """Return the sha256 of some data, one part after the other."""
+    """Return the sha256 of the parts, joined."""
     total = hashlib.sha256()
     for part in parts:
         total.update(part)
@@ -18,15 +18,15 @@ def digest(*parts: bytes) -> str:
 
 
 def uniform(text: str) -> float:
-    """Return a number from 0 to 1 that looks random, and is always the same for the same text."""
+    """Return a number from 0 to 1 that depends on the text alone and is evenly distributed."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
 def split_of(key: str, val_fraction: float, test_fraction: float) -> str:
     """Return the split of a sample by a digest of its key.
 
-    The key alone decides: samples with one key stay together, and when data is added, none of the
-    old samples moves from one split to another.
+    The key alone decides: samples with equal keys are in one split, and adding data moves no old
+    sample to another split.
     """
     place = uniform(key)
     if place < test_fraction:

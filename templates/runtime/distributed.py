@@ -1,4 +1,4 @@
-"""Several processes, started by torchrun, train one model: replicated or in shards."""
+"""Processes that torchrun starts to train one model, replicated or in shards."""
 
 import contextlib
 import os
@@ -18,12 +18,12 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """Return the number of processes that train together."""
+    """Return the number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:
-    """Return the parts that a model repeats: the members of its outermost lists of modules."""
+    """Return the repeated parts of a model: the members of its outermost lists of modules."""
     found: list[nn.Module] = []
     for child in model.children():
         found += list(child) if isinstance(child, nn.ModuleList) else blocks(child)
@@ -32,7 +32,7 @@ def blocks(model: nn.Module) -> list[nn.Module]:
 
 @contextlib.contextmanager
 def processes(device: torch.device) -> Iterator[None]:
-    """Join the processes that torchrun started; when one of them dies, stop with a sentence."""
+    """Join the processes that torchrun started; if one of them dies, stop with a message."""
     if world_size() == 1:
         yield
         return
@@ -42,10 +42,10 @@ def processes(device: torch.device) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        # When a process ends, the others see only that a connection has closed.
+        # If a process ends, the others only notice a closed connection.
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
-        fail("another process of this job has ended: its own message says why. Use --resume.")
+        fail("another process of this job has ended: see its message, then use --resume.")
     dist.destroy_process_group()
 
 
@@ -75,10 +75,10 @@ def parallelize(
     policy = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if low else None,
         reduce_dtype=torch.float32,
-        cast_forward_inputs=False,  # autocast decides what runs in bfloat16, as without shards
+        cast_forward_inputs=False,  # autocast selects what runs in bfloat16, as without shards
     )
-    # The model is cut while it is on `meta`. Then each tensor is handed out by itself, so that no
-    # device ever holds more than its shards and one whole tensor.
+    # The model is cut while it is on `meta`. Then its tensors are distributed one by
+    # one, so that no device ever holds more than its shards and one whole tensor.
     weights = model.state_dict()
     model.to("meta")
     for part in (*blocks, model):
@@ -101,7 +101,7 @@ def share_buffers(module: nn.Module) -> None:
 def gradients_shared(module: nn.Module, last: bool) -> Iterator[None]:
     """Let replicas exchange their gradients only in the last part of an update, to save time.
 
-    Shards are exchanged in every part, since a whole gradient would not fit beside them.
+    Shards are exchanged in every part, because a whole gradient would not fit next to them.
     """
     if isinstance(module, DistributedDataParallel) and not last:
         with module.no_sync():
@@ -132,7 +132,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """Return a whole tensor, cut and placed as another one is.
+    """Return a whole tensor with the shards and the device of another one.
 
     The values are those of the first process.
     """

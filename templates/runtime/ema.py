@@ -1,4 +1,4 @@
-"""A moving average of the weights, with which a diffusion model draws its samples."""
+"""A moving average of the weights, which diffusion models use to draw samples."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from runtime.distributed import world_size
 class Average:
     """Exponential moving average of a model's weights (Ho et al., 2020, arXiv:2006.11239, app. B).
 
-    It starts at the model's weights, which are random. So after n updates it keeps at most
-    (1 + n) / (10 + n) of itself, and forgets them soon.
+    It starts at the model's first weights, which are random. To forget them soon, an update after n
+    others keeps at most a share of (1 + n) / (10 + n).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -34,7 +34,7 @@ class Average:
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[dict[str, Tensor]]:
-        """Give the model the average as its weights, and yield its own as `name/raw`."""
+        """Replace the model's weights by the average, and yield its own ones as `name/raw`."""
         self._swap()
         try:
             yield {f"{name}/raw": tensor for name, tensor in self.weights.items()}
@@ -43,7 +43,7 @@ class Average:
 
     @torch.no_grad()
     def _swap(self) -> None:
-        # A forward pass without gradients leaves some weights whole, and the average is in shards.
+        # A forward pass without gradients leaves some weights whole, but the average is in shards.
         _reshard(self.model)
         for name, parameter in self.model.named_parameters():
             own = parameter.detach().clone()
@@ -52,7 +52,7 @@ class Average:
 
 
 def _reshard(model: nn.Module) -> None:
-    """Cut the weights that a forward pass has gathered into shards again."""
+    """Split the weights that a forward pass has gathered into shards again."""
     if world_size() == 1:
         return
     from torch.distributed.fsdp import FSDPModule

@@ -1,4 +1,4 @@
-"""Text files of a user: the one place where they are opened, and JSON is read line by line."""
+"""Reading a user's text files, and JSONL line by line; all readers open text here."""
 
 import contextlib
 import json
@@ -11,12 +11,12 @@ from runtime.errors import fail
 
 @contextlib.contextmanager
 def open_text(path: Path, encoding: str = "utf-8", newline: str | None = None) -> Iterator[TextIO]:
-    """Open a file to read; stop where it cannot be opened or, in the block, is no such text.
+    """Open a file for reading; stop if that fails, or if the block meets invalid text.
 
     Args:
         path: The file.
-        encoding: How its bytes stand for characters.
-        newline: What `open` takes: None reads each end of a line as one newline.
+        encoding: The encoding, as for `open`.
+        newline: Passed to `open`; None reads every end of a line as one newline.
     """
     try:
         with path.open(encoding=encoding, newline=newline) as stream:
@@ -28,7 +28,7 @@ def open_text(path: Path, encoding: str = "utf-8", newline: str | None = None) -
 def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the place and the object of each line of a JSONL file, or stop.
 
-    A place is what an error names, such as `notes.jsonl:7`. Blank lines are skipped.
+    A place names the line in errors, such as `notes.jsonl:7`. Blank lines are skipped.
     """
     with open_text(path) as stream:
         for number, line in enumerate(stream, start=1):

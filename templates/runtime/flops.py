@@ -1,4 +1,4 @@
-"""How many floating-point operations (FLOPs) a training step takes."""
+"""Floating-point operations (FLOPs) of a training step."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 def training_flops(loss: Callable[[], Tensor]) -> int:
     """Return the FLOPs of a forward and a backward pass; a multiply-add counts as two.
 
-    The model has no gradient checkpointing here: what is computed again is no progress, and MFU
-    does not count it. On `meta` this takes no memory.
+    The model has no gradient checkpointing here, because MFU does not count what is computed twice.
+    On `meta` this takes no memory.
     """
     with FlopCounterMode(display=False) as counter:
         loss().backward()  # type: ignore[no-untyped-call]

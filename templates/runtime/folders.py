@@ -1,4 +1,4 @@
-"""Folders that `data.py prepare` makes, each replaced as a whole."""
+"""Folders that `data.py prepare` writes, each replaced as a whole."""
 
 import argparse
 import contextlib
@@ -14,9 +14,9 @@ def prepare_options(description: str | None, *, data: str, out: str) -> argparse
     """Return the options of a data.py that shows its data or prepares it.
 
     Args:
-        description: What `--help` begins with.
-        data: What `--data` names.
-        out: The folder that is made by default.
+        description: First text of --help.
+        data: Help of --data.
+        out: Default of --out.
     """
     parser = data_options(description, data=data)
     parser.set_defaults(size=None)
@@ -25,7 +25,7 @@ def prepare_options(description: str | None, *, data: str, out: str) -> argparse
         nargs="?",
         choices=("show", "prepare"),
         default="show",
-        help="prepare makes the folder OUT, by default for --size full (default: show)",
+        help="prepare writes the folder OUT, by default for --size full (default: show)",
     )
     parser.add_argument("--out", type=Path, default=Path(out), help=f"(default: {out})")
     args = parser.parse_args()
@@ -35,16 +35,16 @@ def prepare_options(description: str | None, *, data: str, out: str) -> argparse
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, mark: str) -> Iterator[Path]:
-    """Yield an empty folder to fill, and put it in the place of `folder` when the block succeeds.
+    """Yield an empty folder to fill, which replaces `folder` if the block succeeds.
 
     Args:
-        folder: Where the result will stand. What it holds is replaced only if `mark` is there.
-        mark: A file that only this script writes, so that no folder of a user is replaced.
+        folder: The final folder. Its content is replaced only if it has the file `mark`.
+        mark: A file that only this script writes, which protects other folders of the user.
     """
     if folder.exists() and not folder.is_dir():
         fail(f"{folder} is a file: name a folder.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
-        fail(f"{folder} holds other files, which would be replaced: name a new folder.")
+        fail(f"{folder} has other files, which would be replaced: name a new folder.")
     new = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     try:

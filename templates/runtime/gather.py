@@ -1,4 +1,4 @@
-"""Rows of all processes, for a loss that contrasts each with all others."""
+"""Rows of all processes, for a loss that contrasts each row with all others."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from runtime.distributed import rank, total, world_size
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of all processes; a gradient goes back to the process whose rows it is for."""
+    """Rows of all processes; each gradient returns to the process that its rows came from."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
@@ -28,9 +28,9 @@ class _Gather(torch.autograd.Function):
 def gather(rows: Tensor) -> Tensor:
     """Return the rows (N, ...) of all processes in their order, shape (N * processes, ...).
 
-    With these as the others of a contrast, losses over each process's own rows add up to the
-    gradient of the loss over all. Outside training, where processes see batches of different
-    sizes, it returns the rows as they are.
+    If each process contrasts its own rows with these, the gradients sum to that of the loss over
+    all rows. Validation gives processes batches of different sizes, so without gradients the
+    function returns the rows unchanged.
     """
     if world_size() == 1 or not torch.is_grad_enabled():
         return rows

@@ -1,4 +1,4 @@
-"""Images in files: found in folders, read at one size, and kept in memory while there is room."""
+"""Image files: listed from folders, read at one size, and cached while memory allows."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -13,29 +13,29 @@ from runtime.distributed import world_size
 from runtime.errors import fail
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-KEPT_BYTES = 2**31  # of decoded images in memory; with more, later epochs read fewer files again
-THREADS = min(16, os.cpu_count() or 1)  # decoding lets go of Python's lock
+KEPT_BYTES = 2**31  # cache for decoded images; with more, later epochs read fewer files again
+THREADS = min(16, os.cpu_count() or 1)  # decoding releases Python's lock
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the image files below a folder in the order of their paths, or stop."""
+    """Return the image files in a folder and its subfolders, sorted by path, or stop."""
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
     if not files:
-        fail(f"{folder} is no folder with images ({', '.join(SUFFIXES)}).")
+        fail(f"{folder} is not a folder with images ({', '.join(SUFFIXES)}).")
     return files
 
 
 def read_image(path: Path, size: tuple[int, int], channels: int, *, exact: bool = False) -> Tensor:
     """Return an image as (channels, height, width), uint8, or stop.
 
-    A photo that its camera took sideways is turned upright; then the image is scaled until it
-    covers the size, and cut to its middle.
+    A photograph is first turned upright by its EXIF data. Then the image is scaled until it covers
+    the size, and its middle is cut out.
 
     Args:
         path: The file.
         size: Height and width.
         channels: 1 for grey, 3 for colours.
-        exact: Whether pixels are numbers of classes: scaling then repeats pixels, it mixes none.
+        exact: Whether pixels are class numbers, which scaling must repeat and not mix.
     """
     from PIL import Image, ImageOps
 
@@ -61,7 +61,7 @@ def read_image(path: Path, size: tuple[int, int], channels: int, *, exact: bool 
 
 
 class ImageFiles:
-    """Images that several threads read on demand, and that stay in memory while there is room.
+    """Images that several threads read on demand, cached while there is room.
 
     The others are read again in each epoch, so a data set may be larger than the memory.
     """
@@ -77,7 +77,7 @@ class ImageFiles:
         return len(self._paths)
 
     def expect(self, indices: Iterable[int]) -> None:
-        """Start to read the images that are needed next; those of an earlier call are dropped."""
+        """Start reading the images that are needed next, and cancel those of an earlier call."""
         needed = {i for i in indices if i not in self._kept}
         for index in self._coming.keys() - needed:
             self._coming.pop(index).cancel()
@@ -87,7 +87,7 @@ class ImageFiles:
             )
 
     def __getitem__(self, indices: Sequence[int]) -> Tensor:
-        """Return images (B, channels, height, width), uint8, or stop where one cannot be read."""
+        """Return images (B, channels, height, width), uint8, or stop if one cannot be read."""
         self.expect(indices)
         images = {
             i: self._kept[i] if i in self._kept else self._coming[i].result() for i in indices
@@ -98,9 +98,9 @@ class ImageFiles:
 
 
 def position_after(position: int, count: int, batch_size: int) -> int:
-    """Return the position from which this process reads next, in this update or in the next one.
+    """Return the position that this process reads next, in this update or the next one.
 
-    The samples of an update are shared among the processes, so each skips the others' shares.
+    Processes share the samples of an update, so each one skips the shares of the others.
     """
     share, done = batch_size // world_size(), position + count
     return done if done % share else done + batch_size - share

@@ -21,13 +21,13 @@ from runtime.settings import Training
 
 @dataclass(frozen=True)
 class StepSize:
-    """How much a step processes, in all processes together.
+    """Amount of work in a step, over all processes.
 
     Attributes:
         unit: What is counted, such as `tokens`.
         amount: Units in a step.
-        seconds_at_peak: How long the step's FLOPs would take if all devices ran at their peak;
-            None where the peak is not known.
+        seconds_at_peak: Seconds of the step's FLOPs if all devices ran at their peak; None if the
+            peak is unknown.
     """
 
     unit: str
@@ -38,13 +38,13 @@ class StepSize:
         """Return the speed of a step that took these seconds; None if it was not timed."""
         speeds = {f"{self.unit}_per_second": seconds and self.amount / seconds}
         if self.seconds_at_peak is not None:
-            # MFU is the share of the devices' peak that the step used.
+            # MFU is the share of the devices' peak that the step reached.
             speeds["mfu"] = seconds and self.seconds_at_peak / seconds
         return speeds
 
 
 class Steps(Protocol):
-    """A run that the loop takes step by step."""
+    """A run that the loop executes step by step."""
 
     config: Training
     device: torch.device
@@ -86,17 +86,17 @@ def fit(run: Steps, steps: range, metrics: Metrics) -> None:
             if last or stopped or done % run.config.save_every == 0:
                 run.save(done)
             if stopped and not last:
-                say(f"stopped at step {done}, saved: --resume goes on.")
+                say(f"stopped and saved at step {done}: continue with --resume.")
                 raise SystemExit(128 + max(signals, default=signal.SIGTERM))
 
 
 def _check_finite(values: dict[str, float], done: int) -> None:
-    """Stop before weights that are no numbers can be saved."""
+    """Stop before weights that are not finite are saved."""
     loss, norm = values["train_loss"], values["grad_norm"]
     if not math.isfinite(loss + norm):
         fail(
             f"the loss is {loss} and the gradient's norm {norm} at step {done}: lower "
-            "--learning-rate; the last checkpoint is as it was."
+            "--learning-rate; the last checkpoint is unchanged."
         )
 
 
@@ -108,10 +108,10 @@ def say(line: str) -> None:
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM in a list, so that a step is never cut in two.
+    """Collect Ctrl-C and SIGTERM in a list, so that no step is interrupted.
 
-    A second Ctrl-C does interrupt the step. Under torchrun it does not, because torchrun passes
-    each one on to processes that the terminal has already signalled.
+    A second Ctrl-C does interrupt the step, except under torchrun: it forwards each signal to
+    processes that have already received it from the terminal.
     """
     signals: list[int] = []
 

@@ -12,18 +12,18 @@ def open_lowercase(json: str, place: str, special: Sequence[str]) -> Any:
 
     Args:
         json: The text of the file.
-        place: What an error names.
-        special: The special tokens that the model knows by their numbers, from 0 on.
+        place: Name of the file in errors.
+        special: The special tokens with the ids 0, 1 and so on.
     """
     from tokenizers import Tokenizer
 
     try:
         library = Tokenizer.from_str(json)
     except Exception as error:  # the library raises no narrower class
-        fail(f"{place} is no tokenizer: {error}.")
+        fail(f"{place} is not a tokenizer: {error}.")
     if [library.token_to_id(token) for token in special] != list(range(len(special))):
         fail(f"{place} does not begin with {', '.join(special)}: make it with train.py.")
-    # A user's text that happens to hold a special token must not end or pad anything.
+    # A special token in a user's text is text: it must not end or pad anything.
     library.encode_special_tokens = True
     return library
 
@@ -34,14 +34,14 @@ def train_lowercase(
     """Return the text of a tokenizer.json, trained on texts.
 
     Args:
-        texts: What it learns from.
-        vocab_size: Its entries, at most.
-        special: The special tokens; their numbers count from 0.
-        templates: How a `single` text, and a `pair` of texts, stand among special tokens.
+        texts: The training texts.
+        vocab_size: Largest number of entries.
+        special: The special tokens; their ids count from 0.
+        templates: Places of special tokens around a `single` text and a `pair` of texts.
     """
     from tokenizers import normalizers, processors
 
-    # With a blank in front, a word at the start of a text is the same token as inside of it.
+    # A leading blank makes a word at the start of a text the same token as elsewhere.
     steps = [normalizers.NFC(), normalizers.Lowercase(), normalizers.Prepend(" ")]
     normalizer = normalizers.Sequence(steps)
     library = train_bpe(map(normalizer.normalize_str, texts), vocab_size, special)

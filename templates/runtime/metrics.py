@@ -17,9 +17,9 @@ class Metrics:
 
         Args:
             folder: Folder of the run; None writes nothing.
-            first_step: Steps of the run before it was resumed. Lines of later steps are cut off,
-                since the resumed run takes these steps again.
-            tensorboard: Whether to write events for TensorBoard too.
+            first_step: Steps of the run before it was resumed. Lines of later steps are removed,
+                because the resumed run repeats these steps.
+            tensorboard: Whether to also write events for TensorBoard.
         """
         self._file = self._board = None
         if folder is None or rank() != 0:

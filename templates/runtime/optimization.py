@@ -14,7 +14,8 @@ def adamw(
 ) -> torch.optim.Optimizer:
     """Return AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101) that decays matrices only.
 
-    Tensors of one dimension, which are biases and gains, are not decayed.
+    Tensors of one dimension, which are biases and gains, are not decayed: pulling a gain to 0 would
+    switch its layer off.
     """
     parameters = list(model.parameters())
     groups = [
@@ -50,10 +51,10 @@ def update(
     Args:
         module: What `parallelize` returned.
         optimizer: The optimizer of its parameters.
-        parts: Each passes a part of the update through the module, and returns its mean loss and
-            the number of its targets.
+        parts: Functions that pass a part of the update through the module, and return its mean loss
+            and its number of targets.
         learning_rate: The rate of this step.
-        grad_clip: Greatest norm of the gradient; a longer one is scaled down to it.
+        grad_clip: Largest norm of the gradient; a larger one is scaled down to it.
 
     Returns:
         The mean loss over all targets of all parts, and the gradient's norm before it is scaled.
@@ -62,16 +63,16 @@ def update(
     for index, part in enumerate(parts):
         with gradients_shared(module, last=index == len(parts) - 1):
             loss, targets = part()
-            # Sums of losses add up to the same gradient however the update is cut into parts, and
-            # means do not. So the number of targets divides the whole gradient, at the end.
+            # Summed losses give the same gradient for any division into parts, and means do not.
+            # The number of targets therefore divides the whole gradient at the end.
             (loss * targets).backward()  # type: ignore[no-untyped-call]
         mean = loss.detach().double()
         sums.append(torch.stack((mean * targets, torch.full_like(mean, targets))))
-    # Reading a number from a GPU waits for all its work. It is done once an update, so that until
-    # here the GPU computes while the CPU prepares the next part.
+    # Reading a number from a GPU waits for all its work. It happens once per update, so that the
+    # GPU computes while the CPU prepares the next part.
     loss_sum, count = total(torch.stack(sums).sum(0)).tolist()
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    # Processes share the mean of their gradients, and this needs the sum.
+    # Processes hold the mean of their gradients, but the sum is needed.
     scale = world_size() / count
     norm = scale * whole(nn.utils.get_total_norm(gradients)).item()
     factor = scale * min(1.0, grad_clip / (norm + 1e-6))

@@ -1,4 +1,4 @@
-"""The options that the scripts of a package share, so that one command line fits them all."""
+"""Options that the scripts of a package share, so that one command line works for all."""
 
 import argparse
 from collections.abc import Callable
@@ -74,18 +74,18 @@ def training_options(
 
     Args:
         doc: The docstring of the script.
-        kind: Its Config, whose values at both sizes stand in the help as defaults.
+        kind: Its Config; the help shows its values at both sizes as defaults.
         data: What --data takes.
-        options: Adds the options that only this script has.
+        options: Adds the script's own options.
     """
     proxy, full = load_config(kind, "train", "proxy"), kind()
     parser = shared_options(
         doc,
         data=data,
-        steps=f"stop after this many updates in all {sized(proxy, full, 'steps')}",
+        steps=f"total number of updates {sized(proxy, full, 'steps')}",
         batch_size=f"samples in an update {sized(proxy, full, 'batch_size')}",
         seed=f"draws the first weights and the order of samples {sized(proxy, full, 'seed')}",
-        resume="go on from the checkpoint",
+        resume="continue from the checkpoint",
     )
     group = parser.add_argument_group("options of train.py")
     group.add_argument(
@@ -107,7 +107,7 @@ def training_options(
     group.add_argument(
         "--dtype",
         choices=("auto", "float32", "bfloat16"),
-        help=f"auto: bfloat16 on a GPU that has it {sized(proxy, full, 'dtype')}",
+        help=f"auto: bfloat16 on a GPU that supports it {sized(proxy, full, 'dtype')}",
     )
     group.add_argument(
         "--parallel",
@@ -118,13 +118,13 @@ def training_options(
     group.add_argument(
         "--grad-checkpoint",
         action="store_true",
-        help="compute activations again in the backward pass: less memory, the same result",
+        help="recompute activations in the backward pass: less memory, the same result",
     )
     group.add_argument(
         "--compile", action="store_true", help="compile the model: a slow first step, faster later"
     )
     group.add_argument(
-        "--tensorboard", action="store_true", help="write events to OUT/tensorboard too"
+        "--tensorboard", action="store_true", help="also write events to OUT/tensorboard"
     )
     group.add_argument(
         "--dry-run", action="store_true", help="take one step and one validation, write nothing"
@@ -147,7 +147,7 @@ def training_config(kind: type[Any], args: argparse.Namespace) -> Any:
     config = replace(config, **given, steps=steps)
     for parts in (config.grad_accum, world_size()):
         if config.batch_size % parts:
-            fail(f"{config.batch_size} samples cannot be cut in {parts} equal parts.")
+            fail(f"{config.batch_size} samples cannot be divided into {parts} equal parts.")
     return config
 
 
@@ -155,8 +155,8 @@ def data_options(description: str | None, *, data: str) -> argparse.ArgumentPars
     """Return a parser of a data.py, which shows what training will read.
 
     Args:
-        description: What `--help` begins with.
-        data: What `--data` names, and what is read without it.
+        description: First text of `--help`.
+        data: Help of `--data`, with its default.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -187,5 +187,5 @@ def positive(text: str) -> int:
 
 
 def sized(proxy: object, full: object, name: str) -> str:
-    """Return the note on a default that depends on the size."""
+    """Return the note on a default that differs by size."""
     return f"(default: {getattr(proxy, name)} for proxy, {getattr(full, name)} for full)"

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 SENTENCE_END = re.compile(r"(?<=[a-z)\"'][.!?]) (?=[A-Z])")
-# Characters of a paragraph's first sentence, and of the others; shorter ones ask and answer little.
+# Least characters of a paragraph's first sentence, and of the others. Shorter ones make queries and
+# passages with little content.
 LEAST_FIRST, LEAST_REST = 30, 60
-# Some systems do not install these modules, nor tests. Without them, all systems have the same
-# texts for a version of Python.
+# Some systems do not install these modules or the tests. Without them, one version of Python has
+# the same texts on all systems.
 _APART = {"distutils", "ensurepip", "idlelib", "lib2to3", "tkinter", "turtledemo", "venv"}
 _TESTS = {"test", "tests"}
 _DOCUMENTED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

@@ -1,4 +1,4 @@
-"""Records of text: rows of a CSV, JSONL or Parquet file, or of a folder with a file a split."""
+"""Records of text: rows of a CSV, JSONL or Parquet file, or of a folder with a file per split."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,10 +23,10 @@ def read_splits(
     """Return the records of each split, or stop.
 
     Args:
-        path: A file that is cut here, or a folder with one for each split: train.csv and so on.
-        columns: What a record must have, and all that is read of it.
-        key: The column by which a file is cut: records with the same value stay together.
-        val_fraction: Share of a file on which training is watched.
+        path: A file to cut into splits, or a folder with a file for each split, such as train.csv.
+        columns: The columns to read; each record must have all of them.
+        key: The column that decides the split: records with equal values stay together.
+        val_fraction: Share of a file for validation during training.
         test_fraction: Share of a file that only eval.py reads.
     """
     if path.is_dir():
@@ -40,7 +40,7 @@ def read_splits(
 def cut(
     records: Iterable[Record], key: str, val_fraction: float, test_fraction: float
 ) -> dict[str, list[Record]]:
-    """Return records by split; a digest of the key decides, so more data moves none of them."""
+    """Return records by split; a digest of the key decides, so new records move no old ones."""
     splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
     for record in records:
         splits[split_of(record[key], val_fraction, test_fraction)].append(record)
@@ -48,7 +48,7 @@ def cut(
 
 
 def read_records(path: Path, columns: Sequence[str]) -> list[Record]:
-    """Return the rows of a file, or stop; a value is its text, and none may be missing."""
+    """Return the rows of a file, as text, or stop; no value may be missing."""
     readers = {".csv": _csv_records, ".jsonl": json_lines, ".parquet": _parquet_records}
     if path.suffix not in readers or not path.is_file():
         fail(f"{path} is neither a {', '.join(SUFFIXES)} file nor a folder of them.")
@@ -59,7 +59,7 @@ def read_records(path: Path, columns: Sequence[str]) -> list[Record]:
 
 
 def one_of(folder: Path, name: str) -> Path:
-    """Return the one file of a folder that has this name and a suffix of records, or stop."""
+    """Return the only file of a folder with this name and a suffix of records, or stop."""
     files = [path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
     if len(files) != 1:
         fail(f"{folder} must hold one of {', '.join(name + suffix for suffix in SUFFIXES)}.")
@@ -79,16 +79,16 @@ def write_splits(folder: Path, splits: Mapping[str, Sequence[Record]]) -> None:
 
 
 def _value(row: Mapping[str, Any], column: str, place: str) -> str:
-    """Return the text of a cell, or stop where there is none."""
+    """Return the text of a cell, or stop if it has none."""
     value = row.get(column)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        fail(f'{place} has no "{column}" that is a text or a number.')
+        fail(f'{place} needs a "{column}" that is a text or a number.')
     text = str(value).strip()
     if not text:
         fail(f'{place} has an empty "{column}".')
-    # JSON can hold half of a surrogate pair, which no tokenizer and no file in UTF-8 takes.
+    # JSON can contain half of a surrogate pair, which tokenizers and UTF-8 files reject.
     if any("\ud800" <= c <= "\udfff" for c in text):
-        fail(f'{place} has half a character in "{column}": it is no Unicode text.')
+        fail(f'{place} has half a character in "{column}": it is not valid Unicode.')
     return text
 
 

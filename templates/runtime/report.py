@@ -1,4 +1,4 @@
-"""What eval.py prints: metrics beside their baselines, as JSON."""
+"""The report of eval.py: metrics with their baselines, as JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,15 @@ class Report:
 
     Attributes:
         dataset: Name of the data, or of the environment.
-        sha256: Digest of the data; None where no file holds it, as for an environment.
-        n: How many samples, tokens or episodes were scored; None where each metric has its own.
-        metrics: What `metric` returned.
-        figure: Content of the figure of the result; its `kind` says how it is drawn: `lines`,
-            `matrix`, `images`, or a kind that the task's own outcome.py draws. None draws each
-            metric beside its baselines.
-        split: The part of the data that was scored; None for data without splits.
-        steps_unit: What train.py's --steps counts, such as `environment steps`; None for updates
-            of the weights.
+        sha256: Digest of the data; None without a file, as for an environment.
+        n: Number of scored samples, tokens or episodes; None if each metric has its own.
+        metrics: Results of `metric`.
+        figure: Content of the figure of the result; its `kind` is `lines`, `matrix`, `images`, or
+            one that the task's own outcome.py draws. With None, the figure shows each metric
+            next to its baselines.
+        split: The scored split; None for data without splits.
+        steps_unit: Unit of train.py's --steps, such as `environment steps`; None for updates of
+            the weights.
     """
 
     dataset: str
@@ -49,12 +49,12 @@ def metric(
 
     Args:
         name: Identifier in files, such as `ndcg_at_10`.
-        unit: Unit of the value; `share` for a part of one, which documents print in percent.
+        unit: Unit of the value; `share` for a fraction, which documents print in percent.
         value: Score of the checkpoint.
         baselines: Scores of simpler methods on the same data, by the methods' names.
-        title: Name in documents and figures, spelled as the field does, such as `nDCG@10`.
+        title: Name in documents and figures, in the field's usual spelling, such as `nDCG@10`.
         higher_is_better: Direction; None for a figure that is no score.
-        source: `benchmark`, `dataset`, `sha256`, `split`, `n` or `status`, where the metric's
+        source: `benchmark`, `dataset`, `sha256`, `split`, `n` or `status`, if the metric's
             differs from the report's; the status of a report is "measured".
     """
     return {

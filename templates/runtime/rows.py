@@ -1,4 +1,4 @@
-"""Rows of CSV and Parquet files: the one place where these formats are read."""
+"""Rows of CSV and Parquet files; all readers of these formats use this module."""
 
 import csv
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ from typing import Any
 from runtime.errors import fail
 from runtime.files import open_text
 
-LARGEST_CELL = 2**30  # characters; the library's own limit is shorter than some documents
+LARGEST_CELL = 2**30  # characters; the csv module's own limit is too small for some documents
 
 
 def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[str, list[str]]]:
     """Yield the place and the cells of each row, or stop; the first one names the columns.
 
-    A row with more or fewer cells than the first is refused: most often a text with a comma lacks
-    its quotes, and all cells behind it stand in the wrong column. Blank lines are skipped.
+    A row with more or fewer cells than the first one is refused: usually a text with a comma lacks
+    its quotes, which moves all later cells to wrong columns. Blank lines are skipped.
     """
     csv.field_size_limit(LARGEST_CELL)
     width = 0
-    # Spreadsheets begin a file with a byte order mark, which would else belong to the first name.
+    # Spreadsheets start files with a byte order mark; utf-8-sig keeps it out of the first name.
     with open_text(path, encoding="utf-8-sig", newline="") as stream:
         lines = csv.reader(stream, delimiter=delimiter)
         try:
@@ -28,7 +28,7 @@ def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[str, list[str]]
                 width = width or len(cells)
                 if cells and len(cells) != width:
                     fail(
-                        f"{place} has {len(cells)} cells, and the first line names {width} columns."
+                        f"{place} has {len(cells)} cells, but the first line names {width} columns."
                     )
                 if cells:
                     yield place, cells

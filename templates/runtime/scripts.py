@@ -1,7 +1,7 @@
 """The main functions of eval.py and of infer.py.
 
-Both use a checkpoint that train.py left. They read their options, settings, device and checkpoint
-here, in the same way for every task; a script brings only what it scores, or what it prints.
+Both use a checkpoint of train.py. This module reads options, settings, device and checkpoint in the
+same way for every task; a script adds only how it scores, or what it prints.
 """
 
 import argparse
@@ -29,7 +29,7 @@ Kinds = tuple[type[ConfigT], type[DataT], type[ModelT]]
 
 @dataclass(frozen=True)
 class Trained(Generic[ConfigT, DataT, ModelT]):
-    """A checkpoint, and how the user wants it used.
+    """A checkpoint with the user's settings.
 
     Attributes:
         args: The options of the command line.
@@ -47,8 +47,8 @@ class Trained(Generic[ConfigT, DataT, ModelT]):
 
     @cached_property
     def folder(self) -> Path:
-        """The checkpoint's folder; the script stops where there is none."""
-        # The folder is looked for on first use, so that a wrong option is reported before it.
+        """The checkpoint's folder; the script stops if there is none."""
+        # The folder is searched on first use, so that a wrong option is reported first.
         return find_checkpoint(self.args.checkpoint or self.args.out / "checkpoint")
 
     def load(self, build: Callable[[], NetworkT], dtype: torch.dtype = torch.float32) -> NetworkT:
@@ -64,12 +64,12 @@ class Trained(Generic[ConfigT, DataT, ModelT]):
 
 @dataclass(frozen=True)
 class Setting:
-    """An option with the name of a Config field, which replaces the field's value.
+    """An option that replaces the Config field of its name.
 
     Attributes:
-        text: What the field does; the help adds its two defaults.
-        kind: Reads the option's text.
-        choices: The values that it takes; None for any.
+        text: Help of the option; the defaults at both sizes are appended.
+        kind: Converts the option's text.
+        choices: The allowed values; None for any.
     """
 
     text: str
@@ -136,7 +136,7 @@ def _trained(
     settings: Mapping[str, Setting],
     options: Callable[[Group], None],
 ) -> Trained[ConfigT, DataT, ModelT]:
-    """Read the command line, and the settings that it chooses."""
+    """Return the checkpoint and settings that the command line selects."""
     own, of_data, of_model = kinds
     args = _parser(doc, section, own, data, settings, options).parse_args()
     device = choose_device(args.device, args.threads)
@@ -161,7 +161,7 @@ def _parser(
 ) -> argparse.ArgumentParser:
     proxy, full = load_config(kind, section, "proxy"), kind()
     notes = {name: f"{each.text} {sized(proxy, full, name)}" for name, each in settings.items()}
-    # These two stand among the options that all scripts share, also where a script ignores them.
+    # All scripts have these two among the shared options, even if a script ignores them.
     shared = {name: notes.pop(name) for name in ("batch_size", "seed") if name in notes}
     parser = shared_options(doc, data=data, **shared)
     group = parser.add_argument_group(f"options of {section}.py")

@@ -1,4 +1,4 @@
-"""Texts and pairs of texts as an encoder reads them: [CLS] a [SEP] or [CLS] a [SEP] b [SEP]."""
+"""Texts and pairs of texts as tokens of an encoder: [CLS] a [SEP] or [CLS] a [SEP] b [SEP]."""
 
 import json
 import random
@@ -15,14 +15,14 @@ from runtime.folders import whole_folder
 from runtime.lowercase import open_lowercase, train_lowercase
 from runtime.records import Record, write_splits
 
-SPECIAL = ("[PAD]", "[CLS]", "[SEP]")  # tokens 0, 1 and 2: the model takes 0 for padding
+SPECIAL = ("[PAD]", "[CLS]", "[SEP]")  # tokens 0, 1 and 2; the model treats 0 as padding
 
 
 class TextTokenizer:
-    """Texts to rows of tokens in one tensor."""
+    """Tokenizer of texts, with the rows of a batch in one tensor."""
 
     def __init__(self, text: str, place: str) -> None:
-        """Take the text of a tokenizer.json; the place is what an error names."""
+        """Read the text of a tokenizer.json; errors name the place."""
         self.json = text
         self._library = open_lowercase(text, place, SPECIAL)
         self.vocab_size = int(self._library.get_vocab_size())
@@ -31,8 +31,8 @@ class TextTokenizer:
     def rows(self, texts: Sequence[Any], max_len: int) -> tuple[Tensor, Tensor]:
         """Return token ids and segments, (B, T) each, of texts or of pairs of texts.
 
-        A row keeps max_len tokens: the end of a text is dropped, in a pair that of the longer text.
-        T is the length of the longest row.
+        A row has at most max_len tokens: a longer text loses its end; in a pair, the longer text
+        does. T is the length of the longest row.
         """
         self._library.enable_truncation(max_len)
         self._library.enable_padding(pad_id=0, pad_token=SPECIAL[0])
@@ -42,12 +42,12 @@ class TextTokenizer:
     def varied(
         self, texts: Sequence[str], max_len: int, split: float, draws: Sequence[random.Random]
     ) -> Tensor:
-        """Return token ids (B, T) of texts, varied at random for training; each text has its draws.
+        """Return token ids (B, T) of texts, varied at random for training.
 
-        A share `split` of tokens is split into the two that the tokenizer merged them from, and
-        these again: so a rare word shares tokens with others, as in BPE-dropout, which leaves out
-        merges (Provilkov et al., 2020, arXiv:1910.13267). Of a text that is then longer than
-        max_len, a random run of tokens is kept.
+        A share `split` of tokens is split into the two tokens that they were merged from, and these
+        again, so that a rare word shares tokens with others. BPE-dropout has the same effect by
+        skipping merges (Provilkov et al., 2020, arXiv:1910.13267). A text that is then longer than
+        max_len is cut to a random run of tokens. Each text has its own source of random numbers.
         """
         self._library.no_truncation()
         self._library.no_padding()
@@ -60,7 +60,7 @@ class TextTokenizer:
         return nn.utils.rnn.pad_sequence(varied, batch_first=True)
 
     def _apart(self, tokens: Iterable[int], split: float, draw: random.Random) -> list[int]:
-        """Return tokens, a share of which is replaced by the two that each was merged from."""
+        """Return tokens, with a share of them replaced by the two that each was merged from."""
         pieces: list[int] = []
         for token in tokens:
             parts = self._parts.get(token) if draw.random() < split else None
@@ -68,7 +68,7 @@ class TextTokenizer:
         return pieces
 
     def files(self) -> dict[str, str]:
-        """Return the files by which transformers' AutoTokenizer opens a checkpoint."""
+        """Return the files that transformers' AutoTokenizer needs to open a checkpoint."""
         names = dict(zip(("pad_token", "cls_token", "sep_token"), SPECIAL, strict=True))
         settings = {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -83,7 +83,7 @@ class TextTokenizer:
 
 
 def _parts(model: Mapping[str, Any]) -> dict[int, tuple[int, int]]:
-    """Return the two tokens that each merged token is made of."""
+    """Return the two parts of each merged token."""
     numbers = model["vocab"]
     return {numbers[a + b]: (numbers[a], numbers[b]) for a, b in model.get("merges", ())}
 
@@ -108,10 +108,10 @@ def outputs(
 
 
 def partly_hidden(tokens: Tensor, share: float) -> Tensor:
-    """Return tokens (B, T), a random share of which is replaced by padding.
+    """Return tokens (B, T) with a random share replaced by padding.
 
-    Word dropout (Iyyer et al., 2015, aclanthology.org/P15-1162): the model cannot rely on a single
-    word, since nothing attends to padding. [CLS] and [SEP] stay.
+    Word dropout (Iyyer et al., 2015, aclanthology.org/P15-1162): nothing attends to padding, so
+    the model cannot rely on a single word. [CLS] and [SEP] stay.
     """
     drawn = torch.rand(tokens.shape, device=tokens.device) < share
     return tokens.masked_fill(drawn & (tokens >= len(SPECIAL)), 0)
@@ -125,10 +125,10 @@ def read_tokenizer(folder: Path) -> TextTokenizer:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a file that hold text, or stop where there is none."""
+    """Return the non-empty lines of a file, or stop if there are none."""
     with open_text(path) as stream:
         lines = [line.strip() for line in stream.read().splitlines() if line.strip()]
-    return lines or fail(f"{path} holds no text.")
+    return lines or fail(f"{path} has no text: write one text per line.")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> TextTokenizer:
@@ -144,10 +144,10 @@ def prepare_records(
     """Write the splits as JSONL, and a tokenizer.json, in a folder that train.py then reads.
 
     Args:
-        out: The folder to make.
+        out: The folder to write.
         records: The records of each split.
-        texts: What the tokenizer learns from.
-        vocab_size: Its entries, at most.
+        texts: The texts that train the tokenizer.
+        vocab_size: Largest number of its entries.
     """
     tokenizer = train_tokenizer(texts, vocab_size)
     with whole_folder(out, "tokenizer.json") as folder:
@@ -162,9 +162,9 @@ def find_tokenizer(
 
     Args:
         checkpoint: The folder of a trained model, if there is one.
-        data: Where the data lies; a folder of `data.py prepare` holds a tokenizer.
-        texts: What a new tokenizer learns from.
-        vocab_size: Entries that the model has.
+        data: The path of the data; a folder of `data.py prepare` has a tokenizer.
+        texts: The texts that train a new tokenizer.
+        vocab_size: Number of entries of the model.
     """
     prepared = data if data and (data / "tokenizer.json").is_file() else None
     folder = checkpoint or prepared

@@ -13,7 +13,7 @@ ConfigT = TypeVar("ConfigT")
 
 @dataclass(frozen=True)
 class Training:
-    """How a model is trained, whatever the task: the settings that every train.py has."""
+    """Settings of training that every train.py has."""
 
     steps: int = 10000
     """Updates of the weights; the learning rate's schedule spans them."""
@@ -56,12 +56,12 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         fail(f"{path} cannot be read as JSON: {error}.")
     if not isinstance(values, dict):
-        fail(f"{path} must hold a JSON object, and it holds another value.")
+        fail(f"{path} must hold a JSON object, but it holds another value.")
     return values
 
 
 def load_config(kind: type[ConfigT], section: str, size: str) -> ConfigT:
-    """Return a script's Config: the defaults for `full`, those of config.json for `proxy`."""
+    """Return a script's Config: its defaults for `full`, the values of config.json for `proxy`."""
     if size == "full":
         return kind()
     path = Path(__file__).parents[1] / "config.json"

@@ -1,4 +1,4 @@
-"""Long arrays of integers, such as tokens, that stay in files on the disk."""
+"""Long arrays of integers, such as tokens, in files on the disk."""
 
 import bisect
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ Array = NDArray[np.integer[Any]]
 
 
 class Shards:
-    """The integers of several files as one array, mapped into memory and not loaded."""
+    """The integers of several files as one array that is mapped into memory, not loaded."""
 
     def __init__(self, paths: Sequence[Path], dtype: str) -> None:
         # An empty file cannot be mapped; a short corpus has a split without tokens.
@@ -28,7 +28,7 @@ class Shards:
         return self._starts[-1]
 
     def __getitem__(self, part: slice) -> Array:
-        """Return a copy of a run of integers, also across the end of a file."""
+        """Return a copy of a range of integers, which may span several files."""
         start, stop, _ = part.indices(len(self))
         first = max(0, bisect.bisect_right(self._starts, start) - 1)
         files = zip(self._files[first:], self._starts[first:], strict=False)

@@ -1,4 +1,4 @@
-"""Gradient checkpointing trades time for memory, and compilation a slow start for speed."""
+"""Gradient checkpointing, which trades time for memory, and compilation."""
 
 import contextlib
 import functools
@@ -13,10 +13,10 @@ from runtime.errors import fail
 
 
 def checkpoint_gradients(blocks: Iterable[nn.Module]) -> None:
-    """Let blocks keep only their inputs, and compute the rest again in the backward pass.
+    """Make blocks store only their inputs, and recompute the rest in the backward pass.
 
-    Chen et al., 2016, arXiv:1604.06174. Only `forward` is replaced, so that parameters keep their
-    names and checkpoints fit with and without it.
+    Chen et al., 2016, arXiv:1604.06174. Only `forward` is replaced, so parameters keep their
+    names, and checkpoints work with and without it.
     """
     for block in blocks:
         again = functools.partial(_contexts, block)
@@ -35,7 +35,7 @@ def _contexts(
 
 @contextlib.contextmanager
 def _statistics_frozen(block: nn.Module) -> Iterator[None]:
-    """Leave the running statistics of batch normalization alone, so that a batch counts once."""
+    """Freeze the running statistics of batch normalization, so that a batch counts once."""
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
@@ -48,13 +48,13 @@ def _statistics_frozen(block: nn.Module) -> Iterator[None]:
 
 
 def compile_modules(modules: Iterable[nn.Module]) -> None:
-    """Compile modules, or stop where this machine cannot.
+    """Compile modules, or stop if this machine cannot.
 
     They are compiled in place, so that their parameters keep their names.
     """
     try:
         torch.compile(torch.sin)(torch.zeros(1))
-    # Each thing that a compiler may lack raises an exception of its own kind.
+    # A missing compiler, header or driver each raises an exception of another kind.
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         fail(f"torch.compile does not work here ({reason}): train without --compile.")

@@ -20,12 +20,12 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 def read_table(path: Path) -> dict[str, Column]:
     """Return the columns of a .csv, .tsv or .parquet file by their names, or stop.
 
-    A column whose every value is a number is float64, with NaN where there is none; any other is
-    an object array of words, with "" where there is none.
+    A column of numbers alone is float64, with NaN for a missing value; any other is an object array
+    of words, with "" for a missing value.
     """
     suffix = path.suffix.lower()
     if not path.is_file() or suffix not in (*DELIMITERS, ".parquet"):
-        fail(f"{path} is no table: name a .csv, .tsv or .parquet file.")
+        fail(f"{path} is not a table: name a .csv, .tsv or .parquet file.")
     columns = _read_parquet(path) if suffix == ".parquet" else _read_csv(path, DELIMITERS[suffix])
     if not columns or not len(next(iter(columns.values()))):
         fail(f"{path} has no rows.")
@@ -36,7 +36,7 @@ def read_table(path: Path) -> dict[str, Column]:
 
 
 def is_numeric(column: Column) -> bool:
-    """Tell whether a column holds numbers."""
+    """Return whether a column holds numbers."""
     return bool(column.dtype == np.float64)
 
 
@@ -50,7 +50,7 @@ def _read_csv(path: Path, delimiter: str) -> dict[str, Column]:
 
 
 def _distinct(path: Path, names: list[str]) -> list[str]:
-    """Return the names of columns, or stop where two are alike or one is empty."""
+    """Return the names of columns, or stop if two are equal or one is empty."""
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or "" in names:
         fail(f"{path}: each column needs a name of its own in the first line; see {twice or ['']}.")

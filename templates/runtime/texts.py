@@ -10,7 +10,7 @@ SUFFIXES = (".txt", ".md", ".jsonl")
 
 
 def documents(path: Path) -> Iterator[str]:
-    """Yield the documents of a file or of a folder, or stop; files go by the order of their names.
+    """Yield the documents of a file or of a folder, or stop; files are sorted by name.
 
     A line of a .jsonl file is a document, its "text"; any other file is one document.
     """

@@ -11,7 +11,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 class Tokenizer(Protocol):
-    """A tokenizer, as the scripts use it."""
+    """The interface of tokenizers in the scripts."""
 
     end_of_text: int | None
     vocab_size: int
@@ -51,7 +51,7 @@ class BPETokenizer:
         try:
             self._library = Library.from_file(str(path))
         except Exception as error:  # the library raises no narrower class
-            fail(f"{path} is no tokenizer: {error}.")
+            fail(f"{path} is not a tokenizer: {error}.")
         self._library.encode_special_tokens = True  # text that says <|endoftext|> ends nothing
         self.end_of_text: int | None = self._library.token_to_id(END_OF_TEXT)
         self.vocab_size = int(self._library.get_vocab_size())
@@ -71,7 +71,7 @@ def load_tokenizer(kind: str, folder: Path) -> Tokenizer:
 
 
 def tokenizer_files(tokenizer_json: str | None) -> dict[str, str]:
-    """Return the files by which transformers' AutoTokenizer opens a checkpoint.
+    """Return the files that transformers' AutoTokenizer needs to open a checkpoint.
 
     `tokenizer_json` is the text of the tokenizer, None at byte level.
     """
@@ -117,7 +117,8 @@ def train_bpe(
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=list(special),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # so that no text is unknown
+        # All 256 bytes are tokens, so that every text can be encoded.
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     library.train_from_iterator(texts, trainer)

@@ -1,4 +1,4 @@
-"""A training run, from its start or a checkpoint to its last step, whatever the task."""
+"""A training run of any task, from its start or a checkpoint to its last step."""
 
 import argparse
 import contextlib
@@ -156,12 +156,12 @@ class Run:
         say(memory_table(self.outline.num_params(), shards, device, job.average is not None))
         self.start = self._saved_step() if args.resume else 0
         if self.start >= args.steps:
-            fail(f"{self.folder} is at step {self.start} already: ask for more with --steps.")
+            fail(f"{self.folder} is already at step {self.start}: set a larger --steps.")
         self._build()
         self.size = self._step_size()
 
     def _saved_step(self) -> int:
-        """Return the step of the checkpoint, or stop where another run has made it.
+        """Return the step of the checkpoint, or stop if another run wrote it.
 
         The learning rate follows the schedule of that run unless --schedule-steps says otherwise.
         """
@@ -172,15 +172,15 @@ class Run:
         return int(state["step"])
 
     def _identity(self) -> dict[str, Any]:
-        """Return what a resumed run must have in common with the run that it continues."""
+        """Return the settings that a resumed run must share with the run that it continues."""
         return {**self.job.identity, **named(train=self.config, model=self.outline.config)}
 
     def _build(self) -> None:
         """Make the network and its optimizer, with the state of the checkpoint if it is resumed."""
         job, args, config = self.job, self.args, self.config
         be_deterministic(config.seed)
-        # With shards, only the first process holds the whole model, on the CPU, and hands the
-        # shards out. A GPU never has to hold more than its share.
+        # With shards, only the first process holds the whole model, on the CPU, and distributes the
+        # shards. A GPU never has to hold more than its share.
         empty = self.sharded and rank() != 0
         # The network is built on the CPU for every device, so that a seed draws the same weights.
         with torch.device("meta" if empty else "cpu"):
@@ -265,8 +265,8 @@ class Run:
             share_buffers(self.module)
             for turn in range(math.ceil(len(batches) / world_size())):
                 index = turn * world_size() + rank()
-                # Each validation draws the same numbers, whatever was drawn before, so that its
-                # losses can be compared; positions below 0 are those that no step has.
+                # Each validation draws the same random numbers, so that losses of different steps
+                # are comparable. Positions below 0 are free, because no step has them.
                 be_random_at(config.seed, -1 - index, 0)
                 loss, scored = self._loss(batches[min(index, len(batches) - 1)])
                 scored = scored if index < len(batches) else 0
@@ -281,13 +281,13 @@ class Run:
             return
         model, job = self.model, self.job
         weights = {model.checkpoint_name(n): t for n, t in model.state_dict().items()}
-        # A shard needs a dimension to be cut along; other readers of the file expect none.
+        # A shard needs a dimension to be cut along, but other readers of the file expect none.
         weights |= {n: whole(weights[n]).reshape(()) for n in getattr(model, "scalars", ())}
         entries = asdict(model.config) | model.checkpoint_config() | dict(job.entries or {})
         state = {"step": done} | self._identity()
         texts = {"config.json": to_json(entries), "state.json": to_json(state)}
         texts |= job.texts or {}
-        # The file's weights are the average's; the optimizer needs those that it was updating.
+        # The file's weights are those of the average; the optimizer needs those that it updates.
         with self.averaged() as raw:
             optimizer = optimizer_tensors(model, self.optimizer) | (raw or {})
             save_checkpoint(self.folder, weights, optimizer, texts)

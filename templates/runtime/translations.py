@@ -7,23 +7,23 @@ from pathlib import Path
 
 from runtime.errors import fail
 
-# All are written in Latin letters: another script would tell a language by a single letter.
+# All of them use Latin letters: another script would give a language away by a single letter.
 # fmt: off
 LANGUAGES = (
     "cs", "da", "de", "es", "et", "fi", "fr", "hr", "hu", "id",
     "it", "lt", "lv", "nl", "pl", "pt", "ro", "sv", "tr", "vi",
 )
 # fmt: on
-LEAST_LETTERS = 12  # shorter texts, such as "OK", are alike in many languages
-# Placeholders, tags and entities are the same in every language, so they tell nothing of it.
+LEAST_LETTERS = 12  # shorter texts, such as "OK", are equal in many languages
+# Placeholders, tags and entities are equal in all languages, so they are no evidence for one.
 _MARKUP = re.compile(r"%\(\w+\)\w|%\w|\{\w*\}|<[^>]*>|&\w+;")
 
 
 def translations() -> dict[str, dict[str, str]]:
     """Return the longer texts by message and language.
 
-    Messages that differ only in case or punctuation count as one, and of plural forms the first is
-    taken. A text that occurs twice, in any language, is dropped: so splits by message share no
+    Messages that differ only in case or punctuation count as one, and only the first plural form is
+    used. A text that occurs twice, in any language, is dropped, so that splits by message share no
     text.
     """
     texts: defaultdict[str, dict[str, str]] = defaultdict(dict)
@@ -48,5 +48,5 @@ def _package() -> Path:
     try:
         import django  # type: ignore[import-untyped]
     except ImportError:
-        fail("the bundled texts come with Django: pip install django, or give --data.")
+        fail("the bundled texts come with Django: pip install django; or use --data.")
     return Path(django.__file__).parent

@@ -21,15 +21,15 @@ def broken(make: Callable[[Path], object]) -> Callable[[Path], None]:
 
 BAD_DATA: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing there": (lambda path: None, "images does not exist"),
-    "a file": (lambda path: path.write_text("x"), "is no folder; it must hold a folder of images"),
-    "empty": (lambda path: path.mkdir(), "is no folder with images (.png, .jpg"),
+    "a file": (lambda path: path.write_text("x"), "is not a folder; it must hold a folder of images"),
+    "empty": (lambda path: path.mkdir(), "is not a folder with images (.png, .jpg"),
     "an image outside": (
         broken(lambda p: Image.new("L", (9, 9)).save(p / "stray.png")),
-        "stray.png lies in no class",
+        "stray.png has no class: move it",
     ),
     "one class": (
         broken(lambda p: (p / "left").rename(p / "right" / "left")),
-        "has the class right only",
+        "has only the class 'right'",
     ),
     "a file that is none": (
         broken(lambda p: (p / "left" / "000.png").write_bytes(b"not a PNG")),

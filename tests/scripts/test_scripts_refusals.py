@@ -101,16 +101,16 @@ def test_a_loss_that_is_no_number_leaves_the_last_checkpoint(
     [
         ("train", ["--data", "missing.txt"], "missing.txt does not exist"),
         ("train", ["--data", "/dev/null"], "null is neither a text file"),
-        ("train", ["--checkpoint", "{full}"], "holds other files"),
-        ("train", ["--resume"], "holds no checkpoint"),
-        ("train", ["--grad-accum", "3"], "4 samples cannot be cut in 3 equal parts"),
+        ("train", ["--checkpoint", "{full}"], "has other files"),
+        ("train", ["--resume"], "has no checkpoint"),
+        ("train", ["--grad-accum", "3"], "4 samples cannot be divided into 3 equal parts"),
         ("train", ["--data", "{short}"], "too few tokens"),
         ("train", ["--data", "{binary}"], "cannot be read as UTF-8"),
         ("train", ["--data", "{jsonl}"], 'lines.jsonl:2 is not a JSON object with a "text"'),
         ("train", ["--learning-rate", "1e30", "--warmup-steps", "0"], "lower --learning-rate"),
-        ("eval", [], "holds no checkpoint"),
-        ("infer", ["--prompt", ""], "holds no checkpoint"),
-        ("infer", ["--prompt", "x", "--top-p", "0"], "--top-p lies in"),
+        ("eval", [], "has no checkpoint"),
+        ("infer", ["--prompt", ""], "has no checkpoint"),
+        ("infer", ["--prompt", "x", "--top-p", "0"], "--top-p must lie in"),
     ],
 )
 def test_what_cannot_work_ends_in_one_sentence_and_status_2(
@@ -145,15 +145,15 @@ def test_a_checkpoint_of_another_model_is_refused(
     (folder / "config.json").write_text(json.dumps(config | {"d_model": 64}))
     prompt = ("--prompt", "x") if name == "infer" else ()
     error = run(name, "--out", tmp_path, *prompt, status=2)
-    assert "was made with d_model = 64, and this run has 32" in error
+    assert "was made with d_model = 64, but this run has 32" in error
 
 
 def test_a_resumed_run_must_be_the_same_run(run: Run, trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "checkpoint", tmp_path / "checkpoint")
     options = ("--out", tmp_path, "--resume", "--steps", 8)
-    assert "train.seed = 42, and this run has 1" in run("train", *options, "--seed", 1, status=2)
+    assert "train.seed = 42, but this run has 1" in run("train", *options, "--seed", 1, status=2)
     batch = run("train", *options, "--batch-size", 8, status=2)
-    assert "train.batch_size = 4, and this run has 8" in batch
+    assert "train.batch_size = 4, but this run has 8" in batch
     done = run("train", "--out", tmp_path, "--resume", status=2)
     assert "is at step 6 already" in done
 

@@ -110,7 +110,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
 
     monkeypatch.setattr(code["runtime.checkpoint"], "write_tensors", full_disk)
     error = run("train", "--out", tmp_path, "--resume", "--steps", 8, status=2)
-    assert "cannot be written: No space left on device; the last checkpoint is as it was" in error
+    assert "cannot be written: No space left on device; the last checkpoint is unchanged" in error
     assert same_checkpoint(folder, trained / "checkpoint")
     assert not list(tmp_path.glob("checkpoint.*"))
 
@@ -151,7 +151,7 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
         assert process.returncode == -kind
     else:
         assert process.returncode == 128 + kind, errors
-        assert "saved: --resume goes on" in errors
+        assert ": continue with --resume" in errors
         step = json.loads(state.read_text())["step"]
         assert step == len((tmp_path / "metrics.jsonl").read_text().splitlines())
     assert not same_checkpoint(tmp_path / "checkpoint", long)

@@ -89,9 +89,9 @@ def test_gaps_are_filled_on_straight_lines(code: dict[str, ModuleType]) -> None:
 
 
 BAD = {
-    "a,b\n1,2\n3\n": "3 has 1 cells, and the first line names 2 columns",
-    "day,a\n1,x\n2,y\n": "column 'a' holds words",
-    "day\n1\n2\n": "no column beside 'day'",
+    "a,b\n1,2\n3\n": "3 has 1 cells, but the first line names 2 columns",
+    "day,a\n1,x\n2,y\n": "column 'a' has text",
+    "day\n1\n2\n": "no column besides 'day'",
     "a,a\n1,2\n": "each column needs a name of its own",
     "a\n": "has no rows",
     "a\ninf\n2\n": "infinite",

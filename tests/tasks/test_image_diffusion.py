@@ -91,11 +91,11 @@ def test_captions_come_from_a_csv_too(code: Modules, pictures: Path) -> None:
         (lambda f: (f / "metadata.jsonl").write_text('{"file_name": "x.png"}'), '1 has no "text"'),
         (
             lambda f: (f / "metadata.jsonl").write_text('{"file_name": "../x", "text": "y"}'),
-            "which is no file below",
+            "which is not a file in",
         ),
         (lambda f: (f / "red/1.png").rename(f / "1.png"), "1.png has no caption"),
         (lambda f: (f / "red/1.png").write_text("no image"), "cannot be read as an image"),
-        (lambda f: [p.unlink() for p in f.rglob("*.png")], "no folder with images"),
+        (lambda f: [p.unlink() for p in f.rglob("*.png")], "not a folder with images"),
     ],
 )
 def test_bad_images_are_refused_in_a_sentence(

@@ -86,7 +86,7 @@ def test_bundled_splits_keep_a_gap(code: Modules) -> None:
         (lambda f: paint(f, np.full((16, 24), 3)), "holds class 3"),
         (lambda f: paint(f, np.zeros((16, 24, 3))), "holds colours"),
         (lambda f: (f / "masks/p1/2.png").write_text("no image"), "cannot be read"),
-        (lambda f: (f / "images").rename(f / "pictures"), "no folder with images"),
+        (lambda f: (f / "images").rename(f / "pictures"), "not a folder with images"),
     ],
 )
 def test_bad_masks_are_refused_in_a_sentence(

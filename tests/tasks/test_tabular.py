@@ -96,10 +96,10 @@ EIGHT = "a,b,c,d,e,f,g,h\n" + "\n".join(f"{i},1,1,1,1,1,1,{i % 2}" for i in rang
     ("text", "name", "sentence"),
     [
         ("a,b\n1,2\n", "c", "has no column 'c'"),
-        ("a\n1\n", None, "needs a column beside 'a'"),
-        ("a,b\n" + "1,\n" * 9, None, "rows in which that has a value"),
+        ("a\n1\n", None, "needs a column besides 'a'"),
+        ("a,b\n" + "1,\n" * 9, None, "rows with a value in 'b'"),
         ("a,b\n1,2\n", None, "too few rows"),
-        (EIGHT, None, "has 7 numeric columns, and the model has room for 6"),
+        (EIGHT, None, "has 7 numeric columns, but the model has room for 6"),
     ],
 )
 def test_bad_tables_end_in_a_sentence(
@@ -128,7 +128,8 @@ def test_the_target_must_suit_the_task(
         )
     message = capsys.readouterr().err
     assert (
-        "holds words" in message or "has 150 classes of 'id', and the model takes 2 to 3" in message
+        "has text, but the target must be a number" in message
+        or "has 150 classes of 'id', and the model takes 2 to 3" in message
     )
 
 

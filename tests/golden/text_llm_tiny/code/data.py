@@ -1,10 +1,11 @@
-"""Text as tokens: a bundled corpus, or your own text, cut into train, val and test splits.
+"""Read text as tokens, a bundled corpus or your own, and cut it into train, val and test splits.
 
     python data.py --data PATH                        shows what training will read
     python data.py prepare --data PATH --out tokens   trains a tokenizer and writes token shards
 
-PATH is a .txt, .md or .jsonl file (one {"text": ...} a line), or a folder of them. At byte level
-(`tokenizer="byte"`) text is read as it is; otherwise training reads the folder that `prepare` made.
+PATH is a .txt, .md or .jsonl file (one {"text": ...} per line), or a folder of them. At byte level
+(`tokenizer="byte"`) training reads the text itself; otherwise it reads the folder that `prepare`
+wrote.
 """
 
 import contextlib
@@ -38,11 +39,11 @@ class Config:
     """How text becomes samples."""
 
     seq_len: int = 512
-    """Tokens of a training sample."""
+    """Tokens in a training sample; longer ones show more context and need more memory."""
     tokenizer: str = "bpe"
-    """byte: the 256 byte values; bpe: byte-pair encoding, made by `data.py prepare`."""
+    """byte: the 256 byte values; bpe: byte-pair encoding, trained by `data.py prepare`."""
     val_fraction: float = 0.01
-    """Share of the text, before the test split, on which training is watched."""
+    """Share of the text, just before the test split, for validation during training."""
     test_fraction: float = 0.01
     """Share of the text, at its end, that only eval.py reads."""
 
@@ -55,11 +56,11 @@ class Corpus:
     """A tokenized text in three splits.
 
     Attributes:
-        name: What it is called in reports.
+        name: Name in reports.
         sha256: Digest of the whole text.
         splits: Token ids by split, one-dimensional, in text order.
         num_bytes: UTF-8 bytes of each split.
-        vocab_size: Every token is below it.
+        vocab_size: Number of different tokens; all ids are below it.
         tokenizer_json: Text of the tokenizer, None at byte level.
         end_of_text: Token between documents, None at byte level.
     """
@@ -74,15 +75,17 @@ class Corpus:
 
 
 def load_corpus(config: Config, path: Path | None, vocab_size: int) -> Corpus:
-    """Return the corpus of a path, or the bundled one, or stop where it does not fit the model."""
+    """Return the corpus of a path, or the bundled one, or stop if it does not fit the model."""
     corpus = _bytes_corpus(config, path) if config.tokenizer == "byte" else _token_corpus(path)
+    # An id beyond the embedding table would fail on the device, without a readable message.
     if corpus.vocab_size > vocab_size:
         fail(
             f"{corpus.name} has a vocabulary of {corpus.vocab_size:,} tokens, and the model one of "
             f"{vocab_size:,}: run `data.py prepare` for this size."
         )
     sizes = {split: len(tokens) for split, tokens in corpus.splits.items()}
-    # Two windows to train on; elsewhere a token to score, and one before it.
+    # Training needs two windows: an epoch's offset moves all samples by up to one. Val and test
+    # need a token to score, and one before it as context.
     require_samples(
         corpus.name, "tokens", sizes, {"train": 2 * config.seq_len, "val": 2, "test": 2}
     )
@@ -92,11 +95,12 @@ def load_corpus(config: Config, path: Path | None, vocab_size: int) -> Corpus:
 def bundled_text() -> bytes:
     """Return the help topics of the Python language, each paragraph once (PSF licence).
 
-    Paragraphs recur across topics: if they were kept, training would see parts of the test split.
+    Paragraphs recur across topics. With the copies, training would see parts of the test split.
     """
     from pydoc_data.topics import topics
 
     paragraphs: dict[str, str] = {}
+    # Dictionaries keep the order of insertion, so the text is the same in each run.
     for topic in topics.values():
         for paragraph in topic.split("\n\n"):
             paragraphs.setdefault(paragraph.strip(), paragraph.rstrip())
@@ -108,17 +112,21 @@ def batch_at(
 ) -> tuple[Tensor, Tensor]:
     """Return the samples at some positions of the training order: inputs and targets (B, T).
 
-    Samples are windows side by side, so an epoch shows each token once as a target; each epoch
-    shifts them all by an offset of its own.
+    Samples are adjacent windows, so that an epoch shows each token once as a target. Each epoch
+    shifts all windows by an offset of its own.
     """
-    # One window fewer than fits: the offset of an epoch moves the last one by up to seq_len - 1.
+    # The last window is left out, because the offset of an epoch moves windows by up to seq_len -
+    # 1.
     samples = (len(tokens) - seq_len) // seq_len
     rows = []
     for epoch, index in samples_at(position, count, samples, seed):
-        # 7919 is a prime, so offsets differ from epoch to epoch until all have been used.
+        # Offsets let each epoch cut the text at other places, which is a mild augmentation. 7919 is
+        # a prime, so an offset repeats only after all others.
         start = (seed + 7919 * epoch) % seq_len + index * seq_len
+        # Shards are memory maps: this slice is all that is read from the disk.
         rows.append(tokens[start : start + seq_len + 1].astype(np.int64))
-    windows = torch.from_numpy(np.stack(rows))
+    windows = torch.from_numpy(np.stack(rows))  # (B, T + 1)
+    # The target of each token is the token after it, so a window of T + 1 tokens gives T of both.
     return windows[:, :-1], windows[:, 1:]
 
 
@@ -127,17 +135,20 @@ def windows(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield batches (B, T) of inputs and targets that score each token but the first once.
 
-    Windows start every `stride` tokens. A window takes tokens that an earlier one has scored as
-    context only: their targets are -1, as are those of the padding in the last window.
+    Windows start every `stride` tokens. Tokens that an earlier window scored are context only:
+    their targets are -1, like those of the padding in the last window. A smaller stride gives each
+    token more context, and takes more passes.
     """
+    # The last window starts where fewer than a stride of new tokens remain.
     starts = range(0, max(1, len(tokens) - 1 - (seq_len - stride)), stride)
     for first in range(0, len(starts), batch_size):
         batch = starts[first : first + batch_size]
         inputs = torch.zeros(len(batch), seq_len, dtype=torch.int64)
-        targets = torch.full_like(inputs, -1)  # the loss leaves out targets of -1
+        targets = torch.full_like(inputs, -1)  # the loss ignores targets of -1
         for row, start in enumerate(batch):
             chunk = torch.from_numpy(tokens[start : start + seq_len + 1].astype(np.int64))
             inputs[row, : len(chunk) - 1], targets[row, : len(chunk) - 1] = chunk[:-1], chunk[1:]
+            # The first window scores all its tokens, because no earlier one has.
             if start:
                 targets[row, : seq_len - stride] = -1
         yield inputs, targets
@@ -147,7 +158,9 @@ def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     """Return a corpus whose tokens are the bytes of the text."""
     text = bundled_text() if path is None else "\n\n".join(documents(path)).encode()
     name = BUNDLED if path is None else path.name
+    # A view of the bytes needs no copy; a token is one byte, so the vocabulary is 256.
     array = np.frombuffer(text, dtype=np.uint8)
+    # The text is cut in its order: windows of a random split would share sentences across splits.
     parts = in_order(len(text), config.val_fraction, config.test_fraction)
     splits: dict[str, Tokens] = {split: array[part] for split, part in parts.items()}
     sizes = {split: len(tokens) for split, tokens in splits.items()}
@@ -155,16 +168,17 @@ def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
 
 
 def _token_corpus(path: Path | None) -> Corpus:
-    """Return a corpus from the folder that `prepare` made; its tokens stay on the disk."""
+    """Return a corpus from the folder that `prepare` wrote; its tokens stay on the disk."""
     if path is None or not (path / "corpus.json").is_file():
         fail(
             "this size reads tokens: run `data.py prepare --data TEXT --out DIR`, then --data DIR."
         )
     facts = read_json(path / "corpus.json")
     if not set(facts) >= CORPUS_KEYS:
-        fail(f"{path / 'corpus.json'} is not what `data.py prepare` writes: run it again.")
+        fail(f"{path / 'corpus.json'} was not written by `data.py prepare`: run that again.")
     return Corpus(
         name=facts["name"],
+        # The digest is that of the text, so scores on two tokenizers of one text compare.
         sha256=facts["sha256"],
         splits={split: open_shards(path, split, facts["dtype"]) for split in SPLITS},
         num_bytes=facts["num_bytes"],
@@ -182,30 +196,33 @@ def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> No
     Args:
         path: The text; None for the bundled corpus.
         out: The folder to make.
-        vocab_size: Entries of the tokenizer, at most.
-        config: Says where the splits lie.
+        vocab_size: Largest number of entries of the tokenizer.
+        config: Sizes of the splits.
     """
     if vocab_size <= 256:
         fail(f"{vocab_size} entries cannot hold 256 bytes and {END_OF_TEXT}: use byte tokens.")
-    # The first reading only counts characters: the bounds of the splits depend on the whole length.
+    # The first pass counts characters, because the bounds of the splits depend on the whole length.
     length = sum(len(piece) for _, piece, _ in _pieces(path, {"all": slice(0, None)}))
     if length == 0:
         fail(f"{path} holds no text.")
     parts = in_order(length, config.val_fraction, config.test_fraction)
+    # The tokenizer learns from the train split alone: merges from test text would lower its score.
     library = train_bpe((p for s, p, _ in _pieces(path, parts) if s == "train"), vocab_size)
     end_of_text = library.token_to_id(END_OF_TEXT)
-    # Two bytes a token halve the shards, and the reading, of all but the largest vocabularies.
+    # uint16 halves the size of shards and the time to read them; larger vocabularies need uint32.
     dtype = "uint16" if vocab_size <= 2**16 else "uint32"
     digest, num_bytes = hashlib.sha256(), dict.fromkeys(SPLITS, 0)
     with whole_folder(out, "corpus.json") as folder, contextlib.ExitStack() as files:
         shards = {s: files.enter_context((folder / f"{s}.bin").open("wb")) for s in SPLITS}
         pieces = _pieces(path, parts)
-        while batch := list(itertools.islice(pieces, 1024)):  # enough to keep all cores busy
+        while batch := list(itertools.islice(pieces, 1024)):  # keeps all cores busy
             encodings = library.encode_batch([piece for _, piece, _ in batch])
             for (split, piece, last), encoding in zip(batch, encodings, strict=True):
+                # The end of a document is a token, so the model learns where texts end and can
+                # stop.
                 tokens = encoding.ids + [end_of_text] * last
                 shards[split].write(np.array(tokens, dtype=dtype).tobytes())
-                # UTF-8 never has the byte 255, so it marks where a document ends.
+                # UTF-8 never contains the byte 255, so it marks the end of a document.
                 digest.update(piece.encode() + b"\xff" * last)
                 num_bytes[split] += len(piece.encode())
         library.save(str(folder / "tokenizer.json"))
@@ -224,8 +241,8 @@ def _pieces(
 ) -> Iterator[tuple[str, str, bool]]:
     """Yield (split, text, whether a document ends there) for all documents, in order.
 
-    A piece ends at the bound of a split, or else where a word ends. Pieces can then be encoded in
-    parallel, and their tokens are those of the whole text.
+    A piece ends at the bound of a split, or at the end of a word. The tokenizer never merges across
+    words, so pieces can be encoded in parallel, and their tokens are those of the whole text.
     """
     position = 0  # in characters
     for document in [bundled_text().decode()] if path is None else documents(path):
@@ -234,7 +251,10 @@ def _pieces(
             at = position + start
             split, part = next((s, p) for s, p in parts.items() if p.stop is None or at < p.stop)
             bound = len(document) if part.stop is None else part.stop - position
+            # A piece that crossed a bound would put training text into the next split.
             stop = min(start + size, bound, len(document))
+            # The search goes backwards from the largest size; text without any space is cut there
+            # anyway.
             if stop < min(bound, len(document)):
                 places = range(stop, start, -1)
                 stop = next((i for i in places if _space_starts(document, i)), stop)

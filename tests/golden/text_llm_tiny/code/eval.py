@@ -1,6 +1,6 @@
-"""Score a checkpoint on the test split, beside n-gram models of the same training text.
+"""Score a checkpoint on the test split, and compare with n-gram models of the training text.
 
-    python eval.py                                the checkpoint that train.py left in `out`
+    python eval.py                                the checkpoint that train.py wrote to `out`
     python eval.py --size full --data tokens      the full model, on prepared tokens
 
 Prints JSON on stdout. No other script reads the test split.
@@ -31,24 +31,25 @@ class Config:
     batch_size: int = 32
     """Windows scored at once."""
     stride: int = 256
-    """Tokens from one window to the next; the rest of a window is context, already scored."""
+    """Tokens from one window to the next; a smaller stride gives more context, and takes longer."""
     baseline_bytes: int = 16000000
-    """Largest training split, in bytes, on which n-gram baselines are fitted."""
+    """Largest training split for n-gram baselines, in bytes; their counts fill the memory."""
 
 
 @torch.no_grad()
 def score(
     model: Model, tokens: Tokens, seq_len: int, config: Config, device: torch.device
 ) -> tuple[float, int]:
-    """Return the bits of all tokens but the first, and how many of them are ranked first."""
+    """Return the bits of all tokens but the first, and the number of tokens that rank first."""
     nats, hits = 0.0, 0
     for inputs, targets in windows(tokens, seq_len, config.stride, config.batch_size):
         logits = model(inputs.to(device)).float().flatten(0, 1).cpu()  # (B * T, V)
         flat = targets.flatten()
-        # Targets of -1 are context: an earlier window scored them. Argmax never equals -1.
+        # Targets of -1 are context that an earlier window scored; argmax is never -1, so they are
+        # no hits.
         nats += F.cross_entropy(logits, flat, ignore_index=-1, reduction="sum").item()
         hits += int((logits.argmax(-1) == flat).sum())
-    # Nats become bits, in which file sizes are counted.
+    # Bits compare with file sizes: a model of 2 bits per byte could compress the text to a quarter.
     return nats / math.log(2), hits
 
 
@@ -62,20 +63,24 @@ class NGram:
     def __init__(self, order: int, text: bytes) -> None:
         self.order = order
         self.counts: Counter[bytes] = Counter()
-        # All orders up to the longest: unseen histories fall back on shorter ones.
+        # All orders up to the longest are counted, because unseen histories fall back on shorter
+        # ones.
         for n in range(1, order + 1):
             self.counts.update(text[i : i + n] for i in range(len(text) - n + 1))
         self.followers: Counter[bytes] = Counter()
         self.types: Counter[bytes] = Counter()
-        # A gram without its last byte is a history; each different gram adds one type to it.
+        # The bytes of a gram before its last one are a history; each different gram adds a type to
+        # it.
         for gram, count in self.counts.items():
             self.followers[gram[:-1]] += count
             self.types[gram[:-1]] += 1
 
     def probability(self, history: bytes, byte: bytes) -> float:
         """Return p(byte | history)."""
+        # The uniform model below all orders gives each byte a probability above 0.
         p = 1 / 256
-        # From the shortest history to the longest: each mixes its counts with what is below it.
+        # Histories grow from none to the longest; each one mixes its counts with the estimate
+        # before.
         for n in range(self.order):
             h = history[len(history) - n :]
             if h in self.types:
@@ -94,14 +99,14 @@ class NGram:
 
     def accuracy(self, text: bytes, start: int) -> float:
         """Return the share of bytes that are the likeliest after their longest known history."""
-        # The most common gram comes first, so each history keeps its likeliest byte.
+        # The most common gram comes first, so each history gets its likeliest byte.
         best: dict[bytes, bytes] = {}
         for gram, _ in self.counts.most_common():
             best.setdefault(gram[:-1], gram[-1:])
         hits = 0
         for i in range(start, len(text)):
             history = text[max(0, i - self.order + 1) : i]
-            # The empty history is always known, so this ends.
+            # The loop ends, because the empty history is always known.
             while history not in best:
                 history = history[1:]
             hits += best[history] == text[i : i + 1]
@@ -111,16 +116,19 @@ class NGram:
 def metrics(
     model: Model, corpus: Corpus, seq_len: int, config: Config, device: torch.device
 ) -> list[dict[str, Any]]:
-    """Return bits per byte and next-token accuracy on the test split, beside their baselines."""
-    # The last token before the split serves as context, so that every token of it is scored.
+    """Return bits per byte and next-token accuracy on the test split, with their baselines."""
+    # The last token before the split is context, so that each token of the split is scored.
     tokens = np.concatenate([corpus.splits["val"][-1:], corpus.splits["test"][:]])
+    # Windows overlap, so each token has at least seq_len - stride tokens of context.
     bits, hits = score(model, tokens, seq_len, config, device)
     bits_baselines, accuracy_baselines = {}, {}
-    # Bytes compare across tokenizers; n-grams over a tokenizer's thousands of entries would not.
+    # Bits per byte compare across tokenizers. N-grams over thousands of entries would not.
     at_byte_level = corpus.tokenizer_json is None
     if at_byte_level and corpus.num_bytes["train"] <= config.baseline_bytes:
-        # Byte tokens are the bytes of the text themselves.
+        # Byte tokens are the bytes of the text.
         train, text = corpus.splits["train"][:].tobytes(), tokens.tobytes()
+        # A unigram knows frequencies, a bigram pairs, a 5-gram most words: each step shows what the
+        # model must at least have learned.
         for name, order in (("unigram", 1), ("bigram", 2), ("5-gram", 5)):
             baseline = NGram(order, train)
             bits_baselines[name] = baseline.bits_per_byte(text, start=1)
@@ -159,7 +167,7 @@ main = scoring(
     __doc__,
     (Config, DataConfig, ModelConfig),
     report,
-    data="what train.py was given (default: bundled corpus)",
+    data="the data that train.py read (default: bundled corpus)",
     settings={"batch_size": Setting("windows scored at once")},
 )
 

@@ -23,7 +23,7 @@ from runtime.options import Group
 from runtime.scripts import Setting, Trained, serving
 from runtime.tokenizer import Tokenizer, load_tokenizer
 
-CHUNK = 512  # tokens of a prompt in a pass; more take more memory and change nothing else
+CHUNK = 512  # tokens of the prompt per pass; more take more memory and change nothing else
 
 
 @dataclass(frozen=True)
@@ -31,31 +31,34 @@ class Config:
     """How a continuation is drawn, and in which number formats."""
 
     max_new_tokens: int = 200
-    """Most tokens to add; the end-of-text token stops earlier."""
+    """Largest number of tokens to add; an end-of-text token ends the text earlier."""
     temperature: float = 0.8
-    """Divisor of the logits: lower draws likelier tokens, 0 takes the likeliest each time."""
+    """Divisor of the logits: lower values favour likely tokens; 0 always takes the likeliest."""
     top_k: int = 0
-    """Draw among this many likeliest tokens; 0 for all."""
+    """Number of likeliest tokens to draw from; 0 for all."""
     top_p: float = 0.95
-    """Draw among the fewest tokens whose probabilities reach this sum."""
+    """Probability that the drawn-from tokens cover; lower values exclude more unlikely tokens."""
     seed: int = 42
     """Seed of the draws."""
     weight_bits: int = 16
-    """Bits of a weight in the blocks: 16 for bf16; 8 or 4 quantized, the rest in bf16."""
+    """Bits per weight in the blocks: 16 for bf16, 8 or 4 quantized; other weights stay in bf16."""
     cache_bits: int = 16
-    """Bits of a number in the KV cache: 16 as the weights are; 8 quantized."""
+    """Bits per number in the KV cache: 16 for the format of the weights, 8 quantized."""
 
 
 def draw(logits: Tensor, config: Config, generator: torch.Generator) -> int:
     """Return a token drawn from logits (V,); top-p is Holtzman et al., 2020, arXiv:1904.09751."""
+    # Dividing by 0 is undefined; its limit is the likeliest token.
     if config.temperature == 0:
         return int(logits.argmax())
     ranked, tokens = logits.sort(descending=True)
     if config.top_k:
+        # top_k removes unlikely tokens even where the distribution is flat; top_p adapts to it.
         ranked = ranked[: config.top_k]
-    # Logits less the largest, in float64: no temperature overflows, however low.
+    # The largest logit is subtracted in float64, so that even a very low temperature cannot
+    # overflow.
     probabilities = torch.softmax((ranked - ranked[0]).double() / config.temperature, dim=-1)
-    # A token stays unless those before it reach top_p, so the likeliest always stays.
+    # A token is dropped if those before it reach top_p, so the likeliest one always stays.
     probabilities[probabilities.cumsum(0) - probabilities >= config.top_p] = 0
     return int(tokens[torch.multinomial(probabilities, 1, generator=generator)])
 
@@ -91,16 +94,17 @@ def generate(
     model: Model, prompt: list[int], config: Config, device: torch.device
 ) -> Iterator[int]:
     """Yield the tokens that follow a prompt."""
-    # Draws are made on the CPU: a seed draws from the same numbers on every device.
+    # Random numbers come from the CPU, so that a seed gives the same ones on every device.
     generator = torch.Generator().manual_seed(config.seed)
+    # The cache has room for the whole text, so it never grows or moves.
     cache = model.new_cache(1, len(prompt) + config.max_new_tokens)
     if config.cache_bits == 8:
         for layer in cache:
-            # A cache of 8 bits holds about twice the tokens in the same memory.
+            # A cache of 8 bits holds about twice as many tokens in the same memory.
             layer.store = Int8Store(layer.store)
-    # The cache holds keys and values of all tokens so far, so each pass reads only new ones.
+    # The cache holds keys and values of all earlier tokens, so each pass computes only new ones.
     *earlier, tokens = (prompt[i : i + CHUNK] for i in range(0, len(prompt), CHUNK))
-    # Only the last chunk's logits are needed; the others fill the cache.
+    # Earlier chunks fill the cache; only the logits of the last one are needed.
     for chunk in earlier:
         model(torch.tensor([chunk], device=device), cache=cache)
     for _ in range(config.max_new_tokens):
@@ -111,19 +115,19 @@ def generate(
 
 
 def encoded(trained: Trained[Config, DataConfig, ModelConfig], tokenizer: Tokenizer) -> list[int]:
-    """Return the tokens of --prompt, or stop where the model cannot continue them."""
+    """Return the tokens of --prompt, or stop if the model cannot continue them."""
     config, model = trained.config, trained.model
     if tokenizer.vocab_size > model.vocab_size:
         fail(
             f"the tokenizer of {trained.folder} has {tokenizer.vocab_size:,} entries, and the "
-            f"model {model.vocab_size:,}: it belongs to another model."
+            f"model {model.vocab_size:,}: choose its own checkpoint."
         )
-    # No token is dropped without a word: what does not fit is refused.
+    # A prompt that does not fit is refused: dropping tokens silently would change its meaning.
     prompt = tokenizer.encode(trained.args.prompt)
     if not prompt or len(prompt) + config.max_new_tokens > model.max_seq_len:
         fail(
-            f"the prompt has {len(prompt)} tokens: it must have one at least, and with "
-            f"--max-new-tokens at most {model.max_seq_len}."
+            f"the prompt has {len(prompt)} tokens: it must have at least one, and together "
+            f"with --max-new-tokens at most {model.max_seq_len}."
         )
     return prompt
 
@@ -136,8 +140,9 @@ def pieces(tokens: Iterator[int], tokenizer: Tokenizer) -> Iterator[str]:
         if token == tokenizer.end_of_text:
             return
         seen.append(token)
+        # All tokens are decoded again, because a token alone may not be valid text.
         text = tokenizer.decode(seen)
-        # A token may end inside a character of several bytes, which is shown with its last byte.
+        # A token may end inside a character of several bytes, which is printed with its last byte.
         if not text.endswith("\N{REPLACEMENT CHARACTER}"):
             yield text[len(shown) :]
             shown = text
@@ -215,12 +220,12 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print the prompt and its continuation."""
     config, prompt = trained.config, trained.args.prompt
     if not 0 <= config.temperature < math.inf or config.top_k < 0 or not 0 < config.top_p <= 1:
-        fail("--temperature and --top-k must not be negative, and --top-p lies in (0, 1].")
-    if any("\ud800" <= c <= "\udfff" for c in prompt):  # how Python holds bytes that are no UTF-8
-        fail("--prompt is not UTF-8 text.")
+        fail("--temperature and --top-k must be at least 0, and --top-p must lie in (0, 1].")
+    if any("\ud800" <= c <= "\udfff" for c in prompt):  # Python's form of bytes that are not UTF-8
+        fail("--prompt is not UTF-8 text: check the encoding of the terminal.")
     tokenizer = load_tokenizer(trained.data.tokenizer, trained.folder)
     tokens = encoded(trained, tokenizer)
-    # Weights are quantized before they move, so that the device never holds them in 32 bits.
+    # Weights are quantized before they move, so the device never needs memory for 32 bits.
     model = load_model(lambda: Model(trained.model), trained.folder)
     quantize(model, config.weight_bits)
     model.to(trained.device)
@@ -237,12 +242,12 @@ main = serving(
     options=options,
     settings={
         "seed": Setting("seed of the draws"),
-        "max_new_tokens": Setting("most tokens to add"),
-        "temperature": Setting("0 takes the likeliest token; higher is more varied", float),
-        "top_k": Setting("draw among this many likeliest tokens; 0 for all", int),
-        "top_p": Setting("draw among the likeliest tokens that make up this probability", float),
+        "max_new_tokens": Setting("largest number of tokens to add"),
+        "temperature": Setting("0 takes the likeliest token; higher values vary more", float),
+        "top_k": Setting("number of likeliest tokens to draw from; 0 for all", int),
+        "top_p": Setting("probability that the drawn-from tokens cover", float),
         "weight_bits": Setting(
-            "bits of the weights in the blocks; below 16 they are quantized", int, (16, 8, 4)
+            "bits per weight in the blocks; 8 and 4 are quantized", int, (16, 8, 4)
         ),
         "cache_bits": Setting("bits of the KV cache; 8 is quantized", int, (16, 8)),
     },
