@@ -155,7 +155,7 @@ class History(RuleBasedStateMachine):
     def _ends(self, kind: str, case: str) -> None:
         self.over = True
         number = self.tally.counts["histories"]
-        self.tally.violated(kind, f"history {number}: {'; '.join(self.steps)}; {case}")
+        self.tally.violated(kind, "\n        ".join((f"history {number}", *self.steps, case)))
 
     @step(chance=CHANCE)
     def edit_spec(self, chance: random.Random) -> str:
@@ -245,7 +245,7 @@ class History(RuleBasedStateMachine):
 
     @step(way=st.sampled_from(WAYS))
     def take_elsewhere(self, way: Way) -> str:
-        """Build at another place too: a package that stood there must run nothing."""
+        """Move or copy the out folder, and build there."""
         if not self.out.exists():
             return "nothing to take elsewhere"
         to = self.folder / f"place {len(self.steps)}"
@@ -339,6 +339,7 @@ class History(RuleBasedStateMachine):
         self._must(not wrong, "stale", f"{wrong}, {label}")
         ran = sorted(built.log.ran)
         if key == self.standing:
+            self.tally.count("builds with nothing to do")
             self._must(not ran, "not settled", str(ran))
         if key in self.visited and not self.damaged:
             self.tally.count("ways back")
