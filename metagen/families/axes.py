@@ -92,7 +92,7 @@ def near(centre: float, step: int) -> range:
 
 
 def depths_near(centre: float, least: int = 1) -> range:
-    """Return the numbers of blocks around the trend's, in steps of at least one or two."""
+    """Return numbers of blocks around the trend's; many are tried in steps of about a sixteenth."""
     return near(centre, max(least, floor_power(centre) // 16))
 
 

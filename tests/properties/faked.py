@@ -27,7 +27,7 @@ from metagen.engine.graph import Graph
 from metagen.measure import sandbox
 from metagen.work import Desk, Recipe
 
-from ..building import fake_measurements
+from ..helpers.building import fake_measurements
 
 _real_run, _real_of_spec = sandbox.run, graph.of_spec
 

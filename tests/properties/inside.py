@@ -25,7 +25,7 @@ from metagen.measure import sandbox
 from metagen.spec import load
 from metagen.work import Desk
 
-from ..building import fake_measurements, tree
+from ..helpers.building import fake_measurements, tree
 from .witness import Log, Moment, nothing, watched
 
 Tree = dict[str, bytes]
