@@ -15,6 +15,7 @@ from metagen.cli.options import EXIT_STATUSES, Request
 from metagen.errors import DONE, MetagenError, Problem, SpecError, UsageError
 
 if TYPE_CHECKING:
+    from metagen.engine.graph import Graph
     from metagen.engine.terminal import Terminal
 
 _build_options = options.stacked(
@@ -139,25 +140,35 @@ def _build(
         request = options.Request.of(specs, seed, run_id)
         if dry_run:
             return _dry_run(stage, request, out, terminal)
-        # The fast path knows whole packages, and not whether they violate a constraint.
+        # The fast path looks at whole packages, and not at whether they violate a constraint.
         fast = stage == "synth" and not strict
         fingerprint = request.fingerprint()
         done = _report_unchanged(request, out, fingerprint, not no_wait, terminal) if fast else {}
-        rest = [spec for spec in request.specs if spec not in done]
-        if not rest:
+        graphs = _graphs_to_build(request, done, terminal, strict)
+        if not graphs:
             return DONE
         from metagen.engine import doors
         from metagen.engine.session import Options, Session
 
-        graphs = request.graphs(terminal, rest)
-        if not {graph.run for graph in graphs}.isdisjoint(done.values()):
-            request.graphs(terminal)  # Reports which specs would fill one folder.
-        if strict and any(graph.warnings for graph in graphs):
-            raise SpecError(Problem("Under --strict a warning is an error.", hint="See above."))
         how = Options(fingerprint, wait=not no_wait, strict=strict, **others)
         return doors.run(Session(out, graphs, terminal, how), stage, jobs)
 
     _exit_with(terminal, work)
+
+
+def _graphs_to_build(
+    request: Request, done: dict[Path, str], terminal: Terminal, strict: bool
+) -> list[Graph]:
+    """Return the graphs of the specs that are not done, or refuse them."""
+    rest = [spec for spec in request.specs if spec not in done]
+    if not rest:
+        return []
+    graphs = request.graphs(terminal, rest)
+    if not {graph.run for graph in graphs}.isdisjoint(done.values()):
+        request.graphs(terminal)  # Reports which specs would fill one folder.
+    if strict and any(graph.warnings for graph in graphs):
+        raise SpecError(Problem("--strict makes the warnings above errors.", hint="Fix them."))
+    return graphs
 
 
 def _report_unchanged(
