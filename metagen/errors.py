@@ -1,4 +1,4 @@
-"""What went wrong: a sentence, a place and a next step; and the exit statuses."""
+"""Errors for users, each a sentence, a place and a next step; and the exit statuses."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """A single problem.
 
     Attributes:
-        sentence: What was found and what is allowed.
-        place: Where: `file:line:column`, a path or an option; "" when it has no place.
-        hint: What to do next; "" when the sentence says it.
+        sentence: What is wrong, and what is allowed.
+        place: `file:line:column`, a path or an option; "" without a place.
+        hint: The next step; "" if the sentence already says it.
     """
 
     sentence: str
@@ -35,7 +35,7 @@ class Problem:
 
 
 class MetagenError(Exception):
-    """An error that a user can act on; it carries every problem found at once."""
+    """An error that a user can act on, with all problems at once."""
 
     status = TASK_FAILED
 
@@ -47,13 +47,13 @@ class MetagenError(Exception):
 
 
 class UsageError(MetagenError):
-    """The command line asks for something that does not exist."""
+    """The command line names something that does not exist."""
 
     status = USAGE
 
 
 class SpecError(MetagenError):
-    """The spec is not one that a model can be made from."""
+    """The spec is invalid."""
 
     status = USAGE
 
@@ -64,7 +64,7 @@ class TaskError(MetagenError):
 
 @contextmanager
 def from_system() -> Iterator[None]:
-    """Turn what the operating system refuses into an error that a user can act on.
+    """Turn an error of the operating system into one that a user can act on.
 
     Raises:
         TaskError: The disk is full, a folder is read-only, or the like.
@@ -73,11 +73,11 @@ def from_system() -> Iterator[None]:
         yield
     except OSError as error:
         sentence = f"{error.strerror or error}."
-        hint = "put that right; the same command then goes on from here"
+        hint = "correct this, then run the same command again: it continues from here"
         raise TaskError(Problem(sentence, str(error.filename or ""), hint)) from error
 
 
 class LockedError(MetagenError):
-    """Another build holds the out folder."""
+    """Another build is using the out folder."""
 
     status = LOCKED

@@ -1,7 +1,7 @@
-"""The command line: `metagen synth SPEC`, and what goes with it.
+"""The command line: `metagen synth SPEC` and the other commands.
 
 ========  ========================================================================
-options   arguments and options that commands share
+options   arguments and options that several commands use
 build     synth, paper, demo, plan, gc: change an out folder, or print what would change
 query     validate, explain, families, why, impact, diff, verify ...: change nothing
 ========  ========================================================================
@@ -23,13 +23,13 @@ from metagen.cli.options import EXIT_STATUSES
 from metagen.engine.terminal import Terminal, discard_rest, exiting_on_signals
 from metagen.errors import MetagenError, from_system
 
-# New objects between two garbage collections; Python's default costs a short build a tenth.
+# New objects between two garbage collections; Python's default slows a short build by a tenth.
 _NEW_OBJECTS = 100_000
 
 
 @contextmanager
 def _while_read() -> Iterator[None]:
-    """Exit silently when the reader of the output has left, as behind `| head`."""
+    """Exit silently if the reader of the output has closed it, as `| head` does."""
     try:
         yield
         sys.stdout.flush()
@@ -39,7 +39,7 @@ def _while_read() -> Iterator[None]:
 
 
 class _Main(click.Group):
-    """Turns errors that a user can act on into text and an exit status."""
+    """Turns errors for users into text and an exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:
         gc.set_threshold(_NEW_OBJECTS)
@@ -51,7 +51,7 @@ class _Main(click.Group):
             sys.exit(error.status)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order of their use, not of the alphabet."""
+        """Return the commands in the order of use instead of the alphabet."""
         return list(self.commands)
 
 

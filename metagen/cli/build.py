@@ -15,6 +15,7 @@ from metagen.cli.options import EXIT_STATUSES, Request
 from metagen.errors import DONE, MetagenError, Problem, SpecError, UsageError
 
 if TYPE_CHECKING:
+    from metagen.engine.graph import Graph
     from metagen.engine.terminal import Terminal
 
 _build_options = options.stacked(
@@ -28,9 +29,9 @@ _build_options = options.stacked(
         type=click.IntRange(min=1),
         default=1,
         show_default=True,
-        help="Tasks to run side by side.",
+        help="Tasks to run in parallel.",
     ),
-    click.option("--dry-run", is_flag=True, help="Print what would be made; see `plan`."),
+    click.option("--dry-run", is_flag=True, help="Print what would be built; see `plan`."),
     click.option("--strict", is_flag=True, help="A violated constraint fails the build."),
     click.option("--no-wait", is_flag=True, help="Fail at once if the folder is in use."),
     click.option(
@@ -38,9 +39,7 @@ _build_options = options.stacked(
         is_flag=True,
         help="Replace edited files by generated ones; backups are in OUT/.metagen/backup.",
     ),
-    click.option(
-        "--lint", is_flag=True, help="Fail a task that reads what its trace does not record."
-    ),
+    click.option("--lint", is_flag=True, help="Fail a task that reads anything outside its trace."),
     options.cache_option,
     options.json_option,
     click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
@@ -81,9 +80,9 @@ def demo(out: Path) -> None:
 def plan(
     specs: Sequence[str], out: Path, seed: int | None, run_id: str | None, as_json: bool
 ) -> None:
-    """Print which files `synth` would make, each with its cause, and write nothing.
+    """Print which files `synth` would make, each with its cause; write nothing.
 
-    The work is done in memory, so the list is exact, and takes as long as that work.
+    All work is done in memory, so the list is exact and takes as long as a build.
     """
     terminal = options.terminal(as_json=as_json)
     request = options.Request.of(specs, seed, run_id)
@@ -94,7 +93,7 @@ def plan(
 @click.option(
     "--out",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="An out folder: delete outputs that no record refers to.",
+    help="Out folder in which to delete outputs that no record refers to.",
 )
 @options.cache_option
 @click.option(
@@ -111,7 +110,7 @@ def gc(out: Path | None, cache: Path | None, keep: int) -> None:
     from metagen.units import format_bytes
 
     if out is None and cache is None:
-        raise UsageError(Problem("No folder is named.", hint="Give --out DIR, or --cache DIR."))
+        raise UsageError(Problem("No folder is given.", hint="Add --out DIR or --cache DIR."))
     freed = collect_garbage(out) if out else 0
     freed += Cache(cache).shrink(keep) if cache else 0
     click.echo(f"freed {format_bytes(freed)}")
@@ -139,25 +138,35 @@ def _build(
         request = options.Request.of(specs, seed, run_id)
         if dry_run:
             return _dry_run(stage, request, out, terminal)
-        # The fast path knows whole packages, and not whether they violate a constraint.
+        # The fast path looks at whole packages, and not at whether they violate a constraint.
         fast = stage == "synth" and not strict
         fingerprint = request.fingerprint()
         done = _report_unchanged(request, out, fingerprint, not no_wait, terminal) if fast else {}
-        rest = [spec for spec in request.specs if spec not in done]
-        if not rest:
+        graphs = _graphs_to_build(request, done, terminal, strict)
+        if not graphs:
             return DONE
         from metagen.engine import doors
         from metagen.engine.session import Options, Session
 
-        graphs = request.graphs(terminal, rest)
-        if not {graph.run for graph in graphs}.isdisjoint(done.values()):
-            request.graphs(terminal)  # Reports which specs would fill one folder.
-        if strict and any(graph.warnings for graph in graphs):
-            raise SpecError(Problem("Under --strict a warning is an error.", hint="See above."))
         how = Options(fingerprint, wait=not no_wait, strict=strict, **others)
         return doors.run(Session(out, graphs, terminal, how), stage, jobs)
 
     _exit_with(terminal, work)
+
+
+def _graphs_to_build(
+    request: Request, done: dict[Path, str], terminal: Terminal, strict: bool
+) -> list[Graph]:
+    """Return the graphs of the specs that are not done, or refuse them."""
+    rest = [spec for spec in request.specs if spec not in done]
+    if not rest:
+        return []
+    graphs = request.graphs(terminal, rest)
+    if not {graph.run for graph in graphs}.isdisjoint(done.values()):
+        request.graphs(terminal)  # Reports which specs would fill one folder.
+    if strict and any(graph.warnings for graph in graphs):
+        raise SpecError(Problem("--strict makes the warnings above errors.", hint="Fix them."))
+    return graphs
 
 
 def _report_unchanged(

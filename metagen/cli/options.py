@@ -20,10 +20,10 @@ EXIT_STATUSES = """\b
 Exit status:
   0  done
   1  a task failed
-  2  the command line or the spec is not right
+  2  the command line or the spec is invalid
   3  a constraint is violated (with --strict)
-  4  another build holds the folder (with --no-wait)
-  5  a file edited by hand is in conflict with its new text
+  4  another build is using the folder (with --no-wait)
+  5  a file that was edited by hand conflicts with its new text
 """
 Command = Callable[..., Any]
 
@@ -31,14 +31,14 @@ specs_argument = click.argument("specs", nargs=-1, required=True, metavar="SPEC.
 seed_option = click.option("--seed", type=int, help="Seed; the same as reproducibility.seed=N.")
 run_id_option = click.option("--run-id", help="Name of the run folder: run-ID. [default: the name]")
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON event a line instead of text."
+    "--json", "as_json", is_flag=True, help="Print one JSON event per line instead of text."
 )
 cache_option = click.option(
     "--cache",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="METAGEN_CACHE",
     show_envvar=True,
-    help="Folder of results that out folders share; share it only with users whom you trust.",
+    help="Folder of results shared by out folders; share it only with users you trust.",
 )
 
 
@@ -49,12 +49,12 @@ def out_option(default: str) -> Callable[[Command], Command]:
         type=click.Path(path_type=Path, file_okay=False),
         default=Path(default),
         show_default=True,
-        help="Folder to make the run folders in.",
+        help="Folder for the run folders.",
     )
 
 
 def stacked(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Return the decorator that adds several options, in the order of `--help`."""
+    """Return a decorator that adds several options, in the order of `--help`."""
 
     def decorate(command: Command) -> Command:
         for option in reversed(options):
@@ -77,7 +77,7 @@ class Request:
     Attributes:
         specs: Spec files.
         overrides: KEY=VALUE settings.
-        run_id: Name of the run folder, None for that of the spec.
+        run_id: Name of the run folder; None for the name in the spec.
     """
 
     specs: tuple[Path, ...]
@@ -95,7 +95,9 @@ class Request:
 
         places, overrides = _split(arguments)
         if not places:
-            raise UsageError(Problem("No spec is named.", hint="Name a file, or a folder of them."))
+            raise UsageError(
+                Problem("No spec is given.", hint="Name a spec file, or a folder of spec files.")
+            )
         overrides += [] if seed is None else [f"seed={seed}"]
         return cls(tuple(spec_files(places)), tuple(overrides), run_id)
 
@@ -109,7 +111,7 @@ class Request:
         """Return the graphs of the specs, or of some of them, and print the specs' warnings.
 
         Raises:
-            SpecError: A spec is not right.
+            SpecError: A spec is invalid.
             UsageError: Two of them would fill one folder.
         """
         from metagen.engine import graph

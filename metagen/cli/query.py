@@ -18,19 +18,19 @@ _spec = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.command()
 @options.specs_argument
 def validate(specs: Sequence[str]) -> None:
-    """Check each SPEC and report everything that is wrong with it."""
+    """Check each SPEC and report all of its problems."""
     request = options.Request.of(specs, None, None)
     for graph in request.graphs(options.terminal()):
-        click.echo(f"{graph.spec.path}: this is a valid spec")
+        click.echo(f"{graph.spec.path}: valid spec")
 
 
 @click.command()
 @click.argument("spec", nargs=-1, required=True, metavar="SPEC [KEY=VALUE...]")
 def explain(spec: Sequence[str]) -> None:
-    """Explain why SPEC gets its architecture, and what a step of each constraint would buy.
+    """Explain the architecture for SPEC, and what a step of each constraint would gain.
 
-    Prints each decision with its figures, the constraints that bind it, and a table of what more
-    or less of each would change. Nothing is built.
+    Prints each decision with its figures, the constraints that limit it, and a table of what a
+    looser or tighter constraint would change. Nothing is built.
     """
     from metagen.sizing.explain import lines
 
@@ -51,7 +51,7 @@ def schema() -> None:
 
 @click.command()
 def families() -> None:
-    """Print which specs can be built: the values of the keys that lead to each family."""
+    """Print which specs can be built: the values of keys that select each family."""
     from metagen.families import ROUTES, named
 
     for route in ROUTES:
@@ -67,10 +67,10 @@ def families() -> None:
     type=click.IntRange(min=0),
     default=1,
     show_default=True,
-    help="Levels to print: 1 is what FILE was made from, 2 what that was made from.",
+    help="Levels to print: 1 lists the inputs of FILE, 2 also their inputs, and so on.",
 )
 def why(file: Path, depth: int) -> None:
-    """Print what a FILE of a package was made from, back to the keys of its spec."""
+    """Print the inputs of a FILE of a package, back to the keys of its spec."""
     from metagen.engine import query, session
 
     run = _run_of(file)
@@ -91,7 +91,7 @@ def why(file: Path, depth: int) -> None:
 @click.argument("key")
 @click.argument("run", type=_run)
 def impact(key: str, run: Path) -> None:
-    """List the files of the package in RUN that a KEY of the spec reaches, and by what."""
+    """List the files of the package in RUN that a KEY of the spec affects, each with the cause."""
     from metagen.engine import query, session
 
     with session.of_built(run) as engine:
@@ -103,7 +103,7 @@ def impact(key: str, run: Path) -> None:
 @click.argument("first", type=_spec)
 @click.argument("second", type=_spec)
 def diff(first: Path, second: Path) -> None:
-    """Show how the packages of two specs differ: in keys, in dimensions, and in files."""
+    """Show how the packages of two specs differ in keys, dimensions and files."""
     from metagen.engine import query
 
     for line in query.diff(first, second):
@@ -120,10 +120,10 @@ def diff(first: Path, second: Path) -> None:
     help="Rebuild under another hash seed, time zone, locale, folder, umask, clock and job count.",
 )
 def verify(run: Path, vary: str) -> None:
-    """Check the package in RUN: hash each file against the manifest, rebuild it elsewhere, compare.
+    """Check the package in RUN against its manifest and against a rebuild in another folder.
 
-    Nothing of the out folder's state is used. The exit status is 1 when a file differs, and the
-    first difference is shown.
+    The state of the out folder is not used. If a file differs, the first difference is printed and
+    the exit status is 1.
     """
     from metagen.engine import query
 
@@ -132,7 +132,7 @@ def verify(run: Path, vary: str) -> None:
         status = TASK_FAILED
         click.echo(line)
     if status == DONE:
-        click.echo(f"{run}: every file is what a clean build makes")
+        click.echo(f"{run}: every file equals that of a clean build")
     sys.exit(status)
 
 

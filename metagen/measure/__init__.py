@@ -1,4 +1,4 @@
-"""Numbers taken from the generated code itself, each in a subprocess of its own."""
+"""Measurements of the generated code, each in a subprocess of its own."""
 
 from metagen.families.family import Family
 from metagen.measure import memory, probe, trial

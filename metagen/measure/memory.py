@@ -1,7 +1,7 @@
-"""The memory of training on each device, measured on the generated code, and a mode that fits.
+"""Memory of training per device, measured on the generated code, and a mode that fits.
 
-The spec's `training.compute.hardware` names the number of devices. How training uses them is chosen
-here, so that the launch scripts start a mode that fits.
+The spec's `training.compute.hardware` names the number of devices. This module
+chooses how training uses them, so that the launch scripts start a mode that fits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LAUNCH_PLAN = "code/launch/plan.json"
 SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train"))
 TIMEOUT = 300
 GPUS_OF_A_NODE = 8  # the usual server has eight
-# Each way to train, with or without recomputed activations; the first that fits is taken.
+# Modes of training, with or without recomputed activations; the first one that fits is chosen.
 MODES = (("ddp", False), ("fsdp", False), ("ddp", True), ("fsdp", True))
 STATES = ("weights", "gradients", "optimizer", "gathered")
 
@@ -56,7 +56,7 @@ def work(desk: Desk) -> dict[str, bytes]:
 
 
 def machines(count: int, batch: int) -> tuple[int, int]:
-    """Return nodes and devices a node: the most declared devices that share a batch equally."""
+    """Return nodes and devices per node: the most declared devices that share a batch equally."""
     sizes = range(1, min(count, GPUS_OF_A_NODE) + 1)
     choices = [
         (n, size) for size in sizes for n in range(1, count // size + 1) if batch >= n * size

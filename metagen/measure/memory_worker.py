@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-# AdamW in float32: bytes a parameter of the weight, its gradient and the two moments.
+# AdamW in float32: bytes per parameter for the weight, its gradient and the two moments.
 STATES = {"weights": 4, "gradients": 4, "optimizer": 8}
-AVERAGE = 4  # bytes a parameter of a moving average of the weights, counted with the optimizer
+AVERAGE = 4  # bytes per parameter of a moving average of the weights, counted with the optimizer
 LOW = 2  # bytes of a weight in bfloat16
 
 
@@ -57,64 +57,75 @@ def measure(
 
     Args:
         build: Makes the model.
-        loss: Passes what a device takes at once through the model.
-        parts: Returns the blocks that the model repeats.
+        loss: Passes the samples of one device through the model.
+        parts: Returns the repeated blocks of the model.
         mode: `ddp` or `fsdp`.
-        shards: Among how many devices `fsdp` cuts each tensor.
-        states: Bytes of a parameter, by what training keeps them for.
+        shards: Number of devices that share each tensor under `fsdp`.
+        states: Bytes per parameter, by their use in training.
     """
     with FakeTensorMode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        # Shards are gathered in bfloat16; a whole model keeps its float32 weights beside copies.
+        # Shards are gathered in bfloat16. A whole model has float32 weights and bfloat16 copies.
         torch.set_default_dtype(torch.bfloat16 if mode == "fsdp" else torch.float32)
         model = build()
         torch.set_default_dtype(torch.float32)
         blocks = parts(model)
         saved, recomputed = activations(model, blocks, loss)
-    sizes = [_count(block) for block in blocks]
-    total = _count(model)
-    # Modules outside the blocks stay gathered, and beside them the current block and the next.
+    sizes, total = [_count(block) for block in blocks], _count(model)
+    # Modules outside the blocks stay gathered, together with the current block and the next one.
     gathered = LOW * (total - sum(sizes) + 2 * max(sizes, default=0)) if mode == "fsdp" else 0
     sharded = {name: -(-total * size // shards) for name, size in states.items()}
     memory = {**sharded, "gathered": gathered, "activations": saved, "recomputed": recomputed}
     return {"parameters": total, mode: memory}
 
 
+class Saved:
+    """Tensors that a forward pass saves for the backward pass, other than weights.
+
+    Attributes:
+        inside: Bytes that each block saved.
+        inputs: Bytes of each block's input.
+    """
+
+    def __init__(self, model: nn.Module, blocks: list[nn.Module]) -> None:
+        self._weights = {p.untyped_storage()._cdata for p in model.parameters()}
+        self._storages: dict[int, Any] = {}
+        self.inside: list[int] = []
+        self.inputs: list[int] = []
+        for block in blocks:
+            block.register_forward_pre_hook(self._enter)
+            block.register_forward_hook(self._leave)
+
+    def size(self) -> int:
+        # Several tensors may share one storage, which counts once.
+        return sum(storage.nbytes() for storage in self._storages.values())
+
+    def add(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._weights:
+            self._storages[storage._cdata] = storage
+        return tensor
+
+    def _enter(self, block: nn.Module, args: tuple[Tensor, ...]) -> None:
+        self.inputs.append(args[0].nbytes)
+        self.inside.append(-self.size())
+
+    def _leave(self, block: nn.Module, args: tuple[Tensor, ...], output: object) -> None:
+        self.inside[-1] += self.size()
+
+
 def activations(
     model: nn.Module, blocks: list[nn.Module], loss: Callable[[nn.Module], Tensor]
 ) -> tuple[int, int]:
-    """Return the bytes that a forward pass keeps for the backward pass, beside the weights.
+    """Return the bytes that a forward pass saves for the backward pass, without the weights.
 
     The second figure is that of `--grad-checkpoint`: the inputs of the blocks, all that is saved
-    outside of them, and all that one block saves, because blocks are recomputed one by one.
+    outside of them, and the most that one block saves, because blocks are recomputed one by one.
     """
-    weights = {p.untyped_storage()._cdata for p in model.parameters()}
-    saved: dict[int, Any] = {}
-    inside: list[int] = []
-    inputs: list[int] = []
-
-    def used() -> int:
-        return sum(storage.nbytes() for storage in saved.values())
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
-            saved[storage._cdata] = storage
-        return tensor
-
-    def enter(block: nn.Module, args: tuple[Tensor, ...]) -> None:
-        inputs.append(args[0].nbytes)
-        inside.append(-used())
-
-    def leave(block: nn.Module, args: tuple[Tensor, ...], output: object) -> None:
-        inside[-1] += used()
-
-    for block in blocks:
-        block.register_forward_pre_hook(enter)
-        block.register_forward_hook(leave)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    saved = Saved(model, blocks)
+    with torch.autograd.graph.saved_tensors_hooks(saved.add, lambda tensor: tensor):
         loss(model)
-    outside = used() - sum(inside)
-    return used(), outside + sum(inputs) + max(inside, default=0)
+    outside = saved.size() - sum(saved.inside)
+    return saved.size(), outside + sum(saved.inputs) + max(saved.inside, default=0)
 
 
 def _count(module: nn.Module) -> int:

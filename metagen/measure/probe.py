@@ -14,7 +14,7 @@ from metagen.work import Desk, Recipe
 
 TIMEOUT = 300
 INPUTS = (families.ARCHITECTURE, "code/model.py", "code/config.json")
-SIZES = "sizes.json"  # the worker's settings, taken from the two others
+SIZES = "sizes.json"  # settings of the worker, from the two other inputs
 TARGETS = ("blueprint/params.json", "blueprint/flops.json", "blueprint/graph.json")
 BACKWARD = 3  # passes of a training step: the forward pass, and a backward pass of twice its cost
 
@@ -23,7 +23,7 @@ def work(desk: Desk) -> dict[str, bytes]:
     """Import the generated model on the meta device, in a subprocess, and count it.
 
     Raises:
-        TaskError: The model's code does not run; it names the line.
+        TaskError: The model's code fails; the error names the line.
     """
     family = families.of_package(desk)
     for library in ("torch", "fvcore", "python"):

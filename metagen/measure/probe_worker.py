@@ -2,7 +2,7 @@
 
 `python -m metagen.measure.probe_worker FAMILY` in a folder that holds `code/model.py` and
 `sizes.json` writes `probe.json`. Tensors are on the meta device, so a model of any size costs no
-memory. What the model's own code raises is written as `error`, with its line.
+memory. An exception of the model's code is written as `error`, with its line.
 """
 
 from __future__ import annotations
@@ -107,14 +107,14 @@ def _counts(model: nn.Module) -> dict[str, Any]:
 
 
 def _new(module: nn.Module, seen: set[int]) -> int:
-    """Count the parameters that no module before this one shares, and remember them."""
+    """Count the parameters that no earlier module shares, and add them to `seen`."""
     fresh = [p for p in module.parameters() if id(p) not in seen]
     seen.update(map(id, fresh))
     return sum(p.numel() for p in fresh)
 
 
 def _by_layer(stack: nn.ModuleList) -> dict[str, int]:
-    """Return the counts of a layer's parts; nothing where the layers differ in them."""
+    """Return the counts of a layer's parts; empty if layers differ in them."""
     layers = [_by_part(layer) for layer in stack]
     return layers[0] if layers and all(each == layers[0] for each in layers) else {}
 
@@ -127,7 +127,7 @@ def _by_part(layer: nn.Module) -> dict[str, int]:
 
 
 def _graph(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Any]:
-    """Return the modules that ran, and the order in which the innermost of them ran."""
+    """Return the modules that ran, and the order of the innermost ones."""
     shapes: dict[str, list[int]] = {}
     shown = {n: m for n, m in model.named_modules() if n and n.count(".") < GRAPH_DEPTH}
     hooks = [
@@ -176,7 +176,7 @@ def _convolves(model: nn.Module) -> bool:
 
 
 def _by_torch(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, float]:
-    """Return the operations by torch's counter: of matrix products and of convolutions."""
+    """Return the operations of matrix products and convolutions by torch's counter."""
     with FlopCounterMode(display=False) as counter:
         model(*inputs)
     operations: Counter[str] = Counter()
@@ -197,7 +197,7 @@ def _attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
 
 
 def _described(error: Exception) -> dict[str, str]:
-    """Return the last line of the traceback, and where in the model's code it arose."""
+    """Return the last line of the traceback, and its place in the model's code."""
     sentence = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     if isinstance(error, SyntaxError):
         return {"sentence": sentence, "place": f"{MODEL}:{error.lineno}"}

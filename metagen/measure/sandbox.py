@@ -22,15 +22,15 @@ def run(
     module_path: Path | None = None,
     on_line: Callable[[str], None] = lambda line: None,
 ) -> dict[str, bytes]:
-    """Run python on some files in a scratch folder and return the files it leaves.
+    """Run python on some files in a scratch folder and return its output files.
 
     Args:
-        arguments: What follows `python`, such as `("code/train.py", "--steps", "10")`.
+        arguments: The arguments of `python`, such as `("code/train.py", "--steps", "10")`.
         files: The contents of the scratch folder, by relative path.
-        outputs: Paths to bring back; `STDOUT` is what the program printed.
+        outputs: Paths to return; `STDOUT` is the standard output.
         timeout: Seconds after which the program is killed.
         module_path: A folder to import from, besides the installed libraries.
-        on_line: Called with each line of standard error as it comes.
+        on_line: Called with each line of standard error as it is printed.
 
     Raises:
         TaskError: The program failed, took too long, or did not write an output.
@@ -43,15 +43,19 @@ def run(
         timeout=timeout,
         on_line=on_line,
     )
-    shown = " ".join(("python", *arguments))
+    _check(ended, " ".join(("python", *arguments)), outputs, timeout)
+    return dict(ended.left)
+
+
+def _check(ended: Ended, command: str, outputs: Sequence[str], timeout: float) -> None:
+    """Raise a TaskError unless a program ended well, in time, and wrote its outputs."""
     if ended.late:
-        raise TaskError(f"{shown} was stopped after {timeout:.0f} seconds")
+        raise TaskError(f"{command} was stopped after {timeout:.0f} seconds")
     if ended.status:
-        raise TaskError(Problem(f"{shown} {_failure(ended)}", hint="\n  ".join(ended.tail)))
+        raise TaskError(Problem(f"{command} {_failure(ended)}", hint="\n  ".join(ended.tail)))
     for name in outputs:
         if name not in ended.left:
-            raise TaskError(f"{shown} did not write {name}")
-    return dict(ended.left)
+            raise TaskError(f"{command} did not write {name}")
 
 
 def environment(scratch: Path, module_path: Path | None) -> dict[str, str]:

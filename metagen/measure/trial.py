@@ -1,4 +1,4 @@
-"""The benchmarks: the scaled-down model, trained and scored by the generated code itself."""
+"""The benchmarks: the generated code trains and scores the scaled-down model."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ REPORT, CURVE, RESULTS = (
     f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json")
 )
 NOT_MEASURED = "not measured"
-STEPS_UNIT = "training steps"  # what `--steps` of train.py counts, unless eval.py names another
+STEPS_UNIT = "training steps"  # unit of train.py's `--steps`, unless eval.py names another one
 COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")
 TIMEOUT = 3600
-TOKENIZER = "code/runtime/tokenizer.py"  # with it, a checkpoint holds its own tokenizer
-OUT = "out"  # where the scripts write unless they are told otherwise
+TOKENIZER = "code/runtime/tokenizer.py"  # if a package has it, checkpoints contain a tokenizer
+OUT = "out"  # default of the scripts' --out
 MACHINE = ("--size", "proxy", "--device", "cpu", "--threads", "1")
 STEP = re.compile(r"step (\d+)/(\d+): (.*)")
 
@@ -38,7 +38,7 @@ def trial(desk: Desk) -> dict[str, bytes]:
     The outputs hold no times: the same code, seed and libraries give the same bytes.
 
     Raises:
-        TaskError: A script of the package failed; it shows what the script said.
+        TaskError: A script of the package failed; the error shows its last output.
     """
     family = families.of_package(desk)
     steps = family.task.benchmark.steps.get(desk.key("evaluation.bench"))
@@ -62,7 +62,7 @@ def trial(desk: Desk) -> dict[str, bytes]:
 
 
 def results(desk: Desk) -> dict[str, bytes]:
-    """List what was measured, beside its baselines, and the named benchmarks that nobody ran."""
+    """List the results with their baselines, and the declared benchmarks that were not run."""
     named = [_entry(name, "not run") for name in desk.key("evaluation.benchmarks")]
     benchmark, status = families.of_package(desk).task.benchmark.name, desk.entry(REPORT, "status")
     if status.startswith(NOT_MEASURED):
@@ -73,7 +73,7 @@ def results(desk: Desk) -> dict[str, bytes]:
 
 
 def _files(desk: Desk, family: Family) -> dict[str, bytes]:
-    """Return what the scripts need to run: themselves, and the proxy's settings."""
+    """Return the files of a run: the scripts and the proxy's settings."""
     for library in ("torch", "python", "numpy"):
         desk.version(library)
     proxy = {"proxy": desk.entry(CONFIG, "proxy")}
@@ -82,14 +82,14 @@ def _files(desk: Desk, family: Family) -> dict[str, bytes]:
 
 
 def _run(
-    desk: Desk, command: Sequence[str], files: dict[str, bytes], wanted: Sequence[str]
+    desk: Desk, command: Sequence[str], files: dict[str, bytes], outputs: Sequence[str]
 ) -> dict[str, bytes]:
-    def tell(line: str) -> None:
-        if found := STEP.search(line):
-            desk.progress(int(found[1]), int(found[2]), found[3])
+    def report(line: str) -> None:
+        if match := STEP.search(line):
+            desk.progress(int(match[1]), int(match[2]), match[3])
 
     arguments = (f"code/{command[0]}", *command[1:])
-    return sandbox.run(arguments, files, wanted, timeout=TIMEOUT, on_line=tell)
+    return sandbox.run(arguments, files, outputs, timeout=TIMEOUT, on_line=report)
 
 
 def _trained(
@@ -115,10 +115,9 @@ def _scored(desk: Desk, scoring: Sequence[str], files: dict[str, bytes]) -> dict
 
 
 def _measured(benchmark: str, report: dict[str, Any], run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each metric; its own data or status come before the report's.
+    """Return a row for each metric; its own data and status take precedence over the report's.
 
-    An environment has no `sha256` and no `split`, and each of its metrics may have an `n` of its
-    own: these are None.
+    `sha256`, `split` and `n` are None if the report has none, as for an environment.
     """
     source = {name: report[name] for name in ("dataset", "sha256", "split", "n")}
     unit = report.get("steps_unit", STEPS_UNIT)
@@ -149,7 +148,7 @@ def recipes(family: Family) -> tuple[Recipe, ...]:
     """Return the tasks that train and score the scaled-down model."""
     inputs = (families.ARCHITECTURE, CONFIG, *SCRIPTS, *runtime_files(family))
     train = "train the scaled-down model and score it on held-out data"
-    listed = "list what was measured, and what nobody ran"
+    listed = "list the results, and the benchmarks that were not run"
     return (
         Recipe("benchmarks:trial", trial, inputs, (REPORT, CURVE), train),
         Recipe("benchmarks:results", results, (families.ARCHITECTURE, REPORT), (RESULTS,), listed),

@@ -45,30 +45,43 @@ def save_checkpoint(
         optimizer: The tensors of optimizer.safetensors.
         texts: The text of every other file.
     """
-    new, old = _beside(folder, "new"), _beside(folder, "old")
+    new = _beside(folder, "new")
     files = {"model.safetensors": weights, "optimizer.safetensors": optimizer}
     if rank() != 0:
         for tensors in files.values():
             write_tensors(None, tensors)
         return
     try:
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        for name, tensors in files.items():
-            write_tensors(new / name, tensors)
-        for name, text in texts.items():
-            (new / name).write_text(text, encoding="utf-8")
-        for path in new.iterdir():
-            with path.open("rb") as stream:
-                os.fsync(stream.fileno())
+        _write_files(new, files, texts)
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
         fail(f"{folder} cannot be written: {error.strerror}; the last checkpoint is unchanged.")
+    _replace(folder, new)
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Put a new folder in the place of one that may exist."""
+    old = _beside(folder, "old")
+    # A folder with files cannot be replaced in one rename, so the last one moves away first.
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     new.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_files(new: Path, files: Mapping[str, Tensors], texts: Mapping[str, str]) -> None:
+    """Write the files of a checkpoint to a new folder, down to the disk."""
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    for name, tensors in files.items():
+        write_tensors(new / name, tensors)
+    for name, text in texts.items():
+        (new / name).write_text(text, encoding="utf-8")
+    # Without fsync, a power cut could leave the new name with empty files.
+    for path in new.iterdir():
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
 
 
 def write_tensors(path: Path | None, tensors: Tensors) -> None:

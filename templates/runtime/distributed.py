@@ -68,6 +68,13 @@ def parallelize(
     if mode == "ddp":
         where = [device] if device.type == "cuda" else None
         return DistributedDataParallel(model.to(device), device_ids=where)
+    return _sharded(model, blocks, device, low)
+
+
+def _sharded(
+    model: nn.Module, blocks: Iterable[nn.Module], device: torch.device, low: bool
+) -> nn.Module:
+    """Return a model on the device with a share of each tensor, for `parallelize`."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
@@ -77,8 +84,8 @@ def parallelize(
         reduce_dtype=torch.float32,
         cast_forward_inputs=False,  # autocast selects what runs in bfloat16, as without shards
     )
-    # The model is cut while it is on `meta`. Then its tensors are distributed one by
-    # one, so that no device ever holds more than its shards and one whole tensor.
+    # The model is cut while it is on `meta`. Then its tensors are distributed one by one, so that
+    # no device ever holds more than its shards and one whole tensor.
     weights = model.state_dict()
     model.to("meta")
     for part in (*blocks, model):

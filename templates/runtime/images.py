@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,25 +40,30 @@ def read_image(path: Path, size: tuple[int, int], channels: int, *, exact: bool 
     """
     from PIL import Image, ImageOps
 
-    height, width = size
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
             if not exact:
-                if image.mode.startswith("I"):  # of 16 bits a pixel, the upper 8 are kept
+                # Of 16 bits per pixel, the upper 8 hold the brightness that a screen shows.
+                if image.mode.startswith("I"):
                     image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
                 image = image.convert("L" if channels == 1 else "RGB")
-            # Of the two sides, the one that is shorter for this shape gets its exact length.
-            covering = (max(width, image.width * height // image.height),
-                        max(height, image.height * width // image.width))  # fmt: skip
             method = Image.Resampling.NEAREST if exact else Image.Resampling.BILINEAR
-            image = image.resize(covering, method)
-            left, top = (covering[0] - width) // 2, (covering[1] - height) // 2
-            pixels = np.array(image.crop((left, top, left + width, top + height)), dtype=np.uint8)
+            pixels = np.array(_cropped(image, size, method), dtype=np.uint8)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         fail(f"{path} cannot be read as an image: {error}.")
     array = torch.from_numpy(pixels)
     return array.unsqueeze(0) if array.dim() == 2 else array.permute(2, 0, 1).contiguous()
+
+
+def _cropped(image: Any, size: tuple[int, int], method: Any) -> Any:
+    """Return the middle of a PIL image, scaled until it covers the size."""
+    height, width = size
+    # The side that is too short for this shape gets its exact length, and the other one is cropped.
+    covering = (max(width, image.width * height // image.height),
+                max(height, image.height * width // image.width))  # fmt: skip
+    left, top = (covering[0] - width) // 2, (covering[1] - height) // 2
+    return image.resize(covering, method).crop((left, top, left + width, top + height))
 
 
 class ImageFiles:

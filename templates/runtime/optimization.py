@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from runtime.distributed import gradients_shared, total, whole, world_size
 
+Part = Callable[[], tuple[Tensor, int]]
+"""Passes a part of an update through the module; returns its mean loss and number of targets."""
+
 
 def adamw(
     model: nn.Module, weight_decay: float, betas: tuple[float, float]
@@ -39,26 +42,8 @@ def learning_rate_at(
     return peak * (final_share + (1 - final_share) * cosine)
 
 
-def update(
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    parts: Sequence[Callable[[], tuple[Tensor, int]]],
-    learning_rate: float,
-    grad_clip: float,
-) -> tuple[float, float]:
-    """Take one step down the gradient of the mean loss over all targets, in all processes.
-
-    Args:
-        module: What `parallelize` returned.
-        optimizer: The optimizer of its parameters.
-        parts: Functions that pass a part of the update through the module, and return its mean loss
-            and its number of targets.
-        learning_rate: The rate of this step.
-        grad_clip: Largest norm of the gradient; a larger one is scaled down to it.
-
-    Returns:
-        The mean loss over all targets of all parts, and the gradient's norm before it is scaled.
-    """
+def _add_gradients(module: nn.Module, parts: Sequence[Part]) -> Tensor:
+    """Add up the gradients of the summed loss; return that loss and the number of targets, (2,)."""
     sums: list[Tensor] = []
     for index, part in enumerate(parts):
         with gradients_shared(module, last=index == len(parts) - 1):
@@ -68,16 +53,44 @@ def update(
             (loss * targets).backward()  # type: ignore[no-untyped-call]
         mean = loss.detach().double()
         sums.append(torch.stack((mean * targets, torch.full_like(mean, targets))))
-    # Reading a number from a GPU waits for all its work. It happens once per update, so that the
-    # GPU computes while the CPU prepares the next part.
-    loss_sum, count = total(torch.stack(sums).sum(0)).tolist()
-    gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    # Processes hold the mean of their gradients, but the sum is needed.
-    scale = world_size() / count
-    norm = scale * whole(nn.utils.get_total_norm(gradients)).item()
-    factor = scale * min(1.0, grad_clip / (norm + 1e-6))
+    return torch.stack(sums).sum(0)
+
+
+def _scale_and_clip(gradients: Sequence[Tensor], scale: float, clip: float) -> float:
+    """Scale gradients in place, then clip them to a norm; return the norm before clipping."""
+    norm: float = scale * whole(nn.utils.get_total_norm(gradients)).item()
+    # One product does both. The small number keeps a gradient of 0 from dividing by 0.
+    factor = scale * min(1.0, clip / (norm + 1e-6))
     for gradient in gradients:
         gradient.mul_(factor)
+    return norm
+
+
+def update(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    parts: Sequence[Part],
+    learning_rate: float,
+    grad_clip: float,
+) -> tuple[float, float]:
+    """Take one step down the gradient of the mean loss over all targets, in all processes.
+
+    Args:
+        module: What `parallelize` returned.
+        optimizer: The optimizer of its parameters.
+        parts: The parts of this process's share of the update.
+        learning_rate: The rate of this step.
+        grad_clip: Largest norm of the gradient; a larger one is scaled down to it.
+
+    Returns:
+        The mean loss over all targets of all parts, and the gradient's norm before it is scaled.
+    """
+    # Reading a number from a GPU waits for all its work. It happens once per update, so that the
+    # GPU computes while the CPU prepares the next part.
+    loss_sum, count = total(_add_gradients(module, parts)).tolist()
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    # Processes hold the mean of their gradients, but the sum is needed.
+    norm = _scale_and_clip(gradients, world_size() / count, grad_clip)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.step()

@@ -26,9 +26,7 @@ def shared_options(
     resume: str = "not used here",
 ) -> argparse.ArgumentParser:
     """Return a parser of the shared options; the arguments are the help of those that differ."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _parser(description)
     group = parser.add_argument_group("options shared by train.py, eval.py and infer.py")
     group.add_argument(
         "--size",
@@ -37,6 +35,29 @@ def shared_options(
         help="proxy: the reduced model of config.json; full: the Config defaults (default: proxy)",
     )
     group.add_argument("--data", type=existing, metavar="PATH", help=data)
+    _add_places(group)
+    group.add_argument("--steps", type=positive, metavar="N", help=steps)
+    group.add_argument("--batch-size", type=positive, metavar="N", help=batch_size)
+    group.add_argument("--seed", type=int, metavar="N", help=seed)
+    _add_device(group)
+    group.add_argument("--resume", action="store_true", help=resume)
+    group.add_argument(
+        "--threads",
+        type=positive,
+        default=torch.get_num_threads(),
+        metavar="N",
+        help="CPU threads; runs with the same number agree bit for bit (default: %(default)s)",
+    )
+    return parser
+
+
+def _parser(description: str | None) -> argparse.ArgumentParser:
+    # Docstrings hold examples of command lines, whose line breaks must stay.
+    raw = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=description, formatter_class=raw)
+
+
+def _add_places(group: Group) -> None:
     group.add_argument(
         "--out",
         type=Path,
@@ -47,24 +68,15 @@ def shared_options(
     group.add_argument(
         "--checkpoint", type=Path, metavar="DIR", help="checkpoint folder (default: OUT/checkpoint)"
     )
-    group.add_argument("--steps", type=positive, metavar="N", help=steps)
-    group.add_argument("--batch-size", type=positive, metavar="N", help=batch_size)
-    group.add_argument("--seed", type=int, metavar="N", help=seed)
+
+
+def _add_device(group: Group) -> None:
     group.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda"),
         default="auto",
         help="auto: CUDA if there is a GPU (default: auto)",
     )
-    group.add_argument("--resume", action="store_true", help=resume)
-    group.add_argument(
-        "--threads",
-        type=positive,
-        default=torch.get_num_threads(),
-        metavar="N",
-        help="CPU threads; runs with the same number agree bit for bit (default: %(default)s)",
-    )
-    return parser
 
 
 def training_options(
@@ -82,12 +94,20 @@ def training_options(
     parser = shared_options(
         doc,
         data=data,
-        steps=f"total number of updates {sized(proxy, full, 'steps')}",
+        steps=f"stop at this number of updates {sized(proxy, full, 'steps')}",
         batch_size=f"samples in an update {sized(proxy, full, 'batch_size')}",
         seed=f"draws the first weights and the order of samples {sized(proxy, full, 'seed')}",
         resume="continue from the checkpoint",
     )
     group = parser.add_argument_group("options of train.py")
+    _add_schedule(group, proxy, full)
+    _add_execution(group, sized(proxy, full, "dtype"))
+    options(group)
+    return parser
+
+
+def _add_schedule(group: Group, proxy: object, full: object) -> None:
+    """Add the options that set when and how fast the weights change."""
     group.add_argument(
         "--schedule-steps",
         type=positive,
@@ -104,10 +124,14 @@ def training_options(
     ):
         option, note = f"--{name.replace('_', '-')}", sized(proxy, full, name)
         group.add_argument(option, type=parse, metavar="X", help=f"{help_text} {note}")
+
+
+def _add_execution(group: Group, dtype_note: str) -> None:
+    """Add the options that set how a step is computed, and what is written."""
     group.add_argument(
         "--dtype",
         choices=("auto", "float32", "bfloat16"),
-        help=f"auto: bfloat16 on a GPU that supports it {sized(proxy, full, 'dtype')}",
+        help=f"auto: bfloat16 on a GPU that supports it {dtype_note}",
     )
     group.add_argument(
         "--parallel",
@@ -115,22 +139,16 @@ def training_options(
         default="ddp",
         help="under torchrun: ddp puts a whole model on each device, fsdp a share (default: ddp)",
     )
-    group.add_argument(
-        "--grad-checkpoint",
-        action="store_true",
-        help="recompute activations in the backward pass: less memory, the same result",
-    )
-    group.add_argument(
-        "--compile", action="store_true", help="compile the model: a slow first step, faster later"
-    )
-    group.add_argument(
-        "--tensorboard", action="store_true", help="also write events to OUT/tensorboard"
-    )
-    group.add_argument(
-        "--dry-run", action="store_true", help="take one step and one validation, write nothing"
-    )
-    options(group)
-    return parser
+    for option, text in (
+        (
+            "--grad-checkpoint",
+            "recompute activations in the backward pass: less memory, the same result",
+        ),
+        ("--compile", "compile the model: a slow first step, faster later"),
+        ("--tensorboard", "also write events to OUT/tensorboard"),
+        ("--dry-run", "take one step and one validation, write nothing"),
+    ):
+        group.add_argument(option, action="store_true", help=text)
 
 
 def training_config(kind: type[Any], args: argparse.Namespace) -> Any:
@@ -158,9 +176,7 @@ def data_options(description: str | None, *, data: str) -> argparse.ArgumentPars
         description: First text of `--help`.
         data: Help of `--data`, with its default.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _parser(description)
     parser.add_argument("--data", type=existing, metavar="PATH", help=data)
     parser.add_argument(
         "--size",

@@ -82,7 +82,7 @@ def _value(row: Mapping[str, Any], column: str, place: str) -> str:
     """Return the text of a cell, or stop if it has none."""
     value = row.get(column)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        fail(f'{place} needs a "{column}" that is a text or a number.')
+        fail(f'{place} has no "{column}" that is a text or a number.')
     text = str(value).strip()
     if not text:
         fail(f'{place} has an empty "{column}".')

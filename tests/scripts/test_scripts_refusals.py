@@ -155,7 +155,7 @@ def test_a_resumed_run_must_be_the_same_run(run: Run, trained: Path, tmp_path: P
     batch = run("train", *options, "--batch-size", 8, status=2)
     assert "train.batch_size = 4, but this run has 8" in batch
     done = run("train", "--out", tmp_path, "--resume", status=2)
-    assert "is at step 6 already" in done
+    assert "is already at step 6" in done
 
 
 def test_a_damaged_checkpoint_is_refused(run: Run, trained: Path, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_only_windows_of_normal_steps_train(code: dict[str, ModuleType], tmp_pat
         ("anomaly\n1\n", "has no column besides 'anomaly'"),
         ("a,b,c,d\n" + "1,2,3,4\n" * 40, "there are 4 channels, and the model has room for 3"),
         ("a\n" + "1\n" * 9, "too few windows of 4 normal steps"),
-        ("a,b\n1,x\n", "column 'b' holds words"),
+        ("a,b\n1,x\n", "column 'b' has text"),
     ],
 )
 def test_bad_tables_end_in_a_sentence(

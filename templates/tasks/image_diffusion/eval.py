@@ -201,46 +201,57 @@ def metrics(samples: Sample, data: Dataset, config: Config) -> list[dict[str, An
     # Baselines get as many images as the model draws, because the distance depends on their number.
     others = simple_models(train, samples.captions, config.seed)
     others["real training images"] = train
-    # The components come from the training images: those of the test split would favour images like
-    # it, and those of samples would differ by checkpoint.
-    axes = components(train.flat, config.components)
-    placed = test.flat @ axes
-    rows = [
-        metric(
-            "frechet_distance",
-            "squared distance",
-            frechet_distance(samples.flat @ axes, placed),
-            {name: frechet_distance(each.flat @ axes, placed) for name, each in others.items()},
-            title="Fréchet distance",
-            higher_is_better=False,
-        )
-    ]
+    rows = [distribution_metric(samples, test, others, components(train.flat, config.components))]
     # Samples that a classifier can learn from show the right class; a free text is no label.
     if data.classes:
-        rows.append(
-            metric(
-                "trained_classifier_accuracy",
-                "share",
-                trained_accuracy(samples, test, config.seed),
-                {name: trained_accuracy(each, test, config.seed) for name, each in others.items()},
-                title="trained classifier accuracy",
-                higher_is_better=True,
-            )
-        )
+        rows.append(classifier_metric(samples, test, others, config.seed))
+    return [*rows, memory_metric(samples, train, test)]
+
+
+def distribution_metric(
+    samples: Sample, test: Sample, others: dict[str, Sample], axes: Tensor
+) -> dict[str, Any]:
+    """Return the Fréchet distance between samples and the test split along some axes (D, K)."""
+    # The axes come from the training images: those of the test split would favour images like it,
+    # and those of samples would differ by checkpoint.
+    placed = test.flat @ axes  # (N, K)
+    return metric(
+        "frechet_distance",
+        "squared distance",
+        frechet_distance(samples.flat @ axes, placed),
+        {name: frechet_distance(each.flat @ axes, placed) for name, each in others.items()},
+        title="Fréchet distance",
+        higher_is_better=False,
+    )
+
+
+def classifier_metric(
+    samples: Sample, test: Sample, others: dict[str, Sample], seed: int
+) -> dict[str, Any]:
+    """Return the accuracy of classifiers that are trained on samples."""
+    return metric(
+        "trained_classifier_accuracy",
+        "share",
+        trained_accuracy(samples, test, seed),
+        {name: trained_accuracy(each, test, seed) for name, each in others.items()},
+        title="trained classifier accuracy",
+        higher_is_better=True,
+    )
+
+
+def memory_metric(samples: Sample, train: Sample, test: Sample) -> dict[str, Any]:
+    """Return the distance to the nearest training image, which shows copies."""
     # Samples that are much nearer to a training image than real images are copies of it. A larger
     # distance is no sign of quality, so neither direction is better.
-    rows.append(
-        metric(
-            "nearest_training_image",
-            "distance",
-            nearest(samples, train),
-            {"real test images": nearest(test, train)},
-            title="distance to the nearest training image",
-            higher_is_better=None,
-            status="no score",
-        )
+    return metric(
+        "nearest_training_image",
+        "distance",
+        nearest(samples, train),
+        {"real test images": nearest(test, train)},
+        title="distance to the nearest training image",
+        higher_is_better=None,
+        status="no score",
     )
-    return rows
 
 
 def figure(samples: Sample, data: Dataset, config: Config) -> dict[str, Any]:

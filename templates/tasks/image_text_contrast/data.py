@@ -8,13 +8,14 @@ PATH is a folder with a metadata.jsonl, metadata.csv or metadata.parquet. Each r
 
 import random
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model import END_OF_TEXT
@@ -142,19 +143,24 @@ def load_pairs(
     # A contrast needs at least two pairs: one text is right, and the other is wrong.
     sizes = {split: len(each) for split, each in splits.items()}
     require_samples(name, "pairs of image and text", sizes, least=2)
+    # Texts of val and test would give the tokenizer entries for words that training never saw.
+    tokenizer = _tokenizer(checkpoint, (pair.text for pair in splits["train"]), model)
+    return Pairs(name, sha256, splits, tokenizer, model)
+
+
+def _tokenizer(checkpoint: Path | None, texts: Iterable[str], model: ModelConfig) -> Captions:
+    """Return the tokenizer of a checkpoint, or a new one that is trained on texts; or stop."""
     if checkpoint is None:
-        # Texts of val and test would give the tokenizer entries for words that training never saw.
-        tokenizer = train_captions((pair.text for pair in splits["train"]), model.vocab_size)
-    else:
-        # A trained model keeps its own tokenizer: other ids would select other embeddings.
-        file = checkpoint / "tokenizer.json"
-        tokenizer = Captions(file.read_text(encoding="utf-8"), str(file))
+        return train_captions(texts, model.vocab_size)
+    # A trained model keeps its own tokenizer: other ids would select other embeddings.
+    file = checkpoint / "tokenizer.json"
+    tokenizer = Captions(file.read_text(encoding="utf-8"), str(file))
     if tokenizer.vocab_size > model.vocab_size:
         fail(
-            f"the tokenizer of {checkpoint or name} has {tokenizer.vocab_size:,} entries, and the "
-            f"model {model.vocab_size:,}: it belongs to another model."
+            f"the tokenizer of {checkpoint} has {tokenizer.vocab_size:,} entries, but the model "
+            f"has {model.vocab_size:,}: choose the checkpoint of this model."
         )
-    return Pairs(name, sha256, splits, tokenizer, model)
+    return tokenizer
 
 
 def glyphs(model: ModelConfig) -> tuple[list[Pair], str]:
@@ -170,19 +176,13 @@ def glyphs(model: ModelConfig) -> tuple[list[Pair], str]:
         from matplotlib.ft2font import FT2Font
     except ImportError:
         fail("the bundled glyphs come with a library: pip install matplotlib.")
-    from PIL import Image, ImageDraw, ImageFont
-
     # The font comes with matplotlib, so each machine draws the same glyphs without a download.
     path, side = str(Path(get_data_path()) / FONT), model.image_size
-    font = ImageFont.truetype(path, round(FONT_SHARE * side), layout_engine=ImageFont.Layout.BASIC)
     first: dict[bytes, str] = {}
     pairs = []
     # Code points are sorted, so that the digest does not depend on the order in the font.
-    for code in sorted(FT2Font(path).get_charmap()):
+    for code, pixels in _drawn(path, sorted(FT2Font(path).get_charmap()), side):
         text = unicodedata.name(chr(code), "")
-        image = Image.new("L", (side, side))
-        ImageDraw.Draw(image).text((side / 2, side / 2), chr(code), 255, font, anchor="mm")
-        pixels = np.array(image)
         # Blanks have a name but no pixels, so an image cannot match their text.
         if text and pixels.any():
             # The name of the first character with these pixels stands for all that look alike.
@@ -191,6 +191,19 @@ def glyphs(model: ModelConfig) -> tuple[list[Pair], str]:
             pairs.append(Pair(array, name, text))
     texts = "\n".join(pair.text for pair in pairs)
     return pairs, digest(*first, texts.encode())
+
+
+def _drawn(font: str, codes: Iterable[int], side: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield characters of a font with their pixels (side, side), white on black."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    # The basic layout does not depend on an optional library for complex scripts.
+    layout = ImageFont.Layout.BASIC
+    drawing_font = ImageFont.truetype(font, round(FONT_SHARE * side), layout_engine=layout)
+    for code in codes:
+        image = Image.new("L", (side, side))
+        ImageDraw.Draw(image).text((side / 2, side / 2), chr(code), 255, drawing_font, anchor="mm")
+        yield code, np.array(image)
 
 
 def _folder(path: Path) -> tuple[list[Pair], str]:

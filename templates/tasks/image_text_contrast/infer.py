@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from data import Config as DataConfig
-from data import Pair, load_pairs
+from data import Pair, Pairs, load_pairs
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import fail, run
@@ -64,11 +64,24 @@ def options(group: Group) -> None:
 
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print the nearest answers."""
-    args, device = trained.args, trained.device
+    args = trained.args
     if args.texts and not args.input:
         fail("--texts lists answers to an image: add --input.")
     # The checkpoint's own tokenizer reads the texts: a new one would give other ids.
     pairs = load_pairs(trained.data, args.data, trained.model, trained.folder)
+    answers, question, compared = compare(trained, pairs)
+    # Vectors have length 1, so their products are cosines.
+    cosines = (compared @ question[0]).sort(descending=True)
+    best = (part[: trained.config.top].tolist() for part in cosines)
+    for cosine, place in zip(*best, strict=True):
+        print(f"{cosine:6.3f}  {answers[place]}")
+
+
+def compare(
+    trained: Trained[Config, DataConfig, ModelConfig], pairs: Pairs
+) -> tuple[list[str], Tensor, Tensor]:
+    """Return the N possible answers, the vector (1, E) of the question, and theirs (N, E)."""
+    args, device = trained.args, trained.device
     # bfloat16 takes half the memory, and keeps two to three digits of a cosine.
     dtype = torch.bfloat16 if trained.config.weight_bits == 16 else torch.float32
     model = trained.load(lambda: Model(trained.model), dtype)
@@ -86,20 +99,13 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         candidates = lines(args.texts) if args.texts else [pair.text for pair in known]
         # A text that several images share is one answer.
         answers = list(dict.fromkeys(candidates))
-        # Only one side of this pair is encoded, so the other one is empty.
+        # Only one side of these pairs is encoded, so the other one is empty.
         question = vectors(images, [Pair(args.input, "", "")])
-        compared = vectors(texts, [Pair(args.input, "", answer) for answer in answers])
-    else:
-        # An image with several texts is one answer.
-        by_name = {pair.name: pair for pair in known}
-        answers = list(by_name)
-        question = vectors(texts, [Pair(Path(), "", args.prompt)])
-        compared = vectors(images, list(by_name.values()))
-    # Vectors have length 1, so their products are cosines.
-    cosines = (compared @ question[0]).sort(descending=True)
-    best = (part[: trained.config.top].tolist() for part in cosines)
-    for cosine, place in zip(*best, strict=True):
-        print(f"{cosine:6.3f}  {answers[place]}")
+        return answers, question, vectors(texts, [Pair(args.input, "", each) for each in answers])
+    # An image with several texts is one answer.
+    by_name = {pair.name: pair for pair in known}
+    question = vectors(texts, [Pair(Path(), "", args.prompt)])
+    return list(by_name), question, vectors(images, list(by_name.values()))
 
 
 main = serving(

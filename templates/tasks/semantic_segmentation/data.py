@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model import Config as ModelConfig
@@ -94,18 +95,12 @@ def bundled(config: Config, model: ModelConfig) -> Scenes:
     One averaged brain shows whether the code learns, but not how well a model works on patients.
     nilearn ships the template, which belongs to McGill University and has its own licence.
     """
-    try:
-        from nilearn import datasets  # type: ignore[import-untyped]
-    except ImportError:
-        fail("the bundled images come with a library: pip install nilearn.")
     if model.num_classes < len(BUNDLED_CLASSES):
-        fail(f"{BUNDLED} has {len(BUNDLED_CLASSES)} classes, and the model {model.num_classes}.")
-    images = (
-        datasets.load_mni152_template(resolution=1),
-        datasets.load_mni152_gm_template(resolution=1),
-        datasets.load_mni152_wm_template(resolution=1),
-    )
-    arrays = [np.asarray(image.get_fdata(dtype=np.float32)) for image in images]
+        fail(
+            f"{BUNDLED} has {len(BUNDLED_CLASSES)} classes, but the model has {model.num_classes}: "
+            "use --data."
+        )
+    arrays = _templates()
     # The digest covers values rounded to bytes, because last bits may differ between versions of
     # nilearn.
     sha256 = digest(*((array * 255).round().astype(np.uint8).tobytes() for array in arrays))
@@ -120,6 +115,20 @@ def bundled(config: Config, model: ModelConfig) -> Scenes:
     pairs: list[Source] = list(zip(scans, _tissues(slices), strict=True))
     splits = {split: [pairs[i] for i in part] for split, part in _parts(len(pairs), config).items()}
     return Scenes(BUNDLED, sha256, splits, model)
+
+
+def _templates() -> list[NDArray[np.float32]]:
+    """Return a scan and the shares of grey and white matter of each voxel, from 0 to 1."""
+    try:
+        from nilearn import datasets  # type: ignore[import-untyped]
+    except ImportError:
+        fail("the bundled images come with a library: pip install nilearn; or use --data.")
+    images = (
+        datasets.load_mni152_template(resolution=1),
+        datasets.load_mni152_gm_template(resolution=1),
+        datasets.load_mni152_wm_template(resolution=1),
+    )
+    return [np.asarray(image.get_fdata(dtype=np.float32)) for image in images]
 
 
 def _tissues(volume: Tensor) -> Tensor:

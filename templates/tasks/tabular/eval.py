@@ -266,6 +266,32 @@ def metrics(kind: Kind, values: Predictions, target: str, suffix: str) -> list[d
     return rows
 
 
+def predictions(
+    network: nn.Module, table: Table, rows: Rows, trained: Trained[Config, DataConfig, ModelConfig]
+) -> Predictions:
+    """Return the truth, and the predictions of the network and the baselines."""
+    outputs = outputs_of(network, table, trained.config.batch_size)
+    kind = KINDS[trained.data.target_kind]
+    return kind.predictions(outputs, table, rows, trained.model, trained.config)
+
+
+def cross_validated(rows: Rows, trained: Trained[Config, DataConfig, ModelConfig]) -> Predictions:
+    """Return the predictions of all folds, each by a network that trained on the other rows."""
+    config, data = trained.config, trained.data
+    # Each fold trains a new network, because the checkpoint has seen most rows of each fold.
+    own = load_config(TrainConfig, "train", trained.args.size)
+    settings, steps = as_trained(own, trained.folder)
+    folds = []
+    for parts in folds_of(rows, data.val_fraction, config.folds, config.repeats):
+        # Means and categories are computed again, from the training rows of this fold alone.
+        fold = encoded(data, rows, parts, trained.model)
+        job = job_on(fold, settings, data, trained.model)
+        network = trained_network(job, steps, trained.device)
+        folds.append(predictions(network, fold, rows, trained))
+    # Each row counts once per repeat; more repeats average over more divisions into folds.
+    return {name: np.concatenate([fold[name] for fold in folds]) for name in folds[0]}
+
+
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on the rows of the test split."""
     config, data, folder, path = trained.config, trained.data, trained.folder, trained.args.data
@@ -278,24 +304,10 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     if table.schema != schema:
         fail(f"{folder} was trained on other rows than those of {rows.name}: give the same --data.")
 
-    def predictions(network: nn.Module, table: Table) -> Predictions:
-        outputs = outputs_of(network, table, config.batch_size)
-        return kind.predictions(outputs, table, rows, trained.model, config)
-
-    values = predictions(trained.load(lambda: Model(trained.model)), table)
+    values = predictions(trained.load(lambda: Model(trained.model)), table, rows, trained)
     scores = metrics(kind, values, rows.target, "")
     if config.repeats and len(rows.values) <= config.most_rows:
-        # Each fold trains a new network, because the checkpoint has seen most rows of each fold.
-        settings, steps = as_trained(load_config(TrainConfig, "train", trained.args.size), folder)
-        folds = []
-        for parts in folds_of(rows, data.val_fraction, config.folds, config.repeats):
-            # Means and categories are computed anew from the rows that train in this fold.
-            fold = encoded(data, rows, parts, trained.model)
-            job = job_on(fold, settings, data, trained.model)
-            folds.append(predictions(trained_network(job, steps, trained.device), fold))
-        # Folds of one repeat hold each row once, so their predictions are scored together.
-        values = {name: np.concatenate([fold[name] for fold in folds]) for name in values}
-        # Each row counts once per repeat; more repeats average over more splits and seeds.
+        values = cross_validated(rows, trained)
         every = metrics(kind, values, rows.target, "_cross_validated")
         scores += [{**each, "split": "cross-validation"} for each in every]
     # The figure shows the cross-validated rows if there are any, because they are many more.

@@ -77,16 +77,8 @@ def load_dataset(
         model: Limits the number of classes and the vocabulary.
         checkpoint: The folder with the tokenizer of a trained model.
     """
-    records = load_records(config, path)
-    # Labels of all splits count: a label without a training text is still a class.
-    labels = tuple(sorted({record["label"] for each in records.values() for record in each}))
-    name = path.name if path else BUNDLED
-    # A model may have more outputs than the data has labels; the extra ones stay unused.
-    if not 2 <= len(labels) <= model.num_classes:
-        fail(
-            f"{name} has {len(labels)} labels, and the model takes 2 to {model.num_classes}: set "
-            "task.num_classes in the spec."
-        )
+    name, records = path.name if path else BUNDLED, load_records(config, path)
+    labels = labels_of(records, name, model)
     # A new label shifts the numbers of later ones, so a checkpoint lists its own labels.
     numbers = {label: number for number, label in enumerate(labels)}
     splits = {
@@ -97,6 +89,19 @@ def load_dataset(
     train = (text for text, _ in splits["train"])
     tokenizer = find_tokenizer(checkpoint, path, train, model.vocab_size)
     return Dataset(name, records_digest(records), splits, labels, tokenizer)
+
+
+def labels_of(records: dict[str, list[Record]], name: str, model: ModelConfig) -> tuple[str, ...]:
+    """Return the labels in alphabetical order, or stop if the model has no output for one."""
+    # Labels of all splits count: a label without a training text is still a class.
+    labels = tuple(sorted({record["label"] for each in records.values() for record in each}))
+    # A model may have more outputs than the data has labels; the extra ones stay unused.
+    if not 2 <= len(labels) <= model.num_classes:
+        fail(
+            f"{name} has {len(labels)} labels, and the model takes 2 to {model.num_classes}: set "
+            "task.num_classes in the spec."
+        )
+    return labels
 
 
 def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:

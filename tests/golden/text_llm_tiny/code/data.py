@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +50,7 @@ class Config:
 
 
 Tokens = Array | Shards
+Piece = tuple[str, str, bool]  # split, text, and whether a document ends there
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> No
 
     Args:
         path: The text; None for the bundled corpus.
-        out: The folder to make.
+        out: The folder to write.
         vocab_size: Largest number of entries of the tokenizer.
         config: Sizes of the splits.
     """
@@ -204,42 +206,46 @@ def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> No
     # The first pass counts characters, because the bounds of the splits depend on the whole length.
     length = sum(len(piece) for _, piece, _ in _pieces(path, {"all": slice(0, None)}))
     if length == 0:
-        fail(f"{path} holds no text.")
+        fail(f"{path} has no text: use another file or folder.")
     parts = in_order(length, config.val_fraction, config.test_fraction)
     # The tokenizer learns from the train split alone: merges from test text would lower its score.
     library = train_bpe((p for s, p, _ in _pieces(path, parts) if s == "train"), vocab_size)
+    with whole_folder(out, "corpus.json") as folder:
+        library.save(str(folder / "tokenizer.json"))
+        name = BUNDLED if path is None else path.name
+        facts = {"name": name, **_write_shards(folder, _pieces(path, parts), library, vocab_size)}
+        (folder / "corpus.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_shards(
+    folder: Path, pieces: Iterator[Piece], library: Any, vocab_size: int
+) -> dict[str, Any]:
+    """Write the tokens of each split to SPLIT.bin, and return what corpus.json records of them."""
     end_of_text = library.token_to_id(END_OF_TEXT)
     # uint16 halves the size of shards and the time to read them; larger vocabularies need uint32.
     dtype = "uint16" if vocab_size <= 2**16 else "uint32"
     digest, num_bytes = hashlib.sha256(), dict.fromkeys(SPLITS, 0)
-    with whole_folder(out, "corpus.json") as folder, contextlib.ExitStack() as files:
+    with contextlib.ExitStack() as files:
         shards = {s: files.enter_context((folder / f"{s}.bin").open("wb")) for s in SPLITS}
-        pieces = _pieces(path, parts)
         while batch := list(itertools.islice(pieces, 1024)):  # keeps all cores busy
             encodings = library.encode_batch([piece for _, piece, _ in batch])
             for (split, piece, last), encoding in zip(batch, encodings, strict=True):
-                # The end of a document is a token, so the model learns where texts end and can
-                # stop.
+                # The model learns from this token where texts end, and so when to stop.
                 tokens = encoding.ids + [end_of_text] * last
                 shards[split].write(np.array(tokens, dtype=dtype).tobytes())
                 # UTF-8 never contains the byte 255, so it marks the end of a document.
                 digest.update(piece.encode() + b"\xff" * last)
                 num_bytes[split] += len(piece.encode())
-        library.save(str(folder / "tokenizer.json"))
-        facts = {
-            "name": BUNDLED if path is None else path.name,
-            "sha256": digest.hexdigest(),
-            "dtype": dtype,
-            "num_bytes": num_bytes,
-            "end_of_text": end_of_text,
-        }
-        (folder / "corpus.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    return {
+        "sha256": digest.hexdigest(),
+        "dtype": dtype,
+        "num_bytes": num_bytes,
+        "end_of_text": end_of_text,
+    }
 
 
-def _pieces(
-    path: Path | None, parts: Mapping[str, slice], size: int = 2**16
-) -> Iterator[tuple[str, str, bool]]:
-    """Yield (split, text, whether a document ends there) for all documents, in order.
+def _pieces(path: Path | None, parts: Mapping[str, slice], size: int = 2**16) -> Iterator[Piece]:
+    """Yield the pieces of all documents, in order.
 
     A piece ends at the bound of a split, or at the end of a word. The tokenizer never merges across
     words, so pieces can be encoded in parallel, and their tokens are those of the whole text.

@@ -113,6 +113,17 @@ class NGram:
         return hits / (len(text) - start)
 
 
+def baselines(corpus: Corpus, config: Config) -> dict[str, NGram]:
+    """Return n-gram models of the train split; none for tokens that are not bytes."""
+    # Bits per byte compare across tokenizers. N-grams over thousands of entries would not.
+    if corpus.tokenizer_json or corpus.num_bytes["train"] > config.baseline_bytes:
+        return {}
+    train = corpus.splits["train"][:].tobytes()
+    # A unigram knows frequencies, a bigram pairs, a 5-gram most words: each step shows what the
+    # model must at least have learned.
+    return {name: NGram(n, train) for name, n in (("unigram", 1), ("bigram", 2), ("5-gram", 5))}
+
+
 def metrics(
     model: Model, corpus: Corpus, seq_len: int, config: Config, device: torch.device
 ) -> list[dict[str, Any]]:
@@ -121,26 +132,15 @@ def metrics(
     tokens = np.concatenate([corpus.splits["val"][-1:], corpus.splits["test"][:]])
     # Windows overlap, so each token has at least seq_len - stride tokens of context.
     bits, hits = score(model, tokens, seq_len, config, device)
-    bits_baselines, accuracy_baselines = {}, {}
-    # Bits per byte compare across tokenizers. N-grams over thousands of entries would not.
-    at_byte_level = corpus.tokenizer_json is None
-    if at_byte_level and corpus.num_bytes["train"] <= config.baseline_bytes:
-        # Byte tokens are the bytes of the text.
-        train, text = corpus.splits["train"][:].tobytes(), tokens.tobytes()
-        # A unigram knows frequencies, a bigram pairs, a 5-gram most words: each step shows what the
-        # model must at least have learned.
-        for name, order in (("unigram", 1), ("bigram", 2), ("5-gram", 5)):
-            baseline = NGram(order, train)
-            bits_baselines[name] = baseline.bits_per_byte(text, start=1)
-            accuracy_baselines[name] = baseline.accuracy(text, start=1)
     bits_per_byte, accuracy = bits / corpus.num_bytes["test"], hits / len(corpus.splits["test"])
-    unit = "byte" if at_byte_level else "token"
+    simple, text = baselines(corpus, config), tokens.tobytes()
+    unit = "byte" if corpus.tokenizer_json is None else "token"
     return [
         metric(
             "bits_per_byte",
             "bit/byte",
             bits_per_byte,
-            bits_baselines,
+            {name: ngram.bits_per_byte(text, start=1) for name, ngram in simple.items()},
             title="bits per byte",
             higher_is_better=False,
         ),
@@ -148,7 +148,7 @@ def metrics(
             f"next_{unit}_accuracy",
             "share",
             accuracy,
-            accuracy_baselines,
+            {name: ngram.accuracy(text, start=1) for name, ngram in simple.items()},
             title=f"next-{unit} accuracy",
             higher_is_better=True,
         ),
