@@ -66,6 +66,20 @@ def divides(part: str, whole: str, why: str) -> Rule:
     return Rule((whole, part), lambda m: m[whole] % m[part] == 0, sentence)
 
 
+def halves(side: str, patch: str = "") -> Rule:
+    """Return the rule that a side is even on every level but the coarsest.
+
+    `patch` is the dimension that says how many pixels make a row of the finest level, if not 1.
+    """
+    step = f"{patch} * 2 ** (n_levels - 1)".removeprefix(" * ")
+
+    def holds(m: Dims) -> bool:
+        return m[side] % (m.get(patch, 1) * 2 ** (m["n_levels"] - 1)) == 0
+
+    names = (side, "n_levels", *([patch] if patch else []))
+    return Rule(names, holds, f"levels halve {side}, so it must be a multiple of {step}")
+
+
 def floor_power(value: float, base: int = 2) -> int:
     """Return the largest power of the base that is at most the value, and at least 1."""
     return int(base ** max(0, math.floor(math.log(max(value, 1), base) + 1e-12)))

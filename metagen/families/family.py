@@ -19,6 +19,7 @@ from metagen.tasks.task import Lookup as Lookup
 from metagen.tasks.task import Task as Task
 from metagen.tasks.task import Value as Value
 from metagen.tasks.task import Words as Words
+from metagen.tasks.task import declared
 
 Figures = dict[str, tuple[Value | str, str]]
 
@@ -77,6 +78,8 @@ class Family:
         rules: Relations between dimensions.
         constants: Dimensions that have one value where nothing fixes them, each with its reason;
             those of the inputs and outputs are the task's.
+        fixed_by: The key of the spec that fixes a dimension, other than `architecture.dims`; those
+            of the inputs and outputs are the task's.
         formats: Type of each number format of deployment, by its name in the `infer` section.
         context_dim: The dimension that is the context window, or None for a family without one.
         embedding_modules: Modules of the model whose parameters are embedding tables.
@@ -98,6 +101,7 @@ class Family:
     table = ""
     rules: tuple[Rule, ...] = ()
     constants: Mapping[str, tuple[Value, str]] = {}
+    fixed_by: Mapping[str, str] = {}
     formats: Mapping[str, type] = {}
     context_dim: str | None = None
     embedding_modules: tuple[str, ...] = ()
@@ -170,7 +174,7 @@ class Family:
 
     def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the dimensions that keys other than `architecture.dims` fix."""
-        return self.task.fixed(key)
+        return {**self.task.fixed(key), **declared(self.fixed_by, key)}
 
     def proxy(self, m: Dims) -> dict[str, Value]:
         """Return the dimensions of the scaled-down model that is trained in the build."""
@@ -186,7 +190,8 @@ class Family:
         size = self.size(m)
         trends = {n: trend.lines[n].reason(size, self.size_unit) for n in self.traits if n in m}
         constants = {name: reason for name, (_, reason) in self.constants.items()}
-        return {**self.task.dim_reasons(need.fixed), **constants, **trends}
+        fixed = {name: key for name, key in self.fixed_by.items() if name in need.fixed}
+        return {**self.task.dim_reasons(need.fixed), **constants, **trends, **fixed}
 
     # What axes are made of.
 

@@ -9,11 +9,10 @@ from metagen.families import axes, parts
 from metagen.families.axes import Axis
 from metagen.families.blocks import Blocks, block_peak
 from metagen.families.demand import Need
-from metagen.families.family import Dims, Figures, Lookup, Peak, Trait, Value
+from metagen.families.family import Dims, Figures, Peak, Trait, Value
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.tasks.image_classification import ImageClassification
-from metagen.tasks.task import square
 
 PATCH = 16  # pixels a side, of most published models
 LEAST_PATCHES = 8  # along a side; an image that would have fewer gets smaller patches
@@ -43,6 +42,7 @@ class ViT(Blocks):
         axes.divides("patch_size", "image_height", WHOLE),
         axes.divides("patch_size", "image_width", WHOLE),
     )
+    fixed_by = {"patch_size": "constraints.patch_size"}
     constants = {"norm_eps": (1e-6, "the value of the authors' code")}
     # The proxy has about a hundred thousand parameters.
     proxy_dims = {
@@ -71,10 +71,6 @@ class ViT(Blocks):
         sides = int(m["num_channels"]), int(m["image_height"]), int(m["image_width"])
         words = f"{block.words} + {' x '.join(map(str, sides))} pixels"
         return [Peak(block.numbers + math.prod(sides), words)]
-
-    def fixed(self, key: Lookup) -> dict[str, Value]:
-        patch = square(key, "constraints.patch_size")
-        return super().fixed(key) | ({"patch_size": patch} if patch else {})
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
         budget = need.budget

@@ -46,14 +46,7 @@ class AnomalyDetection(Task):
     }
     # The bundled readings are in no order of time, so a window of them is one step.
     proxy: Mapping[str, Value] = {"window": 1, "n_channels": 16}
-
-    def fixed(self, key: Lookup) -> dict[str, Value]:
-        """Return the steps of a window, where a spec declares a lookback."""
-        window = key("task.lookback")
-        return {"window": window} if window else {}
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {"window": "task.lookback"}
+    fixed_by = {"window": "task.lookback"}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return HABITS

@@ -48,14 +48,7 @@ class Forecasting(Task):
         "lookback": f"no task.lookback is declared: the {LOOKBACK} steps of PatchTST",
         "horizon": f"no task.horizon is declared: the {HORIZON} steps of PatchTST",
     }
-
-    def fixed(self, key: Lookup) -> dict[str, Value]:
-        """Return the steps of past and future, where a spec declares them."""
-        declared = {name: key(source) for name, source in self.fixed_by().items()}
-        return {name: value for name, value in declared.items() if value}
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {name: f"task.{name}" for name in self.defaults}
+    fixed_by = {"lookback": "task.lookback", "horizon": "task.horizon"}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return HABITS

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import CONFIG_KEYS, IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
+from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
 
 SIDE = 224  # pixels, usual since AlexNet's crops
 RATE_PER_IMAGE = 5e-4 / 512  # The peak rate grows in proportion to the batch.
@@ -42,7 +42,7 @@ class ImageClassification(Task):
         "risks": "accuracy on other images than the split's, on rare classes and on disturbed "
         "images, calibration, and differences between groups of people",
     }
-    config_keys = CONFIG_KEYS | {"data_augmentation"}
+    config_keys = Task.config_keys | {"data_augmentation"}
     work_unit = "img"
     training_unit = "images"
     input = "image"
@@ -59,9 +59,7 @@ class ImageClassification(Task):
         "num_classes": "none is declared: the 1,000 of ImageNet-1k",
     }
     proxy = {"num_classes": 10, "num_channels": 1}
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {**IMAGE_SIDES, "num_classes": "task.num_classes"}
+    fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         batch = key("training.config.batch_size") or 1024

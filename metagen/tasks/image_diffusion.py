@@ -11,17 +11,7 @@ from typing import Any
 
 from metagen.errors import Problem, SpecError
 from metagen.tasks.schedule import Habits, of_spec
-from metagen.tasks.task import (
-    CONFIG_KEYS,
-    IMAGE_SIDES,
-    Benchmark,
-    Dims,
-    Lookup,
-    Section,
-    Task,
-    Value,
-    image_size,
-)
+from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task, Value
 
 SCHEDULES = ("cosine", "linear")  # The first is taken where a spec declares none.
 PIXELS_AT_ONCE = 2**20  # A larger number takes more memory, a smaller one more passes an update.
@@ -50,7 +40,7 @@ class ImageDiffusion(Task):
         "usage": "--prompt three",
         "risks": "bias, offensive images, memorisation of images of people, and robustness",
     }
-    config_keys = CONFIG_KEYS | {
+    config_keys = Task.config_keys | {
         "ema_decay",
         "noise_schedule",
         "timesteps",
@@ -60,17 +50,11 @@ class ImageDiffusion(Task):
     training_unit = "images"
     input = "image"
     proxy: Mapping[str, Value] = {"image_height": 8, "image_width": 8, "image_channels": 1}
+    fixed_by = IMAGE_SIDES
 
     def condition(self, m: Dims) -> list[int]:
         """Return the shape of one image's condition."""
         raise NotImplementedError
-
-    def fixed(self, key: Lookup) -> dict[str, Value]:
-        """Return the image's size, where a spec declares it."""
-        return image_size(key)
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return IMAGE_SIDES
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return Habits(
@@ -166,18 +150,11 @@ class ClassConditional(ImageDiffusion):
         "num_classes": "no task.num_classes is declared: the 1,000 of ImageNet",
     }
     proxy: Mapping[str, Value] = {**ImageDiffusion.proxy, "num_classes": 10}
+    fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
     def condition(self, m: Dims) -> list[int]:
         """Return the shape of the number of a class: ()."""
         return []
-
-    def fixed(self, key: Lookup) -> dict[str, Value]:
-        """Return the image's size and the number of classes, where a spec declares them."""
-        classes = key("task.num_classes")
-        return super().fixed(key) | ({"num_classes": classes} if classes else {})
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {**super().fixed_by(), "num_classes": "task.num_classes"}
 
 
 class TextConditional(ImageDiffusion):

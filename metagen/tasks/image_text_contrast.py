@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task, Value, square
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task, Value
 
 SIDE = 224  # pixels, as in every published model
 LENGTH = 77  # tokens of the longest text, as in every published model
@@ -50,15 +50,7 @@ class ImageTextContrast(Task):
         "vocab_size": 768,
         "max_seq_len": 32,
     }
-
-    def fixed(self, key: Lookup) -> dict[str, Value]:
-        """Return an image's side and the dimensions of the space, where a spec declares them."""
-        side, space = square(key, "constraints.image_size"), key("task.embedding_dim")
-        declared = {"image_size": side, "embed_dim": space}
-        return {name: value for name, value in declared.items() if value}
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {"image_size": "constraints.image_size", "embed_dim": "task.embedding_dim"}
+    fixed_by = {"image_size": "constraints.image_size", "embed_dim": "task.embedding_dim"}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return Habits(

@@ -10,17 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import (
-    CONFIG_KEYS,
-    IMAGE_SIDES,
-    Benchmark,
-    Dims,
-    Lookup,
-    Section,
-    Task,
-    Value,
-    image_size,
-)
+from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task, Value
 
 SIDE = 512  # pixels
 PIXELS_AT_ONCE = 2**20  # A larger number takes more memory, a smaller one more passes an update.
@@ -45,7 +35,7 @@ class SemanticSegmentation(Task):
         "finds.",
         "risks": "how results carry over to other scanners, cameras, places or people, and bias",
     }
-    config_keys = CONFIG_KEYS | {"data_augmentation"}
+    config_keys = Task.config_keys | {"data_augmentation"}
     work_unit = "img"
     training_unit = "images"
     input = "image"
@@ -58,14 +48,7 @@ class SemanticSegmentation(Task):
     }
     # The sides have about the proportions of the bundled slices, 233 x 197.
     proxy: Mapping[str, Value] = {"image_height": 96, "image_width": 80}
-
-    def fixed(self, key: Lookup) -> dict[str, Value]:
-        """Return the image's size and the number of classes, where a spec declares them."""
-        classes = key("task.num_classes")
-        return image_size(key) | ({"num_classes": classes} if classes else {})
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {**IMAGE_SIDES, "num_classes": "task.num_classes"}
+    fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return Habits(

@@ -142,11 +142,4 @@ class TabularClassification(Tabular):
         "n_outputs": "no task.num_classes is declared: 2",
     }
     proxy: Mapping[str, Value] = {**PROXY_ROOM, "n_outputs": 2}
-
-    def fixed(self, key: Lookup) -> dict[str, Value]:
-        """Return the number of classes, where a spec declares it."""
-        classes = key("task.num_classes")
-        return {"n_outputs": classes} if classes else {}
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {"n_outputs": "task.num_classes"}
+    fixed_by = {"n_outputs": "task.num_classes"}

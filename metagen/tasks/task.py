@@ -19,12 +19,6 @@ Value = int | float | bool
 Dims = Mapping[str, Value]
 Section = dict[str, Any]
 
-# The entries of `training.config` that every task's train.py has a setting for.
-CONFIG_KEYS = frozenset(
-    {"batch_size", "epochs", "learning_rate", "optimizer"}
-    | {"warmup_epochs", "warmup_steps", "weight_decay"}
-)
-
 
 @dataclass(frozen=True)
 class Benchmark:
@@ -83,12 +77,16 @@ class Task:
         defaults: The dimensions of its inputs and outputs, for a spec that declares none.
         default_reasons: Why each of `defaults` has its value.
         proxy: The same dimensions for the bundled data.
+        fixed_by: The key of the spec that fixes a dimension, other than `architecture.dims`.
     """
 
     name: str
     benchmark: Benchmark
     words: Mapping[str, str]
-    config_keys = CONFIG_KEYS
+    config_keys = frozenset(
+        {"batch_size", "epochs", "learning_rate", "optimizer"}
+        | {"warmup_epochs", "warmup_steps", "weight_decay"}
+    )
     optimizer = "adamw"
     work_unit = "sample"
     training_unit = "samples"
@@ -96,6 +94,7 @@ class Task:
     defaults: Mapping[str, Value] = {}
     default_reasons: Mapping[str, str] = {}
     proxy: Mapping[str, Value] = {}
+    fixed_by: Mapping[str, str] = {}
 
     # What a task must state of its settings.
 
@@ -125,21 +124,9 @@ class Task:
 
     # What a task may add.
 
-    def fixed_by(self) -> Mapping[str, str]:
-        """Return the key of the spec, beside `architecture.dims`, that fixes each dimension."""
-        return {}
-
     def fixed(self, key: Lookup) -> dict[str, Value]:
-        """Return the dimensions that the declared keys of `fixed_by` fix.
-
-        A pair, such as the size of an image, fixes the two dimensions that name its key.
-        """
-        fixed: dict[str, Value] = {}
-        for name in dict.fromkeys(self.fixed_by().values()):
-            dims = [dim for dim, source in self.fixed_by().items() if source == name]
-            value = key(name) or ()
-            fixed |= zip(dims, value if isinstance(value, tuple) else (value,), strict=False)
-        return fixed
+        """Return the dimensions that keys other than `architecture.dims` fix."""
+        return declared(self.fixed_by, key)
 
     def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         """Return the settings of `train.py` beyond those of every task."""
@@ -158,7 +145,7 @@ class Task:
 
     def dim_reasons(self, fixed: Dims) -> dict[str, str]:
         """Return why the dimensions of inputs and outputs have their values."""
-        declared = {dim: key for dim, key in self.fixed_by().items() if dim in fixed}
+        declared = {dim: key for dim, key in self.fixed_by.items() if dim in fixed}
         return {**self.default_reasons, **declared}
 
     def schedule(self, m: Dims, parameters: int, key: Lookup, *, reduced: bool) -> Schedule:
@@ -188,21 +175,25 @@ class Task:
         return {**schedule.reasons(key), **self.more_reasons(full, key)}
 
 
-def square(key: Lookup, name: str) -> int | None:
-    """Return a declared size that must be the same along both sides, None where none is.
-
-    Raises:
-        SpecError: The sides differ.
-    """
-    size = key(name)
-    if size and size[0] != size[1]:
-        raise SpecError([Problem(f"{name}: {list(size)} is no square", name, "give one figure")])
-    return int(size[0]) if size else None
-
-
 IMAGE_SIDES = dict.fromkeys(("image_height", "image_width"), "constraints.image_size")
 
 
-def image_size(key: Lookup) -> dict[str, Value]:
-    """Return the dimensions that a declared size of the images fixes; none where none is."""
-    return dict(zip(IMAGE_SIDES, key("constraints.image_size") or (), strict=False))
+def declared(keys: Mapping[str, str], key: Lookup) -> dict[str, Value]:
+    """Return the dimensions that a spec declares by some keys; none where it is silent.
+
+    Raises:
+        SpecError: The sides of a square differ.
+    """
+    values = {dim: _part(dim, name, key(name)) for dim, name in keys.items()}
+    return {dim: value for dim, value in values.items() if value}
+
+
+def _part(dim: str, name: str, value: Any) -> Any:
+    """Return what a declared value says of a dimension: of a size, one side or that of a square."""
+    if not isinstance(value, tuple):
+        return value
+    if dim in IMAGE_SIDES:
+        return value[tuple(IMAGE_SIDES).index(dim)]
+    if value[0] != value[1]:
+        raise SpecError([Problem(f"{name}: {list(value)} is no square", name, "give one figure")])
+    return value[0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section
 from metagen.tasks.texts import TextTask
 from metagen.units import ITEMS
@@ -35,9 +33,7 @@ class TextClassification(TextTask):
     # gives many such runs.
     proxy = {"num_classes": 20, "vocab_size": 8192, "max_seq_len": 16}
     proxy_decay = 0.1  # The bundled texts are few.
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {"num_classes": "task.num_classes"}
+    fixed_by = {"num_classes": "task.num_classes"}
 
     def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         # The training texts are few, and held-out ones have other words: tokens that are split into
