@@ -61,10 +61,10 @@ class PlainDesk:
 
 def spec_of(route: Route, more: str = "") -> str:
     """Return the keys of a spec that lead to a route, with more of its architecture."""
-    inputs, outputs = ", ".join(route.inputs), ", ".join(route.outputs)
+    inputs, outputs, task, architecture, objective = map(sorted, route.allowed.values())
     return (
-        f"modality: {{inputs: [{inputs}], outputs: [{outputs}]}}\n"
-        f"task: {{type: {min(route.tasks)}}}\n"
-        f"architecture: {{family: {min(route.architectures)}{more}}}\n"
-        f"training: {{objective: [{min(route.objectives)}]}}\n"
+        f"modality: {{inputs: [{', '.join(inputs)}], outputs: [{', '.join(outputs)}]}}\n"
+        f"task: {{type: {task[0]}}}\n"
+        f"architecture: {{family: {architecture[0]}{more}}}\n"
+        f"training: {{objective: [{objective[0]}]}}\n"
     )

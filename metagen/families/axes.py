@@ -91,6 +91,21 @@ def near(centre: float, step: int) -> range:
     return range(max(step, step * round(low / step)), step * math.ceil(high / step) + 1, step)
 
 
+def depths_near(centre: float, least: int = 1) -> range:
+    """Return numbers of blocks around the trend's; many are tried in steps of about a sixteenth."""
+    return near(centre, max(least, floor_power(centre) // 16))
+
+
+def round_near(centre: float, step: int, roundest: float) -> list[int]:
+    """Return the multiples around the trend's value that are a power of two times a small odd."""
+    return [width for width in near(centre, step) if odd_part(width) <= roundest]
+
+
+def multiple(value: float, step: int) -> int:
+    """Return the multiple of a step nearest to a value, at least one step."""
+    return max(step, step * round(value / step))
+
+
 def down_to_fit(values: range, fits: Callable[[int], bool], least: int = 1) -> range:
     """Return ascending values, or, where not even the first one fits, those from a smaller one on.
 
@@ -122,6 +137,11 @@ def odd_part(number: int) -> int:
 def divisors(number: int) -> list[int]:
     """Return the divisors of a number, ascending."""
     return [each for each in range(1, number + 1) if number % each == 0]
+
+
+def divisor_near(number: float, wanted: float) -> int:
+    """Return the divisor of a number whose ratio to the wanted one is nearest to 1."""
+    return closest(divisors(int(number)), wanted)
 
 
 def closest(numbers: list[int], wanted: float) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from metagen.families.axes import Axis, granule
+from metagen.families.axes import Axis, granule, multiple
 from metagen.families.demand import Need
 from metagen.families.family import Dims, Family, Peak, Trait, Value, dim
 from metagen.families.trend import Trend
@@ -47,9 +47,8 @@ class Blocks(Family):
         small = super().proxy(m)
         if "d_ff" in self.proxy_dims:
             return small
-        step = self.inner_step(small)
-        wide = step * round(m["d_ff"] / m["d_model"] * small["d_model"] / step)
-        return {**small, "d_ff": max(step, wide)}
+        inner = m["d_ff"] / m["d_model"] * small["d_model"]
+        return {**small, "d_ff": multiple(inner, self.inner_step(small))}
 
 
 def block_peak(m: Dims, places: int, noun: str) -> Peak:

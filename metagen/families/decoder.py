@@ -14,19 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from metagen.families import levers, parts, transformer
-from metagen.families.axes import (
-    Axis,
-    Rule,
-    closest,
-    divides,
-    divisors,
-    floor_power,
-    granule,
-    near,
-    odd_part,
-    powers_near,
-)
+from metagen.families import axes, levers, parts, transformer
+from metagen.families.axes import Axis, Rule
 from metagen.families.blocks import Blocks
 from metagen.families.demand import Cost, Demand, Need
 from metagen.families.family import Dims, Figures, Peak, Trait, Value, dim
@@ -59,12 +48,9 @@ class Decoder(Blocks):
     kind = "decoder-only Transformer language model"
     task = LanguageModeling()
     components = "transformer_decoder decoder causal_decoder embedding token_embedding lm_head"
-    traits = {
-        **Blocks.traits,
-        "head_dim": dim("head_dim"),
-    }
+    traits = {**Blocks.traits, "head_dim": dim("head_dim")}
     rules = (
-        divides(
+        axes.divides(
             "n_kv_heads", "n_heads", "each key/value head serves the same number of query heads"
         ),
         Rule(
@@ -83,10 +69,7 @@ class Decoder(Blocks):
     loss_level = ("bits_per_byte", math.log(2))  # The proxy's tokens are bytes.
     # 2 operations forward, 4 backward (Kaplan et al., 2020, arXiv:2001.08361, section 2.1).
     training_flops = 6
-    optimal_units = (
-        float(TOKENS_PER_PARAMETER),
-        "Hoffmann et al., 2022, arXiv:2203.15556, table 3",
-    )
+    optimal_units = (TOKENS_PER_PARAMETER, "Hoffmann et al., 2022, arXiv:2203.15556, table 3")
     proxy_dims = {"d_model": 128, "n_layers": 2, "n_heads": 4}
     template = "templates/families/decoder/model_local.py"
 
@@ -112,7 +95,6 @@ class Decoder(Blocks):
         ]
 
     def size(self, m: Dims) -> int:
-        """Return the parameters outside the token tables."""
         return self.count(m) - transformer.embedding_count(m)
 
     def peaks(self, m: Dims) -> list[Peak]:
@@ -170,7 +152,6 @@ class Decoder(Blocks):
         )
 
     def explained(self, m: Dims, parameters: int) -> dict[str, str]:
-        """Return the arithmetic of weights, cache and activations."""
         window, inner = int(m["max_seq_len"]), transformer.block_weights(m)
         bits = 8 * transformer.quantized_bytes(m, int(m["weight_bits"])) / inner
         head = f"{m['head_dim']} x 2" if m["cache_bits"] == 16 else f"({m['head_dim']} + 2)"
@@ -186,7 +167,6 @@ class Decoder(Blocks):
         }
 
     def input_length(self, m: Dims) -> int:
-        """Return the tokens of a prompt that is read before the first output."""
         return min(PROMPT, int(m["max_seq_len"]))
 
     def training_length(self, m: Dims) -> int:
@@ -202,15 +182,15 @@ class Decoder(Blocks):
     # What published decoders look like, and the space around them.
 
     def levels(self, table: list[Row]) -> dict[str, float]:
-        """Return the shares of tables and heads, and the longest window, of published decoders."""
         gated = [row for row in table if row["arch"] in GATED]
+        odd_parts = [axes.odd_part(int(row["d_model"])) for row in table]
         return {
             "embedding_share": statistics.quantiles(map(table_share, gated), n=4)[2],
             "vocab_size": statistics.median(float(row["vocab"]) for row in gated),
             "tied": max(float(r["params_exact"]) for r in gated if r["tied_embeddings"] == "1"),
             "group": max(map(GROUPING.published, gated)),
             "context": max(float(row["context"]) for row in table),
-            "odd_part": statistics.quantiles((odd_part(int(r["d_model"])) for r in table), n=4)[-1],
+            "odd_part": statistics.quantiles(odd_parts, n=4)[2],
         }
 
     def around(self, budget: int, levels: Mapping[str, float]) -> float:
@@ -241,10 +221,9 @@ class Decoder(Blocks):
         return width**2 + super().deviation(m, trend)
 
     def inner_step(self, m: Dims) -> int:
-        return granule(m["d_model"] / 2)
+        return axes.granule(m["d_model"] / 2)
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
-        """Return the search space; width, depth and head size stay within reach of the trend."""
         budget, outside = need.budget, self._outside(need, trend)
         depth, width, head = (
             trend.lines[name].at(outside) for name in ("n_layers", "d_model", "head_dim")
@@ -253,8 +232,8 @@ class Decoder(Blocks):
         return (
             *self.usual(),
             levers.tying(budget, trend),
-            Axis("head_dim", lambda m: powers_near(head, *HEAD_DIMS), grid=True),
-            Axis("n_layers", lambda m: near(depth, max(2, floor_power(depth) // 16)), grid=True),
+            Axis("head_dim", lambda m: axes.powers_near(head, *HEAD_DIMS), grid=True),
+            Axis("n_layers", lambda m: axes.depths_near(depth, 2), grid=True),
             Axis("d_model", lambda m: _widths(m, width, roundest), grid=True),
             Axis("n_heads", lambda m: (max(1, int(m["d_model"] // m["head_dim"])),)),
             levers.grouping(outside, trend),
@@ -294,7 +273,6 @@ class Decoder(Blocks):
     # Words, the scaled-down model and its variants.
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
         size, group, levels = self.size(m), m["n_heads"] / m["n_kv_heads"], trend.levels
         ungrouped = transformer.cache_bytes({**m, "n_kv_heads": m["n_heads"]}, 1)
         turns, fewer = transformer.rope_turns(m, m["rope_theta"]), self._fewer_bits(m, need)
@@ -347,27 +325,24 @@ class Decoder(Blocks):
         if "global_every" in m:
             small |= {"window": PROXY_WINDOW, "global_every": small["n_layers"]}
         small |= {
-            "n_kv_heads": heads // closest(divisors(int(heads)), m["n_heads"] / m["n_kv_heads"]),
+            "n_kv_heads": heads // axes.divisor_near(heads, m["n_heads"] / m["n_kv_heads"]),
             "head_dim": max(2, 2 * round(attention / heads / 2)),
         }
         return {**small, "rope_theta": transformer.rope_base(small)}
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        """Return single changes to attention, vocabulary, tying and shape."""
-        step, tied = granule(m["d_model"]), m["tie_embeddings"]
-        wide = step * round(8 / 3 * m["d_model"] / step)
+        step, tied, wide = axes.granule(m["d_model"]), m["tie_embeddings"], 8 / 3 * m["d_model"]
         return (
             ("one key/value head for each query head", "n_kv_heads", m["n_heads"]),
             ("one key/value head for all query heads", "n_kv_heads", 1),
             ("half of the layers global", "global_every", 2),
             ("byte vocabulary", "vocab_size", BYTE_VOCABULARY),
             (f"token tables {'untied' if tied else 'tied'}", "tie_embeddings", not tied),
-            ("feed-forward layer of 8/3 the width", "d_ff", wide),
+            ("feed-forward layer of 8/3 the width", "d_ff", axes.multiple(wide, step)),
             ("half the depth", "n_layers", max(1, int(m["n_layers"] // 2))),
         )
 
     def figures(self, m: Dims) -> Figures:
-        """Return what the documents say of cache and attention."""
         return {
             "kv_cache": (self.demand(m).cache, "bytes"),
             "attention_pattern": (levers.pattern(m), ""),
@@ -377,8 +352,8 @@ class Decoder(Blocks):
 
 def _widths(m: Dims, centre: float, roundest: float) -> list[int]:
     """Return round widths of an even number of heads: a power of two times a small odd number."""
-    widths = near(centre, max(2 * int(m["head_dim"]), granule(centre)))
-    return [width for width in widths if odd_part(width) <= roundest]
+    step = max(2 * int(m["head_dim"]), axes.granule(centre))
+    return axes.round_near(centre, step, roundest)
 
 
 FAMILY = Decoder()

@@ -10,19 +10,8 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from metagen.families import parts
-from metagen.families.axes import (
-    Axis,
-    Rule,
-    closest,
-    divides,
-    divisors,
-    granule,
-    near,
-    odd_part,
-    table_entries,
-    table_reason,
-)
+from metagen.families import axes, parts
+from metagen.families.axes import Axis, Rule
 from metagen.families.blocks import Blocks, block_peak
 from metagen.families.demand import Need
 from metagen.families.family import Dims, Figures, Peak, Value
@@ -39,7 +28,7 @@ class Encoder(Blocks):
     table = "encoder"
     components = "transformer_encoder encoder bidirectional_encoder embedding token_embedding"
     rules = (
-        divides("n_heads", "d_model", "the heads share the width"),
+        axes.divides("n_heads", "d_model", "the heads share the width"),
         Rule(
             ("dropout",),
             lambda m: m["dropout"] < 1,
@@ -86,13 +75,12 @@ class Encoder(Blocks):
         return float(self.weight_bytes(m) - HALF * m["vocab_size"] * m["d_model"])
 
     def levels(self, table: list[Row]) -> dict[str, float]:
-        """Return vocabulary, head size, largest window and roundness of published encoders."""
         return {
             "table_share": statistics.median(map(table_share, table)),
             "vocab_size": statistics.median(int(row["vocab"]) for row in table),
             "head_dim": statistics.median(int(row["head_dim"]) for row in table),
             "context": max(float(row["context"]) for row in table),
-            "odd_part": max(odd_part(int(row["d_model"])) for row in table),
+            "odd_part": max(axes.odd_part(int(row["d_model"])) for row in table),
         }
 
     def around(self, budget: int, levels: Mapping[str, float]) -> float:
@@ -100,19 +88,19 @@ class Encoder(Blocks):
         return budget * (1 - levels["table_share"])
 
     def inner_step(self, m: Dims) -> int:
-        return granule(m["d_model"] / 2)
+        return axes.granule(m["d_model"] / 2)
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
-        """Return the search space; width and depth stay within reach of the trend."""
         size = self._outside(need, trend)
         depth, width = (trend.lines[name].at(size) for name in ("n_layers", "d_model"))
+        widths = axes.round_near(width, axes.granule(width), trend.levels["odd_part"])
         head = trend.levels["head_dim"]
         return (
             *self.usual(),
-            Axis("n_layers", lambda m: near(depth, 1), grid=True),
-            Axis("d_model", lambda m: _widths(width, trend.levels["odd_part"]), grid=True),
-            Axis("n_heads", lambda m: (closest(divisors(int(m["d_model"])), m["d_model"] / head),)),
-            Axis("vocab_size", lambda m: (table_entries(*_table(m, need, trend)),)),
+            Axis("n_layers", lambda m: axes.near(depth, 1), grid=True),
+            Axis("d_model", lambda m: widths, grid=True),
+            Axis("n_heads", lambda m: (axes.divisor_near(m["d_model"], m["d_model"] / head),)),
+            Axis("vocab_size", lambda m: (axes.table_entries(*_table(m, need, trend)),)),
             Axis("max_seq_len", lambda m: (_window(need),)),
             self.inner_axis(need.budget),
         )
@@ -132,19 +120,17 @@ class Encoder(Blocks):
         return size
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
         tables = (m["vocab_size"] + m["max_seq_len"] + m["n_segments"]) * m["d_model"]
         return {
             **super().reasons(m, need, trend),
             "n_heads": f"heads of {m['d_model'] / m['n_heads']:g} dimensions; published encoders "
             f"have {trend.levels['head_dim']:g}",
-            "vocab_size": f"{table_reason(int(m['vocab_size']), *_table(m, need, trend))}; "
+            "vocab_size": f"{axes.table_reason(int(m['vocab_size']), *_table(m, need, trend))}; "
             f"the tables hold {tables / (tables + self.size(m)):.1%} of the encoder's parameters",
             "max_seq_len": _window_reason(need),
         }
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        """Return single changes to heads, feed-forward layer, depth and regularization."""
         return (
             ("one head in each layer", "n_heads", 1),
             ("feed-forward layer of 4 times the width", "d_ff", 4 * m["d_model"]),
@@ -159,7 +145,6 @@ class Encoder(Blocks):
         return full["data"]["max_len"], [max(1, window // n) for n in (8, 4, 2, 1)]
 
     def figures(self, m: Dims) -> Figures:
-        """Return what the documents say of the heads."""
         return {"head_dim": (int(m["d_model"] // m["n_heads"]), "")}
 
 
@@ -170,11 +155,6 @@ def pooled(m: Dims, outputs: Value) -> list[Part]:
     """
     d = m["d_model"]
     return [Part(others=int(d * d + d)), Part(others=int(outputs * (d + 1)))]
-
-
-def _widths(centre: float, roundest: float) -> list[int]:
-    """Return round widths: a power of two times a small odd number."""
-    return [width for width in near(centre, granule(centre)) if odd_part(width) <= roundest]
 
 
 def _table(m: Dims, need: Need, trend: Trend) -> tuple[int, int, int]:

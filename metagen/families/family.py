@@ -14,7 +14,6 @@ from metagen.families.demand import Cost, Demand, Need
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Line, Row, Trend, rows
 from metagen.families.trend import fit as fit_line
-from metagen.tasks.task import Benchmark as Benchmark
 from metagen.tasks.task import Dims as Dims
 from metagen.tasks.task import Lookup as Lookup
 from metagen.tasks.task import Task as Task
@@ -221,14 +220,9 @@ class Family:
     # What follows.
 
     @property
-    def words_folder(self) -> str:
-        """The folder of the model's source and of its words below `templates/families/`."""
-        return self.folder or self.name
-
-    @property
     def template(self) -> str:
         """The source whose `Config` has every dimension of the family."""
-        return f"templates/families/{self.words_folder}/model.py"
+        return f"templates/families/{self.folder or self.name}/model.py"
 
     @property
     def published(self) -> str:

@@ -93,7 +93,6 @@ class ResNet(Family):
         return [row for row in rows(published) if row["arch"] not in BASIC]
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
-        """Return the search space: widths and depths near the trend; one stage fills the budget."""
         budget = need.budget
 
         def depth(name: str) -> Axis:
@@ -115,7 +114,6 @@ class ResNet(Family):
         return self.within(budget, near(centre, step), lambda width: {**least, "width": width})
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
         usual_third = trend.lines["depth_3"].at(self.count(m))
         return {
             **super().reasons(m, need, trend),
@@ -124,7 +122,6 @@ class ResNet(Family):
         }
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        """Return single changes to width and depth."""
         return (
             ("twice the width", "width", 2 * m["width"]),
             ("half the width", "width", max(1, m["width"] // 2)),

@@ -5,18 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from metagen.families import parts
-from metagen.families.axes import (
-    Axis,
-    closest,
-    divides,
-    divisors,
-    floor_power,
-    granule,
-    heads,
-    near,
-    powers_near,
-)
+from metagen.families import axes, parts
+from metagen.families.axes import Axis
 from metagen.families.blocks import Blocks, block_peak
 from metagen.families.demand import Need
 from metagen.families.family import Dims, Figures, Peak, Trait, Value
@@ -48,9 +38,9 @@ class ViT(Blocks):
         "head_dim": Trait("d_model / n_heads", lambda m: m["d_model"] / m["n_heads"]),
     }
     rules = (
-        divides("n_heads", "d_model", "the heads share the width evenly"),
-        divides("patch_size", "image_height", WHOLE),
-        divides("patch_size", "image_width", WHOLE),
+        axes.divides("n_heads", "d_model", "the heads share the width evenly"),
+        axes.divides("patch_size", "image_height", WHOLE),
+        axes.divides("patch_size", "image_width", WHOLE),
     )
     fixed_by = {"patch_size": "constraints.patch_size"}
     constants = {"norm_eps": (1e-6, "the value of the authors' code")}
@@ -83,31 +73,31 @@ class ViT(Blocks):
         return [Peak(block.numbers + math.prod(sides), words)]
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
-        """Return the search space; width, depth and head size stay within reach of the trend."""
         budget = need.budget
         depth, width = (trend.lines[name].at(budget) for name in ("n_layers", "d_model"))
-        head_dims = powers_near(trend.lines["head_dim"].at(budget), *HEAD_DIMS)
+        head_dims = axes.powers_near(trend.lines["head_dim"].at(budget), *HEAD_DIMS)
         return (
             *self.usual(),
             Axis(
                 "patch_size", patch_sizes, _patch_price, lambda m: f"patches of {m['patch_size']}"
             ),
-            Axis("n_layers", lambda m: near(depth, max(1, floor_power(depth) // 16)), grid=True),
+            Axis("n_layers", lambda m: axes.depths_near(depth), grid=True),
             Axis("d_model", lambda m: self._widths(m, budget, width, min(head_dims)), grid=True),
-            Axis("n_heads", lambda m: heads(m["d_model"], head_dims), grid=True),
+            Axis("n_heads", lambda m: axes.heads(m["d_model"], head_dims), grid=True),
             self.inner_axis(budget),
         )
 
     def _widths(self, m: Dims, budget: int, centre: float, head: int) -> range:
         """Return multiples of a head around the trend; for a very small budget, below it."""
-        widths = near(centre, max(head, granule(centre)))
-        least = 2  # LayerNorm of a single number is always 0.
-        return self.within(
-            budget, widths, lambda width: {**m, "d_model": width, "d_ff": granule(width)}, least
-        )
+
+        def narrow(width: int) -> Dims:
+            return {**m, "d_model": width, "d_ff": axes.granule(width)}
+
+        widths = axes.near(centre, max(head, axes.granule(centre)))
+        # The least is 2: LayerNorm of a single number is always 0.
+        return self.within(budget, widths, narrow, 2)
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
         head_dim = trend.lines["head_dim"].at(self.count(m))
         return {
             **super().reasons(m, need, trend),
@@ -120,21 +110,15 @@ class ViT(Blocks):
         }
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        """Return single changes to patches, heads and shape."""
-        step = granule(m["d_model"])
+        width, step = m["d_model"], self.inner_step(m)
         return (
             ("patches of twice the side", "patch_size", 2 * m["patch_size"]),
-            ("half the heads", "n_heads", closest(divisors(int(m["d_model"])), m["n_heads"] / 2)),
-            (
-                "feed-forward layer of twice the width",
-                "d_ff",
-                step * round(2 * m["d_model"] / step),
-            ),
+            ("half the heads", "n_heads", axes.divisor_near(width, m["n_heads"] / 2)),
+            ("feed-forward layer of twice the width", "d_ff", axes.multiple(2 * width, step)),
             ("half the depth", "n_layers", max(1, m["n_layers"] // 2)),
         )
 
     def figures(self, m: Dims) -> Figures:
-        """Return what the documents say of patches and heads."""
         return {
             "patches": (patches(m), ""),
             "positions": (patches(m) + 1, ""),
@@ -153,8 +137,8 @@ def patch_sizes(m: Dims) -> list[int]:
     The usual one has 16 pixels along a side, or fewer where an image would be cut in too few.
     """
     sides = int(m["image_height"]), int(m["image_width"])
-    whole = divisors(math.gcd(*sides))
-    first = closest(whole, min(PATCH, max(1, min(sides) // LEAST_PATCHES)))
+    whole = axes.divisors(math.gcd(*sides))
+    first = axes.closest(whole, min(PATCH, max(1, min(sides) // LEAST_PATCHES)))
     return [first, *(first * n for n in (2, 4) if first * n in whole)]
 
 

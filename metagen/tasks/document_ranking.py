@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section
 from metagen.tasks.texts import TextTask
 
 GROUP = 8  # passages of a query: one that answers it and seven that do not
@@ -18,7 +17,7 @@ class DocumentRanking(TextTask):
     # The quick training takes about twenty seconds of one thread; the full one about twenty
     # minutes, to a score above that of BM25.
     benchmark = Benchmark("passages for a sentence", {"quick": 200, "full": 14_000})
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "text-ranking",
         "unit": "token",
         "loss_unit": "nat/query",
@@ -31,8 +30,8 @@ class DocumentRanking(TextTask):
     }
     units_per_sample = GROUP
     texts_per_sample = GROUP
-    printed: Mapping[str, int] = {"best": 5}
-    proxy: Mapping[str, Value] = {"vocab_size": 4096, "max_seq_len": 128}
+    printed = {"best": 5}
+    proxy = {"vocab_size": 4096, "max_seq_len": 128}
     proxy_batch = 4
     proxy_rate = 2e-3
 

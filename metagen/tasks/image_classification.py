@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task, Value
+from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
 
 SIDE = 224  # pixels, usual since AlexNet's crops
 RATE_PER_IMAGE = 5e-4 / 512  # The peak rate grows in proportion to the batch.
@@ -30,7 +30,7 @@ class ImageClassification(Task):
     name = "image_classification"
     # The quick training takes about ten seconds of one thread, the full one about a minute.
     benchmark = Benchmark("handwritten digits", {"quick": 500, "full": 4000}, ("scikit-learn",))
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "image-classification",
         "unit": "image",
         "loss_unit": "nat/image",
@@ -46,19 +46,19 @@ class ImageClassification(Task):
     work_unit = "img"
     training_unit = "images"
     input = "image"
-    defaults: Mapping[str, Value] = {
+    defaults = {
         "image_height": SIDE,
         "image_width": SIDE,
         "num_channels": 3,
         "num_classes": 1000,
     }
-    default_reasons: Mapping[str, str] = {
+    default_reasons = {
         "image_height": f"the usual {SIDE} pixels",
         "image_width": f"the usual {SIDE} pixels",
         "num_channels": "colours: red, green, blue",
         "num_classes": "none is declared: the 1,000 of ImageNet-1k",
     }
-    proxy: Mapping[str, Value] = {"num_classes": 10, "num_channels": 1}
+    proxy = {"num_classes": 10, "num_channels": 1}
     fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:

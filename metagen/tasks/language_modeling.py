@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task
 
 Number = TypeVar("Number", int, float)
 
@@ -34,7 +34,7 @@ class LanguageModeling(Task):
     name = "language_modeling"
     # The quick training takes about ten seconds of one thread, the full one about two minutes.
     benchmark = Benchmark("held-out text", {"quick": 240, "full": 3000})
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "text-generation",
         "unit": "token",
         "loss_unit": "nat/token",
@@ -47,7 +47,7 @@ class LanguageModeling(Task):
     work_unit = "tok"
     training_unit = "tokens"
     input = "text"
-    proxy: Mapping[str, Value] = {"vocab_size": BYTE_VOCABULARY, "max_seq_len": 2 * PROXY_LENGTH}
+    proxy = {"vocab_size": BYTE_VOCABULARY, "max_seq_len": 2 * PROXY_LENGTH}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         length = sequence(m)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section
 from metagen.tasks.texts import PASS_TOKENS, TextTask
 
 
@@ -15,7 +15,7 @@ class SentenceEmbedding(TextTask):
     name = "sentence_embedding"
     # The quick training takes about ten seconds of one thread, the full one some minutes.
     benchmark = Benchmark("retrieval of a translation", {"quick": 300, "full": 3000}, ("django",))
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "sentence-similarity",
         "unit": "token",
         "loss_unit": "nat/pair",
@@ -27,8 +27,8 @@ class SentenceEmbedding(TextTask):
         "proxy's",
     }
     texts_per_sample = 2
-    printed: Mapping[str, int] = {"nearest": 5}
-    proxy: Mapping[str, Value] = {"vocab_size": 4096, "max_seq_len": 64}
+    printed = {"nearest": 5}
+    proxy = {"vocab_size": 4096, "max_seq_len": 64}
 
     def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         # The temperature is SimCSE's (arXiv:2104.08821).
