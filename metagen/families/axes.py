@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from metagen.tasks.task import Dims, Value
@@ -55,11 +55,6 @@ class Rule:
         return all(name in dims for name in self.names) and not self.holds(dims)
 
 
-def usual(values: Mapping[str, Value]) -> tuple[Axis, ...]:
-    """Return axes of dimensions that have one value where nothing fixes them."""
-    return tuple(Axis(name, lambda m, value=value: (value,)) for name, value in values.items())  # type: ignore[misc]
-
-
 def divides(part: str, whole: str, why: str) -> Rule:
     """Return the rule that one dimension divides another; `why` begins its sentence."""
     sentence = f"{why}, so {whole} must be a multiple of {part}"
@@ -106,17 +101,6 @@ def multiple(value: float, step: int) -> int:
     return max(step, step * round(value / step))
 
 
-def down_to_fit(values: range, fits: Callable[[int], bool], least: int = 1) -> range:
-    """Return ascending values, or, where not even the first one fits, those from a smaller one on.
-
-    The smaller one is the largest power of two that fits, or the least; the steps are eighths.
-    """
-    low = values[0]
-    while low > least and not fits(low):
-        low = max(least, floor_power(low - 1))
-    return values if low == values[0] else range(low, values[0] + 1, max(1, low // 8))
-
-
 def powers_near(centre: float, smallest: int, largest: int) -> list[int]:
     """Return the powers of two within a factor of two of the trend's value, or the nearest."""
     exponents = range(smallest.bit_length() - 1, largest.bit_length())
@@ -152,17 +136,6 @@ def closest(numbers: list[int], wanted: float) -> int:
 def heads(width: float, sizes: Iterable[int]) -> list[int]:
     """Return the numbers of heads that cut a width into heads of one of the sizes, or 1."""
     return [int(width) // size for size in sizes if width % size == 0] or [1]
-
-
-def fill(room: float, each: float, step: int) -> int:
-    """Return the largest multiple of a step that leaves no room unused, or else the step itself.
-
-    Args:
-        room: Parameters that are left to the dimension.
-        each: Parameters that it takes for each unit.
-        step: What the dimension is a multiple of.
-    """
-    return max(step, int(room / each) // step * step)
 
 
 def table_entries(usual: int, width: int, budget: int) -> int:

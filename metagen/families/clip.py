@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from metagen.families import parts
-from metagen.families.axes import (
-    Axis,
-    divides,
-    floor_power,
-    granule,
-    near,
-    table_entries,
-    table_reason,
-)
+from metagen.families import axes, parts
+from metagen.families.axes import Axis
 from metagen.families.demand import Need
 from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value
 from metagen.families.parts import HALF, Part
@@ -63,9 +55,9 @@ class CLIP(Family):
         ),
     }
     rules = (
-        divides("patch_size", "image_size", "an image is cut into whole patches"),
+        axes.divides("patch_size", "image_size", "an image is cut into whole patches"),
         *(
-            divides(f"{name}_n_heads", f"{name}_d_model", "the heads share the width evenly")
+            axes.divides(f"{name}_n_heads", f"{name}_d_model", "the heads share the width evenly")
             for name in TOWERS
         ),
     )
@@ -131,23 +123,19 @@ class CLIP(Family):
             Axis("embed_dim", lambda m: (m["text_d_model"],)),
             Axis("vocab_size", lambda m: (entries(m["text_d_model"], budget),)),
             Axis("text_n_layers", lambda m: other_depth, grid=True),
-            Axis(
-                "vision_d_ff",
-                lambda m: (self.fill(m, "vision_d_ff", granule(m["vision_d_model"] / 2), budget),),
-                fills=True,
-            ),
+            Axis("vision_d_ff", lambda m: (self._inner(m, budget),), fills=True),
         )
 
     def _widths(self, m: Dims, name: str, need: Need, trend: Trend) -> range:
         """Return widths of whole heads, or parts of a head, around the trend or below it."""
         width, budget = f"{name}_d_model", need.budget
         centre = trend.lines[width].at(budget)
-        step = min(2 * HEAD, max(LEAST_WIDTH, floor_power(centre) // 4))
+        step = min(2 * HEAD, max(LEAST_WIDTH, axes.floor_power(centre) // 4))
 
         def design(value: int) -> Dims:
             return self._least({**m, width: value}, need, trend)
 
-        return self.within(budget, near(centre, step), design, LEAST_WIDTH)
+        return self.within(budget, axes.near(centre, step), design, LEAST_WIDTH)
 
     def _least(self, m: Dims, need: Need, trend: Trend) -> Dims:
         """Return the smallest design that begins with some dimensions."""
@@ -158,14 +146,17 @@ class CLIP(Family):
             "text_d_ff": EXPANSION * words,
             "embed_dim": words,
             "vocab_size": entries(words, need.budget),
-            "vision_d_ff": granule(begun["vision_d_model"] / 2),
+            "vision_d_ff": inner_step(begun),
             **begun,
         }
 
+    def _inner(self, m: Dims, budget: int) -> int:
+        return self.fill(m, "vision_d_ff", inner_step(m), budget)
+
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        width, size = m["vision_d_model"], self.count(m)
-        share = m["vocab_size"] * m["text_d_model"] / size
-        table = table_reason(int(m["vocab_size"]), VOCABULARY, int(m["text_d_model"]), need.budget)
+        width, size, words = m["vision_d_model"], self.count(m), int(m["text_d_model"])
+        held = m["vocab_size"] * words / size
+        table = axes.table_reason(int(m["vocab_size"]), VOCABULARY, words, need.budget)
         given = {
             "embed_dim": "the width of the text tower",
             "patch_size": "as in large published models",
@@ -175,11 +166,11 @@ class CLIP(Family):
             **given,
             "patch_size": f"{given['patch_size']}; an image has {patches(m):,} patches",
             **{f"{name}_n_heads": head_reason(m, name) for name in TOWERS},
-            "vision_d_ff": f"the largest multiple of {granule(width / 2)} within the parameter "
-            f"count; {m['vision_d_ff'] / width:.2f} times the width, against "
+            "vision_d_ff": f"the largest multiple of {inner_step(m)} within the parameter count; "
+            f"{m['vision_d_ff'] / width:.2f} times the width, against "
             f"{trend.lines['expansion'].at(size):.2f} by the trend",
             "text_d_ff": f"{EXPANSION} times the width, as in every published model",
-            "vocab_size": f"{table}; the table holds {share:.1%} of the parameters",
+            "vocab_size": f"{table}; the table holds {held:.1%} of the parameters",
         }
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
@@ -243,15 +234,20 @@ def positions(m: Dims, name: str) -> int:
     return patches(m) + 1 if name == "vision" else int(m["max_seq_len"])
 
 
+def inner_step(m: Dims) -> int:
+    """Return what `vision_d_ff` is a multiple of."""
+    return axes.granule(m["vision_d_model"] / 2)
+
+
 def entries(width: Value, budget: int) -> int:
     """Return the tokens of a table of this width that has room in a budget."""
-    return table_entries(VOCABULARY, int(width), budget)
+    return axes.table_entries(VOCABULARY, int(width), budget)
 
 
 def depths(trend: Trend, name: str, budget: int) -> range:
     """Return numbers of blocks around the trend of a tower."""
     centre = trend.lines[f"{name}_n_layers"].at(budget)
-    return near(centre, max(2, floor_power(centre) // 16))
+    return axes.near(centre, max(2, axes.floor_power(centre) // 16))
 
 
 def heads(m: Dims, name: str) -> int:

@@ -240,8 +240,8 @@ class Decoder(Blocks):
             levers.vocabulary(budget, trend),
             self.inner_axis(budget),
             *levers.local_attention(need, DEFAULT_CONTEXT),
-            levers.weights(),
-            levers.cache(),
+            levers.WEIGHTS,
+            levers.CACHE,
             Axis("max_seq_len", lambda m: (self._window(m, need, trend),)),
             Axis("rope_theta", lambda m: (transformer.rope_base(m),)),
         )

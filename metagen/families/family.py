@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from metagen import paths
 from metagen.families import parts
-from metagen.families.axes import Axis, Rule, down_to_fit, usual
+from metagen.families.axes import Axis, Rule, floor_power
 from metagen.families.demand import Cost, Demand, Need
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Line, Row, Trend, rows
@@ -198,7 +198,8 @@ class Family:
     def usual(self) -> tuple[Axis, ...]:
         """Return the axes of dimensions with one value: the task's defaults and `constants`."""
         values = {name: value for name, (value, _) in self.constants.items()}
-        return usual({**self.task.defaults, **values})
+        values |= self.task.defaults
+        return tuple(Axis(name, lambda m, value=value: (value,)) for name, value in values.items())  # type: ignore[misc]
 
     def fill(self, m: Dims, name: str, step: int, budget: int) -> int:
         """Return the largest multiple of a step with which the count is within the budget.
@@ -213,9 +214,13 @@ class Family:
     ) -> range:
         """Return ascending values, or smaller ones where the first exceeds a very small budget.
 
-        `design` returns the smallest design with a value; no value is below the least.
+        The smaller ones begin at the largest power of two that fits, or at the least, and go up in
+        eighths of it. `design` returns the smallest design with a value.
         """
-        return down_to_fit(values, lambda value: self.count(design(value)) <= budget, least)
+        low = values[0]
+        while low > least and self.count(design(low)) > budget:
+            low = max(least, floor_power(low - 1))
+        return values if low == values[0] else range(low, values[0] + 1, max(1, low // 8))
 
     # What follows.
 

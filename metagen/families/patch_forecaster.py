@@ -5,18 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from metagen.families import parts
-from metagen.families.axes import (
-    Axis,
-    Rule,
-    closest,
-    divides,
-    divisors,
-    floor_power,
-    heads,
-    near,
-    powers_near,
-)
+from metagen.families import axes, parts
+from metagen.families.axes import Axis, Rule, floor_power, near
 from metagen.families.blocks import Blocks, block_peak
 from metagen.families.demand import Need
 from metagen.families.family import Dims, Figures, Peak, Trait, Value
@@ -51,7 +41,7 @@ class PatchForecaster(Blocks):
     size_column = "params_non_embedding"
     size_unit = "weights of the blocks"
     rules = (
-        divides("n_heads", "d_model", "the heads share the width evenly"),
+        axes.divides("n_heads", "d_model", "the heads share the width evenly"),
         Rule(
             ("lookback", "patch_len"),
             lambda m: m["patch_len"] < m["lookback"],
@@ -95,14 +85,14 @@ class PatchForecaster(Blocks):
         budget = need.budget
         body = self._body(need, trend)
         depth, width = (trend.lines[name].at(body) for name in ("n_layers", "d_model"))
-        head_dims = powers_near(trend.lines["head_dim"].at(body), *HEAD_DIMS)
+        head_dims = axes.powers_near(trend.lines["head_dim"].at(body), *HEAD_DIMS)
         return (
             *self.usual(),
             Axis("stride", lambda m: (stride(int(m["lookback"])),)),
             Axis("patch_len", lambda m: (patch_len(int(m["lookback"]), int(m["stride"])),)),
             Axis("n_layers", lambda m: near(depth, max(1, floor_power(depth) // 16)), grid=True),
             Axis("d_model", lambda m: self._widths(m, budget, width), grid=True),
-            Axis("n_heads", lambda m: heads(m["d_model"], head_dims), grid=True),
+            Axis("n_heads", lambda m: axes.heads(m["d_model"], head_dims), grid=True),
             self.inner_axis(budget),
         )
 
@@ -152,9 +142,10 @@ class PatchForecaster(Blocks):
         return [*patches_halved, *super().variants(m)]
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
+        half = axes.closest(axes.divisors(int(m["d_model"])), m["n_heads"] / 2)
         return (
             ("patches that do not overlap", "stride", m["patch_len"]),
-            ("half the heads", "n_heads", closest(divisors(int(m["d_model"])), m["n_heads"] / 2)),
+            ("half the heads", "n_heads", half),
             ("feed-forward layer of twice the width", "d_ff", 2 * m["d_model"]),
             ("half the depth", "n_layers", max(1, m["n_layers"] // 2)),
             ("no dropout", "dropout", 0.0),

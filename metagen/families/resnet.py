@@ -42,12 +42,7 @@ class ResNet(Family):
         **{name: depth_of(place) for place, name in enumerate(DEPTHS)},
     }
     # The 8 x 8 digits are scaled up to 32 x 32: the network halves an image five times.
-    proxy_dims = {
-        "image_height": 32,
-        "image_width": 32,
-        "width": 8,
-        **dict.fromkeys(DEPTHS, 1),
-    }
+    proxy_dims = {"image_height": 32, "image_width": 32, "width": 8, **dict.fromkeys(DEPTHS, 1)}
 
     def parts(self, m: Dims) -> list[Part]:
         """Return every convolution with its normalization, in order, and the classifier.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from metagen.families import parts
 from metagen.families.axes import Axis, Rule, floor_power, near
@@ -45,7 +45,7 @@ class TabularMLP(Blocks):
         "dropout": (0.15, "as in the authors' ResNet (arXiv:2106.11959)"),
         "norm_eps": (1e-5, "the default of PyTorch"),
     }
-    proxy_dims: Mapping[str, Value] = {
+    proxy_dims = {
         "n_frequencies": 4,
         "d_embedding": 4,
         "d_model": 64,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from metagen.tasks.schedule import Habits, of_samples
-from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task
 
 WINDOW = 64  # steps that are reconstructed together
 CHANNELS = 16  # More channels take more parameters; a series may have fewer.
@@ -27,7 +26,7 @@ class AnomalyDetection(Task):
     name = "anomaly_detection"
     # The space shuttle's sensors are the one set with labels that comes in a small package.
     benchmark = Benchmark("anomalies of a spacecraft", {"quick": 1500, "full": 6000}, ("river",))
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "other",
         "unit": "window",
         "loss_unit": "variance of a channel",
@@ -39,13 +38,13 @@ class AnomalyDetection(Task):
         "changes over time, and windows of more than one step",
     }
     input = "window"
-    defaults: Mapping[str, Value] = {"window": WINDOW, "n_channels": CHANNELS}
-    default_reasons: Mapping[str, str] = {
+    defaults = {"window": WINDOW, "n_channels": CHANNELS}
+    default_reasons = {
         "window": f"no task.lookback is declared; the default is {WINDOW} steps",
         "n_channels": "room for the channels of a series, which may have fewer",
     }
     # The bundled readings are in no order of time, so a window of them is one step.
-    proxy: Mapping[str, Value] = {"window": 1, "n_channels": 16}
+    proxy = {"window": 1, "n_channels": 16}
     fixed_by = {"window": "task.lookback"}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:

@@ -5,12 +5,11 @@ The full model trains as PatchTST (arXiv:2211.14730) does on its Weather data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from metagen.tasks.schedule import Habits, of_samples
-from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task
 
 LOOKBACK, HORIZON = 336, 96  # steps, the shorter ones of PatchTST
 HABITS = of_samples(
@@ -31,7 +30,7 @@ class Forecasting(Task):
     benchmark = Benchmark(
         "forecasts of measured series", {"quick": 400, "full": 1500}, ("statsmodels",)
     )
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "time-series-forecasting",
         "unit": "series",
         "loss_unit": "mean absolute scaled error",
@@ -43,8 +42,8 @@ class Forecasting(Task):
         "losses of a decision that follows them",
     }
     input = "series"
-    defaults: Mapping[str, Value] = {"lookback": LOOKBACK, "horizon": HORIZON}
-    default_reasons: Mapping[str, str] = {
+    defaults = {"lookback": LOOKBACK, "horizon": HORIZON}
+    default_reasons = {
         "lookback": f"no task.lookback is declared: the {LOOKBACK} steps of PatchTST",
         "horizon": f"no task.horizon is declared: the {HORIZON} steps of PatchTST",
     }

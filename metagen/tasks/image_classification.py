@@ -11,15 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import (
-    IMAGE_SIDES,
-    Benchmark,
-    Dims,
-    Lookup,
-    Section,
-    Task,
-    Value,
-)
+from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
 
 SIDE = 224  # pixels, usual since AlexNet's crops
 RATE_PER_IMAGE = 5e-4 / 512  # The peak rate grows in proportion to the batch.
@@ -66,7 +58,7 @@ class ImageClassification(Task):
         "num_channels": "colours: red, green, blue",
         "num_classes": "none is declared: the 1,000 of ImageNet-1k",
     }
-    proxy: Mapping[str, Value] = {"num_classes": 10, "num_channels": 1}
+    proxy = {"num_classes": 10, "num_channels": 1}
     fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:

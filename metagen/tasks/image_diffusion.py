@@ -11,7 +11,7 @@ from typing import Any
 
 from metagen.errors import Problem, SpecError
 from metagen.tasks.schedule import Habits, of_spec
-from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task, Value
+from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
 
 SCHEDULES = ("cosine", "linear")  # The first is taken where a spec declares none.
 PIXELS_AT_ONCE = 2**20  # A larger number takes more memory, a smaller one more passes an update.
@@ -34,7 +34,7 @@ class ImageDiffusion(Task):
     """From a noisy image, the level of the noise and a condition to the noise."""
 
     name = "image_diffusion"
-    words: Mapping[str, str] = {
+    words = {
         "unit": "image",
         "loss_unit": "squared error a pixel",
         "usage": "--prompt three",
@@ -49,7 +49,7 @@ class ImageDiffusion(Task):
     work_unit = "img"
     training_unit = "images"
     input = "image"
-    proxy: Mapping[str, Value] = {"image_height": 8, "image_width": 8, "image_channels": 1}
+    proxy = {"image_height": 8, "image_width": 8, "image_channels": 1}
     fixed_by = IMAGE_SIDES
 
     def condition(self, m: Dims) -> list[int]:
@@ -136,20 +136,20 @@ class ClassConditional(ImageDiffusion):
     """Images of one of several classes."""
 
     benchmark = Benchmark("digits by class", STEPS, PACKAGES)
-    words: Mapping[str, str] = {
+    words = {
         **ImageDiffusion.words,
         "pipeline_tag": "unconditional-image-generation",
         "does": "draws images of a class",
         "data": "small handwritten digits",
         "outcome": "Digits that the proxy has not seen, and digits that it drew, by class.",
     }
-    defaults: Mapping[str, Value] = {"image_height": 64, "image_channels": 3, "num_classes": 1000}
-    default_reasons: Mapping[str, str] = {
+    defaults = {"image_height": 64, "image_channels": 3, "num_classes": 1000}
+    default_reasons = {
         **side_reasons(64),
         "image_channels": COLOURS,
         "num_classes": "no task.num_classes is declared: the 1,000 of ImageNet",
     }
-    proxy: Mapping[str, Value] = {**ImageDiffusion.proxy, "num_classes": 10}
+    proxy = {**ImageDiffusion.proxy, "num_classes": 10}
     fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
     def condition(self, m: Dims) -> list[int]:
@@ -161,15 +161,15 @@ class TextConditional(ImageDiffusion):
     """Images of a caption, which the model reads as bytes."""
 
     benchmark = Benchmark("digits by caption", STEPS, PACKAGES)
-    words: Mapping[str, str] = {
+    words = {
         **ImageDiffusion.words,
         "pipeline_tag": "text-to-image",
         "does": "draws images of a caption",
         "data": "small handwritten digits, with their names as captions",
         "outcome": "Digits that the proxy has not seen, and digits that it drew, by caption.",
     }
-    defaults: Mapping[str, Value] = {"image_height": 1024, "image_channels": 3}
-    default_reasons: Mapping[str, str] = {**side_reasons(1024), "image_channels": COLOURS}
+    defaults = {"image_height": 1024, "image_channels": 3}
+    default_reasons = {**side_reasons(1024), "image_channels": COLOURS}
 
     def condition(self, m: Dims) -> list[int]:
         """Return the shape of the bytes of a caption: (text_length,)."""

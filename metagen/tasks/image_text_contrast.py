@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task
 
 SIDE = 224  # pixels, as in every published model
 LENGTH = 77  # tokens of the longest text, as in every published model
@@ -25,7 +25,7 @@ class ImageTextContrast(Task):
     name = "image_text_contrast"
     # The quick training takes about ten seconds of one thread, the full one about three minutes.
     benchmark = Benchmark("glyphs and their names", {"quick": 160, "full": 2000}, ("matplotlib",))
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "zero-shot-image-classification",
         "unit": "pair",
         "loss_unit": "nat/pair",
@@ -38,13 +38,13 @@ class ImageTextContrast(Task):
     work_unit = "img"
     training_unit = "pairs"
     input = "pair"
-    defaults: Mapping[str, Value] = {"in_channels": 3, "image_size": SIDE, "max_seq_len": LENGTH}
-    default_reasons: Mapping[str, str] = {
+    defaults = {"in_channels": 3, "image_size": SIDE, "max_seq_len": LENGTH}
+    default_reasons = {
         "in_channels": "colours: red, green and blue",
         "image_size": f"the {SIDE} pixels of every published model",
         "max_seq_len": f"the {LENGTH} tokens of CLIP and of every published model of its kind",
     }
-    proxy: Mapping[str, Value] = {
+    proxy = {
         "in_channels": 1,
         "image_size": 32,
         "vocab_size": 768,

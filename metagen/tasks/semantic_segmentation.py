@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task, Value
+from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
 
 SIDE = 512  # pixels
 PIXELS_AT_ONCE = 2**20  # A larger number takes more memory, a smaller one more passes an update.
@@ -24,7 +24,7 @@ class SemanticSegmentation(Task):
     name = "semantic_segmentation"
     # The quick training takes about ten seconds of one thread, the full one about two minutes.
     benchmark = Benchmark("tissues of an average brain", {"quick": 400, "full": 4000}, ("nilearn",))
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "image-segmentation",
         "unit": "image",
         "loss_unit": "nat/pixel",
@@ -39,15 +39,15 @@ class SemanticSegmentation(Task):
     work_unit = "img"
     training_unit = "images"
     input = "image"
-    defaults: Mapping[str, Value] = {"in_channels": 3, "num_classes": 2, "image_height": SIDE}
-    default_reasons: Mapping[str, str] = {
+    defaults = {"in_channels": 3, "num_classes": 2, "image_height": SIDE}
+    default_reasons = {
         "in_channels": "colours: red, green and blue",
         "num_classes": "none is declared: 2, an object and its background",
         "image_height": f"no constraints.image_size is declared: {SIDE} pixels",
         "image_width": "no constraints.image_size is declared: a square",
     }
     # The sides have about the proportions of the bundled slices, 233 x 197.
-    proxy: Mapping[str, Value] = {"image_height": 96, "image_width": 80}
+    proxy = {"image_height": 96, "image_width": 80}
     fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:

@@ -87,7 +87,7 @@ class TabularRegression(Tabular):
     benchmark = Benchmark(
         "progression of diabetes", {"quick": 400, "full": 1500}, ("scikit-learn",)
     )
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "tabular-regression",
         "unit": "row",
         "loss_unit": "variance of the target",
@@ -98,9 +98,9 @@ class TabularRegression(Tabular):
         "risks": "predictions for rows unlike those of training, and differences between groups of "
         "people",
     }
-    defaults: Mapping[str, Value] = {**ROOM, "n_outputs": 1}
-    default_reasons: Mapping[str, str] = {**ROOM_REASONS, "n_outputs": "one number is predicted"}
-    proxy: Mapping[str, Value] = {**PROXY_ROOM, "n_outputs": 1}
+    defaults = {**ROOM, "n_outputs": 1}
+    default_reasons = {**ROOM_REASONS, "n_outputs": "one number is predicted"}
+    proxy = {**PROXY_ROOM, "n_outputs": 1}
 
     def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the number of outputs.
@@ -124,7 +124,7 @@ class TabularClassification(Tabular):
     benchmark = Benchmark(
         "benign and malignant tumours", {"quick": 300, "full": 400}, ("scikit-learn",)
     )
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "tabular-classification",
         "unit": "row",
         "loss_unit": "nat/row",
@@ -136,10 +136,10 @@ class TabularClassification(Tabular):
         "risks": "classes of rows unlike those of training, calibration, rare classes, and "
         "differences between groups of people",
     }
-    defaults: Mapping[str, Value] = {**ROOM, "n_outputs": 2}
-    default_reasons: Mapping[str, str] = {
+    defaults = {**ROOM, "n_outputs": 2}
+    default_reasons = {
         **ROOM_REASONS,
         "n_outputs": "no task.num_classes is declared: 2",
     }
-    proxy: Mapping[str, Value] = {**PROXY_ROOM, "n_outputs": 2}
+    proxy = {**PROXY_ROOM, "n_outputs": 2}
     fixed_by = {"n_outputs": "task.num_classes"}

@@ -145,8 +145,8 @@ class Task:
 
     def dim_reasons(self, fixed: Dims) -> dict[str, str]:
         """Return why the dimensions of inputs and outputs have their values."""
-        declared = {dim: key for dim, key in self.fixed_by.items() if dim in fixed}
-        return {**self.default_reasons, **declared}
+        keys = {dim: key for dim, key in self.fixed_by.items() if dim in fixed}
+        return {**self.default_reasons, **keys}
 
     def schedule(self, m: Dims, parameters: int, key: Lookup, *, reduced: bool) -> Schedule:
         """Return how long and in which steps a model trains."""
