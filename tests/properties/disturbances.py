@@ -64,22 +64,19 @@ DAMAGES: tuple[Damage, ...] = (
 )  # fmt: skip
 
 
-def damage_state(out: Path, chance: random.Random) -> list[str]:
-    """Damage one or two files of the state, often the ledger, or remove it all; say how."""
-    state = out / ".metagen"
-    files = sorted(p for p in state.rglob("*") if p.is_file())
-    if not files:
-        return ["no state to damage"]
-    if chance.random() < 1 / 25:
-        shutil.rmtree(state)
-        return ["all of .metagen removed"]
-    ledger = [p for p in files if p.name.startswith("ledger")] or files
-    paths = {chance.choice(chance.choice((ledger, files)))}
-    paths |= {chance.choice(files)} if chance.random() < 0.3 else set()
-    damages = {path: chance.choice(DAMAGES) for path in sorted(paths)}
+def damage_some(folder: Path, chance: random.Random) -> str:
+    """Damage some files of a state or a cache, often the ledger, or remove it all; say how."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    if files and chance.random() < 1 / 25:
+        shutil.rmtree(folder)
+        return f"all of {folder.name}"
+    ledger = [p for p in files if p.name.startswith("ledger")]
+    chosen = {chance.choice(ledger)} if ledger and chance.random() < 0.5 else set()
+    chosen |= set(chance.sample(files, min(len(files), chance.choice((1, 1, 2, 50)))))
+    damages = {path: chance.choice(DAMAGES) for path in sorted(chosen)}
     for path, damage in damages.items():
         damage(path, chance)
-    return [f"{p.relative_to(state)} {name(damage)}" for p, damage in damages.items()]
+    return ", ".join(f"{p.relative_to(folder)} {name(d)}" for p, d in list(damages.items())[:3])
 
 
 def _written(path: Path, data: bytes) -> None:
