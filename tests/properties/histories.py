@@ -71,7 +71,12 @@ def measure(lab: Lab) -> Tally:
     """Let Hypothesis draw histories; each process draws its share from a seed of its own."""
     tally = Tally("histories")
     tally.must_not(
-        "stale", "not settled", "ran on the way back", "unseen edits", "unbounded", "wrote",
+        "stale",
+        "not settled",
+        "ran on the way back",
+        "unseen edits",
+        "unbounded",
+        "wrote",
         "tracebacks",
     )
     return lab.apart(tally, _of_some, lab.shares(range(lab.size(FULL))))
