@@ -119,7 +119,6 @@ class History(RuleBasedStateMachine):
         visited: The overrides of each package that was built, by its key.
         standing: The key of the package that the folder holds; None when it may hold another.
         lossy: Whether records of earlier builds may be lost, so that ways back may run tasks.
-        shrunk: Whether runs may be lost from the cache.
         cache: The cache that all builds of this history share; None for the others.
     """
 
@@ -130,7 +129,7 @@ class History(RuleBasedStateMachine):
         self.edits: set[str] = set()
         self.visited: dict[Key, dict[str, str]] = {}
         self.standing: Key | None = None
-        self.lossy = self.shrunk = self.over = False
+        self.lossy = self.over = False
         self.steps: list[str] = []
         self.resources = ExitStack()
 
@@ -276,19 +275,19 @@ class History(RuleBasedStateMachine):
         """Build in an empty folder: beside a cache, what was built before must run nothing."""
         self.out, self.standing = self.folder / f"place {len(self.steps)}", None
         self.edits.clear()
-        if not self.cache or self.shrunk:
+        if not self.cache:
             self.visited.clear()
         return f"another folder: {self._build()}"
 
     @step()
     def collect_garbage(self) -> str:
-        """Delete what no record refers to; a cache keeps to its bound, and ways back stay free."""
+        """Delete what no record refers to: ways back stay free, but not those from the cache."""
         bound = ("--cache", str(self.cache), "--keep", str(_BOUND)) if self.cache else ()
         result = outside.metagen("gc", "--out", str(self.out), *bound)
         self._must(_is_clean(result.stderr), "tracebacks", f"gc: {result.stderr[-600:]}")
         size = sum(p.stat().st_size for p in self.cache.rglob("*") if p.is_file()) if bound else 0
         self._must(size <= _BOUND, "unbounded", f"{size:,} bytes are left of the cache")
-        self.shrunk = True
+        self.lossy |= bool(self.cache)
         return f"gc: {result.returncode}"
 
     @step(words=st.sampled_from(_DOIT))
