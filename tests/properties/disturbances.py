@@ -45,6 +45,14 @@ def _overwritten(path: Path, chance: random.Random) -> None:
     path.write_bytes(data)
 
 
+def _flipped(path: Path, chance: random.Random) -> None:
+    """Change a few bytes far apart: a database that is still one has damaged rows then."""
+    data = bytearray(path.read_bytes())
+    for place in chance.sample(range(len(data)), min(len(data), 5)):
+        data[place] ^= 1 + chance.randrange(255)
+    path.write_bytes(data)
+
+
 def _zeroed(path: Path, chance: random.Random) -> None:
     """Zero a page, which a power cut may leave unwritten."""
     data = bytearray(path.read_bytes())
@@ -60,26 +68,24 @@ def _replaced_by_folder(path: Path, chance: random.Random) -> None:
 
 
 DAMAGES: tuple[Damage, ...] = (
-    _removed, _emptied, _cut, _grown, _overwritten, _zeroed, _replaced_by_folder,
+    _removed, _emptied, _cut, _grown, _overwritten, _flipped, _zeroed, _replaced_by_folder,
 )  # fmt: skip
 
 
-def damage_state(out: Path, chance: random.Random) -> list[str]:
-    """Damage one or two files of the state, often the ledger, or remove it all; say how."""
-    state = out / ".metagen"
-    files = sorted(p for p in state.rglob("*") if p.is_file())
-    if not files:
-        return ["no state to damage"]
-    if chance.random() < 1 / 25:
-        shutil.rmtree(state)
-        return ["all of .metagen removed"]
-    ledger = [p for p in files if p.name.startswith("ledger")] or files
-    paths = {chance.choice(chance.choice((ledger, files)))}
-    paths |= {chance.choice(files)} if chance.random() < 0.3 else set()
-    damages = {path: chance.choice(DAMAGES) for path in sorted(paths)}
+def damage_some(folder: Path, chance: random.Random) -> str:
+    """Damage some files of a state or a cache, often rows of a ledger, or remove it all."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    if files and chance.random() < 1 / 25:
+        shutil.rmtree(folder)
+        return f"all of {folder.name}"
+    chosen = chance.sample(files, min(len(files), chance.choice((1, 1, 2, 50))))
+    damages = {path: chance.choice(DAMAGES) for path in chosen}
+    ledgers = [path for path in files if path.suffix == ".sqlite"]
+    if ledgers and chance.random() < 0.5:
+        damages = dict.fromkeys(ledgers, _flipped)
     for path, damage in damages.items():
         damage(path, chance)
-    return [f"{p.relative_to(state)} {name(damage)}" for p, damage in damages.items()]
+    return ", ".join(f"{p.relative_to(folder)} {name(d)}" for p, d in list(damages.items())[:3])
 
 
 def _written(path: Path, data: bytes) -> None:

@@ -1,8 +1,8 @@
 """Random histories: whatever happened before, a build ends in the bytes of a clean one.
 
 Hypothesis draws the steps. They edit the spec, the outputs, the templates and the code of metagen,
-damage the engine's state, interrupt and kill builds, build side by side, and take the out folder
-elsewhere. These must hold after each build:
+damage the engine's state and the cache, interrupt and kill builds, build side by side, run plain
+doit, collect garbage, and take the out folder elsewhere. These must hold after each build:
 
 - Without edits by hand, the package equals a clean build of the same spec by the same templates;
   a spec that does not build from scratch fails with the same status.
@@ -34,7 +34,7 @@ from metagen import files
 from metagen.errors import CONFLICT, DONE, USAGE, SpecError
 
 from . import inside, mutants, outside, values
-from .disturbances import TRICKS, WAYS, Trick, Way, damage_state, name
+from .disturbances import TRICKS, WAYS, Trick, Way, damage_some, name
 from .inside import Build
 from .lab import Lab
 from .tally import Tally
@@ -44,6 +44,14 @@ FULL = 200
 STEPS = 10
 _WRITES = 30  # writes of a build, at one of which it is interrupted
 _TRACEBACKS = ("Traceback", "MetaGen's own")
+_SYNTH = ("synth",)
+_DOIT = (
+    _SYNTH, ("-n", "2", "synth"), ("run", "--always", "docs"), ("clean",), ("clean", "docs"),
+    ("run", "--single", "docs:{run}/model_card"), ("code:{run}/model",), ("forget",),
+    ("{out}/run-{run}/code/model.py",), ("forget", "blueprint"), ("ignore", "code"), ("reset-dep",),
+)  # fmt: skip
+_LOOKS = (("list", "--all", "--status"), ("info", "docs:{run}/model_card"), ("list", "docs"))
+_BOUND = 100_000  # bytes of a cache after its garbage was collected
 # An integer takes one draw, where Hypothesis's own random numbers take one each.
 CHANCE = st.integers(0, 2**32 - 1).map(random.Random)
 
@@ -62,7 +70,15 @@ class Violation(Exception):
 def measure(lab: Lab) -> Tally:
     """Let Hypothesis draw histories; each process draws its share from a seed of its own."""
     tally = Tally("histories")
-    tally.must_not("stale", "not settled", "ran on the way back", "unseen edits", "tracebacks")
+    tally.must_not(
+        "stale",
+        "not settled",
+        "ran on the way back",
+        "unseen edits",
+        "unbounded",
+        "wrote",
+        "tracebacks",
+    )
     return lab.apart(tally, _of_some, lab.shares(range(lab.size(FULL))))
 
 
@@ -102,7 +118,8 @@ class History(RuleBasedStateMachine):
         edits: The outputs that were edited by hand and not discarded since.
         visited: The overrides of each package that was built, by its key.
         standing: The key of the package that the folder holds; None when it may hold another.
-        damaged: Whether the state was damaged: the way back may have lost its outputs then.
+        lossy: Whether records of earlier builds may be lost, so that ways back may run tasks.
+        cache: The cache that all builds of this history share; None for the others.
     """
 
     def __init__(self, lab: Lab, cleans: Cleans, tally: Tally) -> None:
@@ -112,13 +129,13 @@ class History(RuleBasedStateMachine):
         self.edits: set[str] = set()
         self.visited: dict[Key, dict[str, str]] = {}
         self.standing: Key | None = None
-        self.damaged = self.over = False
+        self.lossy = self.over = False
         self.steps: list[str] = []
         self.resources = ExitStack()
 
     @initialize(chance=CHANCE)
     def begin(self, chance: random.Random) -> None:
-        """Copy what metagen ships; half of the histories begin in an empty folder."""
+        """Copy what metagen ships; begin with a package, in an empty folder, or beside a cache."""
         self.tally.count("histories")
         self.folder = self.resources.enter_context(self.lab.folder())
         self.shipped = self.resources.enter_context(inside.shipped(self.folder))
@@ -129,9 +146,10 @@ class History(RuleBasedStateMachine):
         self.cleans[self.spec, ((), _PRISTINE)] = begun
         reads = {read for task in begun.log.reads.values() for read in task}
         self.templates = sorted(r.split()[1] for r in reads if r.startswith("source templates/"))
-        if chance.random() < 0.5:
-            self.out = self.folder / "begun"
-        self.steps.append(f"{self.spec.stem}{'' if self.out.exists() else ' in an empty folder'}")
+        begins = chance.choice(("with a package", "in an empty folder", "beside a cache"))
+        self.out = self.folder / ("begun" if begins == "with a package" else "out")
+        self.cache = self.folder / "cache" if begins == "beside a cache" else None
+        self.steps.append(f"{self.spec.stem} {begins}")
 
     def teardown(self) -> None:
         """Build once more, by the shipped spec if the edits together build nothing."""
@@ -223,11 +241,9 @@ class History(RuleBasedStateMachine):
         package = self.shipped / "metagen"
         place = chance.choice(mutants.definitions(package))
         path = package / place.file
-        before = path.read_bytes()
-        mutants.change(package, place)
-        after = path.read_bytes()
-        path.write_bytes(before)
-        trick = trick if len(after) <= len(before) else TRICKS[0]
+        with mutants.changed(package, place):
+            after = path.read_bytes()
+        trick = trick if len(after) <= path.stat().st_size else TRICKS[0]
         self._change(path, after, trick)
         return f"change {place}, {name(trick)}"
 
@@ -240,8 +256,9 @@ class History(RuleBasedStateMachine):
 
     @step(chance=CHANCE)
     def damage(self, chance: random.Random) -> str:
-        self.standing, self.damaged = None, True
-        return f"damage: {', '.join(damage_state(self.out, chance))}"
+        self.standing, self.lossy = None, True
+        places = [self.out / ".metagen", *([self.cache] if self.cache else [])]
+        return f"damage: {damage_some(chance.choice(places), chance)}"
 
     @step(way=st.sampled_from(WAYS))
     def take_elsewhere(self, way: Way) -> str:
@@ -252,6 +269,43 @@ class History(RuleBasedStateMachine):
         to.mkdir()
         self.out = way(self.out, to)
         return f"{name(way)}: {self._build()}"
+
+    @step()
+    def begin_another_folder(self) -> str:
+        """Build in an empty folder: beside a cache, what was built before must run nothing."""
+        self.out, self.standing = self.folder / f"place {len(self.steps)}", None
+        self.edits.clear()
+        if not self.cache:
+            self.visited.clear()
+        return f"another folder: {self._build()}"
+
+    @step()
+    def collect_garbage(self) -> str:
+        """Delete what no record refers to: ways back stay free, but not those from the cache."""
+        bound = ("--cache", str(self.cache), "--keep", str(_BOUND)) if self.cache else ()
+        result = outside.metagen("gc", "--out", str(self.out), *bound)
+        self._must(_is_clean(result.stderr), "tracebacks", f"gc: {result.stderr[-600:]}")
+        size = sum(p.stat().st_size for p in self.cache.rglob("*") if p.is_file()) if bound else 0
+        self._must(size <= _BOUND, "unbounded", f"{size:,} bytes are left of the cache")
+        self.lossy |= bool(self.cache)
+        return f"gc: {result.returncode}"
+
+    @step(words=st.sampled_from(_DOIT))
+    def run_doit(self, words: Sequence[str]) -> str:
+        """Run plain doit; after `synth` without edits by hand the package stands."""
+        if self.cache:
+            return "no doit: it has no cache"
+        result = self._doit(words)
+        done = words == _SYNTH and result.returncode == DONE and not self.edits
+        self.standing, self.lossy = self._key() if done else None, True
+        return f"doit {' '.join(words)}: {result.returncode}"
+
+    @step(words=st.sampled_from(_LOOKS))
+    def look_with_doit(self, words: Sequence[str]) -> str:
+        before = inside.tree(self.out)
+        result = self._doit(words)
+        self._must(inside.tree(self.out) == before, "wrote", f"doit {' '.join(words)}")
+        return f"doit {' '.join(words)}: {result.returncode}"
 
     @step(chance=CHANCE, writes=st.integers(0, _WRITES), before=st.booleans())
     def interrupt(self, chance: random.Random, writes: int, before: bool) -> str:
@@ -269,7 +323,7 @@ class History(RuleBasedStateMachine):
 
         try:
             with mock.patch.object(files, "write_atomic", write):
-                status = str(_result(self.out, self.spec, self._settings()).status)
+                status = str(self._result().status)
         except Interrupted:
             status = f"interrupted {'before' if before else 'after'} write {writes}"
         self.standing = None
@@ -316,7 +370,7 @@ class History(RuleBasedStateMachine):
     def _build(self, *, discard_edits: bool = False) -> int:
         """Build, and judge the result; return the exit status."""
         self.tally.count("builds")
-        built = _result(self.out, self.spec, self._settings(), discard_edits=discard_edits)
+        built = self._result(discard_edits=discard_edits)
         label = f"status {built.status} {built.output[-400:]}"
         self._must(_is_clean(built.output), "tracebacks", label)
         if discard_edits or not self.edits:
@@ -324,7 +378,7 @@ class History(RuleBasedStateMachine):
         elif built.status in (DONE, CONFLICT):
             self._judge_manifest(built)
         if built.status in (DONE, CONFLICT):
-            again = _result(self.out, self.spec, self._settings())
+            again = self._result()
             self._must(not again.log.ran, "not settled", f"{label}: {sorted(again.log.ran)}")
         return built.status
 
@@ -341,7 +395,7 @@ class History(RuleBasedStateMachine):
         if key == self.standing:
             self.tally.count("builds with nothing to do")
             self._must(not ran, "not settled", str(ran))
-        if key in self.visited and not self.damaged:
+        if key in self.visited and not self.lossy:
             self.tally.count("ways back")
             self._must(not ran, "ran on the way back", str(ran))
         self.edits.clear()
@@ -394,16 +448,29 @@ class History(RuleBasedStateMachine):
         }
         return files.canonical(changed)
 
+    def _result(self, **rules: bool) -> Build:
+        return _result(self.out, self.spec, self._settings(), cache=self.cache, **rules)
+
     def _start(self, *more: str) -> Any:
         name = ("--run-id", self.spec.stem, "--out", str(self.out))
-        command = ("synth", str(self.spec), *name, *self._settings(), *more)
+        cache = ("--cache", str(self.cache)) if self.cache else ()
+        command = ("synth", str(self.spec), *name, *cache, *self._settings(), *more)
         return outside.start(*command, SHIPPED=str(self.shipped))
+
+    def _doit(self, words: Sequence[str]) -> Any:
+        command = [word.format(run=self.spec.stem, out=self.out) for word in words]
+        package = (f"spec={self.spec}", f"out={self.out}", f"run_id={self.spec.stem}")
+        command += [*package, *self._settings()]
+        here = outside.REPOSITORY
+        result = outside.metagen("doit", *command, cwd=here, SHIPPED=str(self.shipped))
+        self._must(_is_clean(result.stderr), "tracebacks", f"doit: {result.stderr[-600:]}")
+        return result
 
 
 _PRISTINE = files.canonical({})
 
 
-def _result(out: Path, spec: Path, overrides: Sequence[str], **rules: bool) -> Build:
+def _result(out: Path, spec: Path, overrides: Sequence[str], **rules: Any) -> Build:
     """Build; a spec that is refused at the door has the status that the command has."""
     try:
         return inside.build(out, spec, overrides, **rules)
