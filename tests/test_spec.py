@@ -191,7 +191,7 @@ def test_an_override_replaces_a_value_of_another_shape(written):
      ("name={a: b}", "name is {'a': 'b'}; allowed: text", ""),
      ("name=${oc.env:HOME}", "name is '${oc.env:HOME}': only ${section.key}", ""),
      ("name=!!python/object:os.system x", "the tag 'tag:yaml.org,2002:python/", ""),
-     ("name=\udce9", "this holds the control character", "")],
+     ("name=\udce9", "the text has the control character", "")],
 )  # fmt: skip
 def test_a_wrong_override_is_named_as_the_place(written, override, sentence, hint):
     with pytest.raises(SpecError) as caught:

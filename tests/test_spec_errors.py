@@ -44,7 +44,7 @@ SINGLE = [
     ("task: {num_classes: true}\n", "3:21", "task.num_classes is True; allowed: a whole", ""),
     ("modality: {inputs: text}\n", "3:20", "modality.inputs is 'text'; allowed: a list", "[text]"),
     ("modality: {inputs: []}\n", "3:20", "modality.inputs is []; allowed: a list of", ""),
-    ("modality: {inputs: [text, text]}\n", "3:27", "inputs[1] is 'text', which stands twice", ""),
+    ("modality: {inputs: [text, text]}\n", "3:27", "[1] is 'text', which is listed twice", ""),
     ("modality: {inputs: [~]}\n", "3:21", "modality.inputs[0] is None; allowed: text, image", ""),
     ("modality: {inputs: [taste]}\n", "3:21", "is 'taste': no model can be built for it", ""),
     ("modality: {outputs: [smell]}\n", "3:22", "is 'smell': no model can be built for it", ""),
@@ -83,8 +83,8 @@ SINGLE = [
     ("license: apache2\n", "3:10", "license is 'apache2'; allowed: apache-2.0", "apache-2.0"),
     ("version: true\n", "3:10", "version is True; allowed: text", ""),
     ("version: ''\n", "3:10", "version is ''; allowed: text", "remove the key"),
-    ("description: x\ndescription: y\n", "4:1", "the key 'description' stands twice", "3:1"),
-    ("? [a]\n: b\n", "3:3", "a key is a word, not a list or a mapping", ""),
+    ("description: x\ndescription: y\n", "4:1", "the key 'description' is defined twice", "3:1"),
+    ("? [a]\n: b\n", "3:3", "a key must be a word, not a list or a mapping", ""),
     ("<<: {description: x}\n", "3:1", "there is no key '<<'", ""),
 ]  # fmt: skip
 

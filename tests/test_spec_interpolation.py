@@ -46,7 +46,7 @@ REFERENCES = [
     ("description: ${constraints}", "3:14", "refers to constraints, which is not a key"),
     ("description: ${version}", "3:14", "refers to version, which is not declared"),
     ("description: ${description}", "3:14", "leads back to itself: description -> description"),
-    ("description: x ${modality.inputs}", "3:14", "which cannot stand inside a text"),
+    ("description: x ${modality.inputs}", "3:14", "which cannot be part of a text"),
     ("description: $${version}\nversion: '{name}'", "3:14", "builds a reference out of parts"),
 ]
 

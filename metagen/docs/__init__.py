@@ -1,9 +1,9 @@
-"""Documents: numbers to prose, in cards, figures and a paper.
+"""Documents that turn numbers into prose: cards, figures and a paper.
 
 ============  ====================================================================
 wording       a value with its unit as text
-facts         the only door from numbers to prose, and the figures that follow
-escape        the text of a spec made inert, for Markdown and for LaTeX
+facts         the only way from numbers to prose, and derived figures
+escape        escaping the text of a spec, for Markdown and for LaTeX
 render        templates to documents
 cards         model card, data card, evaluation report, limitations, launch guide
 summary       the content of the terminal's table

@@ -1,7 +1,7 @@
 """The cards: model card, data card, evaluation report, limitations and launch guide, in Markdown.
 
 The model card's header and sections follow the Hugging Face Hub's model card; a section without
-facts is left out rather than filled.
+facts is omitted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def data_card(desk: Desk) -> dict[str, bytes]:
 
 
 def eval_report(desk: Desk) -> dict[str, bytes]:
-    """Return `docs/eval_report.md`: results beside their baselines, and how they were measured."""
+    """Return `docs/eval_report.md`: results with their baselines, and how they were measured."""
     return {"docs/eval_report.md": render.markdown(desk, "cards/eval_report.md").data}
 
 
@@ -49,7 +49,7 @@ def launch(desk: Desk) -> dict[str, bytes]:
 
 
 def metadata(desk: Desk) -> dict[str, Any]:
-    """Return the entries of the model card's YAML header; what is not declared is left out."""
+    """Return the entries of the model card's YAML header, without undeclared ones."""
     facts = Facts(desk)
     results = [row for row in facts.get("results").value if row["status"] == "measured"]
     words = facts.family().words

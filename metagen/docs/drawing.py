@@ -1,4 +1,4 @@
-"""The style and the helpers of all figures: one font, and the same bytes each time."""
+"""Style and helpers of all figures: one font, and equal bytes in each build."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ONE_AT_A_TIME = threading.Lock()  # matplotlib's settings are global
-WIDTH = 3.3  # inches, a column
+WIDTH = 3.3  # inches; a column of the paper
 WIDE = 6.0
-# Okabe and Ito's palette, which keeps apart for all common colour blindness.
+# The palette of Okabe and Ito is distinguishable with all common kinds of colour blindness.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
-# Series take these in turn, unless a figure names its colours.
+# Series use these colours in turn, unless a figure names its own.
 COLOURS = (BLUE, ORANGE, GREEN, GREY, "#CC79A7", "#E69F00", "#56B4E9")
 _STYLE = {
     "font.size": 8,
@@ -40,10 +40,10 @@ _STYLE = {
 def drawn(
     desk: Desk, name: str, height: float, draw: Callable[[Figure], None], width: float = WIDTH
 ) -> dict[str, bytes]:
-    """Return a figure as PDF, drawn in one style whatever the user's settings are.
+    """Return a figure as PDF, in one style that does not depend on the user's settings.
 
     Args:
-        desk: Records which matplotlib drew.
+        desk: Records the version of matplotlib.
         name: The figure's file is `paper/figures/<name>.pdf`.
         height: Height in inches, unless `draw` sets another size.
         draw: Draws on an empty figure.
@@ -69,7 +69,7 @@ def drawn(
 
 
 def _own_font(figure: Figure) -> None:
-    """Use the font file that matplotlib ships; a system's font of that name may differ."""
+    """Use the font file of matplotlib, because a system's font of that name may differ."""
     import matplotlib
     from matplotlib.font_manager import FontProperties
     from matplotlib.text import Text
@@ -81,12 +81,12 @@ def _own_font(figure: Figure) -> None:
 
 
 def literal(text: str) -> str:
-    """Return text that matplotlib shows as it is: between two dollars it would see mathematics."""
+    """Return text without mathematics: matplotlib would typeset text between two dollar signs."""
     return text.replace("$", r"\$")
 
 
 def level_line(axes: Axes, level: float, name: str, colour: str) -> None:
-    """Draw a level line, with its name outside the axes so that no curve covers it."""
+    """Draw a level line, with its name outside the axes, where no curve covers it."""
     axes.axhline(level, color=colour, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     at, place = (1, level), axes.get_yaxis_transform()
     text: dict[str, Any] = {"textcoords": "offset points", "va": "center", "color": colour}
@@ -94,7 +94,7 @@ def level_line(axes: Axes, level: float, name: str, colour: str) -> None:
 
 
 def say_instead(figure: Figure, text: str) -> None:
-    """Draw a sentence where there is nothing to show."""
+    """Draw a sentence in place of a figure without data."""
     axes = figure.add_subplot()
     axes.text(0.5, 0.5, text, ha="center")
     axes.set_axis_off()

@@ -1,6 +1,6 @@
-"""The text of a spec, made inert for the language of the document.
+"""Escaping the text of a spec for the language of the document.
 
-A spec may come from a stranger: its text reads as itself in Markdown and in LaTeX, never as markup.
+A spec may come from a stranger, so its text must never act as markup in Markdown or LaTeX.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _BREAK = "\ue000"  # private-use marks; `plain` leaves none of them in a text
 _APART = "\ue001"
 _LONG_WORD = 18
 _GAP = re.compile(r"(?:[^\S\u00a0]|[\x00-\x1f\x7f-\x9f])+")
-# The characters that the paper's fonts have; all others are written as their code points.
+# The characters of the paper's fonts; all others are written as their code points.
 TYPESET = re.compile(
     "[\u0020-\u007e\u00a0-\u00ac\u00ae-\u00b7\u00b9-\u0131\u0139-\u0148\u014a-\u017e"
     "\u2013\u2014\u2018-\u201a\u201c-\u201e\u2020-\u2022\u2026\u20ac\u2122"
     "\u03b1-\u03bf\u03c0-\u03c9\u2192\u2212\u221e\u2248\u2264\u2265\u00d7]"
 )
 _MARKDOWN = re.compile(
-    r"""[\\`*\[\]<>|~$]               # markup wherever it stands
+    r"""[\\`*\[\]<>|~$]               # markup in any position
       | &(?=\#|\w+;)                 # an entity
       | (?<![^\W_])_|_(?![^\W_])     # an underscore that is not inside a word
-      | (?<=\w):(?=//)|(?<=\w)@(?=\w)|(?<=\bwww)\.   # what becomes a link by itself
+      | (?<=\w):(?=//)|(?<=\w)@(?=\w)|(?<=\bwww)\.   # text that renderers turn into links
       | ^(?:[-+](?=[\s-]|$)|=|\#)    # lists, rules and headings at the start
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -41,7 +41,7 @@ _LIGATURE = re.compile(r"([-<>,'`])(?=\1)|([!?])(?=`)")
 
 
 def plain(text: str) -> str:
-    """Return text on one line, with no control characters, cut at a length no page can hold."""
+    """Return text on one line, with no control characters, shortened to fit on a page."""
     line = " ".join(_GAP.split(unicodedata.normalize("NFC", text)))
     visible = "".join(_visible(char) for char in line.strip())
     return visible if len(visible) <= _LONGEST else visible[:_LONGEST] + "…"
@@ -55,7 +55,7 @@ def markdown(text: str) -> Markup:
 
 
 def markdown_code(text: str) -> Markup:
-    """Return text as a code span, fenced by more backticks than it holds."""
+    """Return text as a code span, fenced by more backticks than it contains."""
     line = plain(text).replace("\u00a0", " ").replace("|", "\\|")
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     fence = "`" * (longest + 1)
@@ -77,7 +77,7 @@ def latex_code(text: str) -> Markup:
 
 
 def pdf_string(text: str) -> Markup:
-    """Return a text reduced to the characters that a PDF title holds in any encoding."""
+    """Return text with only the characters that a PDF title can hold in any encoding."""
     return Markup(re.sub(r"[^A-Za-z0-9 .,-]+", "-", plain(text))[:120])
 
 

@@ -37,7 +37,7 @@ SOURCES = (
     FILES["arch"],
     *(f"code/{name}.py" for name in ("model", "data", "train", "eval", "infer")),
 )
-# Names that contain a numeral but are no measurement.
+# Names that contain a numeral, which is no measurement.
 TERMS = {"digest": "SHA-256"}
 
 _UNITS = (
@@ -59,7 +59,7 @@ _UNITS = (
     *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "total")),
     ("launch.usable_memory", "bytes"),
 )
-# These entries carry their unit beside them in the same record.
+# The records of these entries also hold their unit.
 _BESIDE = (
     "constraints.*.required",
     "constraints.*.computed",
@@ -71,11 +71,11 @@ _NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
 
 
 class MissingFact(LookupError):
-    """A document requests a fact that no file of the package holds."""
+    """A document requests a fact that is in no file of the package."""
 
 
 class Ref(tuple[str, ...]):
-    """The address of a fact: the name of its file, then the way to its entry."""
+    """The address of a fact: the name of its file, then the path to its entry."""
 
     def __new__(cls, name: str | tuple[str, ...]) -> Ref:
         """Read an address from its parts or from text with dots between them."""
@@ -94,9 +94,9 @@ class Fact:
 
     Attributes:
         name: Its address, such as `params.total`.
-        value: The value as the file holds it; None when it was not declared or measured.
-        unit: The unit it is counted in; "" when it has none.
-        source: Where it stands, such as `blueprint/params.json: total`.
+        value: The value in the file; None if it was not declared or not measured.
+        unit: Its unit; "" without one.
+        source: Its file and entry, such as `blueprint/params.json: total`.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Printed:
-    """A fact as a document shows it."""
+    """A fact with its text in a document."""
 
     fact: Fact
     text: str
@@ -128,7 +128,7 @@ class Facts:
         """Return a fact; a derived one has the address `derived.<name>`.
 
         Raises:
-            MissingFact: No file holds it.
+            MissingFact: It is in no file.
         """
         ref = Ref(name)
         if ref[0] == "term":
@@ -158,21 +158,21 @@ class Facts:
         return [r for r in entries if all(self._value(r / k) == v for k, v in where.items())]
 
     def distinct(self, name: str | Ref, entry: str, **where: Any) -> list[Ref]:
-        """Return what `each` does, but only the first of those that share an entry's value."""
+        """Return the addresses of `each`, but only the first with each value of an entry."""
         first: dict[Any, Ref] = {}
         for ref in self.each(name, **where):
             first.setdefault(self._value(ref / entry), ref)
         return list(first.values())
 
     def has(self, name: str | Ref) -> bool:
-        """Return whether a fact is there and not empty."""
+        """Return whether a fact exists and is not empty."""
         try:
             return self.get(name).value not in (None, (), [], {}, "")
         except MissingFact:
             return False
 
     def family(self) -> Family:
-        """Return the family that the package is of; the document then depends on its code."""
+        """Return the package's family; the document then depends on the family's code."""
         return families.of_package(self._desk)
 
     def edited(self, path: str) -> bool:
@@ -194,7 +194,7 @@ class Facts:
             raise MissingFact(f"{self._file(ref)} has no entry `{entry}`") from None
 
     def _names(self, ref: Ref) -> Iterable[str]:
-        """Return the keys or positions in an entry; a text of the spec is taken whole."""
+        """Return the keys or positions in an entry; a text of the spec counts as one entry."""
         if ref[0] in FILES:
             return self._desk.names(FILES[ref[0]], *ref[1:])
         value = self.get(ref).value
@@ -220,12 +220,12 @@ class Facts:
 
 
 def proxy(ref: Ref) -> Ref:
-    """Return the address that holds for the proxy what `ref` holds for the full model."""
+    """Return the proxy's address for an address of the full model."""
     return Ref((ref[0], "proxy", *ref[1:]))
 
 
 def source(ref: Ref) -> str:
-    """Return the file and the entry that an address stands for, without positions in lists."""
+    """Return the file and the entry of an address, without positions in lists."""
     entry = ".".join(part for part in ref[1:] if not part.isdigit())
     return f"{SPEC if ref[0] == 'spec' else FILES[ref[0]]}: {entry}"
 
@@ -257,7 +257,7 @@ def design(facts: Facts) -> tuple[Family, dict[str, Any]]:
 
 
 def _of_the_family(name: str) -> Callable[[Facts], Fact]:
-    """Return the function of a fact that only the family's own documents print."""
+    """Return the function of a fact that is one of the family's `figures`."""
 
     def fact(facts: Facts) -> Fact:
         family, everything = design(facts)
@@ -281,7 +281,7 @@ def _word(name: str) -> Callable[[Facts], Fact]:
 
 
 def _usage(facts: Facts) -> Fact:
-    """Return the command that shows what `infer.py` does."""
+    """Return a command that demonstrates `infer.py`."""
     command = f"python infer.py {facts.family().words.usage}"
     return Fact("derived.usage", command, "", f"{FILES['arch']}: family")
 
@@ -314,7 +314,7 @@ def _not_run(facts: Facts) -> Fact:
 
 
 def _unknown_components(facts: Facts) -> Fact:
-    """Return the components of the spec whose type the family does not have."""
+    """Return the components of the spec with a type that the family lacks."""
     family = facts.family()
     declared = facts.get("spec.architecture.components").value or ()
     names = tuple(families.unknown_components(family, declared))

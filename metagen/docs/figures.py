@@ -1,4 +1,4 @@
-"""The paper's figures, drawn from measured files only, in the same bytes each time."""
+"""The paper's figures, drawn from measured files only, with equal bytes in each build."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_FALL = 30  # a logarithmic axis shows more where the losses fall by a larger factor
+_FALL = 30  # the axis is logarithmic if the losses fall by a larger factor
 
 _STEP_UNITS = {
     "parameter_budget.max": "parameters",
@@ -41,7 +41,7 @@ def learning_curve(desk: Desk) -> dict[str, bytes]:
 
 
 def parameters(desk: Desk) -> dict[str, bytes]:
-    """Draw where the parameters are, by module."""
+    """Draw the parameters by module."""
     facts = Facts(desk)
     parts = _parts(facts.get("params.by_module").value, facts.get("params.by_layer").value)
     axis = "share of all parameters"
@@ -49,7 +49,7 @@ def parameters(desk: Desk) -> dict[str, bytes]:
 
 
 def cost(desk: Desk) -> dict[str, bytes]:
-    """Draw operations, and memory against its budget, over the context, or by operator."""
+    """Draw operations and memory over the context, or operations by operator without one."""
     facts = Facts(desk)
     if not facts.has("derived.context"):
         parts = facts.get("flops.by_operator").value
@@ -70,7 +70,7 @@ def _memory(facts: Facts, length: int) -> float:
 
 
 def sensitivity(desk: Desk) -> dict[str, bytes]:
-    """Draw the memory of the design, and of the designs that a step of each constraint gives."""
+    """Draw the memory of the design, and of the designs for a step of each constraint."""
     content = Facts(desk).get("sensitivity").value
     rows = [("as specified", content["specified"])]
     rows += [(_named(step), step) for step in content["steps"]]
@@ -87,7 +87,7 @@ def _named(step: dict[str, Any]) -> str:
 
 
 def _stacks(figure: Figure, rows: list[tuple[str, dict[str, Any]]]) -> None:
-    """Draw a bar a row: weights, cache and activations, in the prefix of the largest."""
+    """Draw a bar per row: weights, cache and activations, in the prefix of the largest."""
     axes = figure.add_subplot()
     size, letter = wording.prefix(max(row["memory"]["total"] for _, row in rows))
     edge = _memory_bars(axes, [row["memory"] for _, row in rows], size)
@@ -95,7 +95,7 @@ def _stacks(figure: Figure, rows: list[tuple[str, dict[str, Any]]]) -> None:
     outcomes = [_outcome(row) for _, row in rows]
     for place, text in enumerate(outcomes):
         axes.text(1.03 * edge, -place, text, va="center", size=7)
-    # The axis reaches past the bars, so that the longest outcome stands within the figure.
+    # The axis extends past the bars, so that the longest outcome fits in the figure.
     room = 1.08 + 0.016 * max(map(len, outcomes))
     axes.set(xlabel=f"memory ({letter}B)", xlim=(0, edge * room))
     axes.set_yticks([-place for place in range(len(rows))], [name for name, _ in rows])
@@ -104,7 +104,7 @@ def _stacks(figure: Figure, rows: list[tuple[str, dict[str, Any]]]) -> None:
 
 
 def _memory_bars(axes: Axes, memories: list[dict[str, int]], size: float) -> float:
-    """Draw the parts of each memory side by side; return the end of the longest bar."""
+    """Draw the parts of each memory as a stacked bar; return the end of the longest bar."""
     places = [-place for place in range(len(memories))]
     left = [0.0] * len(memories)
     for part, colour in (("weights", BLUE), ("cache", ORANGE), ("activations", GREEN)):
@@ -115,7 +115,7 @@ def _memory_bars(axes: Axes, memories: list[dict[str, int]], size: float) -> flo
 
 
 def _allowances(axes: Axes, allowed: list[float | None], size: float, edge: float) -> float:
-    """Mark the memory that each row allows, unless it is far beyond the bars; return the edge."""
+    """Mark the memory allowed in each row, unless it is far beyond the bars; return the edge."""
     marks = [(most / size, -place) for place, most in enumerate(allowed) if most]
     shown = [mark for mark in marks if mark[0] < 1.6 * edge]
     if not shown:
@@ -153,7 +153,7 @@ def _curve(
     units: tuple[str, str],
     scale: float,
 ) -> None:
-    """Draw losses over steps, divided by a scale, with levels beside them.
+    """Draw losses over steps, divided by a scale, with level lines.
 
     `units` are those of the steps and of the loss.
     """
@@ -234,7 +234,7 @@ def _recipe(work: Callable[[Desk], dict[str, bytes]], title: str, *files: str) -
 
 RECIPES = (
     _recipe(learning_curve, "draw the proxy's learning curve", "curve", "results", "arch"),
-    _recipe(parameters, "draw where the parameters are", "params"),
-    _recipe(sensitivity, "draw what a step of each constraint buys", "sensitivity"),
-    _recipe(cost, "draw what an output costs", "flops", "params", "arch"),
+    _recipe(parameters, "draw the parameters by module", "params"),
+    _recipe(sensitivity, "draw the effect of a step of each constraint", "sensitivity"),
+    _recipe(cost, "draw the cost of an output", "flops", "params", "arch"),
 )

@@ -18,7 +18,7 @@ from metagen.work import Desk, Recipe
 
 TARGET = "paper/main.pdf"
 _TIMEOUT = 300  # seconds; the paper takes about three
-_MOST_OVERFULL = 5.0  # points; a smaller overfull box does not show
+_MOST_OVERFULL = 5.0  # points; a smaller overfull box is not visible
 
 _ERROR = re.compile(
     r"^(?:(?:\./)?(?P<file>\S+?):(?P<line>\d+): (?P<what>.+)|! (?:LaTeX Error: )?(?P<fatal>.+))$",
@@ -68,13 +68,13 @@ def compiled(desk: Desk) -> Compiled:
 
 
 def _environment(scratch: Path) -> dict[str, str]:
-    """Return the user's path to the TeX programs, and nothing else of the user's environment."""
+    """Return an environment with the user's PATH, for TeX, and no other variable of the user."""
     path = os.environ.get("PATH", os.defpath)
     return {"PATH": path, "HOME": str(scratch / "paper")} | paper.ENVIRONMENT
 
 
 def require_tex() -> None:
-    """Raise a TaskError when a TeX program is missing."""
+    """Raise a TaskError if a TeX program is missing."""
     if not all(map(shutil.which, paper.PROGRAMS)):
         raise TaskError(Problem(paper.MISSING_TEX))
 

@@ -1,8 +1,8 @@
-"""The figure of what the proxy does on data that it was not trained on.
+"""The figure of the proxy's results on held-out data.
 
-The report of eval.py says what is drawn: an object whose `kind` names a form. The forms `matrix`,
-`images` and `lines` stand here and serve any task. A task that needs another one, such as boxes
-over images, waveforms or point clouds, brings it in `templates/tasks/<task>/outcome.py`:
+The report of eval.py holds its content: an object whose `kind` names a form. The forms `matrix`,
+`images` and `lines` in this module work for any task. A task that needs another one, such as boxes
+over images, waveforms or point clouds, defines it in `templates/tasks/<task>/outcome.py`:
 
     def draw(figure, content):
         axes = figure.add_subplot()
@@ -10,9 +10,9 @@ over images, waveforms or point clouds, brings it in `templates/tasks/<task>/out
 
 `figure` is an empty matplotlib figure of WIDE x 2.6 inches (`figure.set_size_inches` changes that),
 and `content` the object of the report. The file imports the standard library, numpy and matplotlib
-only. The build reads it as a source, so an edit of it draws the figure again.
+only. The build reads it as a source, so editing it redraws the figure.
 
-A report without a figure shows each metric beside its baselines.
+Without a figure in the report, the bars of each metric and its baselines are drawn.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def outcome(desk: Desk) -> dict[str, bytes]:
     """Return the figure that eval.py describes.
 
     Raises:
-        TaskError: The figure is of a kind that neither this module nor the task draws.
+        TaskError: Neither this module nor the task can draw the figure's kind.
     """
     rows = Facts(desk).get("results").value
     measured = [row for row in rows if row["status"] == "measured"]
@@ -59,15 +59,15 @@ def outcome(desk: Desk) -> dict[str, bytes]:
 
 
 def _form_of_the_task(desk: Desk, kind: str) -> Draw:
-    """Return `draw` of the task's own outcome.py."""
+    """Return the `draw` function of the task's own outcome.py."""
     path = f"{families.of_package(desk).task.folder}/outcome.py"
     try:
         source = desk.source(path)
     except (OSError, TaskError):
-        sentence = f"the report of eval.py has a figure of the kind {kind!r}, which nothing draws"
-        hint = f"name one of {', '.join(FORMS)}, or add {path} with draw(figure, content)"
+        sentence = f"the report of eval.py has a figure of the unknown kind {kind!r}"
+        hint = f"use one of {', '.join(FORMS)}, or add {path} with draw(figure, content)"
         raise TaskError(Problem(sentence, REPORT, hint)) from None
-    # The source is run, not imported: an import would read a file that the build does not trace.
+    # The source is executed, not imported: an import would read a file that is not in the trace.
     scope: dict[str, Any] = {"__name__": "outcome"}
     exec(compile(source, path, "exec"), scope)
     draw: Draw = scope["draw"]
@@ -88,7 +88,7 @@ def _beside(figure: Figure, rows: list[Content]) -> None:
 
 
 def _matrix(figure: Figure, content: Content) -> None:
-    """Draw counts as shades of their row's share, with numbers and labels where these are few."""
+    """Draw counts as shades of their row's share; a small matrix also has numbers and labels."""
     labels, values = [literal(label) for label in content["labels"]], content["values"]
     few = len(labels) <= _MOST_LABELS
     figure.set_size_inches(WIDTH * 1.15, WIDTH * 1.15)
@@ -150,6 +150,6 @@ RECIPES = (
         outcome,
         (FILES["arch"], FILES["results"], REPORT),
         ("paper/figures/outcome.pdf",),
-        "draw what the proxy does on held-out data",
+        "draw the proxy's results on held-out data",
     ),
 )

@@ -1,8 +1,8 @@
-"""Templates to documents: Jinja without arithmetic and without numerals.
+"""Rendering documents from templates: Jinja without arithmetic and without numerals.
 
-A template sees nothing but the facts' door: `fact(name, style)`, `each(name)`, `has(name)`,
-`equals(name, value)` and `label(ref)`. It may loop and leave a passage out; every number comes from
-a fact, and all that it prints is escaped for the language of the document.
+A template can call only the functions of `_door`, such as `fact(name, style)`, `each(name)`,
+`has(name)`, `equals(name, value)` and `label(ref)`. It may loop and omit passages; every number
+comes from a fact, and everything it prints is escaped for the language of the document.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _FOLDER = "templates/"
 _SOURCES = "cards/parts/sources.md"
-_FOLDED = 3  # a list of sources names only the record from this many of its entries on
+_FOLDED = 3  # a list of sources names a record once if it has at least this many entries
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Page:
 
     Attributes:
         text: The document.
-        printed: Each fact it shows, in order.
+        printed: Each fact in it, in order.
     """
 
     text: str
@@ -49,14 +49,14 @@ class Page:
 
 @dataclass(frozen=True)
 class _Language:
-    """The syntax of a template and the escaping of what it prints."""
+    """The syntax of a template, and the escaping of its output."""
 
     escaped: Callable[[str], Markup]
     filters: Mapping[str, Callable[[str], Markup]] = field(default_factory=dict)
     syntax: Mapping[str, Any] = field(default_factory=dict)
 
 
-# TeX gives braces and percent signs a meaning, so its templates mark expressions as macros.
+# Braces and percent signs have a meaning in TeX, so its templates mark expressions as macros.
 _MACROS = {
     "block_start_string": r"\BLOCK{",
     "block_end_string": "}",
@@ -73,15 +73,15 @@ _PLAIN = _Language(Markup, syntax=_MACROS)
 
 
 def markdown(desk: Desk, template: str, metadata: dict[str, Any] | None = None) -> Page:
-    """Render a Markdown template, below its YAML header if it has one, above its sources.
+    """Render a Markdown template, with its YAML header if it has one, and its sources.
 
     Args:
-        desk: Where the template and its facts are read.
-        template: Its path below `templates/`, such as `cards/model_card.md`.
+        desk: Reads the template and its facts.
+        template: Its path in `templates/`, such as `cards/model_card.md`.
         metadata: The header's entries; None for a document without a header.
 
     Raises:
-        TaskError: The template requests a fact that does not exist, or is not valid.
+        TaskError: The template is invalid, or requests a fact that does not exist.
     """
     page = _page(desk, template, _MARKDOWN)
     files = by_source(page.printed).items()
@@ -95,12 +95,12 @@ def latex(desk: Desk, template: str) -> Page:
 
 
 def plain(desk: Desk, template: str, **values: Any) -> str:
-    """Render a template of neither language; its values are metagen's own and are not escaped."""
+    """Render a template of another language; its values are metagen's own and not escaped."""
     return _render(desk, Facts(desk), template, _PLAIN, **values)
 
 
 def by_source(printed: tuple[Printed, ...]) -> dict[str, list[str]]:
-    """Return the entries that a document printed, by the file that they stand in."""
+    """Return the entries that a document printed, by their file."""
     entries: dict[str, list[str]] = {}
     for source in dict.fromkeys(item.fact.source for item in printed if item.fact.source):
         file, _, entry = source.partition(": ")
@@ -109,7 +109,7 @@ def by_source(printed: tuple[Printed, ...]) -> dict[str, list[str]]:
 
 
 def _folded(entries: list[str]) -> list[str]:
-    """Name a record once where a document prints several of its entries."""
+    """Return entries, with one name for a record of which a document prints several."""
     parents = Counter(entry.rpartition(".")[0] for entry in entries)
     fold = {parent for parent, times in parents.items() if parent and times >= _FOLDED}
     names = (f"{p}.*" if (p := entry.rpartition(".")[0]) in fold else entry for entry in entries)
@@ -141,7 +141,7 @@ def _render(desk: Desk, facts: Facts, template: str, language: _Language, **valu
 
 
 def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
-    """Return every function that a template may call."""
+    """Return the functions that a template may call."""
     return {
         "fact": facts.text,
         "each": facts.each,

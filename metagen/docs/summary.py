@@ -11,7 +11,7 @@ from metagen.work import Desk, Recipe
 
 
 def summary(desk: Desk) -> dict[str, bytes]:
-    """Return `docs/summary.json`; every figure in it stands in another file of the package."""
+    """Return `docs/summary.json`; every figure in it is also in another file of the package."""
     facts = Facts(desk)
     content = {
         "name": facts.get("spec.name").value,
@@ -48,12 +48,12 @@ def _constraints(facts: Facts) -> dict[str, list[dict[str, Any]]]:
 
 def _benchmark(row: dict[str, Any]) -> dict[str, Any]:
     identity = ("benchmark", "metric", "title", "unit", "higher_is_better")
-    kept = (*identity, "value", "baselines", "status")
-    return {**{key: row[key] for key in kept}, "beats": beaten(row)}
+    entries = (*identity, "value", "baselines", "status")
+    return {**{key: row[key] for key in entries}, "beats": beaten(row)}
 
 
 def beaten(row: dict[str, Any]) -> list[str]:
-    """Return the names of the baselines that a measured value is better than."""
+    """Return the names of the baselines that a measured value beats."""
     value, sign = row["value"], 1 if row["higher_is_better"] else -1
     if row["status"] != "measured":
         return []

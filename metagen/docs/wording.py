@@ -1,6 +1,6 @@
 """The text of a value with its unit.
 
-A no-break space stands between a number and its unit; each output format writes it its own way.
+A no-break space separates a number from its unit; each output format writes it in its own way.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def write(value: Any, unit: str, style: str = "full") -> str:
 
     Args:
         value: A number, a string, a truth value, or a sequence of these.
-        unit: The unit it is counted in; "" when it has none.
+        unit: The unit; "" without one.
         style: `full` (exact, with unit), `bare` (exact, without unit), `short` (three significant
-            digits with a prefix), `percent`, `words` (an identifier read as words),
-            `title` (with a capital at its start), or `direction` (whether a metric is better when
-            higher).
+            digits with a prefix), `percent`, `words` (an identifier as words),
+            `title` (with a capital at its start), or `direction` (whether higher or lower values
+            of a metric are better).
     """
     if isinstance(value, (list, tuple)):
         return ", ".join(write(item, unit, style) for item in value)
@@ -87,12 +87,12 @@ def _context(tokens: float) -> str:
 
 
 def prefix(value: float) -> tuple[float, str]:
-    """Return the size and the letter of the decimal prefix that suits a value."""
+    """Return the size and the letter of the decimal prefix for a value."""
     return next(pair for pair in _DECIMAL if abs(value) >= pair[0] or pair[0] == 1.0)
 
 
 def _scaled(value: float, prefixes: _Prefixes, unit: str) -> str:
-    """Write three significant digits; a figure that rounds up to a thousand takes the next one."""
+    """Write three significant digits; a figure that rounds to a thousand gets the next prefix."""
     for size, letter in prefixes:
         figure = f"{value / size:#.3g}".rstrip(".")
         if abs(float(figure)) >= 1 or size == prefixes[-1][0]:

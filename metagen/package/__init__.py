@@ -1,10 +1,10 @@
-"""Real Python to a folder that runs without metagen.
+"""From template code to a package's `code/`, a folder that runs without metagen.
 
-The code in `templates/` is ordinary Python that ruff, mypy and pytest read as it stands. This room
-turns a file of it into a file of a package: `modules` reads it, `config` writes out its `Config`,
-`imports` merges its imports, `bundle` copies in the layers that it needs, and `code`
-names the files of `code/`, of which `runtime/` is copied as it stands. `launch` sets the scripts
-that start it on many devices.
+The code in `templates/` is ordinary Python, which ruff, mypy and pytest check directly. These
+modules turn its files into those of a package: `modules` parses a file, `config` writes out its
+`Config`, `imports` merges its imports, `bundle` copies in the layers that it needs, and `code`
+names the files of `code/`; `runtime/` is copied unchanged. `launch` configures the scripts that
+start training on many devices.
 """
 
 from metagen.families.family import Family

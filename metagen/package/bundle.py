@@ -1,8 +1,8 @@
-"""The bundler: a template file and the shared definitions it needs, as one self-contained file.
+"""The bundler, which joins a template file and the shared definitions it needs in one file.
 
 `from layers.attention import Attention` is the include directive. Each shared definition is copied
 verbatim, with its comments, to just above the first statement of the file that needs it, after the
-definitions that it needs itself. Imports are merged and sorted; comments on them are not kept.
+definitions that it needs itself. Imports are merged and sorted, and lose their comments.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Read = Callable[[str], bytes]
 
 
 def bundle(name: str, read: Read, config: Mapping[str, Value] | None = None) -> bytes:
-    """Return a template file as it goes into a package.
+    """Return a template file in its form for a package.
 
     Args:
         name: The file, such as `templates/families/decoder/model.py`.
-        read: Returns the bytes of a source file by such a name.
-        config: A value for each field of the file's `Config`; None leaves it as it is.
+        read: Returns the bytes of a source file by its name.
+        config: A value for each field of the file's `Config`; None leaves it unchanged.
 
     Raises:
         TaskError: An import, an annotation, a definition or a value cannot be bundled; the place
@@ -39,19 +39,19 @@ def bundle(name: str, read: Read, config: Mapping[str, Value] | None = None) -> 
 
 
 class _Collector:
-    """Gathers statements in the order in which they will stand in the file."""
+    """Collects statements in their order in the bundled file."""
 
     def __init__(self, main: Module, read: Read) -> None:
         self._main = main
         self._read = read
         self._modules = {main.name: main}
-        self._taken: list[tuple[Module, Statement]] = []
+        self._statements: list[tuple[Module, Statement]] = []
         self._seen: set[tuple[str, int]] = set()
         self._owners: dict[str, tuple[object, str]] = {}
         self._imports: list[Import] = [i for i in main.imports.values() if i.module == "__future__"]
 
     def add(self, module: Module, statement: Statement) -> None:
-        """Take a statement, after everything that it needs."""
+        """Add a statement, after everything that it needs."""
         if (module.name, statement.line) in self._seen:
             return
         self._seen.add((module.name, statement.line))
@@ -59,10 +59,10 @@ class _Collector:
             self._follow(module, used, statement)
         if statement.binds:
             self._claim(statement.binds, module.name, f"{module.name}:{statement.line}")
-        self._taken.append((module, statement))
+        self._statements.append((module, statement))
 
     def _follow(self, module: Module, used: str, statement: Statement) -> None:
-        """Take what a name stands for: a shared definition, a neighbour, or an import."""
+        """Add the definition of a name: a shared one, one of the same module, or an import."""
         if used in module.shared:
             path, line = module.shared[used]
             shared = self._load(path, module, line)
@@ -90,7 +90,7 @@ class _Collector:
         return self._modules[path]
 
     def _claim(self, name: str, owner: object, place: str) -> None:
-        """Refuse one name for two things."""
+        """Refuse a name with two definitions."""
         first = self._owners.setdefault(name, (owner, place))
         if first[0] != owner:
             file, _, line = place.rpartition(":")
@@ -99,11 +99,11 @@ class _Collector:
     def text(self) -> str:
         """Return the file: docstring, imports, statements."""
         parts, previous = [], None
-        for module, statement in self._taken:
+        for module, statement in self._statements:
             gap = statement.gap if previous is module is self._main else 2
             parts.append("\n" * (gap + 1 if previous else 0) + statement.text)
             previous = module
-        # As a formatter has it: one blank line between imports and a constant, two above all else.
-        space = "\n\n" if self._taken and self._taken[0][1].is_constant else "\n\n\n"
+        # Formatters put one blank line between imports and a constant, two above other statements.
+        space = "\n\n" if self._statements and self._statements[0][1].is_constant else "\n\n\n"
         head = self._main.docstring + "\n\n" if self._main.docstring else ""
         return head + render_imports(self._imports) + space + "".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""The files of `code/`: the family's model, its task's scripts, and what they need to run."""
+"""The files of `code/`: the family's model, its task's scripts, and the modules they need."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from metagen.work import Desk, Recipe, Work
 
 SECTIONS = ("model", "data", "train", "eval", "infer")
 SCRIPTS = tuple(f"code/{section}.py" for section in SECTIONS)
-# What imports a module of runtime/, at the top of a file or inside a function.
+# An import from runtime/, at the top of a file or inside a function.
 RUNTIME_IMPORT = re.compile(r"^\s*from runtime\.(\w+) import", re.MULTILINE)
 PROJECT = "pyproject.toml"
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
-"""Libraries that are installed under another name than they are imported by."""
+"""Names to install libraries by, if they differ from the names to import them by."""
 
 
 def script(section: str) -> Work:
-    """Return the work that makes one script, set to its section of the architecture."""
+    """Return the work that makes a script with the settings of its section of the architecture."""
 
     def work(desk: Desk) -> dict[str, bytes]:
         family, values = families.of_package(desk), desk.entry(families.ARCHITECTURE, section)
@@ -43,7 +43,7 @@ def runtime_files(family: Family) -> tuple[str, ...]:
 
 @cache
 def _runtime_files(model: str, task: str, templates: Path) -> tuple[str, ...]:
-    # The templates' folder is a key of the cache, so that another one is read anew.
+    # The templates' folder is part of the cache's key, so that another folder is read.
     scripts = [model, *(f"{task}/{section}.py" for section in SECTIONS[1:])]
     waiting = [paths.source(script) for script in scripts]
     modules = {"__init__"}
@@ -55,13 +55,13 @@ def _runtime_files(model: str, task: str, templates: Path) -> tuple[str, ...]:
 
 
 def runtime(desk: Desk) -> dict[str, bytes]:
-    """Make code/runtime/: what the scripts share, as it stands in metagen's templates."""
+    """Make code/runtime/: the modules that the scripts share, copied from metagen's templates."""
     names = runtime_files(families.of_package(desk))
     return {name: desk.source(name.replace("code/", "templates/", 1)) for name in names}
 
 
 def config(desk: Desk) -> dict[str, bytes]:
-    """Make code/config.json: every section of the proxy; the full model's are in the scripts."""
+    """Make code/config.json: the proxy's settings; the full model's are in the scripts."""
     proxy = {s: desk.entry(families.ARCHITECTURE, "proxy", s) for s in SECTIONS}
     return {"code/config.json": files.json_bytes({"proxy": proxy})}
 
@@ -78,7 +78,7 @@ def requirements(desk: Desk) -> dict[str, bytes]:
 def lowest_versions(project: bytes) -> dict[str, str]:
     """Return metagen's own requirements without upper bounds, such as `torch>=2.6`, by library.
 
-    The generated code is tested with these. An upper bound is for metagen's own use of a library.
+    The generated code is tested with these. Upper bounds apply to metagen's own use of a library.
     """
     table = tomllib.loads(project.decode())["project"]
     groups = (table["dependencies"], *table["optional-dependencies"].values())
@@ -98,7 +98,7 @@ def libraries(modules: Iterable[str]) -> set[str]:
 
 
 _DOCS = {
-    "model": "write the network, set to the full model's dimensions",
+    "model": "write the network with the full model's dimensions",
     "data": "write the script that turns data into samples",
     "train": "write the training script",
     "eval": "write the script that scores a checkpoint on the test split",
@@ -112,7 +112,9 @@ def recipes(family: Family) -> tuple[Recipe, ...]:
     plan = families.ARCHITECTURE
     return (
         *(Recipe(f"code:{s}", script(s), (plan,), (f"code/{s}.py",), _DOCS[s]) for s in SECTIONS),
-        Recipe("code:runtime", runtime, (plan,), shared, "write what the scripts share"),
+        Recipe(
+            "code:runtime", runtime, (plan,), shared, "write the modules that the scripts share"
+        ),
         Recipe("code:config", config, (plan,), ("code/config.json",), "write the proxy's settings"),
         Recipe(
             "code:requirements",
@@ -121,5 +123,5 @@ def recipes(family: Family) -> tuple[Recipe, ...]:
             ("code/requirements.txt",),
             "list the libraries that the scripts import",
         ),
-        Recipe("code:readme", readme, (plan,), ("code/README.md",), "say how to run the code"),
+        Recipe("code:readme", readme, (plan,), ("code/README.md",), "explain how to run the code"),
     )

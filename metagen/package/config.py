@@ -1,4 +1,4 @@
-"""The `Config` dataclass of a file: its inherited fields written out, its defaults set.
+"""The `Config` dataclass of a file, with inherited fields written out and defaults set.
 
 In a template, a `Config` inherits the fields that all tasks share from a class of `runtime/`. In a
 package it shows every field with its explanation and its value, so that a reader needs one file.
@@ -27,8 +27,8 @@ class Field:
         file: The template that defines it.
         node: Its definition.
         default: The expression that a value replaces.
-        lines: The definition with the comments above it and the explanation below.
-        first: Where these lines start in the template.
+        lines: The definition with the comments above it and the explanation below it.
+        first: Number of the first of these lines in the template.
     """
 
     file: str
@@ -98,9 +98,9 @@ def _split(file: str, statement: Statement) -> tuple[list[str], dict[str, Field]
     if not nodes:
         return lines, {}
     above = _end(statement.node) - len(lines)
-    # A field starts below what stands above it, and so takes its comments along.
+    # A field starts right after the definition above, so it includes its own comments.
     cuts = [_end(body[body.index(node) - 1]) - above for node in nodes]
-    cuts[0] += not lines[cuts[0]]  # but not the blank line below the docstring
+    cuts[0] += not lines[cuts[0]]  # without the blank line below the docstring
     fields = {}
     for node, start, end in zip(nodes, cuts, [*cuts[1:], len(lines)], strict=True):
         name = ast.unparse(node.target)
@@ -123,7 +123,7 @@ def _check(name: str, fields: Mapping[str, Field], values: Mapping[str, Value]) 
     ]
     problems += [
         Problem(
-            f"no value is given for the field {key} of the Config of {name}",
+            f"the field {key} of the Config of {name} has no value",
             f"{field.file}:{field.node.lineno}",
         )
         for key, field in fields.items()

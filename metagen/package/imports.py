@@ -1,4 +1,4 @@
-"""Merge the imports of several files into one block, in the order that ruff's isort rules want."""
+"""Merge the imports of several files into one block, in the order of ruff's isort rules."""
 
 from __future__ import annotations
 

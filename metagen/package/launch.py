@@ -1,6 +1,6 @@
-"""The scripts that start training on many devices, set to the plan of `code/launch/plan.json`.
+"""The scripts that start training on many devices, with the plan of `code/launch/plan.json`.
 
-Like the Python, they are real files whose defaults are set; only whole numbers and words of ours
+Like the Python, they are real files whose defaults are replaced. Only whole numbers and fixed words
 reach a shell.
 """
 

@@ -30,11 +30,11 @@ class Import:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement at the top of a file: its lines, with the comments above it.
+    """A top-level statement of a file: its lines, with the comments above it.
 
     Attributes:
         text: The lines as written, without blank lines around them.
-        node: Its syntax tree, with the places in its file.
+        node: Its syntax tree, with its lines and columns in the file.
         gap: Number of blank lines above it.
         binds: The name that it defines, if any.
         uses: The names that occur in it, in reading order.
@@ -48,7 +48,7 @@ class Statement:
 
     @property
     def line(self) -> int:
-        """Where it starts in its file."""
+        """The number of its first line in the file."""
         return self.node.lineno
 
     @property
@@ -65,7 +65,7 @@ class Module:
         name: Its name among metagen's sources, such as `templates/layers/norm.py`.
         docstring: Everything up to the end of the module's docstring.
         imports: What it imports from other libraries and from its package, by binding.
-        shared: The names that it takes from shared modules, each with that module and the line.
+        shared: The names that it imports from shared modules, each with that module and the line.
         statements: The rest, in order.
     """
 
@@ -165,7 +165,7 @@ def _bind(module: Module, item: Import, line: int) -> None:
 
 
 def _refuse_hidden_names(name: str, tree: ast.Module) -> None:
-    """Refuse names that a reader of the syntax tree cannot follow to their definition."""
+    """Refuse names that the syntax tree does not connect with their definition."""
     top = set(map(id, tree.body))
     for node in ast.walk(tree):
         if (
@@ -174,7 +174,7 @@ def _refuse_hidden_names(name: str, tree: ast.Module) -> None:
             and is_shared(node.module or "")
         ):
             hint = "move it to the top of the file"
-            fail(name, node.lineno, "a shared import stands inside a block", hint)
+            fail(name, node.lineno, "a shared import is inside a block", hint)
         for annotation in _annotations(node):
             for text in _strings(annotation):
                 hint = "write it without quotes, below the definition that it names"
@@ -183,8 +183,8 @@ def _refuse_hidden_names(name: str, tree: ast.Module) -> None:
 
 def _annotations(node: ast.AST) -> Iterator[ast.expr]:
     for attribute in ("annotation", "returns"):
-        if isinstance(found := getattr(node, attribute, None), ast.expr):
-            yield found
+        if isinstance(annotation := getattr(node, attribute, None), ast.expr):
+            yield annotation
 
 
 def _strings(node: ast.AST) -> Iterator[ast.Constant]:

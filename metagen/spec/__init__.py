@@ -1,12 +1,12 @@
-"""The spec language: YAML or JSON in, a frozen `Spec` out, at one door.
+"""The spec language, from YAML or JSON to a frozen `Spec`.
 
 ========  ========================================================================
 schema    the keys by name, as a page and as a JSON Schema
 table     the table of keys; words, kinds: their allowed values
-reader    text to nodes that know their place, within limits
+reader    text to nodes with their places, within limits
 declared  nodes to leaf keys; overrides
-door      defaults under file under overrides, references resolved, values typed
-checked   the `Spec` that everything above this room reads
+door      loading: merges defaults, file and overrides, resolves references, types values
+checked   the `Spec` that all higher packages read
 ========  ========================================================================
 """
 

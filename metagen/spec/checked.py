@@ -1,4 +1,4 @@
-"""A spec that has passed the door."""
+"""A spec whose values are checked and typed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Spec:
 
     Attributes:
         path: The file it was read from.
-        sha256: Of the file as it was then.
+        sha256: Digest of the file at that time.
         warnings: Keys that are allowed but unusual.
     """
 
@@ -35,7 +35,7 @@ class Spec:
     _spelled: Mapping[str, Any]
 
     def key(self, name: str) -> Any:
-        """Return the typed value of a leaf key; None when it is not declared.
+        """Return the typed value of a leaf key; None if it is not declared.
 
         Raises:
             KeyError: The schema has no such leaf key.
@@ -64,14 +64,14 @@ class Spec:
         return self._sources.get(name, "default")
 
     def tree(self) -> dict[str, Any]:
-        """Return the spec as a nested mapping, defaults filled in, undeclared keys left out.
+        """Return the spec as a nested mapping, with defaults and without undeclared keys.
 
-        Read as a spec again, it gives the same value for every leaf key.
+        Loading the result as a spec gives the same value for every leaf key.
         """
         values = ((name, self.key(name)) for name in keys())
         return nested({name: _listed(value) for name, value in values if value is not None})
 
 
 def _listed(value: Any) -> Any:
-    """Return a value with lists for tuples, as YAML has only these."""
+    """Return a value with lists in place of tuples, which YAML lacks."""
     return [_listed(part) for part in value] if isinstance(value, tuple) else value

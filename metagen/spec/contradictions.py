@@ -1,4 +1,4 @@
-"""Keys that are each valid but contradict each other."""
+"""Keys that are valid alone but contradict each other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CLASSIFIERS = {"classification", "node_classification", "graph_classification"}
 _ORDERINGS = {"ranking", "retrieval", "recommendation"}
 _DENSE = {"object_detection", *SEGMENTATION_TASKS}
 
-# An objective that is not listed suits every task.
+# An objective that is not listed works for every task.
 _TASKS_OF_OBJECTIVE: Mapping[str, Set[str]] = {
     "diffusion": {"generation", "time_series_forecast", "anomaly_detection"}
     | {*SEGMENTATION_TASKS, *POLICY_METHODS},
@@ -53,8 +53,8 @@ def contradictions(values: Values, place: Place) -> Iterator[Problem]:
     """Yield a problem for each pair of declared keys that contradict each other.
 
     Args:
-        values: The typed value of each leaf key; None where it is refused or not declared.
-        place: From a key to where it stands; "" for a key that is not declared.
+        values: The typed value of each leaf key; None if it is refused or not declared.
+        place: Returns the place of a key; "" for a key that is not declared.
     """
     for rule in (_budget, _objective, _mlp_diffusion, _inputs, _actions, _patches):
         for first, second, why in rule(values):

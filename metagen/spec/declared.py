@@ -1,4 +1,4 @@
-"""From a document's nodes to the leaf keys that it declares; unknown keys are reported here."""
+"""Finding the leaf keys that a document declares, and reporting unknown keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metagen.units import nearest
 
 
 def declared(root: Node, findings: Findings) -> dict[str, Node]:
-    """Return the leaf keys of a file: those of the schema, wherever they stand."""
+    """Return the leaf keys of a file by their full names."""
     if not isinstance(root.value, dict):
         empty = root.value is None
         flaw = "the file is empty" if empty else "the file is not a mapping of keys"
@@ -47,7 +47,7 @@ def _unknown(word: str, path: str, node: Node, findings: Findings) -> None:
 
 
 def _elsewhere(word: str) -> str:
-    """Return the full name of a key that stands in the wrong section; "" for none."""
+    """Return the full name of a key that is in the wrong section; "" for none."""
     last = {name.rpartition(".")[2]: name for name in keys()}
     return last.get(nearest(word, last), "")
 
@@ -75,13 +75,13 @@ def _no_variable(word: str, place: str, findings: Findings) -> None:
 
 
 def raw(node: Node, path: str, as_text: bool, places: dict[str, str]) -> Any:
-    """Return a node as plain values, and note the place of each part by its path.
+    """Return a node as plain values, and record the place of each part by its path.
 
     Args:
         node: The value of a leaf key.
         path: The leaf key, to which the parts add `[2]` or `.d_model`.
-        as_text: Whether a number stands for its own spelling.
-        places: Where to note the places.
+        as_text: Whether a number is read as its spelling.
+        places: Receives the place of each part.
     """
     places[path] = node.place
     if isinstance(node.value, list):

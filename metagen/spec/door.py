@@ -1,4 +1,4 @@
-"""The one door: a file and its overrides in, a checked `Spec` or every error at once out."""
+"""Loading a spec: from a file and overrides to a checked `Spec`, or to all errors at once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from metagen.spec.table import Key
 
 @dataclass
 class _Places:
-    """The place in the file of everything: of values and their parts by path, of keys by name."""
+    """The places in the file of values and their parts, by path, and of keys, by name."""
 
     file: Path
     parts: dict[str, str] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
 
     def part(self, key: Key, at: str) -> str:
-        """Return the place of a part of a value, or of the value where the part has none."""
+        """Return the place of a part of a value, or of the value if the part has none."""
         return self.parts.get(key.name + at, self.parts.get(key.name, str(self.file)))
 
     def key(self, name: str) -> str:
@@ -43,7 +43,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Spec:
 
     Args:
         path: A YAML or JSON file.
-        overrides: `key=value` texts that win over the file, such as `seed=7`.
+        overrides: `key=value` texts that take precedence over the file, such as `seed=7`.
 
     Raises:
         SpecError: With every problem of the file and of the overrides.
@@ -77,7 +77,7 @@ def _defaults() -> dict[str, Any]:
 
 
 def _plain(layer: Mapping[str, Node], places: _Places, findings: Findings) -> dict[str, Any]:
-    """Return the raw values of a layer without the unreadable ones; note all places."""
+    """Return the raw values of a layer without the unreadable ones; record all places."""
     values = {
         name: raw(node, name, keys()[name].kind.as_text, places.parts)
         for name, node in layer.items()
@@ -110,7 +110,7 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 def _typed(
     resolved: Mapping[str, Any], refused: set[str], places: _Places, findings: Findings
 ) -> dict[str, Any]:
-    """Return the typed value of every leaf key; None where it is undeclared or refused."""
+    """Return the typed value of every leaf key; None if it is undeclared or refused."""
     values: dict[str, Any] = dict.fromkeys(keys())
     for key in keys().values():
         if key.name in resolved:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from metagen.errors import Problem, SpecError
 
-# A file with more problems than this is no spec at all, so the rest of it is not read.
+# A file with more problems than this is probably no spec, so the rest of it is not read.
 MOST = 100
 _SHOWN = 60
 
@@ -20,19 +20,19 @@ def shown(value: Any) -> str:
 
 
 def _line_and_column(problem: Problem) -> tuple[float, float]:
-    """Return where a problem stands, to sort by; overrides come after the file."""
+    """Return the line and column of a problem, for sorting; overrides come after the file."""
     match = re.search(r":(\d+):(\d+)$", problem.place)
     return (float(match[1]), float(match[2])) if match else (math.inf, math.inf)
 
 
 class Findings:
-    """The problems so far."""
+    """The problems of a spec, in the order in which checks report them."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
 
     def add(self, sentence: str, place: str, hint: str = "") -> None:
-        """Note a problem; too many stop the check."""
+        """Add a problem; too many stop the check."""
         self.problems.append(Problem(sentence, place, hint))
         if len(self.problems) >= MOST:
             self.stop(f"more than {MOST - 1} problems; the rest was not read", place)

@@ -1,10 +1,10 @@
 """References inside a spec: `${constraints.context_window}`, and nothing else.
 
 OmegaConf's own grammar also reads the environment and calls resolvers, nests, and expands without
-limit. A spec may come from a stranger, so every reference is judged here before OmegaConf sees it:
-it names a leaf key of the same spec that has a value, leads in no circle, and stays short. Before
-anything is merged, `unreadable` judges the spelling of references; `interpolated` then judges what
-they refer to, and resolves them.
+limit. A spec may come from a stranger, so every reference is checked here before OmegaConf reads
+it: it must name a leaf key of the same spec that has a value, form no circle, and stay short.
+`unreadable` checks the spelling of references before anything is merged; `interpolated` then checks
+their targets and resolves them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def interpolated(
     Args:
         merged: The raw value of each leaf key.
         places: The place of each value and of each part of one, by its path.
-        findings: Where references that cannot be resolved are noted.
+        findings: Receives references that cannot be resolved.
 
     Returns:
         The values that could be resolved, and the names of the keys that could not.
@@ -49,7 +49,7 @@ def interpolated(
     assert isinstance(tree, dict)
     resolved = flat(tree)  # type: ignore[arg-type]
     rest = {name for name in resolved if any("${" in t for _, t in _texts(resolved[name], ""))}
-    for name in sorted(rest):  # the resolved spec would read differently when loaded again
+    for name in sorted(rest):  # the resolved spec would change when it is loaded again
         findings.add(f"{name} builds a reference out of parts", places[name], _ALLOWED)
     return {name: resolved[name] for name in resolved if name not in rest}, refused | rest
 
@@ -80,7 +80,7 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 class _Judge:
-    """Follows the references from key to key; each key is judged once."""
+    """Follows the references from key to key; each key is checked once."""
 
     def __init__(
         self, merged: Mapping[str, Any], places: Mapping[str, str], findings: Findings
@@ -89,7 +89,7 @@ class _Judge:
         self._sizes: dict[str, int | None] = {}
 
     def size(self, name: str, trail: tuple[str, ...]) -> int | None:
-        """Return how many characters a key's value has once resolved; None when it cannot be."""
+        """Return the characters of a key's resolved value; None if it cannot be resolved."""
         if name not in self._sizes:
             parts = [
                 self._text_size(name, path, text, (*trail, name))
@@ -123,7 +123,7 @@ class _Judge:
         return self.size(target, trail)
 
     def _flaw(self, target: str, text: str, trail: tuple[str, ...]) -> str:
-        """Return why a reference cannot be followed; "" when it can."""
+        """Return why a reference cannot be followed; "" if it can."""
         if target not in keys():
             return "which is not a key of a spec"
         if self._merged.get(target) in (None, "???"):  # OmegaConf's mark for a missing value
@@ -133,5 +133,5 @@ class _Judge:
         if len(trail) >= MOST_STEPS:
             return f"the end of a chain of more than {MOST_STEPS} references"
         if isinstance(self._merged[target], (list, dict)) and text != f"${{{target}}}":
-            return "a list or a mapping, which cannot stand inside a text"
+            return "a list or a mapping, which cannot be part of a text"
         return ""

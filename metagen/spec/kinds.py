@@ -1,4 +1,4 @@
-"""The kinds of values that a key may have: what is allowed, and text to typed value."""
+"""The kinds of values that a key may have: the allowed values, and their conversion."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Flaw:
     """Why a value is refused.
 
     Attributes:
-        sentence: The value and what is allowed instead, to follow the key's path.
+        sentence: The value and what is allowed instead; the message puts the key's path before it.
         hint: The nearest valid spelling, or another next step.
-        at: Where inside the value: `[2]`, `.d_model`, or "" for the whole.
+        at: The part of the value: `[2]`, `.d_model`, or "" for all of it.
     """
 
     sentence: str
@@ -41,13 +41,13 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Kind:
-    """What values a key may have.
+    """A kind of values for a key.
 
     Attributes:
         allowed: The allowed values, in words.
-        parse: From the value of YAML to the typed value; raises `RefusedError`.
+        parse: Converts the value of YAML to the typed value; raises `RefusedError`.
         json: The same as a JSON Schema.
-        as_text: Whether a plain number stands for its own spelling (version: 1.10).
+        as_text: Whether a plain number is read as its spelling (version: 1.10).
     """
 
     allowed: str
@@ -62,7 +62,7 @@ def refuse(value: Any, allowed: str, hint: str = "") -> NoReturn:
 
 
 def did_you_mean(word: str) -> str:
-    """Return the hint that offers a spelling; "" for none."""
+    """Return the hint that suggests a spelling; "" for none."""
     return f"did you mean {word}?" if word else ""
 
 
@@ -83,7 +83,7 @@ def text(longest: int, *, lines: bool = False) -> Kind:
         if not isinstance(value, str):
             refuse(value, allowed)
         if not value.strip():
-            refuse(value, allowed, "remove the key where it has no value")
+            refuse(value, allowed, "remove the key if it has no value")
         if len(value) > longest:
             raise RefusedError(Flaw(f"has {len(value)} characters; allowed: {allowed}"))
         odd = next((one for one in value if _is_control(one, lines)), None)
@@ -104,9 +104,9 @@ def choice(
 
     Args:
         values: The words.
-        synonyms: Other spellings, and the word that each stands for.
-        barred: Words that are known and refused, and why.
-        any_case: Whether capital letters make no difference.
+        synonyms: Other spellings, each with its word.
+        barred: Known words that are refused, each with the reason.
+        any_case: Whether to ignore case.
     """
     spelled = {value: value for value in values} | dict(synonyms or {})
     allowed = ", ".join(spelled)
@@ -149,7 +149,7 @@ def whole(least: int, most: int) -> Kind:
 
 
 def real(least: float, most: float, *, above: bool = False) -> Kind:
-    """A number between two bounds, both included; with `above`, the lower one is not."""
+    """A number between two bounds, both included; `above` excludes the lower one."""
     bound = f"above {least:g}, at most {most:g}" if above else f"from {least:g} to {most:g}"
     allowed = f"a number {bound}"
 
@@ -171,7 +171,7 @@ def _unquoted(value: Any) -> str:
 
 
 def quantity(parse: Callable[[Any], Any], allowed: str, *, numbers: bool = False) -> Kind:
-    """A number with a unit; `numbers` says whether a bare number is one too."""
+    """A number with a unit; `numbers` also allows a bare number."""
     types: tuple[type, ...] = (str, int, float) if numbers else (str,)
 
     def checked(value: Any) -> Any:
@@ -204,7 +204,7 @@ def list_of(kind: Kind, *, least: int = 0, distinct: bool = True) -> Kind:
 def _refuse_twice(values: list[Any]) -> None:
     for i, value in enumerate(values):
         if value in values[:i]:
-            raise RefusedError(Flaw(f"is {shown(value)}, which stands twice", at=f"[{i}]"))
+            raise RefusedError(Flaw(f"is {shown(value)}, which is listed twice", at=f"[{i}]"))
 
 
 def _each(parts: Mapping[str, Any], kind_of: Callable[[str], Kind]) -> dict[str, Any]:
@@ -260,7 +260,7 @@ def pins() -> Kind:
 
 
 def either(first: Kind, second: Kind) -> Kind:
-    """A value of one kind or the other; a list is judged by the second."""
+    """A value of one kind or the other; lists must be of the second."""
 
     def parse(value: Any) -> Any:
         if isinstance(value, (list, dict)):

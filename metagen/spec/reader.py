@@ -1,8 +1,8 @@
-"""YAML or JSON text to nodes that know their place in the file.
+"""Reading YAML or JSON text into nodes with their places in the file.
 
 A spec may come from a stranger, so the text is read event by event (PyYAML's composer recurses in
 C and can be made to crash), with limits on size, nesting and expansion. Plain scalars are read by
-YAML 1.2's core schema: `no` is a word, `1:30` and `010` are no numbers, `3e-4` is one.
+YAML 1.2's core schema: `no`, `1:30` and `010` are words, and `3e-4` is a number.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Node:
 
     Attributes:
         value: A scalar, a list of nodes, or a dict of nodes.
-        text: A scalar as it was written.
+        text: The spelling of a scalar.
         place: `file:line:column` of the value.
         key: The place of its key, for a value of a mapping.
-        size: How many nodes it holds, itself included, aliases followed.
-        height: How many levels it has, itself included, aliases followed.
+        size: Number of its nodes, including itself and those of aliases.
+        height: Number of its levels, including itself and those of aliases.
     """
 
     value: Any
@@ -122,7 +122,7 @@ class _Parser:
         if odd is not None:
             line = text.count("\n", 0, odd.start())
             column = odd.start() - (text.rfind("\n", 0, odd.start()) + 1)
-            findings.stop(f"this holds the control character {odd[0]!r}", self._at(line, column))
+            findings.stop(f"the text has the control character {odd[0]!r}", self._at(line, column))
         self._loader = yaml.CSafeLoader(text)
 
     def _at(self, line: int, column: int) -> str:
@@ -163,10 +163,10 @@ class _Parser:
         self._nodes += count
         if self._nodes > MOST_NODES:
             self._findings.stop(
-                f"this holds more than {MOST_NODES:,} values, aliases followed", place
+                f"this has more than {MOST_NODES:,} values, including those of aliases", place
             )
         if levels > MOST_DEPTH:
-            self._findings.stop(f"this nests deeper than {MOST_DEPTH} levels", place)
+            self._findings.stop(f"this is nested deeper than {MOST_DEPTH} levels", place)
 
     def _node(self, depth: int, key: str) -> Node:
         event = self._next()
@@ -195,7 +195,7 @@ class _Parser:
     def _alias(self, event: Any, depth: int, place: str, key: str) -> Node:
         target = self._anchors.get(event.anchor)
         if target is None:
-            self._findings.stop(f"*{event.anchor} stands for nothing above it", place)
+            self._findings.stop(f"*{event.anchor} refers to no anchor above it", place)
         self._grow(target.size, depth + target.height, place)
         return replace(target, place=place, key=key)
 
@@ -220,11 +220,11 @@ class _Parser:
             key = self._node(depth + 1, "")
             value = self._node(depth + 1, key.place)
             if isinstance(key.value, (list, dict)):
-                self._findings.add("a key is a word, not a list or a mapping", key.place)
+                self._findings.add("a key must be a word, not a list or a mapping", key.place)
             elif key.text in entries:
                 first = entries[key.text].key
-                sentence = f"the key {shown(key.text)} stands twice"
-                self._findings.add(sentence, key.place, f"it stands first at {first}")
+                sentence = f"the key {shown(key.text)} is defined twice"
+                self._findings.add(sentence, key.place, f"the first definition is at {first}")
             else:
                 entries[key.text] = value
         self._next()

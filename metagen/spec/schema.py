@@ -15,22 +15,23 @@ SHORTHANDS: Mapping[str, str] = {"seed": "reproducibility.seed", "bench": "evalu
 _INTRODUCTION = """\
 # The keys of a spec
 
-One YAML or JSON file says what a model must be. `metagen_version` and `name` are required; every
-other key may be left out, and then has the default below or is "not declared". A key set to
-null is a key left out. `metagen.spec.markdown()` writes this page, and a test checks it.
+One YAML or JSON file states the requirements on a model. `metagen_version` and `name` are
+required; every other key may be omitted, and then has the default below or is "not declared".
+Setting a key to null is the same as omitting it. `metagen.spec.markdown()` writes this page,
+and a test checks it.
 
 - **Quantities** are text with a unit. Parameters and data count in powers of ten (`8B`, `2T
   tokens`), tokens of context in powers of two (`8k` is 8,192), memory in either (`16GB`, `16GiB`).
 - **References**: `${constraints.context_window}` stands for the value of another key of the same
   file. The environment, other files and functions are never read.
-- **YAML** is read by the core schema of version 1.2: `no` is a word, `010` and `1:30` are no
-  numbers, `3e-4` is one. Tags, merge keys and several documents in a file are refused. So are
-  files over 1 MiB, over 5,000 values (aliases followed), or nested deeper than 16 levels.
+- **YAML** is read by the core schema of version 1.2: `no`, `010` and `1:30` are words, and `3e-4`
+  is a number. Tags, merge keys and several documents in a file are refused. So are files over
+  1 MiB, over 5,000 values (including those of aliases), or nested deeper than 16 levels.
 - **Overrides**: `key=value` after the spec on the command line sets any key below by its full
   name; {shorthands}.
   A mapping is merged with the file's, a list replaces it, null unsets it.
-- **Errors** come all at once, each with `file:line:column`, the key, its value, what is allowed,
-  and the nearest valid spelling.
+- **Errors** are reported all at once, each with `file:line:column`, the key, its value, the
+  allowed values, and the nearest valid spelling.
 """
 
 
@@ -47,7 +48,7 @@ def variables() -> tuple[str, ...]:
 
 @cache
 def sections() -> Mapping[str, tuple[str, ...]]:
-    """Return the keys that stand in each section, by the section's name ("" is the top)."""
+    """Return the keys of each section, by the section's name ("" is the top)."""
     inside: dict[str, dict[str, None]] = {}
     for name in keys():
         parts = name.split(".")

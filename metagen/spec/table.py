@@ -1,7 +1,7 @@
 """The keys of a spec, in one table.
 
-A leaf key is a dotted name with one value. A default is written as a spec would write it; a key
-without one is "not declared" when it is absent.
+A leaf key is a dotted name with one value. Defaults have the form of values in a spec; an absent
+key without a default is "not declared".
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SHARE = real(0.0, 1.0)
 
 @dataclass(frozen=True)
 class Key:
-    """One leaf key: its dotted name, what it may hold, what it means, and its default."""
+    """A leaf key: its dotted name, allowed values, meaning and default."""
 
     name: str
     kind: Kind
@@ -95,25 +95,29 @@ def _package() -> tuple[Key, ...]:
     return (
         Key("metagen_version", choice("1.0"), "Version of the spec language.", required=True),
         Key("name", NAME, "Name of the model; the run folder is named after it.", required=True),
-        Key("description", PROSE, "What the model is, in a sentence or two."),
+        Key("description", PROSE, "Description of the model in a sentence or two."),
         Key("version", NAME, "Version of the model package."),
         Key("license", license_id, "Licence of the model: a Hugging Face identifier."),
-        Key("authors", list_of(NAME), "Who made the model, for the cards and the paper."),
-        Key("modality.inputs", _inputs(), "What goes in.", ["text"]),
-        Key("modality.outputs", _outputs(), "What comes out.", ["text"]),
+        Key("authors", list_of(NAME), "Authors of the model, for the cards and the paper."),
+        Key("modality.inputs", _inputs(), "Inputs of the model.", ["text"]),
+        Key("modality.outputs", _outputs(), "Outputs of the model.", ["text"]),
     )
 
 
 def _task() -> tuple[Key, ...]:
     actions = choice("discrete", "continuous")
     return (
-        Key("task.type", TASK, "What the model does.", "generation"),
-        Key("task.domain", NAME, "The field that it works in."),
-        Key("task.num_classes", NUMBER_OF, "Classes that a classifier tells apart."),
-        Key("task.num_outputs", NUMBER_OF, "Numbers that a regression gives."),
-        Key("task.horizon", NUMBER_OF, "Steps that a forecast looks ahead."),
-        Key("task.lookback", NUMBER_OF, "Steps that a forecast looks back."),
-        Key("task.action_space", actions, "Whether actions are choices or quantities."),
+        Key("task.type", TASK, "Task of the model.", "generation"),
+        Key("task.domain", NAME, "Domain of the task."),
+        Key("task.num_classes", NUMBER_OF, "Number of classes of a classifier."),
+        Key("task.num_outputs", NUMBER_OF, "Number of outputs of a regression."),
+        Key("task.horizon", NUMBER_OF, "Future steps of a forecast."),
+        Key("task.lookback", NUMBER_OF, "Past steps that a forecast uses."),
+        Key(
+            "task.action_space",
+            actions,
+            "Actions are choices (discrete) or quantities (continuous).",
+        ),
         Key("task.num_actions", NUMBER_OF, "Actions of a discrete action space."),
         Key("task.action_dim", NUMBER_OF, "Dimensions of a continuous action space."),
         Key("task.num_anchors", NUMBER_OF, "Anchor boxes of a detector at each position."),
@@ -134,12 +138,12 @@ def _constraints() -> tuple[Key, ...]:
         Key("constraints.parameter_budget.max", COUNT, "Most parameters (B = 10^9)."),
         Key("constraints.memory_budget", memory, "Most memory in use (GB = 10^9, GiB = 2^30)."),
         Key("constraints.context_window", context, "Tokens in view (k = 1,024, M = 1,048,576)."),
-        Key("constraints.latency", latency, "How long an answer may take."),
-        Key("constraints.throughput", rate, "How much must come out in a second."),
+        Key("constraints.latency", latency, "Longest time for an answer."),
+        Key("constraints.throughput", rate, "Least output per second."),
         Key(
             "constraints.device",
             _device(),
-            "What it runs on: a class, a device, or several.",
+            "Device to run on: a class, a device, or several devices.",
         ),
         Key("constraints.image_size", image_size(65_536), "Size of an image."),
         Key("constraints.patch_size", image_size(65_536), "Size of a patch of an image."),
@@ -151,19 +155,19 @@ def _training() -> tuple[Key, ...]:
     hardware = quantity(_spell_hardware, units.HARDWARE)
     duration = quantity(units.spell_duration, units.DURATION)
     return (
-        Key("training.objective", _objective(), "What training optimizes; several may stand."),
-        Key("training.data.sources", list_of(LINE), "Where the training data comes from."),
-        Key("training.data.size", amount, "How much training data there is (k = 1,000)."),
-        Key("training.data.governance.pii", PROSE, "What is done about personal data."),
-        Key("training.data.governance.copyright", PROSE, "On what right the data is used."),
-        Key("training.data.governance.consent", PROSE, "How the people in the data agreed."),
-        Key("training.data.governance.retention", PROSE, "How long the data is kept."),
-        Key("training.data.governance.filtering", PROSE, "What was taken out of the data."),
-        Key("training.data.governance.provenance", PROSE, "How the data's origin is recorded."),
-        Key("training.compute.hardware", hardware, "Devices that the full training takes."),
-        Key("training.compute.duration", duration, "Time that the full training takes."),
+        Key("training.objective", _objective(), "Training objective, or several of them."),
+        Key("training.data.sources", list_of(LINE), "Sources of the training data."),
+        Key("training.data.size", amount, "Amount of training data (k = 1,000)."),
+        Key("training.data.governance.pii", PROSE, "Handling of personal data."),
+        Key("training.data.governance.copyright", PROSE, "Legal basis for using the data."),
+        Key("training.data.governance.consent", PROSE, "Consent of the people in the data."),
+        Key("training.data.governance.retention", PROSE, "Time for which the data is stored."),
+        Key("training.data.governance.filtering", PROSE, "Filters applied to the data."),
+        Key("training.data.governance.provenance", PROSE, "Record of the data's origin."),
+        Key("training.compute.hardware", hardware, "Devices for the full training."),
+        Key("training.compute.duration", duration, "Duration of the full training."),
         Key("training.alignment.method", list_of(NAME), "Alignment methods, such as rlhf."),
-        Key("training.alignment.policy", PROSE, "What the model is aligned to."),
+        Key("training.alignment.policy", PROSE, "Policy for the alignment."),
         *_training_config(),
     )
 
@@ -177,7 +181,7 @@ def _training_config() -> tuple[Key, ...]:
     rate, decay = real(0.0, 100.0, above=True), real(0.0, 100.0)
     steps, augmentation = whole(0, 10**12), either(flag(), list_of(NAME))
     return (
-        Key("training.config.batch_size", NUMBER_OF, "Sequences or samples of a training step."),
+        Key("training.config.batch_size", NUMBER_OF, "Sequences or samples in a training step."),
         Key("training.config.learning_rate", rate, "Peak learning rate."),
         Key("training.config.epochs", NUMBER_OF, "Passes over the training data."),
         Key("training.config.optimizer", choice(*words.OPTIMIZERS), "Optimizer."),
@@ -188,7 +192,7 @@ def _training_config() -> tuple[Key, ...]:
         Key("training.config.noise_schedule", NAME, "Noise schedule of a diffusion model."),
         Key("training.config.timesteps", NUMBER_OF, "Noise levels of a diffusion model."),
         Key("training.config.unconditional_probability", SHARE, "Share trained without condition."),
-        Key("training.config.data_augmentation", augmentation, "How samples are varied."),
+        Key("training.config.data_augmentation", augmentation, "Augmentation of training samples."),
     )
 
 
@@ -204,11 +208,11 @@ def _architecture() -> tuple[Key, ...]:
 def _results() -> tuple[Key, ...]:
     artifacts = list_of(choice(*words.ARTIFACTS), least=1)
     return (
-        Key("outputs.artifacts", artifacts, "What is built.", list(words.ARTIFACTS)),
-        Key("evaluation.benchmarks", list_of(NAME), "Benchmarks that the model is meant for.", []),
-        Key("evaluation.baselines", list_of(NAME), "Models that it is compared with.", []),
-        Key("evaluation.metrics", list_of(NAME), "Metrics that are reported.", []),
-        Key("evaluation.bench", choice(*words.BENCHES), "How long the proxy trains here.", "quick"),
-        Key("reproducibility.seed", whole(0, 2**32 - 1), "Seed of everything random.", 42),
-        Key("reproducibility.determinism", PROSE, "What is promised about repeated runs."),
+        Key("outputs.artifacts", artifacts, "Artifacts to build.", list(words.ARTIFACTS)),
+        Key("evaluation.benchmarks", list_of(NAME), "Benchmarks intended for the model.", []),
+        Key("evaluation.baselines", list_of(NAME), "Models to compare with.", []),
+        Key("evaluation.metrics", list_of(NAME), "Metrics to report.", []),
+        Key("evaluation.bench", choice(*words.BENCHES), "Length of the proxy's training.", "quick"),
+        Key("reproducibility.seed", whole(0, 2**32 - 1), "Seed of all random numbers.", 42),
+        Key("reproducibility.determinism", PROSE, "Guarantee for repeated runs."),
     )

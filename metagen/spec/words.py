@@ -1,4 +1,4 @@
-"""The words that a spec may use where a key has a fixed vocabulary."""
+"""The allowed words of keys with a fixed vocabulary."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ARTIFACTS = (
 BENCHES = ("quick", "full", "none")
 DEVICE_CLASSES = ("consumer_gpu", "datacenter_gpu", "gpu", "cpu", "edge", "mobile")
 
-# The identifiers that a model card may carry: huggingface.co/docs/hub/repositories-licenses
+# The licence identifiers that a model card may have: huggingface.co/docs/hub/repositories-licenses
 LICENSES = (
     *("apache-2.0", "mit", "openrail", "bigscience-openrail-m", "creativeml-openrail-m"),
     *("bigscience-bloom-rail-1.0", "bigcode-openrail-m", "afl-3.0", "artistic-2.0", "bsl-1.0"),
@@ -63,7 +63,7 @@ LICENSES = (
 
 
 def device(name: str) -> str:
-    """Return the class or the device of a name, or of its start; "" where there is none."""
+    """Return the device class or device of a name or of its start; "" if there is none."""
     known = (*DEVICE_CLASSES, *devices())
     lower = name.casefold()
     same = [each for each in known if each.casefold() == lower]
@@ -72,6 +72,6 @@ def device(name: str) -> str:
 
 @cache
 def devices() -> tuple[str, ...]:
-    """Return the names of the devices whose figures are known (data/devices.csv)."""
+    """Return the names of the devices in data/devices.csv."""
     with source("data/devices.csv").open(encoding="utf-8", newline="") as stream:
         return tuple(row["device"] for row in csv.DictReader(stream))

@@ -1,4 +1,4 @@
-"""Attention with grouped key and value heads, over all past positions or over the newest."""
+"""Causal attention with grouped key and value heads, over all past positions or a window."""
 
 from collections.abc import Callable
 
@@ -11,15 +11,15 @@ from layers.rope import RotaryTable, rotate
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Return softmax(q k^T / sqrt(D)) v (Vaswani et al., 2017, equation 1), blind to the future.
+    """Return softmax(q k^T / sqrt(D)) v (Vaswani et al., 2017, equation 1), over past positions.
 
-    q is (B, H, T, D), k and v (B, K, S, D); the last T of them stand at the queries' positions.
+    q is (B, H, T, D), k and v (B, K, S, D); the last T of them have the queries' positions.
     """
     length, past = q.size(2), k.size(2) - q.size(2)
-    if length == 1:  # the newest token sees all: its heads of a group are rows beside each other
+    if length == 1:  # The newest token attends to all, so the heads of a group can be rows.
         rows = q.reshape(q.size(0), k.size(1), -1, q.size(3))  # (B, K, H / K, D)
         return F.scaled_dot_product_attention(rows, k, v).reshape(q.shape)
-    # A later chunk sees all of the past and its own triangle.
+    # A later chunk attends to the whole past and to a triangle of its own.
     mask = q.new_ones(length, k.size(2), dtype=torch.bool).tril(past) if past else None
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=not past, enable_gqa=True
@@ -27,21 +27,21 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def local_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-    """Return causal attention to the newest `window` positions, the query's own included.
+    """Return causal attention to the newest `window` positions, including the query's own.
 
     Sliding window attention (Beltagy et al., 2020, arXiv:2004.05150, section 3.1); shapes as above.
-    Blocks of W = `window` queries see the keys of their own block and of the one before.
+    Blocks of W = `window` queries attend to the keys of their own block and the previous one.
     """
     batch, total, past = q.size(0), k.size(2), k.size(2) - q.size(2)
     if total <= window:
         return causal_attention(q, k, v)
-    fill = -total % window  # the last block's; padding makes queries of the past, too
+    fill = -total % window  # fills the last block; padding also adds queries for the past
     q = F.pad(q, (0, 0, past, fill)).unfold(2, window, window)  # (B, H, N, D, W)
     q = q.permute(0, 2, 1, 4, 3).flatten(0, 1)  # (B * N, H, W, D)
     pairs = (F.pad(x, (0, 0, window, fill)).unfold(2, 2 * window, window) for x in (k, v))
     k, v = (x.permute(0, 2, 1, 4, 3).flatten(0, 1) for x in pairs)  # (B * N, K, 2W, D)
     mask = q.new_ones(q.size(0), 1, window, 2 * window, dtype=torch.bool).tril(window).triu(1)
-    mask[:: q.size(0) // batch, :, :, :window] = False  # no block stands before the first
+    mask[:: q.size(0) // batch, :, :, :window] = False  # the first block has no previous one
     y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
     y = y.reshape(batch, -1, *y.shape[1:]).transpose(1, 2).flatten(2, 3)  # (B, H, N * W, D)
     return y[:, :, past:total]
@@ -56,7 +56,9 @@ class Attention(nn.Module):
     def __init__(self, d_model: int, n_heads: int, n_kv_heads: int, head_dim: int) -> None:
         super().__init__()
         assert n_heads % n_kv_heads == 0, f"{n_heads} heads cannot share {n_kv_heads} KV heads"
-        assert head_dim % 2 == 0, f"RoPE turns pairs of dimensions, and head_dim {head_dim} is odd"
+        assert head_dim % 2 == 0, (
+            f"RoPE rotates pairs of dimensions, but head_dim {head_dim} is odd"
+        )
         self.head_dim = head_dim
         self.attend: Callable[[Tensor, Tensor, Tensor], Tensor] = causal_attention
         self.q_proj = nn.Linear(d_model, n_heads * head_dim, bias=False)

@@ -1,4 +1,4 @@
-"""What attention remembers while it decodes: keys and values of past positions."""
+"""The KV cache: keys and values of past positions, for decoding."""
 
 from typing import Any
 
@@ -10,26 +10,26 @@ class KVCache:
     """Keys and values of a layer's past positions, allocated once; for use without gradients."""
 
     def __init__(self, batch: int, n_kv_heads: int, size: int, head_dim: int, like: Tensor) -> None:
-        # (keys and values, B, K, size, D); infer.py may put an `Int8Store` in its place.
+        # (keys and values, B, K, size, D); infer.py may replace it by an `Int8Store`.
         self.store: Any = like.new_zeros(2, batch, n_kv_heads, size, head_dim)
         self.size, self.length = size, 0
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
         """Write keys and values of T new positions, (B, K, T, D), and return all so far."""
         start, end = self.length, self.length + k.size(2)
-        assert end <= self.size, f"the KV cache holds {self.size} positions, not {end}"
+        assert end <= self.size, f"the KV cache has room for {self.size} positions, not {end}"
         self.store[:, :, :, start:end] = torch.stack((k, v))
         self.length = end
         return tuple(self.store[:, :, :, :end])  # twice (B, K, length, D)
 
 
 class RollingKVCache(KVCache):
-    """Keys and values of the newest positions only: position p stands at p modulo the size."""
+    """Keys and values of the newest positions only: position p is stored at p modulo the size."""
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
-        """Write T new positions, (B, K, T, D); return them after those that the first one sees."""
+        """Write T new positions, (B, K, T, D); return them after the past that they need."""
         start, self.length = self.length, self.length + k.size(2)
-        if k.size(2) == 1:  # all that it holds, in no order: one token sees them without a mask
+        if k.size(2) == 1:  # A single token attends to all, so neither order nor mask matters.
             self.store[:, :, :, start % self.size] = torch.stack((k, v))[:, :, :, 0]
             return tuple(self.store[:, :, :, : min(self.length, self.size)])
         old = torch.arange(max(0, start - self.size + 1), start) % self.size

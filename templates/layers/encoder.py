@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 PAD = 0  # the token that fills a short sequence; nothing attends to it
 
-# Parts of a parameter's name in transformers' BertModel, by those here.
+# Names of parameters in transformers' BertModel, by the names in this file.
 BERT_NAMES = {
     "tokens": "word_embeddings",
     "positions": "position_embeddings",
@@ -37,7 +37,7 @@ def bert_name(name: str) -> str:
 
 
 def bert_config(config: Any) -> dict[str, Any]:
-    """Return what config.json needs beside a model's `Config` to load in transformers as BERT."""
+    """Return further entries of config.json, with which transformers loads it as BERT."""
     return {
         "model_type": "bert",
         "hidden_size": config.d_model,
@@ -86,7 +86,7 @@ class EncoderBlock(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """The normalized sum of what a token is, where it stands, and which text it is of."""
+    """The normalized sum of the embeddings of a token, its position and its text (segment)."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Embeddings(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Tokens, with their positions and segments, to a vector for each that has seen all others."""
+    """Maps tokens with positions and segments to a vector for each, from all other tokens."""
 
     def __init__(self, config: Any) -> None:
         """Take the model's `Config`, which has BERT's dimensions."""
@@ -120,7 +120,7 @@ class Encoder(nn.Module):
 
         Args:
             tokens: (B, T) token ids, PAD after the end of a sequence.
-            segments: (B, T) the text of a pair that each token is of; all of the first by default.
+            segments: (B, T) 0 or 1, the text of a pair that each token belongs to; 0 by default.
         """
         segments = torch.zeros_like(tokens) if segments is None else segments
         x: Tensor = self.embeddings(tokens, segments)  # (B, T, d_model)

@@ -45,19 +45,19 @@ def rounded(x: Tensor, scales: Tensor, largest: int) -> Tensor:
 
 
 def pack(numbers: Tensor) -> Tensor:
-    """Put two 4-bit numbers from -7 to 7 in a byte: (out, in) int8 -> (out, ceil(in / 2)) uint8."""
+    """Pack two 4-bit numbers from -7 to 7 in a byte: (out, in) int8 -> (out, ceil(in / 2)) uint8."""
     shifted = F.pad(numbers + 8, (0, numbers.size(1) % 2)).to(torch.uint8)
     return shifted[:, ::2] | shifted[:, 1::2] << 4
 
 
 def unpack(packed: Tensor) -> Tensor:
-    """Return the numbers of `pack`: (out, n) uint8 -> (out, 2n) int8."""
+    """Return the numbers that `pack` packed: (out, n) uint8 -> (out, 2n) int8."""
     pairs = torch.stack((packed & 15, packed >> 4), dim=-1)
     return pairs.flatten(1).to(torch.int8) - 8
 
 
 class Int8Store:
-    """Acts as the tensor in which a KV cache keeps heads: int8 numbers, and a bf16 scale a head.
+    """Replaces the tensor of a KV cache: int8 numbers, and a bf16 scale for each head.
 
     The scale is the head's largest magnitude / 127, so D numbers take D + 2 bytes.
     """
@@ -77,14 +77,14 @@ class Int8Store:
 
 
 def quantize(model: nn.Module, bits: int) -> None:
-    """Bring a model into its deployment format, in place: bf16, and linear layers in few bits.
+    """Convert a model in place to its deployment format: bf16, and linear layers in fewer bits.
 
     Only the linear layers of its blocks, `model.layers`, become whole numbers; embeddings, the
     output layer and norms stay bf16, since they are small or sensitive.
 
     Args:
-        model: A model whose blocks stand in `layers`.
-        bits: 16 leaves it at bf16; 8 and 4 make each linear layer of a block a `QuantizedLinear`.
+        model: A model with its blocks in `layers`.
+        bits: 16 keeps bf16; 8 and 4 make each linear layer of a block a `QuantizedLinear`.
     """
     blocks = [] if bits == 16 else list(model.get_submodule("layers").modules())
     for block in blocks:

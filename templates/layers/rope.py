@@ -21,7 +21,7 @@ def rotary_table(start: int, length: int, head_dim: int, theta: float, like: Ten
 
 
 def rotate(x: Tensor, table: RotaryTable) -> Tensor:
-    """Turn each pair (x_i, x_{i + D/2}) of a head by its position's angle; x is (..., T, D).
+    """Rotate each pair (x_i, x_{i + D/2}) of a head by its position's angle; x is (..., T, D).
 
     x_i cos - x_{i + D/2} sin, and x_{i + D/2} cos + x_i sin (Su et al., 2021, equation 34).
     """

@@ -22,7 +22,7 @@ class Config:
     """Dimensions of the model; the defaults are the full model."""
 
     window: int = 64  # steps that are reconstructed together
-    n_channels: int = 16  # channels that the model has room for
+    n_channels: int = 16  # largest number of channels
     d_hidden: int = 1024  # width of the first layer; each later one has half of the one before
     n_layers: int = 3  # layers before the code
     d_latent: int = 32  # width of the code
@@ -66,7 +66,7 @@ class Model(nn.Module):
         return name
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config`: nothing."""
+        """Return further entries of config.json: none."""
         return {}
 
 

@@ -73,7 +73,7 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(d_ff, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map each position by itself; x is (B, T, D)."""
+        """Map each position separately; x is (B, T, D)."""
         x = self.fc1(x)  # (B, T, d_ff)
         out: Tensor = self.fc2(x * torch.sigmoid(1.702 * x))
         return out
@@ -107,7 +107,7 @@ class ImageTower(nn.Module):
             c.in_channels, width, c.patch_size, stride=c.patch_size, bias=False
         )
         self.position_embedding = nn.Embedding(patches + 1, width)
-        self.pre_layrnorm = nn.LayerNorm(width, c.norm_eps)  # spelled as transformers spells it
+        self.pre_layrnorm = nn.LayerNorm(width, c.norm_eps)  # the spelling of transformers
         self.layers = nn.ModuleList(
             Block(width, c.vision_n_heads, c.vision_d_ff, c.norm_eps, causal=False)
             for _ in range(c.vision_n_layers)
@@ -214,7 +214,7 @@ class Model(nn.Module):
         return f"{tower}.embeddings.{rest}" if "_embedding" in rest else name
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config` to load in transformers as CLIP."""
+        """Return further entries of config.json, with which transformers loads it as CLIP."""
         c = self.config
         common = {"layer_norm_eps": c.norm_eps, "hidden_act": "quick_gelu"}
         return {

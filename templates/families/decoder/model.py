@@ -119,7 +119,7 @@ class Model(nn.Module):
         return name if name.startswith("lm_head.") else f"model.{name}"
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config` to load in transformers as Llama.
+        """Return further entries of config.json, with which transformers loads it as Llama.
 
         Its Llama refuses heads that do not divide d_model; its Mistral is the same network then.
         """
@@ -128,7 +128,7 @@ class Model(nn.Module):
         return {
             "architectures": [f"{name}ForCausalLM"],
             "model_type": name.lower(),
-            "sliding_window": None,  # for Mistral: every layer sees all
+            "sliding_window": None,  # for Mistral: all layers attend to all tokens
             "hidden_size": config.d_model,
             "num_hidden_layers": config.n_layers,
             "num_attention_heads": config.n_heads,

@@ -34,8 +34,8 @@ class Config:
     d_ff: int = 1408  # width of the feed-forward layer
     vocab_size: int = 256  # entries of the vocabulary
     max_seq_len: int = 2048  # longest context, in tokens
-    window: int = 512  # tokens that a local layer sees, its own included
-    global_every: int = 6  # layers from one that sees the whole context to the next
+    window: int = 512  # tokens that a local layer attends to, including its own
+    global_every: int = 6  # every n-th layer attends to the whole context
     rope_theta: float = 10000.0  # base of RoPE's wavelengths
     norm_eps: float = 1e-05  # added to the mean square before its root
     tie_embeddings: bool = True  # whether the output layer is the embedding matrix
@@ -129,7 +129,7 @@ class Model(nn.Module):
         return name if name.startswith("lm_head.") else f"model.{name}"
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config` to load in transformers as Ministral."""
+        """Return further entries of config.json, with which transformers loads it as Ministral."""
         config = self.config
         local = [config.sees(layer) == config.window for layer in range(config.n_layers)]
         return {

@@ -102,7 +102,7 @@ class TransformerLayer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Transformer layers over all pixels of a feature map, beside a shortcut."""
+    """Transformer layers over all pixels of a feature map, with a shortcut."""
 
     def __init__(self, config: Config, width: int, layers: int) -> None:
         super().__init__()
@@ -219,7 +219,7 @@ class Model(nn.Module):
         return name
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config`: nothing."""
+        """Return further entries of config.json: none."""
         return {}
 
 

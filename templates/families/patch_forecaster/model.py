@@ -130,7 +130,7 @@ class Model(nn.Module):
         return name
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config` to load in transformers as PatchTST."""
+        """Return further entries of config.json, with which transformers loads it as PatchTST."""
         config = self.config
         return {
             "architectures": ["PatchTSTForPrediction"],
@@ -147,7 +147,7 @@ class Model(nn.Module):
             "path_dropout": config.dropout,
             "norm_type": "layernorm",
             "pre_norm": True,
-            "positional_encoding_type": "random",  # the name that transformers has for learned
+            "positional_encoding_type": "random",  # means learned in transformers
             "pooling_type": None,
             "scaling": "std",
             "loss": "mse",

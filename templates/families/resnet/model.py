@@ -23,7 +23,7 @@ class Config:
     image_height: int = 224  # pixels
     image_width: int = 224  # pixels
     num_channels: int = 3  # 3 for colours, 1 for grey
-    num_classes: int = 1000  # classes to tell apart
+    num_classes: int = 1000  # number of classes
     width: int = 64  # channels within the first stage's blocks; each stage doubles them
     depth_1: int = 3  # blocks of the first stage
     depth_2: int = 4  # blocks of the second stage
@@ -121,7 +121,7 @@ class Model(nn.Module):
         return f"resnet.encoder.stages.{stage}.layers.{place}.{order.get(part, part)}.{rest}"
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config` to load in transformers as ResNet."""
+        """Return further entries of config.json, with which transformers loads it as ResNet."""
         width = self.config.width
         return {
             "architectures": ["ResNetForImageClassification"],

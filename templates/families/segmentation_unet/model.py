@@ -104,7 +104,7 @@ class Model(nn.Module):
             masks: (B, H, W) the class of each pixel; -1 where it does not count.
         """
         x = self.stem(images)
-        features = [x]  # one tensor a level, from the finest to the coarsest
+        features = [x]  # one tensor per level, from the finest to the coarsest
         for down in self.downs:
             x = down(x)
             features.append(x)
@@ -126,5 +126,5 @@ class Model(nn.Module):
         return name
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config`: nothing."""
+        """Return further entries of config.json: none."""
         return {}

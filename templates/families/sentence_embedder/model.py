@@ -52,7 +52,7 @@ class Model(Encoder):
         return bert_name(name)
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config` to load in transformers as BERT.
+        """Return further entries of config.json, with which transformers loads it as BERT.
 
         BertModel returns the vectors of tokens; their mean is the embedding. It needs no pooler,
         and the checkpoint has none.

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 class Config:
     """Dimensions of the model; the defaults are the full model."""
 
-    n_numeric: int = 32  # numeric columns that the model has room for
+    n_numeric: int = 32  # largest number of numeric columns
     n_categorical: int = 16  # categorical columns that the model has room for
     n_categories: int = 512  # categories of all columns, with one for missing and unknown words
     n_outputs: int = 1  # outputs: one prediction, or a score for each class
@@ -117,5 +117,5 @@ class Model(nn.Module):
         return name
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config`: nothing."""
+        """Return further entries of config.json: none."""
         return {}

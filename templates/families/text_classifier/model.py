@@ -60,7 +60,7 @@ class Model(Encoder):
         return f"bert.{bert_name(name)}"
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config` to load in transformers as BERT."""
+        """Return further entries of config.json, with which transformers loads it as BERT."""
         return {
             "architectures": ["BertForSequenceClassification"],
             **bert_config(self.config),

@@ -57,7 +57,7 @@ def conditions(config: Config, captions: Sequence[str], classes: Sequence[str]) 
 
 
 class Attention(nn.Module):
-    """Self-attention with one head over all pixels, beside a shortcut."""
+    """Self-attention with one head over all pixels, with a shortcut."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class Model(nn.Module):
         return name
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config`: nothing."""
+        """Return further entries of config.json: none."""
         return {}
 
 

@@ -23,7 +23,7 @@ class Config:
     image_width: int = 224  # pixels; a multiple of patch_size
     patch_size: int = 16  # pixels along each side of a patch
     num_channels: int = 3  # 3 for colours, 1 for grey
-    num_classes: int = 1000  # classes to tell apart
+    num_classes: int = 1000  # number of classes
     d_model: int = 768  # width of the residual stream
     n_layers: int = 12  # number of blocks
     n_heads: int = 12  # attention heads in each block; they divide d_model
@@ -148,7 +148,7 @@ class Model(nn.Module):
         return f"vit.{name}"
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config` to load in transformers as ViT."""
+        """Return further entries of config.json, with which transformers loads it as ViT."""
         config = self.config
         return {
             "architectures": ["ViTForImageClassification"],

@@ -47,15 +47,15 @@ class RMSNorm(nn.Module):
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Return softmax(q k^T / sqrt(D)) v (Vaswani et al., 2017, equation 1), blind to the future.
+    """Return softmax(q k^T / sqrt(D)) v (Vaswani et al., 2017, equation 1), over past positions.
 
-    q is (B, H, T, D), k and v (B, K, S, D); the last T of them stand at the queries' positions.
+    q is (B, H, T, D), k and v (B, K, S, D); the last T of them have the queries' positions.
     """
     length, past = q.size(2), k.size(2) - q.size(2)
-    if length == 1:  # the newest token sees all: its heads of a group are rows beside each other
+    if length == 1:  # The newest token attends to all, so the heads of a group can be rows.
         rows = q.reshape(q.size(0), k.size(1), -1, q.size(3))  # (B, K, H / K, D)
         return F.scaled_dot_product_attention(rows, k, v).reshape(q.shape)
-    # A later chunk sees all of the past and its own triangle.
+    # A later chunk attends to the whole past and to a triangle of its own.
     mask = q.new_ones(length, k.size(2), dtype=torch.bool).tril(past) if past else None
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=not past, enable_gqa=True
@@ -69,21 +69,21 @@ class KVCache:
     """Keys and values of a layer's past positions, allocated once; for use without gradients."""
 
     def __init__(self, batch: int, n_kv_heads: int, size: int, head_dim: int, like: Tensor) -> None:
-        # (keys and values, B, K, size, D); infer.py may put an `Int8Store` in its place.
+        # (keys and values, B, K, size, D); infer.py may replace it by an `Int8Store`.
         self.store: Any = like.new_zeros(2, batch, n_kv_heads, size, head_dim)
         self.size, self.length = size, 0
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
         """Write keys and values of T new positions, (B, K, T, D), and return all so far."""
         start, end = self.length, self.length + k.size(2)
-        assert end <= self.size, f"the KV cache holds {self.size} positions, not {end}"
+        assert end <= self.size, f"the KV cache has room for {self.size} positions, not {end}"
         self.store[:, :, :, start:end] = torch.stack((k, v))
         self.length = end
         return tuple(self.store[:, :, :, :end])  # twice (B, K, length, D)
 
 
 def rotate(x: Tensor, table: RotaryTable) -> Tensor:
-    """Turn each pair (x_i, x_{i + D/2}) of a head by its position's angle; x is (..., T, D).
+    """Rotate each pair (x_i, x_{i + D/2}) of a head by its position's angle; x is (..., T, D).
 
     x_i cos - x_{i + D/2} sin, and x_{i + D/2} cos + x_i sin (Su et al., 2021, equation 34).
     """
@@ -101,7 +101,9 @@ class Attention(nn.Module):
     def __init__(self, d_model: int, n_heads: int, n_kv_heads: int, head_dim: int) -> None:
         super().__init__()
         assert n_heads % n_kv_heads == 0, f"{n_heads} heads cannot share {n_kv_heads} KV heads"
-        assert head_dim % 2 == 0, f"RoPE turns pairs of dimensions, and head_dim {head_dim} is odd"
+        assert head_dim % 2 == 0, (
+            f"RoPE rotates pairs of dimensions, but head_dim {head_dim} is odd"
+        )
         self.head_dim = head_dim
         self.attend: Callable[[Tensor, Tensor, Tensor], Tensor] = causal_attention
         self.q_proj = nn.Linear(d_model, n_heads * head_dim, bias=False)
@@ -232,7 +234,7 @@ class Model(nn.Module):
         return name if name.startswith("lm_head.") else f"model.{name}"
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """Return what config.json needs beside `Config` to load in transformers as Llama.
+        """Return further entries of config.json, with which transformers loads it as Llama.
 
         Its Llama refuses heads that do not divide d_model; its Mistral is the same network then.
         """
@@ -241,7 +243,7 @@ class Model(nn.Module):
         return {
             "architectures": [f"{name}ForCausalLM"],
             "model_type": name.lower(),
-            "sliding_window": None,  # for Mistral: every layer sees all
+            "sliding_window": None,  # for Mistral: all layers attend to all tokens
             "hidden_size": config.d_model,
             "num_hidden_layers": config.n_layers,
             "num_attention_heads": config.n_heads,
