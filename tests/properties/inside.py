@@ -21,8 +21,8 @@ from metagen.engine.session import Options, Session
 from metagen.engine.terminal import Terminal
 from metagen.measure import sandbox
 from metagen.spec import load
+from tests.helpers.building import fake_measurements, tree
 
-from ..building import fake_measurements, tree
 from .witness import Log, Moment, nothing, watched
 
 Tree = dict[str, bytes]
