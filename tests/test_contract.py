@@ -251,6 +251,13 @@ def test_the_rules_hold_for_the_design_the_proxy_and_the_ablations(made: Made) -
     assert len(made.family.variants(made.dims("full"))) >= 1
 
 
+def test_a_spec_fills_its_budget_and_keeps_what_it_fixes(made: Made) -> None:
+    dims, allowed = made.dims("full"), made.desk.key("constraints.parameter_budget.max")
+    assert made.family.fixed(made.desk.key).items() <= dims.items()
+    if allowed is not None:
+        assert 0.97 <= made.family.count(made.sections("full")["model"]) / allowed <= 1
+
+
 MOST_CANDIDATES = 10_000
 
 
@@ -285,11 +292,17 @@ LEAST = {
 
 @cache
 def searched(name: str, budget: int) -> tuple[Family, Design]:
-    """Return a family and its design for so many parameters."""
+    """Return a family and its design for that budget."""
     family = families.named(name)
-    fixed = {"num_classes": 10} if "num_classes" in family.dims else {}
+    return family, pinned(
+        family, budget, {"num_classes": 10} if "num_classes" in family.dims else {}
+    )
+
+
+def pinned(family: Family, budget: int, fixed: Dims) -> Design:
+    """Return the design for a budget, with some dimensions fixed."""
     need = Need(budget, math.ceil(FILL * budget), (), None, fixed, fixed)
-    return family, search.search(family, need, family.fit(published(family), budget))
+    return search.search(family, need, family.fit(published(family), budget))
 
 
 def least(name: str) -> int:
@@ -310,6 +323,30 @@ def test_budgets_from_small_to_large_are_filled_and_never_exceeded(name: str) ->
         assert 0.97 * budget <= design.parameters <= budget, design
         assert design.parameters == family.count(design.dims)
         assert not any(rule.broken(design.everything) for rule in family.rules)
+
+
+# Dimensions that a spec may fix and that change what a budget is left for.
+FIXED: tuple[tuple[str, Dims], ...] = (
+    ("vit", {"num_classes": 2, "image_height": 64, "image_width": 96}),
+    ("resnet", {"num_classes": 2}),
+    ("patch_forecaster", {"lookback": 90, "horizon": 30}),
+    ("patch_forecaster", {"lookback": 12, "horizon": 3}),
+    ("autoencoder", {"window": 1}),
+    ("autoencoder", {"n_channels": 3}),
+    ("autoencoder", {"d_latent": 5}),
+    ("tabular_regressor", {"n_numeric": 100}),
+    ("tabular_classifier", {"n_numeric": 100}),
+)
+
+
+@pytest.mark.parametrize("budget", [1_000_000, 20_000_000, 1_000_000_000])
+@pytest.mark.parametrize(("name", "fixed"), FIXED)
+def test_a_budget_is_filled_beside_what_a_user_fixes(name: str, fixed: Dims, budget: int) -> None:
+    family = families.named(name)
+    design = pinned(family, budget, fixed)
+    assert 0.97 * budget <= design.parameters <= budget
+    assert design.dims.items() >= fixed.items()
+    assert not any(rule.broken(design.everything) for rule in family.rules)
 
 
 @pytest.mark.parametrize("name", families.FAMILIES)
