@@ -8,6 +8,7 @@ import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +27,7 @@ from metagen.package import code
 from metagen.package.bundle import bundle
 from metagen.package.code import runtime_files
 from metagen.sizing import architecture
+from metagen.spec import load
 
 TRAIN = {
     "steps": 4,
@@ -44,6 +46,13 @@ TRAIN = {
     "dtype": "float32",
     "seed": 42,
 }
+
+
+@cache
+def spec_paths() -> dict[str, Path]:
+    """Return a spec of each family that metagen ships, by the family's name."""
+    shipped = sorted(paths.specs().rglob("*.yaml"))
+    return {families.route(load(path).key): path for path in shipped}
 
 
 def published(family: Family) -> bytes:

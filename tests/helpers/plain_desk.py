@@ -44,6 +44,9 @@ class PlainDesk:
     def names(self, path: str, *way: str) -> tuple[str, ...]:
         return entries.names(self.entry(path, *way))
 
+    def edited(self, path: str) -> bool:
+        return False
+
     def source(self, name: str) -> bytes:
         self.sources.append(name)
         return paths.source(name).read_bytes()

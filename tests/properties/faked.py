@@ -26,8 +26,7 @@ from metagen.engine import graph
 from metagen.engine.graph import Graph
 from metagen.measure import sandbox
 from metagen.work import Desk, Recipe
-
-from ..helpers.building import fake_measurements
+from tests.helpers.building import fake_measurements
 
 _real_run, _real_of_spec = sandbox.run, graph.of_spec
 

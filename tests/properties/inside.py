@@ -24,8 +24,8 @@ from metagen.engine.terminal import Terminal
 from metagen.measure import sandbox
 from metagen.spec import load
 from metagen.work import Desk
+from tests.helpers.building import fake_measurements, tree
 
-from ..helpers.building import fake_measurements, tree
 from .witness import Log, Moment, nothing, watched
 
 Tree = dict[str, bytes]

@@ -144,7 +144,6 @@ def test_baselines_are_what_they_are_called(code: dict[str, ModuleType]) -> None
     assert np.allclose(forecast(np.arange(50.0, 74.0)[None]), expected, atol=1e-3)
 
 
-# contract:
 def test_it_trains_scores_and_draws(
     code: dict[str, ModuleType],
     tmp_path: Path,

@@ -133,7 +133,6 @@ def test_the_target_must_suit_the_task(
     )
 
 
-# contract:
 def test_it_trains_scores_and_predicts(
     code: dict[str, Any],
     tmp_path: Path,
