@@ -118,6 +118,14 @@ def test_an_architecture_depends_on_the_template_that_has_its_dimensions(family)
     assert families.named(family).template in desk.sources
 
 
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_what_fixes_a_dimension_is_a_key_of_the_spec(name, tmp_path):
+    family = families.named(name)
+    fixed_by = {**family.task.fixed_by, **family.fixed_by}
+    assert set(fixed_by) <= set(family.dims)
+    assert set(fixed_by.values()) <= set(PlainDesk("", tmp_path).spec.keys())
+
+
 def test_the_settings_that_a_family_knows_are_entries_of_training_config(tmp_path):
     keys = PlainDesk("", tmp_path).spec.keys()
     declared = {k.removeprefix("training.config.") for k in keys if "training.config." in k}
