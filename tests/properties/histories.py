@@ -166,14 +166,15 @@ class History(RuleBasedStateMachine):
         try:
             self.steps.append(action())
         except Violation as violation:
-            self._ends(*violation.args)
+            self._ends(*violation.args, step=kind)
         except Exception as error:
-            self._ends("tracebacks", f"{kind}: {error!r}")
+            self._ends("tracebacks", repr(error), step=kind)
 
-    def _ends(self, kind: str, case: str) -> None:
+    def _ends(self, kind: str, case: str, step: str) -> None:
         self.over = True
         number = self.tally.counts["histories"]
-        self.tally.violated(kind, "\n        ".join((f"history {number}", *self.steps, case)))
+        lines = (f"history {number}", *self.steps, f"{step}: {case}")
+        self.tally.violated(kind, "\n        ".join(lines))
 
     @step(chance=CHANCE)
     def edit_spec(self, chance: random.Random) -> str:
