@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help synth test slow lint clean
+.PHONY: help synth test slow light lint clean
 
 help:  ## this list
 	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,13 +16,23 @@ test: .venv/installed-dev  ## install into .venv and run the tests
 slow: .venv/installed-dev  ## the tests that train models and build every spec
 	$(BIN)/python -m pytest -m slow
 
+# What needs no torch, whose builds for another Python than this machine's may take gigabytes.
+LIGHT := tests/test_spec*.py tests/test_units.py tests/test_pins.py tests/test_families.py \
+	tests/test_engine.py tests/test_digest.py tests/test_ledger.py tests/test_properties.py
+
+light:  ## the tests that need no torch, for example with PYTHON=python3.13
+	$(PYTHON) -m venv .venv-light
+	.venv-light/bin/python -m pip install --quiet $$($(PYTHON) tests/light.py)
+	.venv-light/bin/python -m pip install --quiet --no-deps --editable .
+	.venv-light/bin/python -m pytest -n 2 $(LIGHT) -k "not test_property or code or leaf"
+
 lint: .venv/installed-dev  ## the checks that CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:  ## remove what building and testing left
-	rm -rf .venv build my_first_run .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-light build my_first_run .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

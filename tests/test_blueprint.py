@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from blueprint_desk import PlainDesk
+from helpers.plain_desk import PlainDesk
 
 from metagen import families, paths
 from metagen.errors import SpecError

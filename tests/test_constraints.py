@@ -1,8 +1,7 @@
 """Each verdict on size, memory and window, against arithmetic by hand for Llama-3-8B."""
 
 import pytest
-from llama import llama
-from llama_verdicts import CACHE, PARAMETERS, WEIGHTS, verdicts
+from helpers.llama import CACHE, PARAMETERS, WEIGHTS, llama, verdicts
 
 from metagen.families import transformer
 

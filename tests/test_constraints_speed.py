@@ -1,9 +1,8 @@
 """Each verdict on latency and throughput, and the roofline, by hand and from published figures."""
 
 import pytest
-from blueprint_desk import PlainDesk
-from llama import LLAMA_2_7B, LLAMA_3_8B, llama
-from llama_verdicts import CACHE, TABLE, WEIGHTS, verdicts
+from helpers.llama import CACHE, LLAMA_2_7B, LLAMA_3_8B, TABLE, WEIGHTS, llama, verdicts
+from helpers.plain_desk import PlainDesk
 
 from metagen.errors import SpecError
 from metagen.families.decoder import FAMILY as decoder

@@ -1,8 +1,7 @@
 """Each verdict on a training run, against arithmetic by hand and from published figures."""
 
 import pytest
-from llama import LLAMA_2_7B
-from llama_verdicts import PARAMETERS, verdicts
+from helpers.llama import LLAMA_2_7B, PARAMETERS, verdicts
 
 from metagen.families.decoder import FAMILY as decoder
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 
-import docs_fixtures as sample
 import pytest
 import yaml
-from docs_strangers import EMPTY, HOSTILE, infected, untraced
+from helpers import docs_fixtures as sample
+from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 from markdown_it.token import Token

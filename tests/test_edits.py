@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from building import build, fake_measurements
+from helpers.building import build, fake_measurements
 
 from metagen.engine.engine import blame_edits
 from metagen.errors import TaskError, UsageError

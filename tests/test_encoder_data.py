@@ -12,7 +12,15 @@ from types import ModuleType
 import pytest
 import torch
 import transformers
-from encoders import FAMILIES, modules, modules_of, output, records, write_jsonl, write_package
+from helpers.encoders import (
+    FAMILIES,
+    modules,
+    modules_of,
+    output,
+    records,
+    write_jsonl,
+    write_package,
+)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import docs_fixtures as sample
 import pytest
-from generated import RUNTIME
+from helpers import docs_fixtures as sample
+from helpers.generated import RUNTIME
 from test_measure_trial import desk_with
 
 from metagen import paths

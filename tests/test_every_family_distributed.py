@@ -16,15 +16,14 @@ from typing import Any
 
 import pytest
 import torch
-from blueprint_desk import PlainDesk
-from family_code import modules_of, write_proxy
+from helpers.family_code import modules_of, spec_paths, write_proxy
+from helpers.plain_desk import PlainDesk
 from safetensors.torch import load_file
 
 from metagen import families
-from metagen.package.code import paths, runtime_files
-from metagen.spec import load
+from metagen.package.code import runtime_files
 
-SPECS = {families.route(load(path).key): path for path in sorted(paths.specs().rglob("*.yaml"))}
+SPECS = spec_paths()
 MODES = ("ddp", "fsdp")
 IN_CI = ("resnet", "latent_unet")
 OPTIONS = ("--batch-size", "8", "--schedule-steps", "8", "--eval-every", "3", "--threads", "1")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ import pytest
 from metagen import paths
 from metagen.families.decoder import FAMILY as decoder
 from metagen.families.demand import Need
-from metagen.families.trend import left_out, rows
+from metagen.families.trend import fit, rows
 from metagen.sizing import search
 from metagen.sizing.need import FILL
 
@@ -85,6 +85,15 @@ def exam() -> Iterator[str]:
 
 def _beside(ours: float, theirs: float) -> str:
     return f"{ours} ({ours / theirs - 1:+.0%})"
+
+
+def left_out(points: Iterable[tuple[float, float]]) -> list[float]:
+    """Return by how much each value departs from the line of all others: 0.1 is 10% above it."""
+    all_points = list(points)
+    return [
+        value / fit([p for p in all_points if p != (size, value)], size).at(size) - 1
+        for size, value in all_points
+    ]
 
 
 def residuals() -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import docs_fixtures as sample
 import pytest
+from helpers import docs_fixtures as sample
 
 from metagen.docs import render, wording
 from metagen.docs.facts import Fact, Facts, MissingFact

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 import yaml
-from blueprint_desk import PlainDesk
+from helpers.plain_desk import PlainDesk
 
 from metagen import families, paths
 from metagen.errors import SpecError
@@ -109,6 +109,13 @@ def test_each_section_has_the_fields_of_its_file_in_order(family):
             for name in ("data", "train", "eval", "infer"):
                 assert list(sections[name]) == config_fields(f"{module.task.folder}/{name}.py")
     assert known <= set(module.dims)
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_an_architecture_depends_on_the_template_that_has_its_dimensions(family):
+    desk = PlainDesk.of(specs(family)[0])
+    architecture.work(desk)
+    assert families.named(family).template in desk.sources
 
 
 def test_the_settings_that_a_family_knows_are_entries_of_training_config(tmp_path):

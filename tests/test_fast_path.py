@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from building import TINY, fake_measurements
 from click.testing import CliRunner
+from helpers.building import TINY, fake_measurements
 
 from metagen.cli import main
 from metagen.engine import workspace

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from generated import TINY, modules, write_package
+from helpers.generated import TINY, modules, write_package
 from tokenizers import Tokenizer
 
 VOCABULARY = 400

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from generated import modules, write_package
+from helpers.generated import modules, write_package
 from safetensors.torch import load_file
 
 MODES = ("ddp", "fsdp")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from generated import TINY, modules, write_package
+from helpers.generated import TINY, modules, write_package
 from safetensors.torch import load_file, save_file
 
 Stop = Callable[..., str]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from generated import LOCAL_MODEL, TINY, modules, write_package
+from helpers.generated import LOCAL_MODEL, TINY, modules, write_package
 from torch import Tensor
 
 

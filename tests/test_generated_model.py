@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from generated import TINY, modules, write_package
+from helpers.generated import TINY, modules, write_package
 from torch import Tensor
 
 

@@ -8,8 +8,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from blueprint_desk import PlainDesk
-from generated import TINY
+from helpers.generated import TINY
+from helpers.plain_desk import PlainDesk
 
 from metagen import files, paths
 from metagen.errors import MetagenError

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from generated import TASK, write_runtime
+from helpers.generated import TASK, write_runtime
 
 from metagen import entries, paths
 from metagen.families.decoder import FAMILY as decoder

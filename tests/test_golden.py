@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from building import build, fake_measurements, tree
+from helpers.building import build, fake_measurements, tree
 
 from metagen.measure import sandbox
 

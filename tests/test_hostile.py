@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from building import TINY, build, fake_measurements, tree
 from click.testing import CliRunner
+from helpers.building import TINY, build, fake_measurements, tree
 
 from metagen import paths
 from metagen.cli import main

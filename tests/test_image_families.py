@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from image_shapes import SHAPES
-from published import published
+from helpers.family_code import published
+from helpers.image_classifiers import SHAPES
 
 from metagen.errors import SpecError
 from metagen.families.demand import Limit, Need

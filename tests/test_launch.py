@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from blueprint_desk import PlainDesk
-from building import fake_measurements
-from generated import TINY, modules, write_package
+from helpers.building import fake_measurements
+from helpers.generated import TINY, modules, write_package
+from helpers.plain_desk import PlainDesk
 
 from metagen import files, paths
 from metagen.measure import memory, memory_worker, sandbox

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 import yaml
-from blueprint_desk import PlainDesk
-from llama import LLAMA_2_7B, LLAMA_3_2_1B, LLAMA_3_8B, SMOLLM2_135M
+from helpers.llama import LLAMA_2_7B, LLAMA_3_2_1B, LLAMA_3_8B, SMOLLM2_135M
+from helpers.plain_desk import PlainDesk
 
 from metagen import paths
 from metagen.errors import TaskError

@@ -4,8 +4,8 @@ import csv
 import json
 
 import pytest
-from blueprint_desk import PlainDesk
-from generated import RUNTIME
+from helpers.generated import RUNTIME
+from helpers.plain_desk import PlainDesk
 
 from metagen.errors import TaskError
 from metagen.families.decoder import FAMILY as decoder

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from blueprint_desk import PlainDesk, spec_of
+from helpers.plain_desk import PlainDesk, spec_of
 
 from metagen import families
 from metagen.sizing import need

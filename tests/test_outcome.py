@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import docs_fixtures as sample
 import pytest
+from helpers import docs_fixtures as sample
 
 from metagen.docs import outcome
 from metagen.errors import TaskError

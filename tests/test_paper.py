@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import docs_fixtures as sample
 import pytest
-from docs_strangers import EMPTY, HOSTILE, infected, untraced
+from helpers import docs_fixtures as sample
+from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
 
 from metagen import paths
 from metagen.docs import escape, figures, latex, paper, render

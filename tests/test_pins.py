@@ -1,7 +1,7 @@
 """The dimensions that a spec pins: their types, and which pins are refused, by name."""
 
 import pytest
-from blueprint_desk import PlainDesk
+from helpers.plain_desk import PlainDesk
 
 from metagen.errors import SpecError
 from metagen.families.decoder import FAMILY as decoder

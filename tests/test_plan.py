@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from building import TINY, build, fake_measurements, ran, tree
 from click.testing import CliRunner, Result
+from helpers.building import TINY, build, fake_measurements, ran, tree
 
 from metagen.cli import main
 from metagen.engine.engine import Cause, file_changed, sentence, value_changed

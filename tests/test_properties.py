@@ -9,16 +9,17 @@ from dataclasses import replace
 
 import pytest
 
+from metagen.engine.folder import Outputs
 from metagen.spec import Spec
 from tests.properties import PROPERTIES, inside
 from tests.properties.__main__ import main
+from tests.properties.histories import History
 from tests.properties.lab import Lab, scratch, spec_files
 from tests.properties.tally import Tally, headline
 
 QUICK = {
-    "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 2, "templates": 2, "fuzz": 1,
-    "state": 2, "cache": 1, "edits": 4, "spoiled": 6, "revert": 1, "move": 2, "mtime": 1,
-    "toctou": 1, "lint": 2,
+    "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 2, "templates": 2, "histories": 3,
+    "edits": 4, "spoiled": 6, "leaks": 1, "toctou": 1, "lint": 2,
 }  # fmt: skip
 PROCESSES = {
     "altered": 2,
@@ -26,10 +27,9 @@ PROCESSES = {
     "disk": 2,
     "concurrency": 1,
     "events": 3,
-    "plain": 1,
     "power": 3,
 }
-MORE = {"leaf": 10}
+MORE = {"leaf": 10, "histories": 10}
 LONG = {"repro": 1, "verify": 1}
 ENOUGH = [spec for spec in spec_files() if spec.stem == "text_llm_tiny"]
 
@@ -87,6 +87,19 @@ def test_an_engine_that_always_builds_is_found_out(
     tally = measured("leaf", lab, 1)
     assert tally.counts["needless"]
     assert tally.counts["not free to go back"]
+
+
+def test_histories_notice_an_output_that_stays_deleted(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Outputs, "in_place", lambda *_: True)
+    history = History(lab, {}, Tally("histories"))
+    history.begin(chance=random.Random(1))
+    history.build()
+    history.delete_output(chance=random.Random(1))
+    history.build()
+    history.teardown()
+    assert history.tally.counts["stale"] == 1
 
 
 def test_the_headline_says_what_was_measured_and_no_more() -> None:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from encoders import modules_of, records, write_jsonl
+from helpers.encoders import modules_of, records, write_jsonl
 
 PASSAGE = " ".join(f"w{n}" for n in range(60))
 

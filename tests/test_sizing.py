@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from blueprint_desk import PlainDesk
+from helpers.plain_desk import PlainDesk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

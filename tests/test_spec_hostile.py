@@ -205,7 +205,10 @@ FILES = {
     "deep mappings": (b"{a: " * 200_000, "", "this is nested deeper than 16 levels"),
     "deep indentation": (b"- " * 500_000, "", "this is nested deeper than 16 levels"),
     "deep aliases": (
-        b"a: &a [[[[[[[[[x]]]]]]]]]\nb: &b [[[[[[[[[*a]]]]]]]]]\n", "2:16", "deeper than 16"),
+        b"a: &a [[[[[[[[[x]]]]]]]]]\nb: &b [[[[[[[[[*a]]]]]]]]]\n",
+        "2:16",
+        "nested deeper than 16",
+    ),
     "a long list": (b"name: [" + b"a," * 500_000 + b"]", "", "has more than 5,000 values"),
     "many keys": (b"".join(b"k%d: 1\n" % i for i in range(90_000)), "", "more than 5,000 values"),
     "many documents": (b"---\n" * 200_000, "2:1", "a second document begins here"),

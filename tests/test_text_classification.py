@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from encoders import modules_of, records, write_jsonl
+from helpers.encoders import modules_of, records, write_jsonl
 from tokenizers import Tokenizer
 
 WORDS = [f"{a}{b}" for a in ("regen", "sonnen", "winter") for b in ("schirm", "schein", "tag")]

@@ -56,7 +56,7 @@ def families() -> None:
 
     for route in ROUTES:
         click.echo(f"{route.family}: {(named(route.family).__doc__ or '').splitlines()[0]}")
-        for key, values in route.allowed().items():
+        for key, values in route.allowed.items():
             click.echo(f"  {key:<20} {' | '.join(sorted(values))}")
 
 

@@ -5,59 +5,46 @@ from __future__ import annotations
 import heapq
 import importlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from metagen.errors import Problem, SpecError
-from metagen.families.family import Family, Key
+from metagen.families.family import Family, Lookup
 from metagen.work import Desk
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(NamedTuple):
     """The specs that lead to a family. What a spec does not declare fits every route.
 
     Attributes:
-        inputs: Values of `modality.inputs`.
-        outputs: Values of `modality.outputs`.
-        tasks: Allowed values of `task.type`.
-        architectures: Allowed values of `architecture.family`.
-        objectives: Allowed entries of `training.objective`.
         family: The family they lead to.
+        allowed: The allowed values of each key; a model has all of a modality's, any of the rest.
     """
 
-    inputs: frozenset[str]
-    outputs: frozenset[str]
-    tasks: frozenset[str]
-    architectures: frozenset[str]
-    objectives: frozenset[str]
     family: str
+    allowed: Mapping[str, frozenset[str]]
 
     @classmethod
     def of(cls, family: str, *values: str) -> Route:
-        """Return a route from its family and its five sets, in the order above, as words."""
-        inputs, outputs, tasks, architectures, objectives = map(frozenset, map(str.split, values))
-        return cls(inputs, outputs, tasks, architectures, objectives, family.strip())
+        """Return a route from its family and the words of its keys, in the order of `KEYS`."""
+        allowed = map(frozenset, map(str.split, values))
+        return cls(family.strip(), dict(zip(KEYS, allowed, strict=True)))
 
-    def allowed(self) -> dict[str, frozenset[str]]:
-        """Return the values that lead here, by the key that holds them."""
-        return {
-            "modality.inputs": self.inputs,
-            "modality.outputs": self.outputs,
-            "task.type": self.tasks,
-            "architecture.family": self.architectures,
-            "training.objective": self.objectives,
-        }
-
-    def misfits(self, key: Key) -> dict[str, str]:
+    def misfits(self, key: Lookup) -> dict[str, str]:
         """Return the keys of a spec that do not fit, each with what would."""
         return {
             name: " or ".join(sorted(values))
-            for name, values in self.allowed().items()
+            for name, values in self.allowed.items()
             if not _fits(name, key(name), values)
         }
 
 
+KEYS = (
+    "modality.inputs",
+    "modality.outputs",
+    "task.type",
+    "architecture.family",
+    "training.objective",
+)
 SHOWN = 3  # routes of an error
 # The first route that fits a spec is taken.
 ROUTES = tuple(
@@ -109,7 +96,7 @@ def of_spec(desk: Desk) -> Family:
     return _held(desk.code(FAMILIES[route(desk.key)]))
 
 
-def route(key: Key) -> str:
+def route(key: Lookup) -> str:
     """Return the name of the family that a spec leads to.
 
     Args:
@@ -157,7 +144,6 @@ def _hint(nearest: Iterable[Route]) -> str:
 
 
 def _describe(route: Route) -> str:
-    inputs, outputs = "+".join(sorted(route.inputs)), "+".join(sorted(route.outputs))
-    tasks, families = "|".join(sorted(route.tasks)), "|".join(sorted(route.architectures))
-    objectives = "|".join(sorted(route.objectives))
-    return f"{route.family} ({inputs} to {outputs}, {tasks}, {families}, {objectives})"
+    inputs, outputs, *others = map(sorted, route.allowed.values())
+    shown = ", ".join(map("|".join, others))
+    return f"{route.family} ({'+'.join(inputs)} to {'+'.join(outputs)}, {shown})"

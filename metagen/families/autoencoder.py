@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from metagen.families import parts
-from metagen.families.axes import Axis, Rule, near, usual
+from metagen.families.axes import Axis, Rule, near
 from metagen.families.demand import Need
 from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value
 from metagen.families.parts import Part
@@ -58,11 +58,10 @@ class Autoencoder(Family):
         return [Peak(2 * first + 2 * second, words)]
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
-        """Return the search space; the depth stays within reach of the trend."""
         budget = need.budget
         depth = trend.lines["n_layers"].at(budget)
         return (
-            *usual(self.task.defaults),
+            *self.usual(),
             Axis("n_layers", lambda m: near(depth, 1), grid=True),
             Axis("d_hidden", lambda m: (self._first({**m, **need.pins}, budget),), fills=True),
             Axis("d_latent", lambda m: (self._code(m, trend, budget),)),
@@ -88,7 +87,6 @@ class Autoencoder(Family):
         return max(1, min(published, last, room, numbers(m) - 1))
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
         code, last = trend.lines["code"], widths(m)[-2]
         return {
             **super().reasons(m, need, trend),
@@ -99,7 +97,6 @@ class Autoencoder(Family):
         }
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        """Return single changes to the code and the layers."""
         return (
             ("a code of half the width", "d_latent", max(1, m["d_latent"] // 2)),
             ("a code of twice the width", "d_latent", 2 * m["d_latent"]),
@@ -108,7 +105,6 @@ class Autoencoder(Family):
         )
 
     def figures(self, m: Dims) -> Figures:
-        """Return what the documents say of the layers."""
         first, *rest = widths(m)
         return {
             "inputs": (first, "numbers"),

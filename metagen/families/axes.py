@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from metagen.tasks.task import Dims, Value
@@ -55,15 +55,24 @@ class Rule:
         return all(name in dims for name in self.names) and not self.holds(dims)
 
 
-def usual(values: Mapping[str, Value]) -> tuple[Axis, ...]:
-    """Return axes of dimensions that have one value where nothing fixes them."""
-    return tuple(Axis(name, lambda m, value=value: (value,)) for name, value in values.items())  # type: ignore[misc]
-
-
 def divides(part: str, whole: str, why: str) -> Rule:
     """Return the rule that one dimension divides another; `why` begins its sentence."""
     sentence = f"{why}, so {whole} must be a multiple of {part}"
     return Rule((whole, part), lambda m: m[whole] % m[part] == 0, sentence)
+
+
+def halves(side: str, patch: str = "") -> Rule:
+    """Return the rule that a side is even on every level but the coarsest.
+
+    `patch` is the dimension that says how many pixels make a row of the finest level, if not 1.
+    """
+    step = f"{patch} * 2 ** (n_levels - 1)".removeprefix(" * ")
+
+    def holds(m: Dims) -> bool:
+        return m[side] % (m.get(patch, 1) * 2 ** (m["n_levels"] - 1)) == 0
+
+    names = (side, "n_levels", *([patch] if patch else []))
+    return Rule(names, holds, f"levels halve {side}, so it must be a multiple of {step}")
 
 
 def floor_power(value: float, base: int = 2) -> int:
@@ -77,15 +86,19 @@ def near(centre: float, step: int) -> range:
     return range(max(step, step * round(low / step)), step * math.ceil(high / step) + 1, step)
 
 
-def down_to_fit(values: range, fits: Callable[[int], bool], least: int = 1) -> range:
-    """Return ascending values, or, where not even the first one fits, those from a smaller one on.
+def depths_near(centre: float, least: int = 1) -> range:
+    """Return numbers of blocks around the trend's; many are tried in steps of about a sixteenth."""
+    return near(centre, max(least, floor_power(centre) // 16))
 
-    The smaller one is the largest power of two that fits, or the least; the steps are eighths.
-    """
-    low = values[0]
-    while low > least and not fits(low):
-        low = max(least, floor_power(low - 1))
-    return values if low == values[0] else range(low, values[0] + 1, max(1, low // 8))
+
+def round_near(centre: float, step: int, roundest: float) -> list[int]:
+    """Return the multiples around the trend's value that are a power of two times a small odd."""
+    return [width for width in near(centre, step) if odd_part(width) <= roundest]
+
+
+def multiple(value: float, step: int) -> int:
+    """Return the multiple of a step nearest to a value, at least one step."""
+    return max(step, step * round(value / step))
 
 
 def powers_near(centre: float, smallest: int, largest: int) -> list[int]:
@@ -110,6 +123,11 @@ def divisors(number: int) -> list[int]:
     return [each for each in range(1, number + 1) if number % each == 0]
 
 
+def divisor_near(number: float, wanted: float) -> int:
+    """Return the divisor of a number whose ratio to the wanted one is nearest to 1."""
+    return closest(divisors(int(number)), wanted)
+
+
 def closest(numbers: list[int], wanted: float) -> int:
     """Return the number whose ratio to the wanted one is nearest to 1; all are positive."""
     return min(numbers, key=lambda number: abs(math.log(number / wanted)))
@@ -118,17 +136,6 @@ def closest(numbers: list[int], wanted: float) -> int:
 def heads(width: float, sizes: Iterable[int]) -> list[int]:
     """Return the numbers of heads that cut a width into heads of one of the sizes, or 1."""
     return [int(width) // size for size in sizes if width % size == 0] or [1]
-
-
-def fill(room: float, each: float, step: int) -> int:
-    """Return the largest multiple of a step that leaves no room unused, or else the step itself.
-
-    Args:
-        room: Parameters that are left to the dimension.
-        each: Parameters that it takes for each unit.
-        step: What the dimension is a multiple of.
-    """
-    return max(step, int(room / each) // step * step)
 
 
 def table_entries(usual: int, width: int, budget: int) -> int:

@@ -5,25 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from metagen.families import parts
-from metagen.families.axes import (
-    Axis,
-    divides,
-    down_to_fit,
-    fill,
-    floor_power,
-    granule,
-    near,
-    table_entries,
-    table_reason,
-    usual,
-)
+from metagen.families import axes, parts
+from metagen.families.axes import Axis
 from metagen.families.demand import Need
-from metagen.families.family import Dims, Family, Figures, Key, Peak, Trait, Value
+from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Row, Trend
 from metagen.tasks.image_text_contrast import ImageTextContrast
-from metagen.tasks.task import square
 
 TOWERS = ("vision", "text")
 # Every published text tower, and image towers up to L/14, have heads of 64 dimensions.
@@ -32,8 +20,6 @@ VOCABULARY = 49_408  # entries, in every published model
 PATCHES = (14, 16, 32)  # pixels a side in published models, those of large models first
 EXPANSION = 4  # Published text towers have feed-forward layers of 4 times their width.
 LEAST_WIDTH = 8  # Narrower towers are not tried, however small the budget.
-NORM_EPS = 1e-5
-SHARED = "the heads of a tower share its width evenly"
 
 
 def of_tower(column: str, place: int) -> Trait:
@@ -69,9 +55,14 @@ class CLIP(Family):
         ),
     }
     rules = (
-        divides("patch_size", "image_size", "an image is cut into whole patches"),
-        *(divides(f"{name}_n_heads", f"{name}_d_model", SHARED) for name in TOWERS),
+        axes.divides("patch_size", "image_size", "an image is cut into whole patches"),
+        *(
+            axes.divides(f"{name}_n_heads", f"{name}_d_model", "the heads share the width evenly")
+            for name in TOWERS
+        ),
     )
+    fixed_by = {"patch_size": "constraints.patch_size"}
+    constants = {"norm_eps": (1e-5, "the value of CLIP")}
     proxy_dims = {
         "embed_dim": 64,
         "patch_size": 8,
@@ -116,25 +107,12 @@ class CLIP(Family):
         unread = max(0, m["vocab_size"] - m["max_seq_len"]) * m["text_d_model"]
         return float(HALF * (self.count(m) - unread))
 
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return an image's and a patch's side and the space, where a spec declares them."""
-        patch = square(key, "constraints.patch_size")
-        return super().fixed(key) | ({"patch_size": patch} if patch else {})
-
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
-        """Return the search space; widths and depths stay within reach of the trend.
-
-        The dimensions that follow from a width come right after it, before the depths multiply the
-        candidates.
-        """
         budget = need.budget
         depth, other_depth = (depths(trend, name, budget) for name in TOWERS)
-
-        def table(m: Dims) -> int:
-            return table_entries(VOCABULARY, int(m["text_d_model"]), budget)
-
+        # What follows from a width comes right after it, before depths multiply the candidates.
         return (
-            *usual({**self.task.defaults, "norm_eps": NORM_EPS}),
+            *self.usual(),
             Axis("patch_size", lambda m: (patch_size(m),)),
             Axis("vision_d_model", lambda m: self._widths(m, "vision", need, trend), grid=True),
             Axis("vision_n_heads", lambda m: (heads(m, "vision"),)),
@@ -143,66 +121,59 @@ class CLIP(Family):
             Axis("text_n_heads", lambda m: (heads(m, "text"),)),
             Axis("text_d_ff", lambda m: (EXPANSION * m["text_d_model"],)),
             Axis("embed_dim", lambda m: (m["text_d_model"],)),
-            Axis("vocab_size", lambda m: (table(m),)),
+            Axis("vocab_size", lambda m: (entries(m["text_d_model"], budget),)),
             Axis("text_n_layers", lambda m: other_depth, grid=True),
-            Axis("vision_d_ff", lambda m: (self._feed_forward(m, budget),), fills=True),
+            Axis("vision_d_ff", lambda m: (self._inner(m, budget),), fills=True),
         )
 
     def _widths(self, m: Dims, name: str, need: Need, trend: Trend) -> range:
         """Return widths of whole heads, or parts of a head, around the trend or below it."""
         width, budget = f"{name}_d_model", need.budget
         centre = trend.lines[width].at(budget)
+        step = min(2 * HEAD, max(LEAST_WIDTH, axes.floor_power(centre) // 4))
 
-        def fits(value: int) -> bool:
-            return self.count(self._least({**m, width: value}, need, trend)) <= budget
+        def design(value: int) -> Dims:
+            return self._least({**m, width: value}, need, trend)
 
-        step = min(2 * HEAD, max(LEAST_WIDTH, floor_power(centre) // 4))
-        return down_to_fit(near(centre, step), fits, LEAST_WIDTH)
+        return self.within(budget, axes.near(centre, step), design, LEAST_WIDTH)
 
     def _least(self, m: Dims, need: Need, trend: Trend) -> Dims:
         """Return the smallest design that begins with some dimensions."""
         shallow = {f"{name}_n_layers": depths(trend, name, need.budget)[0] for name in TOWERS}
         begun = {"text_d_model": LEAST_WIDTH, **shallow, **need.pins, **m}
-        words = int(begun["text_d_model"])
+        words = begun["text_d_model"]
         return {
             "text_d_ff": EXPANSION * words,
             "embed_dim": words,
-            "vocab_size": table_entries(VOCABULARY, words, need.budget),
-            "vision_d_ff": granule(begun["vision_d_model"] / 2),
+            "vocab_size": entries(words, need.budget),
+            "vision_d_ff": inner_step(begun),
             **begun,
         }
 
-    def _feed_forward(self, m: Dims, budget: int) -> int:
-        """Return the largest round width that keeps the count within the budget."""
-        width, layers = m["vision_d_model"], m["vision_n_layers"]
-        room = budget - parts.count(self.parts({**m, "vision_d_ff": 0}))
-        return fill(room, layers * (2 * width + 1), granule(width / 2))
+    def _inner(self, m: Dims, budget: int) -> int:
+        return self.fill(m, "vision_d_ff", inner_step(m), budget)
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
-        width, size = m["vision_d_model"], self.count(m)
-        patch = (
-            "constraints.patch_size"
-            if "patch_size" in need.fixed
-            else "as in large published models"
-        )
-        share = m["vocab_size"] * m["text_d_model"] / size
-        table = table_reason(int(m["vocab_size"]), VOCABULARY, int(m["text_d_model"]), need.budget)
-        return {
+        width, size, words = m["vision_d_model"], self.count(m), int(m["text_d_model"])
+        held = m["vocab_size"] * words / size
+        table = axes.table_reason(int(m["vocab_size"]), VOCABULARY, words, need.budget)
+        given = {
             "embed_dim": "the width of the text tower",
+            "patch_size": "as in large published models",
             **super().reasons(m, need, trend),
-            "patch_size": f"{patch}; an image has {patches(m):,} patches",
+        }
+        return {
+            **given,
+            "patch_size": f"{given['patch_size']}; an image has {patches(m):,} patches",
             **{f"{name}_n_heads": head_reason(m, name) for name in TOWERS},
-            "vision_d_ff": f"the largest multiple of {granule(width / 2)} within the parameter "
-            f"count; {m['vision_d_ff'] / width:.2f} times the width, against "
+            "vision_d_ff": f"the largest multiple of {inner_step(m)} within the parameter count; "
+            f"{m['vision_d_ff'] / width:.2f} times the width, against "
             f"{trend.lines['expansion'].at(size):.2f} by the trend",
             "text_d_ff": f"{EXPANSION} times the width, as in every published model",
-            "vocab_size": f"{table}; the table holds {share:.1%} of the parameters",
-            "norm_eps": "the value of CLIP",
+            "vocab_size": f"{table}; the table holds {held:.1%} of the parameters",
         }
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        """Return single changes to patches, depth and the common space."""
         finer = m["image_size"] // (2 * (m["image_size"] // m["patch_size"]))
         return (
             ("patches of half the side", "patch_size", max(1, finer)),
@@ -263,10 +234,20 @@ def positions(m: Dims, name: str) -> int:
     return patches(m) + 1 if name == "vision" else int(m["max_seq_len"])
 
 
+def inner_step(m: Dims) -> int:
+    """Return what `vision_d_ff` is a multiple of."""
+    return axes.granule(m["vision_d_model"] / 2)
+
+
+def entries(width: Value, budget: int) -> int:
+    """Return the tokens of a table of this width that has room in a budget."""
+    return axes.table_entries(VOCABULARY, int(width), budget)
+
+
 def depths(trend: Trend, name: str, budget: int) -> range:
     """Return numbers of blocks around the trend of a tower."""
     centre = trend.lines[f"{name}_n_layers"].at(budget)
-    return near(centre, max(2, floor_power(centre) // 16))
+    return axes.near(centre, max(2, axes.floor_power(centre) // 16))
 
 
 def heads(m: Dims, name: str) -> int:

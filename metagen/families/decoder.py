@@ -10,26 +10,15 @@ from __future__ import annotations
 import bisect
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from metagen.families import levers, parts, transformer
-from metagen.families.axes import (
-    Axis,
-    Rule,
-    closest,
-    divides,
-    divisors,
-    floor_power,
-    granule,
-    near,
-    odd_part,
-    powers_near,
-    usual,
-)
+from metagen.families import axes, levers, parts, transformer
+from metagen.families.axes import Axis, Rule
+from metagen.families.blocks import Blocks
 from metagen.families.demand import Cost, Demand, Need
-from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
+from metagen.families.family import Dims, Figures, Peak, Trait, Value, dim
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Row, Trend, table_share
 from metagen.tasks.language_modeling import (
@@ -43,7 +32,6 @@ from metagen.units import INFINITE
 PROMPT = 512  # tokens that pass through the model at once; a longer prompt takes more passes
 DEFAULT_CONTEXT = 4096  # tokens; the window of Llama 2
 CONTEXTS = tuple(2**power for power in range(12, 31))  # windows to try for an infinite one
-NORM_EPS = 1e-5  # the value of Llama 2 and 3
 HEAD_DIMS = (16, 256)
 # Depth, width and head size follow all decoders; the feed-forward layer and the grouping of heads
 # follow those that have a gated layer and, mostly, grouped heads.
@@ -53,21 +41,16 @@ PROXY_WINDOW = 64  # tokens; half of a training sequence of the proxy
 GROUPING = Trait("n_heads / n_kv_heads", lambda m: m["n_heads"] / m["n_kv_heads"], level=True)
 
 
-class Decoder(Family):
+class Decoder(Blocks):
     """Token table; pre-norm blocks of causal attention and SwiGLU; the same or another table."""
 
     name = "decoder"
     kind = "decoder-only Transformer language model"
     task = LanguageModeling()
     components = "transformer_decoder decoder causal_decoder embedding token_embedding lm_head"
-    traits = {
-        "n_layers": dim("n_layers"),
-        "d_model": dim("d_model"),
-        "head_dim": dim("head_dim"),
-        "expansion": Trait("ffn / d_model", lambda m: m["d_ff"] / m["d_model"], level=True),
-    }
+    traits = {**Blocks.traits, "head_dim": dim("head_dim")}
     rules = (
-        divides(
+        axes.divides(
             "n_kv_heads", "n_heads", "each key/value head serves the same number of query heads"
         ),
         Rule(
@@ -77,6 +60,7 @@ class Decoder(Family):
         ),
         *levers.RULES,
     )
+    constants = {"norm_eps": (1e-5, "the value of Llama 2 and Llama 3")}
     formats = {"weight_bits": int, "cache_bits": int}
     context_dim = "max_seq_len"
     embedding_modules = ("embed_tokens", "lm_head")
@@ -85,10 +69,7 @@ class Decoder(Family):
     loss_level = ("bits_per_byte", math.log(2))  # The proxy's tokens are bytes.
     # 2 operations forward, 4 backward (Kaplan et al., 2020, arXiv:2001.08361, section 2.1).
     training_flops = 6
-    optimal_units = (
-        float(TOKENS_PER_PARAMETER),
-        "Hoffmann et al., 2022, arXiv:2203.15556, table 3",
-    )
+    optimal_units = (TOKENS_PER_PARAMETER, "Hoffmann et al., 2022, arXiv:2203.15556, table 3")
     proxy_dims = {"d_model": 128, "n_layers": 2, "n_heads": 4}
     template = "templates/families/decoder/model_local.py"
 
@@ -114,7 +95,6 @@ class Decoder(Family):
         ]
 
     def size(self, m: Dims) -> int:
-        """Return the parameters outside the token tables."""
         return self.count(m) - transformer.embedding_count(m)
 
     def peaks(self, m: Dims) -> list[Peak]:
@@ -141,12 +121,16 @@ class Decoder(Family):
         return transformer.quantized_bytes(m, int(m["weight_bits"])) + HALF * others
 
     def demand(self, m: Dims) -> Demand:
-        """Return what reading a prompt and decoding after it takes; memory is at full context.
+        """Return what reading a prompt and decoding after it takes; memory is at full context."""
+        return self._demands(m)(int(m["max_seq_len"]))
+
+    def _demands(self, m: Dims) -> Callable[[int], Demand]:
+        """Return the demand by the window; the search tries many, and counts the rest once.
 
         T tokens after P others take T times the operations of a token's weights, and those of
         T (P + T) pairs. A pass reads the cache and all weights, but of a lookup table a few rows.
         """
-        window, prompt, bits = int(m["max_seq_len"]), self.input_length(m), int(m["cache_bits"])
+        prompt, bits = self.input_length(m), int(m["cache_bits"])
         made, pair = self.parts(m), transformer.pair_flops(m) * int(m["n_layers"])
         token, weights = int(parts.flops(made)) - pair, self._stored(m, parts.count(made))
         table = 0 if m["tie_embeddings"] else HALF * int(m["vocab_size"] * m["d_model"])
@@ -156,18 +140,18 @@ class Decoder(Family):
             flops = tokens * (token + pair * (past + tokens))
             return Cost(float(flops), weights - table + transformer.cache_bytes(m, past, bits))
 
-        return Demand(
+        first, after = work(prompt, 0), work(1, prompt)
+        return lambda window: Demand(
             weights=weights,
             cache=transformer.cache_bytes(m, window, bits),
-            activations=held + transformer.unpacked_bytes(m),
-            first=work(prompt, 0),
-            next=work(1, prompt),
+            activations=held + transformer.unpacked_bytes(m, window),
+            first=first,
+            next=after,
             last=work(1, window),
             weight_bits=int(m["weight_bits"]),
         )
 
     def explained(self, m: Dims, parameters: int) -> dict[str, str]:
-        """Return the arithmetic of weights, cache and activations."""
         window, inner = int(m["max_seq_len"]), transformer.block_weights(m)
         bits = 8 * transformer.quantized_bytes(m, int(m["weight_bits"])) / inner
         head = f"{m['head_dim']} x 2" if m["cache_bits"] == 16 else f"({m['head_dim']} + 2)"
@@ -179,11 +163,10 @@ class Decoder(Family):
             "cache": f"2 x {m['n_kv_heads']} heads x {positions:,} positions of all layers "
             f"({levers.pattern(m)}) x {head} bytes at {window:,} tokens",
             "activations": f"the larger of {places} of {self.input_length(m):,} tokens in bf16 + "
-            f"bf16 copies of quantized numbers {transformer.unpacked_bytes(m):,}",
+            f"bf16 copies of quantized numbers {transformer.unpacked_bytes(m, window):,}",
         }
 
     def input_length(self, m: Dims) -> int:
-        """Return the tokens of a prompt that is read before the first output."""
         return min(PROMPT, int(m["max_seq_len"]))
 
     def training_length(self, m: Dims) -> int:
@@ -199,15 +182,15 @@ class Decoder(Family):
     # What published decoders look like, and the space around them.
 
     def levels(self, table: list[Row]) -> dict[str, float]:
-        """Return the shares of tables and heads, and the longest window, of published decoders."""
         gated = [row for row in table if row["arch"] in GATED]
+        odd_parts = [axes.odd_part(int(row["d_model"])) for row in table]
         return {
             "embedding_share": statistics.quantiles(map(table_share, gated), n=4)[2],
             "vocab_size": statistics.median(float(row["vocab"]) for row in gated),
             "tied": max(float(r["params_exact"]) for r in gated if r["tied_embeddings"] == "1"),
             "group": max(map(GROUPING.published, gated)),
             "context": max(float(row["context"]) for row in table),
-            "odd_part": statistics.quantiles((odd_part(int(r["d_model"])) for r in table), n=4)[-1],
+            "odd_part": statistics.quantiles(odd_parts, n=4)[2],
         }
 
     def around(self, budget: int, levels: Mapping[str, float]) -> float:
@@ -237,28 +220,30 @@ class Decoder(Family):
         width = math.log(m["n_heads"] * m["head_dim"] / m["d_model"]) / ATTENTION_SPREAD
         return width**2 + super().deviation(m, trend)
 
+    def inner_step(self, m: Dims) -> int:
+        return axes.granule(m["d_model"] / 2)
+
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
-        """Return the search space; width, depth and head size stay within reach of the trend."""
         budget, outside = need.budget, self._outside(need, trend)
         depth, width, head = (
             trend.lines[name].at(outside) for name in ("n_layers", "d_model", "head_dim")
         )
         roundest = trend.levels["odd_part"]
         return (
+            *self.usual(),
             levers.tying(budget, trend),
-            Axis("head_dim", lambda m: powers_near(head, *HEAD_DIMS), grid=True),
-            Axis("n_layers", lambda m: near(depth, max(2, floor_power(depth) // 16)), grid=True),
+            Axis("head_dim", lambda m: axes.powers_near(head, *HEAD_DIMS), grid=True),
+            Axis("n_layers", lambda m: axes.depths_near(depth, 2), grid=True),
             Axis("d_model", lambda m: _widths(m, width, roundest), grid=True),
             Axis("n_heads", lambda m: (max(1, int(m["d_model"] // m["head_dim"])),)),
             levers.grouping(outside, trend),
             levers.vocabulary(budget, trend),
-            Axis("d_ff", lambda m: (self._feed_forward(m, budget),), fills=True),
+            self.inner_axis(budget),
             *levers.local_attention(need, DEFAULT_CONTEXT),
-            levers.weights(),
-            levers.cache(),
+            levers.WEIGHTS,
+            levers.CACHE,
             Axis("max_seq_len", lambda m: (self._window(m, need, trend),)),
             Axis("rope_theta", lambda m: (transformer.rope_base(m),)),
-            *usual({"norm_eps": NORM_EPS}),
         )
 
     def _outside(self, need: Need, trend: Trend) -> float:
@@ -275,27 +260,19 @@ class Decoder(Family):
             size = max(budget - held, budget / 16)
         return size
 
-    def _feed_forward(self, m: Dims, budget: int) -> int:
-        """Return the largest even multiple that keeps the count within the budget."""
-        step = granule(m["d_model"] / 2)
-        room = budget - self.count({**m, "d_ff": 0})
-        return max(step, int(room / (3 * m["d_model"] * m["n_layers"])) // step * step)
-
     def _window(self, m: Dims, need: Need, trend: Trend) -> int:
         """Return the declared window, or the largest power of two within the limits."""
         if need.context != INFINITE:
             return int(need.context or DEFAULT_CONTEXT)
         if not need.limits:
             return int(trend.levels["context"])
-        fitting = bisect.bisect_left(
-            CONTEXTS, True, key=lambda n: need.excess(self.demand({**m, "max_seq_len": n})) > 0
-        )
+        demand = self._demands({**m, "max_seq_len": CONTEXTS[0]})  # All are longer than a prompt.
+        fitting = bisect.bisect_left(CONTEXTS, True, key=lambda n: need.excess(demand(n)) > 0)
         return int(CONTEXTS[max(0, fitting - 1)])
 
     # Words, the scaled-down model and its variants.
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
         size, group, levels = self.size(m), m["n_heads"] / m["n_kv_heads"], trend.levels
         ungrouped = transformer.cache_bytes({**m, "n_kv_heads": m["n_heads"]}, 1)
         turns, fewer = transformer.rope_turns(m, m["rope_theta"]), self._fewer_bits(m, need)
@@ -306,16 +283,12 @@ class Decoder(Family):
             f"{trend.lines['group'].at(size):.1f} and published models reach {levels['group']:g}; "
             f"a token takes {transformer.cache_bytes(m, 1):,} bytes of bf16 cache in all layers, "
             f"against {ungrouped:,} with one for each query head",
-            "d_ff": f"the largest multiple of {granule(m['d_model'] / 2)} within the parameter "
-            f"count; {m['d_ff'] / m['d_model']:.2f} times d_model, against "
-            f"{trend.lines['expansion'].at(size):.2f} by the trend",
             "vocab_size": levers.vocabulary_reason(m, self.count(m), need, trend),
             "max_seq_len": self._window_reason(m, need),
             "window": "the tokens that a local layer sees, as published with such a pattern",
             "global_every": "full attention is not requested",
             "rope_theta": f"the slowest pair of dimensions makes {turns:.3f} turns over the "
             f"window, at most {transformer.ROPE_TURNS:g}",
-            "norm_eps": "the value of Llama 2 and Llama 3",
             "tie_embeddings": f"published models of this kind tie them up to {levels['tied']:,.0f} "
             f"parameters; this budget is {need.budget:,}",
             "weight_bits": f"bf16, as trained; {fewer}",
@@ -347,33 +320,29 @@ class Decoder(Family):
         the heads together and of the feed-forward layer, both relative to d_model, local layers.
         """
         small = super().proxy(m)
-        width, heads, step = small["d_model"], small["n_heads"], granule(small["d_model"])
+        width, heads = small["d_model"], small["n_heads"]
         attention = m["n_heads"] * m["head_dim"] / m["d_model"] * width
         if "global_every" in m:
             small |= {"window": PROXY_WINDOW, "global_every": small["n_layers"]}
         small |= {
-            "n_kv_heads": heads // closest(divisors(int(heads)), m["n_heads"] / m["n_kv_heads"]),
+            "n_kv_heads": heads // axes.divisor_near(heads, m["n_heads"] / m["n_kv_heads"]),
             "head_dim": max(2, 2 * round(attention / heads / 2)),
-            "d_ff": max(step, step * round(m["d_ff"] / m["d_model"] * width / step)),
         }
         return {**small, "rope_theta": transformer.rope_base(small)}
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        """Return single changes to attention, vocabulary, tying and shape."""
-        step, tied = granule(m["d_model"]), m["tie_embeddings"]
-        wide = step * round(8 / 3 * m["d_model"] / step)
+        step, tied, wide = axes.granule(m["d_model"]), m["tie_embeddings"], 8 / 3 * m["d_model"]
         return (
             ("one key/value head for each query head", "n_kv_heads", m["n_heads"]),
             ("one key/value head for all query heads", "n_kv_heads", 1),
             ("half of the layers global", "global_every", 2),
             ("byte vocabulary", "vocab_size", BYTE_VOCABULARY),
             (f"token tables {'untied' if tied else 'tied'}", "tie_embeddings", not tied),
-            ("feed-forward layer of 8/3 the width", "d_ff", wide),
+            ("feed-forward layer of 8/3 the width", "d_ff", axes.multiple(wide, step)),
             ("half the depth", "n_layers", max(1, int(m["n_layers"] // 2))),
         )
 
     def figures(self, m: Dims) -> Figures:
-        """Return what the documents say of cache and attention."""
         return {
             "kv_cache": (self.demand(m).cache, "bytes"),
             "attention_pattern": (levers.pattern(m), ""),
@@ -383,8 +352,8 @@ class Decoder(Family):
 
 def _widths(m: Dims, centre: float, roundest: float) -> list[int]:
     """Return round widths of an even number of heads: a power of two times a small odd number."""
-    widths = near(centre, max(2 * int(m["head_dim"]), granule(centre)))
-    return [width for width in widths if odd_part(width) <= roundest]
+    step = max(2 * int(m["head_dim"]), axes.granule(centre))
+    return axes.round_near(centre, step, roundest)
 
 
 FAMILY = Decoder()

@@ -13,9 +13,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from metagen.families import parts
-from metagen.families.axes import Axis, Rule, floor_power, near, usual
+from metagen.families.axes import Axis, Rule, floor_power, halves, near
 from metagen.families.demand import Cost, Demand, Need
-from metagen.families.family import Dims, Family, Peak, Trait, dim
+from metagen.families.family import Dims, Family, Figures, Peak, Trait, dim
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Trend
 
@@ -139,7 +139,6 @@ class DiffusionUNet(Family):
         )
 
     def explained(self, m: Dims, parameters: int) -> dict[str, str]:
-        """Return the arithmetic of weights and activations; there is no cache."""
         [peak] = self.peaks(m)
         return {
             "weights": super().explained(m, parameters)["weights"],
@@ -148,12 +147,10 @@ class DiffusionUNet(Family):
         }
 
     def deviation(self, m: Dims, trend: Trend) -> float:
-        """Return the distance from the published trend; 1 is one usual deviation."""
         embedding = math.log(m["embedding_dim"] / (EMBEDDING * m["base_channels"]))
         return super().deviation(m, trend) + (embedding / EMBEDDING_SPREAD) ** 2
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
         given = super().reasons(m, need, trend)
         wide, usual_width = trend.lines["widest"].at(self.count(m)), EMBEDDING * m["base_channels"]
         return {
@@ -167,12 +164,15 @@ class DiffusionUNet(Family):
             "requires fewer",
         }
 
+    def figures(self, m: Dims) -> Figures:
+        return {"widths": (", ".join(f"{width:,}" for width in widths(m)), "")}
+
     # Axes that the U-Nets share.
 
     def image_axes(self) -> tuple[Axis, ...]:
         """Return the dimensions of the task; an image is square where nothing is declared."""
         square = Axis("image_width", lambda m: (m["image_height"],))
-        return (*usual(self.task.defaults), square)
+        return (*self.usual(), square)
 
     def width_axis(self, trend: Trend, budget: int, step: Callable[[Dims, float], int]) -> Axis:
         """Return the first width: around the trend, and around what fits a smaller budget.
@@ -217,24 +217,14 @@ def rules(patch: str = "") -> tuple[Rule, ...]:
     `patch` is the dimension that says how many pixels a row of the U-Net's input is, if not 1.
     """
     return (
-        _halves("image_height", patch),
-        _halves("image_width", patch),
+        halves("image_height", patch),
+        halves("image_width", patch),
         Rule(
             ("image_channels",),
             lambda m: m["image_channels"] in (1, 3),
             "an image is grey or in colours, so image_channels must be 1 or 3",
         ),
     )
-
-
-def _halves(side: str, patch: str) -> Rule:
-    step = f"{patch} * 2 ** (n_levels - 1)".removeprefix(" * ")
-
-    def holds(m: Dims) -> bool:
-        return bool(m[side] % (int(m.get(patch, 1)) << int(m["n_levels"] - 1)) == 0)
-
-    names = (side, "n_levels", *([patch] if patch else []))
-    return Rule(names, holds, f"levels halve {side}, so it must be a multiple of {step}")
 
 
 def widths(m: Dims) -> tuple[int, ...]:

@@ -17,7 +17,6 @@ class DocumentRanker(Encoder):
     components = f"{Encoder.components} cross_encoder pooler scoring_head"
 
     def head(self, m: Dims) -> list[Part]:
-        """Return the pooler and the layer that scores."""
         return pooled(m, outputs=1)
 
 

@@ -10,55 +10,42 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from metagen.families import parts
-from metagen.families.axes import (
-    Axis,
-    Rule,
-    closest,
-    divides,
-    divisors,
-    granule,
-    near,
-    odd_part,
-    table_entries,
-    table_reason,
-    usual,
-)
+from metagen.families import axes, parts
+from metagen.families.axes import Axis, Rule
+from metagen.families.blocks import Blocks, block_peak
 from metagen.families.demand import Need
-from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
+from metagen.families.family import Dims, Figures, Peak, Value
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Row, Trend, table_share
 from metagen.units import INFINITE
 
-NORM_EPS = 1e-12  # the value of BERT
-DROPOUT = 0.1  # the share of BERT, section A.2
-SEGMENTS = 2  # BERT reads two texts at once: sentence A and sentence B.
 DEFAULT_CONTEXT = 512  # tokens; the window of BERT
 
 
-class Encoder(Family):
+class Encoder(Blocks):
     """Tables of tokens, positions and segments; post-norm blocks; a head on their vectors."""
 
     table = "encoder"
     components = "transformer_encoder encoder bidirectional_encoder embedding token_embedding"
-    traits = {
-        "n_layers": dim("n_layers"),
-        "d_model": dim("d_model"),
-        "expansion": Trait("ffn / d_model", lambda m: m["d_ff"] / m["d_model"], level=True),
-    }
     rules = (
-        divides("n_heads", "d_model", "the heads share the width"),
+        axes.divides("n_heads", "d_model", "the heads share the width"),
         Rule(
             ("dropout",),
             lambda m: m["dropout"] < 1,
             "dropout is the share of activations that training drops, so it is below 1",
         ),
     )
+    constants = {
+        "n_segments": (2, "as BERT: one for each text of a pair"),
+        "norm_eps": (1e-12, "the value of BERT"),
+        "dropout": (0.1, "the share of BERT's pre-training and fine-tuning"),
+    }
     context_dim = "max_seq_len"
     embedding_modules = ("embeddings",)
     size_column = "params_non_embedding"
     size_unit = "parameters outside the tables"
-    # The proxy drops no activations: it is not trained long enough to gain by that.
+    # The proxy has a few hundred thousand parameters. It drops no activations: it is not trained
+    # long enough to gain by that.
     proxy_dims = {"d_model": 64, "n_layers": 2, "n_heads": 4, "dropout": 0.0}
 
     def head(self, m: Dims) -> list[Part]:
@@ -76,14 +63,7 @@ class Encoder(Family):
         ]
 
     def peaks(self, m: Dims) -> list[Peak]:
-        """Return the inside of a block.
-
-        Each token holds the residual stream, its copy, and the wider of attention (queries, keys,
-        values, result) and the feed-forward layer (before and after GELU).
-        """
-        d, f, tokens = int(m["d_model"]), int(m["d_ff"]), int(m["max_seq_len"])
-        words = f"{tokens:,} tokens x (2 x {d:,} + the larger of 4 x {d:,} and 2 x {f:,})"
-        return [Peak(tokens * (2 * d + max(4 * d, 2 * f)), words)]
+        return [block_peak(m, int(m["max_seq_len"]), "tokens")]
 
     def size(self, m: Dims) -> int:
         """Return the parameters of the blocks and of the norm before them."""
@@ -95,33 +75,34 @@ class Encoder(Family):
         return float(self.weight_bytes(m) - HALF * m["vocab_size"] * m["d_model"])
 
     def levels(self, table: list[Row]) -> dict[str, float]:
-        """Return vocabulary, head size, largest window and roundness of published encoders."""
         return {
             "table_share": statistics.median(map(table_share, table)),
             "vocab_size": statistics.median(int(row["vocab"]) for row in table),
             "head_dim": statistics.median(int(row["head_dim"]) for row in table),
             "context": max(float(row["context"]) for row in table),
-            "odd_part": max(odd_part(int(row["d_model"])) for row in table),
+            "odd_part": max(axes.odd_part(int(row["d_model"])) for row in table),
         }
 
     def around(self, budget: int, levels: Mapping[str, float]) -> float:
         """Return the parameters that published models of this budget have outside the tables."""
         return budget * (1 - levels["table_share"])
 
+    def inner_step(self, m: Dims) -> int:
+        return axes.granule(m["d_model"] / 2)
+
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
-        """Return the search space; width and depth stay within reach of the trend."""
-        budget, size = need.budget, self._outside(need, trend)
+        size = self._outside(need, trend)
         depth, width = (trend.lines[name].at(size) for name in ("n_layers", "d_model"))
+        widths = axes.round_near(width, axes.granule(width), trend.levels["odd_part"])
         head = trend.levels["head_dim"]
         return (
-            *usual(self.task.defaults),
-            Axis("n_layers", lambda m: near(depth, 1), grid=True),
-            Axis("d_model", lambda m: _widths(width, trend.levels["odd_part"]), grid=True),
-            Axis("n_heads", lambda m: (closest(divisors(int(m["d_model"])), m["d_model"] / head),)),
-            Axis("vocab_size", lambda m: (table_entries(*_table(m, need, trend)),)),
-            *usual({"max_seq_len": _window(need), "n_segments": SEGMENTS}),
-            Axis("d_ff", lambda m: (self._feed_forward(m, budget),), fills=True),
-            *usual({"norm_eps": NORM_EPS, "dropout": DROPOUT}),
+            *self.usual(),
+            Axis("n_layers", lambda m: axes.near(depth, 1), grid=True),
+            Axis("d_model", lambda m: widths, grid=True),
+            Axis("n_heads", lambda m: (axes.divisor_near(m["d_model"], m["d_model"] / head),)),
+            Axis("vocab_size", lambda m: (axes.table_entries(*_table(m, need, trend)),)),
+            Axis("max_seq_len", lambda m: (_window(need),)),
+            self.inner_axis(need.budget),
         )
 
     def _outside(self, need: Need, trend: Trend) -> float:
@@ -138,43 +119,18 @@ class Encoder(Family):
             size = max(budget - entries * width, budget / 16)
         return size
 
-    def _feed_forward(self, m: Dims, budget: int) -> int:
-        """Return the largest even multiple that keeps the count within the budget."""
-        step = granule(m["d_model"] / 2)
-        room = budget - self.count({**m, "d_ff": 0})
-        return max(step, int(room / ((2 * m["d_model"] + 1) * m["n_layers"])) // step * step)
-
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
         tables = (m["vocab_size"] + m["max_seq_len"] + m["n_segments"]) * m["d_model"]
-        expansion = trend.lines["expansion"].at(self.size(m))
         return {
             **super().reasons(m, need, trend),
             "n_heads": f"heads of {m['d_model'] / m['n_heads']:g} dimensions; published encoders "
             f"have {trend.levels['head_dim']:g}",
-            "d_ff": f"the largest multiple of {granule(m['d_model'] / 2)} within the parameter "
-            f"count; {m['d_ff'] / m['d_model']:.2f} times d_model, against {expansion:.2f} by the "
-            "trend",
-            "vocab_size": f"{table_reason(int(m['vocab_size']), *_table(m, need, trend))}; "
+            "vocab_size": f"{axes.table_reason(int(m['vocab_size']), *_table(m, need, trend))}; "
             f"the tables hold {tables / (tables + self.size(m)):.1%} of the encoder's parameters",
             "max_seq_len": _window_reason(need),
-            "n_segments": "as BERT: one for each text of a pair",
-            "norm_eps": "the value of BERT",
-            "dropout": "the share of BERT's pre-training and fine-tuning",
         }
 
-    def proxy(self, m: Dims) -> dict[str, Value]:
-        """Return a model of a few hundred thousand parameters, built like the full one.
-
-        Its feed-forward layer is as wide, relative to d_model, as the full model's.
-        """
-        small = super().proxy(m)
-        step = granule(small["d_model"])
-        wide = step * round(m["d_ff"] / m["d_model"] * small["d_model"] / step)
-        return {**small, "d_ff": max(step, wide)}
-
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        """Return single changes to heads, feed-forward layer, depth and regularization."""
         return (
             ("one head in each layer", "n_heads", 1),
             ("feed-forward layer of 4 times the width", "d_ff", 4 * m["d_model"]),
@@ -189,7 +145,6 @@ class Encoder(Family):
         return full["data"]["max_len"], [max(1, window // n) for n in (8, 4, 2, 1)]
 
     def figures(self, m: Dims) -> Figures:
-        """Return what the documents say of the heads."""
         return {"head_dim": (int(m["d_model"] // m["n_heads"]), "")}
 
 
@@ -200,11 +155,6 @@ def pooled(m: Dims, outputs: Value) -> list[Part]:
     """
     d = m["d_model"]
     return [Part(others=int(d * d + d)), Part(others=int(outputs * (d + 1)))]
-
-
-def _widths(centre: float, roundest: float) -> list[int]:
-    """Return round widths: a power of two times a small odd number."""
-    return [width for width in near(centre, granule(centre)) if odd_part(width) <= roundest]
 
 
 def _table(m: Dims, need: Need, trend: Trend) -> tuple[int, int, int]:

@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 
 from metagen import paths
 from metagen.families import parts
-from metagen.families.axes import Axis, Rule
+from metagen.families.axes import Axis, Rule, floor_power
 from metagen.families.demand import Cost, Demand, Need
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Line, Row, Trend, rows
 from metagen.families.trend import fit as fit_line
-from metagen.tasks.task import Benchmark as Benchmark
 from metagen.tasks.task import Dims as Dims
-from metagen.tasks.task import Key as Key
+from metagen.tasks.task import Lookup as Lookup
 from metagen.tasks.task import Task as Task
 from metagen.tasks.task import Value as Value
 from metagen.tasks.task import Words as Words
+from metagen.tasks.task import declared
 
 Figures = dict[str, tuple[Value | str, str]]
 
@@ -76,6 +76,10 @@ class Family:
         folder: Its folder below `templates/families/`, where it is not the name.
         table: The table of published models beside this module, where it is not `<name>.csv`.
         rules: Relations between dimensions.
+        constants: Dimensions that have one value where nothing fixes them, each with its reason;
+            those of the inputs and outputs are the task's.
+        fixed_by: The key of the spec that fixes a dimension, other than `architecture.dims`; those
+            of the inputs and outputs are the task's.
         formats: Type of each number format of deployment, by its name in the `infer` section.
         context_dim: The dimension that is the context window, or None for a family without one.
         embedding_modules: Modules of the model whose parameters are embedding tables.
@@ -96,6 +100,8 @@ class Family:
     folder = ""
     table = ""
     rules: tuple[Rule, ...] = ()
+    constants: Mapping[str, tuple[Value, str]] = {}
+    fixed_by: Mapping[str, str] = {}
     formats: Mapping[str, type] = {}
     context_dim: str | None = None
     embedding_modules: tuple[str, ...] = ()
@@ -166,9 +172,9 @@ class Family:
         """Return how many units to measure FLOPs at, and further ones for a curve."""
         return 1, [1]
 
-    def fixed(self, key: Key) -> dict[str, Value]:
+    def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the dimensions that keys other than `architecture.dims` fix."""
-        return self.task.fixed(key)
+        return {**self.task.fixed(key), **declared(self.fixed_by, key)}
 
     def proxy(self, m: Dims) -> dict[str, Value]:
         """Return the dimensions of the scaled-down model that is trained in the build."""
@@ -183,19 +189,45 @@ class Family:
         """Return why each dimension has its value, with the figures that decided it."""
         size = self.size(m)
         trends = {n: trend.lines[n].reason(size, self.size_unit) for n in self.traits if n in m}
-        return {**self.task.dim_reasons(need.fixed), **trends}
+        constants = {name: reason for name, (_, reason) in self.constants.items()}
+        fixed = {name: key for name, key in self.fixed_by.items() if name in need.fixed}
+        return {**self.task.dim_reasons(need.fixed), **constants, **trends, **fixed}
+
+    # What axes are made of.
+
+    def usual(self) -> tuple[Axis, ...]:
+        """Return the axes of dimensions with one value: the task's defaults and `constants`."""
+        values = {name: value for name, (value, _) in self.constants.items()}
+        values |= self.task.defaults
+        return tuple(Axis(name, lambda m, value=value: (value,)) for name, value in values.items())  # type: ignore[misc]
+
+    def fill(self, m: Dims, name: str, step: int, budget: int) -> int:
+        """Return the largest multiple of a step with which the count is within the budget.
+
+        The count must be linear in the dimension. One step is the least.
+        """
+        one, two = (self.count({**m, name: times * step}) for times in (1, 2))
+        return step * max(1, 1 + (budget - one) // (two - one))
+
+    def within(
+        self, budget: int, values: range, design: Callable[[int], Dims], least: int = 1
+    ) -> range:
+        """Return ascending values, or smaller ones where the first exceeds a very small budget.
+
+        The smaller ones begin at the largest power of two that fits, or at the least, and go up in
+        eighths of it. `design` returns the smallest design with a value.
+        """
+        low = values[0]
+        while low > least and self.count(design(low)) > budget:
+            low = max(least, floor_power(low - 1))
+        return values if low == values[0] else range(low, values[0] + 1, max(1, low // 8))
 
     # What follows.
 
     @property
-    def words_folder(self) -> str:
-        """The folder of the model's source and of its words below `templates/families/`."""
-        return self.folder or self.name
-
-    @property
     def template(self) -> str:
         """The source whose `Config` has every dimension of the family."""
-        return f"templates/families/{self.words_folder}/model.py"
+        return f"templates/families/{self.folder or self.name}/model.py"
 
     @property
     def published(self) -> str:
@@ -263,7 +295,7 @@ class Family:
         largest = f"the larger of {' and '.join(places)}" if places[1:] else places[0]
         return {
             "weights": f"{parameters:,}{statistics} at {8 * HALF} bits",
-            "cache": f"none: no {thing} leaves anything for the next",
+            "cache": f"none: nothing is stored from one {thing} to the next",
             "activations": f"one {thing} in bf16: {largest}",
         }
 
@@ -278,11 +310,13 @@ class Family:
         """Return shape and dtype of each argument of `Model.forward` for `length` units."""
         return self.task.example(m, length)
 
-    def sections(self, m: Dims, key: Key, *, reduced: bool) -> dict[str, dict[str, Any]]:
+    def sections(self, m: Dims, key: Lookup, *, reduced: bool) -> dict[str, dict[str, Any]]:
         """Return the `data`, `train`, `eval` and `infer` sections of architecture.yaml."""
         return self.task.sections(m, self.count(m), key, reduced=reduced)
 
-    def setting_reasons(self, full: Mapping[str, Any], parameters: int, key: Key) -> dict[str, str]:
+    def setting_reasons(
+        self, full: Mapping[str, Any], parameters: int, key: Lookup
+    ) -> dict[str, str]:
         """Return why the full model's other settings are so, by `section.name`."""
         return self.task.reasons(full["model"], full, parameters, key)
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 
 from metagen.families import parts
-from metagen.families.axes import Axis, Rule, divides, floor_power, usual
+from metagen.families.axes import Axis, Rule, divides, floor_power
 from metagen.families.demand import Need
 from metagen.families.diffusion import (
     EMBEDDING,
@@ -19,16 +19,13 @@ from metagen.families.diffusion import (
     latents,
     rules,
     two_layers,
-    widths,
 )
-from metagen.families.family import Dims, Figures, Key, Trait, Value
+from metagen.families.family import Dims, Figures, Trait, Value
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.tasks.image_diffusion import TextConditional
-from metagen.tasks.task import square
 
 PATCHES = (8, 4, 2, 1)  # pixels a side; a latent of SDXL's VAE also stands for 8 x 8
-LEVELS = 3  # as SDXL
 BLOCKS = (2, 3)
 MOST_LAYERS = 24
 LAYER_RATIO = 5  # SDXL has 10 layers at the lowest level and 2 at those above it.
@@ -39,10 +36,7 @@ GROUPS, FEWEST_GROUPS = 32, 4
 # The text encoder. CLIP ViT-L/14 has the first width, with 12 layers and 12 heads.
 TEXT_WIDTHS = (768, 512, 256, 128, 64, 32, 16)
 TEXT_SHARE = 0.25  # of the parameters at most; SDXL's text encoders have 817M of 3.4B
-TEXT: dict[str, Value] = {
-    "text_length": 256,  # bytes, about the 77 tokens of CLIP
-    "vocab_size": 257,  # byte values, and one for what follows a caption
-}
+TEXT_LENGTH, ENTRIES = 256, 257
 
 
 class LatentUNet(DiffusionUNet):
@@ -69,6 +63,12 @@ class LatentUNet(DiffusionUNet):
             "multiple of head_dim",
         ),
     )
+    fixed_by = {"patch_size": "constraints.patch_size"}
+    constants = {
+        "n_levels": (3, "3 levels, as SDXL"),
+        "text_length": (TEXT_LENGTH, "about the bytes of the 77 tokens that CLIP reads"),
+        "vocab_size": (ENTRIES, "byte values, and one for what follows a caption"),
+    }
     # The proxy has about 0.3 million parameters. Its few pixels are their own latents.
     proxy_dims = {
         "patch_size": 1,
@@ -84,7 +84,7 @@ class LatentUNet(DiffusionUNet):
         "text_width": 32,
         "text_layers": 1,
         "text_heads": 2,
-        "vocab_size": TEXT["vocab_size"],
+        "vocab_size": ENTRIES,
     }
 
     def attention_layers(self, m: Dims) -> list[int]:
@@ -111,7 +111,6 @@ class LatentUNet(DiffusionUNet):
         )
 
     def condition(self, m: Dims) -> list[Part]:
-        """Return the text encoder, and what adds its mean to the embedding."""
         joint = two_layers(int(m["text_width"]), int(m["embedding_dim"]))
         return [*text_encoder(m), *joint]
 
@@ -119,22 +118,15 @@ class LatentUNet(DiffusionUNet):
         """Return the count of a design of these depths and a first width, embedded as usual."""
         return self.count({**m, "base_channels": width, "embedding_dim": EMBEDDING * width})
 
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return the size of an image and of a patch, where a spec declares them."""
-        patch = square(key, "constraints.patch_size")
-        return super().fixed(key) | ({"patch_size": patch} if patch else {})
-
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
-        """Return the search space: widths and depths near the trend; the embedding fills."""
         budget, pins = need.budget, need.pins
         depth = trend.lines["lowest_layers"].at(budget)
         text = next((w for w in TEXT_WIDTHS if _affordable(w, budget)), TEXT_WIDTHS[-1])
         return (
             *self.image_axes(),
-            *usual({"n_levels": LEVELS}),
             Axis("lowest_layers", lambda m: _depths(depth), grid=True),
             Axis("upper_layers", _upper, grid=True),
-            *usual({**TEXT, "text_width": text}),
+            Axis("text_width", lambda m: (text,)),
             Axis("text_layers", lambda m: (_text_layers(int(m["text_width"])),)),
             Axis("text_heads", lambda m: (_text_layers(int(m["text_width"])),)),
             Axis("patch_size", lambda m: (self._patch(m, budget),)),
@@ -168,22 +160,17 @@ class LatentUNet(DiffusionUNet):
         return min(GROUPS, max(FEWEST_GROUPS, floor_power(self.fitting(m, budget) / 8)))
 
     def deviation(self, m: Dims, trend: Trend) -> float:
-        """Return the distance from the published trend; 1 is one usual deviation."""
         ratio = math.log(m["lowest_layers"] / (LAYER_RATIO * m["upper_layers"]))
         return super().deviation(m, trend) + ratio**2
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
         encoder = parts.count(text_encoder(m))
-        patch = "constraints.patch_size" if "patch_size" in need.fixed else _patch_reason(m)
         return {
+            "patch_size": _patch_reason(m),
             **super().reasons(m, need, trend),
-            "patch_size": patch,
-            "n_levels": f"{LEVELS} levels, as SDXL",
             "upper_layers": f"SDXL has {LAYER_RATIO} times as many at the lowest level",
             "head_dim": _head_reason(m),
             "norm_groups": _groups_reason(m),
-            "text_length": "about the bytes of the 77 tokens that CLIP reads",
             "text_width": f"the text encoder has {encoder:,} parameters, "
             f"{encoder / self.count(m):.1%} of all; {_text_reason(m, need)}, about the share of "
             "SDXL's",
@@ -191,11 +178,9 @@ class LatentUNet(DiffusionUNet):
             "one",
             "text_heads": f"heads of {m['text_width'] // m['text_heads']} dimensions; in CLIP "
             f"{HEAD_DIM}",
-            "vocab_size": "byte values, and one for what follows a caption",
         }
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        """Return single changes to latents, depth and text encoder."""
         return (
             ("latents of twice the side", "patch_size", 2 * m["patch_size"]),
             ("half the Transformer layers", "lowest_layers", max(1, int(m["lowest_layers"] // 2))),
@@ -204,10 +189,9 @@ class LatentUNet(DiffusionUNet):
         )
 
     def figures(self, m: Dims) -> Figures:
-        """Return the widths of the levels, the latents and the size of the text encoder."""
         height, width = latents(m)
         return {
-            "widths": (", ".join(f"{width:,}" for width in widths(m)), ""),
+            **super().figures(m),
             "latent_channels": (input_channels(m), ""),
             "latent_height": (height, ""),
             "latent_width": (width, ""),
@@ -258,8 +242,9 @@ def _text_layers(width: int) -> int:
 
 def _affordable(width: int, budget: int) -> bool:
     """Return whether a text encoder of a width takes its share of the budget at most."""
-    dims = {**TEXT, "text_width": width, "text_layers": _text_layers(width)}
-    return parts.count(text_encoder(dims)) <= TEXT_SHARE * budget
+    lengths = {"text_length": TEXT_LENGTH, "vocab_size": ENTRIES}
+    encoder = text_encoder({**lengths, "text_width": width, "text_layers": _text_layers(width)})
+    return parts.count(encoder) <= TEXT_SHARE * budget
 
 
 def _patch_reason(m: Dims) -> str:

@@ -11,7 +11,7 @@ shape is; they follow the loss of quality that published work reports and were n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from metagen.families.axes import Axis, Rule, closest, divisors, floor_power, odd_part
 from metagen.families.demand import Need
@@ -39,6 +39,25 @@ WINDOW_PRICES: dict[Value | None, float] = {
     1024: 0.25,  # Gemma 3
 }
 
+
+def _one_of(name: str, prices: Mapping[int, float]) -> Rule:
+    """Return the rule that a number has one of the formats that the layers can read."""
+    formats = ", ".join(map(str, prices))
+    return Rule((name,), lambda m: m[name] in prices, f"{name} is one of {formats}")
+
+
+def _format(name: str, prices: Mapping[int, float], words: str) -> Axis:
+    """Return the lever of fewer bits a number; `words` says what has them."""
+    return Axis(
+        name,
+        lambda m: prices,
+        lambda m, value: prices[int(value or 16)],
+        lambda m: f"{words} in {m[name]} bits",
+    )
+
+
+WEIGHTS = _format("weight_bits", WEIGHT_PRICES, "weights")
+CACHE = _format("cache_bits", CACHE_PRICES, "a KV cache")
 RULES = (
     Rule(
         ("window", "max_seq_len"),
@@ -55,16 +74,8 @@ RULES = (
         lambda m: m["global_every"] <= m["n_layers"],
         "one layer at least sees the whole context, so global_every is at most n_layers",
     ),
-    Rule(
-        ("weight_bits",),
-        lambda m: m["weight_bits"] in WEIGHT_PRICES,
-        f"weight_bits is one of {', '.join(map(str, WEIGHT_PRICES))}",
-    ),
-    Rule(
-        ("cache_bits",),
-        lambda m: m["cache_bits"] in CACHE_PRICES,
-        f"cache_bits is one of {', '.join(map(str, CACHE_PRICES))}",
-    ),
+    _one_of("weight_bits", WEIGHT_PRICES),
+    _one_of("cache_bits", CACHE_PRICES),
 )
 
 
@@ -112,8 +123,7 @@ def vocabulary(budget: int, trend: Trend) -> Axis:
     def price(m: Dims, value: Value | None) -> float:
         return HALVING_PRICE * math.log2(choices(m)[0] / (value or 1))
 
-    words = "a vocabulary of {:,}"
-    return Axis("vocab_size", choices, price, lambda m: words.format(m["vocab_size"]))
+    return Axis("vocab_size", choices, price, lambda m: f"a vocabulary of {m['vocab_size']:,}")
 
 
 def vocabulary_reason(m: Dims, parameters: int, need: Need, trend: Trend) -> str:
@@ -127,26 +137,6 @@ def vocabulary_reason(m: Dims, parameters: int, need: Need, trend: Trend) -> str
     return (
         f"{held}; the largest power of two up to the published median of {cap:,.0f} whose "
         f"tables take at most {usual}"
-    )
-
-
-def weights() -> Axis:
-    """Return the lever of fewer bits a weight."""
-    return Axis(
-        "weight_bits",
-        lambda m: WEIGHT_PRICES,
-        lambda m, value: WEIGHT_PRICES[int(value or 16)],
-        lambda m: f"weights in {m['weight_bits']} bits",
-    )
-
-
-def cache() -> Axis:
-    """Return the lever of fewer bits a number of the KV cache."""
-    return Axis(
-        "cache_bits",
-        lambda m: CACHE_PRICES,
-        lambda m, value: CACHE_PRICES[int(value or 16)],
-        lambda m: f"a KV cache in {m['cache_bits']} bits",
     )
 
 

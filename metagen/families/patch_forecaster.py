@@ -5,23 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from metagen.families import parts
-from metagen.families.axes import (
-    Axis,
-    Rule,
-    closest,
-    divides,
-    divisors,
-    down_to_fit,
-    fill,
-    floor_power,
-    heads,
-    near,
-    powers_near,
-    usual,
-)
+from metagen.families import axes, parts
+from metagen.families.axes import Axis, Rule, floor_power, near
+from metagen.families.blocks import Blocks, block_peak
 from metagen.families.demand import Need
-from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
+from metagen.families.family import Dims, Figures, Peak, Trait, Value
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.tasks.forecasting import Forecasting
@@ -29,17 +17,13 @@ from metagen.tasks.forecasting import Forecasting
 STRIDE = 8  # steps, as PatchTST; a patch has twice as many
 STRIDES = range(4, 17)  # Strides within a factor of two of PatchTST's are tried.
 HEAD_DIMS = (4, 128)
-NORM_EPS = 1e-5
-DROPOUT = 0.2
-WIDTH_STEP = 4  # `d_model` is a multiple of 4.
-INNER_STEP = 4  # `d_ff` is a multiple of 4.
+STEP = 4  # `d_model` and `d_ff` are multiples of 4.
 LEAST_WIDTH = 2  # LayerNorm of a single number is always 0.
 # The head alone can hold nearly all parameters: blocks of 1/256 of them are the least to expect.
 LEAST_BODY = 1 / 256
-PROXY_WIDTH = 64
 
 
-class PatchForecaster(Family):
+class PatchForecaster(Blocks):
     """An embedding of patches with positions, pre-norm blocks, one linear layer on all patches."""
 
     name = "patch_forecaster"
@@ -50,16 +34,14 @@ class PatchForecaster(Family):
         "revin linear_head forecast_head"
     )
     traits = {
-        "n_layers": dim("n_layers"),
-        "d_model": dim("d_model"),
+        **Blocks.traits,
         "head_dim": Trait("head_dim", lambda m: m["d_model"] / m["n_heads"]),
-        "expansion": Trait("ffn / d_model", lambda m: m["d_ff"] / m["d_model"], level=True),
     }
     # Published models differ in their windows, and so in embedding and head.
     size_column = "params_non_embedding"
     size_unit = "weights of the blocks"
     rules = (
-        divides("n_heads", "d_model", "the heads share the width evenly"),
+        axes.divides("n_heads", "d_model", "the heads share the width evenly"),
         Rule(
             ("lookback", "patch_len"),
             lambda m: m["patch_len"] < m["lookback"],
@@ -71,7 +53,12 @@ class PatchForecaster(Family):
             "no step between two patches may be skipped, so stride is at most patch_len",
         ),
     )
-    proxy_dims = {"d_model": PROXY_WIDTH, "n_layers": 3, "n_heads": 4}
+    constants = {
+        "dropout": (0.2, "as PatchTST on its Weather data"),
+        "norm_eps": (1e-5, "the default of PyTorch and of transformers"),
+    }
+    # The proxy has about two hundred thousand parameters, and the full model's patches.
+    proxy_dims = {"d_model": 64, "n_layers": 3, "n_heads": 4}
 
     def parts(self, m: Dims) -> list[Part]:
         """Return the embedding of patches, their positions, the blocks and the head."""
@@ -89,30 +76,24 @@ class PatchForecaster(Family):
         return int(m["n_layers"] * (4 * d * d + 2 * d * m["d_ff"]))
 
     def peaks(self, m: Dims) -> list[Peak]:
-        """Return the inside of a block.
+        return [block_peak(m, patches(m), "patches")]
 
-        Each patch holds the residual stream, its normalized copy, and the wider of the feed-forward
-        layer (before and after GELU) and attention (queries, keys, values, result).
-        """
-        d, widest = m["d_model"], max(2 * m["d_ff"], 4 * m["d_model"])
-        words = f"{patches(m):,} patches x (2 x {d:,} + {widest:,})"
-        return [Peak(int(patches(m) * (2 * d + widest)), words)]
+    def inner_step(self, m: Dims) -> int:
+        return STEP
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
-        """Return the search space; width, depth and head size stay within reach of the trend."""
         budget = need.budget
         body = self._body(need, trend)
         depth, width = (trend.lines[name].at(body) for name in ("n_layers", "d_model"))
-        head_dims = powers_near(trend.lines["head_dim"].at(body), *HEAD_DIMS)
+        head_dims = axes.powers_near(trend.lines["head_dim"].at(body), *HEAD_DIMS)
         return (
-            *usual(self.task.defaults),
+            *self.usual(),
             Axis("stride", lambda m: (stride(int(m["lookback"])),)),
             Axis("patch_len", lambda m: (patch_len(int(m["lookback"]), int(m["stride"])),)),
             Axis("n_layers", lambda m: near(depth, max(1, floor_power(depth) // 16)), grid=True),
             Axis("d_model", lambda m: self._widths(m, budget, width), grid=True),
-            Axis("n_heads", lambda m: heads(m["d_model"], head_dims), grid=True),
-            Axis("d_ff", lambda m: (self._feed_forward(m, budget),), fills=True),
-            *usual({"dropout": DROPOUT, "norm_eps": NORM_EPS}),
+            Axis("n_heads", lambda m: axes.heads(m["d_model"], head_dims), grid=True),
+            self.inner_axis(budget),
         )
 
     def _body(self, need: Need, trend: Trend) -> float:
@@ -135,23 +116,13 @@ class PatchForecaster(Family):
 
     def _widths(self, m: Dims, budget: int, centre: float) -> range:
         """Return round widths around the trend; for a very small budget, below it."""
-
-        def fits(width: int) -> bool:
-            return self.count({**m, "d_model": width, "d_ff": INNER_STEP}) <= budget
-
-        step = max(WIDTH_STEP, floor_power(centre) // 16)
-        return down_to_fit(near(centre, step), fits, LEAST_WIDTH)
-
-    def _feed_forward(self, m: Dims, budget: int) -> int:
-        """Return the largest multiple of the step that keeps the count within the budget."""
-        room = budget - self.count({**m, "d_ff": 0})
-        return fill(room, m["n_layers"] * (2 * m["d_model"] + 1), INNER_STEP)
+        widths = near(centre, max(STEP, floor_power(centre) // 16))
+        return self.within(
+            budget, widths, lambda width: {**m, "d_model": width, "d_ff": STEP}, LEAST_WIDTH
+        )
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
-        head_dim, expansion = (
-            trend.lines[name].at(self.size(m)) for name in ("head_dim", "expansion")
-        )
+        head_dim = trend.lines["head_dim"].at(self.size(m))
         return {
             **super().reasons(m, need, trend),
             "stride": f"leaves {m['lookback'] % m['stride']} steps of the lookback out, the "
@@ -159,19 +130,7 @@ class PatchForecaster(Family):
             "patch_len": f"twice the stride, as in PatchTST: {patches(m)} patches",
             "n_heads": f"heads of {m['d_model'] / m['n_heads']:g} dimensions; published models "
             f"give {head_dim:.0f}",
-            "d_ff": f"the largest multiple of {INNER_STEP} within the parameter count; "
-            f"{m['d_ff'] / m['d_model']:.2f} times d_model, against {expansion:.2f} by the trend",
-            "dropout": "as PatchTST on its Weather data",
-            "norm_eps": "the default of PyTorch and of transformers",
         }
-
-    def proxy(self, m: Dims) -> dict[str, Value]:
-        """Return a model of about two hundred thousand parameters with the full one's patches.
-
-        Its feed-forward layer is as wide, relative to d_model, as the full model's.
-        """
-        wide = INNER_STEP * round(m["d_ff"] / m["d_model"] * PROXY_WIDTH / INNER_STEP)
-        return {**super().proxy(m), "d_ff": max(INNER_STEP, wide)}
 
     def variants(self, m: Dims) -> list[tuple[str, dict[str, Value]]]:
         """Return the ablations; half a patch is one change of two dimensions."""
@@ -183,17 +142,16 @@ class PatchForecaster(Family):
         return [*patches_halved, *super().variants(m)]
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        """Return single changes to patches, heads and shape."""
+        half = axes.closest(axes.divisors(int(m["d_model"])), m["n_heads"] / 2)
         return (
             ("patches that do not overlap", "stride", m["patch_len"]),
-            ("half the heads", "n_heads", closest(divisors(int(m["d_model"])), m["n_heads"] / 2)),
+            ("half the heads", "n_heads", half),
             ("feed-forward layer of twice the width", "d_ff", 2 * m["d_model"]),
             ("half the depth", "n_layers", max(1, m["n_layers"] // 2)),
             ("no dropout", "dropout", 0.0),
         )
 
     def figures(self, m: Dims) -> Figures:
-        """Return what the documents say of patches and heads."""
         covered = m["patch_len"] + (patches(m) - 1) * m["stride"]
         return {
             "patches": (patches(m), ""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from metagen.families.axes import Axis, down_to_fit, floor_power, near, usual
+from metagen.families.axes import Axis, floor_power, near
 from metagen.families.demand import Need
 from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value
 from metagen.families.parts import Part, conv_norm, linear
@@ -42,12 +42,7 @@ class ResNet(Family):
         **{name: depth_of(place) for place, name in enumerate(DEPTHS)},
     }
     # The 8 x 8 digits are scaled up to 32 x 32: the network halves an image five times.
-    proxy_dims = {
-        "image_height": 32,
-        "image_width": 32,
-        "width": 8,
-        **dict.fromkeys(DEPTHS, 1),
-    }
+    proxy_dims = {"image_height": 32, "image_width": 32, "width": 8, **dict.fromkeys(DEPTHS, 1)}
 
     def parts(self, m: Dims) -> list[Part]:
         """Return every convolution with its normalization, in order, and the classifier.
@@ -93,7 +88,6 @@ class ResNet(Family):
         return [row for row in rows(published) if row["arch"] not in BASIC]
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
-        """Return the search space: widths and depths near the trend; one stage fills the budget."""
         budget = need.budget
 
         def depth(name: str) -> Axis:
@@ -102,27 +96,19 @@ class ResNet(Family):
 
         centre = trend.lines["width"].at(budget)
         return (
-            *usual(self.task.defaults),
+            *self.usual(),
             Axis("width", lambda m: self._widths(m, budget, centre), grid=True),
             *map(depth, ("depth_1", "depth_2", "depth_4")),
-            Axis("depth_3", lambda m: (self._third_stage(m, budget),), fills=True),
+            Axis("depth_3", lambda m: (self.fill(m, "depth_3", 1, budget),), fills=True),
         )
 
     def _widths(self, m: Dims, budget: int, centre: float) -> range:
         """Return round channels around the trend; for a very small budget, below it."""
         step = max(min(WIDTH_STEP, floor_power(centre / 8)), floor_power(centre) // 16)
         least = {**m, **dict.fromkeys(DEPTHS, 1)}
-        return down_to_fit(
-            near(centre, step), lambda width: self.count({**least, "width": width}) <= budget
-        )
-
-    def _third_stage(self, m: Dims, budget: int) -> int:
-        """Return the most blocks of the third stage, at least one, within the budget."""
-        one, two = (self.count({**m, "depth_3": blocks}) for blocks in (1, 2))
-        return max(1, 1 + (budget - one) // (two - one))
+        return self.within(budget, near(centre, step), lambda width: {**least, "width": width})
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
         usual_third = trend.lines["depth_3"].at(self.count(m))
         return {
             **super().reasons(m, need, trend),
@@ -131,7 +117,6 @@ class ResNet(Family):
         }
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        """Return single changes to width and depth."""
         return (
             ("twice the width", "width", 2 * m["width"]),
             ("half the width", "width", max(1, m["width"] // 2)),

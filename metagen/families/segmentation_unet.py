@@ -6,13 +6,14 @@ at `max_channels`, as in nnU-Net (arXiv:1809.10486).
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from metagen.families import parts
-from metagen.families.axes import Axis, Rule, floor_power, usual
+from metagen.families.axes import Axis, floor_power, halves
 from metagen.families.demand import Need
 from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
 from metagen.families.parts import HALF, Part
@@ -23,21 +24,10 @@ from metagen.tasks.semantic_segmentation import BUNDLED_CLASSES, SemanticSegment
 WIDTH_STEP = 8
 # max_channels rises in steps of 4 until the budget is full; at most 1/8 of base_channels.
 CAP_STEP = 4
-FEWEST_LEVELS = 2
 # Nearly all published U-Nets have 16 times the channels of the first level in the widest, so that
 # their own spread is near 0; a smaller one here would forbid every cap.
 GROWTH_SPREAD = 0.2
 CLASS_NUMBER = 8 // HALF  # argmax gives a pixel's class as a number of 8 bytes.
-PROXY_CHANNELS, PROXY_LEVELS = 16, 3
-
-
-def halves(side: str) -> Rule:
-    """Return the rule that a side is even on every level but the coarsest."""
-    sentence = (
-        "each level halves the resolution, so image_height and image_width must be multiples of "
-        "2 ** (n_levels - 1)"
-    )
-    return Rule((side, "n_levels"), lambda m: m[side] % 2 ** (m["n_levels"] - 1) == 0, sentence)
 
 
 class SegmentationUNet(Family):
@@ -57,11 +47,7 @@ class SegmentationUNet(Family):
         ),
     }
     rules = (halves("image_height"), halves("image_width"))
-    proxy_dims = {
-        "base_channels": PROXY_CHANNELS,
-        "max_channels": PROXY_CHANNELS * 2 ** (PROXY_LEVELS - 1),
-        "n_levels": PROXY_LEVELS,
-    }
+    proxy_dims = {"base_channels": 16, "max_channels": 64, "n_levels": 3}
 
     def parts(self, m: Dims) -> list[Part]:
         """Return every convolution, in the order in which they run."""
@@ -93,22 +79,19 @@ class SegmentationUNet(Family):
         ]
 
     def levels(self, table: list[Row]) -> dict[str, float]:
-        """Return the median number of levels of published U-Nets."""
         return {"n_levels": statistics.median(float(row["n_layers"]) for row in table)}
 
     def fit(self, published: bytes, budget: int) -> Trend:
-        """Fit channels and growth; designs may depart from the growth further than the models."""
         trend = super().fit(published, budget)
         growth = trend.lines["growth"]
         wider = replace(growth, spread=max(growth.spread, GROWTH_SPREAD))
         return replace(trend, lines={**trend.lines, "growth": wider})
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
-        """Return the search space: channels that can fill the budget, and a cap that does."""
         budget, most = need.budget, int(trend.levels["n_levels"])
         return (
-            *usual(self.task.defaults),
-            Axis("image_width", lambda m: (int(m["image_height"]),)),
+            *self.usual(),
+            Axis("image_width", lambda m: (m["image_height"],)),
             Axis("n_levels", lambda m: (_levels(m, most),), grid=True),
             Axis("base_channels", lambda m: self._bases(m, budget), grid=True),
             Axis("max_channels", lambda m: (self._cap(m, budget),), fills=True),
@@ -120,31 +103,24 @@ class SegmentationUNet(Family):
         They go from the most with which every level can double them, up to three halves of it.
         """
 
-        def fits(base: int) -> bool:
+        def count(base: int) -> int:
             design = {**m, "base_channels": base}
-            return self.count({**design, "max_channels": doubled(design)}) <= budget
+            return self.count({**design, "max_channels": doubled(design)})
 
-        most = 1
-        while fits(2 * most):
-            most *= 2
-        step = max(1, min(WIDTH_STEP, most // 4))
-        least = most
-        while fits(least + step):
-            least += step
+        power = 1
+        while count(2 * power) <= budget:
+            power *= 2
+        step = max(1, min(WIDTH_STEP, power // 4))
+        least = most_within(range(power, 2 * power, step), count, budget)
         return list(range(least, max(3 * least // 2, least + 1) + step, step))
 
     def _cap(self, m: Dims, budget: int) -> int:
         """Return the largest cap, in its steps, that keeps the count within the budget."""
         step = cap_step(m)
-        low, high = int(m["base_channels"]) // step, doubled(m) // step
-        while low < high:
-            middle = (low + high + 1) // 2
-            within = self.count({**m, "max_channels": middle * step}) <= budget
-            low, high = (middle, high) if within else (low, middle - 1)
-        return low * step
+        caps = range(int(m["base_channels"]) // step * step, doubled(m) + 1, step)
+        return most_within(caps, lambda cap: self.count({**m, "max_channels": cap}), budget)
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
         uncapped = m["max_channels"] == doubled(m)
         growth = "every level doubles the channels" if uncapped else "the cap"
         return {
@@ -157,12 +133,10 @@ class SegmentationUNet(Family):
         }
 
     def proxy(self, m: Dims) -> dict[str, Value]:
-        """Return a small U-Net for the bundled slices, with the full one's channels and classes."""
         classes = max(int(m["num_classes"]), BUNDLED_CLASSES)
         return {**super().proxy(m), "num_classes": classes}
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        """Return single changes to width, growth and depth."""
         base, levels = int(m["base_channels"]), int(m["n_levels"])
         return (
             ("half the channels of the first level", "base_channels", max(1, base // 2)),
@@ -172,7 +146,6 @@ class SegmentationUNet(Family):
         )
 
     def figures(self, m: Dims) -> Figures:
-        """Return the channels of the levels, and how much the coarsest sees as one point."""
         return {
             "channels": (", ".join(f"{width:,}" for width in widths(m)), ""),
             "halvings": (int(m["n_levels"]) - 1, ""),
@@ -214,17 +187,21 @@ def convolutions(m: Dims) -> Iterator[tuple[int, int, int, int]]:
     yield w[0], int(m["num_classes"]), 1, areas[0]
 
 
+def most_within(values: range, count: Callable[[int], int], budget: int) -> int:
+    """Return the last value whose count is within the budget, or the first; counts ascend."""
+    return values[max(0, bisect.bisect_right(values, budget, key=count) - 1)]
+
+
 def cap_step(m: Dims) -> int:
     """Return what `max_channels` is a multiple of."""
     return max(1, min(CAP_STEP, floor_power(m["base_channels"]) // 8))
 
 
 def _levels(m: Dims, most: int) -> int:
-    """Return the usual number of levels, or as many as the image can be halved for."""
-    sides = (int(m["image_height"]), int(m["image_width"]))
-    halved = range(most, FEWEST_LEVELS, -1)
-    fitting = (n for n in halved if not any(side % 2 ** (n - 1) for side in sides))
-    return next(fitting, FEWEST_LEVELS)
+    """Return the usual number of levels, or as many as the image can be halved for, at least 2."""
+    sides = (m["image_height"], m["image_width"])
+    fitting = (n for n in range(most, 2, -1) if not any(side % 2 ** (n - 1) for side in sides))
+    return next(fitting, 2)
 
 
 FAMILY = SegmentationUNet()

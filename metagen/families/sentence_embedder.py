@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from metagen.families.demand import Need
 from metagen.families.encoder import Encoder
-from metagen.families.family import Dims, Key, Value
-from metagen.families.trend import Trend
+from metagen.families.family import Dims
 from metagen.tasks.sentence_embedding import SentenceEmbedding
 
 
@@ -16,20 +14,12 @@ class SentenceEmbedder(Encoder):
     kind = "bidirectional Transformer encoder for sentence embeddings"
     task = SentenceEmbedding()
     components = f"{Encoder.components} pooling mean_pooling"
-
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return the width: the mean of vectors has as many dimensions as each of them."""
-        width = key("task.embedding_dim")
-        return {"d_model": int(width)} if width else {}
+    # The mean of vectors has as many dimensions as each of them.
+    fixed_by = {"d_model": "task.embedding_dim"}
 
     def training_length(self, m: Dims) -> int:
         """Return the tokens of a training pair: twice the longest text."""
         return int(2 * m["max_seq_len"])
-
-    def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
-        width = {"d_model": "task.embedding_dim"} if "d_model" in need.fixed else {}
-        return {**super().reasons(m, need, trend), **width}
 
 
 FAMILY = SentenceEmbedder()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from metagen.families import parts
-from metagen.families.axes import Axis, Rule, fill, floor_power, near, usual
+from metagen.families.axes import Axis, Rule, floor_power, near
+from metagen.families.blocks import Blocks
 from metagen.families.demand import Need
-from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
+from metagen.families.family import Dims, Figures, Peak, Value
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 
@@ -16,13 +17,9 @@ AUTHORS = "the default of the authors' code (arXiv:2203.05556)"
 # Embeddings that take more than half of the budget are halved, and halved again.
 EMBEDDING_SHARE = 0.5
 HALVINGS = 4
-FREQUENCY_SCALE = 0.01
-DROPOUT = 0.15
-NORM_EPS = 1e-5
-INNER_STEP = 2  # `d_ff` is a multiple of 2.
 
 
-class TabularMLP(Family):
+class TabularMLP(Blocks):
     """Embeddings of columns side by side, their mixture, residual blocks, and a linear layer."""
 
     folder = "tabular_mlp"
@@ -32,11 +29,6 @@ class TabularMLP(Family):
         "residual_block linear_head"
     )
     embedding_modules = ("numeric", "categories")
-    traits = {
-        "n_layers": dim("n_layers"),
-        "d_model": dim("d_model"),
-        "expansion": Trait("ffn / d_model", lambda m: m["d_ff"] / m["d_model"], level=True),
-    }
     # Published models differ in their columns, and so in their embeddings.
     size_column = "params_non_embedding"
     size_unit = "weights of the blocks"
@@ -48,7 +40,12 @@ class TabularMLP(Family):
             "1",
         ),
     )
-    proxy_dims: Mapping[str, Value] = {
+    constants = {
+        "frequency_scale": (0.01, AUTHORS),
+        "dropout": (0.15, "as in the authors' ResNet (arXiv:2106.11959)"),
+        "norm_eps": (1e-5, "the default of PyTorch"),
+    }
+    proxy_dims = {
         "n_frequencies": 4,
         "d_embedding": 4,
         "d_model": 64,
@@ -73,6 +70,9 @@ class TabularMLP(Family):
         """Return the weights of the blocks' linear layers: 2Ldf."""
         return int(2 * m["n_layers"] * m["d_model"] * m["d_ff"])
 
+    def inner_step(self, m: Dims) -> int:
+        return 2
+
     def peaks(self, m: Dims) -> list[Peak]:
         """Return the numbers of one row where it is embedded, and inside a block.
 
@@ -87,7 +87,6 @@ class TabularMLP(Family):
         ]
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
-        """Return the search space; width and depth stay within reach of the trend."""
         budget = need.budget
         depth, width = (trend.lines[name].at(budget) for name in ("n_layers", "d_model"))
         step = max(8, floor_power(width) // 16)
@@ -96,12 +95,11 @@ class TabularMLP(Family):
             return Axis(name, lambda m: (self._embedding(m, budget, width)[name],))
 
         return (
-            *usual(self.task.defaults),
+            *self.usual(),
             *map(embedding, EMBEDDING),
             Axis("n_layers", lambda m: near(depth, 1), grid=True),
             Axis("d_model", lambda m: near(width, step), grid=True),
-            Axis("d_ff", lambda m: (self._inner(m, budget),), fills=True),
-            *usual({"frequency_scale": FREQUENCY_SCALE, "dropout": DROPOUT, "norm_eps": NORM_EPS}),
+            self.inner_axis(budget),
         )
 
     def _embedding(self, m: Dims, budget: int, width: float) -> dict[str, int]:
@@ -114,26 +112,11 @@ class TabularMLP(Family):
         room = EMBEDDING_SHARE * budget
         return next((each for each in halved if self.count({**rest, **each}) <= room), halved[-1])
 
-    def _inner(self, m: Dims, budget: int) -> int:
-        """Return the largest multiple of the step that keeps the count within the budget."""
-        room = budget - self.count({**m, "d_ff": 0})
-        return fill(room, m["n_layers"] * (2 * m["d_model"] + 1), INNER_STEP)
-
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
-        expansion = trend.lines["expansion"].at(self.size(m))
-        return {
-            **super().reasons(m, need, trend),
-            **{name: embedding_reason(name, m[name]) for name in EMBEDDING},
-            "frequency_scale": AUTHORS,
-            "d_ff": f"the largest multiple of {INNER_STEP} within the parameter count; "
-            f"{m['d_ff'] / m['d_model']:.2f} times d_model, against {expansion:.2f} by the trend",
-            "dropout": "as in the authors' ResNet (arXiv:2106.11959)",
-            "norm_eps": "the default of PyTorch",
-        }
+        embedding = {name: embedding_reason(name, m[name]) for name in EMBEDDING}
+        return {**super().reasons(m, need, trend), **embedding}
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        """Return single changes to embeddings and shape."""
         return (
             ("no sines and cosines of numbers", "n_frequencies", 0),
             ("embeddings of half the width", "d_embedding", max(1, m["d_embedding"] // 2)),
@@ -143,7 +126,6 @@ class TabularMLP(Family):
         )
 
     def figures(self, m: Dims) -> Figures:
-        """Return the parameters of the embeddings."""
         return {"embedding_parameters": (parts.count(embeddings(m)), "parameters")}
 
 

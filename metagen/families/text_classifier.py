@@ -17,7 +17,6 @@ class TextClassifier(Encoder):
     components = f"{Encoder.components} pooler classifier classification_head"
 
     def head(self, m: Dims) -> list[Part]:
-        """Return the pooler and the classifier."""
         return pooled(m, m["num_classes"])
 
 

@@ -75,14 +75,14 @@ def cache_bytes(m: Dims, tokens: int, bits: int = 16) -> int:
     return int(2 * m["n_kv_heads"] * cache_positions(m, tokens) * head)
 
 
-def unpacked_bytes(m: Dims) -> int:
-    """Return the bf16 copies made while quantized numbers are used.
+def unpacked_bytes(m: Dims, window: int) -> int:
+    """Return the bf16 copies made while quantized numbers are used, with a full window.
 
     Three of the largest matrix (its numbers, its scales spread out, their product), and two of one
     layer's keys and values (their numbers, and these times their scales).
     """
     matrix = 3 * HALF * m["d_model"] * m["d_ff"] if m["weight_bits"] < 16 else 0
-    layer = 2 * 2 * HALF * m["n_kv_heads"] * m["head_dim"] * m["max_seq_len"]
+    layer = 2 * 2 * HALF * m["n_kv_heads"] * m["head_dim"] * window
     return int(matrix + (layer if m["cache_bits"] < 16 else 0))
 
 

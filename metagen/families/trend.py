@@ -102,12 +102,3 @@ def _weighted(pairs: list[tuple[float, float]], weights: list[float]) -> tuple[f
     along = sum(w * (a - x) ** 2 for w, (a, _) in zip(weights, pairs, strict=True))
     slope = across / along if along else 0.0
     return slope, y - slope * x
-
-
-def left_out(points: Iterable[tuple[float, float]]) -> list[float]:
-    """Return by how much each value departs from the line of all others: 0.1 is 10% above it."""
-    all_points = list(points)
-    return [
-        value / fit([p for p in all_points if p != (size, value)], size).at(size) - 1
-        for size, value in all_points
-    ]

@@ -6,26 +6,17 @@ import math
 from collections.abc import Iterable
 
 from metagen.families import parts
-from metagen.families.axes import Axis, Rule, divides, floor_power, usual
+from metagen.families.axes import Axis, Rule, divides, floor_power
 from metagen.families.demand import Need
-from metagen.families.diffusion import (
-    EMBEDDING,
-    STEPS,
-    WIDTH_STEP,
-    DiffusionUNet,
-    rules,
-    widths,
-)
+from metagen.families.diffusion import EMBEDDING, STEPS, WIDTH_STEP, DiffusionUNet, rules, widths
 from metagen.families.family import Dims, Figures, Value
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.tasks.image_diffusion import ClassConditional
 
 GROUPS = (32, 16, 8, 4, 2)
-DROPOUT = 0.1  # DDPM's on CIFAR-10
 ATTENTION_ROWS = 16  # DDPM attends where feature maps have 16 rows.
 MULTIPLIERS = (2, 4)  # DDPM's at 32 and at 256 pixels
-BLOCKS = (1, 2, 3, 4)
 
 
 class PixelUNet(DiffusionUNet):
@@ -44,6 +35,7 @@ class PixelUNet(DiffusionUNet):
             "levels are counted from 0, so attention_level is below n_levels",
         ),
     )
+    constants = {"dropout": (0.1, "as DDPM on CIFAR-10")}
     # The proxy has about 0.2 million parameters.
     proxy_dims = {
         "base_channels": 16,
@@ -57,7 +49,6 @@ class PixelUNet(DiffusionUNet):
     }
 
     def attention_layers(self, m: Dims) -> list[int]:
-        """Return one layer for the level that attends, and one for the middle."""
         levels = range(int(m["n_levels"]))
         return [*(int(level == m["attention_level"]) for level in levels), 1]
 
@@ -69,7 +60,6 @@ class PixelUNet(DiffusionUNet):
         return Part(4 * width**2, (2 + 4) * width, pixels, pairs=4 * width * pixels**2)
 
     def condition(self, m: Dims) -> list[Part]:
-        """Return a table with a row for each class and one for none."""
         return [parts.table(m["num_classes"] + 1, m["embedding_dim"])]
 
     def plain(self, m: Dims, width: int) -> int:
@@ -79,23 +69,20 @@ class PixelUNet(DiffusionUNet):
         return self.count({**sizes, **levels})
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
-        """Return the search space: widths and blocks near the trend; the embedding fills."""
         budget = need.budget
         return (
             *self.image_axes(),
             self.width_axis(trend, budget, _step),
             Axis("n_levels", lambda m: (_levels(m),)),
             Axis("max_multiplier", lambda m: MULTIPLIERS, grid=True),
-            Axis("blocks_per_level", lambda m: BLOCKS, grid=True),
+            Axis("blocks_per_level", lambda m: (1, 2, 3, 4), grid=True),
             Axis("attention_level", lambda m: (_attention_level(m),)),
             Axis("norm_groups", lambda m: (_groups(m),)),
-            *usual({"dropout": DROPOUT}),
             self.embedding_axis(budget),
             STEPS,
         )
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        """Return why each dimension has its value, with the figures that decided it."""
         rows = int(m["image_height"]) >> int(m["n_levels"] - 1)
         at = int(m["image_height"]) >> int(m["attention_level"])
         groups = ", ".join(map(str, (*GROUPS, 1)))
@@ -106,11 +93,9 @@ class PixelUNet(DiffusionUNet):
             f"{MULTIPLIERS[0]} or {MULTIPLIERS[1]}",
             "attention_level": f"the level of {at} rows; DDPM attends at {ATTENTION_ROWS}",
             "norm_groups": f"the largest of {groups} that divides base_channels",
-            "dropout": "as DDPM on CIFAR-10",
         }
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        """Return single changes to attention, width, depth and dropout."""
         return (
             ("attention at the lowest level instead", "attention_level", m["n_levels"] - 1),
             ("widths that double once", "max_multiplier", 2),
@@ -119,11 +104,7 @@ class PixelUNet(DiffusionUNet):
         )
 
     def figures(self, m: Dims) -> Figures:
-        """Return the widths of the levels and the sampling steps."""
-        return {
-            "widths": (", ".join(f"{width:,}" for width in widths(m)), ""),
-            "sampling_steps": (int(m["sampling_steps"]), ""),
-        }
+        return {**super().figures(m), "sampling_steps": (int(m["sampling_steps"]), "")}
 
 
 def _step(m: Dims, fitting: float) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from metagen.errors import Problem, SpecError
 from metagen.families.demand import Demand, Limit, Need
-from metagen.families.family import Dims, Family, Key, Value
+from metagen.families.family import Dims, Family, Lookup, Value
 from metagen.sizing import devices
 from metagen.sizing.devices import Device, Roofline
 from metagen.units import INFINITE, Rate, format_bytes, parse_latency, parse_rate, rate_unit
@@ -36,6 +36,7 @@ def needs(desk: Desk, family: Family) -> tuple[Need, ...]:
     Raises:
         SpecError: A pinned dimension is unknown, of the wrong type or contradicts another key.
     """
+    desk.source(family.template)  # The fields of its Config are the family's dimensions.
     bounds = limits(desk, family, devices.target(desk))
     budgets, reason = _budgets(desk, bounds)
     context = desk.key("constraints.context_window")
@@ -125,7 +126,7 @@ def _throughput(desk: Desk, family: Family, line: Roofline) -> Iterator[Limit]:
         )
 
 
-def throughput(key: Key, family: Family) -> Rate | None:
+def throughput(key: Lookup, family: Family) -> Rate | None:
     """Return the declared throughput, None where none is declared.
 
     Raises:
@@ -170,7 +171,7 @@ def _latency(desk: Desk, line: Roofline) -> Iterator[Limit]:
         yield Limit(LATENCY, allowed, used, text, source)
 
 
-def pins(key: Key, family: Family) -> dict[str, Value]:
+def pins(key: Lookup, family: Family) -> dict[str, Value]:
     """Check the fixed dimensions and return them with the types of the model's `Config`.
 
     Raises:

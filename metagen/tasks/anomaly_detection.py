@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from metagen.tasks.schedule import Habits, of_samples
-from metagen.tasks.task import Benchmark, Dims, Key, Section, Task, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task
 
 WINDOW = 64  # steps that are reconstructed together
 CHANNELS = 16  # More channels take more parameters; a series may have fewer.
@@ -27,7 +26,7 @@ class AnomalyDetection(Task):
     name = "anomaly_detection"
     # The space shuttle's sensors are the one set with labels that comes in a small package.
     benchmark = Benchmark("anomalies of a spacecraft", {"quick": 1500, "full": 6000}, ("river",))
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "other",
         "unit": "window",
         "loss_unit": "variance of a channel",
@@ -39,36 +38,29 @@ class AnomalyDetection(Task):
         "changes over time, and windows of more than one step",
     }
     input = "window"
-    defaults: Mapping[str, Value] = {"window": WINDOW, "n_channels": CHANNELS}
-    default_reasons: Mapping[str, str] = {
+    defaults = {"window": WINDOW, "n_channels": CHANNELS}
+    default_reasons = {
         "window": f"no task.lookback is declared; the default is {WINDOW} steps",
         "n_channels": "room for the channels of a series, which may have fewer",
     }
     # The bundled readings are in no order of time, so a window of them is one step.
-    proxy: Mapping[str, Value] = {"window": 1, "n_channels": 16}
+    proxy = {"window": 1, "n_channels": 16}
+    fixed_by = {"window": "task.lookback"}
 
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return the steps of a window, where a spec declares a lookback."""
-        window = key("task.lookback")
-        return {"window": window} if window else {}
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {"window": "task.lookback"}
-
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return HABITS
 
     def proxy_habits(self, m: Dims) -> Habits:
         warmup = self.benchmark.steps["quick"] // 10
         return replace(HABITS, batch=128, rate=2e-3, warmup=warmup)
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"val_fraction": 0.1, "test_fraction": 0.4 if reduced else 0.2}
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"batch_size": 1024}
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"batch_size": 1, "quantile": 0.99, "digits": 6, "dtype": "bfloat16"}
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from metagen.tasks.task import Benchmark, Dims, Key, Section, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section
 from metagen.tasks.texts import TextTask
 
 GROUP = 8  # passages of a query: one that answers it and seven that do not
@@ -18,7 +17,7 @@ class DocumentRanking(TextTask):
     # The quick training takes about twenty seconds of one thread; the full one about twenty
     # minutes, to a score above that of BM25.
     benchmark = Benchmark("passages for a sentence", {"quick": 200, "full": 14_000})
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "text-ranking",
         "unit": "token",
         "loss_unit": "nat/query",
@@ -31,21 +30,21 @@ class DocumentRanking(TextTask):
     }
     units_per_sample = GROUP
     texts_per_sample = GROUP
-    printed: Mapping[str, int] = {"best": 5}
-    proxy: Mapping[str, Value] = {"vocab_size": 4096, "max_seq_len": 128}
+    printed = {"best": 5}
+    proxy = {"vocab_size": 4096, "max_seq_len": 128}
     proxy_batch = 4
     proxy_rate = 2e-3
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         # Each text of the small bundled set asks in many ways: as a part of it, without some words.
         crop, drop = (0.5, 0.2) if reduced else (0.0, 0.0)
         shared = super().data(m, key, reduced=reduced)
         return {**shared, "crop_share": crop, "word_drop": drop}
 
-    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"group_size": GROUP}
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {**super().eval(m, key, reduced=reduced), "candidates": 50 if reduced else 100}
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:

@@ -5,12 +5,11 @@ The full model trains as PatchTST (arXiv:2211.14730) does on its Weather data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from metagen.tasks.schedule import Habits, of_samples
-from metagen.tasks.task import Benchmark, Dims, Key, Section, Task, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task
 
 LOOKBACK, HORIZON = 336, 96  # steps, the shorter ones of PatchTST
 HABITS = of_samples(
@@ -31,7 +30,7 @@ class Forecasting(Task):
     benchmark = Benchmark(
         "forecasts of measured series", {"quick": 400, "full": 1500}, ("statsmodels",)
     )
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "time-series-forecasting",
         "unit": "series",
         "loss_unit": "mean absolute scaled error",
@@ -43,34 +42,27 @@ class Forecasting(Task):
         "losses of a decision that follows them",
     }
     input = "series"
-    defaults: Mapping[str, Value] = {"lookback": LOOKBACK, "horizon": HORIZON}
-    default_reasons: Mapping[str, str] = {
+    defaults = {"lookback": LOOKBACK, "horizon": HORIZON}
+    default_reasons = {
         "lookback": f"no task.lookback is declared: the {LOOKBACK} steps of PatchTST",
         "horizon": f"no task.horizon is declared: the {HORIZON} steps of PatchTST",
     }
+    fixed_by = {"lookback": "task.lookback", "horizon": "task.horizon"}
 
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return the steps of past and future, where a spec declares them."""
-        declared = {name: key(source) for name, source in self.fixed_by().items()}
-        return {name: value for name, value in declared.items() if value}
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {name: f"task.{name}" for name in self.defaults}
-
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return HABITS
 
     def proxy_habits(self, m: Dims) -> Habits:
         warmup = self.benchmark.steps["quick"] // 10
         return replace(HABITS, batch=32, rate=1e-3, decay=0.1, warmup=warmup)
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"val_fraction": 0.1, "test_fraction": 0.2, "season": 0}
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"batch_size": 256, "penalty": 10.0}
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"digits": 6, "shown": m["lookback"], "dtype": "bfloat16"}
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:

@@ -11,17 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import (
-    CONFIG_KEYS,
-    IMAGE_SIDES,
-    Benchmark,
-    Dims,
-    Key,
-    Section,
-    Task,
-    Value,
-    image_size,
-)
+from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
 
 SIDE = 224  # pixels, usual since AlexNet's crops
 RATE_PER_IMAGE = 5e-4 / 512  # The peak rate grows in proportion to the batch.
@@ -40,7 +30,7 @@ class ImageClassification(Task):
     name = "image_classification"
     # The quick training takes about ten seconds of one thread, the full one about a minute.
     benchmark = Benchmark("handwritten digits", {"quick": 500, "full": 4000}, ("scikit-learn",))
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "image-classification",
         "unit": "image",
         "loss_unit": "nat/image",
@@ -52,33 +42,26 @@ class ImageClassification(Task):
         "risks": "accuracy on other images than the split's, on rare classes and on disturbed "
         "images, calibration, and differences between groups of people",
     }
-    config_keys = CONFIG_KEYS | {"data_augmentation"}
+    config_keys = Task.config_keys | {"data_augmentation"}
     work_unit = "img"
     training_unit = "images"
     input = "image"
-    defaults: Mapping[str, Value] = {
+    defaults = {
         "image_height": SIDE,
         "image_width": SIDE,
         "num_channels": 3,
         "num_classes": 1000,
     }
-    default_reasons: Mapping[str, str] = {
+    default_reasons = {
         "image_height": f"the usual {SIDE} pixels",
         "image_width": f"the usual {SIDE} pixels",
         "num_channels": "colours: red, green, blue",
         "num_classes": "none is declared: the 1,000 of ImageNet-1k",
     }
-    proxy: Mapping[str, Value] = {"num_classes": 10, "num_channels": 1}
+    proxy = {"num_classes": 10, "num_channels": 1}
+    fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return the image's size and the number of classes, where a spec declares them."""
-        classes = key("task.num_classes")
-        return image_size(key) | ({"num_classes": classes} if classes else {})
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {**IMAGE_SIDES, "num_classes": "task.num_classes"}
-
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         batch = key("training.config.batch_size") or 1024
         pixels = m["image_height"] * m["image_width"]
         return Habits(
@@ -110,7 +93,7 @@ class ImageClassification(Task):
             final_lr_share=0.01,
         )
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         crop, flip = (each in augmentations(key) for each in ("crop", "flip"))
         share = PROXY_PADDING_SHARE if reduced else PADDING_SHARE
         padding = round(share * min(m["image_height"], m["image_width"]))
@@ -123,15 +106,15 @@ class ImageClassification(Task):
             "flip": flip and not reduced,
         }
 
-    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         # Smoothing would make the proxy less sure than it may be on such easy images.
         return {"label_smoothing": 0.0 if reduced else 0.1}
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         side = DIGIT if reduced else BASELINE_SIDE
         return {"batch_size": 256, "baseline_side": side, "baseline_images": 20_000}
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"top": 3 if reduced else 5, "samples": 8, "dtype": "bfloat16"}
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
@@ -139,11 +122,11 @@ class ImageClassification(Task):
         shape = [length, m["num_channels"], m["image_height"], m["image_width"]]
         return [{"shape": shape, "dtype": "float32"}]
 
-    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+    def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         return dict.fromkeys(("data.crop_padding", "data.flip"), _augmentation_reason(key))
 
 
-def augmentations(key: Key) -> frozenset[str]:
+def augmentations(key: Lookup) -> frozenset[str]:
     """Return how training images are varied; images are mirrored only on request."""
     declared = key("training.config.data_augmentation")
     if declared is None:
@@ -153,7 +136,7 @@ def augmentations(key: Key) -> frozenset[str]:
     return frozenset(AUGMENTATIONS[each] for each in declared if each in AUGMENTATIONS)
 
 
-def _augmentation_reason(key: Key) -> str:
+def _augmentation_reason(key: Lookup) -> str:
     declared = key("training.config.data_augmentation")
     if declared is None:
         return (

@@ -11,17 +11,7 @@ from typing import Any
 
 from metagen.errors import Problem, SpecError
 from metagen.tasks.schedule import Habits, of_spec
-from metagen.tasks.task import (
-    CONFIG_KEYS,
-    IMAGE_SIDES,
-    Benchmark,
-    Dims,
-    Key,
-    Section,
-    Task,
-    Value,
-    image_size,
-)
+from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
 
 SCHEDULES = ("cosine", "linear")  # The first is taken where a spec declares none.
 PIXELS_AT_ONCE = 2**20  # A larger number takes more memory, a smaller one more passes an update.
@@ -44,13 +34,13 @@ class ImageDiffusion(Task):
     """From a noisy image, the level of the noise and a condition to the noise."""
 
     name = "image_diffusion"
-    words: Mapping[str, str] = {
+    words = {
         "unit": "image",
         "loss_unit": "squared error a pixel",
         "usage": "--prompt three",
         "risks": "bias, offensive images, memorisation of images of people, and robustness",
     }
-    config_keys = CONFIG_KEYS | {
+    config_keys = Task.config_keys | {
         "ema_decay",
         "noise_schedule",
         "timesteps",
@@ -59,20 +49,14 @@ class ImageDiffusion(Task):
     work_unit = "img"
     training_unit = "images"
     input = "image"
-    proxy: Mapping[str, Value] = {"image_height": 8, "image_width": 8, "image_channels": 1}
+    proxy = {"image_height": 8, "image_width": 8, "image_channels": 1}
+    fixed_by = IMAGE_SIDES
 
     def condition(self, m: Dims) -> list[int]:
         """Return the shape of one image's condition."""
         raise NotImplementedError
 
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return the image's size, where a spec declares it."""
-        return image_size(key)
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return IMAGE_SIDES
-
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return Habits(
             batch=128,
             rate=2e-4,
@@ -89,7 +73,7 @@ class ImageDiffusion(Task):
     def proxy_habits(self, m: Dims) -> Habits:
         return Habits(batch=32, rate=4e-3, decay=0.0, warmup=30, beta2=ADAM_BETA2)
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
             "noise_schedule": noise_schedule(key),
             "timesteps": key("training.config.timesteps") or 1000,
@@ -97,7 +81,7 @@ class ImageDiffusion(Task):
             "test_fraction": 0.3 if reduced else 0.01,
         }
 
-    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         average = key("training.config.ema_decay")
         withheld = key("training.config.unconditional_probability")
         full = 0.9999 if average is None else average
@@ -107,7 +91,7 @@ class ImageDiffusion(Task):
             "unconditional_probability": WITHHELD if withheld is None else float(withheld),
         }
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
             "samples": 1000 if reduced else 10_000,
             "batch_size": 250 if reduced else images_at_once(m),
@@ -119,7 +103,7 @@ class ImageDiffusion(Task):
             "seed": key("reproducibility.seed"),
         }
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
             "samples": 8 if reduced else 1,
             "sampling_steps": m.get("sampling_steps", PROXY_SAMPLING_STEPS),
@@ -137,7 +121,7 @@ class ImageDiffusion(Task):
             {"shape": [length, *self.condition(m)], "dtype": "int64"},
         ]
 
-    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+    def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         return {
             "data.noise_schedule": of_spec(key, "noise_schedule", "as Nichol & Dhariwal, 2021"),
             "data.timesteps": of_spec(key, "timesteps", "as DDPM"),
@@ -152,54 +136,47 @@ class ClassConditional(ImageDiffusion):
     """Images of one of several classes."""
 
     benchmark = Benchmark("digits by class", STEPS, PACKAGES)
-    words: Mapping[str, str] = {
+    words = {
         **ImageDiffusion.words,
         "pipeline_tag": "unconditional-image-generation",
         "does": "draws images of a class",
         "data": "small handwritten digits",
         "outcome": "Digits that the proxy has not seen, and digits that it drew, by class.",
     }
-    defaults: Mapping[str, Value] = {"image_height": 64, "image_channels": 3, "num_classes": 1000}
-    default_reasons: Mapping[str, str] = {
+    defaults = {"image_height": 64, "image_channels": 3, "num_classes": 1000}
+    default_reasons = {
         **side_reasons(64),
         "image_channels": COLOURS,
         "num_classes": "no task.num_classes is declared: the 1,000 of ImageNet",
     }
-    proxy: Mapping[str, Value] = {**ImageDiffusion.proxy, "num_classes": 10}
+    proxy = {**ImageDiffusion.proxy, "num_classes": 10}
+    fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
     def condition(self, m: Dims) -> list[int]:
         """Return the shape of the number of a class: ()."""
         return []
-
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return the image's size and the number of classes, where a spec declares them."""
-        classes = key("task.num_classes")
-        return super().fixed(key) | ({"num_classes": classes} if classes else {})
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {**super().fixed_by(), "num_classes": "task.num_classes"}
 
 
 class TextConditional(ImageDiffusion):
     """Images of a caption, which the model reads as bytes."""
 
     benchmark = Benchmark("digits by caption", STEPS, PACKAGES)
-    words: Mapping[str, str] = {
+    words = {
         **ImageDiffusion.words,
         "pipeline_tag": "text-to-image",
         "does": "draws images of a caption",
         "data": "small handwritten digits, with their names as captions",
         "outcome": "Digits that the proxy has not seen, and digits that it drew, by caption.",
     }
-    defaults: Mapping[str, Value] = {"image_height": 1024, "image_channels": 3}
-    default_reasons: Mapping[str, str] = {**side_reasons(1024), "image_channels": COLOURS}
+    defaults = {"image_height": 1024, "image_channels": 3}
+    default_reasons = {**side_reasons(1024), "image_channels": COLOURS}
 
     def condition(self, m: Dims) -> list[int]:
         """Return the shape of the bytes of a caption: (text_length,)."""
         return [int(m["text_length"])]
 
 
-def noise_schedule(key: Key) -> str:
+def noise_schedule(key: Lookup) -> str:
     """Return the declared noise schedule, or the cosine one.
 
     Raises:

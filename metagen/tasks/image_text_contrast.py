@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import Benchmark, Dims, Key, Section, Task, Value, square
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task
 
 SIDE = 224  # pixels, as in every published model
 LENGTH = 77  # tokens of the longest text, as in every published model
@@ -25,7 +25,7 @@ class ImageTextContrast(Task):
     name = "image_text_contrast"
     # The quick training takes about ten seconds of one thread, the full one about three minutes.
     benchmark = Benchmark("glyphs and their names", {"quick": 160, "full": 2000}, ("matplotlib",))
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "zero-shot-image-classification",
         "unit": "pair",
         "loss_unit": "nat/pair",
@@ -38,29 +38,21 @@ class ImageTextContrast(Task):
     work_unit = "img"
     training_unit = "pairs"
     input = "pair"
-    defaults: Mapping[str, Value] = {"in_channels": 3, "image_size": SIDE, "max_seq_len": LENGTH}
-    default_reasons: Mapping[str, str] = {
+    defaults = {"in_channels": 3, "image_size": SIDE, "max_seq_len": LENGTH}
+    default_reasons = {
         "in_channels": "colours: red, green and blue",
         "image_size": f"the {SIDE} pixels of every published model",
         "max_seq_len": f"the {LENGTH} tokens of CLIP and of every published model of its kind",
     }
-    proxy: Mapping[str, Value] = {
+    proxy = {
         "in_channels": 1,
         "image_size": 32,
         "vocab_size": 768,
         "max_seq_len": 32,
     }
+    fixed_by = {"image_size": "constraints.image_size", "embed_dim": "task.embedding_dim"}
 
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return an image's side and the dimensions of the space, where a spec declares them."""
-        side, space = square(key, "constraints.image_size"), key("task.embedding_dim")
-        declared = {"image_size": side, "embed_dim": space}
-        return {name: value for name, value in declared.items() if value}
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {"image_size": "constraints.image_size", "embed_dim": "task.embedding_dim"}
-
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return Habits(
             batch=32_768,
             rate=4e-4,
@@ -83,17 +75,17 @@ class ImageTextContrast(Task):
     def proxy_habits(self, m: Dims) -> Habits:
         return Habits(batch=128, rate=2e-3, decay=0.1, warmup=20, beta2=0.98, final_lr_share=0.05)
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
             "shift": 2 if reduced else round(SHIFT_SHARE * m["image_size"]),
             "val_fraction": 0.05 if reduced else 0.01,
             "test_fraction": 0.175 if reduced else 0.01,
         }
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"batch_size": 64, "pairs": 1000, "baseline_pairs": 20_000}
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"top": 5, "weight_bits": 16}
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
@@ -104,5 +96,5 @@ class ImageTextContrast(Task):
             {"shape": [length, m["max_seq_len"]], "dtype": "int64"},
         ]
 
-    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+    def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         return {"data.shift": "a fourteenth of the side, in place of CLIP's random crop"}

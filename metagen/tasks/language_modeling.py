@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import Benchmark, Dims, Key, Section, Task, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task
 
 Number = TypeVar("Number", int, float)
 
@@ -34,7 +34,7 @@ class LanguageModeling(Task):
     name = "language_modeling"
     # The quick training takes about ten seconds of one thread, the full one about two minutes.
     benchmark = Benchmark("held-out text", {"quick": 240, "full": 3000})
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "text-generation",
         "unit": "token",
         "loss_unit": "nat/token",
@@ -47,9 +47,9 @@ class LanguageModeling(Task):
     work_unit = "tok"
     training_unit = "tokens"
     input = "text"
-    proxy: Mapping[str, Value] = {"vocab_size": BYTE_VOCABULARY, "max_seq_len": 2 * PROXY_LENGTH}
+    proxy = {"vocab_size": BYTE_VOCABULARY, "max_seq_len": 2 * PROXY_LENGTH}
 
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         length = sequence(m)
         batch = max(1, _up_to(UPDATE_TOKENS, parameters) // length)
         return Habits(
@@ -74,7 +74,7 @@ class LanguageModeling(Task):
     def proxy_habits(self, m: Dims) -> Habits:
         return Habits(batch=4, rate=4e-3, decay=DECAY, warmup=25, beta2=BETA2)
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         val, test = (0.05, 0.1) if reduced else (0.01, 0.01)
         return {
             "seq_len": sequence(m, PROXY_LENGTH if reduced else TRAINING_LENGTH),
@@ -83,7 +83,7 @@ class LanguageModeling(Task):
             "test_fraction": test,
         }
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         length = sequence(m, PROXY_LENGTH if reduced else TRAINING_LENGTH)
         return {
             "batch_size": max(1, PASS_TOKENS // length),
@@ -91,7 +91,7 @@ class LanguageModeling(Task):
             "baseline_bytes": 16_000_000,
         }
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
             "max_new_tokens": max(1, int(min(200, m["max_seq_len"] // 2))),
             "temperature": 0.8,
@@ -106,7 +106,7 @@ class LanguageModeling(Task):
         """Return the shape of one sequence of token ids: (1, length)."""
         return [{"shape": [1, length], "dtype": "int64"}]
 
-    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+    def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         why = f"the window, at most {TRAINING_LENGTH:,} as in Llama 3's pre-training"
         return {"data.seq_len": why}
 

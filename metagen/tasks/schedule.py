@@ -13,6 +13,7 @@ from typing import Any
 
 from metagen.units import ITEMS, parse_amount
 
+Lookup = Callable[[str], Any]  # from a leaf key of the spec to its value
 DECLARED = "declared in training.config"
 WARMUP_PARTS = 10  # A warm-up takes at most a tenth of all updates.
 
@@ -115,7 +116,7 @@ class Schedule:
         return cls(habits, steps, habits.batch, 1, habits.rate, habits.warmup, habits.decay)
 
     @classmethod
-    def declared(cls, habits: Habits, key: Callable[[str], Any]) -> Schedule:
+    def declared(cls, habits: Habits, key: Lookup) -> Schedule:
         """Return the full model's schedule: the declared data for the declared epochs."""
 
         def of(name: str, otherwise: Any) -> Any:
@@ -158,7 +159,7 @@ class Schedule:
             "seed": seed,
         }
 
-    def reasons(self, key: Callable[[str], Any]) -> dict[str, str]:
+    def reasons(self, key: Lookup) -> dict[str, str]:
         """Return why each setting that a spec may decide has its value."""
         habits = self.habits
         declared = {
@@ -168,7 +169,7 @@ class Schedule:
         at_once = f"at most {habits.at_once} pass through the model at once"
         return {"train.steps": self._length(key), **declared, "train.grad_accum": at_once}
 
-    def _length(self, key: Callable[[str], Any]) -> str:
+    def _length(self, key: Lookup) -> str:
         """Return where the number of updates comes from."""
         habits, unit = self.habits, self.habits.units[0]
         if self.data is None:
@@ -185,7 +186,7 @@ class Schedule:
         return f"{passes} of {self.data:,.0f} {unit} ({amount}) in updates of {update}"
 
 
-def of_spec(key: Callable[[str], Any], name: str, otherwise: str) -> str:
+def of_spec(key: Lookup, name: str, otherwise: str) -> str:
     """Return the reason of a setting that `training.config` may declare."""
     return DECLARED if key(f"training.config.{name}") is not None else otherwise
 
@@ -195,16 +196,14 @@ def fewest_parts(batch: int, most: int) -> int:
     return next(n for n in range(1, batch + 1) if batch % n == 0 and batch // n <= max(1, most))
 
 
-def _declared(habits: Habits, key: Callable[[str], Any]) -> float | None:
+def _declared(habits: Habits, key: Lookup) -> float | None:
     """Return the declared size of the data; None where it is not counted in the task's units."""
     size = key("training.data.size")
     amount, unit = parse_amount(size) if size else (0.0, "")
     return float(amount) if amount and unit in habits.units else None
 
 
-def _warmup(
-    habits: Habits, steps: int, data: float | None, update: int, key: Callable[[str], Any]
-) -> int:
+def _warmup(habits: Habits, steps: int, data: float | None, update: int, key: Lookup) -> int:
     """Return the updates of the warm-up: declared in epochs, or a tenth of all at most."""
     declared = key("training.config.warmup_epochs")
     epochs = habits.warmup_epochs if declared is None else declared

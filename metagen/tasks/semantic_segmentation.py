@@ -10,17 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import (
-    CONFIG_KEYS,
-    IMAGE_SIDES,
-    Benchmark,
-    Dims,
-    Key,
-    Section,
-    Task,
-    Value,
-    image_size,
-)
+from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
 
 SIDE = 512  # pixels
 PIXELS_AT_ONCE = 2**20  # A larger number takes more memory, a smaller one more passes an update.
@@ -34,7 +24,7 @@ class SemanticSegmentation(Task):
     name = "semantic_segmentation"
     # The quick training takes about ten seconds of one thread, the full one about two minutes.
     benchmark = Benchmark("tissues of an average brain", {"quick": 400, "full": 4000}, ("nilearn",))
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "image-segmentation",
         "unit": "image",
         "loss_unit": "nat/pixel",
@@ -45,29 +35,22 @@ class SemanticSegmentation(Task):
         "finds.",
         "risks": "how results carry over to other scanners, cameras, places or people, and bias",
     }
-    config_keys = CONFIG_KEYS | {"data_augmentation"}
+    config_keys = Task.config_keys | {"data_augmentation"}
     work_unit = "img"
     training_unit = "images"
     input = "image"
-    defaults: Mapping[str, Value] = {"in_channels": 3, "num_classes": 2, "image_height": SIDE}
-    default_reasons: Mapping[str, str] = {
+    defaults = {"in_channels": 3, "num_classes": 2, "image_height": SIDE}
+    default_reasons = {
         "in_channels": "colours: red, green and blue",
         "num_classes": "none is declared: 2, an object and its background",
         "image_height": f"no constraints.image_size is declared: {SIDE} pixels",
         "image_width": "no constraints.image_size is declared: a square",
     }
     # The sides have about the proportions of the bundled slices, 233 x 197.
-    proxy: Mapping[str, Value] = {"image_height": 96, "image_width": 80}
+    proxy = {"image_height": 96, "image_width": 80}
+    fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return the image's size and the number of classes, where a spec declares them."""
-        classes = key("task.num_classes")
-        return image_size(key) | ({"num_classes": classes} if classes else {})
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {**IMAGE_SIDES, "num_classes": "task.num_classes"}
-
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return Habits(
             batch=12,
             rate=3e-4,
@@ -92,7 +75,7 @@ class SemanticSegmentation(Task):
             batch=16, rate=8e-3, decay=0.01, warmup=20, beta2=ADAM_BETA2, final_lr_share=0.05
         )
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
             "crop": 32 if reduced else 0,
             "augmentation": "dihedral" if reduced else augmentation(key),
@@ -101,10 +84,10 @@ class SemanticSegmentation(Task):
             "gap": 6,
         }
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"batch_size": 8, "baseline_images": 1000}
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"opacity": 0.5, "weight_bits": 16}
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
@@ -112,11 +95,11 @@ class SemanticSegmentation(Task):
         shape = [length, int(m["in_channels"]), int(m["image_height"]), int(m["image_width"])]
         return [{"shape": shape, "dtype": "float32"}]
 
-    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+    def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         return {"data.augmentation": _augmentation_reason(key)}
 
 
-def augmentation(key: Key) -> str:
+def augmentation(key: Lookup) -> str:
     """Return how training images are varied: mirrored, unless the spec declares otherwise."""
     declared = key("training.config.data_augmentation")
     if declared is False or declared == ():
@@ -125,7 +108,7 @@ def augmentation(key: Key) -> str:
     return "dihedral" if turned else "mirror"
 
 
-def _augmentation_reason(key: Key) -> str:
+def _augmentation_reason(key: Lookup) -> str:
     declared = key("training.config.data_augmentation")
     if declared is None:
         return "left and right look alike in most images"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metagen.tasks.task import Benchmark, Dims, Key, Section, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section
 from metagen.tasks.texts import PASS_TOKENS, TextTask
 
 
@@ -15,7 +15,7 @@ class SentenceEmbedding(TextTask):
     name = "sentence_embedding"
     # The quick training takes about ten seconds of one thread, the full one some minutes.
     benchmark = Benchmark("retrieval of a translation", {"quick": 300, "full": 3000}, ("django",))
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "sentence-similarity",
         "unit": "token",
         "loss_unit": "nat/pair",
@@ -27,17 +27,17 @@ class SentenceEmbedding(TextTask):
         "proxy's",
     }
     texts_per_sample = 2
-    printed: Mapping[str, int] = {"nearest": 5}
-    proxy: Mapping[str, Value] = {"vocab_size": 4096, "max_seq_len": 64}
+    printed = {"nearest": 5}
+    proxy = {"vocab_size": 4096, "max_seq_len": 64}
 
-    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         # The temperature is SimCSE's (arXiv:2104.08821).
         return {"token_drop": 0.1 if reduced else 0.0, "temperature": 0.05}
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {**super().eval(m, key, reduced=reduced), "baseline_texts": 5000}
 
-    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+    def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         """Return also what accumulation costs: a pair meets the other pairs of its part only."""
         reasons = super().more_reasons(full, key)
         batch, cut = (full["train"][name] for name in ("batch_size", "grad_accum"))

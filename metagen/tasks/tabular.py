@@ -11,7 +11,7 @@ from typing import Any
 
 from metagen.errors import Problem, SpecError
 from metagen.tasks.schedule import Habits, of_samples
-from metagen.tasks.task import Benchmark, Dims, Key, Section, Task, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task, Value
 
 # Most tables of the papers have fewer columns; more room takes more parameters.
 ROOM: Mapping[str, Value] = {"n_numeric": 32, "n_categorical": 16, "n_categories": 512}
@@ -46,7 +46,7 @@ class Tabular(Task):
     digits: int
     input = "row"
 
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return HABITS
 
     def proxy_habits(self, m: Dims) -> Habits:
@@ -54,10 +54,10 @@ class Tabular(Task):
         warmup = self.benchmark.steps["quick"] // 10
         return replace(HABITS, batch=64, rate=5e-4, decay=1.0, warmup=warmup)
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"target_kind": self.target_kind, "val_fraction": 0.1, "test_fraction": 0.2}
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         # Cross-validation trains the model again for each fold, which takes the full one too long.
         return {
             "batch_size": 1024,
@@ -68,7 +68,7 @@ class Tabular(Task):
             "baseline_rows": 100_000,
         }
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"batch_size": 1, "digits": self.digits, "dtype": "bfloat16"}
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
@@ -87,7 +87,7 @@ class TabularRegression(Tabular):
     benchmark = Benchmark(
         "progression of diabetes", {"quick": 400, "full": 1500}, ("scikit-learn",)
     )
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "tabular-regression",
         "unit": "row",
         "loss_unit": "variance of the target",
@@ -98,11 +98,11 @@ class TabularRegression(Tabular):
         "risks": "predictions for rows unlike those of training, and differences between groups of "
         "people",
     }
-    defaults: Mapping[str, Value] = {**ROOM, "n_outputs": 1}
-    default_reasons: Mapping[str, str] = {**ROOM_REASONS, "n_outputs": "one number is predicted"}
-    proxy: Mapping[str, Value] = {**PROXY_ROOM, "n_outputs": 1}
+    defaults = {**ROOM, "n_outputs": 1}
+    default_reasons = {**ROOM_REASONS, "n_outputs": "one number is predicted"}
+    proxy = {**PROXY_ROOM, "n_outputs": 1}
 
-    def fixed(self, key: Key) -> dict[str, Value]:
+    def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the number of outputs.
 
         Raises:
@@ -124,7 +124,7 @@ class TabularClassification(Tabular):
     benchmark = Benchmark(
         "benign and malignant tumours", {"quick": 300, "full": 400}, ("scikit-learn",)
     )
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "tabular-classification",
         "unit": "row",
         "loss_unit": "nat/row",
@@ -136,17 +136,10 @@ class TabularClassification(Tabular):
         "risks": "classes of rows unlike those of training, calibration, rare classes, and "
         "differences between groups of people",
     }
-    defaults: Mapping[str, Value] = {**ROOM, "n_outputs": 2}
-    default_reasons: Mapping[str, str] = {
+    defaults = {**ROOM, "n_outputs": 2}
+    default_reasons = {
         **ROOM_REASONS,
         "n_outputs": "no task.num_classes is declared: 2",
     }
-    proxy: Mapping[str, Value] = {**PROXY_ROOM, "n_outputs": 2}
-
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return the number of classes, where a spec declares it."""
-        classes = key("task.num_classes")
-        return {"n_outputs": classes} if classes else {}
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {"n_outputs": "task.num_classes"}
+    proxy = {**PROXY_ROOM, "n_outputs": 2}
+    fixed_by = {"n_outputs": "task.num_classes"}

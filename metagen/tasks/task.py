@@ -7,23 +7,17 @@ It knows no model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from metagen.errors import Problem, SpecError
 from metagen.tasks.schedule import Habits, Schedule
+from metagen.tasks.schedule import Lookup as Lookup
 
 Value = int | float | bool
 Dims = Mapping[str, Value]
-Key = Callable[[str], Any]
 Section = dict[str, Any]
-
-# The entries of `training.config` that every task's train.py has a setting for.
-CONFIG_KEYS = frozenset(
-    {"batch_size", "epochs", "learning_rate", "optimizer"}
-    | {"warmup_epochs", "warmup_steps", "weight_decay"}
-)
 
 
 @dataclass(frozen=True)
@@ -83,12 +77,16 @@ class Task:
         defaults: The dimensions of its inputs and outputs, for a spec that declares none.
         default_reasons: Why each of `defaults` has its value.
         proxy: The same dimensions for the bundled data.
+        fixed_by: The key of the spec that fixes a dimension, other than `architecture.dims`.
     """
 
     name: str
     benchmark: Benchmark
     words: Mapping[str, str]
-    config_keys = CONFIG_KEYS
+    config_keys = frozenset(
+        {"batch_size", "epochs", "learning_rate", "optimizer"}
+        | {"warmup_epochs", "warmup_steps", "weight_decay"}
+    )
     optimizer = "adamw"
     work_unit = "sample"
     training_unit = "samples"
@@ -96,10 +94,11 @@ class Task:
     defaults: Mapping[str, Value] = {}
     default_reasons: Mapping[str, str] = {}
     proxy: Mapping[str, Value] = {}
+    fixed_by: Mapping[str, str] = {}
 
     # What a task must state of its settings.
 
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         """Return how the full model of these dimensions trains where the spec is silent."""
         raise NotImplementedError
 
@@ -107,15 +106,15 @@ class Task:
         """Return how the scaled-down model trains, whatever the spec declares."""
         raise NotImplementedError
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         """Return the settings of `data.py`."""
         raise NotImplementedError
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         """Return the settings of `eval.py`."""
         raise NotImplementedError
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         """Return the settings of `infer.py`."""
         raise NotImplementedError
 
@@ -125,19 +124,15 @@ class Task:
 
     # What a task may add.
 
-    def fixed(self, key: Key) -> dict[str, Value]:
+    def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the dimensions that keys other than `architecture.dims` fix."""
-        return {}
+        return declared(self.fixed_by, key)
 
-    def fixed_by(self) -> Mapping[str, str]:
-        """Return the key of the spec that fixes each dimension of `fixed`."""
-        return {}
-
-    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         """Return the settings of `train.py` beyond those of every task."""
         return {}
 
-    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+    def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         """Return why settings beyond the schedule have their values, by `section.name`."""
         return {}
 
@@ -150,16 +145,18 @@ class Task:
 
     def dim_reasons(self, fixed: Dims) -> dict[str, str]:
         """Return why the dimensions of inputs and outputs have their values."""
-        declared = {dim: key for dim, key in self.fixed_by().items() if dim in fixed}
-        return {**self.default_reasons, **declared}
+        keys = {dim: key for dim, key in self.fixed_by.items() if dim in fixed}
+        return {**self.default_reasons, **keys}
 
-    def schedule(self, m: Dims, parameters: int, key: Key, *, reduced: bool) -> Schedule:
+    def schedule(self, m: Dims, parameters: int, key: Lookup, *, reduced: bool) -> Schedule:
         """Return how long and in which steps a model trains."""
         if reduced:
             return Schedule.of_proxy(self.proxy_habits(m), self.benchmark.steps["quick"])
         return Schedule.declared(self.habits(m, parameters, key), key)
 
-    def sections(self, m: Dims, parameters: int, key: Key, *, reduced: bool) -> dict[str, Section]:
+    def sections(
+        self, m: Dims, parameters: int, key: Lookup, *, reduced: bool
+    ) -> dict[str, Section]:
         """Return the `data`, `train`, `eval` and `infer` sections of architecture.yaml."""
         schedule = self.schedule(m, parameters, key, reduced=reduced)
         settings = schedule.fields(key("reproducibility.seed"))
@@ -171,28 +168,32 @@ class Task:
         }
 
     def reasons(
-        self, m: Dims, full: Mapping[str, Any], parameters: int, key: Key
+        self, m: Dims, full: Mapping[str, Any], parameters: int, key: Lookup
     ) -> dict[str, str]:
         """Return why the full model's settings have their values, by `section.name`."""
         schedule = self.schedule(m, parameters, key, reduced=False)
         return {**schedule.reasons(key), **self.more_reasons(full, key)}
 
 
-def square(key: Key, name: str) -> int | None:
-    """Return a declared size that must be the same along both sides, None where none is.
-
-    Raises:
-        SpecError: The sides differ.
-    """
-    size = key(name)
-    if size and size[0] != size[1]:
-        raise SpecError([Problem(f"{name}: {list(size)} is no square", name, "give one figure")])
-    return int(size[0]) if size else None
-
-
 IMAGE_SIDES = dict.fromkeys(("image_height", "image_width"), "constraints.image_size")
 
 
-def image_size(key: Key) -> dict[str, Value]:
-    """Return the dimensions that a declared size of the images fixes; none where none is."""
-    return dict(zip(IMAGE_SIDES, key("constraints.image_size") or (), strict=False))
+def declared(keys: Mapping[str, str], key: Lookup) -> dict[str, Value]:
+    """Return the dimensions that a spec declares by some keys; none where it is silent.
+
+    Raises:
+        SpecError: The sides of a square differ.
+    """
+    values = {dim: _part(dim, name, key(name)) for dim, name in keys.items()}
+    return {dim: value for dim, value in values.items() if value}
+
+
+def _part(dim: str, name: str, value: Any) -> Any:
+    """Return what a declared value says of a dimension: of a size, one side or that of a square."""
+    if not isinstance(value, tuple):
+        return value
+    if dim in IMAGE_SIDES:
+        return value[tuple(IMAGE_SIDES).index(dim)]
+    if value[0] != value[1]:
+        raise SpecError([Problem(f"{name}: {list(value)} is no square", name, "give one figure")])
+    return value[0]

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from metagen.tasks.task import Benchmark, Dims, Key, Section, Value
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section
 from metagen.tasks.texts import TextTask
 from metagen.units import ITEMS
-
-CLASSES = 2
 
 
 class TextClassification(TextTask):
@@ -17,7 +13,7 @@ class TextClassification(TextTask):
     name = "text_classification"
     # The quick training takes about ten seconds of one thread, the full one some minutes.
     benchmark = Benchmark("language of a text", {"quick": 1000, "full": 12_000}, ("django",))
-    words: Mapping[str, str] = {
+    words = {
         "pipeline_tag": "text-classification",
         "unit": "token",
         "loss_unit": "nat/text",
@@ -30,31 +26,22 @@ class TextClassification(TextTask):
     }
     units = tuple(sorted(ITEMS))
     training_unit = "examples"
-    printed: Mapping[str, int] = {"most_labels": 3}
-    defaults: Mapping[str, Value] = {"num_classes": CLASSES}
-    default_reasons: Mapping[str, str] = {
-        "num_classes": f"no task.num_classes is declared; the default is {CLASSES}"
-    }
+    printed = {"most_labels": 3}
+    defaults = {"num_classes": 2}
+    default_reasons = {"num_classes": "no task.num_classes is declared; the default is 2"}
     # The bundled texts have 20 languages. 16 tokens in a row are enough to tell one, and a text
     # gives many such runs.
-    proxy: Mapping[str, Value] = {"num_classes": 20, "vocab_size": 8192, "max_seq_len": 16}
+    proxy = {"num_classes": 20, "vocab_size": 8192, "max_seq_len": 16}
     proxy_decay = 0.1  # The bundled texts are few.
+    fixed_by = {"num_classes": "task.num_classes"}
 
-    def fixed(self, key: Key) -> dict[str, Value]:
-        """Return the number of classes, where a spec declares it."""
-        classes = key("task.num_classes")
-        return {"num_classes": int(classes)} if classes else {}
-
-    def fixed_by(self) -> Mapping[str, str]:
-        return {"num_classes": "task.num_classes"}
-
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         # The training texts are few, and held-out ones have other words: tokens that are split into
         # their parts show that the parts of words tell the language too.
         return {**super().data(m, key, reduced=reduced), "token_split": 0.3 if reduced else 0.0}
 
-    def train(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"token_drop": 0.3 if reduced else 0.0}
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {**super().eval(m, key, reduced=reduced), "baseline_texts": 200_000}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import Dims, Key, Section, Task
+from metagen.tasks.task import Dims, Lookup, Section, Task
 
 PASS_TOKENS = 2**14  # tokens that pass through the model at once, at most
 DECAY = 0.01
@@ -39,7 +39,7 @@ class TextTask(Task):
     proxy_rate = 3e-3
     proxy_decay = DECAY
 
-    def habits(self, m: Dims, parameters: int, key: Key) -> Habits:
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return Habits(
             batch=256,
             rate=1e-4,
@@ -56,14 +56,14 @@ class TextTask(Task):
     def proxy_habits(self, m: Dims) -> Habits:
         return Habits(self.proxy_batch, self.proxy_rate, self.proxy_decay, warmup=40, beta2=0.98)
 
-    def data(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         val, test = (0.1, 0.2) if reduced else (0.05, 0.1)
         return {"max_len": int(m["max_seq_len"]), "val_fraction": val, "test_fraction": test}
 
-    def eval(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"batch_size": texts_at_once(m)}
 
-    def infer(self, m: Dims, key: Key, *, reduced: bool) -> Section:
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         dtype = "float32" if reduced else "bfloat16"
         return {"batch_size": texts_at_once(m), **self.printed, "dtype": dtype}
 
@@ -71,7 +71,7 @@ class TextTask(Task):
         """Return the shape of one text's token ids: (1, length)."""
         return [{"shape": [1, length], "dtype": "int64"}]
 
-    def more_reasons(self, full: Mapping[str, Any], key: Key) -> dict[str, str]:
+    def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         return {"data.max_len": "the window of the model"}
 
 

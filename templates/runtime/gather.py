@@ -36,3 +36,11 @@ def gather(rows: Tensor) -> Tensor:
         return rows
     gathered: Tensor = _Gather.apply(rows)  # type: ignore[no-untyped-call]
     return gathered
+
+
+def own_places(rows: Tensor, every: Tensor) -> Tensor:
+    """Return where this process's rows stand among what `gather` made of them: (N,) of int64."""
+    # They stand behind those of the processes before this one. Validation gathers nothing, so there
+    # each stands at its own place.
+    start = rank() * len(rows) if len(every) > len(rows) else 0
+    return torch.arange(start, start + len(rows), device=rows.device)

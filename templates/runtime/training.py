@@ -46,7 +46,7 @@ from runtime.metrics import Metrics
 from runtime.optimization import adamw, learning_rate_at, update
 from runtime.options import Group, training_config, training_options
 from runtime.order import be_random_at
-from runtime.settings import Training, read_json
+from runtime.settings import Training, load_config, read_json
 from runtime.speedup import checkpoint_gradients, compile_modules
 
 Batch = tuple[Tensor, ...]
@@ -60,16 +60,18 @@ class Job:
 
     Attributes:
         config: Its Config, with the options of the command line.
+        data: The Config of data.py.
+        sha256: Digest of the data.
         build: Makes the network; it has `config`, `num_params`, `checkpoint_name` and
             `checkpoint_config`.
         batch: Returns samples of the training split, from a position in their order and a count.
         held_out: Returns the batches of the validation split, from the size of a batch.
         loss: Passes a batch through the module; returns the mean loss and the number of targets.
-        example: Returns the loss of one dummy sample, to count the FLOPs of a step.
-        identity: What a resumed run must share with the run that it continues, beside the settings
-            of training and of the model: the data's digest and settings.
+        example: Returns the loss of dummy samples, from a network, their number and `data`.
         unit: What the speed is counted in, such as `tokens`.
         amount: Units in a sample.
+        identity: What a resumed run must share with the run that it continues, beside the data's
+            digest and the settings of data, training and model.
         entries: Entries of the checkpoint's config.json, beside the network's own.
         texts: The checkpoint's other files.
         average: Starts a `runtime.ema.Average` of the network's weights; validation and the
@@ -77,14 +79,16 @@ class Job:
     """
 
     config: Any
+    data: Any
+    sha256: str
     build: Callable[[], Any]
     batch: Callable[[int, int], Batch]
     held_out: Callable[[int], Iterable[Batch]]
     loss: Callable[[nn.Module, Batch], tuple[Tensor, int]]
-    example: Callable[[Any], Tensor]
-    identity: Mapping[str, Any]
+    example: Callable[[Any, int, Any], Tensor]
     unit: str
     amount: int = 1
+    identity: Mapping[str, Any] | None = None
     entries: Mapping[str, Any] | None = None
     texts: Mapping[str, str] | None = None
     average: Callable[[nn.Module], Any] | None = None
@@ -92,8 +96,8 @@ class Job:
 
 def script(
     doc: str | None,
-    kind: type[Any],
-    job_of: Callable[[argparse.Namespace, Any], Job],
+    kinds: tuple[type[Any], type[Any], type[Any]],
+    job_of: Callable[[argparse.Namespace, Any, Any, Any], Job],
     *,
     data: str,
     options: Callable[[Group], None] = lambda group: None,
@@ -102,18 +106,21 @@ def script(
 
     Args:
         doc: The docstring of the script, which --help shows.
-        kind: Its Config.
-        job_of: Makes its job from the options and the Config.
+        kinds: The Configs of train.py, data.py and model.py.
+        job_of: Makes its job from the options and from these, at the chosen size.
         data: What --data takes.
         options: Adds the options that only this script has.
     """
 
     def main() -> None:
-        args = training_options(doc, kind, data, options).parse_args()
-        config = training_config(kind, args)
+        own, of_data, of_model = kinds
+        args = training_options(doc, own, data, options).parse_args()
+        config = training_config(own, args)
         device = choose_device(args.device, args.threads)
         with processes(device):
-            train(job_of(args, config), args, device)
+            data_config = load_config(of_data, "data", args.size)
+            model = load_config(of_model, "model", args.size)
+            train(job_of(args, config, data_config, model), args, device)
 
     return main
 
@@ -121,12 +128,6 @@ def script(
 def samples_at_once(config: Training, devices: int) -> int:
     """Return how many samples a device passes through the model at once."""
     return min(config.batch_size // devices, config.batch_size // config.grad_accum)
-
-
-def named(**sections: object) -> dict[str, Any]:
-    """Return the fields of some Configs as `section.field`, without those that may change."""
-    values = {f"{s}.{k}": v for s, each in sections.items() for k, v in asdict(each).items()}  # type: ignore[call-overload]
-    return {key: value for key, value in values.items() if key.partition(".")[2] not in FREE}
 
 
 def train(job: Job, args: argparse.Namespace, device: torch.device) -> None:
@@ -173,7 +174,12 @@ class Run:
 
     def _identity(self) -> dict[str, Any]:
         """Return the settings that a resumed run must share with the run that it continues."""
-        return {**self.job.identity, **named(train=self.config, model=self.outline.config)}
+        # It must see the same samples, cut from the same data in the same way.
+        same = {"sha256": self.job.sha256, **(self.job.identity or {})}
+        sections = {"data": self.job.data, "train": self.config, "model": self.outline.config}
+        for section, config in sections.items():
+            same |= {f"{section}.{k}": v for k, v in asdict(config).items() if k not in FREE}
+        return same
 
     def _build(self) -> None:
         """Make the network and its optimizer, with the state of the checkpoint if it is resumed."""
@@ -213,7 +219,7 @@ class Run:
         if peak is None:
             return StepSize(unit, amount)
         with torch.device("meta"):
-            flops = training_flops(lambda: self.job.example(self.outline))
+            flops = training_flops(lambda: self.job.example(self.outline, 1, self.job.data))
         return StepSize(unit, amount, config.batch_size * flops / (peak * world_size()))
 
     def step(self, step: int) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The decoder's closed forms against published figures."""
 
 import pytest
-from llama import LLAMA_2_7B, LLAMA_3_2_1B, LLAMA_3_8B, SMOLLM2_135M, llama
+from helpers.llama import LLAMA_2_7B, LLAMA_3_2_1B, LLAMA_3_8B, SMOLLM2_135M, llama
 
 from metagen import paths
 from metagen.families import transformer

@@ -8,8 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from classifier_code import code_of, write_images, write_package
-from image_shapes import SHAPES
+from helpers.image_classifiers import SHAPES, code_of, write_images, write_package
 
 
 @pytest.fixture(autouse=True)

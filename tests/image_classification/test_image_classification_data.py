@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from classifier_code import DATA, write_images
+from helpers.image_classifiers import DATA, write_images
 from PIL import Image
 
 

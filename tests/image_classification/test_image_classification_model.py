@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from classifier_code import CLOSE, code_of, write_package
-from image_shapes import FAMILIES, SHAPES
+from helpers.image_classifiers import CLOSE, FAMILIES, SHAPES, code_of, write_package
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForImageClassification
 

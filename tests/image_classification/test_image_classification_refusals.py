@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from classifier_code import write_images
+from helpers.image_classifiers import write_images
 from PIL import Image
 
 

@@ -14,8 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from classifier_code import CLOSE, code_of, write_package
-from image_shapes import SHAPES
+from helpers.image_classifiers import CLOSE, SHAPES, code_of, write_package
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForImageClassification

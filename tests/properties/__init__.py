@@ -2,20 +2,22 @@
 
 One module a property, each with `measure(lab) -> Tally`; and what they share:
 
-========  ==========================================================================
-tally     what a property counted, and the headline
-lab       specs, size, chance, folders, progress
-values    other values for each leaf key
-witness   what each task read and made, noted without the engine's help
-inside    builds in this process
-outside   builds in processes of their own; faked is what those run
-========  ==========================================================================
+============  ======================================================================
+tally         what a property counted, and the headline
+lab           specs, size, chance, folders, progress
+values        other values for each leaf key
+witness       what each task read and made, noted without the engine's help
+mutants       changed copies of metagen's code
+disturbances  what may happen to files between two builds
+inside        builds in this process
+outside       builds in processes of their own; faked is what those run
+============  ======================================================================
 """
 
 # fmt: off
 PROPERTIES = (
-    "leaf", "plan", "nulls", "types", "code", "altered", "templates", "fuzz", "crash", "state",
-    "disk", "concurrency", "edits", "spoiled", "revert", "cache", "repro", "move", "mtime",
-    "toctou", "lint", "plain", "events", "verify", "power",
+    "leaf", "plan", "nulls", "types", "code", "altered", "templates", "histories", "crash", "disk",
+    "concurrency", "edits", "spoiled", "repro", "leaks", "toctou", "lint", "events",
+    "verify", "power",
 )
 # fmt: on

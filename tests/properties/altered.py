@@ -54,12 +54,12 @@ def _measure(
         tally.count("alterations that do not build")
         return
     shutil.copytree(before, there / "out")
-    told = _synth(shipped, spec, there / "out")
-    wanted = inside.tree(there / "clean")
-    tally.count("alterations that show", wanted != inside.tree(before))
-    wrong = inside.difference(inside.tree(there / "out"), wanted)
-    right = not wrong and told.returncode == 0
-    tally.check(right, "stale", f"{label}: {wrong} {told.stderr[-300:]}")
+    result = _synth(shipped, spec, there / "out")
+    expected = inside.tree(there / "clean")
+    tally.count("alterations that show", expected != inside.tree(before))
+    wrong = inside.difference(inside.tree(there / "out"), expected)
+    right = not wrong and result.returncode == 0
+    tally.check(right, "stale", f"{label}: {wrong} {result.stderr[-300:]}")
 
 
 def _synth(shipped: Path, spec: Path, out: Path) -> subprocess.CompletedProcess[str]:

@@ -68,9 +68,9 @@ def measure(lab: Lab) -> Tally:
 def _reached(covered: dict[Path, Coverage], tally: Tally) -> None:
     """What ran inside a task must be among what its digest is of."""
     index = CodeIndex.of_package(paths.PACKAGE)
-    for spec, found in covered.items():
-        for task, names in found.seen.items():
-            lost = names - _reach(index, found.roots[task])
+    for spec, cover in covered.items():
+        for task, names in cover.seen.items():
+            lost = names - _reach(index, cover.roots[task])
             tally.check(not lost, "stale", f"{spec.stem} {task}: {sorted(lost)} ran unseen")
 
 
@@ -79,7 +79,7 @@ def _of_some(lab: Lab, given: tuple[Sequence[mutants.Place], dict[Path, Coverage
     with _copied(lab) as (copy, out, begun):
         for place in lab.progress("code", places, str):
             tally.count("definitions")
-            users = (s for s, found in covered.items() if place.name in found.at_work)
+            users = (s for s, cover in covered.items() if place.name in cover.at_work)
             spec = next(users, lab.specs[0])
             with mutants.changed(copy, place):
                 roots = covered[spec].roots
@@ -140,16 +140,17 @@ def _expanded(index: CodeIndex, reference: str) -> list[str]:
 
 def coverage(spec: Path, lab: Lab) -> Coverage:
     """Build a spec, and see what runs inside the work of each task."""
-    found: dict[str, set[str]] = {}
-    with lab.folder() as out, _profiled(found, mutants.spans(paths.PACKAGE)):
+    calls: dict[str, set[str]] = {}
+    inside.drawings.clear()  # A figure from memory would hide the code that draws it.
+    with lab.folder() as out, _profiled(calls, mutants.spans(paths.PACKAGE)):
         codes = inside.build(out, spec).log.codes
     works = {recipe.name: code_root(recipe) for recipe in inside.package(spec).recipes}
-    ran = {task: names for task, names in found.items() if task in codes}
+    ran = {task: names for task, names in calls.items() if task in codes}
     return Coverage(ran, {task: {works[task], *codes[task]} for task in ran})
 
 
 @contextmanager
-def _profiled(found: dict[str, set[str]], places: mutants.Spans) -> Iterator[None]:
+def _profiled(calls: dict[str, set[str]], places: mutants.Spans) -> Iterator[None]:
     """Note what runs inside the work of every recipe."""
     from . import witness
 
@@ -157,7 +158,7 @@ def _profiled(found: dict[str, set[str]], places: mutants.Spans) -> Iterator[Non
 
     def watched(recipe: Any, log: Any, moment: Any) -> Any:
         inner = real(recipe, log, moment)
-        seen = found.setdefault(recipe.name, set())
+        seen = calls.setdefault(recipe.name, set())
 
         def work(desk: Desk) -> dict[str, bytes]:
             profile = _Profile(seen, places)

@@ -48,13 +48,13 @@ def _together(number: int, builds: int, out: Path, clean: dict[Path, Tree], tall
         for spec in chosen
     ]
     for process in started:
-        said = process.communicate(timeout=outside.LIMIT)
+        _, errors = process.communicate(timeout=outside.LIMIT)
         tally.count("builds")
-        tally.check(process.returncode == 0, "failed", f"{builds} builds: {said[1][-300:]}")
+        tally.check(process.returncode == 0, "failed", f"{builds} builds: {errors[-300:]}")
     twice = [task for task, times in outside.noted(log, "began").items() if times > 1]
     tally.check(not twice, "run twice", f"{builds} builds at once: {sorted(twice)}")
-    wanted = {path: data for spec in set(chosen) for path, data in clean[spec].items()}
-    wrong = inside.difference(inside.tree(out / "out"), wanted)
+    expected = {path: data for spec in set(chosen) for path, data in clean[spec].items()}
+    wrong = inside.difference(inside.tree(out / "out"), expected)
     tally.check(not wrong, "other bytes", f"{builds} builds at once: {wrong}")
 
 
@@ -62,13 +62,13 @@ def _jobs(jobs: int, folder: Path, clean: dict[Path, Tree], tally: Tally) -> Non
     """Build all specs in one build with some jobs."""
     out, log = folder / f"jobs{jobs}", folder / f"jobs{jobs}.log"
     arguments = ("synth", *map(str, clean), "--out", str(out), "-n", str(jobs))
-    told = outside.metagen(*arguments, FAKED_LOG=str(log))
+    result = outside.metagen(*arguments, FAKED_LOG=str(log))
     tally.count("builds")
-    tally.check(told.returncode == 0, "failed", f"-n {jobs}: {told.stderr[-300:]}")
+    tally.check(result.returncode == 0, "failed", f"-n {jobs}: {result.stderr[-300:]}")
     twice = [task for task, times in outside.noted(log, "began").items() if times > 1]
     tally.check(not twice, "run twice", f"-n {jobs}: {sorted(twice)}")
-    wanted = {path: data for tree in clean.values() for path, data in tree.items()}
-    wrong = inside.difference(inside.tree(out), wanted)
+    expected = {path: data for tree in clean.values() for path, data in tree.items()}
+    wrong = inside.difference(inside.tree(out), expected)
     tally.check(not wrong, "other bytes", f"-n {jobs}: {wrong}")
 
 
@@ -79,12 +79,12 @@ def _locked(folder: Path, spec: Path, tally: Tally) -> None:
         "synth", str(spec), "--out", str(out), FAKED_LOG=str(log), FAKED_WORKER="3"
     )
     outside.wait_for(log, "worker begins")
-    told = outside.metagen("synth", str(spec), "--out", str(out), "--no-wait")
-    right = told.returncode == 4 and long.poll() is None
-    tally.check(right, "waited in vain", f"--no-wait: {told.returncode} {told.stderr}")
+    result = outside.metagen("synth", str(spec), "--out", str(out), "--no-wait")
+    right = result.returncode == 4 and long.poll() is None
+    tally.check(right, "waited in vain", f"--no-wait: {result.returncode} {result.stderr}")
     _end(long)
-    told = outside.metagen("synth", str(spec), "--out", str(out), "--no-wait")
-    tally.check(told.returncode == 0, "waited in vain", f"the lock outlives: {told.stderr}")
+    result = outside.metagen("synth", str(spec), "--out", str(out), "--no-wait")
+    tally.check(result.returncode == 0, "waited in vain", f"the lock outlives: {result.stderr}")
 
 
 def _dead_worker(folder: Path, spec: Path, clean: Tree, tally: Tally) -> None:
@@ -100,36 +100,36 @@ def _dead_worker(folder: Path, spec: Path, clean: Tree, tally: Tally) -> None:
         _told_soon(process, f"-n {jobs}", tally)
         _kill_worker(temporary)  # the one of a task beside it, which may end in peace
         _hangs_not(process, f"-n {jobs}", tally)
-        told = outside.metagen(*arguments)
+        result = outside.metagen(*arguments)
         wrong = inside.difference(inside.tree(out), clean)
-        right = told.returncode == 0 and not wrong
-        tally.check(right, "other bytes", f"after a killed worker: {told.stderr[-300:]} {wrong}")
+        right = result.returncode == 0 and not wrong
+        tally.check(right, "other bytes", f"after a killed worker: {result.stderr[-300:]} {wrong}")
 
 
 def _kill_worker(temporary: Path) -> None:
     end = time.monotonic() + 2
     while time.monotonic() < end:
-        if found := outside.inhabitants(temporary):
-            os.kill(found[0], signal.SIGKILL)
+        if pids := outside.inhabitants(temporary):
+            os.kill(pids[0], signal.SIGKILL)
             return
         time.sleep(0.01)
 
 
 def _told_soon(process: subprocess.Popen[str], label: str, tally: Tally) -> None:
     ready, _, _ = select.select([process.stderr], [], [], 5)
-    said = process.stderr.readline() if ready and process.stderr else ""
-    tally.check("signal 9" in said, "hanging", f"{label}: no error 5 s after a kill: {said}")
+    errors = process.stderr.readline() if ready and process.stderr else ""
+    tally.check("signal 9" in errors, "hanging", f"{label}: no error 5 s after a kill: {errors}")
 
 
 def _hangs_not(process: subprocess.Popen[str], label: str, tally: Tally) -> None:
     try:
-        _, said = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=10)
     except subprocess.TimeoutExpired:
         tally.violated("hanging", f"{label}: the build goes on 10 s after its workers were killed")
         _end(process)
         return
-    right = process.returncode == 1 and "Traceback" not in said
-    tally.check(right, "hanging", f"{label}: status {process.returncode}, {said[-300:]}")
+    right = process.returncode == 1 and "Traceback" not in errors
+    tally.check(right, "hanging", f"{label}: status {process.returncode}, {errors[-300:]}")
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -140,13 +140,14 @@ def _measure(kill: Kill, scene: _Scene, place: Path, tally: Tally) -> bool:
         shutil.copytree(scene.before, out)
     at_work, finished = _killed(kill, scene, out, temporary, tally)
     log = place / "second.log"
-    told = outside.metagen(*scene.command(out), FAKED_LOG=str(log), TMPDIR=str(temporary))
-    if not tally.check(told.returncode >= 0, "stuck", str(kill)):
+    result = outside.metagen(*scene.command(out), FAKED_LOG=str(log), TMPDIR=str(temporary))
+    if not tally.check(result.returncode >= 0, "stuck", str(kill)):
         return at_work
     wrong = inside.difference(inside.tree(out), scene.clean)
-    right = not wrong and told.returncode == 0
-    tally.check(right, "stale", f"{kill}: status {told.returncode}; {wrong}; {told.stderr[-300:]}")
-    tally.check("Traceback" not in told.stderr, "tracebacks", f"{kill}: {told.stderr[-300:]}")
+    right = not wrong and result.returncode == 0
+    case = f"{kill}: status {result.returncode}; {result.stderr[-300:]}"
+    tally.check(right, "stale", f"{case}; {wrong}")
+    tally.check("Traceback" not in result.stderr, "tracebacks", case)
     again = sorted(finished & set(outside.noted(log, "began")))
     tally.check(len(again) <= kill.jobs, "redone", f"{kill}: {again}")
     litter = outside.left_over(out)
@@ -170,8 +171,8 @@ def _killed(
         time.sleep(kill.moment * scene.seconds[kill.cold])
         at_work = process.poll() is None
         _signal(process, kill.signal, group=kill.group)
-        said = _ended(process, kill, tally)
-    tally.check("Traceback" not in said, "tracebacks", f"{kill}: {said[-600:]}")
+        output = _ended(process, kill, tally)
+    tally.check("Traceback" not in output, "tracebacks", f"{kill}: {output[-600:]}")
     _nothing_left(kill, temporary, tally)
     return at_work, set(outside.noted(log, "ended"))
 
@@ -182,7 +183,7 @@ def _signal(process: subprocess.Popen[str], number: int, *, group: bool) -> None
 
 
 def _ended(process: subprocess.Popen[str], kill: Kill, tally: Tally) -> str:
-    """Wait until a signalled process ends; return what it said."""
+    """Wait until a signalled process ends; return its output."""
     try:
         return process.communicate(timeout=_SECONDS)[1]
     except subprocess.TimeoutExpired:
@@ -228,10 +229,10 @@ def _reader(out: Path, known: dict[str, set[str]], tally: Tally, case: str) -> I
 
 def _readable(out: Path) -> dict[str, bytes]:
     """Return the files of the run folders, temporary ones aside, that do not vanish meanwhile."""
-    found = {}
+    contents = {}
     for path in out.glob("run-*/**/[!.]*"):
         try:
-            found[str(path.relative_to(out))] = path.read_bytes()
+            contents[str(path.relative_to(out))] = path.read_bytes()
         except (FileNotFoundError, IsADirectoryError):
             continue
-    return found
+    return contents

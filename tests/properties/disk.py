@@ -77,9 +77,9 @@ def _measure(
     label: str, spec: Path, out: Path, limit: int, more: object, clean: Tree, tally: Tally
 ) -> None:
     arguments = ("synth", str(spec), "--out", str(out), *_EDIT)
-    told = _limited(arguments, limit)
+    result = _limited(arguments, limit)
     tally.count("builds without room")
-    _told(label, told, tally)
+    _judge(label, result, tally)
     more()  # type: ignore[operator]
     again = outside.metagen(*arguments)
     wrong = inside.difference(inside.tree(out), clean)
@@ -89,13 +89,13 @@ def _measure(
     tally.check(not litter, "temporary files", f"{label}: {litter}")
 
 
-def _told(label: str, told: subprocess.CompletedProcess[str], tally: Tally) -> None:
+def _judge(label: str, result: subprocess.CompletedProcess[str], tally: Tally) -> None:
     """A build that did not go through says so in a sentence, with status 1."""
-    tally.check("Traceback" not in told.stderr, "tracebacks", f"{label}: {told.stderr[-900:]}")
-    if told.returncode:
+    tally.check("Traceback" not in result.stderr, "tracebacks", f"{label}: {result.stderr[-900:]}")
+    if result.returncode:
         tally.count("builds that ended for want of room")
-        clear = told.returncode == 1 and "error:" in told.stderr
-        tally.check(clear, "unclear", f"{label}: {told.returncode} {told.stderr[-300:]}")
+        clear = result.returncode == 1 and "error:" in result.stderr
+        tally.check(clear, "unclear", f"{label}: {result.returncode} {result.stderr[-300:]}")
 
 
 def _limited(arguments: tuple[str, ...], limit: int) -> subprocess.CompletedProcess[str]:
@@ -120,8 +120,8 @@ def _forbidden(spec: Path, place: Path, clean: Tree, tally: Tally) -> None:
                 outside.metagen("synth", str(spec), "--out", str(place / "out"))
             subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
             arguments = ("synth", str(spec), "--out", str(place / "out"), *_EDIT)
-            _told("read-only", told := outside.metagen(*arguments), tally)
-            tally.check(told.returncode == 1, "unclear", f"read-only: {told.stderr[-300:]}")
+            _judge("read-only", result := outside.metagen(*arguments), tally)
+            tally.check(result.returncode == 1, "unclear", f"read-only: {result.stderr[-300:]}")
             subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
             again = outside.metagen(*arguments)
             wrong = inside.difference(inside.tree(place / "out"), clean)

@@ -1,4 +1,4 @@
-"""Edits of generated files by hand: none is lost, none goes unsaid.
+"""Edits of generated files by hand: none is lost, none goes unreported.
 
 Scripted edits of files drawn by chance: kept, merged with new text elsewhere in the file, in
 conflict with new text on the same line (status 5), and discarded (with a backup). At last a real
@@ -46,7 +46,7 @@ class _Scene:
 def measure(lab: Lab) -> Tally:
     """Take each kind of edit in turn, then the real one."""
     tally = Tally("edits")
-    tally.must_not("lost", "unsaid", "not merged", "wrong status", "not clean after discarding")
+    tally.must_not("lost", "unreported", "not merged", "wrong status", "not clean after discarding")
     scene = _scene(lab)
     kinds = (_kept, _merged, _conflict, _discarded)
     for number in lab.progress("edits", range(lab.size(FULL))):
@@ -63,8 +63,8 @@ def _scene(lab: Lab) -> _Scene:
     spec = lab.specs[-1]
     keys = ("description", "constraints.parameter_budget.max", "license", "version", "authors")
     chance = lab.chance("edits")
-    found = [(key, raw) for key in keys for raw in values.buildable(spec, key, chance, 1)]
-    settings = [values.setting(key, raw) for key, raw in found]
+    pairs = [(key, raw) for key in keys for raw in values.buildable(spec, key, chance, 1)]
+    settings = [values.setting(key, raw) for key, raw in pairs]
     with lab.folder() as folder:
         clean = lab.begin(folder / "clean", spec)
         others = {s: inside.build(folder / f"o{n}", spec, [s]) for n, s in enumerate(settings)}
@@ -72,20 +72,20 @@ def _scene(lab: Lab) -> _Scene:
 
 
 def _kept(scene: _Scene, out: Path, chance: random.Random, tally: Tally) -> None:
-    """An edit stays, is said, and goes when the person takes it back."""
+    """An edit stays, is reported, and goes when the user takes it back."""
     scene.lab.begin(out, scene.spec)
     path = chance.choice(sorted(scene.clean.tree))
     mine = _commented(path, scene.clean.tree[path])
     (out / path).write_bytes(mine)
     built = inside.build(out, scene.spec)
     tally.check(built.tree[path] == mine, "lost", path)
-    tally.check(built.status == 0, "wrong status", f"{path}: {built.status} {built.said[-300:]}")
+    tally.check(built.status == 0, "wrong status", f"{path}: {built.status} {built.output[-300:]}")
     if path.endswith("manifest.json"):
         return
     name = path.removeprefix(f"{scene.run}/")
     rows = {row["path"]: row for row in json.loads(built.tree[f"{scene.run}/manifest.json"])}
-    said = name in built.said and rows[name]["edited"]
-    tally.check(said, "unsaid", f"{path}: {built.said[-300:]}")
+    reported = name in built.output and rows[name]["edited"]
+    tally.check(reported, "unreported", f"{path}: {built.output[-300:]}")
     again = inside.build(out, scene.spec)
     tally.check(not again.log.ran, "not settled", f"{path}: {again.log.ran}")
     (out / path).write_bytes(scene.clean.tree[path])
@@ -102,10 +102,10 @@ def _merged(scene: _Scene, out: Path, chance: random.Random, tally: Tally) -> No
     mine = _with_line(scene.clean.tree[path], line, b" by hand")
     (out / path).write_bytes(mine)
     built = inside.build(out, scene.spec, [setting])
-    wanted = _with_line(scene.others[setting].tree[path], line, b" by hand")
+    expected = _with_line(scene.others[setting].tree[path], line, b" by hand")
     label = f"{path} line {line!r}, {setting}"
-    tally.check(built.tree[path] == wanted, "not merged", f"{label}: status {built.status}")
-    tally.check(built.status == 0, "wrong status", f"{label}: {built.status} {built.said[-300:]}")
+    tally.check(built.tree[path] == expected, "not merged", f"{label}: status {built.status}")
+    tally.check(built.status == 0, "wrong status", f"{label}: {built.status} {built.output[-300:]}")
 
 
 def _conflict(scene: _Scene, out: Path, chance: random.Random, tally: Tally) -> None:
@@ -119,8 +119,8 @@ def _conflict(scene: _Scene, out: Path, chance: random.Random, tally: Tally) -> 
         built = inside.build(out, scene.spec, [setting])
         tally.check(built.tree.get(path) == mine, "lost", label)
         tally.check(built.tree.get(f"{path}.new") == new, "lost", f"{label}: the new text")
-        told = built.status == 5 and f"{path}.new".removeprefix(f"{scene.run}/") in built.said
-        tally.check(told, "wrong status", f"{label}: {built.status} {built.said[-300:]}")
+        named = built.status == 5 and f"{path}.new".removeprefix(f"{scene.run}/") in built.output
+        tally.check(named, "wrong status", f"{label}: {built.status} {built.output[-300:]}")
     (out / f"{path}.new").unlink()
     built = inside.build(out, scene.spec, [setting])
     settled = built.status == 0 and built.tree[path] == mine
@@ -146,8 +146,8 @@ def _discard(
     built = inside.build(out, scene.spec, settings, discard_edits=True)
     wrong = inside.difference(built.tree, clean)
     tally.check(not wrong, "not clean after discarding", f"{label}: {wrong}")
-    kept = [p.read_bytes() for p in (out / ".metagen" / "backup").rglob("*") if p.is_file()]
-    tally.check(mine in kept, "lost", f"{label}: no backup")
+    backups = [p.read_bytes() for p in (out / ".metagen" / "backup").rglob("*") if p.is_file()]
+    tally.check(mine in backups, "lost", f"{label}: no backup")
 
 
 def _commented(path: str, data: bytes) -> bytes:
@@ -162,8 +162,8 @@ def _commented(path: str, data: bytes) -> bytes:
 def _mergeable(scene: _Scene) -> Iterator[tuple[str, str, list[bytes]]]:
     """Yield settings, text files that they change, and lines there that they leave alone."""
     for setting, path, before, after in _changes(scene):
-        kept = [line for line in before if line.strip() and before.count(line) == 1]
-        lines = [line for line in kept if after.count(line) == 1 and _apart(before, after, line)]
+        unique = [line for line in before if line.strip() and before.count(line) == 1]
+        lines = [line for line in unique if after.count(line) == 1 and _apart(before, after, line)]
         if lines:
             yield setting, path, lines
 
@@ -205,9 +205,10 @@ def _real(folder: Path, tally: Tally) -> None:
     text = model.read_text()
     model.write_text(text.replace(_WIDTH, f"        d_ff *= 2\n{_WIDTH}"))
     tally.check(text.count(_WIDTH) == 1, "does not follow", "the edit does not fit the model")
-    told = _measured(spec, folder)
-    label = f"a real edit: status {told.returncode} {told.stderr[-300:]}"
-    tally.check(told.returncode == 0 and "code/model.py, kept" in told.stdout, "unsaid", label)
+    result = _measured(spec, folder)
+    label = f"a real edit: status {result.returncode} {result.stderr[-300:]}"
+    reported = result.returncode == 0 and "code/model.py, kept" in result.stdout
+    tally.check(reported, "unreported", label)
     more = json.loads((run / "blueprint/params.json").read_bytes())["total"]
     tally.check(more > total, "does not follow", f"{total} parameters became {more}")
     for path, data in before.items():

@@ -20,7 +20,7 @@ _Case = Callable[[Path, Path, Tally], None]
 def measure(lab: Lab) -> Tally:
     """Build side by side, build what cannot be built, and read each line."""
     tally = Tally("events")
-    tally.must_not("no JSON", "other end", "told otherwise", "no reason")
+    tally.must_not("no JSON", "other end", "misreported", "no reason")
     for spec in lab.specs:
         for case in lab.progress("events", lab.some(_CASES, "events"), lambda case: case.__name__):
             with lab.folder() as folder:
@@ -30,35 +30,35 @@ def measure(lab: Lab) -> Tally:
 
 
 def _side_by_side(spec: Path, out: Path, tally: Tally) -> None:
-    """A cold build with four jobs, and one after an edit, tell each task that ran, once."""
+    """A cold build with four jobs, and one after an edit, report each task that ran, once."""
     for number, place in enumerate((out.parent / "cold", out)):
         log = out.parent / f"{number}.log"
-        events = _told(0, spec, place, tally, "seed=3", "-n", "4", FAKED_LOG=str(log))
+        events = _events(0, spec, place, tally, "seed=3", "-n", "4", FAKED_LOG=str(log))
         ran = [f"run-{spec.stem}/{e['task']}" for e in _of(events, "task") if e["action"] == "run"]
         right = sorted(ran) == sorted(outside.noted(log, "ended"))
-        tally.check(right, "told otherwise", f"{spec.stem}: {sorted(ran)}")
+        tally.check(right, "misreported", f"{spec.stem}: {sorted(ran)}")
 
 
 def _nothing_to_do(spec: Path, out: Path, tally: Tally) -> None:
-    events = _told(0, spec, out, tally)
-    tally.check(not _of(events, "task"), "told otherwise", f"{spec.stem}: nothing to do")
+    events = _events(0, spec, out, tally)
+    tally.check(not _of(events, "task"), "misreported", f"{spec.stem}: nothing to do")
 
 
 def _failed_task(spec: Path, out: Path, tally: Tally) -> None:
     """A script that was edited into no Python fails the tasks that read it."""
     (out / f"run-{spec.stem}" / "code" / "train.py").write_text("def (")
     for jobs in ("1", "4"):
-        _reasoned(_told(1, spec, out, tally, "-n", jobs), "failure", tally)
+        _reasoned(_events(1, spec, out, tally, "-n", jobs), "failure", tally)
 
 
 def _refused_spec(spec: Path, out: Path, tally: Tally) -> None:
-    _reasoned(_told(2, spec, out, tally, "constraints.memory_budget=much"), "error", tally)
+    _reasoned(_events(2, spec, out, tally, "constraints.memory_budget=much"), "error", tally)
 
 
 def _violated(spec: Path, out: Path, tally: Tally) -> None:
     """A budget that no design keeps is status 3 under --strict, and named in the summary."""
     settings = ("constraints.parameter_budget.max=1K", "--strict", "-n", "2")
-    events = _told(3, spec, out, tally, *settings)
+    events = _events(3, spec, out, tally, *settings)
     named = [e["constraints"]["violated"] for e in _of(events, "summary")]
     tally.check(bool(named and named[0]), "no reason", f"{spec.stem}: violated {named}")
 
@@ -66,13 +66,13 @@ def _violated(spec: Path, out: Path, tally: Tally) -> None:
 def _locked(spec: Path, out: Path, tally: Tally) -> None:
     with (out / ".metagen" / "lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        _reasoned(_told(4, spec, out, tally, "--no-wait"), "error", tally)
+        _reasoned(_events(4, spec, out, tally, "--no-wait"), "error", tally)
 
 
 def _in_conflict(spec: Path, out: Path, tally: Tally) -> None:
     card = out / f"run-{spec.stem}" / "docs" / "model_card.md"
     card.write_text("".join(f"mine: {line}" for line in card.read_text().splitlines(True)))
-    events = _told(5, spec, out, tally, "description=another")
+    events = _events(5, spec, out, tally, "description=another")
     waiting = [path for e in _of(events, "summary") for path in e["conflicts"]]
     tally.check(waiting == ["docs/model_card.md"], "no reason", f"{spec.stem}: {waiting}")
 
@@ -82,18 +82,18 @@ _CASES: tuple[_Case, ...] = (
 )  # fmt: skip
 
 
-def _told(
+def _events(
     status: int, spec: Path, out: Path, tally: Tally, *more: str, **environment: str
 ) -> list[Event]:
     """Build with --json; return the events, each line of which must be one."""
     arguments = ("synth", str(spec), "--out", str(out), "--run-id", spec.stem, "--json", *more)
-    told = outside.metagen(*arguments, **environment)
+    result = outside.metagen(*arguments, **environment)
     label = f"{spec.stem} {' '.join(more)}"
-    events = [event for line in told.stdout.splitlines() if (event := _event(line, label, tally))]
+    events = [event for line in result.stdout.splitlines() if (event := _event(line, label, tally))]
     ends = [event["status"] for event in _of(events, "end")]
     last = bool(events) and events[-1]["event"] == "end"
-    right = last and ends == [status] and told.returncode == status
-    tally.check(right, "other end", f"{label}: {told.returncode}, {ends}, {_tail(told)}")
+    right = last and ends == [status] and result.returncode == status
+    tally.check(right, "other end", f"{label}: {result.returncode}, {ends}, {_tail(result)}")
     tally.count("builds")
     tally.count("lines", len(events))
     return events
@@ -101,22 +101,22 @@ def _told(
 
 def _event(line: str, label: str, tally: Tally) -> Event:
     try:
-        found = json.loads(line)
+        event = json.loads(line)
     except ValueError:
-        found = None
-    right = isinstance(found, dict) and "event" in found
+        event = None
+    right = isinstance(event, dict) and "event" in event
     tally.check(right, "no JSON", f"{label}: {line[:200]}")
-    return found if right else {}
+    return event if right else {}
 
 
 def _reasoned(events: Iterable[Event], kind: str, tally: Tally) -> None:
-    told = [json.dumps(event) for event in _of(events, kind)]
-    tally.check(bool(told), "no reason", f"no event {kind}")
+    reasons = [json.dumps(event) for event in _of(events, kind)]
+    tally.check(bool(reasons), "no reason", f"no event {kind}")
 
 
 def _of(events: Iterable[Event], kind: str) -> list[Event]:
     return [event for event in events if event["event"] == kind]
 
 
-def _tail(told: subprocess.CompletedProcess[str]) -> str:
-    return f"{told.stdout[-200:]} {told.stderr[-300:]}"
+def _tail(result: subprocess.CompletedProcess[str]) -> str:
+    return f"{result.stdout[-200:]} {result.stderr[-300:]}"

@@ -26,8 +26,7 @@ from metagen.engine import graph
 from metagen.engine.graph import Graph
 from metagen.measure import sandbox
 from metagen.work import Desk, Recipe
-
-from ..building import fake_measurements
+from tests.helpers.building import fake_measurements
 
 _real_run, _real_of_spec = sandbox.run, graph.of_spec
 
@@ -41,14 +40,14 @@ def note(text: str) -> None:
 
 
 def run(
-    arguments: Sequence[str], given: Mapping[str, bytes], wanted: Sequence[str], **_: Any
+    arguments: Sequence[str], given: Mapping[str, bytes], requested: Sequence[str], **_: Any
 ) -> dict[str, bytes]:
     """Stand in for a measurement: a real worker process that sleeps, then faked figures."""
     if seconds := os.environ.get("FAKED_WORKER"):
         note("worker begins")
         code = f"import time; time.sleep({float(seconds)})"
         _real_run(("-S", "-c", code), {"here": b""}, (), timeout=60)
-    return fake_measurements(arguments, given, wanted)
+    return fake_measurements(arguments, given, requested)
 
 
 def of_spec(*arguments: Any, **options: Any) -> Graph:

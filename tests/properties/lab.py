@@ -47,7 +47,7 @@ class Lab:
     seed: int = 7
     quiet: bool = False
     jobs: int = 1
-    _told: float = field(default_factory=time.monotonic, repr=False)
+    _shown: float = field(default_factory=time.monotonic, repr=False)
     _begun: dict[Path, Build] = field(default_factory=dict, repr=False)
 
     def size(self, full: int) -> int:
@@ -59,10 +59,10 @@ class Lab:
         return random.Random(f"{self.seed}:{name}")
 
     def some(self, items: Iterable[Item], name: str) -> list[Item]:
-        """Return all items, or as many as asked for, in an order drawn from the seed."""
-        found = list(items)
-        self.chance(name).shuffle(found)
-        return found if self.number is None else found[: self.number]
+        """Return all items, or the requested number of them, in an order drawn from the seed."""
+        chosen = list(items)
+        self.chance(name).shuffle(chosen)
+        return chosen if self.number is None else chosen[: self.number]
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
@@ -101,20 +101,20 @@ class Lab:
 
     def begin(self, out: Path, spec: Path) -> Build:
         """Put the package of a spec into a new out folder: a copy of one that was built cold."""
-        kept = self.root / f"begun by {os.getpid()}" / spec.stem
+        built = self.root / f"begun by {os.getpid()}" / spec.stem
         if spec not in self._begun:
-            self._begun[spec] = inside.build(kept, spec)
-            assert not self._begun[spec].status, self._begun[spec].said
-        shutil.copytree(kept, out)
+            self._begun[spec] = inside.build(built, spec)
+            assert not self._begun[spec].status, self._begun[spec].output
+        shutil.copytree(built, out)
         return self._begun[spec]
 
     def progress(
-        self, name: str, items: Iterable[Item], told: Callable[[Item], str] = str
+        self, name: str, items: Iterable[Item], text: Callable[[Item], str] = str
     ) -> Iterator[Item]:
         """Yield each item and show on one line which is at work."""
-        found, started = list(items), time.monotonic()
-        for done, item in enumerate(found):
-            self._show(f"{name} {done + 1}/{len(found)} {told(item)}", started)
+        everything, started = list(items), time.monotonic()
+        for done, item in enumerate(everything):
+            self._show(f"{name} {done + 1}/{len(everything)} {text(item)}", started)
             yield item
         self._show("", started)
 
@@ -122,17 +122,17 @@ class Lab:
         if not self.quiet and sys.stderr.isatty():
             line = text and f"{text[:90]}  {time.monotonic() - started:.0f} s"
             print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
-        elif not self.quiet and text and time.monotonic() - self._told > _EVERY:
-            self._told = time.monotonic()
-            print(f"{text}  {self._told - started:.0f} s", file=sys.stderr, flush=True)
+        elif not self.quiet and text and time.monotonic() - self._shown > _EVERY:
+            self._shown = time.monotonic()
+            print(f"{text}  {self._shown - started:.0f} s", file=sys.stderr, flush=True)
 
 
 def spec_files(places: Iterable[Path] = ()) -> list[Path]:
     """Return the spec files at some places; by default all that metagen ships."""
-    found: list[Path] = []
+    specs: list[Path] = []
     for place in [each.resolve() for each in places] or [paths.specs()]:
-        found += sorted(place.rglob("*.yaml")) if place.is_dir() else [place]
-    return found
+        specs += sorted(place.rglob("*.yaml")) if place.is_dir() else [place]
+    return specs
 
 
 @contextmanager

@@ -125,8 +125,9 @@ def judge(label: str, before: Build, there: Build, clean: Build, tally: Tally) -
 def _refused(case: Case, out: Path, before: Build, tally: Tally) -> None:
     """A key whose every other value no family builds: exit status 2, and nothing changes."""
     raw: Any = values.others(load(case.spec), case.key, random.Random(0))[0]
-    told = outside.metagen(
+    result = outside.metagen(
         "synth", str(case.spec), "--out", str(out), values.setting(case.key, raw)
     )
-    right = told.returncode == 2 and inside.tree(out) == before.tree
-    tally.check(right, "refused wrongly", f"{case}: status {told.returncode}, {told.stderr[-200:]}")
+    right = result.returncode == 2 and inside.tree(out) == before.tree
+    label = f"{case}: status {result.returncode}, {result.stderr[-200:]}"
+    tally.check(right, "refused wrongly", label)

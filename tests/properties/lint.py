@@ -89,7 +89,7 @@ KINDS: dict[str, Callable[[], object]] = {
     "scratch file": lambda: tempfile.TemporaryFile().close(),
     "standard input": lambda: sys.stdin.fileno() if sys.stdin else None,
 }
-_UNSEEN = {"standard input", "scratch file"}  # told, and not held against the lint
+_UNSEEN = {"standard input", "scratch file"}  # Counted, but not as missed by the lint.
 _TASK = "docs:model_card"
 
 
@@ -116,18 +116,18 @@ def _measure(kind: str, out: Path, spec: Path, tally: Tally) -> None:
     real = graph.of_spec
 
     def of_spec(*arguments: object, **options: object) -> Graph:
-        found = real(*arguments, **options)  # type: ignore[arg-type]
-        return replace(found, recipes=tuple(_injected(r, inject) for r in found.recipes))
+        graph = real(*arguments, **options)  # type: ignore[arg-type]
+        return replace(graph, recipes=tuple(_injected(r, inject) for r in graph.recipes))
 
     with mock.patch.object(graph, "of_spec", of_spec):
-        told = inside.build(out, spec, [f"description=with {kind}"], lint=True)
-    caught = told.status == 1 and told.outcomes.get(_TASK) is None
+        result = inside.build(out, spec, [f"description=with {kind}"], lint=True)
+    caught = result.status == 1 and result.outcomes.get(_TASK) is None
     if kind in _UNSEEN:
         tally.count("kinds beyond the lint", not caught)
         return
-    tally.check(caught, "missed", f"{kind}: status {told.status}")
-    clear = "model_card" in told.said and _FILE.name in told.said
-    tally.check(clear or not caught, "unclear", f"{kind}: {told.said[-300:]}")
+    tally.check(caught, "missed", f"{kind}: status {result.status}")
+    clear = "model_card" in result.output and _FILE.name in result.output
+    tally.check(clear or not caught, "unclear", f"{kind}: {result.output[-300:]}")
 
 
 def _injected(recipe: Recipe, inject: Callable[[], object]) -> Recipe:
@@ -143,19 +143,19 @@ def _injected(recipe: Recipe, inject: Callable[[], object]) -> Recipe:
 
 
 def _honest(spec: Path, folder: Path, plain: Build, tally: Tally) -> None:
-    told = inside.build(folder / "lint", spec, lint=True)
+    result = inside.build(folder / "lint", spec, lint=True)
     tally.count("specs under the lint")
-    tally.check(told.status == 0, "false alarms", f"{spec.stem}: {told.said[-600:]}")
-    wrong = inside.difference(told.tree, plain.tree)
-    tally.check(not wrong or told.status != 0, "other bytes", f"{spec.stem}: {wrong}")
+    tally.check(result.status == 0, "false alarms", f"{spec.stem}: {result.output[-600:]}")
+    wrong = inside.difference(result.tree, plain.tree)
+    tally.check(not wrong or result.status != 0, "other bytes", f"{spec.stem}: {wrong}")
 
 
 def _command(lab: Lab, tally: Tally) -> None:
     """Build with real measurements, the command and the lint."""
     with lab.folder() as out:
         metagen = Path(sys.executable).parent / "metagen"
-        told = subprocess.run(
+        result = subprocess.run(
             [metagen, "synth", str(lab.specs[-1]), "--out", str(out), "--lint"],
             env=outside.environment(), capture_output=True, text=True, check=False,
         )  # fmt: skip
-        tally.check(told.returncode == 0, "false alarms", f"the command: {told.stderr[-600:]}")
+        tally.check(result.returncode == 0, "false alarms", f"the command: {result.stderr[-600:]}")

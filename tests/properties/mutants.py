@@ -35,12 +35,12 @@ class Place:
 
 def definitions(package: Path) -> list[Place]:
     """Return every top-level definition of a package."""
-    found = []
+    places = []
     for module, path in package_files(package):
         for statement in ast.parse(path.read_bytes()).body:
             if name := _defined(statement):
-                found.append(Place(module, path.relative_to(package).as_posix(), name))
-    return list(dict.fromkeys(found))
+                places.append(Place(module, path.relative_to(package).as_posix(), name))
+    return list(dict.fromkeys(places))
 
 
 def _defined(statement: ast.stmt) -> str:
@@ -87,10 +87,10 @@ def altered(package: Path, place: Place, chance: random.Random) -> Iterator[str]
     path = package / place.file
     before = path.read_bytes()
     tree = _without_docstrings(ast.parse(before))
-    found = [n for s in tree.body if _defined(s) == place.definition for n in _constants(s)]
+    constants = [n for s in tree.body if _defined(s) == place.definition for n in _constants(s)]
     how = ""
-    if found:
-        constant = chance.choice(found)
+    if constants:
+        constant = chance.choice(constants)
         now = _other(constant.value)
         how = f"line {constant.lineno}, {constant.value!r} -> {now!r}"
         constant.value = now
@@ -138,15 +138,15 @@ def reformat(package: Path) -> None:
 
 def spans(package: Path) -> Spans:
     """Return which lines each definition of a package takes, decorators included."""
-    found: Spans = {}
+    lines: Spans = {}
     for module, path in package_files(package):
         for statement in ast.parse(path.read_bytes()).body:
             if name := _defined(statement):
                 decorators = getattr(statement, "decorator_list", [])
                 first = min([statement.lineno, *(d.lineno for d in decorators)])
                 span = (first, statement.end_lineno or first, f"{module}:{name}")
-                found.setdefault(str(path), []).append(span)
-    return found
+                lines.setdefault(str(path), []).append(span)
+    return lines
 
 
 def at(places: Spans, code: CodeType) -> Iterator[str]:

@@ -31,7 +31,7 @@ def _dumped(content: Any, **options: Any) -> str:
 
 def _comment(spec: Path) -> str:
     lines = spec.read_text().splitlines()
-    return "# first\n" + "\n".join(f"{line}  # told" if line else "#" for line in lines) + "\n# end"
+    return "# first\n" + "\n".join(f"{line}  # more" if line else "#" for line in lines) + "\n# end"
 
 
 def _blank_lines(spec: Path) -> str:

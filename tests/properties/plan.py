@@ -1,6 +1,6 @@
 """The plan is exact: it names the tasks that the next build runs, those alone, each with a cause.
 
-Before every build of another value of a leaf key, and before other changes, the plan is asked;
+Before every build of another value of a leaf key, and before other changes, the plan is made;
 the build must then do what was planned, and the plan must have left no trace.
 """
 
@@ -41,7 +41,7 @@ def _of_one_spec(lab: Lab, cases: list[leaf.Case]) -> Tally:
 
 
 def _edited(lab: Lab, case: leaf.Case, out: Path, tally: Tally) -> None:
-    """Plan and build the first other value of a key that a model can be found for, and go back."""
+    """Plan and build the first other value of a key that a model fits, and go back."""
     for raw in values.buildable(case.spec, case.key, lab.chance(str(case))):
         setting = values.setting(case.key, raw)
         label = f"{case.spec.stem} {setting}"
@@ -85,8 +85,8 @@ def _step(label: str, out: Path, spec: Path, settings: list[str], tally: Tally) 
     tally.check(outside.files_of(out) == before, "traces left", label)
     built = inside.build(out, spec, settings)
     done = {task: o.action for task, o in built.outcomes.items() if o.action != "current"}
-    said = {task: action for task, (action, _) in planned.items()}
-    differ = {t: (said.get(t), done.get(t)) for t in said.keys() | done.keys()}
+    actions = {task: action for task, (action, _) in planned.items()}
+    differ = {t: (actions.get(t), done.get(t)) for t in actions.keys() | done.keys()}
     wrong = {t: pair for t, pair in differ.items() if pair[0] != pair[1]}
     tally.count("plans")
     tally.count("tasks planned", len(planned))
@@ -94,7 +94,7 @@ def _step(label: str, out: Path, spec: Path, settings: list[str], tally: Tally) 
         tally.count("plans of what fails")
         return planned
     tally.check(not wrong, "inexact", f"{label}: planned and done {wrong}")
-    ran = {task for task, action in said.items() if action == "run"}
+    ran = {task for task, action in actions.items() if action == "run"}
     tally.check(ran == built.log.ran, "inexact", f"{label}: {sorted(ran ^ built.log.ran)}")
     mute = [] if "cold" in label else [t for t, (_, causes) in planned.items() if not causes]
     tally.check(not mute, "without a cause", f"{label}: {mute}")
@@ -102,12 +102,12 @@ def _step(label: str, out: Path, spec: Path, settings: list[str], tally: Tally) 
 
 
 def _plan(out: Path, spec: Path, settings: list[str]) -> _Planned:
-    found = {}
-    told = query.dry_run(out, [inside.package(spec, settings)], "synth", Terminal(io.StringIO()))
-    for _, pairs in told:
+    planned = {}
+    result = query.dry_run(out, [inside.package(spec, settings)], "synth", Terminal(io.StringIO()))
+    for _, pairs in result:
         for recipe, outcome in pairs:
-            found[recipe.name] = (outcome.action, [str(cause) for cause in outcome.causes])
-    return found
+            planned[recipe.name] = (outcome.action, [str(cause) for cause in outcome.causes])
+    return planned
 
 
 def _causes(label: str, planned: _Planned, key: str, tally: Tally) -> None:
@@ -122,10 +122,10 @@ def _command(out: Path, spec: Path, tally: Tally) -> None:
     arguments = (str(spec), "--run-id", spec.stem, "--out", str(out), "description=planned")
     planned, before = _plan(out, spec, ["description=planned"]), outside.files_of(out)
     for command in (("plan", *arguments), ("synth", "--dry-run", *arguments)):
-        told = outside.metagen(*command, "--json")
-        events = [_event(line) for line in told.stdout.splitlines()]
+        result = outside.metagen(*command, "--json")
+        events = [_event(line) for line in result.stdout.splitlines()]
         tasks = {e["task"]: (e["action"], e["causes"]) for e in events if e["event"] == "plan"}
-        label = f"{spec.stem} {command[:2]}: {told.stderr[-200:]} {told.stdout[-200:]}"
+        label = f"{spec.stem} {command[:2]}: {result.stderr[-200:]} {result.stdout[-200:]}"
         tally.check(tasks == dict(planned), "inexact", label)
     tally.check(outside.files_of(out) == before, "traces left", f"{spec.stem} command")
 

@@ -1,9 +1,9 @@
 """Power cuts at random moments: what had reached the disk is enough for the next build.
 
 A build works in a file system of its own, in a file. What that file holds at some moment is what a
-power cut would leave: bytes that nobody waited for are still in memory. A copy of it is mounted,
-and the next build must need no flag and end in the bytes of one that was not cut off; an edit by
-hand from before is kept. Needs the right to mount.
+power cut would leave: bytes that no process waited for are still in memory. A copy of it is
+mounted, and the next build must need no flag and end in the bytes of one that was not cut off; an
+edit by hand from before stays. Needs the right to mount.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Start:
 
     image: Path
     seconds: float
-    wanted: Tree
+    expected: Tree
 
 
 def measure(lab: Lab) -> Tally:
@@ -106,8 +106,8 @@ def _start(kind: str, spec: Path, folder: Path) -> _Start:
     whole = Path(shutil.copyfile(image, folder / "whole.img"))
     with _mounted(whole) as out:
         started = time.monotonic()
-        told = outside.metagen(*_command(spec, out, *_EDIT))
-        assert told.returncode == 0, told.stderr
+        result = outside.metagen(*_command(spec, out, *_EDIT))
+        assert result.returncode == 0, result.stderr
         return _Start(image, time.monotonic() - started, inside.tree(out))
 
 
@@ -116,11 +116,12 @@ def _measure(
 ) -> None:
     """Cut the power, and build once more from what is on the disk."""
     with _mounted(_cut(spec, start, moment, place, tally)) as out:
-        told = outside.metagen(*_command(spec, out, *_EDIT))
-        wrong = inside.difference(inside.tree(out), start.wanted)
-    right = not wrong and told.returncode == 0
-    tally.check(right, "stale", f"{label}: status {told.returncode}; {wrong}; {told.stderr[-300:]}")
-    tally.check("Traceback" not in told.stderr, "tracebacks", f"{label}: {told.stderr[-300:]}")
+        result = outside.metagen(*_command(spec, out, *_EDIT))
+        wrong = inside.difference(inside.tree(out), start.expected)
+    right = not wrong and result.returncode == 0
+    case = f"{label}: status {result.returncode}; {result.stderr[-300:]}"
+    tally.check(right, "stale", f"{case}; {wrong}")
+    tally.check("Traceback" not in result.stderr, "tracebacks", case)
 
 
 def _cut(spec: Path, start: _Start, moment: float, place: Path, tally: Tally) -> Path:

@@ -91,12 +91,12 @@ def _built(
     folder.mkdir(parents=True, exist_ok=True)
     out = f"out{len(list(folder.iterdir()))}"
     for target in ("synth", "paper") if pdf else ("synth",):
-        told = subprocess.run(
+        result = subprocess.run(
             [*door, target, str(spec), "--out", out, *more], cwd=folder, umask=umask,
             env=outside.environment(**varied), capture_output=True, text=True, check=False,
         )  # fmt: skip
-        label = f"{spec.stem} {varied} {more}: {told.stderr[-300:]}"
-        tally.check(told.returncode == 0, "failed", label)
+        label = f"{spec.stem} {varied} {more}: {result.stderr[-300:]}"
+        tally.check(result.returncode == 0, "failed", label)
     return inside.tree(folder / out)
 
 

@@ -1,8 +1,8 @@
-"""A generated file that a person spoils: the build says so in a sentence, and loses nothing.
+"""A generated file that a user spoils: the build reports it in a sentence, and loses nothing.
 
 Every structured file of a package is emptied, cut off, given another form, or other values in its
-form. Then the package is built, or a sentence names the edit; what breaks on it is never told as
-a mistake of MetaGen's own, and when the edit is discarded the package is clean.
+form. Then the package is built, or a sentence names the edit; a failure is never reported as a
+mistake of MetaGen's own, and when the edit is discarded the package is clean.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ FORMS: dict[str, Callable[[str, random.Random], str]] = {
 
 
 def _one(text: str, chance: random.Random) -> str:
-    found = list(_NUMBER.finditer(text))
-    if not found:
+    numbers = list(_NUMBER.finditer(text))
+    if not numbers:
         return ""
-    one = chance.choice(found)
+    one = chance.choice(numbers)
     return f"{text[: one.start()]}-7{text[one.end() :]}"
 
 
@@ -77,13 +77,13 @@ def _spoil(lab: Lab, number: int) -> Tally:
 
 
 def _judge(label: str, path: str, mine: bytes, built: Build, tally: Tally) -> None:
-    """A spoiled file is kept; what fails because of it says the file's name, or where it reads."""
+    """A spoiled file stays; what fails because of it names the file."""
     tally.count("spoiled files")
-    told = f"{label}: {built.status} {built.said[-600:]}"
-    tally.check("MetaGen's own" not in built.said, "own mistakes", told)
+    case = f"{label}: {built.status} {built.output[-600:]}"
+    tally.check("MetaGen's own" not in built.output, "own mistakes", case)
     tally.check(built.tree.get(path) == mine, "lost", label)
-    tally.check(built.status in (0, 1), "wrong status", told)
+    tally.check(built.status in (0, 1), "wrong status", case)
     if built.status:
         tally.count("builds that fail")
-        named = path.partition("/")[2] in built.said
-        tally.check(named, "unnamed", told)
+        named = path.partition("/")[2] in built.output
+        tally.check(named, "unnamed", case)

@@ -13,7 +13,7 @@ _SHOWN = 20  # violations printed of each property
 
 @dataclass
 class Tally:
-    """Counts of one property; a violation is a count that must be 0, with each case told.
+    """Counts of one property; a violation is a count that must be 0, listed with its case.
 
     Attributes:
         name: The property.
@@ -66,8 +66,8 @@ class Tally:
 
     def json(self) -> str:
         """Return the same as one line of JSON."""
-        told: dict[str, Any] = {"property": self.name, "counts": self.counts}
-        return json.dumps(told | {"violations": self.violations})
+        content: dict[str, Any] = {"property": self.name, "counts": self.counts}
+        return json.dumps(content | {"violations": self.violations})
 
 
 def headline(tallies: Mapping[str, Tally], specs: int) -> str:

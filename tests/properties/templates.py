@@ -51,8 +51,8 @@ def _measure(lab: Lab, label: str, out: Path, spec: Path, before: Build, tally: 
 
 def _reader(begun: dict[Path, Build], path: Path, shipped: Path) -> Path:
     """Return a spec whose package is made from a file; any spec when there is none."""
-    asked = f"source {path.relative_to(shipped).as_posix().removeprefix('metagen/')}"
-    readers = (s for s, b in begun.items() if any(asked in r for r in b.log.reads.values()))
+    source = f"source {path.relative_to(shipped).as_posix().removeprefix('metagen/')}"
+    readers = (s for s, b in begun.items() if any(source in r for r in b.log.reads.values()))
     return next(readers, next(iter(begun)))
 
 
@@ -64,5 +64,5 @@ def _other(path: Path, data: bytes) -> bytes:
 
 
 def _files(shipped: Path) -> list[Path]:
-    found = [*(shipped / "templates").rglob("*"), *(shipped / "metagen" / "data").rglob("*")]
-    return sorted(p for p in found if p.is_file() and "__pycache__" not in p.parts)
+    paths = [*(shipped / "templates").rglob("*"), *(shipped / "metagen").rglob("*.csv")]
+    return sorted(p for p in paths if p.is_file() and "__pycache__" not in p.parts)

@@ -42,15 +42,15 @@ def measure(lab: Lab) -> Tally:
     spec = lab.specs[-1]
     with lab.folder() as folder:
         plain = lab.begin(folder / "out", spec)
-    found = [
-        Case(task, asked, moment)
+    everything = [
+        Case(task, read, moment)
         for task, reads in plain.log.reads.items()
-        for asked in (*reads, _SPEC)
-        if asked.startswith(("read ", "source "))
+        for read in (*reads, _SPEC)
+        if read.startswith(("read ", "source "))
         for moment in ("begins", "ends")
     ]
     chance = lab.chance("toctou")
-    cases = chance.sample(found, min(len(found), lab.size(FULL)))
+    cases = chance.sample(everything, min(len(everything), lab.size(FULL)))
     for case in lab.progress("toctou", cases):
         tally.count("changes")
         with lab.folder() as folder:
@@ -68,8 +68,8 @@ def _measure(lab: Lab, case: Case, spec: Path, folder: Path, tally: Tally) -> No
         there = inside.build(during, spec)
         settled = inside.build(during, spec)
         _prepare(lab, case, spec, before, before / name)
-        wanted = inside.build(before, spec)
-        wrong = inside.difference(there.tree, wanted.tree)
+        expected = inside.build(before, spec)
+        wrong = inside.difference(there.tree, expected.tree)
         tally.check(not wrong, "stale", f"{case}: {wrong}")
         tally.check(not settled.log.ran, "not settled", f"{case}: {sorted(settled.log.ran)}")
 

@@ -57,16 +57,16 @@ def measure(lab: Lab) -> Tally:
 
 def _specs(lab: Lab, tally: Tally) -> dict[str, Spec]:
     """Return the specs with each text; what the door refuses is refused without a traceback."""
-    found: dict[str, Spec] = {}
+    specs: dict[str, Spec] = {}
     with lab.folder() as folder:
         for text in TEXTS:
             try:
-                found[text] = load(_written(folder, text))
+                specs[text] = load(_written(folder, text))
             except SpecError:
                 tally.count("refused at the door")
             except Exception as error:
                 tally.violated("crashed", f"{text}: {error!r}")
-    return found
+    return specs
 
 
 def _written(folder: Path, text: str) -> Path:
@@ -80,8 +80,8 @@ def _measure(label: str, out: Path, first: Spec, second: Spec, tally: Tally) -> 
     _build(out, first)
     must = repr(first.key("architecture.dims")) != repr(second.key("architecture.dims"))
     ran = _build(out, second)
-    wanted = repr(second.key("architecture.dims")).encode()
-    right = (out / "run-toy" / "shown.txt").read_bytes() == wanted
+    expected = repr(second.key("architecture.dims")).encode()
+    right = (out / "run-toy" / "shown.txt").read_bytes() == expected
     tally.check(right and ran >= must, "stale", label)
     tally.check(ran <= must, "needless", label)
 

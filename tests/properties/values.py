@@ -47,21 +47,21 @@ def others(spec: Spec, key: str, chance: random.Random) -> list[Any]:
     now = spec.key(key)
     words = list(_words(keys()[key].kind.json))
     chance.shuffle(words)
-    found: dict[str, Any] = {}
+    raws: dict[str, Any] = {}
     for raw in [*_near(now), *words, *([word] for word in words), *_POOL, *_pins(spec, key)]:
         typed = _typed(key, raw)
         if typed is not None and repr(typed) != repr(now):
-            found.setdefault(repr(typed), raw)
-    return list(found.values())
+            raws.setdefault(repr(typed), raw)
+    return list(raws.values())
 
 
 def buildable(spec: Path, key: str, chance: random.Random, most: int = 6) -> list[Any]:
     """Return values of `others` that a family says it builds, at most so many."""
-    found: list[Any] = []
+    raws: list[Any] = []
     for raw in others(load(spec), key, chance):
-        if len(found) < most and not refusal(spec, setting(key, raw)):
-            found.append(raw)
-    return found
+        if len(raws) < most and not refusal(spec, setting(key, raw)):
+            raws.append(raw)
+    return raws
 
 
 def refusal(spec: Path, *overrides: str) -> str:

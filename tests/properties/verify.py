@@ -33,10 +33,10 @@ def measure(lab: Lab) -> Tally:
         tally.check(built.returncode == 0, "false alarms", built.stderr[-300:])
         _poison(cache)
         for vary in ("nothing", "all"):
-            told = _metagen("verify", str(run), "--vary", vary, cache=cache)
+            result = _metagen("verify", str(run), "--vary", vary, cache=cache)
             tally.count("packages verified")
-            label = f"--vary {vary}: {told.stdout[-300:]} {told.stderr[-300:]}"
-            tally.check(told.returncode == 0, "false alarms", label)
+            label = f"--vary {vary}: {result.stdout[-300:]} {result.stderr[-300:]}"
+            tally.check(result.returncode == 0, "false alarms", label)
         for path in lab.some(_TAMPERED, "verify"):
             _tampered(run, path, cache, tally)
     return tally
@@ -52,10 +52,10 @@ def _poison(cache: Path) -> None:
 def _tampered(run: Path, path: str, cache: Path, tally: Tally) -> None:
     before = (run / path).read_bytes()
     (run / path).write_bytes(before.replace(b"e", b"E", 1))
-    told = _metagen("verify", str(run), cache=cache)
+    result = _metagen("verify", str(run), cache=cache)
     tally.count("packages tampered with")
-    seen = told.returncode == 1 and path in told.stdout
-    tally.check(seen, "missed", f"{path}: {told.returncode} {told.stdout[-300:]}")
+    seen = result.returncode == 1 and path in result.stdout
+    tally.check(seen, "missed", f"{path}: {result.returncode} {result.stdout[-300:]}")
     (run / path).write_bytes(before)
 
 

@@ -24,7 +24,7 @@ class Log:
     """What the tasks of one build did.
 
     Attributes:
-        reads: By task that ran: what it asked for, and the value that it got.
+        reads: By task that ran: each request, and the value returned.
         made: By task that ran: the sha256 of each of its outputs.
         codes: By task that ran: the modules whose code it depends on besides its own.
     """
@@ -49,13 +49,13 @@ class _Witness:
         real = getattr(self._desk, method)
 
         def noted(*arguments: Any) -> Any:
-            asked = f"{method} {' '.join(map(str, arguments))}"
+            request = f"{method} {' '.join(map(str, arguments))}"
             try:
                 value = real(*arguments)
             except LookupError:
-                self._reads[asked] = "LookupError"
+                self._reads[request] = "LookupError"
                 raise
-            self._reads[asked] = _text(value)
+            self._reads[request] = _text(value)
             if method == "code":
                 self._codes.add(arguments[0])
             return value

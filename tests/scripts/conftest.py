@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from generated import Run, modules, write_package
+from helpers.generated import Run, modules, write_package
 
 
 @pytest.fixture(scope="module")

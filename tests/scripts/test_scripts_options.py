@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from generated import Run
+from helpers.generated import Run
 
 
 def test_speed_is_told_as_a_share_of_a_peak_only_where_the_peak_is_known(

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from generated import TINY, Run, modules, write_package
+from helpers.generated import TINY, Run, modules, write_package
 
 
 def test_windows_score_every_token_but_the_first_once(code: dict[str, ModuleType]) -> None:

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from generated import Run, same_checkpoint
+from helpers.generated import Run, same_checkpoint
 from safetensors.torch import load_file
 
 

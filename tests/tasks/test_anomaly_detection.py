@@ -12,8 +12,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from autoencoder_settings import SIZES
-from family_code import beats_its_baselines, modules_of, write_code
+from helpers.autoencoder_settings import SIZES
+from helpers.family_code import beats_its_baselines, modules_of, write_code
 from sklearn import metrics
 
 from metagen import paths
@@ -103,7 +103,6 @@ def test_rankings_are_scored_as_by_scikit_learn(code: dict[str, ModuleType]) -> 
         assert ours[1] == pytest.approx(metrics.roc_auc_score(truth, scores))
 
 
-# contract:
 def test_it_trains_scores_and_judges(
     code: dict[str, ModuleType],
     tmp_path: Path,

@@ -10,8 +10,8 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from family_code import beats_its_baselines, modules_of, write_code
-from forecaster_settings import sizes
+from helpers.family_code import beats_its_baselines, modules_of, write_code
+from helpers.forecaster_settings import sizes
 
 from metagen import paths
 from metagen.families.patch_forecaster import FAMILY as forecaster
@@ -144,7 +144,6 @@ def test_baselines_are_what_they_are_called(code: dict[str, ModuleType]) -> None
     assert np.allclose(forecast(np.arange(50.0, 74.0)[None]), expected, atol=1e-3)
 
 
-# contract:
 def test_it_trains_scores_and_draws(
     code: dict[str, ModuleType],
     tmp_path: Path,

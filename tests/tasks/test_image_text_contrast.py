@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from clip_settings import MODEL, SPEC, TINY, Modules, write_photos
-from family_code import beats_its_baselines, modules_of, write_code
+from helpers.clip_settings import MODEL, SPEC, TINY, Modules, write_photos
+from helpers.family_code import beats_its_baselines, modules_of, write_code
 
 from metagen.families.clip import FAMILY as clip
 

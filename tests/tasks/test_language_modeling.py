@@ -1,6 +1,6 @@
 """How a language model trains where a spec declares some of it."""
 
-from llama import LLAMA_3_8B
+from helpers.llama import LLAMA_3_8B
 
 from metagen.families.decoder import FAMILY as decoder
 

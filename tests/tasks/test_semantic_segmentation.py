@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from family_code import beats_its_baselines, modules_of, write_code
+from helpers.family_code import beats_its_baselines, modules_of, write_code
+from helpers.segmentation_settings import MODEL, SPEC, TINY, Modules
 from PIL import Image
-from segmentation_settings import MODEL, SPEC, TINY, Modules
 
 from metagen.families.segmentation_unet import FAMILY as unet
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from family_code import beats_its_baselines, modules_of, write_code
+from helpers.family_code import beats_its_baselines, modules_of, write_code
+from helpers.tabular_settings import FAMILIES, sizes
 from sklearn import linear_model, metrics
-from tabular_settings import FAMILIES, sizes
 
 from metagen import paths
 
@@ -133,7 +133,6 @@ def test_the_target_must_suit_the_task(
     )
 
 
-# contract:
 def test_it_trains_scores_and_predicts(
     code: dict[str, Any],
     tmp_path: Path,

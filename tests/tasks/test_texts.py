@@ -15,7 +15,7 @@ from types import ModuleType
 import pytest
 import torch
 import torch.nn.functional as F
-from encoders import modules_of, records, write_jsonl, write_package
+from helpers.encoders import modules_of, records, write_jsonl, write_package
 
 from metagen import paths
 from metagen.tasks.document_ranking import DocumentRanking

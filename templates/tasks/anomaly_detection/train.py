@@ -21,8 +21,8 @@ from model import Config as ModelConfig
 from model import Model, errors
 from runtime.errors import run
 from runtime.options import Group
-from runtime.settings import Training, load_config
-from runtime.training import Batch, Job, named, script
+from runtime.settings import Training
+from runtime.training import Batch, Job, script
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,20 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     return reconstruction_error(model, (torch.zeros(samples, config.window, config.n_channels),))[0]
 
 
-def job_of(args: argparse.Namespace, config: Config) -> Job:
-    """Return the model, the normal windows and the loss."""
-    data = load_config(DataConfig, "data", args.size)
-    model = load_config(ModelConfig, "model", args.size)
+def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
     dataset = load_dataset(data, args.data, args.label, model)
     # The model sees normal windows only, so that it reconstructs anomalous ones badly.
     train_starts, val_starts = dataset.normal("train"), dataset.normal("val")
     return Job(
         config=config,
+        data=data,
+        sha256=dataset.sha256,
         build=lambda: Model(model),
         batch=lambda start, n: (batch_at(dataset, train_starts, start, n, config.seed),),
         held_out=lambda size: ((x,) for x in batches(dataset, val_starts, size)),
         loss=reconstruction_error,
-        example=lambda module: example_loss(module, 1, data),
-        # A resumed run must see the same samples, cut from the same data in the same way.
-        identity={"sha256": dataset.sha256, "label": args.label, **named(data=data)},
+        example=example_loss,
+        identity={"label": args.label},
         unit="windows",
         # infer.py must scale its channels as training did.
         entries={"columns": dataset.schema.to_json()},
@@ -68,14 +66,13 @@ def job_of(args: argparse.Namespace, config: Config) -> Job:
 
 
 def options(group: Group) -> None:
-    """Add the option that only this script has."""
     help_text = "0 or 1: which steps are anomalous (default: %(default)s, if there is one)"
     group.add_argument("--label", metavar="COLUMN", default=LABEL, help=help_text)
 
 
 main = script(
     __doc__,
-    Config,
+    (Config, DataConfig, ModelConfig),
     job_of,
     data="a table with a column for each channel (default: the bundled readings)",
     options=options,

@@ -22,8 +22,8 @@ from data import batch_at, batches, load_dataset
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
-from runtime.settings import Training, load_config
-from runtime.training import Batch, Job, named, script
+from runtime.settings import Training
+from runtime.training import Batch, Job, script
 
 
 @dataclass(frozen=True)
@@ -56,22 +56,19 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     return ranking_loss(model, (tokens, torch.zeros_like(tokens)))[0]
 
 
-def job_of(args: argparse.Namespace, config: Config) -> Job:
-    """Return the model, the judged queries and the loss."""
-    data = load_config(DataConfig, "data", args.size)
-    model = load_config(ModelConfig, "model", args.size)
+def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
     texts = load_dataset(data, args.data, model)
     group, length = config.group_size, data.max_len
     return Job(
         config=config,
+        data=data,
+        sha256=texts.sha256,
         build=lambda: Model(model),
         batch=lambda start, count: batch_at(texts, start, count, group, data, config.seed),
         # Validation draws the same groups each time, so its losses can be compared.
         held_out=lambda size: batches(texts, "val", group, length, size),
         loss=ranking_loss,
-        example=lambda module: example_loss(module, 1, data),
-        # A resumed run must see the same samples, cut from the same data in the same way.
-        identity={"sha256": texts.sha256, **named(data=data)},
+        example=example_loss,
         unit="queries",
         texts=texts.tokenizer.files(),
     )
@@ -79,7 +76,7 @@ def job_of(args: argparse.Namespace, config: Config) -> Job:
 
 main = script(
     __doc__,
-    Config,
+    (Config, DataConfig, ModelConfig),
     job_of,
     data="judged queries: .csv, .jsonl, .parquet, or a folder (default: bundled)",
 )

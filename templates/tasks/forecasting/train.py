@@ -21,8 +21,8 @@ from data import batch_at, load_series, windows
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
-from runtime.settings import Training, load_config
-from runtime.training import Batch, Job, named, script
+from runtime.settings import Training
+from runtime.training import Batch, Job, script
 
 
 @dataclass(frozen=True)
@@ -47,27 +47,24 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     return scaled_error(model, (past, torch.zeros(samples, model.config.horizon)))[0]
 
 
-def job_of(args: argparse.Namespace, config: Config) -> Job:
-    """Return the model, the series and the loss."""
-    data = load_config(DataConfig, "data", args.size)
-    model = load_config(ModelConfig, "model", args.size)
+def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
     dataset = load_series(data, args.data, model)
     return Job(
         config=config,
+        data=data,
+        sha256=dataset.sha256,
         build=lambda: Model(model),
         batch=lambda start, count: batch_at(dataset, start, count, model, config.seed),
         held_out=lambda size: windows(dataset, "val", model, size),
         loss=scaled_error,
-        example=lambda module: example_loss(module, 1, data),
-        # A resumed run must see the same samples, cut from the same data in the same way.
-        identity={"sha256": dataset.sha256, **named(data=data)},
+        example=example_loss,
         unit="windows",
     )
 
 
 main = script(
     __doc__,
-    Config,
+    (Config, DataConfig, ModelConfig),
     job_of,
     data="a table with a column for each series (default: the bundled series)",
 )

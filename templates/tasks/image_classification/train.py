@@ -29,8 +29,9 @@ from model import Model
 from runtime.checkpoint import to_json
 from runtime.errors import run
 from runtime.images import position_after
-from runtime.settings import Training, load_config
-from runtime.training import Batch, Job, named, script
+from runtime.labels import class_names
+from runtime.settings import Training
+from runtime.training import Batch, Job, script
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,7 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     return class_loss(model, (images, torch.zeros(samples, dtype=torch.int64)), 0.0)[0]
 
 
-def job_of(args: argparse.Namespace, config: Config) -> Job:
-    """Return the model, the images and the loss."""
-    data = load_config(DataConfig, "data", args.size)
-    model = load_config(ModelConfig, "model", args.size)
+def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
     images = load_images(data, args.data, model)
     # The proxy gets one output for each class of the data, whatever data that is.
     model = fitted(model, images.labels, args.size)
@@ -77,26 +75,22 @@ def job_of(args: argparse.Namespace, config: Config) -> Job:
 
     return Job(
         config=config,
+        data=data,
+        sha256=images.sha256,
         build=lambda: Model(model),
         batch=batch,
         held_out=lambda size: batches(images.splits["val"], size, data),
         loss=lambda module, each: class_loss(module, each, config.label_smoothing),
-        example=lambda module: example_loss(module, 1, data),
-        # A resumed run must see the same samples, cut from the same data in the same way.
-        identity={"sha256": images.sha256, **named(data=data)},
+        example=example_loss,
         unit="images",
-        # transformers names its predictions by these.
-        entries={
-            "id2label": {str(number): label for number, label in enumerate(images.labels)},
-            "label2id": {label: number for number, label in enumerate(images.labels)},
-        },
+        entries=class_names(images.labels, model.num_classes),
         texts={"preprocessor_config.json": to_json(preprocessor(model, data))},
     )
 
 
 main = script(
     __doc__,
-    Config,
+    (Config, DataConfig, ModelConfig),
     job_of,
     data="a folder with a folder of images for each class (default: bundled digits)",
 )

@@ -24,8 +24,8 @@ from model import Model, conditions
 from runtime.diffusion import add_noise, signal
 from runtime.ema import Average
 from runtime.errors import run
-from runtime.settings import Training, load_config
-from runtime.training import Batch, Job, named, script
+from runtime.settings import Training
+from runtime.training import Batch, Job, script
 
 
 @dataclass(frozen=True)
@@ -73,23 +73,20 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     return F.mse_loss(predicted.float(), images)
 
 
-def job_of(args: argparse.Namespace, config: Config) -> Job:
-    """Return the model, the images and the loss."""
-    data_config = load_config(DataConfig, "data", args.size)
-    model = load_config(ModelConfig, "model", args.size)
-    data = load_images(data_config, args.data, model)
-    left = signal(data_config.noise_schedule, data_config.timesteps)
-    nothing, withheld = conditions(model, [""], data.classes), config.unconditional_probability
-    train_split, val_split, classes = data.splits["train"], data.splits["val"], data.classes
+def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
+    images = load_images(data, args.data, model)
+    left = signal(data.noise_schedule, data.timesteps)
+    nothing, withheld = conditions(model, [""], images.classes), config.unconditional_probability
+    train_split, val_split, classes = images.splits["train"], images.splits["val"], images.classes
     return Job(
         config=config,
+        data=data,
+        sha256=images.sha256,
         build=lambda: Model(model),
         batch=lambda start, n: batch_at(train_split, start, n, model, classes, config.seed),
         held_out=lambda size: batches(val_split, size, model, classes),
         loss=lambda module, batch: noise_loss(module, batch, left, nothing, withheld),
-        example=lambda module: example_loss(module, 1, data_config),
-        # A resumed run must see the same samples, cut from the same data in the same way.
-        identity={"sha256": data.sha256, **named(data=data_config)},
+        example=example_loss,
         unit="images",
         entries={"classes": classes},
         # Averaged weights draw better samples than those of any one update.
@@ -98,7 +95,10 @@ def job_of(args: argparse.Namespace, config: Config) -> Job:
 
 
 main = script(
-    __doc__, Config, job_of, data="folder of images, see data.py (default: bundled digits)"
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    job_of,
+    data="folder of images, see data.py (default: bundled digits)",
 )
 
 if __name__ == "__main__":

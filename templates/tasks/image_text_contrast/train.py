@@ -23,12 +23,11 @@ from data import Pairs, batch_at, load_pairs
 from model import Config as ModelConfig
 from model import Model
 from runtime.checkpoint import to_json
-from runtime.distributed import rank
 from runtime.errors import run
-from runtime.gather import gather
-from runtime.settings import Training, load_config
+from runtime.gather import gather, own_places
+from runtime.settings import Training
 from runtime.tokenizer import tokenizer_files
-from runtime.training import Batch, Job, named, script
+from runtime.training import Batch, Job, script
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,7 @@ def contrastive_loss(module: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     images, tokens = batch  # (B, C, H, W), (B, T)
     image, text = (vectors.float() for vectors in module(images, tokens))  # (B, E) each
     images_of_all, texts_of_all = gather(image), gather(text)
-    # The right partner of a pair stands behind those of the processes before this one. Validation
-    # gathers nothing, so there it stands at the pair's own place.
-    start = rank() * len(image) if len(images_of_all) > len(image) else 0
-    right = torch.arange(start, start + len(image), device=image.device)
+    right = own_places(image, images_of_all)
     # Logits differ by less than bfloat16 can express.
     with torch.autocast(image.device.type, enabled=False):
         by_image = F.cross_entropy(image @ texts_of_all.T, right)
@@ -67,8 +63,7 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     c = model.config
     images = torch.zeros(samples, c.in_channels, c.image_size, c.image_size)
     tokens = torch.zeros(samples, c.max_seq_len, dtype=torch.int64)
-    loss, _ = contrastive_loss(model, (images, tokens))
-    return loss
+    return contrastive_loss(model, (images, tokens))[0]
 
 
 def held_out(pairs: Pairs, size: int) -> Iterator[Batch]:
@@ -96,27 +91,27 @@ def processor_file(model: ModelConfig) -> dict[str, str]:
     return {"preprocessor_config.json": to_json(settings)}
 
 
-def job_of(args: argparse.Namespace, config: Config) -> Job:
-    """Return the model, the pairs and the loss."""
-    data = load_config(DataConfig, "data", args.size)
-    model = load_config(ModelConfig, "model", args.size)
+def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
     pairs = load_pairs(data, args.data, model)
     return Job(
         config=config,
+        data=data,
+        sha256=pairs.sha256,
         build=lambda: Model(model),
         batch=lambda start, count: batch_at(pairs, data, start, count, config.seed),
         held_out=lambda size: held_out(pairs, size),
         loss=contrastive_loss,
-        example=lambda module: example_loss(module, 1, data),
-        # A resumed run must see the same samples, cut from the same data in the same way.
-        identity={"sha256": pairs.sha256, **named(data=data)},
+        example=example_loss,
         unit="pairs",
         texts=tokenizer_files(pairs.tokenizer.json) | processor_file(model),
     )
 
 
 main = script(
-    __doc__, Config, job_of, data="folder of images with a metadata file (default: bundled glyphs)"
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    job_of,
+    data="folder of images with a metadata file (default: bundled glyphs)",
 )
 
 if __name__ == "__main__":

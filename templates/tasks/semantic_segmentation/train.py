@@ -21,8 +21,8 @@ from data import Scenes, batch_at, load_scenes
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
-from runtime.settings import Training, load_config
-from runtime.training import Batch, Job, named, script
+from runtime.settings import Training
+from runtime.training import Batch, Job, script
 
 
 @dataclass(frozen=True)
@@ -59,26 +59,26 @@ def held_out(scenes: Scenes, size: int) -> Iterator[Batch]:
         yield scenes.batch("val", range(start, min(start + size, count)))
 
 
-def job_of(args: argparse.Namespace, config: Config) -> Job:
-    """Return the model, the images and the loss."""
-    data = load_config(DataConfig, "data", args.size)
-    model = load_config(ModelConfig, "model", args.size)
+def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
     scenes = load_scenes(data, args.data, model)
     return Job(
         config=config,
+        data=data,
+        sha256=scenes.sha256,
         build=lambda: Model(model),
         batch=lambda start, count: batch_at(scenes, data, start, count, config.seed),
         held_out=lambda size: held_out(scenes, size),
         loss=pixel_loss,
-        example=lambda module: example_loss(module, 1, data),
-        # A resumed run must see the same samples, cut from the same data in the same way.
-        identity={"sha256": scenes.sha256, **named(data=data)},
+        example=example_loss,
         unit="images",
     )
 
 
 main = script(
-    __doc__, Config, job_of, data="folder with images and masks (default: bundled slices)"
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    job_of,
+    data="folder with images and masks (default: bundled slices)",
 )
 
 if __name__ == "__main__":

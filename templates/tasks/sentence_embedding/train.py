@@ -24,12 +24,12 @@ from data import Config as DataConfig
 from data import batch_at, batches, load_dataset
 from model import Config as ModelConfig
 from model import Model
-from runtime.distributed import rank, world_size
+from runtime.distributed import world_size
 from runtime.errors import fail, run
-from runtime.gather import gather
+from runtime.gather import gather, own_places
 from runtime.sequences import partly_hidden
-from runtime.settings import Training, load_config
-from runtime.training import Batch, Job, named, script
+from runtime.settings import Training
+from runtime.training import Batch, Job, script
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,7 @@ def contrastive_loss(module: nn.Module, batch: Batch, config: Config) -> tuple[T
         tokens = partly_hidden(tokens, config.token_drop)
     own = F.normalize(module(tokens.flatten(0, 1)).float(), dim=-1).view(len(tokens), 2, -1)
     every, every_mark = gather(own), gather(marks)  # (N, 2, d_model), (N, 3)
-    # The partner of a pair stands behind those of the processes before this one. Validation gathers
-    # nothing, so there it stands at the pair's own place.
-    start = rank() * len(own) if len(every) > len(own) else 0
-    partner = torch.arange(start, start + len(own), device=marks.device)
+    partner = own_places(own, every)
     part, first, second = (marks[:, i, None] == every_mark[:, i] for i in range(3))  # (B, N)
     # A text of the same meaning is no wrong answer, so it is not contrasted.
     apart = part & ~first & ~second
@@ -83,21 +80,19 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     return contrastive_loss(model, (tokens, marks), Config())[0]
 
 
-def job_of(args: argparse.Namespace, config: Config) -> Job:
-    """Return the model, the pairs and the loss."""
-    data = load_config(DataConfig, "data", args.size)
-    model = load_config(ModelConfig, "model", args.size)
+def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
     texts = load_dataset(data, args.data, model)
     part = part_size(config, world_size())
     return Job(
         config=config,
+        data=data,
+        sha256=texts.sha256,
         build=lambda: Model(model),
         batch=lambda start, count: batch_at(texts, start, count, part, data.max_len, config.seed),
         held_out=lambda size: batches(texts, "val", data.max_len, size),
         loss=lambda module, batch: contrastive_loss(module, batch, config),
-        example=lambda module: example_loss(module, 1, data),
-        # A resumed run must see the same samples, cut from the same data in the same way.
-        identity={"sha256": texts.sha256, "part": part, **named(data=data)},
+        example=example_loss,
+        identity={"part": part},
         unit="pairs",
         texts=texts.tokenizer.files(),
     )
@@ -120,7 +115,7 @@ def part_size(config: Config, processes: int) -> int:
 
 main = script(
     __doc__,
-    Config,
+    (Config, DataConfig, ModelConfig),
     job_of,
     data="pairs of texts: .csv, .jsonl, .parquet, or a folder (default: bundled)",
 )

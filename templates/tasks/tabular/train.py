@@ -24,8 +24,8 @@ from model import Model
 from runtime.columns import Table
 from runtime.errors import run
 from runtime.options import Group
-from runtime.settings import Training, load_config
-from runtime.training import Batch, Job, named, script
+from runtime.settings import Training
+from runtime.training import Batch, Job, script
 
 
 @dataclass(frozen=True)
@@ -75,34 +75,31 @@ def job_on(table: Table, config: Config, data: DataConfig, model: ModelConfig) -
     target = table.schema.target["name"]
     return Job(
         config=config,
+        data=data,
+        sha256=table.sha256,
         build=lambda: Model(model),
         batch=lambda start, count: table.batch_at(start, count, config.seed),
         held_out=lambda size: table.batches("val", size),
         loss=LOSSES[data.target_kind][0],
-        example=lambda module: example_loss(module, 1, data),
-        # A resumed run must see the same samples, cut from the same data in the same way.
-        identity={"sha256": table.sha256, "target": target, **named(data=data)},
+        example=example_loss,
+        identity={"target": target},
         unit="rows",
         # infer.py reads columns as training did, so the checkpoint carries means and categories.
         entries={"columns": table.schema.to_json()},
     )
 
 
-def job_of(args: argparse.Namespace, config: Config) -> Job:
-    """Return the job on the user's table, or on the bundled one."""
-    data = load_config(DataConfig, "data", args.size)
-    model = load_config(ModelConfig, "model", args.size)
+def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
     return job_on(load_table(data, args.data, args.target, model), config, data, model)
 
 
 def options(group: Group) -> None:
-    """Add the option that only this script has."""
     group.add_argument("--target", metavar="COLUMN", help="to predict (default: the last one)")
 
 
 main = script(
     __doc__,
-    Config,
+    (Config, DataConfig, ModelConfig),
     job_of,
     data="a table with a row for each example (default: the bundled table)",
     options=options,

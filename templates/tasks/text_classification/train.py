@@ -22,9 +22,10 @@ from data import batch_at, batches, load_dataset
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
+from runtime.labels import class_names
 from runtime.sequences import partly_hidden
-from runtime.settings import Training, load_config
-from runtime.training import Batch, Job, named, script
+from runtime.settings import Training
+from runtime.training import Batch, Job, script
 
 
 @dataclass(frozen=True)
@@ -54,40 +55,26 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     return label_loss(model, (tokens, tokens[:, 0]), token_drop=0.0)[0]
 
 
-def label_entries(labels: tuple[str, ...], num_classes: int) -> dict[str, dict[str, str | int]]:
-    """Return the names of the classes for config.json."""
-    # A model may have more outputs than the data has labels; transformers wants a name for each.
-    unused = (f"LABEL_{number}" for number in range(len(labels), num_classes))
-    names = (*labels, *unused)
-    return {
-        "id2label": {str(number): name for number, name in enumerate(names)},
-        "label2id": {name: number for number, name in enumerate(names)},
-    }
-
-
-def job_of(args: argparse.Namespace, config: Config) -> Job:
-    """Return the model, the texts and the loss."""
-    data = load_config(DataConfig, "data", args.size)
-    model = load_config(ModelConfig, "model", args.size)
+def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
     texts = load_dataset(data, args.data, model)
     return Job(
         config=config,
+        data=data,
+        sha256=texts.sha256,
         build=lambda: Model(model),
         batch=lambda start, count: batch_at(texts, start, count, data, config.seed),
         held_out=lambda size: batches(texts, "val", data.max_len, size),
         loss=lambda module, batch: label_loss(module, batch, config.token_drop),
-        example=lambda module: example_loss(module, 1, data),
-        # A resumed run must see the same samples, cut from the same data in the same way.
-        identity={"sha256": texts.sha256, **named(data=data)},
+        example=example_loss,
         unit="texts",
-        entries=label_entries(texts.labels, model.num_classes),
+        entries=class_names(texts.labels, model.num_classes),
         texts=texts.tokenizer.files(),
     )
 
 
 main = script(
     __doc__,
-    Config,
+    (Config, DataConfig, ModelConfig),
     job_of,
     data="texts with labels: .csv, .jsonl, .parquet, or a folder (default: bundled texts)",
 )

@@ -156,7 +156,7 @@ GROUP = 64  # inputs of a row that share a scale
 
 
 def pack(numbers: Tensor) -> Tensor:
-    """Pack pairs of 4-bit numbers in bytes: (out, in) int8 -> (out, ceil(in / 2)) uint8."""
+    """Pack pairs of 4-bit numbers from -7 to 7: (out, in) int8 to (out, ceil(in / 2)) uint8."""
     shifted = F.pad(numbers + 8, (0, numbers.size(1) % 2)).to(torch.uint8)
     return shifted[:, ::2] | shifted[:, 1::2] << 4
 

@@ -21,9 +21,9 @@ from data import batch_at, load_corpus, windows
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
-from runtime.settings import Training, load_config
+from runtime.settings import Training
 from runtime.tokenizer import tokenizer_files
-from runtime.training import Batch, Job, named, script
+from runtime.training import Batch, Job, script
 
 
 @dataclass(frozen=True)
@@ -79,23 +79,20 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     return loss
 
 
-def job_of(args: argparse.Namespace, config: Config) -> Job:
-    """Return the model, the corpus and the loss."""
-    data = load_config(DataConfig, "data", args.size)
-    model = load_config(ModelConfig, "model", args.size)
+def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
     corpus = load_corpus(data, args.data, model.vocab_size)
     train_split, val_split = corpus.splits["train"], corpus.splits["val"]
     length = data.seq_len
     return Job(
         config=config,
+        data=data,
+        sha256=corpus.sha256,
         build=lambda: Model(model),
         batch=lambda start, count: batch_at(train_split, start, count, length, config.seed),
         # Windows lie side by side: this is a quick look, and eval.py gives each token its context.
         held_out=lambda size: windows(val_split, length, length, size),
         loss=next_token_loss,
-        example=lambda module: example_loss(module, 1, data),
-        # A resumed run must see the same samples, cut from the same data in the same way.
-        identity={"sha256": corpus.sha256, **named(data=data)},
+        example=example_loss,
         unit="tokens",
         amount=length,
         # transformers stops generating at the token that ends a text; no token begins one.
@@ -106,7 +103,7 @@ def job_of(args: argparse.Namespace, config: Config) -> Job:
 
 main = script(
     __doc__,
-    Config,
+    (Config, DataConfig, ModelConfig),
     job_of,
     data="text, a folder of texts, or what `data.py prepare` made (default: bundled corpus)",
 )

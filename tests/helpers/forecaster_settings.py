@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from family_code import TRAIN
+from helpers.family_code import TRAIN
 
 SHAPES: dict[str, dict[str, Any]] = {
     "plain": {

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from family_code import TRAIN
-
+from helpers.family_code import TRAIN
 from metagen import paths
 
 SPEC = paths.specs() / "image/semantic_segmentation_unet.yaml"

@@ -23,12 +23,13 @@ class PlainDesk:
         self.spec = load(path)
         self.package = dict(package or {})
         self.modules: list[str] = []
+        self.sources: list[str] = []
 
     @classmethod
     def of(cls, path: Path) -> PlainDesk:
         """Return a desk over a spec file and an empty package."""
         desk = cls.__new__(cls)
-        desk.spec, desk.package, desk.modules = load(path), {}, []
+        desk.spec, desk.package, desk.modules, desk.sources = load(path), {}, [], []
         return desk
 
     def key(self, name: str) -> Any:
@@ -43,7 +44,11 @@ class PlainDesk:
     def names(self, path: str, *way: str) -> tuple[str, ...]:
         return entries.names(self.entry(path, *way))
 
+    def edited(self, path: str) -> bool:
+        return False
+
     def source(self, name: str) -> bytes:
+        self.sources.append(name)
         return paths.source(name).read_bytes()
 
     def version(self, name: str) -> str:
@@ -59,10 +64,10 @@ class PlainDesk:
 
 def spec_of(route: Route, more: str = "") -> str:
     """Return the keys of a spec that lead to a route, with more of its architecture."""
-    inputs, outputs = ", ".join(route.inputs), ", ".join(route.outputs)
+    inputs, outputs, task, architecture, objective = map(sorted, route.allowed.values())
     return (
-        f"modality: {{inputs: [{inputs}], outputs: [{outputs}]}}\n"
-        f"task: {{type: {min(route.tasks)}}}\n"
-        f"architecture: {{family: {min(route.architectures)}{more}}}\n"
-        f"training: {{objective: [{min(route.objectives)}]}}\n"
+        f"modality: {{inputs: [{', '.join(inputs)}], outputs: [{', '.join(outputs)}]}}\n"
+        f"task: {{type: {task[0]}}}\n"
+        f"architecture: {{family: {architecture[0]}{more}}}\n"
+        f"training: {{objective: [{objective[0]}]}}\n"
     )

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from generated import TINY, forget
 
+from helpers.generated import TINY, forget
 from metagen import families, paths
 from metagen.package.bundle import bundle
 from metagen.package.code import runtime_files

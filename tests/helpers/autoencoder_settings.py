@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from family_code import TRAIN
+from helpers.family_code import TRAIN
 
 MODEL = {"window": 4, "n_channels": 3, "d_hidden": 13, "n_layers": 2, "d_latent": 2}
 SIZES: dict[str, dict[str, Any]] = {

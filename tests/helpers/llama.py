@@ -1,20 +1,46 @@
-"""The verdicts on Llama-3-8B under the constraints that a test chooses, and its sizes by hand."""
+"""Published Llama models: their dimensions, and the verdicts on one under chosen constraints."""
+
+from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import yaml
-from blueprint_desk import PlainDesk
-from llama import LLAMA_3_8B
 
+from helpers.plain_desk import PlainDesk
 from metagen.sizing.verdicts import TARGET, work
 
+Dims = dict[str, int | float | bool]
+
+
+def llama(d: int, n_layers: int, h: int, k: int, s: int, f: int, vocab: int, tied: bool) -> Dims:
+    """Return the dimensions of a decoder in the form of Llama."""
+    return {
+        "d_model": d, "n_layers": n_layers, "n_heads": h, "n_kv_heads": k, "head_dim": s,
+        "d_ff": f, "vocab_size": vocab, "max_seq_len": 4096, "rope_theta": 1e4,
+        "norm_eps": 1e-5, "tie_embeddings": tied,
+    }  # fmt: skip
+
+
+LLAMA_2_7B = llama(4096, 32, 32, 32, 128, 11008, 32000, False)
+LLAMA_3_8B = llama(4096, 32, 32, 8, 128, 14336, 128256, False)
+LLAMA_3_2_1B = llama(2048, 16, 32, 8, 64, 8192, 128256, True)
+SMOLLM2_135M = llama(576, 30, 9, 3, 64, 1536, 49152, True)
+# The sizes of Llama-3-8B, by hand.
 PARAMETERS = 8_030_261_248
 WEIGHTS = 16_060_522_496
 CACHE = 131_072 * 8192  # bytes a token, at a window of 8,192 tokens
 TABLE = 2 * 128_256 * 4096  # bytes of the input table, of which a token reads one row
 
 
-def verdicts(spec, folder, parameters=PARAMETERS, bits=(16, 16), **changed):
+def verdicts(
+    spec: str,
+    folder: Path,
+    parameters: int = PARAMETERS,
+    bits: tuple[int, int] = (16, 16),
+    **changed: Any,
+) -> dict[str, dict[str, Any]]:
     """Return the entries of constraints.json by constraint, with some of the dimensions changed."""
     desk = PlainDesk(spec, folder)
     dims = {**LLAMA_3_8B, "max_seq_len": 8192, **changed}

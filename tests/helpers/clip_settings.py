@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from types import ModuleType
 
-from family_code import TRAIN
 from PIL import Image
 
+from helpers.family_code import TRAIN
 from metagen import paths
 
 SPEC = paths.specs() / "multimodal/multimodal_clip.yaml"

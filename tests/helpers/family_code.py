@@ -8,17 +8,18 @@ import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
-from blueprint_desk import PlainDesk
 from click.testing import CliRunner
-from generated import forget
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from helpers.generated import forget
+from helpers.plain_desk import PlainDesk
 from metagen import families, paths
 from metagen.cli import main
 from metagen.families.family import Family
@@ -26,6 +27,7 @@ from metagen.package import code
 from metagen.package.bundle import bundle
 from metagen.package.code import runtime_files
 from metagen.sizing import architecture
+from metagen.spec import load
 
 TRAIN = {
     "steps": 4,
@@ -44,6 +46,18 @@ TRAIN = {
     "dtype": "float32",
     "seed": 42,
 }
+
+
+@cache
+def spec_paths() -> dict[str, Path]:
+    """Return a spec of each family that metagen ships, by the family's name."""
+    shipped = sorted(paths.specs().rglob("*.yaml"))
+    return {families.route(load(path).key): path for path in shipped}
+
+
+def published(family: Family) -> bytes:
+    """Return the table of published models that a family's trend is fitted on."""
+    return paths.source(family.published).read_bytes()
 
 
 def write_code(folder: Path, family: Family, sizes: Mapping[str, Mapping[str, Any]]) -> Path:

@@ -6,8 +6,7 @@ import json
 import re
 from typing import Any
 
-import docs_fixtures as sample
-
+from helpers import docs_fixtures as sample
 from metagen.docs.facts import Printed
 
 HOSTILE = (

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from family_code import TRAIN
-
+from helpers.family_code import TRAIN
 from metagen.families.tabular_classifier import FAMILY as classifier
 from metagen.families.tabular_regressor import FAMILY as regressor
 

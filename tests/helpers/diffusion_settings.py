@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from family_code import TRAIN
-
+from helpers.family_code import TRAIN
 from metagen import paths
 from metagen.families.latent_unet import FAMILY as latents
 from metagen.families.unet_diffusion import FAMILY as pixels

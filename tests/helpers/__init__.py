@@ -1,0 +1,1 @@
+"""What tests share: packages at tiny sizes, desks, published figures. tests/README.md lists it."""

@@ -1,0 +1,494 @@
+"""Random histories: whatever happened before, a build ends in the bytes of a clean one.
+
+Hypothesis draws the steps. They edit the spec, the outputs, the templates and the code of metagen,
+damage the engine's state and the cache, interrupt and kill builds, build side by side, run plain
+doit, collect garbage, and take the out folder elsewhere. These must hold after each build:
+
+- Without edits by hand, the package equals a clean build of the same spec by the same templates;
+  a spec that does not build from scratch fails with the same status.
+- With them, the manifest has the sha256 of each file as it is.
+- The build after it runs nothing, and neither does one of a spec that was built before.
+- No error is a traceback.
+
+A history ends at its first violation, which is reported with all steps up to it.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from metagen import files
+from metagen.errors import CONFLICT, DONE, USAGE, SpecError
+
+from . import inside, mutants, outside, values
+from .disturbances import TRICKS, WAYS, Trick, Way, damage_some, name
+from .inside import Build
+from .lab import Lab
+from .tally import Tally
+from .witness import Log
+
+FULL = 200
+STEPS = 10
+_WRITES = 30  # writes of a build, at one of which it is interrupted
+_TRACEBACKS = ("Traceback", "MetaGen's own")
+_SYNTH = ("synth",)
+_DOIT = (
+    _SYNTH, ("-n", "2", "synth"), ("run", "--always", "docs"), ("clean",), ("clean", "docs"),
+    ("run", "--single", "docs:{run}/model_card"), ("code:{run}/model",), ("forget",),
+    ("{out}/run-{run}/code/model.py",), ("forget", "blueprint"), ("ignore", "code"), ("reset-dep",),
+)  # fmt: skip
+_LOOKS = (("list", "--all", "--status"), ("info", "docs:{run}/model_card"), ("list", "docs"))
+_BOUND = 100_000  # bytes of a cache after its garbage was collected
+# An integer takes one draw, where Hypothesis's own random numbers take one each.
+CHANCE = st.integers(0, 2**32 - 1).map(random.Random)
+
+Key = tuple[tuple[str, ...], str]  # the settings, and the digest of the templates and the code
+Cleans = dict[tuple[Path, Key], Build]
+
+
+class Interrupted(BaseException):
+    """Ends a build in this process at one of its writes."""
+
+
+class Violation(Exception):
+    """Something that must hold does not."""
+
+
+def measure(lab: Lab) -> Tally:
+    """Let Hypothesis draw histories; each process draws its share from a seed of its own."""
+    tally = Tally("histories")
+    tally.must_not(
+        "stale",
+        "not settled",
+        "ran on the way back",
+        "unseen edits",
+        "unbounded",
+        "wrote",
+        "tracebacks",
+    )
+    return lab.apart(tally, _of_some, lab.shares(range(lab.size(FULL))))
+
+
+def _of_some(lab: Lab, share: Sequence[int]) -> Tally:
+    tally, cleans = Tally("histories"), Cleans()
+    rules = settings(
+        max_examples=len(share), stateful_step_count=STEPS + 1, deadline=None, database=None,
+        phases=[Phase.generate], suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+
+    @seed(f"{lab.seed}:{share[0]}")
+    def begin() -> History:
+        return History(lab, cleans, tally)
+
+    run_state_machine_as_test(begin, settings=rules)
+    return tally
+
+
+def step(**draws: st.SearchStrategy[Any]) -> Callable[[Callable[..., str]], Any]:
+    """Make a rule of a method that returns what it did, in words."""
+
+    def made(method: Callable[..., str]) -> Any:
+        @functools.wraps(method)
+        def take(history: History, **drawn: Any) -> None:
+            history.take(method.__name__, lambda: method(history, **drawn))
+
+        return rule(**draws)(take)
+
+    return made
+
+
+class History(RuleBasedStateMachine):
+    """One history: an out folder, what the spec says now, and what happened.
+
+    Attributes:
+        overrides: The values that the spec has now in place of its own, by key.
+        edits: The outputs that were edited by hand and not discarded since.
+        visited: The overrides of each package that was built, by its key.
+        standing: The key of the package that the folder holds; None when it may hold another.
+        lossy: Whether records of earlier builds may be lost, so that ways back may run tasks.
+        cache: The cache that all builds of this history share; None for the others.
+    """
+
+    def __init__(self, lab: Lab, cleans: Cleans, tally: Tally) -> None:
+        super().__init__()
+        self.lab, self.cleans, self.tally = lab, cleans, tally
+        self.overrides: dict[str, str] = {}
+        self.edits: set[str] = set()
+        self.visited: dict[Key, dict[str, str]] = {}
+        self.standing: Key | None = None
+        self.lossy = self.over = False
+        self.steps: list[str] = []
+        self.resources = ExitStack()
+
+    @initialize(chance=CHANCE)
+    def begin(self, chance: random.Random) -> None:
+        """Copy what metagen ships; begin with a package, in an empty folder, or beside a cache."""
+        self.tally.count("histories")
+        self.folder = self.resources.enter_context(self.lab.folder())
+        self.shipped = self.resources.enter_context(inside.shipped(self.folder))
+        self.originals: dict[Path, bytes] = {}
+        self.sources = self._digest()
+        self.spec, self.out = chance.choice(self.lab.specs), self.folder / "out"
+        begun = self.lab.begin(self.folder / "begun", self.spec)
+        self.cleans[self.spec, ((), _PRISTINE)] = begun
+        reads = {read for task in begun.log.reads.values() for read in task}
+        self.templates = sorted(r.split()[1] for r in reads if r.startswith("source templates/"))
+        begins = chance.choice(("with a package", "in an empty folder", "beside a cache"))
+        self.out = self.folder / ("begun" if begins == "with a package" else "out")
+        self.cache = self.folder / "cache" if begins == "beside a cache" else None
+        self.steps.append(f"{self.spec.stem} {begins}")
+
+    def teardown(self) -> None:
+        """Build once more, by the shipped spec if the edits together build nothing."""
+        if self.steps:
+            self.take("end", self._end)
+        self.resources.close()
+
+    def take(self, kind: str, action: Callable[[], str]) -> None:
+        """Take a step unless the history is over; a violation or an error ends it."""
+        if self.over:
+            return
+        self.tally.count("steps")
+        self.tally.count(kind.replace("_", " "))
+        try:
+            self.steps.append(action())
+        except Violation as violation:
+            self._ends(*violation.args)
+        except Exception as error:
+            self._ends("tracebacks", f"{kind}: {error!r}")
+
+    def _ends(self, kind: str, case: str) -> None:
+        self.over = True
+        number = self.tally.counts["histories"]
+        self.tally.violated(kind, "\n        ".join((f"history {number}", *self.steps, case)))
+
+    @step(chance=CHANCE)
+    def edit_spec(self, chance: random.Random) -> str:
+        return self._edit(chance)
+
+    @step(chance=CHANCE)
+    def undo_edit_of_spec(self, chance: random.Random) -> str:
+        if not self.overrides:
+            return "no edit to undo"
+        key = chance.choice(sorted(self.overrides))
+        del self.overrides[key]
+        return f"undo {key}"
+
+    @step(number=st.integers(0, 4))
+    def change_seed(self, number: int) -> str:
+        self.overrides["reproducibility.seed"] = f"reproducibility.seed={number}"
+        return f"seed {number}"
+
+    @step(chance=CHANCE)
+    def go_back(self, chance: random.Random) -> str:
+        """Build the shipped spec or one that was built before."""
+        self.overrides = dict(chance.choice([{}, *self.visited.values()]))
+        return f"back to {list(self.overrides.values())}: {self._build()}"
+
+    @step()
+    def build(self) -> str:
+        return f"build: {self._build()}"
+
+    @step()
+    def discard_edits(self) -> str:
+        return f"build, edits discarded: {self._build(discard_edits=True)}"
+
+    @step(chance=CHANCE)
+    def delete_output(self, chance: random.Random) -> str:
+        path = self._output(chance)
+        if path:
+            path.unlink()
+        return f"delete {path and path.name}"
+
+    @step(chance=CHANCE)
+    def truncate_output(self, chance: random.Random) -> str:
+        path = self._output(chance)
+        if path:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            self.edits.add(path.name)
+        return f"truncate {path and path.name}"
+
+    @step(chance=CHANCE, trick=st.sampled_from(TRICKS))
+    def edit_output(self, chance: random.Random, trick: Trick) -> str:
+        path = self._output(chance)
+        if path:
+            trick(path, _edited(path.read_bytes()))
+            self.edits.add(path.name)
+        return f"edit {path and path.name}, {name(trick)}"
+
+    @step(chance=CHANCE, trick=st.sampled_from(TRICKS))
+    def change_template(self, chance: random.Random, trick: Trick) -> str:
+        path = self.shipped / chance.choice(self.templates)
+        self._change(path, _edited(path.read_bytes()), trick)
+        return f"change {path.name}, {name(trick)}"
+
+    @step(chance=CHANCE, trick=st.sampled_from(TRICKS))
+    def change_code(self, chance: random.Random, trick: Trick) -> str:
+        """Change a definition of metagen; a text that must not be cut off is written plainly."""
+        package = self.shipped / "metagen"
+        place = chance.choice(mutants.definitions(package))
+        path = package / place.file
+        with mutants.changed(package, place):
+            after = path.read_bytes()
+        trick = trick if len(after) <= path.stat().st_size else TRICKS[0]
+        self._change(path, after, trick)
+        return f"change {place}, {name(trick)}"
+
+    @step()
+    def undo_changes_of_sources(self) -> str:
+        for path, data in self.originals.items():
+            path.write_bytes(data)
+        self.sources = self._digest()
+        return "undo changes of templates and code"
+
+    @step(chance=CHANCE)
+    def damage(self, chance: random.Random) -> str:
+        self.standing, self.lossy = None, True
+        places = [self.out / ".metagen", *([self.cache] if self.cache else [])]
+        return f"damage: {damage_some(chance.choice(places), chance)}"
+
+    @step(way=st.sampled_from(WAYS))
+    def take_elsewhere(self, way: Way) -> str:
+        """Move or copy the out folder, and build there."""
+        if not self.out.exists():
+            return "nothing to take elsewhere"
+        to = self.folder / f"place {len(self.steps)}"
+        to.mkdir()
+        self.out = way(self.out, to)
+        return f"{name(way)}: {self._build()}"
+
+    @step()
+    def begin_another_folder(self) -> str:
+        """Build in an empty folder: beside a cache, what was built before must run nothing."""
+        self.out, self.standing = self.folder / f"place {len(self.steps)}", None
+        self.edits.clear()
+        if not self.cache:
+            self.visited.clear()
+        return f"another folder: {self._build()}"
+
+    @step()
+    def collect_garbage(self) -> str:
+        """Delete what no record refers to: ways back stay free, but not those from the cache."""
+        bound = ("--cache", str(self.cache), "--keep", str(_BOUND)) if self.cache else ()
+        result = outside.metagen("gc", "--out", str(self.out), *bound)
+        self._must(_is_clean(result.stderr), "tracebacks", f"gc: {result.stderr[-600:]}")
+        size = sum(p.stat().st_size for p in self.cache.rglob("*") if p.is_file()) if bound else 0
+        self._must(size <= _BOUND, "unbounded", f"{size:,} bytes are left of the cache")
+        self.lossy |= bool(self.cache)
+        return f"gc: {result.returncode}"
+
+    @step(words=st.sampled_from(_DOIT))
+    def run_doit(self, words: Sequence[str]) -> str:
+        """Run plain doit; after `synth` without edits by hand the package stands."""
+        if self.cache:
+            return "no doit: it has no cache"
+        result = self._doit(words)
+        done = words == _SYNTH and result.returncode == DONE and not self.edits
+        self.standing, self.lossy = self._key() if done else None, True
+        return f"doit {' '.join(words)}: {result.returncode}"
+
+    @step(words=st.sampled_from(_LOOKS))
+    def look_with_doit(self, words: Sequence[str]) -> str:
+        before = inside.tree(self.out)
+        result = self._doit(words)
+        self._must(inside.tree(self.out) == before, "wrote", f"doit {' '.join(words)}")
+        return f"doit {' '.join(words)}: {result.returncode}"
+
+    @step(chance=CHANCE, writes=st.integers(0, _WRITES), before=st.booleans())
+    def interrupt(self, chance: random.Random, writes: int, before: bool) -> str:
+        """Interrupt a build before or after one of its writes."""
+        edit, real = self._edit(chance), files.write_atomic
+        left = [None] * writes
+
+        def write(*arguments: Any, **options: Any) -> None:
+            if before and not left:
+                raise Interrupted
+            real(*arguments, **options)
+            if not left:
+                raise Interrupted
+            left.pop()
+
+        try:
+            with mock.patch.object(files, "write_atomic", write):
+                status = str(self._result().status)
+        except Interrupted:
+            status = f"interrupted {'before' if before else 'after'} write {writes}"
+        self.standing = None
+        return f"{edit}, build: {status}"
+
+    @step(chance=CHANCE)
+    def kill(self, chance: random.Random) -> str:
+        edit, seconds = self._edit(chance), 0.5 + 3 * chance.random()
+        process = self._start()
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        self.standing = None
+        return f"{edit}, build: killed after {seconds:.1f} s"
+
+    @step(chance=CHANCE)
+    def build_side_by_side(self, chance: random.Random) -> str:
+        edit, more = self._edit(chance), f"reproducibility.seed={chance.randrange(5)}"
+        processes = [self._start(), self._start(more)]
+        texts = ["\n".join(process.communicate()) for process in processes]
+        self.standing = None
+        for text in texts:
+            self._must(_is_clean(text), "tracebacks", f"side by side with {more}: {text[-600:]}")
+        statuses = [process.returncode for process in processes]
+        return f"{edit}, build beside {more}: {statuses}"
+
+    def _edit(self, chance: random.Random) -> str:
+        """Edit the spec, so that the next build has work to do."""
+        key = chance.choice(values.leaf_keys())
+        others = _others(self.spec, key)
+        if not others:
+            return f"{key} has no other value"
+        self.overrides[key] = chance.choice(others)
+        return self.overrides[key]
+
+    def _end(self) -> str:
+        status = self._build(discard_edits=True)
+        if status == DONE:
+            return "done"
+        self.tally.count("histories whose edits build nothing")
+        self.overrides.clear()
+        return f"end: {status}; back to the shipped spec: {self._build(discard_edits=True)}"
+
+    def _build(self, *, discard_edits: bool = False) -> int:
+        """Build, and judge the result; return the exit status."""
+        self.tally.count("builds")
+        built = self._result(discard_edits=discard_edits)
+        label = f"status {built.status} {built.output[-400:]}"
+        self._must(_is_clean(built.output), "tracebacks", label)
+        if discard_edits or not self.edits:
+            self._judge(built, label)
+        elif built.status in (DONE, CONFLICT):
+            self._judge_manifest(built)
+        if built.status in (DONE, CONFLICT):
+            again = self._result()
+            self._must(not again.log.ran, "not settled", f"{label}: {sorted(again.log.ran)}")
+        return built.status
+
+    def _judge(self, built: Build, label: str) -> None:
+        """Compare a package without edits to a clean build, and what ran to what had to run."""
+        key, clean = self._key(), self._clean()
+        self._must(built.status == clean.status, "stale", f"clean has {clean.status}, {label}")
+        if clean.status != DONE:
+            self.standing = None
+            return
+        wrong = inside.difference(built.tree, clean.tree)
+        self._must(not wrong, "stale", f"{wrong}, {label}")
+        ran = sorted(built.log.ran)
+        if key == self.standing:
+            self.tally.count("builds with nothing to do")
+            self._must(not ran, "not settled", str(ran))
+        if key in self.visited and not self.lossy:
+            self.tally.count("ways back")
+            self._must(not ran, "ran on the way back", str(ran))
+        self.edits.clear()
+        self.standing, self.visited[key] = key, dict(self.overrides)
+
+    def _judge_manifest(self, built: Build) -> None:
+        """Compare each file to its sha256 in the manifest, unless that was edited too."""
+        self.standing = None
+        if "manifest.json" in self.edits:
+            return
+        run = f"run-{self.spec.stem}"
+        for row in json.loads(built.tree[f"{run}/manifest.json"]):
+            data = built.tree[f"{run}/{row['path']}"]
+            self._must(files.sha256(data) == row["sha256"], "unseen edits", row["path"])
+
+    def _must(self, holds: bool, kind: str, case: str) -> None:
+        if not holds:
+            raise Violation(kind, case)
+
+    def _clean(self) -> Build:
+        key = (self.spec, self._key())
+        if key not in self.cleans:
+            with self.lab.folder() as folder:
+                self.cleans[key] = _result(folder / "clean", self.spec, self._settings())
+        return self.cleans[key]
+
+    def _key(self) -> Key:
+        return tuple(sorted(self._settings())), self.sources
+
+    def _settings(self) -> list[str]:
+        return list(self.overrides.values())
+
+    def _output(self, chance: random.Random) -> Path | None:
+        """Return a file of the package."""
+        paths = sorted(p for p in self.out.glob("run-*/**/*") if p.is_file())
+        self.standing = None
+        return chance.choice(paths) if paths else None
+
+    def _change(self, path: Path, data: bytes, trick: Trick) -> None:
+        self.originals.setdefault(path, path.read_bytes())
+        trick(path, data)
+        self.sources = self._digest()
+
+    def _digest(self) -> str:
+        """Return the digest of what differs from what metagen ships."""
+        changed = {
+            path.relative_to(self.shipped).as_posix(): files.sha256(path.read_bytes())
+            for path, data in self.originals.items()
+            if path.read_bytes() != data
+        }
+        return files.canonical(changed)
+
+    def _result(self, **rules: bool) -> Build:
+        return _result(self.out, self.spec, self._settings(), cache=self.cache, **rules)
+
+    def _start(self, *more: str) -> Any:
+        name = ("--run-id", self.spec.stem, "--out", str(self.out))
+        cache = ("--cache", str(self.cache)) if self.cache else ()
+        command = ("synth", str(self.spec), *name, *cache, *self._settings(), *more)
+        return outside.start(*command, SHIPPED=str(self.shipped))
+
+    def _doit(self, words: Sequence[str]) -> Any:
+        command = [word.format(run=self.spec.stem, out=self.out) for word in words]
+        package = (f"spec={self.spec}", f"out={self.out}", f"run_id={self.spec.stem}")
+        command += [*package, *self._settings()]
+        here = outside.REPOSITORY
+        result = outside.metagen("doit", *command, cwd=here, SHIPPED=str(self.shipped))
+        self._must(_is_clean(result.stderr), "tracebacks", f"doit: {result.stderr[-600:]}")
+        return result
+
+
+_PRISTINE = files.canonical({})
+
+
+def _result(out: Path, spec: Path, overrides: Sequence[str], **rules: Any) -> Build:
+    """Build; a spec that is refused at the door has the status that the command has."""
+    try:
+        return inside.build(out, spec, overrides, **rules)
+    except SpecError as error:
+        return Build(USAGE, str(error), Log(), {}, inside.tree(out))
+
+
+@functools.cache
+def _others(spec: Path, key: str) -> list[str]:
+    """Return one or two settings of a key to other values."""
+    raws = values.buildable(spec, key, random.Random(f"{spec.stem} {key}"), most=2)
+    return [values.setting(key, raw) for raw in raws]
+
+
+def _edited(data: bytes) -> bytes:
+    """Return a text in which one word differs, so that it has the same size and is still valid."""
+    return data.replace(b" the ", b" THE ", 1) if b" the " in data else data + b"\n"
+
+
+def _is_clean(text: str) -> bool:
+    return not any(word in text for word in _TRACEBACKS)

@@ -1,0 +1,567 @@
+"""What every family and its task keep: exact figures, filled budgets, code that trains and resumes.
+
+A family is taken at the dimensions of a spec that metagen ships, full and scaled down. Networks are
+built without their numbers, on the meta device, wherever no number is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import math
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from helpers.building import fake_measurements
+from helpers.family_code import Held, modules_of, published, spec_paths, write_proxy
+from helpers.generated import forget
+from helpers.plain_desk import PlainDesk, spec_of
+from safetensors.torch import load_file
+from torch.utils.flop_counter import FlopCounterMode
+
+from metagen import families
+from metagen.engine import graph
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Family
+from metagen.measure import sandbox
+from metagen.sizing import architecture, search
+from metagen.sizing.need import FILL
+from metagen.sizing.search import Design, Solution
+
+SIZES = ("full", "proxy")
+HALF = 2  # bytes of a number in bf16
+
+
+@dataclass(frozen=True)
+class Made:
+    """A family with what a spec's build makes for it, measurements aside."""
+
+    family: Family
+    desk: PlainDesk
+    folder: Path
+    code: dict[str, ModuleType]
+    networks: dict[str, Any] = field(default_factory=dict)
+
+    def sections(self, size: str) -> dict[str, Any]:
+        """Return the dimensions and settings of the full model or of the proxy."""
+        whole: dict[str, Any] = self.desk.entry("blueprint/architecture.yaml")
+        return whole["proxy"] if size == "proxy" else whole
+
+    def dims(self, size: str) -> dict[str, Any]:
+        """Return the dimensions and number formats of one size."""
+        sections = self.sections(size)
+        return {**sections["model"], **{name: sections["infer"][name] for name in self.formats}}
+
+    @property
+    def formats(self) -> Iterable[str]:
+        """The names of the number formats, which the settings of infer.py hold."""
+        return self.family.formats
+
+    def model(self, dims: Dims) -> Any:
+        """Return the network with some dimensions, in the mode that infers."""
+        fields = {name: value for name, value in dims.items() if name not in self.formats}
+        return self.code["model"].Model(self.code["model"].Config(**fields)).eval()
+
+    def network(self, dims: Dims) -> Any:
+        """Return the network without its numbers, built once."""
+        key = json.dumps(dims)
+        if key not in self.networks:
+            with torch.device("meta"):
+                self.networks[key] = self.model(dims)
+        return self.networks[key]
+
+    def inputs(self, dims: Dims) -> list[torch.Tensor]:
+        """Return zeros as the first pass takes them: a whole context, or one sample."""
+        length = 1 if self.family.context_dim is None else self.family.input_length(dims)
+        shapes = self.family.example(dims, length)
+        return [torch.zeros(each["shape"], dtype=getattr(torch, each["dtype"])) for each in shapes]
+
+
+@contextlib.contextmanager
+def making(name: str, root: Path) -> Iterator[Made]:
+    desk = PlainDesk.of(spec_paths()[name])
+    folder = write_proxy(desk, root)
+    with modules_of(folder) as code:
+        yield Made(families.named(name), desk, folder, code)
+
+
+@pytest.fixture(scope="module", params=families.FAMILIES)
+def made(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Made]:
+    with making(request.param, tmp_path_factory.mktemp(request.param)) as each:
+        yield each
+
+
+def test_every_family_has_a_spec() -> None:
+    assert spec_paths().keys() == families.FAMILIES.keys()
+
+
+# Counts, operations and bytes
+
+# Changes of the proxy that a user may pin and no search makes, for families whose layers come and
+# go with a dimension or whose sides need not be even.
+ODD: dict[str, tuple[Dims, ...]] = {
+    "text_classifier": ({"vocab_size": 1000, "max_seq_len": 7, "n_segments": 1},),
+    "sentence_embedder": ({"vocab_size": 1000, "max_seq_len": 7, "n_segments": 1},),
+    "document_ranker": ({"vocab_size": 1000, "max_seq_len": 7, "n_segments": 1},),
+    "vit": ({"image_height": 12, "image_width": 18, "patch_size": 6, "num_channels": 3},),
+    "resnet": ({"image_height": 45, "image_width": 70, "num_channels": 3, "depth_3": 3},),
+    "segmentation_unet": ({"n_levels": 2, "max_channels": 8}, {"in_channels": 3}),
+    "unet_diffusion": (
+        {"n_levels": 3, "attention_level": 0, "max_multiplier": 4, "blocks_per_level": 2},
+        {"image_channels": 3, "num_classes": 7, "image_height": 16},
+    ),
+    "latent_unet": (
+        {"n_levels": 3, "upper_layers": 2, "lowest_layers": 3},
+        {"image_channels": 3, "patch_size": 1, "text_layers": 3, "text_length": 20},
+    ),
+    "clip": ({"patch_size": 8, "embed_dim": 5}, {"in_channels": 1, "text_n_layers": 1}),
+    "autoencoder": ({"n_layers": 1}, {"n_layers": 4}, {"window": 1}),
+    "tabular_regressor": ({"n_frequencies": 1, "n_categorical": 0, "n_layers": 1},),
+    "tabular_classifier": ({"n_outputs": 4, "n_frequencies": 1, "n_categorical": 0},),
+}
+
+
+def designs(made: Made) -> Iterator[dict[str, Any]]:
+    """Yield the full model, the proxy, and the proxy with what a user may pin."""
+    proxy = made.dims("proxy")
+    yield from (made.dims("full"), proxy)
+    yield from ({**proxy, **changed} for changed in ODD.get(made.family.name, ()))
+
+
+def test_the_closed_form_is_the_count_of_the_network(made: Made) -> None:
+    proxy = made.dims("proxy")
+    ablations = [{**proxy, **changed} for _, changed in made.family.variants(proxy)]
+    for dims in (*designs(made), *ablations):
+        assert made.network(dims).num_params() == made.family.count(dims), dims
+
+
+# A pass over a whole context hides the head that reads one of its positions: the closed form leaves
+# it out.
+POOLED = {"text_classifier": ("pooler", "classifier"), "document_ranker": ("pooler", "classifier")}
+
+
+# Layers that only repeat are counted a few times, since torch takes seconds for so many.
+REPEATED = {"upper_layers": 2, "lowest_layers": 2, "n_layers": 6}
+
+
+def test_the_operations_of_a_pass_are_those_that_torch_counts(made: Made) -> None:
+    for whole in designs(made):
+        dims = {
+            **whole,
+            **{n: min(n_most, whole[n]) for n, n_most in REPEATED.items() if n in whole},
+        }
+        model = made.network(dims)
+        with torch.device("meta"):
+            inputs = made.inputs(dims)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(*inputs)
+        weights = dict(model.named_parameters())
+        heads = [weights[f"{part}.weight"] for part in POOLED.get(made.family.name, ())]
+        counted = counter.get_total_flops() - 2 * sum(head.numel() for head in heads)
+        demand = made.family.demand(dims)
+        assert demand.first.flops == demand.passes * counted, dims
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_weights_are_parameters_and_statistics_in_bf16(made: Made, size: str) -> None:
+    dims = made.dims(size)
+    model = made.network(dims)
+    kept = model.state_dict()
+    statistics = [
+        kept[n] for n, each in model.named_buffers() if n in kept and each.is_floating_point()
+    ]
+    numbers = model.num_params() + sum(each.numel() for each in statistics)
+    demand = made.family.demand(dims)
+    assert demand.weights * 16 == HALF * numbers * demand.weight_bits
+
+
+# What the code holds at most on one input, as a share of the closed form's numbers at float32.
+# 1 is exact. Transformers keep what attention or its normalization copies beside the largest sum,
+# which the closed form leaves to fused kernels; a U-Net or an MLP with a skip releases, in
+# inference, some of what the form keeps for the widest place.
+SHARE_HELD: dict[str, tuple[float, float]] = {
+    "segmentation_unet": (1.0, 1.0),
+    "autoencoder": (1.0, 1.0),
+    "clip": (1.0, 1.01),  # the tokens and the temperature
+    "patch_forecaster": (1.0, 1.01),  # the mean and the deviation of the input
+    "decoder": (1.0, 1.2),
+    "text_classifier": (1.0, 1.5),
+    "sentence_embedder": (1.0, 1.5),
+    "document_ranker": (1.0, 1.5),
+    "vit": (1.0, 1.2),
+    "resnet": (0.8, 1.0),
+    "unet_diffusion": (0.6, 1.0),
+    "latent_unet": (0.7, 1.0),
+    "tabular_regressor": (0.5, 1.0),
+    "tabular_classifier": (0.5, 1.0),
+}
+
+
+def test_a_pass_holds_what_memory_was_planned_for(made: Made) -> None:
+    dims = made.dims("proxy")
+    model, inputs = made.model(dims), made.inputs(dims)
+    weights = [*model.parameters(), *model.buffers()]
+    with torch.no_grad(), Held(weights) as held:
+        model(*inputs)
+    least, most = SHARE_HELD.get(made.family.name, (0.6, 1.5))
+    planned = 4 / HALF * made.family.demand(dims).activations
+    assert least <= held.most / planned <= most
+
+
+# Dimensions and their reasons
+
+
+def test_each_dimension_has_a_reason_and_each_reason_is_of_the_value_that_was_taken(
+    made: Made,
+) -> None:
+    full = made.sections("full")
+    reasons = {each["name"]: each for each in full["decisions"]}
+    assert {*full["model"], *made.formats, "parameters"} <= reasons.keys()
+    assert {f"train.{name}" for name in ("steps", "batch_size", "learning_rate")} <= reasons.keys()
+    assert all(len(reasons[name]["reason"]) > 10 for name in full["model"])
+    assert all(each["reason"].strip() for each in reasons.values())
+    values = {**full["model"], **{name: full["infer"][name] for name in made.formats}}
+    sections = ("data", "train", "eval", "infer")
+    values |= {f"{s}.{name}": value for s in sections for name, value in full[s].items()}
+    for name, each in reasons.items():
+        if name in values or name.partition(".")[0] in sections:
+            assert each["value"] == values[name], name
+
+
+def test_the_rules_hold_for_the_design_the_proxy_and_the_ablations(made: Made) -> None:
+    rules = made.family.rules
+    for size in SIZES:
+        dims = made.dims(size)
+        each = [dims, *({**dims, **changed} for _, changed in made.family.variants(dims))]
+        assert not [(rule, m) for m in each for rule in rules if rule.broken(m)]
+    assert len(made.family.variants(made.dims("full"))) >= 1
+
+
+def test_a_spec_fills_its_budget_and_keeps_what_it_fixes(made: Made) -> None:
+    dims, allowed = made.dims("full"), made.desk.key("constraints.parameter_budget.max")
+    assert made.family.fixed(made.desk.key).items() <= dims.items()
+    if allowed is not None:
+        assert 0.97 <= made.family.count(made.sections("full")["model"]) / allowed <= 1
+
+
+MOST_CANDIDATES = 10_000
+
+
+def test_the_search_for_a_spec_counts_few_candidates(made: Made) -> None:
+    assert search.solution(made.desk).design.candidates <= MOST_CANDIDATES
+
+
+# Budgets
+
+MOST = 10**10
+POINTS = 8
+# From how many parameters on the dimensions of each family are fine enough to fill a budget: what
+# it cannot do without, such as tables of bytes and 224 x 224 pixels, takes a part of so few. Image
+# models have ten classes here: a thousand alone are 32,000 weights of the narrowest ResNet.
+LEAST = {
+    "decoder": 100_000,
+    "text_classifier": 10_000,
+    "sentence_embedder": 10_000,
+    "document_ranker": 10_000,
+    "vit": 5_000,
+    "resnet": 5_000,
+    "segmentation_unet": 100_000,
+    "unet_diffusion": 50_000,
+    "clip": 25_000,
+    "latent_unet": 1_000_000,
+    "patch_forecaster": 10_000,
+    "autoencoder": 100_000,
+    "tabular_regressor": 5_000,
+    "tabular_classifier": 5_000,
+}
+
+
+@cache
+def searched(name: str, budget: int) -> tuple[Family, Design]:
+    """Return a family and its design for that budget."""
+    family = families.named(name)
+    return family, pinned(
+        family, budget, {"num_classes": 10} if "num_classes" in family.dims else {}
+    )
+
+
+def pinned(family: Family, budget: int, fixed: Dims) -> Design:
+    """Return the design for a budget, with some dimensions fixed."""
+    need = Need(budget, math.ceil(FILL * budget), (), None, fixed, fixed)
+    return search.search(family, need, family.fit(published(family), budget))
+
+
+def least(name: str) -> int:
+    """Return the least budget that a family fills; 100 of the smallest models if none is stated."""
+    return LEAST.get(name) or 100 * searched(name, 1)[1].parameters
+
+
+def budgets(name: str) -> list[int]:
+    """Return budgets from the least to the most, in even steps of the logarithm."""
+    ratio = MOST / least(name)
+    return [round(least(name) * ratio ** (n / POINTS)) for n in range(POINTS + 1)]
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_budgets_from_small_to_large_are_filled_and_never_exceeded(name: str) -> None:
+    for budget in budgets(name):
+        family, design = searched(name, budget)
+        assert 0.97 * budget <= design.parameters <= budget, design
+        assert design.parameters == family.count(design.dims)
+        assert not any(rule.broken(design.everything) for rule in family.rules)
+
+
+# Dimensions that a spec may fix and that change what a budget is left for.
+FIXED: tuple[tuple[str, Dims], ...] = (
+    ("vit", {"num_classes": 2, "image_height": 64, "image_width": 96}),
+    ("resnet", {"num_classes": 2}),
+    ("patch_forecaster", {"lookback": 90, "horizon": 30}),
+    ("patch_forecaster", {"lookback": 12, "horizon": 3}),
+    ("autoencoder", {"window": 1}),
+    ("autoencoder", {"n_channels": 3}),
+    ("autoencoder", {"d_latent": 5}),
+    ("tabular_regressor", {"n_numeric": 100}),
+    ("tabular_classifier", {"n_numeric": 100}),
+)
+
+
+@pytest.mark.parametrize("budget", [1_000_000, 20_000_000, 1_000_000_000])
+@pytest.mark.parametrize(("name", "fixed"), FIXED)
+def test_a_budget_is_filled_beside_what_a_user_fixes(name: str, fixed: Dims, budget: int) -> None:
+    family = families.named(name)
+    design = pinned(family, budget, fixed)
+    assert 0.97 * budget <= design.parameters <= budget
+    assert design.dims.items() >= fixed.items()
+    assert not any(rule.broken(design.everything) for rule in family.rules)
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_a_proxy_of_the_smallest_design_keeps_the_rules(name: str) -> None:
+    family, design = searched(name, least(name))
+    assert not any(rule.broken(family.proxy(design.dims)) for rule in family.rules)
+    variants = [{**design.dims, **changed} for _, changed in family.variants(design.dims)]
+    assert not [each for each in variants if any(rule.broken(each) for rule in family.rules)]
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_a_budget_below_the_form_gets_the_fewest_parameters_and_the_reason_says_so(
+    name: str, tmp_path: Path
+) -> None:
+    result = overrun(name, False, tmp_path)
+    size = architecture.decisions(result)[0]
+    assert size["value"] == result.family.count(result.design.dims) > 10
+    assert "the smallest of" in size["reason"]
+
+
+# Words for dimensions that fill a budget or keep a share of it.
+WITHIN = re.compile(r"within|\bfills\b|multiple|most blocks|at most \d+(\.\d)?% of the budget")
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_no_reason_claims_to_be_within_a_budget_that_is_overrun(
+    name: str, pinned: bool, tmp_path: Path
+) -> None:
+    result = overrun(name, pinned, tmp_path)
+    reasons = {each["name"]: each["reason"] for each in architecture.decisions(result)}
+    assert result.design.parameters > result.need.budget
+    filling = [a.name for a in result.family.axes(result.need, result.trend) if a.fills]
+    assert filling
+    smallest = "the smallest value that the other dimensions allow"
+    assert all(smallest in reasons.pop(each) for each in filling)
+    assert "all of which exceed it" in reasons.pop("parameters")
+    assert not [(each, why) for each, why in reasons.items() if WITHIN.search(why)]
+
+
+def overrun(name: str, pinned: bool, folder: Path) -> Solution:
+    """Return the design for a budget that no model has, or none of the shape of a larger one."""
+    family, large = searched(name, 3 * 10**8)
+    axes = family.axes(Need(3 * 10**8, 1), family.fit(published(family), 3 * 10**8))
+    shape = {axis.name: large.dims[axis.name] for axis in axes if axis.grid}
+    route = next(each for each in families.ROUTES if each.family == name)
+    text = spec_of(route, f", dims: {json.dumps(shape)}" if pinned else "")
+    desk = PlainDesk(f"{text}constraints: {{parameter_budget: {{max: 10}}}}\n", folder)
+    return search.solution(desk)
+
+
+# Documents
+
+# The documents with words of a family or of its task.
+PROSE = (
+    "docs:model_card",
+    "docs:eval_report",
+    "paper:architecture",
+    "paper:training",
+    "paper:evaluation",
+)
+
+
+def test_cards_and_sections_of_the_paper_miss_no_fact(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "run", fake_measurements)
+    tasks = graph.of_spec(made.desk.spec, None)
+    prose = [recipe for recipe in tasks.recipes if recipe.name in PROSE]
+    desk = PlainDesk.of(spec_paths()[made.family.name])
+    for recipe in tasks.in_order(prose):
+        desk.package |= recipe.work(desk)
+    texts = {target: desk.package[target].decode() for r in prose for target in r.targets}
+    assert len(texts) == len(PROSE)
+    assert not [
+        name for name, text in texts.items() if re.search(r"\{\{|\{%|\\VAR\{|needed]", text)
+    ]
+    assert made.family.kind in texts["docs/model_card.md"]
+
+
+# Splits
+
+Splits = dict[str, set[Any]]
+
+
+def settings(made: Made) -> tuple[Any, Any]:
+    """Return the settings of the data and of the model at the proxy's size."""
+    sections = made.sections("proxy")
+    data = made.code["data"].Config(**sections["data"])
+    return data, made.code["model"].Config(**sections["model"])
+
+
+def of_records(*columns: str) -> Callable[[Made], Splits]:
+    """Return what tells the texts of each split, which are these columns of its records."""
+
+    def splits(made: Made) -> Splits:
+        every = made.code["data"].load_records(settings(made)[0], None)
+        return {s: {tuple(r[c] for c in columns) for r in each} for s, each in every.items()}
+
+    return splits
+
+
+def of_classes(made: Made) -> Splits:
+    data, model = settings(made)
+    every = made.code["data"].load_images(data, None, model)
+    return {s: {x.numpy().tobytes() for x in each.pixels} for s, each in every.splits.items()}
+
+
+def of_pictures(made: Made) -> Splits:
+    data, model = settings(made)
+    every = made.code["data"].load_images(data, None, model)
+    return {
+        split: {each.read(place).numpy().tobytes() for place in range(len(each))}
+        for split, each in every.splits.items()
+    }
+
+
+def of_rows(made: Made) -> Splits:
+    data, model = settings(made)
+    table = made.code["data"].load_table(data, None, None, model)
+    columns = [
+        tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None] for tensor in table.tensors
+    ]
+    rows = torch.cat([each.double() for each in columns[:-1]], 1).nan_to_num(nan=math.inf)
+    return {s: {rows[i].numpy().tobytes() for i in index} for s, index in table.parts.items()}
+
+
+# How a sample of the bundled data is recognized, for a family of each task and kind of target whose
+# samples are single records. Series, masks and glyphs are cut by time, place and shape, and a text
+# for generation is one stretch: their tasks' own tests hold those.
+SAMPLES: dict[str, Callable[[Made], Splits]] = {
+    "text_classifier": of_records("text"),
+    "sentence_embedder": of_records("text_a"),
+    "vit": of_classes,
+    "unet_diffusion": of_pictures,
+    "tabular_regressor": of_rows,
+    "tabular_classifier": of_rows,
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_no_sample_is_in_two_splits(name: str, tmp_path: Path) -> None:
+    with making(name, tmp_path) as made:
+        splits = SAMPLES[name](made)
+    assert splits.keys() == {"train", "val", "test"}
+    assert all(splits.values())
+    for one, two in itertools.combinations(splits.values(), 2):
+        assert not one & two
+
+
+# Scripts
+
+STEPS = ("--schedule-steps", "8", "--threads", "1")
+
+
+def run(folder: Path, name: str, *arguments: object, status: int = 0) -> str:
+    """Run a script as its own program would be, in this process; return what it printed."""
+    out, before, line = io.StringIO(), forget(), [f"{name}.py", *map(str, arguments)]
+    ended = contextlib.nullcontext() if status == 0 else pytest.raises(SystemExit)
+    with imports_from(folder, line), contextlib.redirect_stdout(out), ended as caught:
+        runpy.run_path(str(folder / f"{name}.py"), run_name="__main__")
+    sys.modules.update(before)
+    assert caught is None or caught.value.code == status
+    return out.getvalue()
+
+
+@contextlib.contextmanager
+def imports_from(folder: Path, line: list[str]) -> Iterator[None]:
+    before = sys.argv
+    sys.argv = line
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.argv = before
+        sys.path.remove(str(folder))
+        forget()
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_proxy_resumes_bit_for_bit_and_is_scored(made: Made, tmp_path: Path) -> None:
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    run(made.folder, "train", "--out", straight, "--steps", 6, *STEPS)
+    run(made.folder, "train", "--out", resumed, "--steps", 3, *STEPS)
+    run(made.folder, "train", "--out", resumed, "--steps", 6, *STEPS, "--resume")
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        one, two = (load_file(out / "checkpoint" / name) for out in (straight, resumed))
+        assert one.keys() == two.keys()
+        assert all(one[key].equal(two[key]) for key in one)
+    report = json.loads(run(made.folder, "eval", "--out", straight, "--threads", 1))
+    assert report["checkpoint_step"] == 6
+    assert len(report["metrics"]) >= 2
+    assert all(metric["baselines"] for metric in report["metrics"])
+    assert report["n"] > 0
+    assert len(report["sha256"]) == 64
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_the_code_passes_mypy_strict(made: Made) -> None:
+    files = map(str, sorted(made.folder.rglob("*.py")))
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", *files]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=made.folder, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_other_dimensions_is_refused(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(made.folder, "train", "--out", tmp_path, "--steps", 1, *STEPS)
+    path = tmp_path / "checkpoint" / "config.json"
+    kept = json.loads(path.read_text())
+    field = next(key for key in kept if isinstance(kept[key], int))
+    path.write_text(json.dumps({**kept, field: kept[field] + 1}))
+    run(made.folder, "eval", "--out", tmp_path, status=2)
+    assert f"was made with {field} = {kept[field] + 1}" in capsys.readouterr().err
