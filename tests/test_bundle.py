@@ -210,7 +210,11 @@ def test_a_config_may_have_inherited_fields_only() -> None:
 @pytest.mark.parametrize(
     ("main", "values", "words"),
     [
-        (OWN, {"drop": 0.1, "rate": 1, "steps": 7}, "settings.py:13: no value is given for the"),
+        (
+            OWN,
+            {"drop": 0.1, "rate": 1, "steps": 7},
+            "settings.py:13: the field seed of the Config of",
+        ),
         (OWN, {"drop": 0.1, "rate": 1, "steps": "7", "seed": 1}, "settings.py:8: the field steps"),
         (OWN, {"drop": "", "rate": 1, "steps": 7, "seed": 1}, f"{MAIN}:12: the field drop"),
         (OWN.replace("(Training)", "(Missing)"), {}, f"{MAIN}:7: Config inherits from Missing"),
