@@ -41,7 +41,14 @@ def test_the_numeral_check_finds_a_typed_numeral():
     assert untraced(typed, made.printed, (escape.markdown, escape.markdown_code)) == ["3"]
 
 
-@pytest.mark.parametrize("path", sorted((paths.templates() / "cards").rglob("*.md")), ids=str)
+TEMPLATES = [
+    path
+    for pattern in ("cards/**/*.md", "families/*/card.md", "tasks/*/baselines.md")
+    for path in sorted(paths.templates().glob(pattern))
+]
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda p: str(p.relative_to(paths.templates())))
 def test_no_numeral_is_typed_into_a_card_template(path):
     text = path.read_text().replace('row / "sha256"', "the name of an entry")
     text = re.sub(r"[A-Za-z]\w*\d", "", text)  # names, such as bf16

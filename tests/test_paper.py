@@ -76,14 +76,16 @@ def _without_facts(match: re.Match[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    "path", sorted((paths.templates() / "paper").rglob("*.tex")), ids=lambda path: path.stem
+    "path",
+    sorted(paths.templates().rglob("*.tex")),
+    ids=lambda path: str(path.relative_to(paths.templates())),
 )
 def test_no_numeral_is_typed_into_a_paper_template(path):
     assert re.findall(r".*\d.*", NAMES.sub("", MARKUP.sub("", path.read_text()))) == []
 
 
 def test_no_fact_touches_the_name_of_a_command():
-    for path in (paths.templates() / "paper").rglob("*.tex"):
+    for path in paths.templates().rglob("*.tex"):
         assert not re.search(r"\\[A-Za-z]+\\VAR", path.read_text()), path
 
 

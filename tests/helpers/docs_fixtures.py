@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 from metagen import entries, paths
+from metagen.families import parts, transformer
+from metagen.families.decoder import FAMILY as decoder
 
 DIMS = {
     "d_model": 4096, "n_layers": 32, "n_heads": 32, "n_kv_heads": 8, "head_dim": 128,
@@ -64,128 +66,138 @@ KEYS: dict[str, Any] = {
 }
 
 
-def parameters(dims: dict[str, Any]) -> dict[str, Any]:
-    d, kv = dims["d_model"], dims["n_kv_heads"] * dims["head_dim"]
-    layer = {"self_attn": 2 * d * d + 2 * d * kv, "mlp": 3 * d * dims["d_ff"], "norms": 2 * d}
-    modules = {
-        "embed_tokens": dims["vocab_size"] * d,
-        "layers": dims["n_layers"] * sum(layer.values()),
-        "norm": d,
-        "lm_head": dims["vocab_size"] * d,
-    }
-    return {"total": sum(modules.values()), "by_module": modules, "by_layer": layer}
+def _by_module(dims: dict[str, Any]) -> dict[str, int]:
+    """Return the count of each module of a decoder whose output layer is its own."""
+    names = ("embed_tokens", "layers", "norm", "lm_head")
+    return dict(zip(names, (parts.count([part]) for part in decoder.parts(dims)), strict=True))
+
+
+TOTAL = decoder.count(DIMS)
+MEMORY = 2 * TOTAL + transformer.cache_bytes(DIMS, DIMS["max_seq_len"])
 
 
 def _files() -> dict[str, Any]:
-    full, proxy = parameters(DIMS), parameters(PROXY)
-    total = full["total"]
-    cache = 2 * 2 * DIMS["n_layers"] * DIMS["n_kv_heads"] * DIMS["head_dim"] * DIMS["max_seq_len"]
-    memory = 2 * total + cache
-    params = {
-        "total": total,
-        "trainable": total,
-        "by_module": full["by_module"],
-        "by_layer": full["by_layer"],
-        "embedding_share": full["by_module"]["embed_tokens"] / total,
-        "budget": {"min": None, "max": 8_000_000_000, "share": total / 8e9},
-        "proxy_total": proxy["total"],
-    }
-    points = [
-        {"length": n, "forward_per_unit": 2.0 * total + 4.0 * 32 * 4096 * n / 2}
-        for n in (512, 2048, 8192, 32768, 131072, 262144)
-    ]
-    flops = {
-        "tool": "fvcore",
-        "convention": "a multiply-add counts as two operations",
-        "unit": "token",
-        "length": 512,
-        "forward_per_unit": points[0]["forward_per_unit"],
-        "training_per_unit": 3 * points[0]["forward_per_unit"],
-        "by_operator": {"linear": 2.0 * total, "attention": 1.3e8},
-        "points": points,
-    }
     return {
-        "blueprint/architecture.yaml": {
-            "family": "decoder",
-            "model": DIMS,
-            "data": {"tokenizer": "bytes", "seq_len": 4096},
-            "train": TRAIN,
-            "eval": {"batch_size": 8},
-            "infer": INFER,
-            "proxy": {
-                "model": PROXY,
-                "data": {"tokenizer": "bytes", "seq_len": 256},
-                "train": PROXY_TRAIN,
-                "eval": {"batch_size": 8},
-                "infer": INFER,
-            },
-            "decisions": [{"name": "d_model", "value": 4096, "reason": "fits the budget"}],
-        },
-        "blueprint/params.json": params,
-        "blueprint/flops.json": flops,
-        "blueprint/constraints.json": [
-            _row("parameter_budget.max", 8_000_000_000, total, "parameters", "met"),
-            _row("parameter_budget.min", None, total, "parameters", "not declared"),
-            _row("memory_budget", 16_000_000_000, memory, "bytes", "violated"),
-            _row("context_window", 262144, 262144, "tokens", "met"),
-            _row("throughput", 120, 61.3, "tok/s", "violated"),
-            _row("latency", "near-real-time", None, "s", "not declared"),
-        ],
-        "blueprint/sensitivity.json": {
-            "specified": _outcome(total, memory, "memory_budget"),
-            "binding": ["memory_budget"],
-            "steps": [
-                {"constraint": "memory_budget", "declared": 16_000_000_000,
-                 "value": 20_000_000_000, **_outcome(total, memory // 2),
-                 "changes": [{"name": "n_kv_heads", "from": 8, "to": 4}]},
-            ],
-        },
+        "blueprint/architecture.yaml": _architecture(),
+        "blueprint/params.json": _params(),
+        "blueprint/flops.json": _flops(),
+        "blueprint/constraints.json": _constraints(),
+        "blueprint/sensitivity.json": _sensitivity(),
         "blueprint/ablations.yaml": [
             {"name": "half the layers", "change": {"n_layers": 16}, "parameters": 4_515_000_000,
              "status": "not run"},
         ],
-        "benchmarks/results.json": [
-            {"benchmark": "held-out text", "dataset": "pydoc_topics", "sha256": "0f" * 32,
-             "split": "test", "n": 41234, "metric": "bits_per_byte",
-             "title": "bits per byte", "unit": "bit/byte",
-             "higher_is_better": False, "value": 2.87312,
-             "baselines": {"unigram": 4.7211, "bigram": 3.4402, "5-gram": 2.0411},
-             "seed": 42, "steps": 200, "steps_unit": "training steps", "size": "proxy",
-             "command": "python eval.py --size proxy", "status": "measured"},
-            {"benchmark": "held-out text", "dataset": "pydoc_topics", "sha256": "0f" * 32,
-             "split": "test", "n": 41234, "metric": "next_byte_accuracy",
-             "title": "next-byte accuracy", "unit": "share",
-             "higher_is_better": True, "value": 0.41037,
-             "baselines": {"unigram": 0.1764, "bigram": 0.2981, "5-gram": 0.5902},
-             "seed": 42, "steps": 200, "steps_unit": "training steps", "size": "proxy",
-             "command": "python eval.py --size proxy", "status": "measured"},
-            *(_not_run(name) for name in ("MMLU", "HellaSwag")),
-        ],
-        "benchmarks/report.json": {
-            "report": {
-                "figure": {
-                    "kind": "lines",
-                    "x": "bytes of context",
-                    "y": "bit/byte",
-                    "series": [{"name": "proxy", "x": [0, 1, 2], "y": [4.5, 3.5, 2.9]}],
-                }
-            }
-        },
+        "benchmarks/results.json": _results(),
+        "benchmarks/report.json": {"report": {"figure": {
+            "kind": "lines", "x": "bytes of context", "y": "bit/byte",
+            "series": [{"name": "proxy", "x": [0, 1, 2], "y": [4.5, 3.5, 2.9]}],
+        }}},
         "benchmarks/curve.csv": _curve(),
-        "code/launch/plan.json": {
-            "declared": 256, "nodes": 32, "devices_per_node": 8, "devices": 256,
-            "device": "A100-40GB-SXM", "usable_memory": 36_800_000_000,
-            "batch_size": 256, "samples_at_once": 1, "parameters": total, "chosen": 1,
-            "modes": [
-                {"parallel": mode, "grad_checkpoint": again, "weights": 4 * total // shards,
-                 "gradients": 4 * total // shards, "optimizer": 8 * total // shards,
-                 "gathered": 1_946_198_016, "activations": 57_216_696_324,
-                 "total": 16 * total // shards + 59_162_894_340, "fits": mode == "fsdp"}
-                for mode, again, shards in (
-                    ("ddp", False, 1), ("fsdp", False, 256), ("ddp", True, 1), ("fsdp", True, 256)
-                )
-            ],
-        },
+        "code/launch/plan.json": _plan(),
+    }  # fmt: skip
+
+
+def _architecture() -> dict[str, Any]:
+    def sections(model: dict[str, Any], tokens: int, train: dict[str, Any]) -> dict[str, Any]:
+        data = {"tokenizer": "bytes", "seq_len": tokens}
+        scripts = {"train": train, "eval": {"batch_size": 8}, "infer": INFER}
+        return {"model": model, "data": data, **scripts}
+
+    return {
+        "family": "decoder",
+        **sections(DIMS, 4096, TRAIN),
+        "proxy": sections(PROXY, 256, PROXY_TRAIN),
+        "decisions": [{"name": "d_model", "value": 4096, "reason": "fits the budget"}],
+    }
+
+
+def _params() -> dict[str, Any]:
+    modules = _by_module(DIMS)
+    layer = modules["layers"] // DIMS["n_layers"]
+    mlp, norms = 3 * DIMS["d_model"] * DIMS["d_ff"], 2 * DIMS["d_model"]
+    return {
+        "total": TOTAL,
+        "trainable": TOTAL,
+        "by_module": modules,
+        "by_layer": {"self_attn": layer - mlp - norms, "mlp": mlp, "norms": norms},
+        "embedding_share": modules["embed_tokens"] / TOTAL,
+        "budget": {"min": None, "max": 8_000_000_000, "share": TOTAL / 8e9},
+        "proxy_total": decoder.count(PROXY),
+    }
+
+
+def _flops() -> dict[str, Any]:
+    points = [
+        {"length": n, "forward_per_unit": 2.0 * TOTAL + 4.0 * 32 * 4096 * n / 2}
+        for n in (512, 2048, 8192, 32768, 131072, 262144)
+    ]
+    forward = points[0]["forward_per_unit"]
+    return {
+        "tool": "fvcore",
+        "convention": "a multiply-add counts as two operations",
+        "unit": "token",
+        "length": 512,
+        "forward_per_unit": forward,
+        "training_per_unit": 3 * forward,
+        "by_operator": {"linear": 2.0 * TOTAL, "attention": 1.3e8},
+        "points": points,
+    }
+
+
+def _constraints() -> list[dict[str, Any]]:
+    return [
+        _row("parameter_budget.max", 8_000_000_000, TOTAL, "parameters", "met"),
+        _row("parameter_budget.min", None, TOTAL, "parameters", "not declared"),
+        _row("memory_budget", 16_000_000_000, MEMORY, "bytes", "violated"),
+        _row("context_window", 262144, 262144, "tokens", "met"),
+        _row("throughput", 120, 61.3, "tok/s", "violated"),
+        _row("latency", "near-real-time", None, "s", "not declared"),
+    ]
+
+
+def _sensitivity() -> dict[str, Any]:
+    looser = {
+        "constraint": "memory_budget",
+        "declared": 16_000_000_000,
+        "value": 20_000_000_000,
+        **_outcome(TOTAL, MEMORY // 2),
+        "changes": [{"name": "n_kv_heads", "from": 8, "to": 4}],
+    }
+    return {
+        "specified": _outcome(TOTAL, MEMORY, "memory_budget"),
+        "binding": ["memory_budget"],
+        "steps": [looser],
+    }
+
+
+def _results() -> list[dict[str, Any]]:
+    data = {"benchmark": "held-out text", "dataset": "pydoc_topics", "sha256": "0f" * 32,
+            "split": "test", "n": 41234}  # fmt: skip
+    run = {"seed": 42, "steps": 200, "steps_unit": "training steps", "size": "proxy",
+           "command": "python eval.py --size proxy", "status": "measured"}  # fmt: skip
+    bits = {"metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte",
+            "higher_is_better": False, "value": 2.87312,
+            "baselines": {"unigram": 4.7211, "bigram": 3.4402, "5-gram": 2.0411}}  # fmt: skip
+    accuracy = {"metric": "next_byte_accuracy", "title": "next-byte accuracy", "unit": "share",
+                "higher_is_better": True, "value": 0.41037,
+                "baselines": {"unigram": 0.1764, "bigram": 0.2981, "5-gram": 0.5902}}  # fmt: skip
+    measured = [{**data, **metric, **run} for metric in (bits, accuracy)]
+    return [*measured, *(_not_run(name) for name in ("MMLU", "HellaSwag"))]
+
+
+def _plan() -> dict[str, Any]:
+    modes = (("ddp", False, 1), ("fsdp", False, 256), ("ddp", True, 1), ("fsdp", True, 256))
+    return {
+        "declared": 256, "nodes": 32, "devices_per_node": 8, "devices": 256,
+        "device": "A100-40GB-SXM", "usable_memory": 36_800_000_000,
+        "batch_size": 256, "samples_at_once": 1, "parameters": TOTAL, "chosen": 1,
+        "modes": [
+            {"parallel": mode, "grad_checkpoint": again, "weights": 4 * TOTAL // shards,
+             "gradients": 4 * TOTAL // shards, "optimizer": 8 * TOTAL // shards,
+             "gathered": 1_946_198_016, "activations": 57_216_696_324,
+             "total": 16 * TOTAL // shards + 59_162_894_340, "fits": mode == "fsdp"}
+            for mode, again, shards in modes
+        ],
     }  # fmt: skip
 
 

@@ -12,12 +12,16 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from transformers import AutoConfig, AutoModelForImageClassification
 
-from helpers.family_code import modules_of, write_code
+from helpers.family_code import modules_of, published, write_code
+from metagen.families.demand import Need
 from metagen.families.family import Family
 from metagen.families.resnet import FAMILY as resnet
 from metagen.families.vit import FAMILY as vit
+from metagen.sizing.search import Design, search
 
 FAMILIES: dict[str, Family] = {"vit": vit, "resnet": resnet}
 SHAPES: dict[str, dict[str, dict[str, Any]]] = {
@@ -92,3 +96,55 @@ def write_images(folder: Path, count: int = 30, side: int = 12) -> Path:
             image = Image.fromarray(pixels.to(torch.uint8).numpy())
             image.save(folder / label / f"{number:03}.png")
     return folder
+
+
+def sized(family: Family, budget: float, **fixed: Any) -> Design:
+    """Return the design for a budget, with some dimensions fixed."""
+    need = Need(int(budget), int(0.99 * budget), pins=fixed, fixed=fixed)
+    return search(family, need, family.fit(published(family), need.budget))
+
+
+@contextlib.contextmanager
+def beside_transformers(root: Path, family: str, shape: str) -> Iterator[tuple[Any, Any]]:
+    """Yield our model and transformers' with the same tensors, drawn so that errors show."""
+    dims = SHAPES[family][shape]
+    with code_of(write_package(root / "code", family, dims)) as code:
+        torch.manual_seed(0)
+        ours = code.model.Model(code.model.Config(**dims))
+        with torch.no_grad():
+            for key, tensor in ours.state_dict().items():
+                if tensor.is_floating_point():
+                    spread = 0.5 if key.endswith("running_var") else 1.5
+                    scaled = tensor * spread if tensor.dim() > 1 else tensor
+                    noise = 0.1 * torch.randn_like(tensor)
+                    tensor.copy_(scaled + (noise.abs() if "running_var" in key else noise))
+        known = dims | ours.checkpoint_config() | {"num_labels": dims["num_classes"]}
+        config = AutoConfig.for_model(known.pop("model_type"), **known)
+        config._attn_implementation = "eager"  # the plain formula, not a kernel that we use too
+        theirs = AutoModelForImageClassification.from_config(config)
+        theirs.load_state_dict({ours.checkpoint_name(n): t for n, t in ours.state_dict().items()})
+        yield ours, theirs
+
+
+def assert_same_logits_and_gradients(ours: Any, theirs: Any) -> None:
+    """Check the logits, gradients and running statistics of two models with the same tensors."""
+    assert [type(theirs).__name__] == ours.checkpoint_config()["architectures"]
+    images, targets = images_for(ours), torch.tensor([0, 1, 2, 1, 0])
+    logits, expected = ours(images), theirs(images).logits
+    assert expected.std() > 0.1
+    torch.testing.assert_close(logits, expected, **CLOSE)
+    for each, model in ((logits, ours), (expected, theirs)):
+        model.zero_grad()
+        F.cross_entropy(each, targets).backward()
+    gradients = {name: p.grad for name, p in theirs.named_parameters()}
+    for name, parameter in ours.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradients[ours.checkpoint_name(name)], **CLOSE)
+    statistics = dict(theirs.named_buffers())
+    for name, buffer in ours.named_buffers():
+        torch.testing.assert_close(buffer, statistics[ours.checkpoint_name(name)])
+
+
+def images_for(model: Any, count: int = 5) -> torch.Tensor:
+    c = model.config
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(count, c.num_channels, c.image_height, c.image_width, generator=generator)

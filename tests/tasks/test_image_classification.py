@@ -1,0 +1,380 @@
+"""Image classification: splits that do not leak, refusals, scores, and checkpoints that open."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from helpers.image_classifiers import CLOSE, DATA, SHAPES, code_of, write_images, write_package
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from metagen import paths
+from metagen.cli import main
+from metagen.families.vit import FAMILY as vit
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Compute small things on one thread, which is quicker beside other tests."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """The scripts of one family, for what is the same in both."""
+    folder = tmp_path_factory.mktemp("data") / "code"
+    with code_of(write_package(folder, "vit", SHAPES["vit"]["square"])) as found:
+        yield found
+
+
+# Settings
+
+
+@pytest.mark.parametrize("declared", [None, True, False, ("random_crop",), ("mixup", "flip")])
+def test_images_are_mirrored_only_where_the_spec_asks_for_it(declared: Any) -> None:
+    values = {"training.config.data_augmentation": declared, "reproducibility.seed": 1}
+    made = {
+        reduced: vit.sections(SHAPES["vit"]["square"], values.get, reduced=reduced)["data"]
+        for reduced in (False, True)
+    }
+    asked = declared is True or (isinstance(declared, tuple) and "flip" in declared)
+    assert made[False]["flip"] is asked
+    assert made[True]["flip"] is False  # the proxy reads digits
+    assert (made[False]["crop_padding"] > 0) is (declared in (None, True, ("random_crop",)))
+
+
+# Data
+
+
+def test_the_cut_is_stratified_and_keeps_equal_images_together(data: SimpleNamespace) -> None:
+    targets = [0] * 100 + [1] * 40
+    keys = [f"{n % 90:04}" for n in range(140)]
+    splits = data.data.stratified(targets, keys, {"val": 0.1, "test": 0.2})
+    assert (
+        data.data.stratified(targets[::-1], keys[::-1], {"val": 0.1, "test": 0.2}) == splits[::-1]
+    )
+    places: dict[tuple[int, str], set[str]] = {}
+    for target, key, split in zip(targets, keys, splits, strict=True):
+        places.setdefault((target, key), set()).add(split)
+    assert all(len(each) == 1 for each in places.values())
+    for target, distinct in ((0, 90), (1, 40)):
+        found = [split for (t, _), (split,) in places.items() if t == target]
+        assert (found.count("val"), found.count("test")) == (distinct // 10, distinct // 5)
+
+
+def test_the_digits_are_whole(data: SimpleNamespace) -> None:
+    images = data.data.load_images(data.data.Config(), None, data.model.Config())
+    sizes = {split: len(each.targets) for split, each in images.splits.items()}
+    assert sum(sizes.values()) == 1797
+    assert sizes["test"] == pytest.approx(360, abs=2)
+
+
+def test_a_folder_of_splits_is_taken_as_it_is_and_what_lacks_is_cut_from_train(
+    data: SimpleNamespace, tmp_path: Path
+) -> None:
+    write_images(tmp_path / "train", 20)
+    write_images(tmp_path / "validation", 3, side=14)
+    copied = tmp_path / "train" / "left" / "again.png"
+    copied.write_bytes((tmp_path / "validation" / "left" / "000.png").read_bytes())
+    images = data.data.load_images(data.data.Config(), tmp_path, data.model.Config())
+    sizes = {split: len(images.splits[split].targets) for split in data.data.SPLITS}
+    assert sizes["val"] == 6
+    assert sizes["test"] == 8
+    assert sizes["train"] == 32  # without the one that is in the validation split
+
+
+def test_how_a_sample_is_varied_follows_from_its_position_alone(
+    data: SimpleNamespace, folder: Path
+) -> None:
+    config = data.data.Config(**DATA, crop_padding=3, flip=True)
+    split = data.data.load_images(config, folder, data.model.Config()).splits["train"]
+    whole, targets = data.data.batch_at(split, 10, 12, 0, config, 7)
+    parts = [data.data.batch_at(split, start, 4, start + 4, config, 7) for start in (10, 14, 18)]
+    assert torch.equal(whole, torch.cat([part[0] for part in parts]))
+    assert torch.equal(targets, torch.cat([part[1] for part in parts]))
+    again, _ = data.data.batch_at(split, 10 + len(split.targets), 12, 0, config, 7)
+    assert not torch.equal(whole, again)
+
+
+def test_a_photo_is_turned_upright_and_cut_to_its_middle(
+    data: SimpleNamespace, tmp_path: Path
+) -> None:
+    image = Image.new("RGB", (30, 10), (255, 0, 0))
+    image.paste((0, 255, 0), (10, 0, 20, 10))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # held upright: rows are columns
+    image.save(tmp_path / "photo.png", exif=exif)
+    found = data.images.read_image(tmp_path / "photo.png", (8, 8), 3)
+    assert found.shape == (3, 8, 8)
+    red, green, blue = found.flatten(1).float().mean(1).tolist()
+    assert green > 240 > 15 > red
+    assert blue == 0
+
+
+def test_an_image_of_16_bits_keeps_its_shades(data: SimpleNamespace, tmp_path: Path) -> None:
+    shades = torch.arange(0, 2**16, 1024).reshape(8, 8).to(torch.int32)
+    Image.fromarray(shades.numpy().astype("uint16")).save(tmp_path / "scan.png")
+    found = data.images.read_image(tmp_path / "scan.png", (8, 8), 1)
+    assert found.flatten().tolist() == (shades.flatten() >> 8).tolist()
+
+
+def test_images_that_do_not_fit_in_memory_are_read_again(
+    data: SimpleNamespace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = data.images.image_files(folder)
+    whole = data.images.ImageFiles(files, (8, 8), 1)[range(len(files))]
+    monkeypatch.setattr(data.images, "KEPT_BYTES", 10 * 64)
+    some = data.images.ImageFiles(files, (8, 8), 1)
+    for start in (0, 20, 5, 40):
+        indices = [*range(start, start + 15), start]
+        some.expect(range(30))
+        assert torch.equal(some[indices], whole[indices])
+    assert len(some._kept) == 10
+
+
+# Refusals
+
+
+def broken(make: Callable[[Path], object]) -> Callable[[Path], None]:
+    def build(path: Path) -> None:
+        write_images(path, 10)
+        make(path)
+
+    return build
+
+
+BAD_DATA: dict[str, tuple[Callable[[Path], object], str]] = {
+    "nothing there": (lambda path: None, "images does not exist"),
+    "a file": (lambda path: path.write_text("x"), "is not a folder; it must hold a folder of images"),
+    "empty": (lambda path: path.mkdir(), "is not a folder with images (.png, .jpg"),
+    "an image outside": (
+        broken(lambda p: Image.new("L", (9, 9)).save(p / "stray.png")),
+        "stray.png has no class: move it",
+    ),
+    "one class": (
+        broken(lambda p: (p / "left").rename(p / "right" / "left")),
+        "has only the class 'right'",
+    ),
+    "a file that is none": (
+        broken(lambda p: (p / "left" / "000.png").write_bytes(b"not a PNG")),
+        "000.png cannot be read as an image",
+    ),
+    "too few": (lambda path: write_images(path, 1), "has too few images: its"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_data_is_refused_in_one_sentence(
+    data: SimpleNamespace, case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make, sentence = BAD_DATA[case]
+    make(tmp_path / "images")
+    with pytest.raises(SystemExit) as ended:
+        data.run("data", "--data", tmp_path / "images")
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert sentence in said
+
+
+def test_the_full_model_keeps_its_number_of_classes(
+    data: SimpleNamespace, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        data.run("train", "--size", "full", "--data", folder, "--out", tmp_path)
+    assert "the data has 2 classes, and the full model has 10" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_other_classes_is_refused(
+    data: SimpleNamespace, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data.run("train", "--data", folder, "--out", tmp_path, "--steps", 1, "--threads", 1)
+    with pytest.raises(SystemExit):
+        data.run("eval", "--out", tmp_path)
+    assert "was trained on other classes than those of digits" in capsys.readouterr().err
+
+
+# Scores
+
+
+def test_the_baselines_are_those_of_scikit_learn(data: SimpleNamespace) -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import f1_score, log_loss
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.preprocessing import StandardScaler
+
+    config = data.eval.Config()
+    images = data.data.load_images(data.data.Config(), None, data.model.Config())
+    scores = dict(data.eval.baselines(images, lambda: images, config))
+    train, test = (images.splits[split] for split in ("train", "test"))
+    known, asked = (data.eval.flat_pixels(split, config).numpy() for split in (train, test))
+    scaler = StandardScaler().fit(known)
+    theirs = LogisticRegression(max_iter=500).fit(scaler.transform(known), train.targets)
+    expected = theirs.predict_proba(scaler.transform(asked))
+    found = scores["logistic regression"]
+    assert data.eval.log_loss(found, test.targets) == pytest.approx(
+        log_loss(test.targets, expected), rel=0.01
+    )
+    assert data.eval.macro_f1(found, test.targets) == pytest.approx(
+        f1_score(test.targets, found.argmax(-1), average="macro")
+    )
+    nearest = KNeighborsClassifier(1).fit(known, train.targets).predict(asked)
+    assert scores["1-NN"].argmax(-1).tolist() == nearest.tolist()
+
+
+def benchmark(name: str, folder: Path, bench: str) -> dict[str, dict[str, Any]]:
+    """Build a package and return the results of its proxy by metric."""
+    spec = paths.specs() / "image" / f"{name}.yaml"
+    line = ["synth", str(spec), "--out", str(folder), "--run-id", name, f"evaluation.bench={bench}"]
+    done = CliRunner().invoke(main, line)
+    assert done.exit_code == 0, done.output
+    rows = json.loads((folder / f"run-{name}" / "benchmarks" / "results.json").read_text())
+    return {row["metric"]: row for row in rows if row["status"] == "measured"}
+
+
+def beaten(row: dict[str, Any]) -> set[str]:
+    sign = 1 if row["higher_is_better"] else -1
+    return {name for name, value in row["baselines"].items() if sign * (row["value"] - value) > 0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [pytest.param("image_vit_base", marks=pytest.mark.ci), "image_classifier_resnet"]
+)
+def test_a_proxy_learns_more_than_how_frequent_the_digits_are(name: str, tmp_path: Path) -> None:
+    for row in benchmark(name, tmp_path, "quick").values():
+        assert "majority" in beaten(row)
+        if "resnet" in name:
+            assert beaten(row) == row["baselines"].keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["image_vit_base", "image_classifier_resnet"])
+def test_a_longer_training_beats_every_baseline(name: str, tmp_path: Path) -> None:
+    found = benchmark(name, tmp_path, "full")
+    assert found.keys() == {"accuracy", "macro_f1", "log_loss"}
+    for row in found.values():
+        assert beaten(row) == row["baselines"].keys()
+
+
+# Training
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def code(family: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    folder = write_package(tmp_path_factory.mktemp(family), family, SHAPES[family]["square"])
+    with code_of(folder) as found:
+        yield found
+
+
+def test_a_folder_becomes_a_checkpoint_that_labels_and_opens_in_transformers(
+    code: SimpleNamespace, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--data", folder, "--out", tmp_path, "--threads", 1)
+    code.run("data", "--data", folder)
+    assert "2 classes" in capsys.readouterr().out
+    code.run("train", *options, "--steps", 25)
+    code.run("eval", *options)
+    report = json.loads(capsys.readouterr().out)
+    scores = {metric["metric"]: metric for metric in report["metrics"]}
+    assert scores["accuracy"]["value"] > scores["accuracy"]["baselines"]["majority"] == 0.5
+    assert scores["accuracy"]["baselines"]["logistic regression"] == 1.0
+    assert report["n"] == 12
+    assert report["figure"]["labels"] == ["left", "right"]
+    assert sum(map(sum, report["figure"]["values"])) == 12
+
+    photo = folder / "left" / "000.png"
+    code.run("infer", *options, "--input", photo, "--top", 1)
+    assert capsys.readouterr().out.startswith(f"{photo}: left ")
+    code.run("infer", *options)
+    assert capsys.readouterr().out.count("validation image") == 3
+
+    theirs = AutoModelForImageClassification.from_pretrained(tmp_path / "checkpoint")
+    assert theirs.config.id2label == {0: "left", 1: "right"}
+    processor = AutoImageProcessor.from_pretrained(tmp_path / "checkpoint")
+    config = code.model.Config(**{**asdict(code.model.Config()), "num_classes": 2})
+    build = lambda: code.model.Model(config)  # noqa: E731
+    ours = importlib.import_module("runtime.checkpoint").load_model(build, tmp_path / "checkpoint")
+    with Image.open(photo) as file:
+        prepared = processor(file, return_tensors="pt")["pixel_values"]
+    size = (config.image_height, config.image_width)
+    pixels = code.images.read_image(photo, size, config.num_channels)
+    normalized = code.data.normalized(pixels, code.data.Config())
+    torch.testing.assert_close(prepared[0], normalized, atol=1e-6, rtol=0.0)
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(prepared).logits, ours(prepared), **CLOSE)
+
+
+def tensors(out: Path) -> dict[str, torch.Tensor]:
+    files = (out / "checkpoint" / f"{name}.safetensors" for name in ("model", "optimizer"))
+    return {f"{file.stem}/{k}": v for file in files for k, v in load_file(file).items()}
+
+
+def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == two.keys() and all(one[key].equal(two[key]) for key in one)
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    code: SimpleNamespace, folder: Path, tmp_path: Path
+) -> None:
+    options = ("--data", folder, "--threads", 1, "--schedule-steps", 6)
+    code.run("train", *options, "--out", tmp_path / "straight", "--steps", 6)
+    code.run("train", *options, "--out", tmp_path / "stopped", "--steps", 2)
+    code.run("train", *options, "--out", tmp_path / "stopped", "--steps", 6, "--resume")
+    assert same(tensors(tmp_path / "straight"), tensors(tmp_path / "stopped"))
+
+
+def test_gradient_checkpointing_changes_no_bit_nor_statistic(
+    code: SimpleNamespace, folder: Path, tmp_path: Path
+) -> None:
+    options = ("--data", folder, "--threads", 1, "--steps", 3)
+    code.run("train", *options, "--out", tmp_path / "plain")
+    code.run("train", *options, "--out", tmp_path / "again", "--grad-checkpoint")
+    assert same(tensors(tmp_path / "plain"), tensors(tmp_path / "again"))
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_replicas_and_shards_keep_one_set_of_running_statistics(
+    folder: Path, tmp_path: Path
+) -> None:
+    code = write_package(tmp_path / "code", "resnet", SHAPES["resnet"]["square"])
+    found = {}
+    for mode in ("ddp", "fsdp"):
+        launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+        options = ("--data", folder, "--threads", 1, "--parallel", mode, "--out", tmp_path / mode)
+        line = [sys.executable, *launcher, "train.py", *map(str, options)]
+        subprocess.run(
+            line, cwd=code, check=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
+        found[mode] = load_file(tmp_path / mode / "checkpoint" / "model.safetensors")
+        lines = (tmp_path / mode / "metrics.jsonl").read_text().splitlines()
+        found[mode]["validation"] = torch.tensor(json.loads(lines[-1])["val_loss"])
+    assert found["ddp"].keys() == found["fsdp"].keys()
+    for name, tensor in found["ddp"].items():
+        torch.testing.assert_close(found["fsdp"][name], tensor, **CLOSE)
