@@ -166,7 +166,10 @@ def broken(make: Callable[[Path], object]) -> Callable[[Path], None]:
 
 BAD_DATA: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing there": (lambda path: None, "images does not exist"),
-    "a file": (lambda path: path.write_text("x"), "is not a folder; it must hold a folder of images"),
+    "a file": (
+        lambda path: path.write_text("x"),
+        "is not a folder; it must hold a folder of images",
+    ),
     "empty": (lambda path: path.mkdir(), "is not a folder with images (.png, .jpg"),
     "an image outside": (
         broken(lambda p: Image.new("L", (9, 9)).save(p / "stray.png")),
