@@ -132,7 +132,7 @@ class CodeIndex:
     def __init__(self, own: dict[str, str], references: dict[str, list[str]]) -> None:
         self.own = own
         self.references = references
-        self._members: dict[str, tuple[str, ...]] = {}  # by module
+        self._members: dict[str, tuple[str, ...]] = {}  # Keys are modules.
         for module, names in itertools.groupby(own, lambda name: name.partition(":")[0]):
             self._members[module] = tuple(names)
 

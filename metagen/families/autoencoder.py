@@ -16,7 +16,7 @@ from metagen.tasks.anomaly_detection import AnomalyDetection
 
 # First layers that halve evenly are preferred unless they leave more than 1% of the budget unused.
 UNUSED = 0.01
-LEAST_CODE = 1 / 32  # of the first layer: the width of a code for which room is left
+LEAST_CODE = 1 / 32  # A code has at least this share of the first layer's width.
 
 
 class Autoencoder(Family):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from metagen.tasks.task import Dims, Value
 
 REACH = 0.35  # distance from the trend within which to search, in natural logarithms
-LEAST_ENTRIES = 512  # of a table of tokens; fewer would cut texts in single bytes
-TABLE_SHARE = 0.5  # of the budget, at most; the rest is for the blocks
+LEAST_ENTRIES = 512  # A token table with fewer would cut texts in single bytes.
+TABLE_SHARE = 0.5  # A token table takes at most this share of the budget; blocks take the rest.
 
 
 @dataclass(frozen=True)

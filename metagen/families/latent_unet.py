@@ -29,13 +29,13 @@ PATCHES = (8, 4, 2, 1)  # pixels a side; a latent of SDXL's VAE also stands for 
 BLOCKS = (2, 3)
 MOST_LAYERS = 24
 LAYER_RATIO = 5  # SDXL has 10 layers at the lowest level and 2 at those above it.
-HEAD_DIM = 64  # as SDXL and CLIP
+HEAD_DIM = 64  # SDXL and CLIP have the same.
 HEAD_DIMS = (HEAD_DIM, 32, 16, 8)
 HEADS = 4  # heads of a level, at least; SDXL has 10 and 20
 GROUPS, FEWEST_GROUPS = 32, 4
 # The text encoder. CLIP ViT-L/14 has the first width, with 12 layers and 12 heads.
 TEXT_WIDTHS = (768, 512, 256, 128, 64, 32, 16)
-TEXT_SHARE = 0.25  # of the parameters at most; SDXL's text encoders have 817M of 3.4B
+TEXT_SHARE = 0.25  # SDXL's text encoders have 817M of 3.4B parameters, about a quarter.
 TEXT_LENGTH, ENTRIES = 256, 257
 
 

@@ -74,7 +74,7 @@ def _load(path: Path) -> Any:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["model"] = module  # where dataclasses looks up annotations
+    sys.modules["model"] = module  # Dataclasses look up annotations there.
     spec.loader.exec_module(module)
     return module
 

@@ -20,8 +20,8 @@ MEMORIES = (MEMORY, DEVICE)
 FILL = 0.99  # a design that uses less of its budget ranks below all that use this share
 # The size of a spec that declares neither a budget nor a memory: about the smallest GPT-2.
 DEFAULT_BUDGET = 125_000_000
-WEIGHT_SHARE = 0.5  # of the memory goes to weights where the memory alone decides the size
-WEIGHT_BYTES = 2  # of a bf16 parameter, as trained
+WEIGHT_SHARE = 0.5  # Weights get half of the memory where only the memory decides the size.
+WEIGHT_BYTES = 2  # Parameters are trained in bf16.
 MOST = 2 * 10**12  # parameters; no larger budget is tried, whatever the memory
 
 # Seconds until the first output for each class of `constraints.latency`; None sets no limit.

@@ -31,7 +31,7 @@ from metagen.work import Desk
 BEAM = 4  # shapes on which levers are pulled
 UNFILLED_COST = 100.0  # one usual deviation of shape for each unfilled percent
 EXCESS_STEP = 0.02  # excesses are compared in steps of 2%: a smaller gain is not worth a lever
-WINDOW_COST = 1.0  # for each halving of a window that may be as large as the limits allow
+WINDOW_COST = 1.0  # A window of half the length costs as much as one usual deviation of shape.
 MOST_SHAPES = 256  # results of `shapes` in the cache, each of `BEAM` designs
 
 

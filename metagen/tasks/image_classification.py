@@ -16,7 +16,7 @@ from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Ta
 SIDE = 224  # pixels, usual since AlexNet's crops
 RATE_PER_IMAGE = 5e-4 / 512  # The peak rate grows in proportion to the batch.
 IMAGES_AT_ONCE = 128  # images of 224 x 224 pixels, or as many pixels in images of another size
-PADDING_SHARE = 1 / 8  # of a side: the distance over which a random crop shifts an image
+PADDING_SHARE = 1 / 8  # A random crop shifts an image by up to this share of a side.
 BASELINE_SIDE = 16  # pixels a side; baselines on full images would take minutes
 AUGMENTATIONS = {"random_crop": "crop", "crop": "crop", "horizontal_flip": "flip", "flip": "flip"}
 

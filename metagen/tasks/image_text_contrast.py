@@ -16,7 +16,7 @@ SIDE = 224  # pixels, as in every published model
 LENGTH = 77  # tokens of the longest text, as in every published model
 # More pairs at once do not fit a device; pairs are contrasted with those of the same pass only.
 PAIRS_AT_ONCE = 1024
-SHIFT_SHARE = 1 / 14  # of a side, at most: 16 of 224 pixels, in place of CLIP's random crop
+SHIFT_SHARE = 1 / 14  # CLIP's random crop gives way to a shift of at most 16 of 224 pixels.
 
 
 class ImageTextContrast(Task):

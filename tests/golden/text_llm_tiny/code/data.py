@@ -250,7 +250,7 @@ def _pieces(path: Path | None, parts: Mapping[str, slice], size: int = 2**16) ->
     A piece ends at the bound of a split, or at the end of a word. The tokenizer never merges across
     words, so pieces can be encoded in parallel, and their tokens are those of the whole text.
     """
-    position = 0  # in characters
+    position = 0  # counts characters
     for document in [bundled_text().decode()] if path is None else documents(path):
         start = 0
         while start < len(document):

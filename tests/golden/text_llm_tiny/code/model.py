@@ -243,7 +243,7 @@ class Model(nn.Module):
         return {
             "architectures": [f"{name}ForCausalLM"],
             "model_type": name.lower(),
-            "sliding_window": None,  # for Mistral: all layers attend to all tokens
+            "sliding_window": None,  # Mistral's layers then attend to all tokens.
             "hidden_size": config.d_model,
             "num_hidden_layers": config.n_layers,
             "num_attention_heads": config.n_heads,
