@@ -140,6 +140,14 @@ def test_a_small_budget_has_smaller_values_down_to_the_least():
     assert resnet.within(1, near, design, least=4) == range(4, 49)
 
 
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_what_fixes_a_dimension_is_a_key_of_the_spec(name, tmp_path):
+    family = families.named(name)
+    fixed_by = {**family.task.fixed_by, **family.fixed_by}
+    assert set(fixed_by) <= set(family.dims)
+    assert set(fixed_by.values()) <= set(PlainDesk("", tmp_path).spec.keys())
+
+
 def test_the_settings_that_a_family_knows_are_entries_of_training_config(tmp_path):
     keys = PlainDesk("", tmp_path).spec.keys()
     declared = {k.removeprefix("training.config.") for k in keys if "training.config." in k}

@@ -111,8 +111,7 @@ class LatentUNet(DiffusionUNet):
         )
 
     def condition(self, m: Dims) -> list[Part]:
-        joint = two_layers(int(m["text_width"]), int(m["embedding_dim"]))
-        return [*text_encoder(m), *joint]
+        return [*text_encoder(m), *two_layers(int(m["text_width"]), int(m["embedding_dim"]))]
 
     def plain(self, m: Dims, width: int) -> int:
         """Return the count of a design of these depths and a first width, embedded as usual."""
