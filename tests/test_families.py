@@ -126,6 +126,28 @@ def test_what_fixes_a_dimension_is_a_key_of_the_spec(name, tmp_path):
     assert set(fixed_by.values()) <= set(PlainDesk("", tmp_path).spec.keys())
 
 
+@pytest.mark.parametrize("step", [1, 8])
+def test_a_dimension_fills_a_budget_in_its_steps_and_has_one_at_least(step):
+    vit = families.named("vit")
+    dims = yaml.safe_load(architecture.work(PlainDesk.of(specs("vit")[0]))[architecture.TARGET])
+    counts = [vit.count({**dims["model"], "d_ff": step * times}) for times in (1, 5, 6)]
+    for budget, times in ((counts[0] - 1, 1), (counts[1], 5), (counts[2] - 1, 5), (counts[2], 6)):
+        assert vit.fill(dims["model"], "d_ff", step, budget) == times * step
+
+
+def test_a_small_budget_has_smaller_values_down_to_the_least():
+    resnet = families.named("resnet")
+    dims = yaml.safe_load(architecture.work(PlainDesk.of(specs("resnet")[0]))[architecture.TARGET])
+
+    def design(width):
+        return {**dims["model"], "width": width}
+
+    near = range(48, 96, 8)
+    assert resnet.within(resnet.count(design(48)), near, design) == near
+    assert resnet.within(resnet.count(design(17)), near, design) == range(16, 49, 2)
+    assert resnet.within(1, near, design, least=4) == range(4, 49)
+
+
 def test_the_settings_that_a_family_knows_are_entries_of_training_config(tmp_path):
     keys = PlainDesk("", tmp_path).spec.keys()
     declared = {k.removeprefix("training.config.") for k in keys if "training.config." in k}
