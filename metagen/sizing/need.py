@@ -80,10 +80,11 @@ def _allowed(limit: Limit) -> float:
 
 def limits(desk: Desk, family: Family, device: Device | None) -> tuple[Limit, ...]:
     """Return the limits that a spec declares for a device, in the order of its constraints."""
-    bounds = [*_memory(desk, device)]
+    # A rate in the wrong unit is refused whether or not a device turns it into a limit.
+    rate, bounds = throughput(desk.key, family), [*_memory(desk, device)]
     if device:
         line = devices.roofline(desk, device)
-        bounds += [*_throughput(desk, family, line), *_latency(desk, line)]
+        bounds += [*_throughput(desk, rate, line), *_latency(desk, line)]
     return tuple(bounds)
 
 
@@ -106,15 +107,15 @@ def memory_text(demand: Demand) -> str:
     return f"{format_bytes(demand.memory, 4)} ({listed})"
 
 
-def _throughput(desk: Desk, family: Family, line: Roofline) -> Iterator[Limit]:
-    rate = throughput(desk.key, family)
+def _throughput(desk: Desk, rate: Rate | None, line: Roofline) -> Iterator[Limit]:
     if rate:
 
         def text(demand: Demand) -> str:
             speed = 1 / line.seconds(demand.steady, demand.weight_bits)
-            unit, device = family.task.work_unit, line.device.name
-            bottleneck = _bottleneck(demand, line)
-            return f"{bottleneck} for each {unit}, so {speed:,.1f} {rate.unit} on {device}"
+            thing, bottleneck = rate.unit.removesuffix("/s"), _bottleneck(demand, line)
+            return (
+                f"{bottleneck} for each {thing}, so {speed:,.1f} {rate.unit} on {line.device.name}"
+            )
 
         yield Limit(
             THROUGHPUT,
