@@ -227,7 +227,7 @@ def test_explain_prints_decisions_what_binds_and_what_steps_buy(tmp_path: Path) 
     done = run("metagen", "explain", str(SPEC), "constraints.memory_budget=20MB", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "d_model: " in done.stdout
-    assert "20.00 MB are allowed by memory_budget" in done.stdout
+    assert "memory_budget allows 20.00 MB" in done.stdout
     assert "\nbinding: parameter_budget.max, memory_budget" in done.stdout
     header, specified, *steps = done.stdout.strip().splitlines()[-8:]
     assert header.split()[:3] == ["constraint", "value", "parameters"]

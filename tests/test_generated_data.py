@@ -147,7 +147,7 @@ def stopped(data: ModuleType, capsys: pytest.CaptureFixture[str], *options: str)
         (b'{"text": "a"}\n["text"]\n', "text.jsonl:2 is not a JSON object."),
         (b'{"text": "a"}\n{"text": \n', "text.jsonl:2 is not a JSON object."),
         (b'{"text": "\xff"}\n', "text.jsonl cannot be read as UTF-8 text"),
-        (b"\n\n", "text.jsonl holds no text"),
+        (b"\n\n", "text.jsonl has no text"),
     ],
 )
 def test_text_that_cannot_be_prepared_is_named_and_leaves_nothing(

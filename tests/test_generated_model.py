@@ -136,7 +136,7 @@ def test_impossible_dimensions_are_refused_in_words(code: dict[str, ModuleType])
 def test_a_context_that_is_too_long_is_refused_in_words(model: Any) -> None:
     with pytest.raises(AssertionError, match="65 tokens exceed the context of 64"):
         model(random_tokens(1, 65))
-    with pytest.raises(AssertionError, match="holds 4 positions, not 5"):
+    with pytest.raises(AssertionError, match="has room for 4 positions, not 5"):
         model(random_tokens(1, 5), cache=model.new_cache(1, 4))
 
 

@@ -250,7 +250,7 @@ def test_flaws_are_found_in_a_log():
 def test_a_figure_is_the_same_bytes_whatever_the_users_settings_are(recipe, tmp_path, clean):
     (tmp_path / "matplotlibrc").write_text("font.size: 30\naxes.facecolor: red\n")
     code = (
-        "import sys, docs_fixtures as s\nfrom metagen.docs import figures\n"
+        "import sys\nfrom helpers import docs_fixtures as s\nfrom metagen.docs import figures\n"
         f"work = getattr(figures, {recipe.work.__name__!r})\n"
         "sys.stdout.buffer.write(next(iter(work(s.desk()).values())))\n"
     )

@@ -67,7 +67,7 @@ def machines(count: int, batch: int) -> tuple[int, int]:
 
 def _measured(desk: Desk, count: int) -> dict[str, Any]:
     worker = desk.code("metagen.measure.memory_worker")
-    scripts = (*SCRIPTS, *runtime_files(families.of_package(desk)))
+    scripts = (*SCRIPTS, *runtime_files(families.of_package(desk), desk.source))
     result = sandbox.run(
         ("-P", "-m", worker, str(count)),
         {name: desk.read(name) for name in scripts},

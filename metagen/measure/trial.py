@@ -77,7 +77,7 @@ def _files(desk: Desk, family: Family) -> dict[str, bytes]:
     for library in ("torch", "python", "numpy"):
         desk.version(library)
     proxy = {"proxy": desk.entry(CONFIG, "proxy")}
-    scripts = {name: desk.read(name) for name in (*SCRIPTS, *runtime_files(family))}
+    scripts = {name: desk.read(name) for name in (*SCRIPTS, *runtime_files(family, desk.source))}
     return {CONFIG: json_bytes(proxy), **scripts}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from metagen import families, files, paths
 from metagen.families.family import Family
-from metagen.package.bundle import bundle
+from metagen.package.bundle import Read, bundle
 from metagen.package.imports import PACKAGE_FILES
 from metagen.work import Desk, Recipe, Work
 
@@ -36,27 +36,35 @@ def script(section: str) -> Work:
     return work
 
 
-def runtime_files(family: Family) -> tuple[str, ...]:
-    """Return the files of code/runtime/ that a family's scripts import, directly or not."""
-    return _runtime_files(family.template, family.task.folder, paths.templates())
+def runtime_files(family: Family, read: Read | None = None) -> tuple[str, ...]:
+    """Return the files of code/runtime/ that a family's scripts import, directly or not.
+
+    The work of a task passes its desk's `source` as `read`, so that it depends on what it read.
+    """
+    if read is None:
+        return _shipped_runtime(family.template, family.task.folder, paths.templates())
+    return _imported(family.template, family.task.folder, read)
 
 
 @cache
-def _runtime_files(model: str, task: str, templates: Path) -> tuple[str, ...]:
-    # The templates' folder is part of the cache's key, so that another folder is read.
-    scripts = [model, *(f"{task}/{section}.py" for section in SECTIONS[1:])]
-    waiting = [paths.source(script) for script in scripts]
+def _shipped_runtime(model: str, task: str, templates: Path) -> tuple[str, ...]:
+    # The templates' folder is a key of the cache, so that another one is read anew.
+    return _imported(model, task, lambda name: paths.source(name).read_bytes())
+
+
+def _imported(model: str, task: str, read: Read) -> tuple[str, ...]:
+    waiting = [model, *(f"{task}/{section}.py" for section in SECTIONS[1:])]
     modules = {"__init__"}
     while waiting:
-        imported = set(RUNTIME_IMPORT.findall(waiting.pop().read_text(encoding="utf-8")))
-        waiting += [templates / "runtime" / f"{name}.py" for name in sorted(imported - modules)]
+        imported = set(RUNTIME_IMPORT.findall(read(waiting.pop()).decode()))
+        waiting += [f"templates/runtime/{name}.py" for name in sorted(imported - modules)]
         modules |= imported
     return tuple(f"code/runtime/{module}.py" for module in sorted(modules))
 
 
 def runtime(desk: Desk) -> dict[str, bytes]:
     """Make code/runtime/: the modules that the scripts share, copied from metagen's templates."""
-    names = runtime_files(families.of_package(desk))
+    names = runtime_files(families.of_package(desk), desk.source)
     return {name: desk.source(name.replace("code/", "templates/", 1)) for name in names}
 
 
@@ -68,7 +76,7 @@ def config(desk: Desk) -> dict[str, bytes]:
 
 def requirements(desk: Desk) -> dict[str, bytes]:
     """Make code/requirements.txt: the libraries that the scripts import."""
-    scripts = (*SCRIPTS, *runtime_files(families.of_package(desk)))
+    scripts = (*SCRIPTS, *runtime_files(families.of_package(desk), desk.source))
     names = {name for path in scripts for name in libraries(desk.entry(path, "imports"))}
     known = lowest_versions(desk.source(PROJECT))
     lines = sorted(known.get(name, name) for name in (DISTRIBUTIONS.get(n, n) for n in names))

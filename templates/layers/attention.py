@@ -56,9 +56,7 @@ class Attention(nn.Module):
     def __init__(self, d_model: int, n_heads: int, n_kv_heads: int, head_dim: int) -> None:
         super().__init__()
         assert n_heads % n_kv_heads == 0, f"{n_heads} heads cannot share {n_kv_heads} KV heads"
-        assert head_dim % 2 == 0, (
-            f"RoPE rotates pairs of dimensions, but head_dim {head_dim} is odd"
-        )
+        assert head_dim % 2 == 0, f"RoPE rotates pairs of dimensions: head_dim {head_dim} is odd"
         self.head_dim = head_dim
         self.attend: Callable[[Tensor, Tensor, Tensor], Tensor] = causal_attention
         self.q_proj = nn.Linear(d_model, n_heads * head_dim, bias=False)

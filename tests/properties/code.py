@@ -22,8 +22,8 @@ from metagen.engine import desk as desk_module
 from metagen.engine.desk import code_root
 from metagen.engine.digest import CodeIndex
 from metagen.work import Desk
+from tests.helpers import building
 
-from .. import building
 from . import inside, mutants
 from .inside import Build
 from .lab import Lab
