@@ -32,6 +32,11 @@ def source(name: str) -> Path:
     return _shipped(top) / rest
 
 
+def template(path: str) -> str:
+    """Return the source of a file of code/ that a package copies: `templates/runtime/loop.py`."""
+    return path.replace("code/", "templates/", 1)
+
+
 def slug(name: str) -> str:
     """Return a name made of a-z, 0-9, `_`, `-` and inner dots only, never empty."""
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()

@@ -35,7 +35,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The rows of results.json."""
     desk = desk_with(tmp_path_factory.mktemp("package"), "", evaluate=EVAL)
     for path in RUNTIME:
-        template = path.replace("code/", "templates/", 1)
+        template = paths.template(path)
         desk.package[path] = paths.source(template).read_bytes()
     desk.package |= trial.trial(desk)
     content: list[dict[str, Any]] = json.loads(trial.results(desk)[trial.RESULTS])

@@ -65,7 +65,7 @@ def _imported(model: str, task: str, read: Read) -> tuple[str, ...]:
 def runtime(desk: Desk) -> dict[str, bytes]:
     """Make code/runtime/: the modules that the scripts share, copied from metagen's templates."""
     names = runtime_files(families.of_package(desk), desk.source)
-    return {name: desk.source(name.replace("code/", "templates/", 1)) for name in names}
+    return {name: desk.source(paths.template(name)) for name in names}
 
 
 def config(desk: Desk) -> dict[str, bytes]:

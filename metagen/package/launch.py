@@ -6,6 +6,7 @@ reach a shell.
 
 from __future__ import annotations
 
+from metagen import paths
 from metagen.errors import TaskError
 from metagen.work import Desk, Recipe
 
@@ -38,7 +39,7 @@ def _number(desk: Desk, name: str) -> int:
 
 def _set(desk: Desk, path: str, values: dict[str, str]) -> bytes:
     """Return a script with some of its lines replaced."""
-    lines = desk.source(path.replace("code/", "templates/", 1)).decode().splitlines()
+    lines = desk.source(paths.template(path)).decode().splitlines()
     if missing := set(values) - set(lines):
         raise TaskError(f"{path} has no line {min(missing)}")
     return "".join(f"{values.get(line, line)}\n" for line in lines).encode()

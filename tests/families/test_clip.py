@@ -99,7 +99,7 @@ def test_logits_loss_and_gradients_are_those_of_transformers(code: Modules) -> N
     state["logit_scale"] = state["logit_scale"].reshape(())
     reference.load_state_dict(state)
     images, tokens = torch.randn(5, 3, 16, 16), torch.randint(1, 300, (5, 20))
-    tokens[torch.arange(5), torch.tensor([19, 3, 7, 1, 12])] = 0  # where each text ends
+    tokens[torch.arange(5), torch.tensor([19, 3, 7, 1, 12])] = 0  # 0 ends a text.
     image, text = model(images, tokens)
     theirs = reference(input_ids=tokens, pixel_values=images, return_loss=True)
     torch.testing.assert_close(image @ text.T, theirs.logits_per_image, atol=1e-5, rtol=1e-5)

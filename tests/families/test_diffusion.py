@@ -74,7 +74,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModuleType]:
 
 def test_published_dimensions_give_the_published_counts() -> None:
     table = {row["model"]: int(row["params_exact"]) for row in rows(PUBLISHED)}
-    classes = 11 * 512  # which DDPM has none of
+    classes = 11 * 512  # DDPM has no classes.
     assert unet_diffusion.count(DDPM) - classes == table["DDPM CIFAR-10"] == 35_746_307
     table = {row["model"]: int(row["params_exact"]) for row in rows(LATENT)}
     # SDXL's embedding also sees the size and the crop: 2,816 numbers.

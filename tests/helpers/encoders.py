@@ -76,7 +76,7 @@ def write_package(
         (folder / f"{name}.py").write_bytes(text)
     (folder / "runtime").mkdir()
     for path in runtime_files(module):
-        data = paths.source(path.replace("code/", "templates/", 1)).read_bytes()
+        data = paths.source(paths.template(path)).read_bytes()
         (folder / "runtime" / Path(path).name).write_bytes(data)
     (folder / "config.json").write_text(json.dumps({"proxy": values}))
     return folder

@@ -69,7 +69,7 @@ def write_code(folder: Path, family: Family, sizes: Mapping[str, Mapping[str, An
         (folder / f"{name}.py").write_bytes(text)
     (folder / "runtime").mkdir()
     for path in runtime_files(family):
-        source = paths.source(path.replace("code/", "templates/", 1)).read_bytes()
+        source = paths.source(paths.template(path)).read_bytes()
         (folder / "runtime" / Path(path).name).write_bytes(source)
     (folder / "config.json").write_text(json.dumps({"proxy": sizes}))
     return folder

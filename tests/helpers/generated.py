@@ -87,7 +87,7 @@ def write_runtime(folder: Path) -> None:
     """Write what the scripts of a folder share."""
     (folder / "runtime").mkdir()
     for path in RUNTIME:
-        text = paths.source(path.replace("code/", "templates/", 1)).read_bytes()
+        text = paths.source(paths.template(path)).read_bytes()
         (folder / "runtime" / Path(path).name).write_bytes(text)
 
 
