@@ -79,6 +79,9 @@ def flops_near(points: list[dict[str, Any]], length: int) -> float:
     return float(nearest["forward_per_unit"])
 
 
+Range = tuple[float, float]  # the lowest and the highest value of an estimate
+
+
 @dataclass(frozen=True)
 class Requirement:
     """What a spec requires of one figure.
@@ -86,21 +89,31 @@ class Requirement:
     Attributes:
         shown: The value as it is shown; None where nothing is declared.
         limit: The value to compare with; None where it sets no limit.
-        at_least: Whether more is better.
+        relation: What the limit is to the figure: `required` is the least that meets it, and
+            `allowed`, `available` and `delivered` are the most.
     """
 
     shown: Any = None
     limit: float | None = None
-    at_least: bool = False
+    relation: str = "allowed"
 
-    def verdict(self, computed: float | None) -> tuple[str, float | None]:
-        """Return the verdict and the share of the requirement that is left."""
+    def verdict(self, computed: float | None, between: Range) -> tuple[str, float | None]:
+        """Return the verdict and the share of the requirement that is left.
+
+        A figure is `open` if one end of its range meets the requirement and the other does not.
+        """
         if self.shown is None or computed is None:
             return "not declared", None
         if self.limit is None:
             return "met", None
-        room = computed - self.limit if self.at_least else self.limit - computed
-        return ("met" if room >= 0 else "violated"), room / self.limit
+        met = {self._room(end) >= 0 for end in between}
+        verdict = "open" if len(met) > 1 else "met" if met.pop() else "violated"
+        return verdict, self._room(computed) / self.limit
+
+    def _room(self, computed: float) -> float:
+        assert self.limit is not None
+        least = self.relation == "required"
+        return computed - self.limit if least else self.limit - computed
 
 
 def entry(
@@ -111,19 +124,28 @@ def entry(
     source: str,
     required: Requirement = Requirement(),
     nearest: str | None = None,
+    between: Range | None = None,
 ) -> Entry:
-    """Return one entry; `nearest` names changes that would meet a violated constraint."""
-    verdict, margin = required.verdict(computed)
+    """Return one entry; `nearest` names changes that would meet a violated constraint.
+
+    `between` is the range of an estimate, from which its verdict follows; it is None for a figure
+    that is exact.
+    """
+    low, high = between or (computed, computed)
+    verdict, margin = required.verdict(computed, (low, high))  # type: ignore[arg-type]
     return {
         "constraint": name,
         "required": required.shown,
+        "relation": required.relation,
         "computed": computed,
+        "low": between and low,
+        "high": between and high,
         "unit": unit,
         "formula": formula,
         "source": source,
         "verdict": verdict,
         "margin": margin,
-        "nearest": nearest if verdict == "violated" else None,
+        "nearest": None if verdict in ("met", "not declared") else nearest,
     }
 
 

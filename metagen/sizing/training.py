@@ -142,7 +142,7 @@ def _compute(model: Measured, run: _Run, needed: float | None) -> Entry:
         f"needed {_needed_words(model, run.data)}; delivered {_speed_words(run.device)} x "
         f"{run.seconds:,.0f} s = {delivered:.4g}"
     )
-    required, nearest = Requirement(delivered, delivered), _nearest(run, needed or 0)
+    required, nearest = Requirement(delivered, delivered, "delivered"), _nearest(run, needed or 0)
     return entry(COMPUTE, needed, "FLOP", formula, _source(model, run.device), required, nearest)
 
 

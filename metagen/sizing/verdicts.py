@@ -71,7 +71,7 @@ def _size(desk: Desk, model: Measured, device: Device | None) -> list[Entry]:
 
 def _parameters(name: str, model: Measured, bound: int | None, relation: str) -> Entry:
     formula = f"{model.parameters:,}" + (f" {relation} {bound:,}" if bound else "")
-    required = Requirement(bound, bound, at_least=relation == ">=")
+    required = Requirement(bound, bound, "required" if relation == ">=" else "allowed")
     return entry(name, model.parameters, "parameters", formula, COUNTED, required)
 
 
@@ -106,12 +106,13 @@ def _device(demand: Demand, device: Device | None) -> Entry:
         count = f"{device.number} x " if device.number > 1 else ""
         formula += f"; usable {device.usable:.0%} of {count}{device.memory:,.0f} bytes = {usable:,}"
         source += f"; {row(device)}"
-    return entry(DEVICE, demand.memory, "bytes", formula, source, Requirement(usable, usable))
+    required = Requirement(usable, usable, "available")
+    return entry(DEVICE, demand.memory, "bytes", formula, source, required)
 
 
 def _context(desk: Desk, model: Measured) -> Entry:
     declared = desk.key("constraints.context_window")
-    required = Requirement(declared, None if declared == INFINITE else declared, at_least=True)
+    required = Requirement(declared, None if declared == INFINITE else declared, "required")
     formula = f"{model.tokens:,} tokens" if model.tokens else "the model has no context window"
     if declared == INFINITE:
         formula += ", the largest power of two that the other constraints allow"
@@ -146,7 +147,7 @@ def _throughput(desk: Desk, model: Measured, line: Roofline | None) -> list[Entr
     unit, rate = rate_unit(model.family.task.work_unit), need.throughput(desk.key, model.family)
     if line is None:
         return [unknown(THROUGHPUT, declared, unit, NO_DEVICE)]
-    required = Requirement(declared, rate.value if rate else None, at_least=True)
+    required = Requirement(declared, rate.value if rate else None, "required")
     demand = model.demand
     entries = [_speed(THROUGHPUT, demand.steady, model, line, _input(model), required)]
     if demand.last:
