@@ -85,7 +85,6 @@ class Family:
         embedding_modules: Modules of the model whose parameters are embedding tables.
         size_column: The column of published sizes that the trend is fitted against.
         size_unit: What that column counts.
-        loss_level: (metric, factor): the metric's baselines times the factor are losses.
         training_flops: Operations of training a parameter and unit; None where they are measured.
         optimal_units: Published compute-optimal data for each parameter, with its source.
         proxy_dims: The dimensions of the scaled-down model that differ from the full model's,
@@ -107,7 +106,6 @@ class Family:
     embedding_modules: tuple[str, ...] = ()
     size_column = "params_exact"
     size_unit = "parameters"
-    loss_level: tuple[str, float] | None = None
     training_flops: int | None = None
     optimal_units: tuple[float, str] | None = None
     proxy_dims: Mapping[str, Value] = {}
