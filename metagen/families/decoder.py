@@ -69,7 +69,14 @@ class Decoder(Blocks):
     # 2 operations forward, 4 backward (Kaplan et al., 2020, arXiv:2001.08361, section 2.1).
     training_flops = 6
     optimal_units = (TOKENS_PER_PARAMETER, "Hoffmann et al., 2022, arXiv:2203.15556, table 3")
-    proxy_dims = {"d_model": 128, "n_layers": 2, "n_heads": 4, "d_ff": 256}
+    proxy_dims = {
+        **{"d_model": 128, "n_layers": 2, "n_heads": 4},
+        # A narrow layer reads more text in the same time, which lowers the loss more than width.
+        "d_ff": 256,
+        # The head starts at 0 and the table does not. Tied, 690 steps reach 1.95 bits per byte and
+        # not 1.84.
+        "tie_embeddings": False,
+    }
     template = "templates/families/decoder/model_local.py"
 
     def model_template(self, m: Dims) -> str:
@@ -315,9 +322,8 @@ class Decoder(Blocks):
     def proxy(self, m: Dims) -> dict[str, Value]:
         """Return a model of about half a million parameters, built like the full one.
 
-        It keeps what is shared and how: tied tables, query heads a key/value head, the width of
-        the heads together relative to d_model, local layers. Its feed-forward layer is narrow:
-        in the same time it reads more text, which lowers the loss more than width does.
+        It keeps what is shared and how: query heads a key/value head, the width of the heads
+        together relative to d_model, local layers. `proxy_dims` states what it does not keep.
         """
         small = super().proxy(m)
         width, heads = small["d_model"], small["n_heads"]
