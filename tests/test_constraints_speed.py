@@ -51,7 +51,7 @@ def test_several_devices_share_memory_and_speed(tmp_path):
     eight = devices.target(desk)
     assert eight.name == "8x H100-80GB-SXM"
     assert eight.usable_memory == 588_800_000_000  # 8 x 80 GB x 92%
-    one = devices.by_prefix(desk, "H100")
+    one = devices.named(desk, "H100")
     work = decoder.demand({**LLAMA_2_70B, "weight_bits": 16, "cache_bits": 16}).first
     shared, alone = (devices.roofline(desk, each).arithmetic(work) for each in (eight, one))
     assert alone == pytest.approx(8 * shared)

@@ -101,7 +101,7 @@ def _device(desk: Desk, hardware: str | None) -> Device | None:
     if not hardware:
         return None
     number, name = parse_hardware(hardware)
-    device = devices.by_prefix(desk, name)
+    device = devices.named(desk, name)
     return replace(device, number=number) if device and device.flops else None
 
 

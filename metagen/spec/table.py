@@ -63,26 +63,22 @@ def _objective() -> Kind:
 
 def _device() -> Kind:
     """One device or a class of them, or a number of devices such as 8xH100."""
-    one = choice(*words.DEVICE_CLASSES, *words.devices(), any_case=True)
-    allowed = f"{one.allowed}, or a number of one of these, such as 8xH100"
+    known = (*words.DEVICE_CLASSES, *words.devices())
+    allowed = f"{', '.join(known)}, or a number of one of these, such as 8xH100"
 
     def parse(value: Any) -> Any:
-        try:
-            number, name = units.parse_hardware(value) if isinstance(value, str) else (1, value)
-        except units.UnitError:
-            number, name = 1, value
-        if number == 1:
-            return one.parse(name)
-        device = words.device(name) or refuse(value, allowed, _counted(number, name))
-        return f"{number}x{device}"
+        if not isinstance(value, str):
+            refuse(value, allowed)
+        count, name = units.counted(value)
+        near = units.nearest(name, (*words.short_names(), *known))
+        many = f"{count}x" if count > 1 else ""
+        device = words.device(name) or refuse(
+            value, allowed, did_you_mean(near and f"{many}{near}")
+        )
+        return f"{many}{device}"
 
-    return Kind(allowed, parse, one.json, as_text=True)
-
-
-def _counted(number: int, name: str) -> str:
-    known = (*words.DEVICE_CLASSES, *words.devices())
-    near = units.nearest(name, known)
-    return did_you_mean(f"{number}x{near}" if near else "")
+    json = {"anyOf": [{"enum": list(known)}, {"type": "string"}]}
+    return Kind(allowed, parse, json, as_text=True)
 
 
 def table() -> tuple[Key, ...]:
