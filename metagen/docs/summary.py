@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from metagen import paths
+from metagen.docs import statement
 from metagen.docs.facts import FILES, Facts
+from metagen.docs.wording import SPACE
 from metagen.files import json_bytes
 from metagen.work import Desk, Recipe
 
@@ -37,13 +39,17 @@ def _memory(facts: Facts) -> dict[str, Any]:
 
 def _constraints(facts: Facts) -> dict[str, list[dict[str, Any]]]:
     rows = facts.get("constraints").value
-    entries = ("constraint", "required", "computed", "unit", "margin", "nearest")
     return {
-        verdict.replace(" ", "_"): [
-            {key: row[key] for key in entries} for row in rows if row["verdict"] == verdict
-        ]
-        for verdict in ("met", "violated", "not declared")
+        verdict.replace(" ", "_"): [_judged(row) for row in rows if row["verdict"] == verdict]
+        for verdict in ("met", "violated", "open", "bounded", "not declared", "figure")
     }
+
+
+def _judged(row: dict[str, Any]) -> dict[str, Any]:
+    entries = ("constraint", "required", "limit", "relation", "computed", "low", "high")
+    said = statement.sentence(row).replace(SPACE, " ")
+    rest = {key: row[key] for key in ("unit", "margin", "nearest")}
+    return {**{key: row[key] for key in entries}, **rest, "sentence": said}
 
 
 def _benchmark(row: dict[str, Any]) -> dict[str, Any]:

@@ -204,7 +204,8 @@ def _plan() -> dict[str, Any]:
 def _row(name: str, required: Any, computed: Any, unit: str, verdict: str) -> dict[str, Any]:
     numbers = isinstance(required, int) and computed
     return {
-        "constraint": name, "required": required, "computed": computed, "unit": unit,
+        "constraint": name, "required": required, "limit": required if numbers else None,
+        "relation": "allowed", "computed": computed, "low": None, "high": None, "unit": unit,
         "formula": f"all tensors = {computed}" if computed else "no device is declared",
         "source": "counted on code/model.py",
         "verdict": verdict, "margin": 1 - computed / required if numbers else None,
