@@ -209,6 +209,7 @@ def _results() -> tuple[Key, ...]:
         Key("evaluation.baselines", list_of(NAME), "Models to compare with.", []),
         Key("evaluation.metrics", list_of(NAME), "Metrics to report.", []),
         Key("evaluation.bench", choice(*words.BENCHES), "Length of the proxy's training.", "quick"),
+        Key("evaluation.seeds", whole(1, 10), "Trainings of the proxy, a seed each."),
         Key("reproducibility.seed", whole(0, 2**32 - 1), "Seed of all random numbers.", 42),
         Key("reproducibility.determinism", PROSE, "Guarantee for repeated runs."),
     )
