@@ -26,6 +26,10 @@ class Tokenizer(Protocol):
         """Return the text of tokens."""
         ...
 
+    def lengths(self, tokens: Sequence[int]) -> list[int]:
+        """Return how many bytes of text each token stands for."""
+        ...
+
 
 class ByteTokenizer:
     """UTF-8 bytes as tokens."""
@@ -41,6 +45,10 @@ class ByteTokenizer:
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of bytes; bytes that are not UTF-8 become U+FFFD."""
         return bytes(tokens).decode(errors="replace")
+
+    def lengths(self, tokens: Sequence[int]) -> list[int]:
+        """Return 1 for each token."""
+        return [1] * len(tokens)
 
 
 class BPETokenizer:
@@ -65,6 +73,12 @@ class BPETokenizer:
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
         return str(self._library.decode(list(tokens)))
+
+    def lengths(self, tokens: Sequence[int]) -> list[int]:
+        """Return how many bytes of text each token stands for; the end of a text has none."""
+        # The library writes each byte of a token as one visible character.
+        sizes = {token: len(text) for text, token in self._library.get_vocab().items()}
+        return [0 if token == self.end_of_text else sizes[token] for token in tokens]
 
 
 def load_tokenizer(kind: str, folder: Path) -> Tokenizer:

@@ -22,6 +22,7 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
 from runtime.report import Report, metric
+from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
 
 
@@ -123,8 +124,8 @@ def _found(keys: Numbers, values: Numbers, wanted: Numbers) -> Numbers:
     return np.where(keys[places] == wanted, values[places], 0)
 
 
-def baselines(corpus: Corpus, config: Config) -> dict[str, float]:
-    """Return the bits per byte of n-gram models of the train split on the test split."""
+def baselines(corpus: Corpus, config: Config) -> dict[str, Numbers]:
+    """Return the bits of each byte of the test split by n-gram models of the train split."""
     if corpus.num_bytes["train"] > config.baseline_bytes:
         return {}
     # N-grams read bytes, whatever the model's tokens are.
@@ -139,9 +140,20 @@ def baselines(corpus: Corpus, config: Config) -> dict[str, float]:
         "Kneser-Ney 8-gram": NGrams(8, train, kneser_ney=True),
     }
     return {
-        name: float(each.bits(before[len(before) - each.order + 1 :] + test).mean())
+        name: each.bits(before[len(before) - each.order + 1 :] + test)
         for name, each in models.items()
     }
+
+
+class PerByte:
+    """Bits per byte of a text, as a score of how often each of its passages counts."""
+
+    def __init__(self, passages: Numbers, bits: Numbers, sizes: Numbers) -> None:
+        """Add up bits by the passage of each of them; `sizes` is the bytes of each passage."""
+        self.bits, self.sizes = np.bincount(passages, bits, len(sizes)), sizes
+
+    def __call__(self, weights: Numbers) -> float:
+        return float(weights @ self.bits / (weights @ self.sizes))
 
 
 def metrics(
@@ -151,15 +163,24 @@ def metrics(
     # The last token before the split is context, so that each token of the split is scored.
     tokens = np.concatenate([corpus.splits["val"][-1:], corpus.splits["test"][:]])
     # Windows overlap, so each token has at least seq_len - stride tokens of context.
-    bits = score(model, tokens, seq_len, config, device).sum().item()
+    bits = score(model, tokens, seq_len, config, device).numpy()
+    lengths = np.array(corpus.tokenizer.lengths(corpus.splits["test"][:].tolist()))
+    # Neighbouring tokens depend on each other, so whole passages are resampled.
+    passages = np.arange(len(bits)) // config.stride
+    sizes = np.bincount(passages, lengths)
+    byte_passages = np.repeat(passages, lengths)
     # Bits per byte compare whatever the tokens are. The share of correct tokens would not: a longer
     # token is harder to predict. The model also pays for the tokens between documents.
     return [
         metric(
             "bits_per_byte",
             "bit/byte",
-            bits / corpus.num_bytes["test"],
-            baselines(corpus, config),
+            PerByte(passages, bits, sizes),
+            {
+                name: PerByte(byte_passages, each, sizes)
+                for name, each in baselines(corpus, config).items()
+            },
+            Samples("passages", len(sizes)),
             title="bits per byte",
             higher_is_better=False,
         )
@@ -171,7 +192,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     corpus = load_corpus(trained.data, trained.args.data, trained.model.vocab_size, trained.folder)
     model = trained.load(lambda: Model(trained.model))
     scores = metrics(model, corpus, trained.data.seq_len, trained.config, trained.device)
-    return Report(corpus.name, corpus.sha256, corpus.num_bytes["test"], scores)
+    return Report(corpus.name, corpus.sha256, corpus.num_bytes["test"], scores, n_unit="bytes")
 
 
 main = scoring(
