@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from helpers.building import TINY
+
 from metagen.engine import graph
 from metagen.spec import load
 from metagen.spec.words import ARTIFACTS
