@@ -83,6 +83,10 @@ def _files() -> dict[str, Any]:
     return {
         "blueprint/architecture.yaml": _architecture(),
         "blueprint/params.json": _params(),
+        "blueprint/derived.json": {
+            name: {"value": value, "unit": unit}
+            for name, (value, unit) in decoder.figures({**DIMS, **INFER}).items()
+        },
         "blueprint/flops.json": _flops(),
         "blueprint/constraints.json": _constraints(),
         "blueprint/sensitivity.json": _sensitivity(),
@@ -97,6 +101,8 @@ def _files() -> dict[str, Any]:
         }}},
         "benchmarks/curve.csv": _curve(),
         "code/launch/plan.json": _plan(),
+        "code/requirements.lock": "# Python 3.11.7 and these versions made the package.\n"
+        "numpy==2.4.6\ntorch==2.13.0\n",
     }  # fmt: skip
 
 
@@ -126,6 +132,7 @@ def _params() -> dict[str, Any]:
         "embedding_share": modules["embed_tokens"] / TOTAL,
         "budget": {"min": None, "max": 8_000_000_000, "share": TOTAL / 8e9},
         "proxy_total": decoder.count(PROXY),
+        "proxy_share": decoder.count(PROXY) / TOTAL,
     }
 
 
