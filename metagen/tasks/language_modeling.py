@@ -33,6 +33,7 @@ class LanguageModeling(Task):
     """From token ids (B, T) to the logits of the token after each."""
 
     name = "language_modeling"
+    metrics = ("bits_per_byte",)
     # The quick training takes about 20 seconds of one thread, the full one about a minute.
     benchmark = Benchmark("held-out text", {"quick": 690, "full": 2250}, seeds=1)
     words = {
