@@ -67,8 +67,7 @@ class Decoder(Blocks):
     size_column = "params_non_embedding"
     size_unit = "parameters outside the token tables"
     loss_level = ("bits_per_byte", math.log(2))  # The proxy's tokens are bytes.
-    # 2 operations forward, 4 backward (Kaplan et al., 2020, arXiv:2001.08361, section 2.1).
-    training_flops = 6
+    arithmetic = "text"
     optimal_units = (TOKENS_PER_PARAMETER, "Hoffmann et al., 2022, arXiv:2203.15556, table 3")
     proxy_dims = {"d_model": 128, "n_layers": 2, "n_heads": 4}
     template = "templates/families/decoder/model_local.py"

@@ -53,6 +53,7 @@ class DiffusionUNet(Family):
     """
 
     formats = {"sampling_steps": int}
+    arithmetic = "convolutions"
     traits = {
         "base_channels": dim("base_channels", "d_model"),
         "widest": Trait("ffn", lambda m: widths(m)[-1]),

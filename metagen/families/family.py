@@ -86,7 +86,8 @@ class Family:
         size_column: The column of published sizes that the trend is fitted against.
         size_unit: What that column counts.
         loss_level: (metric, factor): the metric's baselines times the factor are losses.
-        training_flops: Operations of training a parameter and unit; None where they are measured.
+        arithmetic: The kind of published runs whose share of the peak its training has, as in
+            `data/shares.csv`; "" where there are none of its kind.
         optimal_units: Published compute-optimal data for each parameter, with its source.
         proxy_dims: The dimensions of the scaled-down model that differ from the full model's,
             beside those of the task.
@@ -108,7 +109,7 @@ class Family:
     size_column = "params_exact"
     size_unit = "parameters"
     loss_level: tuple[str, float] | None = None
-    training_flops: int | None = None
+    arithmetic = ""
     optimal_units: tuple[float, str] | None = None
     proxy_dims: Mapping[str, Value] = {}
 

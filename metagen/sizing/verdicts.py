@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from metagen.families.demand import Cost, Demand
 from metagen.files import json_bytes
+from metagen.package.launch import PLAN
 from metagen.sizing import alternatives, devices, measured, need, search, training
 from metagen.sizing.devices import Device, Roofline
 from metagen.sizing.measured import (
@@ -186,5 +187,11 @@ def _source(line: Roofline, bits: int) -> str:
 
 
 RECIPES = (
-    Recipe("blueprint:constraints", work, INPUTS, (TARGET,), "a verdict for every constraint"),
+    Recipe(
+        "blueprint:constraints",
+        work,
+        (*INPUTS, PLAN),
+        (TARGET,),
+        "a verdict for every constraint",
+    ),
 )

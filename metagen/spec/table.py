@@ -166,6 +166,11 @@ def _training() -> tuple[Key, ...]:
         Key("training.data.governance.provenance", PROSE, "Record of the data's origin."),
         Key("training.compute.hardware", hardware, "Devices for the full training."),
         Key("training.compute.duration", duration, "Duration of the full training."),
+        Key(
+            "training.compute.utilization",
+            real(0.0, 1.0, above=True),
+            "Share of the devices' arithmetic peak that training reaches.",
+        ),
         Key("training.alignment.method", list_of(NAME), "Alignment methods, such as rlhf."),
         Key("training.alignment.policy", PROSE, "Policy for the alignment."),
         *_training_config(),
