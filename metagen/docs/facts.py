@@ -56,8 +56,10 @@ _UNITS = (
     ("spec.constraints.context_window", "tokens"),
     ("arch.*max_seq_len", "tokens"),
     *((f"launch.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
-    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "total")),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "temporary")),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("total", "most")),
     ("launch.usable_memory", "bytes"),
+    ("launch.uncounted", "share"),
 )
 # The records of these entries also hold their unit.
 _BESIDE = (

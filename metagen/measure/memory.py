@@ -6,7 +6,6 @@ chooses how training uses them, so that the launch scripts start a mode that fit
 
 from __future__ import annotations
 
-import ast
 import json
 from typing import Any
 
@@ -22,9 +21,8 @@ from metagen.tasks.task import Task
 from metagen.units import parse_amount, parse_hardware, same_things
 from metagen.work import Desk, Recipe
 
-MODEL, DATA, TRAIN = SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train"))
+SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train"))
 TIMEOUT = 300
-GPUS_OF_A_NODE = 8  # the usual server has eight
 # Modes of training, each with what it recomputes, cheapest first; the first that fits is chosen.
 MODES = tuple((mode, again) for again in ("none", "selective", "full") for mode in ("ddp", "fsdp"))
 STATES = ("weights", "gradients", "optimizer")
@@ -44,38 +42,36 @@ def work(desk: Desk) -> dict[str, bytes]:
     declared = desk.key("training.compute.hardware")
     count, name = parse_hardware(declared) if declared else (1, "")
     device = devices.by_prefix(desk, name) if name else None
-    run = _run(desk)
-    nodes, per_node = machines(count, run["batch_size"])
-    measured = _measured(desk, nodes * per_node)
+    measured = _measured(desk, count)
+    run, number = _run(desk, measured), measured["nodes"] * measured["devices_per_node"]
     modes = [_mode(measured, mode, again, device) for mode, again in MODES]
-    share = run["batch_size"] // (nodes * per_node)
     launch = {
         "declared": count if declared else None,
-        "nodes": nodes,
-        "devices_per_node": per_node,
-        "devices": nodes * per_node,
-        "idle": count - nodes * per_node,
+        "nodes": measured["nodes"],
+        "devices_per_node": measured["devices_per_node"],
+        "devices": number,
+        "idle": count - number,
         "device": device.name if device else None,
         "usable_memory": device.usable_memory if device else None,
         **run,
         "samples_at_once": measured["samples_at_once"],
-        "parts_of_update": -(-share // measured["samples_at_once"]),
+        "parts_of_update": -(-run["batch_size"] // number // measured["samples_at_once"]),
         "parameters": measured["parameters"],
+        "uncounted": round(UNCOUNTED - 1, 2),
         "chosen": next((i for i, each in enumerate(modes) if each["fits"]), len(modes) - 1),
         "modes": modes,
     }
     return {PLAN: json_bytes(launch)}
 
 
-def _run(desk: Desk) -> dict[str, Any]:
+def _run(desk: Desk, measured: dict[str, Any]) -> dict[str, Any]:
     """Return the length of the run that code/train.py is set to, and its passes over the data.
 
     `units` counts what the spec's `training.data.size` counts, over all passes; `passes` is None
     where the declared size does not say how often the run reads it.
     """
     task = families.of_package(desk).task
-    train, data = (settings(desk.read(path)) for path in (TRAIN, DATA))
-    amount = task.amount(data)
+    train, amount = measured["train"], task.amount(measured["data"])
     units = train["steps"] * train["batch_size"] * amount
     return {
         "steps": train["steps"],
@@ -87,14 +83,6 @@ def _run(desk: Desk) -> dict[str, Any]:
     }
 
 
-def settings(script: bytes) -> dict[str, Any]:
-    """Return the values of the `Config` of a generated script, which are literals."""
-    body = ast.parse(script).body
-    config = next(n for n in body if isinstance(n, ast.ClassDef) and n.name == "Config")
-    fields = [n for n in config.body if isinstance(n, ast.AnnAssign) and n.value]
-    return {ast.unparse(n.target): ast.literal_eval(n.value) for n in fields if n.value}
-
-
 def _passes(declared: str | None, task: Task, units: int) -> dict[str, Any]:
     size, thing = parse_amount(declared) if declared else (0.0, "")
     same = same_things(thing, task.training_unit)
@@ -103,16 +91,6 @@ def _passes(declared: str | None, task: Task, units: int) -> dict[str, Any]:
         "passes": units / size if size and (same or bound) else None,
         "passes_are": "at least" if bound else "about",
     }
-
-
-def machines(count: int, batch: int) -> tuple[int, int]:
-    """Return nodes and devices per node: the most declared devices that share a batch equally."""
-    sizes = range(1, min(count, GPUS_OF_A_NODE) + 1)
-    choices = [
-        (n, size) for size in sizes for n in range(1, count // size + 1) if batch >= n * size
-    ]
-    fair = [(n, size) for n, size in choices if batch % (n * size) == 0]
-    return max(fair, key=lambda pair: (pair[0] * pair[1], pair[1]))
 
 
 def _measured(desk: Desk, count: int) -> dict[str, Any]:

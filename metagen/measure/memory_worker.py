@@ -12,6 +12,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+
+from metagen.measure.nodes import machines
 
 # AdamW in float32: bytes per parameter for the weight, its gradient and the two moments.
 STATES = {"weights": 4, "gradients": 4, "optimizer": 8}
@@ -31,16 +34,25 @@ _aten = torch.ops.aten
 _ALIKE = {"_scaled_dot_product_flash_attention_for_cpu": _aten._scaled_dot_product_flash_attention}
 
 
-def main(devices: int) -> None:
+def main(declared: int) -> None:
     """Measure the full model of the current folder and write `memory.json`."""
     sys.path.insert(0, "code")
     model, data, train = map(importlib.import_module, ("model", "data", "train"))
     training = importlib.import_module("runtime.training")
     distributed = importlib.import_module("runtime.distributed")
     selection = importlib.import_module("runtime.speedup").Selection
-    samples = training.samples_at_once(train.Config(), devices)
-    counts = {"samples_at_once": samples}
-    extra = AVERAGE if hasattr(train.Config(), "ema_decay") else 0
+    config = train.Config()
+    nodes, per_node = machines(declared, config.batch_size)
+    devices = nodes * per_node
+    samples = training.samples_at_once(config, devices)
+    counts = {
+        "nodes": nodes,
+        "devices_per_node": per_node,
+        "train": asdict(config),
+        "data": asdict(data.Config()),
+        "samples_at_once": samples,
+    }
+    extra = AVERAGE if hasattr(config, "ema_decay") else 0
     for mode, shards in (("ddp", 1), ("fsdp", devices)):
         counts |= measure(
             lambda: model.Model(model.Config()),

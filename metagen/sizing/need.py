@@ -85,6 +85,9 @@ def _budgets(desk: Desk, family: Family, bounds: tuple[Limit, ...]) -> tuple[lis
     if optimal := _optimal(desk, family):
         size, reason = optimal
         return [max(1, min(MOST, round(size)))], f"{silent}; {reason}"
+    run = ("training.data.size", "training.compute.duration")
+    if not family.optimal_units and any(desk.key(name) for name in run):
+        silent += f"; no compute-optimal size is published for {family.name}"
     return [DEFAULT_BUDGET], f"{silent}; the default is {DEFAULT_BUDGET:,}"
 
 
