@@ -15,7 +15,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import families
-from metagen.docs import wording
+from metagen.docs import statement, wording
+from metagen.families import effects
 from metagen.families.family import Family, Words
 from metagen.work import Desk
 
@@ -23,6 +24,7 @@ FILES = {
     "arch": "blueprint/architecture.yaml",
     "graph": "blueprint/graph.json",
     "params": "blueprint/params.json",
+    "shape": "blueprint/derived.json",
     "flops": "blueprint/flops.json",
     "constraints": "blueprint/constraints.json",
     "sensitivity": "blueprint/sensitivity.json",
@@ -30,6 +32,7 @@ FILES = {
     "results": "benchmarks/results.json",
     "curve": "benchmarks/curve.csv",
     "launch": "code/launch/plan.json",
+    "lock": "code/requirements.lock",
 }
 SPEC = "spec_resolved.yaml"
 # Generated files that users are expected to edit; documents name those that were edited.
@@ -43,6 +46,7 @@ TERMS = {"digest": "SHA-256"}
 _UNITS = (
     ("params.budget.share", "share"),
     ("params.embedding_share", "share"),
+    ("params.proxy_share", "share"),
     ("params.*", "parameters"),
     ("flops.unit", ""),
     ("flops.*length", ""),
@@ -55,6 +59,7 @@ _UNITS = (
     ("spec.constraints.memory_budget", "bytes"),
     ("spec.constraints.context_window", "tokens"),
     ("arch.*max_seq_len", "tokens"),
+    ("arch.data.seq_len", "tokens"),
     *((f"launch.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
     *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "temporary")),
     *((f"launch.modes.*.{name}", "bytes") for name in ("total", "most")),
@@ -137,7 +142,7 @@ class Facts:
             return Fact(str(ref), TERMS[ref[1]], "", "")
         if ref[0] == "derived":
             return self._computed(ref)
-        return Fact(str(ref), self._value(ref), self._unit(ref), source(ref))
+        return Fact(str(ref), self.entry(ref), self._unit(ref), source(ref))
 
     def text(self, name: str | Ref, style: str = "full") -> str:
         """Return a fact as text and record that it was printed; the styles are `wording`'s."""
@@ -157,13 +162,13 @@ class Facts:
         """Return the addresses of a list's or a record's entries, only those that match `where`."""
         ref = Ref(name)
         entries = [ref / str(key) for key in self._names(ref)]
-        return [r for r in entries if all(self._value(r / k) == v for k, v in where.items())]
+        return [r for r in entries if all(self.entry(r / k) == v for k, v in where.items())]
 
     def distinct(self, name: str | Ref, entry: str, **where: Any) -> list[Ref]:
         """Return the addresses of `each`, but only the first with each value of an entry."""
         first: dict[Any, Ref] = {}
         for ref in self.each(name, **where):
-            first.setdefault(self._value(ref / entry), ref)
+            first.setdefault(self.entry(ref / entry), ref)
         return list(first.values())
 
     def has(self, name: str | Ref) -> bool:
@@ -186,7 +191,12 @@ class Facts:
         fact = compute(self)
         return replace(fact, value=fact.value[int(ref[2])]) if ref[2:] else fact
 
-    def _value(self, ref: Ref) -> Any:
+    def entry(self, ref: Ref) -> Any:
+        """Return a key of the spec, or the entry of a file.
+
+        Raises:
+            MissingFact: It is not there.
+        """
         if ref[0] == "spec":
             return self._declared(ref)
         try:
@@ -217,7 +227,7 @@ class Facts:
     def _unit(self, ref: Ref) -> str:
         name = str(ref)
         if any(fnmatchcase(name, pattern) for pattern in _BESIDE):
-            return str(self._value(Ref((*ref[:2], "unit"))) or "")
+            return str(self.entry(Ref((*ref[:2], "unit"))) or "")
         return next((unit for pattern, unit in _UNITS if fnmatchcase(name, pattern)), "")
 
 
@@ -251,6 +261,17 @@ def _count(verdict: str) -> Callable[[Facts], Fact]:
     return count
 
 
+def _verdict(write: Callable[[dict[str, Any]], str]) -> Callable[[Facts], Fact]:
+    """Return the function of a fact that has one text for each entry of constraints.json."""
+
+    def fact(facts: Facts) -> Fact:
+        texts = tuple(map(write, facts.get("constraints").value))
+        name, entries = f"derived.{write.__name__}", "computed, limit, low, high, unit"
+        return Fact(name, texts, "", f"{FILES['constraints']}: {entries}")
+
+    return fact
+
+
 def design(facts: Facts) -> tuple[Family, dict[str, Any]]:
     """Return the family, and the model's dimensions with its formats of deployment."""
     family = facts.family()
@@ -262,12 +283,9 @@ def _of_the_family(name: str) -> Callable[[Facts], Fact]:
     """Return the function of a fact that is one of the family's `figures`."""
 
     def fact(facts: Facts) -> Fact:
-        family, everything = design(facts)
-        figures = family.figures(everything)
-        if name not in figures:
-            raise MissingFact(f"there is no derived fact `{name}`")
-        value, unit = figures[name]
-        return Fact(f"derived.{name}", value, unit, f"{FILES['arch']}: model, infer")
+        ref = Ref(("shape", name))
+        value, unit = (facts.entry(ref / part) for part in ("value", "unit"))
+        return Fact(f"derived.{name}", value, unit, source(ref))
 
     return fact
 
@@ -295,11 +313,13 @@ def _context(facts: Facts) -> Fact:
     return Fact("derived.context", family.context(everything), "tokens", source)
 
 
-def _proxy_share(facts: Facts) -> Fact:
-    total, proxy = (facts.get(f"params.{name}").value for name in ("total", "proxy_total"))
-    return Fact(
-        "derived.proxy_share", proxy / total, "share", f"{FILES['params']}: proxy_total / total"
-    )
+def _trained(facts: Facts) -> Fact:
+    """Return the tokens of a training sequence where these are fewer than the context window."""
+    window, seq_len = facts.get("derived.context").value, None
+    if facts.has("arch.data.seq_len"):
+        seq_len = facts.get("arch.data.seq_len").value
+    fewer = seq_len if window and seq_len and seq_len < window else None
+    return Fact("derived.trained", fewer, "tokens", f"{FILES['arch']}: data.seq_len")
 
 
 def _final_validation_loss(facts: Facts) -> Fact:
@@ -323,6 +343,13 @@ def _unknown_components(facts: Facts) -> Fact:
     return Fact("derived.unknown_components", names, "", f"{SPEC}: architecture.components")
 
 
+def _unused(facts: Facts) -> Fact:
+    """Return the declared keys without an effect, each with the reason."""
+    declared = effects.unused(facts.family(), lambda key: facts.get(f"spec.{key}").value)
+    sentences = tuple(f"{name}: {reason}" for name, reason, _ in declared)
+    return Fact("derived.unused", sentences, "", SPEC)
+
+
 def _edited(facts: Facts) -> Fact:
     names = tuple(path for path in SOURCES if facts.edited(path))
     return Fact("derived.edited", names, "", "manifest.json: edited")
@@ -332,12 +359,18 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "met": _count("met"),
     "violated": _count("violated"),
     "not_declared": _count("not declared"),
+    "open": _count("open"),
+    "bounded": _count("bounded"),
+    "sentence": _verdict(statement.sentence),
+    "limit": _verdict(statement.limit),
+    "computed": _verdict(statement.computed),
     "context": _context,
-    "proxy_share": _proxy_share,
+    "trained": _trained,
     "final_validation_loss": _final_validation_loss,
     "not_run": _not_run,
     **{name: _word(name) for name in _WORDS},
     "usage": _usage,
     "unknown_components": _unknown_components,
+    "unused": _unused,
     "edited": _edited,
 }

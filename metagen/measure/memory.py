@@ -41,7 +41,7 @@ def work(desk: Desk) -> dict[str, bytes]:
         desk.version(library)
     declared = desk.key("training.compute.hardware")
     count, name = parse_hardware(declared) if declared else (1, "")
-    device = devices.by_prefix(desk, name) if name else None
+    device = devices.named(desk, name) if name else None
     measured = _measured(desk, count)
     run, number = _run(desk, measured), measured["nodes"] * measured["devices_per_node"]
     modes = [_mode(measured, mode, again, device) for mode, again in MODES]
@@ -55,7 +55,7 @@ def work(desk: Desk) -> dict[str, bytes]:
         "usable_memory": device.usable_memory if device else None,
         **run,
         "samples_at_once": measured["samples_at_once"],
-        "parts_of_update": -(-run["batch_size"] // number // measured["samples_at_once"]),
+        "grad_accum": -(-run["batch_size"] // number // measured["samples_at_once"]),
         "parameters": measured["parameters"],
         "uncounted": round(UNCOUNTED - 1, 2),
         "chosen": next((i for i, each in enumerate(modes) if each["fits"]), len(modes) - 1),

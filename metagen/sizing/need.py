@@ -135,7 +135,7 @@ def _compute(desk: Desk, family: Family) -> tuple[float, str] | None:
     if not (hardware and duration):
         return None
     number, name = parse_hardware(hardware)
-    device = devices.by_prefix(desk, name)
+    device = devices.named(desk, name)
     if device is None or not device.flops:
         return None
     share = shares.of_training(desk, family, device).low

@@ -19,6 +19,7 @@ from metagen.sizing import devices, shares
 from metagen.sizing.devices import Device
 from metagen.sizing.measured import (
     COUNTED,
+    NO_LIMIT,
     Entry,
     Measured,
     Range,
@@ -35,6 +36,7 @@ COMPUTE, TIME, MEMORY = "training_compute", "training_time", "training_memory"
 DATA, ENERGY, CARBON = "data_per_parameter", "training_energy", "training_co2"
 DAY, HOUR = 86400, 3600
 DIGITS = 3  # significant digits of an estimate
+REPEATED = 1.05  # More passes over the data than this are said.
 HARDWARE, DURATION = "training.compute.hardware", "training.compute.duration"
 
 ENERGY_SOURCE = (
@@ -105,15 +107,18 @@ def verdicts(desk: Desk, model: Measured) -> list[Entry]:
     plan = {key: desk.entry(PLAN, key) for key in desk.names(PLAN)}
     run, duration = _run(desk, model, plan), desk.key(DURATION)
     if isinstance(run, str):
-        unknowns = ((COMPUTE, None, "FLOP"), (TIME, duration, "days"), (MEMORY, None, "bytes"))
-        powers = ((ENERGY, None, "kWh"), (CARBON, None, "kg CO2e"))
-        known = [unknown(name, value, unit, run) for name, value, unit in (*unknowns, *powers)]
-        return [*known[:3], _data(model, plan), *known[3:]]
+        return [
+            unknown(COMPUTE, None, "FLOP", run),
+            unknown(TIME, duration, "days", run),
+            unknown(MEMORY, None, "bytes", run),
+            _data(desk, model, plan),
+            *_powerless(run),
+        ]
     return [
         _compute(run),
         _time(desk, run),
         _memory(desk, run),
-        _data(model, plan),
+        _data(desk, model, plan),
         *_energy(run),
     ]
 
@@ -214,7 +219,7 @@ def _nearest(run: _Run) -> str | None:
     number = run.device.number * 2 ** math.ceil(math.log2(max(1, factor)))
     if number <= run.most:
         changes.append(f"{HARDWARE} {number}x{run.device.model}")
-    if run.plan["passes"]:
+    if run.plan["passes"] and run.plan["passes_are"] == "about":
         once = run.plan["units"] / run.plan["passes"] / factor
         changes.append(f"training.data.size {spell_count(once, up=False)} {run.plan['unit']}")
     return ", or ".join(changes)
@@ -243,7 +248,7 @@ def _larger(desk: Desk, run: _Run) -> str | None:
     """Return hardware that would hold the run: more of the same devices, or larger ones."""
     mode = run.plan["modes"][-1]  # shards, with everything recomputed
     passing = mode["most"] - sum(mode[name] for name in ("weights", "gradients", "optimizer"))
-    states = 16 * run.model.parameters
+    states = sum(run.plan["modes"][-2][name] for name in ("weights", "gradients", "optimizer"))
     usable = replace(run.device, number=1).usable_memory or 0
     changes = []
     if usable > passing:
@@ -258,27 +263,38 @@ def _larger(desk: Desk, run: _Run) -> str | None:
     return ", or ".join(changes) or None
 
 
-def _data(model: Measured, plan: dict[str, Any]) -> Entry:
+def _data(desk: Desk, model: Measured, plan: dict[str, Any]) -> Entry:
     """Return the entry on the data of one pass for each parameter, beside that of all passes."""
     unit, seen = f"{plan['unit']} per parameter", plan["units"]
-    passes = max(1.0, plan["passes"] or 1.0)
-    ratio = seen / passes / model.parameters
-    formula = f"{seen / passes:.4g} / {model.parameters:,} = {ratio:,.3g}"
-    if passes > 1.01:
-        formula += f"; {plan['passes_are']} {passes:,.3g} passes: {seen / model.parameters:,.3g}"
+    passes = _passes(desk, model, plan)
+    if passes is None:
+        reason = f"train.py reads {seen:.4g} {plan['unit']}; the spec does not count them"
+        return unknown(DATA, None, unit, reason, None)
+    ratio, most = seen / passes / model.parameters, "at most " * (plan["passes_are"] == "at least")
+    formula = f"{most}{seen / passes:.4g} / {model.parameters:,} = {ratio:,.3g}"
+    if passes > REPEATED:
+        formula += f"; {seen / model.parameters:,.3g} in {plan['passes_are']} {passes:,.3g} passes"
     source = f"{COUNTED}; {PLAN}"
     if optimal := model.family.optimal_units:
         formula += f"; compute-optimal is about {optimal[0]:g}, and more buys a better small model"
         source += f"; {optimal[1]}"
-    return entry(DATA, ratio, unit, formula, source)
+    return entry(DATA, ratio, unit, formula, source, NO_LIMIT)
+
+
+def _passes(desk: Desk, model: Measured, plan: dict[str, Any]) -> float | None:
+    """Return how often the run reads its data; None where no one counts it in the task's units."""
+    if desk.key("training.data.size"):
+        return plan["passes"] and float(plan["passes"])
+    task = model.family.task
+    schedule = task.schedule(model.everything, model.parameters, desk.key, reduced=False)
+    return schedule.epochs if schedule.data else None
 
 
 def _energy(run: _Run) -> Iterator[Entry]:
     """Yield the estimates of energy and CO2 for the time that the run needs."""
     device = run.device
     if device.power is None:
-        for name, unit in ((ENERGY, "kWh"), (CARBON, "kg CO2e")):
-            yield unknown(name, None, unit, f"no power of {device.model} is known")
+        yield from _powerless(f"no power of {device.model} is known")
         return
     rate = device.number * device.power * PUE / 1000 / HOUR  # kWh a second
     hours, energy = run.time(run.share.middle) / HOUR, rate * run.time(run.share.middle)
@@ -288,11 +304,16 @@ def _energy(run: _Run) -> Iterator[Entry]:
     )
     sources = f"{ENERGY_SOURCE}; {PUE_SOURCE}; power of {device.model}, {device.power_source}"
     between = run.between(rate)
-    yield _rounded(entry(ENERGY, energy, "kWh", formula, sources, between=between))
+    yield _rounded(entry(ENERGY, energy, "kWh", formula, sources, NO_LIMIT, between=between))
     carbon, ends = CARBON_INTENSITY * energy, run.between(CARBON_INTENSITY * rate)
     words = f"{_figure(energy)} kWh x {CARBON_INTENSITY:g} kg/kWh = {_figure(carbon)} kg"
     words += ", an estimate"
-    yield _rounded(entry(CARBON, carbon, "kg CO2e", words, CARBON_SOURCE, between=ends))
+    yield _rounded(entry(CARBON, carbon, "kg CO2e", words, CARBON_SOURCE, NO_LIMIT, between=ends))
+
+
+def _powerless(reason: str) -> Iterator[Entry]:
+    for name, unit in ((ENERGY, "kWh"), (CARBON, "kg CO2e")):
+        yield unknown(name, None, unit, reason, None)
 
 
 def _figure(number: float) -> str:
