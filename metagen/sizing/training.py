@@ -110,7 +110,7 @@ def _device(desk: Desk, hardware: str | None) -> Device | None:
     if not hardware:
         return None
     number, name = parse_hardware(hardware)
-    device = devices.named(desk, name)
+    device = devices.by_prefix(desk, name)
     return replace(device, number=number) if device and device.flops else None
 
 
