@@ -9,6 +9,7 @@ from metagen.docs import statement
 from metagen.docs.facts import FILES, Facts
 from metagen.docs.wording import SPACE
 from metagen.files import json_bytes
+from metagen.measure.comparison import BEATS
 from metagen.work import Desk, Recipe
 
 
@@ -54,16 +55,9 @@ def _judged(row: dict[str, Any]) -> dict[str, Any]:
 
 def _benchmark(row: dict[str, Any]) -> dict[str, Any]:
     identity = ("benchmark", "metric", "title", "unit", "higher_is_better")
-    entries = (*identity, "value", "baselines", "status")
-    return {**{key: row[key] for key in entries}, "beats": beaten(row)}
-
-
-def beaten(row: dict[str, Any]) -> list[str]:
-    """Return the names of the baselines that a measured value beats."""
-    value, sign = row["value"], 1 if row["higher_is_better"] else -1
-    if row["status"] != "measured":
-        return []
-    return [name for name, other in row["baselines"].items() if sign * (value - other) > 0]
+    entries = (*identity, "value", "seeds", "spread", "interval", "baselines", "outcomes", "status")
+    beats = [name for name, outcome in row["outcomes"].items() if outcome == BEATS]
+    return {**{key: row[key] for key in entries}, "beats": beats}
 
 
 RECIPES = (
