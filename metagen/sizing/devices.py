@@ -10,6 +10,7 @@ evenly; the share that was measured on eight devices includes the cost of their 
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -138,21 +139,19 @@ class Share:
     """The share of a peak that real work reaches: a range, with its sources.
 
     Attributes:
+        value: The share to plan with: that of the device itself where it was measured, or else the
+            middle of the range.
         low: The lowest that was measured on work of this kind.
         high: The highest.
         source: The measurements at both ends, each with its program.
         cites: Their entries in the bibliography.
     """
 
+    value: float
     low: float
     high: float
     source: str
     cites: tuple[str, ...] = ()
-
-    @property
-    def value(self) -> float:
-        """The share to plan with: the middle of the range."""
-        return (self.low + self.high) / 2
 
 
 @dataclass(frozen=True)
@@ -188,7 +187,8 @@ class Roofline:
 
     def launches(self, work: Cost, cost: float | None = None) -> float:
         """Return the seconds of starting every operation, one after the other."""
-        each = sum(self.launch) / 2 if cost is None else cost
+        # The ends are far apart, so their geometric mean is planned with.
+        each = math.sqrt(math.prod(self.launch)) if cost is None else cost
         return work.calls * self.operations * each
 
     def seconds(self, work: Cost, weight_bits: int) -> float:
@@ -196,6 +196,12 @@ class Roofline:
         return self._together(
             self.arithmetic(work), self.traffic(work, weight_bits), self.launches(work)
         )
+
+    @property
+    def together(self) -> str:
+        """How the three times make one, in words."""
+        cpu = "launches add to the longer of the two others"
+        return cpu if self.device.measured else "the longest counts"
 
     def _together(self, arithmetic: float, traffic: float, launches: float) -> float:
         """Return the longest of the three; a CPU starts an operation and then works on it."""
@@ -273,24 +279,26 @@ def _traffic_shares(desk: Desk, device: Device) -> dict[int, Share]:
     own = [row for row in rows if row["device"] == device.model]
     ours = [row for row in rows if row["program"] == PROGRAM]
     used = own if any(row in ours for row in own) else [*own, *ours] if own else rows
-    return {bits: _traffic_share(desk, used, bits) for bits in (16, 8, 4)}
+    return {bits: _traffic_share(desk, device, used, bits) for bits in (16, 8, 4)}
 
 
-def _traffic_share(desk: Desk, rows: Rows, bits: int) -> Share:
+def _traffic_share(desk: Desk, device: Device, rows: Rows, bits: int) -> Share:
     """Return the share at a format, each device and program at its widest format up to it."""
     widest: dict[tuple[str, str], dict[str, str]] = {}
     for row in sorted((r for r in rows if _bits(r) <= bits), key=_bits):
         widest[row["device"], row["program"]] = row
     return _range(
+        device,
         [
             (
+                row["device"],
                 float(row["achieved_gb_s"]) * 1e9 / _known(desk, row).bandwidth,
                 f"of bandwidth: {row['device']} with {row['weight_bits']}-bit weights "
                 f"({row['how']}, {row['program']}), {row['source']}",
                 row["cite"],
             )
             for row in widest.values()
-        ]
+        ],
     )
 
 
@@ -308,15 +316,17 @@ def _arithmetic_share(desk: Desk, device: Device, kind: str) -> Share:
     ours = [row for row in same if row["batch"] == "1" and row["program"].startswith("PyTorch")]
     used = own if any(row in ours for row in own) else [*own, *ours] if own else same
     return _range(
+        device,
         [
             (
+                row["device"],
                 float(row["achieved_tflops"]) * 1e12 / (_known(desk, row).flops or 1.0),
                 f"of {'the planned speed' if device.measured else 'peak'}: {row['run']} on "
                 f"{row['device']} at batch {row['batch']} ({row['program']}), {row['source']}",
                 row["cite"],
             )
             for row in used
-        ]
+        ],
     )
 
 
@@ -324,12 +334,15 @@ def _known(desk: Desk, row: dict[str, str]) -> Device:
     return table(desk)[row["device"]]
 
 
-def _range(measured: list[tuple[float, str, str]]) -> Share:
-    """Return the range of some measurements, with the sources of both ends."""
-    (low, first, one), (high, last, two) = min(measured), max(measured)
-    ends = {low: first, high: last}
-    source = "; ".join(f"{share:.1%} {text}" for share, text in ends.items())
-    return Share(low, high, source, tuple(dict.fromkeys((one, two))))
+def _range(device: Device, measured: list[tuple[str, float, str, str]]) -> Share:
+    """Return the range of some measurements, each with its device; sources of its ends."""
+    ordered = sorted(measured, key=lambda each: each[1])
+    own = [share for name, share, _, _ in ordered if name == device.model]
+    low, high = ordered[0][1], ordered[-1][1]
+    ends = {share: (text, cite) for _, share, text, cite in (ordered[0], ordered[-1])}
+    source = "; ".join(f"{share:.1%} {text}" for share, (text, _) in ends.items())
+    cites = tuple(dict.fromkeys(cite for _, cite in ends.values()))
+    return Share(math.fsum(own) / len(own) if own else (low + high) / 2, low, high, source, cites)
 
 
 def _bits(row: dict[str, str]) -> int:

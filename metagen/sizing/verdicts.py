@@ -148,7 +148,7 @@ def _latency(desk: Desk, model: Measured, line: Roofline | None) -> Entry:
         f"first output {_input(model)}{_where(model, line)}: {work.flops:.3g} FLOP / "
         f"({share.value:.2g} x {peak:.4g} FLOP/s) = {line.arithmetic(work):.3g} s; "
         f"{_read(work, line, bits)} = {line.traffic(work, bits):.3g} s; "
-        f"{_started(work, line)} = {line.launches(work):.3g} s"
+        f"{_started(work, line)} = {line.launches(work):.3g} s; {line.together}"
         + (f"; {declared} allows {limit:g} s" if limit else "")
     )
     source = f"blueprint/flops.json; {share.source}; {_source(line, bits)}"
@@ -199,7 +199,8 @@ def _speed(
     listed = "; ".join(f"{words} = {each:.3g} s" for words, each in times.items() if each)
     low, high = (batch / each for each in reversed(line.between(work, bits)))
     computed = batch / line.seconds(work, bits)
-    formula = f"{after}{_where(model, line)}, {batch:,} / the longest of ({listed})"
+    formula = f"{after}{_where(model, line)}: {listed}; {line.together}"
+    formula += f", so {batch:,} / {line.seconds(work, bits):.3g} s"
     shares = f"{line.arithmetic_share.source}; {_source(line, bits)}"
     return entry(name, computed, unit, formula, shares, required, between=(low, high))
 
