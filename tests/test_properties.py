@@ -21,7 +21,7 @@ from tests.properties.tally import Tally, headline
 
 QUICK = {
     "consistent": 1, "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 2, "templates": 2,
-    "histories": 3, "edits": 4, "spoiled": 6, "leaks": 1, "toctou": 1, "lint": 2,
+    "histories": 3, "edits": 4, "spoiled": 6, "leaks": 1, "toctou": 1, "lint": 2, "honest": 4,
 }  # fmt: skip
 PROCESSES = {
     "altered": 2,

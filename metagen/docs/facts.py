@@ -16,6 +16,7 @@ from typing import Any
 
 from metagen import families
 from metagen.docs import statement, wording
+from metagen.families import effects
 from metagen.families.family import Family, Words
 from metagen.work import Desk
 
@@ -344,6 +345,13 @@ def _unknown_components(facts: Facts) -> Fact:
     return Fact("derived.unknown_components", names, "", f"{SPEC}: architecture.components")
 
 
+def _unused(facts: Facts) -> Fact:
+    """Return the declared keys without an effect, each with the reason."""
+    declared = effects.unused(facts.family(), lambda key: facts.get(f"spec.{key}").value)
+    sentences = tuple(f"{name}: {reason}" for name, reason, _ in declared)
+    return Fact("derived.unused", sentences, "", SPEC)
+
+
 def _edited(facts: Facts) -> Fact:
     names = tuple(path for path in SOURCES if facts.edited(path))
     return Fact("derived.edited", names, "", "manifest.json: edited")
@@ -365,5 +373,6 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     **{name: _word(name) for name in _WORDS},
     "usage": _usage,
     "unknown_components": _unknown_components,
+    "unused": _unused,
     "edited": _edited,
 }

@@ -11,19 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from metagen import families
+from metagen.families import effects
 from metagen.families.axes import Axis
 from metagen.families.demand import Demand, Limit
 from metagen.families.family import Dims, Family
 from metagen.files import json_bytes, yaml_bytes
 from metagen.sizing import search
 from metagen.sizing.search import Solution
-from metagen.spec.schema import keys
 from metagen.work import Desk, Recipe
 
 TARGET = "blueprint/architecture.yaml"
 ABLATIONS = "blueprint/ablations.yaml"
 DERIVED = "blueprint/derived.json"
-_CONFIG = "training.config."
 # The overrun is the reason of the dimensions where not even the smallest candidate fits.
 OVERRUN = "because every candidate exceeds the parameter count"
 
@@ -60,18 +59,11 @@ def _settings(
 
 
 def _unused(desk: Desk, family: Family) -> Iterator[dict[str, Any]]:
-    """Yield the entries of `training.config` that no setting of this family's code uses."""
-    for key in (key for key in keys() if key.startswith(_CONFIG)):
-        name, value = key.removeprefix(_CONFIG), desk.key(key)
-        used = name in family.task.config_keys
-        if name == "optimizer":
-            used = value == family.task.optimizer
-        if value is not None and not used:
-            yield {
-                "name": key,
-                "value": list(value) if isinstance(value, tuple) else value,
-                "reason": "declared but not used: this family's train.py has no such setting",
-            }
+    """Yield what the spec declares and this family's package does not follow."""
+    for name, reason, _ in effects.unused(family, desk.key):
+        value = desk.key(name)
+        shown = list(value) if isinstance(value, tuple) else value
+        yield {"name": name, "value": shown, "reason": f"declared, without effect: {reason}"}
 
 
 def decisions(solution: Solution) -> list[dict[str, Any]]:

@@ -18,6 +18,6 @@ outside       builds in processes of their own; faked is what those run
 PROPERTIES = (
     "consistent", "leaf", "plan", "nulls", "types", "code", "altered", "templates", "histories",
     "crash", "disk", "concurrency", "edits", "spoiled", "repro", "leaks", "toctou", "lint",
-    "events", "verify", "power",
+    "events", "verify", "power", "honest",
 )
 # fmt: on
