@@ -73,6 +73,8 @@ _BESIDE = (
     "results.*.value",
     "results.*.baselines.*",
 )
+# Texts that hold arithmetic.
+_ARITHMETIC = ("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*")
 _WORDS = tuple(field.name for field in dataclasses.fields(Words))
 _NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
 
@@ -149,6 +151,8 @@ class Facts:
         fact = self.get(name)
         absent = fact.value is None or fact.value in ((), [])
         text = _absence(fact.name) if absent else wording.write(fact.value, fact.unit, style)
+        if any(fnmatchcase(fact.name, pattern) for pattern in _ARITHMETIC):
+            text = wording.arithmetic(text)
         self.printed.append(Printed(fact, text))
         return text
 
