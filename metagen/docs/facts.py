@@ -16,6 +16,7 @@ from typing import Any
 
 from metagen import families
 from metagen.docs import scores, statement, wording
+from metagen.families import effects
 from metagen.families.family import Family, Words
 from metagen.work import Desk
 
@@ -23,6 +24,7 @@ FILES = {
     "arch": "blueprint/architecture.yaml",
     "graph": "blueprint/graph.json",
     "params": "blueprint/params.json",
+    "shape": "blueprint/derived.json",
     "flops": "blueprint/flops.json",
     "constraints": "blueprint/constraints.json",
     "sensitivity": "blueprint/sensitivity.json",
@@ -30,6 +32,7 @@ FILES = {
     "results": "benchmarks/results.json",
     "curve": "benchmarks/curve.csv",
     "launch": "code/launch/plan.json",
+    "lock": "code/requirements.lock",
 }
 SPEC = "spec_resolved.yaml"
 # Generated files that users are expected to edit; documents name those that were edited.
@@ -43,6 +46,7 @@ TERMS = {"digest": "SHA-256", "interval": "95% interval"}
 _UNITS = (
     ("params.budget.share", "share"),
     ("params.embedding_share", "share"),
+    ("params.proxy_share", "share"),
     ("params.*", "parameters"),
     ("flops.unit", ""),
     ("flops.*length", ""),
@@ -136,7 +140,7 @@ class Facts:
             return Fact(str(ref), TERMS[ref[1]], "", "")
         if ref[0] == "derived":
             return self._computed(ref)
-        return Fact(str(ref), self._value(ref), self._unit(ref), source(ref))
+        return Fact(str(ref), self.entry(ref), self._unit(ref), source(ref))
 
     def text(self, name: str | Ref, style: str = "full") -> str:
         """Return a fact as text and record that it was printed; the styles are `wording`'s."""
@@ -168,13 +172,13 @@ class Facts:
         """Return the addresses of a list's or a record's entries, only those that match `where`."""
         ref = Ref(name)
         entries = [ref / str(key) for key in self._names(ref)]
-        return [r for r in entries if all(self._value(r / k) == v for k, v in where.items())]
+        return [r for r in entries if all(self.entry(r / k) == v for k, v in where.items())]
 
     def distinct(self, name: str | Ref, entry: str, **where: Any) -> list[Ref]:
         """Return the addresses of `each`, but only the first with each value of an entry."""
         first: dict[Any, Ref] = {}
         for ref in self.each(name, **where):
-            first.setdefault(self._value(ref / entry), ref)
+            first.setdefault(self.entry(ref / entry), ref)
         return list(first.values())
 
     def has(self, name: str | Ref) -> bool:
@@ -197,7 +201,12 @@ class Facts:
         fact = compute(self)
         return replace(fact, value=fact.value[int(ref[2])]) if ref[2:] else fact
 
-    def _value(self, ref: Ref) -> Any:
+    def entry(self, ref: Ref) -> Any:
+        """Return a key of the spec, or the entry of a file.
+
+        Raises:
+            MissingFact: It is not there.
+        """
         if ref[0] == "spec":
             return self._declared(ref)
         try:
@@ -228,7 +237,7 @@ class Facts:
     def _unit(self, ref: Ref) -> str:
         name = str(ref)
         if any(fnmatchcase(name, pattern) for pattern in _BESIDE):
-            return str(self._value(Ref((*ref[:2], "unit"))) or "")
+            return str(self.entry(Ref((*ref[:2], "unit"))) or "")
         return next((unit for pattern, unit in _UNITS if fnmatchcase(name, pattern)), "")
 
 
@@ -284,12 +293,9 @@ def _of_the_family(name: str) -> Callable[[Facts], Fact]:
     """Return the function of a fact that is one of the family's `figures`."""
 
     def fact(facts: Facts) -> Fact:
-        family, everything = design(facts)
-        figures = family.figures(everything)
-        if name not in figures:
-            raise MissingFact(f"there is no derived fact `{name}`")
-        value, unit = figures[name]
-        return Fact(f"derived.{name}", value, unit, f"{FILES['arch']}: model, infer")
+        ref = Ref(("shape", name))
+        value, unit = (facts.entry(ref / part) for part in ("value", "unit"))
+        return Fact(f"derived.{name}", value, unit, source(ref))
 
     return fact
 
@@ -326,13 +332,6 @@ def _trained(facts: Facts) -> Fact:
     return Fact("derived.trained", fewer, "tokens", f"{FILES['arch']}: data.seq_len")
 
 
-def _proxy_share(facts: Facts) -> Fact:
-    total, proxy = (facts.get(f"params.{name}").value for name in ("total", "proxy_total"))
-    return Fact(
-        "derived.proxy_share", proxy / total, "share", f"{FILES['params']}: proxy_total / total"
-    )
-
-
 def _final_validation_loss(facts: Facts) -> Fact:
     losses = [row["val_loss"] for row in facts.get("curve").value if row["val_loss"] is not None]
     source = f"{FILES['curve']}: last val_loss"
@@ -362,6 +361,13 @@ def _unknown_components(facts: Facts) -> Fact:
     return Fact("derived.unknown_components", names, "", f"{SPEC}: architecture.components")
 
 
+def _unused(facts: Facts) -> Fact:
+    """Return the declared keys without an effect, each with the reason."""
+    declared = effects.unused(facts.family(), lambda key: facts.get(f"spec.{key}").value)
+    sentences = tuple(f"{name}: {reason}" for name, reason, _ in declared)
+    return Fact("derived.unused", sentences, "", SPEC)
+
+
 def _edited(facts: Facts) -> Fact:
     names = tuple(path for path in SOURCES if facts.edited(path))
     return Fact("derived.edited", names, "", "manifest.json: edited")
@@ -378,12 +384,12 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "computed": _verdict(statement.computed),
     "context": _context,
     "trained": _trained,
-    "proxy_share": _proxy_share,
     "final_validation_loss": _final_validation_loss,
     "not_run": _not_run,
     "judgement": _judgement,
     **{name: _word(name) for name in _WORDS},
     "usage": _usage,
     "unknown_components": _unknown_components,
+    "unused": _unused,
     "edited": _edited,
 }

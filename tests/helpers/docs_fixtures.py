@@ -12,6 +12,7 @@ from metagen import entries, paths
 from metagen.families import parts, transformer
 from metagen.families.decoder import FAMILY as decoder
 from metagen.measure import trial
+from metagen.spec.schema import keys
 
 DIMS = {
     "d_model": 4096, "n_layers": 32, "n_heads": 32, "n_kv_heads": 8, "head_dim": 128,
@@ -29,6 +30,7 @@ INFER = {"temperature": 0.8, "top_k": 50, "top_p": 0.95, "weight_bits": 16, "cac
 PROXY_TRAIN = {**TRAIN, "steps": 200, "batch_size": 16, "learning_rate": 1e-3, "warmup_steps": 20}
 
 KEYS: dict[str, Any] = {
+    **dict.fromkeys(keys()),
     "name": "text_llm_8b",
     "description": "General-purpose text LLM.",
     "version": "1.0.0",
@@ -81,6 +83,10 @@ def _files() -> dict[str, Any]:
     return {
         "blueprint/architecture.yaml": _architecture(),
         "blueprint/params.json": _params(),
+        "blueprint/derived.json": {
+            name: {"value": value, "unit": unit}
+            for name, (value, unit) in decoder.figures({**DIMS, **INFER}).items()
+        },
         "blueprint/flops.json": _flops(),
         "blueprint/constraints.json": _constraints(),
         "blueprint/sensitivity.json": _sensitivity(),
@@ -95,6 +101,8 @@ def _files() -> dict[str, Any]:
         }}},
         "benchmarks/curve.csv": _curve(),
         "code/launch/plan.json": _plan(),
+        "code/requirements.lock": "# Python 3.11.7 and these versions made the package.\n"
+        "numpy==2.4.6\ntorch==2.13.0\n",
     }  # fmt: skip
 
 
@@ -124,6 +132,7 @@ def _params() -> dict[str, Any]:
         "embedding_share": modules["embed_tokens"] / TOTAL,
         "budget": {"min": None, "max": 8_000_000_000, "share": TOTAL / 8e9},
         "proxy_total": decoder.count(PROXY),
+        "proxy_share": decoder.count(PROXY) / TOTAL,
     }
 
 
