@@ -273,7 +273,8 @@ def test_a_paper_describes_local_layers_only_where_the_model_has_them(clean):
     assert "local layer" not in plain
     assert "Each layer sees and caches all tokens." in plain
     arch = yaml.safe_load(clean.files["blueprint/architecture.yaml"])
-    arch["model"] |= {"window": 4096, "global_every": 4}
+    for model in (arch["model"], arch["proxy"]["model"]):
+        model |= {"window": 4096, "global_every": 4}
     desk = sample.desk(architecture=arch)
     (section,) = (r for r in paper.RECIPES if path in r.targets)
     assert "A local layer sees and caches only the newest" in section.work(desk)[path].decode()
