@@ -57,8 +57,8 @@ class Device:
         memory: Bytes of memory.
         usable: Share of the memory that a model may take.
         power: Watts at full load.
-        power_source: Where the watts come from.
-        sources: Where the other figures come from.
+        sources: Where the figures come from.
+        cite: Its entry in the bibliography.
         number: How many such devices share the model.
     """
 
@@ -69,8 +69,8 @@ class Device:
     memory: float | None
     usable: float
     power: float | None
-    power_source: str
     sources: str
+    cite: str
     number: int = 1
 
     @property
@@ -125,8 +125,8 @@ def _device(row: dict[str, str]) -> Device:
         memory=_scaled(row["memory_gb"], 1e9),
         usable=float(row["usable_memory_fraction_suggested"]),
         power=_scaled(row["power_w"], 1.0),
-        power_source=row["power_source"],
         sources=row["sources"],
+        cite=row["cite"],
     )
 
 
@@ -164,6 +164,7 @@ class Roofline:
         arithmetic_share: Share of the arithmetic peak.
         launch: Seconds that starting an operation takes at least and at most.
         launch_source: Where these come from.
+        launch_cites: Their entries in the bibliography.
         operations: Operations of one call of the model; 0 where they are not counted.
     """
 
@@ -172,7 +173,17 @@ class Roofline:
     arithmetic_share: Share
     launch: tuple[float, float] = (0.0, 0.0)
     launch_source: str = ""
+    launch_cites: tuple[str, ...] = ()
     operations: int = 0
+
+    def cites(self, weight_bits: int) -> tuple[str, ...]:
+        """Return the bibliography's entries that a time rests on."""
+        shares = (self.arithmetic_share, self.shares[weight_bits])
+        return (
+            *(key for share in shares for key in share.cites),
+            *self.launch_cites,
+            self.device.cite,
+        )
 
     def arithmetic(self, work: Cost, share: float | None = None) -> float:
         """Return the seconds of the operations; 0 where no speed is known."""
@@ -237,13 +248,14 @@ def roofline(desk: Desk, device: Device, family: Family, operations: int = 0) ->
     """
     working = device if family.parallel else replace(device, number=1)
     kind = "gpu" if not device.measured else "cpu"
-    launch, source = _launch(desk, kind)
+    launch, source, cites = _launch(desk, kind)
     return Roofline(
         working,
         _traffic_shares(desk, working),
         _arithmetic_share(desk, working, family.arithmetic),
         launch,
         source,
+        cites,
         operations,
     )
 
@@ -255,16 +267,15 @@ def _rows(desk: Desk, table: str) -> Rows:
     return list(csv.DictReader(desk.source(table).decode().splitlines()))
 
 
-def _launch(desk: Desk, kind: str) -> tuple[tuple[float, float], str]:
+def _launch(desk: Desk, kind: str) -> tuple[tuple[float, float], str, tuple[str, ...]]:
     """Return the least and the most seconds of starting an operation, with their sources."""
     rows = [row for row in _rows(desk, LAUNCHES) if row["kind"] in ("any", kind)]
-    costs = sorted((float(row["microseconds"]) * 1e-6, row) for row in rows) if rows else []
-    (low, first), (high, last) = costs[0], costs[-1]
-    texts = (
-        f"{float(row['microseconds']):g} us an operation: {row['how']}, {row['source']}"
-        for row in (first, last)
+    ends = [pick(rows, key=lambda row: float(row["microseconds"])) for pick in (min, max)]
+    low, high = (float(row["microseconds"]) * 1e-6 for row in ends)
+    source = "; ".join(
+        f"{r['microseconds']} us an operation: {r['how']}, {r['source']}" for r in ends
     )
-    return (low, high), "; ".join(dict.fromkeys(texts))
+    return (low, high), source, tuple(row["cite"] for row in ends if row["cite"])
 
 
 def _traffic_shares(desk: Desk, device: Device) -> dict[int, Share]:

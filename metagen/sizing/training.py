@@ -28,15 +28,13 @@ DAY, HOUR = 86400, 3600
 ENERGY_SOURCE = (
     "devices x power x hours x PUE: Patterson et al., 2021, arXiv:2104.10350, section 2.5"
 )
+CITES = ("carbonfootprint", "uptime", "ember")  # of the energy, of its overhead, of its CO2
 PUE = 1.58
 PUE_SOURCE = (
-    "PUE 1.58, industry average of 2023: Uptime Institute, "
-    "journal.uptimeinstitute.com/large-data-centers-are-mostly-more-efficient-analysis-confirms"
+    "PUE 1.58, industry average of 2023: Uptime Institute, intelligence update 221, November 2023"
 )
-CARBON_INTENSITY = 0.481  # kg of CO2 equivalent a kWh
-CARBON_SOURCE = (
-    "0.481 kg/kWh, world average of 2023: Ember by Statista, statista.com/statistics/943137"
-)
+CARBON_INTENSITY = 0.480  # kg of CO2 equivalent a kWh
+CARBON_SOURCE = "0.480 kg/kWh, world average of 2023: Ember, Global Electricity Review 2024"
 
 
 @dataclass(frozen=True)
@@ -209,8 +207,9 @@ def _energy(run: _Run, needed: float | None) -> Iterator[Entry]:
         f"{device.number} x {device.power:g} W x {hours:,.4g} h x {PUE:g} = {energy:,.0f} kWh, "
         "an estimate at full power"
     )
-    sources = f"{ENERGY_SOURCE}; {PUE_SOURCE}; power of {device.model}, {device.power_source}"
-    yield entry(ENERGY, energy, "kWh", formula, sources, NO_LIMIT)
+    sources = f"{ENERGY_SOURCE}; {PUE_SOURCE}; power of {row(device)}"
+    cites = (*CITES[:2], device.cite)
+    yield entry(ENERGY, energy, "kWh", formula, sources, NO_LIMIT, cites=cites)
     carbon = CARBON_INTENSITY * energy
     words = f"{energy:,.0f} kWh x {CARBON_INTENSITY:g} kg/kWh = {carbon:,.0f} kg, an estimate"
-    yield entry(CARBON, carbon, "kg CO2e", words, CARBON_SOURCE, NO_LIMIT)
+    yield entry(CARBON, carbon, "kg CO2e", words, CARBON_SOURCE, NO_LIMIT, cites=CITES[2:])

@@ -113,7 +113,8 @@ def _device(demand: Demand, device: Device | None) -> Entry:
         formula += f"; usable {device.usable:.0%} of {count}{device.memory:,.0f} bytes = {usable:,}"
         source += f"; {row(device)}"
     required = Requirement(usable, usable, "available")
-    return entry(DEVICE, demand.memory, "bytes", formula, source, required)
+    cites = [device.cite] if device else []
+    return entry(DEVICE, demand.memory, "bytes", formula, source, required, cites=cites)
 
 
 def _context(desk: Desk, model: Measured) -> Iterator[Entry]:
@@ -154,7 +155,8 @@ def _latency(desk: Desk, model: Measured, line: Roofline | None) -> Entry:
     source = f"blueprint/flops.json; {share.source}; {_source(line, bits)}"
     between, computed = line.between(work, bits), line.seconds(work, bits)
     required = Requirement(declared, limit, relation)
-    return entry(LATENCY, computed, "s", formula, source, required, between=between)
+    cites = line.cites(bits)
+    return entry(LATENCY, computed, "s", formula, source, required, None, between, cites)
 
 
 def _throughput(desk: Desk, model: Measured, line: Roofline | None) -> list[Entry]:
@@ -202,7 +204,8 @@ def _speed(
     formula = f"{after}{_where(model, line)}: {listed}; {line.together}"
     formula += f", so {batch:,} / {line.seconds(work, bits):.3g} s"
     shares = f"{line.arithmetic_share.source}; {_source(line, bits)}"
-    return entry(name, computed, unit, formula, shares, required, between=(low, high))
+    ends, cites = (low, high), line.cites(bits)
+    return entry(name, computed, unit, formula, shares, required, None, ends, cites)
 
 
 def _read(work: Cost, line: Roofline, bits: int) -> str:
