@@ -20,8 +20,8 @@ def test_nothing_declared_is_nothing_judged(tmp_path):
     assert list(made) == [
         "parameter_budget.max", "parameter_budget.min", "weights", "cache", "activations",
         "memory_budget", "device_memory", "context_window", "latency", "throughput",
-        "training_compute", "training_time", "data_per_parameter", "training_energy",
-        "training_co2",
+        "training_compute", "training_time", "training_memory", "data_per_parameter",
+        "training_energy", "training_co2",
     ]  # fmt: skip
     figures = {name for name, each in made.items() if each["verdict"] == "figure"}
     assert figures == {

@@ -67,8 +67,6 @@ class Decoder(Blocks):
     size_column = "params_non_embedding"
     size_unit = "parameters outside the token tables"
     loss_level = ("bits_per_byte", math.log(2))  # The proxy's tokens are bytes.
-    # 2 operations forward, 4 backward (Kaplan et al., 2020, arXiv:2001.08361, section 2.1).
-    training_flops = 6
     arithmetic = "text"
     parallel = True
     prompted = True

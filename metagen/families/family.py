@@ -86,8 +86,8 @@ class Family:
         size_column: The column of published sizes that the trend is fitted against.
         size_unit: What that column counts.
         loss_level: (metric, factor): the metric's baselines times the factor are losses.
-        training_flops: Operations of training a parameter and unit; None where they are measured.
-        arithmetic: The kind of published runs whose share of the peak it has; "" for none.
+        arithmetic: The kind of published runs whose share of the peak its training has, as in
+            `data/shares.csv`; "" where there are none of its kind.
         parallel: Whether infer.py shares one model among several devices.
         prompted: Whether it reads a prompt of any length before its first output.
         optimal_units: Published compute-optimal data for each parameter, with its source.
@@ -111,7 +111,6 @@ class Family:
     size_column = "params_exact"
     size_unit = "parameters"
     loss_level: tuple[str, float] | None = None
-    training_flops: int | None = None
     arithmetic = ""
     parallel = False
     prompted = False

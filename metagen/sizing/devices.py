@@ -26,12 +26,6 @@ PASSES = "data/passes.csv"  # operations a second that passes over a model reach
 LAUNCHES = "data/launches.csv"  # time that starting an operation takes
 PROGRAM = "gpt-fast"  # has the products of PyTorch that infer.py runs
 
-# The share of the arithmetic peak that training reached in a real run.
-COMPUTE_USE = 0.33
-COMPUTE_SOURCE = (
-    "33% of peak: Llama-3.1-8B training without compilation on H100, torchtitan benchmarks"
-)
-
 # The representative device of each class that `constraints.device` may name. `gpu` alone is the
 # more modest consumer card, and `edge` is the small Jetson, so that a class promises no more than
 # most of its devices can do.

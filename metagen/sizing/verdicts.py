@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from metagen.families.demand import Cost, Demand
 from metagen.files import json_bytes
+from metagen.package.launch import PLAN
 from metagen.sizing import alternatives, devices, measured, need, search, training
 from metagen.sizing.devices import Device, Roofline
 from metagen.sizing.measured import (
@@ -149,8 +150,8 @@ def _latency(desk: Desk, model: Measured, line: Roofline | None) -> Entry:
         f"first output {_input(model)}{_where(model, line)}: {work.flops:.3g} FLOP / "
         f"({share.value:.2g} x {peak:.4g} FLOP/s) = {line.arithmetic(work):.3g} s; "
         f"{_read(work, line, bits)} = {line.traffic(work, bits):.3g} s; "
-        f"{_started(work, line)} = {line.launches(work):.3g} s; {line.together}"
-        + (f"; {declared} allows {limit:g} s" if limit else "")
+        f"{_started(work, line)} = {line.launches(work):.3g} s; {line.together}, "
+        f"{line.seconds(work, bits):.3g} s" + (f"; {declared} allows {limit:g} s" if limit else "")
     )
     source = f"blueprint/flops.json; {share.source}; {_source(line, bits)}"
     between, computed = line.between(work, bits), line.seconds(work, bits)
@@ -202,7 +203,7 @@ def _speed(
     low, high = (batch / each for each in reversed(line.between(work, bits)))
     computed = batch / line.seconds(work, bits)
     formula = f"{after}{_where(model, line)}: {listed}; {line.together}"
-    formula += f", so {batch:,} / {line.seconds(work, bits):.3g} s"
+    formula += f", so {batch:,} / {line.seconds(work, bits):.3g} s = {computed:,.3g} {unit}"
     shares = f"{line.arithmetic_share.source}; {_source(line, bits)}"
     ends, cites = (low, high), line.cites(bits)
     return entry(name, computed, unit, formula, shares, required, None, ends, cites)
@@ -223,5 +224,11 @@ def _source(line: Roofline, bits: int) -> str:
 
 
 RECIPES = (
-    Recipe("blueprint:constraints", work, INPUTS, (TARGET,), "a verdict for every constraint"),
+    Recipe(
+        "blueprint:constraints",
+        work,
+        (*INPUTS, PLAN),
+        (TARGET,),
+        "a verdict for every constraint",
+    ),
 )

@@ -204,6 +204,11 @@ def _training() -> tuple[Key, ...]:
         Key("training.compute.hardware", hardware, "Devices for the full training."),
         Key("training.compute.duration", duration, "Duration of the full training."),
         Key(
+            "training.compute.utilization",
+            real(0.0, 1.0, above=True),
+            "Share of the devices' arithmetic peak that training reaches.",
+        ),
+        Key(
             "training.alignment.method",
             list_of(NAME),
             "Alignment methods, such as rlhf.",

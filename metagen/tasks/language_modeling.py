@@ -22,6 +22,9 @@ PASS_TOKENS = 2**14  # tokens that pass through the model at once, at most
 TOKENS_PER_PARAMETER = 20  # compute-optimal (Hoffmann et al., 2022, arXiv:2203.15556)
 # Tokens of an update for models of up to so many parameters: GPT-3, table 2.1.
 UPDATE_TOKENS = ((1e9, 2**19), (3e9, 2**20), (math.inf, 2**21))
+# Tokens to which an update may grow: Llama 3 405B went from 4M to 16M at one peak rate
+# (arXiv:2407.21783, section 3.4.1).
+MOST_UPDATE_TOKENS = 2**24
 # Peak learning rates, likewise: GPT-3's table 2.1 below 1B, Llama 3's table 3 above.
 LEARNING_RATES = ((200e6, 6e-4), (10e9, 3e-4), (100e9, 1.5e-4), (math.inf, 8e-5))
 DECAY = 0.1
@@ -70,6 +73,8 @@ class LanguageModeling(Task):
             samples_at_once=PASS_TOKENS // length,
             at_once=f"{PASS_TOKENS:,} tokens",
             beta2=BETA2,
+            most=max(1, MOST_UPDATE_TOKENS // length),
+            growth=f"at most {MOST_UPDATE_TOKENS:,} tokens, as Llama 3 405B",
         )
 
     def proxy_habits(self, m: Dims) -> Habits:
@@ -83,6 +88,10 @@ class LanguageModeling(Task):
             "val_fraction": val,
             "test_fraction": test,
         }
+
+    def amount(self, data: Section) -> int:
+        """Return the tokens of a training sequence."""
+        return int(data["seq_len"])
 
     def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         length = sequence(m, PROXY_LENGTH if reduced else TRAINING_LENGTH)

@@ -163,10 +163,12 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
 def test_what_is_watched_saved_or_recomputed_changes_no_bit(
     run: Run, trained: Path, tmp_path: Path
 ) -> None:
-    watched = ("--eval-every", 1, "--save-every", 2, "--grad-checkpoint", "--tensorboard")
-    run("train", "--out", tmp_path, *watched)
+    watched = ("--eval-every", 1, "--save-every", 2, "--tensorboard")
+    run("train", "--out", tmp_path, "--grad-checkpoint", "full", *watched)
     assert same_checkpoint(tmp_path / "checkpoint", trained / "checkpoint")
     assert list((tmp_path / "tensorboard").iterdir())
+    run("train", "--out", tmp_path / "selective", "--grad-checkpoint", "selective")
+    assert same_checkpoint(tmp_path / "selective" / "checkpoint", trained / "checkpoint")
 
 
 def test_a_dry_run_writes_nothing(run: Run, tmp_path: Path) -> None:
