@@ -17,7 +17,6 @@ from metagen.families.demand import Demand, Limit
 from metagen.families.family import Dims, Family
 from metagen.files import json_bytes, yaml_bytes
 from metagen.sizing import search
-from metagen.sizing.need import TIMES
 from metagen.sizing.search import Solution
 from metagen.work import Desk, Recipe
 
@@ -183,18 +182,10 @@ def _cause(solution: Solution, plain: Dims) -> _LongerWindow | _ViolatedLimit | 
 
 
 def _limit(limit: Limit, demand: Demand) -> dict[str, Any]:
-    """Return a limit as a decision; of a time the allowed one, which the verdict compares with.
-
-    The search's own time leaves out what starting operations takes, which only the built model
-    shows, so it is no second figure beside the verdict's.
-    """
     verdict = "exceeded, and no candidate meets all limits" if limit.excess(demand) else "met"
-    name, value = limit.constraint, limit.used(demand)
-    if limit.constraint in TIMES:
-        name, value = f"{limit.constraint}_limit", limit.allowed
     return {
-        "name": name,
-        "value": limit.figure(value),
+        "name": limit.constraint,
+        "value": limit.figure(limit.used(demand)),
         "reason": f"{limit.text(demand)}; {limit.source}: {verdict}",
     }
 

@@ -27,7 +27,6 @@ from metagen.work import Desk
 
 MEMORY, DEVICE, THROUGHPUT, LATENCY = "memory_budget", "device_memory", "throughput", "latency"
 MEMORIES = (MEMORY, DEVICE)
-TIMES = (THROUGHPUT, LATENCY)
 
 FILL = 0.99  # a design that uses less of its budget ranks below all that use this share
 # The size of a spec that declares neither a budget nor a memory: about the smallest GPT-2.
