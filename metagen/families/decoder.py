@@ -37,7 +37,7 @@ HEAD_DIMS = (16, 256)
 # follow those that have a gated layer and, mostly, grouped heads.
 GATED = frozenset({"llama", "mistral", "qwen2", "olmo", "gemma2"})
 ATTENTION_SPREAD = 0.1  # Published models have n_heads * head_dim / d_model of 0.9 to 1.
-PROXY_WINDOW = 64  # tokens; half of a training sequence of the proxy
+PROXY_WINDOW = 32  # tokens; half of a training sequence of the proxy
 GROUPING = Trait("n_heads / n_kv_heads", lambda m: m["n_heads"] / m["n_kv_heads"], level=True)
 
 
@@ -66,12 +66,18 @@ class Decoder(Blocks):
     embedding_modules = ("embed_tokens", "lm_head")
     size_column = "params_non_embedding"
     size_unit = "parameters outside the token tables"
-    loss_level = ("bits_per_byte", math.log(2))  # The proxy's tokens are bytes.
     arithmetic = "text"
     parallel = True
     prompted = True
     optimal_units = (TOKENS_PER_PARAMETER, "Hoffmann et al., 2022, arXiv:2203.15556, table 3")
-    proxy_dims = {"d_model": 128, "n_layers": 2, "n_heads": 4}
+    proxy_dims = {
+        **{"d_model": 128, "n_layers": 2, "n_heads": 4},
+        # A narrow layer reads more text in the same time, which lowers the loss more than width.
+        "d_ff": 256,
+        # The head starts at 0 and the table does not. Tied, 690 steps reach 1.95 bits per byte and
+        # not 1.84.
+        "tie_embeddings": False,
+    }
     template = "templates/families/decoder/model_local.py"
 
     def model_template(self, m: Dims) -> str:
@@ -332,10 +338,10 @@ class Decoder(Blocks):
         )
 
     def proxy(self, m: Dims) -> dict[str, Value]:
-        """Return a byte-level model of about half a million parameters, built like the full one.
+        """Return a model of about half a million parameters, built like the full one.
 
-        It keeps what is shared and how: tied tables, query heads a key/value head, the width of
-        the heads together and of the feed-forward layer, both relative to d_model, local layers.
+        It keeps what is shared and how: query heads a key/value head, the width of the heads
+        together relative to d_model, local layers. `proxy_dims` states what it does not keep.
         """
         small = super().proxy(m)
         width, heads = small["d_model"], small["n_heads"]

@@ -85,7 +85,6 @@ class Family:
         embedding_modules: Modules of the model whose parameters are embedding tables.
         size_column: The column of published sizes that the trend is fitted against.
         size_unit: What that column counts.
-        loss_level: (metric, factor): the metric's baselines times the factor are losses.
         arithmetic: The kind of published runs whose share of the peak its training has, as in
             `data/shares.csv`; "" where there are none of its kind.
         parallel: Whether infer.py shares one model among several devices.
@@ -110,7 +109,6 @@ class Family:
     embedding_modules: tuple[str, ...] = ()
     size_column = "params_exact"
     size_unit = "parameters"
-    loss_level: tuple[str, float] | None = None
     arithmetic = ""
     parallel = False
     prompted = False
