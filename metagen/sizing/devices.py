@@ -25,6 +25,9 @@ DECODING = "data/decoding.csv"  # bytes a second that decoding reached
 PASSES = "data/passes.csv"  # operations a second that passes over a model reached
 LAUNCHES = "data/launches.csv"  # time that starting an operation takes
 PROGRAM = "gpt-fast"  # has the products of PyTorch that infer.py runs
+# A GPU that runs an 8-bit product without compilation first writes the weights in 16 bits: for each
+# weight one byte is read, two are written and two are read.
+UNPACKING = 5
 
 # The representative device of each class that `constraints.device` may name. `gpu` alone is the
 # more modest consumer card, and `edge` is the small Jetson, so that a class promises no more than
@@ -287,12 +290,18 @@ def _traffic_shares(desk: Desk, device: Device) -> dict[int, Share]:
     return {bits: _traffic_share(desk, device, used, bits) for bits in (16, 8, 4)}
 
 
+def _unpacked(share: Share) -> Share:
+    """Return the share of a GPU at 8 bits, down to that of a product without compilation."""
+    words = f"; without compilation {UNPACKING} bytes pass for each weight, so down to a fifth"
+    return replace(share, low=share.low / UNPACKING, source=share.source + words)
+
+
 def _traffic_share(desk: Desk, device: Device, rows: Rows, bits: int) -> Share:
     """Return the share at a format, each device and program at its widest format up to it."""
     widest: dict[tuple[str, str], dict[str, str]] = {}
     for row in sorted((r for r in rows if _bits(r) <= bits), key=_bits):
         widest[row["device"], row["program"]] = row
-    return _range(
+    share = _range(
         device,
         [
             (
@@ -305,6 +314,7 @@ def _traffic_share(desk: Desk, device: Device, rows: Rows, bits: int) -> Share:
             for row in widest.values()
         ],
     )
+    return _unpacked(share) if bits == 8 and not device.measured else share
 
 
 def _arithmetic_share(desk: Desk, device: Device, kind: str) -> Share:
