@@ -144,7 +144,7 @@ class Decoder(Blocks):
         return lambda window: Demand(
             weights=weights,
             cache=transformer.cache_bytes(m, window, bits),
-            activations=held + transformer.unpacked_bytes(m, window),
+            activations=held + transformer.unpacked_bytes(m, window, prompt),
             first=first,
             next=after,
             last=work(1, window),
@@ -157,13 +157,14 @@ class Decoder(Blocks):
         head = f"{m['head_dim']} x 2" if m["cache_bits"] == 16 else f"({m['head_dim']} + 2)"
         places = " and ".join(peak.words for peak in self.peaks(m))
         positions = transformer.cache_positions(m, window)
+        unpacked = transformer.unpacked_bytes(m, window, self.input_length(m))
         return {
-            "weights": f"{inner:,} in the blocks at {bits:g} bits + {parameters - inner:,} others "
-            f"at {8 * HALF} bits",
+            "weights": f"{inner:,} in the blocks at {bits:.4g} bits + "
+            f"{parameters - inner:,} others at {8 * HALF} bits",
             "cache": f"2 x {m['n_kv_heads']} heads x {positions:,} positions of all layers "
             f"({levers.pattern(m)}) x {head} bytes at {window:,} tokens",
             "activations": f"the larger of {places} of {self.input_length(m):,} tokens in bf16 + "
-            f"bf16 copies of quantized numbers {transformer.unpacked_bytes(m, window):,}",
+            f"copies of quantized numbers {unpacked:,}",
         }
 
     def input_length(self, m: Dims) -> int:
