@@ -2,8 +2,12 @@
 
 import pytest
 from helpers.llama import CACHE, PARAMETERS, WEIGHTS, llama, verdicts
+from helpers.plain_desk import HEAD, PlainDesk, spec_of
 
-from metagen.families import transformer
+from metagen.engine import graph
+from metagen.errors import SpecError
+from metagen.families import ROUTES, transformer
+from metagen.sizing.measured import Requirement, entry, unknown
 
 # 512 tokens of logits over 128,256 entries and of the stream of 4,096, two bytes each.
 ACTIVATIONS = 2 * 512 * (4096 + 128_256)
@@ -16,10 +20,14 @@ def test_nothing_declared_is_nothing_judged(tmp_path):
     assert list(made) == [
         "parameter_budget.max", "parameter_budget.min", "weights", "cache", "activations",
         "memory_budget", "device_memory", "context_window", "latency", "throughput",
-        "training_compute", "training_time", "data_per_parameter", "training_energy",
-        "training_co2",
+        "training_compute", "training_time", "training_memory", "data_per_parameter",
+        "training_energy", "training_co2",
     ]  # fmt: skip
-    assert {each["verdict"] for each in made.values()} == {"not declared"}
+    figures = {name for name, each in made.items() if each["verdict"] == "figure"}
+    assert figures == {
+        "weights", "cache", "activations", "data_per_parameter", "training_energy", "training_co2",
+    }  # fmt: skip
+    assert {each["verdict"] for each in made.values()} == {"not declared", "figure"}
     assert {each["required"] for each in made.values()} == {None}
     assert {each["nearest"] for each in made.values()} == {None}
     assert made["memory_budget"]["computed"] == SUM
@@ -100,11 +108,66 @@ def test_the_window_is_held_against_the_declared_one(tmp_path):
     assert (short["verdict"], short["margin"]) == ("violated", -0.75)
     endless = verdicts("constraints: {context_window: inf}\n", tmp_path)["context_window"]
     assert (endless["required"], endless["computed"], endless["verdict"]) == (
-        "infinite", 8192, "met",
+        "infinite", 8192, "bounded",
     )  # fmt: skip
+    assert "largest power of two" in endless["formula"]
+
+
+def test_a_window_beyond_the_length_of_training_is_met_in_part_only(tmp_path):
+    made = verdicts("constraints: {context_window: 256k}\n", tmp_path, max_seq_len=262_144)
+    window = made["context_window"]
+    assert (window["verdict"], window["computed"]) == ("bounded", 262_144)
+    assert window["formula"] == "262,144 tokens configured; trained on 8,192"
+    assert window["nearest"].startswith("context_window 8k")
+    # A spec that requires no more than the model is trained on has what it requires.
+    made = verdicts("constraints: {context_window: 8k}\n", tmp_path, max_seq_len=262_144)
+    assert made["context_window"]["verdict"] == "met"
+
+
+@pytest.mark.parametrize(
+    ("relation", "verdicts_by_range"),
+    [
+        ("allowed", {(1, 3): "open", (1, 2): "met", (3, 4): "violated"}),
+        ("required", {(1, 3): "open", (2, 4): "met", (1, 1.5): "violated"}),
+    ],
+)
+def test_a_verdict_that_depends_on_the_range_is_open(relation, verdicts_by_range):
+    for (low, high), verdict in verdicts_by_range.items():
+        made = entry("x", low, "s", "", "", Requirement(2, 2.0, relation), None, (low, high))
+        assert made["verdict"] == verdict
+
+
+def test_a_declared_figure_that_cannot_be_computed_is_open():
+    assert unknown("throughput", "120 tok/s", "tok/s", "no device is declared")["verdict"] == "open"
 
 
 def test_a_device_whose_memory_is_unknown_is_not_judged(tmp_path):
     made = verdicts("constraints: {device: B200, memory_budget: 80GB}\n", tmp_path)
     assert made["device_memory"]["verdict"] == "not declared"
     assert made["memory_budget"]["verdict"] == "met"
+
+
+@pytest.mark.parametrize(
+    ("route", "more", "sentence"),
+    [
+        ("tabular_classifier", "context_window: 8k", "has no context window"),
+        ("resnet", "context_window: 512", "has no context window"),
+        ("resnet", "prompt_length: 512", "reads no prompt"),
+        ("text_classifier", "prompt_length: 512", "reads no prompt"),
+        ("decoder", "throughput: 7 img/s", "is not a throughput of decoder"),
+    ],
+)
+def test_a_constraint_that_means_nothing_for_a_family_is_refused(tmp_path, route, more, sentence):
+    head = spec_of(next(each for each in ROUTES if each.family == route))
+    path = tmp_path / "spec.yaml"
+    path.write_text(f"{HEAD}{head}constraints: {{{more}}}\n")
+    with pytest.raises(SpecError, match=sentence) as error:
+        graph.of_files([path])
+    problem = error.value.problems[0]
+    assert problem.place.startswith(str(path))
+    assert problem.hint
+
+
+def test_a_prompt_must_fit_in_the_window(tmp_path):
+    with pytest.raises(SpecError, match="the window has no room"):
+        PlainDesk("constraints: {context_window: 4k, prompt_length: 8k}\n", tmp_path)

@@ -15,7 +15,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import families
-from metagen.docs import wording
+from metagen.docs import scores, statement, wording
+from metagen.families import effects
 from metagen.families.family import Family, Words
 from metagen.work import Desk
 
@@ -23,6 +24,7 @@ FILES = {
     "arch": "blueprint/architecture.yaml",
     "graph": "blueprint/graph.json",
     "params": "blueprint/params.json",
+    "shape": "blueprint/derived.json",
     "flops": "blueprint/flops.json",
     "constraints": "blueprint/constraints.json",
     "sensitivity": "blueprint/sensitivity.json",
@@ -30,6 +32,7 @@ FILES = {
     "results": "benchmarks/results.json",
     "curve": "benchmarks/curve.csv",
     "launch": "code/launch/plan.json",
+    "lock": "code/requirements.lock",
 }
 SPEC = "spec_resolved.yaml"
 # Generated files that users are expected to edit; documents name those that were edited.
@@ -38,11 +41,12 @@ SOURCES = (
     *(f"code/{name}.py" for name in ("model", "data", "train", "eval", "infer")),
 )
 # Names that contain a numeral, which is no measurement.
-TERMS = {"digest": "SHA-256"}
+TERMS = {"digest": "SHA-256", "interval": "95% interval"}
 
 _UNITS = (
     ("params.budget.share", "share"),
     ("params.embedding_share", "share"),
+    ("params.proxy_share", "share"),
     ("params.*", "parameters"),
     ("flops.unit", ""),
     ("flops.*length", ""),
@@ -55,9 +59,12 @@ _UNITS = (
     ("spec.constraints.memory_budget", "bytes"),
     ("spec.constraints.context_window", "tokens"),
     ("arch.*max_seq_len", "tokens"),
+    ("arch.data.seq_len", "tokens"),
     *((f"launch.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
-    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "total")),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "temporary")),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("total", "most")),
     ("launch.usable_memory", "bytes"),
+    ("launch.uncounted", "share"),
 )
 # The records of these entries also hold their unit.
 _BESIDE = (
@@ -66,6 +73,8 @@ _BESIDE = (
     "results.*.value",
     "results.*.baselines.*",
 )
+# Texts that hold arithmetic.
+_ARITHMETIC = ("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*")
 _WORDS = tuple(field.name for field in dataclasses.fields(Words))
 _NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
 
@@ -135,15 +144,29 @@ class Facts:
             return Fact(str(ref), TERMS[ref[1]], "", "")
         if ref[0] == "derived":
             return self._computed(ref)
-        return Fact(str(ref), self._value(ref), self._unit(ref), source(ref))
+        return Fact(str(ref), self.entry(ref), self._unit(ref), source(ref))
 
     def text(self, name: str | Ref, style: str = "full") -> str:
         """Return a fact as text and record that it was printed; the styles are `wording`'s."""
         fact = self.get(name)
         absent = fact.value is None or fact.value in ((), [])
         text = _absence(fact.name) if absent else wording.write(fact.value, fact.unit, style)
+        if any(fnmatchcase(fact.name, pattern) for pattern in _ARITHMETIC):
+            text = wording.arithmetic(text)
         self.printed.append(Printed(fact, text))
         return text
+
+    def score(self, ref: Ref) -> str:
+        """Return a score of a row of results, with the row's digits, and record that."""
+        fact, row = self.get(ref), self.value(Ref(ref[:2]))
+        absent = fact.value is None or fact.value == []
+        text = _absence(fact.name) if absent else scores.write(fact.value, row)
+        self.printed.append(Printed(fact, text))
+        return text
+
+    def is_best(self, ref: Ref) -> bool:
+        """Return whether a score is the best one of its row of results."""
+        return scores.is_best(self.get(ref).value, self.value(Ref(ref[:2])))
 
     def label(self, ref: Ref) -> str:
         """Return the last part of an address, a key of the file, and record that it was printed."""
@@ -155,13 +178,13 @@ class Facts:
         """Return the addresses of a list's or a record's entries, only those that match `where`."""
         ref = Ref(name)
         entries = [ref / str(key) for key in self._names(ref)]
-        return [r for r in entries if all(self._value(r / k) == v for k, v in where.items())]
+        return [r for r in entries if all(self.entry(r / k) == v for k, v in where.items())]
 
     def distinct(self, name: str | Ref, entry: str, **where: Any) -> list[Ref]:
         """Return the addresses of `each`, but only the first with each value of an entry."""
         first: dict[Any, Ref] = {}
         for ref in self.each(name, **where):
-            first.setdefault(self._value(ref / entry), ref)
+            first.setdefault(self.entry(ref / entry), ref)
         return list(first.values())
 
     def has(self, name: str | Ref) -> bool:
@@ -184,7 +207,12 @@ class Facts:
         fact = compute(self)
         return replace(fact, value=fact.value[int(ref[2])]) if ref[2:] else fact
 
-    def _value(self, ref: Ref) -> Any:
+    def entry(self, ref: Ref) -> Any:
+        """Return a key of the spec, or the entry of a file.
+
+        Raises:
+            MissingFact: It is not there.
+        """
         if ref[0] == "spec":
             return self._declared(ref)
         try:
@@ -215,7 +243,7 @@ class Facts:
     def _unit(self, ref: Ref) -> str:
         name = str(ref)
         if any(fnmatchcase(name, pattern) for pattern in _BESIDE):
-            return str(self._value(Ref((*ref[:2], "unit"))) or "")
+            return str(self.entry(Ref((*ref[:2], "unit"))) or "")
         return next((unit for pattern, unit in _UNITS if fnmatchcase(name, pattern)), "")
 
 
@@ -249,6 +277,17 @@ def _count(verdict: str) -> Callable[[Facts], Fact]:
     return count
 
 
+def _verdict(write: Callable[[dict[str, Any]], str]) -> Callable[[Facts], Fact]:
+    """Return the function of a fact that has one text for each entry of constraints.json."""
+
+    def fact(facts: Facts) -> Fact:
+        texts = tuple(map(write, facts.get("constraints").value))
+        name, entries = f"derived.{write.__name__}", "computed, limit, low, high, unit"
+        return Fact(name, texts, "", f"{FILES['constraints']}: {entries}")
+
+    return fact
+
+
 def design(facts: Facts) -> tuple[Family, dict[str, Any]]:
     """Return the family, and the model's dimensions with its formats of deployment."""
     family = facts.family()
@@ -260,12 +299,9 @@ def _of_the_family(name: str) -> Callable[[Facts], Fact]:
     """Return the function of a fact that is one of the family's `figures`."""
 
     def fact(facts: Facts) -> Fact:
-        family, everything = design(facts)
-        figures = family.figures(everything)
-        if name not in figures:
-            raise MissingFact(f"there is no derived fact `{name}`")
-        value, unit = figures[name]
-        return Fact(f"derived.{name}", value, unit, f"{FILES['arch']}: model, infer")
+        ref = Ref(("shape", name))
+        value, unit = (facts.entry(ref / part) for part in ("value", "unit"))
+        return Fact(f"derived.{name}", value, unit, source(ref))
 
     return fact
 
@@ -293,11 +329,13 @@ def _context(facts: Facts) -> Fact:
     return Fact("derived.context", family.context(everything), "tokens", source)
 
 
-def _proxy_share(facts: Facts) -> Fact:
-    total, proxy = (facts.get(f"params.{name}").value for name in ("total", "proxy_total"))
-    return Fact(
-        "derived.proxy_share", proxy / total, "share", f"{FILES['params']}: proxy_total / total"
-    )
+def _trained(facts: Facts) -> Fact:
+    """Return the tokens of a training sequence where these are fewer than the context window."""
+    window, seq_len = facts.get("derived.context").value, None
+    if facts.has("arch.data.seq_len"):
+        seq_len = facts.get("arch.data.seq_len").value
+    fewer = seq_len if window and seq_len and seq_len < window else None
+    return Fact("derived.trained", fewer, "tokens", f"{FILES['arch']}: data.seq_len")
 
 
 def _final_validation_loss(facts: Facts) -> Fact:
@@ -313,12 +351,27 @@ def _not_run(facts: Facts) -> Fact:
     return Fact("derived.not_run", names, "", f"{FILES['results']}: entries that were not run")
 
 
+def _judgement(facts: Facts) -> Fact:
+    """Return what the results say of the baselines, in one sentence; "" without results."""
+    rows = facts.get("results").value
+    measured = [row for row in rows if row["status"] == "measured" and row["size"] == "proxy"]
+    text = scores.judgement(measured)
+    return Fact("derived.judgement", text, "", f"{FILES['results']}: outcomes")
+
+
 def _unknown_components(facts: Facts) -> Fact:
     """Return the components of the spec with a type that the family lacks."""
     family = facts.family()
     declared = facts.get("spec.architecture.components").value or ()
     names = tuple(families.unknown_components(family, declared))
     return Fact("derived.unknown_components", names, "", f"{SPEC}: architecture.components")
+
+
+def _unused(facts: Facts) -> Fact:
+    """Return the declared keys without an effect, each with the reason."""
+    declared = effects.unused(facts.family(), lambda key: facts.get(f"spec.{key}").value)
+    sentences = tuple(f"{name}: {reason}" for name, reason, _ in declared)
+    return Fact("derived.unused", sentences, "", SPEC)
 
 
 def _edited(facts: Facts) -> Fact:
@@ -330,12 +383,19 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "met": _count("met"),
     "violated": _count("violated"),
     "not_declared": _count("not declared"),
+    "open": _count("open"),
+    "bounded": _count("bounded"),
+    "sentence": _verdict(statement.sentence),
+    "limit": _verdict(statement.limit),
+    "computed": _verdict(statement.computed),
     "context": _context,
-    "proxy_share": _proxy_share,
+    "trained": _trained,
     "final_validation_loss": _final_validation_loss,
     "not_run": _not_run,
+    "judgement": _judgement,
     **{name: _word(name) for name in _WORDS},
     "usage": _usage,
     "unknown_components": _unknown_components,
+    "unused": _unused,
     "edited": _edited,
 }

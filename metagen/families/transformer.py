@@ -15,6 +15,7 @@ from metagen.families.parts import HALF
 LOADED = 16  # A row of 8-bit weights is filled up to a multiple of this.
 GROUP, TILE = 128, 16  # A matrix of 4-bit weights is, along its inputs and its outputs.
 SCALE_BYTES = 2  # A scale is a number in bf16.
+PROMPT = 512  # Tokens that pass through the model at once; a longer prompt takes more passes.
 BLOCK, PAIRS = 8192, 512 * 512  # Positions of an 8-bit cache, and pairs, that are read at once.
 SINGLE = 4  # Bytes of a number in float32.
 PAIR_BYTES = 12  # A pair of positions has a distance of 8 bytes and four flags, in all heads.
@@ -85,15 +86,15 @@ def cache_bytes(m: Dims, tokens: int, bits: int = 16) -> int:
     return int(2 * m["n_kv_heads"] * cache_positions(m, tokens) * head)
 
 
-def unpacked_bytes(m: Dims, window: int, prompt: int) -> int:
+def unpacked_bytes(m: Dims, window: int, batch: int = 1) -> int:
     """Return the bytes of copies that are made while quantized numbers are used.
 
     At 8 bits, a GPU without a compiled product unpacks one matrix at a time to bf16. Of an 8-bit
     cache one block of one layer is unpacked to float32, and scored by all queries of a pass.
     """
     matrix = HALF * m["d_model"] * m["d_ff"] if m["weight_bits"] == 8 else 0
-    cache = max(_block_bytes(m, window, tokens) for tokens in (1, prompt))
-    return int(matrix + (cache if m["cache_bits"] < 16 else 0))
+    cache = max(_block_bytes(m, window, tokens) for tokens in (1, min(PROMPT, window)))
+    return int(matrix + (batch * cache if m["cache_bits"] < 16 else 0))
 
 
 def _block_bytes(m: Dims, window: int, queries: int) -> int:
