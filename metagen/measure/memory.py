@@ -43,7 +43,7 @@ def work(desk: Desk) -> dict[str, bytes]:
         desk.version(library)
     declared = desk.key("training.compute.hardware")
     count, name = parse_hardware(declared) if declared else (1, "")
-    device = devices.named(desk, name) if name else None
+    device = devices.by_prefix(desk, name) if name else None
     measured = _measured(desk, count)
     run, number = _run(desk, measured), measured["nodes"] * measured["devices_per_node"]
     modes = [_mode(measured, mode, again, device) for mode, again in MODES]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from metagen.errors import Problem, SpecError
-from metagen.families.demand import Demand, Limit, Need
+from metagen.families.demand import Demand, Limit, Need, Use
 from metagen.families.family import Dims, Family, Lookup, Value
 from metagen.sizing import devices, shares
 from metagen.sizing.devices import Device, Roofline
@@ -62,6 +62,7 @@ def needs(desk: Desk, family: Family) -> tuple[Need, ...]:
             pins=checked,
             fixed=fixed,
             reason=reason,
+            use=use(desk.key),
         )
         for budget in budgets
     )
@@ -135,7 +136,7 @@ def _compute(desk: Desk, family: Family) -> tuple[float, str] | None:
     if not (hardware and duration):
         return None
     number, name = parse_hardware(hardware)
-    device = devices.named(desk, name)
+    device = devices.by_prefix(desk, name)
     if device is None or not device.flops:
         return None
     share = shares.of_training(desk, family, device).low
@@ -153,7 +154,7 @@ def limits(desk: Desk, family: Family, device: Device | None) -> tuple[Limit, ..
     # A rate in the wrong unit is refused whether or not a device turns it into a limit.
     rate, bounds = throughput(desk.key, family), [*_memory(desk, device)]
     if device:
-        line = devices.roofline(desk, device)
+        line = devices.roofline(desk, device, family)
         bounds += [*_throughput(desk, rate, line), *_latency(desk, line)]
     return tuple(bounds)
 
@@ -181,20 +182,44 @@ def _throughput(desk: Desk, rate: Rate | None, line: Roofline) -> Iterator[Limit
     if rate:
 
         def text(demand: Demand) -> str:
-            speed = 1 / line.seconds(demand.steady, demand.weight_bits)
             thing, bottleneck = rate.unit.removesuffix("/s"), _bottleneck(demand, line)
-            return (
-                f"{bottleneck} for each {thing}, so {speed:,.1f} {rate.unit} on {line.device.name}"
-            )
+            each = f"{thing} of {demand.batch} requests" if demand.batch > 1 else thing
+            speed = f"{1 / line.interval(demand):,.1f} {rate.unit}"
+            return f"{bottleneck} for each {each}, so {speed} on {line.device.name}"
 
         yield Limit(
             THROUGHPUT,
             1 / rate.value,
-            lambda demand: line.seconds(demand.steady, demand.weight_bits),
+            line.interval,
             text,
             f"a throughput of {desk.key('constraints.throughput')} is required",
             lambda seconds: 1 / seconds,
         )
+
+
+def use(key: Lookup) -> Use:
+    """Return how a spec uses the model."""
+    return Use(key("constraints.batch") or 1, key("constraints.prompt_length"))
+
+
+def applicable(key: Lookup, family: Family) -> None:
+    """Refuse constraints that mean nothing for a family.
+
+    Raises:
+        SpecError: With every such constraint.
+    """
+    reasons = {
+        "constraints.context_window": "" if family.context_dim else "has no context window",
+        "constraints.prompt_length": "" if family.prompted else "reads no prompt of its own length",
+    }
+    problems = [
+        Problem(f"{name} is declared, and the family {family.name} {reason}", name, "leave it out")
+        for name, reason in reasons.items()
+        if reason and key(name)
+    ]
+    if problems:
+        raise SpecError(problems)
+    throughput(key, family)
 
 
 def throughput(key: Lookup, family: Family) -> Rate | None:

@@ -72,7 +72,7 @@ def verdicts(
                 "infer": infer,
             }
         ).encode(),
-        "blueprint/graph.json": json.dumps({"config": dims}).encode(),
+        "blueprint/graph.json": json.dumps({"config": dims, "operations": 0}).encode(),
         "blueprint/params.json": json.dumps({"total": parameters}).encode(),
         "blueprint/flops.json": json.dumps(flops).encode(),
     }
