@@ -214,10 +214,10 @@ def _results() -> list[dict[str, Any]]:
 def _plan() -> dict[str, Any]:
     modes = [(mode, again) for again in ("none", "selective", "full") for mode in ("ddp", "fsdp")]
     return {
-        "declared": 256, "nodes": 32, "devices_per_node": 8, "devices": 256, "idle": 0,
+        "declared": 256, "nodes": 32, "devices_per_node": 8, "devices": 256, "idle": None,
         "device": "A100-40GB-SXM", "usable_memory": 36_800_000_000,
         "steps": 953_674, "batch_size": 256, "units_per_sample": 8192,
-        "units": 1_999_999_336_448, "unit": "tokens", "passes": 1.0, "passes_are": "about",
+        "units": 1_999_999_336_448, "unit": "tokens", "passes": 1.0, "passes_are": None,
         "samples_at_once": 1, "grad_accum": 1, "parameters": TOTAL, "uncounted": 0.27, "chosen": 5,
         "modes": [_mode(mode, again) for mode, again in modes],
     }  # fmt: skip
