@@ -152,7 +152,7 @@ class Facts:
 
     def score(self, ref: Ref) -> str:
         """Return a score of a row of results, with the row's digits, and record that."""
-        fact, row = self.get(ref), self._value(Ref(ref[:2]))
+        fact, row = self.get(ref), self.entry(Ref(ref[:2]))
         absent = fact.value is None or fact.value == []
         text = _absence(fact.name) if absent else scores.write(fact.value, row)
         self.printed.append(Printed(fact, text))
@@ -160,7 +160,7 @@ class Facts:
 
     def is_best(self, ref: Ref) -> bool:
         """Return whether a score is the best one of its row of results."""
-        return scores.is_best(self.get(ref).value, self._value(Ref(ref[:2])))
+        return scores.is_best(self.get(ref).value, self.entry(Ref(ref[:2])))
 
     def label(self, ref: Ref) -> str:
         """Return the last part of an address, a key of the file, and record that it was printed."""
