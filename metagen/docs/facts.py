@@ -331,6 +331,14 @@ def _final_validation_loss(facts: Facts) -> Fact:
     return Fact("derived.final_validation_loss", losses[-1] if losses else None, unit, source)
 
 
+def _levels(facts: Facts) -> Fact:
+    """Return the baselines that are lines in the figure of the learning curve."""
+    metric = (facts.family().loss_level or ("",))[0]
+    rows = (r for r in facts.get("results").value if r["status"] == "measured")
+    names = tuple(next((r["baselines"] for r in rows if r["metric"] == metric), ()))
+    return Fact("derived.levels", names, "", f"{FILES['results']}: baselines")
+
+
 def _not_run(facts: Facts) -> Fact:
     rows = facts.get("results").value
     names = tuple(row["benchmark"] for row in rows if row["status"] == "not run")
@@ -369,6 +377,7 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "context": _context,
     "trained": _trained,
     "final_validation_loss": _final_validation_loss,
+    "levels": _levels,
     "not_run": _not_run,
     **{name: _word(name) for name in _WORDS},
     "usage": _usage,
