@@ -45,6 +45,18 @@ def desk_with(folder, spec, train=TRAIN, evaluate=EVAL):
     return desk
 
 
+def test_the_machine_is_recorded_apart_from_all_that_is_the_same_anywhere(tmp_path):
+    made = trial.trial(desk_with(tmp_path, ""))
+    seen = json.loads(made.pop(trial.SEEN))
+    assert set(seen) == {"cpu", "cores", "system", "threads", "seconds"}
+    assert seen["cpu"]
+    assert seen["cores"] >= 1
+    assert all(seen["seconds"][part] >= 0 for part in ("training", "scoring"))
+    for data in made.values():
+        assert seen["cpu"].encode() not in data
+        assert b"seconds" not in data
+
+
 def outputs(desk):
     desk.package |= trial.trial(desk)
     for recipe in trial.recipes(decoder, trial.seeds(decoder, desk.key))[1:]:
