@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import families
-from metagen.docs import statement, wording
+from metagen.docs import scores, statement, wording
 from metagen.families import effects
 from metagen.families.family import Family, Words
 from metagen.work import Desk
@@ -41,7 +41,7 @@ SOURCES = (
     *(f"code/{name}.py" for name in ("model", "data", "train", "eval", "infer")),
 )
 # Names that contain a numeral, which is no measurement.
-TERMS = {"digest": "SHA-256"}
+TERMS = {"digest": "SHA-256", "interval": "95% interval"}
 
 _UNITS = (
     ("params.budget.share", "share"),
@@ -61,8 +61,10 @@ _UNITS = (
     ("arch.*max_seq_len", "tokens"),
     ("arch.data.seq_len", "tokens"),
     *((f"launch.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
-    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "total")),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "temporary")),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("total", "most")),
     ("launch.usable_memory", "bytes"),
+    ("launch.uncounted", "share"),
 )
 # The records of these entries also hold their unit.
 _BESIDE = (
@@ -153,6 +155,18 @@ class Facts:
             text = wording.arithmetic(text)
         self.printed.append(Printed(fact, text))
         return text
+
+    def score(self, ref: Ref) -> str:
+        """Return a score of a row of results, with the row's digits, and record that."""
+        fact, row = self.get(ref), self.entry(Ref(ref[:2]))
+        absent = fact.value is None or fact.value == []
+        text = _absence(fact.name) if absent else scores.write(fact.value, row)
+        self.printed.append(Printed(fact, text))
+        return text
+
+    def is_best(self, ref: Ref) -> bool:
+        """Return whether a score is the best one of its row of results."""
+        return scores.is_best(self.get(ref).value, self.entry(Ref(ref[:2])))
 
     def label(self, ref: Ref) -> str:
         """Return the last part of an address, a key of the file, and record that it was printed."""
@@ -331,18 +345,18 @@ def _final_validation_loss(facts: Facts) -> Fact:
     return Fact("derived.final_validation_loss", losses[-1] if losses else None, unit, source)
 
 
-def _levels(facts: Facts) -> Fact:
-    """Return the baselines that are lines in the figure of the learning curve."""
-    metric = (facts.family().loss_level or ("",))[0]
-    rows = (r for r in facts.get("results").value if r["status"] == "measured")
-    names = tuple(next((r["baselines"] for r in rows if r["metric"] == metric), ()))
-    return Fact("derived.levels", names, "", f"{FILES['results']}: baselines")
-
-
 def _not_run(facts: Facts) -> Fact:
     rows = facts.get("results").value
     names = tuple(row["benchmark"] for row in rows if row["status"] == "not run")
     return Fact("derived.not_run", names, "", f"{FILES['results']}: entries that were not run")
+
+
+def _judgement(facts: Facts) -> Fact:
+    """Return what the results say of the baselines, in one sentence; "" without results."""
+    rows = facts.get("results").value
+    measured = [row for row in rows if row["status"] == "measured" and row["size"] == "proxy"]
+    text = scores.judgement(measured)
+    return Fact("derived.judgement", text, "", f"{FILES['results']}: outcomes")
 
 
 def _unknown_components(facts: Facts) -> Fact:
@@ -377,8 +391,8 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "context": _context,
     "trained": _trained,
     "final_validation_loss": _final_validation_loss,
-    "levels": _levels,
     "not_run": _not_run,
+    "judgement": _judgement,
     **{name: _word(name) for name in _WORDS},
     "usage": _usage,
     "unknown_components": _unknown_components,
