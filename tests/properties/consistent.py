@@ -304,7 +304,7 @@ def devices(package: Package, ledger: Ledger) -> None:
         "of the plan",
         plan=package.plan["devices"],
         nodes=package.plan["nodes"] * package.plan["devices_per_node"],
-        declared=package.plan["declared"] - package.plan["idle"],
+        declared=package.plan["declared"] - (package.plan["idle"] or 0),
     )
     pattern = re.compile(r"(?<![\w.])(\d[\d,]*) x [\d.,e+]+ (?:FLOP/s|W)\b")
     for name in ("training_compute", "training_time", "training_energy"):
@@ -332,7 +332,8 @@ def data(package: Package, ledger: Ledger) -> None:
     """The data of training: declared, read by train.py, and divided by the parameters."""
     declared, ratio = package.key("training.data.size"), package.constraints["data_per_parameter"]
     plan = package.plan
-    amount = parse_amount(declared)[0] if declared and plan["passes_are"] == "about" else None
+    counted = declared and plan["passes_are"] != "at least"  # pieces of text are no tokens
+    amount = parse_amount(declared)[0] if counted else None
     if amount and plan["passes"]:
         read = plan["units"] / plan["passes"]
         ledger.same("data", "of one pass", near=_ROUNDED, spec=amount, plan=read)
