@@ -141,12 +141,6 @@ def test_a_declared_figure_that_cannot_be_computed_is_open():
     assert unknown("throughput", "120 tok/s", "tok/s", "no device is declared")["verdict"] == "open"
 
 
-def test_a_device_whose_memory_is_unknown_is_not_judged(tmp_path):
-    made = verdicts("constraints: {device: B200, memory_budget: 80GB}\n", tmp_path)
-    assert made["device_memory"]["verdict"] == "not declared"
-    assert made["memory_budget"]["verdict"] == "met"
-
-
 @pytest.mark.parametrize(
     ("route", "more", "sentence"),
     [

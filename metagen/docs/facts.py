@@ -31,6 +31,7 @@ FILES = {
     "ablations": "blueprint/ablations.yaml",
     "results": "benchmarks/results.json",
     "curve": "benchmarks/curve.csv",
+    "machine": "benchmarks/machine.json",
     "launch": "code/launch/plan.json",
     "lock": "code/requirements.lock",
 }
@@ -44,6 +45,7 @@ SOURCES = (
 TERMS = {"digest": "SHA-256", "interval": "95% interval"}
 
 _UNITS = (
+    ("machine.seconds.*", "seconds"),
     ("params.budget.share", "share"),
     ("params.embedding_share", "share"),
     ("params.proxy_share", "share"),
@@ -158,7 +160,7 @@ class Facts:
 
     def score(self, ref: Ref) -> str:
         """Return a score of a row of results, with the row's digits, and record that."""
-        fact, row = self.get(ref), self.value(Ref(ref[:2]))
+        fact, row = self.get(ref), self.entry(Ref(ref[:2]))
         absent = fact.value is None or fact.value == []
         text = _absence(fact.name) if absent else scores.write(fact.value, row)
         self.printed.append(Printed(fact, text))
@@ -166,7 +168,7 @@ class Facts:
 
     def is_best(self, ref: Ref) -> bool:
         """Return whether a score is the best one of its row of results."""
-        return scores.is_best(self.get(ref).value, self.value(Ref(ref[:2])))
+        return scores.is_best(self.get(ref).value, self.entry(Ref(ref[:2])))
 
     def label(self, ref: Ref) -> str:
         """Return the last part of an address, a key of the file, and record that it was printed."""
