@@ -21,6 +21,7 @@ from layers.quantized import quantize
 from layers.quantized_cache import Int8KVCache
 from model import Config as ModelConfig
 from model import Model
+from runtime.device import capability
 from runtime.distributed import rank, world_size
 from runtime.errors import fail, run
 from runtime.options import Group
@@ -146,6 +147,8 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         fail("--prompt is not UTF-8 text: check the encoding of the terminal.")
     tokenizer = load_tokenizer(trained.data.tokenizer, trained.folder)
     tokens = encoded(trained, tokenizer)
+    if config.weight_bits == 4 and capability(trained.device) < (8, 0):
+        fail("this GPU has no product of 4 bits: use --weight-bits 8.")
     # Weights move layer by layer, so the device never needs memory for all of them in 32 bits.
     model = load_share(lambda: Model(trained.model), trained.folder, trained.device)
     quantize(model, config.weight_bits, trained.device)
