@@ -99,6 +99,15 @@ def test_each_published_share_is_a_rate_times_its_operations_over_a_known_peak()
     assert {row["kind"] for row in rows} == {"text", "images", "convolutions"}
 
 
+def test_the_table_of_shares_in_the_documentation_is_current(tmp_path):
+    page = (paths.PACKAGE.parent / "docs" / "sizing.md").read_text()
+    desk = PlainDesk("", tmp_path)
+    rows = list(csv.DictReader(paths.source(shares.TABLE).read_text().splitlines()))
+    for row in rows:
+        share = shares._share(desk, row)
+        assert f"| {row['kind']} | {row['device']} | {row['run']} | {share:.2f} |" in page
+
+
 def test_a_family_names_a_kind_of_published_runs_or_none():
     rows = csv.DictReader(paths.source(shares.TABLE).read_text().splitlines())
     kinds = {row["kind"] for row in rows} | {""}

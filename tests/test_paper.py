@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers import docs_fixtures as sample
 from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
 
@@ -270,3 +271,16 @@ def test_a_figure_is_the_same_bytes_whatever_the_users_settings_are(recipe, tmp_
     }
     made = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
     assert made.stdout == clean.files[recipe.targets[0]]
+
+
+def test_a_paper_describes_local_layers_only_where_the_model_has_them(clean):
+    path = "paper/sections/architecture.tex"
+    plain = clean.files[path].decode()
+    assert "local layer" not in plain
+    assert "Each layer sees and caches all tokens." in plain
+    arch = yaml.safe_load(clean.files["blueprint/architecture.yaml"])
+    for model in (arch["model"], arch["proxy"]["model"]):
+        model |= {"window": 4096, "global_every": 4}
+    desk = sample.desk(architecture=arch)
+    (section,) = (r for r in paper.RECIPES if path in r.targets)
+    assert "A local layer sees and caches only the newest" in section.work(desk)[path].decode()

@@ -31,6 +31,7 @@ FILES = {
     "ablations": "blueprint/ablations.yaml",
     "results": "benchmarks/results.json",
     "curve": "benchmarks/curve.csv",
+    "machine": "benchmarks/machine.json",
     "launch": "code/launch/plan.json",
     "lock": "code/requirements.lock",
 }
@@ -44,6 +45,7 @@ SOURCES = (
 TERMS = {"digest": "SHA-256", "interval": "95% interval"}
 
 _UNITS = (
+    ("machine.seconds.*", "seconds"),
     ("params.budget.share", "share"),
     ("params.embedding_share", "share"),
     ("params.proxy_share", "share"),

@@ -36,7 +36,6 @@ COMPUTE, TIME, MEMORY = "training_compute", "training_time", "training_memory"
 DATA, ENERGY, CARBON = "data_per_parameter", "training_energy", "training_co2"
 DAY, HOUR = 86400, 3600
 DIGITS = 3  # significant digits of an estimate
-REPEATED = 1.05  # More passes over the data than this are said.
 HARDWARE, DURATION = "training.compute.hardware", "training.compute.duration"
 
 ENERGY_SOURCE = (
@@ -217,7 +216,7 @@ def _nearest(run: _Run) -> str | None:
     number = run.device.number * 2 ** math.ceil(math.log2(max(1, factor)))
     if number <= run.most:
         changes.append(f"{HARDWARE} {number}x{run.device.model}")
-    if run.plan["passes"] and run.plan["passes_are"] == "about":
+    if run.plan["passes"] and run.plan["passes_are"] != "at least":
         once = run.plan["units"] / run.plan["passes"] / factor
         changes.append(f"training.data.size {spell_count(once, up=False)} {run.plan['unit']}")
     return ", or ".join(changes)
@@ -268,10 +267,11 @@ def _data(desk: Desk, model: Measured, plan: dict[str, Any]) -> Entry:
     if passes is None:
         reason = f"train.py reads {seen:.4g} {plan['unit']}; the spec does not count them"
         return unknown(DATA, None, unit, reason, None)
-    ratio, most = seen / passes / model.parameters, "at most " * (plan["passes_are"] == "at least")
+    words = plan["passes_are"] or "about"
+    ratio, most = seen / passes / model.parameters, "at most " if words == "at least" else ""
     formula = f"{most}{seen / passes:.4g} / {model.parameters:,} = {ratio:,.3g}"
-    if passes > REPEATED:
-        formula += f"; {seen / model.parameters:,.3g} in {plan['passes_are']} {passes:,.3g} passes"
+    if round(passes) > 1:
+        formula += f"; {seen / model.parameters:,.3g} in {words} {passes:,.3g} passes"
     source = f"{COUNTED}; {PLAN}"
     if optimal := model.family.optimal_units:
         formula += f"; compute-optimal is about {optimal[0]:g}, and more buys a better small model"

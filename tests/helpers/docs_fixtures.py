@@ -95,6 +95,8 @@ def _files() -> dict[str, Any]:
              "status": "not run"},
         ],
         "benchmarks/results.json": _results(),
+        "benchmarks/machine.json": {"cpu": "Some CPU", "cores": 8, "system": "Linux x86_64",
+                                    "threads": 1, "seconds": {"training": 11.5, "scoring": 4.0}},
         "benchmarks/report.json": {"report": {"figure": {
             "kind": "lines", "x": "bytes of context", "y": "bit/byte",
             "series": [{"name": "proxy", "x": [0, 1, 2], "y": [4.5, 3.5, 2.9]}],
@@ -214,10 +216,10 @@ def _results() -> list[dict[str, Any]]:
 def _plan() -> dict[str, Any]:
     modes = [(mode, again) for again in ("none", "selective", "full") for mode in ("ddp", "fsdp")]
     return {
-        "declared": 256, "nodes": 32, "devices_per_node": 8, "devices": 256, "idle": 0,
+        "declared": 256, "nodes": 32, "devices_per_node": 8, "devices": 256, "idle": None,
         "device": "A100-40GB-SXM", "usable_memory": 36_800_000_000,
         "steps": 953_674, "batch_size": 256, "units_per_sample": 8192,
-        "units": 1_999_999_336_448, "unit": "tokens", "passes": 1.0, "passes_are": "about",
+        "units": 1_999_999_336_448, "unit": "tokens", "passes": 1.0, "passes_are": None,
         "samples_at_once": 1, "grad_accum": 1, "parameters": TOTAL, "uncounted": 0.27, "chosen": 5,
         "modes": [_mode(mode, again) for mode, again in modes],
     }  # fmt: skip
@@ -303,6 +305,9 @@ class FakeDesk:
 
     def version(self, name: str) -> str:
         return "1"
+
+    def observed(self, path: str, seen: bytes) -> bytes:
+        return seen
 
     def code(self, module: str) -> str:
         return module
