@@ -124,7 +124,7 @@ def _probed(family: Family, dims: Dims, _: Sequence[str], given: Files) -> dict[
         "by_module": {"layers": total},
         "by_layer": {},
         "proxy_total": family.count(sizes["proxy"]["model"]),
-        "graph": {"config": dims, "nodes": [], "edges": []},
+        "graph": {"config": dims, "operations": 500, "nodes": [], "edges": []},
         "measured": measured,
         "tool": "closed form",
         "by_operator": {str(n): {"linear": 2.0 * total * n} for n in {measured, *curve}},
