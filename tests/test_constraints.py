@@ -2,8 +2,11 @@
 
 import pytest
 from helpers.llama import CACHE, PARAMETERS, WEIGHTS, llama, verdicts
+from helpers.plain_desk import HEAD, PlainDesk, spec_of
 
-from metagen.families import transformer
+from metagen.engine import graph
+from metagen.errors import SpecError
+from metagen.families import ROUTES, transformer
 from metagen.sizing.measured import Requirement, entry, unknown
 
 # 512 tokens of logits over 128,256 entries and of the stream of 4,096, two bytes each.
@@ -17,8 +20,8 @@ def test_nothing_declared_is_nothing_judged(tmp_path):
     assert list(made) == [
         "parameter_budget.max", "parameter_budget.min", "weights", "cache", "activations",
         "memory_budget", "device_memory", "context_window", "latency", "throughput",
-        "training_compute", "training_time", "data_per_parameter", "training_energy",
-        "training_co2",
+        "training_compute", "training_time", "training_memory", "data_per_parameter",
+        "training_energy", "training_co2",
     ]  # fmt: skip
     figures = {name for name, each in made.items() if each["verdict"] == "figure"}
     assert figures == {
@@ -143,3 +146,29 @@ def test_a_device_whose_memory_is_unknown_is_not_judged(tmp_path):
     made = verdicts("constraints: {device: B200, memory_budget: 80GB}\n", tmp_path)
     assert made["device_memory"]["verdict"] == "not declared"
     assert made["memory_budget"]["verdict"] == "met"
+
+
+@pytest.mark.parametrize(
+    ("route", "more", "sentence"),
+    [
+        ("tabular_classifier", "context_window: 8k", "has no context window"),
+        ("resnet", "context_window: 512", "has no context window"),
+        ("resnet", "prompt_length: 512", "reads no prompt"),
+        ("text_classifier", "prompt_length: 512", "reads no prompt"),
+        ("decoder", "throughput: 7 img/s", "is not a throughput of decoder"),
+    ],
+)
+def test_a_constraint_that_means_nothing_for_a_family_is_refused(tmp_path, route, more, sentence):
+    head = spec_of(next(each for each in ROUTES if each.family == route))
+    path = tmp_path / "spec.yaml"
+    path.write_text(f"{HEAD}{head}constraints: {{{more}}}\n")
+    with pytest.raises(SpecError, match=sentence) as error:
+        graph.of_files([path])
+    problem = error.value.problems[0]
+    assert problem.place.startswith(str(path))
+    assert problem.hint
+
+
+def test_a_prompt_must_fit_in_the_window(tmp_path):
+    with pytest.raises(SpecError, match="the window has no room"):
+        PlainDesk("constraints: {context_window: 4k, prompt_length: 8k}\n", tmp_path)

@@ -169,6 +169,7 @@ def test_a_figure_that_is_no_score_beats_nothing() -> None:
 
 
 ROW = {
+    "status": "measured", "size": "proxy",
     "title": "bits per byte", "value": 2.9312, "baselines": {"5-gram": 2.104, "bigram": 3.4464},
     "higher_is_better": False, "spread": 0.0374, "interval": [2.85, 3.01],
     "outcomes": {"bigram": BEATS, "5-gram": LOSES},
@@ -209,4 +210,4 @@ def test_one_sentence_says_what_is_beaten_and_what_is_not() -> None:
         "On bits per byte and loss, the proxy beats bigram, and loses to 5-gram; "
         "on accuracy, it beats bigram, and cannot be told from 5-gram."
     )
-    assert shown.judgement([]) == ""
+    assert shown.judgement([{**ROW, "size": "full"}, {**ROW, "status": "no score"}]) == ""

@@ -63,8 +63,10 @@ _UNITS = (
     ("arch.*max_seq_len", "tokens"),
     ("arch.data.seq_len", "tokens"),
     *((f"launch.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
-    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "total")),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "temporary")),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("total", "most")),
     ("launch.usable_memory", "bytes"),
+    ("launch.uncounted", "share"),
 )
 # The records of these entries also hold their unit.
 _BESIDE = (
@@ -73,6 +75,8 @@ _BESIDE = (
     "results.*.value",
     "results.*.baselines.*",
 )
+# Texts that hold arithmetic.
+_ARITHMETIC = ("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*")
 _WORDS = tuple(field.name for field in dataclasses.fields(Words))
 _NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
 
@@ -149,14 +153,15 @@ class Facts:
         fact = self.get(name)
         absent = fact.value is None or fact.value in ((), [])
         text = _absence(fact.name) if absent else wording.write(fact.value, fact.unit, style)
+        if any(fnmatchcase(fact.name, pattern) for pattern in _ARITHMETIC):
+            text = wording.arithmetic(text)
         self.printed.append(Printed(fact, text))
         return text
 
     def score(self, ref: Ref) -> str:
         """Return a score of a row of results, with the row's digits, and record that."""
-        fact, row = self.get(ref), self.entry(Ref(ref[:2]))
-        absent = fact.value is None or fact.value == []
-        text = _absence(fact.name) if absent else scores.write(fact.value, row)
+        fact = self.get(ref)
+        text = scores.write(fact.value, self.entry(Ref(ref[:2])))
         self.printed.append(Printed(fact, text))
         return text
 
@@ -349,9 +354,7 @@ def _not_run(facts: Facts) -> Fact:
 
 def _judgement(facts: Facts) -> Fact:
     """Return what the results say of the baselines, in one sentence; "" without results."""
-    rows = facts.get("results").value
-    measured = [row for row in rows if row["status"] == "measured" and row["size"] == "proxy"]
-    text = scores.judgement(measured)
+    text = scores.judgement(facts.get("results").value)
     return Fact("derived.judgement", text, "", f"{FILES['results']}: outcomes")
 
 

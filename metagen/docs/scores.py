@@ -53,10 +53,13 @@ def is_best(value: float, row: Row) -> bool:
 
 
 def judgement(rows: Iterable[Row]) -> str:
-    """Return one sentence on which baselines the proxy beats, and by which metrics."""
+    """Return one sentence on which baselines the proxy beats, and by which metrics.
+
+    It is about measured rows of the proxy; "" if there are none.
+    """
     titles: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for row in rows:
-        if row["outcomes"]:
+        if row["status"] == "measured" and row["size"] == "proxy" and row["outcomes"]:
             titles.setdefault(tuple(row["outcomes"].items()), []).append(row["title"])
     clauses = [
         f"on {_listed(names)}, {'it' if number else 'the proxy'} {_said(dict(outcomes))}"

@@ -137,6 +137,10 @@ class Task:
         """Return the dimensions that keys other than `architecture.dims` fix."""
         return declared(self.fixed_by, key)
 
+    def amount(self, data: Section) -> int:
+        """Return how many units of training data a sample holds, from the settings of data.py."""
+        return 1
+
     def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         """Return the settings of `train.py` beyond those of every task."""
         return {}
