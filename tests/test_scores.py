@@ -201,6 +201,14 @@ def test_the_best_score_is_the_best_whosoever_it_is() -> None:
     assert not shown.is_best(2.104, {**ROW, "higher_is_better": None})
 
 
+def test_a_row_reads_as_a_line() -> None:
+    line = "bits per byte 2.93 ± 0.04: beats bigram 3.45, and loses to 5-gram 2.10"
+    assert shown.sentence(ROW) == line
+    none = {**ROW, "status": "no score", "outcomes": {}, "spread": None, "baselines": {"real": 2.1}}
+    assert shown.sentence(none) == "bits per byte 2.93: no score, real 2.10"
+    assert shown.sentence({**ROW, "value": None, "status": "not run"}) == "not run"
+
+
 def test_one_sentence_says_what_is_beaten_and_what_is_not() -> None:
     other = {**ROW, "title": "accuracy", "outcomes": {"bigram": BEATS, "5-gram": CANNOT_TELL}}
     assert (
