@@ -79,9 +79,9 @@ def test_what_the_scripts_measured_becomes_the_results(tmp_path):
         "n_unit": None, "seeds": {"7": 2.5}, "spread": None, "interval": None,
         "interval_method": None, "interval_unit": None, "interval_n": None,
         "differences": {"bigram": None}, "outcomes": {"bigram": "cannot tell"},
-        "origin": "measured", "seed": 7, "steps": 690, "steps_unit": "training steps",
+        "origin": "measured", "seed": 7, "steps": 800, "steps_unit": "training steps",
         "size": "proxy",
-        "command": "python train.py --steps 690 --seed 7 --size proxy --device cpu --threads 1 "
+        "command": "python train.py --steps 800 --seed 7 --size proxy --device cpu --threads 1 "
                    "&& python eval.py --size proxy --device cpu --threads 1",
         "status": "measured",
     }  # fmt: skip

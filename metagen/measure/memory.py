@@ -33,6 +33,8 @@ PASSING = ("gathered", "activations", "temporary")
 UNCOUNTED = 1.27
 # A token of a text has at least one of these, so they are a bound on the passes over the text.
 PIECES = ("characters", "bytes")
+REPEATED = 1.05  # More passes over the declared data than this are said.
+_AS = {True: "at least", False: "about"}
 
 
 def work(desk: Desk) -> dict[str, bytes]:
@@ -50,7 +52,7 @@ def work(desk: Desk) -> dict[str, bytes]:
         "nodes": measured["nodes"],
         "devices_per_node": measured["devices_per_node"],
         "devices": number,
-        "idle": count - number,
+        "idle": count - number or None,
         "device": device.name if device else None,
         "usable_memory": device.usable_memory if device else None,
         **run,
@@ -68,7 +70,8 @@ def _run(desk: Desk, measured: dict[str, Any]) -> dict[str, Any]:
     """Return the length of the run that code/train.py is set to, and its passes over the data.
 
     `units` counts what the spec's `training.data.size` counts, over all passes; `passes` is None
-    where the declared size does not say how often the run reads it.
+    where the declared size does not say how often the run reads it, and `passes_are` says how
+    exact it is where it is more than one.
     """
     task = families.of_package(desk).task
     train, amount = measured["train"], task.amount(measured["data"])
@@ -87,10 +90,9 @@ def _passes(declared: str | None, task: Task, units: int) -> dict[str, Any]:
     size, thing = parse_amount(declared) if declared else (0.0, "")
     same = same_things(thing, task.training_unit)
     bound = task.training_unit == "tokens" and thing in PIECES
-    return {
-        "passes": units / size if size and (same or bound) else None,
-        "passes_are": "at least" if bound else "about",
-    }
+    passes = units / size if size and (same or bound) else None
+    repeated = passes is not None and passes > REPEATED
+    return {"passes": passes, "passes_are": _AS[bound] if repeated else None}
 
 
 def _measured(desk: Desk, count: int) -> dict[str, Any]:

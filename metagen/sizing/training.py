@@ -36,21 +36,18 @@ COMPUTE, TIME, MEMORY = "training_compute", "training_time", "training_memory"
 DATA, ENERGY, CARBON = "data_per_parameter", "training_energy", "training_co2"
 DAY, HOUR = 86400, 3600
 DIGITS = 3  # significant digits of an estimate
-REPEATED = 1.05  # More passes over the data than this are said.
 HARDWARE, DURATION = "training.compute.hardware", "training.compute.duration"
 
 ENERGY_SOURCE = (
     "devices x power x hours x PUE: Patterson et al., 2021, arXiv:2104.10350, section 2.5"
 )
+CITES = ("carbonfootprint", "uptime", "ember")  # of the energy, of its overhead, of its CO2
 PUE = 1.58
 PUE_SOURCE = (
-    "PUE 1.58, industry average of 2023: Uptime Institute, "
-    "journal.uptimeinstitute.com/large-data-centers-are-mostly-more-efficient-analysis-confirms"
+    "PUE 1.58, industry average of 2023: Uptime Institute, intelligence update 221, November 2023"
 )
-CARBON_INTENSITY = 0.481  # kg of CO2 equivalent a kWh
-CARBON_SOURCE = (
-    "0.481 kg/kWh, world average of 2023: Ember by Statista, statista.com/statistics/943137"
-)
+CARBON_INTENSITY = 0.480  # kg of CO2 equivalent a kWh
+CARBON_SOURCE = "0.480 kg/kWh, world average of 2023: Ember, Global Electricity Review 2024"
 
 
 @dataclass(frozen=True)
@@ -219,7 +216,7 @@ def _nearest(run: _Run) -> str | None:
     number = run.device.number * 2 ** math.ceil(math.log2(max(1, factor)))
     if number <= run.most:
         changes.append(f"{HARDWARE} {number}x{run.device.model}")
-    if run.plan["passes"] and run.plan["passes_are"] == "about":
+    if run.plan["passes"] and run.plan["passes_are"] != "at least":
         once = run.plan["units"] / run.plan["passes"] / factor
         changes.append(f"training.data.size {spell_count(once, up=False)} {run.plan['unit']}")
     return ", or ".join(changes)
@@ -270,10 +267,11 @@ def _data(desk: Desk, model: Measured, plan: dict[str, Any]) -> Entry:
     if passes is None:
         reason = f"train.py reads {seen:.4g} {plan['unit']}; the spec does not count them"
         return unknown(DATA, None, unit, reason, None)
-    ratio, most = seen / passes / model.parameters, "at most " * (plan["passes_are"] == "at least")
+    words = plan["passes_are"] or "about"
+    ratio, most = seen / passes / model.parameters, "at most " if words == "at least" else ""
     formula = f"{most}{seen / passes:.4g} / {model.parameters:,} = {ratio:,.3g}"
-    if passes > REPEATED:
-        formula += f"; {seen / model.parameters:,.3g} in {plan['passes_are']} {passes:,.3g} passes"
+    if round(passes) > 1:
+        formula += f"; {seen / model.parameters:,.3g} in {words} {passes:,.3g} passes"
     source = f"{COUNTED}; {PLAN}"
     if optimal := model.family.optimal_units:
         formula += f"; compute-optimal is about {optimal[0]:g}, and more buys a better small model"
@@ -302,13 +300,16 @@ def _energy(run: _Run) -> Iterator[Entry]:
         f"{device.number:,} x {device.power:g} W x {_estimate(hours):,g} h x {PUE:g} = "
         f"{_figure(energy)} kWh, an estimate at full power for the time that training needs"
     )
-    sources = f"{ENERGY_SOURCE}; {PUE_SOURCE}; power of {device.model}, {device.power_source}"
+    sources = f"{ENERGY_SOURCE}; {PUE_SOURCE}; power of {row(device)}"
     between = run.between(rate)
-    yield _rounded(entry(ENERGY, energy, "kWh", formula, sources, NO_LIMIT, between=between))
+    cites = (*CITES[:2], device.cite)
+    spent = entry(ENERGY, energy, "kWh", formula, sources, NO_LIMIT, None, between, cites)
+    yield _rounded(spent)
     carbon, ends = CARBON_INTENSITY * energy, run.between(CARBON_INTENSITY * rate)
     words = f"{_figure(energy)} kWh x {CARBON_INTENSITY:g} kg/kWh = {_figure(carbon)} kg"
     words += ", an estimate"
-    yield _rounded(entry(CARBON, carbon, "kg CO2e", words, CARBON_SOURCE, NO_LIMIT, between=ends))
+    unit, origin = "kg CO2e", CITES[2:]
+    yield _rounded(entry(CARBON, carbon, unit, words, CARBON_SOURCE, NO_LIMIT, None, ends, origin))
 
 
 def _powerless(reason: str) -> Iterator[Entry]:

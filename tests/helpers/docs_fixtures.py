@@ -216,10 +216,10 @@ def _results() -> list[dict[str, Any]]:
 def _plan() -> dict[str, Any]:
     modes = [(mode, again) for again in ("none", "selective", "full") for mode in ("ddp", "fsdp")]
     return {
-        "declared": 256, "nodes": 32, "devices_per_node": 8, "devices": 256, "idle": 0,
+        "declared": 256, "nodes": 32, "devices_per_node": 8, "devices": 256, "idle": None,
         "device": "A100-40GB-SXM", "usable_memory": 36_800_000_000,
         "steps": 953_674, "batch_size": 256, "units_per_sample": 8192,
-        "units": 1_999_999_336_448, "unit": "tokens", "passes": 1.0, "passes_are": "about",
+        "units": 1_999_999_336_448, "unit": "tokens", "passes": 1.0, "passes_are": None,
         "samples_at_once": 1, "grad_accum": 1, "parameters": TOTAL, "uncounted": 0.27, "chosen": 5,
         "modes": [_mode(mode, again) for mode, again in modes],
     }  # fmt: skip
@@ -245,7 +245,7 @@ def _row(name: str, required: Any, computed: Any, unit: str, verdict: str) -> di
         "constraint": name, "required": required, "limit": required if numbers else None,
         "relation": "allowed", "computed": computed, "low": None, "high": None, "unit": unit,
         "formula": f"all tensors = {computed}" if computed else "no device is declared",
-        "source": "counted on code/model.py",
+        "source": "counted on code/model.py", "cites": "",
         "verdict": verdict, "margin": 1 - computed / required if numbers else None,
         "nearest": "memory_budget 51GB" if verdict == "violated" else None,
     }  # fmt: skip
