@@ -101,16 +101,20 @@ def _statistics_frozen(block: nn.Module) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, count
 
 
-def compile_modules(modules: Iterable[nn.Module]) -> None:
+def compile_modules(modules: Iterable[nn.Module], options: dict[str, Any] | None = None) -> None:
     """Compile modules, or stop if this machine cannot.
 
     They are compiled in place, so that their parameters keep their names.
+
+    Args:
+        modules: The modules.
+        options: Those of torch.compile's compiler.
     """
     try:
         torch.compile(torch.sin)(torch.zeros(1))
     # A missing compiler, header or driver each raises an exception of another kind.
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
-        fail(f"torch.compile does not work here ({reason}): train without --compile.")
+        fail(f"torch.compile does not work here ({reason}): omit --compile.")
     for module in modules:
-        module.compile()
+        module.compile(options=options)
