@@ -148,6 +148,8 @@ def test_it_trains_scores_and_predicts(
 
     run("train", "--data", path, "--target", target(code), "--threads", 1)
     report = json.loads(run("eval", "--data", path, "--threads", 1))
+    once = json.loads(run("eval", "--data", path, "--threads", 1, "--repeats", 0))
+    assert once["metrics"] == report["metrics"][:2]
     names = [row["metric"] for row in report["metrics"]]
     assert names[:2] == (
         ["rmse", "r2"] if code["task"] == "regression" else ["accuracy", "macro_f1"]

@@ -335,7 +335,7 @@ main = scoring(
     data="the data that train.py read (default: the bundled table)",
     settings={
         "batch_size": Setting("rows scored at once"),
-        "repeats": Setting("cross-validations, 0 for none"),
+        "repeats": Setting("cross-validations, 0 for none", choices=(0, 1, 2, 5, 10), kind=int),
     },
 )
 
