@@ -229,10 +229,12 @@ def _memory(desk: Desk, run: _Run) -> Entry:
     mode, plan, parts = run.mode, run.plan, ("weights", "gradients", "optimizer")
     passing = ("gathered", "activations", "temporary")
     listed = " + ".join(f"{name} {mode[name]:,}" for name in (*parts, *passing) if mode[name])
-    again = mode["grad_checkpoint"]
+    again = {"none": "no"}.get(mode["grad_checkpoint"], mode["grad_checkpoint"])
+    number, samples = plan["devices"], plan["samples_at_once"]
     formula = (
-        f"on each of {plan['devices']:,} devices, --parallel {mode['parallel']}, "
-        f"{again} recomputation, {plan['samples_at_once']:,} samples at once: {listed} = "
+        f"on {'each of ' if number > 1 else ''}{number:,} device{'s' if number > 1 else ''}, "
+        f"--parallel {mode['parallel']}, {again} recomputation, "
+        f"{samples:,} sample{'s' if samples > 1 else ''} at once: {listed} = "
         f"{mode['total']:,} bytes; at most {mode['most']:,} with what is not counted"
     )
     usable = plan["usable_memory"]
