@@ -37,7 +37,7 @@ def test_each_numeral_of_a_card_is_a_printed_fact(name):
 
 def test_the_numeral_check_finds_a_typed_numeral():
     made = page("limitations", sample.desk())
-    typed = body(made.text).replace("trained once", "trained 3 times")
+    typed = body(made.text).replace("trained briefly", "trained 3 times")
     assert untraced(typed, made.printed, (escape.markdown, escape.markdown_code)) == ["3"]
 
 
@@ -130,17 +130,39 @@ def test_only_identifiers_of_the_hub_are_named_as_its_datasets():
     assert cards.metadata(desk)["datasets"] == ["allenai/c4"]
 
 
+def test_limitations_do_not_call_a_constraint_met_that_nobody_declared():
+    every = json.loads(sample.package()["blueprint/constraints.json"])
+    said = {
+        verdict: page(
+            "limitations", sample.desk(constraints=[{**row, "verdict": verdict} for row in every])
+        ).text
+        for verdict in ("not declared", "met", "violated")
+    }
+    assert "The spec declares no constraint." in said["not declared"]
+    assert "Every declared constraint is met." in said["met"]
+    assert "is met." not in said["violated"] + said["not declared"]
+
+
+def test_the_spread_over_seeds_is_a_limitation_of_a_single_seed():
+    results = json.loads(sample.package()["benchmarks/results.json"])
+    sentence = "The spread over seeds: the proxy was trained once."
+    one = [{**row, "spread": None} for row in results]
+    many = [{**row, "spread": 0.1} for row in results]
+    assert sentence in page("limitations", sample.desk(results=one)).text
+    assert sentence not in page("limitations", sample.desk(results=many)).text
+
+
 @pytest.mark.parametrize("name", CARDS)
 def test_a_card_of_the_barest_spec_still_reads_well(name):
     text = page(name, sample.desk(EMPTY, results=[], curve="step,train_loss,val_loss\n")).text
     assert not re.search(r"None(?! *:)", text)
     assert "()" not in text
     assert not re.search(r"\n{4,}", text)
-    assert re.search("not declared|none is declared", text)
+    assert re.search("not declared|none is declared|declares no", text)
 
 
 TRAINED = re.compile(
-    r"was (\*used\*|trained (on|once|with|and))|measured (is|was|results)|The intervals cover"
+    r"was (\*used\*|trained (on|once|with|and))|trained briefly|measured (is|was|results)|The intervals cover"
     r"|describes both"
 )
 

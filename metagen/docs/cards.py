@@ -86,11 +86,12 @@ def _recipe(work: Any, title: str, *files: str, sources: tuple[str, ...] = ()) -
 
 
 _CARD = ("arch", "params", "shape", "flops", "constraints", "results", "lock", "launch")
+_REPORT = ("arch", "params", "results", "curve", "machine", "lock")
 _LIMITS = ("arch", "params", "constraints", "results", "launch")
 RECIPES = (
     _recipe(model_card, "write the model card", *_CARD, sources=SOURCES),
     _recipe(data_card, "write the data card", "arch", "results", "launch"),
-    _recipe(eval_report, "write the evaluation report", "arch", "params", "results", "curve"),
+    _recipe(eval_report, "write the evaluation report", *_REPORT),
     _recipe(limitations, "write the limitations", *_LIMITS, sources=SOURCES),
     Recipe(
         "docs:launch", launch, (FILES["launch"],), (LAUNCH,), "explain how to train on many devices"

@@ -25,12 +25,9 @@ DECODING = "data/decoding.csv"  # bytes a second that decoding reached
 PASSES = "data/passes.csv"  # operations a second that passes over a model reached
 LAUNCHES = "data/launches.csv"  # time that starting an operation takes
 PROGRAM = "gpt-fast"  # has the products of PyTorch that infer.py runs
-
-# The share of the arithmetic peak that training reached in a real run.
-COMPUTE_USE = 0.33
-COMPUTE_SOURCE = (
-    "33% of peak: Llama-3.1-8B training without compilation on H100, torchtitan benchmarks"
-)
+# A GPU that runs an 8-bit product without compilation first writes the weights in 16 bits: for each
+# weight one byte is read, two are written and two are read.
+UNPACKING = 5
 
 # The representative device of each class that `constraints.device` may name. `gpu` alone is the
 # more modest consumer card, and `edge` is the small Jetson, so that a class promises no more than
@@ -57,8 +54,8 @@ class Device:
         memory: Bytes of memory.
         usable: Share of the memory that a model may take.
         power: Watts at full load.
-        power_source: Where the watts come from.
-        sources: Where the other figures come from.
+        sources: Where the figures come from.
+        cite: Its entry in the bibliography.
         number: How many such devices share the model.
     """
 
@@ -69,8 +66,8 @@ class Device:
     memory: float | None
     usable: float
     power: float | None
-    power_source: str
     sources: str
+    cite: str
     number: int = 1
 
     @property
@@ -125,8 +122,8 @@ def _device(row: dict[str, str]) -> Device:
         memory=_scaled(row["memory_gb"], 1e9),
         usable=float(row["usable_memory_fraction_suggested"]),
         power=_scaled(row["power_w"], 1.0),
-        power_source=row["power_source"],
         sources=row["sources"],
+        cite=row["cite"],
     )
 
 
@@ -164,6 +161,7 @@ class Roofline:
         arithmetic_share: Share of the arithmetic peak.
         launch: Seconds that starting an operation takes at least and at most.
         launch_source: Where these come from.
+        launch_cites: Their entries in the bibliography.
         operations: Operations of one call of the model; 0 where they are not counted.
     """
 
@@ -172,7 +170,17 @@ class Roofline:
     arithmetic_share: Share
     launch: tuple[float, float] = (0.0, 0.0)
     launch_source: str = ""
+    launch_cites: tuple[str, ...] = ()
     operations: int = 0
+
+    def cites(self, weight_bits: int) -> tuple[str, ...]:
+        """Return the bibliography's entries that a time rests on."""
+        shares = (self.arithmetic_share, self.shares[weight_bits])
+        return (
+            *(key for share in shares for key in share.cites),
+            *self.launch_cites,
+            self.device.cite,
+        )
 
     def arithmetic(self, work: Cost, share: float | None = None) -> float:
         """Return the seconds of the operations; 0 where no speed is known."""
@@ -237,13 +245,14 @@ def roofline(desk: Desk, device: Device, family: Family, operations: int = 0) ->
     """
     working = device if family.parallel else replace(device, number=1)
     kind = "gpu" if not device.measured else "cpu"
-    launch, source = _launch(desk, kind)
+    launch, source, cites = _launch(desk, kind)
     return Roofline(
         working,
         _traffic_shares(desk, working),
         _arithmetic_share(desk, working, family.arithmetic),
         launch,
         source,
+        cites,
         operations,
     )
 
@@ -255,16 +264,15 @@ def _rows(desk: Desk, table: str) -> Rows:
     return list(csv.DictReader(desk.source(table).decode().splitlines()))
 
 
-def _launch(desk: Desk, kind: str) -> tuple[tuple[float, float], str]:
+def _launch(desk: Desk, kind: str) -> tuple[tuple[float, float], str, tuple[str, ...]]:
     """Return the least and the most seconds of starting an operation, with their sources."""
     rows = [row for row in _rows(desk, LAUNCHES) if row["kind"] in ("any", kind)]
-    costs = sorted((float(row["microseconds"]) * 1e-6, row) for row in rows) if rows else []
-    (low, first), (high, last) = costs[0], costs[-1]
-    texts = (
-        f"{float(row['microseconds']):g} us an operation: {row['how']}, {row['source']}"
-        for row in (first, last)
+    ends = [pick(rows, key=lambda row: float(row["microseconds"])) for pick in (min, max)]
+    low, high = (float(row["microseconds"]) * 1e-6 for row in ends)
+    source = "; ".join(
+        f"{r['microseconds']} us an operation: {r['how']}, {r['source']}" for r in ends
     )
-    return (low, high), "; ".join(dict.fromkeys(texts))
+    return (low, high), source, tuple(row["cite"] for row in ends if row["cite"])
 
 
 def _traffic_shares(desk: Desk, device: Device) -> dict[int, Share]:
@@ -282,12 +290,18 @@ def _traffic_shares(desk: Desk, device: Device) -> dict[int, Share]:
     return {bits: _traffic_share(desk, device, used, bits) for bits in (16, 8, 4)}
 
 
+def _unpacked(share: Share) -> Share:
+    """Return the share of a GPU at 8 bits, down to that of a product without compilation."""
+    words = f"; without compilation {UNPACKING} bytes pass for each weight, so down to a fifth"
+    return replace(share, low=share.low / UNPACKING, source=share.source + words)
+
+
 def _traffic_share(desk: Desk, device: Device, rows: Rows, bits: int) -> Share:
     """Return the share at a format, each device and program at its widest format up to it."""
     widest: dict[tuple[str, str], dict[str, str]] = {}
     for row in sorted((r for r in rows if _bits(r) <= bits), key=_bits):
         widest[row["device"], row["program"]] = row
-    return _range(
+    share = _range(
         device,
         [
             (
@@ -300,6 +314,7 @@ def _traffic_share(desk: Desk, device: Device, rows: Rows, bits: int) -> Share:
             for row in widest.values()
         ],
     )
+    return _unpacked(share) if bits == 8 and not device.measured else share
 
 
 def _arithmetic_share(desk: Desk, device: Device, kind: str) -> Share:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -161,11 +162,12 @@ def entry(
     required: Requirement = Requirement(),
     nearest: str | None = None,
     between: Range | None = None,
+    cites: Iterable[str] = (),
 ) -> Entry:
     """Return one entry; `nearest` names changes that would meet a constraint that is not met.
 
     `between` is the range of an estimate, from which its verdict follows; it is None for a figure
-    that is exact.
+    that is exact. `cites` names the bibliography's entries of its sources.
     """
     low, high = between or (computed, computed)
     verdict, margin = required.verdict(computed, (low, high))  # type: ignore[arg-type]
@@ -180,6 +182,7 @@ def entry(
         "unit": unit,
         "formula": formula,
         "source": source,
+        "cites": ",".join(dict.fromkeys(cites)),
         "verdict": verdict,
         "margin": margin,
         "nearest": None if verdict in NO_CHANGE else nearest,

@@ -184,8 +184,8 @@ def _throughput(desk: Desk, rate: Rate | None, line: Roofline) -> Iterator[Limit
         def text(demand: Demand) -> str:
             thing, bottleneck = rate.unit.removesuffix("/s"), _bottleneck(demand, line)
             each = f"{thing} of {demand.batch} requests" if demand.batch > 1 else thing
-            speed = f"{1 / line.interval(demand):,.1f} {rate.unit}"
-            return f"{bottleneck} for each {each}, so {speed} on {line.device.name}"
+            seconds = line.interval(demand) * demand.batch
+            return f"{bottleneck} for each {each} take {seconds:.3g} s on {line.device.name}"
 
         yield Limit(
             THROUGHPUT,
@@ -261,7 +261,10 @@ def _latency(desk: Desk, line: Roofline) -> Iterator[Limit]:
             return line.seconds(demand.first, demand.weight_bits)
 
         def text(demand: Demand) -> str:
-            return f"{used(demand):.3g} s to the first output on {line.device.name}"
+            work = (
+                f"{demand.first.flops:.3g} operations and {format_bytes(int(demand.first.bytes))}"
+            )
+            return f"{work} before the first output take {used(demand):.3g} s on {line.device.name}"
 
         source = f"latency {declared} allows {allowed:g} s"
         yield Limit(LATENCY, allowed, used, text, source)

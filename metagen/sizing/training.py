@@ -41,15 +41,13 @@ HARDWARE, DURATION = "training.compute.hardware", "training.compute.duration"
 ENERGY_SOURCE = (
     "devices x power x hours x PUE: Patterson et al., 2021, arXiv:2104.10350, section 2.5"
 )
+CITES = ("carbonfootprint", "uptime", "ember")  # of the energy, of its overhead, of its CO2
 PUE = 1.58
 PUE_SOURCE = (
-    "PUE 1.58, industry average of 2023: Uptime Institute, "
-    "journal.uptimeinstitute.com/large-data-centers-are-mostly-more-efficient-analysis-confirms"
+    "PUE 1.58, industry average of 2023: Uptime Institute, intelligence update 221, November 2023"
 )
-CARBON_INTENSITY = 0.481  # kg of CO2 equivalent a kWh
-CARBON_SOURCE = (
-    "0.481 kg/kWh, world average of 2023: Ember by Statista, statista.com/statistics/943137"
-)
+CARBON_INTENSITY = 0.480  # kg of CO2 equivalent a kWh
+CARBON_SOURCE = "0.480 kg/kWh, world average of 2023: Ember, Global Electricity Review 2024"
 
 
 @dataclass(frozen=True)
@@ -304,13 +302,16 @@ def _energy(run: _Run) -> Iterator[Entry]:
         f"{device.number:,} x {device.power:g} W x {_estimate(hours):,g} h x {PUE:g} = "
         f"{_figure(energy)} kWh, an estimate at full power for the time that training needs"
     )
-    sources = f"{ENERGY_SOURCE}; {PUE_SOURCE}; power of {device.model}, {device.power_source}"
+    sources = f"{ENERGY_SOURCE}; {PUE_SOURCE}; power of {row(device)}"
     between = run.between(rate)
-    yield _rounded(entry(ENERGY, energy, "kWh", formula, sources, NO_LIMIT, between=between))
+    cites = (*CITES[:2], device.cite)
+    spent = entry(ENERGY, energy, "kWh", formula, sources, NO_LIMIT, None, between, cites)
+    yield _rounded(spent)
     carbon, ends = CARBON_INTENSITY * energy, run.between(CARBON_INTENSITY * rate)
     words = f"{_figure(energy)} kWh x {CARBON_INTENSITY:g} kg/kWh = {_figure(carbon)} kg"
     words += ", an estimate"
-    yield _rounded(entry(CARBON, carbon, "kg CO2e", words, CARBON_SOURCE, NO_LIMIT, between=ends))
+    unit, origin = "kg CO2e", CITES[2:]
+    yield _rounded(entry(CARBON, carbon, unit, words, CARBON_SOURCE, NO_LIMIT, None, ends, origin))
 
 
 def _powerless(reason: str) -> Iterator[Entry]:

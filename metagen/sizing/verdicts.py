@@ -114,7 +114,8 @@ def _device(demand: Demand, device: Device | None) -> Entry:
         formula += f"; usable {device.usable:.0%} of {count}{device.memory:,.0f} bytes = {usable:,}"
         source += f"; {row(device)}"
     required = Requirement(usable, usable, "available")
-    return entry(DEVICE, demand.memory, "bytes", formula, source, required)
+    cites = [device.cite] if device else []
+    return entry(DEVICE, demand.memory, "bytes", formula, source, required, cites=cites)
 
 
 def _context(desk: Desk, model: Measured) -> Iterator[Entry]:
@@ -149,13 +150,14 @@ def _latency(desk: Desk, model: Measured, line: Roofline | None) -> Entry:
         f"first output {_input(model)}{_where(model, line)}: {work.flops:.3g} FLOP / "
         f"({share.value:.2g} x {peak:.4g} FLOP/s) = {line.arithmetic(work):.3g} s; "
         f"{_read(work, line, bits)} = {line.traffic(work, bits):.3g} s; "
-        f"{_started(work, line)} = {line.launches(work):.3g} s; {line.together}"
-        + (f"; {declared} allows {limit:g} s" if limit else "")
+        f"{_started(work, line)} = {line.launches(work):.3g} s; {line.together}, "
+        f"{line.seconds(work, bits):.3g} s" + (f"; {declared} allows {limit:g} s" if limit else "")
     )
     source = f"blueprint/flops.json; {share.source}; {_source(line, bits)}"
     between, computed = line.between(work, bits), line.seconds(work, bits)
     required = Requirement(declared, limit, relation)
-    return entry(LATENCY, computed, "s", formula, source, required, between=between)
+    cites = line.cites(bits)
+    return entry(LATENCY, computed, "s", formula, source, required, None, between, cites)
 
 
 def _throughput(desk: Desk, model: Measured, line: Roofline | None) -> list[Entry]:
@@ -201,9 +203,10 @@ def _speed(
     low, high = (batch / each for each in reversed(line.between(work, bits)))
     computed = batch / line.seconds(work, bits)
     formula = f"{after}{_where(model, line)}: {listed}; {line.together}"
-    formula += f", so {batch:,} / {line.seconds(work, bits):.3g} s"
+    formula += f", so {batch:,} / {line.seconds(work, bits):.3g} s = {computed:,.3g} {unit}"
     shares = f"{line.arithmetic_share.source}; {_source(line, bits)}"
-    return entry(name, computed, unit, formula, shares, required, between=(low, high))
+    ends, cites = (low, high), line.cites(bits)
+    return entry(name, computed, unit, formula, shares, required, None, ends, cites)
 
 
 def _read(work: Cost, line: Roofline, bits: int) -> str:

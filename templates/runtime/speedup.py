@@ -110,16 +110,20 @@ def _norms(block: nn.Module) -> list[_BatchNorm]:
     return [module for module in block.modules() if isinstance(module, _BatchNorm)]
 
 
-def compile_modules(modules: Iterable[nn.Module]) -> None:
+def compile_modules(modules: Iterable[nn.Module], options: dict[str, Any] | None = None) -> None:
     """Compile modules, or stop if this machine cannot.
 
     They are compiled in place, so that their parameters keep their names.
+
+    Args:
+        modules: The modules.
+        options: Those of torch.compile's compiler.
     """
     try:
         torch.compile(torch.sin)(torch.zeros(1))
     # A missing compiler, header or driver each raises an exception of another kind.
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
-        fail(f"torch.compile does not work here ({reason}): train without --compile.")
+        fail(f"torch.compile does not work here ({reason}): omit --compile.")
     for module in modules:
-        module.compile()
+        module.compile(options=options)
