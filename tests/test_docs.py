@@ -162,8 +162,8 @@ def test_a_card_of_the_barest_spec_still_reads_well(name):
 
 
 TRAINED = re.compile(
-    r"was (\*used\*|trained (on|once|with|and))|trained briefly|measured (is|was|results)|The intervals cover"
-    r"|describes both"
+    r"was (\*used\*|trained (on|once|with|and))|trained briefly|measured (is|was|results)"
+    r"|The intervals cover|describes both"
 )
 
 

@@ -6,6 +6,7 @@ import csv
 import importlib
 import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from helpers.tabular_settings import FAMILIES, sizes
 from sklearn import linear_model, metrics
 
 from metagen import paths
+from metagen.tasks import tabular
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -49,6 +51,15 @@ def houses(folder: Path, rows: int = 150, seed: int = 0) -> Path:
 
 def target(code: dict[str, Any]) -> str:
     return "price" if code["task"] == "regression" else "kind"
+
+
+def test_a_further_seed_scores_without_cross_validation(
+    code: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["eval.py", *tabular.AGAIN, "--checkpoint", "nowhere"])
+    with pytest.raises(SystemExit):
+        code["eval"].main()
+    assert "--repeats" not in capsys.readouterr().err
 
 
 def test_splits_do_not_move_and_rows_that_are_alike_stay_together(
