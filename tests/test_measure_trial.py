@@ -30,7 +30,7 @@ import json, pathlib, sys
 assert pathlib.Path("out/checkpoint/model.safetensors").read_text()
 metric = {"metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte",
           "higher_is_better": False, "value": 2.5, "baselines": {"bigram": 3.4}}
-print(json.dumps({"dataset": "d", "sha256": "s", "split": "test", "n": 9, "metrics": [metric],
+print(json.dumps({"dataset": "d", "sha256": "0" * 64, "split": "test", "n": 9, "metrics": [metric],
                   "checkpoint_step": 2}))
 """
 
@@ -58,13 +58,13 @@ def test_what_the_scripts_measured_becomes_the_results(tmp_path):
     desk.progress = lambda *arguments: told.append(arguments)
     (measured, named), curve = outputs(desk)
     assert measured == {
-        "benchmark": "held-out text", "dataset": "d", "sha256": "s", "split": "test", "n": 9,
+        "benchmark": "held-out text", "dataset": "d", "sha256": "0" * 64, "split": "test", "n": 9,
         "metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte",
         "higher_is_better": False, "value": 2.5, "baselines": {"bigram": 3.4},
         "seed": 7, "steps": 240, "steps_unit": "training steps", "size": "proxy",
         "command": "python train.py --steps 240 --seed 7 --size proxy --device cpu --threads 1 "
                    "&& python eval.py --size proxy --device cpu --threads 1",
-        "status": "measured",
+        "status": "measured", "origin": "measured",
     }  # fmt: skip
     assert (named["benchmark"], named["value"], named["status"]) == ("MMLU", None, "not run")
     assert set(named) == set(measured)

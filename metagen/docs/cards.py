@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from metagen.docs import escape, render
-from metagen.docs.facts import FILES, SOURCES, Facts
+from metagen.docs.facts import FILES, SOURCES, Facts, inputs
 from metagen.docs.render import Page
 from metagen.work import Desk, Recipe
 
@@ -81,8 +81,8 @@ def _result(task: str, row: dict[str, Any]) -> dict[str, Any]:
 
 def _recipe(work: Any, title: str, *files: str, sources: tuple[str, ...] = ()) -> Recipe:
     name = work.__name__
-    inputs = tuple(dict.fromkeys((*(FILES[file] for file in files), *sources)))
-    return Recipe(f"docs:{name}", work, inputs, (f"docs/{name}.md",), title)
+    read = tuple(dict.fromkeys((*inputs(*files), *sources)))
+    return Recipe(f"docs:{name}", work, read, (f"docs/{name}.md",), title)
 
 
 _CARD = ("arch", "params", "flops", "constraints", "results")

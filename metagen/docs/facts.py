@@ -17,6 +17,8 @@ from typing import Any
 from metagen import families
 from metagen.docs import wording
 from metagen.families.family import Family, Words
+from metagen.measure.evidence import EVIDENCE
+from metagen.measure.results import CURVE, REPORT, RESULTS
 from metagen.work import Desk
 
 FILES = {
@@ -27,14 +29,15 @@ FILES = {
     "constraints": "blueprint/constraints.json",
     "sensitivity": "blueprint/sensitivity.json",
     "ablations": "blueprint/ablations.yaml",
-    "results": "benchmarks/results.json",
-    "curve": "benchmarks/curve.csv",
+    "results": RESULTS,
+    "curve": CURVE,
     "launch": "code/launch/plan.json",
 }
 SPEC = "spec_resolved.yaml"
 # Generated files that users are expected to edit; documents name those that were edited.
 SOURCES = (
     FILES["arch"],
+    *(REPORT, CURVE, RESULTS),
     *(f"code/{name}.py" for name in ("model", "data", "train", "eval", "infer")),
 )
 # Names that contain a numeral, which is no measurement.
@@ -217,6 +220,15 @@ class Facts:
         if any(fnmatchcase(name, pattern) for pattern in _BESIDE):
             return str(self._value(Ref((*ref[:2], "unit"))) or "")
         return next((unit for pattern, unit in _UNITS if fnmatchcase(name, pattern)), "")
+
+
+def inputs(*names: str) -> tuple[str, ...]:
+    """Return the files of some names, as inputs of a task.
+
+    A task that states a result also waits for the check of the results.
+    """
+    checked = (EVIDENCE,) if {"results", "curve"} & set(names) else ()
+    return (*(FILES[name] for name in names), *checked)
 
 
 def proxy(ref: Ref) -> Ref:

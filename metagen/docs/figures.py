@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from metagen.docs import wording
 from metagen.docs.drawing import BLUE, GREEN, GREY, ORANGE, WIDE, drawn, level_line, say_instead
-from metagen.docs.facts import FILES, Facts, design
+from metagen.docs.facts import Facts, design, inputs
 from metagen.work import Desk, Recipe
 
 if TYPE_CHECKING:
@@ -228,8 +228,7 @@ def _window(tokens: int) -> str:
 
 def _recipe(work: Callable[[Desk], dict[str, bytes]], title: str, *files: str) -> Recipe:
     name = work.__name__
-    inputs = tuple(FILES[file] for file in files)
-    return Recipe(f"paper:{name}", work, inputs, (f"paper/figures/{name}.pdf",), title)
+    return Recipe(f"paper:{name}", work, inputs(*files), (f"paper/figures/{name}.pdf",), title)
 
 
 RECIPES = (

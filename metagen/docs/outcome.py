@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 from metagen import families
 from metagen.docs.drawing import BLUE, GREY, WIDE, WIDTH, drawn, literal, say_instead
-from metagen.docs.facts import FILES, Facts
+from metagen.docs.facts import Facts, inputs
 from metagen.errors import Problem, TaskError
+from metagen.measure.results import REPORT
 from metagen.work import Desk, Recipe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-REPORT = "benchmarks/report.json"
 HEIGHT = 2.6
 _MOST_LABELS = 20
 _CELL = 0.62  # inches of an image in a grid
@@ -148,7 +148,7 @@ RECIPES = (
     Recipe(
         "paper:outcome",
         outcome,
-        (FILES["arch"], FILES["results"], REPORT),
+        (*inputs("arch", "results"), REPORT),
         ("paper/figures/outcome.pdf",),
         "draw the proxy's results on held-out data",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from metagen import paths
-from metagen.docs.facts import FILES, Facts
+from metagen.docs.facts import Facts, inputs
 from metagen.files import json_bytes
 from metagen.work import Desk, Recipe
 
@@ -64,7 +64,7 @@ RECIPES = (
     Recipe(
         "docs:summary",
         summary,
-        (FILES["params"], FILES["constraints"], FILES["results"]),
+        inputs("params", "constraints", "results"),
         ("docs/summary.json",),
         "collect the content of the summary table",
     ),

@@ -13,18 +13,25 @@ from metagen import families
 from metagen.errors import TaskError
 from metagen.families.family import Family
 from metagen.files import json_bytes
-from metagen.measure import sandbox
+from metagen.measure import evidence, sandbox
+from metagen.measure.results import (
+    COLUMNS,
+    CURVE,
+    MEASURED,
+    NOT_MEASURED,
+    NOT_RUN,
+    REPORT,
+    RESULTS,
+    STEPS_UNIT,
+    TYPED,
+    Rows,
+    has_result,
+)
 from metagen.package.code import runtime_files
 from metagen.work import Desk, Recipe
 
 SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train", "eval"))
 CONFIG = "code/config.json"
-REPORT, CURVE, RESULTS = (
-    f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json")
-)
-NOT_MEASURED = "not measured"
-STEPS_UNIT = "training steps"  # unit of train.py's `--steps`, unless eval.py names another one
-COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")
 TIMEOUT = 3600
 TOKENIZER = "code/runtime/tokenizer.py"  # if a package has it, checkpoints contain a tokenizer
 OUT = "out"  # default of the scripts' --out
@@ -63,13 +70,26 @@ def trial(desk: Desk) -> dict[str, bytes]:
 
 def results(desk: Desk) -> dict[str, bytes]:
     """List the results with their baselines, and the declared benchmarks that were not run."""
-    named = [_entry(name, "not run") for name in desk.key("evaluation.benchmarks")]
+    named = [_entry(name, NOT_RUN) for name in desk.key("evaluation.benchmarks")]
     benchmark, status = families.of_package(desk).task.benchmark.name, desk.entry(REPORT, "status")
     if status.startswith(NOT_MEASURED):
         rows = [_entry(benchmark, status)]
     else:
         rows = _measured(benchmark, desk.entry(REPORT, "report"), desk.entry(REPORT, "run"))
-    return {RESULTS: json_bytes([*rows, *named])}
+    return {RESULTS: json_bytes([*_with_origins(desk, benchmark, rows), *named])}
+
+
+def _with_origins(desk: Desk, benchmark: str, rows: Rows) -> Rows:
+    """Return the rows of the report with their origin: an edit of the report makes a row typed."""
+    data = desk.generated(REPORT)
+    own = {} if data is None else json.loads(data)
+    measured = _measured(benchmark, own["report"], own["run"]) if "report" in own else []
+    came = [
+        row | {"origin": MEASURED if row in measured else TYPED} if has_result(row) else row
+        for row in rows
+    ]
+    evidence.settle(evidence.lost(REPORT, evidence.checked(REPORT, came), measured))
+    return came
 
 
 def _files(desk: Desk, family: Family) -> dict[str, bytes]:
@@ -132,7 +152,7 @@ def _entry(benchmark: str, status: str) -> dict[str, Any]:
     """Return the entry of a benchmark without a result."""
     source = dict.fromkeys(("dataset", "sha256", "split", "n"))
     metric = dict.fromkeys(("metric", "title", "unit", "higher_is_better", "value"))
-    run = dict.fromkeys(("seed", "steps", "steps_unit", "size", "command"))
+    run = dict.fromkeys(("seed", "steps", "steps_unit", "size", "command", "origin"))
     return {"benchmark": benchmark, **source, **metric, "baselines": {}, **run, "status": status}
 
 
@@ -148,8 +168,11 @@ def recipes(family: Family) -> tuple[Recipe, ...]:
     """Return the tasks that train and score the scaled-down model."""
     inputs = (families.ARCHITECTURE, CONFIG, *SCRIPTS, *runtime_files(family))
     train = "train the scaled-down model and score it on held-out data"
+    edited = (families.ARCHITECTURE, REPORT, CURVE, RESULTS)
+    origins = "check the results, and list how each came about"
     listed = "list the results, and the benchmarks that were not run"
     return (
         Recipe("benchmarks:trial", trial, inputs, (REPORT, CURVE), train),
         Recipe("benchmarks:results", results, (families.ARCHITECTURE, REPORT), (RESULTS,), listed),
+        Recipe("benchmarks:evidence", evidence.evidence, edited, (evidence.EVIDENCE,), origins),
     )

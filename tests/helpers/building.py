@@ -64,7 +64,8 @@ def fake_measurements(
         return {"memory.json": json.dumps(_held(number)).encode()}
     if sandbox.STDOUT in wanted:
         return {sandbox.STDOUT: json.dumps(_scored(number)).encode()}
-    row = {"step": 1, "train_loss": number / 1e6, "val_loss": 2.0, "learning_rate": 0.001}
+    steps = int(arguments[arguments.index("--steps") + 1]) if "--steps" in arguments else 1
+    row = {"step": steps, "train_loss": number / 1e6, "val_loss": 2.0, "learning_rate": 0.001}
     return dict.fromkeys(wanted, b"%d" % number) | {"out/metrics.jsonl": json.dumps(row).encode()}
 
 

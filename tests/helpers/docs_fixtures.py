@@ -174,7 +174,8 @@ def _results() -> list[dict[str, Any]]:
     data = {"benchmark": "held-out text", "dataset": "pydoc_topics", "sha256": "0f" * 32,
             "split": "test", "n": 41234}  # fmt: skip
     run = {"seed": 42, "steps": 200, "steps_unit": "training steps", "size": "proxy",
-           "command": "python eval.py --size proxy", "status": "measured"}  # fmt: skip
+           "command": "python eval.py --size proxy", "status": "measured",
+           "origin": "measured"}  # fmt: skip
     bits = {"metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte",
             "higher_is_better": False, "value": 2.87312,
             "baselines": {"unigram": 4.7211, "bigram": 3.4402, "5-gram": 2.0411}}  # fmt: skip
@@ -224,7 +225,7 @@ def _outcome(parameters: int, memory: int, *exceeded: str) -> dict[str, Any]:
 def _not_run(name: str) -> dict[str, Any]:
     source = dict.fromkeys(("dataset", "sha256", "split", "n"))
     metric = dict.fromkeys(("metric", "title", "unit", "higher_is_better", "value"))
-    run = dict.fromkeys(("seed", "steps", "steps_unit", "size", "command"))
+    run = dict.fromkeys(("seed", "steps", "steps_unit", "size", "command", "origin"))
     return {
         "benchmark": name, **source, **metric, "baselines": {}, **run, "status": "not run",
     }  # fmt: skip
@@ -240,10 +241,14 @@ def _curve() -> str:
 
 
 class FakeDesk:
-    """A desk over a dictionary of files and of spec keys; it serves what a recipe declares."""
+    """A desk over a dictionary of files and of spec keys; it serves what a recipe declares.
+
+    `own` holds the generated text of files that were edited.
+    """
 
     def __init__(self, files: dict[str, bytes], keys: dict[str, Any]) -> None:
         self.files, self.keys = files, keys
+        self.own: dict[str, bytes] = {}
         self.reads: set[str] = set()
         self.changed: set[str] = set()
         self.asked: set[str] = set()
@@ -265,6 +270,9 @@ class FakeDesk:
     def edited(self, path: str) -> bool:
         self.reads.add(path)
         return path in self.changed
+
+    def generated(self, path: str) -> bytes | None:
+        return self.own.get(path, self.files[path])
 
     def source(self, name: str) -> bytes:
         return paths.source(name).read_bytes()
