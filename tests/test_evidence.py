@@ -26,7 +26,7 @@ FULL = {
     "value": 0.6512, "steps": 300, "size": "full", "status": "measured", "origin": "typed",
 }  # fmt: skip
 HEAD = "step,train_loss,val_loss,learning_rate"
-MMLU = ["evaluation.benchmarks=[MMLU]"]
+MMLU = ["evaluation.benchmarks=[MMLU]", "evaluation.seeds=1"]
 
 
 def edited(change: Change, name: str = RESULTS) -> dict[str, Any]:
@@ -125,8 +125,13 @@ def test_without_the_text_that_the_build_wrote_nothing_counts_as_measured() -> N
         ({"outcomes": {"chance": "wins"}}, "outcomes.chance is 'wins'; allowed: beats, loses"),
         ({"outcomes": {"chance": "beats"}}, "outcomes.chance names no baseline"),
         (
-            {"baselines": {"chance": 0.7}, "outcomes": {"chance": "beats"}},
-            "outcomes.chance is 'beats', which the two values contradict",
+            {"baselines": {"chance": 0.7}, "outcomes": {"chance": "beats"},
+             "differences": {"chance": [-0.1, -0.01]}},
+            "outcomes.chance is 'beats', which its values and difference contradict",
+        ),
+        (
+            {"baselines": {"chance": 0.25}, "outcomes": {"chance": "beats"}},
+            "outcomes.chance is 'beats', which its values and difference contradict",
         ),
         ({"command": "python eval.py --size proxy"}, "command runs --size proxy, but the size"),
         ({"valeu": 0.7}, "valeu is no field of an entry"),

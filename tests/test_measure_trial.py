@@ -41,19 +41,22 @@ def desk_with(folder, spec, train=TRAIN, evaluate=EVAL):
     desk.package = {f"code/{name}.py": text.encode() for name, text in scripts.items()}
     desk.package |= dict.fromkeys(RUNTIME, b"")
     desk.package["code/config.json"] = b'{"proxy": {}}'
-    desk.package["blueprint/architecture.yaml"] = b"family: decoder\n"
+    desk.package["blueprint/architecture.yaml"] = b"family: decoder\ntrain: {steps: 300}\n"
     return desk
 
 
 def outputs(desk):
     desk.package |= trial.trial(desk)
-    desk.package |= trial.results(desk)
+    for recipe in trial.recipes(decoder, trial.seeds(decoder, desk.key))[1:]:
+        desk.package |= recipe.work(desk)
     results, curve = (desk.package[name].decode() for name in (trial.RESULTS, trial.CURVE))
     return json.loads(results), list(csv.DictReader(curve.splitlines()))
 
 
 def test_what_the_scripts_measured_becomes_the_results(tmp_path):
-    desk = desk_with(tmp_path, "reproducibility: {seed: 7}\nevaluation: {benchmarks: [MMLU]}\n")
+    desk = desk_with(
+        tmp_path, "reproducibility: {seed: 7}\nevaluation: {benchmarks: [MMLU], seeds: 1}\n"
+    )
     told = []
     desk.progress = lambda *arguments: told.append(arguments)
     (measured, named), curve = outputs(desk)
@@ -61,10 +64,14 @@ def test_what_the_scripts_measured_becomes_the_results(tmp_path):
         "benchmark": "held-out text", "dataset": "d", "sha256": "0" * 64, "split": "test", "n": 9,
         "metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte",
         "higher_is_better": False, "value": 2.5, "baselines": {"bigram": 3.4},
-        "seed": 7, "steps": 240, "steps_unit": "training steps", "size": "proxy",
+        "n_unit": None, "seeds": {"7": 2.5}, "spread": None, "interval": None,
+        "interval_method": None, "interval_unit": None, "interval_n": None,
+        "differences": {"bigram": None}, "outcomes": {"bigram": "cannot tell"},
+        "origin": "measured", "seed": 7, "steps": 240, "steps_unit": "training steps",
+        "size": "proxy",
         "command": "python train.py --steps 240 --seed 7 --size proxy --device cpu --threads 1 "
                    "&& python eval.py --size proxy --device cpu --threads 1",
-        "status": "measured", "origin": "measured",
+        "status": "measured",
     }  # fmt: skip
     assert (named["benchmark"], named["value"], named["status"]) == ("MMLU", None, "not run")
     assert set(named) == set(measured)

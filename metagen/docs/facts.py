@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import families
-from metagen.docs import wording
+from metagen.docs import statement, wording
 from metagen.families.family import Family, Words
 from metagen.measure.evidence import EVIDENCE
 from metagen.measure.results import CURVE, REPORT, RESULTS
@@ -58,6 +58,7 @@ _UNITS = (
     ("spec.constraints.memory_budget", "bytes"),
     ("spec.constraints.context_window", "tokens"),
     ("arch.*max_seq_len", "tokens"),
+    ("arch.data.seq_len", "tokens"),
     *((f"launch.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
     *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "total")),
     ("launch.usable_memory", "bytes"),
@@ -261,6 +262,17 @@ def _count(verdict: str) -> Callable[[Facts], Fact]:
     return count
 
 
+def _verdict(write: Callable[[dict[str, Any]], str]) -> Callable[[Facts], Fact]:
+    """Return the function of a fact that has one text for each entry of constraints.json."""
+
+    def fact(facts: Facts) -> Fact:
+        texts = tuple(map(write, facts.get("constraints").value))
+        name, entries = f"derived.{write.__name__}", "computed, limit, low, high, unit"
+        return Fact(name, texts, "", f"{FILES['constraints']}: {entries}")
+
+    return fact
+
+
 def design(facts: Facts) -> tuple[Family, dict[str, Any]]:
     """Return the family, and the model's dimensions with its formats of deployment."""
     family = facts.family()
@@ -305,6 +317,15 @@ def _context(facts: Facts) -> Fact:
     return Fact("derived.context", family.context(everything), "tokens", source)
 
 
+def _trained(facts: Facts) -> Fact:
+    """Return the tokens of a training sequence where these are fewer than the context window."""
+    window, seq_len = facts.get("derived.context").value, None
+    if facts.has("arch.data.seq_len"):
+        seq_len = facts.get("arch.data.seq_len").value
+    fewer = seq_len if window and seq_len and seq_len < window else None
+    return Fact("derived.trained", fewer, "tokens", f"{FILES['arch']}: data.seq_len")
+
+
 def _proxy_share(facts: Facts) -> Fact:
     total, proxy = (facts.get(f"params.{name}").value for name in ("total", "proxy_total"))
     return Fact(
@@ -342,7 +363,13 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "met": _count("met"),
     "violated": _count("violated"),
     "not_declared": _count("not declared"),
+    "open": _count("open"),
+    "bounded": _count("bounded"),
+    "sentence": _verdict(statement.sentence),
+    "limit": _verdict(statement.limit),
+    "computed": _verdict(statement.computed),
     "context": _context,
+    "trained": _trained,
     "proxy_share": _proxy_share,
     "final_validation_loss": _final_validation_loss,
     "not_run": _not_run,

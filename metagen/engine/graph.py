@@ -87,7 +87,7 @@ def of_spec(spec: Spec, run_id: str | None = None) -> Graph:
     """
     family = _family(spec)
     warnings = (*spec.warnings, *_unknown_components(spec, family))
-    code = (*code_recipes(family), *measure.recipes(family))
+    code = (*code_recipes(family), *measure.recipes(family, spec.key))
     possible = (_resolved(spec), *BLUEPRINT, *code, *DOCS)
     recipes = tuple(r for r in possible if _is_requested(r, spec.key("outputs.artifacts")))
     name = paths.slug(run_id if run_id is not None else spec.key("name"))

@@ -13,6 +13,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from metagen.measure.comparison import BEATS, CANNOT_TELL, LOSES
 from metagen.spec.findings import shown
 from metagen.spec.kinds import Flaw, Kind, RefusedError, choice, flag, real, refuse, text, whole
 
@@ -23,7 +24,6 @@ COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")  # of the curve
 MEASURED, IMPORTED, TYPED = "measured", "imported", "typed"
 PROXY, FULL = "proxy", "full"
 NOT_MEASURED, NOT_RUN, NO_SCORE = "not measured", "not run", "no score"
-BEATS, LOSES, CANNOT_TELL = "beats", "loses", "cannot tell"
 STEPS_UNIT = "training steps"  # unit of train.py's `--steps`, unless eval.py names another one
 
 Row = dict[str, Any]
@@ -118,7 +118,7 @@ def _matching(pattern: str, allowed: str) -> Kind:
 
 
 _NUMBER = _finite()
-_NAME, _COMMAND = _strict(text(200)), _strict(text(500))
+_NAME, _LINE = _strict(text(200)), _strict(text(500))
 _COUNT = whole(1, 10**15)
 _STATUS = rf"{MEASURED}|{NO_SCORE}|{NOT_RUN}|{NOT_MEASURED}(: pip install [\w .-]+)?"
 _STATUSES = f"{MEASURED}, {NO_SCORE}, {NOT_RUN}, {NOT_MEASURED}"
@@ -129,6 +129,7 @@ FIELDS: Mapping[str, Kind] = {
     "sha256": _or_null(_matching("[0-9a-f]{64}", "64 hexadecimal digits, or null")),
     "split": _or_null(_NAME),
     "n": _or_null(_COUNT),
+    "n_unit": _or_null(_NAME),
     "metric": _or_null(_NAME),
     "title": _or_null(_NAME),
     "unit": _or_null(_NAME),
@@ -139,17 +140,20 @@ FIELDS: Mapping[str, Kind] = {
     "steps": _or_null(_COUNT),
     "steps_unit": _or_null(_NAME),
     "size": _or_null(choice(PROXY, FULL)),
-    "command": _or_null(_COMMAND),
+    "command": _or_null(_LINE),
     "status": _matching(_STATUS, _STATUSES),
     "origin": _or_null(choice(MEASURED, IMPORTED, TYPED)),
     "seeds": _or_null(_map_of(_NUMBER, _matching(r"\d{1,20}", "a seed"))),
     "spread": _or_null(real(0.0, _MOST)),
     "interval": _or_null(_pair()),
+    "interval_method": _or_null(_LINE),
+    "interval_unit": _or_null(_NAME),
+    "interval_n": _or_null(_COUNT),
+    "differences": _or_null(_map_of(_or_null(_pair()), _NAME)),
     "outcomes": _or_null(_map_of(_OUTCOME, _NAME)),
 }
 _OF_A_RESULT = ("metric", "title", "unit", "value", "dataset", "size", "origin")
 _OF_A_PROXY = ("seed", "steps", "steps_unit", "command")
-_LATER = ("seeds", "spread", "interval", "outcomes")
 
 
 def has_result(row: Row) -> bool:
@@ -170,7 +174,7 @@ def flaws(row: Any) -> Flaws:
         yield "", f"is {shown(row)}; allowed: an object with the fields {', '.join(FIELDS)}"
         return
     yield from ((field, "is no field of an entry") for field in row if field not in FIELDS)
-    missing = [field for field in FIELDS if field not in row and field not in _LATER]
+    missing = [field for field in FIELDS if field not in row]
     yield from ((field, "is missing") for field in missing)
     refused = [flaw for field in row if field in FIELDS for flaw in _refused(field, row[field])]
     yield from refused
@@ -206,12 +210,15 @@ def _of_a_result(row: Row) -> Flaws:
 
 def _out_of_range(row: Row) -> Flaws:
     """Yield the values that a metric cannot have; a spread has no range."""
+    seeds = {f"seeds.{seed}": value for seed, value in (row["seeds"] or {}).items()}
+    others = {f"baselines.{name}": value for name, value in row["baselines"].items()}
+    yield from _outside(row, {"value": row["value"], **seeds, **others})
+
+
+def _outside(row: Row, values: Mapping[str, float]) -> Flaws:
     low, high = _range(row["metric"], row["unit"])
     bounds = f"from {low:g} to {high:g}" if math.isfinite(low + high) else _open(low, high)
-    seeds = {f"seeds.{seed}": value for seed, value in (row.get("seeds") or {}).items()}
-    others = {f"baselines.{name}": value for name, value in row["baselines"].items()}
-    ends = dict(zip(("interval.0", "interval.1"), row.get("interval") or (), strict=False))
-    for field, value in {"value": row["value"], **seeds, **others, **ends}.items():
+    for field, value in values.items():
         if not low - _ROUNDING <= value <= high + _ROUNDING:
             unit = shown(row["unit"])
             yield field, f"is {shown(value)}; allowed: {row['title']} in {unit} is {bounds}"
@@ -287,23 +294,30 @@ def _beyond(row: Row, limits: Mapping[str, tuple[int, str]]) -> Flaws:
 
 def _inconsistent(row: Row) -> Flaws:
     """Yield the fields that do not follow from each other."""
-    seeds, interval = list((row.get("seeds") or {}).values()), row.get("interval")
+    seeds, interval = list((row["seeds"] or {}).values()), row["interval"]
     if seeds and not math.isclose(row["value"], statistics.fmean(seeds), rel_tol=1e-6):
         yield "value", f"is {shown(row['value'])}, but the mean of the seeds is not"
     spread = statistics.stdev(seeds) if len(seeds) > 1 else None
-    if (row.get("spread") is None) != (spread is None) or (
+    if (row["spread"] is None) != (spread is None) or (
         spread is not None and not math.isclose(row["spread"], spread, rel_tol=1e-6, abs_tol=1e-12)
     ):
         yield "spread", f"is {shown(row.get('spread'))}, but the deviation of the seeds is {spread}"
+    # A bootstrap, which moves its resamples to the score, may end outside of a metric's range.
+    ends = dict(zip(("interval.0", "interval.1"), interval or (), strict=False))
+    yield from _outside(row, ends)
     if interval and not interval[0] <= row["value"] <= interval[1]:
         yield "interval", f"is {shown(interval)}, which does not contain the value"
-    for baseline, word in (row.get("outcomes") or {}).items():
+    for baseline, word in (row["outcomes"] or {}).items():
         if baseline not in row["baselines"]:
             yield f"outcomes.{baseline}", "names no baseline of the entry"
-        elif word not in _possible(row, row["baselines"][baseline]):
-            yield f"outcomes.{baseline}", f"is {word!r}, which the two values contradict"
+        elif word not in _possible(row, baseline):
+            yield f"outcomes.{baseline}", f"is {word!r}, which its values and difference contradict"
 
 
-def _possible(row: Row, baseline: float) -> tuple[str, ...]:
-    ahead = (row["value"] - baseline) * (1 if row["higher_is_better"] else -1)
+def _possible(row: Row, baseline: str) -> tuple[str, ...]:
+    """Return the outcomes that two values and the interval of their difference allow."""
+    ahead = (row["value"] - row["baselines"][baseline]) * (1 if row["higher_is_better"] else -1)
+    low, high = (row["differences"] or {}).get(baseline) or (0.0, 0.0)
+    if low <= 0 <= high:
+        return (CANNOT_TELL,)
     return CANNOT_TELL, *((BEATS,) if ahead > 0 else (LOSES,) if ahead < 0 else ())

@@ -63,26 +63,22 @@ def _objective() -> Kind:
 
 def _device() -> Kind:
     """One device or a class of them, or a number of devices such as 8xH100."""
-    one = choice(*words.DEVICE_CLASSES, *words.devices(), any_case=True)
-    allowed = f"{one.allowed}, or a number of one of these, such as 8xH100"
+    known = (*words.DEVICE_CLASSES, *words.devices())
+    allowed = f"{', '.join(known)}, or a number of one of these, such as 8xH100"
 
     def parse(value: Any) -> Any:
-        try:
-            number, name = units.parse_hardware(value) if isinstance(value, str) else (1, value)
-        except units.UnitError:
-            number, name = 1, value
-        if number == 1:
-            return one.parse(name)
-        device = words.device(name) or refuse(value, allowed, _counted(number, name))
-        return f"{number}x{device}"
+        if not isinstance(value, str):
+            refuse(value, allowed)
+        count, name = units.counted(value)
+        near = units.nearest(name, (*words.short_names(), *known))
+        many = f"{count}x" if count > 1 else ""
+        device = words.device(name) or refuse(
+            value, allowed, did_you_mean(near and f"{many}{near}")
+        )
+        return f"{many}{device}"
 
-    return Kind(allowed, parse, one.json, as_text=True)
-
-
-def _counted(number: int, name: str) -> str:
-    known = (*words.DEVICE_CLASSES, *words.devices())
-    near = units.nearest(name, known)
-    return did_you_mean(f"{number}x{near}" if near else "")
+    json = {"anyOf": [{"enum": list(known)}, {"type": "string"}]}
+    return Kind(allowed, parse, json, as_text=True)
 
 
 def table() -> tuple[Key, ...]:
@@ -213,6 +209,7 @@ def _results() -> tuple[Key, ...]:
         Key("evaluation.baselines", list_of(NAME), "Models to compare with.", []),
         Key("evaluation.metrics", list_of(NAME), "Metrics to report.", []),
         Key("evaluation.bench", choice(*words.BENCHES), "Length of the proxy's training.", "quick"),
+        Key("evaluation.seeds", whole(1, 10), "Trainings of the proxy, a seed each."),
         Key("reproducibility.seed", whole(0, 2**32 - 1), "Seed of all random numbers.", 42),
         Key("reproducibility.determinism", PROSE, "Guarantee for repeated runs."),
     )

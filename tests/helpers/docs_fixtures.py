@@ -11,6 +11,7 @@ import yaml
 from metagen import entries, paths
 from metagen.families import parts, transformer
 from metagen.families.decoder import FAMILY as decoder
+from metagen.measure import trial
 
 DIMS = {
     "d_model": 4096, "n_layers": 32, "n_heads": 32, "n_kv_heads": 8, "head_dim": 128,
@@ -170,18 +171,33 @@ def _sensitivity() -> dict[str, Any]:
     }
 
 
+_INTERVAL = {"interval_method": "bootstrap", "interval_unit": "windows", "interval_n": 82}
+
+
 def _results() -> list[dict[str, Any]]:
     data = {"benchmark": "held-out text", "dataset": "pydoc_topics", "sha256": "0f" * 32,
-            "split": "test", "n": 41234}  # fmt: skip
+            "split": "test", "n": 41234, "n_unit": "bytes"}  # fmt: skip
     run = {"seed": 42, "steps": 200, "steps_unit": "training steps", "size": "proxy",
            "command": "python eval.py --size proxy", "status": "measured",
            "origin": "measured"}  # fmt: skip
     bits = {"metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte",
             "higher_is_better": False, "value": 2.87312,
-            "baselines": {"unigram": 4.7211, "bigram": 3.4402, "5-gram": 2.0411}}  # fmt: skip
+            "seeds": {"42": 2.86012, "43": 2.91002, "44": 2.84922}, "spread": 0.03241,
+            "interval": [2.83151, 2.91473], **_INTERVAL,
+            "baselines": {"unigram": 4.7211, "bigram": 3.4402, "5-gram": 2.0411},
+            "differences": {"unigram": [-1.94, -1.76], "bigram": [-0.66, -0.48],
+                            "5-gram": [0.74, 0.92]},
+            "outcomes": {"unigram": "beats", "bigram": "beats", "5-gram": "loses"},
+            }  # fmt: skip
     accuracy = {"metric": "next_byte_accuracy", "title": "next-byte accuracy", "unit": "share",
                 "higher_is_better": True, "value": 0.41037,
-                "baselines": {"unigram": 0.1764, "bigram": 0.2981, "5-gram": 0.5902}}  # fmt: skip
+                "seeds": {"42": 0.41037}, "spread": None,
+                "interval": [0.40321, 0.41752], **_INTERVAL,
+                "baselines": {"unigram": 0.1764, "bigram": 0.4081, "5-gram": 0.5902},
+                "differences": {"unigram": [0.23, 0.24], "bigram": [-0.01, 0.01],
+                                "5-gram": [-0.19, -0.17]},
+                "outcomes": {"unigram": "beats", "bigram": "cannot tell", "5-gram": "loses"},
+                }  # fmt: skip
     measured = [{**data, **metric, **run} for metric in (bits, accuracy)]
     return [*measured, *(_not_run(name) for name in ("MMLU", "HellaSwag"))]
 
@@ -205,7 +221,8 @@ def _plan() -> dict[str, Any]:
 def _row(name: str, required: Any, computed: Any, unit: str, verdict: str) -> dict[str, Any]:
     numbers = isinstance(required, int) and computed
     return {
-        "constraint": name, "required": required, "computed": computed, "unit": unit,
+        "constraint": name, "required": required, "limit": required if numbers else None,
+        "relation": "allowed", "computed": computed, "low": None, "high": None, "unit": unit,
         "formula": f"all tensors = {computed}" if computed else "no device is declared",
         "source": "counted on code/model.py",
         "verdict": verdict, "margin": 1 - computed / required if numbers else None,
@@ -223,12 +240,7 @@ def _outcome(parameters: int, memory: int, *exceeded: str) -> dict[str, Any]:
 
 
 def _not_run(name: str) -> dict[str, Any]:
-    source = dict.fromkeys(("dataset", "sha256", "split", "n"))
-    metric = dict.fromkeys(("metric", "title", "unit", "higher_is_better", "value"))
-    run = dict.fromkeys(("seed", "steps", "steps_unit", "size", "command", "origin"))
-    return {
-        "benchmark": name, **source, **metric, "baselines": {}, **run, "status": "not run",
-    }  # fmt: skip
+    return trial.entry(name, "not run")
 
 
 def _curve() -> str:
