@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from helpers import docs_fixtures as sample
 from helpers.building import TINY, build, fake_measurements, tree
 
+from metagen.docs import cards, paper
 from metagen.engine import graph
+from metagen.engine.statements import resting_on_edits
 from metagen.errors import TaskError
 from metagen.measure import evidence, sandbox
 from metagen.measure.evidence import EVIDENCE
@@ -229,12 +233,67 @@ def test_every_task_that_states_a_result_waits_for_the_check() -> None:
     assert [r.name for r in readers if EVIDENCE not in (*r.inputs, *r.targets)] == []
 
 
+CARDS = ("model_card", "data_card", "eval_report", "limitations")
+
+
+def documents(change: Change) -> dict[str, str]:
+    """Return the cards and the paper's sections of results that were changed."""
+    rows = json.loads(sample.desk().files[RESULTS])
+    change(rows)
+    desk = sample.desk(results=rows)
+    cards_ = {name: getattr(cards, name)(desk)[f"docs/{name}.md"].decode() for name in CARDS}
+    sections = {name: paper.section(name)(desk) for name in paper.SECTIONS}
+    return cards_ | {
+        f"{n}.tex": made[f"paper/sections/{n}.tex"].decode() for n, made in sections.items()
+    }
+
+
+def test_a_result_of_the_full_model_has_a_block_of_its_own() -> None:
+    before, after = documents(lambda rows: None), documents(lambda rows: rows[2].update(FULL))
+    untrained = re.compile(r"full model[^.]*(has|was) not (been )?trained")
+    assert sum(bool(untrained.search(text)) for text in before.values()) >= 4
+    assert not any(untrained.search(text) for text in after.values())
+    for name in ("model_card", "eval_report"):
+        above, _, block = after[name].partition("## Results of the full model\n")
+        assert "| 0.6512 | `cais/mmlu`, split: test, n = 14,042 | typed by a person, not" in block
+        assert f"data: `{'ab' * 32}`" in block
+        assert "0.6512" not in above.split("\n---\n", 1)[-1]
+    assert "0.6512" not in after["abstract.tex"]
+    assert "0.6512 & typed by a person, not measured by this build" in after["evaluation.tex"]
+    assert "MMLU, accuracy of the full model, 0.6512: typed by a person" in after["limitations"]
+
+
+def test_the_header_of_the_card_keeps_the_models_apart_and_marks_what_is_typed() -> None:
+    card = documents(lambda rows: rows[2].update(FULL))["model_card"]
+    proxy, full = yaml.safe_load(card.split("---")[1])["model-index"]
+    assert (proxy["name"], full["name"]) == ("text_llm_8b (proxy)", "text_llm_8b")
+    assert [m["name"] for r in proxy["results"] for m in r["metrics"]] == [
+        "held-out text (proxy)"
+    ] * 2
+    (metric,) = full["results"][0]["metrics"]
+    assert metric["name"] == "MMLU (typed by a person, not measured by this build)"
+
+
+def test_a_typed_score_of_the_proxy_is_marked_wherever_it_stands() -> None:
+    after = documents(lambda rows: rows[0].update(value=2.5, seeds={}, spread=None, origin="typed"))
+    typed = ("model_card", "eval_report", "abstract.tex", "evaluation.tex", "limitations")
+    for name in (*typed, "limitations.tex"):
+        assert "typed by a person, not measured by this build" in after[name], name
+    before = documents(lambda rows: None)
+    assert not any("typed" in text for text in before.values())
+
+
+def files_of(run: Path) -> dict[str, bytes]:
+    return {p.relative_to(run).as_posix(): p.read_bytes() for p in run.rglob("*") if p.is_file()}
+
+
 def test_edits_of_a_package_are_typed_kept_or_refused_before_a_document_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox, "run", fake_measurements)
     build(tmp_path, overrides=MMLU)
     (run,) = tmp_path.glob("run-*")
+    clean = files_of(run)
     report, results = run / REPORT, run / RESULTS
 
     def rows() -> Rows:
@@ -248,6 +307,12 @@ def test_edits_of_a_package_are_typed_kept_or_refused_before_a_document_changes(
     results.write_text(json.dumps(added, indent=2) + "\n")
     build(tmp_path, overrides=MMLU)
     assert [(row["value"], row["origin"]) for row in rows()] == [(0.5, "typed"), (0.6512, "typed")]
+
+    here = files_of(run)
+    stated = list(resting_on_edits(here, clean, {RESULTS, REPORT}))
+    assert f"{RESULTS}: MMLU, accuracy, full: 0.6512 was typed, not measured by the build" in stated
+    assert any(s.startswith("docs/model_card.md:") and "0.6512" in s for s in stated)
+    assert list(resting_on_edits(here, clean, {"code/model.py"})) == []
 
     before = tree(tmp_path)
     added[1].update(value=7.5)

@@ -18,7 +18,7 @@ from metagen import families
 from metagen.docs import statement, wording
 from metagen.families.family import Family, Words
 from metagen.measure.evidence import EVIDENCE
-from metagen.measure.results import CURVE, REPORT, RESULTS
+from metagen.measure.results import CURVE, IMPORTED, MEASURED, REPORT, RESULTS, TYPED
 from metagen.work import Desk
 
 FILES = {
@@ -40,6 +40,11 @@ SOURCES = (
     *(REPORT, CURVE, RESULTS),
     *(f"code/{name}.py" for name in ("model", "data", "train", "eval", "infer")),
 )
+ORIGINS = {
+    MEASURED: "measured by this build",
+    IMPORTED: "imported, not measured by this build",
+    TYPED: "typed by a person, not measured by this build",
+}
 # Names that contain a numeral, which is no measurement.
 TERMS = {"digest": "SHA-256"}
 
@@ -148,6 +153,17 @@ class Facts:
         text = _absence(fact.name) if absent else wording.write(fact.value, fact.unit, style)
         self.printed.append(Printed(fact, text))
         return text
+
+    def origin(self, row: Ref) -> str:
+        """Return how a row of results came about, and record that it was printed."""
+        fact = self.get(row / "origin")
+        self.printed.append(Printed(fact, ORIGINS[fact.value]))
+        return ORIGINS[fact.value]
+
+    def results(self, size: str) -> list[dict[str, Any]]:
+        """Return the scores of the proxy or of the full model, which no statement mixes."""
+        rows = self.get("results").value
+        return [row for row in rows if row["status"] == MEASURED and row["size"] == size]
 
     def label(self, ref: Ref) -> str:
         """Return the last part of an address, a key of the file, and record that it was printed."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from metagen.docs import wording
 from metagen.docs.drawing import BLUE, GREEN, GREY, ORANGE, WIDE, drawn, level_line, say_instead
 from metagen.docs.facts import Facts, design, inputs
+from metagen.measure.results import PROXY
 from metagen.work import Desk, Recipe
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def learning_curve(desk: Desk) -> dict[str, bytes]:
     levels = _baselines(facts, name)
     unit = next(iter(levels.values()))[0] if levels else family.words.loss_unit
     lines = {label: value for label, (_, value) in levels.items()}
-    axis = next((row["steps_unit"] for row in facts.get("results").value if row["steps_unit"]), "")
+    axis = next((row["steps_unit"] for row in facts.results(PROXY)), "")
     return drawn(
         desk,
         "learning_curve",
@@ -132,7 +133,7 @@ def _outcome(row: dict[str, Any]) -> str:
 
 def _baselines(facts: Facts, metric: str) -> dict[str, tuple[str, float]]:
     """Return unit and value of the baselines of a metric, by their names."""
-    rows = (row for row in facts.get("results").value if row["status"] == "measured")
+    rows = facts.results(PROXY)
     row = next((row for row in rows if row["metric"] == metric), None)
     return {n: (row["unit"], v) for n, v in row["baselines"].items()} if row else {}
 

@@ -24,7 +24,7 @@ from metagen import families
 from metagen.docs.drawing import BLUE, GREY, WIDE, WIDTH, drawn, literal, say_instead
 from metagen.docs.facts import Facts, inputs
 from metagen.errors import Problem, TaskError
-from metagen.measure.results import REPORT
+from metagen.measure.results import MEASURED, PROXY, REPORT
 from metagen.work import Desk, Recipe
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def outcome(desk: Desk) -> dict[str, bytes]:
     Raises:
         TaskError: Neither this module nor the task can draw the figure's kind.
     """
-    rows = Facts(desk).get("results").value
-    measured = [row for row in rows if row["status"] == "measured"]
+    measured = Facts(desk).results(PROXY)
     if not measured:
         return drawn(desk, "outcome", 1.0, lambda figure: say_instead(figure, "not measured"))
     described = "figure" in desk.names(REPORT, "report")
@@ -78,7 +77,8 @@ def _beside(figure: Figure, rows: list[Content]) -> None:
     """Draw each metric and its baselines as bars."""
     every = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     for axes, row in zip(every, rows, strict=True):
-        values = {**row["baselines"], "proxy": row["value"]}
+        typed = "" if row["origin"] == MEASURED else f" ({row['origin']})"
+        values = {**row["baselines"], f"proxy{typed}": row["value"]}
         colours = [GREY] * (len(values) - 1) + [BLUE]
         bars = axes.barh(list(values), list(values.values()), color=colours, height=0.62)
         axes.bar_label(bars, [f"{value:.4g}" for value in values.values()], padding=3, fontsize=7)

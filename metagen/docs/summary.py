@@ -55,7 +55,8 @@ def _judged(row: dict[str, Any]) -> dict[str, Any]:
 
 def _benchmark(row: dict[str, Any]) -> dict[str, Any]:
     identity = ("benchmark", "metric", "title", "unit", "higher_is_better")
-    entries = (*identity, "value", "seeds", "spread", "interval", "baselines", "outcomes", "status")
+    scores = ("value", "seeds", "spread", "interval", "baselines", "outcomes")
+    entries = (*identity, *scores, "status", "size", "origin")
     beats = [name for name, outcome in row["outcomes"].items() if outcome == BEATS]
     return {**{key: row[key] for key in entries}, "beats": beats}
 

@@ -330,7 +330,9 @@ def _benchmark(row: Mapping[str, Any]) -> str:
         return str(row["status"])
     label = "baselines" if row["status"] == "measured" else row["status"]
     others = ", ".join(f"{name} {_score(value)}" for name, value in row["baselines"].items())
-    return f"{row['title']} {_score(row['value'])}  ({label}: {others})"
+    size = f", {row['size']} model" if row["size"] == "full" else ""
+    origin = "" if row["origin"] == "measured" else f", {row['origin']}"
+    return f"{row['title']} {_score(row['value'])}{size}{origin}  ({label}: {others})"
 
 
 def _score(value: float) -> str:

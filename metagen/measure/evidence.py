@@ -187,6 +187,8 @@ def _cells(line: list[str]) -> Iterator[str]:
 
 
 def _fits(column: str, cell: str) -> bool:
+    if column == "train_loss" and not cell:
+        return False
     if column == "step":
         return cell.isdecimal() and cell.isascii() and len(cell) <= 15
     try:
