@@ -25,7 +25,7 @@ PAGES = ("main.tex", *(f"sections/{name}.tex" for name in paper.SECTIONS))
 MARKUP = re.compile(
     r"\\begin\{(equation|align|pmatrix)\}.*?\\end\{\1\}"
     r"|a4paper|\d[\d.]*(?:em|cm|pt|\\linewidth)|^\\pdf\w+=-?1$|\[T1\]|\[utf8\]|\\(?:label|ref)\{[^}]*\}"
-    r"|row / \"sha256\"|\\renewcommand\{\\\w+fraction\}\{[\d.]+\}",
+    r"|row / \"sha256\"|\\renewcommand\{\\\w+fraction\}\{[\d.]+\}|\\multicolumn\{\d\}",
     re.DOTALL | re.MULTILINE,
 )
 # Names and indices, such as bf16, x_0 and y^2; in a formula also what any formula may need.

@@ -15,10 +15,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import families
-from metagen.docs import statement, wording
+from metagen.docs import scores, statement, wording
 from metagen.families.family import Family, Words
 from metagen.measure.evidence import EVIDENCE
-from metagen.measure.results import CURVE, IMPORTED, MEASURED, REPORT, RESULTS, TYPED
+from metagen.measure.results import CURVE, IMPORTED, MEASURED, PROXY, REPORT, RESULTS, TYPED
 from metagen.work import Desk
 
 FILES = {
@@ -46,7 +46,7 @@ ORIGINS = {
     TYPED: "typed by a person, not measured by this build",
 }
 # Names that contain a numeral, which is no measurement.
-TERMS = {"digest": "SHA-256"}
+TERMS = {"digest": "SHA-256", "interval": "95% interval"}
 
 _UNITS = (
     ("params.budget.share", "share"),
@@ -164,6 +164,18 @@ class Facts:
         """Return the scores of the proxy or of the full model, which no statement mixes."""
         rows = self.get("results").value
         return [row for row in rows if row["status"] == MEASURED and row["size"] == size]
+
+    def score(self, ref: Ref) -> str:
+        """Return a score of a row of results, with the row's digits, and record that."""
+        fact, row = self.get(ref), self._value(Ref(ref[:2]))
+        absent = fact.value is None or fact.value == []
+        text = _absence(fact.name) if absent else scores.write(fact.value, row)
+        self.printed.append(Printed(fact, text))
+        return text
+
+    def is_best(self, ref: Ref) -> bool:
+        """Return whether a score is the best one of its row of results."""
+        return scores.is_best(self.get(ref).value, self._value(Ref(ref[:2])))
 
     def label(self, ref: Ref) -> str:
         """Return the last part of an address, a key of the file, and record that it was printed."""
@@ -362,6 +374,12 @@ def _not_run(facts: Facts) -> Fact:
     return Fact("derived.not_run", names, "", f"{FILES['results']}: entries that were not run")
 
 
+def _judgement(facts: Facts) -> Fact:
+    """Return what the results say of the baselines, in one sentence; "" without results."""
+    text = scores.judgement(facts.results(PROXY))
+    return Fact("derived.judgement", text, "", f"{FILES['results']}: outcomes")
+
+
 def _unknown_components(facts: Facts) -> Fact:
     """Return the components of the spec with a type that the family lacks."""
     family = facts.family()
@@ -389,6 +407,7 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "proxy_share": _proxy_share,
     "final_validation_loss": _final_validation_loss,
     "not_run": _not_run,
+    "judgement": _judgement,
     **{name: _word(name) for name in _WORDS},
     "usage": _usage,
     "unknown_components": _unknown_components,
