@@ -17,7 +17,7 @@ from metagen.docs import cards, paper
 from metagen.engine import graph
 from metagen.engine.statements import resting_on_edits
 from metagen.errors import TaskError
-from metagen.measure import evidence, sandbox
+from metagen.measure import evidence, sandbox, trial
 from metagen.measure.evidence import EVIDENCE
 from metagen.measure.results import CURVE, REPORT, RESULTS
 from metagen.spec import load
@@ -215,9 +215,25 @@ def test_an_edited_curve_is_typed() -> None:
     assert written(f"{curve}205,1.5,,0\n", CURVE)["curve"] == "typed"
 
 
-def test_a_proxy_cannot_have_trained_for_longer_than_its_record() -> None:
-    message = refused(lambda rows: rows[0].update(steps=201, origin="typed"))
-    assert "steps is 201, but benchmarks/curve.csv ends at step 200" in message
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("steps", 201), ("n", 5), ("sha256", None), ("dataset", "other"), ("command", "make")],
+)
+def test_a_typed_score_of_the_proxy_keeps_the_data_and_the_training_of_the_build(
+    field: str, value: object
+) -> None:
+    message = refused(lambda rows: rows[0].update({field: value, "origin": "typed"}))
+    assert f"#/0/{field}: " in message
+    assert "that of this build's proxy is" in message or "is gone" in message
+
+
+def test_without_a_trained_proxy_none_can_be_typed() -> None:
+    desk = sample.desk()
+    typed = json.loads(desk.files[RESULTS])[0] | {"origin": "typed"}
+    desk.own[RESULTS] = json.dumps([trial.entry("held-out text", "not measured")]).encode()
+    desk.files[RESULTS] = json.dumps([typed]).encode()
+    with pytest.raises(TaskError, match="size is 'proxy', but this build trained no proxy"):
+        evidence.evidence(desk)
 
 
 def test_a_figure_of_the_report_cannot_be_typed() -> None:

@@ -21,10 +21,8 @@ from metagen.files import json_bytes
 from metagen.measure.results import (
     COLUMNS,
     CURVE,
-    FULL,
     MEASURED,
     NOT_MEASURED,
-    PROXY,
     REPORT,
     RESULTS,
     TYPED,
@@ -55,7 +53,7 @@ def evidence(desk: Desk) -> dict[str, bytes]:
     """
     rows = checked(RESULTS, content(RESULTS, desk.read(RESULTS)))
     curve, own_curve = _curve(desk.read(CURVE)), desk.generated(CURVE)
-    settle([*_figure(desk), *_edits(desk, rows, curve)])
+    settle([*_figure(desk), *_edits(desk, rows)])
     as_generated = own_curve is not None and _curve(own_curve) == curve
     state = NOT_MEASURED if not curve else MEASURED if as_generated else TYPED
     fields = ("benchmark", "metric", "size", "dataset", "origin")
@@ -71,9 +69,9 @@ def checked(path: str, rows: Any) -> Rows:
     """
     if not isinstance(rows, list):
         raise TaskError(Problem("This file must hold a list of entries.", path, HINT))
-    settle(_problems(path, rows, {i: flaws(row) for i, row in enumerate(rows)}))
+    settle(problems(path, rows, {i: flaws(row) for i, row in enumerate(rows)}))
     twice = "repeats the benchmark, metric, size and data of an earlier entry"
-    settle(_problems(path, rows, {i: iter([("metric", twice)]) for i in repeated(rows)}))
+    settle(problems(path, rows, {i: iter([("metric", twice)]) for i in repeated(rows)}))
     return rows
 
 
@@ -104,17 +102,18 @@ def _no_number(text: str) -> Any:
     raise ValueError(f"{text} is not a number of JSON; write null for a value that is not known")
 
 
-def _edits(desk: Desk, rows: Rows, curve: Curve) -> Iterator[Problem]:
+def _edits(desk: Desk, rows: Rows) -> Iterator[Problem]:
     """Yield what is wrong with the entries that the build did not measure itself."""
-    data, limits = desk.generated(RESULTS), _limits(desk, curve)
+    data, planned = desk.generated(RESULTS), desk.entry(families.ARCHITECTURE, "train", "steps")
     # A lost text leaves nothing to compare with, so every entry counts as typed.
     written = [] if data is None else json.loads(data)
     yield from lost(RESULTS, rows, written)
     for i, row in enumerate(rows):
+        found = {i: doubts(row, rows, written, planned)}
         if row not in written:
-            yield from _problems(RESULTS, rows, {i: doubts(row, rows, limits)})
+            yield from problems(RESULTS, rows, found)
         elif row["origin"] == TYPED:
-            yield from _problems(REPORT, rows, {i: doubts(row, rows, limits)})
+            yield from problems(REPORT, rows, found)
 
 
 def lost(path: str, rows: Rows, written: Rows) -> Iterator[Problem]:
@@ -138,15 +137,6 @@ def _figure(desk: Desk) -> Iterator[Problem]:
 def _report(file: Any) -> dict[str, Any]:
     report = file.get("report") if isinstance(file, dict) else None
     return report if isinstance(report, dict) else {}
-
-
-def _limits(desk: Desk, curve: Curve) -> dict[str, tuple[int, str]]:
-    """Return the last step that a result of each size can have, and where that stands."""
-    full = desk.entry(families.ARCHITECTURE, "train", "steps")
-    last = int(curve[-1]["step"] or 0) if curve else 0
-    ends = f"{CURVE} ends at step {last:,}" if curve else f"{CURVE} holds no training"
-    planned = f"the full model trains for {full:,} ({families.ARCHITECTURE}: train.steps)"
-    return {PROXY: (last, ends), FULL: (full, planned)}
 
 
 def _curve(data: bytes) -> Curve:
@@ -198,7 +188,8 @@ def _fits(column: str, cell: str) -> bool:
     return math.isfinite(number) and (column != "learning_rate" or number >= 0)
 
 
-def _problems(path: str, rows: Rows, found: dict[int, Flaws]) -> Iterator[Problem]:
+def problems(path: str, rows: Rows, found: dict[int, Flaws]) -> Iterator[Problem]:
+    """Yield the flaws of some entries, by position, each with its file, entry and field."""
     for i, each in found.items():
         for field, sentence in each:
             keys = (str(i), *field.split(".", 1)) if field else (str(i),)
@@ -206,8 +197,8 @@ def _problems(path: str, rows: Rows, found: dict[int, Flaws]) -> Iterator[Proble
             yield Problem(f"Entry {i + 1} ({named(rows[i])}): {field} {sentence}.", place, HINT)
 
 
-def settle(problems: Iterable[Problem]) -> None:
+def settle(found: Iterable[Problem]) -> None:
     """Raise problems, if there are any."""
-    if every := list(problems):
+    if every := list(found):
         more = [Problem(f"There are {len(every) - _MOST} more problems.")][: len(every) > _MOST]
         raise TaskError([*every[:_MOST], *more])

@@ -154,6 +154,8 @@ FIELDS: Mapping[str, Kind] = {
 }
 _OF_A_RESULT = ("metric", "title", "unit", "value", "dataset", "size", "origin")
 _OF_A_PROXY = ("seed", "steps", "steps_unit", "command")
+# A person may correct the proxy's scores; its data and its training are facts of the build.
+_OF_THE_BUILD = ("dataset", "sha256", "split", "n", "n_unit", *_OF_A_PROXY)
 
 
 def has_result(row: Row) -> bool:
@@ -261,13 +263,14 @@ def removed(rows: Rows, written: Rows) -> Iterator[str]:
             yield named(row)
 
 
-def doubts(row: Row, rows: Rows, limits: Mapping[str, tuple[int, str]]) -> Flaws:
+def doubts(row: Row, rows: Rows, written: Rows, planned: int) -> Flaws:
     """Yield what contradicts an entry that a person typed.
 
     Args:
         row: The entry; `flaws` finds nothing in it.
         rows: All entries.
-        limits: The last step of a size's training, and where that stands.
+        written: The entries that the build wrote.
+        planned: Steps of the full model's training.
     """
     if not has_result(row):
         yield "status", f"is {shown(row['status'])}, but no such entry is missing; add only results"
@@ -279,17 +282,33 @@ def doubts(row: Row, rows: Rows, limits: Mapping[str, tuple[int, str]]) -> Flaws
     digests = {r["sha256"] for r in rows if r["dataset"] == row["dataset"]} - {None}
     if row["sha256"] and len(digests) > 1:
         yield "sha256", f"differs from that of another entry on {shown(row['dataset'])}"
-    sizes = set(_SIZE.findall(row["command"] or "")) - {row["size"]}
-    if sizes:
-        yield "command", f"runs --size {sizes.pop()[:60]}, but the size is {row['size']!r}"
-    yield from _beyond(row, limits)
+    yield from strayed(row, written) if row["size"] == PROXY else _of_the_full(row, planned)
     yield from _inconsistent(row)
 
 
-def _beyond(row: Row, limits: Mapping[str, tuple[int, str]]) -> Flaws:
-    last, where = limits[row["size"]]
-    if row["steps"] and row["steps_unit"] in (None, STEPS_UNIT) and row["steps"] > last:
-        yield "steps", f"is {row['steps']:,}, but {where}"
+def strayed(row: Row, written: Rows) -> Flaws:
+    """Yield where an entry of the proxy names another training or other data than the build's."""
+    own = [each for each in written if has_result(each) and each["size"] == PROXY]
+    same = [each for each in own if each["metric"] == row["metric"]] or own
+    if not own:
+        yield "size", "is 'proxy', but this build trained no proxy"
+    elif not any(all(row[f] == each[f] for f in _OF_THE_BUILD) for each in own):
+        field = next(f for f in _OF_THE_BUILD if row[f] != same[0][f])
+        yield (
+            field,
+            f"is {shown(row[field])}; that of this build's proxy is {shown(same[0][field])}",
+        )
+
+
+def _of_the_full(row: Row, planned: int) -> Flaws:
+    if row["status"] == NO_SCORE:
+        yield "status", "is 'no score', which only the proxy has"
+    sizes = set(_SIZE.findall(row["command"] or "")) - {FULL}
+    if sizes:
+        yield "command", f"runs --size {sizes.pop()[:60]}, but the size is 'full'"
+    if row["steps"] and row["steps_unit"] in (None, STEPS_UNIT) and row["steps"] > planned:
+        where = "train.steps of blueprint/architecture.yaml"
+        yield "steps", f"is {row['steps']:,}, but the full model trains for {planned:,} ({where})"
 
 
 def _inconsistent(row: Row) -> Flaws:

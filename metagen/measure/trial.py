@@ -27,6 +27,7 @@ from metagen.measure.results import (
     TYPED,
     Rows,
     has_result,
+    strayed,
 )
 from metagen.package.code import runtime_files
 from metagen.tasks.task import Lookup
@@ -125,8 +126,10 @@ def results(desk: Desk) -> dict[str, bytes]:
 def _with_origins(rows: Rows, written: Rows) -> Rows:
     """Return the rows of the reports with their origin; a row that differs by an edit is typed."""
     evidence.settle(evidence.lost(REPORT, evidence.checked(REPORT, rows), written))
-    typed = [has_result(row) and row not in written for row in rows]
-    return [row | {"origin": TYPED} if edit else row for row, edit in zip(rows, typed, strict=True)]
+    typed = [i for i, row in enumerate(rows) if has_result(row) and row not in written]
+    found = {i: strayed(rows[i], written) for i in typed}
+    evidence.settle(evidence.problems(REPORT, rows, found))
+    return [row | {"origin": TYPED} if i in typed else row for i, row in enumerate(rows)]
 
 
 def _generated(desk: Desk, path: str) -> Training | None:
