@@ -7,6 +7,7 @@ only the package has follow from an edit.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -16,6 +17,7 @@ from metagen.measure.results import CURVE, REPORT, RESULTS, has_result, named
 _FOLDERS = ("docs/", "paper/")
 _LINES = 20  # of each document
 _WIDTH = 100  # characters of a line
+_WORD, _WORDS = re.compile(r"[A-Za-z]{2,}"), 6  # what a sentence has at least
 
 
 def resting_on_edits(
@@ -36,6 +38,11 @@ def resting_on_edits(
             yield from _lines(path, here[path].decode(errors="replace"), clean[path].decode())
 
 
+def _states(line: str) -> bool:
+    """Return whether a line says something, and is not a heading or markup alone."""
+    return any(c.isdigit() for c in line) or len(_WORD.findall(line)) >= _WORDS
+
+
 def _typed(here: bytes, clean: bytes) -> Iterator[str]:
     own = _rows(clean)
     for row in _rows(here):
@@ -54,7 +61,8 @@ def _rows(data: bytes) -> list[Any]:
 
 def _lines(path: str, here: str, clean: str) -> Iterator[str]:
     known = set(clean.splitlines())
-    new = [(n, line) for n, line in enumerate(here.splitlines(), 1) if line not in known]
+    lines = enumerate(here.splitlines(), 1)
+    new = [(n, line) for n, line in lines if line not in known and _states(line)]
     for number, line in islice(new, _LINES):
         text = line.strip()
         shown = text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"

@@ -17,7 +17,7 @@ outside       builds in processes of their own; faked is what those run
 # fmt: off
 PROPERTIES = (
     "leaf", "plan", "nulls", "types", "code", "altered", "templates", "histories", "crash", "disk",
-    "concurrency", "edits", "spoiled", "repro", "leaks", "toctou", "lint", "events",
+    "concurrency", "edits", "spoiled", "evidence", "repro", "leaks", "toctou", "lint", "events",
     "verify", "power",
 )
 # fmt: on
