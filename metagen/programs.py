@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from pathlib import Path
 
 SHOWN_LINES = 12  # Last lines of standard error that an error message shows.
 STDOUT = "stdout"  # Name of the file in the scratch folder that receives standard output.
+SECONDS = "seconds"  # Name of the result that holds how long the program ran.
 # The shell itself becomes the program (exec), so that the program has the process id that Python
 # knows. The watcher in the background closes its outputs, or Python would wait for it to end.
 _LEASH = (
@@ -40,7 +42,8 @@ class Ended:
         status: Its exit status; a signal's number, negative, when it was killed.
         late: Whether it was killed at the timeout.
         tail: The last lines of its standard error.
-        left: The requested files that exist; `STDOUT` is what it printed.
+        left: The requested files that exist; `STDOUT` is what it printed, and `SECONDS` how many
+            seconds it ran, as text with one decimal.
     """
 
     status: int
@@ -92,6 +95,7 @@ def run(
         for name, data in files.items():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             (place / name).write_bytes(data)
+        began = time.monotonic()
         with (place / STDOUT).open("wb") as output:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", _LEASH, "leash", *command(place)],
@@ -105,6 +109,8 @@ def run(
                 start_new_session=True,
             )
         status, late, tail = _wait(process, timeout, on_line)
+        if SECONDS in results:
+            (place / SECONDS).write_text(f"{time.monotonic() - began:.1f}")
         paths = {name: place / name for name in results}
         left = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
         return Ended(status, late, tail, left)

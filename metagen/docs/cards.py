@@ -10,8 +10,9 @@ import re
 from typing import Any
 
 from metagen.docs import escape, render
-from metagen.docs.facts import FILES, ORIGINS, SOURCES, Facts, inputs
+from metagen.docs.facts import Facts
 from metagen.docs.render import Page
+from metagen.docs.sources import FILES, ORIGINS, SOURCES, inputs
 from metagen.measure.results import FULL, MEASURED, PROXY
 from metagen.work import Desk, Recipe
 
@@ -94,12 +95,13 @@ def _recipe(work: Any, title: str, *files: str, sources: tuple[str, ...] = ()) -
     return Recipe(f"docs:{name}", work, read, (f"docs/{name}.md",), title)
 
 
-_CARD = ("arch", "params", "flops", "constraints", "results")
-_LIMITS = ("arch", "params", "constraints", "results")
+_CARD = ("arch", "params", "shape", "flops", "constraints", "results", "lock", "launch")
+_REPORT = ("arch", "params", "results", "curve", "machine", "lock")
+_LIMITS = ("arch", "params", "constraints", "results", "launch")
 RECIPES = (
     _recipe(model_card, "write the model card", *_CARD, sources=SOURCES),
-    _recipe(data_card, "write the data card", "arch", "results"),
-    _recipe(eval_report, "write the evaluation report", "arch", "params", "results", "curve"),
+    _recipe(data_card, "write the data card", "arch", "results", "launch"),
+    _recipe(eval_report, "write the evaluation report", *_REPORT),
     _recipe(limitations, "write the limitations", *_LIMITS, sources=SOURCES),
     Recipe(
         "docs:launch", launch, (FILES["launch"],), (LAUNCH,), "explain how to train on many devices"

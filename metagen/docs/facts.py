@@ -16,58 +16,12 @@ from typing import Any
 
 from metagen import families
 from metagen.docs import scores, statement, wording
+from metagen.docs.sources import FILES, ORIGINS, SOURCES, SPEC, TERMS, UNITS
+from metagen.families import effects
 from metagen.families.family import Family, Words
-from metagen.measure.evidence import EVIDENCE
-from metagen.measure.results import CURVE, IMPORTED, MEASURED, PROXY, REPORT, RESULTS, TYPED
+from metagen.measure.results import MEASURED, PROXY
 from metagen.work import Desk
 
-FILES = {
-    "arch": "blueprint/architecture.yaml",
-    "graph": "blueprint/graph.json",
-    "params": "blueprint/params.json",
-    "flops": "blueprint/flops.json",
-    "constraints": "blueprint/constraints.json",
-    "sensitivity": "blueprint/sensitivity.json",
-    "ablations": "blueprint/ablations.yaml",
-    "results": RESULTS,
-    "curve": CURVE,
-    "launch": "code/launch/plan.json",
-}
-SPEC = "spec_resolved.yaml"
-# Generated files that users are expected to edit; documents name those that were edited.
-SOURCES = (
-    FILES["arch"],
-    *(REPORT, CURVE, RESULTS),
-    *(f"code/{name}.py" for name in ("model", "data", "train", "eval", "infer")),
-)
-ORIGINS = {
-    MEASURED: "measured by this build",
-    IMPORTED: "imported, not measured by this build",
-    TYPED: "typed by a person, not measured by this build",
-}
-# Names that contain a numeral, which is no measurement.
-TERMS = {"digest": "SHA-256", "interval": "95% interval"}
-
-_UNITS = (
-    ("params.budget.share", "share"),
-    ("params.embedding_share", "share"),
-    ("params.*", "parameters"),
-    ("flops.unit", ""),
-    ("flops.*length", ""),
-    ("flops.*", "FLOP"),
-    ("ablations.*.parameters", "parameters"),
-    ("constraints.*.margin", "share"),
-    ("sensitivity.*parameters", "parameters"),
-    ("sensitivity.*.memory*", "bytes"),
-    ("spec.constraints.parameter_budget.*", "parameters"),
-    ("spec.constraints.memory_budget", "bytes"),
-    ("spec.constraints.context_window", "tokens"),
-    ("arch.*max_seq_len", "tokens"),
-    ("arch.data.seq_len", "tokens"),
-    *((f"launch.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
-    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "total")),
-    ("launch.usable_memory", "bytes"),
-)
 # The records of these entries also hold their unit.
 _BESIDE = (
     "constraints.*.required",
@@ -75,6 +29,8 @@ _BESIDE = (
     "results.*.value",
     "results.*.baselines.*",
 )
+# Texts that hold arithmetic.
+_ARITHMETIC = ("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*")
 _WORDS = tuple(field.name for field in dataclasses.fields(Words))
 _NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
 
@@ -144,13 +100,15 @@ class Facts:
             return Fact(str(ref), TERMS[ref[1]], "", "")
         if ref[0] == "derived":
             return self._computed(ref)
-        return Fact(str(ref), self._value(ref), self._unit(ref), source(ref))
+        return Fact(str(ref), self.entry(ref), self._unit(ref), source(ref))
 
     def text(self, name: str | Ref, style: str = "full") -> str:
         """Return a fact as text and record that it was printed; the styles are `wording`'s."""
         fact = self.get(name)
         absent = fact.value is None or fact.value in ((), [])
         text = _absence(fact.name) if absent else wording.write(fact.value, fact.unit, style)
+        if any(fnmatchcase(fact.name, pattern) for pattern in _ARITHMETIC):
+            text = wording.arithmetic(text)
         self.printed.append(Printed(fact, text))
         return text
 
@@ -167,7 +125,7 @@ class Facts:
 
     def score(self, ref: Ref) -> str:
         """Return a score of a row of results, with the row's digits, and record that."""
-        fact, row = self.get(ref), self._value(Ref(ref[:2]))
+        fact, row = self.get(ref), self.entry(Ref(ref[:2]))
         absent = fact.value is None or fact.value == []
         text = _absence(fact.name) if absent else scores.write(fact.value, row)
         self.printed.append(Printed(fact, text))
@@ -175,7 +133,7 @@ class Facts:
 
     def is_best(self, ref: Ref) -> bool:
         """Return whether a score is the best one of its row of results."""
-        return scores.is_best(self.get(ref).value, self._value(Ref(ref[:2])))
+        return scores.is_best(self.get(ref).value, self.entry(Ref(ref[:2])))
 
     def label(self, ref: Ref) -> str:
         """Return the last part of an address, a key of the file, and record that it was printed."""
@@ -187,13 +145,13 @@ class Facts:
         """Return the addresses of a list's or a record's entries, only those that match `where`."""
         ref = Ref(name)
         entries = [ref / str(key) for key in self._names(ref)]
-        return [r for r in entries if all(self._value(r / k) == v for k, v in where.items())]
+        return [r for r in entries if all(self.entry(r / k) == v for k, v in where.items())]
 
     def distinct(self, name: str | Ref, entry: str, **where: Any) -> list[Ref]:
         """Return the addresses of `each`, but only the first with each value of an entry."""
         first: dict[Any, Ref] = {}
         for ref in self.each(name, **where):
-            first.setdefault(self._value(ref / entry), ref)
+            first.setdefault(self.entry(ref / entry), ref)
         return list(first.values())
 
     def has(self, name: str | Ref) -> bool:
@@ -216,7 +174,12 @@ class Facts:
         fact = compute(self)
         return replace(fact, value=fact.value[int(ref[2])]) if ref[2:] else fact
 
-    def _value(self, ref: Ref) -> Any:
+    def entry(self, ref: Ref) -> Any:
+        """Return a key of the spec, or the entry of a file.
+
+        Raises:
+            MissingFact: It is not there.
+        """
         if ref[0] == "spec":
             return self._declared(ref)
         try:
@@ -247,17 +210,8 @@ class Facts:
     def _unit(self, ref: Ref) -> str:
         name = str(ref)
         if any(fnmatchcase(name, pattern) for pattern in _BESIDE):
-            return str(self._value(Ref((*ref[:2], "unit"))) or "")
-        return next((unit for pattern, unit in _UNITS if fnmatchcase(name, pattern)), "")
-
-
-def inputs(*names: str) -> tuple[str, ...]:
-    """Return the files of some names, as inputs of a task.
-
-    A task that states a result also waits for the check of the results.
-    """
-    checked = (EVIDENCE,) if {"results", "curve"} & set(names) else ()
-    return (*(FILES[name] for name in names), *checked)
+            return str(self.entry(Ref((*ref[:2], "unit"))) or "")
+        return next((unit for pattern, unit in UNITS if fnmatchcase(name, pattern)), "")
 
 
 def proxy(ref: Ref) -> Ref:
@@ -312,12 +266,9 @@ def _of_the_family(name: str) -> Callable[[Facts], Fact]:
     """Return the function of a fact that is one of the family's `figures`."""
 
     def fact(facts: Facts) -> Fact:
-        family, everything = design(facts)
-        figures = family.figures(everything)
-        if name not in figures:
-            raise MissingFact(f"there is no derived fact `{name}`")
-        value, unit = figures[name]
-        return Fact(f"derived.{name}", value, unit, f"{FILES['arch']}: model, infer")
+        ref = Ref(("shape", name))
+        value, unit = (facts.entry(ref / part) for part in ("value", "unit"))
+        return Fact(f"derived.{name}", value, unit, source(ref))
 
     return fact
 
@@ -354,13 +305,6 @@ def _trained(facts: Facts) -> Fact:
     return Fact("derived.trained", fewer, "tokens", f"{FILES['arch']}: data.seq_len")
 
 
-def _proxy_share(facts: Facts) -> Fact:
-    total, proxy = (facts.get(f"params.{name}").value for name in ("total", "proxy_total"))
-    return Fact(
-        "derived.proxy_share", proxy / total, "share", f"{FILES['params']}: proxy_total / total"
-    )
-
-
 def _final_validation_loss(facts: Facts) -> Fact:
     losses = [row["val_loss"] for row in facts.get("curve").value if row["val_loss"] is not None]
     source = f"{FILES['curve']}: last val_loss"
@@ -388,6 +332,13 @@ def _unknown_components(facts: Facts) -> Fact:
     return Fact("derived.unknown_components", names, "", f"{SPEC}: architecture.components")
 
 
+def _unused(facts: Facts) -> Fact:
+    """Return the declared keys without an effect, each with the reason."""
+    declared = effects.unused(facts.family(), lambda key: facts.get(f"spec.{key}").value)
+    sentences = tuple(f"{name}: {reason}" for name, reason, _ in declared)
+    return Fact("derived.unused", sentences, "", SPEC)
+
+
 def _edited(facts: Facts) -> Fact:
     names = tuple(path for path in SOURCES if facts.edited(path))
     return Fact("derived.edited", names, "", "manifest.json: edited")
@@ -404,12 +355,12 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "computed": _verdict(statement.computed),
     "context": _context,
     "trained": _trained,
-    "proxy_share": _proxy_share,
     "final_validation_loss": _final_validation_loss,
     "not_run": _not_run,
     "judgement": _judgement,
     **{name: _word(name) for name in _WORDS},
     "usage": _usage,
     "unknown_components": _unknown_components,
+    "unused": _unused,
     "edited": _edited,
 }

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from metagen import families
 from metagen.docs.drawing import BLUE, GREY, WIDE, WIDTH, drawn, literal, say_instead
-from metagen.docs.facts import Facts, inputs
+from metagen.docs.facts import Facts
+from metagen.docs.sources import inputs
 from metagen.errors import Problem, TaskError
 from metagen.measure.results import MEASURED, PROXY, REPORT
 from metagen.work import Desk, Recipe

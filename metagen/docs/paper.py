@@ -6,7 +6,7 @@ import re
 import shlex
 
 from metagen.docs import figures, outcome, render
-from metagen.docs.facts import FILES, SOURCES, inputs
+from metagen.docs.sources import FILES, SOURCES, inputs
 from metagen.work import Desk, Recipe, Work
 
 BUILD = "build"
@@ -54,12 +54,12 @@ COMMAND = (
 SECTIONS = {
     "abstract": ("arch", "params", "constraints", "results"),
     "introduction": (),
-    "architecture": ("arch", "params", "flops"),
+    "architecture": ("arch", "params", "shape", "flops"),
     "constraints": ("constraints", "sensitivity"),
-    "training": ("arch",),
+    "training": ("arch", "launch"),
     "evaluation": ("arch", "params", "results", "curve"),
     "limitations": ("arch", "params", "constraints", "results"),
-    "reproducibility": ("results",),
+    "reproducibility": ("results", "lock"),
 }
 SECTION_FILES = tuple(f"paper/sections/{name}.tex" for name in SECTIONS)
 _ENTRY = re.compile(r"(@\w+\{(\w+),\n(?:  .*\n)*\}\n)")

@@ -6,7 +6,8 @@ from typing import Any
 
 from metagen import paths
 from metagen.docs import statement
-from metagen.docs.facts import Facts, inputs
+from metagen.docs.facts import Facts
+from metagen.docs.sources import inputs
 from metagen.docs.wording import SPACE
 from metagen.files import json_bytes
 from metagen.measure.comparison import BEATS

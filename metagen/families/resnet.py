@@ -33,6 +33,7 @@ class ResNet(Family):
     name = "resnet"
     kind = "residual network for image classification"
     task = ImageClassification()
+    arithmetic = "convolutions"
     components = "cnn convolutional_backbone backbone resnet bottleneck stem classifier"
     traits = {
         "width": Trait(

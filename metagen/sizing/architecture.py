@@ -1,6 +1,7 @@
 """blueprint/architecture.yaml: every dimension and setting, and why it was chosen.
 
-blueprint/ablations.yaml beside it lists single changes of that architecture, exactly counted.
+blueprint/ablations.yaml beside it lists single changes of that architecture, exactly counted, and
+blueprint/derived.json figures of its shape that follow from the dimensions.
 """
 
 from __future__ import annotations
@@ -10,18 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from metagen import families
+from metagen.families import effects
 from metagen.families.axes import Axis
 from metagen.families.demand import Demand, Limit
 from metagen.families.family import Dims, Family
-from metagen.files import yaml_bytes
+from metagen.files import json_bytes, yaml_bytes
 from metagen.sizing import search
 from metagen.sizing.search import Solution
-from metagen.spec.schema import keys
 from metagen.work import Desk, Recipe
 
 TARGET = "blueprint/architecture.yaml"
 ABLATIONS = "blueprint/ablations.yaml"
-_CONFIG = "training.config."
+DERIVED = "blueprint/derived.json"
 # The overrun is the reason of the dimensions where not even the smallest candidate fits.
 OVERRUN = "because every candidate exceeds the parameter count"
 
@@ -58,22 +59,15 @@ def _settings(
 
 
 def _unused(desk: Desk, family: Family) -> Iterator[dict[str, Any]]:
-    """Yield the entries of `training.config` that no setting of this family's code uses."""
-    for key in (key for key in keys() if key.startswith(_CONFIG)):
-        name, value = key.removeprefix(_CONFIG), desk.key(key)
-        used = name in family.task.config_keys
-        if name == "optimizer":
-            used = value == family.task.optimizer
-        if value is not None and not used:
-            yield {
-                "name": key,
-                "value": list(value) if isinstance(value, tuple) else value,
-                "reason": "declared but not used: this family's train.py has no such setting",
-            }
+    """Yield what the spec declares and this family's package does not follow."""
+    for name, reason, _ in effects.unused(family, desk.key):
+        value = desk.key(name)
+        shown = list(value) if isinstance(value, tuple) else value
+        yield {"name": name, "value": shown, "reason": f"declared, without effect: {reason}"}
 
 
 def decisions(solution: Solution) -> list[dict[str, Any]]:
-    """Return each dimension, format and limit with its value and the reason for it."""
+    """Return each dimension and format with its value and the reason for it."""
     everything, need = solution.design.everything, solution.need
     reasons = {**solution.family.reasons(everything, need, solution.trend), **_levers(solution)}
     reasons |= _smallest(solution, reasons)
@@ -82,8 +76,12 @@ def decisions(solution: Solution) -> list[dict[str, Any]]:
         {"name": name, "value": value, "reason": reasons[name]}
         for name, value in everything.items()
     ]
-    limits = [_limit(each, solution.design.demand) for each in need.limits]
-    return [_size(solution), *chosen, *limits]
+    return [_size(solution), *chosen]
+
+
+def limits(solution: Solution) -> list[dict[str, Any]]:
+    """Return what the search estimates of each limit; verdicts are about the measured model."""
+    return [_limit(each, solution.design.demand) for each in solution.need.limits]
 
 
 def _size(solution: Solution) -> dict[str, Any]:
@@ -175,7 +173,7 @@ def _cause(solution: Solution, plain: Dims) -> _LongerWindow | _ViolatedLimit | 
     tokens = family.context(plain)
     if tokens is not None and tokens != family.context(design.everything):
         return _LongerWindow(tokens)
-    demand = family.demand(plain)
+    demand = family.demand(plain, solution.need.use)
     violated = [limit for limit in solution.need.limits if limit.excess(demand)]
     if not violated:
         return _OtherLevers()
@@ -208,6 +206,15 @@ def ablations(desk: Desk) -> dict[str, bytes]:
     return {ABLATIONS: yaml_bytes(variants)}
 
 
+def derived(desk: Desk) -> dict[str, bytes]:
+    """Compute the figures of the family's own documents, each with its unit."""
+    family = families.of_package(desk)
+    infer = {name: desk.entry(families.ARCHITECTURE, "infer", name) for name in family.formats}
+    figures = family.figures({**desk.entry(families.ARCHITECTURE, "model"), **infer})
+    content = {name: {"value": value, "unit": unit} for name, (value, unit) in figures.items()}
+    return {DERIVED: json_bytes(content)}
+
+
 RECIPES = (
     Recipe("blueprint:architecture", work, (), (TARGET,), "dimensions and settings, with reasons"),
     Recipe(
@@ -216,5 +223,12 @@ RECIPES = (
         (families.ARCHITECTURE,),
         (ABLATIONS,),
         "single changes and their exact sizes",
+    ),
+    Recipe(
+        "blueprint:derived",
+        derived,
+        (families.ARCHITECTURE,),
+        (DERIVED,),
+        "figures that follow from the dimensions",
     ),
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from metagen.units import ITEMS, parse_amount
+from metagen.units import ITEMS, parse_amount, parse_hardware
 
 Lookup = Callable[[str], Any]  # from a leaf key of the spec to its value
 DECLARED = "declared in training.config"
@@ -40,6 +40,9 @@ class Habits:
         at_once: The same bound in words, such as `16,384 tokens`.
         beta2: AdamW's memory of the gradient's square.
         final_lr_share: Share of the peak at which the rate ends.
+        most: Samples of an update to which it may grow, so that all declared devices share it;
+            0 where no published training grew it.
+        growth: The published training whose updates grew so.
     """
 
     batch: int
@@ -58,6 +61,8 @@ class Habits:
     at_once: str = ""
     beta2: float = 0.999
     final_lr_share: float = 0.1
+    most: int = 0
+    growth: str = ""
 
 
 def of_samples(
@@ -123,7 +128,7 @@ class Schedule:
             value = key(f"training.config.{name}")
             return otherwise if value is None else value
 
-        batch, epochs = of("batch_size", habits.batch), int(of("epochs", habits.epochs))
+        batch, epochs = of("batch_size", grown(habits, key)), int(of("epochs", habits.epochs))
         data = _declared(habits, key) or habits.data
         update = batch * habits.units_per_sample
         steps = habits.steps if data is None else max(1, round(data * epochs / update))
@@ -166,6 +171,9 @@ class Schedule:
             f"train.{name}": of_spec(key, name, habits.why.get(name, habits.source))
             for name in ("batch_size", "learning_rate", "weight_decay")
         }
+        if key("training.config.batch_size") is None and self.batch > habits.batch:
+            hardware = key("training.compute.hardware")
+            declared["train.batch_size"] += f"; grown to share it among {hardware}, {habits.growth}"
         at_once = f"at most {habits.at_once} pass through the model at once"
         return {"train.steps": self._length(key), **declared, "train.grad_accum": at_once}
 
@@ -189,6 +197,15 @@ class Schedule:
 def of_spec(key: Lookup, name: str, otherwise: str) -> str:
     """Return the reason of a setting that `training.config` may declare."""
     return DECLARED if key(f"training.config.{name}") is not None else otherwise
+
+
+def grown(habits: Habits, key: Lookup) -> int:
+    """Return the samples of an update, doubled until the declared devices can share it."""
+    hardware, batch = key("training.compute.hardware"), habits.batch
+    devices = parse_hardware(hardware)[0] if hardware else 1
+    while batch < devices and 2 * batch <= habits.most:
+        batch *= 2
+    return batch
 
 
 def fewest_parts(batch: int, most: int) -> int:

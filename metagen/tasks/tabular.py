@@ -86,6 +86,8 @@ class TabularRegression(Tabular):
 
     target_kind = "number"
     digits = 6
+    checked = frozenset({"task.num_outputs"})
+    metrics = ("rmse", "r2")
     benchmark = Benchmark(
         "progression of diabetes", {"quick": 400, "full": 1500}, ("scikit-learn",), again=AGAIN
     )
@@ -123,6 +125,7 @@ class TabularClassification(Tabular):
 
     target_kind = "class"
     digits = 4
+    metrics = ("accuracy", "macro_f1")
     benchmark = Benchmark(
         "benign and malignant tumours", {"quick": 300, "full": 400}, ("scikit-learn",), again=AGAIN
     )

@@ -75,6 +75,8 @@ class Task:
         benchmark: How the proxy is trained and scored.
         words: The texts of `Words`, all but the family's own `kind`.
         config_keys: Entries of the spec's `training.config` that have a setting.
+        checked: Keys of the spec of which the task accepts one value.
+        metrics: What eval.py reports; the name of one may go on, as in `recall_at_1_text_to_image`.
         optimizer: The optimizer of train.py.
         work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
         training_unit: What training data is counted in: `tokens`, `images`, ...
@@ -92,6 +94,8 @@ class Task:
         {"batch_size", "epochs", "learning_rate", "optimizer"}
         | {"warmup_epochs", "warmup_steps", "weight_decay"}
     )
+    checked: frozenset[str] = frozenset()
+    metrics: tuple[str, ...]
     optimizer = "adamw"
     work_unit = "sample"
     training_unit = "samples"
@@ -132,6 +136,10 @@ class Task:
     def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the dimensions that keys other than `architecture.dims` fix."""
         return declared(self.fixed_by, key)
+
+    def amount(self, data: Section) -> int:
+        """Return how many units of training data a sample holds, from the settings of data.py."""
+        return 1
 
     def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         """Return the settings of `train.py` beyond those of every task."""

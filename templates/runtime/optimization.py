@@ -1,7 +1,7 @@
 """AdamW, its learning rate, and one update of the weights."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,21 @@ def adamw(
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, betas=betas, fused=True)
+
+
+def multiply_rates(
+    optimizer: torch.optim.Optimizer, model: nn.Module, rates: Mapping[str, float]
+) -> None:
+    """Give parameters a learning rate that is a multiple of the usual one.
+
+    `rates` has the multiples by the parameter's name. Groups are cut, so that each has one rate.
+    """
+    multiples = {p: rates.get(name, 1.0) for name, p in model.named_parameters()}
+    optimizer.param_groups[:] = [
+        {**group, "params": [p for p in group["params"] if multiples[p] == rate], "rate": rate}
+        for group in optimizer.param_groups
+        for rate in dict.fromkeys(multiples[p] for p in group["params"])
+    ]
 
 
 def learning_rate_at(
@@ -79,7 +94,7 @@ def update(
         module: What `parallelize` returned.
         optimizer: The optimizer of its parameters.
         parts: The parts of this process's share of the update.
-        learning_rate: The rate of this step.
+        learning_rate: The rate of this step; a group may have a multiple of it, its "rate".
         grad_clip: Largest norm of the gradient; a larger one is scaled down to it.
 
     Returns:
@@ -92,7 +107,7 @@ def update(
     # Processes hold the mean of their gradients, but the sum is needed.
     norm = _scale_and_clip(gradients, world_size() / count, grad_clip)
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get("rate", 1.0)
     optimizer.step()
     optimizer.zero_grad()
     return loss_sum / count, norm

@@ -12,6 +12,7 @@ from metagen import entries, paths
 from metagen.families import parts, transformer
 from metagen.families.decoder import FAMILY as decoder
 from metagen.measure import trial
+from metagen.spec.schema import keys
 
 DIMS = {
     "d_model": 4096, "n_layers": 32, "n_heads": 32, "n_kv_heads": 8, "head_dim": 128,
@@ -29,6 +30,7 @@ INFER = {"temperature": 0.8, "top_k": 50, "top_p": 0.95, "weight_bits": 16, "cac
 PROXY_TRAIN = {**TRAIN, "steps": 200, "batch_size": 16, "learning_rate": 1e-3, "warmup_steps": 20}
 
 KEYS: dict[str, Any] = {
+    **dict.fromkeys(keys()),
     "name": "text_llm_8b",
     "description": "General-purpose text LLM.",
     "version": "1.0.0",
@@ -81,6 +83,10 @@ def _files() -> dict[str, Any]:
     return {
         "blueprint/architecture.yaml": _architecture(),
         "blueprint/params.json": _params(),
+        "blueprint/derived.json": {
+            name: {"value": value, "unit": unit}
+            for name, (value, unit) in decoder.figures({**DIMS, **INFER}).items()
+        },
         "blueprint/flops.json": _flops(),
         "blueprint/constraints.json": _constraints(),
         "blueprint/sensitivity.json": _sensitivity(),
@@ -89,12 +95,16 @@ def _files() -> dict[str, Any]:
              "status": "not run"},
         ],
         "benchmarks/results.json": _results(),
+        "benchmarks/machine.json": {"cpu": "Some CPU", "cores": 8, "system": "Linux x86_64",
+                                    "threads": 1, "seconds": {"training": 11.5, "scoring": 4.0}},
         "benchmarks/report.json": {"report": {"figure": {
             "kind": "lines", "x": "bytes of context", "y": "bit/byte",
             "series": [{"name": "proxy", "x": [0, 1, 2], "y": [4.5, 3.5, 2.9]}],
         }}},
         "benchmarks/curve.csv": _curve(),
         "code/launch/plan.json": _plan(),
+        "code/requirements.lock": "# Python 3.11.7 and these versions made the package.\n"
+        "numpy==2.4.6\ntorch==2.13.0\n",
     }  # fmt: skip
 
 
@@ -124,6 +134,7 @@ def _params() -> dict[str, Any]:
         "embedding_share": modules["embed_tokens"] / TOTAL,
         "budget": {"min": None, "max": 8_000_000_000, "share": TOTAL / 8e9},
         "proxy_total": decoder.count(PROXY),
+        "proxy_share": decoder.count(PROXY) / TOTAL,
     }
 
 
@@ -203,18 +214,28 @@ def _results() -> list[dict[str, Any]]:
 
 
 def _plan() -> dict[str, Any]:
-    modes = (("ddp", False, 1), ("fsdp", False, 256), ("ddp", True, 1), ("fsdp", True, 256))
+    modes = [(mode, again) for again in ("none", "selective", "full") for mode in ("ddp", "fsdp")]
     return {
-        "declared": 256, "nodes": 32, "devices_per_node": 8, "devices": 256,
+        "declared": 256, "nodes": 32, "devices_per_node": 8, "devices": 256, "idle": None,
         "device": "A100-40GB-SXM", "usable_memory": 36_800_000_000,
-        "batch_size": 256, "samples_at_once": 1, "parameters": TOTAL, "chosen": 1,
-        "modes": [
-            {"parallel": mode, "grad_checkpoint": again, "weights": 4 * TOTAL // shards,
-             "gradients": 4 * TOTAL // shards, "optimizer": 8 * TOTAL // shards,
-             "gathered": 1_946_198_016, "activations": 57_216_696_324,
-             "total": 16 * TOTAL // shards + 59_162_894_340, "fits": mode == "fsdp"}
-            for mode, again, shards in modes
-        ],
+        "steps": 953_674, "batch_size": 256, "units_per_sample": 8192,
+        "units": 1_999_999_336_448, "unit": "tokens", "passes": 1.0, "passes_are": None,
+        "samples_at_once": 1, "grad_accum": 1, "parameters": TOTAL, "uncounted": 0.27, "chosen": 5,
+        "modes": [_mode(mode, again) for mode, again in modes],
+    }  # fmt: skip
+
+
+def _mode(mode: str, again: str) -> dict[str, Any]:
+    states = 16 * TOTAL // (1 if mode == "ddp" else 256)
+    kept = {"none": 57_216_696_324, "selective": 22_774_000_000, "full": 8_649_867_268}[again]
+    passing = 1_946_198_016 + kept + 4_294_967_296
+    return {
+        "parallel": mode, "grad_checkpoint": again, "weights": states // 4,
+        "gradients": states // 4, "optimizer": states // 2, "gathered": 1_946_198_016,
+        "activations": kept, "temporary": 4_294_967_296, "total": states + passing,
+        "most": states + round(1.27 * passing),
+        "operations": {"none": 1.0, "selective": 1.0886, "full": 1.3144}[again],
+        "fits": (mode, again) == ("fsdp", "full"),
     }  # fmt: skip
 
 
@@ -224,7 +245,7 @@ def _row(name: str, required: Any, computed: Any, unit: str, verdict: str) -> di
         "constraint": name, "required": required, "limit": required if numbers else None,
         "relation": "allowed", "computed": computed, "low": None, "high": None, "unit": unit,
         "formula": f"all tensors = {computed}" if computed else "no device is declared",
-        "source": "counted on code/model.py",
+        "source": "counted on code/model.py", "cites": "",
         "verdict": verdict, "margin": 1 - computed / required if numbers else None,
         "nearest": "memory_budget 51GB" if verdict == "violated" else None,
     }  # fmt: skip
@@ -291,6 +312,9 @@ class FakeDesk:
 
     def version(self, name: str) -> str:
         return "1"
+
+    def observed(self, path: str, seen: bytes) -> bytes:
+        return seen
 
     def code(self, module: str) -> str:
         return module

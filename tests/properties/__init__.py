@@ -16,8 +16,9 @@ outside       builds in processes of their own; faked is what those run
 
 # fmt: off
 PROPERTIES = (
-    "leaf", "plan", "nulls", "types", "code", "altered", "templates", "histories", "crash", "disk",
-    "concurrency", "edits", "spoiled", "evidence", "repro", "leaks", "toctou", "lint", "events",
-    "verify", "power",
+    "consistent", "statements", "leaf", "plan", "nulls", "types", "code", "altered", "templates",
+    "histories",
+    "crash", "disk", "concurrency", "edits", "spoiled", "evidence", "repro", "leaks", "toctou",
+    "lint", "events", "verify", "power", "honest",
 )
 # fmt: on
