@@ -47,6 +47,8 @@ KEYS: dict[str, Any] = {
     "constraints.latency": "near-real-time",
     "constraints.throughput": "120 tok/s",
     "constraints.device": "consumer_gpu",
+    "constraints.batch": 1,
+    "constraints.prompt_length": None,
     "training.objective": ("autoregressive",),
     "training.data.sources": ("licensed",),
     "training.data.size": "2T tokens",
