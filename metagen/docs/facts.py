@@ -17,6 +17,7 @@ from typing import Any
 from metagen import families
 from metagen.docs import wording
 from metagen.families.family import Family, Words
+from metagen.sizing.architecture import IGNORED
 from metagen.work import Desk
 
 FILES = {
@@ -286,6 +287,12 @@ def _usage(facts: Facts) -> Fact:
     return Fact("derived.usage", command, "", f"{FILES['arch']}: family")
 
 
+def _preparation(facts: Facts) -> Fact:
+    """Return the command that must come before the full model reads own data; "" for none."""
+    command = facts.family().task.preparation(facts.get("arch.data").value)
+    return Fact("derived.preparation", command, "", f"{FILES['arch']}: data")
+
+
 def _context(facts: Facts) -> Fact:
     """Return the context window, None for a family without one."""
     family, everything = design(facts)
@@ -321,6 +328,14 @@ def _unknown_components(facts: Facts) -> Fact:
     return Fact("derived.unknown_components", names, "", f"{SPEC}: architecture.components")
 
 
+def _ignored_keys(facts: Facts) -> Fact:
+    """Return the declared keys of training that change nothing, each with the reason."""
+    decisions = facts.get("arch.decisions").value
+    ignored = [each for each in decisions if each["reason"].startswith(IGNORED)]
+    names = tuple(f"{each['name']}: {each['reason']}" for each in ignored)
+    return Fact("derived.ignored_keys", names, "", f"{FILES['arch']}: decisions")
+
+
 def _edited(facts: Facts) -> Fact:
     names = tuple(path for path in SOURCES if facts.edited(path))
     return Fact("derived.edited", names, "", "manifest.json: edited")
@@ -336,6 +351,8 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "not_run": _not_run,
     **{name: _word(name) for name in _WORDS},
     "usage": _usage,
+    "preparation": _preparation,
     "unknown_components": _unknown_components,
+    "ignored_keys": _ignored_keys,
     "edited": _edited,
 }

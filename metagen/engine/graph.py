@@ -86,7 +86,7 @@ def of_spec(spec: Spec, run_id: str | None = None) -> Graph:
         SpecError: No family builds it, or it pins a dimension that the family does not have.
     """
     family = _family(spec)
-    warnings = (*spec.warnings, *_unknown_components(spec, family))
+    warnings = (*spec.warnings, *_unknown_components(spec, family), *_ignored(spec, family))
     code = (*code_recipes(family), *measure.recipes(family))
     possible = (_resolved(spec), *BLUEPRINT, *code, *DOCS)
     recipes = tuple(r for r in possible if _is_requested(r, spec.key("outputs.artifacts")))
@@ -139,6 +139,7 @@ def _family(spec: Spec) -> Family:
         family = families.named(families.route(spec.key))
         need.pins(spec.key, family)
         need.throughput(spec.key, family)
+        family.check(spec.key)
     except SpecError as error:
         raise SpecError(replace(p, place=_place(spec, p.place)) for p in error.problems) from None
     return family
@@ -155,6 +156,18 @@ def _unknown_components(spec: Spec, family: Family) -> list[Problem]:
             f"known types: {known}",
         )
         for name in unknown
+    ]
+
+
+def _ignored(spec: Spec, family: Family) -> list[Problem]:
+    """Return a warning for each declared key of training that changes nothing."""
+    return [
+        Problem(
+            f"{name}: {spec.shown(name)} changes nothing: {why}",
+            _place(spec, name),
+            "the build goes on, and limitations.md names the key",
+        )
+        for name, why in family.task.ignored(spec.key).items()
     ]
 
 

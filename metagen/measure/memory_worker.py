@@ -11,16 +11,18 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-# AdamW in float32: bytes per parameter for the weight, its gradient and the two moments.
-STATES = {"weights": 4, "gradients": 4, "optimizer": 8}
-AVERAGE = 4  # bytes per parameter of a moving average of the weights, counted with the optimizer
+NUMBER = 4  # bytes of a number in float32
+# Bytes per parameter of what training with AdamW keeps: the weight, its gradient, two moments.
+STATES: Mapping[str, Fraction | int] = {"weights": 4, "gradients": 4, "optimizer": 8}
 LOW = 2  # bytes of a weight in bfloat16
 
 
@@ -32,7 +34,7 @@ def main(devices: int) -> None:
     distributed = importlib.import_module("runtime.distributed")
     samples = training.samples_at_once(train.Config(), devices)
     counts = {"samples_at_once": samples}
-    extra = AVERAGE if hasattr(train.Config(), "ema_decay") else 0
+    states = {**STATES, "optimizer": optimizer_bytes(model, train)}
     for mode, shards in (("ddp", 1), ("fsdp", devices)):
         counts |= measure(
             lambda: model.Model(model.Config()),
@@ -40,9 +42,19 @@ def main(devices: int) -> None:
             distributed.blocks,
             mode,
             shards,
-            STATES | {"optimizer": STATES["optimizer"] + extra},
+            states,
         )
     Path("memory.json").write_text(json.dumps(counts))
+
+
+def optimizer_bytes(model: ModuleType, train: ModuleType) -> Fraction:
+    """Return the bytes per parameter of the optimizer's state and of an average of the weights."""
+    optimization = importlib.import_module("runtime.optimization")
+    with torch.device("meta"):
+        outline = model.Model(model.Config())
+    kept = optimization.state_size(outline, train.Config().optimizer)
+    average = 1 if hasattr(train.Config(), "ema_decay") else 0
+    return NUMBER * (Fraction(kept, _count(outline)) + average)
 
 
 def measure(
@@ -51,7 +63,7 @@ def measure(
     parts: Callable[[nn.Module], list[nn.Module]],
     mode: str,
     shards: int,
-    states: Mapping[str, int] = STATES,
+    states: Mapping[str, Fraction | int] = STATES,
 ) -> dict[str, Any]:
     """Return the parameters, and the bytes on a GPU that computes in bfloat16.
 

@@ -16,12 +16,11 @@ from metagen.families.family import Dims, Family
 from metagen.files import yaml_bytes
 from metagen.sizing import search
 from metagen.sizing.search import Solution
-from metagen.spec.schema import keys
 from metagen.work import Desk, Recipe
 
 TARGET = "blueprint/architecture.yaml"
+IGNORED = "declared, and changes nothing"
 ABLATIONS = "blueprint/ablations.yaml"
-_CONFIG = "training.config."
 # The overrun is the reason of the dimensions where not even the smallest candidate fits.
 OVERRUN = "because every candidate exceeds the parameter count"
 
@@ -43,7 +42,7 @@ def work(desk: Desk) -> dict[str, bytes]:
         "decisions": [
             *decisions(solution),
             *_settings(desk, family, full, design.parameters),
-            *_unused(desk, family),
+            *_ignored(desk, family),
         ],
     }
     return {TARGET: yaml_bytes(architecture)}
@@ -57,19 +56,15 @@ def _settings(
     return [{"name": n, "value": values[n], "reason": reason} for n, reason in reasons.items()]
 
 
-def _unused(desk: Desk, family: Family) -> Iterator[dict[str, Any]]:
-    """Yield the entries of `training.config` that no setting of this family's code uses."""
-    for key in (key for key in keys() if key.startswith(_CONFIG)):
-        name, value = key.removeprefix(_CONFIG), desk.key(key)
-        used = name in family.task.config_keys
-        if name == "optimizer":
-            used = value == family.task.optimizer
-        if value is not None and not used:
-            yield {
-                "name": key,
-                "value": list(value) if isinstance(value, tuple) else value,
-                "reason": "declared but not used: this family's train.py has no such setting",
-            }
+def _ignored(desk: Desk, family: Family) -> Iterator[dict[str, Any]]:
+    """Yield the declared keys of training that change nothing in this family's code."""
+    for name, why in family.task.ignored(desk.key).items():
+        value = desk.key(name)
+        yield {
+            "name": name,
+            "value": list(value) if isinstance(value, tuple) else value,
+            "reason": f"{IGNORED}: {why}",
+        }
 
 
 def decisions(solution: Solution) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Ta
 
 SIDE = 224  # pixels, usual since AlexNet's crops
 RATE_PER_IMAGE = 5e-4 / 512  # The peak rate grows in proportion to the batch.
+SGD_RATE_PER_IMAGE = 0.1 / 256
 IMAGES_AT_ONCE = 128  # images of 224 x 224 pixels, or as many pixels in images of another size
 PADDING_SHARE = 1 / 8  # A random crop shifts an image by up to this share of a side.
 BASELINE_SIDE = 16  # pixels a side; baselines on full images would take minutes
@@ -81,6 +82,11 @@ class ImageClassification(Task):
             at_once=f"{IMAGES_AT_ONCE} images of {SIDE} x {SIDE} pixels, or as many pixels in "
             "images of another size,",
             final_lr_share=0.01,
+            sgd=(
+                float(f"{SGD_RATE_PER_IMAGE * batch:.3g}"),
+                "0.1 for 256 images of an update, as ResNet, in proportion to the batch, as "
+                "arXiv:1706.02677",
+            ),
         )
 
     def proxy_habits(self, m: Dims) -> Habits:

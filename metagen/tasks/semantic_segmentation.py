@@ -68,6 +68,7 @@ class SemanticSegmentation(Task):
             at_once=f"{PIXELS_AT_ONCE:,} pixels",
             beta2=ADAM_BETA2,
             final_lr_share=0.05,
+            sgd=(0.01, "as the later nnU-Net, arXiv:1904.08128"),
         )
 
     def proxy_habits(self, m: Dims) -> Habits:

@@ -7,13 +7,16 @@ It knows no model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from metagen.errors import Problem, SpecError
-from metagen.tasks.schedule import Habits, Schedule
+from metagen.spec.schema import keys
+from metagen.tasks.schedule import Habits, Schedule, uncounted
 from metagen.tasks.schedule import Lookup as Lookup
+
+CONFIG = "training.config."
 
 Value = int | float | bool
 Dims = Mapping[str, Value]
@@ -70,7 +73,6 @@ class Task:
         benchmark: How the proxy is trained and scored.
         words: The texts of `Words`, all but the family's own `kind`.
         config_keys: Entries of the spec's `training.config` that have a setting.
-        optimizer: The optimizer of train.py.
         work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
         training_unit: What training data is counted in: `tokens`, `images`, ...
         input: What one pass is over, in a sentence: an `image`, a `row`, a `text`.
@@ -87,7 +89,6 @@ class Task:
         {"batch_size", "epochs", "learning_rate", "optimizer"}
         | {"warmup_epochs", "warmup_steps", "weight_decay"}
     )
-    optimizer = "adamw"
     work_unit = "sample"
     training_unit = "samples"
     input = "input"
@@ -136,7 +137,27 @@ class Task:
         """Return why settings beyond the schedule have their values, by `section.name`."""
         return {}
 
+    def preparation(self, data: Mapping[str, Any]) -> str:
+        """Return the command that makes own data readable, "" where train.py reads it as it is.
+
+        `data` is the `data` section of the size that reads it.
+        """
+        return ""
+
+    def refused(self, key: Lookup) -> Iterator[Problem]:
+        """Yield a problem for each declared setting of training that the code does not have."""
+        yield from ()
+
     # What follows.
+
+    def ignored(self, key: Lookup) -> dict[str, str]:
+        """Return the declared keys of training that change nothing, each with the reason."""
+        declared = [each for each in keys() if each.startswith(CONFIG) and key(each) is not None]
+        others = (each for each in declared if each.removeprefix(CONFIG) not in self.config_keys)
+        reason = f"train.py of {self.name} has no such setting"
+        # Whether an epoch has a length differs by task, and not by dimensions.
+        habits = self.habits({**self.defaults, **self.proxy}, 1, key)
+        return {**dict.fromkeys(others, reason), **uncounted(habits, key)}
 
     @property
     def folder(self) -> str:
