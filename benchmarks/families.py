@@ -2,7 +2,7 @@
 
     python benchmarks/families.py [--bench quick|full] [--out DIR] [SPEC ...]
 
-Prints a Markdown table; a metric that does not beat each of its baselines says so. Packages stay in
+Prints a Markdown table, with what can be said of each baseline. Packages stay in
 the out folder (a temporary one by default), so that a second run only trains what has changed.
 """
 
@@ -22,9 +22,13 @@ from typing import Any
 
 from metagen import paths
 from metagen.docs import wording
+from metagen.measure import comparison
 
 LIBRARIES = ("torch", "scikit-learn", "statsmodels", "river", "django", "nilearn")
-HEADER = ("spec", "parameters", "of the budget", "metric", "proxy", "baselines", "beats", "seconds")
+HEADER = (
+    *("spec", "parameters", "of the budget", "metric", "proxy, mean ± spread (seeds)"),
+    *("95 % interval", "baselines", "outcome", "seconds"),
+)
 
 
 def main() -> None:
@@ -54,7 +58,17 @@ def built(spec: Path, out: Path, bench: str) -> Iterator[tuple[str, ...]]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = f"{time.perf_counter() - began:.0f}"
     if done.returncode:
-        yield spec.stem, "", "", "", f"failed: {done.stderr.strip().splitlines()[-1]}", "", "", ""
+        yield (
+            spec.stem,
+            "",
+            "",
+            "",
+            f"failed: {done.stderr.strip().splitlines()[-1]}",
+            "",
+            "",
+            "",
+            "",
+        )
         return
     summary = json.loads((out / f"run-{spec.stem}" / "docs" / "summary.json").read_text())
     parameters = summary["parameters"]
@@ -65,21 +79,27 @@ def built(spec: Path, out: Path, bench: str) -> Iterator[tuple[str, ...]]:
             yield (*head, *scores(row), seconds)
 
 
-def scores(row: dict[str, Any]) -> tuple[str, str, str, str]:
-    """Return metric, value, baselines, and which of these are beaten."""
+def scores(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    """Return metric, mean and spread over seeds, interval, baselines, and the comparison."""
     if row["value"] is None:
-        return "-", row["status"], "-", "-"
+        return "-", row["status"], "-", "-", "-"
     baselines = ", ".join(f"{name} {value:.4g}" for name, value in row["baselines"].items())
     metric = wording.write(row["metric"], "", "words")
-    return metric, f"{row['value']:.4g}", baselines, beaten(row)
+    spread = "" if row["spread"] is None else f" ± {row['spread']:.2g}"
+    interval = " to ".join(f"{end:.4g}" for end in row["interval"] or ()) or "none"
+    value = f"{row['value']:.4g}{spread} ({len(row['seeds'])})"
+    return metric, value, interval, baselines, beaten(row)
 
 
 def beaten(row: dict[str, Any]) -> str:
-    """Return which baselines a score beats, or that it is none."""
+    """Return which baselines a score beats, loses to, or cannot be told from."""
     if row["status"] != "measured":
         return str(row["status"])
-    lost = [name for name in row["baselines"] if name not in row["beats"]]
-    return f"all but {', '.join(lost)}" if lost else "all"
+    said = []
+    for outcome in (comparison.BEATS, comparison.LOSES, comparison.CANNOT_TELL):
+        names = [name for name, each in row["outcomes"].items() if each == outcome]
+        said += [f"{outcome}: {', '.join(names)}"] if names else []
+    return "; ".join(said)
 
 
 def installed() -> Iterator[str]:

@@ -15,15 +15,16 @@ import yaml
 from metagen.files import sha256
 
 ABSENT = "absent"  # The digest of a missing entry; it cannot be mistaken for a sha256.
+_VERSION = re.compile(r"(?m)^(?:# (?=Python))?([\w.-]+)(?:==| )(\d[\w.]*)")
 _CITATION = re.compile(r"\\cite[tp]?\{([^}]*)\}")
 
 
 def parse(path: str, data: bytes) -> Any:
-    """Return the content of a .json, .yaml, .csv, .py or .tex file.
+    """Return the content of a .json, .yaml, .csv, .lock, .py or .tex file.
 
-    A table is a list of rows, whose cells are numbers or None. A Python file has one entry,
-    `imports`: the modules that it imports anywhere. A LaTeX file has one, `citations`: the keys
-    that it cites.
+    A table is a list of rows, whose cells are numbers or None. A lock file has the version of each
+    library, and of `python`. A Python file has one entry, `imports`: the modules that it imports
+    anywhere. A LaTeX file has one, `citations`: the keys that it cites.
 
     Raises:
         ValueError: The content does not fit the file's suffix.
@@ -39,6 +40,8 @@ def parse(path: str, data: bytes) -> Any:
         return {"imports": _imports(data)}
     if path.endswith(".tex"):
         return {"citations": _citations(data)}
+    if path.endswith(".lock"):
+        return {name.lower(): number for name, number in _VERSION.findall(data.decode())}
     rows = csv.DictReader(io.StringIO(data.decode()))
     return [{key: float(cell) if cell else None for key, cell in row.items()} for row in rows]
 

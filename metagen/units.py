@@ -250,6 +250,14 @@ def parse_hardware(text: str) -> tuple[int, str]:
     return int(match[1]), match[2]
 
 
+def counted(text: str) -> tuple[int, str]:
+    """Return how many devices and their name; a name alone is one device."""
+    try:
+        return parse_hardware(text)
+    except UnitError:
+        return 1, text
+
+
 def _amount(text: str) -> tuple[Decimal, str, str]:
     """Return the number, its scale letter and what is counted (`bytes` have no scale letter)."""
     match = _AMOUNT.fullmatch(text.strip())

@@ -4,6 +4,7 @@ import pytest
 from helpers.llama import CACHE, PARAMETERS, WEIGHTS, llama, verdicts
 
 from metagen.families import transformer
+from metagen.sizing.measured import Requirement, entry, unknown
 
 # 512 tokens of logits over 128,256 entries and of the stream of 4,096, two bytes each.
 ACTIVATIONS = 2 * 512 * (4096 + 128_256)
@@ -19,7 +20,11 @@ def test_nothing_declared_is_nothing_judged(tmp_path):
         "training_compute", "training_time", "data_per_parameter", "training_energy",
         "training_co2",
     ]  # fmt: skip
-    assert {each["verdict"] for each in made.values()} == {"not declared"}
+    figures = {name for name, each in made.items() if each["verdict"] == "figure"}
+    assert figures == {
+        "weights", "cache", "activations", "data_per_parameter", "training_energy", "training_co2",
+    }  # fmt: skip
+    assert {each["verdict"] for each in made.values()} == {"not declared", "figure"}
     assert {each["required"] for each in made.values()} == {None}
     assert {each["nearest"] for each in made.values()} == {None}
     assert made["memory_budget"]["computed"] == SUM
@@ -101,8 +106,37 @@ def test_the_window_is_held_against_the_declared_one(tmp_path):
     assert (short["verdict"], short["margin"]) == ("violated", -0.75)
     endless = verdicts("constraints: {context_window: inf}\n", tmp_path)["context_window"]
     assert (endless["required"], endless["computed"], endless["verdict"]) == (
-        "infinite", 8192, "met",
+        "infinite", 8192, "bounded",
     )  # fmt: skip
+    assert "largest power of two" in endless["formula"]
+
+
+def test_a_window_beyond_the_length_of_training_is_met_in_part_only(tmp_path):
+    made = verdicts("constraints: {context_window: 256k}\n", tmp_path, max_seq_len=262_144)
+    window = made["context_window"]
+    assert (window["verdict"], window["computed"]) == ("bounded", 262_144)
+    assert window["formula"] == "262,144 tokens configured; trained on 8,192"
+    assert window["nearest"].startswith("context_window 8k")
+    # A spec that requires no more than the model is trained on has what it requires.
+    made = verdicts("constraints: {context_window: 8k}\n", tmp_path, max_seq_len=262_144)
+    assert made["context_window"]["verdict"] == "met"
+
+
+@pytest.mark.parametrize(
+    ("relation", "verdicts_by_range"),
+    [
+        ("allowed", {(1, 3): "open", (1, 2): "met", (3, 4): "violated"}),
+        ("required", {(1, 3): "open", (2, 4): "met", (1, 1.5): "violated"}),
+    ],
+)
+def test_a_verdict_that_depends_on_the_range_is_open(relation, verdicts_by_range):
+    for (low, high), verdict in verdicts_by_range.items():
+        made = entry("x", low, "s", "", "", Requirement(2, 2.0, relation), None, (low, high))
+        assert made["verdict"] == verdict
+
+
+def test_a_declared_figure_that_cannot_be_computed_is_open():
+    assert unknown("throughput", "120 tok/s", "tok/s", "no device is declared")["verdict"] == "open"
 
 
 def test_a_device_whose_memory_is_unknown_is_not_judged(tmp_path):

@@ -17,7 +17,7 @@ def test_throughput_is_bandwidth_over_the_bytes_that_a_token_reads(tmp_path):
     read = WEIGHTS - TABLE + 512 * 131_072
     short, full = made["throughput"], made["throughput_at_full_context"]
     assert short["computed"] == pytest.approx(880.9e9 / read)  # 58.4 tokens a second
-    assert (short["verdict"], full["verdict"]) == ("met", "not declared")
+    assert (short["verdict"], full["verdict"]) == ("met", "figure")
     assert short["margin"] == pytest.approx(880.9e9 / read / 50 - 1)
     assert full["computed"] == pytest.approx(880.9e9 / (WEIGHTS - TABLE + CACHE))
     assert "GPU-Benchmarks-on-LLM-Inference" in short["source"]
@@ -51,7 +51,7 @@ def test_several_devices_share_memory_and_speed(tmp_path):
     eight = devices.target(desk)
     assert eight.name == "8x H100-80GB-SXM"
     assert eight.usable_memory == 588_800_000_000  # 8 x 80 GB x 92%
-    one = devices.by_prefix(desk, "H100")
+    one = devices.named(desk, "H100")
     work = decoder.demand({**LLAMA_2_70B, "weight_bits": 16, "cache_bits": 16}).first
     shared, alone = (devices.roofline(desk, each).arithmetic(work) for each in (eight, one))
     assert alone == pytest.approx(8 * shared)
@@ -77,7 +77,12 @@ def test_a_family_may_count_any_thing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("declared", "verdict"),
-    [("real-time", "violated"), ("near-real-time", "met"), ("batch", "met"), ("100ms", "violated")],
+    [
+        ("real-time", "violated"),
+        ("near-real-time", "met"),
+        ("batch", "figure"),
+        ("100ms", "violated"),
+    ],
 )
 def test_latency_is_the_time_to_read_a_prompt(tmp_path, declared, verdict):
     spec = f"constraints: {{device: RTX-4090, latency: {declared}}}\n"

@@ -28,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from metagen import families
 from metagen.engine import graph
+from metagen.families import effects
 from metagen.families.demand import Need
 from metagen.families.family import Dims, Family
 from metagen.measure import sandbox
@@ -458,6 +459,9 @@ def test_a_proxy_resumes_bit_for_bit_and_is_scored(made: Made, tmp_path: Path) -
     report = json.loads(run(made.folder, "eval", "--out", straight, "--threads", 1))
     assert report["checkpoint_step"] == 6
     assert len(report["metrics"]) >= 2
+    reported = [each["metric"] for each in report["metrics"]]
+    for name in made.family.task.metrics:
+        assert any(effects.is_part(name, each) for each in reported)
     assert all(metric["baselines"] for metric in report["metrics"])
     assert report["n"] > 0
     assert len(report["sha256"]) == 64

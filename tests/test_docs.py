@@ -200,13 +200,3 @@ def test_the_summary_holds_what_the_table_shows():
     ]
     assert made["benchmarks"][0]["beats"] == ["unigram", "bigram"]
     assert made["benchmarks"][-1]["status"] == "not run"
-
-
-def test_a_higher_metric_beats_the_lower_baseline():
-    row = {"value": 0.5, "higher_is_better": True, "baselines": {"a": 0.4, "b": 0.5}}
-    assert summary.beaten({**row, "status": "measured"}) == ["a"]
-
-
-def test_what_is_no_score_beats_nothing():
-    row = {"value": 0.5, "higher_is_better": None, "baselines": {"a": 0.4, "b": 0.6}}
-    assert summary.beaten({**row, "status": "no score"}) == []

@@ -33,7 +33,7 @@ print_report(Report("CartPole-v1", None, None, [returns], figure, split=None,
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The rows of results.json."""
-    desk = desk_with(tmp_path_factory.mktemp("package"), "", evaluate=EVAL)
+    desk = desk_with(tmp_path_factory.mktemp("package"), "evaluation: {seeds: 1}\n", evaluate=EVAL)
     for path in RUNTIME:
         template = paths.template(path)
         desk.package[path] = paths.source(template).read_bytes()
@@ -68,7 +68,7 @@ def test_documents_print_the_steps_and_leave_out_the_splits(rows):
 
 
 def test_the_default_counts_updates_of_the_weights(tmp_path: Path):
-    desk = desk_with(tmp_path, "")
+    desk = desk_with(tmp_path, "evaluation: {seeds: 1}\n")
     desk.package |= trial.trial(desk)
     (row,) = json.loads(trial.results(desk)[trial.RESULTS])
     assert row["steps_unit"] == "training steps"

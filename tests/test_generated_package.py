@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
+import importlib.metadata
 import json
+import platform
 import tomllib
 from pathlib import Path
 
 import pytest
+from helpers.docs_fixtures import FakeDesk
 from helpers.generated import TINY
 from helpers.plain_desk import PlainDesk
 
-from metagen import files, paths
+from metagen import entries, files, paths
 from metagen.errors import MetagenError
 from metagen.families.decoder import FAMILY as decoder
+from metagen.package import code
 from metagen.package.code import recipes
 
 ROOT = paths.templates().parent
@@ -54,6 +58,22 @@ def test_requirements_are_what_is_imported_at_the_versions_of_metagen(
         ["numpy", "safetensors", "tokenizers", "torch", "tqdm"]
     )
     assert set(lines) <= declared
+
+
+def test_the_lock_has_the_version_in_use_of_each_requirement(package: dict[str, bytes]) -> None:
+    versions = entries.parse(code.LOCK, package[code.LOCK])
+    names = [line.partition(">")[0] for line in package[code.REQUIREMENTS].decode().splitlines()]
+    assert versions.pop("python") == platform.python_version()
+    used = {name: importlib.metadata.version(name).partition("+")[0] for name in names}
+    assert versions == used
+
+
+def test_a_library_that_is_not_installed_has_no_version_in_the_lock() -> None:
+    desk = FakeDesk({code.REQUIREMENTS: b"numpy>=1.26\nnilearn>=0.11\n"}, {})
+    desk.version = lambda name: "" if name == "nilearn" else "2.13.0+cpu"  # type: ignore[method-assign]
+    text = code.lock(desk)[code.LOCK].decode()  # type: ignore[arg-type]
+    assert text.splitlines()[1:] == ["numpy==2.13.0", "# nilearn was not installed."]
+    assert entries.parse(code.LOCK, text.encode())["numpy"] == "2.13.0"
 
 
 def test_the_readme_shows_commands_that_exist(package: dict[str, bytes]) -> None:

@@ -20,6 +20,7 @@ GOLDEN = Path(__file__).parent / "golden" / "text_llm_tiny"
 COPIED = "code/runtime/"
 MEASURED = ("benchmarks/", "docs/", "paper/sections/", "paper/figures/", "manifest.json")
 COUNTED = (
+    "requirements.lock",
     "launch/plan.json",
     "launch/README.md",
     "params.json",

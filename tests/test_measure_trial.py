@@ -47,13 +47,16 @@ def desk_with(folder, spec, train=TRAIN, evaluate=EVAL):
 
 def outputs(desk):
     desk.package |= trial.trial(desk)
-    desk.package |= trial.results(desk)
+    for recipe in trial.recipes(decoder, trial.seeds(decoder, desk.key))[1:]:
+        desk.package |= recipe.work(desk)
     results, curve = (desk.package[name].decode() for name in (trial.RESULTS, trial.CURVE))
     return json.loads(results), list(csv.DictReader(curve.splitlines()))
 
 
 def test_what_the_scripts_measured_becomes_the_results(tmp_path):
-    desk = desk_with(tmp_path, "reproducibility: {seed: 7}\nevaluation: {benchmarks: [MMLU]}\n")
+    desk = desk_with(
+        tmp_path, "reproducibility: {seed: 7}\nevaluation: {benchmarks: [MMLU], seeds: 1}\n"
+    )
     told = []
     desk.progress = lambda *arguments: told.append(arguments)
     (measured, named), curve = outputs(desk)
@@ -61,7 +64,11 @@ def test_what_the_scripts_measured_becomes_the_results(tmp_path):
         "benchmark": "held-out text", "dataset": "d", "sha256": "s", "split": "test", "n": 9,
         "metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte",
         "higher_is_better": False, "value": 2.5, "baselines": {"bigram": 3.4},
-        "seed": 7, "steps": 240, "steps_unit": "training steps", "size": "proxy",
+        "n_unit": None, "seeds": {"7": 2.5}, "spread": None, "interval": None,
+        "interval_method": None, "interval_unit": None, "interval_n": None,
+        "differences": {"bigram": None}, "outcomes": {"bigram": "cannot tell"},
+        "origin": "measured", "seed": 7, "steps": 240, "steps_unit": "training steps",
+        "size": "proxy",
         "command": "python train.py --steps 240 --seed 7 --size proxy --device cpu --threads 1 "
                    "&& python eval.py --size proxy --device cpu --threads 1",
         "status": "measured",

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import importlib
 import random
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from metagen.engine.folder import Outputs
 from metagen.spec import Spec
-from tests.properties import PROPERTIES, inside
+from tests.properties import PROPERTIES, consistent, inside
 from tests.properties.__main__ import main
 from tests.properties.histories import History
 from tests.properties.lab import Lab, scratch, spec_files
 from tests.properties.tally import Tally, headline
 
 QUICK = {
-    "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 2, "templates": 2, "histories": 3,
-    "edits": 4, "spoiled": 6, "leaks": 1, "toctou": 1, "lint": 2,
+    "consistent": 1, "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 2, "templates": 2,
+    "histories": 3, "edits": 4, "spoiled": 6, "leaks": 1, "toctou": 1, "lint": 2, "honest": 4,
 }  # fmt: skip
 PROCESSES = {
     "altered": 2,
@@ -69,6 +71,58 @@ def test_property_in_more_cases(name: str, number: int, lab: Lab) -> None:
 def test_long_property(name: str, lab: Lab) -> None:
     tally = measured(name, lab, LONG[name])
     assert not tally.violations, tally.text()
+
+
+@pytest.fixture(scope="module")
+def made(lab: Lab) -> Iterator[Path]:
+    with lab.folder() as folder:
+        assert not consistent.counted(folder, ENOUGH[0]).status
+        yield folder / "run-text_llm_tiny"
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "check"),
+    [
+        ("code/train.py", "steps: int = 380", "steps: int = 381", consistent.settings),
+        ("blueprint/params.json", '"total": 9964416', '"total": 9964417', consistent.parameters),
+        (
+            "blueprint/constraints.json",
+            '"computed": 26089216',
+            '"computed": 26089217',
+            consistent.memory,
+        ),
+        (
+            "blueprint/flops.json",
+            '"forward_per_unit": ',
+            '"forward_per_unit": 1',
+            consistent.operations,
+        ),
+        ("code/launch/plan.json", '"batch_size": 1024', '"batch_size": 1000', consistent.batch),
+        ("code/requirements.lock", "torch==", "torch==0", consistent.versions),
+        ("code/data.py", '"pydoc_topics"', '"moon_phases"', consistent.names),
+        ("docs/model_card.md", "9,964,416", "9,964,417", consistent.documents),
+        ("benchmarks/results.json", '"value": null', '"value": 0.5', consistent.results),
+    ],
+)
+def test_a_quantity_with_two_values_is_found_out(
+    path: str, old: str, new: str, check: consistent.Check, made: Path, tmp_path: Path
+) -> None:
+    package = tmp_path / made.name
+    shutil.copytree(made, package)
+    text = (package / path).read_text()
+    assert old in text
+    (package / path).write_text(text.replace(old, new))
+    assert consistent.judge(consistent.Package(package), Tally("consistent"), check).violations
+
+
+def test_a_verdict_that_a_decision_restates_is_one_value(made: Path, tmp_path: Path) -> None:
+    package = tmp_path / made.name
+    shutil.copytree(made, package)
+    plan = package / "blueprint/architecture.yaml"
+    plan.write_text(f"{plan.read_text()}- {{name: memory_budget, value: 1, reason: small}}\n")
+    tally = Tally("consistent")
+    consistent.judge(consistent.Package(package), tally, consistent.restated)
+    assert tally.counts["restated verdicts"] == 1
 
 
 def test_an_engine_that_sees_no_change_is_found_out(

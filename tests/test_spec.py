@@ -83,6 +83,18 @@ def test_order_and_comments_do_not_change_a_digest(written):
     assert all(one.digest(name) == two.digest(name) for name in keys())
 
 
+@pytest.mark.parametrize(
+    ("given", "device"),
+    [
+        *(("H100", "H100-80GB-SXM"), ("1xH100", "H100-80GB-SXM"), ("A100", "A100-40GB-SXM")),
+        *(("nvidia h200", "H200-141GB-SXM"), ("8 x h100", "8xH100-80GB-SXM"), ("l4", "L4")),
+        *(("RTX 4090", "RTX-4090"), ("jetson orin nano", "Jetson-Orin-Nano-8GB")),
+    ],
+)
+def test_a_device_has_the_names_that_people_use(written, given, device):
+    assert written(f"constraints: {{device: {given}}}\n").key("constraints.device") == device
+
+
 def test_synonyms_and_capitals_of_a_device_have_one_value(written):
     spec = written(
         "modality: {outputs: [classification]}\n"

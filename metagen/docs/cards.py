@@ -85,7 +85,7 @@ def _recipe(work: Any, title: str, *files: str, sources: tuple[str, ...] = ()) -
     return Recipe(f"docs:{name}", work, inputs, (f"docs/{name}.md",), title)
 
 
-_CARD = ("arch", "params", "flops", "constraints", "results")
+_CARD = ("arch", "params", "shape", "flops", "constraints", "results", "lock")
 _LIMITS = ("arch", "params", "constraints", "results")
 RECIPES = (
     _recipe(model_card, "write the model card", *_CARD, sources=SOURCES),

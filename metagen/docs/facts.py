@@ -15,15 +15,16 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import families
-from metagen.docs import wording
+from metagen.docs import statement, wording
+from metagen.families.effects import UNUSED
 from metagen.families.family import Family, Words
-from metagen.sizing.architecture import IGNORED
 from metagen.work import Desk
 
 FILES = {
     "arch": "blueprint/architecture.yaml",
     "graph": "blueprint/graph.json",
     "params": "blueprint/params.json",
+    "shape": "blueprint/derived.json",
     "flops": "blueprint/flops.json",
     "constraints": "blueprint/constraints.json",
     "sensitivity": "blueprint/sensitivity.json",
@@ -31,6 +32,7 @@ FILES = {
     "results": "benchmarks/results.json",
     "curve": "benchmarks/curve.csv",
     "launch": "code/launch/plan.json",
+    "lock": "code/requirements.lock",
 }
 SPEC = "spec_resolved.yaml"
 # Generated files that users are expected to edit; documents name those that were edited.
@@ -44,6 +46,7 @@ TERMS = {"digest": "SHA-256"}
 _UNITS = (
     ("params.budget.share", "share"),
     ("params.embedding_share", "share"),
+    ("params.proxy_share", "share"),
     ("params.*", "parameters"),
     ("flops.unit", ""),
     ("flops.*length", ""),
@@ -56,6 +59,7 @@ _UNITS = (
     ("spec.constraints.memory_budget", "bytes"),
     ("spec.constraints.context_window", "tokens"),
     ("arch.*max_seq_len", "tokens"),
+    ("arch.data.seq_len", "tokens"),
     *((f"launch.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
     *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "total")),
     ("launch.usable_memory", "bytes"),
@@ -136,7 +140,7 @@ class Facts:
             return Fact(str(ref), TERMS[ref[1]], "", "")
         if ref[0] == "derived":
             return self._computed(ref)
-        return Fact(str(ref), self._value(ref), self._unit(ref), source(ref))
+        return Fact(str(ref), self.entry(ref), self._unit(ref), source(ref))
 
     def text(self, name: str | Ref, style: str = "full") -> str:
         """Return a fact as text and record that it was printed; the styles are `wording`'s."""
@@ -156,13 +160,13 @@ class Facts:
         """Return the addresses of a list's or a record's entries, only those that match `where`."""
         ref = Ref(name)
         entries = [ref / str(key) for key in self._names(ref)]
-        return [r for r in entries if all(self._value(r / k) == v for k, v in where.items())]
+        return [r for r in entries if all(self.entry(r / k) == v for k, v in where.items())]
 
     def distinct(self, name: str | Ref, entry: str, **where: Any) -> list[Ref]:
         """Return the addresses of `each`, but only the first with each value of an entry."""
         first: dict[Any, Ref] = {}
         for ref in self.each(name, **where):
-            first.setdefault(self._value(ref / entry), ref)
+            first.setdefault(self.entry(ref / entry), ref)
         return list(first.values())
 
     def has(self, name: str | Ref) -> bool:
@@ -185,7 +189,12 @@ class Facts:
         fact = compute(self)
         return replace(fact, value=fact.value[int(ref[2])]) if ref[2:] else fact
 
-    def _value(self, ref: Ref) -> Any:
+    def entry(self, ref: Ref) -> Any:
+        """Return a key of the spec, or the entry of a file.
+
+        Raises:
+            MissingFact: It is not there.
+        """
         if ref[0] == "spec":
             return self._declared(ref)
         try:
@@ -216,7 +225,7 @@ class Facts:
     def _unit(self, ref: Ref) -> str:
         name = str(ref)
         if any(fnmatchcase(name, pattern) for pattern in _BESIDE):
-            return str(self._value(Ref((*ref[:2], "unit"))) or "")
+            return str(self.entry(Ref((*ref[:2], "unit"))) or "")
         return next((unit for pattern, unit in _UNITS if fnmatchcase(name, pattern)), "")
 
 
@@ -250,6 +259,17 @@ def _count(verdict: str) -> Callable[[Facts], Fact]:
     return count
 
 
+def _verdict(write: Callable[[dict[str, Any]], str]) -> Callable[[Facts], Fact]:
+    """Return the function of a fact that has one text for each entry of constraints.json."""
+
+    def fact(facts: Facts) -> Fact:
+        texts = tuple(map(write, facts.get("constraints").value))
+        name, entries = f"derived.{write.__name__}", "computed, limit, low, high, unit"
+        return Fact(name, texts, "", f"{FILES['constraints']}: {entries}")
+
+    return fact
+
+
 def design(facts: Facts) -> tuple[Family, dict[str, Any]]:
     """Return the family, and the model's dimensions with its formats of deployment."""
     family = facts.family()
@@ -261,12 +281,9 @@ def _of_the_family(name: str) -> Callable[[Facts], Fact]:
     """Return the function of a fact that is one of the family's `figures`."""
 
     def fact(facts: Facts) -> Fact:
-        family, everything = design(facts)
-        figures = family.figures(everything)
-        if name not in figures:
-            raise MissingFact(f"there is no derived fact `{name}`")
-        value, unit = figures[name]
-        return Fact(f"derived.{name}", value, unit, f"{FILES['arch']}: model, infer")
+        ref = Ref(("shape", name))
+        value, unit = (facts.entry(ref / part) for part in ("value", "unit"))
+        return Fact(f"derived.{name}", value, unit, source(ref))
 
     return fact
 
@@ -300,11 +317,13 @@ def _context(facts: Facts) -> Fact:
     return Fact("derived.context", family.context(everything), "tokens", source)
 
 
-def _proxy_share(facts: Facts) -> Fact:
-    total, proxy = (facts.get(f"params.{name}").value for name in ("total", "proxy_total"))
-    return Fact(
-        "derived.proxy_share", proxy / total, "share", f"{FILES['params']}: proxy_total / total"
-    )
+def _trained(facts: Facts) -> Fact:
+    """Return the tokens of a training sequence where these are fewer than the context window."""
+    window, seq_len = facts.get("derived.context").value, None
+    if facts.has("arch.data.seq_len"):
+        seq_len = facts.get("arch.data.seq_len").value
+    fewer = seq_len if window and seq_len and seq_len < window else None
+    return Fact("derived.trained", fewer, "tokens", f"{FILES['arch']}: data.seq_len")
 
 
 def _final_validation_loss(facts: Facts) -> Fact:
@@ -328,12 +347,12 @@ def _unknown_components(facts: Facts) -> Fact:
     return Fact("derived.unknown_components", names, "", f"{SPEC}: architecture.components")
 
 
-def _ignored_keys(facts: Facts) -> Fact:
-    """Return the declared keys of training that change nothing, each with the reason."""
+def _unused(facts: Facts) -> Fact:
+    """Return the declared keys without an effect, each with the reason."""
     decisions = facts.get("arch.decisions").value
-    ignored = [each for each in decisions if each["reason"].startswith(IGNORED)]
-    names = tuple(f"{each['name']}: {each['reason']}" for each in ignored)
-    return Fact("derived.ignored_keys", names, "", f"{FILES['arch']}: decisions")
+    unused = [each for each in decisions if each["reason"].startswith(UNUSED)]
+    sentences = tuple(f"{each['name']}: {each['reason'].removeprefix(UNUSED)}" for each in unused)
+    return Fact("derived.unused", sentences, "", f"{FILES['arch']}: decisions")
 
 
 def _edited(facts: Facts) -> Fact:
@@ -345,14 +364,19 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "met": _count("met"),
     "violated": _count("violated"),
     "not_declared": _count("not declared"),
+    "open": _count("open"),
+    "bounded": _count("bounded"),
+    "sentence": _verdict(statement.sentence),
+    "limit": _verdict(statement.limit),
+    "computed": _verdict(statement.computed),
     "context": _context,
-    "proxy_share": _proxy_share,
+    "trained": _trained,
     "final_validation_loss": _final_validation_loss,
     "not_run": _not_run,
     **{name: _word(name) for name in _WORDS},
     "usage": _usage,
     "preparation": _preparation,
     "unknown_components": _unknown_components,
-    "ignored_keys": _ignored_keys,
+    "unused": _unused,
     "edited": _edited,
 }

@@ -54,12 +54,12 @@ COMMAND = (
 SECTIONS = {
     "abstract": ("arch", "params", "constraints", "results"),
     "introduction": (),
-    "architecture": ("arch", "params", "flops"),
+    "architecture": ("arch", "params", "shape", "flops"),
     "constraints": ("constraints", "sensitivity"),
     "training": ("arch",),
     "evaluation": ("arch", "params", "results", "curve"),
     "limitations": ("arch", "params", "constraints", "results"),
-    "reproducibility": ("results",),
+    "reproducibility": ("results", "lock"),
 }
 SECTION_FILES = tuple(f"paper/sections/{name}.tex" for name in SECTIONS)
 _ENTRY = re.compile(r"(@\w+\{(\w+),\n(?:  .*\n)*\}\n)")

@@ -150,6 +150,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "has": facts.has,
         "equals": lambda name, value: facts.get(name).value == value,
         "label": facts.label,
+        "judged": lambda row, part="sentence": facts.text(f"derived.{part}.{row[1]}"),
         "proxy": proxy,
         "family": lambda: facts.family().model_template({}).split("/")[2],
         "task": lambda: facts.family().task.folder.rpartition("/")[2],

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from metagen import paths
+from metagen.docs import statement
 from metagen.docs.facts import FILES, Facts
+from metagen.docs.wording import SPACE
 from metagen.files import json_bytes
+from metagen.measure.comparison import BEATS
 from metagen.work import Desk, Recipe
 
 
@@ -37,27 +40,24 @@ def _memory(facts: Facts) -> dict[str, Any]:
 
 def _constraints(facts: Facts) -> dict[str, list[dict[str, Any]]]:
     rows = facts.get("constraints").value
-    entries = ("constraint", "required", "computed", "unit", "margin", "nearest")
     return {
-        verdict.replace(" ", "_"): [
-            {key: row[key] for key in entries} for row in rows if row["verdict"] == verdict
-        ]
-        for verdict in ("met", "violated", "not declared")
+        verdict.replace(" ", "_"): [_judged(row) for row in rows if row["verdict"] == verdict]
+        for verdict in ("met", "violated", "open", "bounded", "not declared", "figure")
     }
+
+
+def _judged(row: dict[str, Any]) -> dict[str, Any]:
+    entries = ("constraint", "required", "limit", "relation", "computed", "low", "high")
+    said = statement.sentence(row).replace(SPACE, " ")
+    rest = {key: row[key] for key in ("unit", "margin", "nearest")}
+    return {**{key: row[key] for key in entries}, **rest, "sentence": said}
 
 
 def _benchmark(row: dict[str, Any]) -> dict[str, Any]:
     identity = ("benchmark", "metric", "title", "unit", "higher_is_better")
-    entries = (*identity, "value", "baselines", "status")
-    return {**{key: row[key] for key in entries}, "beats": beaten(row)}
-
-
-def beaten(row: dict[str, Any]) -> list[str]:
-    """Return the names of the baselines that a measured value beats."""
-    value, sign = row["value"], 1 if row["higher_is_better"] else -1
-    if row["status"] != "measured":
-        return []
-    return [name for name, other in row["baselines"].items() if sign * (value - other) > 0]
+    entries = (*identity, "value", "seeds", "spread", "interval", "baselines", "outcomes", "status")
+    beats = [name for name, outcome in row["outcomes"].items() if outcome == BEATS]
+    return {**{key: row[key] for key in entries}, "beats": beats}
 
 
 RECIPES = (

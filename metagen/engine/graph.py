@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from metagen import families, files, measure, paths
 from metagen.docs import RECIPES as DOCS
 from metagen.errors import Problem, SpecError, TaskError, UsageError
+from metagen.families import effects
 from metagen.families.family import Family
 from metagen.package import recipes as code_recipes
 from metagen.sizing import RECIPES as BLUEPRINT
@@ -25,12 +26,19 @@ RESOLVED = "spec_resolved.yaml"
 MANIFEST = "manifest.json"
 # The PDF is no part of a whole package: it needs a TeX installation, and has a stage of its own.
 _PDF = "paper:pdf"
-# By the start of a recipe's name: the values of `outputs.artifacts` that ask for the document.
-# Everything else is always made, since every number in a document is measured on the code.
+# By the start of a recipe's name: the values of `outputs.artifacts` that request it. A task that
+# is not listed is always requested. Whatever a requested task needs is made too.
 _ARTIFACTS = {
+    "code:": {"pytorch_skeleton", "training_recipe"},
+    "measure:memory": {"pytorch_skeleton", "training_recipe"},
+    "docs:launch": {"pytorch_skeleton", "training_recipe"},
+    "benchmarks:": {"benchmark_report", "eval_report"},
+    "docs:eval_report": {"benchmark_report", "eval_report"},
     "docs:model_card": {"model_card"},
     "docs:data_card": {"model_card", "data_card"},
-    "docs:eval_report": {"benchmark_report", "eval_report"},
+    "docs:limitations": {"model_card", "limitations"},
+    # The first steps of the model card install what the code requires.
+    "code:requirements": {"model_card"},
     "paper:": {"paper"},
 }
 
@@ -86,10 +94,10 @@ def of_spec(spec: Spec, run_id: str | None = None) -> Graph:
         SpecError: No family builds it, or it pins a dimension that the family does not have.
     """
     family = _family(spec)
-    warnings = (*spec.warnings, *_unknown_components(spec, family), *_ignored(spec, family))
-    code = (*code_recipes(family), *measure.recipes(family))
+    warnings = (*spec.warnings, *_unknown_components(spec, family), *_unused(spec, family))
+    code = (*code_recipes(family), *measure.recipes(family, spec.key))
     possible = (_resolved(spec), *BLUEPRINT, *code, *DOCS)
-    recipes = tuple(r for r in possible if _is_requested(r, spec.key("outputs.artifacts")))
+    recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
     name = paths.slug(run_id if run_id is not None else spec.key("name"))
     return Graph(spec, f"run-{name}", (*recipes, _manifest(whole(recipes))), warnings)
 
@@ -159,15 +167,11 @@ def _unknown_components(spec: Spec, family: Family) -> list[Problem]:
     ]
 
 
-def _ignored(spec: Spec, family: Family) -> list[Problem]:
-    """Return a warning for each declared key of training that changes nothing."""
+def _unused(spec: Spec, family: Family) -> list[Problem]:
+    """Return a warning for each declared key that changes nothing."""
     return [
-        Problem(
-            f"{name}: {spec.shown(name)} changes nothing: {why}",
-            _place(spec, name),
-            "the build goes on, and limitations.md names the key",
-        )
-        for name, why in family.task.ignored(spec.key).items()
+        Problem(f"{name} has no effect: {reason}", _place(spec, name), hint)
+        for name, reason, hint in effects.unused(family, spec.key)
     ]
 
 
@@ -177,7 +181,14 @@ def _place(spec: Spec, name: str) -> str:
     return spec.source(keys[0]) if keys else name
 
 
-def _is_requested(recipe: Recipe, artifacts: Iterable[str]) -> bool:
+def _requested(possible: Graph, artifacts: Iterable[str]) -> tuple[Recipe, ...]:
+    """Return the recipes that make some artifacts, with those of their inputs."""
+    chosen = [recipe for recipe in possible.recipes if _is_listed(recipe, artifacts)]
+    needed = set(possible.in_order(chosen))
+    return tuple(recipe for recipe in possible.recipes if recipe in needed)
+
+
+def _is_listed(recipe: Recipe, artifacts: Iterable[str]) -> bool:
     values = [each for start, each in _ARTIFACTS.items() if recipe.name.startswith(start)]
     return not values or any(each & set(artifacts) for each in values)
 

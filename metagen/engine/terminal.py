@@ -301,12 +301,13 @@ def _figures(report: BuildReport, summary: Mapping[str, Any]) -> Iterator[tuple[
     yield "seed", str(summary["seed"])
     yield "parameters", f"{parameters['total']:,}{of_budget}"
     yield "memory", _memory(memory)
-    for verdict in ("met", "violated"):
-        if names := ", ".join(_constraint(c) for c in summary["constraints"][verdict]):
-            yield verdict, names
-    for row in summary["constraints"]["violated"]:
-        if row["nearest"]:
-            yield "to meet it", f"{row['constraint']}: {row['nearest']}"
+    if names := ", ".join(_constraint(c) for c in summary["constraints"]["met"]):
+        yield "met", names
+    for verdict in ("violated", "open", "bounded"):
+        for row in summary["constraints"][verdict]:
+            yield verdict, f"{row['constraint']}: {row['sentence']}"
+            if row["nearest"]:
+                yield "to meet it", f"{row['constraint']}: {row['nearest']}"
     for row in summary["benchmarks"]:
         yield f"{row['benchmark']}", _benchmark(row)
 

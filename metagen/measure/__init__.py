@@ -2,9 +2,11 @@
 
 from metagen.families.family import Family
 from metagen.measure import memory, probe, trial
+from metagen.tasks.task import Lookup
 from metagen.work import Recipe
 
 
-def recipes(family: Family) -> tuple[Recipe, ...]:
-    """Return the tasks that measure the code of a family."""
-    return (*probe.RECIPES, *memory.recipes(family), *trial.recipes(family))
+def recipes(family: Family, key: Lookup) -> tuple[Recipe, ...]:
+    """Return the tasks that measure the code of a family for a spec."""
+    trainings = trial.seeds(family, key)
+    return (*probe.RECIPES, *memory.recipes(family), *trial.recipes(family, trainings))

@@ -34,7 +34,7 @@ def work(desk: Desk) -> dict[str, bytes]:
         desk.version(library)
     declared = desk.key("training.compute.hardware")
     count, name = parse_hardware(declared) if declared else (1, "")
-    device = devices.by_prefix(desk, name) if name else None
+    device = devices.named(desk, name) if name else None
     batch = desk.entry(families.ARCHITECTURE, "train", "batch_size")
     nodes, per_node = machines(count, batch)
     measured = _measured(desk, nodes * per_node)

@@ -68,6 +68,7 @@ def _params(desk: Desk, family: Family, probed: dict[str, Any]) -> dict[str, Any
         "embedding_share": sum(tables.values()) / total if tables else None,
         "budget": {"min": least, "max": most, "share": total / most if most else None},
         "proxy_total": probed["proxy_total"],
+        "proxy_share": probed["proxy_total"] / total,
     }
 
 

@@ -7,14 +7,16 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from metagen import families
 from metagen.errors import TaskError
 from metagen.families.family import Family
 from metagen.files import json_bytes
-from metagen.measure import sandbox
+from metagen.measure import comparison, sandbox
 from metagen.package.code import runtime_files
+from metagen.tasks.task import Lookup
 from metagen.work import Desk, Recipe
 
 SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train", "eval"))
@@ -24,12 +26,27 @@ REPORT, CURVE, RESULTS = (
 )
 NOT_MEASURED = "not measured"
 STEPS_UNIT = "training steps"  # unit of train.py's `--steps`, unless eval.py names another one
+SEEDS = 2**32  # seeds are below this
+SOURCE = ("dataset", "sha256", "split", "n", "n_unit")
+METRIC = (
+    *("metric", "title", "unit", "higher_is_better", "value", "spread", "interval"),
+    *("interval_method", "interval_unit", "interval_n"),
+)
 COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")
 TIMEOUT = 3600
 TOKENIZER = "code/runtime/tokenizer.py"  # if a package has it, checkpoints contain a tokenizer
 OUT = "out"  # default of the scripts' --out
 MACHINE = ("--size", "proxy", "--device", "cpu", "--threads", "1")
 STEP = re.compile(r"step (\d+)/(\d+): (.*)")
+
+
+def seeds(family: Family, key: Lookup) -> int:
+    """Return the number of trainings of the proxy, each with a seed of its own."""
+    bench = key("evaluation.bench")
+    if bench not in family.task.benchmark.steps:
+        return 1
+    declared: int | None = key("evaluation.seeds")
+    return declared or (family.task.benchmark.seeds if bench == "quick" else 1)
 
 
 def trial(desk: Desk) -> dict[str, bytes]:
@@ -40,36 +57,65 @@ def trial(desk: Desk) -> dict[str, bytes]:
     Raises:
         TaskError: A script of the package failed; the error shows its last output.
     """
+    report, curve = _measured(desk, 0)
+    return {REPORT: json_bytes(report), CURVE: _table(curve)}
+
+
+def _repeat(number: int) -> Recipe:
+    """Return the task that trains and scores the proxy with the seed of a further training."""
+    path = report_path(number)
+
+    def work(desk: Desk) -> dict[str, bytes]:
+        report, _ = _measured(desk, number)
+        # Documents draw the figure of the first training only.
+        report.get("report", {}).pop("figure", None)
+        return {path: json_bytes(report)}
+
+    doc = "train and score the scaled-down model with another seed"
+    return Recipe(f"benchmarks:trial_{number + 1}", work, (), (path,), doc)
+
+
+def report_path(number: int) -> str:
+    """Return the path of the report of a training, counted from 0."""
+    return f"benchmarks/report_{number + 1}.json" if number else REPORT
+
+
+def _measured(desk: Desk, number: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the content of the report of a training, counted from 0, and its learning curve."""
     family = families.of_package(desk)
     steps = family.task.benchmark.steps.get(desk.key("evaluation.bench"))
     missing = [p for p in family.task.benchmark.packages if not desk.version(p)] if steps else []
     if steps is None or missing:
         status = f"{NOT_MEASURED}: pip install {' '.join(missing)}" if missing else NOT_MEASURED
-        return {REPORT: json_bytes({"status": status}), CURVE: _table([])}
-    seed = desk.key("reproducibility.seed")
+        return {"status": status}, []
+    seed = (desk.key("reproducibility.seed") + number) % SEEDS
     training = ("train.py", "--steps", str(steps), "--seed", str(seed), *MACHINE)
-    scoring = ("eval.py", *MACHINE)
+    scoring = ("eval.py", *MACHINE, *(family.task.benchmark.again if number else ()))
     files = _files(desk, family)
     checkpoint, curve = _trained(desk, training, files)
     command = f"python {' '.join(training)} && python {' '.join(scoring)}"
     run = {"seed": seed, "steps": steps, "size": "proxy", "command": command}
-    report = {
-        "status": "measured",
-        "run": run,
-        "report": _scored(desk, scoring, files | checkpoint),
-    }
-    return {REPORT: json_bytes(report), CURVE: _table(curve)}
+    scored = _scored(desk, scoring, files | checkpoint)
+    return {"status": "measured", "run": run, "report": scored}, curve
 
 
 def results(desk: Desk) -> dict[str, bytes]:
     """List the results with their baselines, and the declared benchmarks that were not run."""
-    named = [_entry(name, "not run") for name in desk.key("evaluation.benchmarks")]
-    benchmark, status = families.of_package(desk).task.benchmark.name, desk.entry(REPORT, "status")
+    named = [entry(name, "not run") for name in desk.key("evaluation.benchmarks")]
+    family = families.of_package(desk)
+    benchmark, status = family.task.benchmark.name, desk.entry(REPORT, "status")
     if status.startswith(NOT_MEASURED):
-        rows = [_entry(benchmark, status)]
+        measured = [entry(benchmark, status)]
     else:
-        rows = _measured(benchmark, desk.entry(REPORT, "report"), desk.entry(REPORT, "run"))
-    return {RESULTS: json_bytes([*rows, *named])}
+        paths = [report_path(number) for number in range(seeds(family, desk.key))]
+        measured = _rows(benchmark, [_content(desk, path) for path in paths])
+    return {RESULTS: json_bytes([*measured, *named])}
+
+
+def _content(desk: Desk, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the run of a training and its report, without the figure."""
+    names = (name for name in desk.names(path, "report") if name != "figure")
+    return desk.entry(path, "run"), {name: desk.entry(path, "report", name) for name in names}
 
 
 def _files(desk: Desk, family: Family) -> dict[str, bytes]:
@@ -114,26 +160,28 @@ def _scored(desk: Desk, scoring: Sequence[str], files: dict[str, bytes]) -> dict
     return report
 
 
-def _measured(benchmark: str, report: dict[str, Any], run: dict[str, Any]) -> list[dict[str, Any]]:
+def _rows(
+    benchmark: str, trainings: Sequence[tuple[dict[str, Any], dict[str, Any]]]
+) -> list[dict[str, Any]]:
     """Return a row for each metric; its own data and status take precedence over the report's.
 
     `sha256`, `split` and `n` are None if the report has none, as for an environment.
     """
-    source = {name: report[name] for name in ("dataset", "sha256", "split", "n")}
+    (run, report), reports = trainings[0], {run["seed"]: report for run, report in trainings}
+    source = {name: report.get(name) for name in SOURCE}
     unit = report.get("steps_unit", STEPS_UNIT)
     return [
         {"benchmark": benchmark, **source, "status": "measured", **metric, **run}
-        | {"steps_unit": unit}
-        for metric in report["metrics"]
+        | {"steps_unit": unit, "origin": "measured"}
+        for metric in comparison.rows(reports)
     ]
 
 
-def _entry(benchmark: str, status: str) -> dict[str, Any]:
+def entry(benchmark: str, status: str) -> dict[str, Any]:
     """Return the entry of a benchmark without a result."""
-    source = dict.fromkeys(("dataset", "sha256", "split", "n"))
-    metric = dict.fromkeys(("metric", "title", "unit", "higher_is_better", "value"))
-    run = dict.fromkeys(("seed", "steps", "steps_unit", "size", "command"))
-    return {"benchmark": benchmark, **source, **metric, "baselines": {}, **run, "status": status}
+    names = (*SOURCE, *METRIC, "seed", "steps", "steps_unit", "size", "command", "origin")
+    empty: dict[str, Any] = {name: {} for name in ("baselines", "differences", "outcomes", "seeds")}
+    return {"benchmark": benchmark, **dict.fromkeys(names), **empty, "status": status}
 
 
 def _table(curve: list[dict[str, Any]]) -> bytes:
@@ -144,12 +192,20 @@ def _table(curve: list[dict[str, Any]]) -> bytes:
     return table.getvalue().encode()
 
 
-def recipes(family: Family) -> tuple[Recipe, ...]:
-    """Return the tasks that train and score the scaled-down model."""
+def recipes(family: Family, trainings: int) -> tuple[Recipe, ...]:
+    """Return the tasks that train and score the scaled-down model some times.
+
+    Each training is a task, so two can run side by side, and a build that is stopped keeps those
+    that ended.
+    """
+    reports = tuple(report_path(number) for number in range(trainings))
     inputs = (families.ARCHITECTURE, CONFIG, *SCRIPTS, *runtime_files(family))
     train = "train the scaled-down model and score it on held-out data"
     listed = "list the results, and the benchmarks that were not run"
     return (
         Recipe("benchmarks:trial", trial, inputs, (REPORT, CURVE), train),
-        Recipe("benchmarks:results", results, (families.ARCHITECTURE, REPORT), (RESULTS,), listed),
+        *(replace(_repeat(number), inputs=inputs) for number in range(1, trainings)),
+        Recipe(
+            "benchmarks:results", results, (families.ARCHITECTURE, *reports), (RESULTS,), listed
+        ),
     )

@@ -17,6 +17,7 @@ from metagen.work import Desk, Recipe, Work
 
 SECTIONS = ("model", "data", "train", "eval", "infer")
 SCRIPTS = tuple(f"code/{section}.py" for section in SECTIONS)
+REQUIREMENTS, LOCK = "code/requirements.txt", "code/requirements.lock"
 # An import from runtime/, at the top of a file or inside a function.
 RUNTIME_IMPORT = re.compile(r"^\s*from runtime\.(\w+) import", re.MULTILINE)
 PROJECT = "pyproject.toml"
@@ -76,14 +77,25 @@ def config(desk: Desk) -> dict[str, bytes]:
 
 
 def requirements(desk: Desk) -> dict[str, bytes]:
-    """Make code/requirements.txt: the libraries that the scripts import."""
+    """Make code/requirements.txt: the oldest versions of the libraries that the scripts import."""
     scripts = (*SCRIPTS, *runtime_files(families.of_package(desk), desk.source))
     names = {name for path in scripts for name in libraries(desk.entry(path, "imports"))}
     known = lowest_versions(desk.source(PROJECT))
     if desk.entry(families.ARCHITECTURE, "train", "optimizer") == "muon":
         known["torch"] = MUON_TORCH
     lines = sorted(known.get(name, name) for name in (DISTRIBUTIONS.get(n, n) for n in names))
-    return {"code/requirements.txt": "".join(f"{line}\n" for line in lines).encode()}
+    return {REQUIREMENTS: "".join(f"{line}\n" for line in lines).encode()}
+
+
+def lock(desk: Desk) -> dict[str, bytes]:
+    """Make code/requirements.lock: the versions that the package was made and measured with."""
+    lines = [f"# Python {desk.version('python')} and these versions made the package."]
+    for requirement in desk.read(REQUIREMENTS).decode().split():
+        name = requirement.partition(">=")[0]
+        # A registry has no local labels, such as the +cpu of a build of torch.
+        number = desk.version(name).partition("+")[0]
+        lines.append(f"{name}=={number}" if number else f"# {name} was not installed.")
+    return {LOCK: "".join(f"{line}\n" for line in lines).encode()}
 
 
 def lowest_versions(project: bytes) -> dict[str, str]:
@@ -131,8 +143,9 @@ def recipes(family: Family) -> tuple[Recipe, ...]:
             "code:requirements",
             requirements,
             (plan, *SCRIPTS, *shared),
-            ("code/requirements.txt",),
+            (REQUIREMENTS,),
             "list the libraries that the scripts import",
         ),
+        Recipe("code:lock", lock, (REQUIREMENTS,), (LOCK,), "list the versions of the libraries"),
         Recipe("code:readme", readme, (plan,), ("code/README.md",), "explain how to run the code"),
     )

@@ -4,7 +4,7 @@
 devices       the figures of hardware, and how long a piece of work takes on it
 need          all that a search must meet: size, limits and pins of a spec
 search        the search, and the solution of a spec
-architecture  architecture.yaml with its reasons; ablations.yaml
+architecture  architecture.yaml with its reasons; ablations.yaml, derived.json
 alternatives  changes that meet a violated constraint; what a step of each buys
 measured      the measured model, and the verdict on one of its figures
 training      verdicts on the declared training run

@@ -1,6 +1,7 @@
 """blueprint/architecture.yaml: every dimension and setting, and why it was chosen.
 
-blueprint/ablations.yaml beside it lists single changes of that architecture, exactly counted.
+blueprint/ablations.yaml beside it lists single changes of that architecture, exactly counted, and
+blueprint/derived.json figures of its shape that follow from the dimensions.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from metagen import families
+from metagen.families import effects
 from metagen.families.axes import Axis
 from metagen.families.demand import Demand, Limit
 from metagen.families.family import Dims, Family
-from metagen.files import yaml_bytes
+from metagen.files import json_bytes, yaml_bytes
 from metagen.sizing import search
 from metagen.sizing.search import Solution
 from metagen.work import Desk, Recipe
 
 TARGET = "blueprint/architecture.yaml"
-IGNORED = "declared, and changes nothing"
 ABLATIONS = "blueprint/ablations.yaml"
+DERIVED = "blueprint/derived.json"
 # The overrun is the reason of the dimensions where not even the smallest candidate fits.
 OVERRUN = "because every candidate exceeds the parameter count"
 
@@ -42,7 +44,7 @@ def work(desk: Desk) -> dict[str, bytes]:
         "decisions": [
             *decisions(solution),
             *_settings(desk, family, full, design.parameters),
-            *_ignored(desk, family),
+            *_unused(desk, family),
         ],
     }
     return {TARGET: yaml_bytes(architecture)}
@@ -56,19 +58,16 @@ def _settings(
     return [{"name": n, "value": values[n], "reason": reason} for n, reason in reasons.items()]
 
 
-def _ignored(desk: Desk, family: Family) -> Iterator[dict[str, Any]]:
-    """Yield the declared keys of training that change nothing in this family's code."""
-    for name, why in family.task.ignored(desk.key).items():
+def _unused(desk: Desk, family: Family) -> Iterator[dict[str, Any]]:
+    """Yield what the spec declares and this family's package does not follow."""
+    for name, reason, _ in effects.unused(family, desk.key):
         value = desk.key(name)
-        yield {
-            "name": name,
-            "value": list(value) if isinstance(value, tuple) else value,
-            "reason": f"{IGNORED}: {why}",
-        }
+        shown = list(value) if isinstance(value, tuple) else value
+        yield {"name": name, "value": shown, "reason": f"{effects.UNUSED}{reason}"}
 
 
 def decisions(solution: Solution) -> list[dict[str, Any]]:
-    """Return each dimension, format and limit with its value and the reason for it."""
+    """Return each dimension and format with its value and the reason for it."""
     everything, need = solution.design.everything, solution.need
     reasons = {**solution.family.reasons(everything, need, solution.trend), **_levers(solution)}
     reasons |= _smallest(solution, reasons)
@@ -77,8 +76,12 @@ def decisions(solution: Solution) -> list[dict[str, Any]]:
         {"name": name, "value": value, "reason": reasons[name]}
         for name, value in everything.items()
     ]
-    limits = [_limit(each, solution.design.demand) for each in need.limits]
-    return [_size(solution), *chosen, *limits]
+    return [_size(solution), *chosen]
+
+
+def limits(solution: Solution) -> list[dict[str, Any]]:
+    """Return what the search estimates of each limit; verdicts are about the measured model."""
+    return [_limit(each, solution.design.demand) for each in solution.need.limits]
 
 
 def _size(solution: Solution) -> dict[str, Any]:
@@ -203,6 +206,15 @@ def ablations(desk: Desk) -> dict[str, bytes]:
     return {ABLATIONS: yaml_bytes(variants)}
 
 
+def derived(desk: Desk) -> dict[str, bytes]:
+    """Compute the figures of the family's own documents, each with its unit."""
+    family = families.of_package(desk)
+    infer = {name: desk.entry(families.ARCHITECTURE, "infer", name) for name in family.formats}
+    figures = family.figures({**desk.entry(families.ARCHITECTURE, "model"), **infer})
+    content = {name: {"value": value, "unit": unit} for name, (value, unit) in figures.items()}
+    return {DERIVED: json_bytes(content)}
+
+
 RECIPES = (
     Recipe("blueprint:architecture", work, (), (TARGET,), "dimensions and settings, with reasons"),
     Recipe(
@@ -211,5 +223,12 @@ RECIPES = (
         (families.ARCHITECTURE,),
         (ABLATIONS,),
         "single changes and their exact sizes",
+    ),
+    Recipe(
+        "blueprint:derived",
+        derived,
+        (families.ARCHITECTURE,),
+        (DERIVED,),
+        "figures that follow from the dimensions",
     ),
 )

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from metagen.families.demand import Cost
-from metagen.units import UnitError, parse_hardware
+from metagen.spec.words import matching
+from metagen.units import counted
 from metagen.work import Desk
 
 TABLE = "data/devices.csv"
@@ -100,24 +101,15 @@ def target(desk: Desk) -> Device | None:
     declared = desk.key("constraints.device")
     if not declared:
         return None
-    number, name = _counted(declared)
-    device = by_prefix(desk, CLASSES.get(name, name))
+    number, name = counted(declared)
+    device = named(desk, CLASSES.get(name, name))
     return device and replace(device, number=number)
 
 
-def _counted(declared: str) -> tuple[int, str]:
-    try:
-        return parse_hardware(declared)
-    except UnitError:
-        return 1, declared
-
-
-def by_prefix(desk: Desk, name: str) -> Device | None:
+def named(desk: Desk, name: str) -> Device | None:
     """Return the device of a name, or the first whose name starts with it, such as `A100`."""
-    known, start = table(desk), name.lower()
-    return known.get(name) or next(
-        (device for device in known.values() if device.model.lower().startswith(start)), None
-    )
+    known = table(desk)
+    return known.get(matching(name, known))
 
 
 def _device(row: dict[str, str]) -> Device:
@@ -200,7 +192,7 @@ def roofline(desk: Desk, device: Device) -> Roofline:
 def _share(desk: Desk, rows: list[dict[str, str]], bits: int) -> Share:
     """Return the share at a format, or at the widest measured format below it."""
     row = max((r for r in rows if _bits(r) <= bits), key=_bits)
-    measured = by_prefix(desk, row["device"])
+    measured = named(desk, row["device"])
     assert measured is not None
     value = float(row["achieved_gb_s"]) * 1e9 / measured.bandwidth
     source = f"{value:.1%} of bandwidth: {row['device']} with {row['weight_bits']}-bit weights"

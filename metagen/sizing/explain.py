@@ -35,10 +35,10 @@ class SpecDesk:
 
 
 def lines(spec: Spec) -> Iterator[str]:
-    """Yield the decisions, binding constraints, changes that meet violated limits, and steps."""
+    """Yield decisions, limits, what binds, changes that meet violated limits, and steps."""
     desk = cast(Desk, SpecDesk(spec))
     best = search.solution(desk)
-    for each in architecture.decisions(best):
+    for each in (*architecture.decisions(best), *architecture.limits(best)):
         yield f"{each['name']}: {_value(each['value'])}"
         yield f"  {each['reason']}"
     outlook = json.loads(alternatives.sensitivity(desk)[alternatives.TARGET])

@@ -29,6 +29,7 @@ class Measured:
         parameters: Counted on the model.
         points: FLOPs of a forward pass at some lengths, for each unit of them.
         training_flops: FLOPs of a training step for each unit of training data.
+        trained: Tokens of a training sequence, None for a family without a context window.
     """
 
     family: Family
@@ -36,6 +37,7 @@ class Measured:
     parameters: int
     points: list[dict[str, Any]]
     training_flops: float
+    trained: int | None = None
 
     @property
     def tokens(self) -> int | None:
@@ -64,12 +66,14 @@ def read(desk: Desk) -> Measured:
     dims = desk.entry(GRAPH, "config")
     formats = {name: desk.entry(families.ARCHITECTURE, "infer", name) for name in family.formats}
     everything = {**dims, **formats}
+    window = family.context(everything)
     return Measured(
         family=family,
         everything=everything,
         parameters=desk.entry(PARAMS, "total"),
         points=desk.entry(FLOPS, "points"),
         training_flops=family.training_length(everything) * desk.entry(FLOPS, "training_per_unit"),
+        trained=window and desk.entry(families.ARCHITECTURE, "data").get("seq_len", window),
     )
 
 
@@ -82,38 +86,54 @@ def flops_near(points: list[dict[str, Any]], length: int) -> float:
 Range = tuple[float, float]  # the lowest and the highest value of an estimate
 
 
+NO_CHANGE = ("met", "figure", "not declared")  # Verdicts beside which no change is proposed.
+
+
 @dataclass(frozen=True)
 class Requirement:
     """What a spec requires of one figure.
 
     Attributes:
-        shown: The value as it is shown; None where nothing is declared.
-        limit: The value to compare with; None where it sets no limit.
+        shown: The value as it is declared; None where nothing is declared.
+        limit: The value to compare with, in the figure's unit; None where no number meets it.
         relation: What the limit is to the figure: `required` is the least that meets it, and
-            `allowed`, `available` and `delivered` are the most.
+            `allowed`, `available` and `delivered` are the most; None for a figure without a limit.
+        partly: Whether the figure holds in part only, as a window that is longer than what the
+            model is trained on.
     """
 
     shown: Any = None
     limit: float | None = None
-    relation: str = "allowed"
+    relation: str | None = "allowed"
+    partly: bool = False
 
     def verdict(self, computed: float | None, between: Range) -> tuple[str, float | None]:
         """Return the verdict and the share of the requirement that is left.
 
-        A figure is `open` if one end of its range meets the requirement and the other does not.
+        A figure is `open` if one end of its range meets the requirement and the other does not, or
+        if it is not known. It is `bounded` if nothing finite meets the requirement, or if it is met
+        in part only.
         """
-        if self.shown is None or computed is None:
+        if self.relation is None:
+            return "figure", None
+        if self.shown is None:
             return "not declared", None
+        if computed is None:
+            return "open", None
         if self.limit is None:
-            return "met", None
+            return "bounded", None
         met = {self._room(end) >= 0 for end in between}
-        verdict = "open" if len(met) > 1 else "met" if met.pop() else "violated"
+        good = "bounded" if self.partly else "met"
+        verdict = "open" if len(met) > 1 else good if met.pop() else "violated"
         return verdict, self._room(computed) / self.limit
 
     def _room(self, computed: float) -> float:
         assert self.limit is not None
         least = self.relation == "required"
         return computed - self.limit if least else self.limit - computed
+
+
+NO_LIMIT = Requirement(relation=None)  # for a figure that no key of a spec limits
 
 
 def entry(
@@ -126,7 +146,7 @@ def entry(
     nearest: str | None = None,
     between: Range | None = None,
 ) -> Entry:
-    """Return one entry; `nearest` names changes that would meet a violated constraint.
+    """Return one entry; `nearest` names changes that would meet a constraint that is not met.
 
     `between` is the range of an estimate, from which its verdict follows; it is None for a figure
     that is exact.
@@ -136,6 +156,7 @@ def entry(
     return {
         "constraint": name,
         "required": required.shown,
+        "limit": required.limit,
         "relation": required.relation,
         "computed": computed,
         "low": between and low,
@@ -145,13 +166,15 @@ def entry(
         "source": source,
         "verdict": verdict,
         "margin": margin,
-        "nearest": None if verdict in ("met", "not declared") else nearest,
+        "nearest": None if verdict in NO_CHANGE else nearest,
     }
 
 
-def unknown(name: str, required: Any, unit: str, reason: str) -> Entry:
+def unknown(
+    name: str, required: Any, unit: str, reason: str, relation: str | None = "allowed"
+) -> Entry:
     """Return an entry for a figure that cannot be computed, with the reason as its formula."""
-    return entry(name, None, unit, reason, "the spec", Requirement(required))
+    return entry(name, None, unit, reason, "the spec", Requirement(required, relation=relation))
 
 
 def row(device: Device) -> str:

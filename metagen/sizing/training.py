@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 
 from metagen.sizing import devices
 from metagen.sizing.devices import COMPUTE_SOURCE, COMPUTE_USE, Device
-from metagen.sizing.measured import COUNTED, Entry, Measured, Requirement, entry, row, unknown
+from metagen.sizing.measured import (
+    COUNTED,
+    NO_LIMIT,
+    Entry,
+    Measured,
+    Requirement,
+    entry,
+    row,
+    unknown,
+)
 from metagen.units import parse_amount, parse_duration, parse_hardware, same_things, spell_count
 from metagen.work import Desk
 
@@ -101,7 +110,7 @@ def _device(desk: Desk, hardware: str | None) -> Device | None:
     if not hardware:
         return None
     number, name = parse_hardware(hardware)
-    device = devices.by_prefix(desk, name)
+    device = devices.named(desk, name)
     return replace(device, number=number) if device and device.flops else None
 
 
@@ -176,13 +185,13 @@ def _nearest(run: _Run, needed: float) -> str | None:
 def _data(model: Measured, run: _Run) -> Entry:
     unit = f"{model.family.task.training_unit} per parameter"
     if run.data is None:
-        return unknown(DATA, None, unit, run.missing("data.size"))
+        return unknown(DATA, None, unit, run.missing("data.size"), None)
     ratio, source = run.data / model.parameters, COUNTED
     formula = f"{run.data:.4g} / {model.parameters:,} = {ratio:,.4g}"
     if optimal := model.family.optimal_units:
         formula += f"; compute-optimal is about {optimal[0]:g}, and more buys a better small model"
         source += f"; {optimal[1]}"
-    return entry(DATA, ratio, unit, formula, source)
+    return entry(DATA, ratio, unit, formula, source, NO_LIMIT)
 
 
 def _energy(run: _Run, needed: float | None) -> Iterator[Entry]:
@@ -192,7 +201,7 @@ def _energy(run: _Run, needed: float | None) -> Iterator[Entry]:
         gaps = run.missing(*run.gaps)
         reason = gaps or f"no power of {device.model if device else 'the hardware'} is known"
         for name, unit in ((ENERGY, "kWh"), (CARBON, "kg CO2e")):
-            yield unknown(name, None, unit, reason)
+            yield unknown(name, None, unit, reason, None)
         return
     hours = (run.seconds or (needed or 0) / _speed(device)) / HOUR
     energy = device.number * device.power * hours * PUE / 1000
@@ -201,7 +210,7 @@ def _energy(run: _Run, needed: float | None) -> Iterator[Entry]:
         "an estimate at full power"
     )
     sources = f"{ENERGY_SOURCE}; {PUE_SOURCE}; power of {device.model}, {device.power_source}"
-    yield entry(ENERGY, energy, "kWh", formula, sources)
+    yield entry(ENERGY, energy, "kWh", formula, sources, NO_LIMIT)
     carbon = CARBON_INTENSITY * energy
     words = f"{energy:,.0f} kWh x {CARBON_INTENSITY:g} kg/kWh = {carbon:,.0f} kg, an estimate"
-    yield entry(CARBON, carbon, "kg CO2e", words, CARBON_SOURCE)
+    yield entry(CARBON, carbon, "kg CO2e", words, CARBON_SOURCE, NO_LIMIT)

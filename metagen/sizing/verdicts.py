@@ -7,6 +7,8 @@ of the declared device, at batch 1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from metagen.families.demand import Cost, Demand
 from metagen.files import json_bytes
 from metagen.sizing import alternatives, devices, measured, need, search, training
@@ -14,6 +16,7 @@ from metagen.sizing.devices import Device, Roofline
 from metagen.sizing.measured import (
     COUNTED,
     INPUTS,
+    NO_LIMIT,
     Entry,
     Measured,
     Requirement,
@@ -22,7 +25,7 @@ from metagen.sizing.measured import (
     unknown,
 )
 from metagen.sizing.need import DEVICE, LATENCY, MEMORY, THROUGHPUT
-from metagen.units import INFINITE, rate_unit
+from metagen.units import INFINITE, rate_unit, spell_context
 from metagen.work import Desk, Recipe
 
 TARGET = "blueprint/constraints.json"
@@ -65,7 +68,7 @@ def _size(desk: Desk, model: Measured, device: Device | None) -> list[Entry]:
         *_parts(model),
         _budget(desk, model.demand),
         _device(model.demand, device),
-        _context(desk, model),
+        *_context(desk, model),
     ]
 
 
@@ -80,7 +83,7 @@ def _parts(model: Measured) -> list[Entry]:
     words, demand = model.family.explained(model.everything, model.parameters), model.demand
     sizes = {"weights": demand.weights, "cache": demand.cache, "activations": demand.activations}
     return [
-        entry(name, size, "bytes", f"{words[name]} = {size:,} bytes", FORMATS)
+        entry(name, size, "bytes", f"{words[name]} = {size:,} bytes", FORMATS, NO_LIMIT)
         for name, size in sizes.items()
         if name in words
     ]
@@ -110,22 +113,31 @@ def _device(demand: Demand, device: Device | None) -> Entry:
     return entry(DEVICE, demand.memory, "bytes", formula, source, required)
 
 
-def _context(desk: Desk, model: Measured) -> Entry:
-    declared = desk.key("constraints.context_window")
-    required = Requirement(declared, None if declared == INFINITE else declared, "required")
-    formula = f"{model.tokens:,} tokens" if model.tokens else "the model has no context window"
+def _context(desk: Desk, model: Measured) -> Iterator[Entry]:
+    """Yield the entry on the window of a family that has one: configured, and trained on."""
+    if model.tokens is None:
+        return
+    declared, window = desk.key("constraints.context_window"), model.tokens
+    trained, limit = model.trained or window, None if declared == INFINITE else declared
+    formula = f"{window:,} tokens configured; trained on {trained:,}"
     if declared == INFINITE:
-        formula += ", the largest power of two that the other constraints allow"
-    source = "Config of code/model.py"
-    return entry("context_window", model.tokens, "tokens", formula, source, required)
+        formula += "; the largest power of two that the other constraints allow"
+    partly = trained < min(window, limit or window)
+    required = Requirement(declared, limit, "required", partly)
+    source = "Config of code/model.py; data.seq_len of blueprint/architecture.yaml"
+    nearest = f"context_window {spell_context(trained)}, the length of training"
+    yield entry("context_window", window, "tokens", formula, source, required, nearest)
 
 
 def _latency(desk: Desk, model: Measured, line: Roofline | None) -> Entry:
     declared = desk.key("constraints.latency")
+    limit = need.latency(declared)
+    # A class such as `batch` sets no limit, so the figure stands for itself.
+    relation = None if declared and limit is None else "allowed"
     if line is None or line.device.flops is None:
         reason = f"no speed of {line.device.name} is known" if line else NO_DEVICE
-        return unknown(LATENCY, declared, "s", reason)
-    demand, limit = model.demand, need.latency(declared)
+        return unknown(LATENCY, declared, "s", reason, relation)
+    demand = model.demand
     arithmetic, traffic = (
         line.arithmetic(demand.first),
         line.traffic(demand.first, demand.weight_bits),
@@ -135,24 +147,30 @@ def _latency(desk: Desk, model: Measured, line: Roofline | None) -> Entry:
     formula = (
         f"first output {_input(model)}: the larger of {demand.first.flops:.4g} FLOP / "
         f"({line.compute_use:g} x {peak:.4g} FLOP/s) = {arithmetic:.3g} s and {read}"
-        + (f"; {declared} allows {limit:g} s" if limit else "")
+        + (
+            f"; {declared} allows {limit:g} s"
+            if limit
+            else f"; {declared} sets no limit"
+            if declared
+            else ""
+        )
     )
     source = f"blueprint/flops.json; {line.compute_source}{_source(line, demand.weight_bits)}"
     computed = max(arithmetic, traffic)
-    return entry(LATENCY, computed, "s", formula, source, Requirement(declared, limit))
+    return entry(LATENCY, computed, "s", formula, source, Requirement(declared, limit, relation))
 
 
 def _throughput(desk: Desk, model: Measured, line: Roofline | None) -> list[Entry]:
     declared = desk.key("constraints.throughput")
     unit, rate = rate_unit(model.family.task.work_unit), need.throughput(desk.key, model.family)
     if line is None:
-        return [unknown(THROUGHPUT, declared, unit, NO_DEVICE)]
+        return [unknown(THROUGHPUT, declared, unit, NO_DEVICE, "required")]
     required = Requirement(declared, rate.value if rate else None, "required")
     demand = model.demand
     entries = [_speed(THROUGHPUT, demand.steady, model, line, _input(model), required)]
     if demand.last:
         after = f"after {model.tokens:,} tokens"
-        entries.append(_speed(FULL, demand.last, model, line, after, Requirement()))
+        entries.append(_speed(FULL, demand.last, model, line, after, NO_LIMIT))
     return entries
 
 

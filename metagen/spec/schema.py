@@ -30,6 +30,9 @@ and a test checks it.
 - **Overrides**: `key=value` after the spec on the command line sets any key below by its full
   name; {shorthands}.
   A mapping is merged with the file's, a list replaces it, null unsets it.
+- **Effect**: a key that is *prose only* changes the text of documents, and neither code nor
+  figures. Any other declared key changes more than prose, or is refused, or the commands warn by
+  name that it has no effect; limitations.md repeats that.
 - **Errors** are reported all at once, each with `file:line:column`, the key, its value, the
   allowed values, and the nearest valid spelling.
 """
@@ -65,7 +68,8 @@ def _row(key: Key) -> str:
     default = "required" if key.required else "not declared"
     if key.default is not None:
         default = f"`{json.dumps(key.default)}`"
-    return f"| `{key.name}` | {key.kind.allowed} | {default} | {key.doc} |\n"
+    doc = f"{key.doc} *Prose only.*" if key.prose else key.doc
+    return f"| `{key.name}` | {key.kind.allowed} | {default} | {doc} |\n"
 
 
 def markdown() -> str:

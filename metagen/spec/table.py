@@ -28,6 +28,10 @@ from metagen.spec.kinds import (
     whole,
 )
 
+_ARTIFACTS_DOC = (
+    "Artifacts to build, with all that they are measured on; `pytorch_skeleton` and "
+    "`training_recipe` are `code/`, `benchmark_report` and `eval_report` the same report."
+)
 NAME = text(200)
 LINE = text(10_000)
 PROSE = text(10_000, lines=True)
@@ -39,13 +43,17 @@ SHARE = real(0.0, 1.0)
 
 @dataclass(frozen=True)
 class Key:
-    """A leaf key: its dotted name, allowed values, meaning and default."""
+    """A leaf key: its dotted name, allowed values, meaning and default.
+
+    A key that is `prose` changes the text of documents, and no figure and no code.
+    """
 
     name: str
     kind: Kind
     doc: str
     default: Any = None
     required: bool = False
+    prose: bool = False
 
 
 def _inputs() -> Kind:
@@ -63,26 +71,22 @@ def _objective() -> Kind:
 
 def _device() -> Kind:
     """One device or a class of them, or a number of devices such as 8xH100."""
-    one = choice(*words.DEVICE_CLASSES, *words.devices(), any_case=True)
-    allowed = f"{one.allowed}, or a number of one of these, such as 8xH100"
+    known = (*words.DEVICE_CLASSES, *words.devices())
+    allowed = f"{', '.join(known)}, or a number of one of these, such as 8xH100"
 
     def parse(value: Any) -> Any:
-        try:
-            number, name = units.parse_hardware(value) if isinstance(value, str) else (1, value)
-        except units.UnitError:
-            number, name = 1, value
-        if number == 1:
-            return one.parse(name)
-        device = words.device(name) or refuse(value, allowed, _counted(number, name))
-        return f"{number}x{device}"
+        if not isinstance(value, str):
+            refuse(value, allowed)
+        count, name = units.counted(value)
+        near = units.nearest(name, (*words.short_names(), *known))
+        many = f"{count}x" if count > 1 else ""
+        device = words.device(name) or refuse(
+            value, allowed, did_you_mean(near and f"{many}{near}")
+        )
+        return f"{many}{device}"
 
-    return Kind(allowed, parse, one.json, as_text=True)
-
-
-def _counted(number: int, name: str) -> str:
-    known = (*words.DEVICE_CLASSES, *words.devices())
-    near = units.nearest(name, known)
-    return did_you_mean(f"{number}x{near}" if near else "")
+    json = {"anyOf": [{"enum": list(known)}, {"type": "string"}]}
+    return Kind(allowed, parse, json, as_text=True)
 
 
 def table() -> tuple[Key, ...]:
@@ -94,11 +98,22 @@ def _package() -> tuple[Key, ...]:
     license_id = choice(*words.LICENSES, any_case=True)
     return (
         Key("metagen_version", choice("1.0"), "Version of the spec language.", required=True),
-        Key("name", NAME, "Name of the model; the run folder is named after it.", required=True),
-        Key("description", PROSE, "Description of the model in a sentence or two."),
-        Key("version", NAME, "Version of the model package."),
-        Key("license", license_id, "Licence of the model: a Hugging Face identifier."),
-        Key("authors", list_of(NAME), "Authors of the model, for the cards and the paper."),
+        Key(
+            "name",
+            NAME,
+            "Name of the model; the run folder is named after it.",
+            required=True,
+            prose=True,
+        ),
+        Key("description", PROSE, "Description of the model in a sentence or two.", prose=True),
+        Key("version", NAME, "Version of the model package.", prose=True),
+        Key("license", license_id, "Licence of the model: a Hugging Face identifier.", prose=True),
+        Key(
+            "authors",
+            list_of(NAME),
+            "Authors of the model, for the cards and the paper.",
+            prose=True,
+        ),
         Key("modality.inputs", _inputs(), "Inputs of the model.", ["text"]),
         Key("modality.outputs", _outputs(), "Outputs of the model.", ["text"]),
     )
@@ -108,7 +123,7 @@ def _task() -> tuple[Key, ...]:
     actions = choice("discrete", "continuous")
     return (
         Key("task.type", TASK, "Task of the model.", "generation"),
-        Key("task.domain", NAME, "Domain of the task."),
+        Key("task.domain", NAME, "Domain of the task.", prose=True),
         Key("task.num_classes", NUMBER_OF, "Number of classes of a classifier."),
         Key("task.num_outputs", NUMBER_OF, "Number of outputs of a regression."),
         Key("task.horizon", NUMBER_OF, "Future steps of a forecast."),
@@ -156,18 +171,42 @@ def _training() -> tuple[Key, ...]:
     duration = quantity(units.spell_duration, units.DURATION)
     return (
         Key("training.objective", _objective(), "Training objective, or several of them."),
-        Key("training.data.sources", list_of(LINE), "Sources of the training data."),
+        Key("training.data.sources", list_of(LINE), "Sources of the training data.", prose=True),
         Key("training.data.size", amount, "Amount of training data (k = 1,000)."),
-        Key("training.data.governance.pii", PROSE, "Handling of personal data."),
-        Key("training.data.governance.copyright", PROSE, "Legal basis for using the data."),
-        Key("training.data.governance.consent", PROSE, "Consent of the people in the data."),
-        Key("training.data.governance.retention", PROSE, "Time for which the data is stored."),
-        Key("training.data.governance.filtering", PROSE, "Filters applied to the data."),
-        Key("training.data.governance.provenance", PROSE, "Record of the data's origin."),
+        Key("training.data.governance.pii", PROSE, "Handling of personal data.", prose=True),
+        Key(
+            "training.data.governance.copyright",
+            PROSE,
+            "Legal basis for using the data.",
+            prose=True,
+        ),
+        Key(
+            "training.data.governance.consent",
+            PROSE,
+            "Consent of the people in the data.",
+            prose=True,
+        ),
+        Key(
+            "training.data.governance.retention",
+            PROSE,
+            "Time for which the data is stored.",
+            prose=True,
+        ),
+        Key(
+            "training.data.governance.filtering", PROSE, "Filters applied to the data.", prose=True
+        ),
+        Key(
+            "training.data.governance.provenance", PROSE, "Record of the data's origin.", prose=True
+        ),
         Key("training.compute.hardware", hardware, "Devices for the full training."),
         Key("training.compute.duration", duration, "Duration of the full training."),
-        Key("training.alignment.method", list_of(NAME), "Alignment methods, such as rlhf."),
-        Key("training.alignment.policy", PROSE, "Policy for the alignment."),
+        Key(
+            "training.alignment.method",
+            list_of(NAME),
+            "Alignment methods, such as rlhf.",
+            prose=True,
+        ),
+        Key("training.alignment.policy", PROSE, "Policy for the alignment.", prose=True),
         *_training_config(),
     )
 
@@ -209,11 +248,23 @@ def _architecture() -> tuple[Key, ...]:
 def _results() -> tuple[Key, ...]:
     artifacts = list_of(choice(*words.ARTIFACTS), least=1)
     return (
-        Key("outputs.artifacts", artifacts, "Artifacts to build.", list(words.ARTIFACTS)),
-        Key("evaluation.benchmarks", list_of(NAME), "Benchmarks intended for the model.", []),
-        Key("evaluation.baselines", list_of(NAME), "Models to compare with.", []),
+        Key(
+            "outputs.artifacts",
+            artifacts,
+            _ARTIFACTS_DOC,
+            list(words.ARTIFACTS),
+        ),
+        Key(
+            "evaluation.benchmarks",
+            list_of(NAME),
+            "Benchmarks intended for the model.",
+            [],
+            prose=True,
+        ),
+        Key("evaluation.baselines", list_of(NAME), "Models to compare with.", [], prose=True),
         Key("evaluation.metrics", list_of(NAME), "Metrics to report.", []),
         Key("evaluation.bench", choice(*words.BENCHES), "Length of the proxy's training.", "quick"),
+        Key("evaluation.seeds", whole(1, 10), "Trainings of the proxy, a seed each."),
         Key("reproducibility.seed", whole(0, 2**32 - 1), "Seed of all random numbers.", 42),
-        Key("reproducibility.determinism", PROSE, "Guarantee for repeated runs."),
+        Key("reproducibility.determinism", PROSE, "Guarantee for repeated runs.", prose=True),
     )

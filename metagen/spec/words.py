@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Iterable
 from functools import cache
 
 from metagen.paths import source
@@ -45,6 +47,8 @@ ARTIFACTS = (
 )
 BENCHES = ("quick", "full", "none")
 DEVICE_CLASSES = ("consumer_gpu", "datacenter_gpu", "gpu", "cpu", "edge", "mobile")
+_MAKERS = {"nvidia", "geforce", "tesla", "apple"}
+_SHORT = re.compile("[A-Za-z-]*[0-9]+[A-Za-z]*")
 
 # The licence identifiers that a model card may have: huggingface.co/docs/hub/repositories-licenses
 LICENSES = (
@@ -63,11 +67,41 @@ LICENSES = (
 
 
 def device(name: str) -> str:
-    """Return the device class or device of a name or of its start; "" if there is none."""
-    known = (*DEVICE_CLASSES, *devices())
-    lower = name.casefold()
-    same = [each for each in known if each.casefold() == lower]
-    return next(iter(same or [each for each in known if each.casefold().startswith(lower)]), "")
+    """Return the device class or device of a name; "" if there is none."""
+    same = (each for each in DEVICE_CLASSES if _joined(each) == _joined(name))
+    return next(same, "") or matching(name, devices())
+
+
+def matching(name: str, known: Iterable[str]) -> str:
+    """Return the first device that a name means; "" if there is none.
+
+    Case, spaces and punctuation play no part, nor does the maker's name. A start of a device's
+    name is enough if it ends with a word and says which device: `H100` does, `RTX` does not.
+    """
+    given, known = _joined(name), tuple(known)
+    exact = [each for each in known if _joined(each) == given]
+    return next(iter(exact or [each for each in known if given in _starts(each)]), "")
+
+
+def short_names() -> tuple[str, ...]:
+    """Return the shortest start of each device's name that says which device it is."""
+    starts = (_SHORT.match(each) for each in devices())
+    return tuple(dict.fromkeys(found[0] for found in starts if found))
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.findall("[a-z0-9]+", name.casefold()) if word not in _MAKERS]
+
+
+def _joined(name: str) -> str:
+    return "".join(_words(name))
+
+
+def _starts(device: str) -> set[str]:
+    """Return the starts of a name that say which device it is: two words, or one with a number."""
+    words = _words(device)
+    least = 1 if re.search("[0-9]", words[0]) else 2
+    return {"".join(words[:end]) for end in range(least, len(words) + 1)}
 
 
 @cache

@@ -27,6 +27,7 @@ class Forecasting(Task):
     """From the past (B, lookback) of a series to its future (B, horizon)."""
 
     name = "forecasting"
+    metrics = ("mase", "mae")
     benchmark = Benchmark(
         "forecasts of measured series", {"quick": 400, "full": 1500}, ("statsmodels",)
     )

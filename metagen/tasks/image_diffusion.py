@@ -40,6 +40,7 @@ class ImageDiffusion(Task):
         "usage": "--prompt three",
         "risks": "bias, offensive images, memorisation of images of people, and robustness",
     }
+    metrics = ("frechet_distance", "trained_classifier_accuracy", "nearest_training_image")
     config_keys = Task.config_keys | {
         "ema_decay",
         "noise_schedule",

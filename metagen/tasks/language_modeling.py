@@ -33,6 +33,7 @@ class LanguageModeling(Task):
 
     name = "language_modeling"
     # The quick training takes about ten seconds of one thread, the full one about two minutes.
+    metrics = ("bits_per_byte", "accuracy")
     benchmark = Benchmark("held-out text", {"quick": 240, "full": 3000})
     words = {
         "pipeline_tag": "text-generation",

@@ -206,7 +206,7 @@ def of_spec(key: Lookup, name: str, otherwise: str) -> str:
 
 
 def uncounted(habits: Habits, key: Lookup) -> dict[str, str]:
-    """Return the declared keys that change nothing because the data is not counted, with why."""
+    """Return the declared keys without an effect since the data is not counted, with why."""
     if _declared(habits, key):
         return {}
     size, units = "training.data.size", " or ".join(habits.units)

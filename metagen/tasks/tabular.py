@@ -22,6 +22,8 @@ ROOM_REASONS = {
     "words are one category",
 }
 PROXY_ROOM: Mapping[str, Value] = {"n_numeric": 32, "n_categorical": 4, "n_categories": 64}
+# Cross-validation trains ten networks, so one seed of it is enough.
+AGAIN = ("--repeats", "0")
 HABITS = of_samples(
     batch=256,
     rate=3e-4,
@@ -84,8 +86,10 @@ class TabularRegression(Tabular):
 
     target_kind = "number"
     digits = 6
+    checked = frozenset({"task.num_outputs"})
+    metrics = ("rmse", "r2")
     benchmark = Benchmark(
-        "progression of diabetes", {"quick": 400, "full": 1500}, ("scikit-learn",)
+        "progression of diabetes", {"quick": 400, "full": 1500}, ("scikit-learn",), again=AGAIN
     )
     words = {
         "pipeline_tag": "tabular-regression",
@@ -121,8 +125,9 @@ class TabularClassification(Tabular):
 
     target_kind = "class"
     digits = 4
+    metrics = ("accuracy", "macro_f1")
     benchmark = Benchmark(
-        "benign and malignant tumours", {"quick": 300, "full": 400}, ("scikit-learn",)
+        "benign and malignant tumours", {"quick": 300, "full": 400}, ("scikit-learn",), again=AGAIN
     )
     words = {
         "pipeline_tag": "tabular-classification",

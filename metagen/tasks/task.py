@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from metagen.errors import Problem, SpecError
-from metagen.spec.schema import keys
 from metagen.tasks.schedule import Habits, Schedule, uncounted
 from metagen.tasks.schedule import Lookup as Lookup
-
-CONFIG = "training.config."
 
 Value = int | float | bool
 Dims = Mapping[str, Value]
@@ -31,11 +28,16 @@ class Benchmark:
         name: What it tests, such as `held-out text`.
         steps: Updates for each value of `evaluation.bench` that runs it.
         packages: What pip must have installed for the data to be there.
+        seeds: Trainings of the quick benchmark, each with a seed of its own; 3 where training and
+            scoring take about ten seconds of one thread, else 1.
+        again: Options of eval.py for the seeds after the first, which leave out what takes long.
     """
 
     name: str
     steps: Mapping[str, int]
     packages: tuple[str, ...] = ()
+    seeds: int = 3
+    again: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Task:
         benchmark: How the proxy is trained and scored.
         words: The texts of `Words`, all but the family's own `kind`.
         config_keys: Entries of the spec's `training.config` that have a setting.
+        checked: Keys of the spec of which the task accepts one value.
+        metrics: What eval.py reports; the name of one may go on, as in `recall_at_1_text_to_image`.
         work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
         training_unit: What training data is counted in: `tokens`, `images`, ...
         input: What one pass is over, in a sentence: an `image`, a `row`, a `text`.
@@ -89,6 +93,8 @@ class Task:
         {"batch_size", "epochs", "learning_rate", "optimizer"}
         | {"warmup_epochs", "warmup_steps", "weight_decay"}
     )
+    checked: frozenset[str] = frozenset()
+    metrics: tuple[str, ...]
     work_unit = "sample"
     training_unit = "samples"
     input = "input"
@@ -150,14 +156,10 @@ class Task:
 
     # What follows.
 
-    def ignored(self, key: Lookup) -> dict[str, str]:
-        """Return the declared keys of training that change nothing, each with the reason."""
-        declared = [each for each in keys() if each.startswith(CONFIG) and key(each) is not None]
-        others = (each for each in declared if each.removeprefix(CONFIG) not in self.config_keys)
-        reason = f"train.py of {self.name} has no such setting"
+    def uncounted(self, key: Lookup) -> dict[str, str]:
+        """Return the declared keys without an effect since the data is not counted, with why."""
         # Whether an epoch has a length differs by task, and not by dimensions.
-        habits = self.habits({**self.defaults, **self.proxy}, 1, key)
-        return {**dict.fromkeys(others, reason), **uncounted(habits, key)}
+        return uncounted(self.habits({**self.defaults, **self.proxy}, 1, key), key)
 
     @property
     def folder(self) -> str:

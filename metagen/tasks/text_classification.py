@@ -12,6 +12,7 @@ class TextClassification(TextTask):
 
     name = "text_classification"
     # The quick training takes about ten seconds of one thread, the full one some minutes.
+    metrics = ("accuracy", "macro_f1")
     benchmark = Benchmark("language of a text", {"quick": 1000, "full": 12_000}, ("django",))
     words = {
         "pipeline_tag": "text-classification",

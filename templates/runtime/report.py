@@ -1,4 +1,4 @@
-"""The report of eval.py: metrics with their baselines, as JSON."""
+"""The report of eval.py: metrics with their baselines and intervals, as JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from runtime.scores import Samples, Score, compared
 from runtime.settings import read_json
+
+NO_INTERVAL: Mapping[str, Any] = {
+    "interval": None,
+    "differences": None,
+    "interval_method": "none: the score has no parts to resample",
+    "interval_unit": None,
+    "interval_n": None,
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,7 @@ class Report:
         split: The scored split; None for data without splits.
         steps_unit: Unit of train.py's --steps, such as `environment steps`; None for updates of
             the weights.
+        n_unit: What `n` counts, in the plural, such as `images`.
     """
 
     dataset: str
@@ -33,39 +45,53 @@ class Report:
     figure: Mapping[str, Any] | None = None
     split: str | None = "test"
     steps_unit: str | None = None
+    n_unit: str | None = None
 
 
 def metric(
     name: str,
     unit: str,
-    value: float,
-    baselines: Mapping[str, float],
+    own: Score | float,
+    baselines: Mapping[str, Score | float],
+    samples: Samples | None = None,
     *,
     title: str,
     higher_is_better: bool | None,
     **source: Any,
 ) -> dict[str, Any]:
-    """Return one metric.
+    """Return one metric, with its 95 % interval over the test split.
 
     Args:
         name: Identifier in files, such as `ndcg_at_10`.
         unit: Unit of the value; `share` for a fraction, which documents print in percent.
-        value: Score of the checkpoint.
-        baselines: Scores of simpler methods on the same data, by the methods' names.
+        own: Score of the checkpoint, as a function of how often each sample counts; a number has
+            no interval.
+        baselines: Scores of simpler methods on the same data, by the methods' names. A function
+            makes the comparison with the checkpoint a paired one.
+        samples: What is resampled; None if `own` is a number.
         title: Name in documents and figures, in the field's usual spelling, such as `nDCG@10`.
         higher_is_better: Direction; None for a figure that is no score.
-        source: `benchmark`, `dataset`, `sha256`, `split`, `n` or `status`, if the metric's
-            differs from the report's; the status of a report is "measured".
+        source: `benchmark`, `dataset`, `sha256`, `split`, `n`, `n_unit` or `status`, if the
+            metric's differs from the report's; the status of a report is "measured".
     """
+    known = samples is not None and callable(own)
     return {
         "metric": name,
         "title": title,
         "unit": unit,
         "higher_is_better": higher_is_better,
-        "value": value,
-        "baselines": dict(baselines),
+        "value": _value(own, samples),
+        "baselines": {each: _value(score, samples) for each, score in baselines.items()},
+        **(compared(own, baselines, samples) if known else NO_INTERVAL),
         **source,
     }
+
+
+def _value(score: Score | float, samples: Samples | None) -> float:
+    if not callable(score):
+        return float(score)
+    assert samples is not None, "a score that is a function needs samples"
+    return score(np.ones(samples.count))
 
 
 def print_report(report: Report, folder: Path) -> None:
@@ -75,6 +101,7 @@ def print_report(report: Report, folder: Path) -> None:
         "sha256": report.sha256,
         "split": report.split,
         "n": report.n,
+        "n_unit": report.n_unit,
         "metrics": list(report.metrics),
         "figure": report.figure,
         "checkpoint_step": read_json(folder / "state.json").get("step"),

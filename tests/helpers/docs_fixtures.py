@@ -11,6 +11,8 @@ import yaml
 from metagen import entries, paths
 from metagen.families import parts, transformer
 from metagen.families.decoder import FAMILY as decoder
+from metagen.measure import trial
+from metagen.spec.schema import keys
 
 DIMS = {
     "d_model": 4096, "n_layers": 32, "n_heads": 32, "n_kv_heads": 8, "head_dim": 128,
@@ -28,6 +30,7 @@ INFER = {"temperature": 0.8, "top_k": 50, "top_p": 0.95, "weight_bits": 16, "cac
 PROXY_TRAIN = {**TRAIN, "steps": 200, "batch_size": 16, "learning_rate": 1e-3, "warmup_steps": 20}
 
 KEYS: dict[str, Any] = {
+    **dict.fromkeys(keys()),
     "name": "text_llm_8b",
     "description": "General-purpose text LLM.",
     "version": "1.0.0",
@@ -80,6 +83,10 @@ def _files() -> dict[str, Any]:
     return {
         "blueprint/architecture.yaml": _architecture(),
         "blueprint/params.json": _params(),
+        "blueprint/derived.json": {
+            name: {"value": value, "unit": unit}
+            for name, (value, unit) in decoder.figures({**DIMS, **INFER}).items()
+        },
         "blueprint/flops.json": _flops(),
         "blueprint/constraints.json": _constraints(),
         "blueprint/sensitivity.json": _sensitivity(),
@@ -94,6 +101,8 @@ def _files() -> dict[str, Any]:
         }}},
         "benchmarks/curve.csv": _curve(),
         "code/launch/plan.json": _plan(),
+        "code/requirements.lock": "# Python 3.11.7 and these versions made the package.\n"
+        "numpy==2.4.6\ntorch==2.13.0\n",
     }  # fmt: skip
 
 
@@ -123,6 +132,7 @@ def _params() -> dict[str, Any]:
         "embedding_share": modules["embed_tokens"] / TOTAL,
         "budget": {"min": None, "max": 8_000_000_000, "share": TOTAL / 8e9},
         "proxy_total": decoder.count(PROXY),
+        "proxy_share": decoder.count(PROXY) / TOTAL,
     }
 
 
@@ -170,17 +180,33 @@ def _sensitivity() -> dict[str, Any]:
     }
 
 
+_INTERVAL = {"interval_method": "bootstrap", "interval_unit": "windows", "interval_n": 82}
+
+
 def _results() -> list[dict[str, Any]]:
     data = {"benchmark": "held-out text", "dataset": "pydoc_topics", "sha256": "0f" * 32,
-            "split": "test", "n": 41234}  # fmt: skip
+            "split": "test", "n": 41234, "n_unit": "bytes"}  # fmt: skip
     run = {"seed": 42, "steps": 200, "steps_unit": "training steps", "size": "proxy",
-           "command": "python eval.py --size proxy", "status": "measured"}  # fmt: skip
+           "command": "python eval.py --size proxy", "status": "measured",
+           "origin": "measured"}  # fmt: skip
     bits = {"metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte",
             "higher_is_better": False, "value": 2.87312,
-            "baselines": {"unigram": 4.7211, "bigram": 3.4402, "5-gram": 2.0411}}  # fmt: skip
+            "seeds": {"42": 2.86012, "43": 2.91002, "44": 2.84922}, "spread": 0.03241,
+            "interval": [2.83151, 2.91473], **_INTERVAL,
+            "baselines": {"unigram": 4.7211, "bigram": 3.4402, "5-gram": 2.0411},
+            "differences": {"unigram": [-1.94, -1.76], "bigram": [-0.66, -0.48],
+                            "5-gram": [0.74, 0.92]},
+            "outcomes": {"unigram": "beats", "bigram": "beats", "5-gram": "loses"},
+            }  # fmt: skip
     accuracy = {"metric": "next_byte_accuracy", "title": "next-byte accuracy", "unit": "share",
                 "higher_is_better": True, "value": 0.41037,
-                "baselines": {"unigram": 0.1764, "bigram": 0.2981, "5-gram": 0.5902}}  # fmt: skip
+                "seeds": {"42": 0.41037}, "spread": None,
+                "interval": [0.40321, 0.41752], **_INTERVAL,
+                "baselines": {"unigram": 0.1764, "bigram": 0.4081, "5-gram": 0.5902},
+                "differences": {"unigram": [0.23, 0.24], "bigram": [-0.01, 0.01],
+                                "5-gram": [-0.19, -0.17]},
+                "outcomes": {"unigram": "beats", "bigram": "cannot tell", "5-gram": "loses"},
+                }  # fmt: skip
     measured = [{**data, **metric, **run} for metric in (bits, accuracy)]
     return [*measured, *(_not_run(name) for name in ("MMLU", "HellaSwag"))]
 
@@ -204,7 +230,8 @@ def _plan() -> dict[str, Any]:
 def _row(name: str, required: Any, computed: Any, unit: str, verdict: str) -> dict[str, Any]:
     numbers = isinstance(required, int) and computed
     return {
-        "constraint": name, "required": required, "computed": computed, "unit": unit,
+        "constraint": name, "required": required, "limit": required if numbers else None,
+        "relation": "allowed", "computed": computed, "low": None, "high": None, "unit": unit,
         "formula": f"all tensors = {computed}" if computed else "no device is declared",
         "source": "counted on code/model.py",
         "verdict": verdict, "margin": 1 - computed / required if numbers else None,
@@ -222,12 +249,7 @@ def _outcome(parameters: int, memory: int, *exceeded: str) -> dict[str, Any]:
 
 
 def _not_run(name: str) -> dict[str, Any]:
-    source = dict.fromkeys(("dataset", "sha256", "split", "n"))
-    metric = dict.fromkeys(("metric", "title", "unit", "higher_is_better", "value"))
-    run = dict.fromkeys(("seed", "steps", "steps_unit", "size", "command"))
-    return {
-        "benchmark": name, **source, **metric, "baselines": {}, **run, "status": "not run",
-    }  # fmt: skip
+    return trial.entry(name, "not run")
 
 
 def _curve() -> str:

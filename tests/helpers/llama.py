@@ -52,7 +52,11 @@ def verdicts(
     infer = dict(zip(("weight_bits", "cache_bits"), bits, strict=True))
     desk.package = {
         "blueprint/architecture.yaml": yaml.safe_dump(
-            {"family": "decoder", "infer": infer}
+            {
+                "family": "decoder",
+                "data": {"seq_len": min(8192, dims["max_seq_len"])},
+                "infer": infer,
+            }
         ).encode(),
         "blueprint/graph.json": json.dumps({"config": dims}).encode(),
         "blueprint/params.json": json.dumps({"total": parameters}).encode(),

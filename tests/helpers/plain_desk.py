@@ -9,7 +9,7 @@ from typing import Any
 
 from metagen import entries, paths
 from metagen.families import Route
-from metagen.spec import load
+from metagen.spec import Spec, load
 
 HEAD = 'metagen_version: "1.0"\nname: example\n'
 
@@ -28,8 +28,13 @@ class PlainDesk:
     @classmethod
     def of(cls, path: Path) -> PlainDesk:
         """Return a desk over a spec file and an empty package."""
+        return cls.of_spec(load(path))
+
+    @classmethod
+    def of_spec(cls, spec: Spec) -> PlainDesk:
+        """Return a desk over a spec and an empty package."""
         desk = cls.__new__(cls)
-        desk.spec, desk.package, desk.modules, desk.sources = load(path), {}, [], []
+        desk.spec, desk.package, desk.modules, desk.sources = spec, {}, [], []
         return desk
 
     def key(self, name: str) -> Any:

@@ -16,8 +16,8 @@ outside       builds in processes of their own; faked is what those run
 
 # fmt: off
 PROPERTIES = (
-    "leaf", "plan", "nulls", "types", "code", "altered", "templates", "histories", "crash", "disk",
-    "concurrency", "edits", "spoiled", "repro", "leaks", "toctou", "lint", "events",
-    "verify", "power",
+    "consistent", "leaf", "plan", "nulls", "types", "code", "altered", "templates", "histories",
+    "crash", "disk", "concurrency", "edits", "spoiled", "repro", "leaks", "toctou", "lint",
+    "events", "verify", "power", "honest",
 )
 # fmt: on

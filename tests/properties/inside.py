@@ -30,6 +30,7 @@ from .witness import Log, Moment, nothing, watched
 
 Tree = dict[str, bytes]
 _FIGURES = 500  # figures to remember
+real_run = sandbox.run
 
 
 @dataclass

@@ -45,10 +45,10 @@ def others(spec: Spec, key: str, chance: random.Random) -> list[Any]:
     Values near to the one that is there come first, then the kind's own words, then the pool.
     """
     now = spec.key(key)
-    words = list(_words(keys()[key].kind.json))
-    chance.shuffle(words)
+    named = list(words(keys()[key].kind.json))
+    chance.shuffle(named)
     raws: dict[str, Any] = {}
-    for raw in [*_near(now), *words, *([word] for word in words), *_POOL, *_pins(spec, key)]:
+    for raw in [*_near(now), *named, *([word] for word in named), *_POOL, *_pins(spec, key)]:
         typed = _typed(key, raw)
         if typed is not None and repr(typed) != repr(now):
             raws.setdefault(repr(typed), raw)
@@ -91,12 +91,12 @@ def _near(now: Any) -> Iterator[Any]:
         yield from (list(now[1:]), list(now[:-1]), list(now[::-1]))
 
 
-def _words(schema: Mapping[str, Any]) -> Iterator[Any]:
+def words(schema: Mapping[str, Any]) -> Iterator[Any]:
     """Yield the words that a JSON Schema lists anywhere."""
     yield from schema.get("enum", ())
     inner = [schema["items"]] if "items" in schema else []
     for part in (*inner, *schema.get("anyOf", ())):
-        yield from _words(part)
+        yield from words(part)
 
 
 def _pins(spec: Spec, key: str) -> Iterator[Any]:

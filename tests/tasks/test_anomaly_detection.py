@@ -98,9 +98,13 @@ def test_rankings_are_scored_as_by_scikit_learn(code: dict[str, ModuleType]) -> 
     draw = np.random.default_rng(1)
     truth = draw.random(300) < 0.2
     for scores in (draw.random(300), draw.integers(0, 5, 300).astype(float), np.zeros(300)):
-        ours = code["eval"].average_precision(scores, truth), code["eval"].roc_auc(scores, truth)
-        assert ours[0] == pytest.approx(metrics.average_precision_score(truth, scores))
-        assert ours[1] == pytest.approx(metrics.roc_auc_score(truth, scores))
+        for weights in (np.ones(300), draw.integers(0, 3, 300).astype(float)):
+            for ours, theirs in (
+                (code["eval"].average_precision, metrics.average_precision_score),
+                (code["eval"].roc_auc, metrics.roc_auc_score),
+            ):
+                expected = theirs(truth, scores, sample_weight=weights)
+                assert ours(scores, truth)(weights) == pytest.approx(expected)
 
 
 def test_it_trains_scores_and_judges(

@@ -115,8 +115,9 @@ def test_scores_are_those_counted_by_hand(code: Modules) -> None:
     found = torch.tensor([[0, 1, 1, 1, 0, 2]])
     table = code["eval"].confusion(found, truth, 3)
     assert table.tolist() == [[1, 1, 0], [0, 2, 0], [1, 0, 0]]
-    assert code["eval"].dice(table) == pytest.approx((2 * 2 / 5 + 0) / 2)
-    assert code["eval"].mean_iou(table) == pytest.approx((1 / 3 + 2 / 3 + 0) / 3)
+    sizes = code["eval"].areas(table)
+    assert code["eval"].dice(sizes) == pytest.approx((2 * 2 / 5 + 0) / 2)
+    assert code["eval"].mean_iou(sizes) == pytest.approx((1 / 3 + 2 / 3 + 0) / 3)
 
 
 def test_a_run_on_your_masks_is_scored_and_drawn(

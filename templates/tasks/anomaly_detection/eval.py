@@ -7,6 +7,7 @@ The larger the reconstruction error of a window, the more anomalous it is. Print
 No other script reads the test split.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from model import Model, errors
 from runtime.columns import read_schema
 from runtime.errors import fail, run
 from runtime.report import Report, metric
+from runtime.scores import Mean, Samples, Score, Weights
 from runtime.scripts import Setting, Trained, scoring
 
 Scores = NDArray[np.float64]
@@ -57,50 +59,61 @@ def largest_deviation(dataset: Dataset, starts: Starts, size: int) -> Scores:
     return np.asarray(torch.cat(parts).double().numpy())  # (windows,)
 
 
-def curve(scores: Scores, truth: NDArray[np.bool_]) -> tuple[Scores, Scores]:
+def curve(scores: Scores, truth: NDArray[np.bool_], weights: Weights) -> tuple[Scores, Scores]:
     """Return recall and precision at each threshold, from the highest score down."""
     # Scores are compared by rank only, so any monotonic function of the error gives the same curve.
     order = np.argsort(-scores, kind="stable")
-    hits, taken = np.cumsum(truth[order]), np.arange(1, len(order) + 1)
+    hits, taken = np.cumsum((truth * weights)[order]), np.cumsum(weights[order])
     # A threshold cannot separate equal scores, so only the last of them gives a point.
     last = np.append(np.diff(scores[order]) != 0, True)
-    return hits[last] / truth.sum(), hits[last] / taken[last]
+    # The highest scores may have no weight in a resample; dividing by 1 makes their precision 0.
+    return hits[last] / hits[-1], hits[last] / np.maximum(taken[last], 1)
 
 
-def average_precision(scores: Scores, truth: NDArray[np.bool_]) -> float:
+def average_precision(scores: Scores, truth: NDArray[np.bool_]) -> Score:
     """Return the sum over thresholds of precision * (rise of recall), from the highest down."""
-    recall, precision = curve(scores, truth)
-    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+    def score(weights: Weights) -> float:
+        if not (truth @ weights):
+            return math.nan  # Without an anomalous window there is no recall.
+        recall, precision = curve(scores, truth, weights)
+        return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+    return score
 
 
-def roc_auc(scores: Scores, truth: NDArray[np.bool_]) -> float:
+def roc_auc(scores: Scores, truth: NDArray[np.bool_]) -> Score:
     """Return the share of pairs in which the anomalous window has the higher score.
 
-    A tie counts as half a pair. The area follows from the ranks (Mann & Whitney, 1947): the sum of
-    the anomalous windows' ranks - P (P + 1) / 2, over P N, for P anomalous and N normal windows.
+    A tie counts as half a pair (Mann & Whitney, 1947).
     """
-    # Ranks take n log n steps; a comparison of all pairs would take n squared.
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    # Equal scores share their mean rank, which makes each of their pairs count as half.
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    positive = int(truth.sum())
-    negative = len(truth) - positive
-    return float((ranks[truth].sum() - positive * (positive + 1) / 2) / (positive * negative))
+    # Sorting takes n log n steps; a comparison of all pairs would take n squared.
+    levels, place = np.unique(scores, return_inverse=True)
+
+    def score(weights: Weights) -> float:
+        anomalous = np.bincount(place, weights * truth, len(levels))
+        normal = np.bincount(place, weights * ~truth, len(levels))
+        pairs = anomalous.sum() * normal.sum()
+        below = np.cumsum(normal) - normal / 2  # normal windows below each level, ties as half
+        return float(anomalous @ below / pairs) if pairs else math.nan
+
+    return score
 
 
 def metrics(own: Scores, deviations: Scores, truth: NDArray[np.bool_]) -> list[dict[str, Any]]:
     """Return average precision and the area under the ROC curve, with their baselines."""
     name = "largest deviation"
     # A random order has the share of anomalous windows as its precision at every threshold.
-    precision = {name: average_precision(deviations, truth), "random": float(truth.mean())}
-    area = {name: roc_auc(deviations, truth), "random": 0.5}
+    precision = {name: average_precision(deviations, truth), "random": Mean(truth)}
+    area: dict[str, Score | float] = {name: roc_auc(deviations, truth), "random": 0.5}
     rows = (
         ("average_precision", "average precision", average_precision(own, truth), precision),
         ("roc_auc", "ROC AUC", roc_auc(own, truth), area),
     )
+    samples = Samples("windows", len(truth))
     return [
-        metric(name, "share", value, baselines, title=title, higher_is_better=True)
-        for name, title, value, baselines in rows
+        metric(name, "share", score, baselines, samples, title=title, higher_is_better=True)
+        for name, title, score, baselines in rows
     ]
 
 
@@ -108,7 +121,7 @@ def picture(own: Scores, deviations: Scores, truth: NDArray[np.bool_]) -> dict[s
     """Return precision over recall of both rankings."""
 
     def line(name: str, scores: Scores, style: str) -> dict[str, Any]:
-        recall, precision = curve(scores, truth)
+        recall, precision = curve(scores, truth, np.ones(len(truth)))
         # A curve has a point for each different score; equal distances in recall look the same.
         at = np.unique(
             np.searchsorted(recall, np.linspace(0, 1, MOST_POINTS)).clip(max=len(recall) - 1)
@@ -147,6 +160,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         len(truth),
         metrics(own, deviations, truth),
         picture(own, deviations, truth),
+        n_unit="windows",
     )
 
 

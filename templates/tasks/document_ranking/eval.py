@@ -21,6 +21,7 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
 from runtime.report import Report, metric
+from runtime.scores import Mean, Samples
 from runtime.scripts import Setting, Trained, scoring
 from runtime.sequences import outputs
 
@@ -109,50 +110,55 @@ def first_rank(ranking: Ranking) -> int:
     return next(rank for rank, value in enumerate(ranking, start=1) if value > 0)
 
 
-def mrr(rankings: Sequence[Ranking]) -> float:
-    """Return the mean reciprocal rank: the mean over queries of 1 / first relevant rank."""
+def reciprocal_rank(ranking: Ranking) -> float:
+    """Return 1 / first relevant rank; the mean over queries is MRR."""
     # Most users read the first answer only, so the rank of the first relevant passage is what
     # counts.
-    return sum(1 / first_rank(ranking) for ranking in rankings) / len(rankings)
+    return 1 / first_rank(ranking)
 
 
-def ndcg_at_10(rankings: Sequence[Ranking]) -> float:
-    """Return the mean over queries of DCG@10 / DCG@10 of the best order.
+def ndcg_at_10(ranking: Ranking) -> float:
+    """Return DCG@10 / DCG@10 of the best order.
 
     DCG@k = sum over ranks r up to k of (2^relevance - 1) / log2(1 + r) (Burges et al., 2005).
     """
 
     # nDCG rewards graded relevance, which the reciprocal rank ignores.
-    def gained(ranking: Ranking) -> float:
-        return sum((2**v - 1) / math.log2(1 + r) for r, v in enumerate(ranking[:10], start=1))
+    def gained(order: Ranking) -> float:
+        return sum((2**v - 1) / math.log2(1 + r) for r, v in enumerate(order[:10], start=1))
 
     # The best order gains less for a query with few answers, so each query is compared with its
     # own.
-    shares = [gained(each) / gained(sorted(each, reverse=True)) for each in rankings]
-    return sum(shares) / len(shares)
+    return gained(ranking) / gained(sorted(ranking, reverse=True))
 
 
-def by_chance(rankings: Sequence[Ranking], score: Callable[[Sequence[Ranking]], float]) -> float:
-    """Return the mean score of random orders."""
-    draw = random.Random(0)
-    # Random orders of the same relevances have the expected score, whatever the gains are.
-    # The seed is fixed, so that two runs report the same score of chance.
-    orders = ([draw.sample(each, len(each)) for each in rankings] for _ in range(DRAWS))
-    return sum(map(score, orders)) / DRAWS
+def by_chance(rankings: Sequence[Ranking], score: Callable[[Ranking], float]) -> list[float]:
+    """Return the mean score of random orders of each query's candidates."""
+    # A fixed seed and sorted relevances give every checkpoint the same score of chance.
+    draw, means = random.Random(0), []
+    for each in map(sorted, rankings):
+        # Random orders of the same relevances have the expected score, whatever the gains are.
+        orders = (draw.sample(each, len(each)) for _ in range(DRAWS))
+        means.append(sum(map(score, orders)) / DRAWS)
+    return means
 
 
 def metrics(model: Sequence[Ranking], bm25: Sequence[Ranking]) -> list[dict[str, Any]]:
     """Return MRR and nDCG@10, with their baselines."""
     scores = (
-        ("mrr", "MRR", "reciprocal rank", mrr),
+        ("mrr", "MRR", "reciprocal rank", reciprocal_rank),
         ("ndcg_at_10", "nDCG@10", "share of the best", ndcg_at_10),
     )
     return [
         metric(
             name,
             unit,
-            score(model),
-            {"chance": by_chance(model, score), "BM25": score(bm25)},
+            Mean([score(each) for each in model]),
+            {
+                "chance": Mean(by_chance(model, score)),
+                "BM25": Mean([score(each) for each in bm25]),
+            },
+            Samples("queries", len(model)),
             title=title,
             higher_is_better=True,
         )
@@ -200,7 +206,8 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     # BM25 knows the words of the whole test pool, as a search engine knows its index.
     own, bm25 = ranked(queries, scorer), ranked(queries, BM25(data.pools["test"]).scores)
     figure = answered({"proxy": own, "BM25": bm25})
-    return Report(data.name, data.sha256, len(own), metrics(own, bm25), figure)
+    scores = metrics(own, bm25)
+    return Report(data.name, data.sha256, len(own), scores, figure, n_unit="queries")
 
 
 main = scoring(

@@ -106,7 +106,7 @@ def load_series(config: Config, path: Path | None, model: ModelConfig) -> Datase
             )
     # The digest covers names too: renaming a series makes another data set in reports.
     total = digest(*(name.encode() + values.tobytes() for (name, _), values in columns.items()))
-    label = "co2_weekly and sunspots_yearly" if path is None else path.name
+    label = " and ".join(each.name for each in series) if path is None else path.name
     return Dataset(label, total, tuple(series))
 
 

@@ -19,6 +19,7 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
 from runtime.report import Report, metric
+from runtime.scores import Mean, Samples, Score, Weights
 from runtime.scripts import Setting, Trained, scoring
 
 Forecast = Callable[[Values], Values]
@@ -83,48 +84,81 @@ def neural(model: Model, device: torch.device) -> Forecast:
 
 def errors(
     series: Series, forecasts: dict[str, Forecast], model: ModelConfig, size: int
-) -> dict[str, float]:
-    """Return the mean absolute error of forecasts on the test split, in units of series.scale."""
+) -> dict[str, Values]:
+    """Return the mean absolute error of each forecast of the test split, by method: (forecasts,).
+
+    The errors are in units of series.scale.
+    """
     origins = series.origins("test", model.lookback, model.horizon)
-    # Errors are summed batch by batch, because all windows of a long series do not fit in memory.
-    sums = dict.fromkeys(forecasts, 0.0)
+    # Errors are computed batch by batch, because all windows of a long series do not fit in memory.
+    parts: dict[str, list[Values]] = {name: [] for name in forecasts}
     for start in range(0, len(origins), size):
         pairs = [window(series, origin, model) for origin in origins[start : start + size]]
         past, future = (np.stack(side) for side in zip(*pairs, strict=True))
         # All methods forecast the same windows, so their errors are comparable.
         for name, forecast in forecasts.items():
-            sums[name] += float(np.abs(forecast(past) - future).mean(1).sum())
-    return {name: value / len(origins) for name, value in sums.items()}
+            parts[name].append(np.abs(forecast(past) - future).mean(1))
+    return {name: np.concatenate(each) for name, each in parts.items()}
+
+
+def mean_over_series(parts: list[Values], scales: list[float]) -> Score:
+    """Return the mean over series of scale * (mean error of its forecasts), as a score.
+
+    The weights are those of all forecasts, series after series.
+    """
+    cuts = np.cumsum([len(part) for part in parts])[:-1]
+
+    def score(weights: Weights) -> float:
+        pairs = zip(parts, np.split(weights, cuts), strict=True)
+        means = [Mean(part)(each) if each.any() else np.nan for part, each in pairs]
+        return float(np.mean([scale * mean for scale, mean in zip(scales, means, strict=True)]))
+
+    return score
+
+
+def samples(counts: list[int], horizon: int) -> Samples:
+    """Return the forecasts of some series, in groups that do not share a step of their future."""
+    # Neighbouring forecasts overlap in all steps but one, so one error is worth little more than
+    # the next: only forecasts a whole horizon apart are counted as independent.
+    groups, first = [], 0
+    for count in counts:
+        groups.append(first + np.arange(count) // horizon)
+        first = int(groups[-1][-1]) + 1
+    return Samples("forecasts", sum(counts), np.concatenate(groups), "stretches of the horizon")
 
 
 def metrics(
-    dataset: Dataset, scaled: list[dict[str, float]], counts: list[int]
+    dataset: Dataset, scaled: list[dict[str, Values]], horizon: int
 ) -> list[dict[str, Any]]:
     """Return MASE over all series, and the mean absolute error of each, with the baselines.
 
     MASE is the mean absolute error divided by that of the seasonal naive forecast in the training
     split (Hyndman & Koehler, 2006); lower is better. Each series has the same weight.
     """
-    names = [name for name in scaled[0] if name != MODEL]
+    counts = [len(each[MODEL]) for each in scaled]
+
+    def row(
+        name: str,
+        unit: str,
+        some: list[dict[str, Values]],
+        scales: list[float],
+        title: str,
+        **source: Any,
+    ) -> dict[str, Any]:
+        scores = {
+            method: mean_over_series([each[method] for each in some], scales) for method in some[0]
+        }
+        own, windows = scores.pop(MODEL), samples([len(each[MODEL]) for each in some], horizon)
+        return metric(
+            name, unit, own, scores, windows, title=title, higher_is_better=False, **source
+        )
+
     # Scaled errors have no unit, so the mean over series in ppm and degrees makes sense.
-    mean = {name: float(np.mean([each[name] for each in scaled])) for name in scaled[0]}
-    baselines = {name: mean[name] for name in names}
-    rows = [
-        metric("mase", "ratio", mean[MODEL], baselines, title="MASE", higher_is_better=False),
-    ]
+    rows = [row("mase", "ratio", scaled, [1.0] * len(scaled), "MASE")]
     # Errors in a series' own unit are what its user can judge.
     for series, each, count in zip(dataset.series, scaled, counts, strict=True):
-        rows.append(
-            metric(
-                f"mae_{series.name}",
-                series.unit,
-                each[MODEL] * series.scale,
-                {name: each[name] * series.scale for name in names},
-                title=f"MAE ({TITLES.get(series.name, series.name)})",
-                higher_is_better=False,
-                n=count,
-            )
-        )
+        title = f"MAE ({TITLES.get(series.name, series.name)})"
+        rows.append(row(f"mae_{series.name}", series.unit, [each], [series.scale], title, n=count))
     return rows
 
 
@@ -178,8 +212,8 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     counts = [len(series.origins("test", lookback, horizon)) for series in dataset.series]
     # The figure shows the first series; more would not fit a column of the paper.
     figure = picture(dataset.series[0], every[0], model_config)
-    scores = metrics(dataset, scaled, counts)
-    return Report(dataset.name, dataset.sha256, sum(counts), scores, figure)
+    scores = metrics(dataset, scaled, horizon)
+    return Report(dataset.name, dataset.sha256, sum(counts), scores, figure, n_unit="forecasts")
 
 
 main = scoring(

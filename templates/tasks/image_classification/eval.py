@@ -6,7 +6,7 @@
 Prints JSON on stdout. No other script reads the test split.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,10 +18,13 @@ from data import Config as DataConfig
 from data import Images, Split, batches, fitted, load_images, read_labels
 from model import Config as ModelConfig
 from model import Model
+from runtime.classes import macro_f1
 from runtime.errors import fail, run
 from runtime.report import Report, metric
+from runtime.scores import Mean, Samples, Score
 from runtime.scripts import Setting, Trained, scoring
 
+OWN = "model"
 SHOWN_CLASSES = 20  # rows of the confusion matrix; labels of more would be illegible
 
 
@@ -111,21 +114,6 @@ def logistic_regression(x: Tensor, y: Tensor, classes: int, test: Tensor) -> Ten
     return (test @ weight + bias).detach().log_softmax(-1)
 
 
-def accuracy(scores: Tensor, targets: Tensor) -> float:
-    """Return the share of images whose class has the highest score."""
-    return float((scores.argmax(-1) == targets).double().mean())
-
-
-def macro_f1(scores: Tensor, targets: Tensor) -> float:
-    """Return the mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that the split has."""
-    table = confusion(scores, targets)
-    hits, predicted, true = table.diagonal(), table.sum(0), table.sum(1)
-    # A class that the split lacks has no F1; counting it as 0 would punish every method alike.
-    present = true > 0
-    # TP + FP is the number predicted, TP + FN the number true, so their sum is the denominator.
-    return float((2 * hits / (predicted + true).clamp_min(1))[present].mean())
-
-
 def confusion(scores: Tensor, targets: Tensor) -> Tensor:
     """Return the number of images by true class (row) and predicted class (column): (K, K)."""
     classes = scores.size(-1)
@@ -134,9 +122,9 @@ def confusion(scores: Tensor, targets: Tensor) -> Tensor:
     return cells.reshape(classes, classes).double()
 
 
-def log_loss(scores: Tensor, targets: Tensor) -> float:
-    """Return the mean of -log p of the true class, in nats."""
-    return F.nll_loss(scores, targets).item()
+def log_losses(scores: Tensor, targets: Tensor) -> Tensor:
+    """Return -log p of the true class of each image, in nats; their mean is the log loss."""
+    return F.nll_loss(scores, targets, reduction="none")
 
 
 def metrics(scores: Tensor, targets: Tensor, simple: dict[str, Tensor]) -> list[dict[str, Any]]:
@@ -146,20 +134,30 @@ def metrics(scores: Tensor, targets: Tensor, simple: dict[str, Tensor]) -> list[
     not reported.
     """
     # A class without any training image makes the majority's log loss infinite as well.
-    losses = {name: log_loss(each, targets) for name, each in simple.items()}
-    finite = {name: value for name, value in losses.items() if value < float("inf")}
-    accuracies = {name: accuracy(each, targets) for name, each in simple.items()}
-    f1s = {name: macro_f1(each, targets) for name, each in simple.items()}
-    loss = log_loss(scores, targets)
+    losses = {name: log_losses(each, targets) for name, each in {OWN: scores, **simple}.items()}
+    finite = {name: Mean(each) for name, each in losses.items() if each.isfinite().all()}
+    classes = {name: each.argmax(-1) for name, each in {OWN: scores, **simple}.items()}
+    hits = {name: Mean(each == targets) for name, each in classes.items()}
+    f1s = {name: macro_f1(targets, each) for name, each in classes.items()}
+    # Accuracy favours frequent classes, macro F1 weighs all alike, and log loss rewards
+    # calibration.
+    rows: tuple[tuple[str, str, str, Mapping[str, Score], bool], ...] = (
+        ("accuracy", "accuracy", "share", hits, True),
+        ("macro_f1", "macro F1", "share", f1s, True),
+        ("log_loss", "log loss", "nat/image", finite, False),
+    )
+    samples = Samples("images", len(targets))
     return [
-        metric(name, unit, value, baselines, title=title, higher_is_better=higher)
-        # Accuracy favours frequent classes, macro F1 weighs all alike, and log loss rewards
-        # calibration.
-        for name, title, unit, value, baselines, higher in (
-            ("accuracy", "accuracy", "share", accuracy(scores, targets), accuracies, True),
-            ("macro_f1", "macro F1", "share", macro_f1(scores, targets), f1s, True),
-            ("log_loss", "log loss", "nat/image", loss, finite, False),
+        metric(
+            name,
+            unit,
+            methods[OWN],
+            {each: score for each, score in methods.items() if each != OWN},
+            samples,
+            title=title,
+            higher_is_better=higher,
         )
+        for name, title, unit, methods, higher in rows
     ]
 
 
@@ -202,6 +200,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         len(test.targets),
         metrics(scores, test.targets, simple),
         figure(scores, images),
+        n_unit="images",
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,6 +24,7 @@ from model import Model, conditions
 from runtime.diffusion import guided, sample, signal
 from runtime.errors import fail, run
 from runtime.report import Report, metric
+from runtime.scores import Mean, Samples, Score, Weights
 from runtime.scripts import Setting, Trained, scoring
 
 # The figure has a row for each caption: SHOWN real images, a gap, and as many samples.
@@ -155,21 +157,29 @@ def components(images: Tensor, count: int) -> Tensor:
     return axes[:count].T
 
 
-def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """Return the Fréchet distance of the Gaussians fitted on (N, D) and (M, D).
+def frechet_distance(a: Tensor, b: Tensor) -> Score:
+    """Return the Fréchet distance of the Gaussians fitted on (N, D) and (M, D), as a score over M.
 
     |m_a - m_b|^2 + trace(A + B - 2 (AB)^(1/2)): Heusel et al., 2017, arXiv:1706.08500, equation 6.
     """
     # Float64 matters here: the distance is a small difference of large traces.
-    first, second = a.T.cov(), b.T.cov()
-    # The trace of the root of a product of covariances is the sum of the roots of its eigenvalues;
-    # rounding makes some of them slightly negative.
-    roots = torch.linalg.eigvals(first @ second).real.clamp(min=0).sqrt().sum()
-    apart = (a.mean(0) - b.mean(0)).square().sum()
-    return float(apart + first.trace() + second.trace() - 2 * roots)
+    first = a.T.cov()
+    values, axes = torch.linalg.eigh(first)
+    root = axes * values.clamp(min=0).sqrt() @ axes.T
+
+    def score(weights: Weights) -> float:
+        times = torch.from_numpy(weights).long()
+        mean, second = b.T @ times.double() / times.sum(), b.T.cov(fweights=times)
+        # The root of AB has the trace of the root of A^(1/2) B A^(1/2), which is symmetric;
+        # rounding makes some of its eigenvalues slightly negative.
+        roots = torch.linalg.eigvalsh(root @ second @ root).clamp(min=0).sqrt().sum()
+        apart = (a.mean(0) - mean).square().sum()
+        return float(apart + first.trace() + second.trace() - 2 * roots)
+
+    return score
 
 
-def trained_accuracy(samples: Sample, test: Sample, seed: int) -> float:
+def trained_accuracy(samples: Sample, test: Sample, seed: int) -> Score:
     """Return the accuracy on real images of a random forest that was trained on samples.
 
     It is the classification accuracy score of Ravuri & Vinyals, 2019, arXiv:1905.10887.
@@ -180,16 +190,16 @@ def trained_accuracy(samples: Sample, test: Sample, seed: int) -> float:
     # A random forest needs no tuning, so the score depends on the samples alone.
     forest = RandomForestClassifier(random_state=seed)
     forest.fit(samples.flat.numpy(), samples.captions)
-    return float(forest.score(test.flat.numpy(), test.captions))
+    return Mean(forest.predict(test.flat.numpy()) == np.asarray(test.captions))
 
 
-def nearest(images: Sample, train: Sample) -> float:
+def nearest(images: Sample, train: Sample) -> Mean:
     """Return the mean Euclidean distance from an image to its nearest training image."""
     # torch's faster form, a product of matrices, gives copies a distance above 0 by rounding.
     exact = "donot_use_mm_for_euclid_dist"
     cuts = torch.split(images.flat, 256)
     parts = (torch.cdist(cut, train.flat, compute_mode=exact).min(1).values for cut in cuts)
-    return float(torch.cat(list(parts)).mean())
+    return Mean(torch.cat(list(parts)))
 
 
 def metrics(samples: Sample, data: Dataset, config: Config) -> list[dict[str, Any]]:
@@ -220,6 +230,7 @@ def distribution_metric(
         "squared distance",
         frechet_distance(samples.flat @ axes, placed),
         {name: frechet_distance(each.flat @ axes, placed) for name, each in others.items()},
+        Samples("images", len(placed)),
         title="Fréchet distance",
         higher_is_better=False,
     )
@@ -234,6 +245,7 @@ def classifier_metric(
         "share",
         trained_accuracy(samples, test, seed),
         {name: trained_accuracy(each, test, seed) for name, each in others.items()},
+        Samples("images", len(test.captions)),
         title="trained classifier accuracy",
         higher_is_better=True,
     )
@@ -247,10 +259,14 @@ def memory_metric(samples: Sample, train: Sample, test: Sample) -> dict[str, Any
         "nearest_training_image",
         "distance",
         nearest(samples, train),
-        {"real test images": nearest(test, train)},
+        # The test images are other samples than those that were drawn, so nothing is paired.
+        {"real test images": float(nearest(test, train).values.mean())},
+        Samples("drawn images", len(samples.captions)),
         title="distance to the nearest training image",
         higher_is_better=None,
         status="no score",
+        n=len(samples.captions),
+        n_unit="drawn images",
     )
 
 
@@ -304,6 +320,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         len(data.splits["test"]),
         metrics(samples, data, config),
         figure(samples, data, config),
+        n_unit="images",
     )
 
 

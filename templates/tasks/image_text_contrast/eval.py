@@ -23,11 +23,14 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
 from runtime.report import Report, metric
+from runtime.scores import Mean, Samples
 from runtime.scripts import Setting, Trained, scoring
 
 WAYS = ("image_to_text", "text_to_image")
 REPORTED = (1, 10)  # k of the recall@k that are metrics
 DRAWN = (1, 2, 3, 5, 10, 20, 30, 50, 100)  # k of the points in the figure
+QUERIES = {"image_to_text": "images", "text_to_image": "texts"}
+Curve = dict[int, Mean]  # recall@k by k
 
 
 @dataclass(frozen=True)
@@ -69,28 +72,35 @@ def right_answers(test: Sequence[Pair]) -> Tensor:
     return equal([pair.name for pair in test]) | equal([pair.text for pair in test])
 
 
-def recalls(scores: Tensor, right: Tensor) -> list[float]:
-    """Return recall@k for each k of DRAWN: the share of rows with a right answer in the first k."""
+def places(scores: Tensor, right: Tensor) -> Tensor:
+    """Return how many wrong answers stand before the best right one, for each row: (N,).
+
+    Recall@k is the share of rows with fewer than k.
+    """
     # A wrong answer with the score of the best right one counts as half a place before it, the mean
     # of a random order. Otherwise a model that gives all answers one score would look perfect.
     best = scores.masked_fill(~right, -math.inf).max(1, keepdim=True).values
     wrong = ~right
-    before = ((scores > best) & wrong).sum(1) + 0.5 * ((scores == best) & wrong).sum(1)
-    return [(before < k).double().mean().item() for k in DRAWN]
+    return ((scores > best) & wrong).sum(1) + 0.5 * ((scores == best) & wrong).sum(1)
 
 
-def chance(right: Tensor) -> list[float]:
+def recalls(before: Tensor) -> Curve:
+    """Return recall@k over rows with `before` wrong answers, for each k of DRAWN."""
+    return {k: Mean(before < k) for k in DRAWN}
+
+
+def chance(right: Tensor) -> Curve:
     """Return the expected recall@k of a random order, for each k of DRAWN.
 
     The mean over rows of 1 - C(n - r, k) / C(n, k), with r right answers among n.
     """
     # Images with several texts are easier to match by chance, so the formula counts right answers.
     n, counts = right.size(1), right.sum(1).tolist()
-    curve = []
+    curve = {}
     for k in DRAWN:
         # No order misses if k exceeds n.
         missed = [math.comb(n - r, k) / math.comb(n, k) if k <= n else 0.0 for r in counts]
-        curve.append(1 - sum(missed) / len(missed))
+        curve[k] = Mean([1 - each for each in missed])
     return curve
 
 
@@ -137,27 +147,29 @@ def nearest_neighbour(pairs: Pairs, test: Sequence[Pair], config: Config) -> tup
     return by_image, by_text
 
 
-def metrics(curves: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
+def metrics(curves: dict[str, dict[str, Curve]]) -> list[dict[str, Any]]:
     """Return recall@1 and recall@10 each way, with their baselines."""
     rows = []
     for way in WAYS:
         for k in REPORTED:
             # Both directions are reported: a model can be good at one and poor at the other.
-            values = {name: curve[DRAWN.index(k)] for name, curve in curves[way].items()}
-            name, value = f"recall_at_{k}_{way}", values.pop("model")
+            scores = {name: curve[k] for name, curve in curves[way].items()}
+            name, own = f"recall_at_{k}_{way}", scores.pop("model")
+            samples = Samples(QUERIES[way], len(own.values))
             title = f"Recall@{k} ({way.replace('_', ' ')})"
-            rows.append(metric(name, "share", value, values, title=title, higher_is_better=True))
+            row = metric(name, "share", own, scores, samples, title=title, higher_is_better=True)
+            rows.append(row)
     return rows
 
 
-def figure(curves: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
+def figure(curves: dict[str, dict[str, Curve]]) -> dict[str, Any]:
     """Return recall against k, each way, with the baselines."""
     styles = {"model": "line", "1-NN and TF-IDF": "dashed", "chance": "points"}
     series = [
         {
             "name": f"{name}, {way.replace('_', ' ')}",
             "x": list(DRAWN),
-            "y": [round(value, 4) for value in curves[way][name]],
+            "y": [round(float(score.values.mean()), 4) for score in curves[way][name].values()],
             "style": style,
         }
         for name, style in styles.items()
@@ -179,8 +191,8 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     by_image, by_text = nearest_neighbour(pairs, test, config)
     curves = {
         way: {
-            "model": recalls(own_scores, answers),
-            "1-NN and TF-IDF": recalls(baseline, answers),
+            "model": recalls(places(own_scores, answers)),
+            "1-NN and TF-IDF": recalls(places(baseline, answers)),
             "chance": chance(answers),
         }
         for way, own_scores, baseline, answers in (
@@ -189,7 +201,8 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
             (WAYS[1], own.T, by_text, right.T),
         )
     }
-    return Report(pairs.name, pairs.sha256, len(test), metrics(curves), figure(curves))
+    rows, curve = metrics(curves), figure(curves)
+    return Report(pairs.name, pairs.sha256, len(test), rows, curve, n_unit="pairs")
 
 
 main = scoring(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from data import Config as DataConfig
 from data import Corpus, Tokens, load_corpus, windows
@@ -21,6 +22,7 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
 from runtime.report import Report, metric
+from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
 
 
@@ -39,18 +41,22 @@ class Config:
 @torch.no_grad()
 def score(
     model: Model, tokens: Tokens, seq_len: int, config: Config, device: torch.device
-) -> tuple[float, int]:
-    """Return the bits of all tokens but the first, and the number of tokens that rank first."""
-    nats, hits = 0.0, 0
+) -> NDArray[np.float64]:
+    """Return for each window: the bits of its tokens, how many rank first, and how many it has.
+
+    The shape is (3, windows). Tokens that an earlier window scored do not count.
+    """
+    parts = []
     for inputs, targets in windows(tokens, seq_len, config.stride, config.batch_size):
         logits = model(inputs.to(device)).float().flatten(0, 1).cpu()  # (B * T, V)
         flat = targets.flatten()
         # Targets of -1 are context that an earlier window scored; argmax is never -1, so they are
         # no hits.
-        nats += F.cross_entropy(logits, flat, ignore_index=-1, reduction="sum").item()
-        hits += int((logits.argmax(-1) == flat).sum())
-    # Bits compare with file sizes: a model of 2 bits per byte could compress the text to a quarter.
-    return nats / math.log(2), hits
+        # Bits compare with file sizes: 2 bits per byte could compress the text to a quarter.
+        bits = F.cross_entropy(logits, flat, ignore_index=-1, reduction="none") / math.log(2)
+        each = torch.stack([bits.double(), logits.argmax(-1) == flat, flat >= 0])
+        parts.append(each.view(3, *targets.shape).sum(-1))
+    return torch.cat(parts, 1).numpy()
 
 
 class NGram:
@@ -131,24 +137,29 @@ def metrics(
     # The last token before the split is context, so that each token of the split is scored.
     tokens = np.concatenate([corpus.splits["val"][-1:], corpus.splits["test"][:]])
     # Windows overlap, so each token has at least seq_len - stride tokens of context.
-    bits, hits = score(model, tokens, seq_len, config, device)
-    bits_per_byte, accuracy = bits / corpus.num_bytes["test"], hits / len(corpus.splits["test"])
+    bits, hits, counts = score(model, tokens, seq_len, config, device)
+    # A window has about as many bytes as its share of the tokens.
+    in_bytes = counts * corpus.num_bytes["test"] / counts.sum()
+    # Neighbouring tokens depend on each other, so whole windows are resampled.
+    samples = Samples("windows", len(counts))
     simple, text = baselines(corpus, config), tokens.tobytes()
     unit = "byte" if corpus.tokenizer_json is None else "token"
     return [
         metric(
             "bits_per_byte",
             "bit/byte",
-            bits_per_byte,
+            lambda weights: float(weights @ bits / (weights @ in_bytes)),
             {name: ngram.bits_per_byte(text, start=1) for name, ngram in simple.items()},
+            samples,
             title="bits per byte",
             higher_is_better=False,
         ),
         metric(
             f"next_{unit}_accuracy",
             "share",
-            accuracy,
+            lambda weights: float(weights @ hits / (weights @ counts)),
             {name: ngram.accuracy(text, start=1) for name, ngram in simple.items()},
+            samples,
             title=f"next-{unit} accuracy",
             higher_is_better=True,
         ),
@@ -160,7 +171,8 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     corpus = load_corpus(trained.data, trained.args.data, trained.model.vocab_size)
     model = trained.load(lambda: Model(trained.model))
     scores = metrics(model, corpus, trained.data.seq_len, trained.config, trained.device)
-    return Report(corpus.name, corpus.sha256, len(corpus.splits["test"]), scores)
+    count, unit = len(corpus.splits["test"]), "tokens" if corpus.tokenizer_json else "bytes"
+    return Report(corpus.name, corpus.sha256, count, scores, n_unit=unit)
 
 
 main = scoring(

@@ -7,6 +7,7 @@ Prints JSON on stdout. No other script reads the test split.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
 from runtime.report import Report, metric
+from runtime.scores import Samples, Score
 from runtime.scripts import Setting, Trained, scoring
 
 GREY_LEVELS = 256
@@ -44,25 +46,31 @@ def confusion(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
     return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
 
 
-def dice(table: Tensor) -> float:
+def areas(table: Tensor) -> Tensor:
+    """Return |A & B|, |A| and |B| of each class in pixels, from its confusion table: (3, K)."""
+    return torch.stack([table.diagonal(), table.sum(1), table.sum(0)])
+
+
+def dice(sizes: Tensor) -> float:
     """Return the mean over foreground classes of 2 |A & B| / (|A| + |B|) (Dice, 1945).
 
     A and B are the pixels of a class in the truth and in the prediction. The mean omits
     the background, which is easy, and each class that is neither true nor predicted, because it
     has no overlap.
     """
-    both, sizes = table.diagonal()[1:].double(), (table.sum(0) + table.sum(1))[1:]
-    present = sizes > 0
-    return float((2 * both[present] / sizes[present]).mean()) if present.any() else math.nan
+    both, true, predicted = sizes[:, 1:].double()
+    present = true + predicted > 0
+    shares = 2 * both[present] / (true + predicted)[present]
+    return float(shares.mean()) if present.any() else math.nan
 
 
-def mean_iou(table: Tensor) -> float:
+def mean_iou(sizes: Tensor) -> float:
     """Return the mean over classes of |A & B| / |A or B|, background included (Jaccard, 1912)."""
     # mIoU includes the background, as benchmarks of scenes do; Dice excludes it, as medical ones
     # do.
-    both = table.diagonal().double()
-    # The diagonal is in both sums, so it is subtracted once.
-    union = table.sum(0) + table.sum(1) - table.diagonal()
+    both, true, predicted = sizes.double()
+    # Common pixels are in both areas, so they are subtracted once.
+    union = true + predicted - both
     present = union > 0
     return float((both[present] / union[present]).mean())
 
@@ -93,13 +101,13 @@ def classes_by_brightness(scenes: Scenes, config: Config, classes: int) -> Tenso
 def score(
     model: Model, scenes: Scenes, config: Config, device: torch.device
 ) -> tuple[dict[str, Tensor], list[list[Any]]]:
-    """Return the confusion table of each method by its name, and the rows of the figure."""
+    """Return the areas of each method by its name, (images, 3, K), and the rows of the figure."""
     classes, count = model.config.num_classes, len(scenes.splits["test"])
     # A network must beat brightness alone: scores near this baseline mean that it learned no
     # shapes.
     by_brightness = classes_by_brightness(scenes, config, classes)
     names = ("model", "all background", "brightness")
-    tables = {name: torch.zeros(classes, classes, dtype=torch.int64) for name in names}
+    sizes: dict[str, list[Tensor]] = {name: [] for name in names}
     # The figure shows the middle image of each equal part of the split.
     shown = {count * (2 * row + 1) // (2 * FIGURE_ROWS) for row in range(FIGURE_ROWS)}
     rows = []
@@ -110,15 +118,15 @@ def score(
         predicted = model(images.to(device)).argmax(1).cpu()  # (B, H, W)
         guesses = (predicted, torch.zeros_like(masks), by_brightness[grey_levels(images)])
         for name, guess in zip(names, guesses, strict=True):
-            # Tables are summed over the split, so each pixel has the same weight in every image.
-            tables[name] += confusion(guess, masks, classes)
+            tables = (confusion(*pair, classes) for pair in zip(guess, masks, strict=True))
+            sizes[name] += map(areas, tables)
         for place in shown & set(indices):
             at = place - start
             # Void pixels are drawn as background, since the figure has no colour for them.
             greys = (masks[at].clamp(min=0), predicted[at])
             pictures = (images[at].mean(0) / 2 + 0.5, *(c / (classes - 1) for c in greys))
             rows.append([_small(picture) for picture in pictures])
-    return tables, rows
+    return {name: torch.stack(each) for name, each in sizes.items()}, rows
 
 
 def _small(picture: Tensor) -> list[list[float]]:
@@ -128,17 +136,25 @@ def _small(picture: Tensor) -> list[list[float]]:
     return [[round(value, 2) for value in row] for row in picture[::step, ::step].tolist()]
 
 
-def metrics(tables: dict[str, Tensor]) -> list[dict[str, Any]]:
+def over_images(formula: Callable[[Tensor], float], sizes: Tensor) -> Score:
+    """Return a formula of the summed areas of images, (images, 3, K), as a score."""
+    # Areas are summed over the split, so each pixel has the same weight in every image.
+    flat = sizes.double().flatten(1)
+    return lambda weights: formula((torch.from_numpy(weights) @ flat).view(sizes.shape[1:]))
+
+
+def metrics(sizes: dict[str, Tensor]) -> list[dict[str, Any]]:
     """Return mean foreground Dice and mean IoU, with their baselines."""
     rows = []
     for name, title, formula in (
         ("mean_foreground_dice", "mean foreground Dice", dice),
         ("mean_iou", "mIoU", mean_iou),
     ):
-        # Both formulas read the same tables, so no method is run twice.
-        values = {method: formula(table) for method, table in tables.items()}
-        value = values.pop("model")
-        rows.append(metric(name, "share", value, values, title=title, higher_is_better=True))
+        # Both formulas read the same areas, so no method is run twice.
+        scores = {method: over_images(formula, each) for method, each in sizes.items()}
+        own, samples = scores.pop("model"), Samples("images", len(sizes["model"]))
+        row = metric(name, "share", own, scores, samples, title=title, higher_is_better=True)
+        rows.append(row)
     return rows
 
 
@@ -146,10 +162,10 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on every annotated pixel of the test split."""
     scenes = load_scenes(trained.data, trained.args.data, trained.model)
     model = trained.load(lambda: Model(trained.model))
-    tables, rows = score(model, scenes, trained.config, trained.device)
+    sizes, rows = score(model, scenes, trained.config, trained.device)
     figure = {"kind": "images", "columns": ["input", "truth", "prediction"], "rows": rows}
     count = len(scenes.splits["test"])
-    return Report(scenes.name, scenes.sha256, count, metrics(tables), figure)
+    return Report(scenes.name, scenes.sha256, count, metrics(sizes), figure, n_unit="images")
 
 
 main = scoring(

@@ -23,6 +23,7 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
 from runtime.report import Report, metric
+from runtime.scores import Mean, Samples
 from runtime.scripts import Setting, Trained, scoring
 from runtime.sequences import outputs
 
@@ -129,15 +130,15 @@ def similarities(
     return methods
 
 
-def recall_at_1(ranks: Tensor) -> float:
-    """Return the share of queries whose nearest candidate is a partner."""
+def recall_at_1(ranks: Tensor) -> Tensor:
+    """Return 1 for each query whose nearest candidate is a partner, else 0."""
     # Recall at 1 is what a user sees who takes the first result; MRR also rewards near misses.
-    return (ranks == 1).double().mean().item()
+    return (ranks == 1).double()
 
 
-def mrr(ranks: Tensor) -> float:
-    """Return the mean reciprocal rank: the mean over queries of 1 / rank of the first partner."""
-    return (1 / ranks.double()).mean().item()
+def reciprocal_rank(ranks: Tensor) -> Tensor:
+    """Return 1 / rank of the first partner for each query; the mean is MRR."""
+    return 1 / ranks.double()
 
 
 def metrics(ranks: dict[str, Tensor]) -> list[dict[str, Any]]:
@@ -145,11 +146,11 @@ def metrics(ranks: dict[str, Tensor]) -> list[dict[str, Any]]:
     rows = []
     for name, title, unit, score in (
         ("recall_at_1", "Recall@1", "share", recall_at_1),
-        ("mrr", "MRR", "reciprocal rank", mrr),
+        ("mrr", "MRR", "reciprocal rank", reciprocal_rank),
     ):
-        values = {method: score(each) for method, each in ranks.items()}
-        value = values.pop("model")
-        rows.append(metric(name, unit, value, values, title=title, higher_is_better=True))
+        scores = {method: Mean(score(each)) for method, each in ranks.items()}
+        own, samples = scores.pop("model"), Samples("queries", len(ranks["model"]))
+        rows.append(metric(name, unit, own, scores, samples, title=title, higher_is_better=True))
     return rows
 
 
@@ -184,7 +185,8 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         name: first_ranks(similarity, pairs, index)
         for name, similarity in similarities(vectors, texts, data, trained.config).items()
     }
-    return Report(data.name, data.sha256, len(ranks["model"]), metrics(ranks), recalls(ranks))
+    count, scores = len(ranks["model"]), metrics(ranks)
+    return Report(data.name, data.sha256, count, scores, recalls(ranks), n_unit="queries")
 
 
 main = scoring(

@@ -25,10 +25,12 @@ from data import Config as DataConfig
 from data import Facts, encoded, load_rows
 from model import Config as ModelConfig
 from model import Model
+from runtime.classes import macro_f1
 from runtime.columns import Rows, Table, design, folds_of, parts_of, read_schema
 from runtime.crossval import as_trained, trained_network
 from runtime.errors import fail, run
 from runtime.report import Report, metric
+from runtime.scores import Mean, Samples, Score, Weights
 from runtime.scripts import Setting, Trained, scoring
 from runtime.settings import load_config
 from train import Config as TrainConfig
@@ -134,31 +136,28 @@ def class_predictions(
     }
 
 
-def rmse(truth: Values, values: Values) -> float:
+def rmse(truth: Values, values: Values) -> Score:
     """Return the root of the mean squared error."""
     # Large errors dominate the root of squares; one outlier can decide it.
-    return math.sqrt(float(np.mean((values - truth) ** 2)))
+    mean = Mean((values - truth) ** 2)
+    return lambda weights: math.sqrt(mean(weights))
 
 
-def r2(truth: Values, values: Values) -> float:
+def r2(truth: Values, values: Values) -> Score:
     """Return 1 - (mean squared error) / (variance of the truth); predicting the mean gives 0."""
-    # A constant truth has a variance of 0; dividing by 1 instead avoids an infinite score.
-    return 1 - float(np.mean((values - truth) ** 2)) / (float(truth.var()) or 1.0)
+    squares, level = Mean((values - truth) ** 2), Mean(truth)
+
+    def score(weights: Weights) -> float:
+        variance = Mean((truth - level(weights)) ** 2)(weights)
+        # A constant truth has a variance of 0; dividing by 1 instead avoids an infinite score.
+        return 1 - squares(weights) / (variance or 1.0)
+
+    return score
 
 
-def accuracy(truth: Values, values: Values) -> float:
+def accuracy(truth: Values, values: Values) -> Score:
     """Return the share of rows whose class is right."""
-    return float(np.mean(values == truth))
-
-
-def macro_f1(truth: Values, values: Values) -> float:
-    """Return the mean over classes of 2 tp / (2 tp + fp + fn)."""
-    scores = []
-    # A class that is neither true nor predicted has no F1, so it is not in the mean.
-    for each in np.union1d(truth, values):
-        hits = np.sum((truth == each) & (values == each))
-        scores.append(2 * hits / (np.sum(truth == each) + np.sum(values == each)))
-    return float(np.mean(scores))
+    return Mean(values == truth)
 
 
 def scatter(values: Predictions, target: Facts) -> dict[str, Any]:
@@ -166,7 +165,7 @@ def scatter(values: Predictions, target: Facts) -> dict[str, Any]:
     # Every n-th row is a fair sample, because the rows of a split are in no order of the target.
     some = slice(None, None, max(1, len(values[TRUTH]) // MOST_POINTS))
     x, y = ([round(float(value), 4) for value in values[each][some]] for each in (TRUTH, MODEL))
-    points = {"name": "rows that it was not trained on", "x": x, "y": y, "style": "points"}
+    points = {"name": "test rows", "x": x, "y": y, "style": "points"}
     return {
         "kind": "lines",
         "x": f"{target['name']}, truth",
@@ -194,7 +193,7 @@ class Measure:
     title: str
     unit: str | None
     higher_is_better: bool
-    value: Callable[[Values, Values], float]
+    score: Callable[[Values, Values], Score]
 
 
 @dataclass(frozen=True)
@@ -244,12 +243,14 @@ def outputs_of(network: nn.Module, table: Table, size: int) -> Tensor:
     return torch.cat([network(n.to(device), c.to(device)).double().cpu() for n, c, _ in batches])
 
 
-def metrics(kind: Kind, values: Predictions, target: str, suffix: str) -> list[dict[str, Any]]:
+def metrics(
+    kind: Kind, values: Predictions, target: str, suffix: str, samples: Samples, **source: Any
+) -> list[dict[str, Any]]:
     """Return each metric of the network with those of the baselines."""
     truth = values[TRUTH]
     rows = []
     for name, measure in kind.measures.items():
-        scores = {each: measure.value(truth, v) for each, v in values.items() if each != TRUTH}
+        scores = {each: measure.score(truth, v) for each, v in values.items() if each != TRUTH}
         own = scores.pop(MODEL)
         unit, higher = measure.unit or target, measure.higher_is_better
         rows.append(
@@ -258,9 +259,10 @@ def metrics(kind: Kind, values: Predictions, target: str, suffix: str) -> list[d
                 unit,
                 own,
                 scores,
+                samples,
                 title=measure.title + suffix.replace("_", " "),
                 higher_is_better=higher,
-                n=len(truth),
+                **source,
             )
         )
     return rows
@@ -275,21 +277,29 @@ def predictions(
     return kind.predictions(outputs, table, rows, trained.model, trained.config)
 
 
-def cross_validated(rows: Rows, trained: Trained[Config, DataConfig, ModelConfig]) -> Predictions:
-    """Return the predictions of all folds, each by a network that trained on the other rows."""
+def cross_validated(
+    rows: Rows, trained: Trained[Config, DataConfig, ModelConfig]
+) -> tuple[Predictions, Samples]:
+    """Return the predictions of all folds, each by a network that trained on the other rows.
+
+    The samples are predictions, one for each row and repeat; a row's predictions are a group.
+    """
     config, data = trained.config, trained.data
     # Each fold trains a new network, because the checkpoint has seen most rows of each fold.
     own = load_config(TrainConfig, "train", trained.args.size)
     settings, steps = as_trained(own, trained.folder)
-    folds = []
+    folds, numbers = [], []
     for parts in folds_of(rows, data.val_fraction, config.folds, config.repeats):
         # Means and categories are computed again, from the training rows of this fold alone.
         fold = encoded(data, rows, parts, trained.model)
         job = job_on(fold, settings, data, trained.model)
         network = trained_network(job, steps, trained.device)
         folds.append(predictions(network, fold, rows, trained))
+        numbers.append(np.asarray(fold.parts["test"]))
     # Each row counts once per repeat; more repeats average over more divisions into folds.
-    return {name: np.concatenate([fold[name] for fold in folds]) for name in folds[0]}
+    values = {name: np.concatenate([fold[name] for fold in folds]) for name in folds[0]}
+    groups = np.concatenate(numbers)
+    return values, Samples("predictions", len(groups), groups, "rows")
 
 
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
@@ -305,14 +315,16 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         fail(f"{folder} was trained on other rows than those of {rows.name}: give the same --data.")
 
     values = predictions(trained.load(lambda: Model(trained.model)), table, rows, trained)
-    scores = metrics(kind, values, rows.target, "")
-    if config.repeats and len(rows.values) <= config.most_rows:
-        values = cross_validated(rows, trained)
-        every = metrics(kind, values, rows.target, "_cross_validated")
-        scores += [{**each, "split": "cross-validation"} for each in every]
-    # The figure shows the cross-validated rows if there are any, because they are many more.
+    count = len(table.parts["test"])
+    scores = metrics(kind, values, rows.target, "", Samples("rows", count))
+    # The figure shows the checkpoint's own predictions; those of the folds are other networks'.
     picture = kind.picture(values, schema.target)
-    return Report(rows.name, rows.sha256, len(table.parts["test"]), scores, picture)
+    if config.repeats and len(rows.values) <= config.most_rows:
+        values, samples = cross_validated(rows, trained)
+        # Each row is scored once per repeat, but it is one row.
+        source = {"split": "cross-validation", "n": len(rows.values)}
+        scores += metrics(kind, values, rows.target, "_cross_validated", samples, **source)
+    return Report(rows.name, rows.sha256, count, scores, picture, n_unit="rows")
 
 
 main = scoring(
@@ -320,7 +332,10 @@ main = scoring(
     (Config, DataConfig, ModelConfig),
     report,
     data="the data that train.py read (default: the bundled table)",
-    settings={"batch_size": Setting("rows scored at once")},
+    settings={
+        "batch_size": Setting("rows scored at once"),
+        "repeats": Setting("cross-validations, 0 for none"),
+    },
 )
 
 if __name__ == "__main__":

@@ -18,8 +18,10 @@ from data import Config as DataConfig
 from data import Dataset, Sample, load_dataset
 from model import Config as ModelConfig
 from model import Model
+from runtime.classes import macro_f1
 from runtime.errors import run
 from runtime.report import Report, metric
+from runtime.scores import Mean, Samples, Score
 from runtime.scripts import Setting, Trained, scoring
 from runtime.sequences import outputs
 
@@ -75,18 +77,9 @@ class NaiveBayes:
         return np.array([np.argmax(self.prior + self.weights[rows].sum(0)) for rows in known])
 
 
-def accuracy(predicted: Labels, truth: Labels) -> float:
+def accuracy(truth: Labels, predicted: Labels) -> Score:
     """Return the share of labels that are right."""
-    return float(np.mean(predicted == truth))
-
-
-def macro_f1(predicted: Labels, truth: Labels) -> float:
-    """Return the mean of F1 = 2 TP / (2 TP + FP + FN) over labels that are true or predicted."""
-    scores = []
-    for label in np.union1d(predicted, truth):
-        hits = np.sum((predicted == label) & (truth == label))
-        scores.append(2 * hits / (np.sum(predicted == label) + np.sum(truth == label)))
-    return float(np.mean(scores))
+    return Mean(predicted == truth)
 
 
 def baselines(data: Dataset, config: Config) -> dict[str, Labels]:
@@ -110,8 +103,9 @@ def metrics(predicted: Labels, truth: Labels, simpler: dict[str, Labels]) -> lis
         metric(
             name,
             "share",
-            score(predicted, truth),
-            {each: score(guess, truth) for each, guess in simpler.items()},
+            score(truth, predicted),
+            {each: score(truth, guess) for each, guess in simpler.items()},
+            Samples("texts", len(truth)),
             title=title,
             higher_is_better=True,
         )
@@ -144,7 +138,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     truth = np.array([label for _, label in data.splits["test"]])
     scores = metrics(predicted, truth, baselines(data, trained.config))
     figure = confusion(predicted, truth, data.labels)
-    return Report(data.name, data.sha256, len(truth), scores, figure)
+    return Report(data.name, data.sha256, len(truth), scores, figure, n_unit="texts")
 
 
 main = scoring(

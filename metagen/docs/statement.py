@@ -1,0 +1,96 @@
+"""The sentence that states a verdict, and the two amounts in it, in one unit.
+
+Cards, paper, summary and terminal print these, so each relation has its words once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from metagen.docs import wording
+from metagen.docs.wording import SPACE
+
+Row = Mapping[str, Any]
+_ESTIMATE, _EXACT = 2, 3  # significant digits of a figure with a range, and of one without
+_LEAST = 0.01  # A smaller amount gets a unit of its own.
+# The units of a time: from which amount it is used, its size and its name.
+_TIMES = {
+    "s": ((1.0, 1.0, "s"), (1e-3, 1e-3, "ms"), (0.0, 1e-6, "µs")),
+    "days": ((1.0, 1.0, "days"), (1 / 12, 1 / 24, "hours"), (0.0, 1 / 1440, "minutes")),
+}
+_WORDS = {
+    "allowed": "the spec allows at most {limit}",
+    "required": "the spec requires at least {limit}",
+    "available": "the device has {limit} available",
+    "delivered": "the declared hardware delivers {limit}",
+}
+
+
+def sentence(row: Row) -> str:
+    """Return what an entry states, such as `244 ms; the spec allows at most 100 ms`."""
+    relation, required = row["relation"], row["required"]
+    if relation is None or required is None:
+        return computed(row) + (f"; {required} sets no limit" if required else "")
+    said = _WORDS[relation].format(limit=limit(row))
+    if row["limit"] is None:
+        said = f"the spec requests {required}"
+    if row["computed"] is None or row["verdict"] == "bounded":
+        return f"{said}; {row['formula']}"
+    needs = " needed" if relation == "delivered" else ""
+    return f"{computed(row)}{needs}; {said}"
+
+
+def limit(row: Row) -> str:
+    """Return the limit of an entry, with the declared word for it: `100 ms (real-time)`."""
+    required, number = row["required"], row["limit"]
+    if required is None or number is None:
+        return "not declared" if required is None else str(required)
+    estimated = row["relation"] in ("available", "delivered")
+    text = _amount(number, row, _EXACT if estimated else None)
+    named = isinstance(required, str) and not any(letter.isdigit() for letter in required)
+    return f"{text} ({required})" if named else text
+
+
+def computed(row: Row) -> str:
+    """Return the computed figure, with the range of an estimate: `110 tok/s (88 to 130)`."""
+    if row["computed"] is None:
+        return f"not computed: {row['formula']}"
+    if row["low"] is None:
+        return _amount(row["computed"], row, _EXACT)
+    low, high = (_amount(row[end], row, _ESTIMATE) for end in ("low", "high"))
+    if low == high:
+        return f"about {low}"
+    return f"about {_amount(row['computed'], row, _ESTIMATE)} ({low.partition(SPACE)[0]} to {high})"
+
+
+def _amount(value: float, row: Row, digits: int | None) -> str:
+    """Return an amount in the unit of its row; `digits` is None for one that was declared."""
+    unit = row["unit"]
+    if unit in ("parameters", "tokens") or not value:
+        return wording.write(value, unit, "short")
+    size, name = _unit(row, value)
+    return f"{_rounded(value / size, digits)}{SPACE}{name}"
+
+
+def _unit(row: Row, value: float) -> tuple[float, str]:
+    """Return the size and name of the unit that suits the limit, or the value far below it."""
+    anchor, unit = row["limit"] or row["computed"], row["unit"]
+    for chosen in (anchor, value):
+        if unit in ("bytes", "FLOP"):
+            size, letter = wording.prefix(chosen)
+            name = f"{letter}{'B' if unit == 'bytes' else unit}"
+        else:
+            scales = _TIMES.get(unit, ((0.0, 1.0, unit),))
+            size, name = next(each[1:] for each in scales if chosen >= each[0])
+        if value / size >= _LEAST:
+            break
+    return size, name
+
+
+def _rounded(value: float, digits: int | None) -> str:
+    if digits is None:
+        return f"{value:,.10g}" if value < 1e6 else f"{value:,.0f}"
+    value = float(f"{value:.{digits - 1}e}")
+    return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"

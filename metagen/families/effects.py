@@ -1,0 +1,87 @@
+"""What the declared keys of a spec change: those that a family makes nothing of, each with why.
+
+Nothing that a spec declares is dropped in silence: the commands warn of these keys by name, and
+limitations.md lists them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from metagen.families.family import Family, Lookup
+from metagen.spec.schema import keys
+
+_OF_FAMILIES = re.compile(r"task\.(?!type)|constraints\.(image|patch)_size|training\.config\.")
+_CONFIG = "training.config."
+UNUSED = "declared, without effect: "
+"""How the reason of such a key begins among the decisions of architecture.yaml."""
+
+
+class Unused(NamedTuple):
+    """A declared key without an effect: its name, why it has none, and the next step."""
+
+    key: str
+    reason: str
+    hint: str
+
+
+def unused(family: Family, key: Lookup) -> list[Unused]:
+    """Return what a spec declares and a family's package does not follow.
+
+    Args:
+        family: The family that the spec leads to.
+        key: Gives the value of a leaf key of the spec, None when it is not declared.
+    """
+    return [
+        *_settings(family, key),
+        *_uncounted(family, key),
+        *_objectives(key),
+        *_metrics(family, key),
+    ]
+
+
+def _settings(family: Family, key: Lookup) -> Iterator[Unused]:
+    """Yield the keys of some families' models and trainings that this family does not have."""
+    own = {*family.task.fixed_by.values(), *family.fixed_by.values()}
+    own |= {f"{_CONFIG}{name}" for name in family.task.config_keys} | family.task.checked
+    hint = f"remove it; the {family.name} family uses {', '.join(sorted(own))}"
+    for name in keys():
+        follows = name in own or keys()[name].prose or not _OF_FAMILIES.match(name)
+        if not follows and key(name) is not None:
+            yield Unused(name, f"the {family.name} family has no such setting", hint)
+
+
+def _uncounted(family: Family, key: Lookup) -> Iterator[Unused]:
+    """Yield the keys that need the number of the training's samples where it is not known."""
+    hint = "correct training.data.size, or remove the key"
+    for name, reason in family.task.uncounted(key).items():
+        yield Unused(name, reason, hint)
+
+
+def _objectives(key: Lookup) -> Iterator[Unused]:
+    if "instruction_tuning" in (key("training.objective") or ()):
+        reason = (
+            "instruction_tuning changes nothing: train.py predicts the next token of plain text, "
+            "without a chat template and without a mask on prompts"
+        )
+        yield Unused("training.objective", reason, "tune the trained checkpoint with another tool")
+
+
+def _metrics(family: Family, key: Lookup) -> Iterator[Unused]:
+    own = family.task.metrics
+    for name in key("evaluation.metrics") or ():
+        if not any(is_part(name, each) for each in own):
+            hint = f"it reports {', '.join(own)}"
+            yield Unused("evaluation.metrics", f"{name} is not computed by eval.py", hint)
+
+
+def is_part(name: str, longer: str) -> bool:
+    """Return whether a metric's name is part of another's, as `recall@1` of `recall_at_1_i2t`."""
+    return bool(_plain(name)) and _plain(name) in _plain(longer)
+
+
+def _plain(name: str) -> str:
+    named = name.lower().replace("@", "at").replace("mean", "m")
+    return re.sub(r"[^a-z0-9]", "", named)

@@ -1,0 +1,524 @@
+"""One quantity, one value: what two files or documents of a package state is equal in both.
+
+`judge` reads a package as it lies on the disk, so `python -m tests.properties.consistent FOLDER...`
+measures packages that somebody else built, with their real results.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from metagen import entries, families
+from metagen.docs import cards, outcome, paper
+from metagen.docs import figures as pictures
+from metagen.engine.digest import version
+from metagen.families.family import Dims, Family
+from metagen.measure import sandbox
+from metagen.spec import load
+from metagen.units import parse_amount, parse_duration
+from metagen.work import Desk
+from tests.helpers.plain_desk import PlainDesk
+
+from . import inside
+from .inside import Build
+from .lab import Lab
+from .tally import Tally
+
+KINDS = (
+    "settings", "parameters", "memory", "restated verdicts", "context", "operations", "devices",
+    "batch", "data", "days", "energy", "formulas", "results", "data sets", "figures", "versions",
+    "documents",
+)  # fmt: skip
+# Training takes seconds in these, so their results are measured and not left out.
+TRAINED = ("tabular_classifier", "tabular_regressor", "time_series_forecaster")
+_NUMERAL = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
+_ALONE = {"and", "of", "the"}
+Files = Mapping[str, bytes]
+_ROUNDED = 0.01  # whole updates hold so much more or less data than was declared
+_RECOMPUTED = 4 / 3  # a forward pass more, beside a forward pass and a backward pass of twice it
+
+
+def measure(lab: Lab) -> Tally:
+    """Build packages and compare what their files state; some cases are counted in closed form."""
+    tally = Tally("consistent")
+    tally.must_not(*KINDS)
+    for spec in lab.progress("consistent", lab.some(lab.specs, "consistent"), lambda s: s.stem):
+        with lab.folder() as folder:
+            built = counted(folder, spec) if lab.number else _measured(folder, spec)
+            assert not built.status, built.output
+            judge(Package(folder / f"run-{spec.stem}"), tally)
+    return tally
+
+
+def _measured(folder: Path, spec: Path) -> Build:
+    overrides = [] if spec.stem in TRAINED else ["evaluation.bench=none"]
+    with mock.patch.object(sandbox, "run", inside.real_run):
+        return inside.build(folder, spec, overrides)
+
+
+def counted(folder: Path, spec: Path) -> Build:
+    """Build without figures, with counts by the formulas of the family and no training."""
+    family = families.named(families.route(load(spec).key))
+    with (
+        mock.patch.object(sandbox, "run", functools.partial(_closed_form, family)),
+        mock.patch.object(pictures, "drawn", _blank),
+        mock.patch.object(outcome, "drawn", _blank),
+    ):
+        return inside.build(folder, spec, ["evaluation.bench=none"])
+
+
+def _blank(desk: Desk, name: str, *_: Any) -> dict[str, bytes]:
+    desk.version("matplotlib")
+    return {f"paper/figures/{name}.pdf": b""}
+
+
+def _closed_form(
+    family: Family,
+    arguments: Sequence[str],
+    given: Mapping[str, bytes],
+    requested: Sequence[str],
+    **_: Any,
+) -> dict[str, bytes]:
+    """Stand in for the two counts of a build without training."""
+    (name,) = requested
+    dims = _defaults(given["code/model.py"].decode())
+    work = {"memory.json": _held, "probe.json": _probed}[name]
+    return {name: json.dumps(work(family, dims, arguments, given)).encode()}
+
+
+def _held(family: Family, dims: Dims, arguments: Sequence[str], given: Files) -> dict[str, Any]:
+    train, devices = _defaults(given["code/train.py"].decode()), int(arguments[-1])
+    at_once = train["batch_size"] // max(devices, train["grad_accum"])
+    states = ("weights", "gradients", "optimizer", "gathered", "activations", "recomputed")
+    mode = dict.fromkeys(states, 1)
+    parameters = family.count(dims)
+    return {"samples_at_once": at_once, "parameters": parameters, "ddp": mode, "fsdp": mode}
+
+
+def _probed(family: Family, dims: Dims, _: Sequence[str], given: Files) -> dict[str, Any]:
+    sizes, total = json.loads(given["sizes.json"]), family.count(dims)
+    measured, curve = family.lengths({"model": dims, "data": sizes["full"]["data"]})
+    return {
+        "total": total,
+        "trainable": total,
+        "by_module": {"layers": total},
+        "by_layer": {},
+        "proxy_total": family.count(sizes["proxy"]["model"]),
+        "graph": {"config": dims, "nodes": [], "edges": []},
+        "measured": measured,
+        "tool": "closed form",
+        "by_operator": {str(n): {"linear": 2.0 * total * n} for n in {measured, *curve}},
+    }
+
+
+@dataclass
+class Package:
+    """The files of a package, read when a check asks for them."""
+
+    folder: Path
+    _read: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.folder.name.removeprefix("run-")
+
+    def __getitem__(self, path: str) -> Any:
+        """Return the content of a structured file."""
+        if path not in self._read:
+            self._read[path] = entries.parse(path, (self.folder / path).read_bytes())
+        return self._read[path]
+
+    def text(self, path: str) -> str:
+        return (self.folder / path).read_text()
+
+    @property
+    def design(self) -> dict[str, Any]:
+        return dict(self["blueprint/architecture.yaml"])
+
+    @cached_property
+    def constraints(self) -> dict[str, dict[str, Any]]:
+        return {row["constraint"]: row for row in self["blueprint/constraints.json"]}
+
+    def computed(self, name: str) -> Any:
+        return self.constraints.get(name, {}).get("computed")
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        return dict(self["code/launch/plan.json"])
+
+    @cached_property
+    def family(self) -> families.family.Family:
+        return families.named(self.design["family"])
+
+    @cached_property
+    def units_trained(self) -> float:
+        """What train.py reads in all its updates, in units that operations are counted for."""
+        train, model = self.design["train"], {**self.design["model"], **self.design["infer"]}
+        parameters = self["blueprint/params.json"]["total"]
+        habits = self.family.task.habits(model, parameters, self.key)
+        unit = habits.units_per_sample * self.family.training_length(model)
+        return float(train["steps"] * train["batch_size"] * unit)
+
+    def key(self, name: str) -> Any:
+        value = self["spec_resolved.yaml"]
+        for part in name.split("."):
+            value = (value or {}).get(part)
+        return value
+
+    @property
+    def measured(self) -> list[dict[str, Any]]:
+        rows = self["benchmarks/results.json"]
+        return [row for row in rows if row["status"] == "measured"]
+
+
+@dataclass
+class Ledger:
+    """Counts what was compared in one package."""
+
+    package: Package
+    tally: Tally
+
+    def same(self, kind: str, quantity: str, near: float = 1e-9, **values: Any) -> None:
+        """Compare one quantity where it is stated; a place that does not state it has None."""
+        known = {place: value for place, value in values.items() if value is not None}
+        if len(known) > 1:
+            first, *others = known.values()
+            stated = ", ".join(f"{place} {value}" for place, value in known.items())
+            self.holds(kind, f"{quantity}: {stated}", all(_equal(first, o, near) for o in others))
+
+    def holds(self, kind: str, case: str, holds: bool) -> None:
+        """Count one comparison."""
+        self.tally.count("quantities compared")
+        self.tally.check(bool(holds), kind, f"{self.package}: {case}")
+
+
+Check = Callable[[Package, Ledger], None]
+
+
+def _equal(one: Any, other: Any, near: float) -> bool:
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (one, other))
+    if numbers:
+        return abs(one - other) <= near * max(abs(one), abs(other))
+    return bool(one == other)
+
+
+def judge(package: Package, tally: Tally, *checks: Check) -> Tally:
+    """Compare every quantity that two files of a package state, or what some checks compare."""
+    tally.count("packages")
+    for check in checks or CHECKS:
+        check(package, Ledger(package, tally))
+    return tally
+
+
+def settings(package: Package, ledger: Ledger) -> None:
+    """The plan of the architecture, the defaults of each script, and the proxy's file."""
+    design = package.design
+    for section in ("model", "data", "train", "eval", "infer"):
+        defaults = _defaults(package.text(f"code/{section}.py"))
+        for name, value in design[section].items():
+            ledger.same("settings", f"{section}.{name}", plan=value, script=defaults.get(name))
+    graph = package["blueprint/graph.json"]["config"]
+    for name, value in design["model"].items():
+        ledger.same("settings", f"model.{name}", plan=value, graph=graph.get(name))
+    proxy = package["code/config.json"]["proxy"]
+    ledger.same("settings", "the proxy", plan=design["proxy"], config=proxy)
+
+
+def parameters(package: Package, ledger: Ledger) -> None:
+    """The parameters, wherever they are counted or used."""
+    counted, summary = package["blueprint/params.json"], package["docs/summary.json"]
+    decisions = {each["name"]: each["value"] for each in package.design["decisions"]}
+    ledger.same(
+        "parameters",
+        "of the full model",
+        counted=counted["total"],
+        modules=sum(counted["by_module"].values()),
+        decisions=decisions.get("parameters"),
+        constraints=package.computed("parameter_budget.max"),
+        least=package.computed("parameter_budget.min"),
+        plan=package.plan["parameters"],
+        sensitivity=package["blueprint/sensitivity.json"]["specified"]["parameters"],
+        summary=summary["parameters"]["total"],
+    )
+    shown = summary["parameters"]["proxy"]
+    ledger.same("parameters", "of the proxy", counted=counted["proxy_total"], summary=shown)
+
+
+def memory(package: Package, ledger: Ledger) -> None:
+    """The memory of inference and its three parts."""
+    parts = [package.computed(name) for name in ("weights", "cache", "activations")]
+    whole = package["blueprint/sensitivity.json"]["specified"]["memory"]
+    ledger.same(
+        "memory",
+        "of inference",
+        parts=sum(part or 0 for part in parts),
+        budget=package.computed("memory_budget"),
+        device=package.computed("device_memory"),
+        sensitivity=whole["total"],
+        summary=package["docs/summary.json"]["memory"]["computed"],
+    )
+
+
+def restated(package: Package, ledger: Ledger) -> None:
+    """A decision that is also a verdict, such as a throughput."""
+    for decision in package.design["decisions"]:
+        if decision["name"] in package.constraints:
+            row = package.constraints[decision["name"]]
+            stated = {"decision": decision["value"], "verdict": row["computed"]}
+            ledger.same("restated verdicts", decision["name"], **stated)
+
+
+def context(package: Package, ledger: Ledger) -> None:
+    """The context window: configured, judged and trained."""
+    model = {**package.design["model"], **package.design["infer"]}
+    window, row = package.family.context(model), package.constraints.get("context_window", {})
+    ledger.same("context", "window", code=window, verdict=row.get("computed"))
+    trained = package.design["data"].get("seq_len")
+    if window and trained and trained < window:
+        case = f"window of {window} tokens is {row.get('verdict')}, trained on {trained}"
+        ledger.holds("context", case, row.get("verdict") != "met")
+
+
+def operations(package: Package, ledger: Ledger) -> None:
+    """Operations: of the code, of its parts, and of the whole training."""
+    flops = package["blueprint/flops.json"]
+    step, passed = flops["training_per_unit"], flops["forward_per_unit"]
+    here = {p["length"]: p["forward_per_unit"] for p in flops["points"]}.get(flops.get("length"))
+    operators = sum(flops["by_operator"].values())
+    ledger.same("operations", "forward pass", whole=passed, operators=operators, point=here)
+    needed = package.computed("training_compute")
+    if needed:
+        expected, again = package.units_trained * step, _again(package)
+        case = f"training {needed:.4g} FLOP, by train.py and flops.json {expected:.4g}"
+        share = needed / expected
+        ledger.holds("operations", case, 1 - _ROUNDED <= share <= again * (1 + _ROUNDED))
+
+
+def _again(package: Package) -> float:
+    """Return by how much recomputed activations raise a step's operations, at most."""
+    mode = package.plan["modes"][package.plan["chosen"]]
+    return 1.0 if mode["grad_checkpoint"] in (False, "none") else _RECOMPUTED
+
+
+def devices(package: Package, ledger: Ledger) -> None:
+    """The devices that verdicts count with, and those that the plan starts."""
+    if not package.plan["declared"]:
+        return
+    ledger.same(
+        "devices",
+        "of the plan",
+        plan=package.plan["devices"],
+        nodes=package.plan["nodes"] * package.plan["devices_per_node"],
+    )
+    pattern = re.compile(r"(?<![\w.])(\d[\d,]*) x [\d.,e+]+ (?:FLOP/s|W)\b")
+    for name in ("training_compute", "training_time", "training_energy"):
+        formula = package.constraints.get(name, {}).get("formula", "")
+        for number in {int(match.replace(",", "")) for match in pattern.findall(formula)}:
+            ledger.same("devices", f"of {name}", plan=package.plan["devices"], formula=number)
+    scripts = package.text("code/launch/slurm.sh")
+    for option, name in (("nodes", "nodes"), ("gpus-per-node", "devices_per_node")):
+        number = int(re.search(rf"#SBATCH --{option}=(\d+)", scripts)[1])  # type: ignore[index]
+        ledger.same("devices", name, plan=package.plan[name], slurm=number)
+
+
+def batch(package: Package, ledger: Ledger) -> None:
+    """An update: its samples, and the parts in which the plan's devices pass them."""
+    plan, train = package.plan, package.design["train"]
+    ledger.same("batch", "samples", plan=plan["batch_size"], script=train["batch_size"])
+    if plan["declared"]:
+        parts = plan.get("grad_accum", train["grad_accum"])
+        passed = plan["devices"] * plan["samples_at_once"] * parts
+        case = f"{plan['devices']} devices x {plan['samples_at_once']} samples x {parts} parts"
+        ledger.holds(
+            "batch", f"{case}, update of {plan['batch_size']}", passed == plan["batch_size"]
+        )
+
+
+def data(package: Package, ledger: Ledger) -> None:
+    """The data of training: declared, read by train.py, and divided by the parameters."""
+    declared, ratio = package.key("training.data.size"), package.constraints["data_per_parameter"]
+    amount = parse_amount(declared)[0] if declared else None
+    if amount and ratio["computed"]:
+        own = ratio["computed"] * package["blueprint/params.json"]["total"]
+        ledger.same("data", "declared and a parameter's", near=_ROUNDED, spec=amount, verdict=own)
+
+
+def days(package: Package, ledger: Ledger) -> None:
+    """The time of training, in its verdict and in the estimate of energy."""
+    time = package.constraints["training_time"]
+    hours = re.search(r" W x ([\d,.e+]+) h\b", package.constraints["training_energy"]["formula"])
+    if hours and time["computed"]:
+        used = float(hours[1].replace(",", "")) / 24
+        stated = {"verdict": time["computed"], "energy": used}
+        ledger.same("days", "of training", near=_ROUNDED, **stated)
+    duration = package.key("training.compute.duration")
+    if duration and isinstance(time["required"], str):
+        stated = {"spec": parse_duration(duration), "verdict": parse_duration(time["required"])}
+        ledger.same("days", "allowed", **stated)
+
+
+def energy(package: Package, ledger: Ledger) -> None:
+    """CO2 is energy times the intensity in its own formula."""
+    used, row = package.computed("training_energy"), package.constraints["training_co2"]
+    rate = re.search(r"x ([\d.]+) kg/kWh", row["formula"])
+    if used and rate:
+        stated = {"energy": used * float(rate[1]), "verdict": row["computed"]}
+        ledger.same("energy", "CO2", **stated)
+
+
+def formulas(package: Package, ledger: Ledger) -> None:
+    """The arithmetic of each constraint has its result."""
+    for name, row in package.constraints.items():
+        if isinstance(row["computed"], int | float):
+            numerals = _NUMERAL.findall(row["formula"])
+            case = f"{name} is {row['computed']:.6g}, its formula: {row['formula']}"
+            ledger.holds("formulas", case, any(_rounds(n, row["computed"]) for n in numerals))
+
+
+def _rounds(numeral: str, value: float) -> bool:
+    """Return whether a numeral is a value, rounded to the numeral's digits."""
+    plain = numeral.replace(",", "")
+    digits, _, power = plain.partition("e")
+    unit = 10.0 ** (int(power or 0) - len(digits.partition(".")[2]))
+    zeros = len(digits) - len(digits.rstrip("0")) if "." not in digits and not power else 0
+    return abs(float(plain) - value) <= 0.500001 * unit * 10**zeros
+
+
+def results(package: Package, ledger: Ledger) -> None:
+    """Results: the report of eval.py, the table, the curve, the summary and the proxy's file."""
+    report, shown = package["benchmarks/report.json"], package["docs/summary.json"]["benchmarks"]
+    for row, line in zip(package["benchmarks/results.json"], shown, strict=True):
+        case = f"{row['benchmark']}: table {row['value']}, summary {line['value']}"
+        ledger.holds("results", case, row["value"] == line["value"])
+    for row in package.measured:
+        run, scored = report["run"], report["report"]
+        for name in ("steps", "seed", "size"):
+            ledger.same("results", name, table=row.get(name), run=run.get(name))
+        ledger.same("results", "data set", table=row["dataset"], report=scored["dataset"])
+        own = next((m for m in scored["metrics"] if m["metric"] == row["metric"]), {})
+        n = own.get("n", scored["n"])
+        ledger.same("results", f"n of {row['metric']}", table=row["n"], report=n)
+        last = int(package["benchmarks/curve.csv"][-1]["step"])
+        ledger.same("results", "steps", table=row["steps"], curve=last)
+    spec, seed = package.key("reproducibility.seed"), package["docs/summary.json"]["seed"]
+    ledger.same("results", "seed", spec=spec, summary=seed, code=package.design["train"]["seed"])
+
+
+def names(package: Package, ledger: Ledger) -> None:
+    """Each word of a data set's name occurs in the code that loads it, beside the name itself."""
+    source = package.text("code/data.py")
+    labels = {row["dataset"] for row in package.measured} | set(_constants(source, "BUNDLED"))
+    for label in sorted(labels):
+        words = set(re.findall(r"[a-z]+", label.lower())) - _ALONE
+        known = _spoken(package, label)
+        missing = sorted(word for word in words if word not in known)
+        ledger.holds("data sets", f"{label}: {missing} in no loader", not missing)
+
+
+def _spoken(package: Package, label: str) -> str:
+    """Return the names and texts of data.py and of the modules that it imports, in one text."""
+    spoken: list[str] = []
+    modules = [package.folder / "code" / "data.py"]
+    imported = re.findall(r"^from runtime\.(\w+) import", modules[0].read_text(), re.MULTILINE)
+    modules += [package.folder / "code" / "runtime" / f"{name}.py" for name in imported]
+    for module in modules:
+        tree = ast.parse(module.read_text())
+        skipped = {id(node) for node in _docstrings(tree)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                spoken += [node.value] if id(node) not in skipped and node.value != label else []
+            else:
+                spoken += [getattr(node, name, None) or "" for name in ("id", "attr", "name")]
+                spoken += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+    return " ".join(map(str, spoken)).lower()
+
+
+def _docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            yield node.value
+
+
+def _constants(source: str, name: str) -> Iterator[str]:
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            yield ast.literal_eval(node.value)
+
+
+def figures(package: Package, ledger: Ledger) -> None:
+    """A figure of one mark a row draws as many as the rows that the results count."""
+    if not package.measured:
+        return
+    drawn = package["benchmarks/report.json"]["report"].get("figure") or {}
+    counted = {row["n"] for row in package.measured}
+    marks = None
+    if drawn.get("kind") == "matrix":
+        marks = sum(map(sum, drawn["values"]))
+    elif drawn.get("kind") == "lines" and drawn.get("diagonal"):
+        marks = len(drawn["series"][0]["x"])
+    if marks is not None:
+        case = f"{marks} marks are drawn, the results count {sorted(counted)}"
+        ledger.holds("figures", case, counted == {marks})
+
+
+def versions(package: Package, ledger: Ledger) -> None:
+    """The exact versions beside the ranges of requirements.txt, and the build's own."""
+    ranges = package.text("code/requirements.txt").split()
+    lock = package.folder / "code/requirements.lock"
+    exact = dict(re.findall(r"^([\w-]+)==(\S+)$", lock.read_text(), re.M)) if lock.is_file() else {}
+    for name in (re.split(r"[>=<]", line)[0] for line in ranges):
+        here = version(name).partition("+")[0]
+        if here:
+            ledger.holds(
+                "versions", f"{name} {here}, locked: {exact.get(name)}", exact.get(name) == here
+            )
+
+
+def documents(package: Package, ledger: Ledger) -> None:
+    """Documents and paper say what the files say now."""
+    desk = PlainDesk.of(package.folder / "spec_resolved.yaml")
+    files = (path for path in package.folder.rglob("*") if path.is_file())
+    desk.package = {p.relative_to(package.folder).as_posix(): p.read_bytes() for p in files}
+    drawn = "paper/figures/"
+    for recipe in (*cards.RECIPES, *paper.RECIPES):
+        if not recipe.targets[0].startswith(drawn) and recipe.targets[0] in desk.package:
+            for path, made in recipe.work(desk).items():  # type: ignore[arg-type]
+                ledger.holds("documents", f"{path} is not up to date", desk.package[path] == made)
+
+
+def _defaults(script: str) -> dict[str, Any]:
+    """Return the defaults of a script's `Config`."""
+    for node in ast.parse(script).body:
+        if isinstance(node, ast.ClassDef) and node.name == "Config":
+            fields = [f for f in node.body if isinstance(f, ast.AnnAssign) and f.value]
+            return {ast.unparse(f.target): ast.literal_eval(f.value) for f in fields if f.value}
+    return {}
+
+
+CHECKS: tuple[Check, ...] = (
+    settings, parameters, memory, restated, context, operations, devices, batch, data, days,
+    energy, formulas, results, names, figures, versions, documents,
+)  # fmt: skip
+
+
+def main(folders: list[str]) -> int:
+    """Judge packages that lie on the disk."""
+    tally = Tally("consistent")
+    tally.must_not(*KINDS)
+    for folder in folders:
+        judge(Package(Path(folder)), tally)
+    print(tally.text())
+    return int(bool(tally.violations))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

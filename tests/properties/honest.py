@@ -1,0 +1,138 @@
+"""Keys that do what they say.
+
+For every leaf key and each value that it allows: more than prose changes in the package, or the
+table of keys says that the key is prose, or the door refuses the value, or warns of it by name.
+Two different values that make the same package show that one of them does nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metagen import entries, families, files
+from metagen.errors import SpecError
+from metagen.sizing.devices import CLASSES
+from metagen.spec import Spec, load
+from metagen.spec.schema import keys
+from tests.helpers.plain_desk import PlainDesk
+
+from . import inside, values
+from .lab import Lab
+from .tally import Tally
+
+_ARTIFACTS = {"training_recipe": "pytorch_skeleton", "benchmark_report": "eval_report"}
+_MOST = 12  # values of a key whose kind has no list of words
+_PROSE_FILES = ("docs/", "paper/", "manifest.json", "spec_resolved.yaml")
+_PROSE_ENTRIES = {"decisions", "formula", "source", "reason", "note", "how"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One leaf key of one spec."""
+
+    spec: Path
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.spec.stem} {self.key}"
+
+
+def measure(lab: Lab) -> Tally:
+    """Measure every key on the first spec of each family, or a sample of those cases."""
+    tally = Tally("honest")
+    tally.must_not("silent")
+    everything = [Case(spec, key) for spec in _first_of_each(lab.specs) for key in keys()]
+    return lab.apart(tally, _of_case, lab.progress("honest", lab.some(everything, "honest")))
+
+
+def _first_of_each(specs: Any) -> list[Path]:
+    first: dict[str, Path] = {}
+    for spec in specs:
+        first.setdefault(families.route(load(spec).key), spec)
+    return list(first.values())
+
+
+def _of_case(lab: Lab, case: Case) -> Tally:
+    """Count what each value of a key does."""
+    tally, same = Tally("honest"), dict[str, list[str]]()
+    if keys()[case.key].prose:
+        tally.count("keys that are prose")
+        return tally
+    tally.count("keys")
+    for text, spec, graph in _values(lab, case, tally):
+        tally.count("values")
+        if any(_names(case.key, problem) for problem in graph.warnings):
+            tally.count("warned by name")
+            continue
+        same.setdefault(_package(spec, graph), []).append(text)
+    for texts in same.values():
+        alike = len({_meaning(case.key, json.loads(text)) for text in texts}) == 1
+        tally.check(alike, "silent", f"{case}: one package for {', '.join(texts)}")
+    return tally
+
+
+def _meaning(key: str, raw: Any) -> Any:
+    """Return what a value means: the table of keys gives some meanings two names."""
+    if key == "constraints.device":
+        return CLASSES.get(raw, raw)
+    if key == "outputs.artifacts":
+        return frozenset(_ARTIFACTS.get(name, name) for name in raw)
+    return repr(raw)
+
+
+def _names(key: str, problem: Any) -> bool:
+    return key in problem.sentence or key in problem.place
+
+
+def _values(lab: Lab, case: Case, tally: Tally) -> Iterator[tuple[str, Spec, Any]]:
+    """Yield each value that the door lets in, as text, with its spec and graph."""
+    own = load(case.spec)
+    for raw in _raws(own, case.key, lab):
+        override = values.setting(case.key, raw)
+        try:
+            graph = inside.package(case.spec, (override,))
+        except SpecError:
+            tally.count("refused")
+            continue
+        yield json.dumps(raw), graph.spec, graph
+
+
+def _raws(spec: Spec, key: str, lab: Lab) -> list[Any]:
+    """Return the raw values to try: all words of the key's kind, and some of every other form."""
+    raws = values.others(spec, key, lab.chance(key))
+    words = list(values.words(keys()[key].kind.json))
+    listed = [raw for raw in raws if raw in words or (isinstance(raw, list) and raw[0] in words)]
+    others = [raw for raw in raws if raw not in listed]
+    return [*listed, *others[:_MOST]]
+
+
+def _package(spec: Spec, graph: Any) -> str:
+    """Return a digest of everything that a package says other than in prose."""
+    desk = PlainDesk.of_spec(spec)
+    kept = [r for r in graph.recipes if not r.name.startswith(("docs:", "paper:", "manifest:"))]
+    for recipe in graph.in_order(kept):
+        desk.package |= recipe.work(desk)
+    plain = {path: _plain(path, data) for path, data in desk.package.items() if _is_data(path)}
+    return files.sha256(
+        files.canonical(plain | {"recipes": [r.name for r in graph.recipes]}).encode()
+    )
+
+
+def _is_data(path: str) -> bool:
+    return not path.startswith(_PROSE_FILES) and not path.endswith(".md")
+
+
+def _plain(path: str, data: bytes) -> Any:
+    if not path.endswith((".json", ".yaml")):
+        return files.sha256(data)
+    return _without_prose(entries.parse(path, data))
+
+
+def _without_prose(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {k: _without_prose(v) for k, v in content.items() if k not in _PROSE_ENTRIES}
+    return [_without_prose(part) for part in content] if isinstance(content, list) else content

@@ -1,0 +1,56 @@
+"""Keys without an effect: the commands warn of them by name, and the documents repeat it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metagen import families, paths
+from metagen.engine import graph
+from metagen.families import effects
+from metagen.spec import load
+
+TINY = paths.specs() / "text" / "text_llm_tiny.yaml"
+
+
+def unused(family: str, **declared: object) -> list[str]:
+    keys = {name.replace("__", "."): value for name, value in declared.items()}
+    return [each.key for each in effects.unused(families.named(family), keys.get)]
+
+
+def test_a_setting_of_another_family_has_no_effect() -> None:
+    assert unused("vit", task__horizon=3) == ["task.horizon"]
+    assert unused("decoder", constraints__image_size=(8, 8)) == ["constraints.image_size"]
+    assert unused("vit", training__config__timesteps=9) == ["training.config.timesteps"]
+
+
+def test_a_setting_of_its_own_has_an_effect() -> None:
+    assert not unused("vit", task__num_classes=3, constraints__image_size=(8, 8))
+    assert not unused("patch_forecaster", task__horizon=3)
+    assert not unused("tabular_regressor", task__num_outputs=1)
+    assert not unused("unet_diffusion", training__config__timesteps=9)
+
+
+@pytest.mark.parametrize(
+    ("family", "metric", "computed"),
+    [
+        ("vit", "Accuracy", True),
+        ("vit", "top-5 accuracy", False),
+        ("segmentation_unet", "mIoU", True),
+        ("sentence_embedder", "recall@1", True),
+        ("decoder", "perplexity", False),
+    ],
+)
+def test_a_metric_is_known_in_other_spellings(family: str, metric: str, computed: bool) -> None:
+    assert unused(family, evaluation__metrics=(metric,)) == ["evaluation.metrics"] * (not computed)
+
+
+def test_a_command_warns_of_each_by_name_and_place(tmp_path: Path) -> None:
+    spec = load(TINY, ["task.horizon=3", "training.objective=[instruction_tuning]"])
+    sentences = [each.sentence for each in graph.of_spec(spec).warnings]
+    assert [each.partition(" has no effect")[0] for each in sentences] == [
+        "task.horizon",
+        "training.data.size",
+        "training.objective",
+    ]

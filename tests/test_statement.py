@@ -1,0 +1,69 @@
+"""The sentence of a verdict: the words of its relation, one unit, and no more digits than known."""
+
+import pytest
+
+from metagen.docs import statement
+from metagen.sizing.measured import NO_LIMIT, Requirement, entry
+
+
+def said(required, computed, unit, between=None, formula="why"):
+    row = entry("x", computed, unit, formula, "source", required, None, between)
+    return statement.sentence(row).replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize(
+    ("required", "computed", "unit", "sentence"),
+    [
+        (
+            Requirement(4.78235e22, 4.78235e22, "delivered"), 9.5935e22, "FLOP",
+            "95.9 ZFLOP needed; the declared hardware delivers 47.8 ZFLOP",
+        ),
+        (
+            Requirement("real-time", 0.1), 0.2437, "s",
+            "244 ms; the spec allows at most 100 ms (real-time)",
+        ),
+        (
+            Requirement(16_000_000_000, 16e9), 14_242_521_088, "bytes",
+            "14.2 GB; the spec allows at most 16 GB",
+        ),
+        (
+            Requirement(21_600_000_000, 21.6e9, "available"), 14_242_521_088, "bytes",
+            "14.2 GB; the device has 21.6 GB available",
+        ),
+        (
+            Requirement("120 tok/s", 120.0, "required"), 133.41, "tok/s",
+            "133 tok/s; the spec requires at least 120 tok/s",
+        ),
+        # One unit a row: minutes beside minutes, milliseconds beside milliseconds.
+        (
+            Requirement("90 minutes", 0.0625), 0.0475, "days",
+            "68.4 minutes; the spec allows at most 90 minutes",
+        ),
+        (Requirement("5ms", 0.005), 0.00031, "s", "0.310 ms; the spec allows at most 5 ms"),
+        (NO_LIMIT, 81543.168, "kWh", "81,500 kWh"),
+        (Requirement("batch", None, None), 0.363, "s", "363 ms; batch sets no limit"),
+    ],
+)  # fmt: skip
+def test_each_relation_has_its_words(required, computed, unit, sentence):
+    assert said(required, computed, unit) == sentence
+
+
+def test_a_range_is_written_with_two_digits():
+    rate = Requirement("120 tok/s", 120.0, "required")
+    assert said(rate, 111.2, "tok/s", (88.6, 133.4)) == (
+        "about 110 tok/s (89 to 130 tok/s); the spec requires at least 120 tok/s"
+    )
+
+
+def test_what_is_not_computed_says_why():
+    rate = Requirement("120 tok/s", 120.0, "required")
+    sentence = "the spec requires at least 120 tok/s; no device is declared"
+    assert said(rate, None, "tok/s", formula="no device is declared") == sentence
+
+
+def test_nothing_finite_is_infinite():
+    window = Requirement("infinite", None, "required")
+    formula = "8,192 tokens configured; trained on 8,192"
+    assert said(window, 8192, "tokens", formula=formula) == (
+        f"the spec requests infinite; {formula}"
+    )
