@@ -232,7 +232,7 @@ def _training_config() -> tuple[Key, ...]:
         Key("training.config.noise_schedule", NAME, "Noise schedule of a diffusion model."),
         Key("training.config.timesteps", NUMBER_OF, "Noise levels of a diffusion model."),
         Key("training.config.unconditional_probability", SHARE, "Share trained without condition."),
-        Key("training.config.data_augmentation", augmentation, "Augmentation of training samples."),
+        Key("training.config.data_augmentation", augmentation, "Augmentation of training images."),
     )
 
 
