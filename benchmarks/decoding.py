@@ -2,12 +2,14 @@
 
     python benchmarks/decoding.py                      the table of docs/benchmarks.md
     python benchmarks/decoding.py --rounds 3 --shape small
+    python benchmarks/decoding.py --formats            the generated code in its number formats
 
 Each round lets every contender continue the same prompt with the same number of tokens, one after
-the other; a ratio is taken within a round, and the table shows medians over rounds. What is timed
-is forward passes and taking the likeliest token, without sampling or text, on random weights in
-float32. The prompt's own pass is not in the time. The slowest takes part in a fifth of the
-rounds.
+the other; a ratio is taken within a round, and the table shows medians over rounds. The time is
+that of the CPU with one thread, which other processes hardly change, and the clock's with more.
+What is timed is forward passes and taking the likeliest token, without sampling or text, on random
+weights in float32. The prompt's own pass is not in the time. The slowest takes part in a fifth of
+the rounds.
 
 - transformers: LlamaForCausalLM with its DynamicCache and its default attention (SDPA), called
   directly: the overhead of `generate` is not counted against it. It has our weights.
@@ -111,14 +113,19 @@ class Nano(nn.Module):
 def generated(shape: dict[str, Any], max_len: int) -> ModuleType:
     """Return the module `model.py` of a package, set to a shape."""
     rest = {"max_seq_len": max_len, "rope_theta": 1e4, "norm_eps": 1e-5, "tie_embeddings": True}
-    text = bundle("templates/families/decoder/model.py", lambda n: paths.source(n).read_bytes(),
-                  shape | rest)  # fmt: skip
-    path = Path(tempfile.mkdtemp()) / "model.py"
+    return bundled("templates/families/decoder/model.py", shape | rest)
+
+
+def bundled(template: str, config: dict[str, Any] | None = None) -> ModuleType:
+    """Return a template as the module that a package would have."""
+    text = bundle(template, lambda name: paths.source(name).read_bytes(), config)
+    path = Path(tempfile.mkdtemp()) / "module.py"
     path.write_bytes(text)
-    spec = importlib.util.spec_from_file_location("generated_model", path)
+    name = f"generated_{Path(template).stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
-    module = sys.modules["generated_model"] = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -180,15 +187,47 @@ def contenders(shape: dict[str, Any], max_len: int) -> dict[str, Callable[[], St
     }
 
 
+def formats(shape: dict[str, Any], max_len: int) -> dict[str, Callable[[], Step]]:
+    """Return the same for one network in each format that infer.py has."""
+    module, layers = generated(shape, max_len), bundled("templates/layers/quantized.py")
+    small = bundled("templates/layers/quantized_cache.py")
+
+    def start(model: Any, cache_bits: int) -> Callable[[], Step]:
+        def begin() -> Step:
+            cache = model.new_cache(1, max_len)
+            if cache_bits == 8:
+                cache = [small.Int8KVCache(layer.store) for layer in cache]
+            return lambda tokens: model(tokens, cache=cache)
+
+        return begin
+
+    def made(bits: int) -> Any:
+        torch.manual_seed(0)
+        model = module.Model(module.Config()).eval()
+        if bits < 32:
+            layers.quantize(model, bits, torch.device("cpu"))
+        return model
+
+    half = made(16)
+    return {
+        OURS: start(made(32), 16),
+        "generated, bf16": start(half, 16),
+        "generated, 8 bits": start(made(8), 16),
+        "generated, 4 bits": start(made(4), 16),
+        "generated, bf16, cache of 8 bits": start(half, 8),
+    }
+
+
 @torch.inference_mode()
 def seconds_a_token(start: Callable[[], Step], prompt: Tensor, count: int) -> float:
     """Return the mean seconds of `count` single tokens after a prompt."""
+    now = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     step = start()
     token = step(prompt)[:, -1:].argmax(-1)
-    begun = time.perf_counter()
+    begun = now()
     for _ in range(count):
         token = step(token)[:, -1:].argmax(-1)
-    return (time.perf_counter() - begun) / count
+    return (now() - begun) / count
 
 
 def main() -> None:
@@ -201,6 +240,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--tokens", type=int, default=32, help="timed in each round")
+    parser.add_argument("--formats", action="store_true", help="compare number formats instead")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore")  # arguments that newer versions of transformers rename
@@ -211,7 +251,9 @@ def main() -> None:
     print("| --- | ---: | --- | ---: | ---: |")
     for name in args.shape or SHAPES:
         for length in args.prompt or (16, 512):
-            found = contenders(SHAPES[name], length + args.tokens + 1)
+            found = (formats if args.formats else contenders)(
+                SHAPES[name], length + args.tokens + 1
+            )
             prompt = torch.randint(256, (1, length))
             times: dict[str, list[float]] = {contender: [] for contender in found}
             for number in range(args.rounds + 1):

@@ -23,6 +23,7 @@ MOST_TOKENS = 2**40
 COUNT = "a whole number of at least 1, such as 50M, 8B or 1.5T"
 BYTES = "an amount of memory above zero, such as 512MB, 16GB or 16GiB"
 CONTEXT = "a number of tokens, such as 512, 8k, 256k, 1M, or infinite"
+PROMPT = "a number of tokens, such as 512, 8k or 128k"
 RATE = "a rate above zero of what the model gives out, such as 120 tok/s, 2 img/s or 30s clip/min"
 DURATION = "a time above zero, such as 90 minutes, 36 hours or 21 days"
 HARDWARE = "a number of devices and their name, such as 8xH100 or 256xA100"
@@ -164,6 +165,15 @@ def parse_context(value: str | int | float) -> int | str:
     if isinstance(value, str) and value.strip().lower() in {"∞", "inf", ".inf", "infinite"}:
         return INFINITE
     return _parse_whole(value, _CONTEXT_SCALES, MOST_TOKENS, CONTEXT)
+
+
+def parse_tokens(value: str | int | float) -> int:
+    """Return a number of tokens: `8k` is 8,192.
+
+    Raises:
+        UnitError: It is no whole number from 1 to 2^40.
+    """
+    return _parse_whole(value, _CONTEXT_SCALES, MOST_TOKENS, PROMPT)
 
 
 def parse_rate(text: str) -> Rate:

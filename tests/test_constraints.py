@@ -2,8 +2,11 @@
 
 import pytest
 from helpers.llama import CACHE, PARAMETERS, WEIGHTS, llama, verdicts
+from helpers.plain_desk import HEAD, PlainDesk, spec_of
 
-from metagen.families import transformer
+from metagen.engine import graph
+from metagen.errors import SpecError
+from metagen.families import ROUTES, transformer
 from metagen.sizing.measured import Requirement, entry, unknown
 
 # 512 tokens of logits over 128,256 entries and of the stream of 4,096, two bytes each.
@@ -17,8 +20,8 @@ def test_nothing_declared_is_nothing_judged(tmp_path):
     assert list(made) == [
         "parameter_budget.max", "parameter_budget.min", "weights", "cache", "activations",
         "memory_budget", "device_memory", "context_window", "latency", "throughput",
-        "training_compute", "training_time", "data_per_parameter", "training_energy",
-        "training_co2",
+        "training_compute", "training_time", "training_memory", "data_per_parameter",
+        "training_energy", "training_co2",
     ]  # fmt: skip
     figures = {name for name, each in made.items() if each["verdict"] == "figure"}
     assert figures == {
@@ -53,11 +56,12 @@ def test_memory_is_weights_cache_at_the_full_context_and_activations(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("bits", "weights"), [(16, WEIGHTS), (8, 9_299_304_448), (4, 5_809_643_520)]
+    ("bits", "weights"), [(16, WEIGHTS), (8, 9_083_953_152), (4, 5_809_643_520)]
 )
 def test_weights_are_counted_in_their_format(tmp_path, bits, weights):
     assert BLOCKS == 6_979_321_856
-    by_hand = {16: 2 * PARAMETERS, 8: BLOCKS * 8.25 / 8, 4: BLOCKS * 4.25 / 8}[bits]
+    rows = 32 * (4096 + 1024 + 1024 + 4096 + 2 * 14336 + 4096)  # q, k, v, o, gate and up, down
+    by_hand = {16: 2 * PARAMETERS, 8: BLOCKS + 2 * rows, 4: BLOCKS * 4.25 / 8}[bits]
     assert weights == by_hand + (2 * (PARAMETERS - BLOCKS) if bits < 16 else 0)
     made = verdicts("", tmp_path, bits=(bits, 16))["weights"]
     assert made["computed"] == weights
@@ -65,15 +69,13 @@ def test_weights_are_counted_in_their_format(tmp_path, bits, weights):
     assert "1,050,939,392 others at 16 bits" in made["formula"]
 
 
-def test_a_group_that_is_not_full_still_has_its_scale():
-    # One layer of width 100: rows of 100 weights have two scales, rows of 90 two as well.
+def test_a_matrix_is_filled_up_to_what_a_kernel_reads():
+    # One layer of width 100: q, k, v, o, gate and up have rows of 100 weights, down of 90.
     dims = {**llama(100, 1, 2, 1, 50, 90, 10, True)}
-    rows = {100: (2 + 2 * 1) * 50 + 2 * 90, 90: 100}  # by inputs: q, k, v, gate, up; down
-    outputs = 100  # of o, whose inputs are the 100 of both heads
-    eight = rows[100] * (100 + 4) + outputs * (100 + 4) + rows[90] * (90 + 4)
-    four = rows[100] * (50 + 4) + outputs * (50 + 4) + rows[90] * (45 + 4)
-    assert transformer.quantized_bytes(dims, 8) == eight
-    assert transformer.quantized_bytes(dims, 4) == four
+    rows = {100: 100 + 2 * 50 + 100 + 2 * 90, 90: 100}
+    assert transformer.quantized_bytes(dims, 8) == rows[100] * (112 + 2) + rows[90] * (96 + 2)
+    filled = 112 + 2 * 64 + 112 + 2 * 96 + 112  # outputs in multiples of 16
+    assert transformer.quantized_bytes(dims, 4) == filled * (64 + 4)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,27 @@ def test_a_declared_figure_that_cannot_be_computed_is_open():
     assert unknown("throughput", "120 tok/s", "tok/s", "no device is declared")["verdict"] == "open"
 
 
-def test_a_device_whose_memory_is_unknown_is_not_judged(tmp_path):
-    made = verdicts("constraints: {device: B200, memory_budget: 80GB}\n", tmp_path)
-    assert made["device_memory"]["verdict"] == "not declared"
-    assert made["memory_budget"]["verdict"] == "met"
+@pytest.mark.parametrize(
+    ("route", "more", "sentence"),
+    [
+        ("tabular_classifier", "context_window: 8k", "has no context window"),
+        ("resnet", "context_window: 512", "has no context window"),
+        ("resnet", "prompt_length: 512", "reads no prompt"),
+        ("text_classifier", "prompt_length: 512", "reads no prompt"),
+        ("decoder", "throughput: 7 img/s", "is not a throughput of decoder"),
+    ],
+)
+def test_a_constraint_that_means_nothing_for_a_family_is_refused(tmp_path, route, more, sentence):
+    head = spec_of(next(each for each in ROUTES if each.family == route))
+    path = tmp_path / "spec.yaml"
+    path.write_text(f"{HEAD}{head}constraints: {{{more}}}\n")
+    with pytest.raises(SpecError, match=sentence) as error:
+        graph.of_files([path])
+    problem = error.value.problems[0]
+    assert problem.place.startswith(str(path))
+    assert problem.hint
+
+
+def test_a_prompt_must_fit_in_the_window(tmp_path):
+    with pytest.raises(SpecError, match="the window has no room"):
+        PlainDesk("constraints: {context_window: 4k, prompt_length: 8k}\n", tmp_path)

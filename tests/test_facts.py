@@ -35,7 +35,12 @@ def facts(**changed: object) -> Facts:
         (0.9974, "share", "full", "99.7%"),
         (0.000097, "share", "full", "0.0097%"),
         (0, "share", "full", "0.0%"),
-        (1e-05, "", "bare", "0.00001"),
+        (1e-05, "", "bare", "1e-5"),
+        (3.7957e-05, "", "bare", "3.796e-5"),
+        (2.5e18, "", "bare", "2.5e18"),
+        (-0.02676, "", "bare", "\u22120.02676"),
+        (-12.63, "share", "full", "\u22121,263%"),
+        (-0.1, "share", "full", "\u221210.0%"),
         (1e-12, "", "bare", "1e-12"),
         (3e-4, "", "bare", "0.0003"),
         (500000.0, "", "bare", "500,000"),
@@ -47,6 +52,37 @@ def facts(**changed: object) -> Facts:
 )
 def test_a_value_reads_as_people_write_it(value, unit, style, text):
     assert wording.write(value, unit, style).replace(wording.SPACE, " ") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        (
+            "6 x 7,994 x 2e+12 tokens = 9.594e+22",
+            "6 \u00d7 7,994 \u00d7 2 \u00d7 10¹² tokens = 9.594 \u00d7 10²²",
+        ),
+        ("1e+07 / 11,997,410 = 0.8335", "10⁷ / 11,997,410 = 0.8335"),
+        ("3.8e-05 s, -5 of (-3)", "3.8 \u00d7 10⁻⁵ s, \u22125 of (\u22123)"),
+        (
+            "1,995 <= 2,000 in updates of 256 x 8,192",
+            "1,995 ≤ 2,000 in updates of 256 \u00d7 8,192",
+        ),
+        (
+            "Llama-3.1-8B, arXiv:2001.08361, 0.5e and 4090",
+            "Llama-3.1-8B, arXiv:2001.08361, 0.5e and 4090",
+        ),
+        ("RTX-4090, 8xH100, 2024-05-01", "RTX-4090, 8xH100, 2024-05-01"),
+    ],
+)
+def test_arithmetic_is_set_as_in_print(text, printed):
+    assert wording.arithmetic(text).replace(wording.SPACE, " ") == printed
+
+
+def test_only_texts_with_arithmetic_are_changed():
+    rows = [{"formula": "2 x 3e+12 = 6e+12"}]
+    door = facts(constraints=rows, keys={"description": "a 2 x 3e+12 model"})
+    assert door.text("constraints.0.formula").startswith("2 \u00d7 3")
+    assert door.text("spec.description") == "a 2 x 3e+12 model"
 
 
 def test_a_fact_carries_its_value_unit_and_source():

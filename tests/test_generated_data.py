@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import random
 import shutil
@@ -116,10 +117,62 @@ def test_cutting_a_text_before_its_words_changes_no_token(
 
 def test_a_large_vocabulary_takes_four_bytes_a_token(data: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("some text " * 100)
-    data.prepare(tmp_path / "a.txt", tmp_path / "tokens", 2**16 + 1, data.Config())
-    facts = json.loads((tmp_path / "tokens" / "corpus.json").read_text())
-    assert facts["dtype"] == "uint32"
-    assert len(split_ids(tmp_path / "tokens")["train"]) > 10
+    parts = data._parts(tmp_path / "a.txt", data.Config())
+    tokenizer = data._trained(tmp_path / "a.txt", parts, VOCABULARY)
+    for entries, dtype in ((2**16, "uint16"), (2**16 + 1, "uint32")):
+        tokenizer.vocab_size = entries
+        shards = {split: io.BytesIO() for split in data.SPLITS}
+        pieces = list(data._pieces(tmp_path / "a.txt", parts))
+        assert data._write_shards(shards, iter(pieces), tokenizer)["dtype"] == dtype
+        first = tokenizer.encode(pieces[0][1])
+        assert np.frombuffer(shards["train"].getvalue(), dtype).tolist() == first
+
+
+def test_tokens_that_are_made_at_the_start_are_those_that_prepare_writes(
+    data: ModuleType, tokens: Path
+) -> None:
+    made = data.load_corpus(data.Config(tokenizer="bpe"), tokens.parent / "text.jsonl", VOCABULARY)
+    prepared = data.load_corpus(data.Config(tokenizer="bpe"), tokens, VOCABULARY)
+    assert made.tokenizer.json == prepared.tokenizer.json
+    assert (made.name, made.num_bytes) == ("text.jsonl", prepared.num_bytes)
+    for corpus in (made, prepared):
+        assert {s: list(t[:]) for s, t in corpus.splits.items()} == split_ids(tokens)
+    assert made.sha256 == prepared.sha256
+
+
+def test_the_digest_tells_documents_apart_and_not_tokens(data: ModuleType, tmp_path: Path) -> None:
+    texts = {"one": ["some text\n\nmore text " * 20], "two": ["some text", "more text " * 20]}
+    digests = {}
+    for name, parts in texts.items():
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps({"text": part}) + "\n" for part in parts))
+        kinds = [data.Config(seq_len=4, tokenizer=kind) for kind in ("byte", "bpe")]
+        (digests[name],) = {data.load_corpus(kind, path, VOCABULARY).sha256 for kind in kinds}
+    assert digests["one"] != digests["two"]
+
+
+def test_a_checkpoint_brings_its_tokenizer(data: ModuleType, tokens: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_text("another text " * 50)
+    config = data.Config(seq_len=4, tokenizer="bpe")
+    corpus = data.load_corpus(config, tmp_path / "other.txt", VOCABULARY, checkpoint=tokens)
+    assert corpus.tokenizer.json == (tokens / "tokenizer.json").read_text()
+
+
+def test_a_large_text_is_to_be_prepared(
+    data: ModuleType, tokens: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "IN_MEMORY", 100)
+        error = stopped(data, capsys, "--data", str(tokens.parent / "text.jsonl"))
+    assert "is large: run `data.py prepare" in error
+
+
+def test_tokens_of_another_size_are_refused_with_the_option_that_makes_them(
+    data: ModuleType, tokens: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        data.load_corpus(data.Config(tokenizer="bpe"), tokens, 257)
+    assert "`--size proxy`" in capsys.readouterr().err
 
 
 def test_preparing_twice_gives_the_same_bytes(data: ModuleType, tokens: Path) -> None:
@@ -221,7 +274,7 @@ def test_transformers_reads_the_same_tokens(
     config = data.Config(tokenizer=kind)
     corpus = data.load_corpus(config, tokens if kind == "bpe" else None, VOCABULARY)
     tokenizer = sys.modules[data.BPETokenizer.__module__]
-    for name, text in tokenizer.tokenizer_files(corpus.tokenizer_json).items():
+    for name, text in tokenizer.tokenizer_files(corpus.tokenizer.json).items():
         (tmp_path / name).write_text(text)
     theirs = AutoTokenizer.from_pretrained(tmp_path)
     ours = tokenizer.load_tokenizer(kind, tmp_path)

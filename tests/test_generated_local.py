@@ -121,3 +121,51 @@ def test_a_longer_text_costs_a_local_layer_no_more_a_token(code: dict[str, Modul
             traced = sum(probe_worker._flops(model, (tokens,)).values())
             assert traced == counter.get_total_flops()
     assert costs[0] == costs[1]
+
+
+def test_a_mask_is_never_beside_shared_heads(
+    code: dict[str, ModuleType], model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU has no fused kernel for both, and its other one keeps all scores."""
+    asked: list[tuple[bool, bool]] = []
+    attention = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
+        asked.append((options.get("attn_mask") is not None, q.size(1) != k.size(1)))
+        return attention(q, k, v, **options)
+
+    monkeypatch.setattr("torch.nn.functional.scaled_dot_product_attention", watched)
+    tokens = random_tokens(2, 23)
+    model(tokens, tokens).backward()
+    cache = model.new_cache(2, 40)
+    for part in tokens.split([7, 1, 4, 11], dim=1):
+        model(part, cache=cache)
+    assert (True, False) in asked
+    assert (True, True) not in asked
+
+
+def test_gradients_of_a_window_equal_those_of_a_masked_sum(code: dict[str, ModuleType]) -> None:
+    torch.manual_seed(3)
+    q, k, v = (torch.randn(2, h, 17, 8, requires_grad=True) for h in (4, 2, 2))
+    weights = torch.randn(2, 4, 17, 8)
+    (code["model"].local_attention(q, k, v, window=5) * weights).sum().backward()
+    found = [x.grad.clone() for x in (q, k, v)]
+    for x in (q, k, v):
+        x.grad = None
+    keys, values = (x.repeat_interleave(2, dim=1) for x in (k, v))
+    seen = torch.ones(17, 17, dtype=torch.bool).tril().triu(-4)
+    scores = (q @ keys.transpose(2, 3) / 8**0.5).masked_fill(~seen, -torch.inf)
+    ((scores.softmax(-1) @ values) * weights).sum().backward()
+    for gradient, x in zip(found, (q, k, v), strict=True):
+        torch.testing.assert_close(gradient, x.grad)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_a_later_part_of_a_prompt_scores_its_own_pairs_only(code: dict[str, ModuleType]) -> None:
+    """512 queries after a past of 4,095 score 512 x 4,607 pairs, not two blocks of 4,096."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    q, k = torch.zeros(1, 4, 512, 8, device="meta"), torch.zeros(1, 2, 4607, 8, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        code["model"].local_attention(q, k, k, window=4096)
+    assert counter.get_total_flops() == 4 * 8 * 4 * 512 * 4607

@@ -87,7 +87,7 @@ def test_the_closed_forms_hold_for_layers_with_a_window(torch, tmp_path, dims):
 def test_weights_take_the_bytes_of_the_quantized_model(torch, generated, tmp_path, dims, bits):
     layers = module_of("templates/layers/quantized.py", tmp_path, "quantized")
     model = generated.Model(generated.Config(**dims))
-    layers.quantize(model, bits)
+    layers.quantize(model, bits, torch.device("cpu"))
     held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     assert decoder.weight_bytes({**dims, "weight_bits": bits}) == sum(
         t.nbytes for t in held.values()
@@ -95,9 +95,9 @@ def test_weights_take_the_bytes_of_the_quantized_model(torch, generated, tmp_pat
 
 
 def test_an_8_bit_cache_takes_the_bytes_of_its_store(torch, generated, tmp_path):
-    layers = module_of("templates/layers/quantized.py", tmp_path, "quantized")
+    layers = module_of("templates/layers/quantized_cache.py", tmp_path, "quantized_cache")
     model = generated.Model(generated.Config(**SMALL)).bfloat16()
-    stores = [layers.Int8Store(each.store) for each in model.new_cache(1, 64)]
+    stores = [layers.Int8KVCache(each.store) for each in model.new_cache(1, 64)]
     held = sum(each.numbers.nbytes + each.scales.nbytes for each in stores)
     assert transformer.cache_bytes(SMALL, 64, 8) == held
 

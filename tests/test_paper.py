@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shutil
@@ -10,12 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers import docs_fixtures as sample
 from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
 
 from metagen import paths
 from metagen.docs import escape, figures, latex, paper, render
 from metagen.errors import TaskError
+from metagen.sizing import training
 
 tex = pytest.mark.skipif(not all(map(shutil.which, paper.PROGRAMS)), reason="TeX is not installed")
 
@@ -25,7 +28,7 @@ PAGES = ("main.tex", *(f"sections/{name}.tex" for name in paper.SECTIONS))
 MARKUP = re.compile(
     r"\\begin\{(equation|align|pmatrix)\}.*?\\end\{\1\}"
     r"|a4paper|\d[\d.]*(?:em|cm|pt|\\linewidth)|^\\pdf\w+=-?1$|\[T1\]|\[utf8\]|\\(?:label|ref)\{[^}]*\}"
-    r"|row / \"sha256\"|\\renewcommand\{\\\w+fraction\}\{[\d.]+\}",
+    r"|row / \"sha256\"|\\renewcommand\{\\\w+fraction\}\{[\d.]+\}|\\multicolumn\{\d\}",
     re.DOTALL | re.MULTILINE,
 )
 # Names and indices, such as bf16, x_0 and y^2; in a formula also what any formula may need.
@@ -106,7 +109,11 @@ def test_what_the_sections_cite_is_in_the_bibliography_and_nothing_there_is_idle
 def test_each_known_entry_is_cited_by_some_family():
     folder = paths.templates()
     text = "".join(path.read_text() for path in folder.rglob("*.tex"))
-    assert cited(text) == entries((folder / "paper/bibliography.bib").read_text())
+    keys = {key for key in cited(text) if "\\" not in key} | set(training.CITES)
+    for table in paths.source("data/devices.csv").parent.glob("*.csv"):
+        with table.open(newline="") as stream:
+            keys |= {row["cite"] for row in csv.DictReader(stream) if row.get("cite")}
+    assert keys == entries((folder / "paper/bibliography.bib").read_text())
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -264,3 +271,16 @@ def test_a_figure_is_the_same_bytes_whatever_the_users_settings_are(recipe, tmp_
     }
     made = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
     assert made.stdout == clean.files[recipe.targets[0]]
+
+
+def test_a_paper_describes_local_layers_only_where_the_model_has_them(clean):
+    path = "paper/sections/architecture.tex"
+    plain = clean.files[path].decode()
+    assert "local layer" not in plain
+    assert "Each layer sees and caches all tokens." in plain
+    arch = yaml.safe_load(clean.files["blueprint/architecture.yaml"])
+    for model in (arch["model"], arch["proxy"]["model"]):
+        model |= {"window": 4096, "global_every": 4}
+    desk = sample.desk(architecture=arch)
+    (section,) = (r for r in paper.RECIPES if path in r.targets)
+    assert "A local layer sees and caches only the newest" in section.work(desk)[path].decode()

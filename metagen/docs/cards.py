@@ -85,11 +85,11 @@ def _recipe(work: Any, title: str, *files: str, sources: tuple[str, ...] = ()) -
     return Recipe(f"docs:{name}", work, inputs, (f"docs/{name}.md",), title)
 
 
-_CARD = ("arch", "params", "shape", "flops", "constraints", "results", "lock")
-_LIMITS = ("arch", "params", "constraints", "results")
+_CARD = ("arch", "params", "shape", "flops", "constraints", "results", "lock", "launch")
+_LIMITS = ("arch", "params", "constraints", "results", "launch")
 RECIPES = (
     _recipe(model_card, "write the model card", *_CARD, sources=SOURCES),
-    _recipe(data_card, "write the data card", "arch", "results"),
+    _recipe(data_card, "write the data card", "arch", "results", "launch"),
     _recipe(eval_report, "write the evaluation report", "arch", "params", "results", "curve"),
     _recipe(limitations, "write the limitations", *_LIMITS, sources=SOURCES),
     Recipe(

@@ -24,7 +24,7 @@ _GAP = re.compile(r"(?:[^\S\u00a0]|[\x00-\x1f\x7f-\x9f])+")
 TYPESET = re.compile(
     "[\u0020-\u007e\u00a0-\u00ac\u00ae-\u00b7\u00b9-\u0131\u0139-\u0148\u014a-\u017e"
     "\u2013\u2014\u2018-\u201a\u201c-\u201e\u2020-\u2022\u2026\u20ac\u2122"
-    "\u03b1-\u03bf\u03c0-\u03c9\u2192\u2212\u221e\u2248\u2264\u2265\u00d7]"
+    "\u03b1-\u03bf\u03c0-\u03c9\u2192\u2212\u221e\u2248\u2264\u2265\u00d7\u2070\u2074-\u2079\u207b]"
 )
 _MARKDOWN = re.compile(
     r"""[\\`*\[\]<>|~$]               # markup in any position
@@ -36,6 +36,7 @@ _MARKDOWN = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _ORDERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
+_RAISED = re.compile("[\u207b\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+")
 # TeX joins these pairs into one dash, quotation mark, guillemet or turned mark.
 _LIGATURE = re.compile(r"([-<>,'`])(?=\1)|([!?])(?=`)")
 
@@ -95,10 +96,18 @@ def _breakable(word: str) -> str:
 def _encoder() -> UnicodeToLatexEncoder:
     from pylatexenc.latexencode import (
         RULE_DICT,
+        RULE_REGEX,
         UnicodeToLatexConversionRule,
         UnicodeToLatexEncoder,
     )
 
     marks = {ord(_BREAK): r"\allowbreak{}", ord(_APART): "{}", ord('"'): r"\textquotedbl{}"}
     rule = UnicodeToLatexConversionRule(RULE_DICT, marks)
-    return UnicodeToLatexEncoder(conversion_rules=[rule, "defaults"], unknown_char_policy="fail")
+    raised = UnicodeToLatexConversionRule(RULE_REGEX, [(_RAISED, _superscript)])
+    rules = [rule, raised, "defaults"]
+    return UnicodeToLatexEncoder(conversion_rules=rules, unknown_char_policy="fail")
+
+
+def _superscript(match: re.Match[str]) -> str:
+    text = unicodedata.normalize("NFKC", match[0]).replace("\u2212", "-")
+    return rf"\ensuremath{{^{{{text}}}}}"

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import families
-from metagen.docs import statement, wording
+from metagen.docs import scores, statement, wording
 from metagen.families.effects import UNUSED
 from metagen.families.family import Family, Words
 from metagen.work import Desk
@@ -41,7 +41,7 @@ SOURCES = (
     *(f"code/{name}.py" for name in ("model", "data", "train", "eval", "infer")),
 )
 # Names that contain a numeral, which is no measurement.
-TERMS = {"digest": "SHA-256"}
+TERMS = {"digest": "SHA-256", "interval": "95% interval"}
 
 _UNITS = (
     ("params.budget.share", "share"),
@@ -61,8 +61,10 @@ _UNITS = (
     ("arch.*max_seq_len", "tokens"),
     ("arch.data.seq_len", "tokens"),
     *((f"launch.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
-    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "total")),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "temporary")),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("total", "most")),
     ("launch.usable_memory", "bytes"),
+    ("launch.uncounted", "share"),
 )
 # The records of these entries also hold their unit.
 _BESIDE = (
@@ -71,6 +73,8 @@ _BESIDE = (
     "results.*.value",
     "results.*.baselines.*",
 )
+# Texts that hold arithmetic.
+_ARITHMETIC = ("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*")
 _WORDS = tuple(field.name for field in dataclasses.fields(Words))
 _NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
 
@@ -147,8 +151,22 @@ class Facts:
         fact = self.get(name)
         absent = fact.value is None or fact.value in ((), [])
         text = _absence(fact.name) if absent else wording.write(fact.value, fact.unit, style)
+        if any(fnmatchcase(fact.name, pattern) for pattern in _ARITHMETIC):
+            text = wording.arithmetic(text)
         self.printed.append(Printed(fact, text))
         return text
+
+    def score(self, ref: Ref) -> str:
+        """Return a score of a row of results, with the row's digits, and record that."""
+        fact, row = self.get(ref), self.entry(Ref(ref[:2]))
+        absent = fact.value is None or fact.value == []
+        text = _absence(fact.name) if absent else scores.write(fact.value, row)
+        self.printed.append(Printed(fact, text))
+        return text
+
+    def is_best(self, ref: Ref) -> bool:
+        """Return whether a score is the best one of its row of results."""
+        return scores.is_best(self.get(ref).value, self.entry(Ref(ref[:2])))
 
     def label(self, ref: Ref) -> str:
         """Return the last part of an address, a key of the file, and record that it was printed."""
@@ -305,7 +323,7 @@ def _usage(facts: Facts) -> Fact:
 
 
 def _preparation(facts: Facts) -> Fact:
-    """Return the command that must come before the full model reads own data; "" for none."""
+    """Return the command that prepares much data for the full model; "" for none."""
     command = facts.family().task.preparation(facts.get("arch.data").value)
     return Fact("derived.preparation", command, "", f"{FILES['arch']}: data")
 
@@ -337,6 +355,14 @@ def _not_run(facts: Facts) -> Fact:
     rows = facts.get("results").value
     names = tuple(row["benchmark"] for row in rows if row["status"] == "not run")
     return Fact("derived.not_run", names, "", f"{FILES['results']}: entries that were not run")
+
+
+def _judgement(facts: Facts) -> Fact:
+    """Return what the results say of the baselines, in one sentence; "" without results."""
+    rows = facts.get("results").value
+    measured = [row for row in rows if row["status"] == "measured" and row["size"] == "proxy"]
+    text = scores.judgement(measured)
+    return Fact("derived.judgement", text, "", f"{FILES['results']}: outcomes")
 
 
 def _unknown_components(facts: Facts) -> Fact:
@@ -373,6 +399,7 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "trained": _trained,
     "final_validation_loss": _final_validation_loss,
     "not_run": _not_run,
+    "judgement": _judgement,
     **{name: _word(name) for name in _WORDS},
     "usage": _usage,
     "preparation": _preparation,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from metagen.docs import wording
-from metagen.docs.drawing import BLUE, GREEN, GREY, ORANGE, WIDE, drawn, level_line, say_instead
+from metagen.docs.drawing import BLUE, GREEN, ORANGE, WIDE, drawn, level_line, say_instead
 from metagen.docs.facts import FILES, Facts, design
 from metagen.work import Desk, Recipe
 
@@ -24,20 +24,11 @@ _STEP_UNITS = {
 
 
 def learning_curve(desk: Desk) -> dict[str, bytes]:
-    """Draw the losses of the proxy over steps, with its baselines as level lines."""
+    """Draw the losses of the proxy over steps."""
     facts = Facts(desk)
-    rows, family = facts.get("curve").value, facts.family()
-    name, scale = family.loss_level or ("", 1.0)
-    levels = _baselines(facts, name)
-    unit = next(iter(levels.values()))[0] if levels else family.words.loss_unit
-    lines = {label: value for label, (_, value) in levels.items()}
+    rows, unit = facts.get("curve").value, facts.family().words.loss_unit
     axis = next((row["steps_unit"] for row in facts.get("results").value if row["steps_unit"]), "")
-    return drawn(
-        desk,
-        "learning_curve",
-        2.3,
-        lambda figure: _curve(figure, rows, lines, (axis, unit), scale if levels else 1.0),
-    )
+    return drawn(desk, "learning_curve", 2.3, lambda figure: _curve(figure, rows, axis, unit))
 
 
 def parameters(desk: Desk) -> dict[str, bytes]:
@@ -130,13 +121,6 @@ def _outcome(row: dict[str, Any]) -> str:
     return f"{count}; exceeds {exceeded}" if exceeded else count
 
 
-def _baselines(facts: Facts, metric: str) -> dict[str, tuple[str, float]]:
-    """Return unit and value of the baselines of a metric, by their names."""
-    rows = (row for row in facts.get("results").value if row["status"] == "measured")
-    row = next((row for row in rows if row["metric"] == metric), None)
-    return {n: (row["unit"], v) for n, v in row["baselines"].items()} if row else {}
-
-
 def _parts(modules: dict[str, int], layer: dict[str, int]) -> dict[str, float]:
     """Return the parameters by module; the layers are split into their blocks."""
     one, stack = sum(layer.values()), modules.get("layers", 0)
@@ -146,17 +130,8 @@ def _parts(modules: dict[str, int], layer: dict[str, int]) -> dict[str, float]:
     return dict(sorted(parts.items(), key=lambda part: part[1]))
 
 
-def _curve(
-    figure: Figure,
-    rows: list[dict[str, Any]],
-    levels: dict[str, float],
-    units: tuple[str, str],
-    scale: float,
-) -> None:
-    """Draw losses over steps, divided by a scale, with level lines.
-
-    `units` are those of the steps and of the loss.
-    """
+def _curve(figure: Figure, rows: list[dict[str, Any]], axis: str, unit: str) -> None:
+    """Draw losses over steps; the last two arguments are their units."""
     if not rows:
         return say_instead(figure, "not measured")
     axes = figure.add_subplot()
@@ -164,17 +139,14 @@ def _curve(
         ("training", BLUE, 0.7, "train_loss"),
         ("validation", ORANGE, 1.6, "val_loss"),
     ):
-        seen = [(row["step"], row[key] / scale) for row in rows if row[key] is not None]
+        seen = [(row["step"], row[key]) for row in rows if row[key] is not None]
         axes.plot(*zip(*seen, strict=True), color=colour, linewidth=width, label=name)
-    for name, level in levels.items():
-        level_line(axes, level, name, GREY)
     losses = [row[key] for row in rows for key in ("train_loss", "val_loss") if row[key]]
     if max(losses) > _FALL * min(losses):
         axes.set_yscale("log")
     else:
         axes.set_ylim(0, None)
-    steps, loss = units
-    axes.set(xlabel=steps, ylabel=f"loss ({loss})", xlim=(0, rows[-1]["step"]))
+    axes.set(xlabel=axis, ylabel=f"loss ({unit})", xlim=(0, rows[-1]["step"]))
     axes.legend(loc="upper right", ncols=2)
 
 

@@ -56,7 +56,7 @@ SECTIONS = {
     "introduction": (),
     "architecture": ("arch", "params", "shape", "flops"),
     "constraints": ("constraints", "sensitivity"),
-    "training": ("arch",),
+    "training": ("arch", "launch"),
     "evaluation": ("arch", "params", "results", "curve"),
     "limitations": ("arch", "params", "constraints", "results"),
     "reproducibility": ("results", "lock"),

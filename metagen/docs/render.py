@@ -1,8 +1,9 @@
 """Rendering documents from templates: Jinja without arithmetic and without numerals.
 
 A template can call only the functions of `_door`, such as `fact(name, style)`, `each(name)`,
-`has(name)`, `equals(name, value)` and `label(ref)`. It may loop and omit passages; every number
-comes from a fact, and everything it prints is escaped for the language of the document.
+`has(name)`, `equals(name, value)`, `label(ref)` and `score(ref)`. It may loop and omit passages;
+every number comes from a fact, and everything it prints is escaped for the language of the
+document.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import yaml
 from markupsafe import Markup
 
 from metagen.docs import escape
-from metagen.docs.facts import Facts, MissingFact, Printed, proxy
+from metagen.docs.facts import Facts, MissingFact, Printed, Ref, proxy
 from metagen.errors import Problem, TaskError
 from metagen.work import Desk
 
@@ -150,6 +151,9 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "has": facts.has,
         "equals": lambda name, value: facts.get(name).value == value,
         "label": facts.label,
+        "score": facts.score,
+        "outcome": lambda baseline: Ref((*baseline[:2], "outcomes", baseline[-1])),
+        "best": facts.is_best,
         "judged": lambda row, part="sentence": facts.text(f"derived.{part}.{row[1]}"),
         "proxy": proxy,
         "family": lambda: facts.family().model_template({}).split("/")[2],

@@ -5,6 +5,7 @@ A no-break space separates a number from its unit; each output format writes it 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 _Prefixes = tuple[tuple[float, str], ...]
@@ -18,6 +19,12 @@ _COUNT: _Prefixes = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _SECONDS: _Prefixes = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _BINARY = ((1048576, "M"), (1024, "k"))
 _DECIMALS = {"bit/byte": 3, "nat/token": 3, "bits_per_byte": 3}
+_MINUS, _TIMES = "\u2212", "\u00d7"
+_POWER = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)e([+-]?)0*(\d+)(?![\w.]*\w)")
+_NEGATIVE = re.compile(r"(?<![\w.)-])-(?=\d)")
+_RAISED = str.maketrans(
+    "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
+)
 _SINGULAR = {"parameters": "parameter", "tokens": "token", "bytes": "byte"}
 
 
@@ -42,7 +49,25 @@ def write(value: Any, unit: str, style: str = "full") -> str:
         if style == "title":
             return value[:1].upper() + value[1:]
         return value.replace("_", " ").replace(".", " ") if style == "words" else value
-    return _STYLES[style](value, unit)
+    text = _STYLES[style](value, unit)
+    return f"{_MINUS}{text[1:]}" if text.startswith("-") else text
+
+
+def arithmetic(text: str) -> str:
+    """Return the arithmetic of a file as in print: with powers of ten and signs for x and <=."""
+    text = _POWER.sub(_power, text)
+    return (
+        _NEGATIVE.sub(_MINUS, text)
+        .replace(" x ", f" {_TIMES} ")
+        .replace("<=", "≤")
+        .replace(">=", "≥")
+    )
+
+
+def _power(match: re.Match[str]) -> str:
+    figure, sign, exponent = match.groups()
+    power = "10" + (sign.strip("+") + exponent).translate(_RAISED)
+    return power if figure == "1" else f"{figure}{SPACE}{_TIMES}{SPACE}{power}"
 
 
 def _full(value: float, unit: str) -> str:
@@ -59,9 +84,8 @@ def _bare(value: float, unit: str) -> str:
         return f"{int(value):,}"
     if 1e4 <= abs(value) < 1e15:
         return f"{value:,.0f}"
-    if 0 < abs(value) < 1e-9:
-        return f"{value:.4g}"
-    return f"{value:,.4g}" if abs(value) >= 1e-4 else f"{value:.10f}".rstrip("0")
+    # A very small number is a setting such as an epsilon, for which the field writes 1e-5.
+    return f"{value:,.4g}".replace("e-0", "e-").replace("e+", "e")
 
 
 def _short(value: float, unit: str) -> str:
@@ -101,7 +125,9 @@ def _scaled(value: float, prefixes: _Prefixes, unit: str) -> str:
 
 
 def _percent(value: float, unit: str) -> str:
-    """Write a share; a small share is not rounded to 0%, nor a large one to 100%."""
+    """Write a share; a small share is not rounded to 0%, nor one below 1 to 100%."""
+    if abs(value) >= 10:
+        return f"{100 * value:,.0f}%"
     if 0.9995 <= value < 1:
         return f"{100 * value:.2f}%" if value < 0.99995 else "over 99.99%"
     return f"{100 * value:.1f}%" if abs(value) >= 0.001 or value == 0 else f"{100 * value:.2g}%"

@@ -39,6 +39,7 @@ class CLIP(Family):
     name = "clip"
     kind = "CLIP model of images and texts"
     task = ImageTextContrast()
+    arithmetic = "images"
     components = (
         "vision_transformer vit image_encoder vision_encoder text_encoder transformer_encoder "
         "text_transformer projection projection_head"

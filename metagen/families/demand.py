@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from metagen.tasks.task import Dims
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a model is used, where a spec may declare it.
+
+    Attributes:
+        batch: Requests at once.
+        prompt: Tokens of a prompt; None for the family's usual length.
+    """
+
+    batch: int = 1
+    prompt: int | None = None
+
+
+ALONE = Use()
 
 
 @dataclass(frozen=True)
@@ -16,25 +32,39 @@ class Cost:
     Attributes:
         flops: Operations; a multiply-add counts as two.
         bytes: What must be read from memory.
+        own: The bytes among them that each request of a batch reads for itself.
+        calls: How often the model is called.
     """
 
     flops: float
     bytes: float
+    own: float = 0.0
+    calls: int = 1
+
+    def at_once(self, batch: int) -> Cost:
+        """Return the same work for several requests that share the weights read."""
+        own = batch * self.own
+        return replace(self, flops=batch * self.flops, bytes=self.bytes - self.own + own, own=own)
+
+    def in_turn(self, batch: int) -> Cost:
+        """Return the same work for several requests, one after the other."""
+        return Cost(batch * self.flops, batch * self.bytes, batch * self.own, batch * self.calls)
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What a design asks of the hardware that runs it, at batch 1 and by closed forms.
+    """What a design asks of the hardware that runs it, by closed forms.
 
     Attributes:
         weights: Bytes of the parameters in their deployment format.
-        cache: Bytes that generation keeps for one sequence at the full context.
+        cache: Bytes that generation keeps at the full context, for all requests.
         activations: Bytes of the largest intermediate results.
-        first: From the start to the first output.
-        next: The output after it; None where each output takes what the first does.
-        last: The output that fills the context; None for a family without one.
+        first: From the start to the first output of every request.
+        next: The outputs after it; None where each output takes what the first does.
+        last: The outputs that fill the context; None for a family without one.
         weight_bits: Bits of most weights.
-        passes: How often the model runs for the first output.
+        passes: How many passes of one unit after another lead to a first output.
+        batch: Requests at once; each piece of work gives so many outputs.
     """
 
     weights: int
@@ -45,6 +75,7 @@ class Demand:
     last: Cost | None = None
     weight_bits: int = 16
     passes: int = 1
+    batch: int = 1
 
     @property
     def memory(self) -> int:
@@ -53,8 +84,13 @@ class Demand:
 
     @property
     def steady(self) -> Cost:
-        """What one output after the other takes."""
+        """What one output of each request after the other takes."""
         return self.next or self.first
+
+    def at_once(self, batch: int) -> Demand:
+        """Return the demand of a family that answers several requests in one pass."""
+        first, held = self.first.at_once(batch), batch * self.activations
+        return replace(self, first=first, activations=held, batch=batch)
 
 
 @dataclass(frozen=True)
@@ -94,6 +130,7 @@ class Need:
         pins: Dimensions and formats that the user has fixed.
         fixed: Those of them that keys other than `architecture.dims` fix.
         reason: Where the budget comes from, in words.
+        use: Requests at once and the length of a prompt.
     """
 
     budget: int
@@ -103,6 +140,7 @@ class Need:
     pins: Dims = field(default_factory=dict)
     fixed: Dims = field(default_factory=dict)
     reason: str = ""
+    use: Use = ALONE
 
     def excess(self, demand: Demand) -> float:
         """Return by how much all limits together are exceeded, in factors of e; 0 if met."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from metagen.families import parts
 from metagen.families.axes import Axis, Rule, floor_power, halves, near
-from metagen.families.demand import Cost, Demand, Need
+from metagen.families.demand import ALONE, Cost, Demand, Need, Use
 from metagen.families.family import Dims, Family, Figures, Peak, Trait, dim
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Trend
@@ -53,6 +53,7 @@ class DiffusionUNet(Family):
     """
 
     formats = {"sampling_steps": int}
+    arithmetic = "convolutions"
     traits = {
         "base_channels": dim("base_channels", "d_model"),
         "widest": Trait("ffn", lambda m: widths(m)[-1]),
@@ -125,24 +126,24 @@ class DiffusionUNet(Family):
         """Return the bytes of parameters in bf16; no layer has running statistics."""
         return HALF * self.count(m)
 
-    def demand(self, m: Dims) -> Demand:
+    def demand(self, m: Dims, use: Use = ALONE) -> Demand:
         """Return what drawing one image takes: all sampling steps, each twice for guidance.
 
         Both passes of a sampling step run side by side, so that the weights are read once for both.
         """
-        draws, one = int(m["sampling_steps"]), super().demand(m)
+        draws, one = int(m["sampling_steps"]), super().demand(m, use)
         return replace(
             one,
             activations=GUIDED * one.activations,
-            first=Cost(GUIDED * draws * one.first.flops, draws * one.first.bytes),
+            first=Cost(GUIDED * draws * one.first.flops, draws * one.first.bytes, calls=draws),
             passes=GUIDED * draws,
         )
 
-    def explained(self, m: Dims, parameters: int) -> dict[str, str]:
+    def explained(self, m: Dims, parameters: int, use: Use = ALONE) -> dict[str, str]:
         [peak] = self.peaks(m)
         return {
             "weights": super().explained(m, parameters)["weights"],
-            "activations": f"{GUIDED} images in bf16, with and without the condition, "
+            "activations": f"{GUIDED * use.batch} images in bf16, with and without the condition, "
             f"x ({peak.words})",
         }
 

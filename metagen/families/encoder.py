@@ -26,6 +26,7 @@ class Encoder(Blocks):
     """Tables of tokens, positions and segments; post-norm blocks; a head on their vectors."""
 
     table = "encoder"
+    arithmetic = "text"
     components = "transformer_encoder encoder bidirectional_encoder embedding token_embedding"
     rules = (
         axes.divides("n_heads", "d_model", "the heads share the width"),

@@ -11,7 +11,7 @@ from metagen import paths
 from metagen.errors import Problem, SpecError
 from metagen.families import parts
 from metagen.families.axes import Axis, Rule, floor_power
-from metagen.families.demand import Cost, Demand, Need
+from metagen.families.demand import ALONE, Cost, Demand, Need, Use
 from metagen.families.parts import HALF, Part
 from metagen.families.trend import Line, Row, Trend, rows
 from metagen.families.trend import fit as fit_line
@@ -86,8 +86,10 @@ class Family:
         embedding_modules: Modules of the model whose parameters are embedding tables.
         size_column: The column of published sizes that the trend is fitted against.
         size_unit: What that column counts.
-        loss_level: (metric, factor): the metric's baselines times the factor are losses.
-        training_flops: Operations of training a parameter and unit; None where they are measured.
+        arithmetic: The kind of published runs whose share of the peak its training has, as in
+            `data/shares.csv`; "" where there are none of its kind.
+        parallel: Whether infer.py shares one model among several devices.
+        prompted: Whether it reads a prompt of any length before its first output.
         optimal_units: Published compute-optimal data for each parameter, with its source.
         proxy_dims: The dimensions of the scaled-down model that differ from the full model's,
             beside those of the task.
@@ -109,8 +111,9 @@ class Family:
     embedding_modules: tuple[str, ...] = ()
     size_column = "params_exact"
     size_unit = "parameters"
-    loss_level: tuple[str, float] | None = None
-    training_flops: int | None = None
+    arithmetic = ""
+    parallel = False
+    prompted = False
     optimal_units: tuple[float, str] | None = None
     proxy_dims: Mapping[str, Value] = {}
     convolutional = False
@@ -163,9 +166,13 @@ class Family:
         """Return the context window in tokens, or None for a family without one."""
         return int(m[self.context_dim]) if self.context_dim else None
 
-    def input_length(self, m: Dims) -> int:
+    def input_length(self, m: Dims, use: Use = ALONE) -> int:
         """Return how many units are read before the first output."""
         return self.context(m) or 1
+
+    def mean_length(self, m: Dims, use: Use = ALONE) -> float:
+        """Return the length at which a pass costs as much a unit as reading that input does."""
+        return self.input_length(m, use)
 
     def training_length(self, m: Dims) -> int:
         """Return how many units, as FLOPs are counted for, one training sample has."""
@@ -298,13 +305,14 @@ class Family:
         """Return the bytes of parameters and running statistics in bf16."""
         return HALF * (self.count(m) + parts.state(self.parts(m)))
 
-    def demand(self, m: Dims) -> Demand:
-        """Return what one pass of a design takes of the hardware, in bf16 at batch 1."""
+    def demand(self, m: Dims, use: Use = ALONE) -> Demand:
+        """Return what one pass of a design takes of the hardware, in bf16."""
         held = HALF * max(peak.numbers for peak in self.peaks(m))
         work = Cost(parts.flops(self.parts(m)), self.bytes_read(m))
-        return Demand(self.weight_bytes(m), cache=0, activations=held, first=work)
+        one = Demand(self.weight_bytes(m), cache=0, activations=held, first=work)
+        return one.at_once(use.batch)
 
-    def explained(self, m: Dims, parameters: int) -> dict[str, str]:
+    def explained(self, m: Dims, parameters: int, use: Use = ALONE) -> dict[str, str]:
         """Return the arithmetic of a demand's weights, cache and activations, by these names.
 
         `parameters` is the measured count; what an edit of the model added is held at 16 bits.
@@ -316,7 +324,7 @@ class Family:
         return {
             "weights": f"{parameters:,}{statistics} at {8 * HALF} bits",
             "cache": f"none: nothing is stored from one {thing} to the next",
-            "activations": f"one {thing} in bf16: {largest}",
+            "activations": f"{_several(use, thing)} in bf16: {largest}",
         }
 
     def variants(self, m: Dims) -> list[tuple[str, dict[str, Value]]]:
@@ -339,6 +347,10 @@ class Family:
     ) -> dict[str, str]:
         """Return why the full model's other settings are so, by `section.name`."""
         return self.task.reasons(full["model"], full, parameters, key)
+
+
+def _several(use: Use, thing: str) -> str:
+    return f"one {thing}" if use.batch == 1 else f"{use.batch} times one {thing}"
 
 
 @lru_cache(maxsize=2**14)

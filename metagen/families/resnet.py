@@ -33,6 +33,7 @@ class ResNet(Family):
     name = "resnet"
     kind = "residual network for image classification"
     task = ImageClassification()
+    arithmetic = "convolutions"
     convolutional = True
     components = "cnn convolutional_backbone backbone resnet bottleneck stem classifier"
     traits = {

@@ -36,6 +36,7 @@ class SegmentationUNet(Family):
     name = "segmentation_unet"
     kind = "U-Net for semantic segmentation"
     task = SemanticSegmentation()
+    arithmetic = "convolutions"
     convolutional = True
     components = (
         "encoder decoder unet unet_encoder unet_decoder skip_connection conv_block "

@@ -12,17 +12,22 @@ import math
 from metagen.families.family import Dims
 from metagen.families.parts import HALF
 
-GROUP = 64  # Weights along the input that share a scale.
+LOADED = 16  # A row of 8-bit weights is filled up to a multiple of this.
+GROUP, TILE = 128, 16  # A matrix of 4-bit weights is, along its inputs and its outputs.
 SCALE_BYTES = 2  # A scale is a number in bf16.
+PROMPT = 512  # Tokens that pass through the model at once; a longer prompt takes more passes.
+BLOCK, PAIRS = 8192, 512 * 512  # Positions of an 8-bit cache, and pairs, that are read at once.
+SINGLE = 4  # Bytes of a number in float32.
+PAIR_BYTES = 12  # A pair of positions has a distance of 8 bytes and four flags, in all heads.
 ROPE_BASES = (1e4, 5e5, 1e6, 1e7, 1e8)  # Llama 2, Llama 3 and Qwen2.5, then steps of ten
 ROPE_TURNS = 1 / 8  # The slowest pair of dimensions makes at most so many turns over the window.
 
 
 def linears(m: Dims) -> tuple[tuple[int, int], ...]:
-    """Return (outputs, inputs) of a block's linear layers: q, k and v, o, gate and up, down."""
+    """Return (outputs, inputs) of a block's linear layers: q, k, v, o, gate, up, down."""
     d, f, s = int(m["d_model"]), int(m["d_ff"]), int(m["head_dim"])
     queries, keys = int(m["n_heads"]) * s, int(m["n_kv_heads"]) * s
-    return (queries + 2 * keys, d), (d, queries), (2 * f, d), (d, f)
+    return (queries, d), (keys, d), (keys, d), (d, queries), (f, d), (f, d), (d, f)
 
 
 def block_weights(m: Dims) -> int:
@@ -41,14 +46,20 @@ def embedding_count(m: Dims) -> int:
 
 
 def matrix_bytes(outputs: int, inputs: int, bits: int) -> int:
-    """Return the bytes of a matrix in a format.
+    """Return the bytes of a matrix in a format of templates/layers/quantized.py.
 
-    Below 16 bits a row of n weights takes ceil(n * bits / 8) bytes and a bf16 scale for each
-    started group of 64: 8.25 bits a weight at 8, 4.25 at 4 where n is a multiple of 64.
+    At 8 bits a row has a bf16 scale. At 4 bits each 128 inputs of a row have a step and a zero, so
+    a weight takes 4.25 bits. Kernels read multiples of 16 and 128 weights, filled with zeros.
     """
     if bits == 16:
         return HALF * outputs * inputs
-    return outputs * (-(-inputs * bits // 8) + SCALE_BYTES * -(-inputs // GROUP))
+    if bits == 8:
+        return outputs * (_filled(inputs, LOADED) + SCALE_BYTES)
+    return _filled(outputs, TILE) * (-(-inputs // GROUP) * (GROUP // 2 + 2 * SCALE_BYTES))
+
+
+def _filled(number: int, step: int) -> int:
+    return -(-number // step) * step
 
 
 def quantized_bytes(m: Dims, bits: int) -> int:
@@ -75,15 +86,22 @@ def cache_bytes(m: Dims, tokens: int, bits: int = 16) -> int:
     return int(2 * m["n_kv_heads"] * cache_positions(m, tokens) * head)
 
 
-def unpacked_bytes(m: Dims, window: int) -> int:
-    """Return the bf16 copies made while quantized numbers are used, with a full window.
+def unpacked_bytes(m: Dims, window: int, batch: int = 1) -> int:
+    """Return the bytes of copies that are made while quantized numbers are used.
 
-    Three of the largest matrix (its numbers, its scales spread out, their product), and two of one
-    layer's keys and values (their numbers, and these times their scales).
+    At 8 bits, a GPU without a compiled product unpacks one matrix at a time to bf16. Of an 8-bit
+    cache one block of one layer is unpacked to float32, and scored by all queries of a pass.
     """
-    matrix = 3 * HALF * m["d_model"] * m["d_ff"] if m["weight_bits"] < 16 else 0
-    layer = 2 * 2 * HALF * m["n_kv_heads"] * m["head_dim"] * window
-    return int(matrix + (layer if m["cache_bits"] < 16 else 0))
+    matrix = HALF * m["d_model"] * m["d_ff"] if m["weight_bits"] == 8 else 0
+    cache = max(_block_bytes(m, window, tokens) for tokens in (1, min(PROMPT, window)))
+    return int(matrix + (batch * cache if m["cache_bits"] < 16 else 0))
+
+
+def _block_bytes(m: Dims, window: int, queries: int) -> int:
+    """Return what reading a block of an 8-bit cache takes: its numbers, and the scores of pairs."""
+    keys = min(window, BLOCK, PAIRS // queries)
+    unpacked = 2 * SINGLE * m["n_kv_heads"] * m["head_dim"]
+    return int(keys * (unpacked + queries * (SINGLE * m["n_heads"] + PAIR_BYTES)))
 
 
 def rope_turns(m: Dims, base: float) -> float:

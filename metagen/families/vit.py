@@ -29,6 +29,7 @@ class ViT(Blocks):
     name = "vit"
     kind = "Vision Transformer for image classification"
     task = ImageClassification()
+    arithmetic = "images"
     components = (
         "transformer_encoder encoder vision_transformer vit patch_embedding class_token "
         "position_embedding classifier mlp_head"

@@ -14,18 +14,27 @@ from metagen.families.family import Family
 from metagen.files import json_bytes
 from metagen.measure import sandbox
 from metagen.package.code import runtime_files
+from metagen.package.launch import PLAN
 from metagen.sizing import devices
 from metagen.sizing.devices import Device
-from metagen.units import parse_hardware
+from metagen.tasks.task import Task
+from metagen.units import parse_amount, parse_hardware, same_things
 from metagen.work import Desk, Recipe
 
-LAUNCH_PLAN = "code/launch/plan.json"
 SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train"))
 TIMEOUT = 300
-GPUS_OF_A_NODE = 8  # the usual server has eight
-# Modes of training, with or without recomputed activations; the first one that fits is chosen.
-MODES = (("ddp", False), ("fsdp", False), ("ddp", True), ("fsdp", True))
-STATES = ("weights", "gradients", "optimizer", "gathered")
+# Modes of training, each with what it recomputes, cheapest first; the first that fits is chosen.
+MODES = tuple((mode, again) for again in ("none", "selective", "full") for mode in ("ddp", "fsdp"))
+STATES = ("weights", "gradients", "optimizer")
+PASSING = ("gathered", "activations", "temporary")
+# What is counted misses gradients in transit, the allocator's gaps and the buffers of the network.
+# A published peak of 82.4 GiB has 67.4 GiB besides the states, where 53.4 GiB are counted
+# (Llama-3.1-8B on 8 H100s without compilation, torchtitan, docs/performance.md, table 1).
+UNCOUNTED = 1.27
+# A token of a text has at least one of these, so they are a bound on the passes over the text.
+PIECES = ("characters", "bytes")
+REPEATED = 1.05  # More passes over the declared data than this are said.
+_AS = {True: "at least", False: "about"}
 
 
 def work(desk: Desk) -> dict[str, bytes]:
@@ -34,35 +43,56 @@ def work(desk: Desk) -> dict[str, bytes]:
         desk.version(library)
     declared = desk.key("training.compute.hardware")
     count, name = parse_hardware(declared) if declared else (1, "")
-    device = devices.named(desk, name) if name else None
-    batch = desk.entry(families.ARCHITECTURE, "train", "batch_size")
-    nodes, per_node = machines(count, batch)
-    measured = _measured(desk, nodes * per_node)
-    modes = [_mode(measured, mode, recompute, device) for mode, recompute in MODES]
+    device = devices.by_prefix(desk, name) if name else None
+    measured = _measured(desk, count)
+    run, number = _run(desk, measured), measured["nodes"] * measured["devices_per_node"]
+    modes = [_mode(measured, mode, again, device) for mode, again in MODES]
     launch = {
         "declared": count if declared else None,
-        "nodes": nodes,
-        "devices_per_node": per_node,
-        "devices": nodes * per_node,
+        "nodes": measured["nodes"],
+        "devices_per_node": measured["devices_per_node"],
+        "devices": number,
+        "idle": count - number or None,
         "device": device.name if device else None,
         "usable_memory": device.usable_memory if device else None,
-        "batch_size": batch,
+        **run,
         "samples_at_once": measured["samples_at_once"],
+        "grad_accum": -(-run["batch_size"] // number // measured["samples_at_once"]),
         "parameters": measured["parameters"],
+        "uncounted": round(UNCOUNTED - 1, 2),
         "chosen": next((i for i, each in enumerate(modes) if each["fits"]), len(modes) - 1),
         "modes": modes,
     }
-    return {LAUNCH_PLAN: json_bytes(launch)}
+    return {PLAN: json_bytes(launch)}
 
 
-def machines(count: int, batch: int) -> tuple[int, int]:
-    """Return nodes and devices per node: the most declared devices that share a batch equally."""
-    sizes = range(1, min(count, GPUS_OF_A_NODE) + 1)
-    choices = [
-        (n, size) for size in sizes for n in range(1, count // size + 1) if batch >= n * size
-    ]
-    fair = [(n, size) for n, size in choices if batch % (n * size) == 0]
-    return max(fair, key=lambda pair: (pair[0] * pair[1], pair[1]))
+def _run(desk: Desk, measured: dict[str, Any]) -> dict[str, Any]:
+    """Return the length of the run that code/train.py is set to, and its passes over the data.
+
+    `units` counts what the spec's `training.data.size` counts, over all passes; `passes` is None
+    where the declared size does not say how often the run reads it, and `passes_are` says how
+    exact it is where it is more than one.
+    """
+    task = families.of_package(desk).task
+    train, amount = measured["train"], task.amount(measured["data"])
+    units = train["steps"] * train["batch_size"] * amount
+    return {
+        "steps": train["steps"],
+        "batch_size": train["batch_size"],
+        "units_per_sample": amount,
+        "units": units,
+        "unit": task.training_unit,
+        **_passes(desk.key("training.data.size"), task, units),
+    }
+
+
+def _passes(declared: str | None, task: Task, units: int) -> dict[str, Any]:
+    size, thing = parse_amount(declared) if declared else (0.0, "")
+    same = same_things(thing, task.training_unit)
+    bound = task.training_unit == "tokens" and thing in PIECES
+    passes = units / size if size and (same or bound) else None
+    repeated = passes is not None and passes > REPEATED
+    return {"passes": passes, "passes_are": _AS[bound] if repeated else None}
 
 
 def _measured(desk: Desk, count: int) -> dict[str, Any]:
@@ -79,21 +109,25 @@ def _measured(desk: Desk, count: int) -> dict[str, Any]:
     return measured
 
 
-def _mode(
-    measured: dict[str, Any], mode: str, recompute: bool, device: Device | None
-) -> dict[str, Any]:
-    """Return the memory of a device in a mode, and whether it fits; None if that is unknown."""
-    states = {name: measured[mode][name] for name in STATES}
-    activations = measured[mode]["recomputed" if recompute else "activations"]
-    total = sum(states.values()) + activations
-    usable = device.usable_memory if device else None
+def _mode(measured: dict[str, Any], mode: str, again: str, device: Device | None) -> dict[str, Any]:
+    """Return the memory of a device in a mode, and whether it fits; None if that is unknown.
+
+    `total` is what is counted, and `most` has a margin for what is not; it must fit.
+    """
+    row = measured[mode]
+    states = {name: row[name] for name in STATES}
+    passing = {name: row[name] for name in PASSING} | {"activations": row["activations"][again]}
+    least, usable = sum(states.values()), device.usable_memory if device else None
+    most = least + round(UNCOUNTED * sum(passing.values()))
     return {
         "parallel": mode,
-        "grad_checkpoint": recompute,
+        "grad_checkpoint": again,
         **states,
-        "activations": activations,
-        "total": total,
-        "fits": None if usable is None else total <= usable,
+        **passing,
+        "total": least + sum(passing.values()),
+        "most": most,
+        "operations": row["operations"][again],
+        "fits": None if usable is None else most <= usable,
     }
 
 
@@ -101,4 +135,4 @@ def recipes(family: Family) -> tuple[Recipe, ...]:
     """Return the task that counts the memory of training."""
     inputs = (families.ARCHITECTURE, *SCRIPTS, *runtime_files(family))
     title = "the number of devices for training, and the memory of each"
-    return (Recipe("measure:memory", work, inputs, (LAUNCH_PLAN,), title),)
+    return (Recipe("measure:memory", work, inputs, (PLAN,), title),)

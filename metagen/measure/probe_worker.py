@@ -24,6 +24,7 @@ from fvcore.nn import FlopCountAnalysis
 from fvcore.nn.jit_handles import get_shape
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from metagen import families
@@ -62,7 +63,11 @@ def probe(family: Family) -> dict[str, Any]:
         return {
             **_counts(model),
             "proxy_total": _count(proxy),
-            "graph": {"config": full["model"], **_graph(model, inputs[measured])},
+            "graph": {
+                "config": full["model"],
+                "operations": _operations(model, inputs[measured]),
+                **_graph(model, inputs[measured]),
+            },
             "measured": measured,
             "tool": "torch.utils.flop_counter" if _convolves(model) else "fvcore",
             "by_operator": {str(each): _flops(model, inputs[each]) for each in sorted(inputs)},
@@ -124,6 +129,26 @@ def _by_part(layer: nn.Module) -> dict[str, int]:
     for name, child in layer.named_children():
         parts["norms" if "norm" in name else name] += _count(child)
     return dict(parts)
+
+
+class Dispatches(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the operators that PyTorch runs one by one, without those that only name a view."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def _operations(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> int:
+    """Return how many operators one call of the model starts."""
+    counter = Dispatches()
+    with torch.inference_mode(), counter:
+        model(*inputs)
+    return counter.count
 
 
 def _graph(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Any]:

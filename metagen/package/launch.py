@@ -27,9 +27,14 @@ def torchrun(desk: Desk) -> dict[str, bytes]:
     """Return the script of one node, with the options of the chosen mode."""
     way = ("modes", str(_number(desk, "chosen")))
     parallel = {"ddp": "ddp", "fsdp": "fsdp"}[desk.entry(PLAN, *way, "parallel")]
-    again = " --grad-checkpoint" if desk.entry(PLAN, *way, "grad_checkpoint") else ""
+    again = {
+        "none": "",
+        "selective": " --grad-checkpoint selective",
+        "full": " --grad-checkpoint full",
+    }
+    recompute = again[desk.entry(PLAN, *way, "grad_checkpoint")]
     line = "OPTIONS=(--size full --parallel fsdp)"
-    values = {line: f"OPTIONS=(--size full --parallel {parallel}{again})"}
+    values = {line: f"OPTIONS=(--size full --parallel {parallel}{recompute})"}
     return {TORCHRUN: _set(desk, TORCHRUN, values)}
 
 

@@ -7,7 +7,8 @@ search        the search, and the solution of a spec
 architecture  architecture.yaml with its reasons; ablations.yaml, derived.json
 alternatives  changes that meet a violated constraint; what a step of each buys
 measured      the measured model, and the verdict on one of its figures
-training      verdicts on the declared training run
+shares        the share of a peak that training reaches: a range of published runs
+training      verdicts on the training run of the launch plan
 verdicts      constraints.json: the measured model against every constraint
 explain       the decisions and alternatives as lines for the terminal
 ============  ====================================================================

@@ -173,7 +173,7 @@ def _cause(solution: Solution, plain: Dims) -> _LongerWindow | _ViolatedLimit | 
     tokens = family.context(plain)
     if tokens is not None and tokens != family.context(design.everything):
         return _LongerWindow(tokens)
-    demand = family.demand(plain)
+    demand = family.demand(plain, solution.need.use)
     violated = [limit for limit in solution.need.limits if limit.excess(demand)]
     if not violated:
         return _OtherLevers()

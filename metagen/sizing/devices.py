@@ -1,32 +1,33 @@
 """The devices that a model may run on, and how long they take for a piece of work.
 
 Their figures and sources are in `data/devices.csv`. Times follow a roofline (Williams et al.,
-2009, doi:10.1145/1498765.1498785): a piece of work takes the longer of its arithmetic and its
-memory traffic, each at the share of the device's peak that was measured on real runs. These are
-estimates for batch 1. Several devices share weights and cache evenly; the share that was measured
-on eight devices includes the cost of their links.
+2009, doi:10.1145/1498765.1498785): a piece of work takes the longest of its arithmetic, its memory
+traffic, each at the share of the device's peak that was measured on real runs, and the launches of
+its operations. Each share is a range, so a time is one too. Several devices share weights and cache
+evenly; the share that was measured on eight devices includes the cost of their links.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass, replace
 from functools import cache
 
-from metagen.families.demand import Cost
+from metagen.families.demand import Cost, Demand
+from metagen.families.family import Family
 from metagen.spec.words import matching
 from metagen.units import counted
 from metagen.work import Desk
 
 TABLE = "data/devices.csv"
-DECODING = "data/decoding.csv"
-USUAL = "A100-80GB-SXM"  # has the most measurements, so it stands in for a device without any
-
-# The arithmetic peak is never reached: this share of it was reached by a real run.
-COMPUTE_USE = 0.33
-COMPUTE_SOURCE = (
-    "33% of peak: Llama-3.1-8B training without compilation on H100, torchtitan benchmarks"
-)
+DECODING = "data/decoding.csv"  # bytes a second that decoding reached
+PASSES = "data/passes.csv"  # operations a second that passes over a model reached
+LAUNCHES = "data/launches.csv"  # time that starting an operation takes
+PROGRAM = "gpt-fast"  # has the products of PyTorch that infer.py runs
+# A GPU that runs an 8-bit product without compilation first writes the weights in 16 bits: for each
+# weight one byte is read, two are written and two are read.
+UNPACKING = 5
 
 # The representative device of each class that `constraints.device` may name. `gpu` alone is the
 # more modest consumer card, and `edge` is the small Jetson, so that a class promises no more than
@@ -53,8 +54,8 @@ class Device:
         memory: Bytes of memory.
         usable: Share of the memory that a model may take.
         power: Watts at full load.
-        power_source: Where the watts come from.
-        sources: Where the other figures come from.
+        sources: Where the figures come from.
+        cite: Its entry in the bibliography.
         number: How many such devices share the model.
     """
 
@@ -65,8 +66,8 @@ class Device:
     memory: float | None
     usable: float
     power: float | None
-    power_source: str
     sources: str
+    cite: str
     number: int = 1
 
     @property
@@ -102,11 +103,11 @@ def target(desk: Desk) -> Device | None:
     if not declared:
         return None
     number, name = counted(declared)
-    device = named(desk, CLASSES.get(name, name))
+    device = by_prefix(desk, CLASSES.get(name, name))
     return device and replace(device, number=number)
 
 
-def named(desk: Desk, name: str) -> Device | None:
+def by_prefix(desk: Desk, name: str) -> Device | None:
     """Return the device of a name, or the first whose name starts with it, such as `A100`."""
     known = table(desk)
     return known.get(matching(name, known))
@@ -121,8 +122,8 @@ def _device(row: dict[str, str]) -> Device:
         memory=_scaled(row["memory_gb"], 1e9),
         usable=float(row["usable_memory_fraction_suggested"]),
         power=_scaled(row["power_w"], 1.0),
-        power_source=row["power_source"],
         sources=row["sources"],
+        cite=row["cite"],
     )
 
 
@@ -132,10 +133,22 @@ def _scaled(text: str, unit: float) -> float | None:
 
 @dataclass(frozen=True)
 class Share:
-    """The share of the memory bandwidth that decoding reaches, and its source."""
+    """The share of a peak that real work reaches: a range, with its sources.
+
+    Attributes:
+        value: The share to plan with: that of the device itself where it was measured, or else the
+            middle of the range.
+        low: The lowest that was measured on work of this kind.
+        high: The highest.
+        source: The measurements at both ends, each with its program.
+        cites: Their entries in the bibliography.
+    """
 
     value: float
+    low: float
+    high: float
     source: str
+    cites: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,60 +156,208 @@ class Roofline:
     """A device, alone or with others, and the shares of its peaks that real work reaches.
 
     Attributes:
-        device: The device.
-        shares: Share of the bandwidth by the bits of a weight.
+        device: The devices that work on one model, with their number.
+        shares: Shares of the bandwidth by the bits of a weight.
+        arithmetic_share: Share of the arithmetic peak.
+        launch: Seconds that starting an operation takes at least and at most.
+        launch_source: Where these come from.
+        launch_cites: Their entries in the bibliography.
+        operations: Operations of one call of the model; 0 where they are not counted.
     """
 
     device: Device
     shares: dict[int, Share]
+    arithmetic_share: Share
+    launch: tuple[float, float] = (0.0, 0.0)
+    launch_source: str = ""
+    launch_cites: tuple[str, ...] = ()
+    operations: int = 0
 
-    @property
-    def compute_use(self) -> float:
-        """Share of the arithmetic peak; 1 for a speed that was itself measured."""
-        return 1.0 if self.device.measured else COMPUTE_USE
+    def cites(self, weight_bits: int) -> tuple[str, ...]:
+        """Return the bibliography's entries that a time rests on."""
+        shares = (self.arithmetic_share, self.shares[weight_bits])
+        return (
+            *(key for share in shares for key in share.cites),
+            *self.launch_cites,
+            self.device.cite,
+        )
 
-    @property
-    def compute_source(self) -> str:
-        """The source of that share, as the start of a list of sources."""
-        return "" if self.device.measured else f"{COMPUTE_SOURCE}; "
-
-    def arithmetic(self, work: Cost) -> float:
+    def arithmetic(self, work: Cost, share: float | None = None) -> float:
         """Return the seconds of the operations; 0 where no speed is known."""
-        peak = self.device.number * (self.device.flops or 0) * self.compute_use
+        used = self.arithmetic_share.value if share is None else share
+        peak = self.device.number * (self.device.flops or 0) * used
         return work.flops / peak if peak else 0.0
 
-    def traffic(self, work: Cost, weight_bits: int) -> float:
+    def traffic(self, work: Cost, weight_bits: int, share: float | None = None) -> float:
         """Return the seconds of the reads from memory."""
-        peak = self.device.number * self.device.bandwidth
-        return work.bytes / (peak * self.shares[weight_bits].value)
+        used = self.shares[weight_bits].value if share is None else share
+        return work.bytes / (self.device.number * self.device.bandwidth * used)
+
+    def launches(self, work: Cost, cost: float | None = None) -> float:
+        """Return the seconds of starting every operation, one after the other."""
+        # The ends are far apart, so their geometric mean is planned with.
+        each = math.sqrt(math.prod(self.launch)) if cost is None else cost
+        return work.calls * self.operations * each
 
     def seconds(self, work: Cost, weight_bits: int) -> float:
-        """Return the longer of arithmetic and traffic."""
-        return max(self.arithmetic(work), self.traffic(work, weight_bits))
+        """Return the time of a piece of work, as planned."""
+        return self._together(
+            self.arithmetic(work), self.traffic(work, weight_bits), self.launches(work)
+        )
+
+    @property
+    def together(self) -> str:
+        """How the three times make one, in words."""
+        cpu = "launches add to the longer of the two others"
+        return cpu if self.device.measured else "the longest counts"
+
+    def _together(self, arithmetic: float, traffic: float, launches: float) -> float:
+        """Return the longest of the three; a CPU starts an operation and then works on it."""
+        work = max(arithmetic, traffic)
+        return work + launches if self.device.measured else max(work, launches)
+
+    def interval(self, demand: Demand) -> float:
+        """Return the seconds from one output to the next, whichever request it belongs to."""
+        return self.seconds(demand.steady, demand.weight_bits) / demand.batch
+
+    def between(self, work: Cost, weight_bits: int) -> tuple[float, float]:
+        """Return the shortest and the longest time, from the ends of every range."""
+        traffic, arithmetic = self.shares[weight_bits], self.arithmetic_share
+        ends = (
+            (arithmetic.high, traffic.high, self.launch[0]),
+            (arithmetic.low, traffic.low, self.launch[1]),
+        )
+        low, high = (
+            self._together(
+                self.arithmetic(work, share),
+                self.traffic(work, weight_bits, read),
+                self.launches(work, cost),
+            )
+            for share, read, cost in ends
+        )
+        return low, high
 
 
-def roofline(desk: Desk, device: Device) -> Roofline:
-    """Return the roofline of a device from `data/decoding.csv`.
+def roofline(desk: Desk, device: Device, family: Family, operations: int = 0) -> Roofline:
+    """Return the roofline of a device for a family.
 
-    A device without measurements gets the shares of the usual one. A format without measurements
-    gets the share of the next smaller format, which is lower.
+    A family whose infer.py does not share a model among devices runs on one of them.
     """
-    rows = list(csv.DictReader(desk.source(DECODING).decode().splitlines()))
+    working = device if family.parallel else replace(device, number=1)
+    kind = "gpu" if not device.measured else "cpu"
+    launch, source, cites = _launch(desk, kind)
+    return Roofline(
+        working,
+        _traffic_shares(desk, working),
+        _arithmetic_share(desk, working, family.arithmetic),
+        launch,
+        source,
+        cites,
+        operations,
+    )
+
+
+Rows = list[dict[str, str]]
+
+
+def _rows(desk: Desk, table: str) -> Rows:
+    return list(csv.DictReader(desk.source(table).decode().splitlines()))
+
+
+def _launch(desk: Desk, kind: str) -> tuple[tuple[float, float], str, tuple[str, ...]]:
+    """Return the least and the most seconds of starting an operation, with their sources."""
+    rows = [row for row in _rows(desk, LAUNCHES) if row["kind"] in ("any", kind)]
+    ends = [pick(rows, key=lambda row: float(row["microseconds"])) for pick in (min, max)]
+    low, high = (float(row["microseconds"]) * 1e-6 for row in ends)
+    source = "; ".join(
+        f"{r['microseconds']} us an operation: {r['how']}, {r['source']}" for r in ends
+    )
+    return (low, high), source, tuple(row["cite"] for row in ends if row["cite"])
+
+
+def _traffic_shares(desk: Desk, device: Device) -> dict[int, Share]:
+    """Return the shares of the bandwidth from `data/decoding.csv`.
+
+    The range is that of the device's own rows and of those whose program has the kernels that
+    infer.py runs; a device without rows of its own gets the range of all. A format without
+    measurements gets the rows of the next smaller format, which are lower.
+    """
     several = device.number > 1
-    alike = [row for row in rows if (int(row["number"]) > 1) == several]
-    own = [row for row in alike if row["device"] == device.model]
-    used = own or [row for row in alike if row["device"] == USUAL]
-    return Roofline(device, {bits: _share(desk, used, bits) for bits in (16, 8, 4)})
+    rows = [r for r in _rows(desk, DECODING) if (int(r["number"]) > 1) == several]
+    own = [row for row in rows if row["device"] == device.model]
+    ours = [row for row in rows if row["program"] == PROGRAM]
+    used = own if any(row in ours for row in own) else [*own, *ours] if own else rows
+    return {bits: _traffic_share(desk, device, used, bits) for bits in (16, 8, 4)}
 
 
-def _share(desk: Desk, rows: list[dict[str, str]], bits: int) -> Share:
-    """Return the share at a format, or at the widest measured format below it."""
-    row = max((r for r in rows if _bits(r) <= bits), key=_bits)
-    measured = named(desk, row["device"])
-    assert measured is not None
-    value = float(row["achieved_gb_s"]) * 1e9 / measured.bandwidth
-    source = f"{value:.1%} of bandwidth: {row['device']} with {row['weight_bits']}-bit weights"
-    return Share(value, f"{source} ({row['how']}), {row['source']}")
+def _unpacked(share: Share) -> Share:
+    """Return the share of a GPU at 8 bits, down to that of a product without compilation."""
+    words = f"; without compilation {UNPACKING} bytes pass for each weight, so down to a fifth"
+    return replace(share, low=share.low / UNPACKING, source=share.source + words)
+
+
+def _traffic_share(desk: Desk, device: Device, rows: Rows, bits: int) -> Share:
+    """Return the share at a format, each device and program at its widest format up to it."""
+    widest: dict[tuple[str, str], dict[str, str]] = {}
+    for row in sorted((r for r in rows if _bits(r) <= bits), key=_bits):
+        widest[row["device"], row["program"]] = row
+    share = _range(
+        device,
+        [
+            (
+                row["device"],
+                float(row["achieved_gb_s"]) * 1e9 / _known(desk, row).bandwidth,
+                f"of bandwidth: {row['device']} with {row['weight_bits']}-bit weights "
+                f"({row['how']}, {row['program']}), {row['source']}",
+                row["cite"],
+            )
+            for row in widest.values()
+        ],
+    )
+    return _unpacked(share) if bits == 8 and not device.measured else share
+
+
+def _arithmetic_share(desk: Desk, device: Device, kind: str) -> Share:
+    """Return the share of the arithmetic peak from `data/passes.csv`.
+
+    The range is that of the device's rows of this kind; where none of them is of PyTorch and one
+    input at a time, such rows of other devices of its class are added, or all of the class if
+    there are none. A kind without rows has those of matrix products.
+    """
+    rows = [r for r in _rows(desk, PASSES) if _known(desk, r).measured == device.measured]
+    matrices = [row for row in rows if row["kind"] != "convolutions"]
+    same = [row for row in rows if row["kind"] == kind] or matrices
+    own = [row for row in same if row["device"] == device.model]
+    ours = [row for row in same if row["batch"] == "1" and row["program"].startswith("PyTorch")]
+    used = own if any(row in ours for row in own) else [*own, *ours] if own else same
+    return _range(
+        device,
+        [
+            (
+                row["device"],
+                float(row["achieved_tflops"]) * 1e12 / (_known(desk, row).flops or 1.0),
+                f"of {'the planned speed' if device.measured else 'peak'}: {row['run']} on "
+                f"{row['device']} at batch {row['batch']} ({row['program']}), {row['source']}",
+                row["cite"],
+            )
+            for row in used
+        ],
+    )
+
+
+def _known(desk: Desk, row: dict[str, str]) -> Device:
+    return table(desk)[row["device"]]
+
+
+def _range(device: Device, measured: list[tuple[str, float, str, str]]) -> Share:
+    """Return the range of some measurements, each with its device; sources of its ends."""
+    ordered = sorted(measured, key=lambda each: each[1])
+    own = [share for name, share, _, _ in ordered if name == device.model]
+    low, high = ordered[0][1], ordered[-1][1]
+    ends = {share: (text, cite) for _, share, text, cite in (ordered[0], ordered[-1])}
+    source = "; ".join(f"{share:.1%} {text}" for share, (text, _) in ends.items())
+    cites = tuple(dict.fromkeys(cite for _, cite in ends.values()))
+    return Share(math.fsum(own) / len(own) if own else (low + high) / 2, low, high, source, cites)
 
 
 def _bits(row: dict[str, str]) -> int:

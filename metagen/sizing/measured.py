@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from metagen import families
-from metagen.families.demand import Cost, Demand
+from metagen.families.demand import ALONE, Cost, Demand, Use
 from metagen.families.family import Family, Value
+from metagen.sizing import need
 from metagen.sizing.devices import TABLE, Device
 from metagen.work import Desk
 
@@ -30,6 +33,8 @@ class Measured:
         points: FLOPs of a forward pass at some lengths, for each unit of them.
         training_flops: FLOPs of a training step for each unit of training data.
         trained: Tokens of a training sequence, None for a family without a context window.
+        operations: Operators that one call of the model starts.
+        use: Requests at once and the length of a prompt, as declared.
     """
 
     family: Family
@@ -38,6 +43,8 @@ class Measured:
     points: list[dict[str, Any]]
     training_flops: float
     trained: int | None = None
+    operations: int = 0
+    use: Use = ALONE
 
     @property
     def tokens(self) -> int | None:
@@ -47,16 +54,21 @@ class Measured:
     @property
     def demand(self) -> Demand:
         """What running the measured model takes of its hardware."""
-        closed = self.family.demand(self.everything)
-        extra = HALF * (self.parameters - self.family.count(self.everything))
-        length = self.family.input_length(self.everything)
-        flops = closed.passes * length * flops_near(self.points, length)
+        family, dims, use = self.family, self.everything, self.use
+        closed = family.demand(dims, use)
+        extra = HALF * (self.parameters - family.count(dims))
+        units = use.batch * closed.passes * family.input_length(dims, use)
+        flops = units * flops_at(self.points, family.mean_length(dims, use))
+
+        def with_extra(work: Cost) -> Cost:
+            return replace(work, bytes=work.bytes + work.calls * extra)
+
         return replace(
             closed,
             weights=closed.weights + extra,
-            first=Cost(flops, closed.first.bytes + closed.passes * extra),
-            next=closed.next and replace(closed.next, bytes=closed.next.bytes + extra),
-            last=closed.last and replace(closed.last, bytes=closed.last.bytes + extra),
+            first=replace(with_extra(closed.first), flops=flops),
+            next=closed.next and with_extra(closed.next),
+            last=closed.last and with_extra(closed.last),
         )
 
 
@@ -74,13 +86,18 @@ def read(desk: Desk) -> Measured:
         points=desk.entry(FLOPS, "points"),
         training_flops=family.training_length(everything) * desk.entry(FLOPS, "training_per_unit"),
         trained=window and desk.entry(families.ARCHITECTURE, "data").get("seq_len", window),
+        operations=desk.entry(GRAPH, "operations"),
+        use=need.use(desk.key),
     )
 
 
-def flops_near(points: list[dict[str, Any]], length: int) -> float:
-    """Return the operations per unit at the measured length that is nearest to this one."""
-    nearest = min(points, key=lambda p: abs(p["length"] - length))
-    return float(nearest["forward_per_unit"])
+def flops_at(points: list[dict[str, Any]], length: float) -> float:
+    """Return the operations per unit at a length, on the line between the measured ones."""
+    known = sorted((p["length"], p["forward_per_unit"]) for p in points)
+    for (x, low), (y, high) in pairwise(known):
+        if x <= length <= y:
+            return float(low + (high - low) * (length - x) / (y - x))
+    return float(min(known, key=lambda point: abs(point[0] - length))[1])
 
 
 Range = tuple[float, float]  # the lowest and the highest value of an estimate
@@ -145,11 +162,12 @@ def entry(
     required: Requirement = Requirement(),
     nearest: str | None = None,
     between: Range | None = None,
+    cites: Iterable[str] = (),
 ) -> Entry:
     """Return one entry; `nearest` names changes that would meet a constraint that is not met.
 
     `between` is the range of an estimate, from which its verdict follows; it is None for a figure
-    that is exact.
+    that is exact. `cites` names the bibliography's entries of its sources.
     """
     low, high = between or (computed, computed)
     verdict, margin = required.verdict(computed, (low, high))  # type: ignore[arg-type]
@@ -164,6 +182,7 @@ def entry(
         "unit": unit,
         "formula": formula,
         "source": source,
+        "cites": ",".join(dict.fromkeys(cites)),
         "verdict": verdict,
         "margin": margin,
         "nearest": None if verdict in NO_CHANGE else nearest,

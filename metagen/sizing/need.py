@@ -7,11 +7,22 @@ import math
 from collections.abc import Iterator
 
 from metagen.errors import Problem, SpecError
-from metagen.families.demand import Demand, Limit, Need
+from metagen.families.demand import Demand, Limit, Need, Use
 from metagen.families.family import Dims, Family, Lookup, Value
-from metagen.sizing import devices
+from metagen.sizing import devices, shares
 from metagen.sizing.devices import Device, Roofline
-from metagen.units import INFINITE, Rate, format_bytes, parse_latency, parse_rate, rate_unit
+from metagen.units import (
+    INFINITE,
+    Rate,
+    format_bytes,
+    parse_amount,
+    parse_duration,
+    parse_hardware,
+    parse_latency,
+    parse_rate,
+    rate_unit,
+    same_things,
+)
 from metagen.work import Desk
 
 MEMORY, DEVICE, THROUGHPUT, LATENCY = "memory_budget", "device_memory", "throughput", "latency"
@@ -38,7 +49,7 @@ def needs(desk: Desk, family: Family) -> tuple[Need, ...]:
     """
     desk.source(family.template)  # The fields of its Config are the family's dimensions.
     bounds = limits(desk, family, devices.target(desk))
-    budgets, reason = _budgets(desk, bounds)
+    budgets, reason = _budgets(desk, family, bounds)
     context = desk.key("constraints.context_window")
     least = desk.key("constraints.parameter_budget.min") or 0
     fixed, checked = family.fixed(desk.key), pins(desk.key, family)
@@ -51,12 +62,13 @@ def needs(desk: Desk, family: Family) -> tuple[Need, ...]:
             pins=checked,
             fixed=fixed,
             reason=reason,
+            use=use(desk.key),
         )
         for budget in budgets
     )
 
 
-def _budgets(desk: Desk, bounds: tuple[Limit, ...]) -> tuple[list[int], str]:
+def _budgets(desk: Desk, family: Family, bounds: tuple[Limit, ...]) -> tuple[list[int], str]:
     """Return the parameter counts to try, largest first, and where they come from."""
     most = desk.key("constraints.parameter_budget.max")
     least = desk.key("constraints.parameter_budget.min")
@@ -70,8 +82,67 @@ def _budgets(desk: Desk, bounds: tuple[Limit, ...]) -> tuple[list[int], str]:
         reason = f"no parameter_budget is declared; weights in bf16 take at most {WEIGHT_SHARE:.0%}"
         sizes = [max(1, first // 2**step) for step in range(4)]
         return sizes, f"{reason} of {format_bytes(int(memory.allowed), 4)} of memory"
-    reason = "no parameter_budget, memory_budget or device is declared; the default"
-    return [DEFAULT_BUDGET], f"{reason} is {DEFAULT_BUDGET:,}"
+    silent = "no parameter_budget, memory_budget or device is declared"
+    if optimal := _optimal(desk, family):
+        size, reason = optimal
+        return [max(1, min(MOST, round(size)))], f"{silent}; {reason}"
+    run = ("training.data.size", "training.compute.duration")
+    if not family.optimal_units and any(desk.key(name) for name in run):
+        silent += f"; no compute-optimal size is published for {family.name}"
+    return [DEFAULT_BUDGET], f"{silent}; the default is {DEFAULT_BUDGET:,}"
+
+
+def _optimal(desk: Desk, family: Family) -> tuple[float, str] | None:
+    """Return the compute-optimal count of the declared training, with its arithmetic.
+
+    Hoffmann et al., 2022, arXiv:2203.15556: D = 20 N units of data for N parameters; Kaplan et al.,
+    2020, arXiv:2001.08361, section 2.1: C = 6 N D operations. Of compute and data, the scarcer one
+    decides. None where the family has no such rule, or nothing of it is declared.
+    """
+    if not family.optimal_units:
+        return None
+    per, source = family.optimal_units
+    data, compute = _data(desk, family), _compute(desk, family)
+    if compute and data and 6 * per * (data / per) ** 2 > compute[0]:
+        size = compute[0] / (6 * data)
+        return size, f"{compute[1]}, C = 6ND of {data:.3g} {_units(family)}: {size:.3g} parameters"
+    if data:
+        size, words = data / per, f"{data:.3g} {_units(family)}"
+        return size, f"compute-optimal for {words}, D = {per:g} N: {size:.3g} parameters ({source})"
+    if compute:
+        size = math.sqrt(compute[0] / (6 * per))
+        rule = f"C = 6ND and D = {per:g} N: {size:.3g} parameters, {per * size:.3g}"
+        return size, f"compute-optimal for {compute[1]}, {rule} {_units(family)} ({source})"
+    return None
+
+
+def _units(family: Family) -> str:
+    return family.task.training_unit
+
+
+def _data(desk: Desk, family: Family) -> float | None:
+    """Return the declared training data in the family's units."""
+    declared = desk.key("training.data.size")
+    amount, thing = parse_amount(declared) if declared else (0.0, "")
+    return amount if amount and same_things(thing, _units(family)) else None
+
+
+def _compute(desk: Desk, family: Family) -> tuple[float, str] | None:
+    """Return the operations of the declared hardware and duration, in words too.
+
+    The share of the peak is the lowest of the published ones, so that the run ends in time.
+    """
+    hardware, duration = (desk.key(f"training.compute.{n}") for n in ("hardware", "duration"))
+    if not (hardware and duration):
+        return None
+    number, name = parse_hardware(hardware)
+    device = devices.by_prefix(desk, name)
+    if device is None or not device.flops:
+        return None
+    share = shares.of_training(desk, family, device).low
+    operations = number * device.flops * share * parse_duration(duration)
+    words = f"{hardware} for {duration} at {share:.0%} of {device.flops:.4g} FLOP/s"
+    return operations, f"{words} = {operations:.3g} FLOP"
 
 
 def _allowed(limit: Limit) -> float:
@@ -83,7 +154,7 @@ def limits(desk: Desk, family: Family, device: Device | None) -> tuple[Limit, ..
     # A rate in the wrong unit is refused whether or not a device turns it into a limit.
     rate, bounds = throughput(desk.key, family), [*_memory(desk, device)]
     if device:
-        line = devices.roofline(desk, device)
+        line = devices.roofline(desk, device, family)
         bounds += [*_throughput(desk, rate, line), *_latency(desk, line)]
     return tuple(bounds)
 
@@ -111,20 +182,44 @@ def _throughput(desk: Desk, rate: Rate | None, line: Roofline) -> Iterator[Limit
     if rate:
 
         def text(demand: Demand) -> str:
-            speed = 1 / line.seconds(demand.steady, demand.weight_bits)
             thing, bottleneck = rate.unit.removesuffix("/s"), _bottleneck(demand, line)
-            return (
-                f"{bottleneck} for each {thing}, so {speed:,.1f} {rate.unit} on {line.device.name}"
-            )
+            each = f"{thing} of {demand.batch} requests" if demand.batch > 1 else thing
+            seconds = line.interval(demand) * demand.batch
+            return f"{bottleneck} for each {each} take {seconds:.3g} s on {line.device.name}"
 
         yield Limit(
             THROUGHPUT,
             1 / rate.value,
-            lambda demand: line.seconds(demand.steady, demand.weight_bits),
+            line.interval,
             text,
             f"a throughput of {desk.key('constraints.throughput')} is required",
             lambda seconds: 1 / seconds,
         )
+
+
+def use(key: Lookup) -> Use:
+    """Return how a spec uses the model."""
+    return Use(key("constraints.batch") or 1, key("constraints.prompt_length"))
+
+
+def applicable(key: Lookup, family: Family) -> None:
+    """Refuse constraints that mean nothing for a family.
+
+    Raises:
+        SpecError: With every such constraint.
+    """
+    reasons = {
+        "constraints.context_window": "" if family.context_dim else "has no context window",
+        "constraints.prompt_length": "" if family.prompted else "reads no prompt of its own length",
+    }
+    problems = [
+        Problem(f"{name} is declared, and the family {family.name} {reason}", name, "leave it out")
+        for name, reason in reasons.items()
+        if reason and key(name)
+    ]
+    if problems:
+        raise SpecError(problems)
+    throughput(key, family)
 
 
 def throughput(key: Lookup, family: Family) -> Rate | None:
@@ -166,7 +261,10 @@ def _latency(desk: Desk, line: Roofline) -> Iterator[Limit]:
             return line.seconds(demand.first, demand.weight_bits)
 
         def text(demand: Demand) -> str:
-            return f"{used(demand):.3g} s to the first output on {line.device.name}"
+            work = (
+                f"{demand.first.flops:.3g} operations and {format_bytes(int(demand.first.bytes))}"
+            )
+            return f"{work} before the first output take {used(demand):.3g} s on {line.device.name}"
 
         source = f"latency {declared} allows {allowed:g} s"
         yield Limit(LATENCY, allowed, used, text, source)

@@ -139,7 +139,9 @@ def search(family: Family, need: Need, trend: Trend) -> Design:
     if not best:
         raise SpecError(f"no model has all the pinned dimensions {_listed(need.pins)}")
     chosen = best[0]
-    if need.context == INFINITE or (need.limits and need.excess(family.demand(chosen.dims))):
+    if need.context == INFINITE or (
+        need.limits and need.excess(family.demand(chosen.dims, need.use))
+    ):
         candidates = pull_levers(family, need, trend, best)
         counted, chosen = counted + len(candidates), min(candidates, key=_rank)
     return _design(family, chosen.dims, need, counted)
@@ -228,14 +230,16 @@ def _candidate(family: Family, walked: _Walked, need: Need, trend: Trend) -> Can
     return Candidate(
         above=max(0.0, parameters / need.budget - 1),
         below=max(0.0, 1 - parameters / need.floor),
-        excess=math.ceil(need.excess(family.demand(dims)) / EXCESS_STEP) if need.limits else 0,
+        excess=math.ceil(need.excess(family.demand(dims, need.use)) / EXCESS_STEP)
+        if need.limits
+        else 0,
         cost=cost,
         dims=dims,
     )
 
 
 def _design(family: Family, chosen: Dims, need: Need, candidates: int) -> Design:
-    demand = family.demand(chosen)
+    demand = family.demand(chosen, need.use)
     return Design(
         dims={name: chosen[name] for name in family.dims if name in chosen},
         formats={name: chosen[name] for name in family.formats},

@@ -1,216 +1,323 @@
-"""The declared training run: operations, days, tokens per parameter, energy and CO2."""
+"""The training run that the package is set to: operations, days, memory, energy and CO2.
+
+The run is that of `code/launch/plan.json`: the updates of `code/train.py`, on the devices that
+share them, in the mode that the launch scripts start. Its operations are those of
+`blueprint/flops.json` with what the mode computes again, and its speed is a share of the devices'
+peak, which is a range.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
-from metagen.sizing import devices
-from metagen.sizing.devices import COMPUTE_SOURCE, COMPUTE_USE, Device
+from metagen.package.launch import PLAN
+from metagen.sizing import devices, shares
+from metagen.sizing.devices import Device
 from metagen.sizing.measured import (
     COUNTED,
     NO_LIMIT,
     Entry,
     Measured,
+    Range,
     Requirement,
     entry,
     row,
     unknown,
 )
-from metagen.units import parse_amount, parse_duration, parse_hardware, same_things, spell_count
+from metagen.sizing.shares import Share
+from metagen.units import parse_duration, parse_hardware, spell_count
 from metagen.work import Desk
 
-COMPUTE, TIME, DATA = "training_compute", "training_time", "data_per_parameter"
-ENERGY, CARBON = "training_energy", "training_co2"
+COMPUTE, TIME, MEMORY = "training_compute", "training_time", "training_memory"
+DATA, ENERGY, CARBON = "data_per_parameter", "training_energy", "training_co2"
 DAY, HOUR = 86400, 3600
+DIGITS = 3  # significant digits of an estimate
+HARDWARE, DURATION = "training.compute.hardware", "training.compute.duration"
 
 ENERGY_SOURCE = (
     "devices x power x hours x PUE: Patterson et al., 2021, arXiv:2104.10350, section 2.5"
 )
+CITES = ("carbonfootprint", "uptime", "ember")  # of the energy, of its overhead, of its CO2
 PUE = 1.58
 PUE_SOURCE = (
-    "PUE 1.58, industry average of 2023: Uptime Institute, "
-    "journal.uptimeinstitute.com/large-data-centers-are-mostly-more-efficient-analysis-confirms"
+    "PUE 1.58, industry average of 2023: Uptime Institute, intelligence update 221, November 2023"
 )
-CARBON_INTENSITY = 0.481  # kg of CO2 equivalent a kWh
-CARBON_SOURCE = (
-    "0.481 kg/kWh, world average of 2023: Ember by Statista, statista.com/statistics/943137"
-)
+CARBON_INTENSITY = 0.480  # kg of CO2 equivalent a kWh
+CARBON_SOURCE = "0.480 kg/kWh, world average of 2023: Ember, Global Electricity Review 2024"
 
 
 @dataclass(frozen=True)
 class _Run:
-    """The declared run; a part is None where it is not declared or not known.
+    """The run of code/launch/plan.json on known devices.
 
     Attributes:
-        data: Units of data over the whole run, all epochs.
-        device: The devices, with their number.
-        seconds: The declared duration.
-        declared: Spec texts of hardware and duration.
-        gaps: Why a part is None, in words, by its key below `training`.
-        epochs: Passes over the data.
-        thing: Unit of the data, such as `tokens`.
+        model: The measured model.
+        plan: The plan.
+        device: The devices that the plan uses, with their number.
+        share: The share of their peak that training reaches.
+        seconds: The declared duration, None if none is.
+        most: Devices that can share an update, at most.
     """
 
-    data: float | None
-    device: Device | None
+    model: Measured
+    plan: dict[str, Any]
+    device: Device
+    share: Share
     seconds: float | None
-    declared: tuple[str | None, str | None]
-    gaps: dict[str, str]
-    epochs: int = 1
-    thing: str = ""
+    most: int
 
-    def missing(self, *keys: str) -> str:
-        """Return why some of the run's parts are None, in words."""
-        return "; ".join(self.gaps[key] for key in keys if key in self.gaps)
+    @cached_property
+    def mode(self) -> dict[str, Any]:
+        """The mode that the launch scripts start."""
+        chosen: dict[str, Any] = self.plan["modes"][self.plan["chosen"]]
+        return chosen
+
+    @cached_property
+    def needed(self) -> float:
+        """Operations of the run."""
+        return float(self.model.training_flops * self.plan["units"] * self.mode["operations"])
+
+    def speed(self, share: float) -> float:
+        """Return the operations a second of all devices."""
+        return self.device.number * (self.device.flops or 0) * share
+
+    def time(self, share: float) -> float:
+        """Return the seconds that the run takes."""
+        return self.needed / self.speed(share)
+
+    def between(self, factor: float) -> Range | None:
+        """Return the range of a figure that is proportional to the time; None if it has none."""
+        low, high = (factor * self.time(share) for share in (self.share.high, self.share.low))
+        return (low, high) if low < high else None
+
+    @property
+    def source(self) -> str:
+        return f"{PLAN}; blueprint/flops.json; {self.share.source}; {row(self.device)}"
 
 
 def verdicts(desk: Desk, model: Measured) -> list[Entry]:
-    """Return the entries on training; the formula of an unknown figure names what is missing."""
-    run = _run(desk, model)
-    needed = model.training_flops * run.data if run.data else None
-    kaplan = model.family.training_flops
-    if kaplan and run.data:
-        needed = kaplan * model.parameters * run.data
+    """Return the entries on training; the formula of an unknown figure says what is missing."""
+    plan = {key: desk.entry(PLAN, key) for key in desk.names(PLAN)}
+    run, duration = _run(desk, model, plan), desk.key(DURATION)
+    if isinstance(run, str):
+        return [
+            unknown(COMPUTE, None, "FLOP", run),
+            unknown(TIME, duration, "days", run),
+            unknown(MEMORY, None, "bytes", run),
+            _data(desk, model, plan),
+            *_powerless(run),
+        ]
     return [
-        _compute(model, run, needed),
-        _time(model, run, needed),
-        _data(model, run),
-        *_energy(run, needed),
+        _compute(run),
+        _time(desk, run),
+        _memory(desk, run),
+        _data(desk, model, plan),
+        *_energy(run),
     ]
 
 
-def _run(desk: Desk, model: Measured) -> _Run:
-    size, hardware, duration = (
-        desk.key(f"training.{name}")
-        for name in ("data.size", "compute.hardware", "compute.duration")
-    )
-    declared = {"data.size": size, "compute.hardware": hardware, "compute.duration": duration}
-    gaps = {n: f"training.{n} is not declared" for n, value in declared.items() if value is None}
-    amount, thing = parse_amount(size) if size else (None, "")
-    if size and not same_things(thing, model.family.task.training_unit):
-        amount, gaps["data.size"] = None, f"the data is in {thing}"
-    device = _device(desk, hardware)
-    if hardware and device is None:
-        gaps["compute.hardware"] = f"no speed of {parse_hardware(hardware)[1]} is known"
-    epochs = desk.key("training.config.epochs") or 1
+def _run(desk: Desk, model: Measured, plan: dict[str, Any]) -> _Run | str:
+    """Return the run, or why it cannot be judged."""
+    hardware, duration = desk.key(HARDWARE), desk.key(DURATION)
+    if hardware is None:
+        return f"{HARDWARE} is not declared"
+    known = devices.table(desk).get(plan["device"])
+    if known is None or not known.flops:
+        return f"no speed of {parse_hardware(hardware)[1]} is known"
+    device = replace(known, number=plan["devices"])
+    habits = model.family.task.habits(model.everything, model.parameters, desk.key)
+    grows = desk.key("training.config.batch_size") is None
     return _Run(
-        data=amount * epochs if amount else None,
+        model=model,
+        plan=plan,
         device=device,
+        share=shares.of_training(desk, model.family, device),
         seconds=parse_duration(duration) if duration else None,
-        declared=(hardware, duration),
-        gaps=gaps,
-        epochs=epochs,
-        thing=thing,
+        most=max(plan["batch_size"], habits.most if grows else 0),
     )
 
 
-def _device(desk: Desk, hardware: str | None) -> Device | None:
-    if not hardware:
-        return None
-    number, name = parse_hardware(hardware)
-    device = devices.named(desk, name)
-    return replace(device, number=number) if device and device.flops else None
+def _estimate(figure: float) -> float:
+    """Return an estimate with as many digits as it supports."""
+    return float(f"{figure:.{DIGITS}g}")
 
 
-def _speed(device: Device) -> float:
-    return device.number * (device.flops or 0) * (1.0 if device.measured else COMPUTE_USE)
+def _rounded(judged: Entry) -> Entry:
+    """Return an entry that was judged by its exact figures, with those of an estimate."""
+    names = ("computed", "low", "high")
+    return judged | {n: judged[n] if judged[n] is None else _estimate(judged[n]) for n in names}
 
 
-def _speed_words(device: Device) -> str:
-    use = "" if device.measured else f" x {COMPUTE_USE:g}"
-    return f"{device.number} x {device.flops:.4g} FLOP/s{use}"
+def _needed_words(run: _Run) -> str:
+    plan, model = run.plan, run.model
+    steps = f"{plan['steps']:,} updates x {plan['batch_size']:,} samples"
+    if plan["units_per_sample"] > 1:
+        steps += f" x {plan['units_per_sample']:,} {plan['unit']}"
+    again = ""
+    if run.mode["operations"] > 1:
+        again = f" x {run.mode['operations']:.3g} ({run.mode['grad_checkpoint']} recomputation)"
+    return f"{model.training_flops:,.0f} FLOP x {steps}{again} = {run.needed:.4g} FLOP"
 
 
-def _source(model: Measured, device: Device) -> str:
-    use = "" if device.measured else f"{COMPUTE_SOURCE}; "
-    rule = "6 FLOP a parameter and token: Kaplan et al., 2020, arXiv:2001.08361, section 2.1; "
-    measured = COUNTED if model.family.training_flops else "blueprint/flops.json"
-    return f"{measured}; {rule if model.family.training_flops else ''}{use}{row(device)}"
+def _speed_words(run: _Run) -> str:
+    return f"{run.device.number:,} x {run.device.flops:.4g} FLOP/s x {run.share.words}"
 
 
-def _needed_words(model: Measured, data: float) -> str:
-    """Return the needed operations with their arithmetic, beside the measured ones."""
-    factor, unit = model.family.training_flops, model.family.task.training_unit
-    measured = f"{model.training_flops:,.0f} FLOP x {data:.4g} {unit}"
-    if factor is None:
-        return f"{measured} = {model.training_flops * data:.4g} FLOP"
-    needed = factor * model.parameters * data
-    return (
-        f"{factor} x {model.parameters:,} x {data:.4g} {unit} = {needed:.4g} FLOP "
-        f"(measured on the code, with attention: {measured} = {model.training_flops * data:.4g})"
-    )
+def _idle_words(run: _Run) -> str:
+    """Return how many declared devices have no part of an update, in words; "" if none."""
+    plan = run.plan
+    if not plan["idle"]:
+        return ""
+    samples = f"an update has {plan['batch_size']:,} samples"
+    return f"; {plan['idle']:,} of {plan['declared']:,} declared devices are idle: {samples}"
 
 
-def _compute(model: Measured, run: _Run, needed: float | None) -> Entry:
-    if run.data is None or run.device is None or run.seconds is None:
-        return unknown(COMPUTE, None, "FLOP", run.missing(*run.gaps))
-    delivered = _speed(run.device) * run.seconds
+def _compute(run: _Run) -> Entry:
+    """Return the entry on operations, which the same range decides as that on time."""
+    if run.seconds is None:
+        words = f"needed {_needed_words(run)}; {DURATION} is not declared"
+        return entry(COMPUTE, run.needed, "FLOP", words, run.source)
+    share, seconds = run.share, run.seconds
+    low, middle, high = (run.speed(s) * seconds for s in (share.low, share.middle, share.high))
+    between = f" ({low:.3g} to {high:.3g})" if low < high else ""
     formula = (
-        f"needed {_needed_words(model, run.data)}; delivered {_speed_words(run.device)} x "
-        f"{run.seconds:,.0f} s = {delivered:.4g}"
+        f"needed {_needed_words(run)}; delivered {_speed_words(run)} x {seconds:,.0f} s = "
+        f"{middle:.3g}{between} FLOP{_idle_words(run)}"
     )
-    required, nearest = Requirement(delivered, delivered, "delivered"), _nearest(run, needed or 0)
-    return entry(COMPUTE, needed, "FLOP", formula, _source(model, run.device), required, nearest)
+    delivered = Requirement(_estimate(middle), middle, "delivered")
+    # The uncertainty is that of what is delivered; the figure itself is counted.
+    ends = (run.needed * middle / high, run.needed * middle / low)
+    judged = entry(COMPUTE, run.needed, "FLOP", formula, run.source, delivered, _nearest(run), ends)
+    return judged | {"low": None, "high": None}
 
 
-def _time(model: Measured, run: _Run, needed: float | None) -> Entry:
-    duration = run.declared[1]
-    if run.data is None or run.device is None or needed is None:
-        return unknown(TIME, duration, "days", run.missing("data.size", "compute.hardware"))
-    days = needed / _speed(run.device) / DAY
+def _time(desk: Desk, run: _Run) -> Entry:
+    days, between = run.time(run.share.middle) / DAY, run.between(1 / DAY)
+    ends = f" ({between[0]:,.3g} to {between[1]:,.3g})" if between else ""
     formula = (
-        f"{_needed_words(model, run.data)} / ({_speed_words(run.device)}) / {DAY:,} s = "
-        f"{days:,.4g} days"
+        f"{_needed_words(run)} / ({_speed_words(run)}) / {DAY:,} s = {days:,.3g}{ends} days"
+        f"{_idle_words(run)}"
     )
-    required = Requirement(duration, run.seconds / DAY if run.seconds else None)
-    nearest = _nearest(run, needed)
-    return entry(TIME, days, "days", formula, _source(model, run.device), required, nearest)
+    allowed = Requirement(desk.key(DURATION), run.seconds and run.seconds / DAY)
+    nearest = _nearest(run)
+    return _rounded(entry(TIME, days, "days", formula, run.source, allowed, nearest, between))
 
 
-def _nearest(run: _Run, needed: float) -> str | None:
-    """Return what would meet the declared time: more time, more devices, or less data."""
-    if not (run.device and run.data and run.seconds and run.declared[0]):
+def _nearest(run: _Run) -> str | None:
+    """Return what would meet the declared time at the lowest share, each change alone."""
+    if not run.seconds:
         return None
-    factor = needed / (_speed(run.device) * run.seconds)
-    number, name = parse_hardware(run.declared[0])
-    return (
-        f"training.compute.duration {math.ceil(run.seconds * factor / DAY)} days, or "
-        f"training.compute.hardware {math.ceil(number * factor)}x{name}, or training.data.size "
-        f"{spell_count(run.data / factor / run.epochs, up=False)} {run.thing}"
+    factor = run.time(run.share.low) / run.seconds
+    changes = [f"{DURATION} {math.ceil(run.seconds * factor / DAY)} days"]
+    number = run.device.number * 2 ** math.ceil(math.log2(max(1, factor)))
+    if number <= run.most:
+        changes.append(f"{HARDWARE} {number}x{run.device.model}")
+    if run.plan["passes"] and run.plan["passes_are"] != "at least":
+        once = run.plan["units"] / run.plan["passes"] / factor
+        changes.append(f"training.data.size {spell_count(once, up=False)} {run.plan['unit']}")
+    return ", or ".join(changes)
+
+
+def _memory(desk: Desk, run: _Run) -> Entry:
+    """Return the entry on the memory of one device, in the mode of the launch scripts."""
+    mode, plan, parts = run.mode, run.plan, ("weights", "gradients", "optimizer")
+    passing = ("gathered", "activations", "temporary")
+    listed = " + ".join(f"{name} {mode[name]:,}" for name in (*parts, *passing) if mode[name])
+    again = mode["grad_checkpoint"]
+    formula = (
+        f"on each of {plan['devices']:,} devices, --parallel {mode['parallel']}, "
+        f"{again} recomputation, {plan['samples_at_once']:,} samples at once: {listed} = "
+        f"{mode['total']:,} bytes; at most {mode['most']:,} with what is not counted"
     )
+    usable = plan["usable_memory"]
+    available = Requirement(usable, usable, "available")
+    between = (mode["total"], mode["most"])
+    source = f"{PLAN}, counted on code/train.py; {row(run.device)}"
+    nearest = _larger(desk, run)
+    return entry(MEMORY, mode["total"], "bytes", formula, source, available, nearest, between)
 
 
-def _data(model: Measured, run: _Run) -> Entry:
-    unit = f"{model.family.task.training_unit} per parameter"
-    if run.data is None:
-        return unknown(DATA, None, unit, run.missing("data.size"), None)
-    ratio, source = run.data / model.parameters, COUNTED
-    formula = f"{run.data:.4g} / {model.parameters:,} = {ratio:,.4g}"
+def _larger(desk: Desk, run: _Run) -> str | None:
+    """Return hardware that would hold the run: more of the same devices, or larger ones."""
+    mode = run.plan["modes"][-1]  # shards, with everything recomputed
+    passing = mode["most"] - sum(mode[name] for name in ("weights", "gradients", "optimizer"))
+    states = sum(run.plan["modes"][-2][name] for name in ("weights", "gradients", "optimizer"))
+    usable = replace(run.device, number=1).usable_memory or 0
+    changes = []
+    if usable > passing:
+        number = 2 ** math.ceil(math.log2(max(1.0, states / (usable - passing))))
+        if run.device.number < number <= run.most:
+            changes.append(f"{HARDWARE} {number}x{run.device.model}")
+    number = run.device.number
+    sizes = {n: d.usable_memory for n, d in devices.table(desk).items() if d.usable_memory}
+    holding = [n for n, size in sizes.items() if size >= states / number + passing]
+    if holding:
+        changes.append(f"{HARDWARE} {number}x{min(holding, key=lambda n: sizes[n])}")
+    return ", or ".join(changes) or None
+
+
+def _data(desk: Desk, model: Measured, plan: dict[str, Any]) -> Entry:
+    """Return the entry on the data of one pass for each parameter, beside that of all passes."""
+    unit, seen = f"{plan['unit']} per parameter", plan["units"]
+    passes = _passes(desk, model, plan)
+    if passes is None:
+        reason = f"train.py reads {seen:.4g} {plan['unit']}; the spec does not count them"
+        return unknown(DATA, None, unit, reason, None)
+    words = plan["passes_are"] or "about"
+    ratio, most = seen / passes / model.parameters, "at most " if words == "at least" else ""
+    formula = f"{most}{seen / passes:.4g} / {model.parameters:,} = {ratio:,.3g}"
+    if round(passes) > 1:
+        formula += f"; {seen / model.parameters:,.3g} in {words} {passes:,.3g} passes"
+    source = f"{COUNTED}; {PLAN}"
     if optimal := model.family.optimal_units:
         formula += f"; compute-optimal is about {optimal[0]:g}, and more buys a better small model"
         source += f"; {optimal[1]}"
     return entry(DATA, ratio, unit, formula, source, NO_LIMIT)
 
 
-def _energy(run: _Run, needed: float | None) -> Iterator[Entry]:
-    """Yield the estimates of energy and CO2 for the declared duration, or else the needed one."""
+def _passes(desk: Desk, model: Measured, plan: dict[str, Any]) -> float | None:
+    """Return how often the run reads its data; None where no one counts it in the task's units."""
+    if desk.key("training.data.size"):
+        return plan["passes"] and float(plan["passes"])
+    task = model.family.task
+    schedule = task.schedule(model.everything, model.parameters, desk.key, reduced=False)
+    return schedule.epochs if schedule.data else None
+
+
+def _energy(run: _Run) -> Iterator[Entry]:
+    """Yield the estimates of energy and CO2 for the time that the run needs."""
     device = run.device
-    if device is None or device.power is None or not (run.seconds or needed):
-        gaps = run.missing(*run.gaps)
-        reason = gaps or f"no power of {device.model if device else 'the hardware'} is known"
-        for name, unit in ((ENERGY, "kWh"), (CARBON, "kg CO2e")):
-            yield unknown(name, None, unit, reason, None)
+    if device.power is None:
+        yield from _powerless(f"no power of {device.model} is known")
         return
-    hours = (run.seconds or (needed or 0) / _speed(device)) / HOUR
-    energy = device.number * device.power * hours * PUE / 1000
+    rate = device.number * device.power * PUE / 1000 / HOUR  # kWh a second
+    hours, energy = run.time(run.share.middle) / HOUR, rate * run.time(run.share.middle)
     formula = (
-        f"{device.number} x {device.power:g} W x {hours:,.4g} h x {PUE:g} = {energy:,.0f} kWh, "
-        "an estimate at full power"
+        f"{device.number:,} x {device.power:g} W x {_estimate(hours):,g} h x {PUE:g} = "
+        f"{_figure(energy)} kWh, an estimate at full power for the time that training needs"
     )
-    sources = f"{ENERGY_SOURCE}; {PUE_SOURCE}; power of {device.model}, {device.power_source}"
-    yield entry(ENERGY, energy, "kWh", formula, sources, NO_LIMIT)
-    carbon = CARBON_INTENSITY * energy
-    words = f"{energy:,.0f} kWh x {CARBON_INTENSITY:g} kg/kWh = {carbon:,.0f} kg, an estimate"
-    yield entry(CARBON, carbon, "kg CO2e", words, CARBON_SOURCE, NO_LIMIT)
+    sources = f"{ENERGY_SOURCE}; {PUE_SOURCE}; power of {row(device)}"
+    between = run.between(rate)
+    cites = (*CITES[:2], device.cite)
+    spent = entry(ENERGY, energy, "kWh", formula, sources, NO_LIMIT, None, between, cites)
+    yield _rounded(spent)
+    carbon, ends = CARBON_INTENSITY * energy, run.between(CARBON_INTENSITY * rate)
+    words = f"{_figure(energy)} kWh x {CARBON_INTENSITY:g} kg/kWh = {_figure(carbon)} kg"
+    words += ", an estimate"
+    unit, origin = "kg CO2e", CITES[2:]
+    yield _rounded(entry(CARBON, carbon, unit, words, CARBON_SOURCE, NO_LIMIT, None, ends, origin))
+
+
+def _powerless(reason: str) -> Iterator[Entry]:
+    for name, unit in ((ENERGY, "kWh"), (CARBON, "kg CO2e")):
+        yield unknown(name, None, unit, reason, None)
+
+
+def _figure(number: float) -> str:
+    """Return an estimate as text, without an exponent."""
+    rounded = _estimate(number)
+    return f"{rounded:,.0f}" if rounded >= 100 else f"{rounded:g}"

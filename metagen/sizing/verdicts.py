@@ -2,7 +2,7 @@
 
 The model is the measured one: its parameters, operations and Config come from the probe. Memory is
 that of weights, cache and activations in their formats; latency and throughput follow a roofline
-of the declared device, at batch 1.
+of the declared device.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from metagen.families.demand import Cost, Demand
 from metagen.files import json_bytes
+from metagen.package.launch import PLAN
 from metagen.sizing import alternatives, devices, measured, need, search, training
 from metagen.sizing.devices import Device, Roofline
 from metagen.sizing.measured import (
@@ -37,7 +38,7 @@ NO_DEVICE = "no device is declared"
 def work(desk: Desk) -> dict[str, bytes]:
     """Compare the measured model with every constraint, declared or not."""
     model, device = measured.read(desk), devices.target(desk)
-    line = devices.roofline(desk, device) if device else None
+    line = devices.roofline(desk, device, model.family, model.operations) if device else None
     verdicts = [
         *_size(desk, model, device),
         _latency(desk, model, line),
@@ -80,7 +81,10 @@ def _parameters(name: str, model: Measured, bound: int | None, relation: str) ->
 
 def _parts(model: Measured) -> list[Entry]:
     """Return the parts of the memory, each with its arithmetic."""
-    words, demand = model.family.explained(model.everything, model.parameters), model.demand
+    words, demand = (
+        model.family.explained(model.everything, model.parameters, model.use),
+        model.demand,
+    )
     sizes = {"weights": demand.weights, "cache": demand.cache, "activations": demand.activations}
     return [
         entry(name, size, "bytes", f"{words[name]} = {size:,} bytes", FORMATS, NO_LIMIT)
@@ -110,7 +114,8 @@ def _device(demand: Demand, device: Device | None) -> Entry:
         formula += f"; usable {device.usable:.0%} of {count}{device.memory:,.0f} bytes = {usable:,}"
         source += f"; {row(device)}"
     required = Requirement(usable, usable, "available")
-    return entry(DEVICE, demand.memory, "bytes", formula, source, required)
+    cites = [device.cite] if device else []
+    return entry(DEVICE, demand.memory, "bytes", formula, source, required, cites=cites)
 
 
 def _context(desk: Desk, model: Measured) -> Iterator[Entry]:
@@ -138,26 +143,21 @@ def _latency(desk: Desk, model: Measured, line: Roofline | None) -> Entry:
         reason = f"no speed of {line.device.name} is known" if line else NO_DEVICE
         return unknown(LATENCY, declared, "s", reason, relation)
     demand = model.demand
-    arithmetic, traffic = (
-        line.arithmetic(demand.first),
-        line.traffic(demand.first, demand.weight_bits),
-    )
+    work, bits = demand.first, demand.weight_bits
     peak = line.device.number * line.device.flops
-    read = f"{_read(demand.first, line, demand.weight_bits)} = {traffic:.3g} s"
+    share = line.arithmetic_share
     formula = (
-        f"first output {_input(model)}: the larger of {demand.first.flops:.4g} FLOP / "
-        f"({line.compute_use:g} x {peak:.4g} FLOP/s) = {arithmetic:.3g} s and {read}"
-        + (
-            f"; {declared} allows {limit:g} s"
-            if limit
-            else f"; {declared} sets no limit"
-            if declared
-            else ""
-        )
+        f"first output {_input(model)}{_where(model, line)}: {work.flops:.3g} FLOP / "
+        f"({share.value:.2g} x {peak:.4g} FLOP/s) = {line.arithmetic(work):.3g} s; "
+        f"{_read(work, line, bits)} = {line.traffic(work, bits):.3g} s; "
+        f"{_started(work, line)} = {line.launches(work):.3g} s; {line.together}, "
+        f"{line.seconds(work, bits):.3g} s" + (f"; {declared} allows {limit:g} s" if limit else "")
     )
-    source = f"blueprint/flops.json; {line.compute_source}{_source(line, demand.weight_bits)}"
-    computed = max(arithmetic, traffic)
-    return entry(LATENCY, computed, "s", formula, source, Requirement(declared, limit, relation))
+    source = f"blueprint/flops.json; {share.source}; {_source(line, bits)}"
+    between, computed = line.between(work, bits), line.seconds(work, bits)
+    required = Requirement(declared, limit, relation)
+    cites = line.cites(bits)
+    return entry(LATENCY, computed, "s", formula, source, required, None, between, cites)
 
 
 def _throughput(desk: Desk, model: Measured, line: Roofline | None) -> list[Entry]:
@@ -176,33 +176,59 @@ def _throughput(desk: Desk, model: Measured, line: Roofline | None) -> list[Entr
 
 def _input(model: Measured) -> str:
     """Return the length of the input, and how often the model runs, before an output."""
-    length = model.family.input_length(model.everything)
+    length = model.family.input_length(model.everything, model.use)
     unit = model.family.words.unit + ("" if length == 1 else "s")
     runs = model.demand.passes
-    return f"after {length:,} {unit} of input" + (f", {runs} passes" if runs > 1 else "")
+    words = f"after {length:,} {unit} of input" + (f", {runs} passes" if runs > 1 else "")
+    batch = model.use.batch
+    return words + (f", for {batch:,} requests at once" if batch > 1 else "")
+
+
+def _where(model: Measured, line: Roofline) -> str:
+    """Return that one of several declared devices is used, where infer.py uses no more."""
+    return "" if model.family.parallel else f" on one {line.device.model}"
 
 
 def _speed(
     name: str, work: Cost, model: Measured, line: Roofline, after: str, required: Requirement
 ) -> Entry:
-    bits = model.demand.weight_bits
-    computed, unit = 1 / line.seconds(work, bits), rate_unit(model.family.task.work_unit)
-    limited = "memory" if line.traffic(work, bits) >= line.arithmetic(work) else "arithmetic"
-    formula = f"{after}, 1 / ({_read(work, line, bits)}) = {1 / line.traffic(work, bits):,.4g}"
-    if limited == "arithmetic":
-        formula += f"; arithmetic allows {1 / line.arithmetic(work):,.4g}"
-    return entry(name, computed, unit, f"{formula} {unit}", _source(line, bits), required)
+    bits, batch = model.demand.weight_bits, model.demand.batch
+    unit = rate_unit(model.family.task.work_unit)
+    times = {
+        _read(work, line, bits): line.traffic(work, bits),
+        f"{work.flops:.3g} FLOP of arithmetic": line.arithmetic(work),
+        _started(work, line): line.launches(work),
+    }
+    listed = "; ".join(f"{words} = {each:.3g} s" for words, each in times.items() if each)
+    low, high = (batch / each for each in reversed(line.between(work, bits)))
+    computed = batch / line.seconds(work, bits)
+    formula = f"{after}{_where(model, line)}: {listed}; {line.together}"
+    formula += f", so {batch:,} / {line.seconds(work, bits):.3g} s = {computed:,.3g} {unit}"
+    shares = f"{line.arithmetic_share.source}; {_source(line, bits)}"
+    ends, cites = (low, high), line.cites(bits)
+    return entry(name, computed, unit, formula, shares, required, None, ends, cites)
 
 
 def _read(work: Cost, line: Roofline, bits: int) -> str:
     peak = line.device.number * line.device.bandwidth
-    return f"{work.bytes:,.0f} bytes / ({line.shares[bits].value:.3f} x {peak:,.0f} bytes/s)"
+    return f"{work.bytes:.4g} bytes / ({line.shares[bits].value:.2g} x {peak:.4g} bytes/s)"
+
+
+def _started(work: Cost, line: Roofline) -> str:
+    calls = f"{work.calls:,} x " if work.calls > 1 else ""
+    return f"{calls}{line.operations:,} operations started"
 
 
 def _source(line: Roofline, bits: int) -> str:
-    return f"{line.shares[bits].source}; {row(line.device)}"
+    return f"{line.shares[bits].source}; {line.launch_source}; {row(line.device)}"
 
 
 RECIPES = (
-    Recipe("blueprint:constraints", work, INPUTS, (TARGET,), "a verdict for every constraint"),
+    Recipe(
+        "blueprint:constraints",
+        work,
+        (*INPUTS, PLAN),
+        (TARGET,),
+        "a verdict for every constraint",
+    ),
 )

@@ -56,7 +56,7 @@ def contradictions(values: Values, place: Place) -> Iterator[Problem]:
         values: The typed value of each leaf key; None if it is refused or not declared.
         place: Returns the place of a key; "" for a key that is not declared.
     """
-    for rule in (_budget, _objective, _mlp_diffusion, _inputs, _actions, _patches):
+    for rule in (_budget, _prompt, _objective, _mlp_diffusion, _inputs, _actions, _patches):
         for first, second, why in rule(values):
             if place(first) and place(second):
                 yield _clash(values, place, first, second, why)
@@ -79,6 +79,12 @@ def _budget(values: Values) -> Clash:
     least, most = "constraints.parameter_budget.min", "constraints.parameter_budget.max"
     if values[least] and values[most] and values[least] > values[most]:
         yield least, most, "no count satisfies both"
+
+
+def _prompt(values: Values) -> Clash:
+    prompt, window = values["constraints.prompt_length"], values["constraints.context_window"]
+    if prompt and isinstance(window, int) and prompt > window:
+        yield "constraints.prompt_length", "constraints.context_window", "the window has no room"
 
 
 def _objective(values: Values) -> Clash:

@@ -146,6 +146,7 @@ def _task() -> tuple[Key, ...]:
 def _constraints() -> tuple[Key, ...]:
     memory = quantity(units.parse_bytes, units.BYTES, numbers=True)
     context = quantity(units.parse_context, units.CONTEXT, numbers=True)
+    tokens = quantity(units.parse_tokens, units.PROMPT, numbers=True)
     rate = quantity(lambda value: str(units.parse_rate(value)), units.RATE)
     latency = quantity(units.spell_latency, units.LATENCY)
     return (
@@ -153,8 +154,10 @@ def _constraints() -> tuple[Key, ...]:
         Key("constraints.parameter_budget.max", COUNT, "Most parameters (B = 10^9)."),
         Key("constraints.memory_budget", memory, "Most memory in use (GB = 10^9, GiB = 2^30)."),
         Key("constraints.context_window", context, "Tokens in view (k = 1,024, M = 1,048,576)."),
-        Key("constraints.latency", latency, "Longest time for an answer."),
-        Key("constraints.throughput", rate, "Least output per second."),
+        Key("constraints.latency", latency, "Longest time until the first output."),
+        Key("constraints.throughput", rate, "Least output per second, of all requests together."),
+        Key("constraints.batch", whole(1, 65_536), "Requests that are answered at once.", 1),
+        Key("constraints.prompt_length", tokens, "Tokens that are read before the first output."),
         Key(
             "constraints.device",
             _device(),
@@ -200,6 +203,11 @@ def _training() -> tuple[Key, ...]:
         ),
         Key("training.compute.hardware", hardware, "Devices for the full training."),
         Key("training.compute.duration", duration, "Duration of the full training."),
+        Key(
+            "training.compute.utilization",
+            real(0.0, 1.0, above=True),
+            "Share of the devices' arithmetic peak that training reaches.",
+        ),
         Key(
             "training.alignment.method",
             list_of(NAME),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from metagen.tasks.optimizers import ADAMW, OPTIMIZERS, under
-from metagen.units import ITEMS, parse_amount
+from metagen.units import ITEMS, parse_amount, parse_hardware
 
 Lookup = Callable[[str], Any]  # from a leaf key of the spec to its value
 DECLARED = "declared in training.config"
@@ -44,6 +44,9 @@ class Habits:
         beta2: Share of the mean squared gradient that an update keeps.
         sgd: Peak learning rate of SGD and its reason, where one is published for the task.
         final_lr_share: Share of the peak at which the rate ends.
+        most: Samples of an update to which it may grow, so that all declared devices share it;
+            0 where no published training grew it.
+        growth: The published training whose updates grew so.
     """
 
     batch: int
@@ -65,6 +68,8 @@ class Habits:
     beta2: float = 0.999
     sgd: tuple[float, str] | None = None
     final_lr_share: float = 0.1
+    most: int = 0
+    growth: str = ""
 
 
 def of_samples(
@@ -131,7 +136,7 @@ class Schedule:
             return otherwise if value is None else value
 
         habits = under(habits, of("optimizer", ADAMW))
-        batch, epochs = of("batch_size", habits.batch), int(of("epochs", habits.epochs))
+        batch, epochs = of("batch_size", grown(habits, key)), int(of("epochs", habits.epochs))
         data = _declared(habits, key) or habits.data
         update = batch * habits.units_per_sample
         steps = habits.steps if data is None else max(1, round(data * epochs / update))
@@ -175,6 +180,9 @@ class Schedule:
             f"train.{name}": of_spec(key, name, habits.why.get(name, habits.source))
             for name in ("batch_size", "learning_rate", "weight_decay")
         }
+        if key("training.config.batch_size") is None and self.batch > habits.batch:
+            hardware = key("training.compute.hardware")
+            declared["train.batch_size"] += f"; grown to share it among {hardware}, {habits.growth}"
         at_once = f"at most {habits.at_once} pass through the model at once"
         return {
             "train.steps": self._length(key),
@@ -223,6 +231,15 @@ def _optimizer(name: str, key: Lookup) -> str:
     why = of_spec(key, "optimizer", "the usual one, since none is declared")
     proxy = "" if name == ADAMW else f"; the proxy trains with {ADAMW}, whose rates it has"
     return f"{why}: {OPTIMIZERS[name].source}{proxy}"
+
+
+def grown(habits: Habits, key: Lookup) -> int:
+    """Return the samples of an update, doubled until the declared devices can share it."""
+    hardware, batch = key("training.compute.hardware"), habits.batch
+    devices = parse_hardware(hardware)[0] if hardware else 1
+    while batch < devices and 2 * batch <= habits.most:
+        batch *= 2
+    return batch
 
 
 def fewest_parts(batch: int, most: int) -> int:

@@ -98,7 +98,7 @@ class TabularRegression(Tabular):
         "usage": "--input rows.csv",
         "does": "predicts a number for each row",
         "data": "the diabetes table that comes with scikit-learn",
-        "outcome": "The proxy's predictions over the truth, of rows that it was not trained on.",
+        "outcome": "The proxy's predictions over the truth, for rows of the test split.",
         "risks": "predictions for rows unlike those of training, and differences between groups of "
         "people",
     }
@@ -136,8 +136,8 @@ class TabularClassification(Tabular):
         "usage": "--input rows.csv",
         "does": "gives each row a class and its probability",
         "data": "the breast cancer table that comes with scikit-learn",
-        "outcome": "The proxy's confusion matrix, of rows that it was not trained on: how many of "
-        "a class it takes for another.",
+        "outcome": "The proxy's confusion matrix for rows of the test split: how many of a class "
+        "it takes for another.",
         "risks": "classes of rows unlike those of training, calibration, rare classes, and "
         "differences between groups of people",
     }

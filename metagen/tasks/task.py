@@ -135,6 +135,10 @@ class Task:
         """Return the dimensions that keys other than `architecture.dims` fix."""
         return declared(self.fixed_by, key)
 
+    def amount(self, data: Section) -> int:
+        """Return how many units of training data a sample holds, from the settings of data.py."""
+        return 1
+
     def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         """Return the settings of `train.py` beyond those of every task."""
         return {}
@@ -144,7 +148,7 @@ class Task:
         return {}
 
     def preparation(self, data: Mapping[str, Any]) -> str:
-        """Return the command that makes own data readable, "" where train.py reads it as it is.
+        """Return the command that makes much data readable, "" where train.py reads any as it is.
 
         `data` is the `data` section of the size that reads it.
         """

@@ -10,20 +10,24 @@ from layers.cache import KVCache
 from layers.rope import RotaryTable, rotate
 
 
-def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def causal_attention(q: Tensor, k: Tensor, v: Tensor, window: int | None = None) -> Tensor:
     """Return softmax(q k^T / sqrt(D)) v (Vaswani et al., 2017, equation 1), over past positions.
 
-    q is (B, H, T, D), k and v (B, K, S, D); the last T of them have the queries' positions.
+    q is (B, H, T, D), k and v (B, K, S, D); the last T of them have the queries' positions. With a
+    window, a query attends to the newest `window` of them.
     """
     length, past = q.size(2), k.size(2) - q.size(2)
-    if length == 1:  # The newest token attends to all, so the heads of a group can be rows.
-        rows = q.reshape(q.size(0), k.size(1), -1, q.size(3))  # (B, K, H / K, D)
-        return F.scaled_dot_product_attention(rows, k, v).reshape(q.shape)
-    # A later chunk attends to the whole past and to a triangle of its own.
-    mask = q.new_ones(length, k.size(2), dtype=torch.bool).tril(past) if past else None
-    return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=not past, enable_gqa=True
-    )
+    if not past:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    # The heads of a group are rows here: GPUs have no fused kernel for a mask and shared heads.
+    rows = q.reshape(q.size(0), k.size(1), -1, q.size(3))  # (B, K, H / K * T, D)
+    mask = None
+    if length > 1 or window is not None:  # A single token is the newest, so it attends to all.
+        # A later chunk attends to the whole past and to a triangle of its own.
+        mask = q.new_ones(length, k.size(2), dtype=torch.bool).tril(past)
+        mask = mask if window is None else mask.triu(past + 1 - window)
+        mask = mask.repeat(rows.size(2) // length, 1)  # (H / K * T, S)
+    return F.scaled_dot_product_attention(rows, k, v, attn_mask=mask).reshape(q.shape)
 
 
 def local_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
@@ -32,17 +36,21 @@ def local_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     Sliding window attention (Beltagy et al., 2020, arXiv:2004.05150, section 3.1); shapes as above.
     Blocks of W = `window` queries attend to the keys of their own block and the previous one.
     """
-    batch, total, past = q.size(0), k.size(2), k.size(2) - q.size(2)
+    batch, length, total = q.size(0), q.size(2), k.size(2)
     if total <= window:
         return causal_attention(q, k, v)
-    fill = -total % window  # fills the last block; padding also adds queries for the past
+    if length < total and length <= window:  # Blocks would compute queries for the past, too.
+        return causal_attention(q, k, v, window)
+    past, fill = total - length, -total % window  # Padding fills the first and the last block.
     q = F.pad(q, (0, 0, past, fill)).unfold(2, window, window)  # (B, H, N, D, W)
     q = q.permute(0, 2, 1, 4, 3).flatten(0, 1)  # (B * N, H, W, D)
     pairs = (F.pad(x, (0, 0, window, fill)).unfold(2, 2 * window, window) for x in (k, v))
     k, v = (x.permute(0, 2, 1, 4, 3).flatten(0, 1) for x in pairs)  # (B * N, K, 2W, D)
+    # Each query head gets a copy of its keys: GPUs have no fused kernel for a mask and shared ones.
+    k, v = (x.repeat_interleave(q.size(1) // x.size(1), dim=1) for x in (k, v))
     mask = q.new_ones(q.size(0), 1, window, 2 * window, dtype=torch.bool).tril(window).triu(1)
     mask[:: q.size(0) // batch, :, :, :window] = False  # the first block has no previous one
-    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     y = y.reshape(batch, -1, *y.shape[1:]).transpose(1, 2).flatten(2, 3)  # (B, H, N * W, D)
     return y[:, :, past:total]
 
@@ -70,7 +78,6 @@ class Attention(nn.Module):
         q = rotate(self.q_proj(x).view(heads).transpose(1, 2), table)  # (B, H, T, D)
         k = rotate(self.k_proj(x).view(heads).transpose(1, 2), table)  # (B, K, T, D)
         v = self.v_proj(x).view(heads).transpose(1, 2)
-        if cache is not None:
-            k, v = cache.extend(k, v)  # (B, K, past + T, D)
-        mixed: Tensor = self.o_proj(self.attend(q, k, v).transpose(1, 2).flatten(2))
+        y = self.attend(q, k, v) if cache is None else cache.attend(q, k, v, self.attend)
+        mixed: Tensor = self.o_proj(y.transpose(1, 2).flatten(2))
         return mixed  # (B, T, d_model)

@@ -1,6 +1,6 @@
 """The KV cache: keys and values of past positions, for decoding."""
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -10,9 +10,15 @@ class KVCache:
     """Keys and values of a layer's past positions, allocated once; for use without gradients."""
 
     def __init__(self, batch: int, n_kv_heads: int, size: int, head_dim: int, like: Tensor) -> None:
-        # (keys and values, B, K, size, D); infer.py may replace it by an `Int8Store`.
-        self.store: Any = like.new_zeros(2, batch, n_kv_heads, size, head_dim)
+        self.store = like.new_zeros(2, batch, n_kv_heads, size, head_dim)  # keys, then values
         self.size, self.length = size, 0
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, attend: Callable[..., Tensor]) -> Tensor:
+        """Keep T new positions, and return attention to them and to those before.
+
+        q is (B, H, T, D), k and v are (B, K, T, D); `attend` takes all keys and values.
+        """
+        return attend(q, *self.extend(k, v))
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
         """Write keys and values of T new positions, (B, K, T, D), and return all so far."""

@@ -1,41 +1,82 @@
-"""Deployment formats of fewer bits: linear layers, and the store of a KV cache."""
+"""Linear layers of 8 and 4 bits, whose products are operators of torch.
+
+The operators read whole numbers as they are, so a pass over a model reads half or a quarter of the
+bytes. Each device packs 4 bits in its own order, so a layer is made where it will compute.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GROUP = 64  # inputs of a row that share a scale
+LOADED = 16  # inputs of a row that the CPU's product of 8 bits loads at once
+GROUP = 128  # inputs of a row that share a step and a zero at 4 bits
+TILE = 16  # rows that the CPU's product of 4 bits computes at once
+INNER = 8  # tiles of 16 inputs that a thread of the GPU's product of 4 bits reads at once
 
 
-class QuantizedLinear(nn.Module):
-    """A linear layer without bias whose weights are whole numbers of 8 or 4 bits times a scale.
+class Int8Linear(nn.Module):
+    """A linear layer without bias whose weights are whole numbers of 8 bits times a scale a row.
 
-    Symmetric round-to-nearest in groups (Dettmers & Zettlemoyer, 2023, arXiv:2212.09720, section
-    2): w is about scale * n, with scale = max |w| of the group / 127, or / 7 at 4 bits.
+    Symmetric round-to-nearest (Dettmers et al., 2022, arXiv:2208.07339, section 2.1): w is about
+    scale * n, with scale = max |w| of the row / 127.
     """
 
-    numbers: Tensor  # (out, in) int8, or (out, ceil(in / 2)) uint8, two to a byte
-    scales: Tensor  # (out, ceil(in / GROUP)) bf16
+    numbers: Tensor  # (out, in rounded up to a multiple of 16) int8
+    scales: Tensor  # (out) bf16
 
-    def __init__(self, weight: Tensor, bits: int) -> None:
+    def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        assert bits in (4, 8), f"a quantized weight takes 4 or 8 bits, not {bits}"
-        self.bits, self.inputs = bits, weight.size(1)
-        largest = 2 ** (bits - 1) - 1
-        groups = [group.abs().amax(1) for group in torch.split(weight, GROUP, dim=1)]
-        scales = (torch.stack(groups, dim=1) / largest).bfloat16()
-        numbers = rounded(weight, self._spread(scales), largest)
+        scales = (weight.abs().amax(1) / 127).bfloat16()
+        numbers = rounded(weight, scales[:, None], 127)
+        self.register_buffer("numbers", F.pad(numbers, (0, -weight.size(1) % LOADED)))
         self.register_buffer("scales", scales)
-        self.register_buffer("numbers", numbers if bits == 8 else pack(numbers))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., in) to (..., out)."""
-        numbers = self.numbers if self.bits == 8 else unpack(self.numbers)[:, : self.inputs]
-        return F.linear(x, numbers.to(x.dtype) * self._spread(self.scales.to(x.dtype)))
+        """Map (..., in) to (..., out), in bf16."""
+        rows = widened(x.flatten(0, -2), self.numbers.size(1))
+        if x.device.type == "cpu":
+            y = torch.ops.aten._weight_int8pack_mm(rows, self.numbers, self.scales)
+        else:  # torch.compile makes this one kernel; its own GPU kernel has a thread an output.
+            y = F.linear(rows, self.numbers.to(x.dtype)) * self.scales
+        return y.view(*x.shape[:-1], -1)
 
-    def _spread(self, scales: Tensor) -> Tensor:
-        """Repeat the scale of each group for its inputs: (out, groups) -> (out, in)."""
-        return scales.repeat_interleave(GROUP, dim=1)[:, : self.inputs]
+
+class Int4Linear(nn.Module):
+    """A linear layer without bias whose weights are whole numbers of 4 bits in groups.
+
+    Asymmetric round-to-nearest in groups (Dettmers & Zettlemoyer, 2023, arXiv:2212.09720, section
+    2): w is about step * (n - 8) + zero, with step = (largest - smallest w of the group) / 15.
+    """
+
+    numbers: Tensor  # two numbers to a byte, in the order of the device's product
+    scales: Tensor  # (groups, out rounded up to a multiple of 16, 2) bf16: step and zero
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.outputs = weight.size(0)
+        whole = F.pad(weight, (0, -weight.size(1) % GROUP, 0, -self.outputs % TILE))
+        groups = whole.float().unflatten(1, (-1, GROUP))  # (out, groups, GROUP)
+        low, high = groups.aminmax(dim=-1)
+        steps = ((high - low) / 15).bfloat16()
+        zeros = (low + 8 * steps).bfloat16()
+        numbers = 8 + rounded(groups - zeros[..., None], steps[..., None], 8).clamp(max=7)
+        self.register_buffer("numbers", packed(numbers.flatten(1)))
+        self.register_buffer("scales", torch.stack((steps, zeros), -1).transpose(0, 1).contiguous())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., in) to (..., out), in bf16."""
+        rows = widened(x.flatten(0, -2), self.scales.size(0) * GROUP)
+        ops = torch.ops.aten
+        product = (
+            ops._weight_int4pack_mm_for_cpu if x.device.type == "cpu" else ops._weight_int4pack_mm
+        )
+        y = product(rows, self.numbers, GROUP, self.scales)[:, : self.outputs]
+        return y.reshape(*x.shape[:-1], -1)
+
+
+def widened(x: Tensor, width: int) -> Tensor:
+    """Fill rows with zeros up to a width, as the weights are: (N, in) to (N, width)."""
+    return x if x.size(1) == width else F.pad(x, (0, width - x.size(1)))
 
 
 def rounded(x: Tensor, scales: Tensor, largest: int) -> Tensor:
@@ -44,39 +85,15 @@ def rounded(x: Tensor, scales: Tensor, largest: int) -> Tensor:
     return numbers.clamp(-largest, largest).to(torch.int8)
 
 
-def pack(numbers: Tensor) -> Tensor:
-    """Pack pairs of 4-bit numbers from -7 to 7: (out, in) int8 to (out, ceil(in / 2)) uint8."""
-    shifted = F.pad(numbers + 8, (0, numbers.size(1) % 2)).to(torch.uint8)
-    return shifted[:, ::2] | shifted[:, 1::2] << 4
+def packed(numbers: Tensor) -> Tensor:
+    """Pack numbers from 0 to 15, (out, in) int8, as their device's product of 4 bits reads them."""
+    if numbers.device.type == "cpu":
+        return torch.ops.aten._convert_weight_to_int4pack_for_cpu(numbers.int(), 1)
+    pairs = (numbers[:, ::2] << 4 | numbers[:, 1::2]).to(torch.uint8)
+    return torch.ops.aten._convert_weight_to_int4pack(pairs, INNER)
 
 
-def unpack(packed: Tensor) -> Tensor:
-    """Return the numbers that `pack` packed: (out, n) uint8 -> (out, 2n) int8."""
-    pairs = torch.stack((packed & 15, packed >> 4), dim=-1)
-    return pairs.flatten(1).to(torch.int8) - 8
-
-
-class Int8Store:
-    """Replaces the tensor of a KV cache: int8 numbers, and a bf16 scale for each head.
-
-    The scale is the head's largest magnitude / 127, so D numbers take D + 2 bytes.
-    """
-
-    def __init__(self, store: Tensor) -> None:
-        self.dtype = store.dtype
-        self.numbers = store.new_zeros(store.shape, dtype=torch.int8)  # (2, B, K, size, D)
-        self.scales = store.new_zeros(*store.shape[:-1], 1, dtype=torch.bfloat16)
-
-    def __setitem__(self, places: tuple[int | slice | Tensor, ...], heads: Tensor) -> None:
-        scales = (heads.abs().amax(-1, keepdim=True) / 127).bfloat16()
-        self.scales[places] = scales
-        self.numbers[places] = rounded(heads, scales, 127)
-
-    def __getitem__(self, places: tuple[int | slice | Tensor, ...]) -> Tensor:
-        return self.numbers[places].to(self.dtype) * self.scales[places].to(self.dtype)
-
-
-def quantize(model: nn.Module, bits: int) -> None:
+def quantize(model: nn.Module, bits: int, device: torch.device) -> None:
     """Convert a model in place to its deployment format: bf16, and linear layers in fewer bits.
 
     Only the linear layers of its blocks, `model.layers`, become whole numbers; embeddings, the
@@ -84,11 +101,14 @@ def quantize(model: nn.Module, bits: int) -> None:
 
     Args:
         model: A model with its blocks in `layers`.
-        bits: 16 keeps bf16; 8 and 4 make each linear layer of a block a `QuantizedLinear`.
+        bits: 16 keeps bf16; 8 and 4 make each linear layer of a block one of whole numbers.
+        device: Where the model will compute; it moves there layer by layer.
     """
+    assert bits in (16, 8, 4), f"a weight takes 16, 8 or 4 bits, not {bits}"
+    kind = Int8Linear if bits == 8 else Int4Linear
     blocks = [] if bits == 16 else list(model.get_submodule("layers").modules())
     for block in blocks:
         for name, layer in list(block.named_children()):
             if isinstance(layer, nn.Linear):
-                setattr(block, name, QuantizedLinear(layer.weight.detach(), bits))
-    model.bfloat16()
+                setattr(block, name, kind(layer.weight.detach().to(device)))
+    model.bfloat16().to(device)

@@ -29,7 +29,7 @@ def trained_network(job: Job, steps: int, device: torch.device) -> Any:
             schedule_steps=None,
             resume=False,
             parallel="ddp",
-            grad_checkpoint=False,
+            grad_checkpoint="none",
             compile=False,
             tensorboard=False,
             dry_run=False,

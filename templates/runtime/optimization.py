@@ -1,7 +1,7 @@
 """The optimizers, their learning rate, and one update of the weights."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -110,6 +110,20 @@ def _muon(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     return torch.optim.Muon(groups, momentum=MUON_MOMENTUM, adjust_lr_fn="match_rms_adamw")
 
 
+def multiply_rates(optimizers: Optimizers, model: nn.Module, rates: Mapping[str, float]) -> None:
+    """Give parameters a learning rate that is a multiple of the usual one.
+
+    `rates` has the multiples by the parameter's name. Groups are cut, so that each has one rate.
+    """
+    multiples = {p: rates.get(name, 1.0) for name, p in model.named_parameters()}
+    for optimizer in optimizers:
+        optimizer.param_groups[:] = [
+            {**group, "params": [p for p in group["params"] if multiples[p] == rate], "rate": rate}
+            for group in optimizer.param_groups
+            for rate in dict.fromkeys(multiples[p] for p in group["params"])
+        ]
+
+
 def learning_rate_at(
     step: int, peak: float, warmup_steps: int, total_steps: int, final_share: float
 ) -> float:
@@ -161,7 +175,7 @@ def update(
         module: What `parallelize` returned.
         optimizers: The optimizers of its parameters.
         parts: The parts of this process's share of the update.
-        learning_rate: The rate of this step.
+        learning_rate: The rate of this step; a group may have a multiple of it, its "rate".
         grad_clip: Largest norm of the gradient; a larger one is scaled down to it.
 
     Returns:
@@ -175,7 +189,7 @@ def update(
     norm = _scale_and_clip(gradients, world_size() / count, grad_clip)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group.get("rate", 1.0)
         optimizer.step()
         optimizer.zero_grad()
     return loss_sum / count, norm

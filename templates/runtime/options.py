@@ -139,11 +139,14 @@ def _add_execution(group: Group, dtype_note: str) -> None:
         default="ddp",
         help="under torchrun: ddp puts a whole model on each device, fsdp a share (default: ddp)",
     )
+    group.add_argument(
+        "--grad-checkpoint",
+        choices=("none", "selective", "full"),
+        default="none",
+        help="activations that the backward pass recomputes, for less memory and the same result: "
+        "all in a block, or all but attention and every other matrix product (default: none)",
+    )
     for option, text in (
-        (
-            "--grad-checkpoint",
-            "recompute activations in the backward pass: less memory, the same result",
-        ),
         ("--compile", "compile the model: a slow first step, faster later"),
         ("--tensorboard", "also write events to OUT/tensorboard"),
         ("--dry-run", "take one step and one validation, write nothing"),

@@ -172,6 +172,7 @@ def find_tokenizer(
     if tokenizer.vocab_size > vocab_size:
         fail(
             f"the tokenizer of {folder} has {tokenizer.vocab_size:,} entries, and the model "
-            f"{vocab_size:,}: run `data.py prepare` for this size."
+            f"{vocab_size:,}: give `data.py prepare` the same --size as this script, such as "
+            "`--size proxy`."
         )
     return tokenizer

@@ -3,34 +3,88 @@
 import contextlib
 import functools
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import (
+    CheckpointPolicy,
+    checkpoint,
+    create_selective_checkpoint_contexts,
+)
 
 from runtime.errors import fail
 
+_aten = torch.ops.aten
+ATTENTION = frozenset(
+    {
+        _aten._scaled_dot_product_flash_attention.default,
+        _aten._scaled_dot_product_efficient_attention.default,
+        _aten._scaled_dot_product_cudnn_attention.default,
+        _aten._scaled_dot_product_flash_attention_for_cpu.default,
+    }
+)
+PRODUCTS = frozenset(
+    {_aten.mm.default, _aten.addmm.default, _aten.bmm.default, _aten.convolution.default}
+)
 
-def checkpoint_gradients(blocks: Iterable[nn.Module]) -> None:
-    """Make blocks store only their inputs, and recompute the rest in the backward pass.
 
-    Chen et al., 2016, arXiv:1604.06174. Only `forward` is replaced, so parameters keep their
-    names, and checkpoints work with and without it.
+def checkpoint_gradients(blocks: Iterable[nn.Module], mode: str) -> None:
+    """Make blocks keep less for the backward pass, which recomputes the rest.
+
+    Only `forward` is replaced, so parameters keep their names, and checkpoints work with and
+    without it.
+
+    Args:
+        blocks: The repeated parts of a model.
+        mode: `full`: a block keeps only its input (Chen et al., 2016, arXiv:1604.06174);
+            `selective`: it also keeps what `Selection` does.
     """
     for block in blocks:
-        again = functools.partial(_contexts, block)
+        again = functools.partial(_contexts, block, mode)
         forward = functools.partial(
             checkpoint, block.forward, use_reentrant=False, context_fn=again
         )
         block.forward = forward
 
 
+class Selection:
+    """What a block keeps: attention, and every other matrix product or convolution.
+
+    Both cost most to compute again. This is the selective mode of torchtitan (Liang et al., 2024,
+    arXiv:2410.06511).
+    """
+
+    def __init__(self) -> None:
+        self._products = {False: 0, True: 0}  # seen by the first pass, and by the second
+
+    def __call__(self, context: Any, operator: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+        kept = self.keeps(operator, bool(context.is_recompute))
+        return CheckpointPolicy.MUST_SAVE if kept else CheckpointPolicy.PREFER_RECOMPUTE
+
+    def keeps(self, operator: Any, again: bool = False) -> bool:
+        """Return whether a block keeps the result of the operator that it computes next."""
+        self._products[again] += operator in PRODUCTS
+        return operator in ATTENTION or (operator in PRODUCTS and self._products[again] % 2 == 1)
+
+
 def _contexts(
-    block: nn.Module,
-) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
+    block: nn.Module, mode: str
+) -> tuple[contextlib.AbstractContextManager[Any], contextlib.AbstractContextManager[Any]]:
     """Return the contexts in which a block computes for the first and for the second time."""
-    return contextlib.nullcontext(), _statistics_frozen(block)
+    if mode == "full":
+        return contextlib.nullcontext(), _statistics_frozen(block)
+    first, again = create_selective_checkpoint_contexts(Selection())
+    return first, _both(again, _statistics_frozen(block))
+
+
+@contextlib.contextmanager
+def _both(
+    outer: contextlib.AbstractContextManager[Any], inner: contextlib.AbstractContextManager[Any]
+) -> Iterator[None]:
+    with outer, inner:
+        yield
 
 
 @contextlib.contextmanager

@@ -15,6 +15,8 @@ class Tokenizer(Protocol):
 
     end_of_text: int | None
     vocab_size: int
+    json: str | None
+    """Text of its tokenizer.json; None where a token is a byte."""
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
@@ -24,12 +26,17 @@ class Tokenizer(Protocol):
         """Return the text of tokens."""
         ...
 
+    def lengths(self, tokens: Sequence[int]) -> list[int]:
+        """Return how many bytes of text each token stands for."""
+        ...
+
 
 class ByteTokenizer:
     """UTF-8 bytes as tokens."""
 
     end_of_text: int | None = None
     vocab_size = 256
+    json: str | None = None
 
     def encode(self, text: str) -> list[int]:
         """Return the bytes of a text."""
@@ -39,35 +46,56 @@ class ByteTokenizer:
         """Return the text of bytes; bytes that are not UTF-8 become U+FFFD."""
         return bytes(tokens).decode(errors="replace")
 
+    def lengths(self, tokens: Sequence[int]) -> list[int]:
+        """Return 1 for each token."""
+        return [1] * len(tokens)
+
 
 class BPETokenizer:
-    """Byte-level byte-pair encoding (Sennrich et al., 2016, arXiv:1508.07909), from a file."""
+    """Byte-level byte-pair encoding (Sennrich et al., 2016, arXiv:1508.07909)."""
 
-    def __init__(self, path: Path) -> None:
-        from tokenizers import Tokenizer as Library
-
-        if not path.is_file():
-            fail(f"{path} does not exist: make it with `python data.py prepare`.")
-        try:
-            self._library = Library.from_file(str(path))
-        except Exception as error:  # the library raises no narrower class
-            fail(f"{path} is not a tokenizer: {error}.")
-        self._library.encode_special_tokens = True  # text that says <|endoftext|> ends nothing
-        self.end_of_text: int | None = self._library.token_to_id(END_OF_TEXT)
-        self.vocab_size = int(self._library.get_vocab_size())
+    def __init__(self, library: Any) -> None:
+        """Use a tokenizer of the tokenizers library, such as `train_bpe` returns."""
+        library.encode_special_tokens = True  # text that says <|endoftext|> ends nothing
+        self._library = library
+        self.json: str | None = str(library.to_str(pretty=True))
+        self.end_of_text: int | None = library.token_to_id(END_OF_TEXT)
+        self.vocab_size = int(library.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
         return list(self._library.encode(text).ids)
 
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each text, on all cores."""
+        return [list(row.ids) for row in self._library.encode_batch(texts)]
+
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
         return str(self._library.decode(list(tokens)))
 
+    def lengths(self, tokens: Sequence[int]) -> list[int]:
+        """Return how many bytes of text each token stands for; the end of a text has none."""
+        # The library writes each byte of a token as one visible character.
+        sizes = {token: len(text) for text, token in self._library.get_vocab().items()}
+        return [0 if token == self.end_of_text else sizes[token] for token in tokens]
+
 
 def load_tokenizer(kind: str, folder: Path) -> Tokenizer:
     """Return the tokenizer of a configuration; `bpe` is read from the folder's tokenizer.json."""
-    return ByteTokenizer() if kind == "byte" else BPETokenizer(folder / "tokenizer.json")
+    return ByteTokenizer() if kind == "byte" else open_bpe(folder / "tokenizer.json")
+
+
+def open_bpe(path: Path) -> BPETokenizer:
+    """Return the tokenizer of a tokenizer.json, or stop."""
+    from tokenizers import Tokenizer as Library
+
+    if not path.is_file():
+        fail(f"{path} does not exist: make it with `python data.py prepare`.")
+    try:
+        return BPETokenizer(Library.from_file(str(path)))
+    except Exception as error:  # the library raises no narrower class
+        fail(f"{path} is not a tokenizer: {error}.")
 
 
 def tokenizer_files(tokenizer_json: str | None) -> dict[str, str]:

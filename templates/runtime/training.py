@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -43,7 +43,13 @@ from runtime.errors import fail
 from runtime.flops import training_flops
 from runtime.loop import StepSize, fit, say
 from runtime.metrics import Metrics
-from runtime.optimization import learning_rate_at, optimizers, state_size, update
+from runtime.optimization import (
+    learning_rate_at,
+    multiply_rates,
+    optimizers,
+    state_size,
+    update,
+)
 from runtime.options import Group, training_config, training_options
 from runtime.order import be_random_at
 from runtime.settings import Training, load_config, read_json
@@ -76,6 +82,7 @@ class Job:
         texts: The checkpoint's other files.
         average: Starts a `runtime.ema.Average` of the network's weights; validation and the
             checkpoint's model.safetensors then use the average. None: there is none.
+        rates: Parameters whose learning rate is a multiple of the usual one, by name.
     """
 
     config: Any
@@ -92,6 +99,7 @@ class Job:
     entries: Mapping[str, Any] | None = None
     texts: Mapping[str, str] | None = None
     average: Callable[[nn.Module], Any] | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 def script(
@@ -199,8 +207,8 @@ class Run:
         if args.resume and not empty:
             load_weights(self.model, self.folder / "model.safetensors", self.model.checkpoint_name)
         # Both change the forward passes of the blocks, which `parallelize` then wraps.
-        if args.grad_checkpoint:
-            checkpoint_gradients(blocks(self.model))
+        if args.grad_checkpoint != "none":
+            checkpoint_gradients(blocks(self.model), args.grad_checkpoint)
         if args.compile:
             compile_modules(blocks(self.model) if self.sharded else [self.model])
         low = in_bfloat16(self.device, config.dtype)
@@ -208,6 +216,7 @@ class Run:
         # The optimizers and the average hold the parameters as they lie now, on the device and in
         # shards, so they come after `parallelize`.
         self.optimizers = optimizers(self.model, config)
+        multiply_rates(self.optimizers, self.model, job.rates)
         self.average = job.average(self.model) if job.average else None
         self.averaged = self.average.in_place if self.average else contextlib.nullcontext
         # A checkpoint with an average has it in model.safetensors, so the average has just started

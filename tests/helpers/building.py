@@ -15,6 +15,7 @@ from metagen.engine.engine import Engine, Outcome
 from metagen.engine.ledger import Ledger
 from metagen.engine.workspace import StateFolder, Workspace
 from metagen.measure import sandbox
+from metagen.measure.nodes import machines
 from metagen.spec import load
 
 TINY = paths.specs() / "text" / "text_llm_tiny.yaml"
@@ -61,7 +62,7 @@ def fake_measurements(
     if "probe.json" in wanted:
         return {"probe.json": json.dumps(_probed(number, given, arguments[-1])).encode()}
     if "memory.json" in wanted:
-        return {"memory.json": json.dumps(_held(number)).encode()}
+        return {"memory.json": json.dumps(_held(number, given, int(arguments[-1]))).encode()}
     if sandbox.STDOUT in wanted:
         return {sandbox.STDOUT: json.dumps(_scored(number)).encode()}
     row = {"step": 1, "train_loss": number / 1e6, "val_loss": 2.0, "learning_rate": 0.001}
@@ -79,7 +80,7 @@ def _probed(number: int, given: Mapping[str, bytes], name: str) -> dict[str, Any
         "by_module": {"embed_tokens": number // 4, "layers": number // 2, "norm": number // 8},
         "by_layer": {"self_attn": 10, "mlp": 20, "norms": 2},
         "proxy_total": 7,
-        "graph": {"config": model, "nodes": [], "edges": []},
+        "graph": {"config": model, "nodes": [], "edges": [], "operations": 12},
         "measured": measured,
         "tool": "fvcore",
         "by_operator": {str(n): {"linear": 2.0 * n, "attention": 1.0 * n} for n in lengths},
@@ -94,10 +95,16 @@ def _config(model: bytes) -> dict[str, Any]:
     return {ast.unparse(s.target): ast.literal_eval(s.value) for s in fields if s.value}
 
 
-def _held(number: int) -> dict[str, Any]:
+def _held(number: int, given: Mapping[str, bytes], declared: int) -> dict[str, Any]:
     states = dict.fromkeys(("weights", "gradients", "optimizer", "gathered"), number)
-    mode = states | {"activations": 2 * number, "recomputed": number}
-    return {"samples_at_once": 1, "parameters": number, "ddp": mode, "fsdp": mode}
+    modes = ("none", "selective", "full")
+    kept = {name: (3 - index) * number for index, name in enumerate(modes)}
+    mode = states | {"temporary": number, "activations": kept}
+    mode |= {"operations": {"none": 1.0, "selective": 1.1, "full": 1.3}}
+    train, data = (_config(given[f"code/{name}.py"]) for name in ("train", "data"))
+    nodes, per_node = machines(declared, train["batch_size"])
+    run = {"nodes": nodes, "devices_per_node": per_node, "train": train, "data": data}
+    return {**run, "samples_at_once": 1, "parameters": number, "ddp": mode, "fsdp": mode}
 
 
 def _scored(number: int) -> dict[str, Any]:

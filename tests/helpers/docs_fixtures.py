@@ -212,18 +212,28 @@ def _results() -> list[dict[str, Any]]:
 
 
 def _plan() -> dict[str, Any]:
-    modes = (("ddp", False, 1), ("fsdp", False, 256), ("ddp", True, 1), ("fsdp", True, 256))
+    modes = [(mode, again) for again in ("none", "selective", "full") for mode in ("ddp", "fsdp")]
     return {
-        "declared": 256, "nodes": 32, "devices_per_node": 8, "devices": 256,
+        "declared": 256, "nodes": 32, "devices_per_node": 8, "devices": 256, "idle": None,
         "device": "A100-40GB-SXM", "usable_memory": 36_800_000_000,
-        "batch_size": 256, "samples_at_once": 1, "parameters": TOTAL, "chosen": 1,
-        "modes": [
-            {"parallel": mode, "grad_checkpoint": again, "weights": 4 * TOTAL // shards,
-             "gradients": 4 * TOTAL // shards, "optimizer": 8 * TOTAL // shards,
-             "gathered": 1_946_198_016, "activations": 57_216_696_324,
-             "total": 16 * TOTAL // shards + 59_162_894_340, "fits": mode == "fsdp"}
-            for mode, again, shards in modes
-        ],
+        "steps": 953_674, "batch_size": 256, "units_per_sample": 8192,
+        "units": 1_999_999_336_448, "unit": "tokens", "passes": 1.0, "passes_are": None,
+        "samples_at_once": 1, "grad_accum": 1, "parameters": TOTAL, "uncounted": 0.27, "chosen": 5,
+        "modes": [_mode(mode, again) for mode, again in modes],
+    }  # fmt: skip
+
+
+def _mode(mode: str, again: str) -> dict[str, Any]:
+    states = 16 * TOTAL // (1 if mode == "ddp" else 256)
+    kept = {"none": 57_216_696_324, "selective": 22_774_000_000, "full": 8_649_867_268}[again]
+    passing = 1_946_198_016 + kept + 4_294_967_296
+    return {
+        "parallel": mode, "grad_checkpoint": again, "weights": states // 4,
+        "gradients": states // 4, "optimizer": states // 2, "gathered": 1_946_198_016,
+        "activations": kept, "temporary": 4_294_967_296, "total": states + passing,
+        "most": states + round(1.27 * passing),
+        "operations": {"none": 1.0, "selective": 1.0886, "full": 1.3144}[again],
+        "fits": (mode, again) == ("fsdp", "full"),
     }  # fmt: skip
 
 
@@ -233,7 +243,7 @@ def _row(name: str, required: Any, computed: Any, unit: str, verdict: str) -> di
         "constraint": name, "required": required, "limit": required if numbers else None,
         "relation": "allowed", "computed": computed, "low": None, "high": None, "unit": unit,
         "formula": f"all tensors = {computed}" if computed else "no device is declared",
-        "source": "counted on code/model.py",
+        "source": "counted on code/model.py", "cites": "",
         "verdict": verdict, "margin": 1 - computed / required if numbers else None,
         "nearest": "memory_budget 51GB" if verdict == "violated" else None,
     }  # fmt: skip

@@ -55,6 +55,9 @@ TINY: dict[str, dict[str, Any]] = {
         "save_every": 100,
         "dtype": "float32",
         "seed": 42,
+        "table_rate": 2.0,
+        "table_scale": 1.0,
+        "write_scale": 0.5,
     },
     "eval": {"batch_size": 256, "stride": 8, "baseline_bytes": 100000},
     "infer": {

@@ -24,6 +24,7 @@ from metagen.docs import figures as pictures
 from metagen.engine.digest import version
 from metagen.families.family import Dims, Family
 from metagen.measure import sandbox
+from metagen.measure.nodes import machines
 from metagen.spec import load
 from metagen.units import parse_amount, parse_duration
 from metagen.work import Desk
@@ -97,12 +98,21 @@ def _closed_form(
 
 
 def _held(family: Family, dims: Dims, arguments: Sequence[str], given: Files) -> dict[str, Any]:
-    train, devices = _defaults(given["code/train.py"].decode()), int(arguments[-1])
-    at_once = train["batch_size"] // max(devices, train["grad_accum"])
-    states = ("weights", "gradients", "optimizer", "gathered", "activations", "recomputed")
-    mode = dict.fromkeys(states, 1)
-    parameters = family.count(dims)
-    return {"samples_at_once": at_once, "parameters": parameters, "ddp": mode, "fsdp": mode}
+    train, data = (_defaults(given[f"code/{name}.py"].decode()) for name in ("train", "data"))
+    nodes, per_node = machines(int(arguments[-1]), train["batch_size"])
+    states = ("weights", "gradients", "optimizer", "gathered", "temporary")
+    modes = dict.fromkeys(("none", "selective", "full"), 1)
+    mode = {**dict.fromkeys(states, 1), "activations": modes, "operations": modes}
+    return {
+        "nodes": nodes,
+        "devices_per_node": per_node,
+        "train": train,
+        "data": data,
+        "samples_at_once": train["batch_size"] // max(nodes * per_node, train["grad_accum"]),
+        "parameters": family.count(dims),
+        "ddp": mode,
+        "fsdp": mode,
+    }
 
 
 def _probed(family: Family, dims: Dims, _: Sequence[str], given: Files) -> dict[str, Any]:
@@ -372,7 +382,7 @@ def energy(package: Package, ledger: Ledger) -> None:
     rate = re.search(r"x ([\d.]+) kg/kWh", row["formula"])
     if used and rate:
         stated = {"energy": used * float(rate[1]), "verdict": row["computed"]}
-        ledger.same("energy", "CO2", **stated)
+        ledger.same("energy", "CO2", near=_ROUNDED, **stated)
 
 
 def formulas(package: Package, ledger: Ledger) -> None:

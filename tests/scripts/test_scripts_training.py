@@ -89,6 +89,38 @@ def test_parts_of_unequal_size_weigh_by_their_targets(code: dict[str, ModuleType
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
+def test_some_weights_learn_at_a_multiple_of_the_rate(code: dict[str, ModuleType]) -> None:
+    module, ours = code["model"], code["runtime.optimization"]
+    torch.manual_seed(0)
+    model = module.Model(module.Config())
+    before = copy.deepcopy(dict(model.named_parameters()))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    ours.multiply_rates([optimizer], model, {"embed_tokens.weight": 3.0})
+    x, y = torch.randint(256, (2, 8)), torch.randint(256, (2, 8))
+    model(x, y).backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    ours.update(model, [optimizer], [lambda: (model(x, y), y.numel())], 0.5, 1e9)
+    for name, parameter in model.named_parameters():
+        rate = 1.5 if name == "embed_tokens.weight" else 0.5
+        torch.testing.assert_close(before[name] - parameter, rate * gradients[name])
+
+
+def test_the_first_weights_have_the_scales_of_the_settings(code: dict[str, ModuleType]) -> None:
+    module, train = code["model"], code["train"]
+    config = module.Config(tie_embeddings=False)
+
+    def first(**scales: float) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        return dict(train.scaled(module.Model(config), train.Config(**scales)).named_parameters())
+
+    plain = first(table_scale=1.0, write_scale=1.0)
+    for name, weight in first(table_scale=3.0, write_scale=0.0).items():
+        writes = name.endswith(("o_proj.weight", "down_proj.weight", "lm_head.weight"))
+        scale = 0.0 if writes else 3.0 if name.startswith("embed_tokens") else 1.0
+        assert torch.equal(weight, scale * plain[name]), name
+
+
 def test_an_epoch_shows_every_sample_once_whatever_the_batches(code: dict[str, ModuleType]) -> None:
     samples_at = code["data"].samples_at
     stream = samples_at(0, 30, 10, seed=1)
@@ -176,10 +208,12 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
 def test_what_is_watched_saved_or_recomputed_changes_no_bit(
     run: Run, trained: Path, tmp_path: Path
 ) -> None:
-    watched = ("--eval-every", 1, "--save-every", 2, "--grad-checkpoint", "--tensorboard")
-    run("train", "--out", tmp_path, *watched)
+    watched = ("--eval-every", 1, "--save-every", 2, "--tensorboard")
+    run("train", "--out", tmp_path, "--grad-checkpoint", "full", *watched)
     assert same_checkpoint(tmp_path / "checkpoint", trained / "checkpoint")
     assert list((tmp_path / "tensorboard").iterdir())
+    run("train", "--out", tmp_path / "selective", "--grad-checkpoint", "selective")
+    assert same_checkpoint(tmp_path / "selective" / "checkpoint", trained / "checkpoint")
 
 
 def test_a_dry_run_writes_nothing(run: Run, tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ Prints the prompt and its continuation on stdout, token by token.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from data import Config as DataConfig
-from layers.quantized import Int8Store, quantize
+from layers.quantized import quantize
+from layers.quantized_cache import Int8KVCache
 from model import Config as ModelConfig
 from model import Model
 from runtime.checkpoint import load_model
@@ -71,11 +73,10 @@ def generate(
     # Random numbers come from the CPU, so that a seed gives the same ones on every device.
     generator = torch.Generator().manual_seed(config.seed)
     # The cache has room for the whole text, so it never grows or moves.
-    cache = model.new_cache(1, len(prompt) + config.max_new_tokens)
+    cache: list[Any] = model.new_cache(1, len(prompt) + config.max_new_tokens)
     if config.cache_bits == 8:
-        for layer in cache:
-            # A cache of 8 bits holds about twice as many tokens in the same memory.
-            layer.store = Int8Store(layer.store)
+        # A cache of 8 bits holds about twice as many tokens in the same memory.
+        cache = [Int8KVCache(layer.store) for layer in cache]
     # The cache holds keys and values of all earlier tokens, so each pass computes only new ones.
     *earlier, tokens = (prompt[i : i + CHUNK] for i in range(0, len(prompt), CHUNK))
     # Earlier chunks fill the cache; only the logits of the last one are needed.
@@ -135,10 +136,9 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         fail("--prompt is not UTF-8 text: check the encoding of the terminal.")
     tokenizer = load_tokenizer(trained.data.tokenizer, trained.folder)
     tokens = encoded(trained, tokenizer)
-    # Weights are quantized before they move, so the device never needs memory for 32 bits.
+    # Weights move layer by layer, so the device never needs memory for all of them in 32 bits.
     model = load_model(lambda: Model(trained.model), trained.folder)
-    quantize(model, config.weight_bits)
-    model.to(trained.device)
+    quantize(model, config.weight_bits, trained.device)
     print(prompt, end="", flush=True)
     for piece in pieces(generate(model, tokens, config, trained.device), tokenizer):
         print(piece, end="", flush=True)

@@ -30,6 +30,30 @@ from runtime.training import Batch, Job, script
 class Config(Training):
     """How the language model is trained."""
 
+    table_rate: float = 1.0
+    """Multiple of the learning rate for the token table and the output layer."""
+    table_scale: float = 1.0
+    """Factor on the first weights of the token table."""
+    write_scale: float = 1.0
+    """Factor on those of the layers that write to the residual stream, and of the output layer."""
+
+
+WRITES = ("o_proj.weight", "down_proj.weight", "lm_head.weight")
+TABLES = ("embed_tokens.weight", "lm_head.weight")
+
+
+@torch.no_grad()
+def scaled(model: Model, config: Config) -> Model:
+    """Scale the first weights as the settings say, and return the model."""
+    # With a factor of 0, blocks add nothing at first and all tokens are equally likely, so a high
+    # rate is stable from the first step.
+    for name, weight in model.named_parameters():
+        if name.endswith(WRITES):
+            weight.mul_(config.write_scale)
+        elif name in TABLES:
+            weight.mul_(config.table_scale)
+    return model
+
 
 def next_token_loss(module: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     """Return the mean cross-entropy of the next token in nats, and the number of targets.
@@ -56,17 +80,18 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         config=config,
         data=data,
         sha256=corpus.sha256,
-        build=lambda: Model(model),
+        build=lambda: scaled(Model(model), config),
         batch=lambda start, count: batch_at(train_split, start, count, length, config.seed),
         # Windows lie side by side: this is a quick look, and eval.py gives each token its context.
         held_out=lambda size: windows(val_split, length, length, size),
         loss=next_token_loss,
         example=example_loss,
         unit="tokens",
+        rates=dict.fromkeys(TABLES, config.table_rate),
         amount=length,
         # transformers stops generating at the token that ends a text; no token begins one.
-        entries={"bos_token_id": None, "eos_token_id": corpus.end_of_text},
-        texts=tokenizer_files(corpus.tokenizer_json),
+        entries={"bos_token_id": None, "eos_token_id": corpus.tokenizer.end_of_text},
+        texts=tokenizer_files(corpus.tokenizer.json),
     )
 
 

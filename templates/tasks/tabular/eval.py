@@ -165,7 +165,8 @@ def scatter(values: Predictions, target: Facts) -> dict[str, Any]:
     # Every n-th row is a fair sample, because the rows of a split are in no order of the target.
     some = slice(None, None, max(1, len(values[TRUTH]) // MOST_POINTS))
     x, y = ([round(float(value), 4) for value in values[each][some]] for each in (TRUTH, MODEL))
-    points = {"name": "test rows", "x": x, "y": y, "style": "points"}
+    name = f"{len(x)} of {len(values[TRUTH])} test rows"
+    points = {"name": name, "x": x, "y": y, "style": "points"}
     return {
         "kind": "lines",
         "x": f"{target['name']}, truth",

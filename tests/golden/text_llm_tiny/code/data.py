@@ -3,19 +3,20 @@
     python data.py --data PATH                        shows what training will read
     python data.py prepare --data PATH --out tokens   trains a tokenizer and writes token shards
 
-PATH is a .txt, .md or .jsonl file (one {"text": ...} per line), or a folder of them. At byte level
-(`tokenizer="byte"`) training reads the text itself; otherwise it reads the folder that `prepare`
-wrote.
+PATH is a .txt, .md or .jsonl file (one {"text": ...} per line), or a folder of them. Training reads
+it, or the folder that `prepare` wrote: without that, it trains the tokenizer of the train split
+itself, as `prepare` does, and holds the whole text in memory.
 """
 
 import contextlib
 import hashlib
+import io
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -29,10 +30,19 @@ from runtime.settings import load_config, read_json
 from runtime.shards import Array, Shards, open_shards
 from runtime.splits import SPLITS, in_order, require_samples
 from runtime.texts import documents
-from runtime.tokenizer import END_OF_TEXT, BPETokenizer, train_bpe
+from runtime.tokenizer import (
+    END_OF_TEXT,
+    BPETokenizer,
+    ByteTokenizer,
+    Tokenizer,
+    open_bpe,
+    train_bpe,
+)
 
 BUNDLED = "pydoc_topics"
 CORPUS_KEYS = {"name", "sha256", "dtype", "num_bytes", "end_of_text"}
+BREAK = b"\xff"  # stands between documents in a digest; UTF-8 never contains this byte
+IN_MEMORY = 2**26  # bytes of text; tokenizing more at the start of each run would take long
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class Config:
     seq_len: int = 512
     """Tokens in a training sample; longer ones show more context and need more memory."""
     tokenizer: str = "bpe"
-    """byte: the 256 byte values; bpe: byte-pair encoding, trained by `data.py prepare`."""
+    """byte: the 256 byte values; bpe: byte-pair encoding, trained on the train split."""
     val_fraction: float = 0.01
     """Share of the text, just before the test split, for validation during training."""
     test_fraction: float = 0.01
@@ -59,31 +69,50 @@ class Corpus:
 
     Attributes:
         name: Name in reports.
-        sha256: Digest of the whole text.
+        sha256: Digest of the whole text; it does not depend on the tokens.
         splits: Token ids by split, one-dimensional, in text order.
         num_bytes: UTF-8 bytes of each split.
-        vocab_size: Number of different tokens; all ids are below it.
-        tokenizer_json: Text of the tokenizer, None at byte level.
-        end_of_text: Token between documents, None at byte level.
+        tokenizer: Turns text into these tokens, and back.
     """
 
     name: str
     sha256: str
     splits: dict[str, Tokens]
     num_bytes: dict[str, int]
-    vocab_size: int
-    tokenizer_json: str | None = None
-    end_of_text: int | None = None
+    tokenizer: Tokenizer
+
+    def text(self, split: str) -> bytes:
+        """Return the text of a split; a token between documents has none."""
+        tokens = self.splits[split][:]
+        # A split of bytes may begin inside a character, which no decoder would return.
+        if isinstance(self.tokenizer, ByteTokenizer):
+            return tokens.tobytes()
+        return self.tokenizer.decode(tokens.tolist()).encode()
 
 
-def load_corpus(config: Config, path: Path | None, vocab_size: int) -> Corpus:
-    """Return the corpus of a path, or the bundled one, or stop if it does not fit the model."""
-    corpus = _bytes_corpus(config, path) if config.tokenizer == "byte" else _token_corpus(path)
+def load_corpus(
+    config: Config, path: Path | None, vocab_size: int, checkpoint: Path | None = None
+) -> Corpus:
+    """Return the corpus of a path, or the bundled one, or stop if it does not fit the model.
+
+    Args:
+        config: How the text is cut.
+        path: A text, or a folder of `prepare`; None for the bundled corpus.
+        vocab_size: Entries of the model.
+        checkpoint: The folder of a trained model, whose tokenizer is used; None trains one.
+    """
+    if config.tokenizer == "byte":
+        corpus = _bytes_corpus(config, path)
+    elif path is not None and (path / "corpus.json").is_file():
+        corpus = _prepared_corpus(path)
+    else:
+        corpus = _tokenized_corpus(config, path, vocab_size, checkpoint)
     # An id beyond the embedding table would fail on the device, without a readable message.
-    if corpus.vocab_size > vocab_size:
+    if corpus.tokenizer.vocab_size > vocab_size:
         fail(
-            f"{corpus.name} has a vocabulary of {corpus.vocab_size:,} tokens, and the model one of "
-            f"{vocab_size:,}: run `data.py prepare` for this size."
+            f"{corpus.name} has a vocabulary of {corpus.tokenizer.vocab_size:,} tokens, and the "
+            f"model one of {vocab_size:,}: give `data.py prepare` the same --size as this script, "
+            "such as `--size proxy`."
         )
     sizes = {split: len(tokens) for split, tokens in corpus.splits.items()}
     # Training needs two windows: an epoch's offset moves all samples by up to one. Val and test
@@ -158,35 +187,48 @@ def windows(
 
 def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     """Return a corpus whose tokens are the bytes of the text."""
-    text = bundled_text() if path is None else "\n\n".join(documents(path)).encode()
-    name = BUNDLED if path is None else path.name
+    texts = [each.encode() for each in _documents(path)]
+    text = b"\n\n".join(texts)
     # A view of the bytes needs no copy; a token is one byte, so the vocabulary is 256.
     array = np.frombuffer(text, dtype=np.uint8)
     # The text is cut in its order: windows of a random split would share sentences across splits.
     parts = in_order(len(text), config.val_fraction, config.test_fraction)
     splits: dict[str, Tokens] = {split: array[part] for split, part in parts.items()}
     sizes = {split: len(tokens) for split, tokens in splits.items()}
-    return Corpus(name, hashlib.sha256(text).hexdigest(), splits, sizes, vocab_size=256)
+    digest = hashlib.sha256(BREAK.join(texts)).hexdigest()
+    return Corpus(_name(path), digest, splits, sizes, ByteTokenizer())
 
 
-def _token_corpus(path: Path | None) -> Corpus:
+def _tokenized_corpus(
+    config: Config, path: Path | None, vocab_size: int, checkpoint: Path | None
+) -> Corpus:
+    """Return a corpus whose tokens are made now, by the tokenizer of a checkpoint or a new one."""
+    if sum(len(each.encode()) for each in _documents(path)) > IN_MEMORY:
+        fail(f"{path} is large: run `data.py prepare --data {path} --out DIR`, then --data DIR.")
+    parts = _parts(path, config)
+    if checkpoint:
+        tokenizer = open_bpe(checkpoint / "tokenizer.json")
+    else:
+        tokenizer = _trained(path, parts, vocab_size)
+    shards = {split: io.BytesIO() for split in SPLITS}
+    facts = _write_shards(shards, _pieces(path, parts), tokenizer)
+    splits: dict[str, Tokens] = {
+        split: np.frombuffer(shard.getvalue(), facts["dtype"]) for split, shard in shards.items()
+    }
+    return Corpus(_name(path), facts["sha256"], splits, facts["num_bytes"], tokenizer)
+
+
+def _prepared_corpus(path: Path) -> Corpus:
     """Return a corpus from the folder that `prepare` wrote; its tokens stay on the disk."""
-    if path is None or not (path / "corpus.json").is_file():
-        fail(
-            "this size reads tokens: run `data.py prepare --data TEXT --out DIR`, then --data DIR."
-        )
     facts = read_json(path / "corpus.json")
     if not set(facts) >= CORPUS_KEYS:
         fail(f"{path / 'corpus.json'} was not written by `data.py prepare`: run that again.")
     return Corpus(
         name=facts["name"],
-        # The digest is that of the text, so scores on two tokenizers of one text compare.
         sha256=facts["sha256"],
         splits={split: open_shards(path, split, facts["dtype"]) for split in SPLITS},
         num_bytes=facts["num_bytes"],
-        vocab_size=BPETokenizer(path / "tokenizer.json").vocab_size,
-        tokenizer_json=(path / "tokenizer.json").read_text(encoding="utf-8"),
-        end_of_text=facts["end_of_text"],
+        tokenizer=open_bpe(path / "tokenizer.json"),
     )
 
 
@@ -201,41 +243,49 @@ def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> No
         vocab_size: Largest number of entries of the tokenizer.
         config: Sizes of the splits.
     """
-    if vocab_size <= 256:
-        fail(f"{vocab_size} entries cannot hold 256 bytes and {END_OF_TEXT}: use byte tokens.")
-    # The first pass counts characters, because the bounds of the splits depend on the whole length.
-    length = sum(len(piece) for _, piece, _ in _pieces(path, {"all": slice(0, None)}))
-    if length == 0:
-        fail(f"{path} has no text: use another file or folder.")
-    parts = in_order(length, config.val_fraction, config.test_fraction)
-    # The tokenizer learns from the train split alone: merges from test text would lower its score.
-    library = train_bpe((p for s, p, _ in _pieces(path, parts) if s == "train"), vocab_size)
-    with whole_folder(out, "corpus.json") as folder:
-        library.save(str(folder / "tokenizer.json"))
-        name = BUNDLED if path is None else path.name
-        facts = {"name": name, **_write_shards(folder, _pieces(path, parts), library, vocab_size)}
+    parts = _parts(path, config)
+    tokenizer = _trained(path, parts, vocab_size)
+    with whole_folder(out, "corpus.json") as folder, contextlib.ExitStack() as files:
+        (folder / "tokenizer.json").write_text(str(tokenizer.json), encoding="utf-8")
+        shards = {s: files.enter_context((folder / f"{s}.bin").open("wb")) for s in SPLITS}
+        facts = {"name": _name(path), **_write_shards(shards, _pieces(path, parts), tokenizer)}
         (folder / "corpus.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
+def _parts(path: Path | None, config: Config) -> dict[str, slice]:
+    """Return the characters of each split, or stop if there are none."""
+    # The bounds of the splits depend on the whole length, so a pass counts the characters.
+    length = sum(map(len, _documents(path)))
+    if length == 0:
+        fail(f"{path} has no text: use another file or folder.")
+    return in_order(length, config.val_fraction, config.test_fraction)
+
+
+def _trained(path: Path | None, parts: Mapping[str, slice], vocab_size: int) -> BPETokenizer:
+    """Return a tokenizer of the train split alone: merges from test text would lower its score."""
+    if vocab_size <= 256:
+        fail(f"{vocab_size} entries cannot hold 256 bytes and {END_OF_TEXT}: use byte tokens.")
+    texts = (piece for split, piece, _ in _pieces(path, parts) if split == "train")
+    return BPETokenizer(train_bpe(texts, vocab_size))
+
+
 def _write_shards(
-    folder: Path, pieces: Iterator[Piece], library: Any, vocab_size: int
+    shards: Mapping[str, BinaryIO], pieces: Iterator[Piece], tokenizer: BPETokenizer
 ) -> dict[str, Any]:
-    """Write the tokens of each split to SPLIT.bin, and return what corpus.json records of them."""
-    end_of_text = library.token_to_id(END_OF_TEXT)
+    """Write the tokens of each split, and return what corpus.json records of them."""
+    end_of_text = tokenizer.end_of_text
     # uint16 halves the size of shards and the time to read them; larger vocabularies need uint32.
-    dtype = "uint16" if vocab_size <= 2**16 else "uint32"
-    digest, num_bytes = hashlib.sha256(), dict.fromkeys(SPLITS, 0)
-    with contextlib.ExitStack() as files:
-        shards = {s: files.enter_context((folder / f"{s}.bin").open("wb")) for s in SPLITS}
-        while batch := list(itertools.islice(pieces, 1024)):  # keeps all cores busy
-            encodings = library.encode_batch([piece for _, piece, _ in batch])
-            for (split, piece, last), encoding in zip(batch, encodings, strict=True):
-                # The model learns from this token where texts end, and so when to stop.
-                tokens = encoding.ids + [end_of_text] * last
-                shards[split].write(np.array(tokens, dtype=dtype).tobytes())
-                # UTF-8 never contains the byte 255, so it marks the end of a document.
-                digest.update(piece.encode() + b"\xff" * last)
-                num_bytes[split] += len(piece.encode())
+    dtype = "uint16" if tokenizer.vocab_size <= 2**16 else "uint32"
+    digest, num_bytes, between = hashlib.sha256(), dict.fromkeys(SPLITS, 0), b""
+    while batch := list(itertools.islice(pieces, 1024)):  # keeps all cores busy
+        rows = tokenizer.encode_batch([piece for _, piece, _ in batch])
+        for (split, piece, last), row in zip(batch, rows, strict=True):
+            # The model learns from this token where texts end, and so when to stop.
+            tokens = row + [end_of_text] * last
+            shards[split].write(np.array(tokens, dtype=dtype).tobytes())
+            digest.update(between + piece.encode())
+            between = BREAK * last
+            num_bytes[split] += len(piece.encode())
     return {
         "sha256": digest.hexdigest(),
         "dtype": dtype,
@@ -251,7 +301,7 @@ def _pieces(path: Path | None, parts: Mapping[str, slice], size: int = 2**16) ->
     words, so pieces can be encoded in parallel, and their tokens are those of the whole text.
     """
     position = 0  # counts characters
-    for document in [bundled_text().decode()] if path is None else documents(path):
+    for document in _documents(path):
         start = 0
         while start < len(document):
             at = position + start
@@ -267,6 +317,15 @@ def _pieces(path: Path | None, parts: Mapping[str, slice], size: int = 2**16) ->
             yield split, document[start:stop], stop == len(document)
             start = stop
         position += len(document)
+
+
+def _documents(path: Path | None) -> Iterable[str]:
+    """Return the documents of a path, or the bundled one; empty ones are left out."""
+    return filter(None, [bundled_text().decode()] if path is None else documents(path))
+
+
+def _name(path: Path | None) -> str:
+    return BUNDLED if path is None else path.name
 
 
 def _space_starts(text: str, place: int) -> bool:

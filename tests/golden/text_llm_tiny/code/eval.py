@@ -7,7 +7,6 @@ Prints JSON on stdout. No other script reads the test split.
 """
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from data import Config as DataConfig
 from data import Corpus, Tokens, load_corpus, windows
@@ -41,138 +41,158 @@ class Config:
 @torch.no_grad()
 def score(
     model: Model, tokens: Tokens, seq_len: int, config: Config, device: torch.device
-) -> NDArray[np.float64]:
-    """Return for each window: the bits of its tokens, how many rank first, and how many it has.
-
-    The shape is (3, windows). Tokens that an earlier window scored do not count.
-    """
-    parts = []
+) -> Tensor:
+    """Return the bits of each token but the first, -log2 p(token | the tokens before it)."""
+    bits = []
     for inputs, targets in windows(tokens, seq_len, config.stride, config.batch_size):
         logits = model(inputs.to(device)).float().flatten(0, 1).cpu()  # (B * T, V)
         flat = targets.flatten()
-        # Targets of -1 are context that an earlier window scored; argmax is never -1, so they are
-        # no hits.
-        # Bits compare with file sizes: 2 bits per byte could compress the text to a quarter.
-        bits = F.cross_entropy(logits, flat, ignore_index=-1, reduction="none") / math.log(2)
-        each = torch.stack([bits.double(), logits.argmax(-1) == flat, flat >= 0])
-        parts.append(each.view(3, *targets.shape).sum(-1))
-    return torch.cat(parts, 1).numpy()
+        # Targets of -1 are padding, or context that an earlier window scored.
+        nats = F.cross_entropy(logits, flat, ignore_index=-1, reduction="none")[flat >= 0]
+        # Bits compare with file sizes: a model of 2 bits per byte could compress the text to a
+        # quarter.
+        bits.append(nats.double() / math.log(2))
+    return torch.cat(bits)
 
 
-class NGram:
-    """A byte n-gram model with Witten-Bell smoothing (Bell, Cleary & Witten, 1990).
+Numbers = NDArray[Any]
 
-    p(c | h) = (count(hc) + types(h) * p(c | h')) / (count(h) + types(h)), where h' is h without
-    its oldest byte and types(h) is how many different bytes followed h; below is the uniform model.
+
+class NGrams:
+    """A byte n-gram model: interpolated Kneser-Ney, or Witten-Bell smoothing.
+
+    Kneser-Ney (Kneser & Ney, 1995), interpolated with one discount an order (Chen & Goodman, 1999):
+
+        p(c | h) = (max(0, count(hc) - D) + D * types(h) * p(c | h')) / count(h)
+
+    D = n1 / (n1 + 2 * n2), from the numbers of n-grams seen once and twice. Below the longest
+    order, count(hc) is the number of different bytes that came before hc. Witten-Bell (Witten &
+    Bell, 1991):
+
+        p(c | h) = (count(hc) + types(h) * p(c | h')) / (count(h) + types(h))
+
+    h' is h without its oldest byte, and types(h) is how many different bytes followed h. A history
+    that the text lacks leaves p(c | h'). Below all orders, each byte has the same probability.
     """
 
-    def __init__(self, order: int, text: bytes) -> None:
-        self.order = order
-        self.counts: Counter[bytes] = Counter()
-        # All orders up to the longest are counted, because unseen histories fall back on shorter
-        # ones.
-        for n in range(1, order + 1):
-            self.counts.update(text[i : i + n] for i in range(len(text) - n + 1))
-        self.followers: Counter[bytes] = Counter()
-        self.types: Counter[bytes] = Counter()
-        # The bytes of a gram before its last one are a history; each different gram adds a type to
-        # it.
-        for gram, count in self.counts.items():
-            self.followers[gram[:-1]] += count
-            self.types[gram[:-1]] += 1
+    def __init__(self, order: int, text: bytes, *, kneser_ney: bool = False) -> None:
+        """Count the n-grams of a text up to an order of at most 8."""
+        self.order, self.kneser_ney = order, kneser_ney
+        # Each order has its n-grams as sorted numbers, and the count of each.
+        self.orders = [np.unique(_grams(text, n), return_counts=True) for n in range(1, order + 1)]
+        if kneser_ney:
+            # A byte is likely after a rare history if it follows many different bytes, not if it
+            # is frequent after one.
+            for n in range(1, order):
+                longer = self.orders[n][0] & np.uint64(256**n - 1)
+                self.orders[n - 1] = np.unique(longer, return_counts=True)
 
-    def probability(self, history: bytes, byte: bytes) -> float:
-        """Return p(byte | history)."""
-        # The uniform model below all orders gives each byte a probability above 0.
-        p = 1 / 256
-        # Histories grow from none to the longest; each one mixes its counts with the estimate
-        # before.
-        for n in range(self.order):
-            h = history[len(history) - n :]
-            if h in self.types:
-                p = (self.counts[h + byte] + self.types[h] * p) / (
-                    self.followers[h] + self.types[h]
-                )
-        return p
-
-    def bits_per_byte(self, text: bytes, start: int) -> float:
-        """Return the mean over bytes, from `start` on, of -log2 p(byte | the bytes before it)."""
-        bits = 0.0
-        for i in range(start, len(text)):
-            history = text[max(0, i - self.order + 1) : i]
-            bits -= math.log2(self.probability(history, text[i : i + 1]))
-        return bits / (len(text) - start)
-
-    def accuracy(self, text: bytes, start: int) -> float:
-        """Return the share of bytes that are the likeliest after their longest known history."""
-        # The most common gram comes first, so each history gets its likeliest byte.
-        best: dict[bytes, bytes] = {}
-        for gram, _ in self.counts.most_common():
-            best.setdefault(gram[:-1], gram[-1:])
-        hits = 0
-        for i in range(start, len(text)):
-            history = text[max(0, i - self.order + 1) : i]
-            # The loop ends, because the empty history is always known.
-            while history not in best:
-                history = history[1:]
-            hits += best[history] == text[i : i + 1]
-        return hits / (len(text) - start)
+    def bits(self, text: bytes) -> Numbers:
+        """Return -log2 p(byte | the bytes before it) for all bytes but the first order - 1."""
+        p = np.full(len(text) - self.order + 1, 1 / 256)
+        for n, (grams, counts) in enumerate(self.orders, start=1):
+            # N-grams are sorted, so those with the same history are neighbours.
+            histories, first = np.unique(grams >> 8, return_index=True)
+            totals = np.add.reduceat(counts, first)
+            types = np.diff(np.append(first, len(grams)))
+            scored = _grams(text, n)[self.order - n :]
+            count = _found(grams, counts, scored)
+            total, kinds = (_found(histories, each, scored >> 8) for each in (totals, types))
+            if self.kneser_ney:
+                once, twice = (counts == 1).sum(), (counts == 2).sum()
+                # A discount of 0 would leave nothing for new bytes after a known history.
+                discount = once / (once + 2 * twice) if once else 0.5
+                share = np.maximum(0, count - discount) + discount * kinds * p
+            else:
+                share, total = count + kinds * p, total + kinds
+            p = np.divide(share, total, out=p, where=total > 0)
+        return -np.log2(p)
 
 
-def baselines(corpus: Corpus, config: Config) -> dict[str, NGram]:
-    """Return n-gram models of the train split; none for tokens that are not bytes."""
-    # Bits per byte compare across tokenizers. N-grams over thousands of entries would not.
-    if corpus.tokenizer_json or corpus.num_bytes["train"] > config.baseline_bytes:
+def _grams(text: bytes, n: int) -> Numbers:
+    """Return all n-grams of a text as 64-bit numbers, with the newest byte in the lowest bits."""
+    symbols = np.frombuffer(text, np.uint8).astype(np.uint64)
+    grams = np.zeros(max(0, len(text) - n + 1), np.uint64)
+    for i in range(n):
+        grams = grams << 8 | symbols[i : len(grams) + i]
+    return grams
+
+
+def _found(keys: Numbers, values: Numbers, wanted: Numbers) -> Numbers:
+    """Return the values of sorted keys; 0 for those that are not among them."""
+    places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[places] == wanted, values[places], 0)
+
+
+def baselines(corpus: Corpus, config: Config) -> dict[str, Numbers]:
+    """Return the bits of each byte of the test split by n-gram models of the train split."""
+    if corpus.num_bytes["train"] > config.baseline_bytes:
         return {}
-    train = corpus.splits["train"][:].tobytes()
+    # N-grams read bytes, whatever the model's tokens are.
+    train, test = corpus.text("train"), corpus.text("test")
+    before = train + corpus.text("val")
     # A unigram knows frequencies, a bigram pairs, a 5-gram most words: each step shows what the
-    # model must at least have learned.
-    return {name: NGram(n, train) for name, n in (("unigram", 1), ("bigram", 2), ("5-gram", 5))}
+    # model must at least have learned. Kneser-Ney smoothing makes use of the longest n-grams.
+    models = {
+        "unigram": NGrams(1, train),
+        "bigram": NGrams(2, train),
+        "Witten-Bell 5-gram": NGrams(5, train),
+        "Kneser-Ney 8-gram": NGrams(8, train, kneser_ney=True),
+    }
+    return {
+        name: each.bits(before[len(before) - each.order + 1 :] + test)
+        for name, each in models.items()
+    }
+
+
+class PerByte:
+    """Bits per byte of a text, as a score of how often each of its passages counts."""
+
+    def __init__(self, passages: Numbers, bits: Numbers, sizes: Numbers) -> None:
+        """Add up bits by the passage of each of them; `sizes` is the bytes of each passage."""
+        self.bits, self.sizes = np.bincount(passages, bits, len(sizes)), sizes
+
+    def __call__(self, weights: Numbers) -> float:
+        return float(weights @ self.bits / (weights @ self.sizes))
 
 
 def metrics(
     model: Model, corpus: Corpus, seq_len: int, config: Config, device: torch.device
 ) -> list[dict[str, Any]]:
-    """Return bits per byte and next-token accuracy on the test split, with their baselines."""
+    """Return bits per byte on the test split, with its baselines."""
     # The last token before the split is context, so that each token of the split is scored.
     tokens = np.concatenate([corpus.splits["val"][-1:], corpus.splits["test"][:]])
     # Windows overlap, so each token has at least seq_len - stride tokens of context.
-    bits, hits, counts = score(model, tokens, seq_len, config, device)
-    # A window has about as many bytes as its share of the tokens.
-    in_bytes = counts * corpus.num_bytes["test"] / counts.sum()
-    # Neighbouring tokens depend on each other, so whole windows are resampled.
-    samples = Samples("windows", len(counts))
-    simple, text = baselines(corpus, config), tokens.tobytes()
-    unit = "byte" if corpus.tokenizer_json is None else "token"
+    bits = score(model, tokens, seq_len, config, device).numpy()
+    lengths = np.array(corpus.tokenizer.lengths(corpus.splits["test"][:].tolist()))
+    # Neighbouring tokens depend on each other, so whole passages are resampled.
+    passages = np.arange(len(bits)) // config.stride
+    sizes = np.bincount(passages, lengths)
+    byte_passages = np.repeat(passages, lengths)
+    # Bits per byte compare whatever the tokens are. The share of correct tokens would not: a longer
+    # token is harder to predict. The model also pays for the tokens between documents.
     return [
         metric(
             "bits_per_byte",
             "bit/byte",
-            lambda weights: float(weights @ bits / (weights @ in_bytes)),
-            {name: ngram.bits_per_byte(text, start=1) for name, ngram in simple.items()},
-            samples,
+            PerByte(passages, bits, sizes),
+            {
+                name: PerByte(byte_passages, each, sizes)
+                for name, each in baselines(corpus, config).items()
+            },
+            Samples("passages", len(sizes)),
             title="bits per byte",
             higher_is_better=False,
-        ),
-        metric(
-            f"next_{unit}_accuracy",
-            "share",
-            lambda weights: float(weights @ hits / (weights @ counts)),
-            {name: ngram.accuracy(text, start=1) for name, ngram in simple.items()},
-            samples,
-            title=f"next-{unit} accuracy",
-            higher_is_better=True,
-        ),
+        )
     ]
 
 
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on every token of the test split."""
-    corpus = load_corpus(trained.data, trained.args.data, trained.model.vocab_size)
+    corpus = load_corpus(trained.data, trained.args.data, trained.model.vocab_size, trained.folder)
     model = trained.load(lambda: Model(trained.model))
     scores = metrics(model, corpus, trained.data.seq_len, trained.config, trained.device)
-    count, unit = len(corpus.splits["test"]), "tokens" if corpus.tokenizer_json else "bytes"
-    return Report(corpus.name, corpus.sha256, count, scores, n_unit=unit)
+    return Report(corpus.name, corpus.sha256, corpus.num_bytes["test"], scores, n_unit="bytes")
 
 
 main = scoring(

@@ -6,9 +6,11 @@
 Prints the prompt and its continuation on stdout, token by token.
 """
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -63,30 +65,91 @@ def draw(logits: Tensor, config: Config, generator: torch.Generator) -> int:
     return int(tokens[torch.multinomial(probabilities, 1, generator=generator)])
 
 
-def rounded(x: Tensor, scales: Tensor, largest: int) -> Tensor:
-    """Return x / scales as whole numbers from -largest to largest, int8; 0 where a scale is 0."""
-    numbers = (x.float() / scales.float()).nan_to_num(0).round()
-    return numbers.clamp(-largest, largest).to(torch.int8)
+def blockwise_attention(
+    q: Tensor, positions: Tensor, blocks: Iterable[tuple[Tensor, Tensor, Tensor]], window: int
+) -> Tensor:
+    """Return causal attention to the newest `window` positions, over keys that come in blocks.
+
+    The sums of the softmax are corrected where a block has a larger score than those before
+    (Milakov & Gimelshein, 2018, arXiv:1805.02867, algorithm 3), so one block is held at a time.
+
+    Args:
+        q: (B, H, T, D).
+        positions: (T) where the queries stand.
+        blocks: Keys and values, (B, K, S, D) in float32, and where they stand, (S). Each query
+            sees a key in the last of them, its own.
+        window: How many positions a query sees, its own included.
+    """
+    top = q.new_full((*q.shape[:3], 1), -math.inf, dtype=torch.float32)  # the largest score
+    weight = torch.zeros_like(top)  # the sum of exp(score - top)
+    total = torch.zeros_like(q, dtype=torch.float32)  # the same sum, times values
+    for k, v, places in blocks:
+        back = positions[:, None] - places  # (T, S)
+        unseen = (back < 0) | (back >= window)
+        # The heads of a group are rows, so keys need no copy for each of them.
+        rows = q.float().reshape(q.size(0), k.size(1), -1, q.size(3))  # (B, K, H / K * T, D)
+        scores = (rows @ k.transpose(2, 3)).mul_(q.size(3) ** -0.5)
+        scores = scores.view(*q.shape[:3], -1).masked_fill_(unseen, -math.inf)  # (B, H, T, S)
+        new = torch.maximum(top, scores.amax(-1, keepdim=True)).clamp(min=torch.finfo().min)
+        scores, kept = scores.sub_(new).exp_(), (top - new).exp()
+        weight = weight * kept + scores.sum(-1, keepdim=True)
+        values = scores.view(*rows.shape[:3], -1) @ v  # (B, K, H / K * T, D)
+        total, top = total * kept + values.view_as(total), new
+        del k, v, scores, values  # or they would live on beside the next block
+    return (total / weight).to(q.dtype)
 
 
-class Int8Store:
-    """Replaces the tensor of a KV cache: int8 numbers, and a bf16 scale for each head.
+BLOCK = 8192  # most positions that are unpacked at once
 
-    The scale is the head's largest magnitude / 127, so D numbers take D + 2 bytes.
+
+PAIRS = 512 * 512  # most pairs of a query and a key that a head scores at once
+
+
+class Int8KVCache:
+    """Keys and values of the newest positions in 8 bits, in the place of a `KVCache`.
+
+    The numbers of a head share a scale, their largest magnitude / 127, so D take D + 2 bytes.
+    Position p is stored at p modulo the size.
     """
 
     def __init__(self, store: Tensor) -> None:
-        self.dtype = store.dtype
-        self.numbers = store.new_zeros(store.shape, dtype=torch.int8)  # (2, B, K, size, D)
+        # The replaced store is (keys and values, B, K, size, D).
+        self.numbers = torch.zeros_like(store, dtype=torch.int8)
         self.scales = store.new_zeros(*store.shape[:-1], 1, dtype=torch.bfloat16)
+        self.size, self.length = store.size(3), 0
 
-    def __setitem__(self, places: tuple[int | slice | Tensor, ...], heads: Tensor) -> None:
-        scales = (heads.abs().amax(-1, keepdim=True) / 127).bfloat16()
-        self.scales[places] = scales
-        self.numbers[places] = rounded(heads, scales, 127)
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, _: Callable[..., Tensor]) -> Tensor:
+        """Return causal attention to the newest `size` positions, and keep T new ones.
 
-    def __getitem__(self, places: tuple[int | slice | Tensor, ...]) -> Tensor:
-        return self.numbers[places].to(self.dtype) * self.scales[places].to(self.dtype)
+        q is (B, H, T, D), k and v are (B, K, T, D).
+        """
+        positions = torch.arange(self.length, self.length + q.size(2), device=q.device)
+        new = (k.float(), v.float(), positions)
+        blocks = itertools.chain(self._past(q.size(2)), [new])
+        y = blockwise_attention(q, positions, blocks, self.size)
+        self._write(torch.stack((k, v)), positions)
+        return y
+
+    def _past(self, queries: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield keys, values and positions so far, as many at once as so many queries allow."""
+        end, step = min(self.length, self.size), max(1, min(BLOCK, PAIRS // queries))
+        for start in range(0, end, step):
+            yield self._block(start, min(start + step, end))
+
+    def _block(self, start: int, end: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return keys, values and positions of some places, in float32."""
+        both = self.numbers[:, :, :, start:end].float().mul_(self.scales[:, :, :, start:end])
+        places, last = torch.arange(start, end, device=both.device), self.length - 1
+        return both[0], both[1], last - (last - places) % self.size
+
+    def _write(self, both: Tensor, positions: Tensor) -> None:
+        """Store keys and values, (2, B, K, T, D); of more than `size` positions, the newest."""
+        self.length += both.size(3)
+        both, slots = both[:, :, :, -self.size :].float(), positions[-self.size :] % self.size
+        scales = (both.abs().amax(-1, keepdim=True) / 127).bfloat16()
+        numbers = both.div_(scales).nan_to_num_(0).round_().clamp_(-127, 127)
+        self.scales[:, :, :, slots] = scales
+        self.numbers[:, :, :, slots] = numbers.to(torch.int8)
 
 
 @torch.inference_mode()
@@ -97,11 +160,10 @@ def generate(
     # Random numbers come from the CPU, so that a seed gives the same ones on every device.
     generator = torch.Generator().manual_seed(config.seed)
     # The cache has room for the whole text, so it never grows or moves.
-    cache = model.new_cache(1, len(prompt) + config.max_new_tokens)
+    cache: list[Any] = model.new_cache(1, len(prompt) + config.max_new_tokens)
     if config.cache_bits == 8:
-        for layer in cache:
-            # A cache of 8 bits holds about twice as many tokens in the same memory.
-            layer.store = Int8Store(layer.store)
+        # A cache of 8 bits holds about twice as many tokens in the same memory.
+        cache = [Int8KVCache(layer.store) for layer in cache]
     # The cache holds keys and values of all earlier tokens, so each pass computes only new ones.
     *earlier, tokens = (prompt[i : i + CHUNK] for i in range(0, len(prompt), CHUNK))
     # Earlier chunks fill the cache; only the logits of the last one are needed.
@@ -152,53 +214,98 @@ def options(group: Group) -> None:
     group.add_argument("--prompt", required=True, metavar="TEXT", help="the text to continue")
 
 
-GROUP = 64  # inputs of a row that share a scale
+def rounded(x: Tensor, scales: Tensor, largest: int) -> Tensor:
+    """Return x / scales as whole numbers from -largest to largest, int8; 0 where a scale is 0."""
+    numbers = (x.float() / scales.float()).nan_to_num(0).round()
+    return numbers.clamp(-largest, largest).to(torch.int8)
 
 
-def pack(numbers: Tensor) -> Tensor:
-    """Pack pairs of 4-bit numbers from -7 to 7: (out, in) int8 to (out, ceil(in / 2)) uint8."""
-    shifted = F.pad(numbers + 8, (0, numbers.size(1) % 2)).to(torch.uint8)
-    return shifted[:, ::2] | shifted[:, 1::2] << 4
+LOADED = 16  # inputs of a row that the CPU's product of 8 bits loads at once
 
 
-def unpack(packed: Tensor) -> Tensor:
-    """Return the numbers that `pack` packed: (out, n) uint8 -> (out, 2n) int8."""
-    pairs = torch.stack((packed & 15, packed >> 4), dim=-1)
-    return pairs.flatten(1).to(torch.int8) - 8
+def widened(x: Tensor, width: int) -> Tensor:
+    """Fill rows with zeros up to a width, as the weights are: (N, in) to (N, width)."""
+    return x if x.size(1) == width else F.pad(x, (0, width - x.size(1)))
 
 
-class QuantizedLinear(nn.Module):
-    """A linear layer without bias whose weights are whole numbers of 8 or 4 bits times a scale.
+class Int8Linear(nn.Module):
+    """A linear layer without bias whose weights are whole numbers of 8 bits times a scale a row.
 
-    Symmetric round-to-nearest in groups (Dettmers & Zettlemoyer, 2023, arXiv:2212.09720, section
-    2): w is about scale * n, with scale = max |w| of the group / 127, or / 7 at 4 bits.
+    Symmetric round-to-nearest (Dettmers et al., 2022, arXiv:2208.07339, section 2.1): w is about
+    scale * n, with scale = max |w| of the row / 127.
     """
 
-    numbers: Tensor  # (out, in) int8, or (out, ceil(in / 2)) uint8, two to a byte
-    scales: Tensor  # (out, ceil(in / GROUP)) bf16
+    numbers: Tensor  # (out, in rounded up to a multiple of 16) int8
+    scales: Tensor  # (out) bf16
 
-    def __init__(self, weight: Tensor, bits: int) -> None:
+    def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        assert bits in (4, 8), f"a quantized weight takes 4 or 8 bits, not {bits}"
-        self.bits, self.inputs = bits, weight.size(1)
-        largest = 2 ** (bits - 1) - 1
-        groups = [group.abs().amax(1) for group in torch.split(weight, GROUP, dim=1)]
-        scales = (torch.stack(groups, dim=1) / largest).bfloat16()
-        numbers = rounded(weight, self._spread(scales), largest)
+        scales = (weight.abs().amax(1) / 127).bfloat16()
+        numbers = rounded(weight, scales[:, None], 127)
+        self.register_buffer("numbers", F.pad(numbers, (0, -weight.size(1) % LOADED)))
         self.register_buffer("scales", scales)
-        self.register_buffer("numbers", numbers if bits == 8 else pack(numbers))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., in) to (..., out)."""
-        numbers = self.numbers if self.bits == 8 else unpack(self.numbers)[:, : self.inputs]
-        return F.linear(x, numbers.to(x.dtype) * self._spread(self.scales.to(x.dtype)))
+        """Map (..., in) to (..., out), in bf16."""
+        rows = widened(x.flatten(0, -2), self.numbers.size(1))
+        if x.device.type == "cpu":
+            y = torch.ops.aten._weight_int8pack_mm(rows, self.numbers, self.scales)
+        else:  # torch.compile makes this one kernel; its own GPU kernel has a thread an output.
+            y = F.linear(rows, self.numbers.to(x.dtype)) * self.scales
+        return y.view(*x.shape[:-1], -1)
 
-    def _spread(self, scales: Tensor) -> Tensor:
-        """Repeat the scale of each group for its inputs: (out, groups) -> (out, in)."""
-        return scales.repeat_interleave(GROUP, dim=1)[:, : self.inputs]
+
+GROUP = 128  # inputs of a row that share a step and a zero at 4 bits
 
 
-def quantize(model: nn.Module, bits: int) -> None:
+TILE = 16  # rows that the CPU's product of 4 bits computes at once
+
+
+INNER = 8  # tiles of 16 inputs that a thread of the GPU's product of 4 bits reads at once
+
+
+def packed(numbers: Tensor) -> Tensor:
+    """Pack numbers from 0 to 15, (out, in) int8, as their device's product of 4 bits reads them."""
+    if numbers.device.type == "cpu":
+        return torch.ops.aten._convert_weight_to_int4pack_for_cpu(numbers.int(), 1)
+    pairs = (numbers[:, ::2] << 4 | numbers[:, 1::2]).to(torch.uint8)
+    return torch.ops.aten._convert_weight_to_int4pack(pairs, INNER)
+
+
+class Int4Linear(nn.Module):
+    """A linear layer without bias whose weights are whole numbers of 4 bits in groups.
+
+    Asymmetric round-to-nearest in groups (Dettmers & Zettlemoyer, 2023, arXiv:2212.09720, section
+    2): w is about step * (n - 8) + zero, with step = (largest - smallest w of the group) / 15.
+    """
+
+    numbers: Tensor  # two numbers to a byte, in the order of the device's product
+    scales: Tensor  # (groups, out rounded up to a multiple of 16, 2) bf16: step and zero
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.outputs = weight.size(0)
+        whole = F.pad(weight, (0, -weight.size(1) % GROUP, 0, -self.outputs % TILE))
+        groups = whole.float().unflatten(1, (-1, GROUP))  # (out, groups, GROUP)
+        low, high = groups.aminmax(dim=-1)
+        steps = ((high - low) / 15).bfloat16()
+        zeros = (low + 8 * steps).bfloat16()
+        numbers = 8 + rounded(groups - zeros[..., None], steps[..., None], 8).clamp(max=7)
+        self.register_buffer("numbers", packed(numbers.flatten(1)))
+        self.register_buffer("scales", torch.stack((steps, zeros), -1).transpose(0, 1).contiguous())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., in) to (..., out), in bf16."""
+        rows = widened(x.flatten(0, -2), self.scales.size(0) * GROUP)
+        ops = torch.ops.aten
+        product = (
+            ops._weight_int4pack_mm_for_cpu if x.device.type == "cpu" else ops._weight_int4pack_mm
+        )
+        y = product(rows, self.numbers, GROUP, self.scales)[:, : self.outputs]
+        return y.reshape(*x.shape[:-1], -1)
+
+
+def quantize(model: nn.Module, bits: int, device: torch.device) -> None:
     """Convert a model in place to its deployment format: bf16, and linear layers in fewer bits.
 
     Only the linear layers of its blocks, `model.layers`, become whole numbers; embeddings, the
@@ -206,14 +313,17 @@ def quantize(model: nn.Module, bits: int) -> None:
 
     Args:
         model: A model with its blocks in `layers`.
-        bits: 16 keeps bf16; 8 and 4 make each linear layer of a block a `QuantizedLinear`.
+        bits: 16 keeps bf16; 8 and 4 make each linear layer of a block one of whole numbers.
+        device: Where the model will compute; it moves there layer by layer.
     """
+    assert bits in (16, 8, 4), f"a weight takes 16, 8 or 4 bits, not {bits}"
+    kind = Int8Linear if bits == 8 else Int4Linear
     blocks = [] if bits == 16 else list(model.get_submodule("layers").modules())
     for block in blocks:
         for name, layer in list(block.named_children()):
             if isinstance(layer, nn.Linear):
-                setattr(block, name, QuantizedLinear(layer.weight.detach(), bits))
-    model.bfloat16()
+                setattr(block, name, kind(layer.weight.detach().to(device)))
+    model.bfloat16().to(device)
 
 
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
@@ -225,10 +335,9 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         fail("--prompt is not UTF-8 text: check the encoding of the terminal.")
     tokenizer = load_tokenizer(trained.data.tokenizer, trained.folder)
     tokens = encoded(trained, tokenizer)
-    # Weights are quantized before they move, so the device never needs memory for 32 bits.
+    # Weights move layer by layer, so the device never needs memory for all of them in 32 bits.
     model = load_model(lambda: Model(trained.model), trained.folder)
-    quantize(model, config.weight_bits)
-    model.to(trained.device)
+    quantize(model, config.weight_bits, trained.device)
     print(prompt, end="", flush=True)
     for piece in pieces(generate(model, tokens, config, trained.device), tokenizer):
         print(piece, end="", flush=True)

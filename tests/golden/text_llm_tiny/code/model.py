@@ -46,20 +46,24 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
-def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def causal_attention(q: Tensor, k: Tensor, v: Tensor, window: int | None = None) -> Tensor:
     """Return softmax(q k^T / sqrt(D)) v (Vaswani et al., 2017, equation 1), over past positions.
 
-    q is (B, H, T, D), k and v (B, K, S, D); the last T of them have the queries' positions.
+    q is (B, H, T, D), k and v (B, K, S, D); the last T of them have the queries' positions. With a
+    window, a query attends to the newest `window` of them.
     """
     length, past = q.size(2), k.size(2) - q.size(2)
-    if length == 1:  # The newest token attends to all, so the heads of a group can be rows.
-        rows = q.reshape(q.size(0), k.size(1), -1, q.size(3))  # (B, K, H / K, D)
-        return F.scaled_dot_product_attention(rows, k, v).reshape(q.shape)
-    # A later chunk attends to the whole past and to a triangle of its own.
-    mask = q.new_ones(length, k.size(2), dtype=torch.bool).tril(past) if past else None
-    return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=not past, enable_gqa=True
-    )
+    if not past:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    # The heads of a group are rows here: GPUs have no fused kernel for a mask and shared heads.
+    rows = q.reshape(q.size(0), k.size(1), -1, q.size(3))  # (B, K, H / K * T, D)
+    mask = None
+    if length > 1 or window is not None:  # A single token is the newest, so it attends to all.
+        # A later chunk attends to the whole past and to a triangle of its own.
+        mask = q.new_ones(length, k.size(2), dtype=torch.bool).tril(past)
+        mask = mask if window is None else mask.triu(past + 1 - window)
+        mask = mask.repeat(rows.size(2) // length, 1)  # (H / K * T, S)
+    return F.scaled_dot_product_attention(rows, k, v, attn_mask=mask).reshape(q.shape)
 
 
 RotaryTable = tuple[Tensor, Tensor]
@@ -69,9 +73,15 @@ class KVCache:
     """Keys and values of a layer's past positions, allocated once; for use without gradients."""
 
     def __init__(self, batch: int, n_kv_heads: int, size: int, head_dim: int, like: Tensor) -> None:
-        # (keys and values, B, K, size, D); infer.py may replace it by an `Int8Store`.
-        self.store: Any = like.new_zeros(2, batch, n_kv_heads, size, head_dim)
+        self.store = like.new_zeros(2, batch, n_kv_heads, size, head_dim)  # keys, then values
         self.size, self.length = size, 0
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, attend: Callable[..., Tensor]) -> Tensor:
+        """Keep T new positions, and return attention to them and to those before.
+
+        q is (B, H, T, D), k and v are (B, K, T, D); `attend` takes all keys and values.
+        """
+        return attend(q, *self.extend(k, v))
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
         """Write keys and values of T new positions, (B, K, T, D), and return all so far."""
@@ -115,9 +125,8 @@ class Attention(nn.Module):
         q = rotate(self.q_proj(x).view(heads).transpose(1, 2), table)  # (B, H, T, D)
         k = rotate(self.k_proj(x).view(heads).transpose(1, 2), table)  # (B, K, T, D)
         v = self.v_proj(x).view(heads).transpose(1, 2)
-        if cache is not None:
-            k, v = cache.extend(k, v)  # (B, K, past + T, D)
-        mixed: Tensor = self.o_proj(self.attend(q, k, v).transpose(1, 2).flatten(2))
+        y = self.attend(q, k, v) if cache is None else cache.attend(q, k, v, self.attend)
+        mixed: Tensor = self.o_proj(y.transpose(1, 2).flatten(2))
         return mixed  # (B, T, d_model)
 
 

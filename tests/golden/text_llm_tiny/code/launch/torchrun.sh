@@ -13,7 +13,7 @@ DEVICES_PER_NODE="${DEVICES_PER_NODE:-gpu}" # gpu: all that a node has
 HEAD="${HEAD:-localhost}"
 PORT="${PORT:-29400}"
 JOB="${JOB:-train}"
-OPTIONS=(--size full --parallel fsdp --grad-checkpoint)
+OPTIONS=(--size full --parallel fsdp --grad-checkpoint full)
 
 code="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 exec torchrun \

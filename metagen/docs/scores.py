@@ -1,0 +1,80 @@
+"""Scores as text: with how many digits, which of a row is the best, and what they say together.
+
+A row is one of `benchmarks/results.json`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from metagen.docs import wording
+from metagen.measure.comparison import BEATS, CANNOT_TELL, LOSES
+
+_Z = 1.96  # half of a 95 % interval is that many standard errors
+_MOST_DECIMALS = 6
+_VERBS = {BEATS: "beats", LOSES: "loses to", CANNOT_TELL: "cannot be told from"}
+
+Row = Mapping[str, Any]
+
+
+def decimals(row: Row) -> int | None:
+    """Return the decimals of all scores of a row: down to the first digit that is uncertain.
+
+    The uncertainty is the spread over seeds, or without one the standard error over the test
+    split. None if neither is known.
+    """
+    spread, interval = row.get("spread"), row.get("interval")
+    width = (interval[1] - interval[0]) / (2 * _Z) if interval else 0.0
+    uncertain = spread or width
+    if not uncertain:
+        return None
+    return min(_MOST_DECIMALS, max(0, -math.floor(math.log10(uncertain))))
+
+
+def write(value: float | Sequence[float], row: Row) -> str:
+    """Return the text of a score of a row, or of an interval of two scores."""
+    if isinstance(value, Sequence):
+        return " to ".join(write(each, row) for each in value)
+    places = decimals(row)
+    if places is None:
+        return wording.write(value, "", "bare")
+    text = f"{value:,.{places}f}"
+    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
+
+
+def is_best(value: float, row: Row) -> bool:
+    """Return whether a score of a row reads like the best one; a figure that is no score is not."""
+    if row["higher_is_better"] is None:
+        return False
+    best = max if row["higher_is_better"] else min
+    return write(value, row) == write(best([row["value"], *row["baselines"].values()]), row)
+
+
+def judgement(rows: Iterable[Row]) -> str:
+    """Return one sentence on which baselines the proxy beats, and by which metrics."""
+    titles: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for row in rows:
+        if row["outcomes"]:
+            titles.setdefault(tuple(row["outcomes"].items()), []).append(row["title"])
+    clauses = [
+        f"on {_listed(names)}, {'it' if number else 'the proxy'} {_said(dict(outcomes))}"
+        for number, (outcomes, names) in enumerate(titles.items())
+    ]
+    sentence = "; ".join(clauses)
+    return f"{sentence[:1].upper()}{sentence[1:]}." if sentence else ""
+
+
+def _said(outcomes: Mapping[str, str]) -> str:
+    """Return what is said of each baseline, such as `beats A and B, and loses to C`."""
+    groups = {
+        verb: [name for name, each in outcomes.items() if each == outcome]
+        for outcome, verb in _VERBS.items()
+    }
+    parts = [f"{verb} {_listed(names)}" for verb, names in groups.items() if names]
+    return ", and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
