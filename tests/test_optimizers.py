@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.family_code import write_proxy
 from helpers.generated import TINY, modules, same_checkpoint, write_package
 from helpers.plain_desk import PlainDesk
 
@@ -192,6 +193,21 @@ def test_a_declared_optimizer_trains_the_full_model_and_adamw_the_proxy(tmp_path
         desk.package |= recipe.work(desk)
     assert b'optimizer: str = "muon"' in desk.package["code/train.py"]
     assert b"torch>=2.9\n" in desk.package["code/requirements.txt"]
+
+
+def test_the_code_of_a_classifier_says_which_optimizer_and_which_mixture_train_it(
+    tmp_path: Path,
+) -> None:
+    config = "training: {config: {optimizer: muon, data_augmentation: [mixup, rand_augment]}}\n"
+    image = "modality: {inputs: [image], outputs: [label]}\ntask: {type: classification}\n"
+    family = "architecture: {family: transformer}\nconstraints: {parameter_budget: {max: 5M}}\n"
+    code = write_proxy(PlainDesk(config + image + family, tmp_path), tmp_path)
+    train, data = ((code / f"{name}.py").read_text() for name in ("train", "data"))
+    assert 'optimizer: str = "muon"' in train
+    assert "mixup: float = 0.8" in train
+    assert "cutmix: float = 0.0" in train
+    assert "operations: int = 2" in data
+    assert "pillow" in (code / "requirements.txt").read_text()
 
 
 def settings(optimizer: str, spec: str, folder: Path) -> dict[str, Any]:

@@ -30,6 +30,7 @@ AUGMENTATIONS = Augmentations(
         "mixup": (),
         "cutmix": (),
         "random_erasing": ("erasing",),
+        "drop_path": ("stochastic_depth",),
     },
     usual=frozenset({"random_crop"}),
     all=frozenset({"random_crop", "horizontal_flip"}),
@@ -37,7 +38,7 @@ AUGMENTATIONS = Augmentations(
 )
 LEAST_AREA = 0.08  # of an image, as arXiv:1409.4842
 OPERATIONS, MAGNITUDE = 2, 9.0  # of RandAugment, as DeiT
-ERASED, MIXUP, CUTMIX = 0.25, 0.8, 1.0  # as DeiT
+ERASED, MIXUP, CUTMIX, DROP_PATH = 0.25, 0.8, 1.0, 0.1  # as DeiT
 
 DIGIT = 8  # pixels a side of the bundled digits
 PROXY_PADDING_SHARE = 1 / 16  # A digit fills its image, so it is shifted by half a pixel only.
@@ -147,6 +148,7 @@ class ImageClassification(Task):
             "label_smoothing": 0.0 if reduced else 0.1,
             "mixup": MIXUP if "mixup" in names else 0.0,
             "cutmix": CUTMIX if "cutmix" in names else 0.0,
+            "drop_path": DROP_PATH if "drop_path" in names else 0.0,
         }
 
     def refused(self, key: Lookup) -> Iterator[Problem]:
@@ -171,7 +173,8 @@ class ImageClassification(Task):
                 "data_augmentation is not declared: images are shifted, not mirrored, since "
                 "letters and digits lose their meaning in a mirror"
             )
-        heavy = ("data.operations", "data.erase", "train.mixup", "train.cutmix")
+        mixed = ("train.mixup", "train.cutmix", "train.drop_path")
+        heavy = ("data.operations", "data.erase", *mixed)
         return {
             "data.crop_padding": why,
             "data.flip": why,

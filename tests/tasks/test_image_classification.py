@@ -16,7 +16,15 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
-from helpers.image_classifiers import CLOSE, DATA, SHAPES, code_of, write_images, write_package
+from helpers.image_classifiers import (
+    CLOSE,
+    DATA,
+    FAMILIES,
+    SHAPES,
+    code_of,
+    write_images,
+    write_package,
+)
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForImageClassification
@@ -82,6 +90,7 @@ def test_asking_for_more_augmentation_switches_none_off() -> None:
         ("random_erasing", "data", "erase"),
         ("mixup", "train", "mixup"),
         ("cutmix", "train", "cutmix"),
+        ("stochastic_depth", "train", "drop_path"),
     ],
 )
 def test_each_augmentation_sets_a_field_of_the_full_model(
@@ -441,12 +450,36 @@ def test_a_mixed_batch_has_the_loss_of_its_mixed_targets(
     torch.testing.assert_close(loss, expected)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_drop_path_leaves_deeper_blocks_out_in_training_only(family: str, tmp_path: Path) -> None:
+    shape = SHAPES[family]["square"]
+    with code_of(write_package(tmp_path / "code", family, shape)) as code:
+        torch.manual_seed(0)
+        model = code.train.built(code.model.Config(**shape), 1.0)
+        rates = [
+            module.rate
+            for block in model.layers
+            for module in block.modules()
+            if isinstance(module, code.model.StochasticDepth)
+        ]
+        assert rates[0] == 0.0
+        assert rates[-1] == 1.0
+        assert rates == sorted(rates)
+        depth = code.model.StochasticDepth()
+        depth.rate = 0.25
+        x = torch.ones(4000, 2)
+        dropped = depth(x)
+        assert dropped.eq(0).all(1).float().mean() == pytest.approx(0.25, abs=0.03)
+        assert dropped.mean() == pytest.approx(1.0, abs=0.05)
+        assert depth.eval()(x) is x
+
+
 def test_a_stopped_run_with_every_augmentation_goes_on_to_the_same_bits(
     folder: Path, tmp_path: Path
 ) -> None:
     package = write_package(tmp_path / "code", "vit", SHAPES["vit"]["square"], **HEAVY, flip=True)
     config = json.loads((package / "config.json").read_text())
-    config["proxy"]["train"] |= {"mixup": 0.8, "cutmix": 1.0}
+    config["proxy"]["train"] |= {"mixup": 0.8, "cutmix": 1.0, "drop_path": 0.5}
     (package / "config.json").write_text(json.dumps(config))
     options = ("--data", folder, "--threads", 1, "--schedule-steps", 6)
     with code_of(package) as heavy:

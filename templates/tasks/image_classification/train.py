@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from data import Config as DataConfig
 from data import batch_at, batches, fitted, load_images, preprocessor
 from model import Config as ModelConfig
-from model import Model
+from model import Model, StochasticDepth
 from runtime.augmentation import mixed
 from runtime.checkpoint import to_json
 from runtime.errors import run
@@ -45,6 +45,8 @@ class Config(Training):
     """Each training image is added to another one, in shares from Beta(mixup, mixup); 0: none."""
     cutmix: float = 0.0
     """A rectangle of another image replaces its own, of a share from Beta(cutmix, cutmix)."""
+    drop_path: float = 0.0
+    """Share of samples for which the last block is left out; it rises from 0 at the first one."""
 
 
 def class_loss(module: nn.Module, batch: Batch, label_smoothing: float) -> tuple[Tensor, int]:
@@ -76,6 +78,16 @@ def training_loss(module: nn.Module, batch: Batch, config: Config) -> tuple[Tens
     return share * own + (1 - share) * other, len(targets)
 
 
+def built(model: ModelConfig, drop_path: float) -> Model:
+    """Return the network; deeper blocks are left out for more samples (arXiv:1603.09382)."""
+    network = Model(model)
+    for place, block in enumerate(network.layers):
+        for module in block.modules():
+            if isinstance(module, StochasticDepth):
+                module.rate = drop_path * place / max(1, len(network.layers) - 1)
+    return network
+
+
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     """Return the loss of a dummy batch, to count FLOPs and memory."""
     c = model.config
@@ -97,7 +109,7 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         config=config,
         data=data,
         sha256=images.sha256,
-        build=lambda: Model(model),
+        build=lambda: built(model, config.drop_path),
         batch=batch,
         held_out=lambda size: batches(images.splits["val"], size, data),
         loss=lambda module, each: training_loss(module, each, config),
