@@ -30,7 +30,7 @@ import json, pathlib, sys
 assert pathlib.Path("out/checkpoint/model.safetensors").read_text()
 metric = {"metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte",
           "higher_is_better": False, "value": 2.5, "baselines": {"bigram": 3.4}}
-print(json.dumps({"dataset": "d", "sha256": "s", "split": "test", "n": 9, "metrics": [metric],
+print(json.dumps({"dataset": "d", "sha256": "0" * 64, "split": "test", "n": 9, "metrics": [metric],
                   "checkpoint_step": 2}))
 """
 
@@ -41,7 +41,7 @@ def desk_with(folder, spec, train=TRAIN, evaluate=EVAL):
     desk.package = {f"code/{name}.py": text.encode() for name, text in scripts.items()}
     desk.package |= dict.fromkeys(RUNTIME, b"")
     desk.package["code/config.json"] = b'{"proxy": {}}'
-    desk.package["blueprint/architecture.yaml"] = b"family: decoder\n"
+    desk.package["blueprint/architecture.yaml"] = b"family: decoder\ntrain: {steps: 300}\n"
     return desk
 
 
@@ -73,7 +73,7 @@ def test_what_the_scripts_measured_becomes_the_results(tmp_path):
     desk.progress = lambda *arguments: told.append(arguments)
     (measured, named), curve = outputs(desk)
     assert measured == {
-        "benchmark": "held-out text", "dataset": "d", "sha256": "s", "split": "test", "n": 9,
+        "benchmark": "held-out text", "dataset": "d", "sha256": "0" * 64, "split": "test", "n": 9,
         "metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte",
         "higher_is_better": False, "value": 2.5, "baselines": {"bigram": 3.4},
         "n_unit": None, "seeds": {"7": 2.5}, "spread": None, "interval": None,
@@ -90,6 +90,28 @@ def test_what_the_scripts_measured_becomes_the_results(tmp_path):
     assert [row["val_loss"] for row in curve] == ["", "0.7"]
     assert list(curve[0]) == ["step", "train_loss", "val_loss", "learning_rate"]
     assert told == [(2, 2, "train loss 0.500")]
+
+
+def test_each_further_seed_is_a_task_of_its_own_and_joins_the_row(tmp_path):
+    desk = desk_with(tmp_path, "reproducibility: {seed: 4294967295}\nevaluation: {seeds: 2}\n")
+    first, second, _ = trial.recipes(decoder, trial.seeds(decoder, desk.key))
+    assert (first.targets[0], second.targets) == (trial.REPORT, ("benchmarks/report_2.json",))
+    (row,), _ = outputs(desk)
+    assert row["seeds"] == {"4294967295": 2.5, "0": 2.5}
+    assert row["spread"] == 0
+    again = json.loads(desk.package["benchmarks/report_2.json"])
+    assert "figure" not in again["report"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "count"),
+    [("", decoder.task.benchmark.seeds), ("bench: full", 1), ("bench: none, seeds: 4", 1),
+     ("bench: full, seeds: 4", 4)],
+)  # fmt: skip
+def test_short_benchmarks_are_repeated_and_others_if_declared(tmp_path, keys, count):
+    desk = PlainDesk(f"evaluation: {{{keys}}}\n", tmp_path)
+    assert trial.seeds(decoder, desk.key) == count
+    assert len(trial.recipes(decoder, count)) == count + 1
 
 
 def test_a_longer_bench_takes_more_steps(tmp_path):

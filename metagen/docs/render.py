@@ -19,7 +19,9 @@ from markupsafe import Markup
 
 from metagen.docs import escape
 from metagen.docs.facts import Facts, MissingFact, Printed, Ref, proxy
+from metagen.docs.sources import FILES
 from metagen.errors import Problem, TaskError
+from metagen.measure.results import FULL, MEASURED, PROXY
 from metagen.work import Desk
 
 if TYPE_CHECKING:
@@ -68,7 +70,9 @@ _MACROS = {
 }
 _MARKDOWN = _Language(escape.markdown, {"code": escape.markdown_code})
 _LATEX = _Language(
-    escape.latex, {"code": escape.latex_code, "pdf_string": escape.pdf_string}, _MACROS
+    escape.latex,
+    {"code": escape.latex_code, "pdf_string": escape.pdf_string, "keys": escape.citation_keys},
+    _MACROS,
 )
 _PLAIN = _Language(Markup, syntax=_MACROS)
 
@@ -146,7 +150,11 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
     return {
         "fact": facts.text,
         "each": facts.each,
-        "measured": lambda: facts.each("results", status="measured"),
+        # The results of the proxy and of the full model have places of their own.
+        "measured": lambda: facts.each("results", status=MEASURED, size=PROXY),
+        "full": lambda: facts.each("results", status=MEASURED, size=FULL),
+        "origin": facts.origin,
+        "edited": lambda name: facts.edited(FILES[name]),
         "distinct": facts.distinct,
         "has": facts.has,
         "equals": lambda name, value: facts.get(name).value == value,
@@ -154,7 +162,9 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "score": facts.score,
         "outcome": lambda baseline: Ref((*baseline[:2], "outcomes", baseline[-1])),
         "best": facts.is_best,
-        "judged": lambda row, part="sentence": facts.text(f"derived.{part}.{row[1]}"),
+        "judged": lambda row, part="sentence", style="full": facts.text(
+            f"derived.{part}.{row[1]}", style
+        ),
         "proxy": proxy,
         "family": lambda: facts.family().model_template({}).split("/")[2],
         "task": lambda: facts.family().task.folder.rpartition("/")[2],

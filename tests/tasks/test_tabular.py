@@ -159,6 +159,8 @@ def test_it_trains_scores_and_predicts(
 
     run("train", "--data", path, "--target", target(code), "--threads", 1)
     report = json.loads(run("eval", "--data", path, "--threads", 1))
+    once = json.loads(run("eval", "--data", path, "--threads", 1, "--repeats", 0))
+    assert once["metrics"] == report["metrics"][:2]
     names = [row["metric"] for row in report["metrics"]]
     assert names[:2] == (
         ["rmse", "r2"] if code["task"] == "regression" else ["accuracy", "macro_f1"]
@@ -166,6 +168,13 @@ def test_it_trains_scores_and_predicts(
     assert names[2:] == [f"{name}_cross_validated" for name in names[:2]]
     counts = [row.get("n", report["n"]) for row in report["metrics"]]
     assert counts == [report["n"]] * 2 + [150] * 2
+    # The figure draws the test rows that its caption counts, not those of the cross-validation.
+    figure, n = report["figure"], report["n"]
+    if code["task"] == "regression":
+        (points,) = figure["series"]
+        assert (len(points["x"]), points["name"]) == (n, f"{n} of {n} test rows")
+    else:
+        assert sum(map(sum, figure["values"])) == n
     splits = [row.get("split", report["split"]) for row in report["metrics"]]
     assert splits == ["test"] * 2 + ["cross-validation"] * 2
     table = list(csv.DictReader(io.StringIO(run("infer", "--input", path))))
