@@ -88,7 +88,7 @@ def train_alone(folder: Path) -> Iterator[Callable[..., None]]:
 def alone(train_alone: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The out folder of one process: three steps, whose checkpoint is kept, and then all six."""
     out = tmp_path_factory.mktemp("alone")
-    train_alone(out, "--checkpoint", out / "half", "--steps", 3)
+    train_alone(out, "--checkpoint", out / "half", "--steps", 3, "--schedule-steps", 6)
     (out / "half-curve.jsonl").write_bytes((out / "metrics.jsonl").read_bytes())
     train_alone(out)
     return out
@@ -106,7 +106,7 @@ def same_tensors(one: Path, other: Path) -> None:
 def test_two_processes_follow_the_curve_of_one_which_can_go_on_alone(
     folder: Path, alone: Path, train_alone: Callable[..., None], tmp_path: Path, mode: str
 ) -> None:
-    said = train(folder, tmp_path, "--parallel", mode, "--steps", 3)
+    said = train(folder, tmp_path, "--parallel", mode, "--steps", 3, "--schedule-steps", 6)
     assert "3 steps done" in said[0]
     assert not said[1]
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.jsonl", "checkpoint"}

@@ -130,6 +130,10 @@ class LanguageModeling(Task):
         """Return the shape of one sequence of token ids: (1, length)."""
         return [{"shape": [1, length], "dtype": "int64"}]
 
+    def preparation(self, data: Mapping[str, Any]) -> str:
+        command = "python data.py prepare --size full --data PATH --out tokens"
+        return command if data["tokenizer"] == "bpe" else ""
+
     def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         why = f"the window, at most {TRAINING_LENGTH:,} as in Llama 3's pre-training"
         return {"data.seq_len": why}

@@ -42,6 +42,7 @@ TINY: dict[str, dict[str, Any]] = {
         "steps": 6,
         "batch_size": 4,
         "grad_accum": 1,
+        "optimizer": "adamw",
         "learning_rate": 0.003,
         "warmup_steps": 2,
         "final_lr_share": 0.1,

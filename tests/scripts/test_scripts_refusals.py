@@ -175,7 +175,7 @@ def test_a_model_that_cannot_fit_is_refused_before_it_is_allocated(
     code: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        code["runtime.device"].memory_table(10**14, 1, torch.device("cpu"))
+        code["runtime.device"].memory_table(10**14, 2 * 10**14, 1, torch.device("cpu"))
     assert "needs 1600000.0 GB" in capsys.readouterr().err
 
 
