@@ -92,6 +92,35 @@ def test_no_card_says_that_information_is_needed():
         assert "needed]" not in page(name, sample.desk()).text.lower()
 
 
+def test_result_tables_show_spread_interval_outcome_and_the_best_in_bold():
+    text = body(page("eval_report", sample.desk()).text)
+    assert "n = 41,234 bytes" in text
+    assert "bits per byte (bit/byte, lower is better)" in text
+    for row in (
+        "| text_llm_8b, proxy | 2.87 | 0.03 | 2.83 to 2.91 | |",
+        "| bigram | 3.44 | | | beats |",
+        "| 5-gram | **2.04** | | | loses |",
+        "| text_llm_8b, proxy | 0.410 | one seed | 0.403 to 0.418 | |",
+        "| bigram | 0.408 | | | cannot tell |",
+    ):
+        assert row in text
+    assert "**2.87**" not in text
+
+
+@pytest.mark.parametrize("name", ["model_card", "eval_report"])
+def test_one_sentence_judges_the_proxy(name):
+    sentence = "On bits per byte, the proxy beats unigram and bigram, and loses to 5-gram; "
+    assert sentence in page(name, sample.desk()).text
+    assert "the proxy beats" not in page(name, sample.desk(results=[])).text
+
+
+def test_the_report_names_machine_threads_versions_and_seconds():
+    text = page("eval_report", sample.desk()).text
+    assert "Some CPU, 8 logical cores, Linux x86_64; threads: 1." in text
+    assert "took 11.5 seconds of CPU time there, and its scoring 4 seconds" in text
+    assert "**Versions:**" in text
+
+
 def test_hugging_face_reads_the_model_card():
     text = cards.model_card(sample.desk())["docs/model_card.md"].decode()
     card = ModelCard(text)
@@ -100,7 +129,7 @@ def test_hugging_face_reads_the_model_card():
     assert data["library_name"] == "pytorch"
     assert "license" not in data
     found = {result.metric_type: result.metric_value for result in card.data.eval_results}
-    assert found == {"bits_per_byte": 2.87312, "next_byte_accuracy": 0.41037}
+    assert found == {"bits_per_byte": 2.87, "next_byte_accuracy": 0.41}
     assert "\n# text_llm_8b\n" in card.text
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from metagen.docs import escape, render
+from metagen.docs import escape, render, scores
 from metagen.docs.facts import FILES, SOURCES, Facts
 from metagen.docs.render import Page
 from metagen.work import Desk, Recipe
@@ -75,7 +75,8 @@ def _model_index(facts: Facts, task: str, results: list[dict[str, Any]]) -> list
 def _result(task: str, row: dict[str, Any]) -> dict[str, Any]:
     split = {"split": row["split"]} if row["split"] else {}
     dataset = {"name": row["dataset"], "type": row["dataset"], **split}
-    metric = {"name": row["benchmark"], "type": row["metric"], "value": row["value"]}
+    value = float(scores.write(row["value"], row).replace(",", ""))
+    metric = {"name": row["benchmark"], "type": row["metric"], "value": value}
     return {"task": {"type": task}, "dataset": dataset, "metrics": [metric]}
 
 

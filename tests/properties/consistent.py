@@ -395,6 +395,9 @@ def results(package: Package, ledger: Ledger) -> None:
             ledger.same("results", name, table=row.get(name), run=run.get(name))
         ledger.same("results", "data set", table=row["dataset"], report=scored["dataset"])
         own = next((m for m in scored["metrics"] if m["metric"] == row["metric"]), {})
+        of_seeds = list((row["seeds"] or {}).values())
+        mean = sum(of_seeds) / len(of_seeds) if of_seeds else None
+        ledger.same("results", f"mean of {row['metric']}", table=row["value"], seeds=mean)
         n = own.get("n", scored["n"])
         ledger.same("results", f"n of {row['metric']}", table=row["n"], report=n)
         last = int(package["benchmarks/curve.csv"][-1]["step"])

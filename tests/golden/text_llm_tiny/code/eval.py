@@ -111,13 +111,14 @@ class NGrams:
             else:
                 share, total = count + kinds * p, total + kinds
             p = np.divide(share, total, out=p, where=total > 0)
-        return -np.log2(p)
+        bits: Numbers = -np.log2(p)
+        return bits
 
 
 def _grams(text: bytes, n: int) -> Numbers:
     """Return all n-grams of a text as 64-bit numbers, with the newest byte in the lowest bits."""
     symbols = np.frombuffer(text, np.uint8).astype(np.uint64)
-    grams = np.zeros(max(0, len(text) - n + 1), np.uint64)
+    grams: Numbers = np.zeros(max(0, len(text) - n + 1), np.uint64)
     for i in range(n):
         grams = grams << 8 | symbols[i : len(grams) + i]
     return grams
