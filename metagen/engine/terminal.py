@@ -332,7 +332,8 @@ def _benchmark(row: Mapping[str, Any]) -> str:
     others = ", ".join(f"{name} {_score(value)}" for name, value in row["baselines"].items())
     size = f", {row['size']} model" if row["size"] == "full" else ""
     origin = "" if row["origin"] == "measured" else f", {row['origin']}"
-    return f"{row['title']} {_score(row['value'])}{size}{origin}  ({label}: {others})"
+    beside = f"  ({label}: {others})" if others else ""
+    return f"{row['title']} {_score(row['value'])}{size}{origin}{beside}"
 
 
 def _score(value: float) -> str:
