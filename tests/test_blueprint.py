@@ -83,9 +83,9 @@ def test_training_config_flows_into_train(tmp_path):
 
 
 def test_a_declared_setting_that_the_code_has_not_is_reported_as_unused(tmp_path):
-    text = "training: {config: {ema_decay: 0.99, optimizer: sgd, batch_size: 8}}\n"
+    text = "training: {config: {ema_decay: 0.99, timesteps: 9, batch_size: 8}}\n"
     unused = [n for n in decisions(built(PlainDesk(text, tmp_path))) if "training.config" in n]
-    assert sorted(unused) == ["training.config.ema_decay", "training.config.optimizer"]
+    assert sorted(unused) == ["training.config.ema_decay", "training.config.timesteps"]
 
 
 def test_pins_have_pins_as_their_reason_and_the_seed_reaches_the_scripts(tmp_path):

@@ -146,7 +146,8 @@ def test_random_targets_cannot_be_learned_through_a_leak(code: dict[str, ModuleT
     torch.set_num_threads(1)
     vocabulary = 16
     model = code["model"].Model(code["model"].Config(**TINY["model"] | {"vocab_size": vocabulary}))
-    optimizer = code["runtime.optimization"].adamw(model, 0.1, (0.9, 0.95))
+    training = code["runtime.settings"].Training(weight_decay=0.1)
+    optimizers = code["runtime.optimization"].optimizers(model, training)
     generator = torch.Generator().manual_seed(3)
 
     def batch() -> tuple[Tensor, Tensor]:
@@ -156,7 +157,7 @@ def test_random_targets_cannot_be_learned_through_a_leak(code: dict[str, ModuleT
     for _ in range(60):
         tokens, targets = batch()
         part = functools.partial(lambda x, y: (model(x, y), y.numel()), tokens, targets)
-        code["runtime.optimization"].update(model, optimizer, [part], 3e-3, 1.0)
+        code["runtime.optimization"].update(model, optimizers, [part], 3e-3, 1.0)
     with torch.no_grad():
         held_out = sum(float(model(*batch())) for _ in range(20)) / 20
     assert held_out > math.log(vocabulary) - 0.01

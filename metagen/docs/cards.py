@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from metagen.docs import escape, render
+from metagen.docs import escape, render, scores
 from metagen.docs.facts import Facts
 from metagen.docs.render import Page
 from metagen.docs.sources import FILES, ORIGINS, SOURCES, inputs
@@ -85,7 +85,8 @@ def _result(task: str, row: dict[str, Any]) -> dict[str, Any]:
         *([ORIGINS[row["origin"]]] if row["origin"] != MEASURED else []),
     ]
     name = row["benchmark"] + (f" ({', '.join(notes)})" if notes else "")
-    metric = {"name": name, "type": row["metric"], "value": row["value"]}
+    value = float(scores.write(row["value"], row).replace(",", ""))
+    metric = {"name": name, "type": row["metric"], "value": value}
     return {"task": {"type": task}, "dataset": dataset, "metrics": [metric]}
 
 

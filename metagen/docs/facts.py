@@ -17,7 +17,7 @@ from typing import Any
 from metagen import families
 from metagen.docs import scores, statement, wording
 from metagen.docs.sources import FILES, ORIGINS, SOURCES, SPEC, TERMS, UNITS
-from metagen.families import effects
+from metagen.families.effects import UNUSED
 from metagen.families.family import Family, Words
 from metagen.measure.results import MEASURED, PROXY
 from metagen.work import Desk
@@ -125,9 +125,8 @@ class Facts:
 
     def score(self, ref: Ref) -> str:
         """Return a score of a row of results, with the row's digits, and record that."""
-        fact, row = self.get(ref), self.entry(Ref(ref[:2]))
-        absent = fact.value is None or fact.value == []
-        text = _absence(fact.name) if absent else scores.write(fact.value, row)
+        fact = self.get(ref)
+        text = scores.write(fact.value, self.entry(Ref(ref[:2])))
         self.printed.append(Printed(fact, text))
         return text
 
@@ -289,6 +288,12 @@ def _usage(facts: Facts) -> Fact:
     return Fact("derived.usage", command, "", f"{FILES['arch']}: family")
 
 
+def _preparation(facts: Facts) -> Fact:
+    """Return the command that prepares much data for the full model; "" for none."""
+    command = facts.family().task.preparation(facts.get("arch.data").value)
+    return Fact("derived.preparation", command, "", f"{FILES['arch']}: data")
+
+
 def _context(facts: Facts) -> Fact:
     """Return the context window, None for a family without one."""
     family, everything = design(facts)
@@ -334,9 +339,10 @@ def _unknown_components(facts: Facts) -> Fact:
 
 def _unused(facts: Facts) -> Fact:
     """Return the declared keys without an effect, each with the reason."""
-    declared = effects.unused(facts.family(), lambda key: facts.get(f"spec.{key}").value)
-    sentences = tuple(f"{name}: {reason}" for name, reason, _ in declared)
-    return Fact("derived.unused", sentences, "", SPEC)
+    decisions = facts.get("arch.decisions").value
+    unused = [each for each in decisions if each["reason"].startswith(UNUSED)]
+    sentences = tuple(f"{each['name']}: {each['reason'].removeprefix(UNUSED)}" for each in unused)
+    return Fact("derived.unused", sentences, "", f"{FILES['arch']}: decisions")
 
 
 def _edited(facts: Facts) -> Fact:
@@ -360,6 +366,7 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "judgement": _judgement,
     **{name: _word(name) for name in _WORDS},
     "usage": _usage,
+    "preparation": _preparation,
     "unknown_components": _unknown_components,
     "unused": _unused,
     "edited": _edited,

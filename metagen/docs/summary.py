@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from metagen import paths
-from metagen.docs import statement
+from metagen.docs import scores, statement
 from metagen.docs.facts import Facts
 from metagen.docs.sources import inputs
 from metagen.docs.wording import SPACE
@@ -56,10 +56,10 @@ def _judged(row: dict[str, Any]) -> dict[str, Any]:
 
 def _benchmark(row: dict[str, Any]) -> dict[str, Any]:
     identity = ("benchmark", "metric", "title", "unit", "higher_is_better")
-    scores = ("value", "seeds", "spread", "interval", "baselines", "outcomes")
-    entries = (*identity, *scores, "status", "size", "origin")
+    figures = ("value", "seeds", "spread", "interval", "baselines", "outcomes")
+    entries = (*identity, *figures, "status", "size", "origin")
     beats = [name for name, outcome in row["outcomes"].items() if outcome == BEATS]
-    return {**{key: row[key] for key in entries}, "beats": beats}
+    return {**{key: row[key] for key in entries}, "beats": beats, "sentence": scores.sentence(row)}
 
 
 RECIPES = (

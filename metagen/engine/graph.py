@@ -147,6 +147,7 @@ def _family(spec: Spec) -> Family:
         family = families.named(families.route(spec.key))
         need.pins(spec.key, family)
         need.applicable(spec.key, family)
+        family.check(spec.key)
     except SpecError as error:
         raise SpecError(replace(p, place=_place(spec, p.place)) for p in error.problems) from None
     return family

@@ -15,6 +15,8 @@ from metagen.spec.schema import keys
 
 _OF_FAMILIES = re.compile(r"task\.(?!type)|constraints\.(image|patch)_size|training\.config\.")
 _CONFIG = "training.config."
+UNUSED = "declared, without effect: "
+"""How the reason of such a key begins among the decisions of architecture.yaml."""
 
 
 class Unused(NamedTuple):
@@ -32,7 +34,12 @@ def unused(family: Family, key: Lookup) -> list[Unused]:
         family: The family that the spec leads to.
         key: Gives the value of a leaf key of the spec, None when it is not declared.
     """
-    return [*_settings(family, key), *_objectives(key), *_metrics(family, key)]
+    return [
+        *_settings(family, key),
+        *_uncounted(family, key),
+        *_objectives(key),
+        *_metrics(family, key),
+    ]
 
 
 def _settings(family: Family, key: Lookup) -> Iterator[Unused]:
@@ -44,6 +51,13 @@ def _settings(family: Family, key: Lookup) -> Iterator[Unused]:
         follows = name in own or keys()[name].prose or not _OF_FAMILIES.match(name)
         if not follows and key(name) is not None:
             yield Unused(name, f"the {family.name} family has no such setting", hint)
+
+
+def _uncounted(family: Family, key: Lookup) -> Iterator[Unused]:
+    """Yield the keys that need the number of the training's samples where it is not known."""
+    hint = "correct training.data.size, or remove the key"
+    for name, reason in family.task.uncounted(key).items():
+        yield Unused(name, reason, hint)
 
 
 def _objectives(key: Lookup) -> Iterator[Unused]:

@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from metagen import paths
+from metagen.errors import Problem, SpecError
 from metagen.families import parts
 from metagen.families.axes import Axis, Rule, floor_power
 from metagen.families.demand import ALONE, Cost, Demand, Need, Use
@@ -92,6 +93,7 @@ class Family:
         optimal_units: Published compute-optimal data for each parameter, with its source.
         proxy_dims: The dimensions of the scaled-down model that differ from the full model's,
             beside those of the task.
+        convolutional: Whether most weights are kernels of convolutions, which Muon does not take.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Family:
     prompted = False
     optimal_units: tuple[float, str] | None = None
     proxy_dims: Mapping[str, Value] = {}
+    convolutional = False
 
     # What a family must state.
 
@@ -199,6 +202,22 @@ class Family:
         constants = {name: reason for name, (_, reason) in self.constants.items()}
         fixed = {name: key for name, key in self.fixed_by.items() if name in need.fixed}
         return {**self.task.dim_reasons(need.fixed), **constants, **trends, **fixed}
+
+    # What a spec may say of training.
+
+    def check(self, key: Lookup) -> None:
+        """Check what a spec says of training.
+
+        Raises:
+            SpecError: It asks for what the code does not have.
+        """
+        problems = list(self.task.refused(key))
+        name = "training.config.optimizer"
+        if self.convolutional and key(name) == "muon":
+            sentence = f"{name}: muon updates matrices, and most weights of {self.name} are kernels"
+            problems.append(Problem(sentence, name, "use adamw or sgd"))
+        if problems:
+            raise SpecError(problems)
 
     # What axes are made of.
 

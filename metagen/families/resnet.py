@@ -34,6 +34,7 @@ class ResNet(Family):
     kind = "residual network for image classification"
     task = ImageClassification()
     arithmetic = "convolutions"
+    convolutional = True
     components = "cnn convolutional_backbone backbone resnet bottleneck stem classifier"
     traits = {
         "width": Trait(

@@ -37,6 +37,7 @@ class SegmentationUNet(Family):
     kind = "U-Net for semantic segmentation"
     task = SemanticSegmentation()
     arithmetic = "convolutions"
+    convolutional = True
     components = (
         "encoder decoder unet unet_encoder unet_decoder skip_connection conv_block "
         "segmentation_head"

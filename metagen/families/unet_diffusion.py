@@ -25,6 +25,7 @@ class PixelUNet(DiffusionUNet):
     name = "unet_diffusion"
     kind = "class-conditional diffusion model of images"
     task = ClassConditional()
+    convolutional = True
     components = "unet unet_2d residual_block attention time_embedding class_embedding"
     rules = (
         *rules(),

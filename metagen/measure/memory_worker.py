@@ -13,7 +13,9 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -24,9 +26,9 @@ from torch.utils.flop_counter import flop_registry
 
 from metagen.measure.nodes import machines
 
-# AdamW in float32: bytes per parameter for the weight, its gradient and the two moments.
-STATES = {"weights": 4, "gradients": 4, "optimizer": 8}
-AVERAGE = 4  # bytes per parameter of a moving average of the weights, counted with the optimizer
+NUMBER = 4  # bytes of a number in float32
+# Bytes per parameter of what training with AdamW keeps: the weight, its gradient, two moments.
+STATES: Mapping[str, Fraction | int] = {"weights": 4, "gradients": 4, "optimizer": 8}
 LOW = 2  # bytes of a weight in bfloat16
 PASSES = 3  # A step costs three forward passes: the backward pass costs two.
 # The CPU's attention has no formula of its own in torch's table of operations.
@@ -52,7 +54,7 @@ def main(declared: int) -> None:
         "data": asdict(data.Config()),
         "samples_at_once": samples,
     }
-    extra = AVERAGE if hasattr(config, "ema_decay") else 0
+    states = {**STATES, "optimizer": optimizer_bytes(model, config)}
     for mode, shards in (("ddp", 1), ("fsdp", devices)):
         counts |= measure(
             lambda: model.Model(model.Config()),
@@ -61,9 +63,19 @@ def main(declared: int) -> None:
             selection,
             mode,
             shards,
-            STATES | {"optimizer": STATES["optimizer"] + extra},
+            states,
         )
     Path("memory.json").write_text(json.dumps(counts))
+
+
+def optimizer_bytes(model: ModuleType, config: Any) -> Fraction:
+    """Return the bytes per parameter of the optimizer's state and of an average of the weights."""
+    optimization = importlib.import_module("runtime.optimization")
+    with torch.device("meta"):
+        outline = model.Model(model.Config())
+    kept = optimization.state_size(outline, config.optimizer)
+    average = 1 if hasattr(config, "ema_decay") else 0
+    return NUMBER * (Fraction(kept, _count(outline)) + average)
 
 
 def measure(
@@ -73,7 +85,7 @@ def measure(
     selection: Callable[[], Any],
     mode: str,
     shards: int,
-    states: Mapping[str, int] = STATES,
+    states: Mapping[str, Fraction | int] = STATES,
 ) -> dict[str, Any]:
     """Return the parameters, and the bytes on a GPU that computes in bfloat16.
 

@@ -28,7 +28,7 @@ def run(
         arguments: The arguments of `python`, such as `("code/train.py", "--steps", "10")`.
         files: The contents of the scratch folder, by relative path.
         outputs: Paths to return; `STDOUT` is the standard output, and `SECONDS` the
-            seconds that the program ran.
+            seconds of CPU time that the program took.
         timeout: Seconds after which the program is killed.
         module_path: A folder to import from, besides the installed libraries.
         on_line: Called with each line of standard error as it is printed.

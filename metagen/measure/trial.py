@@ -74,7 +74,7 @@ def trial(desk: Desk) -> dict[str, bytes]:
 
 
 def _machine(desk: Desk, seconds: dict[str, float]) -> dict[str, Any]:
-    """Return the machine, and the seconds that training and scoring took on it."""
+    """Return the machine, and the seconds of CPU time that training and scoring took on it."""
     command = ("-P", "-m", desk.code(machine.__name__))
     result = sandbox.run(
         command, {}, ("machine.json",), timeout=TIMEOUT, module_path=paths.PACKAGE.parent
@@ -188,7 +188,7 @@ def _run(
 def _trained(
     desk: Desk, training: Sequence[str], files: dict[str, bytes]
 ) -> tuple[dict[str, bytes], list[dict[str, Any]], float]:
-    """Return the files of the checkpoint, the lines of the training's record, and its seconds."""
+    """Return the files of the checkpoint, the lines of the training's record, and its CPU time."""
     tokenizer = ("tokenizer.json",) if TOKENIZER in files else ()
     names = ("model.safetensors", "config.json", "state.json", *tokenizer)
     checkpoint = [f"{OUT}/checkpoint/{name}" for name in names]

@@ -21,6 +21,7 @@ REQUIREMENTS, LOCK = "code/requirements.txt", "code/requirements.lock"
 # An import from runtime/, at the top of a file or inside a function.
 RUNTIME_IMPORT = re.compile(r"^\s*from runtime\.(\w+) import", re.MULTILINE)
 PROJECT = "pyproject.toml"
+MUON_TORCH = "torch>=2.9"  # the first version with torch.optim.Muon
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 """Names to install libraries by, if they differ from the names to import them by."""
 
@@ -80,6 +81,8 @@ def requirements(desk: Desk) -> dict[str, bytes]:
     scripts = (*SCRIPTS, *runtime_files(families.of_package(desk), desk.source))
     names = {name for path in scripts for name in libraries(desk.entry(path, "imports"))}
     known = lowest_versions(desk.source(PROJECT))
+    if desk.entry(families.ARCHITECTURE, "train", "optimizer") == "muon":
+        known["torch"] = MUON_TORCH
     lines = sorted(known.get(name, name) for name in (DISTRIBUTIONS.get(n, n) for n in names))
     return {REQUIREMENTS: "".join(f"{line}\n" for line in lines).encode()}
 

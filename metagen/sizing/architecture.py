@@ -63,7 +63,7 @@ def _unused(desk: Desk, family: Family) -> Iterator[dict[str, Any]]:
     for name, reason, _ in effects.unused(family, desk.key):
         value = desk.key(name)
         shown = list(value) if isinstance(value, tuple) else value
-        yield {"name": name, "value": shown, "reason": f"declared, without effect: {reason}"}
+        yield {"name": name, "value": shown, "reason": f"{effects.UNUSED}{reason}"}
 
 
 def decisions(solution: Solution) -> list[dict[str, Any]]:

@@ -227,11 +227,12 @@ def _spell_hardware(value: str) -> str:
 def _training_config() -> tuple[Key, ...]:
     rate, decay = real(0.0, 100.0, above=True), real(0.0, 100.0)
     steps, augmentation = whole(0, 10**12), either(flag(), list_of(NAME))
+    optimizer = "Optimizer of the full model; the proxy trains with adamw."
     return (
         Key("training.config.batch_size", NUMBER_OF, "Sequences or samples in a training step."),
         Key("training.config.learning_rate", rate, "Peak learning rate."),
         Key("training.config.epochs", NUMBER_OF, "Passes over the training data."),
-        Key("training.config.optimizer", choice(*words.OPTIMIZERS), "Optimizer."),
+        Key("training.config.optimizer", choice(*words.OPTIMIZERS), optimizer),
         Key("training.config.weight_decay", decay, "Weight decay."),
         Key("training.config.warmup_steps", steps, "Steps of learning-rate warm-up."),
         Key("training.config.warmup_epochs", steps, "Epochs of learning-rate warm-up."),
@@ -239,7 +240,7 @@ def _training_config() -> tuple[Key, ...]:
         Key("training.config.noise_schedule", NAME, "Noise schedule of a diffusion model."),
         Key("training.config.timesteps", NUMBER_OF, "Noise levels of a diffusion model."),
         Key("training.config.unconditional_probability", SHARE, "Share trained without condition."),
-        Key("training.config.data_augmentation", augmentation, "Augmentation of training samples."),
+        Key("training.config.data_augmentation", augmentation, "Augmentation of training images."),
     )
 
 

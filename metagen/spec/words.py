@@ -40,7 +40,7 @@ OBJECTIVE_SYNONYMS = {
     "instance_segmentation": "segmentation",
 }
 FAMILIES = ("transformer", "diffusion", "cnn", "hybrid", "mlp", "gnn")
-OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "adafactor", "lion", "muon", "lamb")
+OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "adafactor", "muon")
 ARTIFACTS = (
     *("pytorch_skeleton", "training_recipe", "benchmark_report", "paper"),
     *("model_card", "data_card", "eval_report", "limitations"),

@@ -1,24 +1,44 @@
 """Image classification.
 
-The full model trains by the recipe of DeiT (arXiv:2012.12877, table 9) without its heavier
-augmentation; ConvNeXt (arXiv:2201.03545, appendix A.1) trains ResNet-50 with the same optimizer,
+The full model trains by the recipe of DeiT (arXiv:2012.12877, table 9), with its augmentation where
+a spec names it; ConvNeXt (arXiv:2201.03545, appendix A.1) trains ResNet-50 with the same optimizer,
 rate, decay and epochs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from metagen.errors import Problem
+from metagen.tasks.augmentation import KEY, Augmentations
 from metagen.tasks.schedule import Habits
 from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
 
 SIDE = 224  # pixels, usual since AlexNet's crops
 RATE_PER_IMAGE = 5e-4 / 512  # The peak rate grows in proportion to the batch.
+SGD_RATE_PER_IMAGE = 0.1 / 256
 IMAGES_AT_ONCE = 128  # images of 224 x 224 pixels, or as many pixels in images of another size
 PADDING_SHARE = 1 / 8  # A random crop shifts an image by up to this share of a side.
 BASELINE_SIDE = 16  # pixels a side; baselines on full images would take minutes
-AUGMENTATIONS = {"random_crop": "crop", "crop": "crop", "horizontal_flip": "flip", "flip": "flip"}
+AUGMENTATIONS = Augmentations(
+    names={
+        "random_crop": ("crop",),
+        "horizontal_flip": ("flip", "mirror"),
+        "random_resized_crop": (),
+        "rand_augment": ("randaugment",),
+        "mixup": (),
+        "cutmix": (),
+        "random_erasing": ("erasing",),
+        "drop_path": ("stochastic_depth",),
+    },
+    usual=frozenset({"random_crop"}),
+    all=frozenset({"random_crop", "horizontal_flip"}),
+    instead={"random_resized_crop": "random_crop"},
+)
+LEAST_AREA = 0.08  # of an image, as arXiv:1409.4842
+OPERATIONS, MAGNITUDE = 2, 9.0  # of RandAugment, as DeiT
+ERASED, MIXUP, CUTMIX, DROP_PATH = 0.25, 0.8, 1.0, 0.1  # as DeiT
 
 DIGIT = 8  # pixels a side of the bundled digits
 PROXY_PADDING_SHARE = 1 / 16  # A digit fills its image, so it is shifted by half a pixel only.
@@ -82,6 +102,11 @@ class ImageClassification(Task):
             at_once=f"{IMAGES_AT_ONCE} images of {SIDE} x {SIDE} pixels, or as many pixels in "
             "images of another size,",
             final_lr_share=0.01,
+            sgd=(
+                float(f"{SGD_RATE_PER_IMAGE * batch:.3g}"),
+                "0.1 for 256 images of an update, as ResNet, in proportion to the batch, as "
+                "arXiv:1706.02677",
+            ),
         )
 
     def proxy_habits(self, m: Dims) -> Habits:
@@ -95,21 +120,39 @@ class ImageClassification(Task):
         )
 
     def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
-        crop, flip = (each in augmentations(key) for each in ("crop", "flip"))
+        names = AUGMENTATIONS.chosen(key)
         share = PROXY_PADDING_SHARE if reduced else PADDING_SHARE
         padding = round(share * min(m["image_height"], m["image_width"]))
+
+        def full(name: str, value: Any, otherwise: Any) -> Any:
+            # The proxy reads digits, which lose their meaning in a mirror or a heavy crop.
+            return value if name in names and not reduced else otherwise
+
         return {
             "val_fraction": 0.1,
             "test_fraction": 0.2 if reduced else 0.1,
             "pixel_mean": 0.5,
             "pixel_std": 0.5,
-            "crop_padding": padding if crop or reduced else 0,
-            "flip": flip and not reduced,
+            "crop_padding": padding if reduced else full("random_crop", padding, 0),
+            "crop_scale": full("random_resized_crop", LEAST_AREA, 0.0),
+            "flip": full("horizontal_flip", True, False),
+            "operations": full("rand_augment", OPERATIONS, 0),
+            "magnitude": MAGNITUDE,
+            "erase": full("random_erasing", ERASED, 0.0),
         }
 
     def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
-        # Smoothing would make the proxy less sure than it may be on such easy images.
-        return {"label_smoothing": 0.0 if reduced else 0.1}
+        names = frozenset() if reduced else AUGMENTATIONS.chosen(key)
+        return {
+            # Smoothing would make the proxy less sure than it may be on such easy images.
+            "label_smoothing": 0.0 if reduced else 0.1,
+            "mixup": MIXUP if "mixup" in names else 0.0,
+            "cutmix": CUTMIX if "cutmix" in names else 0.0,
+            "drop_path": DROP_PATH if "drop_path" in names else 0.0,
+        }
+
+    def refused(self, key: Lookup) -> Iterator[Problem]:
+        yield from AUGMENTATIONS.refused(key)
 
     def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         side = DIGIT if reduced else BASELINE_SIDE
@@ -124,26 +167,17 @@ class ImageClassification(Task):
         return [{"shape": shape, "dtype": "float32"}]
 
     def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
-        return dict.fromkeys(("data.crop_padding", "data.flip"), _augmentation_reason(key))
-
-
-def augmentations(key: Lookup) -> frozenset[str]:
-    """Return how training images are varied; images are mirrored only on request."""
-    declared = key("training.config.data_augmentation")
-    if declared is None:
-        return frozenset({"crop"})
-    if isinstance(declared, bool):
-        return frozenset(AUGMENTATIONS.values()) if declared else frozenset()
-    return frozenset(AUGMENTATIONS[each] for each in declared if each in AUGMENTATIONS)
-
-
-def _augmentation_reason(key: Lookup) -> str:
-    declared = key("training.config.data_augmentation")
-    if declared is None:
-        return (
-            "data_augmentation is not declared: images are shifted, not mirrored, since letters "
-            "and digits lose their meaning in a mirror"
-        )
-    names = [] if isinstance(declared, bool) else [n for n in declared if n not in AUGMENTATIONS]
-    unknown = f"; not available here: {', '.join(names)}" if names else ""
-    return f"training.config.data_augmentation{unknown}"
+        why = KEY
+        if key(KEY) is None:
+            why = (
+                "data_augmentation is not declared: images are shifted, not mirrored, since "
+                "letters and digits lose their meaning in a mirror"
+            )
+        mixed = ("train.mixup", "train.cutmix", "train.drop_path")
+        heavy = ("data.operations", "data.erase", *mixed)
+        return {
+            "data.crop_padding": why,
+            "data.flip": why,
+            "data.crop_scale": f"{why}; the least area as arXiv:1409.4842",
+            **dict.fromkeys(heavy, f"{why}; strengths as DeiT, arXiv:2012.12877, table 9"),
+        }

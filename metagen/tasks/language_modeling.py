@@ -112,6 +112,7 @@ class LanguageModeling(Task):
             "batch_size": max(1, PASS_TOKENS // length),
             "stride": max(1, length // 2),
             "baseline_bytes": 16_000_000,
+            "dtype": "auto",
         }
 
     def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
@@ -128,6 +129,10 @@ class LanguageModeling(Task):
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
         """Return the shape of one sequence of token ids: (1, length)."""
         return [{"shape": [1, length], "dtype": "int64"}]
+
+    def preparation(self, data: Mapping[str, Any]) -> str:
+        command = "python data.py prepare --size full --data PATH --out tokens"
+        return command if data["tokenizer"] == "bpe" else ""
 
     def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         why = f"the window, at most {TRAINING_LENGTH:,} as in Llama 3's pre-training"

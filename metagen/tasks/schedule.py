@@ -1,8 +1,8 @@
-"""The schedule of a training: updates, batch, accumulation, learning rate, warm-up and decay.
+"""The schedule of a training: updates, batch, optimizer, learning rate, warm-up and decay.
 
 What a spec's `training.config` and `training.data.size` declare goes first. Where they are silent,
-a task's habits decide: those of a published training. The proxy's are chosen so that a build trains
-it in seconds, on one thread.
+a task's habits decide: those of a published training, or of a declared optimizer. The proxy's are
+chosen so that a build trains it in seconds, on one thread.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from metagen.tasks.optimizers import ADAMW, OPTIMIZERS, under
 from metagen.units import ITEMS, parse_amount, parse_hardware
 
 Lookup = Callable[[str], Any]  # from a leaf key of the spec to its value
@@ -38,7 +39,10 @@ class Habits:
         units_per_sample: Units that a sample holds, such as the tokens of a sequence.
         samples_at_once: Samples that pass through the model at once, at most.
         at_once: The same bound in words, such as `16,384 tokens`.
-        beta2: AdamW's memory of the gradient's square.
+        optimizer: Name of the optimizer.
+        beta1: Share of the mean gradient that an update keeps.
+        beta2: Share of the mean squared gradient that an update keeps.
+        sgd: Peak learning rate of SGD and its reason, where one is published for the task.
         final_lr_share: Share of the peak at which the rate ends.
         most: Samples of an update to which it may grow, so that all declared devices share it;
             0 where no published training grew it.
@@ -59,7 +63,10 @@ class Habits:
     units_per_sample: int = 1
     samples_at_once: int = 2**62
     at_once: str = ""
+    optimizer: str = ADAMW
+    beta1: float = 0.9
     beta2: float = 0.999
+    sgd: tuple[float, str] | None = None
     final_lr_share: float = 0.1
     most: int = 0
     growth: str = ""
@@ -128,6 +135,7 @@ class Schedule:
             value = key(f"training.config.{name}")
             return otherwise if value is None else value
 
+        habits = under(habits, of("optimizer", ADAMW))
         batch, epochs = of("batch_size", grown(habits, key)), int(of("epochs", habits.epochs))
         data = _declared(habits, key) or habits.data
         update = batch * habits.units_per_sample
@@ -150,11 +158,12 @@ class Schedule:
             "steps": self.steps,
             "batch_size": self.batch,
             "grad_accum": self.parts,
+            "optimizer": self.habits.optimizer,
             "learning_rate": self.rate,
             "warmup_steps": self.warmup,
             "final_lr_share": self.habits.final_lr_share,
             "weight_decay": self.decay,
-            "beta1": 0.9,
+            "beta1": self.habits.beta1,
             "beta2": self.habits.beta2,
             "grad_clip": 1.0,
             "eval_every": min(1000, max(1, self.steps // 6)),
@@ -175,7 +184,12 @@ class Schedule:
             hardware = key("training.compute.hardware")
             declared["train.batch_size"] += f"; grown to share it among {hardware}, {habits.growth}"
         at_once = f"at most {habits.at_once} pass through the model at once"
-        return {"train.steps": self._length(key), **declared, "train.grad_accum": at_once}
+        return {
+            "train.steps": self._length(key),
+            **declared,
+            "train.optimizer": _optimizer(habits.optimizer, key),
+            "train.grad_accum": at_once,
+        }
 
     def _length(self, key: Lookup) -> str:
         """Return where the number of updates comes from."""
@@ -197,6 +211,26 @@ class Schedule:
 def of_spec(key: Lookup, name: str, otherwise: str) -> str:
     """Return the reason of a setting that `training.config` may declare."""
     return DECLARED if key(f"training.config.{name}") is not None else otherwise
+
+
+def uncounted(habits: Habits, key: Lookup) -> dict[str, str]:
+    """Return the declared keys without an effect since the data is not counted, with why."""
+    if _declared(habits, key):
+        return {}
+    size, units = "training.data.size", " or ".join(habits.units)
+    ignored = {size: f"the data is counted in {units}"} if key(size) else {}
+    if habits.data is None:
+        lengths = ("training.config.epochs", "training.config.warmup_epochs")
+        why = f"an epoch has no length without {size} in {units}"
+        ignored |= {name: why for name in lengths if key(name) is not None}
+    return ignored
+
+
+def _optimizer(name: str, key: Lookup) -> str:
+    """Return why the full model has its optimizer; the proxy's rates are those of AdamW."""
+    why = of_spec(key, "optimizer", "the usual one, since none is declared")
+    proxy = "" if name == ADAMW else f"; the proxy trains with {ADAMW}, whose rates it has"
+    return f"{why}: {OPTIMIZERS[name].source}{proxy}"
 
 
 def grown(habits: Habits, key: Lookup) -> int:

@@ -6,9 +6,11 @@ arXiv:1809.10486).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from metagen.errors import Problem
+from metagen.tasks.augmentation import KEY, Augmentations
 from metagen.tasks.schedule import Habits
 from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
 
@@ -16,6 +18,16 @@ SIDE = 512  # pixels
 PIXELS_AT_ONCE = 2**20  # A larger number takes more memory, a smaller one more passes an update.
 ADAM_BETA2 = 0.95  # AdamW's rates follow the gradients of about the last 20 updates.
 BUNDLED_CLASSES = 3  # background, grey matter, white matter
+AUGMENTATIONS = Augmentations(
+    names={
+        "horizontal_flip": ("flip", "mirror"),
+        "rotation": ("rotate", "rotations", "dihedral"),
+        "random_crop": ("crop",),
+    },
+    usual=frozenset({"horizontal_flip"}),
+    all=frozenset({"horizontal_flip"}),
+    instead={},
+)
 
 
 class SemanticSegmentation(Task):
@@ -69,6 +81,7 @@ class SemanticSegmentation(Task):
             at_once=f"{PIXELS_AT_ONCE:,} pixels",
             beta2=ADAM_BETA2,
             final_lr_share=0.05,
+            sgd=(0.01, "as the later nnU-Net, arXiv:1904.08128"),
         )
 
     def proxy_habits(self, m: Dims) -> Habits:
@@ -78,7 +91,7 @@ class SemanticSegmentation(Task):
 
     def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
-            "crop": 32 if reduced else 0,
+            "crop": 32 if reduced else crop(m, key),
             "augmentation": "dihedral" if reduced else augmentation(key),
             "val_fraction": 0.09 if reduced else 0.1,
             "test_fraction": 0.13 if reduced else 0.1,
@@ -96,25 +109,31 @@ class SemanticSegmentation(Task):
         shape = [length, int(m["in_channels"]), int(m["image_height"]), int(m["image_width"])]
         return [{"shape": shape, "dtype": "float32"}]
 
+    def refused(self, key: Lookup) -> Iterator[Problem]:
+        yield from AUGMENTATIONS.refused(key)
+
     def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
-        return {"data.augmentation": _augmentation_reason(key)}
+        undeclared = "data_augmentation is not declared: "
+        mirror, whole = (
+            KEY if key(KEY) is not None else undeclared + why
+            for why in ("left and right look alike in most images", "training sees whole images")
+        )
+        return {"data.augmentation": mirror, "data.crop": whole}
 
 
 def augmentation(key: Lookup) -> str:
-    """Return how training images are varied: mirrored, unless the spec declares otherwise."""
-    declared = key("training.config.data_augmentation")
-    if declared is False or declared == ():
-        return "none"
-    turned = isinstance(declared, tuple) and any(name.startswith("rotat") for name in declared)
-    return "dihedral" if turned else "mirror"
+    """Return how training images are turned: mirrored, unless the spec declares otherwise."""
+    names = AUGMENTATIONS.chosen(key)
+    mirrored = "mirror" if "horizontal_flip" in names else "none"
+    return "dihedral" if "rotation" in names else mirrored
 
 
-def _augmentation_reason(key: Lookup) -> str:
-    declared = key("training.config.data_augmentation")
-    if declared is None:
-        return "left and right look alike in most images"
-    value = str(declared).lower() if isinstance(declared, bool) else ", ".join(declared)
-    return (
-        f"training.config.data_augmentation: {value}; data.py knows mirror, dihedral where a "
-        "rotation is named, and none"
-    )
+def crop(m: Dims, key: Lookup) -> int:
+    """Return the side of a random square of a training image, 0 where images stay whole.
+
+    It is the largest power of two within half of the shorter side, which all levels can halve.
+    """
+    if "random_crop" not in AUGMENTATIONS.chosen(key):
+        return 0
+    half = int(min(m["image_height"], m["image_width"])) // 2
+    return int(2 ** (half.bit_length() - 1))

@@ -7,12 +7,12 @@ It knows no model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from metagen.errors import Problem, SpecError
-from metagen.tasks.schedule import Habits, Schedule
+from metagen.tasks.schedule import Habits, Schedule, uncounted
 from metagen.tasks.schedule import Lookup as Lookup
 
 Value = int | float | bool
@@ -77,7 +77,6 @@ class Task:
         config_keys: Entries of the spec's `training.config` that have a setting.
         checked: Keys of the spec of which the task accepts one value.
         metrics: What eval.py reports; the name of one may go on, as in `recall_at_1_text_to_image`.
-        optimizer: The optimizer of train.py.
         work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
         training_unit: What training data is counted in: `tokens`, `images`, ...
         input: What one pass is over, in a sentence: an `image`, a `row`, a `text`.
@@ -96,7 +95,6 @@ class Task:
     )
     checked: frozenset[str] = frozenset()
     metrics: tuple[str, ...]
-    optimizer = "adamw"
     work_unit = "sample"
     training_unit = "samples"
     input = "input"
@@ -149,7 +147,23 @@ class Task:
         """Return why settings beyond the schedule have their values, by `section.name`."""
         return {}
 
+    def preparation(self, data: Mapping[str, Any]) -> str:
+        """Return the command that makes much data readable, "" where train.py reads any as it is.
+
+        `data` is the `data` section of the size that reads it.
+        """
+        return ""
+
+    def refused(self, key: Lookup) -> Iterator[Problem]:
+        """Yield a problem for each declared setting of training that the code does not have."""
+        yield from ()
+
     # What follows.
+
+    def uncounted(self, key: Lookup) -> dict[str, str]:
+        """Return the declared keys without an effect since the data is not counted, with why."""
+        # Whether an epoch has a length differs by task, and not by dimensions.
+        return uncounted(self.habits({**self.defaults, **self.proxy}, 1, key), key)
 
     @property
     def folder(self) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from runtime.distributed import rank, shard_like, whole
 from runtime.errors import fail
+from runtime.optimization import Adafactor, Optimizers
 from runtime.settings import read_json
 
 Tensors = Mapping[str, Tensor]
@@ -181,42 +182,46 @@ def load_model(build: Callable[[], Any], folder: Path) -> Any:
     return model.eval()
 
 
-def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return an optimizer's state as tensors named `parameter/key`."""
+def optimizer_tensors(model: nn.Module, optimizers: Optimizers) -> dict[str, Tensor]:
+    """Return the state of all optimizers as tensors named `parameter/key`."""
     return {
         f"{name}/{key}": value
         for name, parameter in model.named_parameters()
-        for key, value in optimizer.state[parameter].items()
+        for optimizer in optimizers
+        for key, value in optimizer.state.get(parameter, {}).items()
     }
 
 
 @torch.no_grad()
-def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> None:
+def load_optimizers(model: nn.Module, optimizers: Optimizers, path: Path) -> None:
     """Load the tensors of `optimizer_tensors` from a file, sharded as the parameters are.
 
     `parameter/raw` is the parameter itself, if model.safetensors holds an average of it.
     """
     parameters = dict(model.named_parameters())
-    states: dict[str, dict[str, Tensor]] = {name: {} for name in parameters}
+    owners = {p: o for o in optimizers for group in o.param_groups for p in group["params"]}
+    states: dict[Tensor, dict[str, Tensor]] = {p: {} for p in owners}
     try:
         with safe_open(path, "pt") as file:
             for entry in file.keys():  # noqa: SIM118 - a file, not a dictionary
                 name, _, key = entry.rpartition("/")
-                tensor, like = file.get_tensor(entry), parameters[name]
-                tensor = shard_like(tensor, like) if tensor.shape == like.shape else tensor
+                like, tensor = parameters[name], file.get_tensor(entry)
+                # The state of Adafactor is whole in every process; the parameter itself never is.
+                cut = key == "raw" or not isinstance(owners[like], Adafactor)
+                tensor = shard_like(tensor, like) if cut and tensor.shape == like.shape else tensor
                 if key == "raw":
                     like.copy_(tensor)
                 else:
-                    states[name][key] = tensor
+                    states[like][key] = tensor
     except (OSError, SafetensorError) as error:
         fail(f"{path} cannot be read: {error}.")
     except KeyError:
         fail(f"{path} belongs to another model: train without --resume.")
-    names = {parameter: name for name, parameter in parameters.items()}
-    ordered = [p for group in optimizer.param_groups for p in group["params"]]
-    groups = optimizer.state_dict()["param_groups"]
-    numbered = {index: states[names[p]] for index, p in enumerate(ordered)}
-    optimizer.load_state_dict({"state": numbered, "param_groups": groups})
+    for optimizer in optimizers:
+        ordered = [p for group in optimizer.param_groups for p in group["params"]]
+        numbered = {index: states[p] for index, p in enumerate(ordered)}
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": numbered, "param_groups": groups})
 
 
 def to_json(value: object) -> str:

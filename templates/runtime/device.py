@@ -1,6 +1,7 @@
 """The device of a script: its precision, its peak speed and its memory."""
 
 import contextlib
+import math
 import os
 import re
 
@@ -63,6 +64,13 @@ def autocast(device: torch.device, dtype: str) -> contextlib.AbstractContextMana
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
+def capability(device: torch.device) -> tuple[float, float]:
+    """Return the compute capability of a GPU, such as (8, 0) of an A100; infinite for a CPU."""
+    if device.type != "cuda":
+        return math.inf, 0
+    return torch.cuda.get_device_capability(device)
+
+
 def peak_flops(device: torch.device) -> float | None:
     """Return a device's peak operations per second in bfloat16; None if unknown."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
@@ -79,20 +87,23 @@ def device_memory(device: torch.device) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def memory_table(parameters: int, shards: int, device: torch.device, averaged: bool = False) -> str:
+def memory_table(
+    parameters: int, state: int, shards: int, device: torch.device, averaged: bool = False
+) -> str:
     """Return the least memory of training on a device as a table, or stop if it does not fit.
 
-    AdamW in float32 needs four numbers of four bytes per parameter: the weight, its gradient and
-    two moments.
+    All numbers have four bytes.
 
     Args:
         parameters: Number of weights.
+        state: Numbers that the optimizer keeps beside them.
         shards: Processes that share weights, gradients and the optimizer's state.
         device: Where this process computes.
         averaged: Whether training also has a moving average of the weights.
     """
-    sizes = {"weights": 4, "gradients": 4, "optimizer": 8} | ({"average": 4} if averaged else {})
-    rows = {name: parameters * size // shards for name, size in sizes.items()}
+    numbers = {"weights": parameters, "gradients": parameters, "optimizer": state}
+    numbers |= {"average": parameters} if averaged else {}
+    rows = {name: 4 * count // shards for name, count in numbers.items()}
     need, have = sum(rows.values()), device_memory(device)
     if need > have:
         fail(

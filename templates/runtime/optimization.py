@@ -1,46 +1,127 @@
-"""AdamW, its learning rate, and one update of the weights."""
+"""The optimizers, their learning rate, and one update of the weights."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from runtime.distributed import gradients_shared, total, whole, world_size
+from runtime.distributed import blocks, gradients_shared, shard_like, total, whole, world_size
+from runtime.errors import fail
+from runtime.settings import Training
 
+Optimizers = Sequence[torch.optim.Optimizer]
 Part = Callable[[], tuple[Tensor, int]]
 """Passes a part of an update through the module; returns its mean loss and number of targets."""
+MUON_MOMENTUM = 0.95  # as in arXiv:2502.16982; `beta1` is that of the AdamW beside it
 
 
-def adamw(
-    model: nn.Module, weight_decay: float, betas: tuple[float, float]
+class Adafactor(torch.optim.Adafactor):
+    """Adafactor (Shazeer & Stern, 2018, arXiv:1804.04235) that also trains shards.
+
+    Its factors are means over whole rows and columns, so each tensor is gathered for its update.
+    The factors are small and lie whole in every process.
+    """
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for parameter in (p for p in group["params"] if p.grad is not None):
+                # One tensor at a time is whole, since all of them would not fit.
+                one = whole(parameter.detach())
+                one.grad = whole(parameter.grad)
+                rates = {name: group[name] for name in ("lr", "weight_decay")}
+                inner = torch.optim.Adafactor([one], **rates)
+                inner.state[one] = self.state[parameter]
+                inner.step()  # type: ignore[no-untyped-call]
+                parameter.copy_(shard_like(one, parameter))
+
+
+def optimizers(model: nn.Module, config: Training) -> list[torch.optim.Optimizer]:
+    """Return the optimizers of a model's weights: one, or Muon with AdamW beside it.
+
+    Muon (Jordan et al., 2024; Liu et al., 2025, arXiv:2502.16982) makes the update of a matrix
+    orthogonal. It takes the matrices of the repeated blocks; AdamW takes embeddings, the head,
+    kernels, gains and biases. The updates of both have the same size, and so the same rate.
+    """
+    if config.optimizer != "muon":
+        return [_optimizer(config.optimizer, model.parameters(), config)]
+    hidden = _hidden(model)
+    rest = [p for p in model.parameters() if p not in hidden]
+    return [_optimizer("muon", hidden, config), _optimizer("adamw", rest, config)]
+
+
+def state_size(model: nn.Module, optimizer: str) -> int:
+    """Return how many numbers an optimizer keeps beside the weights of a model."""
+    hidden = _hidden(model)
+    return sum(_kept(optimizer, p, p in hidden) for p in model.parameters())
+
+
+def _kept(optimizer: str, parameter: Tensor, hidden: bool) -> int:
+    """Return how many numbers an optimizer keeps for a tensor."""
+    numbers = parameter.numel()
+    if optimizer == "adafactor" and parameter.dim() >= 2:
+        return numbers // parameter.size(-1) + numbers // parameter.size(-2)
+    single = optimizer in ("sgd", "rmsprop", "adafactor") or (optimizer == "muon" and hidden)
+    return numbers if single else 2 * numbers
+
+
+def _hidden(model: nn.Module) -> dict[nn.Parameter, None]:
+    """Return the matrices of the repeated blocks, in their order."""
+    return {p: None for block in blocks(model) for p in block.parameters() if p.dim() == 2}
+
+
+def _optimizer(
+    name: str, parameters: Iterable[nn.Parameter], config: Training
 ) -> torch.optim.Optimizer:
-    """Return AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101) that decays matrices only.
+    """Return an optimizer that decays matrices and kernels only, or stop.
 
     Tensors of one dimension, which are biases and gains, are not decayed: pulling a gain to 0 would
     switch its layer off.
     """
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    kept = list(parameters)
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in kept if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in kept if p.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, betas=betas, fused=True)
+    betas = (config.beta1, config.beta2)
+    match name:
+        case "adamw":
+            return torch.optim.AdamW(groups, betas=betas, fused=True)
+        case "adam":
+            return torch.optim.Adam(groups, betas=betas, fused=True)
+        case "sgd":
+            return torch.optim.SGD(groups, momentum=config.beta1)
+        case "rmsprop":
+            return torch.optim.RMSprop(groups, momentum=config.beta1, alpha=config.beta2)
+        case "adafactor":
+            return Adafactor(groups)
+        case "muon":
+            return _muon(groups)
+    fail(f"the optimizer {name!r} is unknown: use adamw, adam, sgd, rmsprop, adafactor or muon.")
 
 
-def multiply_rates(
-    optimizer: torch.optim.Optimizer, model: nn.Module, rates: Mapping[str, float]
-) -> None:
+def _muon(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Return Muon, or stop where PyTorch does not have it."""
+    if not hasattr(torch.optim, "Muon"):
+        fail(f"Muon comes with PyTorch 2.9, and this is {torch.__version__}: install a newer one.")
+    # Updates of AdamW's size take its rate and its decay (section 2.2 of the second paper).
+    return torch.optim.Muon(groups, momentum=MUON_MOMENTUM, adjust_lr_fn="match_rms_adamw")
+
+
+def multiply_rates(optimizers: Optimizers, model: nn.Module, rates: Mapping[str, float]) -> None:
     """Give parameters a learning rate that is a multiple of the usual one.
 
     `rates` has the multiples by the parameter's name. Groups are cut, so that each has one rate.
     """
     multiples = {p: rates.get(name, 1.0) for name, p in model.named_parameters()}
-    optimizer.param_groups[:] = [
-        {**group, "params": [p for p in group["params"] if multiples[p] == rate], "rate": rate}
-        for group in optimizer.param_groups
-        for rate in dict.fromkeys(multiples[p] for p in group["params"])
-    ]
+    for optimizer in optimizers:
+        optimizer.param_groups[:] = [
+            {**group, "params": [p for p in group["params"] if multiples[p] == rate], "rate": rate}
+            for group in optimizer.param_groups
+            for rate in dict.fromkeys(multiples[p] for p in group["params"])
+        ]
 
 
 def learning_rate_at(
@@ -83,7 +164,7 @@ def _scale_and_clip(gradients: Sequence[Tensor], scale: float, clip: float) -> f
 
 def update(
     module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Optimizers,
     parts: Sequence[Part],
     learning_rate: float,
     grad_clip: float,
@@ -92,7 +173,7 @@ def update(
 
     Args:
         module: What `parallelize` returned.
-        optimizer: The optimizer of its parameters.
+        optimizers: The optimizers of its parameters.
         parts: The parts of this process's share of the update.
         learning_rate: The rate of this step; a group may have a multiple of it, its "rate".
         grad_clip: Largest norm of the gradient; a larger one is scaled down to it.
@@ -106,8 +187,9 @@ def update(
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     # Processes hold the mean of their gradients, but the sum is needed.
     norm = _scale_and_clip(gradients, world_size() / count, grad_clip)
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate * group.get("rate", 1.0)
-    optimizer.step()
-    optimizer.zero_grad()
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * group.get("rate", 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
     return loss_sum / count, norm

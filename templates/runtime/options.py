@@ -112,8 +112,8 @@ def _add_schedule(group: Group, proxy: object, full: object) -> None:
         "--schedule-steps",
         type=positive,
         metavar="N",
-        help="updates over which the learning rate warms up and decays "
-        "(default: the size's steps, or --steps if that is more)",
+        help="updates over which the learning rate warms up and decays; more than --steps for a "
+        "run that --resume continues (default: --steps)",
     )
     for name, parse, help_text in (
         ("learning_rate", float, "peak learning rate"),
@@ -164,8 +164,10 @@ def training_config(kind: type[Any], args: argparse.Namespace) -> Any:
     # An option without a default is None unless the command line has it.
     given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
     args.steps = given.pop("steps", config.steps)
-    steps = args.schedule_steps or max(config.steps, args.steps)
-    config = replace(config, **given, steps=steps)
+    steps = args.schedule_steps or args.steps
+    # A shorter run warms up for as large a share of it. Otherwise it might end before its peak.
+    warmup = round(config.warmup_steps * min(1.0, steps / config.steps))
+    config = replace(config, **({"warmup_steps": warmup} | given), steps=steps)
     for parts in (config.grad_accum, world_size()):
         if config.batch_size % parts:
             fail(f"{config.batch_size} samples cannot be divided into {parts} equal parts.")
@@ -203,6 +205,11 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return int(text)
+
+
+def counting(text: str) -> int:
+    """Read a whole number from zero on."""
+    return positive(text) if text != "0" else 0
 
 
 def sized(proxy: object, full: object, name: str) -> str:

@@ -21,6 +21,8 @@ class Training:
     """Samples in an update."""
     grad_accum: int = 1
     """Parts of an update that pass through the model one after the other; more take less memory."""
+    optimizer: str = "adamw"
+    """adamw, adam, sgd, rmsprop, adafactor, or muon with AdamW for all but matrices of blocks."""
     learning_rate: float = 0.0003
     """Peak learning rate."""
     warmup_steps: int = 500
@@ -30,9 +32,9 @@ class Training:
     weight_decay: float = 0.1
     """Decay of matrices and kernels; biases and gains are not decayed."""
     beta1: float = 0.9
-    """Share of AdamW's mean gradient that an update keeps."""
+    """Share of the mean gradient that an update keeps; the momentum of SGD and RMSprop."""
     beta2: float = 0.95
-    """Share of AdamW's mean squared gradient that an update keeps."""
+    """Share of the mean squared gradient that an update keeps, of Adam, AdamW and RMSprop."""
     grad_clip: float = 1.0
     """Greatest norm of the gradient; a longer one is scaled down to it."""
     eval_every: int = 500

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from runtime.checkpoint import (
     check_same,
     find_checkpoint,
-    load_optimizer,
+    load_optimizers,
     load_weights,
     optimizer_tensors,
     save_checkpoint,
@@ -43,7 +43,13 @@ from runtime.errors import fail
 from runtime.flops import training_flops
 from runtime.loop import StepSize, fit, say
 from runtime.metrics import Metrics
-from runtime.optimization import adamw, learning_rate_at, multiply_rates, update
+from runtime.optimization import (
+    learning_rate_at,
+    multiply_rates,
+    optimizers,
+    state_size,
+    update,
+)
 from runtime.options import Group, training_config, training_options
 from runtime.order import be_random_at
 from runtime.settings import Training, load_config, read_json
@@ -143,7 +149,7 @@ def train(job: Job, args: argparse.Namespace, device: torch.device) -> None:
 
 
 class Run:
-    """One process of a training run: the network, its optimizer, and what a step does to them."""
+    """One process of a training run: the network, its optimizers, and what a step does to them."""
 
     def __init__(self, job: Job, args: argparse.Namespace, device: torch.device) -> None:
         """Get ready for the first step, or stop before anything large is allocated."""
@@ -156,7 +162,9 @@ class Run:
         with torch.device("meta"):
             self.outline = job.build()
         shards = world_size() if self.sharded else 1
-        say(memory_table(self.outline.num_params(), shards, device, job.average is not None))
+        state = state_size(self.outline, self.config.optimizer)
+        sizes = (self.outline.num_params(), state, shards)
+        say(memory_table(*sizes, device, job.average is not None))
         self.start = self._saved_step() if args.resume else 0
         if self.start >= args.steps:
             fail(f"{self.folder} is already at step {self.start}: set a larger --steps.")
@@ -166,11 +174,13 @@ class Run:
     def _saved_step(self) -> int:
         """Return the step of the checkpoint, or stop if another run wrote it.
 
-        The learning rate follows the schedule of that run unless --schedule-steps says otherwise.
+        The learning rate follows the schedule of that run, unless options set another one, which
+        `check_same` then refuses.
         """
         state = read_json(find_checkpoint(self.folder) / "state.json")
-        if self.args.schedule_steps is None:
-            self.config = replace(self.config, steps=state["train.steps"])
+        own = {"steps": self.args.schedule_steps, "warmup_steps": self.args.warmup_steps}
+        saved = {name: state.get(f"train.{name}") for name, given in own.items() if given is None}
+        self.config = replace(self.config, **{k: v for k, v in saved.items() if v is not None})
         check_same(self.folder, state, self._identity())
         return int(state["step"])
 
@@ -184,7 +194,7 @@ class Run:
         return same
 
     def _build(self) -> None:
-        """Make the network and its optimizer, with the state of the checkpoint if it is resumed."""
+        """Make the network and its optimizers, as the checkpoint has them if it is resumed."""
         job, args, config = self.job, self.args, self.config
         be_deterministic(config.seed)
         # With shards, only the first process holds the whole model, on the CPU, and distributes the
@@ -198,21 +208,21 @@ class Run:
             load_weights(self.model, self.folder / "model.safetensors", self.model.checkpoint_name)
         # Both change the forward passes of the blocks, which `parallelize` then wraps.
         if args.grad_checkpoint != "none":
-            checkpoint_gradients(blocks(self.model), args.grad_checkpoint)
+            checkpoint_gradients(blocks(self.model), args.grad_checkpoint, args.compile)
         if args.compile:
             compile_modules(blocks(self.model) if self.sharded else [self.model])
         low = in_bfloat16(self.device, config.dtype)
         self.module = parallelize(self.model, blocks(self.model), args.parallel, self.device, low)
-        # The optimizer and the average hold the parameters as they lie now, on the device and in
+        # The optimizers and the average hold the parameters as they lie now, on the device and in
         # shards, so they come after `parallelize`.
-        self.optimizer = adamw(self.model, config.weight_decay, (config.beta1, config.beta2))
-        multiply_rates(self.optimizer, self.model, job.rates)
+        self.optimizers = optimizers(self.model, config)
+        multiply_rates(self.optimizers, self.model, job.rates)
         self.average = job.average(self.model) if job.average else None
         self.averaged = self.average.in_place if self.average else contextlib.nullcontext
         # A checkpoint with an average has it in model.safetensors, so the average has just started
-        # from itself; the weights that the optimizer was updating come with the optimizer's state.
+        # from itself; the weights that were being updated come with the optimizers' state.
         if args.resume:
-            load_optimizer(self.model, self.optimizer, self.folder / "optimizer.safetensors")
+            load_optimizers(self.model, self.optimizers, self.folder / "optimizer.safetensors")
 
     def _step_size(self) -> StepSize:
         """Return what a step processes; its FLOPs only where the device's peak is known."""
@@ -234,7 +244,7 @@ class Run:
             step, config.learning_rate, config.warmup_steps, config.steps, config.final_lr_share
         )
         parts = self.parts(step)
-        loss, norm = update(self.module, self.optimizer, parts, rate, config.grad_clip)
+        loss, norm = update(self.module, self.optimizers, parts, rate, config.grad_clip)
         if self.average:
             self.average.update(step)
         return {"train_loss": loss, "learning_rate": rate, "grad_norm": norm}
@@ -298,5 +308,5 @@ class Run:
         texts |= job.texts or {}
         # The file's weights are those of the average; the optimizer needs those that it updates.
         with self.averaged() as raw:
-            optimizer = optimizer_tensors(model, self.optimizer) | (raw or {})
+            optimizer = optimizer_tensors(model, self.optimizers) | (raw or {})
             save_checkpoint(self.folder, weights, optimizer, texts)

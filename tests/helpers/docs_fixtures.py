@@ -245,7 +245,8 @@ def _row(name: str, required: Any, computed: Any, unit: str, verdict: str) -> di
         "constraint": name, "required": required, "limit": required if numbers else None,
         "relation": "allowed", "computed": computed, "low": None, "high": None, "unit": unit,
         "formula": f"all tensors = {computed}" if computed else "no device is declared",
-        "source": "counted on code/model.py", "cites": "",
+        "source": "counted on code/model.py",
+        "cites": "gptfast,nvidiaada" if unit == "tok/s" else "",
         "verdict": verdict, "margin": 1 - computed / required if numbers else None,
         "nearest": "memory_budget 51GB" if verdict == "violated" else None,
     }  # fmt: skip

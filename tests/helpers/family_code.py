@@ -33,6 +33,7 @@ TRAIN = {
     "steps": 4,
     "batch_size": 4,
     "grad_accum": 1,
+    "optimizer": "adamw",
     "learning_rate": 0.003,
     "warmup_steps": 1,
     "final_lr_share": 0.1,

@@ -49,13 +49,15 @@ SHAPES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }  # fmt: skip
 DATA = {"val_fraction": 0.1, "test_fraction": 0.2, "pixel_mean": 0.5, "pixel_std": 0.25}
+PLAIN = {"crop_scale": 0.0, "operations": 0, "magnitude": 9.0, "erase": 0.0}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "data": DATA | {"crop_padding": 1, "flip": False},
+    "data": DATA | PLAIN | {"crop_padding": 1, "flip": False},
     "train": {
-        "steps": 6, "batch_size": 12, "grad_accum": 1, "learning_rate": 3e-3, "warmup_steps": 2,
+        "steps": 6, "batch_size": 12, "grad_accum": 1, "optimizer": "adamw",
+        "learning_rate": 3e-3, "warmup_steps": 2,
         "final_lr_share": 0.1, "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.99, "grad_clip": 1.0,
         "eval_every": 3, "eval_batches": 2, "save_every": 100, "dtype": "float32", "seed": 42,
-        "label_smoothing": 0.1,
+        "label_smoothing": 0.1, "mixup": 0.0, "cutmix": 0.0, "drop_path": 0.0,
     },
     "eval": {"batch_size": 256, "baseline_side": 8, "baseline_images": 20000},
     "infer": {"top": 2, "samples": 3, "dtype": "bfloat16"},

@@ -78,7 +78,7 @@ def test_a_missing_compiler_is_one_sentence(
 
     monkeypatch.setattr(torch, "compile", broken)
     error = run("train", "--out", tmp_path, "--compile", status=2)
-    assert "does not work here (no C++ compiler was found): train without --compile." in error
+    assert "does not work here (no C++ compiler was found): omit --compile." in error
 
 
 def test_a_loss_that_is_no_number_leaves_the_last_checkpoint(
@@ -175,7 +175,7 @@ def test_a_model_that_cannot_fit_is_refused_before_it_is_allocated(
     code: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        code["runtime.device"].memory_table(10**14, 1, torch.device("cpu"))
+        code["runtime.device"].memory_table(10**14, 2 * 10**14, 1, torch.device("cpu"))
     assert "needs 1600000.0 GB" in capsys.readouterr().err
 
 

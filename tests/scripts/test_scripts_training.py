@@ -42,7 +42,7 @@ def test_training_writes_metrics_and_a_checkpoint(trained: Path) -> None:
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     run: Run, trained: Path, tmp_path: Path, stop: int
 ) -> None:
-    run("train", "--out", tmp_path, "--steps", stop)
+    run("train", "--out", tmp_path, "--steps", stop, "--schedule-steps", 6)
     assert not same_checkpoint(tmp_path / "checkpoint", trained / "checkpoint")
     run("train", "--out", tmp_path, "--resume")
     assert same_checkpoint(tmp_path / "checkpoint", trained / "checkpoint")
@@ -61,6 +61,19 @@ def test_a_step_may_be_taken_in_parts(run: Run, trained: Path, tmp_path: Path) -
         torch.testing.assert_close(parts[name], tensor, atol=1e-4, rtol=1e-3)
 
 
+def test_a_shorter_run_has_a_whole_schedule_of_its_own_which_a_resumed_one_keeps(
+    run: Run, tmp_path: Path
+) -> None:
+    def rates() -> list[float]:
+        rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+        return [row["learning_rate"] / 0.003 for row in rows]
+
+    run("train", "--out", tmp_path, "--steps", 3)
+    assert rates() == pytest.approx([1.0, 1.0, 0.55])  # a third of the three warms up, not two
+    run("train", "--out", tmp_path, "--resume", "--steps", 4)
+    assert rates()[3:] == pytest.approx([0.1])
+
+
 def test_parts_of_unequal_size_weigh_by_their_targets(code: dict[str, ModuleType]) -> None:
     module = code["model"]
     torch.manual_seed(0)
@@ -71,7 +84,7 @@ def test_parts_of_unequal_size_weigh_by_their_targets(code: dict[str, ModuleType
         optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
         pairs = zip(x.split(cuts), y.split(cuts), strict=True)
         losses = [lambda m=model, a=a, b=b: (m(a, b), b.numel()) for a, b in pairs]
-        code["runtime.optimization"].update(model, optimizer, losses, 1.0, 100.0)
+        code["runtime.optimization"].update(model, [optimizer], losses, 1.0, 100.0)
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
@@ -82,12 +95,12 @@ def test_some_weights_learn_at_a_multiple_of_the_rate(code: dict[str, ModuleType
     model = module.Model(module.Config())
     before = copy.deepcopy(dict(model.named_parameters()))
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    ours.multiply_rates(optimizer, model, {"embed_tokens.weight": 3.0})
+    ours.multiply_rates([optimizer], model, {"embed_tokens.weight": 3.0})
     x, y = torch.randint(256, (2, 8)), torch.randint(256, (2, 8))
     model(x, y).backward()
     gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()
-    ours.update(model, optimizer, [lambda: (model(x, y), y.numel())], 0.5, 1e9)
+    ours.update(model, [optimizer], [lambda: (model(x, y), y.numel())], 0.5, 1e9)
     for name, parameter in model.named_parameters():
         rate = 1.5 if name == "embed_tokens.weight" else 0.5
         torch.testing.assert_close(before[name] - parameter, rate * gradients[name])

@@ -15,6 +15,7 @@ from helpers.family_code import beats_its_baselines, modules_of, write_code
 from helpers.segmentation_settings import MODEL, SPEC, TINY, Modules
 from PIL import Image
 
+from metagen.errors import SpecError
 from metagen.families.segmentation_unet import FAMILY as unet
 
 
@@ -55,6 +56,30 @@ def test_the_scans_of_a_patient_stay_together_and_void_does_not_count(
     assert image.shape == (1, 16, 24)
     assert mask[0, 0] == -1
     assert set(mask.unique().tolist()) <= {-1, 0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        (None, ("mirror", 0)),
+        (True, ("mirror", 0)),
+        ((), ("none", 0)),
+        (("random_crop",), ("mirror", 8)),
+        (("Rotation",), ("dihedral", 0)),
+    ],
+)
+def test_each_augmentation_sets_a_field_of_the_full_model(
+    declared: object, expected: tuple[str, int]
+) -> None:
+    key = {"training.config.data_augmentation": declared}.get
+    unet.check(key)
+    made = unet.task.data(MODEL, key, reduced=False)
+    assert (made["augmentation"], made["crop"]) == expected
+
+
+def test_an_augmentation_that_the_code_has_not_is_refused() -> None:
+    with pytest.raises(SpecError, match="the code of this task has no mixup"):
+        unet.check({"training.config.data_augmentation": ("mirror", "mixup")}.get)
 
 
 def test_images_and_masks_are_cut_and_turned_alike(code: Modules, scans: Path) -> None:

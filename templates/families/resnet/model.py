@@ -13,6 +13,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from layers.depth import StochasticDepth
+
 EXPANSION = 4  # channels of a block's output for each channel within
 
 
@@ -59,12 +61,13 @@ class Bottleneck(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if inputs != outputs or stride != 1:
             self.shortcut = Convolution(inputs, outputs, 1, stride)
+        self.depth = StochasticDepth()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, h, w) to (B, outputs, h / stride, w / stride), rounded up."""
         inner = F.relu(self.narrow(x))
         inner = F.relu(self.mix(inner))
-        return F.relu(self.shortcut(x) + self.widen(inner))
+        return F.relu(self.shortcut(x) + self.depth(self.widen(inner)))
 
 
 class Model(nn.Module):

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from layers.depth import StochasticDepth
+
 
 @dataclass(frozen=True)
 class Config:
@@ -78,11 +80,12 @@ class Block(nn.Module):
         self.attention = Attention(config.d_model, config.n_heads)
         self.layernorm_after = nn.LayerNorm(config.d_model, eps=config.norm_eps)
         self.mlp = MLP(config.d_model, config.d_ff)
+        self.depth = StochasticDepth()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, N + 1, d_model) to (B, N + 1, d_model)."""
-        x = x + self.attention(self.layernorm_before(x))
-        x = x + self.mlp(self.layernorm_after(x))
+        x = x + self.depth(self.attention(self.layernorm_before(x)))
+        x = x + self.depth(self.mlp(self.layernorm_after(x)))
         return x
 
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model import Config as ModelConfig
+from runtime.augmentation import erased, rand_augment, resized_crop, shifted
 from runtime.digests import digest, file_digests
 from runtime.digits import handwritten_digits
 from runtime.errors import fail, run
@@ -46,8 +47,16 @@ class Config:
     """Divides pixels after the subtraction."""
     crop_padding: int = 28
     """Black pixels around a training image before a random crop to its size; 0 for no crop."""
+    crop_scale: float = 0.0
+    """Least share of a training image that a random crop keeps and scales up; 0 for no crop."""
     flip: bool = False
     """Whether to mirror half of the training images; leave it off for letters and digits."""
+    operations: int = 0
+    """Operations of RandAugment on a training image."""
+    magnitude: float = 9.0
+    """Strength of these operations, from 0 to 10."""
+    erase: float = 0.0
+    """Share of the training images of which noise replaces a rectangle."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +134,9 @@ def batch_at(
     if isinstance(split.pixels, ImageFiles):
         # Reading files takes longer than a training step of a small model, so both run in parallel.
         split.pixels.expect(index for _, index in samples_at(following, count, total, seed))
-    # Each sample takes three draws under all settings: turning `flip` on leaves the crops
-    # unchanged.
-    draws = torch.stack([_draws(seed, epoch, index) for epoch, index in places])  # (B, 3)
-    return normalized(varied(pixels, draws, config), config), split.targets[indices]
+    generators = [_generator(seed, epoch, index) for epoch, index in places]
+    images = [varied(*pair, config) for pair in zip(pixels, generators, strict=True)]
+    return normalized(torch.stack(images), config), split.targets[indices]
 
 
 def batches(split: Split, size: int, config: Config) -> Iterator[tuple[Tensor, Tensor]]:
@@ -139,21 +147,20 @@ def batches(split: Split, size: int, config: Config) -> Iterator[tuple[Tensor, T
         yield normalized(split.pixels[indices], config), split.targets[indices]
 
 
-def varied(pixels: Tensor, draws: Tensor, config: Config) -> Tensor:
-    """Return images (B, C, H, W) shifted and perhaps mirrored, by draws (B, 3) from [0, 1)."""
-    height, width, pad = pixels.size(2), pixels.size(3), config.crop_padding
-    # A crop may start anywhere from 0 to 2 * pad, so the image moves by `pad` at most each way.
-    # Padding comes before the crop, so a crop has the model's size and can lose an edge of the
-    # image.
-    padded = F.pad(pixels, (pad, pad, pad, pad))  # (B, C, H + 2 pad, W + 2 pad)
-    corners = (draws[:, :2] * (2 * pad + 1)).long().tolist()
-    crops = [
-        image[:, top : top + height, left : left + width]
-        for image, (top, left) in zip(padded, corners, strict=True)
-    ]
+def varied(image: Tensor, generator: torch.Generator, config: Config) -> Tensor:
+    """Return an image (C, H, W), uint8, varied at random."""
+    # All numbers are drawn under all settings, so turning one on leaves the others unchanged.
+    top, left, mirror, area, shape, erase, *hole = torch.rand(10, generator=generator).tolist()
+    picks = torch.rand(2 * config.operations, generator=generator).tolist()
+    image = shifted(image, config.crop_padding, top, left)
+    if config.crop_scale:
+        image = resized_crop(image, config.crop_scale, (top, left, area, shape))
     # Mirroring keeps the class of most photographs, and doubles the data at no cost.
-    mirrored = (draws[:, 2] < 0.5).tolist() if config.flip else [False] * len(crops)
-    return torch.stack([c.flip(-1) if m else c for c, m in zip(crops, mirrored, strict=True)])
+    if config.flip and mirror < 0.5:
+        image = image.flip(-1)
+    if picks:
+        image = rand_augment(image, config.magnitude, picks)
+    return erased(image, hole, generator) if erase < config.erase else image
 
 
 def normalized(pixels: Tensor, config: Config) -> Tensor:
@@ -186,10 +193,11 @@ def preprocessor(model: ModelConfig, config: Config) -> dict[str, Any]:
     }
 
 
-def _draws(seed: int, epoch: int, index: int) -> Tensor:
+def _generator(seed: int, epoch: int, index: int) -> torch.Generator:
+    """Return the random numbers of a sample in an epoch."""
     # The factor is a large prime, so two samples hardly ever share a number.
     number = ((seed * 1_000_003 + epoch) * 1_000_003 + index) % 2**63
-    return torch.rand(3, generator=torch.Generator().manual_seed(number))
+    return torch.Generator().manual_seed(number)
 
 
 def _digits(config: Config, model: ModelConfig) -> Images:

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from data import Config as DataConfig
 from data import batch_at, batches, fitted, load_images, preprocessor
 from model import Config as ModelConfig
-from model import Model
+from model import Model, StochasticDepth
+from runtime.augmentation import mixed
 from runtime.checkpoint import to_json
 from runtime.errors import run
 from runtime.images import position_after
@@ -40,6 +41,12 @@ class Config(Training):
 
     label_smoothing: float = 0.1
     """Share of a target's weight that is spread over all classes (arXiv:1512.00567, section 7)."""
+    mixup: float = 0.0
+    """Each training image is added to another one, in shares from Beta(mixup, mixup); 0: none."""
+    cutmix: float = 0.0
+    """A rectangle of another image replaces its own, of a share from Beta(cutmix, cutmix)."""
+    drop_path: float = 0.0
+    """Share of samples for which the last block is left out; it rises from 0 at the first one."""
 
 
 def class_loss(module: nn.Module, batch: Batch, label_smoothing: float) -> tuple[Tensor, int]:
@@ -54,6 +61,31 @@ def class_loss(module: nn.Module, batch: Batch, label_smoothing: float) -> tuple
     # A bfloat16 softmax over many classes would lose the small probabilities.
     logits = module(images).float()  # (B, K)
     return F.cross_entropy(logits, targets, label_smoothing=smoothing), len(targets)
+
+
+def training_loss(module: nn.Module, batch: Batch, config: Config) -> tuple[Tensor, int]:
+    """Return the loss of `class_loss`; in training, of mixed images and their two classes."""
+    images, targets = batch
+    if not module.training or not (config.mixup or config.cutmix):
+        return class_loss(module, batch, config.label_smoothing)
+    images, share = mixed(images, config.mixup, config.cutmix)
+    logits = module(images).float()  # (B, K)
+    # Cross-entropy is linear in the target, so two losses are as good as a mixed target.
+    own, other = (
+        F.cross_entropy(logits, each, label_smoothing=config.label_smoothing)
+        for each in (targets, targets.flip(0))
+    )
+    return share * own + (1 - share) * other, len(targets)
+
+
+def built(model: ModelConfig, drop_path: float) -> Model:
+    """Return the network; deeper blocks are left out for more samples (arXiv:1603.09382)."""
+    network = Model(model)
+    for place, block in enumerate(network.layers):
+        for module in block.modules():
+            if isinstance(module, StochasticDepth):
+                module.rate = drop_path * place / max(1, len(network.layers) - 1)
+    return network
 
 
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
@@ -77,10 +109,10 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         config=config,
         data=data,
         sha256=images.sha256,
-        build=lambda: Model(model),
+        build=lambda: built(model, config.drop_path),
         batch=batch,
         held_out=lambda size: batches(images.splits["val"], size, data),
-        loss=lambda module, each: class_loss(module, each, config.label_smoothing),
+        loss=lambda module, each: training_loss(module, each, config),
         example=example_loss,
         unit="images",
         entries=class_names(images.labels, model.num_classes),

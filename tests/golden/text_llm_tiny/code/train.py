@@ -30,12 +30,14 @@ from runtime.training import Batch, Job, script
 class Config(Training):
     """How the language model is trained."""
 
-    steps: int = 380
+    steps: int = 381
     """Updates of the weights; the learning rate's schedule spans them."""
     batch_size: int = 1024
     """Samples in an update."""
     grad_accum: int = 32
     """Parts of an update that pass through the model one after the other; more take less memory."""
+    optimizer: str = "adamw"
+    """adamw, adam, sgd, rmsprop, adafactor, or muon with AdamW for all but matrices of blocks."""
     learning_rate: float = 0.0006
     """Peak learning rate."""
     warmup_steps: int = 38
@@ -45,16 +47,16 @@ class Config(Training):
     weight_decay: float = 0.1
     """Decay of matrices and kernels; biases and gains are not decayed."""
     beta1: float = 0.9
-    """Share of AdamW's mean gradient that an update keeps."""
+    """Share of the mean gradient that an update keeps; the momentum of SGD and RMSprop."""
     beta2: float = 0.95
-    """Share of AdamW's mean squared gradient that an update keeps."""
+    """Share of the mean squared gradient that an update keeps, of Adam, AdamW and RMSprop."""
     grad_clip: float = 1.0
     """Greatest norm of the gradient; a longer one is scaled down to it."""
     eval_every: int = 63
     """Updates between two validations."""
     eval_batches: int = 16
     """Batches of the validation split that a validation takes, at most."""
-    save_every: int = 380
+    save_every: int = 381
     """Updates between two checkpoints."""
     dtype: str = "auto"
     """auto, float32, or bfloat16 (autocast; weights stay float32)."""
