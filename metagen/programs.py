@@ -22,6 +22,7 @@ from pathlib import Path
 
 SHOWN_LINES = 12  # Last lines of standard error that an error message shows.
 STDOUT = "stdout"  # Name of the file in the scratch folder that receives standard output.
+SECONDS = "seconds"  # Name of the result that holds the CPU time of the program.
 # The shell itself becomes the program (exec), so that the program has the process id that Python
 # knows. The watcher in the background closes its outputs, or Python would wait for it to end.
 _LEASH = (
@@ -40,7 +41,8 @@ class Ended:
         status: Its exit status; a signal's number, negative, when it was killed.
         late: Whether it was killed at the timeout.
         tail: The last lines of its standard error.
-        left: The requested files that exist; `STDOUT` is what it printed.
+        left: The requested files that exist; `STDOUT` is what it printed, and `SECONDS` its seconds
+            of CPU time, which other programs change little, as text with one decimal.
     """
 
     status: int
@@ -104,7 +106,8 @@ def run(
                 errors="replace",
                 start_new_session=True,
             )
-        status, late, tail = _wait(process, timeout, on_line)
+        status, late, tail, seconds = _wait(process, timeout, on_line)
+        (place / SECONDS).write_text(f"{seconds:.1f}")
         paths = {name: place / name for name in results}
         left = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
         return Ended(status, late, tail, left)
@@ -112,8 +115,8 @@ def run(
 
 def _wait(
     process: subprocess.Popen[str], timeout: float, on_line: Callable[[str], None]
-) -> tuple[int, bool, tuple[str, ...]]:
-    """Wait for a program to end; return its status, whether it was late, and its last lines."""
+) -> tuple[int, bool, tuple[str, ...], float]:
+    """Wait for a program to end; return status, whether it was late, last lines and CPU time."""
     late = threading.Event()
 
     def stop() -> None:
@@ -124,11 +127,22 @@ def _wait(
     timer.start()
     try:
         tail = _follow(process, on_line)
-        status = process.wait()
+        seconds = _reap(process)
     finally:
         timer.cancel()
         _kill(process)
-    return status, late.is_set(), tuple(tail)
+    return process.returncode, late.is_set(), tuple(tail), seconds
+
+
+def _reap(process: subprocess.Popen[str]) -> float:
+    """Wait for a program to end; return its seconds of CPU time, 0 if it was killed meanwhile."""
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except ChildProcessError:  # The kill at the timeout has waited for it.
+        process.wait()
+        return 0.0
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _follow(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> deque[str]:

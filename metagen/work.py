@@ -53,6 +53,17 @@ class Desk(Protocol):
     def version(self, name: str) -> str:
         """Return the version of an installed library, of `python`, or of the `tex` programs."""
 
+    def observed(self, path: str, seen: bytes) -> bytes:
+        """Return a target that says what was seen of the machine while the task ran.
+
+        It is no dependency: a task does not run again on another machine. `metagen verify` gets
+        what the package holds in place of what its own build has seen.
+
+        Args:
+            path: The target, such as `benchmarks/machine.json`.
+            seen: Its content in an ordinary build.
+        """
+
     def code(self, module: str) -> str:
         """Return a module's name unchanged; the task then depends on the code of that module.
 

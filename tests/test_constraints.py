@@ -165,3 +165,8 @@ def test_a_constraint_that_means_nothing_for_a_family_is_refused(tmp_path, route
 def test_a_prompt_must_fit_in_the_window(tmp_path):
     with pytest.raises(SpecError, match="the window has no room"):
         PlainDesk("constraints: {context_window: 4k, prompt_length: 8k}\n", tmp_path)
+
+
+def test_a_prompt_without_a_device_to_read_it_is_warned_of(tmp_path):
+    (warning,) = PlainDesk("constraints: {prompt_length: 8k}\n", tmp_path).spec.warnings
+    assert "changes nothing" in warning.sentence

@@ -9,6 +9,7 @@ from metagen.families.decoder import FAMILY as decoder
 from metagen.families.demand import Cost, Use
 from metagen.families.resnet import FAMILY as resnet
 from metagen.sizing import devices, need
+from metagen.sizing.need import DEVICE
 
 LLAMA_2_70B = llama(8192, 80, 64, 8, 128, 28672, 32000, False)
 
@@ -172,6 +173,11 @@ def test_a_family_that_runs_on_one_device_is_judged_on_one(tmp_path):
     line = devices.roofline(desk, devices.target(desk), resnet)
     assert line.device.number == 1
     assert devices.roofline(desk, devices.target(desk), decoder).device.number == 8
+    one, eight = (
+        next(b for b in need.limits(desk, family, devices.target(desk)) if b.constraint == DEVICE)
+        for family in (resnet, decoder)
+    )
+    assert eight.allowed == 8 * one.allowed
 
 
 def test_starting_the_operations_takes_its_time(tmp_path):

@@ -458,7 +458,7 @@ def test_a_proxy_resumes_bit_for_bit_and_is_scored(made: Made, tmp_path: Path) -
         assert all(one[key].equal(two[key]) for key in one)
     report = json.loads(run(made.folder, "eval", "--out", straight, "--threads", 1))
     assert report["checkpoint_step"] == 6
-    assert len(report["metrics"]) >= 2
+    assert made.family.task.metrics
     reported = [each["metric"] for each in report["metrics"]]
     for name in made.family.task.metrics:
         assert any(effects.is_part(name, each) for each in reported)

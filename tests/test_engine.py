@@ -60,6 +60,11 @@ def undeclared(desk: Desk) -> dict[str, bytes]:
     return {"d.txt": desk.read("a.txt")}
 
 
+def looking(desk: Desk) -> dict[str, bytes]:
+    RUNS.append("looking")
+    return {"seen.txt": desk.observed("seen.txt", str(desk.key("size")).encode())}
+
+
 UPPER = Recipe("s:upper", upper, (), ("a.txt",), "")
 LENGTH = Recipe("s:length", length, ("a.txt",), ("b.txt",), "")
 REPORT = Recipe("s:report", report, ("b.txt",), ("docs/c.txt",), "")
@@ -214,6 +219,21 @@ def test_outputs_of_a_task_that_is_gone_are_removed_with_their_folder(out: Out) 
     out.build(ALL[:2])
     assert set(out.tree()) == {"a.txt", "b.txt"}
     assert not (out.run / "docs").exists()
+
+
+def test_what_is_seen_of_the_machine_is_taken_from_the_package_that_is_verified(
+    out: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes = (Recipe("s:looking", looking, (), ("seen.txt",), ""),)
+    out.build(recipes)
+    assert out.tree()["seen.txt"] == b"1"
+    elsewhere = Out(tmp_path / "elsewhere")
+    monkeypatch.setenv("METAGEN_OBSERVED", str(out.run))
+    elsewhere.build(recipes, size=2)
+    assert elsewhere.tree() == out.tree()
+    monkeypatch.setenv("METAGEN_OBSERVED", str(tmp_path / "nothing"))
+    elsewhere.build(recipes, size=3)
+    assert elsewhere.tree() == {"seen.txt": b"3"}
 
 
 def test_an_edited_orphan_stays(out: Out) -> None:

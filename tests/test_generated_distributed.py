@@ -30,12 +30,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(folder: Path, out: Path, *options: object) -> list[subprocess.Popen]:
-    """Start train.py as torchrun would, in two processes that find each other at a port."""
+def start(
+    folder: Path, out: Path, *options: object, script: str = "train.py"
+) -> list[subprocess.Popen]:
+    """Start a script as torchrun would, in two processes that find each other at a port."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    line = [sys.executable, "train.py", "--data", "text.txt", "--threads", 1, "--out", out]
+    line = [sys.executable, script, "--data", "text.txt", "--threads", 1, "--out", out]
     shared = os.environ | {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     return [
         subprocess.Popen(
@@ -193,3 +195,60 @@ def test_a_signal_saves_once_and_ends_the_job(
     step = json.loads((tmp_path / "checkpoint" / "state.json").read_text())["step"]
     assert step == len((tmp_path / "metrics.jsonl").read_text().splitlines())
     train(folder, tmp_path, "--resume", "--steps", step + 1, "--schedule-steps", 100000)
+
+
+def served(folder: Path, out: Path, script: str, *options: object) -> str:
+    """Return what a script prints in two processes, of which the first one prints."""
+    started = start(folder, out, *options, script=script)
+    said = [process.communicate(timeout=120) for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert not said[1][0]
+    return said[0][0]
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize("bits", [16, 8, 4])
+def test_two_processes_that_share_a_model_continue_a_text_as_one_does(
+    folder: Path,
+    alone: Path,
+    bits: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = ("--prompt", "7 bottles", "--temperature", 0, "--weight-bits", bits)
+    together = served(folder, alone, "infer.py", *options)
+    line = ("infer.py", "--threads", 1, "--out", alone, *options)
+    with modules(folder) as code:
+        monkeypatch.setattr(sys, "argv", [str(part) for part in line])
+        code["infer"].main()
+    assert together == capsys.readouterr().out
+
+
+def test_two_processes_that_share_a_model_score_as_one_does(
+    folder: Path,
+    alone: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    together = json.loads(served(folder, alone, "eval.py"))
+    with modules(folder) as code:
+        line = ("eval.py", "--data", folder / "text.txt", "--threads", 1, "--out", alone)
+        monkeypatch.setattr(sys, "argv", [str(part) for part in line])
+        code["eval"].main()
+    single = json.loads(capsys.readouterr().out)
+    for one, two in zip(single["metrics"], together["metrics"], strict=True):
+        assert two["value"] == pytest.approx(one["value"], rel=1e-5)
+
+
+def test_heads_that_processes_cannot_share_are_refused_in_words(
+    folder: Path, alone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with modules(folder) as code:
+        monkeypatch.setenv("WORLD_SIZE", "4")
+        build = lambda: code["model"].Model(code["model"].Config())  # noqa: E731
+        with pytest.raises(SystemExit):
+            sys.modules["runtime.shares"].load_share(
+                build, alone / "checkpoint", torch.device("cpu")
+            )
+    assert "4 processes cannot share n_kv_heads = 2 equally" in capsys.readouterr().err

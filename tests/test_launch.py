@@ -146,6 +146,25 @@ def test_recomputation_computes_what_the_plan_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["selective", "full"])
+def test_recomputation_can_be_compiled(tmp_path: Path, mode: str) -> None:
+    with modules(write_package(tmp_path)) as code:
+        data, speedup, train = code["data"].Config(), code["runtime.speedup"], code["train"]
+        gradients = []
+        for compiled in (False, True):
+            torch.manual_seed(0)
+            model = code["model"].Model(code["model"].Config())
+            speedup.checkpoint_gradients(list(model.layers), mode, compiled)
+            if compiled:
+                for layer in model.layers:
+                    layer.compile(backend="aot_eager")
+            train.example_loss(model, 2, data).backward()
+            gradients.append([p.grad for p in model.parameters()])
+        for one, other in zip(*gradients, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+@pytest.mark.slow
 def test_what_is_not_counted_makes_up_for_a_published_peak(tmp_path: Path) -> None:
     # Llama-3.1-8B on 8 H100s, 2 sequences of 8,192 tokens each: 82.4 GiB without compilation
     # (torchtitan, docs/performance.md, table 1).

@@ -45,6 +45,18 @@ def desk_with(folder, spec, train=TRAIN, evaluate=EVAL):
     return desk
 
 
+def test_the_machine_is_recorded_apart_from_all_that_is_the_same_anywhere(tmp_path):
+    made = trial.trial(desk_with(tmp_path, ""))
+    seen = json.loads(made.pop(trial.SEEN))
+    assert set(seen) == {"cpu", "cores", "system", "threads", "seconds"}
+    assert seen["cpu"]
+    assert seen["cores"] >= 1
+    assert all(seen["seconds"][part] >= 0 for part in ("training", "scoring"))
+    for data in made.values():
+        assert seen["cpu"].encode() not in data
+        assert b"seconds" not in data
+
+
 def outputs(desk):
     desk.package |= trial.trial(desk)
     for recipe in trial.recipes(decoder, trial.seeds(decoder, desk.key))[1:]:
@@ -78,6 +90,28 @@ def test_what_the_scripts_measured_becomes_the_results(tmp_path):
     assert [row["val_loss"] for row in curve] == ["", "0.7"]
     assert list(curve[0]) == ["step", "train_loss", "val_loss", "learning_rate"]
     assert told == [(2, 2, "train loss 0.500")]
+
+
+def test_each_further_seed_is_a_task_of_its_own_and_joins_the_row(tmp_path):
+    desk = desk_with(tmp_path, "reproducibility: {seed: 4294967295}\nevaluation: {seeds: 2}\n")
+    first, second, _ = trial.recipes(decoder, trial.seeds(decoder, desk.key))
+    assert (first.targets[0], second.targets) == (trial.REPORT, ("benchmarks/report_2.json",))
+    (row,), _ = outputs(desk)
+    assert row["seeds"] == {"4294967295": 2.5, "0": 2.5}
+    assert row["spread"] == 0
+    again = json.loads(desk.package["benchmarks/report_2.json"])
+    assert "figure" not in again["report"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "count"),
+    [("", decoder.task.benchmark.seeds), ("bench: full", 1), ("bench: none, seeds: 4", 1),
+     ("bench: full, seeds: 4", 4)],
+)  # fmt: skip
+def test_short_benchmarks_are_repeated_and_others_if_declared(tmp_path, keys, count):
+    desk = PlainDesk(f"evaluation: {{{keys}}}\n", tmp_path)
+    assert trial.seeds(decoder, desk.key) == count
+    assert len(trial.recipes(decoder, count)) == count + 1
 
 
 def test_a_longer_bench_takes_more_steps(tmp_path):

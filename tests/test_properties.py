@@ -13,7 +13,7 @@ import pytest
 
 from metagen.engine.folder import Outputs
 from metagen.spec import Spec
-from tests.properties import PROPERTIES, consistent, inside
+from tests.properties import PROPERTIES, consistent, inside, statements
 from tests.properties.__main__ import main
 from tests.properties.histories import History
 from tests.properties.lab import Lab, scratch, spec_files
@@ -21,7 +21,8 @@ from tests.properties.tally import Tally, headline
 
 QUICK = {
     "consistent": 1, "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 2, "templates": 2,
-    "histories": 3, "edits": 4, "spoiled": 6, "leaks": 1, "toctou": 1, "lint": 2, "honest": 4,
+    "histories": 3, "edits": 4, "statements": 4, "spoiled": 6, "leaks": 1, "toctou": 1,
+    "lint": 2, "honest": 4,
 }  # fmt: skip
 PROCESSES = {
     "altered": 2,
@@ -115,6 +116,24 @@ def test_a_quantity_with_two_values_is_found_out(
     assert consistent.judge(consistent.Package(package), Tally("consistent"), check).violations
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("The task is retrieval in the domain not declared.", "a sentence about a missing fact"),
+        ("Trained on data of this size: .", "a sentence that is cut off"),
+        ("It was measured. on one device.", "a sentence without a capital"),
+        ("Declared, but not carried out here:\n\n## Next", "an announcement of nothing"),
+        ("| A | B |\n| --- | ---: |\n\nMore.", "a table without rows"),
+        ("A model () of text.", "empty brackets"),
+        ("Licence: None", "a missing value"),
+    ],
+)
+def test_a_statement_with_a_hole_is_found_out(text: str, kind: str) -> None:
+    tally = Tally("statements")
+    statements.read(text, "a card", tally)
+    assert [violated for violated, _ in tally.violations] == [kind]
+
+
 def test_a_verdict_that_a_decision_restates_is_one_value(made: Path, tmp_path: Path) -> None:
     package = tmp_path / made.name
     shutil.copytree(made, package)
@@ -123,6 +142,13 @@ def test_a_verdict_that_a_decision_restates_is_one_value(made: Path, tmp_path: P
     tally = Tally("consistent")
     consistent.judge(consistent.Package(package), tally, consistent.restated)
     assert tally.counts["restated verdicts"] == 1
+
+
+@pytest.mark.parametrize("name", ["text_llm_70b", "image_vit_base"])
+def test_a_plan_of_many_devices_is_what_the_verdicts_are_about(name: str, lab: Lab) -> None:
+    specs = [spec for spec in spec_files() if spec.stem == name]
+    tally = consistent.measure(replace(lab, specs=specs, number=1))
+    assert not tally.violations, tally.text()
 
 
 def test_an_engine_that_sees_no_change_is_found_out(

@@ -109,9 +109,9 @@ def test_a_large_split_is_drawn_in_runs_of_neighbours(scores: ModuleType) -> Non
         ([0.05, 0.049, 0.051], [0.03, 0.07], BEATS),
         # One seed that loses.
         ([0.05, 0.05, -0.001, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05], None, CANNOT_TELL),
-        # Without an interval over the test split, seeds alone may tell; one seed does not.
+        # Seeds alone do not tell whether another test split would say the same.
         ([5.0], None, CANNOT_TELL),
-        ([5.0, 5.1, 4.9], None, BEATS),
+        ([5.0, 5.1, 4.9], None, CANNOT_TELL),
     ],
 )
 def test_the_outcome_needs_every_seed_and_the_interval(
@@ -169,6 +169,7 @@ def test_a_figure_that_is_no_score_beats_nothing() -> None:
 
 
 ROW = {
+    "status": "measured", "size": "proxy",
     "title": "bits per byte", "value": 2.9312, "baselines": {"5-gram": 2.104, "bigram": 3.4464},
     "higher_is_better": False, "spread": 0.0374, "interval": [2.85, 3.01],
     "outcomes": {"bigram": BEATS, "5-gram": LOSES},
@@ -200,6 +201,14 @@ def test_the_best_score_is_the_best_whosoever_it_is() -> None:
     assert not shown.is_best(2.104, {**ROW, "higher_is_better": None})
 
 
+def test_a_row_reads_as_a_line() -> None:
+    line = "bits per byte 2.93 ± 0.04: beats bigram 3.45, and loses to 5-gram 2.10"
+    assert shown.sentence(ROW) == line
+    none = {**ROW, "status": "no score", "outcomes": {}, "spread": None, "baselines": {"real": 2.1}}
+    assert shown.sentence(none) == "bits per byte 2.93: no score, real 2.10"
+    assert shown.sentence({**ROW, "value": None, "status": "not run"}) == "not run"
+
+
 def test_one_sentence_says_what_is_beaten_and_what_is_not() -> None:
     other = {**ROW, "title": "accuracy", "outcomes": {"bigram": BEATS, "5-gram": CANNOT_TELL}}
     assert (
@@ -209,4 +218,4 @@ def test_one_sentence_says_what_is_beaten_and_what_is_not() -> None:
         "On bits per byte and loss, the proxy beats bigram, and loses to 5-gram; "
         "on accuracy, it beats bigram, and cannot be told from 5-gram."
     )
-    assert shown.judgement([]) == ""
+    assert shown.judgement([{**ROW, "size": "full"}, {**ROW, "status": "no score"}]) == ""

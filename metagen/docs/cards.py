@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from metagen.docs import escape, render
+from metagen.docs import escape, render, scores
 from metagen.docs.facts import FILES, SOURCES, Facts
 from metagen.docs.render import Page
 from metagen.work import Desk, Recipe
@@ -75,7 +75,8 @@ def _model_index(facts: Facts, task: str, results: list[dict[str, Any]]) -> list
 def _result(task: str, row: dict[str, Any]) -> dict[str, Any]:
     split = {"split": row["split"]} if row["split"] else {}
     dataset = {"name": row["dataset"], "type": row["dataset"], **split}
-    metric = {"name": row["benchmark"], "type": row["metric"], "value": row["value"]}
+    value = float(scores.write(row["value"], row).replace(",", ""))
+    metric = {"name": row["benchmark"], "type": row["metric"], "value": value}
     return {"task": {"type": task}, "dataset": dataset, "metrics": [metric]}
 
 
@@ -86,11 +87,12 @@ def _recipe(work: Any, title: str, *files: str, sources: tuple[str, ...] = ()) -
 
 
 _CARD = ("arch", "params", "shape", "flops", "constraints", "results", "lock", "launch")
+_REPORT = ("arch", "params", "results", "curve", "machine", "lock")
 _LIMITS = ("arch", "params", "constraints", "results", "launch")
 RECIPES = (
     _recipe(model_card, "write the model card", *_CARD, sources=SOURCES),
     _recipe(data_card, "write the data card", "arch", "results", "launch"),
-    _recipe(eval_report, "write the evaluation report", "arch", "params", "results", "curve"),
+    _recipe(eval_report, "write the evaluation report", *_REPORT),
     _recipe(limitations, "write the limitations", *_LIMITS, sources=SOURCES),
     Recipe(
         "docs:launch", launch, (FILES["launch"],), (LAUNCH,), "explain how to train on many devices"

@@ -77,6 +77,11 @@ def latex_code(text: str) -> Markup:
     return Markup(rf"\texttt{{{latex(text)}}}")
 
 
+def citation_keys(text: str) -> Markup:
+    """Return keys of the bibliography for a citation: their letters and digits, and commas."""
+    return Markup(re.sub("[^a-z0-9,]", "", text))
+
+
 def pdf_string(text: str) -> Markup:
     """Return text with only the characters that a PDF title can hold in any encoding."""
     return Markup(re.sub(r"[^A-Za-z0-9 .,-]+", "-", plain(text))[:120])

@@ -31,6 +31,7 @@ FILES = {
     "ablations": "blueprint/ablations.yaml",
     "results": "benchmarks/results.json",
     "curve": "benchmarks/curve.csv",
+    "machine": "benchmarks/machine.json",
     "launch": "code/launch/plan.json",
     "lock": "code/requirements.lock",
 }
@@ -44,6 +45,7 @@ SOURCES = (
 TERMS = {"digest": "SHA-256", "interval": "95% interval"}
 
 _UNITS = (
+    ("machine.seconds.*", "seconds"),
     ("params.budget.share", "share"),
     ("params.embedding_share", "share"),
     ("params.proxy_share", "share"),
@@ -158,9 +160,8 @@ class Facts:
 
     def score(self, ref: Ref) -> str:
         """Return a score of a row of results, with the row's digits, and record that."""
-        fact, row = self.get(ref), self.entry(Ref(ref[:2]))
-        absent = fact.value is None or fact.value == []
-        text = _absence(fact.name) if absent else scores.write(fact.value, row)
+        fact = self.get(ref)
+        text = scores.write(fact.value, self.entry(Ref(ref[:2])))
         self.printed.append(Printed(fact, text))
         return text
 
@@ -359,9 +360,7 @@ def _not_run(facts: Facts) -> Fact:
 
 def _judgement(facts: Facts) -> Fact:
     """Return what the results say of the baselines, in one sentence; "" without results."""
-    rows = facts.get("results").value
-    measured = [row for row in rows if row["status"] == "measured" and row["size"] == "proxy"]
-    text = scores.judgement(measured)
+    text = scores.judgement(facts.get("results").value)
     return Fact("derived.judgement", text, "", f"{FILES['results']}: outcomes")
 
 

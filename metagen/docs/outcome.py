@@ -21,7 +21,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from metagen import families
-from metagen.docs.drawing import BLUE, GREY, WIDE, WIDTH, drawn, literal, say_instead
+from metagen.docs import scores
+from metagen.docs.drawing import BLUE, GREY, ORANGE, WIDE, WIDTH, drawn, literal, say_instead
 from metagen.docs.facts import FILES, Facts
 from metagen.errors import Problem, TaskError
 from metagen.work import Desk, Recipe
@@ -81,8 +82,12 @@ def _beside(figure: Figure, rows: list[Content]) -> None:
         values = {**row["baselines"], "proxy": row["value"]}
         colours = [GREY] * (len(values) - 1) + [BLUE]
         bars = axes.barh(list(values), list(values.values()), color=colours, height=0.62)
-        axes.bar_label(bars, [f"{value:.4g}" for value in values.values()], padding=3, fontsize=7)
-        axes.set(xlabel=literal(f"{row['title']} ({row['unit']})"))
+        if row["interval"]:
+            axes.plot(row["interval"], ["proxy"] * 2, color=ORANGE, linewidth=1.2)
+        shown = [scores.write(value, row) for value in values.values()]
+        axes.bar_label(bars, shown, padding=3, fontsize=7)
+        interval = "; line: 95% interval" if row["interval"] else ""
+        axes.set(xlabel=literal(f"{row['title']} ({row['unit']}{interval})"))
         axes.margins(x=0.15)
         axes.tick_params(axis="y", length=0)
 

@@ -68,7 +68,9 @@ _MACROS = {
 }
 _MARKDOWN = _Language(escape.markdown, {"code": escape.markdown_code})
 _LATEX = _Language(
-    escape.latex, {"code": escape.latex_code, "pdf_string": escape.pdf_string}, _MACROS
+    escape.latex,
+    {"code": escape.latex_code, "pdf_string": escape.pdf_string, "keys": escape.citation_keys},
+    _MACROS,
 )
 _PLAIN = _Language(Markup, syntax=_MACROS)
 
@@ -154,7 +156,9 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "score": facts.score,
         "outcome": lambda baseline: Ref((*baseline[:2], "outcomes", baseline[-1])),
         "best": facts.is_best,
-        "judged": lambda row, part="sentence": facts.text(f"derived.{part}.{row[1]}"),
+        "judged": lambda row, part="sentence", style="full": facts.text(
+            f"derived.{part}.{row[1]}", style
+        ),
         "proxy": proxy,
         "family": lambda: facts.family().model_template({}).split("/")[2],
         "task": lambda: facts.family().task.folder.rpartition("/")[2],

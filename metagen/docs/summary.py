@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from metagen import paths
-from metagen.docs import statement
+from metagen.docs import scores, statement
 from metagen.docs.facts import FILES, Facts
 from metagen.docs.wording import SPACE
 from metagen.files import json_bytes
@@ -57,7 +57,7 @@ def _benchmark(row: dict[str, Any]) -> dict[str, Any]:
     identity = ("benchmark", "metric", "title", "unit", "higher_is_better")
     entries = (*identity, "value", "seeds", "spread", "interval", "baselines", "outcomes", "status")
     beats = [name for name, outcome in row["outcomes"].items() if outcome == BEATS]
-    return {**{key: row[key] for key in entries}, "beats": beats}
+    return {**{key: row[key] for key in entries}, "beats": beats, "sentence": scores.sentence(row)}
 
 
 RECIPES = (

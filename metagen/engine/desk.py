@@ -17,6 +17,7 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from metagen import entries, files, paths
@@ -27,6 +28,8 @@ from metagen.errors import Problem, TaskError
 from metagen.spec import Spec
 from metagen.work import Recipe
 
+# The environment variable with the run folder whose record of the machine a build repeats.
+OBSERVED = "METAGEN_OBSERVED"
 # A read that comes from these modules is fine: they record it, or isolate the program they start.
 _TRUSTED = ("engine/", "programs.py", "docs/latex.py")
 # A read in these modules is attributed to their caller.
@@ -189,6 +192,11 @@ class TracingDesk:
         number = version(name)
         self._record("version", name, number, number)
         return number
+
+    def observed(self, path: str, seen: bytes) -> bytes:
+        run = os.environ.get(OBSERVED)
+        recorded = Path(run) / path if run else None
+        return recorded.read_bytes() if recorded and recorded.is_file() else seen
 
     def code(self, module: str) -> str:
         self._record("code", module, self._environment.digest("code", module), module)

@@ -21,6 +21,7 @@ from typing import Any
 
 from metagen import entries, families, files, paths, programs
 from metagen.docs import latex
+from metagen.engine.desk import OBSERVED
 from metagen.engine.engine import CURRENT, Engine, Outcome
 from metagen.engine.graph import MANIFEST, RESOLVED, Graph, of_run, of_spec, whole
 from metagen.engine.session import in_memory
@@ -241,13 +242,16 @@ def _rebuild(run: Path, elsewhere: Path, *, vary: bool) -> Path:
     stages = ["synth", "paper"] if (run / latex.TARGET).is_file() else ["synth"]
     for stage in stages:
         jobs = ["-n", "2"] if vary else []
-        _metagen([stage, spec.name, "--out", ".", "--run-id", name, "-q", *jobs], elsewhere, vary)
+        line = [stage, spec.name, "--out", ".", "--run-id", name, "-q", *jobs]
+        _metagen(line, elsewhere, vary, run)
     return elsewhere / f"run-{name}"
 
 
-def _metagen(arguments: list[str], folder: Path, vary: bool) -> None:
+def _metagen(arguments: list[str], folder: Path, vary: bool, run: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "METAGEN_CACHE"}
     environment["PYTHONPATH"] = str(paths.PACKAGE.parent)
+    # Another machine, or another hour, trains at another speed; the package says at which.
+    environment[OBSERVED] = str(run.resolve())
     done = subprocess.run(
         [sys.executable, "-c", (_CLOCK if vary else "") + _MAIN, *arguments],
         cwd=folder,

@@ -309,7 +309,7 @@ def _figures(report: BuildReport, summary: Mapping[str, Any]) -> Iterator[tuple[
             if row["nearest"]:
                 yield "to meet it", f"{row['constraint']}: {row['nearest']}"
     for row in summary["benchmarks"]:
-        yield f"{row['benchmark']}", _benchmark(row)
+        yield row["benchmark"], row["sentence"]
 
 
 def _memory(memory: Mapping[str, Any]) -> str:
@@ -323,18 +323,6 @@ def _memory(memory: Mapping[str, Any]) -> str:
 def _constraint(row: Mapping[str, Any]) -> str:
     margin = row["margin"]
     return f"{row['constraint']}" + ("" if margin is None else f" ({margin:+.1%})")
-
-
-def _benchmark(row: Mapping[str, Any]) -> str:
-    if row["value"] is None:
-        return str(row["status"])
-    label = "baselines" if row["status"] == "measured" else row["status"]
-    others = ", ".join(f"{name} {_score(value)}" for name, value in row["baselines"].items())
-    return f"{row['title']} {_score(row['value'])}  ({label}: {others})"
-
-
-def _score(value: float) -> str:
-    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
 def _state(folder: Path, report: BuildReport) -> Iterator[tuple[str, str]]:

@@ -79,7 +79,7 @@ def compared(
     it `loses` in the opposite case; otherwise one cannot tell. The interval joins two sources of
     chance, as the root of the sum of squares: the test split (the mean of the seeds' paired
     bootstraps) and the seeds (Student's t times their standard error). One seed leaves out the
-    second.
+    second. Without the first, one cannot tell.
 
     Args:
         apart: The proxy's score minus the baseline's, for each seed.
@@ -88,10 +88,10 @@ def compared(
     """
     mean, count = fmean(apart), len(apart)
     known = _mean_interval(intervals)
-    if known is None and count == 1:
+    if known is None:
         return CANNOT_TELL, None
     seeds = STUDENT[count] * stdev(apart) / math.sqrt(count) if count > 1 else 0.0
-    low, high = known or (mean, mean)
+    low, high = known
     low, high = mean - math.hypot(mean - low, seeds), mean + math.hypot(high - mean, seeds)
     better = [each > 0 if higher else each < 0 for each in apart]
     worse = [each < 0 if higher else each > 0 for each in apart]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from metagen import programs
 from metagen.errors import Problem, TaskError
-from metagen.programs import STDOUT, Ended
+from metagen.programs import SECONDS, STDOUT, Ended
 
-__all__ = ["STDOUT", "environment", "run"]
+__all__ = ["SECONDS", "STDOUT", "environment", "run"]
 
 
 def run(
@@ -27,7 +27,8 @@ def run(
     Args:
         arguments: The arguments of `python`, such as `("code/train.py", "--steps", "10")`.
         files: The contents of the scratch folder, by relative path.
-        outputs: Paths to return; `STDOUT` is the standard output.
+        outputs: Paths to return; `STDOUT` is the standard output, and `SECONDS` the
+            seconds of CPU time that the program took.
         timeout: Seconds after which the program is killed.
         module_path: A folder to import from, besides the installed libraries.
         on_line: Called with each line of standard error as it is printed.

@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from metagen import families
+from metagen import families, paths
 from metagen.errors import TaskError
 from metagen.families.family import Family
 from metagen.files import json_bytes
-from metagen.measure import comparison, sandbox
+from metagen.measure import comparison, machine, sandbox
 from metagen.package.code import runtime_files
 from metagen.tasks.task import Lookup
 from metagen.work import Desk, Recipe
 
 SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train", "eval"))
 CONFIG = "code/config.json"
-REPORT, CURVE, RESULTS = (
-    f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json")
+REPORT, CURVE, RESULTS, SEEN = (
+    f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json", "machine.json")
 )
 NOT_MEASURED = "not measured"
 STEPS_UNIT = "training steps"  # unit of train.py's `--steps`, unless eval.py names another one
@@ -52,13 +52,24 @@ def seeds(family: Family, key: Lookup) -> int:
 def trial(desk: Desk) -> dict[str, bytes]:
     """Train the proxy on the bundled data and score it on the test split.
 
-    The outputs hold no times: the same code, seed and libraries give the same bytes.
+    The same code, seed and libraries give the same bytes, but for machine.json, which alone says
+    how long it took and on what.
 
     Raises:
         TaskError: A script of the package failed; the error shows its last output.
     """
-    report, curve = _measured(desk, 0)
-    return {REPORT: json_bytes(report), CURVE: _table(curve)}
+    report, curve, seconds = _measured(desk, 0)
+    seen = desk.observed(SEEN, json_bytes(_machine(desk, seconds) if seconds else {}))
+    return {REPORT: json_bytes(report), CURVE: _table(curve), SEEN: seen}
+
+
+def _machine(desk: Desk, seconds: dict[str, float]) -> dict[str, Any]:
+    """Return the machine, and the seconds of CPU time that training and scoring took on it."""
+    command = ("-P", "-m", desk.code(machine.__name__))
+    result = sandbox.run(
+        command, {}, ("machine.json",), timeout=TIMEOUT, module_path=paths.PACKAGE.parent
+    )
+    return {**json.loads(result["machine.json"]), "threads": 1, "seconds": seconds}
 
 
 def _repeat(number: int) -> Recipe:
@@ -66,7 +77,7 @@ def _repeat(number: int) -> Recipe:
     path = report_path(number)
 
     def work(desk: Desk) -> dict[str, bytes]:
-        report, _ = _measured(desk, number)
+        report, *_ = _measured(desk, number)
         # Documents draw the figure of the first training only.
         report.get("report", {}).pop("figure", None)
         return {path: json_bytes(report)}
@@ -80,23 +91,31 @@ def report_path(number: int) -> str:
     return f"benchmarks/report_{number + 1}.json" if number else REPORT
 
 
-def _measured(desk: Desk, number: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the content of the report of a training, counted from 0, and its learning curve."""
+def _measured(
+    desk: Desk, number: int
+) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, float]]:
+    """Return the content of the report of a training, its learning curve, and what took how long.
+
+    Args:
+        desk: Where the scripts are read.
+        number: Which training, counted from 0.
+    """
     family = families.of_package(desk)
     steps = family.task.benchmark.steps.get(desk.key("evaluation.bench"))
     missing = [p for p in family.task.benchmark.packages if not desk.version(p)] if steps else []
     if steps is None or missing:
         status = f"{NOT_MEASURED}: pip install {' '.join(missing)}" if missing else NOT_MEASURED
-        return {"status": status}, []
+        return {"status": status}, [], {}
     seed = (desk.key("reproducibility.seed") + number) % SEEDS
     training = ("train.py", "--steps", str(steps), "--seed", str(seed), *MACHINE)
     scoring = ("eval.py", *MACHINE, *(family.task.benchmark.again if number else ()))
     files = _files(desk, family)
-    checkpoint, curve = _trained(desk, training, files)
+    checkpoint, curve, trained = _trained(desk, training, files)
     command = f"python {' '.join(training)} && python {' '.join(scoring)}"
     run = {"seed": seed, "steps": steps, "size": "proxy", "command": command}
-    scored = _scored(desk, scoring, files | checkpoint)
-    return {"status": "measured", "run": run, "report": scored}, curve
+    report, scored = _scored(desk, scoring, files | checkpoint)
+    seconds = {"training": trained, "scoring": scored}
+    return {"status": "measured", "run": run, "report": report}, curve, seconds
 
 
 def results(desk: Desk) -> dict[str, bytes]:
@@ -107,8 +126,8 @@ def results(desk: Desk) -> dict[str, bytes]:
     if status.startswith(NOT_MEASURED):
         measured = [entry(benchmark, status)]
     else:
-        paths = [report_path(number) for number in range(seeds(family, desk.key))]
-        measured = _rows(benchmark, [_content(desk, path) for path in paths])
+        reports = [report_path(number) for number in range(seeds(family, desk.key))]
+        measured = _rows(benchmark, [_content(desk, path) for path in reports])
     return {RESULTS: json_bytes([*measured, *named])}
 
 
@@ -140,24 +159,28 @@ def _run(
 
 def _trained(
     desk: Desk, training: Sequence[str], files: dict[str, bytes]
-) -> tuple[dict[str, bytes], list[dict[str, Any]]]:
-    """Return the files of the checkpoint, and the lines of the training's record."""
+) -> tuple[dict[str, bytes], list[dict[str, Any]], float]:
+    """Return the files of the checkpoint, the lines of the training's record, and its CPU time."""
     tokenizer = ("tokenizer.json",) if TOKENIZER in files else ()
     names = ("model.safetensors", "config.json", "state.json", *tokenizer)
     checkpoint = [f"{OUT}/checkpoint/{name}" for name in names]
     record = f"{OUT}/metrics.jsonl"
-    left = _run(desk, training, files, (*checkpoint, record))
+    left = _run(desk, training, files, (*checkpoint, record, sandbox.SECONDS))
+    seconds = float(left.pop(sandbox.SECONDS))
     lines = left.pop(record).decode().splitlines()
-    return left, [json.loads(line) for line in lines]
+    return left, [json.loads(line) for line in lines], seconds
 
 
-def _scored(desk: Desk, scoring: Sequence[str], files: dict[str, bytes]) -> dict[str, Any]:
-    printed = _run(desk, scoring, files, (sandbox.STDOUT,))
+def _scored(
+    desk: Desk, scoring: Sequence[str], files: dict[str, bytes]
+) -> tuple[dict[str, Any], float]:
+    """Return the report that eval.py prints, and the seconds that it took."""
+    printed = _run(desk, scoring, files, (sandbox.STDOUT, sandbox.SECONDS))
     try:
         report: dict[str, Any] = json.loads(printed[sandbox.STDOUT])
     except ValueError as error:
         raise TaskError("code/eval.py printed something other than its JSON report") from error
-    return report
+    return report, float(printed[sandbox.SECONDS])
 
 
 def _rows(
@@ -203,7 +226,7 @@ def recipes(family: Family, trainings: int) -> tuple[Recipe, ...]:
     train = "train the scaled-down model and score it on held-out data"
     listed = "list the results, and the benchmarks that were not run"
     return (
-        Recipe("benchmarks:trial", trial, inputs, (REPORT, CURVE), train),
+        Recipe("benchmarks:trial", trial, inputs, (REPORT, CURVE, SEEN), train),
         *(replace(_repeat(number), inputs=inputs) for number in range(1, trainings)),
         Recipe(
             "benchmarks:results", results, (families.ARCHITECTURE, *reports), (RESULTS,), listed

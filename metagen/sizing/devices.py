@@ -238,12 +238,14 @@ class Roofline:
         return low, high
 
 
-def roofline(desk: Desk, device: Device, family: Family, operations: int = 0) -> Roofline:
-    """Return the roofline of a device for a family.
+def shared(device: Device, family: Family) -> Device:
+    """Return the devices that one model is shared among: one, unless infer.py can share it."""
+    return device if family.parallel else replace(device, number=1)
 
-    A family whose infer.py does not share a model among devices runs on one of them.
-    """
-    working = device if family.parallel else replace(device, number=1)
+
+def roofline(desk: Desk, device: Device, family: Family, operations: int = 0) -> Roofline:
+    """Return the roofline of the devices that a family uses."""
+    working = shared(device, family)
     kind = "gpu" if not device.measured else "cpu"
     launch, source, cites = _launch(desk, kind)
     return Roofline(

@@ -152,6 +152,7 @@ def _allowed(limit: Limit) -> float:
 def limits(desk: Desk, family: Family, device: Device | None) -> tuple[Limit, ...]:
     """Return the limits that a spec declares for a device, in the order of its constraints."""
     # A rate in the wrong unit is refused whether or not a device turns it into a limit.
+    device = devices.shared(device, family) if device else None
     rate, bounds = throughput(desk.key, family), [*_memory(desk, device)]
     if device:
         line = devices.roofline(desk, device, family)

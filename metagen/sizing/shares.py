@@ -23,12 +23,16 @@ DECLARED = "training.compute.utilization"
 
 @dataclass(frozen=True)
 class Share:
-    """The lowest, the median and the highest share, and where they come from."""
+    """The lowest, the median and the highest share, and where they come from.
+
+    `cites` names the bibliography's entries of the runs at both ends.
+    """
 
     low: float
     middle: float
     high: float
     source: str
+    cites: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
@@ -55,12 +59,13 @@ def published(desk: Desk, kind: str) -> Share:
     """Return the share of a kind of models; of all published runs where no kind is named."""
     rows = list(csv.DictReader(desk.source(TABLE).decode().splitlines()))
     rows = [row for row in rows if not kind or row["kind"] == kind]
-    shares = sorted((_share(desk, row), row["run"], row["source"]) for row in rows)
-    (low, first, source), (high, last, other) = shares[0], shares[-1]
+    shares = sorted((_share(desk, r), r["run"], r["source"], r["cite"]) for r in rows)
+    (low, first, source, cite), (high, last, other, also) = shares[0], shares[-1]
     whose = f"training on {kind}" if kind else "training; none of this kind is published"
     words = f"{low:.0%} to {high:.0%} of peak in {len(rows)} published runs of {whose}"
     ends = f"{words}: from {first} ({source}) to {last} ({other})"
-    return Share(low, median(share for share, *_ in shares), high, f"{TABLE}, {ends}")
+    middle = median(share for share, *_ in shares)
+    return Share(low, middle, high, f"{TABLE}, {ends}", (cite, also))
 
 
 def _share(desk: Desk, row: dict[str, str]) -> float:

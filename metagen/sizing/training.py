@@ -95,6 +95,11 @@ class _Run:
         return (low, high) if low < high else None
 
     @property
+    def cites(self) -> tuple[str, ...]:
+        """The bibliography's entries of the sources."""
+        return (*self.share.cites, self.device.cite)
+
+    @property
     def source(self) -> str:
         return f"{PLAN}; blueprint/flops.json; {self.share.source}; {row(self.device)}"
 
@@ -180,7 +185,7 @@ def _compute(run: _Run) -> Entry:
     """Return the entry on operations, which the same range decides as that on time."""
     if run.seconds is None:
         words = f"needed {_needed_words(run)}; {DURATION} is not declared"
-        return entry(COMPUTE, run.needed, "FLOP", words, run.source)
+        return entry(COMPUTE, run.needed, "FLOP", words, run.source, cites=run.cites)
     share, seconds = run.share, run.seconds
     low, middle, high = (run.speed(s) * seconds for s in (share.low, share.middle, share.high))
     between = f" ({low:.3g} to {high:.3g})" if low < high else ""
@@ -203,8 +208,9 @@ def _time(desk: Desk, run: _Run) -> Entry:
         f"{_idle_words(run)}"
     )
     allowed = Requirement(desk.key(DURATION), run.seconds and run.seconds / DAY)
-    nearest = _nearest(run)
-    return _rounded(entry(TIME, days, "days", formula, run.source, allowed, nearest, between))
+    nearest, cites = _nearest(run), run.cites
+    judged = entry(TIME, days, "days", formula, run.source, allowed, nearest, between, cites)
+    return _rounded(judged)
 
 
 def _nearest(run: _Run) -> str | None:
@@ -227,10 +233,12 @@ def _memory(desk: Desk, run: _Run) -> Entry:
     mode, plan, parts = run.mode, run.plan, ("weights", "gradients", "optimizer")
     passing = ("gathered", "activations", "temporary")
     listed = " + ".join(f"{name} {mode[name]:,}" for name in (*parts, *passing) if mode[name])
-    again = mode["grad_checkpoint"]
+    again = {"none": "no"}.get(mode["grad_checkpoint"], mode["grad_checkpoint"])
+    number, samples = plan["devices"], plan["samples_at_once"]
     formula = (
-        f"on each of {plan['devices']:,} devices, --parallel {mode['parallel']}, "
-        f"{again} recomputation, {plan['samples_at_once']:,} samples at once: {listed} = "
+        f"on {'each of ' if number > 1 else ''}{number:,} device{'s' if number > 1 else ''}, "
+        f"--parallel {mode['parallel']}, {again} recomputation, "
+        f"{samples:,} sample{'s' if samples > 1 else ''} at once: {listed} = "
         f"{mode['total']:,} bytes; at most {mode['most']:,} with what is not counted"
     )
     usable = plan["usable_memory"]
@@ -238,7 +246,10 @@ def _memory(desk: Desk, run: _Run) -> Entry:
     between = (mode["total"], mode["most"])
     source = f"{PLAN}, counted on code/train.py; {row(run.device)}"
     nearest = _larger(desk, run)
-    return entry(MEMORY, mode["total"], "bytes", formula, source, available, nearest, between)
+    cites = (run.device.cite, "torchtitan")
+    return entry(
+        MEMORY, mode["total"], "bytes", formula, source, available, nearest, between, cites
+    )
 
 
 def _larger(desk: Desk, run: _Run) -> str | None:

@@ -37,7 +37,8 @@ NO_DEVICE = "no device is declared"
 
 def work(desk: Desk) -> dict[str, bytes]:
     """Compare the measured model with every constraint, declared or not."""
-    model, device = measured.read(desk), devices.target(desk)
+    model, target = measured.read(desk), devices.target(desk)
+    device = devices.shared(target, model.family) if target else None
     line = devices.roofline(desk, device, model.family, model.operations) if device else None
     verdicts = [
         *_size(desk, model, device),

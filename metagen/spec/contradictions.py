@@ -131,6 +131,10 @@ def warnings(values: Values, place: Place) -> Iterator[Problem]:
         sentence = "constraints.context_window is infinite, and no memory holds that"
         hint = "the build takes the largest window that the other constraints allow"
         yield Problem(sentence, place("constraints.context_window"), hint)
+    if values["constraints.prompt_length"] and not values["constraints.device"]:
+        sentence = "constraints.prompt_length changes nothing where no device is declared"
+        hint = "add constraints.device, which reads the prompt"
+        yield Problem(sentence, place("constraints.prompt_length"), hint)
     usual = _OUTPUTS_OF_TASK.get(values["task.type"])
     if usual and not usual & set(values["modality.outputs"]):
         outputs = _words(values["modality.outputs"])

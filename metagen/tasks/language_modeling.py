@@ -112,6 +112,7 @@ class LanguageModeling(Task):
             "batch_size": max(1, PASS_TOKENS // length),
             "stride": max(1, length // 2),
             "baseline_bytes": 16_000_000,
+            "dtype": "auto",
         }
 
     def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:

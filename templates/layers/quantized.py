@@ -93,6 +93,22 @@ def packed(numbers: Tensor) -> Tensor:
     return torch.ops.aten._convert_weight_to_int4pack(pairs, INNER)
 
 
+def share(weight: Tensor) -> tuple[Tensor, bool]:
+    """Return a process's share of a weight, and whether it has a share of each row's inputs."""
+    from torch.distributed.tensor import DTensor
+
+    if not isinstance(weight, DTensor):
+        return weight, False
+    return weight.to_local(), weight.placements[0].is_shard(1)
+
+
+def added(layer: nn.Module, inputs: object, part: Tensor) -> Tensor:
+    """Return the sum of all processes' parts of a layer's output, as a hook of the layer."""
+    part = part.contiguous()
+    torch.distributed.all_reduce(part)
+    return part
+
+
 def quantize(model: nn.Module, bits: int, device: torch.device) -> None:
     """Convert a model in place to its deployment format: bf16, and linear layers in fewer bits.
 
@@ -110,5 +126,8 @@ def quantize(model: nn.Module, bits: int, device: torch.device) -> None:
     for block in blocks:
         for name, layer in list(block.named_children()):
             if isinstance(layer, nn.Linear):
-                setattr(block, name, kind(layer.weight.detach().to(device)))
+                weight, adds = share(layer.weight.detach())
+                setattr(block, name, kind(weight.to(device)))
+                if adds:
+                    getattr(block, name).register_forward_hook(added)
     model.bfloat16().to(device)

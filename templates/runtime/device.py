@@ -1,6 +1,7 @@
 """The device of a script: its precision, its peak speed and its memory."""
 
 import contextlib
+import math
 import os
 import re
 
@@ -61,6 +62,13 @@ def autocast(device: torch.device, dtype: str) -> contextlib.AbstractContextMana
     if not in_bfloat16(device, dtype):
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def capability(device: torch.device) -> tuple[float, float]:
+    """Return the compute capability of a GPU, such as (8, 0) of an A100; infinite for a CPU."""
+    if device.type != "cuda":
+        return math.inf, 0
+    return torch.cuda.get_device_capability(device)
 
 
 def peak_flops(device: torch.device) -> float | None:

@@ -45,7 +45,7 @@ def processes(device: torch.device) -> Iterator[None]:
         # If a process ends, the others only notice a closed connection.
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
-        fail("another process of this job has ended: see its message, then use --resume.")
+        fail("another process has ended: see its message; train.py goes on with --resume.")
     dist.destroy_process_group()
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from runtime.checkpoint import find_checkpoint, load_model
 from runtime.device import choose_device
+from runtime.distributed import processes, rank
 from runtime.options import Group, positive, shared_options, sized
 from runtime.report import Report, print_report
 from runtime.settings import load_config
@@ -97,7 +98,10 @@ def scoring(
 
     def main() -> None:
         trained = _trained(doc, "eval", kinds, data, settings, lambda group: None)
-        print_report(report(trained), trained.folder)
+        with processes(trained.device):
+            made = report(trained)
+        if rank() == 0:
+            print_report(made, trained.folder)
 
     return main
 
@@ -123,7 +127,9 @@ def serving(
     """
 
     def main() -> None:
-        serve(_trained(doc, "infer", kinds, data, settings, options))
+        trained = _trained(doc, "infer", kinds, data, settings, options)
+        with processes(trained.device):
+            serve(trained)
 
     return main
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.utils.checkpoint import (
     CheckpointPolicy,
     checkpoint,
     create_selective_checkpoint_contexts,
+    noop_context_fn,
 )
 
 from runtime.errors import fail
@@ -30,7 +31,7 @@ PRODUCTS = frozenset(
 )
 
 
-def checkpoint_gradients(blocks: Iterable[nn.Module], mode: str) -> None:
+def checkpoint_gradients(blocks: Iterable[nn.Module], mode: str, compiled: bool = False) -> None:
     """Make blocks keep less for the backward pass, which recomputes the rest.
 
     Only `forward` is replaced, so parameters keep their names, and checkpoints work with and
@@ -40,13 +41,17 @@ def checkpoint_gradients(blocks: Iterable[nn.Module], mode: str) -> None:
         blocks: The repeated parts of a model.
         mode: `full`: a block keeps only its input (Chen et al., 2016, arXiv:1604.06174);
             `selective`: it also keeps what `Selection` does.
+        compiled: Whether the blocks will be compiled.
     """
     for block in blocks:
-        again = functools.partial(_contexts, block, mode)
-        forward = functools.partial(
-            checkpoint, block.forward, use_reentrant=False, context_fn=again
+        contexts = {"selective": _selected, "full": noop_context_fn}[mode]
+        if _norms(block):
+            if compiled:
+                fail("recomputed batch normalization cannot be compiled: leave out one of the two.")
+            contexts = functools.partial(_frozen, block, contexts)
+        block.forward = functools.partial(
+            checkpoint, block.forward, use_reentrant=False, context_fn=contexts
         )
-        block.forward = forward
 
 
 class Selection:
@@ -69,48 +74,56 @@ class Selection:
         return operator in ATTENTION or (operator in PRODUCTS and self._products[again] % 2 == 1)
 
 
-def _contexts(
-    block: nn.Module, mode: str
-) -> tuple[contextlib.AbstractContextManager[Any], contextlib.AbstractContextManager[Any]]:
+Contexts = tuple[contextlib.AbstractContextManager[Any], contextlib.AbstractContextManager[Any]]
+
+
+def _selected() -> Contexts:
     """Return the contexts in which a block computes for the first and for the second time."""
-    if mode == "full":
-        return contextlib.nullcontext(), _statistics_frozen(block)
-    first, again = create_selective_checkpoint_contexts(Selection())
-    return first, _both(again, _statistics_frozen(block))
+    contexts: Contexts = create_selective_checkpoint_contexts(Selection())
+    return contexts
+
+
+def _frozen(block: nn.Module, contexts: Callable[[], Contexts]) -> Contexts:
+    """Return such contexts where the second one also leaves running statistics alone."""
+    first, again = contexts()
+    return first, _statistics_frozen(block, again)
 
 
 @contextlib.contextmanager
-def _both(
-    outer: contextlib.AbstractContextManager[Any], inner: contextlib.AbstractContextManager[Any]
+def _statistics_frozen(
+    block: nn.Module, context: contextlib.AbstractContextManager[Any]
 ) -> Iterator[None]:
-    with outer, inner:
-        yield
-
-
-@contextlib.contextmanager
-def _statistics_frozen(block: nn.Module) -> Iterator[None]:
     """Freeze the running statistics of batch normalization, so that a batch counts once."""
-    norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
+    norms = _norms(block)
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
-        yield
+        with context:
+            yield
     finally:
         for norm, (momentum, count) in zip(norms, before, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, count
 
 
-def compile_modules(modules: Iterable[nn.Module]) -> None:
+def _norms(block: nn.Module) -> list[_BatchNorm]:
+    return [module for module in block.modules() if isinstance(module, _BatchNorm)]
+
+
+def compile_modules(modules: Iterable[nn.Module], options: dict[str, Any] | None = None) -> None:
     """Compile modules, or stop if this machine cannot.
 
     They are compiled in place, so that their parameters keep their names.
+
+    Args:
+        modules: The modules.
+        options: Those of torch.compile's compiler.
     """
     try:
         torch.compile(torch.sin)(torch.zeros(1))
     # A missing compiler, header or driver each raises an exception of another kind.
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
-        fail(f"torch.compile does not work here ({reason}): train without --compile.")
+        fail(f"torch.compile does not work here ({reason}): omit --compile.")
     for module in modules:
-        module.compile()
+        module.compile(options=options)

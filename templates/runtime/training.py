@@ -208,7 +208,7 @@ class Run:
             load_weights(self.model, self.folder / "model.safetensors", self.model.checkpoint_name)
         # Both change the forward passes of the blocks, which `parallelize` then wraps.
         if args.grad_checkpoint != "none":
-            checkpoint_gradients(blocks(self.model), args.grad_checkpoint)
+            checkpoint_gradients(blocks(self.model), args.grad_checkpoint, args.compile)
         if args.compile:
             compile_modules(blocks(self.model) if self.sharded else [self.model])
         low = in_bfloat16(self.device, config.dtype)

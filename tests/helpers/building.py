@@ -63,8 +63,11 @@ def fake_measurements(
         return {"probe.json": json.dumps(_probed(number, given, arguments[-1])).encode()}
     if "memory.json" in wanted:
         return {"memory.json": json.dumps(_held(number, given, int(arguments[-1]))).encode()}
+    if "machine.json" in wanted:
+        return {"machine.json": b'{"cpu": "a faked CPU", "cores": 2, "system": "Linux x86_64"}'}
     if sandbox.STDOUT in wanted:
-        return {sandbox.STDOUT: json.dumps(_scored(number)).encode()}
+        report = json.dumps(_scored(number)).encode()
+        return {sandbox.STDOUT: report, sandbox.SECONDS: b"%d" % (number % 10)}
     row = {"step": 1, "train_loss": number / 1e6, "val_loss": 2.0, "learning_rate": 0.001}
     return dict.fromkeys(wanted, b"%d" % number) | {"out/metrics.jsonl": json.dumps(row).encode()}
 

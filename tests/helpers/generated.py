@@ -59,7 +59,7 @@ TINY: dict[str, dict[str, Any]] = {
         "table_scale": 1.0,
         "write_scale": 0.5,
     },
-    "eval": {"batch_size": 256, "stride": 8, "baseline_bytes": 100000},
+    "eval": {"batch_size": 256, "stride": 8, "baseline_bytes": 100000, "dtype": "auto"},
     "infer": {
         "max_new_tokens": 12,
         "temperature": 0.8,

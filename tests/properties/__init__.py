@@ -16,7 +16,8 @@ outside       builds in processes of their own; faked is what those run
 
 # fmt: off
 PROPERTIES = (
-    "consistent", "leaf", "plan", "nulls", "types", "code", "altered", "templates", "histories",
+    "consistent", "statements", "leaf", "plan", "nulls", "types", "code", "altered", "templates",
+    "histories",
     "crash", "disk", "concurrency", "edits", "spoiled", "repro", "leaks", "toctou", "lint",
     "events", "verify", "power", "honest",
 )

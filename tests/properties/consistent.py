@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,10 +25,10 @@ from metagen.docs import figures as pictures
 from metagen.engine.digest import version
 from metagen.families.family import Dims, Family
 from metagen.measure import sandbox
-from metagen.measure.nodes import machines
 from metagen.spec import load
 from metagen.units import parse_amount, parse_duration
 from metagen.work import Desk
+from tests.helpers.building import fake_measurements
 from tests.helpers.plain_desk import PlainDesk
 
 from . import inside
@@ -44,9 +45,7 @@ KINDS = (
 TRAINED = ("tabular_classifier", "tabular_regressor", "time_series_forecaster")
 _NUMERAL = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
 _ALONE = {"and", "of", "the"}
-Files = Mapping[str, bytes]
-_ROUNDED = 0.01  # whole updates hold so much more or less data than was declared
-_RECOMPUTED = 4 / 3  # a forward pass more, beside a forward pass and a backward pass of twice it
+_ROUNDED = 0.01  # an estimate has three digits, and whole updates more or less data than declared
 
 
 def measure(lab: Lab) -> Tally:
@@ -92,43 +91,28 @@ def _closed_form(
 ) -> dict[str, bytes]:
     """Stand in for the two counts of a build without training."""
     (name,) = requested
+    made = json.loads(fake_measurements(arguments, given, requested)[name])
     dims = _defaults(given["code/model.py"].decode())
-    work = {"memory.json": _held, "probe.json": _probed}[name]
-    return {name: json.dumps(work(family, dims, arguments, given)).encode()}
+    more = (
+        _held(family, dims, made) if name == "memory.json" else _probed(family, dims, given, made)
+    )
+    return {name: json.dumps(made | more).encode()}
 
 
-def _held(family: Family, dims: Dims, arguments: Sequence[str], given: Files) -> dict[str, Any]:
-    train, data = (_defaults(given[f"code/{name}.py"].decode()) for name in ("train", "data"))
-    nodes, per_node = machines(int(arguments[-1]), train["batch_size"])
-    states = ("weights", "gradients", "optimizer", "gathered", "temporary")
-    modes = dict.fromkeys(("none", "selective", "full"), 1)
-    mode = {**dict.fromkeys(states, 1), "activations": modes, "operations": modes}
-    return {
-        "nodes": nodes,
-        "devices_per_node": per_node,
-        "train": train,
-        "data": data,
-        "samples_at_once": train["batch_size"] // max(nodes * per_node, train["grad_accum"]),
-        "parameters": family.count(dims),
-        "ddp": mode,
-        "fsdp": mode,
-    }
+def _held(family: Family, dims: Dims, made: dict[str, Any]) -> dict[str, Any]:
+    devices = made["nodes"] * made["devices_per_node"]
+    train = made["train"]
+    at_once = max(1, train["batch_size"] // max(devices, train["grad_accum"]))
+    return {"samples_at_once": at_once, "parameters": family.count(dims)}
 
 
-def _probed(family: Family, dims: Dims, _: Sequence[str], given: Files) -> dict[str, Any]:
-    sizes, total = json.loads(given["sizes.json"]), family.count(dims)
-    measured, curve = family.lengths({"model": dims, "data": sizes["full"]["data"]})
-    return {
-        "total": total,
-        "trainable": total,
-        "by_module": {"layers": total},
-        "by_layer": {},
-        "proxy_total": family.count(sizes["proxy"]["model"]),
-        "graph": {"config": dims, "nodes": [], "edges": []},
-        "measured": measured,
-        "tool": "closed form",
-        "by_operator": {str(n): {"linear": 2.0 * total * n} for n in {measured, *curve}},
-    }
+def _probed(
+    family: Family, dims: Dims, given: Mapping[str, bytes], made: dict[str, Any]
+) -> dict[str, Any]:
+    total, proxy = family.count(dims), json.loads(given["sizes.json"])["proxy"]["model"]
+    counts = {"total": total, "trainable": total, "proxy_total": family.count(proxy)}
+    operators = {length: {"linear": 2.0 * total * int(length)} for length in made["by_operator"]}
+    return {**counts, "by_module": {"layers": total}, "by_operator": operators}
 
 
 @dataclass
@@ -173,9 +157,8 @@ class Package:
     def units_trained(self) -> float:
         """What train.py reads in all its updates, in units that operations are counted for."""
         train, model = self.design["train"], {**self.design["model"], **self.design["infer"]}
-        parameters = self["blueprint/params.json"]["total"]
-        habits = self.family.task.habits(model, parameters, self.key)
-        unit = habits.units_per_sample * self.family.training_length(model)
+        amount = self.family.task.amount(self.design["data"])
+        unit = amount * self.family.training_length(model)
         return float(train["steps"] * train["batch_size"] * unit)
 
     def key(self, name: str) -> Any:
@@ -307,16 +290,9 @@ def operations(package: Package, ledger: Ledger) -> None:
     ledger.same("operations", "forward pass", whole=passed, operators=operators, point=here)
     needed = package.computed("training_compute")
     if needed:
-        expected, again = package.units_trained * step, _again(package)
-        case = f"training {needed:.4g} FLOP, by train.py and flops.json {expected:.4g}"
-        share = needed / expected
-        ledger.holds("operations", case, 1 - _ROUNDED <= share <= again * (1 + _ROUNDED))
-
-
-def _again(package: Package) -> float:
-    """Return by how much recomputed activations raise a step's operations, at most."""
-    mode = package.plan["modes"][package.plan["chosen"]]
-    return 1.0 if mode["grad_checkpoint"] in (False, "none") else _RECOMPUTED
+        again = package.plan["modes"][package.plan["chosen"]]["operations"]
+        expected = package.units_trained * step * again
+        ledger.same("operations", "training", near=1e-6, verdict=needed, code=expected)
 
 
 def devices(package: Package, ledger: Ledger) -> None:
@@ -328,6 +304,7 @@ def devices(package: Package, ledger: Ledger) -> None:
         "of the plan",
         plan=package.plan["devices"],
         nodes=package.plan["nodes"] * package.plan["devices_per_node"],
+        declared=package.plan["declared"] - (package.plan["idle"] or 0),
     )
     pattern = re.compile(r"(?<![\w.])(\d[\d,]*) x [\d.,e+]+ (?:FLOP/s|W)\b")
     for name in ("training_compute", "training_time", "training_energy"):
@@ -341,22 +318,25 @@ def devices(package: Package, ledger: Ledger) -> None:
 
 
 def batch(package: Package, ledger: Ledger) -> None:
-    """An update: its samples, and the parts in which the plan's devices pass them."""
+    """A run: its updates, and the parts in which the plan's devices pass one."""
     plan, train = package.plan, package.design["train"]
-    ledger.same("batch", "samples", plan=plan["batch_size"], script=train["batch_size"])
-    if plan["declared"]:
-        parts = plan.get("grad_accum", train["grad_accum"])
-        passed = plan["devices"] * plan["samples_at_once"] * parts
-        case = f"{plan['devices']} devices x {plan['samples_at_once']} samples x {parts} parts"
-        ledger.holds(
-            "batch", f"{case}, update of {plan['batch_size']}", passed == plan["batch_size"]
-        )
+    for name in ("batch_size", "steps"):
+        ledger.same("batch", name, plan=plan[name], script=train[name])
+    parts = math.ceil(plan["batch_size"] / (plan["devices"] * plan["samples_at_once"]))
+    ledger.same("batch", "parts of an update", plan=plan["grad_accum"], samples=parts)
+    units = plan["steps"] * plan["batch_size"] * plan["units_per_sample"]
+    ledger.same("batch", "units of the run", plan=plan["units"], product=units)
 
 
 def data(package: Package, ledger: Ledger) -> None:
     """The data of training: declared, read by train.py, and divided by the parameters."""
     declared, ratio = package.key("training.data.size"), package.constraints["data_per_parameter"]
-    amount = parse_amount(declared)[0] if declared else None
+    plan = package.plan
+    counted = declared and plan["passes_are"] != "at least"  # pieces of text are no tokens
+    amount = parse_amount(declared)[0] if counted else None
+    if amount and plan["passes"]:
+        read = plan["units"] / plan["passes"]
+        ledger.same("data", "of one pass", near=_ROUNDED, spec=amount, plan=read)
     if amount and ratio["computed"]:
         own = ratio["computed"] * package["blueprint/params.json"]["total"]
         ledger.same("data", "declared and a parameter's", near=_ROUNDED, spec=amount, verdict=own)
@@ -415,6 +395,9 @@ def results(package: Package, ledger: Ledger) -> None:
             ledger.same("results", name, table=row.get(name), run=run.get(name))
         ledger.same("results", "data set", table=row["dataset"], report=scored["dataset"])
         own = next((m for m in scored["metrics"] if m["metric"] == row["metric"]), {})
+        of_seeds = list((row["seeds"] or {}).values())
+        mean = sum(of_seeds) / len(of_seeds) if of_seeds else None
+        ledger.same("results", f"mean of {row['metric']}", table=row["value"], seeds=mean)
         n = own.get("n", scored["n"])
         ledger.same("results", f"n of {row['metric']}", table=row["n"], report=n)
         last = int(package["benchmarks/curve.csv"][-1]["step"])
@@ -468,16 +451,16 @@ def figures(package: Package, ledger: Ledger) -> None:
     """A figure of one mark a row draws as many as the rows that the results count."""
     if not package.measured:
         return
-    drawn = package["benchmarks/report.json"]["report"].get("figure") or {}
-    counted = {row["n"] for row in package.measured}
+    report = package["benchmarks/report.json"]["report"]
+    drawn = report.get("figure") or {}
     marks = None
     if drawn.get("kind") == "matrix":
         marks = sum(map(sum, drawn["values"]))
     elif drawn.get("kind") == "lines" and drawn.get("diagonal"):
         marks = len(drawn["series"][0]["x"])
     if marks is not None:
-        case = f"{marks} marks are drawn, the results count {sorted(counted)}"
-        ledger.holds("figures", case, counted == {marks})
+        case = f"{marks} marks are drawn, the split holds {report['n']}"
+        ledger.holds("figures", case, marks == report["n"])
 
 
 def versions(package: Package, ledger: Ledger) -> None:

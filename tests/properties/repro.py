@@ -71,6 +71,9 @@ def _real(spec: Path, folder: Path, tally: Tally) -> None:
     every = {k: v for variation in VARIATIONS.values() for k, v in variation.items()}
     every |= {"PATH": os.environ["PATH"], "HOME": str(folder)}
     one = _built(_REAL, spec, folder / "one", {}, tally, pdf=True)
+    # The record of the machine is the one thing that a build elsewhere repeats.
+    (run,) = (folder / "one").glob("out*/run-*")
+    every |= {"METAGEN_OBSERVED": str(run)}
     two = _built(_REAL, spec, folder / "dówn there", every, tally, more=("-n", "2"), pdf=True)
     _compare(f"{spec.stem} with real measurements", two, one, tally)
     tally.check(any(path.endswith("main.pdf") for path in one), "failed", "there is no PDF")

@@ -78,7 +78,7 @@ def test_a_missing_compiler_is_one_sentence(
 
     monkeypatch.setattr(torch, "compile", broken)
     error = run("train", "--out", tmp_path, "--compile", status=2)
-    assert "does not work here (no C++ compiler was found): train without --compile." in error
+    assert "does not work here (no C++ compiler was found): omit --compile." in error
 
 
 def test_a_loss_that_is_no_number_leaves_the_last_checkpoint(

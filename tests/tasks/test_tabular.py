@@ -6,6 +6,7 @@ import csv
 import importlib
 import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from helpers.tabular_settings import FAMILIES, sizes
 from sklearn import linear_model, metrics
 
 from metagen import paths
+from metagen.tasks import tabular
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -49,6 +51,15 @@ def houses(folder: Path, rows: int = 150, seed: int = 0) -> Path:
 
 def target(code: dict[str, Any]) -> str:
     return "price" if code["task"] == "regression" else "kind"
+
+
+def test_a_further_seed_scores_without_cross_validation(
+    code: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["eval.py", *tabular.AGAIN, "--checkpoint", "nowhere"])
+    with pytest.raises(SystemExit):
+        code["eval"].main()
+    assert "--repeats" not in capsys.readouterr().err
 
 
 def test_splits_do_not_move_and_rows_that_are_alike_stay_together(
@@ -148,6 +159,8 @@ def test_it_trains_scores_and_predicts(
 
     run("train", "--data", path, "--target", target(code), "--threads", 1)
     report = json.loads(run("eval", "--data", path, "--threads", 1))
+    once = json.loads(run("eval", "--data", path, "--threads", 1, "--repeats", 0))
+    assert once["metrics"] == report["metrics"][:2]
     names = [row["metric"] for row in report["metrics"]]
     assert names[:2] == (
         ["rmse", "r2"] if code["task"] == "regression" else ["accuracy", "macro_f1"]
@@ -155,6 +168,13 @@ def test_it_trains_scores_and_predicts(
     assert names[2:] == [f"{name}_cross_validated" for name in names[:2]]
     counts = [row.get("n", report["n"]) for row in report["metrics"]]
     assert counts == [report["n"]] * 2 + [150] * 2
+    # The figure draws the test rows that its caption counts, not those of the cross-validation.
+    figure, n = report["figure"], report["n"]
+    if code["task"] == "regression":
+        (points,) = figure["series"]
+        assert (len(points["x"]), points["name"]) == (n, f"{n} of {n} test rows")
+    else:
+        assert sum(map(sum, figure["values"])) == n
     splits = [row.get("split", report["split"]) for row in report["metrics"]]
     assert splits == ["test"] * 2 + ["cross-validation"] * 2
     table = list(csv.DictReader(io.StringIO(run("infer", "--input", path))))

@@ -114,11 +114,14 @@ class Model(nn.Module):
             return logits
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-1)
 
-    def new_cache(self, batch: int, max_len: int) -> list[KVCache]:
-        """Return a cache for each layer, as long as what it sees, in the weights' dtype."""
-        c, like = self.config, self.norm.weight
+    def new_cache(self, batch: int, max_len: int, shares: int = 1) -> list[KVCache]:
+        """Return a cache for each layer, as long as what it sees, in the weights' dtype.
+
+        With `shares`, so many processes divide the heads of each layer.
+        """
+        c, like, heads = self.config, self.norm.weight, self.config.n_kv_heads // shares
         sizes = [min(c.sees(layer), max_len) for layer in range(c.n_layers)]
-        return [RollingKVCache(batch, c.n_kv_heads, size, c.head_dim, like) for size in sizes]
+        return [RollingKVCache(batch, heads, size, c.head_dim, like) for size in sizes]
 
     def num_params(self) -> int:
         """Return the number of weights; a tied output layer counts once."""

@@ -203,7 +203,8 @@ def _tokenized_corpus(
     config: Config, path: Path | None, vocab_size: int, checkpoint: Path | None
 ) -> Corpus:
     """Return a corpus whose tokens are made now, by the tokenizer of a checkpoint or a new one."""
-    if sum(len(each.encode()) for each in _documents(path)) > IN_MEMORY:
+    read = itertools.accumulate(len(each.encode()) for each in _documents(path))
+    if any(size > IN_MEMORY for size in read):
         fail(f"{path} is large: run `data.py prepare --data {path} --out DIR`, then --data DIR.")
     parts = _parts(path, config)
     if checkpoint:

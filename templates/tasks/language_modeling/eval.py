@@ -2,6 +2,7 @@
 
     python eval.py                                the checkpoint that train.py wrote to `out`
     python eval.py --size full --data tokens      the full model, on prepared tokens
+    torchrun --nproc-per-node 8 eval.py --size full --data tokens      one model on 8 devices
 
 Prints JSON on stdout. No other script reads the test split.
 """
@@ -20,10 +21,12 @@ from data import Config as DataConfig
 from data import Corpus, Tokens, load_corpus, windows
 from model import Config as ModelConfig
 from model import Model
+from runtime.device import in_bfloat16
 from runtime.errors import run
 from runtime.report import Report, metric
 from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
+from runtime.shares import load_share
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Config:
     """Tokens from one window to the next; a smaller stride gives more context, and takes longer."""
     baseline_bytes: int = 16000000
     """Largest training split for n-gram baselines, in bytes; their counts fill the memory."""
+    dtype: str = "auto"
+    """Format of the weights: `float32`, `bfloat16`, or `auto` for bfloat16 on a capable GPU."""
 
 
 @torch.no_grad()
@@ -106,13 +111,14 @@ class NGrams:
             else:
                 share, total = count + kinds * p, total + kinds
             p = np.divide(share, total, out=p, where=total > 0)
-        return -np.log2(p)
+        bits: Numbers = -np.log2(p)
+        return bits
 
 
 def _grams(text: bytes, n: int) -> Numbers:
     """Return all n-grams of a text as 64-bit numbers, with the newest byte in the lowest bits."""
     symbols = np.frombuffer(text, np.uint8).astype(np.uint64)
-    grams = np.zeros(max(0, len(text) - n + 1), np.uint64)
+    grams: Numbers = np.zeros(max(0, len(text) - n + 1), np.uint64)
     for i in range(n):
         grams = grams << 8 | symbols[i : len(grams) + i]
     return grams
@@ -190,7 +196,9 @@ def metrics(
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on every token of the test split."""
     corpus = load_corpus(trained.data, trained.args.data, trained.model.vocab_size, trained.folder)
-    model = trained.load(lambda: Model(trained.model))
+    model = load_share(lambda: Model(trained.model), trained.folder, trained.device)
+    low = in_bfloat16(trained.device, trained.config.dtype)
+    model.to(trained.device, torch.bfloat16 if low else torch.float32)
     scores = metrics(model, corpus, trained.data.seq_len, trained.config, trained.device)
     return Report(corpus.name, corpus.sha256, corpus.num_bytes["test"], scores, n_unit="bytes")
 
@@ -200,7 +208,12 @@ main = scoring(
     (Config, DataConfig, ModelConfig),
     report,
     data="the data that train.py read (default: bundled corpus)",
-    settings={"batch_size": Setting("windows scored at once")},
+    settings={
+        "batch_size": Setting("windows scored at once"),
+        "dtype": Setting(
+            "auto: bfloat16 on a GPU that supports it", str, ("auto", "float32", "bfloat16")
+        ),
+    },
 )
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
     python infer.py --prompt "The import statement"
     python infer.py --prompt "Once" --temperature 0.7 --top-k 50 --max-new-tokens 400
+    torchrun --nproc-per-node 8 infer.py --size full --prompt "Once"     one model on 8 devices
 
 Prints the prompt and its continuation on stdout, token by token.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,10 +21,13 @@ from layers.quantized import quantize
 from layers.quantized_cache import Int8KVCache
 from model import Config as ModelConfig
 from model import Model
-from runtime.checkpoint import load_model
+from runtime.device import capability
+from runtime.distributed import rank, world_size
 from runtime.errors import fail, run
 from runtime.options import Group
 from runtime.scripts import Setting, Trained, serving
+from runtime.shares import agreed, load_share
+from runtime.speedup import compile_modules
 from runtime.tokenizer import Tokenizer, load_tokenizer
 
 CHUNK = 512  # tokens of the prompt per pass; more take more memory and change nothing else
@@ -73,7 +78,7 @@ def generate(
     # Random numbers come from the CPU, so that a seed gives the same ones on every device.
     generator = torch.Generator().manual_seed(config.seed)
     # The cache has room for the whole text, so it never grows or moves.
-    cache: list[Any] = model.new_cache(1, len(prompt) + config.max_new_tokens)
+    cache: list[Any] = model.new_cache(1, len(prompt) + config.max_new_tokens, world_size())
     if config.cache_bits == 8:
         # A cache of 8 bits holds about twice as many tokens in the same memory.
         cache = [Int8KVCache(layer.store) for layer in cache]
@@ -84,7 +89,8 @@ def generate(
         model(torch.tensor([chunk], device=device), cache=cache)
     for _ in range(config.max_new_tokens):
         logits = model(torch.tensor([tokens], device=device), cache=cache)[0, -1]  # (V,)
-        token = draw(logits.float().cpu(), config, generator)
+        # Processes that share the model must go on with the same token.
+        token = agreed(draw(logits.float().cpu(), config, generator), device)
         yield token
         tokens = [token]
 
@@ -125,6 +131,11 @@ def pieces(tokens: Iterator[int], tokenizer: Tokenizer) -> Iterator[str]:
 
 def options(group: Group) -> None:
     group.add_argument("--prompt", required=True, metavar="TEXT", help="the text to continue")
+    group.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the model: slow first tokens, faster later; a GPU needs it for 8 bits",
+    )
 
 
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
@@ -136,13 +147,18 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         fail("--prompt is not UTF-8 text: check the encoding of the terminal.")
     tokenizer = load_tokenizer(trained.data.tokenizer, trained.folder)
     tokens = encoded(trained, tokenizer)
+    if config.weight_bits == 4 and capability(trained.device) < (8, 0):
+        fail("this GPU has no product of 4 bits: use --weight-bits 8.")
     # Weights move layer by layer, so the device never needs memory for all of them in 32 bits.
-    model = load_model(lambda: Model(trained.model), trained.folder)
+    model = load_share(lambda: Model(trained.model), trained.folder, trained.device)
     quantize(model, config.weight_bits, trained.device)
-    print(prompt, end="", flush=True)
-    for piece in pieces(generate(model, tokens, config, trained.device), tokenizer):
-        print(piece, end="", flush=True)
-    print()
+    if trained.args.compile:
+        # A product of one row then reads weights of 8 bits as they are, on a GPU too.
+        compile_modules(model.layers, {"coordinate_descent_tuning": True})
+    continuation = pieces(generate(model, tokens, config, trained.device), tokenizer)
+    for piece in itertools.chain([prompt], continuation, ["\n"]):
+        if rank() == 0:
+            print(piece, end="", flush=True)
 
 
 main = serving(

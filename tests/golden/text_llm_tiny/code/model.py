@@ -227,10 +227,13 @@ class Model(nn.Module):
             return logits
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-1)
 
-    def new_cache(self, batch: int, max_len: int) -> list[KVCache]:
-        """Return an empty cache a layer for up to max_len tokens, in the weights' dtype."""
-        c, like = self.config, self.norm.weight
-        return [KVCache(batch, c.n_kv_heads, max_len, c.head_dim, like) for _ in self.layers]
+    def new_cache(self, batch: int, max_len: int, shares: int = 1) -> list[KVCache]:
+        """Return an empty cache a layer for up to max_len tokens, in the weights' dtype.
+
+        With `shares`, so many processes divide the heads of each layer.
+        """
+        c, like, heads = self.config, self.norm.weight, self.config.n_kv_heads // shares
+        return [KVCache(batch, heads, max_len, c.head_dim, like) for _ in self.layers]
 
     def num_params(self) -> int:
         """Return the number of weights; a tied output layer counts once."""
