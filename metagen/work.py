@@ -47,6 +47,12 @@ class Desk(Protocol):
     def edited(self, path: str) -> bool:
         """Tell whether the user edited a file of the package; it must be an input."""
 
+    def generated(self, path: str) -> bytes | None:
+        """Return a file of the package as the build wrote it last, without the user's edits.
+
+        The file must be an input. The result is None if that text is lost.
+        """
+
     def source(self, name: str) -> bytes:
         """Return a file that metagen ships: `templates/...` or `data/...`."""
 

@@ -37,10 +37,10 @@ def test_a_task_is_blamed_on_an_edit_far_above_it(
     monkeypatch.setattr(sandbox, "run", fake_measurements)
     build(tmp_path)
     (run,) = tmp_path.glob("run-*")
-    report = run / "benchmarks" / "report.json"
-    report.write_text(re.sub(r"(?<=: )[\d.]+", '"x"', report.read_text()))
+    counted = run / "blueprint" / "params.json"
+    counted.write_text(re.sub(r"(?<=: )[\d.]+", '"x"', counted.read_text()))
     with pytest.raises(
-        TaskError, match=r"^benchmarks/report\.json: a task fails on this edit"
+        TaskError, match=r"^blueprint/params\.json: a task fails on this edit"
     ) as raised:
         build(tmp_path)
     assert raised.value.__cause__

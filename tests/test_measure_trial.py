@@ -30,7 +30,7 @@ import json, pathlib, sys
 assert pathlib.Path("out/checkpoint/model.safetensors").read_text()
 metric = {"metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte",
           "higher_is_better": False, "value": 2.5, "baselines": {"bigram": 3.4}}
-print(json.dumps({"dataset": "d", "sha256": "s", "split": "test", "n": 9, "metrics": [metric],
+print(json.dumps({"dataset": "d", "sha256": "0" * 64, "split": "test", "n": 9, "metrics": [metric],
                   "checkpoint_step": 2}))
 """
 
@@ -41,7 +41,7 @@ def desk_with(folder, spec, train=TRAIN, evaluate=EVAL):
     desk.package = {f"code/{name}.py": text.encode() for name, text in scripts.items()}
     desk.package |= dict.fromkeys(RUNTIME, b"")
     desk.package["code/config.json"] = b'{"proxy": {}}'
-    desk.package["blueprint/architecture.yaml"] = b"family: decoder\n"
+    desk.package["blueprint/architecture.yaml"] = b"family: decoder\ntrain: {steps: 300}\n"
     return desk
 
 
@@ -73,7 +73,7 @@ def test_what_the_scripts_measured_becomes_the_results(tmp_path):
     desk.progress = lambda *arguments: told.append(arguments)
     (measured, named), curve = outputs(desk)
     assert measured == {
-        "benchmark": "held-out text", "dataset": "d", "sha256": "s", "split": "test", "n": 9,
+        "benchmark": "held-out text", "dataset": "d", "sha256": "0" * 64, "split": "test", "n": 9,
         "metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte",
         "higher_is_better": False, "value": 2.5, "baselines": {"bigram": 3.4},
         "n_unit": None, "seeds": {"7": 2.5}, "spread": None, "interval": None,

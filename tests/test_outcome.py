@@ -9,6 +9,7 @@ from helpers import docs_fixtures as sample
 
 from metagen.docs import outcome
 from metagen.errors import TaskError
+from metagen.measure.evidence import EVIDENCE
 
 OWN = "templates/tasks/language_modeling/outcome.py"
 BOXES = b"""
@@ -55,7 +56,7 @@ def test_a_task_draws_a_form_of_its_own():
     assert b"/MediaBox [ 0 0 216 144 ]" in first  # 3 x 2 inches, as the task's draw says
     assert desk.sourced == [OWN]
     (recipe,) = outcome.RECIPES
-    assert desk.reads == set(recipe.inputs)
+    assert desk.reads == set(recipe.inputs) - {EVIDENCE}
     other = CONTENT | {"boxes": [[0, 0, 1, 1, "dog"]]}
     assert drawn(TaskDesk(other, own=BOXES)) != first
     assert drawn(TaskDesk(CONTENT, own=BOXES.replace(b"fill=False", b"fill=True"))) != first

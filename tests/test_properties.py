@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from metagen.engine.folder import Outputs
+from metagen.measure import evidence
 from metagen.spec import Spec
 from tests.properties import PROPERTIES, consistent, inside, statements
 from tests.properties.__main__ import main
@@ -21,8 +22,8 @@ from tests.properties.tally import Tally, headline
 
 QUICK = {
     "consistent": 1, "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 2, "templates": 2,
-    "histories": 3, "edits": 4, "statements": 4, "spoiled": 6, "leaks": 1, "toctou": 1,
-    "lint": 2, "honest": 4,
+    "histories": 3, "edits": 4, "statements": 4, "spoiled": 6, "evidence": 10, "leaks": 1,
+    "toctou": 1, "lint": 2, "honest": 4,
 }  # fmt: skip
 PROCESSES = {
     "altered": 2,
@@ -167,6 +168,15 @@ def test_an_engine_that_always_builds_is_found_out(
     tally = measured("leaf", lab, 1)
     assert tally.counts["needless"]
     assert tally.counts["not free to go back"]
+
+
+def test_a_door_that_lets_every_result_pass_is_found_out(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for check in ("flaws", "doubts", "removed"):
+        monkeypatch.setattr(evidence, check, lambda *_: iter(()))
+    tally = measured("evidence", lab, 4)
+    assert tally.counts["false statements"] or tally.counts["unnamed"]
 
 
 def test_histories_notice_an_output_that_stays_deleted(

@@ -10,8 +10,10 @@ import re
 from typing import Any
 
 from metagen.docs import escape, render, scores
-from metagen.docs.facts import FILES, SOURCES, Facts
+from metagen.docs.facts import Facts
 from metagen.docs.render import Page
+from metagen.docs.sources import FILES, ORIGINS, SOURCES, inputs
+from metagen.measure.results import FULL, MEASURED, PROXY
 from metagen.work import Desk, Recipe
 
 LAUNCH = "code/launch/README.md"
@@ -51,8 +53,8 @@ def launch(desk: Desk) -> dict[str, bytes]:
 def metadata(desk: Desk) -> dict[str, Any]:
     """Return the entries of the model card's YAML header, without undeclared ones."""
     facts = Facts(desk)
-    results = [row for row in facts.get("results").value if row["status"] == "measured"]
-    words = facts.family().words
+    words, proxies, full = facts.family().words, facts.results(PROXY), facts.results(FULL)
+    name = escape.plain(facts.get("spec.name").value)
     sources = facts.get("spec.training.data.sources").value or ()
     entries: dict[str, Any] = {
         "license": facts.get("spec.license").value,
@@ -60,30 +62,38 @@ def metadata(desk: Desk) -> dict[str, Any]:
         "pipeline_tag": words.pipeline_tag,
         "tags": ["metagen", facts.get("arch.family").value],
         "datasets": [name for name in sources if _HUB_DATASET.fullmatch(name)],
-        "metrics": sorted({row["metric"] for row in results}),
-        "model-index": _model_index(facts, words.pipeline_tag, results),
+        "metrics": sorted({row["metric"] for row in (*proxies, *full)}),
+        "model-index": [
+            *_model_index(f"{name} (proxy)", words.pipeline_tag, proxies),
+            *_model_index(name, words.pipeline_tag, full),
+        ],
     }
     return {key: value for key, value in entries.items() if value}
 
 
-def _model_index(facts: Facts, task: str, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    entries = [_result(task, row) for row in results]
-    name = escape.plain(facts.get("spec.name").value)
-    return [{"name": f"{name} (proxy)", "results": entries}] if entries else []
+def _model_index(name: str, task: str, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the entry of a model of some name; none without results."""
+    return [{"name": name, "results": [_result(task, row) for row in results]}] if results else []
 
 
 def _result(task: str, row: dict[str, Any]) -> dict[str, Any]:
     split = {"split": row["split"]} if row["split"] else {}
     dataset = {"name": row["dataset"], "type": row["dataset"], **split}
+    # A page of the Hub shows the name of the metric, and not that of the model.
+    notes = [
+        *(["proxy"] if row["size"] == PROXY else []),
+        *([ORIGINS[row["origin"]]] if row["origin"] != MEASURED else []),
+    ]
+    name = row["benchmark"] + (f" ({', '.join(notes)})" if notes else "")
     value = float(scores.write(row["value"], row).replace(",", ""))
-    metric = {"name": row["benchmark"], "type": row["metric"], "value": value}
+    metric = {"name": name, "type": row["metric"], "value": value}
     return {"task": {"type": task}, "dataset": dataset, "metrics": [metric]}
 
 
 def _recipe(work: Any, title: str, *files: str, sources: tuple[str, ...] = ()) -> Recipe:
     name = work.__name__
-    inputs = tuple(dict.fromkeys((*(FILES[file] for file in files), *sources)))
-    return Recipe(f"docs:{name}", work, inputs, (f"docs/{name}.md",), title)
+    read = tuple(dict.fromkeys((*inputs(*files), *sources)))
+    return Recipe(f"docs:{name}", work, read, (f"docs/{name}.md",), title)
 
 
 _CARD = ("arch", "params", "shape", "flops", "constraints", "results", "lock", "launch")

@@ -16,58 +16,12 @@ from typing import Any
 
 from metagen import families
 from metagen.docs import scores, statement, wording
+from metagen.docs.sources import FILES, ORIGINS, SOURCES, SPEC, TERMS, UNITS
 from metagen.families.effects import UNUSED
 from metagen.families.family import Family, Words
+from metagen.measure.results import MEASURED, PROXY
 from metagen.work import Desk
 
-FILES = {
-    "arch": "blueprint/architecture.yaml",
-    "graph": "blueprint/graph.json",
-    "params": "blueprint/params.json",
-    "shape": "blueprint/derived.json",
-    "flops": "blueprint/flops.json",
-    "constraints": "blueprint/constraints.json",
-    "sensitivity": "blueprint/sensitivity.json",
-    "ablations": "blueprint/ablations.yaml",
-    "results": "benchmarks/results.json",
-    "curve": "benchmarks/curve.csv",
-    "machine": "benchmarks/machine.json",
-    "launch": "code/launch/plan.json",
-    "lock": "code/requirements.lock",
-}
-SPEC = "spec_resolved.yaml"
-# Generated files that users are expected to edit; documents name those that were edited.
-SOURCES = (
-    FILES["arch"],
-    *(f"code/{name}.py" for name in ("model", "data", "train", "eval", "infer")),
-)
-# Names that contain a numeral, which is no measurement.
-TERMS = {"digest": "SHA-256", "interval": "95% interval"}
-
-_UNITS = (
-    ("machine.seconds.*", "seconds"),
-    ("params.budget.share", "share"),
-    ("params.embedding_share", "share"),
-    ("params.proxy_share", "share"),
-    ("params.*", "parameters"),
-    ("flops.unit", ""),
-    ("flops.*length", ""),
-    ("flops.*", "FLOP"),
-    ("ablations.*.parameters", "parameters"),
-    ("constraints.*.margin", "share"),
-    ("sensitivity.*parameters", "parameters"),
-    ("sensitivity.*.memory*", "bytes"),
-    ("spec.constraints.parameter_budget.*", "parameters"),
-    ("spec.constraints.memory_budget", "bytes"),
-    ("spec.constraints.context_window", "tokens"),
-    ("arch.*max_seq_len", "tokens"),
-    ("arch.data.seq_len", "tokens"),
-    *((f"launch.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
-    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "temporary")),
-    *((f"launch.modes.*.{name}", "bytes") for name in ("total", "most")),
-    ("launch.usable_memory", "bytes"),
-    ("launch.uncounted", "share"),
-)
 # The records of these entries also hold their unit.
 _BESIDE = (
     "constraints.*.required",
@@ -158,6 +112,17 @@ class Facts:
         self.printed.append(Printed(fact, text))
         return text
 
+    def origin(self, row: Ref) -> str:
+        """Return how a row of results came about, and record that it was printed."""
+        fact = self.get(row / "origin")
+        self.printed.append(Printed(fact, ORIGINS[fact.value]))
+        return ORIGINS[fact.value]
+
+    def results(self, size: str) -> list[dict[str, Any]]:
+        """Return the scores of the proxy or of the full model, which no statement mixes."""
+        rows = self.get("results").value
+        return [row for row in rows if row["status"] == MEASURED and row["size"] == size]
+
     def score(self, ref: Ref) -> str:
         """Return a score of a row of results, with the row's digits, and record that."""
         fact = self.get(ref)
@@ -245,7 +210,7 @@ class Facts:
         name = str(ref)
         if any(fnmatchcase(name, pattern) for pattern in _BESIDE):
             return str(self.entry(Ref((*ref[:2], "unit"))) or "")
-        return next((unit for pattern, unit in _UNITS if fnmatchcase(name, pattern)), "")
+        return next((unit for pattern, unit in UNITS if fnmatchcase(name, pattern)), "")
 
 
 def proxy(ref: Ref) -> Ref:
@@ -360,7 +325,7 @@ def _not_run(facts: Facts) -> Fact:
 
 def _judgement(facts: Facts) -> Fact:
     """Return what the results say of the baselines, in one sentence; "" without results."""
-    text = scores.judgement(facts.get("results").value)
+    text = scores.judgement(facts.results(PROXY))
     return Fact("derived.judgement", text, "", f"{FILES['results']}: outcomes")
 
 

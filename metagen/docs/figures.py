@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from metagen.docs import wording
 from metagen.docs.drawing import BLUE, GREEN, ORANGE, WIDE, drawn, level_line, say_instead
-from metagen.docs.facts import FILES, Facts, design
+from metagen.docs.facts import Facts, design
+from metagen.docs.sources import inputs
+from metagen.measure.results import PROXY
 from metagen.work import Desk, Recipe
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def learning_curve(desk: Desk) -> dict[str, bytes]:
     """Draw the losses of the proxy over steps."""
     facts = Facts(desk)
     rows, unit = facts.get("curve").value, facts.family().words.loss_unit
-    axis = next((row["steps_unit"] for row in facts.get("results").value if row["steps_unit"]), "")
+    axis = next((row["steps_unit"] for row in facts.results(PROXY)), "")
     return drawn(desk, "learning_curve", 2.3, lambda figure: _curve(figure, rows, axis, unit))
 
 
@@ -200,8 +202,7 @@ def _window(tokens: int) -> str:
 
 def _recipe(work: Callable[[Desk], dict[str, bytes]], title: str, *files: str) -> Recipe:
     name = work.__name__
-    inputs = tuple(FILES[file] for file in files)
-    return Recipe(f"paper:{name}", work, inputs, (f"paper/figures/{name}.pdf",), title)
+    return Recipe(f"paper:{name}", work, inputs(*files), (f"paper/figures/{name}.pdf",), title)
 
 
 RECIPES = (

@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING, Any
 from metagen import families
 from metagen.docs import scores
 from metagen.docs.drawing import BLUE, GREY, ORANGE, WIDE, WIDTH, drawn, literal, say_instead
-from metagen.docs.facts import FILES, Facts
+from metagen.docs.facts import Facts
+from metagen.docs.sources import inputs
 from metagen.errors import Problem, TaskError
+from metagen.measure.results import MEASURED, PROXY, REPORT
 from metagen.work import Desk, Recipe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-REPORT = "benchmarks/report.json"
 HEIGHT = 2.6
 _MOST_LABELS = 20
 _CELL = 0.62  # inches of an image in a grid
@@ -46,8 +47,7 @@ def outcome(desk: Desk) -> dict[str, bytes]:
     Raises:
         TaskError: Neither this module nor the task can draw the figure's kind.
     """
-    rows = Facts(desk).get("results").value
-    measured = [row for row in rows if row["status"] == "measured"]
+    measured = Facts(desk).results(PROXY)
     if not measured:
         return drawn(desk, "outcome", 1.0, lambda figure: say_instead(figure, "not measured"))
     described = "figure" in desk.names(REPORT, "report")
@@ -79,7 +79,8 @@ def _beside(figure: Figure, rows: list[Content]) -> None:
     """Draw each metric and its baselines as bars."""
     every = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     for axes, row in zip(every, rows, strict=True):
-        values = {**row["baselines"], "proxy": row["value"]}
+        typed = "" if row["origin"] == MEASURED else f" ({row['origin']})"
+        values = {**row["baselines"], f"proxy{typed}": row["value"]}
         colours = [GREY] * (len(values) - 1) + [BLUE]
         bars = axes.barh(list(values), list(values.values()), color=colours, height=0.62)
         if row["interval"]:
@@ -153,7 +154,7 @@ RECIPES = (
     Recipe(
         "paper:outcome",
         outcome,
-        (FILES["arch"], FILES["results"], REPORT),
+        (*inputs("arch", "results"), REPORT),
         ("paper/figures/outcome.pdf",),
         "draw the proxy's results on held-out data",
     ),

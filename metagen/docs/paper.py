@@ -6,7 +6,7 @@ import re
 import shlex
 
 from metagen.docs import figures, outcome, render
-from metagen.docs.facts import FILES, SOURCES
+from metagen.docs.sources import FILES, SOURCES, inputs
 from metagen.work import Desk, Recipe, Work
 
 BUILD = "build"
@@ -106,12 +106,11 @@ def section(name: str) -> Work:
 
 
 def _section(name: str) -> Recipe:
-    files = tuple(FILES[file] for file in SECTIONS[name])
     # The limitations name every source that the user edited, so they depend on all sources.
     sources = SOURCES if name == "limitations" else ()
-    inputs = tuple(dict.fromkeys((*files, *sources)))
+    read = tuple(dict.fromkeys((*inputs(*SECTIONS[name]), *sources)))
     target = f"paper/sections/{name}.tex"
-    return Recipe(f"paper:{name}", section(name), inputs, (target,), f"write the {name}")
+    return Recipe(f"paper:{name}", section(name), read, (target,), f"write the {name}")
 
 
 RECIPES = (

@@ -19,7 +19,9 @@ from markupsafe import Markup
 
 from metagen.docs import escape
 from metagen.docs.facts import Facts, MissingFact, Printed, Ref, proxy
+from metagen.docs.sources import FILES
 from metagen.errors import Problem, TaskError
+from metagen.measure.results import FULL, MEASURED, PROXY
 from metagen.work import Desk
 
 if TYPE_CHECKING:
@@ -148,7 +150,11 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
     return {
         "fact": facts.text,
         "each": facts.each,
-        "measured": lambda: facts.each("results", status="measured"),
+        # The results of the proxy and of the full model have places of their own.
+        "measured": lambda: facts.each("results", status=MEASURED, size=PROXY),
+        "full": lambda: facts.each("results", status=MEASURED, size=FULL),
+        "origin": facts.origin,
+        "edited": lambda name: facts.edited(FILES[name]),
         "distinct": facts.distinct,
         "has": facts.has,
         "equals": lambda name, value: facts.get(name).value == value,

@@ -11,6 +11,7 @@ from typing import Any
 
 from metagen.docs import wording
 from metagen.measure.comparison import BEATS, CANNOT_TELL, LOSES
+from metagen.measure.results import FULL, MEASURED
 
 _Z = 1.96  # half of a 95 % interval is that many standard errors
 _MOST_DECIMALS = 6
@@ -61,7 +62,16 @@ def sentence(row: Row) -> str:
     said = _said({named[name]: outcome for name, outcome in row["outcomes"].items()})
     status = "" if row["status"] == "measured" else str(row["status"])
     rest = said or ", ".join(filter(None, (status, *named.values())))
-    return f"{row['title']} {write(row['value'], row)}{spread}" + (f": {rest}" if rest else "")
+    head = f"{row['title']} {write(row['value'], row)}{spread}{_notes(row)}"
+    return head + (f": {rest}" if rest else "")
+
+
+def _notes(row: Row) -> str:
+    """Return what sets a row apart from the measured ones of the proxy, in parentheses."""
+    size = f"{row['size']} model" if row["size"] == FULL else ""
+    origin = row["origin"] if row["origin"] != MEASURED else ""
+    notes = ", ".join(filter(None, (size, origin)))
+    return f" ({notes})" if notes else ""
 
 
 def judgement(rows: Iterable[Row]) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from metagen import paths
 from metagen.docs import scores, statement
-from metagen.docs.facts import FILES, Facts
+from metagen.docs.facts import Facts
+from metagen.docs.sources import inputs
 from metagen.docs.wording import SPACE
 from metagen.files import json_bytes
 from metagen.measure.comparison import BEATS
@@ -55,7 +56,8 @@ def _judged(row: dict[str, Any]) -> dict[str, Any]:
 
 def _benchmark(row: dict[str, Any]) -> dict[str, Any]:
     identity = ("benchmark", "metric", "title", "unit", "higher_is_better")
-    entries = (*identity, "value", "seeds", "spread", "interval", "baselines", "outcomes", "status")
+    figures = ("value", "seeds", "spread", "interval", "baselines", "outcomes")
+    entries = (*identity, *figures, "status", "size", "origin")
     beats = [name for name, outcome in row["outcomes"].items() if outcome == BEATS]
     return {**{key: row[key] for key in entries}, "beats": beats, "sentence": scores.sentence(row)}
 
@@ -64,7 +66,7 @@ RECIPES = (
     Recipe(
         "docs:summary",
         summary,
-        (FILES["params"], FILES["constraints"], FILES["results"]),
+        inputs("params", "constraints", "results"),
         ("docs/summary.json",),
         "collect the content of the summary table",
     ),

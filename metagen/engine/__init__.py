@@ -13,6 +13,7 @@ desk        what a task reads, recorded; what it reads past its desk (`--lint`)
 graph       the tasks of one package, from its spec
 engine      decide, run, record: brings the tasks of one graph up to date
 session     one run of doit over the packages of an out folder
+statements  typed numbers, and the lines of documents that rest on them
 query       dry run, why, impact, diff, verify: questions that change nothing
 doors       the command line's and `dodo.py`'s way into doit
 ==========  ======================================================================

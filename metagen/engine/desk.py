@@ -97,6 +97,7 @@ class TracingDesk:
         environment: The source of code digests.
         load: Returns a file of the package.
         edited: Tells whether the user edited a file of the package.
+        generated: Returns a file of the package without the user's edits; None if it is lost.
         origin: Returns what a file of the package was made from.
         report: Reports progress.
 
@@ -111,6 +112,7 @@ class TracingDesk:
         environment: Environment,
         load: Callable[[str], bytes],
         edited: Callable[[str], bool],
+        generated: Callable[[str], bytes | None],
         origin: Callable[[str], dict[str, Any]],
         report: Progress,
     ) -> None:
@@ -120,6 +122,7 @@ class TracingDesk:
         self._environment = environment
         self._load = load
         self._edited = edited
+        self._generated = generated
         self._origin = origin
         self._report = report
         self._files: dict[str, bytes] = {}
@@ -160,6 +163,13 @@ class TracingDesk:
         edited = self._edited(path)
         self._record("edited", path, edited_digest(edited), "")
         return edited
+
+    def generated(self, path: str) -> bytes | None:
+        self._must_be_input(path)
+        data = self._generated(path)
+        digest = generated_digest(data)
+        self._record("generated", path, digest, digest[:12])
+        return data
 
     def _must_be_input(self, path: str) -> None:
         if path not in self._recipe.inputs:
@@ -222,6 +232,11 @@ class TracingDesk:
 def edited_digest(edited: bool) -> str:
     """Return the digest of the result of `TracingDesk.edited`."""
     return "edited" if edited else "as generated"
+
+
+def generated_digest(data: bytes | None) -> str:
+    """Return the digest of the result of `TracingDesk.generated`."""
+    return entries.ABSENT if data is None else files.sha256(data)
 
 
 def provenance_digest(origin: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from metagen.engine.desk import (
     TracingDesk,
     code_root,
     edited_digest,
+    generated_digest,
     graph_digest,
     provenance_digest,
 )
@@ -242,6 +243,8 @@ class Engine:
             return provenance_digest(self.provenance(name)) if name in self.graph.maker else ""
         if kind == "edited":
             return edited_digest(self.outputs.edited(name))
+        if kind == "generated":
+            return generated_digest(self.outputs.generated(name))
         if kind == "graph":
             return next((graph_digest(r) for r in self.graph.recipes if r.name == name), "")
         return self._environment.digest(kind, name)
@@ -315,7 +318,8 @@ class Engine:
     def _run(self, recipe: Recipe, progress: Progress) -> tuple[dict[str, bytes], Trace]:
         desk = TracingDesk(
             recipe, self.graph.spec, self._environment,
-            self._folder.load, self.outputs.edited, self.provenance, progress,
+            self._folder.load, self.outputs.edited, self.outputs.generated, self.provenance,
+            progress,
         )  # fmt: skip
         with blame_edits(lambda: self.edits_above(recipe)), self._guard(recipe):
             outputs = recipe.work(desk)

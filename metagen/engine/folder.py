@@ -184,6 +184,13 @@ class Outputs:
             return False
         return self._folder.digest(path) not in {"", written.sha256, written.pending}
 
+    def generated(self, path: str) -> bytes | None:
+        """Return the text that was generated last for a path; None if it is lost."""
+        written = self._records.written.get(path)
+        if written is None or not self._folder.digest(path):
+            return None
+        return self._store.get(written.sha256) if self.edited(path) else self._folder.load(path)
+
     def edits(self) -> list[str]:
         return sorted(p for p in self._maker if self.edited(p))
 

@@ -41,7 +41,8 @@ _NOT_DAMAGE = {
 class Dependency(NamedTuple):
     """One thing that a task read: its digest at that time, and a short text of it for messages."""
 
-    kind: str  # key, file, entry, names, edited, source, version, code, graph or provenance
+    # key, file, entry, names, edited, generated, source, version, code, graph or provenance
+    kind: str
     name: str
     digest: str
     shown: str

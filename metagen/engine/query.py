@@ -25,6 +25,7 @@ from metagen.engine.desk import OBSERVED
 from metagen.engine.engine import CURRENT, Engine, Outcome
 from metagen.engine.graph import MANIFEST, RESOLVED, Graph, of_run, of_spec, whole
 from metagen.engine.session import in_memory
+from metagen.engine.statements import resting_on_edits
 from metagen.engine.terminal import Terminal
 from metagen.errors import Problem, TaskError
 from metagen.spec import Spec, load
@@ -199,7 +200,8 @@ def _build(engine: Engine) -> list[Outcome]:
 def verify(run: Path, *, vary: bool) -> Iterator[str]:
     """Yield a line for each file that its manifest, or a clean build elsewhere, contradicts.
 
-    The first difference from the clean build is shown.
+    The first difference from the clean build is shown. After an edit of results, the typed numbers
+    and the statements that rest on the edit come before it.
 
     Args:
         run: A run folder.
@@ -267,6 +269,7 @@ def _metagen(arguments: list[str], folder: Path, vary: bool, run: Path) -> None:
 
 def _differences(run: Path, clean: Path, edited: set[str]) -> Iterator[str]:
     here, there = _contents(run), _contents(clean)
+    yield from resting_on_edits(here, there, edited)
     shown = False
     for path in sorted(here.keys() | there.keys()):
         if path not in there:

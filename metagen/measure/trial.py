@@ -14,27 +14,37 @@ from metagen import families, paths
 from metagen.errors import TaskError
 from metagen.families.family import Family
 from metagen.files import json_bytes
-from metagen.measure import comparison, machine, sandbox
+from metagen.measure import comparison, evidence, machine, sandbox
+from metagen.measure.results import (
+    COLUMNS,
+    CURVE,
+    MEASURED,
+    NOT_MEASURED,
+    NOT_RUN,
+    REPORT,
+    RESULTS,
+    STEPS_UNIT,
+    TYPED,
+    Rows,
+    has_result,
+    strayed,
+)
 from metagen.package.code import runtime_files
 from metagen.tasks.task import Lookup
 from metagen.work import Desk, Recipe
 
 SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train", "eval"))
 CONFIG = "code/config.json"
-REPORT, CURVE, RESULTS, SEEN = (
-    f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json", "machine.json")
-)
-NOT_MEASURED = "not measured"
-STEPS_UNIT = "training steps"  # unit of train.py's `--steps`, unless eval.py names another one
+SEEN = "benchmarks/machine.json"
 SEEDS = 2**32  # seeds are below this
 SOURCE = ("dataset", "sha256", "split", "n", "n_unit")
 METRIC = (
     *("metric", "title", "unit", "higher_is_better", "value", "spread", "interval"),
     *("interval_method", "interval_unit", "interval_n"),
 )
-COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")
 TIMEOUT = 3600
 TOKENIZER = "code/runtime/tokenizer.py"  # if a package has it, checkpoints contain a tokenizer
+Training = tuple[dict[str, Any], dict[str, Any]]  # The run of a training, and its report.
 OUT = "out"  # default of the scripts' --out
 MACHINE = ("--size", "proxy", "--device", "cpu", "--threads", "1")
 STEP = re.compile(r"step (\d+)/(\d+): (.*)")
@@ -120,18 +130,36 @@ def _measured(
 
 def results(desk: Desk) -> dict[str, bytes]:
     """List the results with their baselines, and the declared benchmarks that were not run."""
-    named = [entry(name, "not run") for name in desk.key("evaluation.benchmarks")]
+    named = [entry(name, NOT_RUN) for name in desk.key("evaluation.benchmarks")]
     family = families.of_package(desk)
     benchmark, status = family.task.benchmark.name, desk.entry(REPORT, "status")
+    paths = [report_path(number) for number in range(seeds(family, desk.key))]
     if status.startswith(NOT_MEASURED):
-        measured = [entry(benchmark, status)]
+        rows = [entry(benchmark, status)]
     else:
-        reports = [report_path(number) for number in range(seeds(family, desk.key))]
-        measured = _rows(benchmark, [_content(desk, path) for path in reports])
-    return {RESULTS: json_bytes([*measured, *named])}
+        rows = _rows(benchmark, [_content(desk, path) for path in paths])
+    written = [_generated(desk, path) for path in paths]
+    own = _rows(benchmark, [each for each in written if each]) if all(written) else []
+    return {RESULTS: json_bytes([*_with_origins(rows, own), *named])}
 
 
-def _content(desk: Desk, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _with_origins(rows: Rows, written: Rows) -> Rows:
+    """Return the rows of the reports with their origin; a row that differs by an edit is typed."""
+    evidence.settle(evidence.lost(REPORT, evidence.checked(REPORT, rows), written))
+    typed = [i for i, row in enumerate(rows) if has_result(row) and row not in written]
+    found = {i: strayed(rows[i], written) for i in typed}
+    evidence.settle(evidence.problems(REPORT, rows, found))
+    return [row | {"origin": TYPED} if i in typed else row for i, row in enumerate(rows)]
+
+
+def _generated(desk: Desk, path: str) -> Training | None:
+    """Return what `_content` does, before any edit; None without a result."""
+    data = desk.generated(path)
+    file: dict[str, Any] = {} if data is None else json.loads(data)
+    return (file["run"], file["report"]) if "report" in file else None
+
+
+def _content(desk: Desk, path: str) -> Training:
     """Return the run of a training and its report, without the figure."""
     names = (name for name in desk.names(path, "report") if name != "figure")
     return desk.entry(path, "run"), {name: desk.entry(path, "report", name) for name in names}
@@ -183,9 +211,7 @@ def _scored(
     return report, float(printed[sandbox.SECONDS])
 
 
-def _rows(
-    benchmark: str, trainings: Sequence[tuple[dict[str, Any], dict[str, Any]]]
-) -> list[dict[str, Any]]:
+def _rows(benchmark: str, trainings: Sequence[Training]) -> list[dict[str, Any]]:
     """Return a row for each metric; its own data and status take precedence over the report's.
 
     `sha256`, `split` and `n` are None if the report has none, as for an environment.
@@ -195,7 +221,7 @@ def _rows(
     unit = report.get("steps_unit", STEPS_UNIT)
     return [
         {"benchmark": benchmark, **source, "status": "measured", **metric, **run}
-        | {"steps_unit": unit, "origin": "measured"}
+        | {"steps_unit": unit, "origin": MEASURED}
         for metric in comparison.rows(reports)
     ]
 
@@ -224,6 +250,8 @@ def recipes(family: Family, trainings: int) -> tuple[Recipe, ...]:
     reports = tuple(report_path(number) for number in range(trainings))
     inputs = (families.ARCHITECTURE, CONFIG, *SCRIPTS, *runtime_files(family))
     train = "train the scaled-down model and score it on held-out data"
+    edited = (families.ARCHITECTURE, REPORT, CURVE, RESULTS)
+    origins = "check the results, and list how each came about"
     listed = "list the results, and the benchmarks that were not run"
     return (
         Recipe("benchmarks:trial", trial, inputs, (REPORT, CURVE, SEEN), train),
@@ -231,4 +259,5 @@ def recipes(family: Family, trainings: int) -> tuple[Recipe, ...]:
         Recipe(
             "benchmarks:results", results, (families.ARCHITECTURE, *reports), (RESULTS,), listed
         ),
+        Recipe("benchmarks:evidence", evidence.evidence, edited, (evidence.EVIDENCE,), origins),
     )

@@ -68,7 +68,8 @@ def fake_measurements(
     if sandbox.STDOUT in wanted:
         report = json.dumps(_scored(number)).encode()
         return {sandbox.STDOUT: report, sandbox.SECONDS: b"%d" % (number % 10)}
-    row = {"step": 1, "train_loss": number / 1e6, "val_loss": 2.0, "learning_rate": 0.001}
+    steps = int(arguments[arguments.index("--steps") + 1]) if "--steps" in arguments else 1
+    row = {"step": steps, "train_loss": number / 1e6, "val_loss": 2.0, "learning_rate": 0.001}
     return dict.fromkeys(wanted, b"%d" % number) | {"out/metrics.jsonl": json.dumps(row).encode()}
 
 

@@ -275,10 +275,14 @@ def _curve() -> str:
 
 
 class FakeDesk:
-    """A desk over a dictionary of files and of spec keys; it serves what a recipe declares."""
+    """A desk over a dictionary of files and of spec keys; it serves what a recipe declares.
+
+    `own` holds the generated text of files that were edited.
+    """
 
     def __init__(self, files: dict[str, bytes], keys: dict[str, Any]) -> None:
         self.files, self.keys = files, keys
+        self.own: dict[str, bytes] = {}
         self.reads: set[str] = set()
         self.changed: set[str] = set()
         self.asked: set[str] = set()
@@ -300,6 +304,9 @@ class FakeDesk:
     def edited(self, path: str) -> bool:
         self.reads.add(path)
         return path in self.changed
+
+    def generated(self, path: str) -> bytes | None:
+        return self.own.get(path, self.files[path])
 
     def source(self, name: str) -> bytes:
         return paths.source(name).read_bytes()

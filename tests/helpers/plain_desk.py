@@ -52,6 +52,9 @@ class PlainDesk:
     def edited(self, path: str) -> bool:
         return False
 
+    def generated(self, path: str) -> bytes | None:
+        return self.package[path]
+
     def source(self, name: str) -> bytes:
         self.sources.append(name)
         return paths.source(name).read_bytes()

@@ -18,7 +18,7 @@ outside       builds in processes of their own; faked is what those run
 PROPERTIES = (
     "consistent", "statements", "leaf", "plan", "nulls", "types", "code", "altered", "templates",
     "histories",
-    "crash", "disk", "concurrency", "edits", "spoiled", "repro", "leaks", "toctou", "lint",
-    "events", "verify", "power", "honest",
+    "crash", "disk", "concurrency", "edits", "spoiled", "evidence", "repro", "leaks", "toctou",
+    "lint", "events", "verify", "power", "honest",
 )
 # fmt: on

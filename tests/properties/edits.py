@@ -152,10 +152,8 @@ def _discard(
 
 def _commented(path: str, data: bytes) -> bytes:
     """Return a file with a comment at its end, or white space where there are no comments."""
-    if path.endswith((".json", ".pdf")):
+    if path.endswith((".json", ".pdf", ".csv")):
         return data + b"\n"
-    if path.endswith(".csv"):
-        return data + data.splitlines(keepends=True)[-1]
     return data + f"{_COMMENTS.get(Path(path).suffix, '# by hand')}\n".encode()
 
 

@@ -6,6 +6,7 @@ with no other; the sample package is that of the documents' tests, trained and n
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Set
 from typing import Any
@@ -13,14 +14,22 @@ from unittest import mock
 
 from metagen.docs import paper, render
 from metagen.docs.facts import Facts, Ref
+from metagen.measure.results import RESULTS
 from tests.helpers import docs_fixtures as sample
 
 from .lab import Lab
 from .tally import Tally
 
 _NO_CURVE = "step,train_loss,val_loss,learning_rate\n"
+_TYPED = {
+    "metric": "accuracy", "title": "accuracy", "unit": "share", "higher_is_better": True,
+    "dataset": "cais/mmlu", "value": 0.6512, "size": "full", "status": "measured",
+    "origin": "typed",
+}  # fmt: skip
+_PROXY, *_MORE = json.loads(sample.package()[RESULTS])
 STATES: dict[str, dict[str, Any]] = {
     "trained": {},
+    "typed": {"results": [_PROXY | {"origin": "typed"}, *_MORE, _MORE[-1] | _TYPED]},
     "not trained": {"results": [], "curve": _NO_CURVE},
 }
 _REAL = Facts.has

@@ -30,7 +30,7 @@ from runtime.training import Batch, Job, script
 class Config(Training):
     """How the language model is trained."""
 
-    steps: int = 380
+    steps: int = 381
     """Updates of the weights; the learning rate's schedule spans them."""
     batch_size: int = 1024
     """Samples in an update."""
@@ -56,7 +56,7 @@ class Config(Training):
     """Updates between two validations."""
     eval_batches: int = 16
     """Batches of the validation split that a validation takes, at most."""
-    save_every: int = 380
+    save_every: int = 381
     """Updates between two checkpoints."""
     dtype: str = "auto"
     """auto, float32, or bfloat16 (autocast; weights stay float32)."""

@@ -1,0 +1,70 @@
+"""The files of a package that documents state facts of, and the units of their entries."""
+
+from __future__ import annotations
+
+from metagen.measure.evidence import EVIDENCE
+from metagen.measure.results import CURVE, IMPORTED, MEASURED, REPORT, RESULTS, TYPED
+
+FILES = {
+    "arch": "blueprint/architecture.yaml",
+    "graph": "blueprint/graph.json",
+    "params": "blueprint/params.json",
+    "shape": "blueprint/derived.json",
+    "flops": "blueprint/flops.json",
+    "constraints": "blueprint/constraints.json",
+    "sensitivity": "blueprint/sensitivity.json",
+    "ablations": "blueprint/ablations.yaml",
+    "results": RESULTS,
+    "curve": CURVE,
+    "machine": "benchmarks/machine.json",
+    "launch": "code/launch/plan.json",
+    "lock": "code/requirements.lock",
+}
+SPEC = "spec_resolved.yaml"
+# Generated files that users are expected to edit; documents name those that were edited.
+SOURCES = (
+    FILES["arch"],
+    *(REPORT, CURVE, RESULTS, FILES["machine"]),
+    *(f"code/{name}.py" for name in ("model", "data", "train", "eval", "infer")),
+)
+ORIGINS = {
+    MEASURED: "measured by this build",
+    IMPORTED: "imported, not measured by this build",
+    TYPED: "typed by a person, not measured by this build",
+}
+# Names that contain a numeral, which is no measurement.
+TERMS = {"digest": "SHA-256", "interval": "95% interval"}
+
+UNITS = (
+    ("machine.seconds.*", "seconds"),
+    ("params.budget.share", "share"),
+    ("params.embedding_share", "share"),
+    ("params.proxy_share", "share"),
+    ("params.*", "parameters"),
+    ("flops.unit", ""),
+    ("flops.*length", ""),
+    ("flops.*", "FLOP"),
+    ("ablations.*.parameters", "parameters"),
+    ("constraints.*.margin", "share"),
+    ("sensitivity.*parameters", "parameters"),
+    ("sensitivity.*.memory*", "bytes"),
+    ("spec.constraints.parameter_budget.*", "parameters"),
+    ("spec.constraints.memory_budget", "bytes"),
+    ("spec.constraints.context_window", "tokens"),
+    ("arch.*max_seq_len", "tokens"),
+    ("arch.data.seq_len", "tokens"),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "temporary")),
+    *((f"launch.modes.*.{name}", "bytes") for name in ("total", "most")),
+    ("launch.usable_memory", "bytes"),
+    ("launch.uncounted", "share"),
+)
+
+
+def inputs(*names: str) -> tuple[str, ...]:
+    """Return the files of some names, as inputs of a task.
+
+    A task that states a result also waits for the check of the results.
+    """
+    checked = (EVIDENCE,) if {"results", "curve"} & set(names) else ()
+    return (*(FILES[name] for name in names), *checked)
