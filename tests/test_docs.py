@@ -254,3 +254,33 @@ def test_the_summary_holds_what_the_table_shows():
     ]
     assert made["benchmarks"][0]["beats"] == ["unigram", "bigram"]
     assert made["benchmarks"][-1]["status"] == "not run"
+
+
+def planned(**changed):
+    keys = {"training.compute.hardware": "8192xH100", "training.data.size": "400k characters"}
+    return sample.desk(keys, plan={**sample.plan(), **changed})
+
+
+def test_devices_without_a_share_of_an_update_are_named():
+    idle = planned(declared=8192, devices=2048, idle=6144, batch_size=2048)
+    for name in ("limitations", "launch"):
+        assert re.search("6,144.* declared", page(name, idle).text)
+        assert "idle" not in body(page(name, planned()).text).lower()
+
+
+def test_passes_over_the_declared_data_are_said():
+    made = body(page("data_card", planned(passes=498.2, passes_are="at least")).text)
+    assert re.search(r"over it \| at least \S*498\S* \|", made)
+    assert "over it" not in body(page("data_card", planned()).text)
+
+
+def test_the_parts_of_an_update_are_those_of_the_launched_devices():
+    card = body(page("model_card", planned(devices=2048, grad_accum=4)).text)
+    assert "`grad_accum` is for one device; on the 2,048 devices of the launch plan" in card
+    assert "in 4 parts" in card
+
+
+def test_operations_of_training_are_for_a_unit_and_not_for_a_step():
+    card = body(page("model_card", sample.desk()).text)
+    assert "for each token" in card
+    assert "a training step" not in card

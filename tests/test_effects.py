@@ -51,6 +51,5 @@ def test_a_command_warns_of_each_by_name_and_place(tmp_path: Path) -> None:
     sentences = [each.sentence for each in graph.of_spec(spec).warnings]
     assert [each.partition(" has no effect")[0] for each in sentences] == [
         "task.horizon",
-        "training.data.size",
         "training.objective",
     ]

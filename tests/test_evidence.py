@@ -159,6 +159,7 @@ def test_an_impossible_entry_is_refused_by_file_entry_field_and_reason(
         (lambda rows: rows.extend([{**rows[2], **FULL}] * 2), "metric repeats the benchmark"),
         (lambda rows: rows.pop(0), "The entry held-out text, bits_per_byte, proxy is gone"),
         (lambda rows: rows.pop(2), "The entry MMLU is gone"),
+        (lambda rows: rows[0].update(status="no score", origin="typed"), "proxy is gone"),
         (lambda rows: rows[2].pop("n"), "n is missing"),
         (lambda rows: rows.append({**rows[2], "benchmark": "GSM8K"}), "add only results"),
         (lambda rows: rows.append(7), "is 7; allowed: an object"),

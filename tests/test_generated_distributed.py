@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.generated import modules, write_package
+from helpers.generated import TINY, modules, write_package
 from safetensors.torch import load_file
 
 MODES = ("ddp", "fsdp")
@@ -239,6 +239,45 @@ def test_two_processes_that_share_a_model_score_as_one_does(
     single = json.loads(capsys.readouterr().out)
     for one, two in zip(single["metrics"], together["metrics"], strict=True):
         assert two["value"] == pytest.approx(one["value"], rel=1e-5)
+
+
+SHARING = """
+import sys, torch
+from pathlib import Path
+from model import Config, Model
+from runtime.checkpoint import load_model
+from runtime.distributed import processes
+from runtime.shares import load_share
+
+cpu, build, folder = torch.device("cpu"), lambda: Model(Config()), Path(sys.argv[-1])
+with processes(cpu), torch.inference_mode():
+    tokens = torch.arange(40)[None]
+    model, cache = load_share(build, folder, cpu), None
+    held = sum(getattr(p, "_local_tensor", p).numel() for p in model.parameters())
+    cache = model.new_cache(1, 40, 2)
+    parts = [model(part, cache=cache) for part in tokens.split([30, 1, 9], dim=1)]
+    single = load_model(build, folder)
+    torch.testing.assert_close(torch.cat(parts, 1), single(tokens), atol=1e-5, rtol=1e-5)
+    norms = sum(p.numel() for p in single.parameters() if p.dim() == 1)
+    assert held == (single.num_params() + norms) // 2, held
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_two_processes_hold_half_a_model_with_two_tables_each(tmp_path: Path) -> None:
+    sizes = TINY | {"model": TINY["model"] | {"tie_embeddings": False}}
+    folder = write_package(tmp_path, sizes)
+    (folder / "share.py").write_text(SHARING)
+    with modules(folder) as code:
+        model = code["model"].Model(code["model"].Config())
+        weights = {model.checkpoint_name(name): p for name, p in model.named_parameters()}
+        texts = {"config.json": json.dumps(vars(model.config))}
+        save = sys.modules["runtime.checkpoint"].save_checkpoint
+        save(tmp_path / "checkpoint", weights, {}, texts)
+    started = start(folder, tmp_path / "checkpoint", script="share.py")
+    said = [process.communicate(timeout=300)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
 
 
 def test_heads_that_processes_cannot_share_are_refused_in_words(

@@ -1,8 +1,11 @@
 """The sentence of a verdict: the words of its relation, one unit, and no more digits than known."""
 
 import pytest
+from helpers import docs_fixtures as sample
 
-from metagen.docs import statement
+from metagen.docs import figures, statement
+from metagen.docs.facts import Facts
+from metagen.families import transformer
 from metagen.sizing.measured import NO_LIMIT, Requirement, entry
 
 
@@ -67,3 +70,10 @@ def test_nothing_finite_is_infinite():
     assert said(window, 8192, "tokens", formula=formula) == (
         f"the spec requests infinite; {formula}"
     )
+
+
+def test_the_figure_of_memory_over_the_context_holds_the_declared_requests():
+    one, four = (
+        figures._memory(Facts(sample.desk({"constraints.batch": batch})), 512) for batch in (1, 4)
+    )
+    assert four - one == 3 * transformer.cache_bytes(sample.DIMS, 512, sample.INFER["cache_bits"])

@@ -10,6 +10,7 @@ from metagen.docs.drawing import BLUE, GREEN, ORANGE, WIDE, drawn, level_line, s
 from metagen.docs.facts import Facts, design
 from metagen.docs.sources import inputs
 from metagen.measure.results import PROXY
+from metagen.sizing import need
 from metagen.work import Desk, Recipe
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def cost(desk: Desk) -> dict[str, bytes]:
 def _memory(facts: Facts, length: int) -> float:
     """Return the bytes of weights, cache and activations at a context of some length."""
     family, everything = design(facts)
-    demand = family.demand({**everything, str(family.context_dim): length})
+    use = need.use(lambda name: facts.get(f"spec.{name}").value)
+    demand = family.demand({**everything, str(family.context_dim): length}, use)
     extra = facts.get("params.total").value - family.count(everything)
     return float(demand.memory + 2 * extra)
 

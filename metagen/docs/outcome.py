@@ -79,12 +79,12 @@ def _beside(figure: Figure, rows: list[Content]) -> None:
     """Draw each metric and its baselines as bars."""
     every = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     for axes, row in zip(every, rows, strict=True):
-        typed = "" if row["origin"] == MEASURED else f" ({row['origin']})"
-        values = {**row["baselines"], f"proxy{typed}": row["value"]}
+        own = "proxy" if row["origin"] == MEASURED else f"proxy ({row['origin']})"
+        values = {**row["baselines"], own: row["value"]}
         colours = [GREY] * (len(values) - 1) + [BLUE]
         bars = axes.barh(list(values), list(values.values()), color=colours, height=0.62)
         if row["interval"]:
-            axes.plot(row["interval"], ["proxy"] * 2, color=ORANGE, linewidth=1.2)
+            axes.plot(row["interval"], [own] * 2, color=ORANGE, linewidth=1.2)
         shown = [scores.write(value, row) for value in values.values()]
         axes.bar_label(bars, shown, padding=3, fontsize=7)
         interval = "; line: 95% interval" if row["interval"] else ""

@@ -256,10 +256,10 @@ def repeated(rows: Rows) -> Iterator[int]:
 
 def removed(rows: Rows, written: Rows) -> Iterator[str]:
     """Yield the names of results and benchmarks that the build wrote and that are gone."""
-    benchmarks, results = {row["benchmark"] for row in rows}, {key(r) for r in rows}
+    benchmarks, results = {row["benchmark"] for row in rows}, {(r["status"], key(r)) for r in rows}
     for row in written:
-        gone = key(row) not in results if has_result(row) else row["benchmark"] not in benchmarks
-        if gone:
+        same = (row["status"], key(row)) in results
+        if not (same if has_result(row) else row["benchmark"] in benchmarks):
             yield named(row)
 
 

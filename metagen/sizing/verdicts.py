@@ -204,7 +204,9 @@ def _speed(
     low, high = (batch / each for each in reversed(line.between(work, bits)))
     computed = batch / line.seconds(work, bits)
     formula = f"{after}{_where(model, line)}: {listed}; {line.together}"
-    formula += f", so {batch:,} / {line.seconds(work, bits):.3g} s = {computed:,.3g} {unit}"
+    formula += (
+        f", so {batch:,} / {line.seconds(work, bits):.3g} s = {float(f'{computed:.3g}'):,g} {unit}"
+    )
     shares = f"{line.arithmetic_share.source}; {_source(line, bits)}"
     ends, cites = (low, high), line.cites(bits)
     return entry(name, computed, unit, formula, shares, required, None, ends, cites)

@@ -21,8 +21,8 @@ def load_share(build: Callable[[], Any], folder: Path, device: torch.device) -> 
 
     Shoeybi et al., 2019, arXiv:1909.08053, section 3: within a block, layers that read the
     residual stream compute a share of their outputs, so a process has heads and hidden units of
-    its own; those that write to it compute a part of the sum, and processes add their parts. Token
-    tables and norms are whole everywhere.
+    its own; those that write to it compute a part of the sum, and processes add their parts. Two
+    token tables are divided by their entries; one that serves twice is whole everywhere.
 
     Args:
         build: Makes the network, with its blocks in `layers`.
@@ -38,13 +38,14 @@ def load_share(build: Callable[[], Any], folder: Path, device: torch.device) -> 
                 "with a --nproc-per-node that divides it."
             )
     if world_size() > 1:
-        _divide(model.layers, device)
+        _divide(model, device)
     return model
 
 
-def _divide(blocks: nn.ModuleList, device: torch.device) -> None:
-    """Replace the matrices of blocks by this process's shares, on the device."""
+def _divide(model: Any, device: torch.device) -> None:
+    """Replace matrices by this process's shares, on the device."""
     from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Replicate
     from torch.distributed.tensor.parallel import (
         ColwiseParallel,
         RowwiseParallel,
@@ -52,13 +53,20 @@ def _divide(blocks: nn.ModuleList, device: torch.device) -> None:
     )
 
     mesh = init_device_mesh(device.type, (world_size(),))
-    for block in blocks:
+    for block in model.layers:
         names = [name for name, each in block.named_modules() if isinstance(each, nn.Linear)]
         plan = {
             name: RowwiseParallel() if name.endswith(ADDING) else ColwiseParallel()
             for name in names
         }
         parallelize_module(block, mesh, plan)
+    # A table that is also the output layer would have to be divided in two ways.
+    if model.lm_head is not None and model.config.vocab_size % world_size() == 0:
+        tables = {
+            "embed_tokens": RowwiseParallel(input_layouts=Replicate()),
+            "lm_head": ColwiseParallel(output_layouts=Replicate()),
+        }
+        parallelize_module(model, mesh, tables)
 
 
 def agreed(number: int, device: torch.device) -> int:

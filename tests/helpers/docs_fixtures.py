@@ -47,6 +47,8 @@ KEYS: dict[str, Any] = {
     "constraints.latency": "near-real-time",
     "constraints.throughput": "120 tok/s",
     "constraints.device": "consumer_gpu",
+    "constraints.batch": 1,
+    "constraints.prompt_length": None,
     "training.objective": ("autoregressive",),
     "training.data.sources": ("licensed",),
     "training.data.size": "2T tokens",
@@ -102,7 +104,7 @@ def _files() -> dict[str, Any]:
             "series": [{"name": "proxy", "x": [0, 1, 2], "y": [4.5, 3.5, 2.9]}],
         }}},
         "benchmarks/curve.csv": _curve(),
-        "code/launch/plan.json": _plan(),
+        "code/launch/plan.json": plan(),
         "code/requirements.lock": "# Python 3.11.7 and these versions made the package.\n"
         "numpy==2.4.6\ntorch==2.13.0\n",
     }  # fmt: skip
@@ -213,7 +215,7 @@ def _results() -> list[dict[str, Any]]:
     return [*measured, *(_not_run(name) for name in ("MMLU", "HellaSwag"))]
 
 
-def _plan() -> dict[str, Any]:
+def plan() -> dict[str, Any]:
     modes = [(mode, again) for again in ("none", "selective", "full") for mode in ("ddp", "fsdp")]
     return {
         "declared": 256, "nodes": 32, "devices_per_node": 8, "devices": 256, "idle": None,
