@@ -169,7 +169,7 @@ def test_a_figure_that_is_no_score_beats_nothing() -> None:
 
 
 ROW = {
-    "status": "measured", "size": "proxy",
+    "status": "measured", "size": "proxy", "origin": "measured",
     "title": "bits per byte", "value": 2.9312, "baselines": {"5-gram": 2.104, "bigram": 3.4464},
     "higher_is_better": False, "spread": 0.0374, "interval": [2.85, 3.01],
     "outcomes": {"bigram": BEATS, "5-gram": LOSES},
