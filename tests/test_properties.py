@@ -85,7 +85,7 @@ def made(lab: Lab) -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("path", "old", "new", "check"),
     [
-        ("code/train.py", "steps: int = 380", "steps: int = 381", consistent.settings),
+        ("code/train.py", "grad_clip: float = 1.0", "grad_clip: float = 2.0", consistent.settings),
         ("blueprint/params.json", '"total": 9964416', '"total": 9964417', consistent.parameters),
         (
             "blueprint/constraints.json",

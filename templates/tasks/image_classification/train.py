@@ -17,6 +17,7 @@ evaluation uses, are those of the first process: it sees as many samples a step 
 
 import argparse
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,10 +26,10 @@ from torch import Tensor, nn
 from data import Config as DataConfig
 from data import batch_at, batches, fitted, load_images, preprocessor
 from model import Config as ModelConfig
-from model import Model, StochasticDepth
+from model import Model
 from runtime.augmentation import mixed
 from runtime.checkpoint import to_json
-from runtime.errors import run
+from runtime.errors import fail, run
 from runtime.images import position_after
 from runtime.labels import class_names
 from runtime.settings import Training
@@ -81,10 +82,11 @@ def training_loss(module: nn.Module, batch: Batch, config: Config) -> tuple[Tens
 def built(model: ModelConfig, drop_path: float) -> Model:
     """Return the network; deeper blocks are left out for more samples (arXiv:1603.09382)."""
     network = Model(model)
-    for place, block in enumerate(network.layers):
-        for module in block.modules():
-            if isinstance(module, StochasticDepth):
-                module.rate = drop_path * place / max(1, len(network.layers) - 1)
+    depths: list[Any] = [module for module in network.modules() if hasattr(module, "rate")]
+    if drop_path and not depths:
+        fail("this network has no residual branch to leave out: set drop_path to 0.")
+    for place, depth in enumerate(depths):
+        depth.rate = drop_path * place / max(1, len(depths) - 1)
     return network
 
 
