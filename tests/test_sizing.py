@@ -177,7 +177,8 @@ def test_what_no_candidate_meets_keeps_the_budget_and_comes_as_near_as_levers_br
     design = design_of(8 * 10**9, 5 * 10**9, context=262_144)
     assert not design.fits
     assert 0.99 * 8e9 <= design.parameters <= 8e9
-    pulled = {"weight_bits": 4, "global_every": 6, "window": 1024}
+    # A window of 1,024 in place of 4,096 would save 1.3% more, and is not taken for it.
+    pulled = {"weight_bits": 4, "cache_bits": 8, "global_every": 6, "window": 4096}
     assert {name: design.everything[name] for name in pulled} == pulled
 
 
