@@ -38,7 +38,7 @@ def test_a_task_is_blamed_on_an_edit_far_above_it(
     build(tmp_path)
     (run,) = tmp_path.glob("run-*")
     counted = run / "blueprint" / "params.json"
-    counted.write_text(re.sub(r"(?<=: )[\d.]+", '"x"', counted.read_text()))
+    counted.write_text(re.sub(r"(?<=: )[\d.e+-]+", '"x"', counted.read_text()))
     with pytest.raises(
         TaskError, match=r"^blueprint/params\.json: a task fails on this edit"
     ) as raised:
