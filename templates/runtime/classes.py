@@ -23,7 +23,7 @@ def macro_f1(truth: Any, predicted: Any) -> Score:
 
     def score(weights: Weights) -> float:
         def sums(where: Any, some: Weights) -> Weights:
-            return np.bincount(where, some, len(classes))
+            return np.bincount(where, some, len(classes)).astype(np.float64)
 
         # TP + FP is the number predicted, TP + FN the number true.
         sizes, hits = sums(true, weights) + sums(guess, weights), sums(true[hit], weights[hit])

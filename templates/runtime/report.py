@@ -74,7 +74,9 @@ def metric(
         source: `benchmark`, `dataset`, `sha256`, `split`, `n`, `n_unit` or `status`, if the
             metric's differs from the report's; the status of a report is "measured".
     """
-    known = samples is not None and callable(own)
+    interval = NO_INTERVAL
+    if samples is not None and callable(own):
+        interval = compared(own, baselines, samples)
     return {
         "metric": name,
         "title": title,
@@ -82,7 +84,7 @@ def metric(
         "higher_is_better": higher_is_better,
         "value": _value(own, samples),
         "baselines": {each: _value(score, samples) for each, score in baselines.items()},
-        **(compared(own, baselines, samples) if known else NO_INTERVAL),
+        **interval,
         **source,
     }
 

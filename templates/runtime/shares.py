@@ -48,6 +48,7 @@ def _divide(model: Any, device: torch.device) -> None:
     from torch.distributed.tensor import Replicate
     from torch.distributed.tensor.parallel import (
         ColwiseParallel,
+        ParallelStyle,
         RowwiseParallel,
         parallelize_module,
     )
@@ -55,14 +56,14 @@ def _divide(model: Any, device: torch.device) -> None:
     mesh = init_device_mesh(device.type, (world_size(),))
     for block in model.layers:
         names = [name for name, each in block.named_modules() if isinstance(each, nn.Linear)]
-        plan = {
+        plan: dict[str, ParallelStyle] = {
             name: RowwiseParallel() if name.endswith(ADDING) else ColwiseParallel()
             for name in names
         }
         parallelize_module(block, mesh, plan)
     # A table that is also the output layer would have to be divided in two ways.
     if model.lm_head is not None and model.config.vocab_size % world_size() == 0:
-        tables = {
+        tables: dict[str, ParallelStyle] = {
             "embed_tokens": RowwiseParallel(input_layouts=Replicate()),
             "lm_head": ColwiseParallel(output_layouts=Replicate()),
         }

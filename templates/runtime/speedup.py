@@ -79,8 +79,8 @@ Contexts = tuple[contextlib.AbstractContextManager[Any], contextlib.AbstractCont
 
 def _selected() -> Contexts:
     """Return the contexts in which a block computes for the first and for the second time."""
-    contexts: Contexts = create_selective_checkpoint_contexts(Selection())
-    return contexts
+    create: Callable[[Selection], Contexts] = create_selective_checkpoint_contexts
+    return create(Selection())
 
 
 def _frozen(block: nn.Module, contexts: Callable[[], Contexts]) -> Contexts:

@@ -259,7 +259,7 @@ class Int8Linear(nn.Module):
         """Map (..., in) to (..., out), in bf16."""
         rows = widened(x.flatten(0, -2), self.numbers.size(1))
         if x.device.type == "cpu":
-            y = torch.ops.aten._weight_int8pack_mm(rows, self.numbers, self.scales)
+            y: Tensor = torch.ops.aten._weight_int8pack_mm(rows, self.numbers, self.scales)
         else:  # torch.compile makes this one kernel; its own GPU kernel has a thread an output.
             y = F.linear(rows, self.numbers.to(x.dtype)) * self.scales
         return y.view(*x.shape[:-1], -1)
@@ -277,9 +277,11 @@ INNER = 8  # tiles of 16 inputs that a thread of the GPU's product of 4 bits rea
 def packed(numbers: Tensor) -> Tensor:
     """Pack numbers from 0 to 15, (out, in) int8, as their device's product of 4 bits reads them."""
     if numbers.device.type == "cpu":
-        return torch.ops.aten._convert_weight_to_int4pack_for_cpu(numbers.int(), 1)
+        tiles: Tensor = torch.ops.aten._convert_weight_to_int4pack_for_cpu(numbers.int(), 1)
+        return tiles
     pairs = (numbers[:, ::2] << 4 | numbers[:, 1::2]).to(torch.uint8)
-    return torch.ops.aten._convert_weight_to_int4pack(pairs, INNER)
+    tiles = torch.ops.aten._convert_weight_to_int4pack(pairs, INNER)
+    return tiles
 
 
 class Int4Linear(nn.Module):
@@ -296,7 +298,7 @@ class Int4Linear(nn.Module):
         super().__init__()
         self.outputs = weight.size(0)
         whole = F.pad(weight, (0, -weight.size(1) % GROUP, 0, -self.outputs % TILE))
-        groups = whole.float().unflatten(1, (-1, GROUP))  # (out, groups, GROUP)
+        groups = whole.float().view(whole.size(0), -1, GROUP)  # (out, groups, GROUP)
         low, high = groups.aminmax(dim=-1)
         steps = ((high - low) / 15).bfloat16()
         zeros = (low + 8 * steps).bfloat16()
@@ -311,7 +313,7 @@ class Int4Linear(nn.Module):
         product = (
             ops._weight_int4pack_mm_for_cpu if x.device.type == "cpu" else ops._weight_int4pack_mm
         )
-        y = product(rows, self.numbers, GROUP, self.scales)[:, : self.outputs]
+        y: Tensor = product(rows, self.numbers, GROUP, self.scales)[:, : self.outputs]
         return y.reshape(*x.shape[:-1], -1)
 
 
