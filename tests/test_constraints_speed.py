@@ -180,6 +180,13 @@ def test_a_family_that_runs_on_one_device_is_judged_on_one(tmp_path):
     assert eight.allowed == 8 * one.allowed
 
 
+@pytest.mark.parametrize(("heads", "d_ff", "number"), [(8, 4096, 8), (4, 4096, 4), (8, 4095, 1)])
+def test_a_model_is_judged_on_as_many_devices_as_divide_it(tmp_path, heads, d_ff, number):
+    device = devices.target(PlainDesk("constraints: {device: 8xH100}\n", tmp_path))
+    dims = {"n_kv_heads": heads, "d_ff": d_ff}
+    assert devices.shared(device, decoder, dims).number == number
+
+
 def test_starting_the_operations_takes_its_time(tmp_path):
     desk = PlainDesk("constraints: {device: cpu}\n", tmp_path)
     line = devices.roofline(desk, devices.target(desk), resnet, operations=100)

@@ -30,6 +30,7 @@ def test_what_nobody_declared_is_none_or_the_documented_default(written):
         "modality.inputs": ("text",),
         "modality.outputs": ("text",),
         "task.type": "generation",
+        "constraints.batch": 1,
         "architecture.components": (),
         "architecture.dims": {},
         "outputs.artifacts": spec.key("outputs.artifacts"),

@@ -67,7 +67,7 @@ class Decoder(Blocks):
     size_column = "params_non_embedding"
     size_unit = "parameters outside the token tables"
     arithmetic = "text"
-    parallel = True
+    divided = ("n_kv_heads", "d_ff")
     prompted = True
     optimal_units = (TOKENS_PER_PARAMETER, "Hoffmann et al., 2022, arXiv:2203.15556, table 3")
     proxy_dims = {

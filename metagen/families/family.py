@@ -88,7 +88,8 @@ class Family:
         size_unit: What that column counts.
         arithmetic: The kind of published runs whose share of the peak its training has, as in
             `data/shares.csv`; "" where there are none of its kind.
-        parallel: Whether infer.py shares one model among several devices.
+        divided: The dimensions that infer.py divides among the devices that share one model; () for
+            a family that runs on one.
         prompted: Whether it reads a prompt of any length before its first output.
         optimal_units: Published compute-optimal data for each parameter, with its source.
         proxy_dims: The dimensions of the scaled-down model that differ from the full model's,
@@ -112,7 +113,7 @@ class Family:
     size_column = "params_exact"
     size_unit = "parameters"
     arithmetic = ""
-    parallel = False
+    divided: tuple[str, ...] = ()
     prompted = False
     optimal_units: tuple[float, str] | None = None
     proxy_dims: Mapping[str, Value] = {}

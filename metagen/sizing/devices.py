@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from metagen.families.demand import Cost, Demand
-from metagen.families.family import Family
+from metagen.families.family import Dims, Family
 from metagen.spec.words import matching
 from metagen.units import counted
 from metagen.work import Desk
@@ -238,9 +238,13 @@ class Roofline:
         return low, high
 
 
-def shared(device: Device, family: Family) -> Device:
-    """Return the devices that one model is shared among: one, unless infer.py can share it."""
-    return device if family.parallel else replace(device, number=1)
+def shared(device: Device, family: Family, dims: Dims | None = None) -> Device:
+    """Return the devices that one model is shared among, as many as divide it equally.
+
+    Without dimensions they are all that the family's infer.py could use.
+    """
+    sizes = [int(dims[name]) for name in family.divided] if dims else []
+    return replace(device, number=math.gcd(device.number, *sizes) if family.divided else 1)
 
 
 def roofline(desk: Desk, device: Device, family: Family, operations: int = 0) -> Roofline:

@@ -38,7 +38,7 @@ NO_DEVICE = "no device is declared"
 def work(desk: Desk) -> dict[str, bytes]:
     """Compare the measured model with every constraint, declared or not."""
     model, target = measured.read(desk), devices.target(desk)
-    device = devices.shared(target, model.family) if target else None
+    device = devices.shared(target, model.family, model.everything) if target else None
     line = devices.roofline(desk, device, model.family, model.operations) if device else None
     verdicts = [
         *_size(desk, model, device),
@@ -186,8 +186,9 @@ def _input(model: Measured) -> str:
 
 
 def _where(model: Measured, line: Roofline) -> str:
-    """Return that one of several declared devices is used, where infer.py uses no more."""
-    return "" if model.family.parallel else f" on one {line.device.model}"
+    """Return on how many devices the model runs, which may be fewer than are declared."""
+    number = "one" if line.device.number == 1 else line.device.number
+    return f" on {number} {line.device.model}"
 
 
 def _speed(
