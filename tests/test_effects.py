@@ -8,6 +8,7 @@ import pytest
 
 from metagen import families, paths
 from metagen.engine import graph
+from metagen.errors import SpecError
 from metagen.families import effects
 from metagen.spec import load
 
@@ -49,7 +50,17 @@ def test_a_metric_is_known_in_other_spellings(family: str, metric: str, computed
 def test_a_command_warns_of_each_by_name_and_place(tmp_path: Path) -> None:
     spec = load(TINY, ["task.horizon=3", "training.objective=[instruction_tuning]"])
     sentences = [each.sentence for each in graph.of_spec(spec).warnings]
-    assert [each.partition(" has no effect")[0] for each in sentences] == [
+    assert [each.partition(" is not followed")[0] for each in sentences] == [
         "task.horizon",
         "training.objective",
     ]
+
+
+def test_a_name_of_the_field_that_is_not_done_leaves_the_rest_of_its_list(tmp_path: Path) -> None:
+    names = "[random_resize_crop, random_horizontal_flip, auto_augment, mixup]"
+    vit = paths.specs() / "image" / "image_vit_base.yaml"
+    made = graph.of_spec(load(vit, [f"training.config.data_augmentation={names}"]))
+    (warning,) = made.warnings
+    assert "the code has no auto_augment" in warning.sentence
+    with pytest.raises(SpecError, match="has no auto_argument"):
+        graph.of_spec(load(vit, ["training.config.data_augmentation=[auto_argument]"]))

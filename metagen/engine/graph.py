@@ -168,9 +168,9 @@ def _unknown_components(spec: Spec, family: Family) -> list[Problem]:
 
 
 def _unused(spec: Spec, family: Family) -> list[Problem]:
-    """Return a warning for each declared key that changes nothing."""
+    """Return a warning for each declared key that the package does not follow."""
     return [
-        Problem(f"{name} has no effect: {reason}", _place(spec, name), hint)
+        Problem(f"{name} is not followed: {reason}", _place(spec, name), hint)
         for name, reason, hint in effects.unused(family, spec.key)
     ]
 

@@ -15,7 +15,7 @@ from metagen.spec.schema import keys
 
 _OF_FAMILIES = re.compile(r"task\.(?!type)|constraints\.(image|patch)_size|training\.config\.")
 _CONFIG = "training.config."
-UNUSED = "declared, without effect: "
+UNUSED = "declared, not followed: "
 """How the reason of such a key begins among the decisions of architecture.yaml."""
 
 
@@ -37,6 +37,7 @@ def unused(family: Family, key: Lookup) -> list[Unused]:
     return [
         *_settings(family, key),
         *_uncounted(family, key),
+        *_undone(family, key),
         *_objectives(key),
         *_metrics(family, key),
     ]
@@ -58,6 +59,12 @@ def _uncounted(family: Family, key: Lookup) -> Iterator[Unused]:
     hint = "correct training.data.size, or remove the key"
     for name, reason in family.task.uncounted(key).items():
         yield Unused(name, reason, hint)
+
+
+def _undone(family: Family, key: Lookup) -> Iterator[Unused]:
+    """Yield the keys of which a part is left out."""
+    for name, reason in family.task.undone(key).items():
+        yield Unused(name, reason, "leave that part out, or name another one")
 
 
 def _objectives(key: Lookup) -> Iterator[Unused]:

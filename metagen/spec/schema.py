@@ -32,7 +32,7 @@ and a test checks it.
   A mapping is merged with the file's, a list replaces it, null unsets it.
 - **Effect**: a key that is *prose only* changes the text of documents, and neither code nor
   figures. Any other declared key changes more than prose, or is refused, or the commands warn by
-  name that it has no effect; limitations.md repeats that.
+  name that it is not followed; limitations.md repeats that.
 - **Errors** are reported all at once, each with `file:line:column`, the key, its value, the
   allowed values, and the nearest valid spelling.
 """

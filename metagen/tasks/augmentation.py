@@ -20,12 +20,15 @@ class Augmentations:
         usual: Those of a spec that declares none, which stay beside those of a list.
         all: Those of `data_augmentation: true`.
         instead: Those that take the place of a usual one, which a list must not name too.
+        undone: Names that the field uses and the code does not have; they are left out, with a
+            warning.
     """
 
     names: Mapping[str, tuple[str, ...]]
     usual: frozenset[str]
     all: frozenset[str]
     instead: Mapping[str, str]
+    undone: frozenset[str] = frozenset()
 
     def chosen(self, key: Lookup) -> frozenset[str]:
         """Return the variations that a spec leads to; a list with a name adds to the usual ones."""
@@ -39,10 +42,9 @@ class Augmentations:
 
     def refused(self, key: Lookup) -> Iterator[Problem]:
         """Yield a problem for each declared variation that the code does not have."""
-        declared = key(KEY)
-        words = declared if isinstance(declared, tuple) else ()
+        words = _words(key)
         hint = f"it has {', '.join(self.names)}"
-        for word in (word for word in words if self._name(word) is None):
+        for word in (w for w in words if self._name(w) is None and _plain(w) not in self.undone):
             yield Problem(f"{KEY}: the code of this task has no {word}", KEY, hint)
         named = {self._name(word) for word in words}
         for name, other in self.instead.items():
@@ -50,6 +52,21 @@ class Augmentations:
                 sentence = f"{KEY}: {name} takes the place of {other}"
                 yield Problem(sentence, KEY, "name one of the two")
 
+    def left_out(self, key: Lookup) -> dict[str, str]:
+        """Return why declared variations are left out, by the key; {} if none is."""
+        names = [word for word in _words(key) if _plain(word) in self.undone]
+        listed = " and ".join(names)
+        return {KEY: f"the code has no {listed}; the rest of the list is done"} if names else {}
+
     def _name(self, word: str) -> str | None:
-        plain = word.lower().replace("-", "_").replace(" ", "_")
+        plain = _plain(word)
         return next((n for n, others in self.names.items() if plain in (n, *others)), None)
+
+
+def _words(key: Lookup) -> tuple[str, ...]:
+    declared = key(KEY)
+    return declared if isinstance(declared, tuple) else ()
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("-", "_").replace(" ", "_")

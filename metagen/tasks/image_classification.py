@@ -24,8 +24,8 @@ BASELINE_SIDE = 16  # pixels a side; baselines on full images would take minutes
 AUGMENTATIONS = Augmentations(
     names={
         "random_crop": ("crop",),
-        "horizontal_flip": ("flip", "mirror"),
-        "random_resized_crop": (),
+        "horizontal_flip": ("flip", "mirror", "random_horizontal_flip"),
+        "random_resized_crop": ("random_resize_crop",),
         "rand_augment": ("randaugment",),
         "mixup": (),
         "cutmix": (),
@@ -35,6 +35,7 @@ AUGMENTATIONS = Augmentations(
     usual=frozenset({"random_crop"}),
     all=frozenset({"random_crop", "horizontal_flip"}),
     instead={"random_resized_crop": "random_crop"},
+    undone=frozenset({"auto_augment", "autoaugment"}),
 )
 LEAST_AREA = 0.08  # of an image, as arXiv:1409.4842
 OPERATIONS, MAGNITUDE = 2, 9.0  # of RandAugment, as DeiT
@@ -153,6 +154,9 @@ class ImageClassification(Task):
 
     def refused(self, key: Lookup) -> Iterator[Problem]:
         yield from AUGMENTATIONS.refused(key)
+
+    def undone(self, key: Lookup) -> dict[str, str]:
+        return AUGMENTATIONS.left_out(key)
 
     def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         side = DIGIT if reduced else BASELINE_SIDE

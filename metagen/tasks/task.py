@@ -158,6 +158,10 @@ class Task:
         """Yield a problem for each declared setting of training that the code does not have."""
         yield from ()
 
+    def undone(self, key: Lookup) -> dict[str, str]:
+        """Return why a part of a declared setting is left out, by the key; {} if none is."""
+        return {}
+
     # What follows.
 
     def uncounted(self, key: Lookup) -> dict[str, str]:
