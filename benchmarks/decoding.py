@@ -113,7 +113,7 @@ class Nano(nn.Module):
 def generated(shape: dict[str, Any], max_len: int) -> ModuleType:
     """Return the module `model.py` of a package, set to a shape."""
     rest = {"max_seq_len": max_len, "rope_theta": 1e4, "norm_eps": 1e-5, "tie_embeddings": True}
-    return bundled("templates/families/decoder/model.py", shape | rest)
+    return bundled("templates/families/decoder/model.py", rest | shape)
 
 
 def bundled(template: str, config: dict[str, Any] | None = None) -> ModuleType:

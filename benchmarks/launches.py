@@ -9,6 +9,7 @@ them. The tensors are so small that their arithmetic takes no time. They are the
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 
@@ -55,6 +56,8 @@ def seconds(work: Callable[[Tensor], Tensor]) -> float:
 
 
 def main() -> None:
+    """Print both figures."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     torch.set_num_threads(1)
     blocks = nn.Sequential(*(Block() for _ in range(BLOCKS))).eval()
     for name, work in (("called directly", bare), ("in modules", blocks)):

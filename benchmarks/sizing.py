@@ -6,7 +6,7 @@ its search and the reading of its file take; by default for all that MetaGen shi
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +40,9 @@ def _seconds(step: Callable[[Any], object], given: object) -> Iterator[float]:
 
 def main() -> None:
     """Print a line a spec."""
-    for spec in map(Path, sys.argv[1:] or sorted(paths.specs().rglob("*.yaml"))):
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("specs", nargs="*", type=Path, metavar="SPEC", help="(default: all)")
+    for spec in parser.parse_args().specs or sorted(paths.specs().rglob("*.yaml")):
         candidates, search, read = measured(spec)
         times = f"{1000 * search:6.0f} ms, read in {1000 * read:3.0f} ms"
         print(f"{spec.stem:30} {candidates:6,} candidates {times}")

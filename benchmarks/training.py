@@ -52,24 +52,24 @@ Step = Callable[[Tensor, Tensor], float]
 
 def generated(compiled: bool) -> Step:
     """Return the step of the generated `train.py`, with or without its `--compile`."""
-    model_file, train_file = _import_generated()
+    model_file, train_file, optimization, speedup = _import_generated()
     model = model_file.Model(model_file.Config(**SHAPE))
     if compiled:
-        train_file.compile_modules([model])
-    optimizer = train_file.adamw(model, 0.1, (0.9, 0.95))
+        speedup.compile_modules([model])
+    optimizers = optimization.optimizers(model, train_file.Config())
 
     def part(x: Tensor, y: Tensor) -> tuple[Tensor, int]:
         return model(x, y), y.numel()
 
     def step(x: Tensor, y: Tensor) -> float:
-        loss, _ = train_file.update(model, optimizer, [functools.partial(part, x, y)], RATE, 1.0)
-        return float(loss)
+        parts = [functools.partial(part, x, y)]
+        return float(optimization.update(model, optimizers, parts, RATE, 1.0)[0])
 
     return step
 
 
-def _import_generated() -> tuple[ModuleType, ModuleType]:
-    """Import model.py and train.py as a package has them."""
+def _import_generated() -> list[ModuleType]:
+    """Import model.py, train.py and two modules of runtime/ as a package has them."""
     tasks = "templates/tasks/language_modeling"
     templates = {
         "model": "templates/families/decoder/model.py",
@@ -80,9 +80,10 @@ def _import_generated() -> tuple[ModuleType, ModuleType]:
     for name, template in templates.items():
         text = bundle(template, lambda source: paths.source(source).read_bytes())
         (folder / f"{name}.py").write_bytes(text)
-    shutil.copytree(paths.templates() / "code" / "runtime", folder / "runtime")
+    shutil.copytree(paths.templates() / "runtime", folder / "runtime")
     sys.path.insert(0, str(folder))
-    return importlib.import_module("model"), importlib.import_module("train")
+    names = ("model", "train", "runtime.optimization", "runtime.speedup")
+    return [importlib.import_module(name) for name in names]
 
 
 def transformers_llama() -> Step:
@@ -257,7 +258,7 @@ def main() -> None:
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
     print(f"{_processor()}, {os.cpu_count()} cores, {args.threads} thread(s); {libraries},")
     print(f"Python {platform.python_version()}; medians of {args.rounds} rounds.\n")
-    print("| Code | Seconds a step | Tokens a second | Its time by the generated code's |")
+    print("| Code | Seconds per step | Tokens per second | Time relative to the generated code |")
     print("| --- | --- | --- | --- |")
     for name, times in seconds.items():
         middle = statistics.median(times)

@@ -1,0 +1,118 @@
+"""The benchmarks run: that of GPUs prints whole tables, and a row that fails leaves the others."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import NoReturn
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("gpu")
+
+
+def _broken() -> NoReturn:
+    raise ValueError("5 | 6 do not fit\nand more")
+
+
+def _endless() -> NoReturn:
+    while True:
+        time.sleep(0.01)
+
+
+def test_a_row_that_fails_or_takes_too_long_says_so_and_the_next_follows(
+    gpu: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [("a", 9, _broken), ("b", 0.05, _endless), ("c", 9, lambda: ("1", "2"))]
+    gpu.table(("name", "x", "y"), rows, gpu.Limit(60))
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "| a | not measured: 5 / 6 do not fit | - |",
+        "| b | not measured: stopped after 0.05 s | - |",
+        "| c | 1 | 2 |",
+    ]
+
+
+def test_no_row_begins_after_the_limit_of_all(gpu: ModuleType) -> None:
+    assert gpu.guarded(_endless, 9, gpu.Limit(0)) == ("not measured: no time is left",)
+    assert gpu.guarded(_endless, 9, gpu.Limit(0.05))[0].startswith("not measured: stopped after")
+
+
+def test_operations_of_training_leave_out_the_input_table(gpu: ModuleType) -> None:
+    shape = {"n_layers": 2, "n_heads": 3, "head_dim": 5}
+    run = SimpleNamespace(shape=shape, length=7)
+    assert gpu.operations(run, 1000) == 6 * 1000 + 12 * 2 * 3 * 5 * 7
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_toy_run_prints_a_finite_number_in_each_cell_that_a_cpu_can_measure() -> None:
+    rows = _rows(_run("gpu.py", "--toy"))
+    assert [row[0] for row in rows] == [
+        *("training step", "generated", "generated, compiled", "transformers"),
+        *("attention", "all 256 positions", "window of 16"),
+        *("decoding", "16 bits", "16 bits, compiled"),
+        *("8 bits", "8 bits, compiled", "4 bits", "4 bits, compiled"),
+    ]
+    head: list[str] = []
+    for name, *cells in rows:
+        if name in ("training step", "attention", "decoding"):
+            head = cells
+        elif name.endswith("compiled"):
+            assert cells == ["not run (toy)", *["-"] * (len(head) - 1)]
+        else:
+            _check(name, dict(zip(head, cells, strict=True)))
+
+
+def _check(name: str, cells: dict[str, str]) -> None:
+    """Check a row that was measured: a CPU has no peak memory, and a kernel is a name."""
+    assert cells.pop("peak memory", "not measured") == "not measured"
+    assert "attention" in cells.pop("kernel", "attention")
+    if name == "transformers":
+        assert cells.pop("launch table") == "-"
+    for text in cells.values():
+        numbers = [float(n.replace(",", "")) for n in re.findall(r"[\d,.]+(?:e-?\d+)?", text)]
+        assert numbers, text
+        assert all(math.isfinite(number) and number > 0 for number in numbers), text
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_training_step_of_each_code_is_measured() -> None:
+    small = {"d_model": 64, "n_layers": 1, "head_dim": 16, "d_ff": 64, "vocab_size": 64}
+    code = f"import training as t; t.SHAPE.update({small | {'max_seq_len': 16}}); t.main()"
+    rows = _rows(_run("-c", code, "--rounds", "1"))
+    assert [row[0] for row in rows[1:]] == [
+        *("generated", "generated, `--compile`", "transformers Llama"),
+        *("nanoGPT style, the same model", "nanoGPT style, GPT-2's block"),
+    ]
+    assert all(float(cell.replace(",", "")) >= 0 for row in rows[1:] for cell in row[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize("script", sorted(path.name for path in BENCHMARKS.glob("*.py")))
+def test_every_benchmark_says_what_it_does(script: str) -> None:
+    assert _run(script, "--help").startswith(f"usage: {script}")
+
+
+def _run(script: str, *options: str) -> str:
+    command = [sys.executable, script, *options]
+    done = subprocess.run(command, cwd=BENCHMARKS, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout
+
+
+def _rows(out: str) -> list[list[str]]:
+    lines = (line for line in out.splitlines() if line.startswith("| ") and "---" not in line)
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
