@@ -191,7 +191,7 @@ def test_a_full_memory_is_one_sentence(
     def full(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(code["infer"], "load_model", full)
+    monkeypatch.setattr(code["infer"], "load_share", full)
     options = ("--checkpoint", checkpoint, "--prompt", "x")
     assert "memory is full" in script("infer", *options, status=2)
 

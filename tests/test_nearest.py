@@ -17,7 +17,7 @@ TIGHT = {
     "constraints.memory_budget": "8GB",
     "constraints.context_window": "128k",
     "constraints.throughput": "200 tok/s",
-    "constraints.latency": "real-time",
+    "constraints.latency": "50ms",
     "constraints.device": "consumer_gpu",
 }
 

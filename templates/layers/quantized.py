@@ -11,7 +11,6 @@ from torch import Tensor, nn
 LOADED = 16  # inputs of a row that the CPU's product of 8 bits loads at once
 GROUP = 128  # inputs of a row that share a step and a zero at 4 bits
 TILE = 16  # rows that the CPU's product of 4 bits computes at once
-INNER = 8  # tiles of 16 inputs that a thread of the GPU's product of 4 bits reads at once
 
 
 class Int8Linear(nn.Module):
@@ -91,7 +90,7 @@ def packed(numbers: Tensor) -> Tensor:
         tiles: Tensor = torch.ops.aten._convert_weight_to_int4pack_for_cpu(numbers.int(), 1)
         return tiles
     pairs = (numbers[:, ::2] << 4 | numbers[:, 1::2]).to(torch.uint8)
-    tiles = torch.ops.aten._convert_weight_to_int4pack(pairs, INNER)
+    tiles = torch.ops.aten._convert_weight_to_int4pack(pairs, 8)  # tiles of 16 inputs to a thread
     return tiles
 
 

@@ -207,11 +207,6 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def counting(text: str) -> int:
-    """Read a whole number from zero on."""
-    return positive(text) if text != "0" else 0
-
-
 def sized(proxy: object, full: object, name: str) -> str:
     """Return the note on a default that differs by size."""
     return f"(default: {getattr(proxy, name)} for proxy, {getattr(full, name)} for full)"

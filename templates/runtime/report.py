@@ -74,9 +74,12 @@ def metric(
         source: `benchmark`, `dataset`, `sha256`, `split`, `n`, `n_unit` or `status`, if the
             metric's differs from the report's; the status of a report is "measured".
     """
-    interval = NO_INTERVAL
+    interval: dict[str, Any] = dict(NO_INTERVAL)
     if samples is not None and callable(own):
         interval = compared(own, baselines, samples)
+    if unit == "share" and interval["interval"]:
+        # An interval that is moved to its score may end outside what a share can be.
+        interval["interval"] = tuple(min(1.0, max(0.0, end)) for end in interval["interval"])
     return {
         "metric": name,
         "title": title,

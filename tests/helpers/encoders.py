@@ -59,7 +59,9 @@ WORDS = ("red", "green", "blue", "round", "square", "small", "large", "old", "ne
 
 def sizes(family: str) -> dict[str, dict[str, Any]]:
     """Return the sections of architecture.yaml for a tiny model."""
-    shared = {"model": DIMS, "data": DATA, "train": TINY["train"], "eval": {}, "infer": {}}
+    tables = ("table_rate", "table_scale", "write_scale")  # of language models alone
+    train = {name: value for name, value in TINY["train"].items() if name not in tables}
+    shared = {"model": DIMS, "data": DATA, "train": train, "eval": {}, "infer": {}}
     return {name: {**values, **OWN[family].get(name, {})} for name, values in shared.items()}
 
 

@@ -29,7 +29,6 @@ from runtime.classes import macro_f1
 from runtime.columns import Rows, Table, design, folds_of, parts_of, read_schema
 from runtime.crossval import as_trained, trained_network
 from runtime.errors import fail, run
-from runtime.options import counting
 from runtime.report import Report, metric
 from runtime.scores import Mean, Samples, Score, Weights
 from runtime.scripts import Setting, Trained, scoring
@@ -336,7 +335,7 @@ main = scoring(
     data="the data that train.py read (default: the bundled table)",
     settings={
         "batch_size": Setting("rows scored at once"),
-        "repeats": Setting("cross-validations, 0 for none", counting),
+        "repeats": Setting("cross-validations, 0 for none", int, tuple(range(11))),
     },
 )
 

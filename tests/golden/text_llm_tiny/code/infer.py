@@ -271,16 +271,13 @@ GROUP = 128  # inputs of a row that share a step and a zero at 4 bits
 TILE = 16  # rows that the CPU's product of 4 bits computes at once
 
 
-INNER = 8  # tiles of 16 inputs that a thread of the GPU's product of 4 bits reads at once
-
-
 def packed(numbers: Tensor) -> Tensor:
     """Pack numbers from 0 to 15, (out, in) int8, as their device's product of 4 bits reads them."""
     if numbers.device.type == "cpu":
         tiles: Tensor = torch.ops.aten._convert_weight_to_int4pack_for_cpu(numbers.int(), 1)
         return tiles
     pairs = (numbers[:, ::2] << 4 | numbers[:, 1::2]).to(torch.uint8)
-    tiles = torch.ops.aten._convert_weight_to_int4pack(pairs, INNER)
+    tiles = torch.ops.aten._convert_weight_to_int4pack(pairs, 8)  # tiles of 16 inputs to a thread
     return tiles
 
 
