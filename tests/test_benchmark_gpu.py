@@ -88,7 +88,6 @@ def _check(name: str, cells: dict[str, str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_training_step_of_each_code_is_measured() -> None:
     small = {"d_model": 64, "n_layers": 1, "head_dim": 16, "d_ff": 64, "vocab_size": 64}
     code = f"import training as t; t.SHAPE.update({small | {'max_seq_len': 16}}); t.main()"

@@ -49,6 +49,8 @@ def run(place: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_page_makes_a_family_that_builds_trains_and_documents_itself(copy: Path) -> None:
     spec = "specs/image/image_perceptron.yaml"
     program = "import sys; from metagen.cli import main; sys.argv[0] = 'metagen'; main()"

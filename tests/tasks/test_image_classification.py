@@ -101,7 +101,7 @@ def test_each_augmentation_sets_a_field_of_the_full_model(
     assert sections((name,), True)[place][field] == 0
 
 
-@pytest.mark.parametrize("names", [("autoaugment",), ("mixup", "solarise"), ("rotation",)])
+@pytest.mark.parametrize("names", [("trivial_augment",), ("mixup", "solarise"), ("rotation",)])
 def test_an_augmentation_that_the_code_has_not_is_refused_with_those_that_it_has(
     names: tuple[str, ...],
 ) -> None:
