@@ -469,9 +469,7 @@ def test_a_proxy_resumes_bit_for_bit_and_is_scored(made: Made, tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_the_code_passes_mypy_strict(
-    made: Made, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_the_code_passes_mypy_strict(made: Made, tmp_path_factory: pytest.TempPathFactory) -> None:
     files = map(str, sorted(made.folder.rglob("*.py")))
     # One cache for all packages, so that torch is read once.
     cache = tmp_path_factory.getbasetemp() / "mypy"
