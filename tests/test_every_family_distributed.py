@@ -26,7 +26,11 @@ from metagen.package.code import runtime_files
 SPECS = spec_paths()
 MODES = ("ddp", "fsdp")
 IN_CI = ("resnet", "latent_unet")
-OPTIONS = ("--batch-size", "8", "--schedule-steps", "8", "--eval-every", "3", "--threads", "1")
+OPTIONS = (
+    *("--batch-size", "8", "--schedule-steps", "8", "--eval-every", "3", "--threads", "1"),
+    # A small rate, so that differences of rounding do not grow within six steps.
+    *("--learning-rate", "1e-4"),
+)
 # A contrast is with the samples of all processes, and so with all of an update, not with its half.
 CONTRASTS = {n for n in SPECS if "code/runtime/gather.py" in runtime_files(families.named(n))}
 EACH_RUN = """

@@ -177,7 +177,7 @@ def test_a_dead_process_ends_the_job(folder: Path, tmp_path: Path, mode: str) ->
     os.kill(workers(process)[1], signal.SIGKILL)
     _, errors = process.communicate(timeout=60)  # the others would wait half an hour for it
     assert process.returncode != 0
-    assert "train.py: another process of this job has ended" in errors
+    assert "train.py: another process has ended" in errors
     assert "SIGKILL" in errors
 
 

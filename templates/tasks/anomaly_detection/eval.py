@@ -104,7 +104,10 @@ def metrics(own: Scores, deviations: Scores, truth: NDArray[np.bool_]) -> list[d
     """Return average precision and the area under the ROC curve, with their baselines."""
     name = "largest deviation"
     # A random order has the share of anomalous windows as its precision at every threshold.
-    precision = {name: average_precision(deviations, truth), "random": Mean(truth)}
+    precision: dict[str, Score | float] = {
+        name: average_precision(deviations, truth),
+        "random": Mean(truth),
+    }
     area: dict[str, Score | float] = {name: roc_auc(deviations, truth), "random": 0.5}
     rows = (
         ("average_precision", "average precision", average_precision(own, truth), precision),
