@@ -5,9 +5,6 @@ from __future__ import annotations
 import functools
 import importlib
 import json
-import os
-import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +15,7 @@ import pytest
 import torch
 from helpers.family_code import modules_of, spec_paths, write_proxy
 from helpers.plain_desk import PlainDesk
+from helpers.processes import run_in_turn
 from safetensors.torch import load_file
 
 from metagen import families
@@ -33,13 +31,6 @@ OPTIONS = (
 )
 # A contrast is with the samples of all processes, and so with all of an update, not with its half.
 CONTRASTS = {n for n in SPECS if "code/runtime/gather.py" in runtime_files(families.named(n))}
-EACH_RUN = """
-import json, os, runpy, sys
-for port, options in json.loads(sys.argv[1]):
-    os.environ["MASTER_PORT"] = port
-    sys.argv = ["train.py", *options]
-    runpy.run_path("train.py", run_name="__main__")
-"""
 
 
 def marked(name: str) -> Any:
@@ -121,41 +112,17 @@ def alone(name: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return out
 
 
-def train(folder: Path, *runs: list[str]) -> None:
-    """Train in two processes that find each other at a port, one run after the other."""
-    listed = json.dumps([(free_port(), run) for run in runs])
-    shared = os.environ | {"MASTER_ADDR": "localhost", "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", EACH_RUN, listed],
-            cwd=folder,
-            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    said = [process.communicate(timeout=300)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], said
-
-
-def free_port() -> str:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return str(free.getsockname()[1])
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_two_processes_follow_the_curve_of_one_and_resume_bit_for_bit(
     name: str, folder: Path, alone: Path, tmp_path: Path, mode: str
 ) -> None:
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     shared = [*OPTIONS, *parts(name), "--parallel", mode]
-    train(
+    run_in_turn(
         folder,
-        ["--out", str(straight), "--steps", "6", *shared],
-        ["--out", str(resumed), "--steps", "3", *shared],
-        ["--out", str(resumed), "--steps", "6", *shared, "--resume"],
+        ["train.py", "--out", str(straight), "--steps", "6", *shared],
+        ["train.py", "--out", str(resumed), "--steps", "3", *shared],
+        ["train.py", "--out", str(resumed), "--steps", "6", *shared, "--resume"],
     )
     assert [row["step"] for row in rows(straight)] == list(range(1, 7))
     assert curve(straight) == pytest.approx(curve(alone), rel=1e-4)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import processes
 from helpers.generated import TINY, modules, write_package
 from safetensors.torch import load_file
 
@@ -32,34 +32,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(
     folder: Path, out: Path, *options: object, script: str = "train.py"
-) -> list[subprocess.Popen]:
-    """Start a script as torchrun would, in two processes that find each other at a port."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    line = [sys.executable, script, "--data", "text.txt", "--threads", 1, "--out", out]
-    shared = os.environ | {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    return [
-        subprocess.Popen(
-            [str(part) for part in (*line, *options)],
-            cwd=folder,
-            env=shared
-            | {"RANK": str(n), "LOCAL_RANK": str(n), "WORLD_SIZE": "2"}
-            | {"OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for n in range(2)
-    ]
+) -> list[subprocess.Popen[str]]:
+    shared = (script, "--data", "text.txt", "--threads", 1, "--out", out)
+    return processes.start(folder, *shared, *options)
 
 
 def train(folder: Path, out: Path, *options: object) -> list[str]:
-    """Train to the end in two processes and return what each said."""
-    started = start(folder, out, *options)
-    said = [process.communicate(timeout=120)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], said
-    return said
+    """Train to the end in two processes and return what each reports."""
+    return [errors for _, errors in processes.finish(start(folder, out, *options))]
 
 
 def curve(out: Path) -> list[float]:
@@ -199,11 +179,9 @@ def test_a_signal_saves_once_and_ends_the_job(
 
 def served(folder: Path, out: Path, script: str, *options: object) -> str:
     """Return what a script prints in two processes, of which the first one prints."""
-    started = start(folder, out, *options, script=script)
-    said = [process.communicate(timeout=120) for process in started]
-    assert [process.returncode for process in started] == [0, 0], said
-    assert not said[1][0]
-    return said[0][0]
+    (first, _), (second, _) = processes.finish(start(folder, out, *options, script=script))
+    assert not second
+    return first
 
 
 @pytest.mark.slow
@@ -275,9 +253,7 @@ def test_two_processes_hold_half_a_model_with_two_tables_each(tmp_path: Path) ->
         texts = {"config.json": json.dumps(vars(model.config))}
         save = sys.modules["runtime.checkpoint"].save_checkpoint
         save(tmp_path / "checkpoint", weights, {}, texts)
-    started = start(folder, tmp_path / "checkpoint", script="share.py")
-    said = [process.communicate(timeout=300)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], said
+    processes.finish(start(folder, tmp_path / "checkpoint", script="share.py"))
 
 
 def test_heads_that_processes_cannot_share_are_refused_in_words(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +14,7 @@ import torch
 from helpers.family_code import write_proxy
 from helpers.generated import TINY, modules, same_checkpoint, write_package
 from helpers.plain_desk import PlainDesk
+from helpers.processes import run_in_turn
 
 from metagen import families
 from metagen.engine.graph import of_spec
@@ -30,12 +28,6 @@ from metagen.tasks.optimizers import OPTIMIZERS as SETTINGS
 LINE = ("train.py", "--data", "text.txt", "--threads", "1", "--schedule-steps", "6")
 # Muon computes in bfloat16, whose rounding differs where a product is summed in other parts.
 TOLERANCE = dict.fromkeys(OPTIMIZERS, 1e-4) | {"muon": 2e-2}
-RUNS = """
-import json, os, runpy, sys
-for port, line in json.loads(sys.argv[1]):
-    os.environ["MASTER_PORT"], sys.argv = port, line
-    runpy.run_path("train.py", run_name="__main__")
-"""
 
 
 @pytest.fixture(scope="module", params=OPTIMIZERS)
@@ -123,7 +115,7 @@ def test_two_processes_train_with_each_optimizer_what_one_does_and_resume_to_the
     alone, straight, resumed = (tmp_path / name for name in ("alone", "straight", "resumed"))
     train("--out", alone)
     shared = [*LINE, "--parallel", mode, "--out"]
-    in_two_processes(
+    run_in_turn(
         package,
         [*shared, str(straight)],
         [*shared, str(resumed), "--steps", "3"],
@@ -135,30 +127,6 @@ def test_two_processes_train_with_each_optimizer_what_one_does_and_resume_to_the
     assert curve(straight) == pytest.approx(curve(alone), rel=tolerance)
     assert curve(resumed) == curve(straight)
     assert same_checkpoint(resumed / "checkpoint", straight / "checkpoint")
-
-
-def in_two_processes(folder: Path, *lines: list[str]) -> None:
-    """Run command lines one after the other in two processes that find each other at a port."""
-    listed = json.dumps([(free_port(), line) for line in lines])
-    shared = os.environ | {"MASTER_ADDR": "localhost", "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", RUNS, listed],
-            cwd=folder,
-            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    said = [process.communicate(timeout=200)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], said
-
-
-def free_port() -> str:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return str(free.getsockname()[1])
 
 
 # What a spec declares

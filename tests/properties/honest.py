@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +21,13 @@ from tests.helpers.plain_desk import PlainDesk
 
 from . import inside, values
 from .lab import Lab
+from .leaf import Case
 from .tally import Tally
 
 _ARTIFACTS = {"training_recipe": "pytorch_skeleton", "benchmark_report": "eval_report"}
 _MOST = 12  # values of a key whose kind has no list of words
 _PROSE_FILES = ("docs/", "paper/", "manifest.json", "spec_resolved.yaml")
 _PROSE_ENTRIES = {"decisions", "formula", "source", "reason", "note", "how"}
-
-
-@dataclass(frozen=True)
-class Case:
-    """One leaf key of one spec."""
-
-    spec: Path
-    key: str
-
-    def __str__(self) -> str:
-        return f"{self.spec.stem} {self.key}"
 
 
 def measure(lab: Lab) -> Tally:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import processes
 from helpers.clip_settings import MODEL, SPEC, TINY, Modules, write_photos
 from helpers.family_code import beats_its_baselines, modules_of, write_code
 
@@ -145,23 +143,8 @@ def test_trained_longer_it_beats_the_nearest_neighbour(tmp_path: Path) -> None:
 
 def _processes(folder: Path, out: Path, count: int, *options: str) -> list[float]:
     """Train in so many processes, and return the losses."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
-    shared = os.environ | {"MASTER_ADDR": "localhost", "MASTER_PORT": port}
-    line = [sys.executable, "train.py", "--out", str(out), "--threads", "1", *options]
-    started = [
-        subprocess.Popen(
-            line,
-            cwd=folder,
-            env=shared | {"RANK": str(n), "LOCAL_RANK": str(n), "WORLD_SIZE": str(count)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for n in range(count)
-    ]
-    message = [process.communicate(timeout=180)[1] for process in started]
-    assert [process.returncode for process in started] == [0] * count, message
+    line = ("train.py", "--out", out, "--threads", 1, *options)
+    processes.finish(processes.start(folder, *line, count=count))
     lines = map(json.loads, (out / "metrics.jsonl").open())
     return [value for row in lines for value in (row["train_loss"], row["grad_norm"])]
 

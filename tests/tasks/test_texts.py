@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +13,7 @@ from types import ModuleType
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import processes
 from helpers.encoders import modules_of, records, write_jsonl, write_package
 
 from metagen import paths
@@ -179,26 +178,10 @@ def test_a_group_is_an_answer_and_passages_that_are_none(ranker: dict[str, Modul
 # Several processes
 
 
-def processes(folder: Path, data: Path, out: Path, count: int, *options: object) -> list[float]:
+def trained(folder: Path, data: Path, out: Path, count: int, *options: object) -> list[float]:
     """Train in some processes as torchrun would; return the losses and the gradients' norms."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    line = [sys.executable, "train.py", "--data", data, "--out", out, "--threads", 1, *options]
-    shared = os.environ | {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    shared |= {"WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(
-            [str(part) for part in line],
-            cwd=folder,
-            env=shared | {"RANK": str(n), "LOCAL_RANK": str(n)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for n in range(count)
-    ]
-    said = [process.communicate(timeout=120)[1] for process in started]
-    assert [process.returncode for process in started] == [0] * count, said
+    line = ("train.py", "--data", data, "--out", out, "--threads", 1, *options)
+    processes.finish(processes.start(folder, *line, count=count))
     rows = [json.loads(line) for line in (out / "metrics.jsonl").open()]
     return [row[name] for row in rows for name in ("train_loss", "grad_norm")]
 
@@ -212,10 +195,10 @@ def test_two_processes_tell_pairs_apart_as_one_does(tmp_path: Path, parts: int) 
     write_package(folder, "sentence_embedder")
     data = write_jsonl(tmp_path / "mine.jsonl", records("sentence_embedder"))
     options = ("--batch-size", 8, "--grad-accum", parts, "--steps", 4)
-    one = processes(folder, data, tmp_path / "one", 1, *options)
-    two = processes(folder, data, tmp_path / "two", 2, *options)
+    one = trained(folder, data, tmp_path / "one", 1, *options)
+    two = trained(folder, data, tmp_path / "two", 2, *options)
     assert two == pytest.approx(one, rel=1e-5)
-    other = processes(folder, data, tmp_path / "other", 1, *options[:2], "--steps", 4)
+    other = trained(folder, data, tmp_path / "other", 1, *options[:2], "--steps", 4)
     assert (parts == 1) == (other == pytest.approx(one, rel=1e-5))
 
 
