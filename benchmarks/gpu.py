@@ -42,7 +42,7 @@ from metagen.sizing.explain import SpecDesk
 from metagen.spec import load
 from metagen.work import Desk
 
-SECONDS = 345  # of measuring; starting Python and torch takes the rest of the six minutes
+SECONDS = 345  # Measuring stops then; starting Python and torch takes the rest of six minutes.
 FULL = {
     "d_model": 2048, "n_layers": 16, "n_heads": 32, "n_kv_heads": 8, "head_dim": 64, "d_ff": 8192,
     "vocab_size": 32768, "tie_embeddings": False,
@@ -340,7 +340,8 @@ def _decoding(run: Bench, bits: int, compiled: bool) -> Cells:
 
 
 def _compile_layers(model: Any) -> None:
-    for layer in model.layers:  # as `infer.py --compile` does
+    # `infer.py --compile` compiles the same parts with the same option.
+    for layer in model.layers:
         layer.compile(options={"coordinate_descent_tuning": True})
 
 

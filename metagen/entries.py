@@ -42,8 +42,14 @@ def parse(path: str, data: bytes) -> Any:
         return {"citations": _citations(data)}
     if path.endswith(".lock"):
         return {name.lower(): number for name, number in _VERSION.findall(data.decode())}
-    rows = csv.DictReader(io.StringIO(data.decode()))
-    return [{key: float(cell) if cell else None for key, cell in row.items()} for row in rows]
+    return [
+        {key: float(cell) if cell else None for key, cell in row.items()} for row in csv_rows(data)
+    ]
+
+
+def csv_rows(data: bytes) -> list[dict[str, str]]:
+    """Return the rows of a table of texts, each by the names of its columns."""
+    return list(csv.DictReader(io.StringIO(data.decode())))
 
 
 def _imports(data: bytes) -> list[str]:

@@ -170,9 +170,10 @@ def test_a_longer_prompt_takes_longer_to_the_first_output_in_parts(tmp_path):
 
 def test_a_family_that_runs_on_one_device_is_judged_on_one(tmp_path):
     desk = PlainDesk("constraints: {device: 8xH100}\n", tmp_path)
-    line = devices.roofline(desk, devices.target(desk), resnet)
+    one, eight = (devices.shared(devices.target(desk), family) for family in (resnet, decoder))
+    line = devices.roofline(desk, one, resnet)
     assert line.device.number == 1
-    assert devices.roofline(desk, devices.target(desk), decoder).device.number == 8
+    assert devices.roofline(desk, eight, decoder).device.number == 8
     one, eight = (
         next(b for b in need.limits(desk, family, devices.target(desk)) if b.constraint == DEVICE)
         for family in (resnet, decoder)

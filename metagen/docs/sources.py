@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metagen.measure.evidence import EVIDENCE
 from metagen.measure.results import CURVE, IMPORTED, MEASURED, REPORT, RESULTS, TYPED
+from metagen.package.launch import PASSING, PLAN, STATES
 
 FILES = {
     "arch": "blueprint/architecture.yaml",
@@ -17,7 +18,7 @@ FILES = {
     "results": RESULTS,
     "curve": CURVE,
     "machine": "benchmarks/machine.json",
-    "launch": "code/launch/plan.json",
+    "launch": PLAN,
     "lock": "code/requirements.lock",
 }
 SPEC = "spec_resolved.yaml"
@@ -53,9 +54,7 @@ UNITS = (
     ("spec.constraints.context_window", "tokens"),
     ("arch.*max_seq_len", "tokens"),
     ("arch.data.seq_len", "tokens"),
-    *((f"launch.modes.*.{name}", "bytes") for name in ("weights", "gradients", "optimizer")),
-    *((f"launch.modes.*.{name}", "bytes") for name in ("gathered", "activations", "temporary")),
-    *((f"launch.modes.*.{name}", "bytes") for name in ("total", "most")),
+    *((f"launch.modes.*.{name}", "bytes") for name in (*STATES, *PASSING, "total", "most")),
     ("launch.usable_memory", "bytes"),
     ("launch.uncounted", "share"),
 )

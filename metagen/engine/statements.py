@@ -15,7 +15,7 @@ from typing import Any
 from metagen.measure.results import CURVE, REPORT, RESULTS, has_result, named
 
 _FOLDERS = ("docs/", "paper/")
-_LINES = 20  # of each document
+_LINES = 20  # lines shown of each document
 _WIDTH = 100  # characters of a line
 _WORD, _WORDS = re.compile(r"[A-Za-z]{2,}"), 6  # what a sentence has at least
 

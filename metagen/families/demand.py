@@ -78,6 +78,11 @@ class Demand:
     batch: int = 1
 
     @property
+    def parts(self) -> dict[str, int]:
+        """The parts of the memory by their names."""
+        return {"weights": self.weights, "cache": self.cache, "activations": self.activations}
+
+    @property
     def memory(self) -> int:
         """Bytes of weights, cache and activations together."""
         return self.weights + self.cache + self.activations

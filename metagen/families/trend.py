@@ -7,11 +7,12 @@ regression: Cleveland, 1979, JASA 74:829). No coefficient is typed anywhere.
 
 from __future__ import annotations
 
-import csv
 import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from metagen.entries import csv_rows
 
 Row = Mapping[str, str]
 
@@ -68,7 +69,7 @@ class Trend:
 
 def rows(published: bytes) -> list[Row]:
     """Return the rows of a family's table of published models."""
-    return list(csv.DictReader(published.decode().splitlines()))
+    return [*csv_rows(published)]
 
 
 def table_share(row: Row) -> float:

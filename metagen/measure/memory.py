@@ -14,7 +14,7 @@ from metagen.families.family import Family
 from metagen.files import json_bytes
 from metagen.measure import sandbox
 from metagen.package.code import runtime_files
-from metagen.package.launch import PLAN
+from metagen.package.launch import PASSING, PLAN, STATES
 from metagen.sizing import devices
 from metagen.sizing.devices import Device
 from metagen.tasks.task import Task
@@ -25,8 +25,6 @@ SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train"))
 TIMEOUT = 300
 # Modes of training, each with what it recomputes, cheapest first; the first that fits is chosen.
 MODES = tuple((mode, again) for again in ("none", "selective", "full") for mode in ("ddp", "fsdp"))
-STATES = ("weights", "gradients", "optimizer")
-PASSING = ("gathered", "activations", "temporary")
 # What is counted misses gradients in transit, the allocator's gaps and the buffers of the network.
 # A published peak of 82.4 GiB has 67.4 GiB besides the states, where 53.4 GiB are counted
 # (Llama-3.1-8B on 8 H100s without compilation, torchtitan, docs/performance.md, table 1).

@@ -20,7 +20,8 @@ from metagen.spec.kinds import Flaw, Kind, RefusedError, choice, flag, real, ref
 REPORT, CURVE, RESULTS = (
     f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json")
 )
-COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")  # of the curve
+# The curve has these columns.
+COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")
 MEASURED, IMPORTED, TYPED = "measured", "imported", "typed"
 PROXY, FULL = "proxy", "full"
 NOT_MEASURED, NOT_RUN, NO_SCORE = "not measured", "not run", "no score"

@@ -11,6 +11,9 @@ from metagen.errors import TaskError
 from metagen.work import Desk, Recipe
 
 PLAN = "code/launch/plan.json"
+# The memory of a mode in the plan: what stays on a device, and what passes through it.
+STATES = ("weights", "gradients", "optimizer")
+PASSING = ("gathered", "activations", "temporary")
 SLURM, TORCHRUN = "code/launch/slurm.sh", "code/launch/torchrun.sh"
 
 

@@ -9,11 +9,11 @@ evenly; the share that was measured on eight devices includes the cost of their 
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass, replace
 from functools import cache
 
+from metagen.entries import csv_rows
 from metagen.families.demand import Cost, Demand
 from metagen.families.family import Dims, Family
 from metagen.spec.words import matching
@@ -93,8 +93,7 @@ def table(desk: Desk) -> dict[str, Device]:
 
 @cache
 def _parsed(data: bytes) -> dict[str, Device]:
-    rows = csv.DictReader(data.decode().splitlines())
-    return {row["device"]: _device(row) for row in rows}
+    return {row["device"]: _device(row) for row in csv_rows(data)}
 
 
 def target(desk: Desk) -> Device | None:
@@ -248,14 +247,13 @@ def shared(device: Device, family: Family, dims: Dims | None = None) -> Device:
 
 
 def roofline(desk: Desk, device: Device, family: Family, operations: int = 0) -> Roofline:
-    """Return the roofline of the devices that a family uses."""
-    working = shared(device, family)
+    """Return the roofline of the devices that share one model, as `shared` gives them."""
     kind = "gpu" if not device.measured else "cpu"
     launch, source, cites = _launch(desk, kind)
     return Roofline(
-        working,
-        _traffic_shares(desk, working),
-        _arithmetic_share(desk, working, family.arithmetic),
+        device,
+        _traffic_shares(desk, device),
+        _arithmetic_share(desk, device, family.arithmetic),
         launch,
         source,
         cites,
@@ -266,13 +264,9 @@ def roofline(desk: Desk, device: Device, family: Family, operations: int = 0) ->
 Rows = list[dict[str, str]]
 
 
-def _rows(desk: Desk, table: str) -> Rows:
-    return list(csv.DictReader(desk.source(table).decode().splitlines()))
-
-
 def _launch(desk: Desk, kind: str) -> tuple[tuple[float, float], str, tuple[str, ...]]:
     """Return the least and the most seconds of starting an operation, with their sources."""
-    rows = [row for row in _rows(desk, LAUNCHES) if row["kind"] in ("any", kind)]
+    rows = [row for row in csv_rows(desk.source(LAUNCHES)) if row["kind"] in ("any", kind)]
     ends = [pick(rows, key=lambda row: float(row["microseconds"])) for pick in (min, max)]
     low, high = (float(row["microseconds"]) * 1e-6 for row in ends)
     source = "; ".join(
@@ -289,7 +283,7 @@ def _traffic_shares(desk: Desk, device: Device) -> dict[int, Share]:
     measurements gets the rows of the next smaller format, which are lower.
     """
     several = device.number > 1
-    rows = [r for r in _rows(desk, DECODING) if (int(r["number"]) > 1) == several]
+    rows = [r for r in csv_rows(desk.source(DECODING)) if (int(r["number"]) > 1) == several]
     own = [row for row in rows if row["device"] == device.model]
     ours = [row for row in rows if row["program"] == PROGRAM]
     used = own if any(row in ours for row in own) else [*own, *ours] if own else rows
@@ -330,7 +324,7 @@ def _arithmetic_share(desk: Desk, device: Device, kind: str) -> Share:
     input at a time, such rows of other devices of its class are added, or all of the class if
     there are none. A kind without rows has those of matrix products.
     """
-    rows = [r for r in _rows(desk, PASSES) if _known(desk, r).measured == device.measured]
+    rows = [r for r in csv_rows(desk.source(PASSES)) if _known(desk, r).measured == device.measured]
     matrices = [row for row in rows if row["kind"] != "convolutions"]
     same = [row for row in rows if row["kind"] == kind] or matrices
     own = [row for row in same if row["device"] == device.model]

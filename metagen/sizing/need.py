@@ -174,8 +174,8 @@ def _memory(desk: Desk, device: Device | None) -> Iterator[Limit]:
 
 def memory_text(demand: Demand) -> str:
     """Return the memory of a demand with its parts, such as `20.1 GB (weights 16.1 GB + ...)`."""
-    parts = {"weights": demand.weights, "cache": demand.cache, "activations": demand.activations}
-    listed = " + ".join(f"{name} {format_bytes(size)}" for name, size in parts.items() if size)
+    sizes = demand.parts.items()
+    listed = " + ".join(f"{name} {format_bytes(size)}" for name, size in sizes if size)
     return f"{format_bytes(demand.memory, 4)} ({listed})"
 
 

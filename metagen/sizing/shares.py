@@ -8,10 +8,10 @@ the device, so a kind of model has one range for all devices.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from statistics import median
 
+from metagen.entries import csv_rows
 from metagen.families.family import Family
 from metagen.sizing import devices
 from metagen.sizing.devices import Device
@@ -57,8 +57,8 @@ def of_training(desk: Desk, family: Family, device: Device) -> Share:
 
 def published(desk: Desk, kind: str) -> Share:
     """Return the share of a kind of models; of all published runs where no kind is named."""
-    rows = list(csv.DictReader(desk.source(TABLE).decode().splitlines()))
-    rows = [row for row in rows if not kind or row["kind"] == kind]
+    every = csv_rows(desk.source(TABLE))
+    rows = [row for row in every if not kind or row["kind"] == kind]
     shares = sorted((_share(desk, r), r["run"], r["source"], r["cite"]) for r in rows)
     (low, first, source, cite), (high, last, other, also) = shares[0], shares[-1]
     whose = f"training on {kind}" if kind else "training; none of this kind is published"

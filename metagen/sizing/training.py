@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from metagen.package.launch import PLAN
+from metagen.package.launch import PASSING, PLAN, STATES
 from metagen.sizing import devices, shares
 from metagen.sizing.devices import Device
 from metagen.sizing.measured import (
@@ -41,7 +41,8 @@ HARDWARE, DURATION = "training.compute.hardware", "training.compute.duration"
 ENERGY_SOURCE = (
     "devices x power x hours x PUE: Patterson et al., 2021, arXiv:2104.10350, section 2.5"
 )
-CITES = ("carbonfootprint", "uptime", "ember")  # of the energy, of its overhead, of its CO2
+# Entries of the bibliography for the energy, its overhead and its CO2.
+CITES = ("carbonfootprint", "uptime", "ember")
 PUE = 1.58
 PUE_SOURCE = (
     "PUE 1.58, industry average of 2023: Uptime Institute, intelligence update 221, November 2023"
@@ -106,7 +107,7 @@ class _Run:
 
 def verdicts(desk: Desk, model: Measured) -> list[Entry]:
     """Return the entries on training; the formula of an unknown figure says what is missing."""
-    plan = {key: desk.entry(PLAN, key) for key in desk.names(PLAN)}
+    plan = desk.entry(PLAN)
     run, duration = _run(desk, model, plan), desk.key(DURATION)
     if isinstance(run, str):
         return [
@@ -230,9 +231,8 @@ def _nearest(run: _Run) -> str | None:
 
 def _memory(desk: Desk, run: _Run) -> Entry:
     """Return the entry on the memory of one device, in the mode of the launch scripts."""
-    mode, plan, parts = run.mode, run.plan, ("weights", "gradients", "optimizer")
-    passing = ("gathered", "activations", "temporary")
-    listed = " + ".join(f"{name} {mode[name]:,}" for name in (*parts, *passing) if mode[name])
+    mode, plan = run.mode, run.plan
+    listed = " + ".join(f"{name} {mode[name]:,}" for name in (*STATES, *PASSING) if mode[name])
     again = {"none": "no"}.get(mode["grad_checkpoint"], mode["grad_checkpoint"])
     number, samples = plan["devices"], plan["samples_at_once"]
     formula = (
@@ -254,9 +254,9 @@ def _memory(desk: Desk, run: _Run) -> Entry:
 
 def _larger(desk: Desk, run: _Run) -> str | None:
     """Return hardware that would hold the run: more of the same devices, or larger ones."""
-    mode = run.plan["modes"][-1]  # shards, with everything recomputed
-    passing = mode["most"] - sum(mode[name] for name in ("weights", "gradients", "optimizer"))
-    states = sum(run.plan["modes"][-2][name] for name in ("weights", "gradients", "optimizer"))
+    whole, sharded = run.plan["modes"][-2:]  # Both recompute everything.
+    passing = sharded["most"] - sum(sharded[name] for name in STATES)
+    states = sum(whole[name] for name in STATES)
     usable = replace(run.device, number=1).usable_memory or 0
     changes = []
     if usable > passing:

@@ -82,21 +82,16 @@ def _parameters(name: str, model: Measured, bound: int | None, relation: str) ->
 
 def _parts(model: Measured) -> list[Entry]:
     """Return the parts of the memory, each with its arithmetic."""
-    words, demand = (
-        model.family.explained(model.everything, model.parameters, model.use),
-        model.demand,
-    )
-    sizes = {"weights": demand.weights, "cache": demand.cache, "activations": demand.activations}
+    words = model.family.explained(model.everything, model.parameters, model.use)
     return [
         entry(name, size, "bytes", f"{words[name]} = {size:,} bytes", FORMATS, NO_LIMIT)
-        for name, size in sizes.items()
+        for name, size in model.demand.parts.items()
         if name in words
     ]
 
 
 def _sum(demand: Demand) -> str:
-    parts = {"weights": demand.weights, "cache": demand.cache, "activations": demand.activations}
-    listed = " + ".join(f"{name} {size:,}" for name, size in parts.items() if size)
+    listed = " + ".join(f"{name} {size:,}" for name, size in demand.parts.items() if size)
     return f"{listed} = {demand.memory:,} bytes"
 
 

@@ -37,9 +37,10 @@ AUGMENTATIONS = Augmentations(
     instead={"random_resized_crop": "random_crop"},
     undone=frozenset({"auto_augment", "autoaugment"}),
 )
-LEAST_AREA = 0.08  # of an image, as arXiv:1409.4842
-OPERATIONS, MAGNITUDE = 2, 9.0  # of RandAugment, as DeiT
-ERASED, MIXUP, CUTMIX, DROP_PATH = 0.25, 0.8, 1.0, 0.1  # as DeiT
+LEAST_AREA = 0.08  # share of an image that a crop keeps at least, as arXiv:1409.4842
+# RandAugment and the strengths of the others are DeiT's (arXiv:2012.12877, table 9).
+OPERATIONS, MAGNITUDE = 2, 9.0
+ERASED, MIXUP, CUTMIX, DROP_PATH = 0.25, 0.8, 1.0, 0.1
 
 DIGIT = 8  # pixels a side of the bundled digits
 PROXY_PADDING_SHARE = 1 / 16  # A digit fills its image, so it is shifted by half a pixel only.
