@@ -74,7 +74,7 @@ def fake_measurements(
 
 
 def _probed(number: int, given: Mapping[str, bytes], name: str) -> dict[str, Any]:
-    family, model = families.named(name), _config(given["code/model.py"])
+    family, model = families.named(name), config_defaults(given["code/model.py"])
     data = json.loads(given["sizes.json"])["full"]["data"]
     measured, curve = family.lengths({"model": model, "data": data})
     lengths = {measured, *curve}
@@ -91,9 +91,9 @@ def _probed(number: int, given: Mapping[str, bytes], name: str) -> dict[str, Any
     }
 
 
-def _config(model: bytes) -> dict[str, Any]:
-    """Return the defaults of a model's `Config`."""
-    statements = ast.parse(model).body
+def config_defaults(script: bytes) -> dict[str, Any]:
+    """Return the defaults of the `Config` of a script."""
+    statements = ast.parse(script).body
     config = next(s for s in statements if isinstance(s, ast.ClassDef) and s.name == "Config")
     fields = [s for s in config.body if isinstance(s, ast.AnnAssign) and s.value]
     return {ast.unparse(s.target): ast.literal_eval(s.value) for s in fields if s.value}
@@ -105,7 +105,7 @@ def _held(number: int, given: Mapping[str, bytes], declared: int) -> dict[str, A
     kept = {name: (3 - index) * number for index, name in enumerate(modes)}
     mode = states | {"temporary": number, "activations": kept}
     mode |= {"operations": {"none": 1.0, "selective": 1.1, "full": 1.3}}
-    train, data = (_config(given[f"code/{name}.py"]) for name in ("train", "data"))
+    train, data = (config_defaults(given[f"code/{name}.py"]) for name in ("train", "data"))
     nodes, per_node = machines(declared, train["batch_size"])
     run = {"nodes": nodes, "devices_per_node": per_node, "train": train, "data": data}
     return {**run, "samples_at_once": 1, "parameters": number, "ddp": mode, "fsdp": mode}

@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from helpers.generated import same_checkpoint
 from helpers.image_classifiers import (
     CLOSE,
-    DATA,
-    FAMILIES,
     SHAPES,
     code_of,
     write_images,
@@ -31,10 +30,6 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from metagen import paths
 from metagen.cli import main
-from metagen.errors import SpecError
-from metagen.families.vit import FAMILY as vit
-
-HEAVY = {"crop_scale": 0.3, "operations": 2, "magnitude": 9.0, "erase": 0.5}
 
 
 @pytest.fixture(autouse=True)
@@ -57,65 +52,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     folder = tmp_path_factory.mktemp("data") / "code"
     with code_of(write_package(folder, "vit", SHAPES["vit"]["square"])) as found:
         yield found
-
-
-# Settings
-
-
-def sections(declared: Any, reduced: bool) -> dict[str, dict[str, Any]]:
-    values = {"training.config.data_augmentation": declared, "reproducibility.seed": 1}
-    return vit.sections(SHAPES["vit"]["square"], values.get, reduced=reduced)
-
-
-@pytest.mark.parametrize("declared", [None, True, False, ("random_crop",), ("mixup", "flip")])
-def test_images_are_mirrored_only_where_the_spec_asks_for_it(declared: Any) -> None:
-    made = {reduced: sections(declared, reduced)["data"] for reduced in (False, True)}
-    asked = declared is True or (isinstance(declared, tuple) and "flip" in declared)
-    assert made[False]["flip"] is asked
-    assert made[True]["flip"] is False  # the proxy reads digits
-
-
-def test_asking_for_more_augmentation_switches_none_off() -> None:
-    assert sections(False, False)["data"]["crop_padding"] == 0
-    for name in ("mixup", "cutmix", "randaugment", "random_erasing", "horizontal-flip"):
-        assert sections((name,), False)["data"]["crop_padding"] > 0, name
-    assert sections(("random_resized_crop",), False)["data"]["crop_padding"] == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "place", "field"),
-    [
-        ("random_resized_crop", "data", "crop_scale"),
-        ("rand_augment", "data", "operations"),
-        ("random_erasing", "data", "erase"),
-        ("mixup", "train", "mixup"),
-        ("cutmix", "train", "cutmix"),
-        ("stochastic_depth", "train", "drop_path"),
-    ],
-)
-def test_each_augmentation_sets_a_field_of_the_full_model(
-    name: str, place: str, field: str
-) -> None:
-    assert sections(None, False)[place][field] == 0
-    assert sections((name,), False)[place][field] > 0
-    assert sections((name,), True)[place][field] == 0
-
-
-@pytest.mark.parametrize("names", [("trivial_augment",), ("mixup", "solarise"), ("rotation",)])
-def test_an_augmentation_that_the_code_has_not_is_refused_with_those_that_it_has(
-    names: tuple[str, ...],
-) -> None:
-    with pytest.raises(SpecError) as caught:
-        vit.check({"training.config.data_augmentation": names}.get)
-    (problem,) = caught.value.problems
-    assert names[-1] in problem.sentence
-    assert "rand_augment, mixup, cutmix" in problem.hint
-
-
-def test_two_crops_are_refused() -> None:
-    names = ("random_crop", "random_resized_crop")
-    with pytest.raises(SpecError, match="takes the place of random_crop"):
-        vit.check({"training.config.data_augmentation": names}.get)
 
 
 # Data
@@ -156,19 +92,6 @@ def test_a_folder_of_splits_is_taken_as_it_is_and_what_lacks_is_cut_from_train(
     assert sizes["val"] == 6
     assert sizes["test"] == 8
     assert sizes["train"] == 32  # without the one that is in the validation split
-
-
-def test_how_a_sample_is_varied_follows_from_its_position_alone(
-    data: SimpleNamespace, folder: Path
-) -> None:
-    config = data.data.Config(**DATA, **HEAVY, crop_padding=3, flip=True)
-    split = data.data.load_images(config, folder, data.model.Config()).splits["train"]
-    whole, targets = data.data.batch_at(split, 10, 12, 0, config, 7)
-    parts = [data.data.batch_at(split, start, 4, start + 4, config, 7) for start in (10, 14, 18)]
-    assert torch.equal(whole, torch.cat([part[0] for part in parts]))
-    assert torch.equal(targets, torch.cat([part[1] for part in parts]))
-    again, _ = data.data.batch_at(split, 10 + len(split.targets), 12, 0, config, 7)
-    assert not torch.equal(whole, again)
 
 
 def test_a_photo_is_turned_upright_and_cut_to_its_middle(
@@ -384,111 +307,6 @@ def test_a_folder_becomes_a_checkpoint_that_labels_and_opens_in_transformers(
         torch.testing.assert_close(theirs(prepared).logits, ours(prepared), **CLOSE)
 
 
-def tensors(out: Path) -> dict[str, torch.Tensor]:
-    files = (out / "checkpoint" / f"{name}.safetensors" for name in ("model", "optimizer"))
-    return {f"{file.stem}/{k}": v for file in files for k, v in load_file(file).items()}
-
-
-def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == two.keys() and all(one[key].equal(two[key]) for key in one)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_each_operation_of_rand_augment_keeps_the_shape_and_most_change_the_image(
-    data: SimpleNamespace, channels: int
-) -> None:
-    augmentation = importlib.import_module("runtime.augmentation")
-    image = (torch.arange(16 * 20 * channels) % 251).to(torch.uint8).view(channels, 16, 20)
-    count, changed = len(augmentation.OPERATIONS), 0
-    assert count == 14
-    for place in range(count):
-        numbers = ((place + 0.5) / count, 0.9)
-        varied = augmentation.rand_augment(image, 9.0, numbers)
-        assert varied.shape == image.shape
-        assert varied.dtype == torch.uint8
-        assert torch.equal(varied, augmentation.rand_augment(image, 9.0, numbers))
-        changed += not torch.equal(varied, image)
-    assert changed >= (11 if channels == 1 else 12)  # colour does nothing to grey
-
-
-def test_a_resized_crop_keeps_the_size_and_erasing_the_rest_of_the_image(
-    data: SimpleNamespace,
-) -> None:
-    augmentation = importlib.import_module("runtime.augmentation")
-    image = torch.full((3, 30, 20), 7, dtype=torch.uint8)
-    image[:, :15] = 200
-    part = augmentation.resized_crop(image, 0.08, (0.0, 0.5, 0.2, 0.5))
-    assert part.shape == image.shape
-    assert part.eq(200).all()  # a quarter of the area at the top
-    hole = augmentation.erased(image, (0.5, 0.5, 0.5, 0.5), torch.Generator().manual_seed(0))
-    share = (hole != image).any(0).float().mean()
-    assert share == pytest.approx((0.02 + 0.33) / 2, abs=0.02)
-
-
-@pytest.mark.parametrize(("mixup", "cutmix"), [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
-def test_a_mixed_batch_has_the_loss_of_its_mixed_targets(
-    data: SimpleNamespace, mixup: float, cutmix: float
-) -> None:
-    augmentation = importlib.import_module("runtime.augmentation")
-    images, targets = torch.randn(6, 1, 8, 8), torch.arange(6)
-    torch.manual_seed(3)
-    mixture, share = augmentation.mixed(images, mixup, cutmix)
-    assert 0 <= share <= 1
-    if not mixup:
-        own = (mixture == images).flatten(1).float().mean(1)
-        assert torch.allclose(own, torch.tensor(share))
-    model = data.model.Model(data.model.Config()).train()
-    torch.nn.init.normal_(model.classifier.weight)
-    config = data.train.Config(label_smoothing=0.1, mixup=mixup, cutmix=cutmix)
-    torch.manual_seed(3)
-    loss, count = data.train.training_loss(model, (images, targets), config)
-    both = torch.nn.functional.one_hot(targets, 10).float()
-    soft = share * both + (1 - share) * both.flip(0)
-    logits = model(mixture)
-    assert count == 6
-    expected = torch.nn.functional.cross_entropy(logits, soft, label_smoothing=0.1)
-    torch.testing.assert_close(loss, expected)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_drop_path_leaves_deeper_blocks_out_in_training_only(family: str, tmp_path: Path) -> None:
-    shape = SHAPES[family]["square"]
-    with code_of(write_package(tmp_path / "code", family, shape)) as code:
-        torch.manual_seed(0)
-        model = code.train.built(code.model.Config(**shape), 1.0)
-        rates = [
-            module.rate
-            for block in model.layers
-            for module in block.modules()
-            if isinstance(module, code.model.StochasticDepth)
-        ]
-        assert rates[0] == 0.0
-        assert rates[-1] == 1.0
-        assert rates == sorted(rates)
-        depth = code.model.StochasticDepth()
-        depth.rate = 0.25
-        x = torch.ones(4000, 2)
-        dropped = depth(x)
-        assert dropped.eq(0).all(1).float().mean() == pytest.approx(0.25, abs=0.03)
-        assert dropped.mean() == pytest.approx(1.0, abs=0.05)
-        assert depth.eval()(x) is x
-
-
-def test_a_stopped_run_with_every_augmentation_goes_on_to_the_same_bits(
-    folder: Path, tmp_path: Path
-) -> None:
-    package = write_package(tmp_path / "code", "vit", SHAPES["vit"]["square"], **HEAVY, flip=True)
-    config = json.loads((package / "config.json").read_text())
-    config["proxy"]["train"] |= {"mixup": 0.8, "cutmix": 1.0, "drop_path": 0.5}
-    (package / "config.json").write_text(json.dumps(config))
-    options = ("--data", folder, "--threads", 1, "--schedule-steps", 6)
-    with code_of(package) as heavy:
-        heavy.run("train", *options, "--out", tmp_path / "straight", "--steps", 6)
-        heavy.run("train", *options, "--out", tmp_path / "stopped", "--steps", 3)
-        heavy.run("train", *options, "--out", tmp_path / "stopped", "--steps", 6, "--resume")
-    assert same(tensors(tmp_path / "straight"), tensors(tmp_path / "stopped"))
-
-
 def test_a_stopped_run_goes_on_to_the_same_bits(
     code: SimpleNamespace, folder: Path, tmp_path: Path
 ) -> None:
@@ -496,7 +314,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     code.run("train", *options, "--out", tmp_path / "straight", "--steps", 6)
     code.run("train", *options, "--out", tmp_path / "stopped", "--steps", 2)
     code.run("train", *options, "--out", tmp_path / "stopped", "--steps", 6, "--resume")
-    assert same(tensors(tmp_path / "straight"), tensors(tmp_path / "stopped"))
+    assert same_checkpoint(tmp_path / "straight/checkpoint", tmp_path / "stopped/checkpoint")
 
 
 def test_gradient_checkpointing_changes_no_bit_nor_statistic(
@@ -506,7 +324,7 @@ def test_gradient_checkpointing_changes_no_bit_nor_statistic(
     code.run("train", *options, "--out", tmp_path / "plain")
     for mode in ("full", "selective"):
         code.run("train", *options, "--out", tmp_path / mode, "--grad-checkpoint", mode)
-        assert same(tensors(tmp_path / "plain"), tensors(tmp_path / mode))
+        assert same_checkpoint(tmp_path / "plain/checkpoint", tmp_path / mode / "checkpoint")
 
 
 @pytest.mark.slow
