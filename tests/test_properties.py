@@ -16,8 +16,10 @@ from metagen.measure import evidence
 from metagen.spec import Spec
 from tests.properties import PROPERTIES, consistent, inside, statements
 from tests.properties.__main__ import main
+from tests.properties.counted import counted
 from tests.properties.histories import History
 from tests.properties.lab import Lab, scratch, spec_files
+from tests.properties.stated import Package
 from tests.properties.tally import Tally, headline
 
 QUICK = {
@@ -78,7 +80,7 @@ def test_long_property(name: str, lab: Lab) -> None:
 @pytest.fixture(scope="module")
 def made(lab: Lab) -> Iterator[Path]:
     with lab.folder() as folder:
-        assert not consistent.counted(folder, ENOUGH[0]).status
+        assert not counted(folder, ENOUGH[0]).status
         yield folder / "run-text_llm_tiny"
 
 
@@ -100,7 +102,7 @@ def made(lab: Lab) -> Iterator[Path]:
             consistent.operations,
         ),
         ("code/launch/plan.json", '"batch_size": 1024', '"batch_size": 1000', consistent.batch),
-        ("code/requirements.lock", "torch==", "torch==0", consistent.versions),
+        ("code/requirements.lock", "numpy==", "numpy==0", consistent.versions),
         ("code/data.py", '"pydoc_topics"', '"moon_phases"', consistent.names),
         ("docs/model_card.md", "9,964,416", "9,964,417", consistent.documents),
         ("benchmarks/results.json", '"value": null', '"value": 0.5', consistent.results),
@@ -114,7 +116,7 @@ def test_a_quantity_with_two_values_is_found_out(
     text = (package / path).read_text()
     assert old in text
     (package / path).write_text(text.replace(old, new))
-    assert consistent.judge(consistent.Package(package), Tally("consistent"), check).violations
+    assert consistent.judge(Package(package), Tally("consistent"), check).violations
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_a_verdict_that_a_decision_restates_is_one_value(made: Path, tmp_path: P
     plan = package / "blueprint/architecture.yaml"
     plan.write_text(f"{plan.read_text()}- {{name: memory_budget, value: 1, reason: small}}\n")
     tally = Tally("consistent")
-    consistent.judge(consistent.Package(package), tally, consistent.restated)
+    consistent.judge(Package(package), tally, consistent.restated)
     assert tally.counts["restated verdicts"] == 1
 
 

@@ -8,6 +8,8 @@ lab           specs, size, chance, folders, progress
 values        other values for each leaf key
 witness       what each task read and made, noted without the engine's help
 mutants       changed copies of metagen's code
+counted       builds with counts by formula
+stated        what the files of a package state
 disturbances  what may happen to files between two builds
 inside        builds in this process
 outside       builds in processes of their own; faked is what those run

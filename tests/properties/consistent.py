@@ -7,33 +7,25 @@ measures packages that somebody else built, with their real results.
 from __future__ import annotations
 
 import ast
-import functools
-import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
-from metagen import entries, families
-from metagen.docs import cards, outcome, paper
-from metagen.docs import figures as pictures
+from metagen.docs import cards, paper
 from metagen.engine.digest import version
-from metagen.families.family import Dims, Family
 from metagen.measure import sandbox
-from metagen.spec import load
 from metagen.units import parse_amount, parse_duration
-from metagen.work import Desk
-from tests.helpers.building import fake_measurements
+from tests.helpers.building import config_defaults
 from tests.helpers.plain_desk import PlainDesk
 
 from . import inside
+from .counted import counted
 from .inside import Build
 from .lab import Lab
+from .stated import Ledger, Package
 from .tally import Tally
 
 KINDS = (
@@ -66,142 +58,7 @@ def _measured(folder: Path, spec: Path) -> Build:
         return inside.build(folder, spec, overrides)
 
 
-def counted(folder: Path, spec: Path) -> Build:
-    """Build without figures, with counts by the formulas of the family and no training."""
-    family = families.named(families.route(load(spec).key))
-    with (
-        mock.patch.object(sandbox, "run", functools.partial(_closed_form, family)),
-        mock.patch.object(pictures, "drawn", _blank),
-        mock.patch.object(outcome, "drawn", _blank),
-    ):
-        return inside.build(folder, spec, ["evaluation.bench=none"])
-
-
-def _blank(desk: Desk, name: str, *_: Any) -> dict[str, bytes]:
-    desk.version("matplotlib")
-    return {f"paper/figures/{name}.pdf": b""}
-
-
-def _closed_form(
-    family: Family,
-    arguments: Sequence[str],
-    given: Mapping[str, bytes],
-    requested: Sequence[str],
-    **_: Any,
-) -> dict[str, bytes]:
-    """Stand in for the two counts of a build without training."""
-    (name,) = requested
-    made = json.loads(fake_measurements(arguments, given, requested)[name])
-    dims = _defaults(given["code/model.py"].decode())
-    more = (
-        _held(family, dims, made) if name == "memory.json" else _probed(family, dims, given, made)
-    )
-    return {name: json.dumps(made | more).encode()}
-
-
-def _held(family: Family, dims: Dims, made: dict[str, Any]) -> dict[str, Any]:
-    devices = made["nodes"] * made["devices_per_node"]
-    train = made["train"]
-    at_once = max(1, train["batch_size"] // max(devices, train["grad_accum"]))
-    return {"samples_at_once": at_once, "parameters": family.count(dims)}
-
-
-def _probed(
-    family: Family, dims: Dims, given: Mapping[str, bytes], made: dict[str, Any]
-) -> dict[str, Any]:
-    total, proxy = family.count(dims), json.loads(given["sizes.json"])["proxy"]["model"]
-    counts = {"total": total, "trainable": total, "proxy_total": family.count(proxy)}
-    operators = {length: {"linear": 2.0 * total * int(length)} for length in made["by_operator"]}
-    return {**counts, "by_module": {"layers": total}, "by_operator": operators}
-
-
-@dataclass
-class Package:
-    """The files of a package, read when a check asks for them."""
-
-    folder: Path
-    _read: dict[str, Any] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return self.folder.name.removeprefix("run-")
-
-    def __getitem__(self, path: str) -> Any:
-        """Return the content of a structured file."""
-        if path not in self._read:
-            self._read[path] = entries.parse(path, (self.folder / path).read_bytes())
-        return self._read[path]
-
-    def text(self, path: str) -> str:
-        return (self.folder / path).read_text()
-
-    @property
-    def design(self) -> dict[str, Any]:
-        return dict(self["blueprint/architecture.yaml"])
-
-    @cached_property
-    def constraints(self) -> dict[str, dict[str, Any]]:
-        return {row["constraint"]: row for row in self["blueprint/constraints.json"]}
-
-    def computed(self, name: str) -> Any:
-        return self.constraints.get(name, {}).get("computed")
-
-    @property
-    def plan(self) -> dict[str, Any]:
-        return dict(self["code/launch/plan.json"])
-
-    @cached_property
-    def family(self) -> families.family.Family:
-        return families.named(self.design["family"])
-
-    @cached_property
-    def units_trained(self) -> float:
-        """What train.py reads in all its updates, in units that operations are counted for."""
-        train, model = self.design["train"], {**self.design["model"], **self.design["infer"]}
-        amount = self.family.task.amount(self.design["data"])
-        unit = amount * self.family.training_length(model)
-        return float(train["steps"] * train["batch_size"] * unit)
-
-    def key(self, name: str) -> Any:
-        value = self["spec_resolved.yaml"]
-        for part in name.split("."):
-            value = (value or {}).get(part)
-        return value
-
-    @property
-    def measured(self) -> list[dict[str, Any]]:
-        rows = self["benchmarks/results.json"]
-        return [row for row in rows if row["status"] == "measured"]
-
-
-@dataclass
-class Ledger:
-    """Counts what was compared in one package."""
-
-    package: Package
-    tally: Tally
-
-    def same(self, kind: str, quantity: str, near: float = 1e-9, **values: Any) -> None:
-        """Compare one quantity where it is stated; a place that does not state it has None."""
-        known = {place: value for place, value in values.items() if value is not None}
-        if len(known) > 1:
-            first, *others = known.values()
-            stated = ", ".join(f"{place} {value}" for place, value in known.items())
-            self.holds(kind, f"{quantity}: {stated}", all(_equal(first, o, near) for o in others))
-
-    def holds(self, kind: str, case: str, holds: bool) -> None:
-        """Count one comparison."""
-        self.tally.count("quantities compared")
-        self.tally.check(bool(holds), kind, f"{self.package}: {case}")
-
-
 Check = Callable[[Package, Ledger], None]
-
-
-def _equal(one: Any, other: Any, near: float) -> bool:
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (one, other))
-    if numbers:
-        return abs(one - other) <= near * max(abs(one), abs(other))
-    return bool(one == other)
 
 
 def judge(package: Package, tally: Tally, *checks: Check) -> Tally:
@@ -216,7 +73,7 @@ def settings(package: Package, ledger: Ledger) -> None:
     """The plan of the architecture, the defaults of each script, and the proxy's file."""
     design = package.design
     for section in ("model", "data", "train", "eval", "infer"):
-        defaults = _defaults(package.text(f"code/{section}.py"))
+        defaults = config_defaults(package.bytes(f"code/{section}.py"))
         for name, value in design[section].items():
             ledger.same("settings", f"{section}.{name}", plan=value, script=defaults.get(name))
     graph = package["blueprint/graph.json"]["config"]
@@ -486,15 +343,6 @@ def documents(package: Package, ledger: Ledger) -> None:
         if not recipe.targets[0].startswith(drawn) and recipe.targets[0] in desk.package:
             for path, made in recipe.work(desk).items():  # type: ignore[arg-type]
                 ledger.holds("documents", f"{path} is not up to date", desk.package[path] == made)
-
-
-def _defaults(script: str) -> dict[str, Any]:
-    """Return the defaults of a script's `Config`."""
-    for node in ast.parse(script).body:
-        if isinstance(node, ast.ClassDef) and node.name == "Config":
-            fields = [f for f in node.body if isinstance(f, ast.AnnAssign) and f.value]
-            return {ast.unparse(f.target): ast.literal_eval(f.value) for f in fields if f.value}
-    return {}
 
 
 CHECKS: tuple[Check, ...] = (
