@@ -75,7 +75,7 @@ def _uncounted(family: Family, key: Lookup) -> Iterator[Unused]:
 def _undone(family: Family, key: Lookup) -> Iterator[Unused]:
     """Yield the keys of which a part is left out."""
     for name, reason in family.task.undone(key).items():
-        yield Unused(name, reason, "leave that part out, or name another one")
+        yield Unused(name, reason, "declare what can be followed, or remove the key")
 
 
 def _objectives(key: Lookup) -> Iterator[Unused]:

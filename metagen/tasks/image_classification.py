@@ -158,7 +158,7 @@ class ImageClassification(Task):
         yield from AUGMENTATIONS.refused(key)
 
     def undone(self, key: Lookup) -> dict[str, str]:
-        return AUGMENTATIONS.left_out(key)
+        return super().undone(key) | AUGMENTATIONS.left_out(key)
 
     def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         side = DIGIT if reduced else BASELINE_SIDE

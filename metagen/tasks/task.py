@@ -160,8 +160,9 @@ class Task:
         yield from ()
 
     def undone(self, key: Lookup) -> dict[str, str]:
-        """Return why a part of a declared setting is left out, by the key; {} if none is."""
-        return {}
+        """Return why a declared setting is followed in part only, by the key."""
+        habits = self.habits({**self.defaults, **self.proxy}, 1, key)
+        return Schedule.declared(habits, key).shortened(key)
 
     # What follows.
 
