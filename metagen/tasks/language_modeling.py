@@ -122,6 +122,8 @@ class LanguageModeling(Task):
             "top_k": 0,
             "top_p": 0.95,
             "seed": key("reproducibility.seed"),
+            # The memory of the full model is counted in 16 bits or fewer.
+            "dtype": "auto" if reduced else "bfloat16",
             "weight_bits": m.get("weight_bits", 16),
             "cache_bits": m.get("cache_bits", 16),
         }
