@@ -192,7 +192,8 @@ def windows(
 def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     """Return a corpus whose tokens are the bytes of the text."""
     texts = [each.encode() for each in _documents(path)]
-    text = b"\n\n".join(texts)
+    # Byte 0 tells the model where texts end, as <|endoftext|> does among larger tokens.
+    text = bytes([ByteTokenizer.end_of_text]).join(texts)
     # A view of the bytes needs no copy; a token is one byte, so the vocabulary is 256.
     array = np.frombuffer(text, dtype=np.uint8)
     parts = _cut(path, config, lambda text: len(text.encode()), len(b"\n\n"))
