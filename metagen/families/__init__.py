@@ -144,7 +144,8 @@ def _unbuilt(key: Lookup) -> Problem:
     if not making:
         ways = "".join(f"{each}; " for each in _ways(key))
         return Problem(f"no model family makes {_made(key)}", misfits[0], ways + hint)
-    declared = _listed(min(making, key=lambda keys: len(keys)), key)
+    fewest: list[str] = min(making, key=len)
+    declared = _listed(fewest, key)
     sentence = f"no model family makes {_made(key)} with {declared}"
     taken = _listed(misfits, first.allowed.__getitem__)
     return Problem(f"{sentence}; {first.family} has {taken}", misfits[0], hint)
