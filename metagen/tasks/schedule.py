@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from metagen.amounts import ITEMS, parse_amount
 from metagen.tasks.optimizers import ADAMW, OPTIMIZERS, under
-from metagen.units import ITEMS, parse_amount, parse_hardware
+from metagen.units import parse_hardware
 
 Lookup = Callable[[str], Any]  # from a leaf key of the spec to its value
 DECLARED = "declared in training.config"
@@ -87,7 +88,7 @@ def of_samples(
         warmup=1000,
         source=source,
         why={"data": "assumed, since none is declared"},
-        units=("samples", *sorted(ITEMS - {"samples"})),
+        units=ITEMS,
         data=data,
         epochs=epochs,
         samples_at_once=at_once,
@@ -225,7 +226,7 @@ def uncounted(habits: Habits, key: Lookup) -> dict[str, str]:
     """Return the declared keys without an effect since the data is not counted, with why."""
     if _declared(habits, key):
         return {}
-    size, units = "training.data.size", " or ".join(habits.units)
+    size, units = "training.data.size", habits.units[0]
     ignored = {size: f"the data is counted in {units}"} if key(size) else {}
     if habits.data is None:
         lengths = ("training.config.epochs", "training.config.warmup_epochs")

@@ -66,6 +66,7 @@ TINY: dict[str, dict[str, Any]] = {
         "top_k": 0,
         "top_p": 0.95,
         "seed": 42,
+        "dtype": "auto",
         "weight_bits": 16,
         "cache_bits": 16,
     },
