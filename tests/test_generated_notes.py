@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from helpers.generated import forget
-
-from metagen import paths
+from helpers.generated import runtime
 
 
 @pytest.fixture
-def notes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    before = forget()
-    monkeypatch.syspath_prepend(paths.templates())
-    yield importlib.import_module("runtime.notes")
-    forget()
-    sys.modules.update(before)
+def notes() -> Iterator[Any]:
+    with runtime() as module:
+        yield module("notes")
 
 
 def test_a_note_is_printed_once_on_stderr(

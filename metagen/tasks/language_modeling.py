@@ -51,7 +51,7 @@ class LanguageModeling(Task):
         "risks": "bias, toxicity, factuality, memorisation and robustness",
     }
     work_unit = "tok"
-    training_unit = "tokens"
+    units = ("tokens",)
     input = "text"
     proxy = {"vocab_size": PROXY_VOCABULARY, "max_seq_len": 2 * PROXY_LENGTH}
 
@@ -69,7 +69,7 @@ class LanguageModeling(Task):
                 "learning_rate": "the peak of GPT-3 or Llama 3 at this size",
                 "data": f"no token count is declared: {TOKENS_PER_PARAMETER} tokens a parameter",
             },
-            units=("tokens",),
+            units=self.units,
             data=TOKENS_PER_PARAMETER * parameters,
             units_per_sample=length,
             samples_at_once=PASS_TOKENS // length,
@@ -122,6 +122,8 @@ class LanguageModeling(Task):
             "top_k": 0,
             "top_p": 0.95,
             "seed": key("reproducibility.seed"),
+            # The memory of the full model is counted in 16 bits or fewer.
+            "dtype": "auto" if reduced else "bfloat16",
             "weight_bits": m.get("weight_bits", 16),
             "cache_bits": m.get("cache_bits", 16),
         }

@@ -63,6 +63,7 @@ TINY: dict[str, dict[str, Any]] = {
         "top_k": 0,
         "top_p": 0.95,
         "seed": 42,
+        "dtype": "auto",
         "weight_bits": 16,
         "cache_bits": 16,
     },
@@ -105,6 +106,19 @@ def modules(folder: Path) -> Iterator[dict[str, ModuleType]]:
         yield {name: importlib.import_module(name) for name in names}
     finally:
         sys.path.remove(str(folder))
+        forget()
+        sys.modules.update(before)
+
+
+@contextmanager
+def runtime() -> Iterator[Callable[[str], Any]]:
+    """Import modules of `runtime/` from the templates, by their last names, without a package."""
+    before = forget()
+    sys.path.insert(0, str(paths.templates()))
+    try:
+        yield lambda name: importlib.import_module(f"runtime.{name}")
+    finally:
+        sys.path.remove(str(paths.templates()))
         forget()
         sys.modules.update(before)
 

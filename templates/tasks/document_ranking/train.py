@@ -70,7 +70,7 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         loss=ranking_loss,
         example=example_loss,
         unit="queries",
-        texts=texts.tokenizer.files(),
+        texts=texts.tokenizer.files(data.max_len),
     )
 
 

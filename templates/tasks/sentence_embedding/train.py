@@ -94,7 +94,7 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         example=example_loss,
         identity={"part": part},
         unit="pairs",
-        texts=texts.tokenizer.files(),
+        texts=texts.tokenizer.files(data.max_len),
     )
 
 

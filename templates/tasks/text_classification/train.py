@@ -68,7 +68,7 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         example=example_loss,
         unit="texts",
         entries=class_names(texts.labels, model.num_classes),
-        texts=texts.tokenizer.files(),
+        texts=texts.tokenizer.files(data.max_len),
     )
 
 
