@@ -81,7 +81,7 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
 
 
 def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
-    texts = load_dataset(data, args.data, model)
+    texts = load_dataset(data, args.data, model, args.begin)
     part = part_size(config, world_size())
     return Job(
         config=config,
