@@ -78,9 +78,10 @@ def _write_files(new: Path, files: Mapping[str, Tensors], texts: Mapping[str, st
     for name, tensors in files.items():
         write_tensors(new / name, tensors)
     for name, text in texts.items():
+        (new / name).parent.mkdir(exist_ok=True)
         (new / name).write_text(text, encoding="utf-8")
     # Without fsync, a power cut could leave the new name with empty files.
-    for path in new.iterdir():
+    for path in (path for path in new.rglob("*") if path.is_file()):
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
 
