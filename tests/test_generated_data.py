@@ -199,7 +199,7 @@ def stopped(data: ModuleType, capsys: pytest.CaptureFixture[str], *options: str)
         (b'{"text": "a"}\n{"text": 5}\n', 'text.jsonl:2 is not a JSON object with a "text"'),
         (b'{"text": "a"}\n["text"]\n', "text.jsonl:2 is not a JSON object."),
         (b'{"text": "a"}\n{"text": \n', "text.jsonl:2 is not a JSON object."),
-        (b'{"text": "\xff"}\n', "text.jsonl cannot be read as UTF-8 text"),
+        (b'{"text": "\xff"}\n', "text.jsonl:1 cannot be read as UTF-8 text"),
         (b"\n\n", "text.jsonl has no text"),
     ],
 )

@@ -5,7 +5,7 @@ from helpers.plain_desk import PlainDesk
 
 from metagen.errors import SpecError
 from metagen.families.decoder import FAMILY as decoder
-from metagen.sizing import need
+from metagen.sizing import architecture, need, search
 
 
 def pinned(text, tmp_path):
@@ -33,6 +33,7 @@ def test_a_pin_of_an_unknown_dimension_names_the_nearest():
         ({"n_heads": 12, "n_kv_heads": 5}, "n_heads: 12 and n_kv_heads: 5 contradict"),
         ({"window": 4096, "max_seq_len": 4096}, "window: 4096 and max_seq_len: 4096 contradict"),
         ({"global_every": 8, "n_layers": 6}, "global_every: 8 and n_layers: 6 contradict"),
+        ({"global_every": 1, "window": 512}, "global_every: 1 and window: 512 contradict"),
         ({"weight_bits": 5}, "weight_bits: 5 cannot be built"),
     ],
 )
@@ -61,3 +62,39 @@ def test_every_wrong_pin_is_named_at_once():
     with pytest.raises(SpecError) as error:
         pins(width=4, d_ff=-1)
     assert len(error.value.problems) == 2
+
+
+# Llama 3.1 8B (arXiv:2407.21783, table 3): with a cache of 128k tokens it exceeds an RTX 4090.
+LLAMA = """
+constraints: {parameter_budget: {max: 8030261248}, context_window: 128k, device: RTX-4090}
+architecture:
+  dims: {d_model: 4096, n_layers: 32, n_heads: 32, n_kv_heads: 8, head_dim: 128, d_ff: 14336,
+    vocab_size: 128256, rope_theta: 5.0e+5, tie_embeddings: false, weight_bits: 16, cache_bits: 16}
+"""
+
+
+def solved(text, tmp_path):
+    return search.solution(PlainDesk(text, tmp_path))
+
+
+def test_nothing_is_added_to_a_model_whose_shape_is_pinned(tmp_path):
+    design = solved(LLAMA, tmp_path).design
+    assert not {"global_every", "window"} & design.dims.keys()
+    assert (design.parameters, design.demand.memory) == (8_030_261_248, 33_375_920_128)
+    assert not design.fits
+
+
+def test_full_attention_is_pinned_by_a_global_layer_in_every_layer(tmp_path):
+    some = LLAMA.replace("d_ff: 14336,", "")
+    assert solved(some, tmp_path).design.dims["global_every"] > 1
+    pinned = solved(some.replace("d_model", "global_every: 1, d_model"), tmp_path)
+    assert not {"global_every", "window"} & pinned.design.dims.keys()
+    assert not pinned.design.fits
+    shown = {each["name"]: each for each in architecture.decisions(pinned)}
+    assert shown["global_every"]["value"] == 1
+    assert "every layer attends to the whole context" in shown["global_every"]["reason"]
+
+
+def test_a_pinned_window_is_a_lever_beside_a_pinned_shape(tmp_path):
+    design = solved(LLAMA.replace("d_model", "window: 4096, d_model"), tmp_path).design
+    assert design.dims["global_every"] > 1

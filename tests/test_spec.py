@@ -29,7 +29,6 @@ def test_what_nobody_declared_is_none_or_the_documented_default(written):
     defaults = {
         "modality.inputs": ("text",),
         "modality.outputs": ("text",),
-        "task.type": "generation",
         "constraints.batch": 1,
         "architecture.components": (),
         "architecture.dims": {},

@@ -26,6 +26,7 @@ class Axis:
         words: A lever's choice in words, such as `full attention`.
         grid: Whether the axis spans the grid of shapes, rather than following from the others.
         fills: Whether it takes what the others leave of the parameter count, or else its least.
+        off: The pinned value that leaves the dimension out, for one that not every design has.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Axis:
     words: Callable[[Dims], str] | None = None
     grid: bool = False
     fills: bool = False
+    off: Value | None = None
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ class Decoder(Blocks):
         *levers.RULES,
     )
     constants = {"norm_eps": (1e-5, "the value of Llama 2 and Llama 3")}
+    left_out = {"global_every": "every layer attends to the whole context"}
     formats = {"weight_bits": int, "cache_bits": int}
     context_dim = "max_seq_len"
     embedding_modules = ("embed_tokens", "lm_head")

@@ -33,6 +33,11 @@ PATTERN_PRICES: dict[Value | None, float] = {
     4: 0.375,  # 3:1 as Command A (arXiv:2504.00698)
     6: 0.5,  # 5:1 as Gemma 3 (arXiv:2503.19786)
 }
+FULL = 1  # The value of `global_every` that pins full attention.
+# A spec that pins all of these states the shape of a model, to which nothing is added.
+SHAPE = frozenset(
+    ("d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff", "vocab_size")
+)
 # Prices of windows, by the tokens that a local layer sees.
 WINDOW_PRICES: dict[Value | None, float] = {
     4096: 0.0,  # Gemma 2, Command A
@@ -65,9 +70,9 @@ RULES = (
         "a local layer sees a part of the context, so window must be below max_seq_len",
     ),
     Rule(
-        ("global_every",),
-        lambda m: m["global_every"] > 1,
-        "of every global_every layers one is global, so it is at least 2",
+        ("global_every", "window"),
+        lambda m: m["global_every"] > FULL,
+        f"global_every: {FULL} is full attention, which has no window",
     ),
     Rule(
         ("global_every", "n_layers"),
@@ -141,17 +146,25 @@ def vocabulary_reason(m: Dims, parameters: int, need: Need, trend: Trend) -> str
 
 
 def local_attention(need: Need, default_context: int) -> tuple[Axis, Axis]:
-    """Return the levers of layers that see a window only: how many, and how large a window."""
+    """Return the levers of layers that see a window only: how many, and how large a window.
+
+    A spec whose pins state a whole shape has no such lever, unless it pins one of the two.
+    """
     context = need.context or default_context
     windows = [w for w in WINDOW_PRICES if w and (context == INFINITE or w < int(context))]
     local = "window" in need.pins
 
     def patterns(m: Dims) -> Iterable[Value | None]:
         fitting = [n for n in PATTERN_PRICES if n and n <= m["n_layers"] and (windows or local)]
-        return fitting if local else [None, *fitting]
+        if local:
+            return fitting
+        return [None] if need.pins.keys() >= SHAPE else [None, *fitting]
+
+    def price(m: Dims, value: Value | None) -> float:
+        return PATTERN_PRICES.get(value, 0.0)
 
     return (
-        Axis("global_every", patterns, lambda m, value: PATTERN_PRICES.get(value, 0.0), pattern),
+        Axis("global_every", patterns, price, pattern, off=FULL),
         Axis(
             "window",
             lambda m: windows if "global_every" in m else (None,),

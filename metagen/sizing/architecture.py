@@ -23,6 +23,7 @@ from metagen.work import Desk, Recipe
 TARGET = "blueprint/architecture.yaml"
 ABLATIONS = "blueprint/ablations.yaml"
 DERIVED = "blueprint/derived.json"
+PINNED = "pinned by architecture.dims"
 # The overrun is the reason of the dimensions where not even the smallest candidate fits.
 OVERRUN = "because every candidate exceeds the parameter count"
 
@@ -71,12 +72,17 @@ def decisions(solution: Solution) -> list[dict[str, Any]]:
     everything, need = solution.design.everything, solution.need
     reasons = {**solution.family.reasons(everything, need, solution.trend), **_levers(solution)}
     reasons |= _smallest(solution, reasons)
-    reasons |= dict.fromkeys(need.pins.keys() - need.fixed.keys(), "pinned by architecture.dims")
+    reasons |= dict.fromkeys(need.pins.keys() - need.fixed.keys(), PINNED)
     chosen = [
         {"name": name, "value": value, "reason": reasons[name]}
         for name, value in everything.items()
     ]
-    return [_size(solution), *chosen]
+    left_out = [
+        {"name": name, "value": need.pins[name], "reason": f"{PINNED}: {full}"}
+        for name, full in solution.family.left_out.items()
+        if name in need.pins and name not in everything
+    ]
+    return [_size(solution), *chosen, *left_out]
 
 
 def limits(solution: Solution) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Iterator
 
+from metagen.amounts import parse_amount
 from metagen.errors import Problem, SpecError
 from metagen.families.demand import Demand, Limit, Need, Use
 from metagen.families.family import Dims, Family, Lookup, Value
@@ -15,13 +16,11 @@ from metagen.units import (
     INFINITE,
     Rate,
     format_bytes,
-    parse_amount,
     parse_duration,
     parse_hardware,
     parse_latency,
     parse_rate,
     rate_unit,
-    same_things,
 )
 from metagen.work import Desk
 
@@ -50,7 +49,7 @@ def needs(desk: Desk, family: Family) -> tuple[Need, ...]:
     desk.source(family.template)  # The fields of its Config are the family's dimensions.
     bounds = limits(desk, family, devices.target(desk))
     budgets, reason = _budgets(desk, family, bounds)
-    context = desk.key("constraints.context_window")
+    window = context(desk.key, family)
     least = desk.key("constraints.parameter_budget.min") or 0
     fixed, checked = family.fixed(desk.key), pins(desk.key, family)
     return tuple(
@@ -58,7 +57,7 @@ def needs(desk: Desk, family: Family) -> tuple[Need, ...]:
             budget=budget,
             floor=min(budget, max(least, math.ceil(FILL * budget))),
             limits=bounds,
-            context=context,
+            context=window,
             pins=checked,
             fixed=fixed,
             reason=reason,
@@ -124,7 +123,7 @@ def _data(desk: Desk, family: Family) -> float | None:
     """Return the declared training data in the family's units."""
     declared = desk.key("training.data.size")
     amount, thing = parse_amount(declared) if declared else (0.0, "")
-    return amount if amount and same_things(thing, _units(family)) else None
+    return amount if amount and thing in family.task.units else None
 
 
 def _compute(desk: Desk, family: Family) -> tuple[float, str] | None:
@@ -203,24 +202,10 @@ def use(key: Lookup) -> Use:
     return Use(key("constraints.batch") or 1, key("constraints.prompt_length"))
 
 
-def applicable(key: Lookup, family: Family) -> None:
-    """Refuse constraints that mean nothing for a family.
-
-    Raises:
-        SpecError: With every such constraint.
-    """
-    reasons = {
-        "constraints.context_window": "" if family.context_dim else "has no context window",
-        "constraints.prompt_length": "" if family.prompted else "reads no prompt of its own length",
-    }
-    problems = [
-        Problem(f"{name} is declared, and the family {family.name} {reason}", name, "leave it out")
-        for name, reason in reasons.items()
-        if reason and key(name)
-    ]
-    if problems:
-        raise SpecError(problems)
-    throughput(key, family)
+def context(key: Lookup, family: Family) -> int | str | None:
+    """Return the declared window; None for a family without one, of which the commands warn."""
+    window: int | str | None = key("constraints.context_window") if family.context_dim else None
+    return window
 
 
 def throughput(key: Lookup, family: Family) -> Rate | None:

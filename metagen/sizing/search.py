@@ -284,7 +284,8 @@ def _choices(
     axis: Axis, fixed: Dims, chosen: Dims, pull: bool
 ) -> Iterable[tuple[Value | None, float]]:
     if axis.name in fixed:
-        return [(fixed[axis.name], 0.0)]
+        value = fixed[axis.name]
+        return [(None if axis.off is not None and value == axis.off else value, 0.0)]
     values = list(axis.choices(chosen))
     if axis.price is None:
         return [(value, 0.0) for value in values]

@@ -52,7 +52,7 @@ class LanguageModeling(Task):
         "risks": "bias, toxicity, factuality, memorisation and robustness",
     }
     work_unit = "tok"
-    training_unit = "tokens"
+    units = ("tokens",)
     input = "text"
     proxy = {"vocab_size": PROXY_VOCABULARY, "max_seq_len": 2 * PROXY_LENGTH}
 
@@ -70,7 +70,7 @@ class LanguageModeling(Task):
                 "learning_rate": "the peak of GPT-3 or Llama 3 at this size",
                 "data": f"no token count is declared: {TOKENS_PER_PARAMETER} tokens a parameter",
             },
-            units=("tokens",),
+            units=self.units,
             data=TOKENS_PER_PARAMETER * parameters,
             units_per_sample=length,
             samples_at_once=PASS_TOKENS // length,

@@ -125,7 +125,7 @@ def test_what_cannot_work_ends_in_one_sentence_and_status_2(
     places["full"].mkdir()
     (places["full"] / "thesis.txt").write_text("x")
     places["short"].write_text("x" * 20)
-    places["binary"].write_bytes(b"\xff\xfe\x00" * 100)
+    places["binary"].write_bytes(b"\xff\x01\xfe" * 100)
     places["jsonl"].write_text('{"text": "a"}\n{"body": "b"}\n')
     filled = [option.format(**places) for option in options]
     error = run(name, "--out", tmp_path / "out", *filled, status=2)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data import Config as DataConfig
-from data import Images, Split, batches, fitted, load_images, read_labels
+from data import Images, Split, batches, fitted, load_images, read_labels, untested
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import macro_f1
@@ -201,6 +201,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         metrics(scores, test.targets, simple),
         figure(scores, images),
         n_unit="images",
+        untested=untested(images, "test"),
     )
 
 

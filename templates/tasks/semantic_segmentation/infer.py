@@ -20,6 +20,7 @@ from model import Model
 from runtime.errors import fail, run
 from runtime.images import read_image, write_image
 from runtime.options import Group, existing
+from runtime.pixels import survey
 from runtime.scripts import Setting, Trained, serving
 
 # Hues that advance by the golden ratio stay far apart for any number of classes.
@@ -70,6 +71,7 @@ def image_of(trained: Trained[Config, DataConfig, ModelConfig]) -> tuple[str, Te
         image, _ = scenes.pair("val", len(scenes.splits["val"]) // 2)
         return f"{scenes.name}_val", image
     size = (model.image_height, model.image_width)
+    survey([path]).say(model.in_channels)
     return path.stem, read_image(path, size, model.in_channels).float() / 127.5 - 1
 
 

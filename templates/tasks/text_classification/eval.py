@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data import Config as DataConfig
-from data import Dataset, Sample, load_dataset
+from data import Dataset, Sample, load_dataset, untested
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import macro_f1
@@ -138,7 +138,15 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     truth = np.array([label for _, label in data.splits["test"]])
     scores = metrics(predicted, truth, baselines(data, trained.config))
     figure = confusion(predicted, truth, data.labels)
-    return Report(data.name, data.sha256, len(truth), scores, figure, n_unit="texts")
+    return Report(
+        data.name,
+        data.sha256,
+        len(truth),
+        scores,
+        figure,
+        n_unit="texts",
+        untested=untested(data, "test"),
+    )
 
 
 main = scoring(
