@@ -13,7 +13,8 @@ from runtime.errors import fail
 from runtime.files import json_lines, open_text
 from runtime.notes import note
 from runtime.numbers import EXACT, Cells, Column, columns_of
-from runtime.rows import csv_rows, delimiter_of, parquet_table
+from runtime.parquet import parquet_table
+from runtime.rows import csv_rows, delimiter_of
 
 MISSING = frozenset(
     {"", "?", "-", "--", "#n/a", "<na>", "n/a", "n.a.", "na", "nan", "nat", "none", "null", "\\n"}

@@ -342,7 +342,7 @@ def test_a_folder_becomes_a_checkpoint_that_labels_and_opens_in_transformers(
     processor = AutoImageProcessor.from_pretrained(tmp_path / "checkpoint")
     config = code.model.Config(**{**asdict(code.model.Config()), "num_classes": 2})
     build = lambda: code.model.Model(config)  # noqa: E731
-    ours = importlib.import_module("runtime.checkpoint").load_model(build, tmp_path / "checkpoint")
+    ours = importlib.import_module("runtime.weights").load_model(build, tmp_path / "checkpoint")
     with Image.open(photo) as file:
         prepared = processor(file, return_tensors="pt")["pixel_values"]
     size = (config.image_height, config.image_width)
