@@ -1,24 +1,20 @@
 """Images with a class each: from folders named after classes, or from rows of a data set."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from runtime.digests import digest, file_digests
 from runtime.errors import fail
-from runtime.formats import columns_of, list_rows, rows_of
-from runtime.images import SUFFIXES, list_images
-from runtime.listing import Listing, list_files, shown, suffix_of
+from runtime.images import list_images
+from runtime.listing import Listing, shown
 from runtime.notes import note
-from runtime.pixels import Picture, Stored
-from runtime.records import split_files
+from runtime.pixels import Picture
 from runtime.splits import split_folders, split_named
+from runtime.stored import has_rows, stored_images
 
-ROWS = (".parquet", ".arrow")
 LABELS = ("label", "labels", "class")
-MOST_BYTES = 2**32  # of images in rows, which are held in memory
 
 
 @dataclass(frozen=True)
@@ -46,25 +42,11 @@ def read_examples(path: Path) -> list[Example]:
     A folder holds a folder of images for each class, or first the splits. Without any image, its
     Parquet or Arrow files are read, as the Hub names them and as `save_to_disk` writes them.
     """
-    if not path.is_dir() and suffix_of(path) not in ROWS:
+    if not path.is_dir() and not has_rows(path):
         fail(f"{path} is not a folder; it must hold a folder of images for each class.")
-    examples = _of_rows(path) if _has_rows(path) else _of_folders(list_images(path))
+    examples = _of_rows(path) if has_rows(path) else _of_folders(list_images(path))
     _say_classes(path, sorted({each.label for each in examples}))
     return examples
-
-
-def left_out(path: Path) -> Iterator[str]:
-    """Yield a sentence on each kind of files that are not read."""
-    if path.is_dir():
-        yield from (list_rows(path, ROWS) if _has_rows(path) else list_images(path)).left_out()
-
-
-def _has_rows(path: Path) -> bool:
-    """Return whether images are read from rows: the path is such a file, or a folder of them."""
-    if not path.is_dir():
-        return True
-    suffixes = {suffix_of(file) for file in list_files(path, (*SUFFIXES, *ROWS)).files}
-    return bool(suffixes) and suffixes <= set(ROWS)
 
 
 def _of_folders(found: Listing) -> list[Example]:
@@ -112,38 +94,8 @@ def _say_classes(path: Path, labels: Sequence[str]) -> None:
 
 
 def _of_rows(path: Path) -> list[Example]:
-    """Return the images of rows; they stay in memory as the files that rows hold."""
-    files = split_files(list_rows(path, ROWS)) if path.is_dir() else {"train": [path]}
-    examples, size = [], 0
-    for split, paths in files.items():
-        for place, row in (each for file in paths for each in rows_of(file)):
-            image, label = _columns(place, row)
-            data = row[image]["bytes"] if isinstance(row[image], Mapping) else row[image]
-            size += len(data)
-            if size > MOST_BYTES:
-                fail(
-                    f"{path} holds more than {MOST_BYTES // 2**30} GiB of images: write them as "
-                    "files into a folder for each class."
-                )
-            picture = Stored(place, data)
-            examples.append(Example(picture, place, label, split, digest(data)))
-    if not examples:
-        fail(f"{path} has no rows.")
-    return examples
-
-
-def _columns(place: str, row: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the column of a row that holds an image, and the text of its label; or stop."""
-    images = [column for column, value in row.items() if _is_image(value)]
-    labels = [row[column] for column in LABELS if isinstance(row.get(column), str | int)]
-    if len(images) != 1 or not labels:
-        fail(
-            f"{place} has no image, or several, or no label: it needs one column with the bytes of "
-            f"an image file, and one of {', '.join(LABELS)}; its columns are {columns_of(row)}."
-        )
-    label = labels[0]
-    return images[0], str(label).lower() if isinstance(label, bool) else str(label)
-
-
-def _is_image(value: Any) -> bool:
-    return isinstance(value.get("bytes") if isinstance(value, Mapping) else value, bytes)
+    """Return the images of rows with their labels."""
+    return [
+        Example(image, image.place.removeprefix(str(path)), label, split, digest(image.data))
+        for split, image, label in stored_images(path, LABELS)
+    ]

@@ -23,7 +23,7 @@ from runtime.augmentation import erased, rand_augment, resized_crop, shifted
 from runtime.digests import digest
 from runtime.digits import handwritten_digits
 from runtime.errors import fail, run
-from runtime.examples import Example, left_out, read_examples
+from runtime.examples import Example, read_examples
 from runtime.images import ImageFiles
 from runtime.labels import say_untested, untested
 from runtime.listing import printable
@@ -32,6 +32,7 @@ from runtime.order import samples_at
 from runtime.pixels import survey
 from runtime.settings import load_config, read_json
 from runtime.splits import SPLITS, require_samples
+from runtime.stored import list_pictures
 
 BUNDLED = "digits"
 READ_AT_ONCE = 256  # more images take more memory, and are not read faster
@@ -306,7 +307,7 @@ def main() -> None:
     print(f"{len(images.labels)} classes; images become {shape}")
     if args.data:
         files = [each.file for each in read_examples(args.data)]
-        print(*survey(files).lines(), *left_out(args.data), sep="\n")
+        print(*survey(files).lines(), *list_pictures(args.data).left_out(), sep="\n")
     for split, samples in images.splits.items():
         # Reading every file now reports a damaged one before hours of training.
         for _ in batches(samples, READ_AT_ONCE, config):
