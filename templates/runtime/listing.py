@@ -36,11 +36,6 @@ class Listing:
     hidden: list[Path]
     folders: list[Path] = field(default_factory=list)
 
-    def folders_at(self, depth: int) -> list[Path]:
-        """Return the folders at a depth, sorted; those in the folder itself have depth 1."""
-        parts = {path: path.relative_to(self.folder).parts for path in self.folders}
-        return sorted(path for path, names in parts.items() if len(names) == depth)
-
     def left_out(self) -> Iterator[str]:
         """Yield a sentence on each kind of files that are not data."""
         if self.hidden:
