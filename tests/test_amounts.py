@@ -75,7 +75,7 @@ def test_what_is_no_amount_is_refused_with_what_is_allowed(text: str) -> None:
 
 def test_an_unknown_thing_is_refused_with_those_that_are_counted() -> None:
     with pytest.raises(UnitError, match=r"counted in samples, .*tokens.*pairs"):
-        amounts.parse_amount("12 furlongs")
+        amounts.parse_amount("12 widgetry")
 
 
 @pytest.mark.parametrize("form", ["{0}", "large {0}", "{0} of a kind"])
