@@ -12,7 +12,9 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from metagen.families import axes, levers, parts, transformer
 from metagen.families.axes import Axis, Rule
@@ -39,6 +41,24 @@ GATED = frozenset({"llama", "mistral", "qwen2", "olmo", "gemma2"})
 ATTENTION_SPREAD = 0.1  # Published models have n_heads * head_dim / d_model of 0.9 to 1.
 PROXY_WINDOW = 32  # tokens; half of a training sequence of the proxy
 GROUPING = Trait("n_heads / n_kv_heads", lambda m: m["n_heads"] / m["n_kv_heads"], level=True)
+
+
+_PRICED = (*transformer.SHAPE, "tie_embeddings")
+_priced = itemgetter(*_PRICED)
+
+
+class _Taken(NamedTuple):
+    """What a shape takes, whatever its formats and its context: parameters, and FLOPs a token."""
+
+    parameters: int
+    flops: int
+
+
+@lru_cache(maxsize=2**14)
+def _taken(shape: tuple[Value, ...]) -> _Taken:
+    """Count a shape once: the search asks for it with every combination of formats."""
+    made = FAMILY.parts(dict(zip(_PRICED, shape, strict=True)))
+    return _Taken(parts.count(made), int(parts.flops(made)))
 
 
 class Decoder(Blocks):
@@ -105,19 +125,25 @@ class Decoder(Blocks):
     def size(self, m: Dims) -> int:
         return self.count(m) - transformer.embedding_count(m)
 
+    def count(self, m: Dims) -> int:
+        return _taken(_priced(m)).parameters
+
     def peaks(self, m: Dims) -> list[Peak]:
         """Return the inside of a block and the logits, for each token of a part of the prompt.
 
         A block holds the residual stream, its normalized copy, and the wider of the feed-forward
         layer (gate, up and their product) and attention (queries, keys, values and result).
         """
+        return [Peak(n, f"{place} {HALF * n:,}") for place, n in self._held(m).items()]
+
+    def _held(self, m: Dims) -> dict[str, int]:
+        """Return the numbers held at each of those places."""
         d, tokens = int(m["d_model"]), self.input_length(m)
         attention = 2 * int((m["n_heads"] + m["n_kv_heads"]) * m["head_dim"])
-        places = {
+        return {
             "block": tokens * (2 * d + max(3 * int(m["d_ff"]), attention)),
             "logits": tokens * (d + int(m["vocab_size"])),
         }
-        return [Peak(n, f"{place} {HALF * n:,}") for place, n in places.items()]
 
     def weight_bytes(self, m: Dims) -> int:
         """Return the bytes of all weights; token tables, output layer and norms stay in bf16."""
@@ -140,10 +166,10 @@ class Decoder(Blocks):
         Prompts are read one after the other, in parts; the requests then decode together.
         """
         prompt, bits = self.input_length(m, use), int(m["cache_bits"])
-        made, pair = self.parts(m), transformer.pair_flops(m) * int(m["n_layers"])
-        token, weights = int(parts.flops(made)) - pair, self._stored(m, parts.count(made))
+        taken, pair = _taken(_priced(m)), transformer.pair_flops(m) * int(m["n_layers"])
+        token, weights = taken.flops - pair, self._stored(m, taken.parameters)
         table = 0 if m["tie_embeddings"] else HALF * int(m["vocab_size"] * m["d_model"])
-        held = HALF * max(peak.numbers for peak in self.peaks(m))
+        held = HALF * max(self._held(m).values())
         calls, mean = -(-prompt // PROMPT), int(self.mean_length(m, use))
 
         def cached(tokens: int) -> int:

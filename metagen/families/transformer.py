@@ -8,9 +8,14 @@ the whole context and the others w tokens.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from operator import itemgetter
 
-from metagen.families.family import Dims
+from metagen.families.family import Dims, Value
 from metagen.families.parts import HALF
+
+# The dimensions of a model without those of its context: a spec that pins all states a model.
+SHAPE = ("d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff", "vocab_size")
 
 LOADED = 16  # A row of 8-bit weights is filled up to a multiple of this.
 GROUP, TILE = 128, 16  # A matrix of 4-bit weights is, along its inputs and its outputs.
@@ -21,6 +26,9 @@ SINGLE = 4  # Bytes of a number in float32.
 PAIR_BYTES = 12  # A pair of positions has a distance of 8 bytes and four flags, in all heads.
 ROPE_BASES = (1e4, 5e5, 1e6, 1e7, 1e8)  # Llama 2, Llama 3 and Qwen2.5, then steps of ten
 ROPE_TURNS = 1 / 8  # The slowest pair of dimensions makes at most so many turns over the window.
+
+
+_shape = itemgetter(*SHAPE)
 
 
 def linears(m: Dims) -> tuple[tuple[int, int], ...]:
@@ -64,6 +72,12 @@ def _filled(number: int, step: int) -> int:
 
 def quantized_bytes(m: Dims, bits: int) -> int:
     """Return the bytes of all blocks' linear layers in a format."""
+    return _quantized_bytes(_shape(m), bits)
+
+
+@lru_cache(maxsize=2**12)
+def _quantized_bytes(shape: tuple[Value, ...], bits: int) -> int:
+    m = dict(zip(SHAPE, shape, strict=True))
     return int(m["n_layers"]) * sum(matrix_bytes(o, i, bits) for o, i in linears(m))
 
 

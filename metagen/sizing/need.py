@@ -34,6 +34,11 @@ DEFAULT_BUDGET = 125_000_000
 WEIGHT_SHARE = 0.5  # Weights get half of the memory where only the memory decides the size.
 WEIGHT_BYTES = 2  # Parameters are trained in bf16.
 MOST = 2 * 10**12  # parameters; no larger budget is tried, whatever the memory
+# Largest values of a pinned dimension: published vocabularies reach 901,629 (XLM-V,
+# arXiv:2301.10472), depths 1,000 layers (DeepNet, arXiv:2203.00555).
+MOST_WIDTH, MOST_DEPTH, MOST_CONTEXT = 2**20, 2**10, 2**30
+MOST_REAL = 1e12
+_DEPTHS = ("layers", "depth", "level")  # Words in the names of dimensions that repeat a layer.
 
 # Seconds until the first output for each class of `constraints.latency`; None sets no limit.
 # 0.1 s feels instantaneous and 1 s keeps a train of thought (Miller, 1968; Nielsen, Usability
@@ -328,9 +333,20 @@ def _wrong(name: str, value: object, family: Family) -> Problem | None:
         return Problem(f"{family.name} has no dimension {name}", place, hint)
     kind = known[name]
     if kind is bool:
-        good = isinstance(value, bool)
+        good, allowed = isinstance(value, bool), "true or false"
     else:
+        largest = _largest(name, family)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        good = number and value > 0 and (kind is float or value == int(value))  # type: ignore
-    allowed = {bool: "true or false", int: "a whole number above 0", float: "a number above 0"}
-    return None if good else Problem(f"{value!r} is not allowed: give {allowed[kind]}", place)
+        good = number and 0 < value <= largest and (kind is float or value == int(value))  # type: ignore
+        whole = "a whole number" if kind is int else "a number"
+        allowed = f"{whole} above 0, at most {largest:,.0f}"
+    return None if good else Problem(f"{value!r} is not allowed: give {allowed}", place)
+
+
+def _largest(name: str, family: Family) -> float:
+    """Return the largest value that a dimension may be pinned to."""
+    if (family.dims | family.formats)[name] is float:
+        return MOST_REAL
+    if name == family.context_dim:
+        return MOST_CONTEXT
+    return MOST_DEPTH if any(word in name for word in _DEPTHS) else MOST_WIDTH
