@@ -33,6 +33,9 @@ BEAM = 4  # shapes on which levers are pulled
 UNFILLED_COST = 100.0  # one usual deviation of shape for each unfilled percent
 EXCESS_STEP = 0.02  # excesses are compared in steps of 2%: a smaller gain is not worth a lever
 WINDOW_COST = 1.0  # A window of half the length costs as much as one usual deviation of shape.
+# More candidates than any usual spec has: odd pins make spaces of any size, and of these only every
+# n-th design is counted, so that there are about `THINNED`.
+MOST_WALKED, THINNED = 7_000, 1_500
 MOST_SHAPES = 256  # results of `shapes` in the cache, each of `BEAM` designs
 MOST_PULLS = 16  # results of `pull_levers` in the cache, each of up to a thousand designs
 
@@ -344,6 +347,8 @@ def _walk(
             for dims, price in walked
             for value, extra in _choices(axis, fixed, dims, pull)
         ]
+        if len(walked) > MOST_WALKED:
+            walked = walked[:: math.ceil(len(walked) / THINNED)]
     for dims, price in walked:
         if not any(rule.broken(dims) for rule in family.rules):
             yield dims, price
