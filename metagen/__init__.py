@@ -13,6 +13,7 @@ programs     other programs: in a scratch folder, none outliving the build
 entries      structured files of a package, and their entries by address
 work         the contract between a task's work and the engine
 units        8B, 16GB, 256k, 120 tok/s, 21 days: text to numbers and back
+amounts      2T tokens, 1M sentence pairs: training data in the words people use
 spec         the spec language: YAML in, a frozen `Spec` out, at one door
 tasks        what is known of each machine-learning task: one file a task
 families     what can be built: one file a family, one line a family in the table

@@ -74,7 +74,9 @@ def from_system() -> Iterator[None]:
     except OSError as error:
         sentence = f"{error.strerror or error}."
         hint = "correct this, then run the same command again: it continues from here"
-        raise TaskError(Problem(sentence, str(error.filename or ""), hint)) from error
+        # A rename has two names; the second is the file that was to be written.
+        place = str(error.filename2 or error.filename or "")
+        raise TaskError(Problem(sentence, place, hint)) from error
 
 
 class LockedError(MetagenError):

@@ -27,17 +27,16 @@ PROMPT = "a number of tokens, such as 512, 8k or 128k"
 RATE = "a rate above zero of what the model gives out, such as 120 tok/s, 2 img/s or 30s clip/min"
 DURATION = "a time above zero, such as 90 minutes, 36 hours or 21 days"
 HARDWARE = "a number of devices and their name, such as 8xH100 or 256xA100"
-AMOUNT = "an amount of data above zero, such as 2T tokens, 1.2M images or 300GB"
 LATENCY = f"{', '.join(LATENCY_CLASSES)}, or a time above zero such as 10ms"
 
-_SCALES = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+SCALES = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _CONTEXT_SCALES = {"": 1, "k": 2**10, "M": 2**20}
-_BYTE_UNITS = {"B": 1} | {
+BYTE_UNITS = {"B": 1} | {
     f"{prefix}{unit}": base**power
     for unit, base in (("B", 1000), ("iB", 1024))
     for power, prefix in enumerate("KMGTP", start=1)
 }
-_BYTES = {unit: size for unit, size in _BYTE_UNITS.items() if "i" not in unit}
+_BYTES = {unit: size for unit, size in BYTE_UNITS.items() if "i" not in unit}
 _TIMES = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 _TIME_NAMES = {
     **{name: name for name in _TIMES},
@@ -48,21 +47,11 @@ _LATENCY_UNITS = {"us": Decimal("1e-6"), "ms": Decimal("1e-3"), "s": Decimal(1)}
 _CLIP = "s clip/min"
 # Units of a rate with a name of their own; any other thing X is counted in X/s.
 _RATE_UNITS = {"token": "tok/s", "image": "img/s", "frame": "fps"}
-# fmt: off
-_THINGS = (
-    "tokens", "words", "characters", "sentences", "documents", "images", "videos", "clips",
-    "frames", "hours", "samples", "examples", "pairs", "rows", "points", "meshes",
-    "graphs", "nodes", "edges", "episodes", "steps", "interactions",
-)
-# Words for one item of data: a row of a table, a point of a series, a text of a set.
-ITEMS = frozenset({"examples", "points", "rows", "samples"})
-# fmt: on
 
 _NUMBER = r"((?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,12})?)"
 _QUANTITY = re.compile(_NUMBER + r"\s?(\S.{0,40})?")
 _THING = r"[A-Za-z]{1,20}(?:[ -][A-Za-z]{1,20}){0,2}"
 _RATE = re.compile(rf"{_NUMBER}\s?(?:({_THING})/s|(fps|{_CLIP}))")
-_AMOUNT = re.compile(_NUMBER + r"\s?([KMBTkmbt]?)\s?([A-Za-z]{1,20})")
 _HARDWARE = re.compile(r"([1-9][0-9]{0,6})\s?[x×]\s?([A-Za-z0-9][A-Za-z0-9 ._+-]{0,39})")  # noqa: RUF001
 
 
@@ -144,7 +133,7 @@ def parse_count(value: str | int | float) -> int:
     Raises:
         UnitError: It is no whole number from 1 to 10^15.
     """
-    return _parse_whole(value, _SCALES, MOST_PARAMETERS, COUNT)
+    return _parse_whole(value, SCALES, MOST_PARAMETERS, COUNT)
 
 
 def parse_bytes(value: str | int | float) -> int:
@@ -153,7 +142,7 @@ def parse_bytes(value: str | int | float) -> int:
     Raises:
         UnitError: It is no whole number of bytes from 1 to 10^18.
     """
-    return _parse_whole(value, _BYTE_UNITS | {"": 1}, MOST_BYTES, BYTES)
+    return _parse_whole(value, BYTE_UNITS | {"": 1}, MOST_BYTES, BYTES)
 
 
 def parse_context(value: str | int | float) -> int | str:
@@ -268,44 +257,6 @@ def counted(text: str) -> tuple[int, str]:
         return 1, text
 
 
-def _amount(text: str) -> tuple[Decimal, str, str]:
-    """Return the number, its scale letter and what is counted (`bytes` have no scale letter)."""
-    match = _AMOUNT.fullmatch(text.strip())
-    if match is None or Decimal(match[1]) <= 0:
-        raise UnitError(AMOUNT)
-    number, scale, thing = Decimal(match[1]), match[2].upper().replace("K", "k"), match[3].lower()
-    if f"{match[2]}{match[3]}" in _BYTE_UNITS:
-        return number, "", f"{match[2]}{match[3]}"
-    plural = {thing, f"{thing}s", f"{thing}es"} & set(_THINGS)
-    if not plural:
-        near = nearest(thing, _THINGS)
-        raise UnitError(AMOUNT, f"{match[1]}{match[2]} {near}" if near else "")
-    return number, scale, plural.pop()
-
-
-def parse_amount(text: str) -> tuple[float, str]:
-    """Return an amount of data and what is counted: `2T tokens` is (2e12, "tokens").
-
-    Raises:
-        UnitError: The number is not above zero, or what is counted is not known.
-    """
-    number, scale, thing = _amount(text)
-    if thing in _BYTE_UNITS:
-        return float(number * _BYTE_UNITS[thing]), "bytes"
-    return float(number * _SCALES[scale]), thing
-
-
-def same_things(one: str, other: str) -> bool:
-    """Return whether two words count the same: a row of a table is an example, and a sample."""
-    return one == other or {one, other} <= ITEMS
-
-
-def spell_amount(text: str) -> str:
-    """Return an amount of data in its one spelling: `2t token` is `2T tokens`."""
-    number, scale, thing = _amount(text)
-    return f"{plain(number)}{scale} {thing}"
-
-
 def _scaled(number: float, digits: int, suffixes: str) -> str:
     """Return a number to some significant digits, and the power of 1,000 as a letter."""
     text = f"{number:.{digits - 1}e}"
@@ -339,7 +290,7 @@ def spell_memory(number: float) -> str:
 
 def spell_count(number: float, *, up: bool) -> str:
     """Return a count as a spec writes it: 5689000000 is `5.6B`, or `5.7B` rounded up."""
-    return _spelled(rounded(number, up=up), _SCALES)
+    return _spelled(rounded(number, up=up), SCALES)
 
 
 def spell_context(tokens: int) -> str:

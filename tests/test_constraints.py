@@ -8,6 +8,7 @@ from metagen.engine import graph
 from metagen.errors import SpecError
 from metagen.families import ROUTES, transformer
 from metagen.sizing.measured import Requirement, entry, unknown
+from metagen.sizing.search import solution
 
 # 512 tokens of logits over 128,256 entries and of the stream of 4,096, two bytes each.
 ACTIVATIONS = 2 * 512 * (4096 + 128_256)
@@ -141,25 +142,25 @@ def test_a_declared_figure_that_cannot_be_computed_is_open():
     assert unknown("throughput", "120 tok/s", "tok/s", "no device is declared")["verdict"] == "open"
 
 
-@pytest.mark.parametrize(
-    ("route", "more", "sentence"),
-    [
-        ("tabular_classifier", "context_window: 8k", "has no context window"),
-        ("resnet", "context_window: 512", "has no context window"),
-        ("resnet", "prompt_length: 512", "reads no prompt"),
-        ("text_classifier", "prompt_length: 512", "reads no prompt"),
-        ("decoder", "throughput: 7 img/s", "is not a throughput of decoder"),
-    ],
-)
-def test_a_constraint_that_means_nothing_for_a_family_is_refused(tmp_path, route, more, sentence):
-    head = spec_of(next(each for each in ROUTES if each.family == route))
+def test_a_rate_of_what_a_family_does_not_give_out_is_refused(tmp_path):
     path = tmp_path / "spec.yaml"
-    path.write_text(f"{HEAD}{head}constraints: {{{more}}}\n")
-    with pytest.raises(SpecError, match=sentence) as error:
+    path.write_text(f"{HEAD}constraints: {{throughput: 7 img/s}}\n")
+    with pytest.raises(SpecError, match="is not a throughput of decoder") as error:
         graph.of_files([path])
     problem = error.value.problems[0]
     assert problem.place.startswith(str(path))
     assert problem.hint
+
+
+@pytest.mark.parametrize("window", ["8k", "infinite"])
+def test_a_window_changes_nothing_for_a_family_without_one(tmp_path, window):
+    head = spec_of(next(each for each in ROUTES if each.family == "resnet"))
+    budget = "parameter_budget: {max: 1M}"
+    one, other = (
+        solution(PlainDesk(f"{head}constraints: {{{more}}}\n", tmp_path)).design
+        for more in (budget, f"{budget}, context_window: {window}")
+    )
+    assert one == other
 
 
 def test_a_prompt_must_fit_in_the_window(tmp_path):

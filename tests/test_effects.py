@@ -24,6 +24,9 @@ def test_a_setting_of_another_family_has_no_effect() -> None:
     assert unused("vit", task__horizon=3) == ["task.horizon"]
     assert unused("decoder", constraints__image_size=(8, 8)) == ["constraints.image_size"]
     assert unused("vit", training__config__timesteps=9) == ["training.config.timesteps"]
+    assert unused("clip", constraints__context_window=9) == ["constraints.context_window"]
+    assert unused("text_classifier", constraints__prompt_length=9) == ["constraints.prompt_length"]
+    assert unused("vit", constraints__latent_size=(8, 8)) == ["constraints.latent_size"]
 
 
 def test_a_setting_of_its_own_has_an_effect() -> None:
@@ -31,6 +34,16 @@ def test_a_setting_of_its_own_has_an_effect() -> None:
     assert not unused("patch_forecaster", task__horizon=3)
     assert not unused("tabular_regressor", task__num_outputs=1)
     assert not unused("unet_diffusion", training__config__timesteps=9)
+    assert not unused("text_classifier", constraints__context_window=9)
+    assert not unused("autoencoder", task__num_outputs=9)
+    assert not unused("segmentation_unet", task__mask_resolution=(8, 8))
+
+
+def test_a_part_that_is_not_read_has_no_effect() -> None:
+    assert unused("patch_forecaster", task__num_outputs=9) == ["task.num_outputs"]
+    assert not unused("patch_forecaster", task__num_outputs=1)
+    assert unused("latent_unet", modality__inputs=("text", "image")) == ["modality.inputs"]
+    assert not unused("latent_unet", modality__inputs=("text",))
 
 
 @pytest.mark.parametrize(
@@ -41,6 +54,9 @@ def test_a_setting_of_its_own_has_an_effect() -> None:
         ("segmentation_unet", "mIoU", True),
         ("sentence_embedder", "recall@1", True),
         ("decoder", "perplexity", False),
+        ("vit", "f1_macro", True),
+        ("tabular_regressor", "r2_score", True),
+        ("tabular_regressor", "mse", False),
     ],
 )
 def test_a_metric_is_known_in_other_spellings(family: str, metric: str, computed: bool) -> None:

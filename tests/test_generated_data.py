@@ -199,7 +199,7 @@ def stopped(data: ModuleType, capsys: pytest.CaptureFixture[str], *options: str)
         (b'{"text": "a"}\n{"text": 5}\n', 'text.jsonl:2 is not a JSON object with a "text"'),
         (b'{"text": "a"}\n["text"]\n', "text.jsonl:2 is not a JSON object."),
         (b'{"text": "a"}\n{"text": \n', "text.jsonl:2 is not a JSON object."),
-        (b'{"text": "\xff"}\n', "text.jsonl cannot be read as UTF-8 text"),
+        (b'{"text": "\xff"}\n', "text.jsonl:1 cannot be read as UTF-8 text"),
         (b"\n\n", "text.jsonl has no text"),
     ],
 )
@@ -274,12 +274,18 @@ def test_transformers_reads_the_same_tokens(
     config = data.Config(tokenizer=kind)
     corpus = data.load_corpus(config, tokens if kind == "bpe" else None, VOCABULARY)
     tokenizer = sys.modules[data.BPETokenizer.__module__]
-    for name, text in tokenizer.tokenizer_files(corpus.tokenizer.json).items():
+    for name, text in tokenizer.tokenizer_files(corpus.tokenizer.json, 64).items():
         (tmp_path / name).write_text(text)
     theirs = AutoTokenizer.from_pretrained(tmp_path)
     ours = tokenizer.load_tokenizer(kind, tmp_path)
-    for text in documents:
-        text = text.replace("<|endoftext|>", "")
+    # The names of special tokens are text, and so are the characters by which bytes are written.
+    for text in (*documents, "a <|endoftext|> b", "\u0100 \u00ff \u00fe"):
         assert theirs(text)["input_ids"] == ours.encode(text)
         assert theirs.decode(ours.encode(text)) == text == ours.decode(ours.encode(text))
+        assert not {ours.end_of_text, ours.padding} & set(ours.encode(text))
     assert theirs.eos_token_id == ours.end_of_text
+    assert theirs.pad_token_id == ours.padding != ours.end_of_text
+    assert theirs.model_max_length == 64
+    batch = theirs(["a", "a longer text"], padding=True)
+    assert batch["input_ids"][0][-1] == ours.padding
+    assert theirs.decode([ours.end_of_text, ours.padding], skip_special_tokens=True) == ""

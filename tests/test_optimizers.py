@@ -203,3 +203,14 @@ def test_a_key_that_changes_nothing_is_named_with_the_reason(read: Callable[...,
         assert sum(f"training.{name} is not followed" in each for each in said) == 1, name
     counted = of_spec(read(f"training: {{{config}}}\n{image}"))
     assert ["ema_decay" in problem.sentence for problem in counted.warnings] == [True]
+
+
+@pytest.mark.parametrize("warmup", ["warmup_epochs: 3", "warmup_steps: 10000000"])
+def test_a_warm_up_that_the_training_cuts_is_named(
+    warmup: str, read: Callable[..., Spec], tmp_path: Path
+) -> None:
+    spec = "modality: {inputs: [text], outputs: [label]}\ntask: {type: classification}\n"
+    spec += f"training: {{config: {{epochs: 4, {warmup}}}, data: {{size: 3M samples}}}}\n"
+    (cut,) = of_spec(read(spec)).warnings
+    assert f"{warmup.partition(':')[0]} is not followed: it ends after half of" in cut.sentence
+    assert not of_spec(read(spec.replace(warmup, "warmup_epochs: 2"))).warnings

@@ -29,7 +29,6 @@ def test_what_nobody_declared_is_none_or_the_documented_default(written):
     defaults = {
         "modality.inputs": ("text",),
         "modality.outputs": ("text",),
-        "task.type": "generation",
         "constraints.batch": 1,
         "architecture.components": (),
         "architecture.dims": {},
@@ -188,6 +187,15 @@ def test_an_override_of_a_mapping_is_merged_and_of_null_unsets(written):
 def test_an_override_replaces_a_value_of_another_shape(written):
     spec = written("modality: {inputs: '${modality.outputs}'}\n", "modality.inputs=[image]")
     assert spec.key("modality.inputs") == ("image",)
+
+
+def test_overrides_set_one_dimension_after_the_other(written):
+    pinned = "architecture: {dims: {n_layers: 2, d_ff: 64}}\n"
+    given = ["architecture.dims.n_layers=4", "architecture.dims.d_model=128"]
+    dims = written(pinned, *given, "architecture.dims.d_ff=null").key("architecture.dims")
+    assert dims == {"n_layers": 4, "d_model": 128}
+    whole = written(pinned, "architecture.dims={n_heads: 2}", given[0]).key("architecture.dims")
+    assert whole == {"n_heads": 2, "n_layers": 4, "d_ff": 64}
 
 
 @pytest.mark.parametrize(

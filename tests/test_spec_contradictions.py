@@ -48,9 +48,10 @@ def test_an_objective_among_several_that_suits_the_task_is_enough(read):
     assert spec.warnings == ()
 
 
-def test_a_default_contradicts_nothing(read):
+def test_an_objective_without_a_task_contradicts_nothing(read):
     spec = read("training: {objective: [classification]}\nmodality: {outputs: [label]}\n")
-    assert spec.key("task.type") == "generation"
+    assert spec.key("task.type") is None
+    assert spec.warnings == ()
 
 
 def test_a_classifier_without_a_label_is_a_warning(read, tmp_path):

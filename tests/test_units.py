@@ -79,19 +79,6 @@ def test_a_latency_is_seconds_or_a_class(text, parsed, spelled):
     assert units.spell_latency(text) == spelled
 
 
-@pytest.mark.parametrize(
-    ("text", "amount", "spelled"),
-    [("2T tokens", (2e12, "tokens"), "2T tokens"), ("1 image", (1.0, "images"), "1 images"),
-     ("1.2m Images", (1.2e6, "images"), "1.2M images"), ("300GB", (3e11, "bytes"), "300 GB"),
-     ("400K characters", (4e5, "characters"), "400k characters"),
-     ("5k mesh", (5e3, "meshes"), "5k meshes")],
-)  # fmt: skip
-def test_an_amount_of_data_says_what_is_counted(text, amount, spelled):
-    assert units.parse_amount(text) == amount
-    assert units.spell_amount(text) == spelled
-    assert units.parse_amount(spelled) == amount
-
-
 def test_hardware_is_a_number_and_a_name():
     assert units.parse_hardware("256xA100") == (256, "A100")
     assert units.parse_hardware("8 × H100-80GB SXM") == (8, "H100-80GB SXM")  # noqa: RUF001
@@ -101,8 +88,7 @@ def test_hardware_is_a_number_and_a_name():
     ("parse", "text", "nearest"),
     [(units.parse_bytes, "16GBs", "16GB"), (units.parse_bytes, "16Gb", "16GB"),
      (units.parse_duration, "3 dayz", "3 day"),
-     (units.parse_latency, "near realtime", "near-real-time"),
-     (units.parse_amount, "2T tokns", "2T tokens")],
+     (units.parse_latency, "near realtime", "near-real-time")],
 )  # fmt: skip
 def test_a_wrong_unit_gets_the_nearest_one(parse, text, nearest):
     with pytest.raises(UnitError) as caught:
@@ -121,7 +107,6 @@ REFUSED = {
     units.parse_latency: ["0ms", "10", "quick", "1 day"],
     units.parse_hardware: ["A100", "0xA100", "256x", "x", "256xA100\\input{x}",
                            "1x../../etc", "1xA\nB"],
-    units.parse_amount: ["2T", "0 tokens", "tokens", "many tokens", "2Q tokens"],
 }  # fmt: skip
 
 
@@ -197,10 +182,3 @@ def test_the_nearest_word_ignores_case_and_gives_up_on_nonsense():
     assert units.nearest("Memory_Budgte", ["memory_budget", "latency"]) == "memory_budget"
     assert units.nearest("zzzz", ["memory_budget", "latency"]) == ""
     assert units.nearest("m" * 10**6, ["m"]) == ""
-
-
-def test_rows_are_samples_and_no_tokens():
-    assert units.same_things("rows", "samples")
-    assert units.same_things("images", "images")
-    assert not units.same_things("rows", "tokens")
-    assert not units.same_things("images", "tokens")

@@ -122,17 +122,21 @@ def diff(first: Path, second: Path) -> None:
 def verify(run: Path, vary: str) -> None:
     """Check the package in RUN against its manifest and against a rebuild in another folder.
 
-    The state of the out folder is not used. If a file differs, the first difference is printed and
-    the exit status is 1.
+    RUN may have any name; the state of its out folder is not used. Nothing in RUN is run, and no
+    link is followed. Each entry that the manifest does not list, byte code and links among them,
+    is printed, and so is the first difference; the exit status is then 1. A package that passes is
+    followed by the files that each of its scripts runs.
     """
-    from metagen.engine import query
+    from metagen.engine import verify
 
     status = DONE
-    for line in query.verify(run, vary=vary == "all"):
+    for line in verify.verify(run, vary=vary == "all"):
         status = TASK_FAILED
         click.echo(line)
     if status == DONE:
-        click.echo(f"{run}: every file equals that of a clean build")
+        click.echo(f"{run}: every file equals that of a clean build, and there are no others")
+        for line in verify.started(run):
+            click.echo(line)
     sys.exit(status)
 
 

@@ -14,7 +14,9 @@ graph       the tasks of one package, from its spec
 engine      decide, run, record: brings the tasks of one graph up to date
 session     one run of doit over the packages of an out folder
 statements  typed numbers, and the lines of documents that rest on them
-query       dry run, why, impact, diff, verify: questions that change nothing
+query       dry run, why, impact, diff: questions that change nothing
+inventory   what lies in a folder from a stranger, without following or opening anything
+verify      a package against its manifest and against a clean build
 doors       the command line's and `dodo.py`'s way into doit
 ==========  ======================================================================
 

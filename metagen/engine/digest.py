@@ -70,7 +70,10 @@ class Environment:
         """The digest of all files of metagen, and the code digests saved under it."""
         package = package_digest(paths.PACKAGE)
         saved = self._ledger.rows("", "code").get("", {})
-        return package, saved["digests"] if saved.get("package") == package else {}
+        match saved:
+            case {"package": str(other), "digests": dict(digests)} if other == package:
+                return package, digests
+        return package, {}
 
     @cached_property
     def _index(self) -> CodeIndex:

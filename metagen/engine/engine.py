@@ -173,13 +173,14 @@ class Engine:
         self.decided.add(recipe.name)
         newest = self._records.newest(recipe.name)
         why = self._changes(newest) if newest else (FIRST,)
-        if newest and not why:
+        if newest and not why and _is_run_of(recipe, newest):
             return self._decide_matching(newest, why)
         # An older trace matches after the user went back to an earlier spec.
         for trace in self._records.traces(recipe.name)[1:]:
-            if self._matches(trace):
+            if _is_run_of(recipe, trace) and self._matches(trace):
                 return self._decide_matching(trace, why)
-        if self._cache and (run := self._cache.find(self._identity(recipe), self._now)):
+        run = self._cache.find(self._identity(recipe), self._now) if self._cache else None
+        if run and _is_run_of(recipe, run[0]):
             trace, outputs = run
             return Decision(RESTORE, why, replace(trace, inputs=self._inputs(trace)), outputs)
         return Decision(RUN, why)
@@ -330,6 +331,11 @@ class Engine:
         if self._cache:
             self._cache.put(self._identity(recipe), trace, outputs)
         return outputs, trace
+
+
+def _is_run_of(recipe: Recipe, trace: Trace) -> bool:
+    """Tell whether a trace made the targets of a recipe: a forged one may name any other file."""
+    return trace.outputs.keys() == set(recipe.targets)
 
 
 def _origin(dependency: Dependency) -> str:

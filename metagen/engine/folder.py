@@ -8,6 +8,8 @@ text is written beside it.
 from __future__ import annotations
 
 import os
+import secrets
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
@@ -16,7 +18,7 @@ from pathlib import Path
 from metagen import files
 from metagen.engine.ledger import RunLedger, Trace, Written
 from metagen.engine.store import Store
-from metagen.errors import TaskError
+from metagen.errors import Problem, TaskError
 from metagen.work import Recipe
 
 BESIDE = ".new"  # Suffix of the new text that is written beside an edited file.
@@ -28,13 +30,16 @@ _Lines = Sequence[str]
 _Region = tuple[int, int, int, int]  # Start in base, mine and theirs; number of lines.
 
 
-def signature_of(stat: os.stat_result) -> list[int]:
+def signature_of(seen: os.stat_result) -> list[int]:
     """Return mtime, ctime, size and inode: ctime moves with every write, even if mtime is reset."""
-    return [stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino]
+    return [seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino]
 
 
 class RunFolder:
     """A run folder on disk; a file is read again only when its stat signature changed.
+
+    No link is followed below the out folder, and nothing but regular files is read: the folder may
+    come from a stranger. `obstacle` names what is in the place of a file.
 
     Attributes:
         root: The folder.
@@ -50,6 +55,7 @@ class RunFolder:
         self.backups = backups
         self._scratch = scratch
         self._root = str(root)
+        self._plain: set[str] = set()  # Folders that were no links at the first look.
         self._digests: dict[str, str] = {}
 
     def digest(self, path: str) -> str:
@@ -64,39 +70,74 @@ class RunFolder:
         return self.digest(path)
 
     def _look(self, path: str) -> str:
-        full = os.path.join(self._root, path)  # noqa: PTH118, slower than the stat
+        folder, full = path.rpartition("/")[0], f"{self._root}/{path}"
+        if folder not in self._plain:
+            self._must_be_plain(path)
+            self._plain.add(folder)
         try:
-            signature = signature_of(os.stat(full))  # noqa: PTH116
-            if path in self.known and self.known[path][0] == signature:
-                return self.known[path][1]
-            digest = files.sha256(Path(full).read_bytes())
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            seen = os.lstat(full)
+        except FileNotFoundError:
             return ""
+        if not stat.S_ISREG(seen.st_mode):
+            self._must_be_plain(path)
+        signature = signature_of(seen)
+        if path in self.known and self.known[path][0] == signature:
+            return self.known[path][1]
+        digest = files.sha256(files.read_plain(Path(full)))
         if time.time_ns() - max(signature[:2]) > _RACY_NS:
             self.known[path] = (signature, digest)
             self.changed = True
         return digest
 
+    def obstacle(self, path: str) -> str:
+        """Return what keeps a path from being a plain file in plain folders; "" for nothing."""
+        return files.obstacle(self.root, path)
+
+    def _must_be_plain(self, path: str) -> None:
+        if blocked := self.obstacle(path):
+            sentence = f"This is {files.kind(os.lstat(blocked).st_mode)}, and no build made it"
+            hint = "move it away, or build with --discard-edits, which moves it to .metagen/backup"
+            raise TaskError(Problem(f"{sentence}: {path} must be written here.", blocked, hint))
+
     def load(self, path: str) -> bytes:
         """Return the content of a file, or raise a TaskError that names it."""
+        self._must_be_plain(path)
         try:
-            return (self.root / path).read_bytes()
+            return files.read_plain(self.root / path)
         except OSError as error:
             raise TaskError(f"{self.root / path} cannot be read: {error.strerror}.") from None
 
     def write(self, path: str, data: bytes) -> None:
         self._digests.pop(path, None)
+        self._must_be_plain(path)
         files.write_atomic(self.root / path, data, self._scratch)
 
     def back_up(self, path: str) -> None:
         """Copy a file to the backups, under a name with its digest."""
         data = self.load(path)
-        name = f"{path}.{files.sha256(data)[:8]}"
-        files.write_atomic(self.backups / name, data, self._scratch)
+        backup = self._backup(f"{path}.{files.sha256(data)[:8]}")
+        files.write_atomic(backup, data, self._scratch)
+
+    def move_away(self, blocked: str) -> str:
+        """Move an `obstacle` to the backups; return its path in the run folder."""
+        path = os.path.relpath(blocked, self._root)
+        name = self.root.name if blocked == self._root else path
+        backup = self._backup(f"{name}.{secrets.token_hex(4)}")
+        backup.parent.mkdir(parents=True, exist_ok=True)
+        Path(blocked).rename(backup)
+        return path
+
+    def _backup(self, name: str) -> Path:
+        """Return where a backup goes."""
+        blocked = files.obstacle(self.backups, name)
+        if blocked:
+            raise TaskError(Problem("A backup must be written here.", blocked, "Move it away."))
+        return self.backups / name
 
     def remove(self, path: str) -> bool:
         """Remove a file and the folders that this leaves empty; return whether it existed."""
         self._digests.pop(path, None)
+        self._must_be_plain(path)
         target = self.root / path
         existed = target.exists()
         target.unlink(missing_ok=True)
@@ -149,7 +190,7 @@ class Outputs:
         maker: The recipe that makes each path.
 
     Attributes:
-        displaced: Files without a record that a target replaced; they were backed up.
+        displaced: Files that a build replaced and whose text it did not write; they were backed up.
     """
 
     def __init__(
@@ -163,9 +204,9 @@ class Outputs:
         self._records.announce(
             {path: self._announced(recipe, path, d) for path, d in trace.outputs.items()}
         )
-        changed = [p for p in outputs if self._put(p, outputs[p], trace.outputs[p])]
+        changed = [p for p in outputs if self._put(recipe, p, outputs[p], trace.outputs[p])]
         done = {p: Written(recipe.name, digest) for p, digest in trace.outputs.items()}
-        self._records.record(done | self._beside(recipe), recipe.name, trace)
+        self._records.record(done, recipe.name, trace)
         return changed
 
     def in_place(self, path: str, digest: str) -> bool:
@@ -210,28 +251,45 @@ class Outputs:
     def conflicts(self) -> list[str]:
         """Return the edited files that have new text beside them."""
         paths = (p.removesuffix(BESIDE) for p in self._records.written if p.endswith(BESIDE))
-        return sorted(p for p in paths if self._folder.digest(p + BESIDE))
+        return sorted(p for p in paths if self._is_there(p + BESIDE))
 
     def sweep(self) -> list[str]:
         """Remove outputs of tasks that no longer exist, unless edited; return those removed."""
         orphans = [p for p in self._records.written if p not in self._maker]
-        unedited = [p for p in orphans if not self.edited(p.removesuffix(BESIDE))]
-        removed = [p for p in unedited if self._folder.remove(p)]
-        if unedited:
-            self._records.record(dict.fromkeys(unedited))
+        done = [p for p in orphans if not self._stays(p)]
+        removed = [p for p in done if self._is_as_written(p) and self._folder.remove(p)]
+        if done:
+            self._records.record(dict.fromkeys(done))
         return removed
 
+    def _stays(self, orphan: str) -> bool:
+        """Tell whether a file is an edit by the user, or a new text beside one."""
+        edit = orphan.removesuffix(BESIDE)
+        return self._is_there(orphan) and self._is_there(edit) and self.edited(edit)
+
+    def _is_there(self, path: str) -> bool:
+        return not self._folder.obstacle(path) and bool(self._folder.digest(path))
+
+    def _is_as_written(self, path: str) -> bool:
+        return path in self._records.written and self._is_there(path) and not self.edited(path)
+
     def discard_edits(self) -> list[str]:
-        """Move edited files to the backups, so that the build writes them again."""
+        """Move edited files, and what is in the place of one, to the backups; return their paths.
+
+        The build writes them again.
+        """
+        blocked = (self._folder.obstacle(path) for path in self._maker)
+        moved = [self._folder.move_away(each) for each in blocked if each]
         edited = self.edits()
         for path in edited:
             self._folder.back_up(path)
             self._folder.remove(path)
-        return edited
+        return [*moved, *edited]
 
     def clean(self, recipe: Recipe) -> list[str]:
         """Remove the outputs of a task, unless edited, and its runs; return those removed."""
-        removed = [p for p in recipe.targets if not self.edited(p) and self._folder.remove(p)]
+        written = [p for p in recipe.targets if self._is_as_written(p)]
+        removed = [p for p in written if self._folder.remove(p)]
         self._records.forget(recipe.name)
         return removed
 
@@ -240,13 +298,17 @@ class Outputs:
         now, known = self._folder.fresh(path), self._records.written.get(path)
         if known is None:
             if now not in {"", digest}:
-                self._folder.back_up(path)
-                self.displaced.append(path)
+                self._displace(path)
             return Written(recipe.name, now, digest)
         # A build killed after the write, and before the record of it, left the pending text.
         return Written(recipe.name, now if now == known.pending else known.sha256, digest)
 
-    def _put(self, path: str, data: bytes, digest: str) -> bool:
+    def _displace(self, path: str) -> None:
+        """Back up a file whose text the engine did not write, and which it is about to replace."""
+        self._folder.back_up(path)
+        self.displaced.append(path)
+
+    def _put(self, recipe: Recipe, path: str, data: bytes, digest: str) -> bool:
         """Write one output over its own earlier text; merge it into an edit of another text."""
         now, written = self._folder.fresh(path), self._records.written[path]
         if now == digest:
@@ -254,22 +316,33 @@ class Outputs:
         if now in {"", written.sha256}:
             self._folder.write(path, data)
         elif written.sha256 != digest:  # An edit of this same text stays as it is.
-            self._reconcile(path, written.sha256, data)
+            self._reconcile(recipe, path, written.sha256, data)
         return True
 
-    def _reconcile(self, path: str, base: str, data: bytes) -> None:
+    def _reconcile(self, recipe: Recipe, path: str, base: str, data: bytes) -> None:
         """Merge new text into an edited file; if they conflict, write it beside the file."""
         result = merge(self._store.get(base) or b"", self._folder.load(path), data)
         if result is None:
-            self._folder.write(path + BESIDE, data)
+            self._write_beside(recipe, path + BESIDE, data)
         else:
             self._folder.write(path, result)
-            self._folder.remove(path + BESIDE)
+            self._take_back(path + BESIDE)
 
-    def _beside(self, recipe: Recipe) -> dict[str, Written | None]:
-        """Return the records of new texts beside edited targets, so that `sweep` knows them."""
-        digests = {p + BESIDE: self._folder.digest(p + BESIDE) for p in recipe.targets}
-        return {path: Written(recipe.name, digest) for path, digest in digests.items() if digest}
+    def _write_beside(self, recipe: Recipe, beside: str, data: bytes) -> None:
+        """Write new text beside an edited file, and record it, so that `sweep` knows it."""
+        digest = files.sha256(data)
+        if self._folder.fresh(beside) and self.edited(beside):
+            self._displace(beside)
+        self._records.announce({beside: self._announced(recipe, beside, digest)})
+        self._folder.write(beside, data)
+        self._records.record({beside: Written(recipe.name, digest)})
+
+    def _take_back(self, beside: str) -> None:
+        """Remove the new text of an earlier conflict, unless the user changed it."""
+        if self._is_as_written(beside):
+            self._folder.remove(beside)
+        if beside in self._records.written:
+            self._records.record({beside: None})
 
 
 def merge(base: bytes, mine: bytes, theirs: bytes) -> bytes | None:

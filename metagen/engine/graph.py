@@ -145,7 +145,7 @@ def _family(spec: Spec) -> Family:
     """Return the family of a spec, or refuse the spec before anything is written."""
     try:
         family = families.named(families.route(spec.key))
-        need.applicable(spec.key, family)
+        need.throughput(spec.key, family)
         search.check_pins(explain.desk_over(spec), family)
         family.check(spec.key)
     except SpecError as error:
@@ -178,7 +178,8 @@ def _unused(spec: Spec, family: Family) -> list[Problem]:
 def _place(spec: Spec, name: str) -> str:
     """Return the place in the spec file of a key, or of the key that contains it."""
     keys = [key for key in spec.keys() if name == key or name.startswith(f"{key}.")]  # noqa: SIM118
-    return spec.source(keys[0]) if keys else name
+    place = spec.source(keys[0]) if keys else name
+    return str(spec.path) if place == "default" else place
 
 
 def _requested(possible: Graph, artifacts: Iterable[str]) -> tuple[Recipe, ...]:

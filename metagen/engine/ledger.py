@@ -7,7 +7,9 @@ by a new one. Either way the next build only repeats the work that it has no rec
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
@@ -20,11 +22,12 @@ from metagen.errors import Problem, TaskError
 
 _FORMAT = "2"  # Part of every checksum: rows written in another format count as damaged.
 _HISTORY = 16  # Traces per task. Going back to a spec older than that runs its tasks again.
-_SCHEMA = """
-pragma journal_mode=wal;
-create table if not exists row(run text, kind text, name text, body text, checksum text,
-    primary key(run, kind, name)) without rowid;
-"""
+_TABLE = """row(run text, kind text, name text, body text, checksum text,
+    primary key(run, kind, name)) without rowid"""
+_SCHEMA = f"pragma journal_mode=wal; create table if not exists {_TABLE};"
+# A view or a trigger that somebody added would run in our place, so it counts as damage.
+_OURS = [("table", f"CREATE TABLE {_TABLE}")]
+_PARTS = ("", "-wal", "-shm", "-journal")  # Suffixes of the files that sqlite opens.
 _INSERT = "insert or replace into row values(?,?,?,?,?)"
 # Deleting this row makes the next build look at every task (`workspace.Snapshots`).
 _NO_SNAPSHOT = ("snapshot", "", None)
@@ -98,9 +101,10 @@ class Ledger:
     def copy(cls, path: Path) -> Ledger:
         """Return a ledger in memory that starts with the rows of a file, if the file exists."""
         ledger = cls(Path(":memory:"))
-        if path.is_file():
+        if path.is_file() and _is_plain(path):
             with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as original:
-                original.backup(ledger._connection)
+                if _is_ours(original):
+                    original.backup(ledger._connection)
         return ledger
 
     def rows(self, run: str, kind: str, name: str | None = None) -> dict[str, Any]:
@@ -110,7 +114,7 @@ class Ledger:
         rows = self._execute(*query)
         intact = {n: body for n, body, mark in rows if mark == _checksum(run, kind, n, body)}
         self._recent.update({(run, kind, n): body for n, body in intact.items()})
-        return {n: json.loads(body) for n, body in intact.items()}
+        return {n: value for n, body in intact.items() if (value := _parsed(body)) is not None}
 
     def runs(self) -> list[str]:
         """Return the run folders that have rows."""
@@ -170,13 +174,14 @@ class Ledger:
     def _connect(self) -> sqlite3.Connection | None:
         """Return a connection to the file, or None when it is damaged."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        if self._path.is_dir():
+        if not _is_plain(self._path):
             return None
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         connection.text_factory = _text
         try:
             connection.executescript(_SCHEMA)
-            if connection.execute("pragma quick_check").fetchall() == [("ok",)]:
+            checked = _is_ours(connection) and connection.execute("pragma quick_check").fetchall()
+            if checked == [("ok",)]:
                 return connection
         except sqlite3.DatabaseError as error:
             self._raise_unless_damage(error)
@@ -200,9 +205,8 @@ class Ledger:
             raise TaskError(Problem(f"{error}.", str(self._path), _HINT)) from error
 
     def _set_aside(self) -> None:
-        for suffix in ("", "-wal", "-shm"):
-            part = self._path.with_name(self._path.name + suffix)
-            if part.exists():
+        for part in _parts(self._path):
+            if os.path.lexists(part):
                 files.set_aside(part)
 
 
@@ -212,13 +216,18 @@ class RunLedger:
     def __init__(self, ledger: Ledger, run: str) -> None:
         self._ledger = ledger
         self._run = run
-        self._newest = {t: _trace(body) for t, body in ledger.rows(run, "trace").items()}
+        traces = {t: trace_in(body) for t, body in ledger.rows(run, "trace").items()}
+        self._newest = {task: trace for task, trace in traces.items() if trace}
         self._older: dict[str, list[Trace]] = {}
-        self.written = {p: Written(*body) for p, body in ledger.rows(run, "written").items()}
+        rows = ledger.rows(run, "written").items()
+        # Anybody can make a row with a right checksum; a path that leads elsewhere is no record.
+        self.written = {p: Written(*body) for p, body in rows if _is_written(p, body)}
 
     def signatures(self) -> dict[str, Any]:
         """Return the saved stat signature and sha256 of each file; see `RunFolder.known`."""
-        return dict(self._ledger.rows(self._run, "stat").get("", {}))
+        saved = self._ledger.rows(self._run, "stat").get("", {})
+        pairs = saved.items() if isinstance(saved, dict) else ()
+        return {path: each for path, each in pairs if _is_signature(each)}
 
     def save_signatures(self, known: Mapping[str, Any]) -> None:
         self._ledger.put(self._run, [("stat", "", known)])
@@ -235,7 +244,8 @@ class RunLedger:
         """Return the older runs of a task; most builds need none, so they are read on demand."""
         if task not in self._older:
             bodies = self._ledger.rows(self._run, "past", task).get(task, [])
-            self._older[task] = [_trace(body) for body in bodies]
+            traces = map(trace_in, bodies if isinstance(bodies, list) else ())
+            self._older[task] = [trace for trace in traces if trace]
         return self._older[task]
 
     def announce(self, written: Mapping[str, Written]) -> None:
@@ -285,9 +295,52 @@ def _text(stored: bytes) -> str:
     return stored.decode(errors="replace")
 
 
-def _trace(body: list[Any]) -> Trace:
-    dependencies, outputs, inputs = body
-    return Trace(tuple(Dependency(*d) for d in dependencies), outputs, inputs)
+def _parts(path: Path) -> list[Path]:
+    return [path.with_name(path.name + suffix) for suffix in _PARTS]
+
+
+def _is_plain(path: Path) -> bool:
+    """Tell whether all files of a ledger are regular or missing: sqlite would follow a link."""
+    modes = [os.lstat(part).st_mode for part in _parts(path) if os.path.lexists(part)]
+    return all(map(stat.S_ISREG, modes))
+
+
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    return connection.execute("select type, sql from sqlite_master").fetchall() == _OURS
+
+
+def _parsed(body: str) -> Any:
+    """Return the value of a row; None if its text is no JSON, or nested without end."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def trace_in(body: Any) -> Trace | None:
+    """Return the trace in the body of a row; None for a body that no build has written."""
+    match body:
+        case [list(rows), dict(outputs), dict(inputs)] if all(map(_is_dependency, rows)):
+            texts = (*outputs, *outputs.values(), *inputs, *inputs.values())
+            if all(isinstance(text, str) for text in texts):
+                return Trace(tuple(Dependency(*row) for row in rows), outputs, inputs)
+    return None
+
+
+def _is_dependency(row: Any) -> bool:
+    return isinstance(row, list) and len(row) == 4 and all(isinstance(each, str) for each in row)
+
+
+def _is_written(path: str, body: Any) -> bool:
+    texts = isinstance(body, list) and len(body) == 3 and all(isinstance(b, str) for b in body)
+    return texts and files.is_inside(path)
+
+
+def _is_signature(pair: Any) -> bool:
+    match pair:
+        case [list(numbers), str()]:
+            return all(isinstance(number, int) for number in numbers)
+    return False
 
 
 def _body(trace: Trace) -> list[Any]:

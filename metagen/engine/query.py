@@ -1,4 +1,4 @@
-"""Questions about packages: a dry run, why and impact, how two packages differ, verification.
+"""Questions about packages: a dry run, why and impact, how two packages differ.
 
 Everything here leaves the out folder as it is. A dry run and a diff do the work of the tasks in
 memory, since only that tells where the same bytes come out and no further task needs to run; so
@@ -7,37 +7,20 @@ they are exact, and take as long as a build.
 
 from __future__ import annotations
 
-import difflib
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from metagen import entries, families, files, paths, programs
-from metagen.docs import latex
-from metagen.engine.desk import OBSERVED
+from metagen import entries, families
 from metagen.engine.engine import CURRENT, Engine, Outcome
-from metagen.engine.graph import MANIFEST, RESOLVED, Graph, of_run, of_spec, whole
+from metagen.engine.graph import Graph, of_spec, whole
 from metagen.engine.session import in_memory
-from metagen.engine.statements import resting_on_edits
 from metagen.engine.terminal import Terminal
-from metagen.errors import Problem, TaskError
 from metagen.spec import Spec, load
 from metagen.work import Recipe
 
 _NOWHERE = Path("/nonexistent")  # The out folder of a package that is only built in memory.
-_LEFTOVERS = ("paper/build/", "/__pycache__/")  # Written by `make pdf` and by running the scripts.
-_DIFF_LINES = 20
-# Another machine, as far as one can be another: five years on, on an island fourteen hours ahead.
-_VARIED = {"PYTHONHASHSEED": "271828", "TZ": "Pacific/Kiritimati", "LC_ALL": "C", "LANG": "C"}
-_CLOCK = "import time; now = time.time; time.time = lambda: now() + 5 * 365 * 86400; "
-_MAIN = "import sys; from metagen.cli import main; main(sys.argv[1:])"
 
 
 def dry_run(
@@ -195,110 +178,3 @@ def _changed_files(before: Engine, after: Engine) -> Iterator[str]:
 def _build(engine: Engine) -> list[Outcome]:
     recipes = engine.graph.in_order(whole(engine.graph.recipes))
     return [engine.build(recipe, lambda *_: None) for recipe in recipes]
-
-
-def verify(run: Path, *, vary: bool) -> Iterator[str]:
-    """Yield a line for each file that its manifest, or a clean build elsewhere, contradicts.
-
-    The first difference from the clean build is shown. After an edit of results, the typed numbers
-    and the statements that rest on the edit come before it.
-
-    Args:
-        run: A run folder.
-        vary: Rebuild under another hash seed, time zone, locale, folder, umask and clock.
-
-    Raises:
-        TaskError: The package cannot be built again.
-        UsageError: The folder is not a run folder.
-    """
-    rows = _manifest(run)
-    for path, row in rows.items():
-        if not _matches(run, row):
-            yield f"{path}: not as {MANIFEST} says"
-    of_run(run)  # Refuses a folder that is not a run folder.
-    with programs.scratch() as folder:
-        elsewhere = folder / ("über there" if vary else "out")
-        clean = _rebuild(run, elsewhere, vary=vary)
-        yield from _differences(run, clean, {p for p, row in rows.items() if row["edited"]})
-
-
-def _manifest(run: Path) -> dict[str, Mapping[str, object]]:
-    try:
-        return {row["path"]: row for row in json.loads((run / MANIFEST).read_bytes())}
-    except (OSError, ValueError, LookupError, TypeError):
-        place, hint = str(run / MANIFEST), "build the whole package again"
-        raise TaskError(Problem("The manifest cannot be read.", place, hint)) from None
-
-
-def _matches(run: Path, row: Mapping[str, object]) -> bool:
-    path = run / str(row["path"])
-    return path.is_file() and files.sha256(path.read_bytes()) == row["sha256"]
-
-
-def _rebuild(run: Path, elsewhere: Path, *, vary: bool) -> Path:
-    """Build the package of a run folder again from its resolved spec, in another process."""
-    elsewhere.mkdir(parents=True)
-    spec = elsewhere / "spec.yaml"
-    shutil.copyfile(run / RESOLVED, spec)
-    name = run.resolve().name.removeprefix("run-")
-    stages = ["synth", "paper"] if (run / latex.TARGET).is_file() else ["synth"]
-    for stage in stages:
-        jobs = ["-n", "2"] if vary else []
-        line = [stage, spec.name, "--out", ".", "--run-id", name, "-q", *jobs]
-        _metagen(line, elsewhere, vary, run)
-    return elsewhere / f"run-{name}"
-
-
-def _metagen(arguments: list[str], folder: Path, vary: bool, run: Path) -> None:
-    environment = {k: v for k, v in os.environ.items() if k != "METAGEN_CACHE"}
-    environment["PYTHONPATH"] = str(paths.PACKAGE.parent)
-    # Another machine, or another hour, trains at another speed; the package says at which.
-    environment[OBSERVED] = str(run.resolve())
-    done = subprocess.run(
-        [sys.executable, "-c", (_CLOCK if vary else "") + _MAIN, *arguments],
-        cwd=folder,
-        env=environment | (_VARIED if vary else {}),
-        umask=0o077 if vary else -1,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise TaskError(Problem("The clean build failed.", hint=done.stderr.strip()))
-
-
-def _differences(run: Path, clean: Path, edited: set[str]) -> Iterator[str]:
-    here, there = _contents(run), _contents(clean)
-    yield from resting_on_edits(here, there, edited)
-    shown = False
-    for path in sorted(here.keys() | there.keys()):
-        if path not in there:
-            yield f"{path}: a clean build does not make it"
-        elif path not in here:
-            yield f"{path}: missing"
-        elif here[path] != there[path]:
-            by_hand = ", which was edited by hand" if path in edited else ""
-            yield f"{path}: differs from a clean build{by_hand}"
-            if not shown:
-                yield from _difference(path, there[path], here[path])
-            shown = True
-
-
-def _contents(run: Path) -> dict[str, bytes]:
-    every = {p.relative_to(run).as_posix(): p for p in run.rglob("*") if p.is_file()}
-    names = (name for name in every if not any(part in name for part in _LEFTOVERS))
-    return {name: every[name].read_bytes() for name in names}
-
-
-def _difference(path: str, clean: bytes, here: bytes) -> Iterator[str]:
-    """Yield the first lines of a text difference, or the position of the first other byte."""
-    try:
-        old, new = (data.decode().splitlines() for data in (clean, here))
-    except UnicodeDecodeError:
-        pairs = enumerate(zip(clean, here, strict=False))
-        place = next((i for i, (a, b) in pairs if a != b), min(len(clean), len(here)))
-        yield f"  the first different byte is number {place:,}"
-        return
-    names = (f"clean/{path}", f"here/{path}")
-    lines = difflib.unified_diff(old, new, *names, lineterm="", n=1)
-    yield from (f"  {line}" for line in islice(lines, _DIFF_LINES))

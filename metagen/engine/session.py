@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -63,6 +62,8 @@ class Session:
         self._options = options
         # A task whose outputs come from a cache does not run, so the lint could not watch it.
         self._cache = Cache(options.cache) if options.cache and not options.lint else None
+        if self._cache:
+            self._cache.claim()
         self._open = ExitStack()
         self._engines: dict[str, Engine] = {}
 
@@ -70,10 +71,8 @@ class Session:
         """Take the lock, once: from now on no other build changes the out folder."""
         if self.building:
             return
-        StateFolder(self.out).make()
-        state = self._open.enter_context(locked(self.out, wait=self._options.wait))
+        self._open.enter_context(locked(self.out, wait=self._options.wait))
         self.building = True
-        shutil.rmtree(state.scratch, ignore_errors=True)  # A killed build may have left files.
         if self._options.discard_edits:
             for graph in self.graphs:
                 paths = self.engine(graph).outputs.discard_edits()

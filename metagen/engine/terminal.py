@@ -138,8 +138,8 @@ class Terminal:
     def files_replaced(self, graph: Graph, paths: Iterable[str]) -> None:
         for path in paths:
             self.write(
-                f"  replaced {graph.run}/{path}, which MetaGen did not write; the old file is in "
-                ".metagen/backup"
+                f"  replaced {graph.run}/{path}, whose text MetaGen did not write; the old file is "
+                "in .metagen/backup"
             )
 
     def edits_discarded(self, graph: Graph, paths: Iterable[str]) -> None:

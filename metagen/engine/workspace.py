@@ -11,8 +11,10 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import shutil
+import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,11 +26,17 @@ from metagen.engine.folder import MemoryFolder, RunFolder, signature_of
 from metagen.engine.ledger import Ledger, RunLedger
 from metagen.engine.store import MemoryStore, Store
 from metagen.engine.terminal import BuildReport
-from metagen.errors import LockedError, Problem, UsageError
+from metagen.errors import LockedError, Problem, TaskError, UsageError
+
+# The lock is opened without following a link, waiting for a FIFO or losing what it may hold.
+_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class StateFolder:
-    """The paths of `.metagen/` in an out folder.
+    """The paths of `.metagen/` in an out folder, which may come from a stranger.
+
+    Raises:
+        TaskError: It is a link, so that what a build writes there would land elsewhere.
 
     Attributes:
         root: The folder.
@@ -44,18 +52,23 @@ class StateFolder:
         self.lock = self.root / "lock"
         self.scratch = self.root / "tmp"
         self.store = self.root / "store"
+        if self.root.is_symlink():
+            sentence = "This is a link; the state of an out folder lies in it."
+            raise TaskError(Problem(sentence, str(self.root), "Remove the link, or move it away."))
 
     def make(self) -> None:
-        """Make the folder; a file in place of a folder, or the reverse, is damage and set aside."""
+        """Make the folder; what is there in place of a file or a folder is damage and set aside."""
         self.root.mkdir(parents=True, exist_ok=True)
         for part, is_right in (
-            (self.lock, Path.is_file),
-            (self.store, Path.is_dir),
-            (self.scratch, Path.is_dir),
-            (self.root / "backup", Path.is_dir),
+            (self.lock, stat.S_ISREG),
+            (self.store, stat.S_ISDIR),
+            (self.scratch, stat.S_ISDIR),
+            (self.root / "backup", stat.S_ISDIR),
         ):
-            if part.exists() and not is_right(part):
-                part.rename(part.with_name(f"{part.name}.damaged-{time.time_ns()}"))
+            # Another build may have set it aside first.
+            with suppress(FileNotFoundError):
+                if not is_right(part.lstat().st_mode):
+                    part.rename(part.with_name(f"{part.name}.damaged-{time.time_ns()}"))
 
     def backups(self, run: str) -> Path:
         """Return the folder of the backups of a run folder."""
@@ -105,11 +118,8 @@ def locked(out: Path, *, wait: bool) -> Iterator[StateFolder]:
         LockedError: Another build holds the folder and `wait` is False.
     """
     state = StateFolder(out)
-    state.root.mkdir(parents=True, exist_ok=True)
-    if state.lock.is_dir():  # Only damage can put a folder here.
-        with suppress(OSError):  # Another build may have set it aside first.
-            files.set_aside(state.lock)
-    with state.lock.open("w") as handle:
+    state.make()
+    with os.fdopen(os.open(state.lock, _LOCK, 0o666)) as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -118,6 +128,7 @@ def locked(out: Path, *, wait: bool) -> Iterator[StateFolder]:
                 raise LockedError(problem) from None
             print(f"waiting for another build in {out} to end", flush=True)
             fcntl.flock(handle, fcntl.LOCK_EX)
+        shutil.rmtree(state.scratch, ignore_errors=True)  # A killed build may have left files.
         yield state
 
 
@@ -137,7 +148,9 @@ def fingerprint(settings: Sequence[str | None]) -> str:
 def _own_files() -> list[tuple[str, list[int]]]:
     """Return the stat signature of each file of metagen and its templates."""
     roots = dict.fromkeys((str(paths.PACKAGE), str(paths.templates())))
-    return sorted((path, _signature(path)) for root in roots for path in _files_below(root))
+    return sorted(
+        (path, _signature(path, os.stat)) for root in roots for path in _files_below(root)
+    )
 
 
 def _files_below(root: str) -> Iterator[str]:
@@ -146,9 +159,9 @@ def _files_below(root: str) -> Iterator[str]:
         yield from (f"{folder}/{name}" for name in names)
 
 
-def _signature(path: str) -> list[int]:
+def _signature(path: str, look: Callable[[str], os.stat_result]) -> list[int]:
     try:
-        return signature_of(os.stat(path))  # noqa: PTH116, since a Path takes longer than the stat
+        return signature_of(look(path))
     except OSError:
         return []
 
@@ -177,7 +190,8 @@ class Snapshots:
         if not snapshot or snapshot["request"] != request:
             return None
         folder = str(self._out / run)
-        if any(_signature(f"{folder}/{p}") != known for p, known in snapshot["files"].items()):
+        made = snapshot["files"].items()
+        if any(_signature(f"{folder}/{path}", os.lstat) != known for path, known in made):
             return None
         report = snapshot["report"]
         warnings = tuple(Problem(**problem) for problem in report.pop("warnings"))
@@ -247,7 +261,12 @@ def collect_garbage(out: Path) -> int:
 
     Returns:
         The number of bytes freed.
+
+    Raises:
+        UsageError: The folder has no state, so it is no out folder.
     """
+    if not StateFolder(out).root.is_dir():
+        raise UsageError(Problem("No build has used this folder.", str(out), "Name an out folder."))
     with locked(out, wait=True) as state, closing(Ledger(state.ledger)) as ledger:
         digests: set[str] = set()
         for run in ledger.runs():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from metagen.errors import Problem, SpecError
@@ -17,7 +17,8 @@ class Route(NamedTuple):
 
     Attributes:
         family: The family they lead to.
-        allowed: The allowed values of each key; a model has all of a modality's, any of the rest.
+        allowed: The allowed values of each key. Modalities stand together, as in `image+text`; of
+            the rest, a spec may name any.
     """
 
     family: str
@@ -29,13 +30,9 @@ class Route(NamedTuple):
         allowed = map(frozenset, map(str.split, values))
         return cls(family.strip(), dict(zip(KEYS, allowed, strict=True)))
 
-    def misfits(self, key: Lookup) -> dict[str, str]:
-        """Return the keys of a spec that do not fit, each with what would."""
-        return {
-            name: " or ".join(sorted(values))
-            for name, values in self.allowed.items()
-            if not _fits(name, key(name), values)
-        }
+    def misfits(self, key: Lookup) -> list[str]:
+        """Return the keys of a spec that do not fit."""
+        return [name for name, values in self.allowed.items() if not _fits(name, key(name), values)]
 
 
 KEYS = (
@@ -45,8 +42,8 @@ KEYS = (
     "architecture.family",
     "training.objective",
 )
+INPUTS, OUTPUTS = KEYS[:2]
 SHOWN = 3  # routes of an error
-# The first route that fits a spec is taken.
 ROUTES = tuple(
     Route.of(*line.split("|"))
     for line in """\
@@ -58,10 +55,10 @@ vit | image | label | classification | transformer | classification
 resnet | image | label | classification | cnn | classification
 segmentation_unet | image | segmentation_mask | semantic_segmentation | cnn | segmentation
 unet_diffusion | image | image | generation | diffusion cnn | diffusion
-clip | image text | embedding | embedding retrieval | transformer | contrastive
-latent_unet | text | image | generation | diffusion hybrid | diffusion
+clip | image+text | embedding image+text | embedding retrieval | transformer | contrastive
+latent_unet | text image+text | image | generation | diffusion hybrid | diffusion
 patch_forecaster | time_series | time_series | time_series_forecast | transformer | forecasting
-autoencoder | time_series | label | anomaly_detection | mlp | reconstruction
+autoencoder | time_series | label time_series | anomaly_detection | mlp | reconstruction
 tabular_regressor | tabular | regression | regression | mlp | regression
 tabular_classifier | tabular | label | classification | mlp | classification
 """.splitlines()
@@ -103,16 +100,13 @@ def route(key: Lookup) -> str:
         key: Gives the value of a leaf key of the spec, None when it is not declared.
 
     Raises:
-        SpecError: No family builds this combination; it names the keys and the nearest routes.
+        SpecError: No family builds this combination, with the nearest routes; or several do, with
+            the key that tells them apart.
     """
-    misfits = [(each, each.misfits(key)) for each in ROUTES]
-    for candidate, wrong in misfits:
-        if not wrong:
-            return candidate.family
-    nearest = heapq.nsmallest(SHOWN, misfits, key=lambda pair: len(pair[1]))
-    hint = _hint([each for each, _ in nearest])
-    first, wrong = nearest[0]
-    raise SpecError([_problem(name, key(name), word, first, hint) for name, word in wrong.items()])
+    fitting = [each for each in ROUTES if not each.misfits(key)]
+    if len(fitting) != 1:
+        raise SpecError([_open(key, fitting) if fitting else _unbuilt(key)])
+    return fitting[0].family
 
 
 def unknown_components(family: Family, declared: Iterable[Mapping[str, str]]) -> list[str]:
@@ -121,29 +115,68 @@ def unknown_components(family: Family, declared: Iterable[Mapping[str, str]]) ->
     return [f"{component['name']} ({component['type']})" for component in unknown]
 
 
-def _fits(name: str, found: str | Iterable[str] | None, allowed: frozenset[str]) -> bool:
-    """Tell whether a value fits; a model has all of a route's modalities, and any of the rest."""
-    if not found:
+def _fits(name: str, declared: str | tuple[str, ...] | None, allowed: frozenset[str]) -> bool:
+    """Return whether a value fits: a model has all of a modality's words, and any of the rest."""
+    if not declared:
         return True
-    values = frozenset({found} if isinstance(found, str) else found)
-    return values == allowed if name.startswith("modality.") else values <= allowed
+    words = {declared} if isinstance(declared, str) else set(declared)
+    return "+".join(sorted(words)) in allowed if name in (INPUTS, OUTPUTS) else words <= allowed
 
 
-def _problem(name: str, found: object, wanted: str, nearest: Route, hint: str) -> Problem:
-    shown = ", ".join(found) if isinstance(found, tuple) else found
-    return Problem(
-        f"no model family builds {name}: {shown}; the nearest, {nearest.family}, takes {wanted}",
-        name,
-        hint=hint,
-    )
+def _open(key: Lookup, fitting: Sequence[Route]) -> Problem:
+    """Return the problem of a spec that several families fit: the key that tells them apart."""
+    undeclared = [name for name in KEYS if not key(name)]
+    name = max(undeclared, key=lambda each: len({route.allowed[each] for route in fitting}))
+    families = ", ".join(route.family for route in fitting)
+    values = (f"{_words(r.allowed[name])} for {r.family}" for r in fitting)
+    sentence = f"{len(fitting)} model families make {_made(key)}: {families}"
+    return Problem(sentence, OUTPUTS, f"add {name}: {', '.join(values)}")
 
 
-def _hint(nearest: Iterable[Route]) -> str:
-    listed = "; ".join(map(_describe, nearest))
-    return f"the nearest of {len(ROUTES)} routes: {listed}; `metagen families` prints all"
+def _unbuilt(key: Lookup) -> Problem:
+    """Return the problem of a spec that no family fits, in one sentence."""
+    wrong = {route.family: route.misfits(key) for route in ROUTES}
+    making = [keys for keys in wrong.values() if not {INPUTS, OUTPUTS} & {*keys}]
+    nearest = heapq.nsmallest(SHOWN, ROUTES, key=lambda each: _distance(wrong[each.family]))
+    routes = f"the nearest of {len(ROUTES)} routes: {'; '.join(map(_describe, nearest))}"
+    hint = f"{routes}; `metagen families` prints all"
+    first, misfits = nearest[0], wrong[nearest[0].family]
+    if not making:
+        ways = "".join(f"{each}; " for each in _ways(key))
+        return Problem(f"no model family makes {_made(key)}", misfits[0], ways + hint)
+    fewest: list[str] = min(making, key=len)
+    declared = _listed(fewest, key)
+    sentence = f"no model family makes {_made(key)} with {declared}"
+    taken = _listed(misfits, first.allowed.__getitem__)
+    return Problem(f"{sentence}; {first.family} has {taken}", misfits[0], hint)
+
+
+def _distance(misfits: list[str]) -> tuple[int, bool]:
+    return len(misfits), INPUTS in misfits or OUTPUTS in misfits
+
+
+def _listed(names: Iterable[str], value: Lookup) -> str:
+    return " and ".join(f"{name}: {_words(value(name))}" for name in names)
+
+
+def _ways(key: Lookup) -> Iterator[str]:
+    """Yield what one modality of a spec leaves for the other."""
+    for name, other, word in ((INPUTS, OUTPUTS, "from"), (OUTPUTS, INPUTS, "for")):
+        routes = [each for each in ROUTES if name not in each.misfits(key)]
+        values = sorted({value for each in routes for value in each.allowed[other]})
+        if values:
+            yield f"{word} {'+'.join(key(name))}, {other} may be {_words(values)}"
+
+
+def _made(key: Lookup) -> str:
+    return f"{'+'.join(key(OUTPUTS))} from {'+'.join(key(INPUTS))}"
+
+
+def _words(value: str | Iterable[str]) -> str:
+    *others, last = [value] if isinstance(value, str) else sorted(value)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _describe(route: Route) -> str:
-    inputs, outputs, *others = map(sorted, route.allowed.values())
-    shown = ", ".join(map("|".join, others))
-    return f"{route.family} ({'+'.join(inputs)} to {'+'.join(outputs)}, {shown})"
+    inputs, outputs, *others = ("|".join(sorted(route.allowed[name])) for name in KEYS)
+    return f"{route.family} ({inputs} to {outputs}, {', '.join(others)})"

@@ -12,9 +12,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import lru_cache
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from metagen.families import axes, levers, parts, transformer
 from metagen.families.axes import Axis, Rule
@@ -41,24 +39,6 @@ GATED = frozenset({"llama", "mistral", "qwen2", "olmo", "gemma2"})
 ATTENTION_SPREAD = 0.1  # Published models have n_heads * head_dim / d_model of 0.9 to 1.
 PROXY_WINDOW = 32  # tokens; half of a training sequence of the proxy
 GROUPING = Trait("n_heads / n_kv_heads", lambda m: m["n_heads"] / m["n_kv_heads"], level=True)
-
-
-_PRICED = (*transformer.SHAPE, "tie_embeddings")
-_priced = itemgetter(*_PRICED)
-
-
-class _Taken(NamedTuple):
-    """What a shape takes, whatever its formats and its context: parameters, and FLOPs a token."""
-
-    parameters: int
-    flops: int
-
-
-@lru_cache(maxsize=2**14)
-def _taken(shape: tuple[Value, ...]) -> _Taken:
-    """Count a shape once: the search asks for it with every combination of formats."""
-    made = FAMILY.parts(dict(zip(_PRICED, shape, strict=True)))
-    return _Taken(parts.count(made), int(parts.flops(made)))
 
 
 class Decoder(Blocks):
@@ -108,25 +88,13 @@ class Decoder(Blocks):
     # What a decoder is made of, and what it asks of its hardware.
 
     def parts(self, m: Dims) -> list[Part]:
-        """Return token table, blocks, last norm and output layer, as one token passes them.
-
-        A block has 2dhs + 2dks + 3df weights and the gains of two norms. A tied output layer is
-        the token table itself.
-        """
-        d = int(m["d_model"])
-        matrices = sum(outputs * inputs for outputs, inputs in transformer.linears(m))
-        return [
-            *([] if m["tie_embeddings"] else [parts.table(m["vocab_size"], d)]),
-            Part(matrices, 2 * d, pairs=transformer.pair_flops(m)) * m["n_layers"],
-            Part(others=d),
-            parts.linear(d, m["vocab_size"], bias=False),
-        ]
+        return transformer.layers(m)
 
     def size(self, m: Dims) -> int:
         return self.count(m) - transformer.embedding_count(m)
 
     def count(self, m: Dims) -> int:
-        return _taken(_priced(m)).parameters
+        return transformer.taken(m).parameters
 
     def peaks(self, m: Dims) -> list[Peak]:
         """Return the inside of a block and the logits, for each token of a part of the prompt.
@@ -166,7 +134,7 @@ class Decoder(Blocks):
         Prompts are read one after the other, in parts; the requests then decode together.
         """
         prompt, bits = self.input_length(m, use), int(m["cache_bits"])
-        taken, pair = _taken(_priced(m)), transformer.pair_flops(m) * int(m["n_layers"])
+        taken, pair = transformer.taken(m), transformer.pair_flops(m) * int(m["n_layers"])
         token, weights = taken.flops - pair, self._stored(m, taken.parameters)
         table = 0 if m["tie_embeddings"] else HALF * int(m["vocab_size"] * m["d_model"])
         held = HALF * max(self._held(m).values())

@@ -6,6 +6,7 @@ limitations.md lists them.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,7 +14,9 @@ from typing import NamedTuple
 from metagen.families.family import Family, Lookup
 from metagen.spec.schema import keys
 
-_OF_FAMILIES = re.compile(r"task\.(?!type)|constraints\.(image|patch)_size|training\.config\.")
+_OF_FAMILIES = re.compile(
+    r"task\.(?!type)|constraints\.(\w+_size|context_window|prompt_length)|training\.config\."
+)
 _CONFIG = "training.config."
 UNUSED = "declared, not followed: "
 """How the reason of such a key begins among the decisions of architecture.yaml."""
@@ -46,7 +49,8 @@ def unused(family: Family, key: Lookup) -> list[Unused]:
 def _settings(family: Family, key: Lookup) -> Iterator[Unused]:
     """Yield the keys of some families' models and trainings that this family does not have."""
     own = {*family.task.fixed_by.values(), *family.fixed_by.values()}
-    own |= {f"{_CONFIG}{name}" for name in family.task.config_keys} | family.task.checked
+    own |= {f"{_CONFIG}{name}" for name in family.task.config_keys}
+    own |= family.checked | family.task.checked | _windows(family)
     hint = f"remove it; the {family.name} family uses {', '.join(sorted(own))}"
     for name in keys():
         follows = name in own or keys()[name].prose or not _OF_FAMILIES.match(name)
@@ -54,9 +58,16 @@ def _settings(family: Family, key: Lookup) -> Iterator[Unused]:
             yield Unused(name, f"the {family.name} family has no such setting", hint)
 
 
+def _windows(family: Family) -> set[str]:
+    """Return the keys of what a family reads at once, which only some have."""
+    window = {"constraints.context_window"} if family.context_dim else set()
+    return window | ({"constraints.prompt_length"} if family.prompted else set())
+
+
 def _uncounted(family: Family, key: Lookup) -> Iterator[Unused]:
     """Yield the keys that need the number of the training's samples where it is not known."""
-    hint = "correct training.data.size, or remove the key"
+    counted = ", ".join(family.task.units)
+    hint = f"count training.data.size in {counted}, or remove the key"
     for name, reason in family.task.uncounted(key).items():
         yield Unused(name, reason, hint)
 
@@ -64,7 +75,7 @@ def _uncounted(family: Family, key: Lookup) -> Iterator[Unused]:
 def _undone(family: Family, key: Lookup) -> Iterator[Unused]:
     """Yield the keys of which a part is left out."""
     for name, reason in family.task.undone(key).items():
-        yield Unused(name, reason, "leave that part out, or name another one")
+        yield Unused(name, reason, "declare what can be followed, or remove the key")
 
 
 def _objectives(key: Lookup) -> Iterator[Unused]:
@@ -85,10 +96,17 @@ def _metrics(family: Family, key: Lookup) -> Iterator[Unused]:
 
 
 def is_part(name: str, longer: str) -> bool:
-    """Return whether a metric's name is part of another's, as `recall@1` of `recall_at_1_i2t`."""
-    return bool(_plain(name)) and _plain(name) in _plain(longer)
+    """Return whether a metric's name is part of another's, as `recall@1` of `recall_at_1_i2t`.
+
+    The order of its words plays no part: `f1_macro` is `macro_f1`.
+    """
+    words, others = _words(name), _words(longer)
+    pairs = itertools.combinations(range(len(others) + 1), 2)
+    runs = {"".join(others[start:end]) for start, end in pairs}
+    return "".join(words) in runs or sorted(words) == sorted(others)
 
 
-def _plain(name: str) -> str:
-    named = name.lower().replace("@", "at").replace("mean", "m")
-    return re.sub(r"[^a-z0-9]", "", named)
+def _words(name: str) -> list[str]:
+    """Return the words of a metric's name, a score's without that word: mIoU is a mean IoU."""
+    named = name.lower().replace("@", " at ").replace("mean", "m")
+    return [word for word in re.findall("[a-z0-9]+", named) if word != "score"]

@@ -81,6 +81,7 @@ class Family:
             those of the inputs and outputs are the task's.
         fixed_by: The key of the spec that fixes a dimension, other than `architecture.dims`; those
             of the inputs and outputs are the task's.
+        checked: Keys of the spec that the family reads in a way of its own.
         left_out: What a design without a dimension has, by the name of each that a pin leaves out.
         formats: Type of each number format of deployment, by its name in the `infer` section.
         context_dim: The dimension that is the context window, or None for a family without one.
@@ -108,6 +109,7 @@ class Family:
     rules: tuple[Rule, ...] = ()
     constants: Mapping[str, tuple[Value, str]] = {}
     fixed_by: Mapping[str, str] = {}
+    checked: frozenset[str] = frozenset()
     left_out: Mapping[str, str] = {}
     formats: Mapping[str, type] = {}
     context_dim: str | None = None

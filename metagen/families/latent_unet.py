@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from metagen.errors import Problem, SpecError
 from metagen.families import parts
 from metagen.families.axes import Axis, Rule, divides, floor_power
 from metagen.families.demand import Need
@@ -20,7 +21,7 @@ from metagen.families.diffusion import (
     rules,
     two_layers,
 )
-from metagen.families.family import Dims, Figures, Trait, Value
+from metagen.families.family import Dims, Figures, Lookup, Trait, Value
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.tasks.image_diffusion import TextConditional
@@ -37,6 +38,7 @@ GROUPS, FEWEST_GROUPS = 32, 4
 TEXT_WIDTHS = (768, 512, 256, 128, 64, 32, 16)
 TEXT_SHARE = 0.25  # SDXL's text encoders have 817M of 3.4B parameters, about a quarter.
 TEXT_LENGTH, ENTRIES = 256, 257
+PATCH, LATENT = "constraints.patch_size", "constraints.latent_size"
 
 
 class LatentUNet(DiffusionUNet):
@@ -63,7 +65,8 @@ class LatentUNet(DiffusionUNet):
             "multiple of head_dim",
         ),
     )
-    fixed_by = {"patch_size": "constraints.patch_size"}
+    fixed_by = {"patch_size": PATCH}
+    checked = frozenset({LATENT})
     constants = {
         "n_levels": (3, "3 levels, as SDXL"),
         "text_length": (TEXT_LENGTH, "about the bytes of the 77 tokens that CLIP reads"),
@@ -86,6 +89,27 @@ class LatentUNet(DiffusionUNet):
         "text_heads": 2,
         "vocab_size": ENTRIES,
     }
+
+    def fixed(self, key: Lookup) -> dict[str, Value]:
+        """Return also the patch that a spec declares by the size of the latents.
+
+        Raises:
+            SpecError: The latents do not cut the image into squares, or contradict the patch.
+        """
+        fixed, latent = super().fixed(key), key(LATENT)
+        if not latent:
+            return fixed
+        known = {**self.task.defaults, **(key("architecture.dims") or {}), **fixed}
+        height = known["image_height"]
+        image = (height, known.get("image_width", height))
+        patch = max(1, int(height) // int(latent[0]))
+        if image != (patch * latent[0], patch * latent[1]):
+            sentence = f"{LATENT} {_sides(latent)} does not divide the image, {_sides(image)}"
+            raise SpecError(Problem(sentence, LATENT, "give a size that divides both sides alike"))
+        if fixed.get("patch_size", patch) != patch:
+            sentence = f"{LATENT} {_sides(latent)} makes patches of {patch} pixels, unlike {PATCH}"
+            raise SpecError(Problem(sentence, LATENT, "remove one of the two"))
+        return {**fixed, "patch_size": patch}
 
     def attention_layers(self, m: Dims) -> list[int]:
         """Return no layers for the first level, and as many in the middle as at the lowest."""
@@ -165,8 +189,8 @@ class LatentUNet(DiffusionUNet):
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         encoder = parts.count(text_encoder(m))
         return {
-            "patch_size": _patch_reason(m),
             **super().reasons(m, need, trend),
+            "patch_size": _patch_reason(m, need),
             "upper_layers": f"SDXL has {LAYER_RATIO} times as many at the lowest level",
             "head_dim": _head_reason(m),
             "norm_groups": _groups_reason(m),
@@ -246,7 +270,13 @@ def _affordable(width: int, budget: int) -> bool:
     return parts.count(encoder) <= TEXT_SHARE * budget
 
 
-def _patch_reason(m: Dims) -> str:
+def _sides(size: tuple[Value, ...]) -> str:
+    return " x ".join(map(str, size))
+
+
+def _patch_reason(m: Dims, need: Need) -> str:
+    if "patch_size" in need.fixed:
+        return f"declared by {PATCH} or {LATENT}: {_sides(latents(m))} latents"
     channels, most, least = input_channels(m), PATCHES[0], PATCHES[-1]
     if m["patch_size"] == most:
         return f"{most} pixels a row of latents, as SDXL's VAE, which it replaces"

@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from metagen import families, paths
+from metagen.amounts import parse_amount
 from metagen.families.family import Family
 from metagen.files import json_bytes
 from metagen.measure import sandbox
@@ -18,7 +19,7 @@ from metagen.package.launch import PASSING, PLAN, STATES
 from metagen.sizing import devices
 from metagen.sizing.devices import Device
 from metagen.tasks.task import Task
-from metagen.units import parse_amount, parse_hardware, same_things
+from metagen.units import parse_hardware
 from metagen.work import Desk, Recipe
 
 SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train"))
@@ -86,7 +87,7 @@ def _run(desk: Desk, measured: dict[str, Any]) -> dict[str, Any]:
 
 def _passes(declared: str | None, task: Task, units: int) -> dict[str, Any]:
     size, thing = parse_amount(declared) if declared else (0.0, "")
-    same = same_things(thing, task.training_unit)
+    same = thing in task.units
     bound = task.training_unit == "tokens" and thing in PIECES
     passes = units / size if size and (same or bound) else None
     repeated = passes is not None and passes > REPEATED

@@ -19,7 +19,7 @@ from typing import Any
 
 from metagen import units
 from metagen.families.demand import Demand, Limit, Need
-from metagen.families.family import Value
+from metagen.families.family import Family, Value
 from metagen.files import json_bytes
 from metagen.sizing import devices, need
 from metagen.sizing.need import LATENCY_CLASSES, MEMORIES
@@ -104,7 +104,7 @@ def _feasible(desk: Desk, best: Solution, limit: Limit, other: Other) -> Iterato
     alone = solve(family, _only(desk, best, limit), desk.source(family.published)).design
     used = [limit.used(each.demand) for each in (alone, best.design)]
     yield from _loosened(desk, limit, [*used, SLACK * used[-1]], meets)
-    yield from _shorter(desk, meets)
+    yield from _shorter(desk, family, meets)
     yield from _smaller(desk, meets, other)
     yield from _elsewhere(desk, best, limit, meets)
 
@@ -137,10 +137,10 @@ def _spelled_rate(desk: Desk, seconds: float) -> str:
     return f"{plain(units.rounded(1 / seconds, up=False))} {unit}"
 
 
-def _shorter(desk: Desk, meets: Meets) -> Iterator[str]:
+def _shorter(desk: Desk, family: Family, meets: Meets) -> Iterator[str]:
     """Yield the longest context below the declared one: a power of two, or three quarters of it."""
-    declared = desk.key(CONTEXT)
-    if declared and declared != INFINITE:
+    declared = need.context(desk.key, family)
+    if isinstance(declared, int):
         powers = [2**n for n in range(SHORTEST.bit_length() - 1, declared.bit_length() + 1)]
         windows = sorted({w for p in powers for w in (p, p * 3 // 2) if w < declared})
         if longest := _last(windows, lambda window: meets(CONTEXT, window)):
@@ -191,7 +191,7 @@ def _last(values: list[int], good: Callable[[int], bool]) -> int | None:
 def sensitivity(desk: Desk) -> dict[str, bytes]:
     """Search once as specified, and once for each step of each declared constraint."""
     base = solution(desk)
-    searched = [_step(desk, base, key, *values) for key, *values in _steps(desk)]
+    searched = [_step(desk, base, key, *values) for key, *values in _steps(desk, base.family)]
     content = {
         "specified": _outcome(base),
         "binding": [name for name, *_ in _CONSTRAINTS if _binds(desk, base, name)],
@@ -200,10 +200,12 @@ def sensitivity(desk: Desk) -> dict[str, bytes]:
     return {TARGET: json_bytes(content)}
 
 
-def _steps(desk: Desk) -> Iterator[tuple[str, Any, Any]]:
+def _steps(desk: Desk, family: Family) -> Iterator[tuple[str, Any, Any]]:
     """Yield (constraint, declared value, another value)."""
     for name, factors, change in _CONSTRAINTS:
         declared = desk.key(f"constraints.{name}")
+        if name == "context_window":
+            declared = need.context(desk.key, family)
         if declared and declared != INFINITE:
             for factor in factors:
                 if (value := change(declared, factor)) is not None:

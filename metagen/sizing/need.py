@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator
 
+from metagen.amounts import parse_amount
 from metagen.errors import Problem, SpecError
+from metagen.families import configs
 from metagen.families.demand import Demand, Limit, Need, Use
 from metagen.families.family import Dims, Family, Lookup, Value
 from metagen.sizing import devices, shares
@@ -15,13 +16,12 @@ from metagen.units import (
     INFINITE,
     Rate,
     format_bytes,
-    parse_amount,
+    nearest,
     parse_duration,
     parse_hardware,
     parse_latency,
     parse_rate,
     rate_unit,
-    same_things,
 )
 from metagen.work import Desk
 
@@ -55,7 +55,7 @@ def needs(desk: Desk, family: Family) -> tuple[Need, ...]:
     desk.source(family.template)  # The fields of its Config are the family's dimensions.
     bounds = limits(desk, family, devices.target(desk))
     budgets, reason = _budgets(desk, family, bounds)
-    context = desk.key("constraints.context_window")
+    window = context(desk.key, family)
     least = desk.key("constraints.parameter_budget.min") or 0
     fixed, checked = family.fixed(desk.key), pins(desk.key, family)
     return tuple(
@@ -63,7 +63,7 @@ def needs(desk: Desk, family: Family) -> tuple[Need, ...]:
             budget=budget,
             floor=min(budget, max(least, math.ceil(FILL * budget))),
             limits=bounds,
-            context=context,
+            context=window,
             pins=checked,
             fixed=fixed,
             reason=reason,
@@ -129,7 +129,7 @@ def _data(desk: Desk, family: Family) -> float | None:
     """Return the declared training data in the family's units."""
     declared = desk.key("training.data.size")
     amount, thing = parse_amount(declared) if declared else (0.0, "")
-    return amount if amount and same_things(thing, _units(family)) else None
+    return amount if amount and thing in family.task.units else None
 
 
 def _compute(desk: Desk, family: Family) -> tuple[float, str] | None:
@@ -208,24 +208,10 @@ def use(key: Lookup) -> Use:
     return Use(key("constraints.batch") or 1, key("constraints.prompt_length"))
 
 
-def applicable(key: Lookup, family: Family) -> None:
-    """Refuse constraints that mean nothing for a family.
-
-    Raises:
-        SpecError: With every such constraint.
-    """
-    reasons = {
-        "constraints.context_window": "" if family.context_dim else "has no context window",
-        "constraints.prompt_length": "" if family.prompted else "reads no prompt of its own length",
-    }
-    problems = [
-        Problem(f"{name} is declared, and the family {family.name} {reason}", name, "leave it out")
-        for name, reason in reasons.items()
-        if reason and key(name)
-    ]
-    if problems:
-        raise SpecError(problems)
-    throughput(key, family)
+def context(key: Lookup, family: Family) -> int | str | None:
+    """Return the declared window; None for a family without one, of which the commands warn."""
+    window: int | str | None = key("constraints.context_window") if family.context_dim else None
+    return window
 
 
 def throughput(key: Lookup, family: Family) -> Rate | None:
@@ -328,8 +314,9 @@ def _wrong(name: str, value: object, family: Family) -> Problem | None:
     place = f"architecture.dims.{name}"
     known = {**family.dims, **family.formats}
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0)
-        hint = f"did you mean {close[0]}? dimensions: {', '.join(known)}"
+        near = " or ".join(configs.ours(name, known)) or nearest(name, known)
+        asked = f"did you mean {near}? " if near else ""
+        hint = f"{asked}dimensions: {', '.join(known)}"
         return Problem(f"{family.name} has no dimension {name}", place, hint)
     kind = known[name]
     if kind is bool:
@@ -345,7 +332,7 @@ def _wrong(name: str, value: object, family: Family) -> Problem | None:
 
 def _largest(name: str, family: Family) -> float:
     """Return the largest value that a dimension may be pinned to."""
-    if (family.dims | family.formats)[name] is float:
+    if {**family.dims, **family.formats}[name] is float:
         return MOST_REAL
     if name == family.context_dim:
         return MOST_CONTEXT

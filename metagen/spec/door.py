@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from metagen.errors import Problem
 from metagen.files import sha256
 from metagen.spec.checked import Spec
 from metagen.spec.contradictions import contradictions, warnings
 from metagen.spec.declared import declared, flat, nested, overridden, raw
-from metagen.spec.findings import Findings
+from metagen.spec.findings import Findings, shown
 from metagen.spec.interpolation import interpolated, unreadable
 from metagen.spec.kinds import RefusedError
 from metagen.spec.reader import Node, decoded, parse, read
@@ -59,8 +60,17 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Spec:
     values = _typed(resolved, refused, places, findings)
     findings.problems += contradictions(values, places.key)
     findings.settle()
-    hints = tuple(warnings(values, places.key))
-    return Spec(path, sha256(data), hints, values, places.keys, resolved)
+    known = {name: raw for name, raw in resolved.items() if values[name] is not None}
+    unknown = _unknown(resolved.keys() - known.keys(), resolved, places)
+    hints = (*unknown, *warnings(values, places.key))
+    return Spec(path, sha256(data), hints, values, places.keys, known)
+
+
+def _unknown(names: Set[str], raws: Mapping[str, Any], places: _Places) -> Iterator[Problem]:
+    """Yield a warning for each quantity that is said to be unknown, and so is not declared."""
+    for name in sorted(names):
+        sentence = f"{name} is {shown(raws[name])}, so it is not declared"
+        yield Problem(sentence, places.key(name), f"give {keys()[name].kind.allowed}")
 
 
 def _without_nulls(file: dict[str, Node], given: dict[str, Node]) -> list[dict[str, Node]]:

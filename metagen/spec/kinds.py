@@ -13,6 +13,11 @@ from metagen import units
 from metagen.spec.findings import shown
 
 _BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+_UNKNOWN = re.compile(
+    r"\s*(un(known|disclosed|specified|determined|decided|declared)|tb[ad]|n/a|"
+    r"not (yet )?(known|disclosed|specified|determined|decided|declared))\b",
+    re.IGNORECASE,
+)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -170,11 +175,21 @@ def _unquoted(value: Any) -> str:
     return "write it without quotes" if digits else ""
 
 
+def is_unknown(value: Any) -> bool:
+    """Return whether a text says that a quantity is not known: `unknown but large`."""
+    return isinstance(value, str) and bool(_UNKNOWN.match(value))
+
+
 def quantity(parse: Callable[[Any], Any], allowed: str, *, numbers: bool = False) -> Kind:
-    """A number with a unit; `numbers` also allows a bare number."""
+    """A number with a unit; `numbers` also allows a bare number.
+
+    A quantity that is said to be unknown is parsed as None: it is not declared.
+    """
     types: tuple[type, ...] = (str, int, float) if numbers else (str,)
 
     def checked(value: Any) -> Any:
+        if is_unknown(value):
+            return None
         if isinstance(value, bool) or not isinstance(value, types):
             refuse(value, allowed)
         try:

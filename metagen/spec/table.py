@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from metagen import units
+from metagen import amounts, units
 from metagen.spec import words
 from metagen.spec.kinds import (
     Kind,
@@ -122,10 +122,10 @@ def _package() -> tuple[Key, ...]:
 def _task() -> tuple[Key, ...]:
     actions = choice("discrete", "continuous")
     return (
-        Key("task.type", TASK, "Task of the model.", "generation"),
+        Key("task.type", TASK, "Task of the model; where it is left out, the modalities tell."),
         Key("task.domain", NAME, "Domain of the task.", prose=True),
         Key("task.num_classes", NUMBER_OF, "Number of classes of a classifier."),
-        Key("task.num_outputs", NUMBER_OF, "Number of outputs of a regression."),
+        Key("task.num_outputs", NUMBER_OF, "Outputs of a regression; channels of a series."),
         Key("task.horizon", NUMBER_OF, "Future steps of a forecast."),
         Key("task.lookback", NUMBER_OF, "Past steps that a forecast uses."),
         Key(
@@ -165,11 +165,12 @@ def _constraints() -> tuple[Key, ...]:
         ),
         Key("constraints.image_size", image_size(65_536), "Size of an image."),
         Key("constraints.patch_size", image_size(65_536), "Size of a patch of an image."),
+        Key("constraints.latent_size", image_size(65_536), "Size of the latents of an image."),
     )
 
 
 def _training() -> tuple[Key, ...]:
-    amount = quantity(units.spell_amount, units.AMOUNT)
+    amount = quantity(amounts.spell_amount, amounts.AMOUNT)
     hardware = quantity(_spell_hardware, units.HARDWARE)
     duration = quantity(units.spell_duration, units.DURATION)
     return (

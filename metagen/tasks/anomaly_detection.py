@@ -46,7 +46,7 @@ class AnomalyDetection(Task):
     }
     # The bundled readings are in no order of time, so a window of them is one step.
     proxy = {"window": 1, "n_channels": 16}
-    fixed_by = {"window": "task.lookback"}
+    fixed_by = {"window": "task.lookback", "n_channels": "task.num_outputs"}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return HABITS

@@ -48,6 +48,7 @@ class Forecasting(Task):
         "lookback": f"no task.lookback is declared: the {LOOKBACK} steps of PatchTST",
         "horizon": f"no task.horizon is declared: the {HORIZON} steps of PatchTST",
     }
+    checked = frozenset({"task.num_outputs"})
     fixed_by = {"lookback": "task.lookback", "horizon": "task.horizon"}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
@@ -59,6 +60,11 @@ class Forecasting(Task):
 
     def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"val_fraction": 0.1, "test_fraction": 0.2, "season": 0}
+
+    def undone(self, key: Lookup) -> dict[str, str]:
+        name = "task.num_outputs"
+        why = "each column of a table is forecast alone, and there may be any number of them"
+        return {name: why} if key(name) not in (None, 1) else {}
 
     def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"batch_size": 256, "penalty": 10.0}

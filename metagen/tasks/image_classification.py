@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from metagen.amounts import IMAGES, ITEMS
 from metagen.errors import Problem
 from metagen.tasks.augmentation import KEY, Augmentations
 from metagen.tasks.schedule import Habits
@@ -67,7 +68,7 @@ class ImageClassification(Task):
     }
     config_keys = Task.config_keys | {"data_augmentation"}
     work_unit = "img"
-    training_unit = "images"
+    units = (*IMAGES, *ITEMS)
     input = "image"
     defaults = {
         "image_height": SIDE,
@@ -81,7 +82,8 @@ class ImageClassification(Task):
         "num_channels": "colours: red, green, blue",
         "num_classes": "none is declared: the 1,000 of ImageNet-1k",
     }
-    proxy = {"num_classes": 10, "num_channels": 1}
+    # Pipelines of other libraries turn every image into three colours, grey ones too.
+    proxy = {"num_classes": 10, "num_channels": 3}
     fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
@@ -97,7 +99,7 @@ class ImageClassification(Task):
                 "learning_rate": f"{RATE_PER_IMAGE:.3g} for each image of an update, as DeiT",
                 "data": "those of ImageNet-1k",
             },
-            units=("images",),
+            units=self.units,
             data=1_281_167,
             epochs=300,
             samples_at_once=int(IMAGES_AT_ONCE * SIDE**2 // pixels),
@@ -157,7 +159,7 @@ class ImageClassification(Task):
         yield from AUGMENTATIONS.refused(key)
 
     def undone(self, key: Lookup) -> dict[str, str]:
-        return AUGMENTATIONS.left_out(key)
+        return super().undone(key) | AUGMENTATIONS.left_out(key)
 
     def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         side = DIGIT if reduced else BASELINE_SIDE

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from metagen.amounts import IMAGES, ITEMS
 from metagen.errors import Problem, SpecError
 from metagen.tasks.schedule import Habits, of_spec
 from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
@@ -48,7 +49,7 @@ class ImageDiffusion(Task):
         "unconditional_probability",
     }
     work_unit = "img"
-    training_unit = "images"
+    units = (*IMAGES, "pairs", "captions", *ITEMS)
     input = "image"
     proxy = {"image_height": 8, "image_width": 8, "image_channels": 1}
     fixed_by = IMAGE_SIDES
@@ -64,7 +65,7 @@ class ImageDiffusion(Task):
             decay=0.0,
             warmup=5000,
             source="as DDPM on CIFAR-10",
-            units=("images",),
+            units=self.units,
             steps=800_000,
             samples_at_once=images_at_once(m),
             at_once=f"{PIXELS_AT_ONCE:,} pixels",
@@ -171,6 +172,11 @@ class TextConditional(ImageDiffusion):
     }
     defaults = {"image_height": 1024, "image_channels": 3}
     default_reasons = {**side_reasons(1024), "image_channels": COLOURS}
+
+    def undone(self, key: Lookup) -> dict[str, str]:
+        name = "modality.inputs"
+        why = "infer.py draws an image from a caption and noise, and reads no image"
+        return {name: why} if "image" in (key(name) or ()) else {}
 
     def condition(self, m: Dims) -> list[int]:
         """Return the shape of the bytes of a caption: (text_length,)."""

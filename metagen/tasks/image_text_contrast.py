@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from metagen.amounts import IMAGES, ITEMS
 from metagen.tasks.schedule import Habits
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task
 
@@ -37,7 +38,7 @@ class ImageTextContrast(Task):
         "risks": "bias, harmful associations of texts with images of people, and robustness",
     }
     work_unit = "img"
-    training_unit = "pairs"
+    units = ("pairs", "captions", *IMAGES, *ITEMS)
     input = "pair"
     defaults = {"in_channels": 3, "image_size": SIDE, "max_seq_len": LENGTH}
     default_reasons = {
@@ -46,7 +47,7 @@ class ImageTextContrast(Task):
         "max_seq_len": f"the {LENGTH} tokens of CLIP and of every published model of its kind",
     }
     proxy = {
-        "in_channels": 1,
+        "in_channels": 3,  # as pipelines of other libraries prepare every image
         "image_size": 32,
         "vocab_size": 768,
         "max_seq_len": 32,
@@ -64,7 +65,7 @@ class ImageTextContrast(Task):
                 "learning_rate": "as CLIP's ViT-L/14",
                 "data": "as CLIP, since no number of pairs is declared",
             },
-            units=("pairs", "images", "samples", "examples"),
+            units=self.units,
             data=400_000_000,
             epochs=32,
             samples_at_once=PAIRS_AT_ONCE,

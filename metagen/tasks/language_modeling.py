@@ -7,9 +7,10 @@ section 3.4), in updates of the size that GPT-3 (arXiv:2005.14165, table 2.1) ha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from metagen.tasks import harness
 from metagen.tasks.schedule import Habits
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task
 
@@ -51,7 +52,7 @@ class LanguageModeling(Task):
         "risks": "bias, toxicity, factuality, memorisation and robustness",
     }
     work_unit = "tok"
-    training_unit = "tokens"
+    units = ("tokens",)
     input = "text"
     proxy = {"vocab_size": PROXY_VOCABULARY, "max_seq_len": 2 * PROXY_LENGTH}
 
@@ -69,7 +70,7 @@ class LanguageModeling(Task):
                 "learning_rate": "the peak of GPT-3 or Llama 3 at this size",
                 "data": f"no token count is declared: {TOKENS_PER_PARAMETER} tokens a parameter",
             },
-            units=("tokens",),
+            units=self.units,
             data=TOKENS_PER_PARAMETER * parameters,
             units_per_sample=length,
             samples_at_once=PASS_TOKENS // length,
@@ -122,6 +123,8 @@ class LanguageModeling(Task):
             "top_k": 0,
             "top_p": 0.95,
             "seed": key("reproducibility.seed"),
+            # The memory of the full model is counted in 16 bits or fewer.
+            "dtype": "auto" if reduced else "bfloat16",
             "weight_bits": m.get("weight_bits", 16),
             "cache_bits": m.get("cache_bits", 16),
         }
@@ -133,6 +136,11 @@ class LanguageModeling(Task):
     def preparation(self, data: Mapping[str, Any]) -> str:
         command = "python data.py prepare --size full --data PATH --out tokens"
         return command if data["tokenizer"] == "bpe" else ""
+
+    def published(self, benchmarks: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+        """Return the command of lm-eval, and the benchmarks for which it has no task."""
+        unknown = tuple(name for name in benchmarks if harness.task_of(name) is None)
+        return harness.command(benchmarks), unknown
 
     def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         why = f"the window, at most {TRAINING_LENGTH:,} as in Llama 3's pre-training"

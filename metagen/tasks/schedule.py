@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from metagen.amounts import ITEMS, parse_amount
 from metagen.tasks.optimizers import ADAMW, OPTIMIZERS, under
-from metagen.units import ITEMS, parse_amount, parse_hardware
+from metagen.units import parse_hardware
 
 Lookup = Callable[[str], Any]  # from a leaf key of the spec to its value
 DECLARED = "declared in training.config"
@@ -87,7 +88,7 @@ def of_samples(
         warmup=1000,
         source=source,
         why={"data": "assumed, since none is declared"},
-        units=("samples", *sorted(ITEMS - {"samples"})),
+        units=ITEMS,
         data=data,
         epochs=epochs,
         samples_at_once=at_once,
@@ -106,7 +107,7 @@ class Schedule:
         batch: Samples of an update.
         parts: Parts in which one process passes an update's samples through the model.
         rate: Peak learning rate.
-        warmup: Updates over which the rate rises to its peak.
+        warmup: Updates over which the rate rises to its peak; half of all updates at most.
         decay: Weight decay.
         data: Units of an epoch; None where the number of updates comes from the habits.
         epochs: Passes over the data.
@@ -160,7 +161,7 @@ class Schedule:
             "grad_accum": self.parts,
             "optimizer": self.habits.optimizer,
             "learning_rate": self.rate,
-            "warmup_steps": self.warmup,
+            "warmup_steps": min(self.warmup, self.steps // 2),
             "final_lr_share": self.habits.final_lr_share,
             "weight_decay": self.decay,
             "beta1": self.habits.beta1,
@@ -191,6 +192,14 @@ class Schedule:
             "train.grad_accum": at_once,
         }
 
+    def shortened(self, key: Lookup) -> dict[str, str]:
+        """Return the declared warm-ups longer than half of the training, which cuts them."""
+        names = [f"training.config.warmup_{unit}" for unit in ("steps", "epochs")]
+        if 2 * self.warmup <= self.steps + 1:
+            return {}
+        why = f"it ends after half of the {self.steps:,} steps of the training"
+        return {name: why for name in names if key(name) is not None}
+
     def _length(self, key: Lookup) -> str:
         """Return where the number of updates comes from."""
         habits, unit = self.habits, self.habits.units[0]
@@ -217,7 +226,7 @@ def uncounted(habits: Habits, key: Lookup) -> dict[str, str]:
     """Return the declared keys without an effect since the data is not counted, with why."""
     if _declared(habits, key):
         return {}
-    size, units = "training.data.size", " or ".join(habits.units)
+    size, units = "training.data.size", habits.units[0]
     ignored = {size: f"the data is counted in {units}"} if key(size) else {}
     if habits.data is None:
         lengths = ("training.config.epochs", "training.config.warmup_epochs")
@@ -255,9 +264,9 @@ def _declared(habits: Habits, key: Lookup) -> float | None:
 
 
 def _warmup(habits: Habits, steps: int, data: float | None, update: int, key: Lookup) -> int:
-    """Return the updates of the warm-up: declared in epochs, or a tenth of all at most."""
+    """Return the updates of the warm-up: some epochs, or a tenth of all updates at most."""
     declared = key("training.config.warmup_epochs")
     epochs = habits.warmup_epochs if declared is None else declared
     if epochs is not None and data:
-        return min(steps // 2, round(data / update * epochs))
+        return round(data / update * epochs)
     return min(habits.warmup, steps // WARMUP_PARTS)

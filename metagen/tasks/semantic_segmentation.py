@@ -9,12 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from metagen.amounts import IMAGES, ITEMS
 from metagen.errors import Problem
 from metagen.tasks.augmentation import KEY, Augmentations
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
+from metagen.tasks.task import (
+    IMAGE_SIDES,
+    Benchmark,
+    Dims,
+    Lookup,
+    Section,
+    Task,
+    Value,
+    declared,
+)
 
 SIDE = 512  # pixels
+IMAGE, MASK = "constraints.image_size", "task.mask_resolution"
 PIXELS_AT_ONCE = 2**20  # A larger number takes more memory, a smaller one more passes an update.
 ADAM_BETA2 = 0.95  # AdamW's rates follow the gradients of about the last 20 updates.
 BUNDLED_CLASSES = 3  # background, grey matter, white matter
@@ -50,7 +61,7 @@ class SemanticSegmentation(Task):
     }
     config_keys = Task.config_keys | {"data_augmentation"}
     work_unit = "img"
-    training_unit = "images"
+    units = (*IMAGES, "slices", *ITEMS)
     input = "image"
     defaults = {"in_channels": 3, "num_classes": 2, "image_height": SIDE}
     default_reasons = {
@@ -61,7 +72,17 @@ class SemanticSegmentation(Task):
     }
     # The sides have about the proportions of the bundled slices, 233 x 197.
     proxy = {"image_height": 96, "image_width": 80}
+    checked = frozenset({MASK})
     fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
+
+    def fixed(self, key: Lookup) -> dict[str, Value]:
+        """Return also the sides of an image that a spec declares by those of its mask."""
+        mask = {IMAGE: key(IMAGE) or key(MASK)}
+        return declared(self.fixed_by, lambda name: mask[name] if name in mask else key(name))
+
+    def dim_reasons(self, fixed: Dims) -> dict[str, str]:
+        why = f"{IMAGE} or {MASK}: a mask is as large as its image"
+        return {**super().dim_reasons(fixed), **dict.fromkeys(IMAGE_SIDES.keys() & fixed, why)}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return Habits(
@@ -74,7 +95,7 @@ class SemanticSegmentation(Task):
                 "batch_size": "as nnU-Net in two dimensions",
                 "learning_rate": "the first rate of nnU-Net with Adam",
             },
-            units=("images", "samples", "examples"),
+            units=self.units,
             epochs=1000,
             steps=250_000,  # 1,000 epochs of 250 updates
             samples_at_once=PIXELS_AT_ONCE // int(m["image_height"] * m["image_width"]),
@@ -111,6 +132,9 @@ class SemanticSegmentation(Task):
 
     def refused(self, key: Lookup) -> Iterator[Problem]:
         yield from AUGMENTATIONS.refused(key)
+        if key(IMAGE) and key(MASK) and key(IMAGE) != key(MASK):
+            sentence = f"{MASK} differs from {IMAGE}, and a mask is as large as its image"
+            yield Problem(sentence, MASK, "remove one of the two")
 
     def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         undeclared = "data_augmentation is not declared: "

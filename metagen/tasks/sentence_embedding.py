@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from metagen.amounts import ITEMS
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section
 from metagen.tasks.texts import PASS_TOKENS, TextTask
 
@@ -27,6 +28,7 @@ class SentenceEmbedding(TextTask):
         "risks": "bias between groups of people and between languages, and texts longer than the "
         "proxy's",
     }
+    units = ("pairs", *ITEMS)
     texts_per_sample = 2
     printed = {"nearest": 5}
     proxy = {"vocab_size": 4096, "max_seq_len": 64}

@@ -7,10 +7,11 @@ It knows no model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from metagen.amounts import ITEMS
 from metagen.errors import Problem, SpecError
 from metagen.tasks.schedule import Habits, Schedule, uncounted
 from metagen.tasks.schedule import Lookup as Lookup
@@ -75,10 +76,10 @@ class Task:
         benchmark: How the proxy is trained and scored.
         words: The texts of `Words`, all but the family's own `kind`.
         config_keys: Entries of the spec's `training.config` that have a setting.
-        checked: Keys of the spec of which the task accepts one value.
+        checked: Keys of the spec that the task reads in a way of its own.
         metrics: What eval.py reports; the name of one may go on, as in `recall_at_1_text_to_image`.
         work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
-        training_unit: What training data is counted in: `tokens`, `images`, ...
+        units: Words of `training.data.size` that count its training data, the usual one first.
         input: What one pass is over, in a sentence: an `image`, a `row`, a `text`.
         defaults: The dimensions of its inputs and outputs, for a spec that declares none.
         default_reasons: Why each of `defaults` has its value.
@@ -96,7 +97,7 @@ class Task:
     checked: frozenset[str] = frozenset()
     metrics: tuple[str, ...]
     work_unit = "sample"
-    training_unit = "samples"
+    units: tuple[str, ...] = ITEMS
     input = "input"
     defaults: Mapping[str, Value] = {}
     default_reasons: Mapping[str, str] = {}
@@ -154,13 +155,21 @@ class Task:
         """
         return ""
 
+    def published(self, benchmarks: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+        """Return the command that runs published benchmarks, and those that it leaves out.
+
+        The command, "" for none, is for a checkpoint of the full model, in `code/`.
+        """
+        return "", ()
+
     def refused(self, key: Lookup) -> Iterator[Problem]:
         """Yield a problem for each declared setting of training that the code does not have."""
         yield from ()
 
     def undone(self, key: Lookup) -> dict[str, str]:
-        """Return why a part of a declared setting is left out, by the key; {} if none is."""
-        return {}
+        """Return why a declared setting is followed in part only, by the key."""
+        habits = self.habits({**self.defaults, **self.proxy}, 1, key)
+        return Schedule.declared(habits, key).shortened(key)
 
     # What follows.
 
@@ -168,6 +177,11 @@ class Task:
         """Return the declared keys without an effect since the data is not counted, with why."""
         # Whether an epoch has a length differs by task, and not by dimensions.
         return uncounted(self.habits({**self.defaults, **self.proxy}, 1, key), key)
+
+    @property
+    def training_unit(self) -> str:
+        """What training data is counted in: `tokens`, `images`, ..."""
+        return self.units[0]
 
     @property
     def folder(self) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from metagen.amounts import ITEMS, TEXTS
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section
 from metagen.tasks.texts import TextTask
-from metagen.units import ITEMS
 
 
 class TextClassification(TextTask):
@@ -25,8 +25,7 @@ class TextClassification(TextTask):
         "risks": "bias between groups of people, calibration, robustness to spelling, and other "
         "languages",
     }
-    units = tuple(sorted(ITEMS))
-    training_unit = "examples"
+    units = ("examples", *ITEMS, *TEXTS)
     printed = {"most_labels": 3}
     defaults = {"num_classes": 2}
     default_reasons = {"num_classes": "no task.num_classes is declared; the default is 2"}

@@ -20,7 +20,6 @@ class TextTask(Task):
     """From token ids (B, T), 0 after the end of a text, to what a task makes of each text.
 
     Attributes:
-        units: Words of `training.data.size` that count the task's data.
         units_per_sample: Units of the data that a training sample holds.
         texts_per_sample: Texts of a training sample, each as long as the window at most.
         printed: The setting of how many results `infer.py` prints.
@@ -31,7 +30,6 @@ class TextTask(Task):
 
     input = "text"
     units: tuple[str, ...] = ("pairs",)
-    training_unit = "pairs"
     units_per_sample = 1
     texts_per_sample = 1
     printed: Mapping[str, int]

@@ -13,13 +13,16 @@ from torch import Tensor
 
 from runtime.digests import digest, uniform
 from runtime.errors import fail
+from runtime.notes import note
 from runtime.order import samples_at
 from runtime.settings import read_json
 from runtime.splits import SPLITS, require_samples
-from runtime.tables import Column, is_numeric, read_table
+from runtime.tables import Column, is_index, is_numeric, read_table
 
 Index = NDArray[np.int64]
 Parts = dict[str, Index]
+TARGETS = frozenset({"class", "label", "labels", "outcome", "target", "y"})
+"""Usual names of a column to predict, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,34 @@ class Rows:
 
 def rows_of(path: Path, target: str | None) -> Rows:
     """Return the rows of a file that have a value in the target column, by default the last one."""
-    columns = read_table(path)
+    columns = without_index(path, read_table(path))
     name = target or list(columns)[-1]
     if name not in columns:
         fail(f"{path} has no column {name!r}: it has {', '.join(columns)}.")
+    if other := [
+        each for each in columns if not target and each.lower() in TARGETS - {name.lower()}
+    ]:
+        note(f"{path}: the last column, {name!r}, is predicted; --target names another: {other}.")
     values = columns.pop(name)
     known = ~np.isnan(values) if is_numeric(values) else values != ""
     if not columns or not known.any():
         fail(f"{path} needs a column besides {name!r}, and rows with a value in {name!r}.")
+    if not known.all():
+        note(f"{path}: {(~known).sum():,} rows without a value in {name!r} are left out.")
     features = {each: column[known] for each, column in columns.items()}
     return Rows(path.name, digest(path.read_bytes()), features, name, values[known])
+
+
+def without_index(path: Path, columns: dict[str, Column]) -> dict[str, Column]:
+    """Return columns without a first one that only counts the rows, or stop if it has no name."""
+    first = next(iter(columns))
+    if is_index(first, columns[first]):
+        what = f"{first!r}" if first else "which has no name"
+        note(f"{path}: the first column, {what}, is an index of the rows: it is left out.")
+        return {name: column for name, column in columns.items() if name != first}
+    if not first:
+        fail(f"{path}: column 1 has no name: write one into the first line.")
+    return columns
 
 
 def places(rows: Rows, salt: str) -> NDArray[np.float64]:
@@ -142,9 +163,14 @@ def scale_of(column: Column) -> tuple[float, float]:
     """Return mean and standard deviation of a column's values; the latter is 1 for a constant."""
     known = column[~np.isnan(column)]
     # An empty column stays NaN, which the network replaces by the mean.
-    if not len(known):
-        return 0.0, 1.0
-    return float(known.mean()), float(known.std()) or 1.0
+    return (float(known.mean()) if len(known) else 0.0), deviation_of(column) or 1.0
+
+
+def deviation_of(column: Column) -> float:
+    """Return the standard deviation of a column's values; 0 if there are none."""
+    known = column[~np.isnan(column)]
+    # The mean of equal numbers is rounded, so the formula alone would not give 0.
+    return float(known.std()) if len(known) and np.ptp(known) else 0.0
 
 
 def read_schema(folder: Path) -> Schema:

@@ -1,27 +1,35 @@
 """Reading a user's text files, and JSONL line by line; all readers open text here."""
 
 import contextlib
+import io
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from runtime.encodings import encoding_of, open_bytes
 from runtime.errors import fail
 
 
 @contextlib.contextmanager
-def open_text(path: Path, encoding: str = "utf-8", newline: str | None = None) -> Iterator[TextIO]:
+def open_text(
+    path: Path, newline: str | None = None, legacy: str | None = None
+) -> Iterator[TextIO]:
     """Open a file for reading; stop if that fails, or if the block meets invalid text.
+
+    A file that gzip packed is unpacked, and a byte order mark names UTF-16 or UTF-32.
 
     Args:
         path: The file.
-        encoding: The encoding, as for `open`.
         newline: Passed to `open`; None reads every end of a line as one newline.
+        legacy: The encoding of a file that is not UTF-8; None: stop.
     """
     try:
-        with path.open(encoding=encoding, newline=newline) as stream:
+        encoding = encoding_of(path, legacy)
+        with io.TextIOWrapper(open_bytes(path), encoding, newline=newline) as stream:
             yield stream
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         fail(f"{path} cannot be read as UTF-8 text: {error}.")
 
 

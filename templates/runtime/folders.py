@@ -3,20 +3,23 @@
 import argparse
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from runtime.errors import fail
 from runtime.options import data_options
 
 
-def prepare_options(description: str | None, *, data: str, out: str) -> argparse.Namespace:
+def prepare_options(
+    description: str | None, *, data: str, out: str, columns: Sequence[str] = ()
+) -> argparse.Namespace:
     """Return the options of a data.py that shows its data or prepares it.
 
     Args:
         description: First text of --help.
         data: Help of --data.
         out: Default of --out.
+        columns: The columns of records, each with an option for another name in the data.
     """
     parser = data_options(description, data=data)
     parser.set_defaults(size=None)
@@ -28,9 +31,24 @@ def prepare_options(description: str | None, *, data: str, out: str) -> argparse
         help="prepare writes the folder OUT, by default for --size full (default: show)",
     )
     parser.add_argument("--out", type=Path, default=Path(out), help=f"(default: {out})")
+    for column in columns:
+        parser.add_argument(
+            column_option(column), metavar="NAME", help=f"the column to read as {column}"
+        )
     args = parser.parse_args()
     args.size = args.size or ("full" if args.command == "prepare" else "proxy")
     return args
+
+
+def column_option(column: str) -> str:
+    """Return the option that names a column of records which the data has under another name."""
+    return f"--{column.replace('_', '-')}-column"
+
+
+def names_of_columns(args: argparse.Namespace, columns: Sequence[str]) -> dict[str, str]:
+    """Return the names that options give to columns of records."""
+    given = {column: getattr(args, f"{column}_column") for column in columns}
+    return {column: name for column, name in given.items() if name is not None}
 
 
 @contextlib.contextmanager

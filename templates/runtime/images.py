@@ -1,10 +1,8 @@
 """Image files: listed from folders, read at one size, and cached while memory allows."""
 
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,21 +10,36 @@ from torch import Tensor
 
 from runtime.distributed import world_size
 from runtime.errors import fail
+from runtime.listing import Listing, list_files
+from runtime.pixels import THREADS, covered, eight_bits, opened
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".apng"),
+    *(".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
 KEPT_BYTES = 2**31  # cache for decoded images; with more, later epochs read fewer files again
-THREADS = min(16, os.cpu_count() or 1)  # decoding releases Python's lock
+
+
+def list_images(folder: Path) -> Listing:
+    """Return the image files in a folder and its subfolders, and what is left out; or stop."""
+    if not folder.is_dir():
+        fail(f"{folder} is not a folder with images ({', '.join(SUFFIXES)}).")
+    found = list_files(folder, SUFFIXES)
+    if not found.files:
+        left_out = "; ".join(found.left_out())
+        fail(
+            f"{folder} is not a folder with images ({', '.join(SUFFIXES)})"
+            f"{'; ' if left_out else ''}{left_out}."
+        )
+    return found
 
 
 def image_files(folder: Path) -> list[Path]:
     """Return the image files in a folder and its subfolders, sorted by path, or stop."""
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
-    if not files:
-        fail(f"{folder} is not a folder with images ({', '.join(SUFFIXES)}).")
-    return files
+    return list_images(folder).files
 
 
-def read_image(path: Path, size: tuple[int, int], channels: int, *, exact: bool = False) -> Tensor:
+def read_image(path: Path, size: tuple[int, int], channels: int) -> Tensor:
     """Return an image as (channels, height, width), uint8, or stop.
 
     A photograph is first turned upright by its EXIF data. Then the image is scaled until it covers
@@ -36,34 +49,13 @@ def read_image(path: Path, size: tuple[int, int], channels: int, *, exact: bool 
         path: The file.
         size: Height and width.
         channels: 1 for grey, 3 for colours.
-        exact: Whether pixels are class numbers, which scaling must repeat and not mix.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            if not exact:
-                # Of 16 bits per pixel, the upper 8 hold the brightness that a screen shows.
-                if image.mode.startswith("I"):
-                    image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-                image = image.convert("L" if channels == 1 else "RGB")
-            method = Image.Resampling.NEAREST if exact else Image.Resampling.BILINEAR
-            pixels = np.array(_cropped(image, size, method), dtype=np.uint8)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        fail(f"{path} cannot be read as an image: {error}.")
-    array = torch.from_numpy(pixels)
+    with opened(path) as file:
+        image = covered(eight_bits(file, channels), size, Image.Resampling.BILINEAR)
+        array = torch.from_numpy(np.array(image, dtype=np.uint8))
     return array.unsqueeze(0) if array.dim() == 2 else array.permute(2, 0, 1).contiguous()
-
-
-def _cropped(image: Any, size: tuple[int, int], method: Any) -> Any:
-    """Return the middle of a PIL image, scaled until it covers the size."""
-    height, width = size
-    # The side that is too short for this shape gets its exact length, and the other one is cropped.
-    covering = (max(width, image.width * height // image.height),
-                max(height, image.height * width // image.width))  # fmt: skip
-    left, top = (covering[0] - width) // 2, (covering[1] - height) // 2
-    return image.resize(covering, method).crop((left, top, left + width, top + height))
 
 
 class ImageFiles:

@@ -1,40 +1,62 @@
-"""Records of text: rows of a CSV, JSONL or Parquet file, or of a folder with a file per split."""
+"""Records of text: rows of a file, or of a folder with files for each split."""
 
 import json
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from runtime.digests import digest, split_of
 from runtime.errors import fail
-from runtime.files import json_lines
-from runtime.rows import csv_rows, parquet_table
-from runtime.splits import SPLITS, require_samples
-
-SUFFIXES = (".csv", ".jsonl", ".parquet")
+from runtime.folders import column_option
+from runtime.formats import SUFFIXES, columns_of, list_rows, rows_of, split_files
+from runtime.notes import note
+from runtime.splits import SPLITS, require_samples, shares_left
 
 Record = dict[str, str]
-Rows = Iterator[tuple[str, Mapping[str, Any]]]
+Names = Mapping[str, str]
+"""The column of a file from which a column of records is read, if they differ."""
 
 
 def read_splits(
-    path: Path, columns: Sequence[str], key: str, val_fraction: float, test_fraction: float
+    path: Path,
+    columns: Sequence[str],
+    key: str,
+    val_fraction: float,
+    test_fraction: float,
+    names: Names | None = None,
 ) -> dict[str, list[Record]]:
     """Return the records of each split, or stop.
 
     Args:
-        path: A file to cut into splits, or a folder with a file for each split, such as train.csv.
+        path: A file, or a folder of files; a split that no name stands for is cut from the others.
         columns: The columns to read; each record must have all of them.
         key: The column that decides the split: records with equal values stay together.
         val_fraction: Share of a file for validation during training.
         test_fraction: Share of a file that only eval.py reads.
+        names: The columns that a file has under other names.
     """
-    if path.is_dir():
-        splits = {split: read_records(one_of(path, split), columns) for split in SPLITS}
-    else:
-        splits = cut(read_records(path, columns), key, val_fraction, test_fraction)
+    files = split_files(list_rows(path)) if path.is_dir() else {"train": [path]}
+    if not files["train"]:
+        fail(f"{path} has no file of rows ({', '.join(SUFFIXES)}).")
+    found = {
+        split: [record for each in paths for record in read_records(each, columns, names or {})]
+        for split, paths in files.items()
+    }
+    train = found.pop("train")
+    splits = cut(train, key, *shares_left(found, val_fraction, test_fraction)) | found
     require_samples(str(path), "records", {split: len(each) for split, each in splits.items()})
+    _say_copies(path, splits, key)
     return splits
+
+
+def _say_copies(path: Path, splits: Mapping[str, Sequence[Record]], key: str) -> None:
+    """Say how many training records val or test hold too, which makes a score too good."""
+    held_out = {record[key] for split in ("val", "test") for record in splits[split]}
+    copies = sum(record[key] in held_out for record in splits["train"])
+    if copies:
+        note(f'{path}: {copies:,} records of train have the "{key}" of one in val or test.')
 
 
 def cut(
@@ -47,28 +69,43 @@ def cut(
     return splits
 
 
-def read_records(path: Path, columns: Sequence[str]) -> list[Record]:
-    """Return the rows of a file, as text, or stop; no value may be missing."""
-    readers = {".csv": _csv_records, ".jsonl": json_lines, ".parquet": _parquet_records}
-    if path.suffix not in readers or not path.is_file():
-        fail(f"{path} is neither a {', '.join(SUFFIXES)} file nor a folder of them.")
-    return [
-        {column: _value(row, column, place) for column in columns}
-        for place, row in readers[path.suffix](path)
-    ]
+def read_records(path: Path, columns: Sequence[str], names: Names | None = None) -> list[Record]:
+    """Return the rows of a file, as text, or stop; no value may be missing.
 
-
-def one_of(folder: Path, name: str) -> Path:
-    """Return the only file of a folder with this name and a suffix of records, or stop."""
-    files = [path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
-    if len(files) != 1:
-        fail(f"{folder} must hold one of {', '.join(name + suffix for suffix in SUFFIXES)}.")
-    return files[0]
+    Args:
+        path: The file.
+        columns: The columns to read.
+        names: The columns that the file has under other names; None if no option gives them.
+    """
+    sources = {column: (names or {}).get(column, column) for column in columns}
+    records = []
+    for place, row in rows_of(path):
+        for column, source in sources.items():
+            if source not in row:
+                prepare = f" or run `data.py prepare` with {column_option(column)}"
+                fail(
+                    f'{place} has no "{source}"; its columns are {columns_of(row)}: rename one'
+                    f"{'' if names is None else f',{prepare}'}."
+                )
+        records.append({c: _value(row[source], c, place) for c, source in sources.items()})
+    return records
 
 
 def records_digest(splits: Mapping[str, Sequence[Record]]) -> str:
     """Return the sha256 of all records and of the splits that they are in."""
     return digest(json.dumps(splits, sort_keys=True, ensure_ascii=False).encode())
+
+
+def report(path: Path) -> Iterator[str]:
+    """Yield what data.py prints of a user's path: the files of each split, and what is left out."""
+    if not path.is_dir():
+        return
+    found = list_rows(path)
+    for split, paths in split_files(found).items():
+        kinds = Counter(each.suffix for each in paths)
+        names = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+        yield f"{split} is read from {names} files" if len(paths) > 1 else f"{split} is {paths[0]}"
+    yield from found.left_out()
 
 
 def write_splits(folder: Path, splits: Mapping[str, Sequence[Record]]) -> None:
@@ -78,10 +115,12 @@ def write_splits(folder: Path, splits: Mapping[str, Sequence[Record]]) -> None:
         (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-def _value(row: Mapping[str, Any], column: str, place: str) -> str:
+def _value(value: Any, column: str, place: str) -> str:
     """Return the text of a cell, or stop if it has none."""
-    value = row.get(column)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool):
+        return str(value).lower()
+    missing = isinstance(value, float) and math.isnan(value)
+    if missing or not isinstance(value, str | int | float):
         fail(f'{place} has no "{column}" that is a text or a number.')
     text = str(value).strip()
     if not text:
@@ -90,15 +129,3 @@ def _value(row: Mapping[str, Any], column: str, place: str) -> str:
     if any("\ud800" <= c <= "\udfff" for c in text):
         fail(f'{place} has half a character in "{column}": it is not valid Unicode.')
     return text
-
-
-def _csv_records(path: Path) -> Rows:
-    rows = csv_rows(path)
-    _, names = next(rows, ("", []))
-    for place, cells in rows:
-        yield place, dict(zip(names, cells, strict=True))
-
-
-def _parquet_records(path: Path) -> Rows:
-    for number, row in enumerate(parquet_table(path).to_pylist(), start=1):
-        yield f"{path}, row {number}", row

@@ -1,6 +1,7 @@
 """The report of eval.py: metrics with their baselines and intervals, as JSON."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from runtime.checkpoint import saved_step
+from runtime.notes import note
 from runtime.scores import Samples, Score, compared
-from runtime.settings import read_json
 
 NO_INTERVAL: Mapping[str, Any] = {
     "interval": None,
@@ -36,6 +38,7 @@ class Report:
         steps_unit: Unit of train.py's --steps, such as `environment steps`; None for updates of
             the weights.
         n_unit: What `n` counts, in the plural, such as `images`.
+        untested: The classes without a sample in the split, so that no score says anything of them.
     """
 
     dataset: str
@@ -46,6 +49,7 @@ class Report:
     split: str | None = "test"
     steps_unit: str | None = None
     n_unit: str | None = None
+    untested: Sequence[str] = ()
 
 
 def metric(
@@ -75,7 +79,9 @@ def metric(
             metric's differs from the report's; the status of a report is "measured".
     """
     interval: dict[str, Any] = dict(NO_INTERVAL)
-    if samples is not None and callable(own):
+    value = _value(own, samples)
+    # A score of nothing is NaN, and stays so however its samples are drawn.
+    if samples is not None and callable(own) and not math.isnan(value):
         interval = compared(own, baselines, samples)
     if unit == "share" and interval["interval"]:
         # An interval that is moved to its score may end outside what a share can be.
@@ -85,7 +91,7 @@ def metric(
         "title": title,
         "unit": unit,
         "higher_is_better": higher_is_better,
-        "value": _value(own, samples),
+        "value": value,
         "baselines": {each: _value(score, samples) for each, score in baselines.items()},
         **interval,
         **source,
@@ -100,7 +106,10 @@ def _value(score: Score | float, samples: Samples | None) -> float:
 
 
 def print_report(report: Report, folder: Path) -> None:
-    """Print a report on stdout, with the step of the checkpoint in a folder."""
+    """Print a report on stdout, with the step of the checkpoint in a folder, null if unknown."""
+    step = saved_step(folder)
+    if step is None:
+        note(f"{folder} was not saved by train.py, so the step of its weights is unknown.")
     content = {
         "dataset": report.dataset,
         "sha256": report.sha256,
@@ -109,8 +118,19 @@ def print_report(report: Report, folder: Path) -> None:
         "n_unit": report.n_unit,
         "metrics": list(report.metrics),
         "figure": report.figure,
-        "checkpoint_step": read_json(folder / "state.json").get("step"),
+        "checkpoint_step": step,
     }
     if report.steps_unit:
         content["steps_unit"] = report.steps_unit
-    print(json.dumps(content, indent=2))
+    if report.untested:
+        content["untested"] = list(report.untested)
+    print(json.dumps(_finite(content), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with null for each number that JSON has no form for, such as NaN."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value

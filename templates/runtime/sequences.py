@@ -14,6 +14,7 @@ from runtime.files import open_text
 from runtime.folders import whole_folder
 from runtime.lowercase import open_lowercase, train_lowercase
 from runtime.records import Record, write_splits
+from runtime.tokenizer import tokenizer_config
 
 SPECIAL = ("[PAD]", "[CLS]", "[SEP]")  # tokens 0, 1 and 2; the model treats 0 as padding
 
@@ -67,18 +68,15 @@ class TextTokenizer:
             pieces += self._apart(parts, split, draw) if parts else [token]
         return pieces
 
-    def files(self) -> dict[str, str]:
-        """Return the files that transformers' AutoTokenizer needs to open a checkpoint."""
+    def files(self, max_len: int) -> dict[str, str]:
+        """Return the files that transformers' AutoTokenizer needs to open a checkpoint.
+
+        `max_len` is the number of tokens to which clients cut a text, as `rows` does.
+        """
         names = dict(zip(("pad_token", "cls_token", "sep_token"), SPECIAL, strict=True))
-        settings = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "split_special_tokens": True,
-            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
-            **names,
-        }
         return {
             "tokenizer.json": self.json,
-            "tokenizer_config.json": json.dumps(settings, indent=2) + "\n",
+            "tokenizer_config.json": tokenizer_config(max_len, names, segments=True),
         }
 
 

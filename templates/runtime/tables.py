@@ -1,32 +1,58 @@
-"""Tables from CSV and Parquet files, as columns of numbers or of words."""
+"""Tables from CSV, JSON and Parquet files, as columns of numbers or of words."""
 
-import math
-from collections.abc import Iterable, Sequence
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from runtime.errors import fail
-from runtime.rows import csv_rows, parquet_table
+from runtime.files import json_lines, open_text
+from runtime.notes import note
+from runtime.numbers import EXACT, Cells, Column, columns_of
+from runtime.rows import csv_rows, delimiter_of, parquet_table
 
-Column = NDArray[Any]
-MISSING = frozenset({"", "?", "n/a", "na", "nan", "none", "null"})
+MISSING = frozenset(
+    {"", "?", "-", "--", "#n/a", "<na>", "n/a", "n.a.", "na", "nan", "nat", "none", "null", "\\n"}
+)
 """Text of a cell without a value, in small letters."""
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+INDEX = re.compile(r"|Unnamed: ?\d+(_level_\d+)?|__index_level_\d+__|index")
+"""Names under which pandas and R write the numbers of rows, beside none."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A table as text.
+
+    Attributes:
+        columns: The names and the cells of the columns.
+        place: Returns the place of a row, for errors.
+        comma: Whether commas separate cells.
+    """
+
+    columns: list[tuple[str, Sequence[str]]]
+    place: Callable[[int], str]
+    comma: bool = False
 
 
 def read_table(path: Path) -> dict[str, Column]:
-    """Return the columns of a .csv, .tsv or .parquet file by their names, or stop.
+    """Return the columns of a table by their names, or stop.
 
     A column of numbers alone is float64, with NaN for a missing value; any other is an object array
-    of words, with "" for a missing value.
+    of words, with "" for a missing value. The first column may have the name "".
+
+    Args:
+        path: A .csv, .tsv, .jsonl, .json or .parquet file; all but the last may be packed by gzip.
     """
-    suffix = path.suffix.lower()
-    if not path.is_file() or suffix not in (*DELIMITERS, ".parquet"):
-        fail(f"{path} is not a table: name a .csv, .tsv or .parquet file.")
-    columns = _read_parquet(path) if suffix == ".parquet" else _read_csv(path, DELIMITERS[suffix])
+    suffix = suffix_of(path)
+    if not path.is_file() or suffix not in SUFFIXES:
+        fail(f"{path} is not a table: name a {', '.join(SUFFIXES[:-1])} or .parquet file.")
+    read = {".parquet": _parquet, ".json": _json, ".jsonl": _json}.get(suffix, _csv)
+    columns = read(path)
     if not columns or not len(next(iter(columns.values()))):
         fail(f"{path} has no rows.")
     for name, values in columns.items():
@@ -35,46 +61,146 @@ def read_table(path: Path) -> dict[str, Column]:
     return columns
 
 
+def suffix_of(path: Path) -> str:
+    """Return the end of a file's name in small letters, without .gz."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    return next((suffix for suffix in reversed(suffixes) if suffix != ".gz"), "")
+
+
 def is_numeric(column: Column) -> bool:
     """Return whether a column holds numbers."""
     return bool(column.dtype == np.float64)
 
 
-def _read_csv(path: Path, delimiter: str) -> dict[str, Column]:
-    every = [cells for _, cells in csv_rows(path, delimiter)]
-    names = _distinct(path, [name.strip() for name in every[0]]) if every else []
-    cells: Iterable[Sequence[str]] = (
-        zip(*every[1:], strict=True) if every[1:] else [()] * len(names)
-    )
-    return {name: _column(values) for name, values in zip(names, cells, strict=True)}
+def is_index(name: str, column: Column) -> bool:
+    """Return whether the first column of a table is what pandas and R write before its columns."""
+    known = len(set(column.tolist())) == len(column)
+    counts = is_numeric(column) and known and bool((np.mod(column, 1) == 0).all())
+    return INDEX.fullmatch(name) is not None and (counts or (known and name == ""))
 
 
-def _distinct(path: Path, names: list[str]) -> list[str]:
-    """Return the names of columns, or stop if two are equal or one is empty."""
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or "" in names:
-        fail(f"{path}: each column needs a name of its own in the first line; see {twice or ['']}.")
-    return names
+def described(name: str, column: Column) -> str:
+    """Return a line about a column: its kind, range, missing and different values."""
+    if is_numeric(column):
+        known = column[~np.isnan(column)]
+        kind = f"numbers from {known.min():.6g} to {known.max():.6g}" if len(known) else "no values"
+    else:
+        known = column[column != ""]
+        kind = "words"
+    missing, distinct = len(column) - len(known), len(set(known.tolist()))
+    return f"{name}: {kind}, {distinct:,} distinct, {missing:,} missing"
 
 
-def _read_parquet(path: Path) -> dict[str, Column]:
+def _csv(path: Path) -> dict[str, Column]:
+    delimiter = delimiter_of(path)
+    every = [*csv_rows(path, delimiter)]
+    if not every:
+        return {}
+    names = [name.strip() for name in every[0][1]]
+    _note_numbers(every[0][0], names)
+    cells = zip(*(cells for _, cells in every[1:]), strict=True) if every[1:] else [()] * len(names)
+    columns = [*zip(names, cells, strict=True)]
+    places = [place for place, _ in every[1:]]
+    return _from_texts(path, Texts(columns, places.__getitem__, delimiter == ","))
+
+
+def _note_numbers(place: str, names: Sequence[str]) -> None:
+    """Note that a first line may be one of data; years and counts are names."""
+    numbers = [name for name in names if re.fullmatch(r"[-+]?\d*\.?\d+([eE][-+]?\d+)?", name)]
+    counted = numbers in ([str(i + first) for i in range(len(numbers))] for first in (0, 1))
+    if not counted and not all(re.fullmatch("(19|20)[0-9]{2}", name) for name in numbers):
+        note(
+            f"{place} names the columns, but {numbers[0]!r} is a number: if the line is one of "
+            "data, write a line with names above it."
+        )
+
+
+def _json(path: Path) -> dict[str, Column]:
+    objects = [*(json_lines(path) if suffix_of(path) == ".jsonl" else json_array(path))]
+    names = dict.fromkeys(name for _, row in objects for name in row)
+    columns = [(n, [_text(row.get(n), n, place) for place, row in objects]) for n in names]
+    return _from_texts(path, Texts([*columns], lambda row: objects[row][0]))
+
+
+def json_array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the place and the object of each member of an array of JSON, or stop."""
+    with open_text(path) as stream:
+        text = stream.read()
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        values = fail(f"{path} cannot be read as JSON: {error}; lines of JSON end in .jsonl.")
+    if not isinstance(values, list):
+        fail(
+            f"{path} must hold an array of objects, as pandas writes by "
+            "`to_json(path, orient='records')`."
+        )
+    for number, row in enumerate(values, start=1):
+        if not isinstance(row, dict):
+            fail(f"{path}, member {number} is not a JSON object.")
+        yield f"{path}, member {number}", row
+
+
+def _text(value: Any, name: str, place: str) -> str:
+    if isinstance(value, list | dict):
+        fail(f"{place}: {name!r} holds {json.dumps(value)[:40]}, but a cell is a number or a text.")
+    return "" if value is None else str(value)
+
+
+def _from_texts(path: Path, texts: Texts) -> dict[str, Column]:
+    columns = {name: [*map(_word, cells)] for name, cells in _named(path, texts.columns)}
+    cells = {name: Cells(path, name, words, texts.place) for name, words in columns.items()}
+    return columns_of(cells, texts.comma)
+
+
+def _word(cell: str) -> str:
+    word = cell.strip()
+    return "" if word.lower() in MISSING else word
+
+
+def _named(
+    path: Path, columns: Sequence[tuple[str, Sequence[Any]]]
+) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Yield the columns with their names, or stop if two are equal or one is empty.
+
+    Only the first column may lack a name. One without a value is left out, such as what a comma at
+    the end of each line adds.
+    """
+    names = [name for name, _ in columns]
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        fail(f"{path}: each column needs a name of its own in the first line; see {twice}.")
+    for place, (name, column) in enumerate(columns, start=1):
+        if not name and not any(map(_word, map(str, column))):
+            note(f"{path}: column {place} has neither a name nor a value: it is left out.")
+        elif not name and place > 1:
+            fail(f"{path}: column {place} has no name: write one into the first line.")
+        else:
+            yield name, column
+
+
+def _parquet(path: Path) -> dict[str, Column]:
     table = parquet_table(path)
     from pyarrow import types  # type: ignore[import-untyped]
 
-    columns = {}
-    for name, values in zip(table.column_names, table.columns, strict=True):
+    columns: dict[str, Column] = {}
+    texts: dict[str, Sequence[str]] = {}
+    for name, values in _named(path, [*zip(table.column_names, table.columns, strict=True)]):
+        if types.is_nested(values.type):
+            fail(f"{path}: column {name!r} holds {values.type}, but a cell is a number or a text.")
+        columns[name] = np.empty(0)  # keeps the order
         # Numbers stay as arrays: a large table would not fit into memory as Python's objects.
-        if types.is_integer(values.type) or types.is_floating(values.type):
+        if types.is_floating(values.type) or (types.is_integer(values.type) and _small(values)):
             columns[name] = values.to_numpy().astype(np.float64)
         else:
-            columns[name] = _column(["" if v is None else str(v) for v in values.to_pylist()])
-    return columns
+            texts[name] = ["" if v is None else str(v) for v in values.to_pylist()]
+    place = f"{path}, row {{}}".format
+    return columns | _from_texts(path, Texts([*texts.items()], lambda row: place(row + 1)))
 
 
-def _column(cells: Sequence[str]) -> Column:
-    words = [cell.strip() for cell in cells]
-    words = ["" if word.lower() in MISSING else word for word in words]
-    try:
-        return np.array([float(word) if word else math.nan for word in words])
-    except ValueError:
-        return np.array(words, dtype=object)
+def _small(values: Any) -> bool:
+    """Return whether float64 has all of some whole numbers."""
+    import pyarrow.compute  # type: ignore[import-untyped]
+
+    ends = pyarrow.compute.min_max(values).as_py()
+    return all(abs(end or 0) <= EXACT for end in ends.values())

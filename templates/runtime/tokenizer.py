@@ -1,19 +1,23 @@
 """Text as tokens: bytes, or byte-pair encoding by the tokenizers library."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from runtime.errors import fail
 
 END_OF_TEXT = "<|endoftext|>"
+# Byte-level tokenizers write a byte as a visible character. Byte 255 is in no UTF-8 text, so a
+# client that ignores padding ignores nothing else.
+NUL, PADDING = "\u0100", "\u00ff"
 
 
 class Tokenizer(Protocol):
     """The interface of tokenizers in the scripts."""
 
-    end_of_text: int | None
+    end_of_text: int
+    padding: int
     vocab_size: int
     json: str | None
     """Text of its tokenizer.json; None where a token is a byte."""
@@ -32,9 +36,10 @@ class Tokenizer(Protocol):
 
 
 class ByteTokenizer:
-    """UTF-8 bytes as tokens."""
+    """UTF-8 bytes as tokens; byte 0, which no text needs, ends a text."""
 
-    end_of_text: int | None = None
+    end_of_text = 0
+    padding = 255
     vocab_size = 256
     json: str | None = None
 
@@ -55,11 +60,15 @@ class BPETokenizer:
     """Byte-level byte-pair encoding (Sennrich et al., 2016, arXiv:1508.07909)."""
 
     def __init__(self, library: Any) -> None:
-        """Use a tokenizer of the tokenizers library, such as `train_bpe` returns."""
+        """Use a tokenizer of the tokenizers library, such as `train_bpe` returns, or stop."""
+        for token in (END_OF_TEXT, PADDING):
+            if library.token_to_id(token) is None:
+                fail(f"the tokenizer has no token {token}: make one with `python data.py prepare`.")
         library.encode_special_tokens = True  # text that says <|endoftext|> ends nothing
         self._library = library
         self.json: str | None = str(library.to_str(pretty=True))
-        self.end_of_text: int | None = library.token_to_id(END_OF_TEXT)
+        self.end_of_text: int = library.token_to_id(END_OF_TEXT)
+        self.padding: int = library.token_to_id(PADDING)
         self.vocab_size = int(library.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
@@ -98,20 +107,40 @@ def open_bpe(path: Path) -> BPETokenizer:
         fail(f"{path} is not a tokenizer: {error}.")
 
 
-def tokenizer_files(tokenizer_json: str | None) -> dict[str, str]:
+def tokenizer_files(tokenizer_json: str | None, most: int, pad: str = PADDING) -> dict[str, str]:
     """Return the files that transformers' AutoTokenizer needs to open a checkpoint.
 
-    `tokenizer_json` is the text of the tokenizer, None at byte level.
+    Args:
+        tokenizer_json: The text of the tokenizer; None at byte level.
+        most: Tokens of the longest input of the model.
+        pad: The token that fills up the shorter rows of a batch.
     """
-    settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": END_OF_TEXT if tokenizer_json else None,
-        "clean_up_tokenization_spaces": False,
-    }
+    names = {"eos_token": END_OF_TEXT if tokenizer_json else NUL, "pad_token": pad}
     return {
         "tokenizer.json": tokenizer_json or _byte_tokenizer_json(),
-        "tokenizer_config.json": json.dumps(settings, indent=2) + "\n",
+        "tokenizer_config.json": tokenizer_config(most, names),
     }
+
+
+def tokenizer_config(most: int, names: Mapping[str, str], *, segments: bool = False) -> str:
+    """Return the text of tokenizer_config.json, with which transformers reads text as we do.
+
+    Args:
+        most: Tokens of the longest input of the model.
+        names: The special tokens by role, such as `pad_token`.
+        segments: Whether the model reads the number of each token's text.
+    """
+    inputs = ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"]
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": most,
+        "model_input_names": inputs,
+        # The name of a special token in a user's text is text.
+        "split_special_tokens": True,
+        "clean_up_tokenization_spaces": False,
+        **names,
+    }
+    return json.dumps(settings, indent=2) + "\n"
 
 
 def _byte_tokenizer_json() -> str:

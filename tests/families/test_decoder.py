@@ -1,5 +1,8 @@
 """The decoder's closed forms against published figures."""
 
+import ast
+import re
+
 import pytest
 from helpers.llama import LLAMA_2_7B, LLAMA_3_2_1B, LLAMA_3_8B, SMOLLM2_135M, llama
 
@@ -65,3 +68,9 @@ def test_a_trend_is_fitted_on_every_published_decoder():
 def test_a_prompt_passes_in_the_length_that_activations_are_counted_at():
     text = paths.source(f"{decoder.task.folder}/infer.py").read_text()
     assert f"\nCHUNK = {PROMPT} " in text
+
+
+def test_processes_share_the_dimensions_that_the_verdict_divides():
+    source = (paths.templates() / "runtime" / "shares.py").read_text()
+    (divided,) = re.findall(r"^DIVIDED = (\(.*\))", source, re.M)
+    assert ast.literal_eval(divided) == decoder.divided

@@ -144,3 +144,15 @@ def test_logits_and_gradients_are_those_of_the_formula(code: Modules) -> None:
 def test_an_image_of_void_alone_has_no_loss(code: Modules) -> None:
     model = code["model"].Model(code["model"].Config(**MODEL))
     assert model(torch.zeros(1, 1, 16, 24), torch.full((1, 16, 24), -1)) == 0
+
+
+def test_the_size_of_a_mask_is_that_of_its_image() -> None:
+    task = unet.task
+    sides = {"image_height": 96, "image_width": 64}
+    for name in ("task.mask_resolution", "constraints.image_size"):
+        assert task.fixed({name: (96, 64)}.get) == sides
+    both = {"task.mask_resolution": (96, 64), "constraints.image_size": (96, 64)}
+    assert not [*task.refused(both.get)]
+    (problem,) = task.refused({**both, "task.mask_resolution": (28, 28)}.get)
+    assert problem.place == "task.mask_resolution"
+    assert "mask_resolution" in task.dim_reasons(sides)["image_height"]

@@ -26,7 +26,14 @@ PROXY = {
 }  # fmt: skip
 TRAIN = {"steps": 477000, "batch_size": 256, "learning_rate": 3e-4, "warmup_steps": 2000,
          "weight_decay": 0.1, "grad_clip": 1.0, "beta1": 0.9, "beta2": 0.95}  # fmt: skip
-INFER = {"temperature": 0.8, "top_k": 50, "top_p": 0.95, "weight_bits": 16, "cache_bits": 16}
+INFER = {
+    "temperature": 0.8,
+    "top_k": 50,
+    "top_p": 0.95,
+    "dtype": "bfloat16",
+    "weight_bits": 16,
+    "cache_bits": 16,
+}
 PROXY_TRAIN = {**TRAIN, "steps": 200, "batch_size": 16, "learning_rate": 1e-3, "warmup_steps": 20}
 
 KEYS: dict[str, Any] = {

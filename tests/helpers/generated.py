@@ -11,9 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-
 from metagen import paths
 from metagen.families.decoder import FAMILY as decoder
 from metagen.package.bundle import bundle
@@ -66,6 +63,7 @@ TINY: dict[str, dict[str, Any]] = {
         "top_k": 0,
         "top_p": 0.95,
         "seed": 42,
+        "dtype": "auto",
         "weight_bits": 16,
         "cache_bits": 16,
     },
@@ -112,6 +110,19 @@ def modules(folder: Path) -> Iterator[dict[str, ModuleType]]:
         sys.modules.update(before)
 
 
+@contextmanager
+def runtime() -> Iterator[Callable[[str], Any]]:
+    """Import modules of `runtime/` from the templates, by their last names, without a package."""
+    before = forget()
+    sys.path.insert(0, str(paths.templates()))
+    try:
+        yield lambda name: importlib.import_module(f"runtime.{name}")
+    finally:
+        sys.path.remove(str(paths.templates()))
+        forget()
+        sys.modules.update(before)
+
+
 def forget() -> dict[str, ModuleType]:
     """Take the package's modules out of Python's table and return them."""
     own = [name for name in sys.modules if name.partition(".")[0] in PACKAGE_FILES]
@@ -120,6 +131,5 @@ def forget() -> dict[str, ModuleType]:
 
 def same_checkpoint(one: Path, other: Path) -> bool:
     """Return whether two checkpoints hold the same weights and the same optimizer, to the bit."""
-    pairs = [(load_file(p), load_file(other / p.name)) for p in sorted(one.glob("*.safetensors"))]
-    assert len(pairs) == 2
-    return all(a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a) for a, b in pairs)
+    names = ("model.safetensors", "optimizer/state.safetensors")
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)

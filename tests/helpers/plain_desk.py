@@ -76,8 +76,9 @@ class PlainDesk:
 def spec_of(route: Route, more: str = "") -> str:
     """Return the keys of a spec that lead to a route, with more of its architecture."""
     inputs, outputs, task, architecture, objective = map(sorted, route.allowed.values())
+    read, made = (words[0].replace("+", ", ") for words in (inputs, outputs))
     return (
-        f"modality: {{inputs: [{', '.join(inputs)}], outputs: [{', '.join(outputs)}]}}\n"
+        f"modality: {{inputs: [{read}], outputs: [{made}]}}\n"
         f"task: {{type: {task[0]}}}\n"
         f"architecture: {{family: {architecture[0]}{more}}}\n"
         f"training: {{objective: [{objective[0]}]}}\n"

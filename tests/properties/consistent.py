@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
+from metagen.amounts import parse_amount
 from metagen.docs import cards, paper
 from metagen.engine.digest import version
 from metagen.measure import sandbox
-from metagen.units import parse_amount, parse_duration
+from metagen.units import parse_duration
 from tests.helpers.building import config_defaults
 from tests.helpers.plain_desk import PlainDesk
 

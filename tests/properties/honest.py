@@ -1,8 +1,9 @@
 """Keys that do what they say.
 
 For every leaf key and each value that it allows: more than prose changes in the package, or the
-table of keys says that the key is prose, or the door refuses the value, or warns of it by name.
-Two different values that make the same package show that one of them does nothing.
+table of keys says that the key is prose, or the door or the search refuses the value, or a
+warning names the key. Two different values that make the same package show that one of them does
+nothing.
 """
 
 from __future__ import annotations
@@ -52,12 +53,15 @@ def _of_case(lab: Lab, case: Case) -> Tally:
         tally.count("keys that are prose")
         return tally
     tally.count("keys")
-    for text, spec, graph in _values(lab, case, tally):
+    for text, graph in _values(lab, case, tally):
         tally.count("values")
         if any(_names(case.key, problem) for problem in graph.warnings):
             tally.count("warned by name")
             continue
-        same.setdefault(_package(spec, graph), []).append(text)
+        try:
+            same.setdefault(_package(graph), []).append(text)
+        except SpecError:
+            tally.count("refused by the search")
     for texts in same.values():
         alike = len({_meaning(case.key, json.loads(text)) for text in texts}) == 1
         tally.check(alike, "silent", f"{case}: one package for {', '.join(texts)}")
@@ -77,8 +81,8 @@ def _names(key: str, problem: Any) -> bool:
     return key in problem.sentence or key in problem.place
 
 
-def _values(lab: Lab, case: Case, tally: Tally) -> Iterator[tuple[str, Spec, Any]]:
-    """Yield each value that the door lets in, as text, with its spec and graph."""
+def _values(lab: Lab, case: Case, tally: Tally) -> Iterator[tuple[str, Any]]:
+    """Yield each value that the door lets in, as text, with its graph."""
     own = load(case.spec)
     for raw in _raws(own, case.key, lab):
         override = values.setting(case.key, raw)
@@ -87,7 +91,7 @@ def _values(lab: Lab, case: Case, tally: Tally) -> Iterator[tuple[str, Spec, Any
         except SpecError:
             tally.count("refused")
             continue
-        yield json.dumps(raw), graph.spec, graph
+        yield json.dumps(raw), graph
 
 
 def _raws(spec: Spec, key: str, lab: Lab) -> list[Any]:
@@ -99,9 +103,9 @@ def _raws(spec: Spec, key: str, lab: Lab) -> list[Any]:
     return [*listed, *others[:_MOST]]
 
 
-def _package(spec: Spec, graph: Any) -> str:
+def _package(graph: Any) -> str:
     """Return a digest of everything that a package says other than in prose."""
-    desk = PlainDesk.of_spec(spec)
+    desk = PlainDesk.of_spec(graph.spec)
     kept = [r for r in graph.recipes if not r.name.startswith(("docs:", "paper:", "manifest:"))]
     for recipe in graph.in_order(kept):
         desk.package |= recipe.work(desk)

@@ -107,6 +107,28 @@ def test_a_text_is_scored_by_the_same_baselines_whatever_the_tokens_are(
     assert all((ours[name] == theirs[name]).all() for name in ours)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", None])
+def test_the_likeliest_tokens_are_those_of_transformers(
+    run: Run, trained: Path, dtype: str | None
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    ours = run("infer", "--out", trained, "--prompt", "3 bottles", "--temperature", 0,
+               *(["--dtype", dtype] if dtype else []))  # fmt: skip
+    # A CPU computes in the format of the checkpoint, in both.
+    kind = {"dtype": getattr(torch, dtype)} if dtype else {}
+    model = AutoModelForCausalLM.from_pretrained(trained / "checkpoint", **kind)
+    tokenizer = AutoTokenizer.from_pretrained(trained / "checkpoint")
+    row = tokenizer("3 bottles", return_tensors="pt")
+    theirs = model.generate(**row, max_new_tokens=12, do_sample=False)
+    assert ours.removesuffix("\n") == tokenizer.decode(theirs[0], skip_special_tokens=True)
+
+
+def test_quantized_weights_refuse_another_format(run: Run, trained: Path) -> None:
+    options = ("--out", trained, "--prompt", "a", "--weight-bits", 8, "--dtype", "float32")
+    assert "multiply bfloat16" in run("infer", *options, status=2)
+
+
 def test_inference_repeats_with_its_seed_and_differs_with_another(run: Run, trained: Path) -> None:
     options = ("--out", trained, "--prompt", "12 bott", "--temperature", "1")
     first = run("infer", *options, "--seed", 1)

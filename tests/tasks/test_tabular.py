@@ -7,14 +7,14 @@ import importlib
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers.family_code import beats_its_baselines, modules_of, write_code
-from helpers.tabular_settings import FAMILIES, sizes
+from helpers.tabular_settings import FAMILIES, KINDS, sizes
 from sklearn import linear_model, metrics
 
 from metagen import paths
@@ -51,6 +51,14 @@ def houses(folder: Path, rows: int = 150, seed: int = 0) -> Path:
 
 def target(code: dict[str, Any]) -> str:
     return "price" if code["task"] == "regression" else "kind"
+
+
+def load(code: dict[str, Any], path: Path, name: str | None) -> tuple[Any, Any]:
+    """Return the rows and the table that training reads."""
+    data, config = code["data"], code["model"].Config()
+    settings = data.Config(KINDS[code["task"]], 0.2, 0.2)
+    rows = data.load_rows(settings, path, name)
+    return rows, data.load_table(settings, rows, config)
 
 
 def test_a_further_seed_scores_without_cross_validation(
@@ -124,7 +132,7 @@ def test_bad_tables_end_in_a_sentence(
     path = tmp_path / "bad.csv"
     path.write_text(text)
     with pytest.raises(SystemExit) as stopped:
-        code["data"].load_table(code["data"].Config(), path, name, code["model"].Config())
+        load(code, path, name)
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err
 
@@ -134,14 +142,106 @@ def test_the_target_must_suit_the_task(
 ) -> None:
     wrong = "kind" if code["task"] == "regression" else "id"
     with pytest.raises(SystemExit):
-        code["data"].load_table(
-            code["data"].Config(), houses(tmp_path), wrong, code["model"].Config()
-        )
+        load(code, houses(tmp_path), wrong)
     message = capsys.readouterr().err
     assert (
         "has text, but the target must be a number" in message
         or "has 150 classes of 'id', and the model takes 2 to 3" in message
     )
+
+
+def written(folder: Path, head: str, rows: Iterable[str]) -> Path:
+    path = folder / "rows.csv"
+    path.write_text("\n".join([head, *rows]) + "\n")
+    return path
+
+
+def noted(
+    code: dict[str, Any], path: Path, capsys: pytest.CaptureFixture[str], name: str | None = None
+) -> list[str]:
+    importlib.import_module("runtime.notes").note.cache_clear()
+    load(code, path, name)
+    return capsys.readouterr().err.splitlines()
+
+
+def test_a_table_without_doubts_has_no_notes(
+    code: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = houses(tmp_path).read_text().splitlines()
+    path = written(tmp_path, text[0][3:], (row.partition(",")[2] for row in text[1:]))
+    assert noted(code, path, capsys, target(code)) == []
+
+
+DOUBTS = {
+    "k,a,y": (lambda n: f"7,{n * 7 % 101},{n % 2}", "'k' has the same value in all rows"),
+    "e,a,y": (lambda n: f",{n * 7 % 101},{n % 2}", "'e' has the same value in all rows, or none"),
+    "id,a,y": (lambda n: f"{n},{n * 7 % 101},{n % 2}", "'id' counts the rows"),
+    "b,a,y": (lambda n: f"{'no' if n % 2 else 'yes'},{n * 7 % 101},{n % 2}",
+              "'b' may be the answer: each of its values stands for one value of 'y'"),
+    "c,a,y": (lambda n: f"{n % 4},{n * 7 % 101},{n % 2}",
+              "each of its values has only one value of 'y'"),
+    "d,a,y": (lambda n: f"{n % 7 if n % 2 else ''},{n * 7 % 101},{n % 2}",
+              "whether it has a value shows the value of 'y'"),
+    "w,a,y": (lambda n: f"w{n * 7 % 300},{n * 7 % 101},{n * 7 // 5 % 2}",
+              "distinct words in the training rows, and the model keeps the 11 most frequent"),
+    "t,a,y": (lambda n: f"{'Red' if n % 3 else 'red '},{n * 7 % 101},{n * 7 // 5 % 2}",
+              "'t' has 'Red' and 'red' as two different words"),
+    "a,label,y": (lambda n: f"{n * 7 % 101},{n * 5 // 7 % 3},{n * 7 // 5 % 2}",
+                  "the last column, 'y', is predicted; --target names another: ['label']"),
+    "order_id,a,b,y": (lambda n: f"{(n * 7) % 300},{n % 5},{n % 3},{n * 7 // 5 % 2}",
+                       "equal to training rows but for 'order_id'"),
+    ",a,y": (lambda n: f"{n},{n * 7 % 101},{n * 7 // 5 % 2}",
+             "the first column, which has no name, is an index of the rows: it is left out"),
+    "Unnamed: 0,a,y": (lambda n: f"{299 - n},{n * 7 % 101},{n * 7 // 5 % 2}",
+                       "the first column, 'Unnamed: 0', is an index of the rows: it is left out"),
+    "a,b,y": (lambda n: f"{n * 7 % 101},{n % 8},{n * 7 // 5 % 2 if n % 10 else ''}",
+              "30 rows without a value in 'y' are left out"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("head", DOUBTS)
+def test_what_spoils_scores_is_noted(
+    head: str, code: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row, sentence = DOUBTS[head]
+    lines = noted(code, written(tmp_path, head, map(row, range(300))), capsys)
+    assert any(sentence in line for line in lines), lines
+    assert len(lines) <= 2
+
+
+def test_a_class_without_a_test_row_is_noted(
+    code: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if code["task"] == "regression":
+        pytest.skip("numbers have no classes")
+    rows = [f"{n},{n * 7 % 101},{'rare' if n == 3 else 'ab'[n * 7 // 5 % 2]}" for n in range(60)]
+    lines = noted(code, written(tmp_path, "a,b,kind", rows), capsys)
+    assert any("1 of 3 classes have no row in the" in line for line in lines)
+
+
+def test_the_target_that_a_column_follows_exactly_is_noted(
+    code: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if code["task"] == "classification":
+        pytest.skip("classes have no order")
+    rows = [f"{n * 7 % 100},{(n * 7 % 100) ** 3 + 5}" for n in range(100)]
+    (line,) = noted(code, written(tmp_path, "cost,price", rows), capsys)
+    assert "'cost' may be the answer: it rises or falls exactly with 'price'" in line
+
+
+def test_a_constant_column_has_no_deviation(
+    code: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = written(tmp_path, "k,b,y", (f"0.1,{n % 7},{n % 3}" for n in range(90)))
+    _, table = load(code, path, None)
+    assert table.schema.numeric["k"] == (pytest.approx(0.1), 1.0)
+    monkeypatch.setattr("sys.argv", ["data.py", "--data", str(path)])
+    code["data"].main()
+    out = capsys.readouterr().out
+    assert "k: numbers from 0.1 to 0.1, 1 distinct, 0 missing; mean 0.1, deviation 0\n" in out
 
 
 def test_it_trains_scores_and_predicts(

@@ -3,10 +3,11 @@
     python data.py --data PATH                          shows what training will read
     python data.py prepare --data PATH --out passages   saves the splits and a tokenizer, once
 
-PATH is a .csv, .jsonl or .parquet file with the columns `query`, `passage` and `relevance` (a
-number; 0 for a passage that does not answer the query), or a folder with one for each split
-(train.csv, val.csv, test.csv). If that folder has no tokenizer.json, training makes a tokenizer
-from the train split, as `prepare` does.
+PATH is a .csv, .tsv, .json, .jsonl, .parquet or .arrow file with the columns `query`, `passage` and
+`relevance` (a number; 0 for a passage that does not answer the query), or a folder with such files
+for each split, also in the names of the Hugging Face Hub; a missing split is cut from train.
+`prepare` takes columns of other names. If the folder has no tokenizer.json, training makes a
+tokenizer from the train split, as `prepare` does.
 """
 
 import math
@@ -20,16 +21,17 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from runtime.errors import fail, run
-from runtime.folders import prepare_options
+from runtime.folders import names_of_columns, prepare_options
 from runtime.order import samples_at
 from runtime.pydocs import docstring_paragraphs, topic_paragraphs
-from runtime.records import Record, cut, read_splits, records_digest
+from runtime.records import Names, Record, cut, read_splits, records_digest, report
 from runtime.sequences import TextTokenizer, find_tokenizer, prepare_records
 from runtime.settings import load_config
 from runtime.splits import require_samples
 
 BUNDLED = "pydoc_sentences"
 COLUMNS = ("query", "passage", "relevance")
+TRUTH = {"true": "1", "false": "0"}
 # A larger share of passages that keep their query's words lets the model win by matching words;
 # a smaller one never shows it that matching words are a good sign.
 KEPT = 0.3
@@ -85,7 +87,11 @@ class Dataset:
 
 
 def load_dataset(
-    config: Config, path: Path | None, model: ModelConfig, checkpoint: Path | None = None
+    config: Config,
+    path: Path | None,
+    model: ModelConfig,
+    checkpoint: Path | None = None,
+    names: Names | None = None,
 ) -> Dataset:
     """Return the queries of a path, or the bundled ones, or stop if they do not fit the model.
 
@@ -94,9 +100,10 @@ def load_dataset(
         path: The data; None for the bundled set.
         model: Limits the vocabulary.
         checkpoint: The folder with the tokenizer of a trained model.
+        names: The columns that the data has under other names.
     """
     name = path.name if path else BUNDLED
-    records = load_records(config, path)
+    records = load_records(config, path, names)
     # Splits are cut by query, so no query of the test split was trained on.
     splits = {split: judgements(each, name) for split, each in records.items()}
     texts = [record[c] for record in records["train"] for c in ("query", "passage")]
@@ -115,10 +122,13 @@ def load_dataset(
     return Dataset(name, records_digest(records), splits, pools, tokenizer)
 
 
-def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
+def load_records(
+    config: Config, path: Path | None, names: Names | None = None
+) -> dict[str, list[Record]]:
     """Return the records of each split; without a path, those of the bundled set."""
     if path is not None:
-        return read_splits(path, COLUMNS, "query", config.val_fraction, config.test_fraction)
+        shares = config.val_fraction, config.test_fraction
+        return read_splits(path, COLUMNS, "query", *shares, names)
     # The help topics are cut by paragraph: two sentences of one paragraph in two splits would let
     # training see half of a test passage.
     splits = cut(paragraphs(topic_paragraphs()), "first", config.val_fraction, config.test_fraction)
@@ -168,7 +178,7 @@ def judgements(records: Sequence[Record], name: str) -> list[Judged]:
     judged: dict[str, dict[str, float]] = {}
     for record in records:
         try:
-            value = float(record["relevance"])
+            value = float(TRUTH.get(record["relevance"].lower(), record["relevance"]))
         except ValueError:
             value = math.nan
         if not 0 <= value < math.inf:
@@ -274,24 +284,31 @@ def batches(
         yield rows(groups, data.tokenizer, max_len)
 
 
-def prepare(path: Path | None, out: Path, model: ModelConfig, config: Config) -> None:
+def prepare(
+    path: Path | None, out: Path, model: ModelConfig, config: Config, names: Names | None = None
+) -> None:
     """Write the splits and a tokenizer to a folder that train.py then reads."""
-    records = load_records(config, path)
+    records = load_records(config, path, names)
     texts = dict.fromkeys(record[c] for record in records["train"] for c in ("query", "passage"))
     prepare_records(out, records, texts, model.vocab_size)
 
 
 def main() -> None:
     """Show a data set, or prepare one."""
-    args = prepare_options(__doc__, data="queries (default: bundled set)", out="passages")
+    args = prepare_options(
+        __doc__, data="queries (default: bundled set)", out="passages", columns=COLUMNS
+    )
     size = args.size
     config, model = load_config(Config, "data", size), load_config(ModelConfig, "model", size)
+    names = names_of_columns(args, COLUMNS)
     if args.command == "prepare":
-        prepare(args.data, args.out, model, config)
+        prepare(args.data, args.out, model, config, names)
         print(f"wrote {args.out}: train with `python train.py --size {size} --data {args.out}`")
         return
-    data = load_dataset(config, args.data, model)
+    data = load_dataset(config, args.data, model, names=names)
     print(f"{data.name}, sha256 {data.sha256}")
+    if args.data:
+        print("".join(f"{line}\n" for line in report(args.data)), end="")
     for split, every in data.splits.items():
         print(f"{split:>5}: {len(every):,} queries, {len(data.pools[split]):,} passages")
 

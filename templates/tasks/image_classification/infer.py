@@ -21,6 +21,7 @@ from model import Model
 from runtime.errors import run
 from runtime.images import image_files, read_image
 from runtime.options import Group, existing
+from runtime.pixels import survey
 from runtime.scripts import Setting, Trained, serving
 
 
@@ -49,8 +50,11 @@ def label(model: Model, image: Tensor) -> Tensor:
 def files(path: Path, model: ModelConfig) -> Iterator[tuple[str, Tensor]]:
     """Yield the name and the pixels of an image file, or of each image of a folder."""
     size = (model.image_height, model.image_width)
+    paths = image_files(path) if path.is_dir() else [path]
+    # A grey model reads colours as grey, which its labels would not show.
+    survey(paths).say(model.num_channels)
     # Files are read one by one, so the first line appears at once.
-    for file in image_files(path) if path.is_dir() else [path]:
+    for file in paths:
         yield str(file), read_image(file, size, model.num_channels)
 
 

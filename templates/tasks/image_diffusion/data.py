@@ -5,9 +5,11 @@
 PATH is a folder of images in the imagefolder form. Either each class has a folder whose name is the
 caption (PATH/cat/1.png), or PATH/metadata.jsonl has a line for each image,
 {"file_name": "1.png", "text": "a cat on a chair"}; metadata.csv and metadata.parquet work too.
+Folders named train, val and test hold these splits, each in this form; a missing one is cut from
+train.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +18,16 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from model import conditions
-from runtime.captions import has_metadata, read_captions
+from runtime.captions import Captions, has_metadata, read_captions
 from runtime.digests import digest, file_digests, split_of
 from runtime.digits import handwritten_digits
 from runtime.errors import fail, run
-from runtime.images import image_files, read_image
+from runtime.images import list_images, read_image
 from runtime.options import data_options
 from runtime.order import samples_at
+from runtime.pixels import survey
 from runtime.settings import load_config
-from runtime.splits import SPLITS, require_samples
+from runtime.splits import SPLITS, require_samples, shares_left, split_folders
 
 BUNDLED = "digits"
 BUNDLED_SIZE = (8, 8, 1)  # height, width, channels
@@ -150,8 +153,10 @@ def _folder(config: Config, folder: Path, size: tuple[int, int, int]) -> Dataset
     """Return the images below a folder; copies of an image are in the same split."""
     # The folder's digest covers names, captions and pixels: a change of any makes another data set.
     height, width, channels = size
-    captions = _captions(folder)
+    found = _captions(folder)
+    captions = dict(sorted(found.rows))
     paths = [folder / name for name in captions]
+    survey(paths).say(channels)
     # Names of files do not decide the split, or a renamed image could move from train to test.
     keys, texts = file_digests(paths), list(captions.values())
     rows = zip(captions, texts, keys, strict=True)
@@ -165,39 +170,56 @@ def _folder(config: Config, folder: Path, size: tuple[int, int, int]) -> Dataset
     # descriptions.
     distinct = sorted(set(texts))
     classes = distinct if 2 * len(distinct) <= len(texts) else []
-    splits = _cut(config, keys, texts, read)
+    named = [found.splits.get(name.partition("/")[0]) for name in captions]
+    splits = _cut(config, keys, texts, read, named)
     return Dataset(folder.resolve().name, total, classes, splits)
 
 
 def _cut(
-    config: Config, keys: Sequence[str], captions: Sequence[str], read: Callable[[int], Tensor]
+    config: Config,
+    keys: Sequence[str],
+    captions: Sequence[str],
+    read: Callable[[int], Tensor],
+    named: Sequence[str | None] = (),
 ) -> dict[str, Split]:
-    """Return the splits; an image's key alone decides its split, so new images move no old ones."""
+    """Return the splits; an image's key alone decides its split, so new images move no old ones.
+
+    Args:
+        config: Sizes of the splits.
+        keys: A digest of each image.
+        captions: Its caption.
+        read: Returns its pixels.
+        named: The split of its folder; a split that none names is cut from train.
+    """
+    left = shares_left(named, config.val_fraction, config.test_fraction)
     places: dict[str, list[int]] = {split: [] for split in SPLITS}
     for place, key in enumerate(keys):
+        own = named[place] if named else None
         # The key is hashed to a number from 0 to 1, so the shares of the splits are approximate.
-        places[split_of(key, config.val_fraction, config.test_fraction)].append(place)
+        cut = split_of(key, *left) if own in (None, "train") else own
+        places[str(cut)].append(place)
 
-    def cut(chosen: list[int]) -> Split:
+    def cut_out(chosen: list[int]) -> Split:
         return Split([captions[place] for place in chosen], lambda index: read(chosen[index]))
 
-    return {split: cut(chosen) for split, chosen in places.items()}
+    return {split: cut_out(chosen) for split, chosen in places.items()}
 
 
-def _captions(folder: Path) -> Mapping[str, str]:
-    """Return the caption of each image by its path in the folder, sorted by these paths."""
-    names = [file.relative_to(folder) for file in image_files(folder)]
+def _captions(folder: Path) -> Captions:
+    """Return the caption of each image by its path in the folder."""
     if has_metadata(folder):
-        # Sorting makes the digest independent of the order of rows and of the file system.
-        return dict(sorted(read_captions(folder)[1]))
+        return read_captions(folder)
+    found = list_images(folder)
+    names = [file.relative_to(folder) for file in found.files]
+    splits = split_folders(folder, {name.parts[0] for name in names if len(name.parts) > 1})
     # An image without a caption would train as a class of its own, with an empty name.
-    loose = [name for name in names if not name.parent.name]
+    loose = [name for name in names if len(name.parts) < (3 if splits else 2)]
     if loose:
         fail(
             f"{folder / loose[0]} has no caption: put it in a folder that is named after its "
             "class, or write metadata.jsonl."
         )
-    return {str(name): name.parent.name for name in names}
+    return Captions([], [(str(name), name.parent.name) for name in names], splits)
 
 
 def main() -> None:
@@ -207,6 +229,9 @@ def main() -> None:
     data = load_images(load_config(Config, "data", args.size), args.data, model)
     print(f"{data.name}, sha256 {data.sha256}")
     print(f"images of {model.image_height} x {model.image_width}, {model.image_channels} channels")
+    if args.data:
+        found = list_images(args.data)
+        print(*survey(found.files).lines(), *found.left_out(), sep="\n")
     for name, split in data.splits.items():
         print(f"{name:>5}: {len(split):,} images")
     captions = sorted({caption for split in data.splits.values() for caption in split.captions})

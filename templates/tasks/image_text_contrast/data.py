@@ -3,7 +3,8 @@
     python data.py --data PATH      shows what training will read
 
 PATH is a folder with a metadata.jsonl, metadata.csv or metadata.parquet. Each row has a
-`file_name`, which is an image in the folder, and a `text`. An image may have several rows.
+`file_name`, which is an image in the folder, and a `text`. An image may have several rows. Folders
+named train, val and test hold these splits, each in this form; a missing one is cut from train.
 """
 
 import random
@@ -23,12 +24,13 @@ from model import Config as ModelConfig
 from runtime.captions import read_captions
 from runtime.digests import digest, files_digest, split_of
 from runtime.errors import fail, run
-from runtime.images import read_image
+from runtime.images import list_images, read_image
 from runtime.lowercase import open_lowercase, train_lowercase
 from runtime.options import data_options
 from runtime.order import samples_at
+from runtime.pixels import survey
 from runtime.settings import load_config
-from runtime.splits import SPLITS, require_samples
+from runtime.splits import SPLITS, require_samples, shares_left
 from runtime.tokenizer import END_OF_TEXT as END_OF_TEXT_NAME
 
 BUNDLED = "dejavu_glyphs"
@@ -56,11 +58,13 @@ class Pair:
         image: Its pixels (C, H, W), uint8, or its file.
         name: The image's name; pairs of one image share it.
         text: The text.
+        split: The split of its folder; None if no folder names one.
     """
 
     image: Tensor | Path
     name: str
     text: str
+    split: str | None = None
 
 
 class Captions:
@@ -134,11 +138,15 @@ def load_pairs(
         checkpoint: The folder with the tokenizer of a trained model; None to train a tokenizer on
             the training texts.
     """
-    pairs, sha256 = glyphs(model) if path is None else _folder(path)
+    pairs, sha256 = glyphs(model) if path is None else _folder(path, model.in_channels)
+    # A split that no folder names is cut from train.
+    named = {pair.split for pair in pairs}
+    left = shares_left(named, config.val_fraction, config.test_fraction)
     splits: dict[str, list[Pair]] = {split: [] for split in SPLITS}
     # The image's name decides the split, so that all texts of an image are in the same one.
     for pair in pairs:
-        splits[split_of(pair.name, config.val_fraction, config.test_fraction)].append(pair)
+        own = pair.split or "train"
+        splits[split_of(pair.name, *left) if own == "train" else own].append(pair)
     name = BUNDLED if path is None else path.name
     # A contrast needs at least two pairs: one text is right, and the other is wrong.
     sizes = {split: len(each) for split, each in splits.items()}
@@ -206,13 +214,20 @@ def _drawn(font: str, codes: Iterable[int], side: int) -> Iterator[tuple[int, ND
         yield code, np.array(image)
 
 
-def _folder(path: Path) -> tuple[list[Pair], str]:
+def _folder(path: Path, channels: int) -> tuple[list[Pair], str]:
     """Return the pairs of a folder and their digest, or stop."""
-    metadata, captions = read_captions(path)
+    found = read_captions(path)
     # An image with several texts is hashed once.
-    names = sorted({name for name, _ in captions})
-    sha256 = files_digest([metadata, *(path / name for name in names)], [metadata.name, *names])
-    return [Pair(path / name, name, text) for name, text in captions], sha256
+    names = sorted({name for name, _ in found.rows})
+    survey([path / name for name in names]).say(channels)
+    about = [file.relative_to(path).as_posix() for file in found.metadata]
+    files = [*found.metadata, *(path / name for name in names)]
+    sha256 = files_digest(files, [*about, *names])
+    pairs = [
+        Pair(path / name, name, text, found.splits.get(name.partition("/")[0]))
+        for name, text in found.rows
+    ]
+    return pairs, sha256
 
 
 def batch_at(
@@ -251,6 +266,9 @@ def main() -> None:
     pairs = load_pairs(load_config(Config, "data", args.size), args.data, model)
     print(f"{pairs.name}, sha256 {pairs.sha256}")
     print(f"tokenizer: {pairs.tokenizer.vocab_size:,} entries, of the training texts")
+    if args.data:
+        found = list_images(args.data)
+        print(*survey(found.files).lines(), *found.left_out(), sep="\n")
     for split, each in pairs.splits.items():
         images = len({pair.name for pair in each})
         print(f"{split:>5}: {len(each):,} pairs of {images:,} images, such as {each[0].text!r}")

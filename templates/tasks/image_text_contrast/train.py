@@ -26,7 +26,7 @@ from runtime.checkpoint import to_json
 from runtime.errors import run
 from runtime.gather import gather, own_places
 from runtime.settings import Training
-from runtime.tokenizer import tokenizer_files
+from runtime.tokenizer import END_OF_TEXT, tokenizer_files
 from runtime.training import Batch, Job, script
 
 
@@ -92,7 +92,7 @@ def processor_file(model: ModelConfig) -> dict[str, str]:
 
 
 def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
-    pairs = load_pairs(data, args.data, model)
+    pairs = load_pairs(data, args.data, model, args.begin)
     return Job(
         config=config,
         data=data,
@@ -103,7 +103,8 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         loss=contrastive_loss,
         example=example_loss,
         unit="pairs",
-        texts=tokenizer_files(pairs.tokenizer.json) | processor_file(model),
+        texts=tokenizer_files(pairs.tokenizer.json, model.max_seq_len, END_OF_TEXT)
+        | processor_file(model),
     )
 
 

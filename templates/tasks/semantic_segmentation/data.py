@@ -4,7 +4,8 @@
 
 PATH holds two folders, `images` and `masks`. A mask is a PNG with the name of its image, and its
 pixels are class numbers: 0 is the background, and 255 is ignored. All images of one folder in
-`images`, such as the slices of a patient, go into one split.
+`images`, such as the slices of a patient, go into one split. Folders in `images` and `masks` that
+are named train, val and test are these splits.
 """
 
 from dataclasses import dataclass
@@ -19,11 +20,15 @@ from torch import Tensor
 from model import Config as ModelConfig
 from runtime.digests import digest, files_digest, split_of
 from runtime.errors import fail, run
-from runtime.images import image_files, read_image
+from runtime.images import list_images, read_image
+from runtime.listing import list_files, shown
+from runtime.masks import SUFFIXES, read_mask
+from runtime.notes import note
 from runtime.options import data_options
 from runtime.order import samples_at
+from runtime.pixels import survey
 from runtime.settings import load_config
-from runtime.splits import SPLITS, require_samples
+from runtime.splits import SPLITS, require_samples, shares_left, split_folders
 
 BUNDLED = "mni152_tissues"
 BUNDLED_CLASSES = ("background", "grey matter", "white matter")
@@ -86,7 +91,24 @@ def load_scenes(config: Config, path: Path | None, model: ModelConfig) -> Scenes
     scenes = bundled(config, model) if path is None else _folder(config, path, model)
     sizes = {split: len(scenes.splits[split]) for split in SPLITS}
     require_samples(scenes.name, "images, or folders of images,", sizes)
+    if path is not None:
+        _say_what_counts(scenes)
     return scenes
+
+
+def _say_what_counts(scenes: Scenes) -> None:
+    """Say if a split has no pixel of a class, from which nothing can be learned or scored."""
+    for split in SPLITS:
+        indices = range(len(scenes.splits[split]))
+        # Most splits show a class in one of their first masks, so few masks are read twice.
+        if not any(scenes.pair(split, index)[1].gt(0).any() for index in indices):
+            values = sorted({int(v) for i in indices for v in scenes.pair(split, i)[1].unique()})
+            read = ", ".join("255 (ignored)" if v < 0 else f"{v} (background)" for v in values)
+            note(
+                f"{scenes.name}: no pixel of any class but the background counts in {split}: its "
+                f"masks hold {read}. A class is a number from 1; write 1 where masks show an "
+                "object as 255."
+            )
 
 
 def bundled(config: Config, model: ModelConfig) -> Scenes:
@@ -153,40 +175,68 @@ def _parts(count: int, config: Config) -> dict[str, list[int]]:
 
 def _folder(config: Config, path: Path, model: ModelConfig) -> Scenes:
     """Return the images of a folder; an image's own folder, or else its name, decides its split."""
-    images = image_files(path / "images")
-    names = [image.relative_to(path / "images").with_suffix(".png") for image in images]
-    masks = [path / "masks" / name for name in names]
-    for image, mask in zip(images, masks, strict=True):
-        if not mask.is_file():
-            fail(f"{image} has no mask: add {mask}.")
+    top = _subfolder(path, "images")
+    found = list_images(top)
+    images, masks = found.files, _masks(_subfolder(path, "masks"), found.files, top)
+    survey(images).say(model.in_channels)
+    names = [image.relative_to(top) for image in images]
+    named = split_folders(top, {name.parts[0] for name in names if len(name.parts) > 1})
+    # A split that no folder names is cut from train.
+    left = shares_left(named.values(), config.val_fraction, config.test_fraction)
     splits: dict[str, list[Source]] = {split: [] for split in SPLITS}
     for image, mask, name in zip(images, masks, names, strict=True):
+        inside = name.relative_to(name.parts[0]) if named and len(name.parts) > 1 else name
         # Slices of one patient look alike: in two splits, training would almost show the test
         # slices.
-        group = name.parts[0] if len(name.parts) > 1 else name.stem
-        splits[split_of(group, config.val_fraction, config.test_fraction)].append((image, mask))
+        group = inside.parts[0] if len(inside.parts) > 1 else inside.stem
+        split = named.get(name.parts[0], "train")
+        cut = split_of(group, *left) if split == "train" else split
+        splits[cut].append((image, mask))
     files = [*images, *masks]
     sha256 = files_digest(files, [str(file.relative_to(path)) for file in files])
     return Scenes(path.name, sha256, splits, model)
 
 
+def _subfolder(path: Path, name: str) -> Path:
+    """Return the folder of a name in any case, or stop."""
+    folders = sorted(each for each in path.iterdir() if each.is_dir()) if path.is_dir() else []
+    found = [each for each in folders if each.name.lower() == name]
+    if len(found) != 1:
+        here = shown(path, folders) if folders else "none"
+        fail(f"{path / name} is not a folder with {name}; the folders of {path} are: {here}.")
+    return found[0]
+
+
+def _masks(folder: Path, images: list[Path], top: Path) -> list[Path]:
+    """Return the mask of each image, which has its name and a suffix of its own; or stop."""
+    found = list_files(folder, SUFFIXES)
+    masks = {file.relative_to(folder).with_suffix(""): file for file in found.files}
+    names = [image.relative_to(top).with_suffix("") for image in images]
+    for files, keys in ((found.files, masks), (images, set(names))):
+        if len(keys) < len(files):
+            fail(f"{files[0].parent} has files that differ only in their suffix: rename one.")
+    for image, name in zip(images, names, strict=True):
+        if name not in masks:
+            near = "; ".join(found.left_out())
+            add = folder / name.with_suffix(".png")
+            fail(f"{image} has no mask: add {add}{f' ({near})' if near else ''}.")
+    loose = sorted(masks[name] for name in masks.keys() - set(names))
+    if loose:
+        note(f"{folder}: {len(loose):,} masks have no image: {shown(folder, loose)}.")
+    return [masks[name] for name in names]
+
+
 def _read(image: Path, mask: Path, model: ModelConfig) -> Pair:
     """Return an image and its mask from their files, or stop if they do not fit."""
     size = (model.image_height, model.image_width)
-    pixels, classes = (
-        read_image(image, size, model.in_channels),
-        # Nearest-neighbour scaling keeps class numbers whole: a mean of two classes would be a
-        # third.
-        read_image(mask, size, 1, exact=True),
-    )
-    if classes.size(0) != 1:
-        fail(f"{mask} holds colours: a mask is a PNG with a class number in each pixel.")
+    # Nearest-neighbour scaling keeps class numbers whole: a mean of two classes would be a third.
+    pixels, classes = read_image(image, size, model.in_channels), read_mask(mask, size, image)
     largest = int(torch.where(classes == VOID, 0, classes).max())
     if largest >= model.num_classes:
         fail(
             f"{mask} holds class {largest}, and the model has classes 0 to {model.num_classes - 1}."
         )
-    return pixels, classes[0]
+    return pixels, classes
 
 
 def batch_at(scenes: Scenes, config: Config, position: int, count: int, seed: int) -> Pair:
@@ -238,6 +288,9 @@ def main() -> None:
     model = load_config(ModelConfig, "model", args.size)
     scenes = load_scenes(load_config(Config, "data", args.size), args.data, model)
     print(f"{scenes.name}, sha256 {scenes.sha256}")
+    if args.data:
+        found = list_images(_subfolder(args.data, "images"))
+        print(*survey(found.files).lines(), *found.left_out(), sep="\n")
     for split in SPLITS:
         _, masks = scenes.batch(split, range(len(scenes.splits[split])))
         counts = torch.bincount(masks[masks >= 0], minlength=model.num_classes)

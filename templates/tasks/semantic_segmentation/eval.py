@@ -59,16 +59,23 @@ def dice(sizes: Tensor) -> float:
     has no overlap.
     """
     both, true, predicted = sizes[:, 1:].double()
+    if not true.any():
+        return math.nan
     present = true + predicted > 0
     shares = 2 * both[present] / (true + predicted)[present]
-    return float(shares.mean()) if present.any() else math.nan
+    return float(shares.mean())
 
 
 def mean_iou(sizes: Tensor) -> float:
-    """Return the mean over classes of |A & B| / |A or B|, background included (Jaccard, 1912)."""
+    """Return the mean over classes of |A & B| / |A or B|, background included (Jaccard, 1912).
+
+    Masks of background alone give no score: every method that predicts nothing would be perfect.
+    """
     # mIoU includes the background, as benchmarks of scenes do; Dice excludes it, as medical ones
     # do.
     both, true, predicted = sizes.double()
+    if not true[1:].any():
+        return math.nan
     # Common pixels are in both areas, so they are subtracted once.
     union = true + predicted - both
     present = union > 0
@@ -164,8 +171,17 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     model = trained.load(lambda: Model(trained.model))
     sizes, rows = score(model, scenes, trained.config, trained.device)
     figure = {"kind": "images", "columns": ["input", "truth", "prediction"], "rows": rows}
-    count = len(scenes.splits["test"])
-    return Report(scenes.name, scenes.sha256, count, metrics(sizes), figure, n_unit="images")
+    # The area of each class in the truth: (images, 3, K) to (K,).
+    areas_true = sizes["model"][:, 1].sum(0).tolist()
+    return Report(
+        scenes.name,
+        scenes.sha256,
+        len(scenes.splits["test"]),
+        metrics(sizes),
+        figure,
+        n_unit="images",
+        untested=[f"class {number}" for number, area in enumerate(areas_true) if not area],
+    )
 
 
 main = scoring(

@@ -17,9 +17,10 @@ from data import Config as DataConfig
 from data import load_scenes
 from model import Config as ModelConfig
 from model import Model
-from runtime.errors import fail, run
+from runtime.errors import run
 from runtime.images import read_image, write_image
 from runtime.options import Group, existing
+from runtime.pixels import survey
 from runtime.scripts import Setting, Trained, serving
 
 # Hues that advance by the golden ratio stay far apart for any number of classes.
@@ -70,14 +71,13 @@ def image_of(trained: Trained[Config, DataConfig, ModelConfig]) -> tuple[str, Te
         image, _ = scenes.pair("val", len(scenes.splits["val"]) // 2)
         return f"{scenes.name}_val", image
     size = (model.image_height, model.image_width)
+    survey([path]).say(model.in_channels)
     return path.stem, read_image(path, size, model.in_channels).float() / 127.5 - 1
 
 
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Write a mask, and the image under it."""
     out, config = trained.args.out, trained.config
-    if not 0 <= config.opacity <= 1:
-        fail("--opacity must lie from 0 to 1.")
     # The image is read before the weights, so that a wrong path fails at once.
     name, image = image_of(trained)
     # bfloat16 halves the memory; few pixels at the edge of classes change.

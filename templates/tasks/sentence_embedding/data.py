@@ -3,9 +3,10 @@
     python data.py --data PATH                        shows what training will read
     python data.py prepare --data PATH --out pairs    saves the splits and a tokenizer, once
 
-PATH is a .csv, .jsonl or .parquet file with the columns `text_a` and `text_b`, or a folder with one
-for each split (train.csv, val.csv, test.csv). Without a tokenizer.json in that folder, training
-makes the tokenizer of the train split, as `prepare` does.
+PATH is a .csv, .tsv, .json, .jsonl, .parquet or .arrow file with the columns `text_a` and `text_b`,
+or a folder with such files for each split, also in the names of the Hugging Face Hub; a missing
+split is cut from train. `prepare` takes columns of other names. Without a tokenizer.json in the
+folder, training makes the tokenizer of the train split, as `prepare` does.
 """
 
 import itertools
@@ -18,9 +19,9 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from runtime.errors import fail, run
-from runtime.folders import prepare_options
+from runtime.folders import names_of_columns, prepare_options
 from runtime.order import samples_at
-from runtime.records import Record, cut, read_splits, records_digest
+from runtime.records import Names, Record, cut, read_splits, records_digest, report
 from runtime.sequences import TextTokenizer, find_tokenizer, prepare_records
 from runtime.settings import load_config
 from runtime.translations import translations
@@ -75,7 +76,11 @@ class Dataset:
 
 
 def load_dataset(
-    config: Config, path: Path | None, model: ModelConfig, checkpoint: Path | None = None
+    config: Config,
+    path: Path | None,
+    model: ModelConfig,
+    checkpoint: Path | None = None,
+    names: Names | None = None,
 ) -> Dataset:
     """Return the pairs of a path, or the bundled ones, or stop if they do not fit the model.
 
@@ -84,8 +89,9 @@ def load_dataset(
         path: The data; None for the bundled set.
         model: Limits the vocabulary.
         checkpoint: The folder with the tokenizer of a trained model.
+        names: The columns that the data has under other names.
     """
-    records = load_records(config, path)
+    records = load_records(config, path, names)
     splits = {split: pairs(each) for split, each in records.items()}
     # Each text trains the tokenizer once, although the bundled set pairs it with each other
     # language.
@@ -99,10 +105,13 @@ def load_dataset(
     return Dataset(name, records_digest(records), splits, tokenizer)
 
 
-def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
+def load_records(
+    config: Config, path: Path | None, names: Names | None = None
+) -> dict[str, list[Record]]:
     """Return the records of each split; in the bundled set they also have a meaning and a pool."""
     if path is not None:
-        return read_splits(path, COLUMNS, "text_a", config.val_fraction, config.test_fraction)
+        shares = config.val_fraction, config.test_fraction
+        return read_splits(path, COLUMNS, "text_a", *shares, names)
     records = [
         {"text_a": texts[a], "text_b": texts[b], "meaning": message, "pool": f"{a}-{b}"}
         for message, texts in translations().items()
@@ -173,9 +182,11 @@ def batches(
         yield rows(chosen, [0] * len(chosen), data.tokenizer, max_len)
 
 
-def prepare(path: Path | None, out: Path, model: ModelConfig, config: Config) -> None:
+def prepare(
+    path: Path | None, out: Path, model: ModelConfig, config: Config, names: Names | None = None
+) -> None:
     """Write the splits and a tokenizer to a folder that train.py then reads."""
-    records = load_records(config, path)
+    records = load_records(config, path, names)
     # The tokenizer learns from training texts alone: test words must stay unknown to it.
     texts = dict.fromkeys(record[column] for record in records["train"] for column in COLUMNS)
     prepare_records(out, records, texts, model.vocab_size)
@@ -183,15 +194,20 @@ def prepare(path: Path | None, out: Path, model: ModelConfig, config: Config) ->
 
 def main() -> None:
     """Show a data set, or prepare one."""
-    args = prepare_options(__doc__, data="pairs (default: bundled set)", out="pairs")
+    args = prepare_options(
+        __doc__, data="pairs (default: bundled set)", out="pairs", columns=COLUMNS
+    )
     size = args.size
     config, model = load_config(Config, "data", size), load_config(ModelConfig, "model", size)
+    names = names_of_columns(args, COLUMNS)
     if args.command == "prepare":
-        prepare(args.data, args.out, model, config)
+        prepare(args.data, args.out, model, config, names)
         print(f"wrote {args.out}: train with `python train.py --size {size} --data {args.out}`")
         return
-    data = load_dataset(config, args.data, model)
+    data = load_dataset(config, args.data, model, names=names)
     print(f"{data.name}, sha256 {data.sha256}")
+    if args.data:
+        print("".join(f"{line}\n" for line in report(args.data)), end="")
     for split, every in data.splits.items():
         # A text may be in several pairs, so texts are counted apart from pairs.
         texts = {text for pair in every for text in pair.texts}

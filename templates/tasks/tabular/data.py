@@ -3,8 +3,9 @@
     python data.py --data table.csv                  shows what training will read
     python data.py --data table.csv --target price   if the target is not the last column
 
-A table (.csv, .tsv or .parquet) has a row for each example. A column of numbers alone is
-numeric, any other is categorical; cells may be empty. Rows without a target are ignored.
+A table (.csv, .tsv, .jsonl, .json or .parquet; .gz too) has a row for each example. A column of
+numbers alone is numeric, any other is categorical; cells may be empty. Rows without a target are
+left out. Notes on standard error, here and in train.py, say what may be other than it seems.
 """
 
 from collections import Counter
@@ -23,6 +24,7 @@ from runtime.columns import (
     Parts,
     Rows,
     Table,
+    deviation_of,
     inputs,
     parts_of,
     rows_of,
@@ -30,11 +32,13 @@ from runtime.columns import (
     schema_of,
 )
 from runtime.digests import digest
+from runtime.doubts import note_columns, note_parts
 from runtime.errors import fail, run
+from runtime.notes import note
 from runtime.options import data_options
 from runtime.settings import load_config
 from runtime.splits import SPLITS
-from runtime.tables import is_numeric
+from runtime.tables import described, is_numeric
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,14 @@ class Kind:
         facts: Returns what it takes to turn outputs into predictions, from the table and its
             training rows; the checkpoint stores it.
         encoded: Returns the targets in the form for the loss, (rows,), by these facts.
-        described: Yields lines that describe the target.
+        described: Yields lines that describe the target in each split.
     """
 
     bundled: Callable[[], Rows]
     checked: Callable[[Rows], Rows]
     facts: Callable[[Rows, Index, ModelConfig], Facts]
     encoded: Callable[[Rows, Facts], Tensor]
-    described: Callable[[Rows, Facts], Iterator[str]]
+    described: Callable[[Rows, Parts, Facts], Iterator[str]]
 
 
 def diabetes() -> Rows:
@@ -95,6 +99,8 @@ def require_numbers(rows: Rows) -> Rows:
     """Return the rows unchanged, or stop if the target is not numeric."""
     if not is_numeric(rows.values):
         fail(f"{rows.name}: column {rows.target!r} has text, but the target must be a number.")
+    if len(rows.values) > 1 and np.ptp(rows.values) == 0:
+        fail(f"{rows.name}: column {rows.target!r} has one value in all rows: nothing to predict.")
     return rows
 
 
@@ -110,9 +116,9 @@ def standardized(rows: Rows, facts: Facts) -> Tensor:
     return torch.from_numpy(((rows.values - facts["mean"]) / facts["std"]).astype(np.float32))
 
 
-def number_lines(rows: Rows, facts: Facts) -> Iterator[str]:
-    """Yield the mean."""
-    yield f"target: {rows.target}, mean {facts['mean']:.4g}"
+def number_lines(rows: Rows, parts: Parts, facts: Facts) -> Iterator[str]:
+    """Yield the range and the mean."""
+    yield f"target: {described(rows.target, rows.values)}, mean {facts['mean']:.4g}"
 
 
 def tumours() -> Rows:
@@ -162,12 +168,26 @@ def class_numbers(rows: Rows, facts: Facts) -> Tensor:
     return torch.tensor([place[str(value)] for value in rows.values])
 
 
-def class_lines(rows: Rows, facts: Facts) -> Iterator[str]:
-    """Yield how many rows each class has."""
+def class_lines(rows: Rows, parts: Parts, facts: Facts) -> Iterator[str]:
+    """Yield how many rows each class has in each split."""
     # Rare classes are easy to miss in accuracy, so the counts are printed.
     yield f"target: {rows.target}"
+    counts = {split: Counter(map(str, rows.values[parts[split]])) for split in SPLITS}
     for name, number in Counter(map(str, rows.values)).most_common():
-        yield f"  {name}: {number:,} rows"
+        shares = ", ".join(f"{split} {counts[split][name]:,}" for split in SPLITS)
+        yield f"  {name}: {number:,} rows: {shares}"
+
+
+def note_classes(rows: Rows, parts: Parts, facts: Facts) -> None:
+    """Note the classes that a split has no row of."""
+    for split, so in (("train", "the model cannot learn"), ("test", "no score is about")):
+        have = set(map(str, rows.values[parts[split]]))
+        if absent := [name for name in facts["classes"] if name not in have]:
+            shown = ", ".join(map(repr, absent[:5])) + (", ..." if absent[5:] else "")
+            note(
+                f"{rows.name}: {len(absent)} of {len(facts['classes'])} classes have no row in the "
+                f"{split} split, so {so} them: {shown}."
+            )
 
 
 # This table holds all that differs by the kind of target. To add a kind, such as counts, add a row
@@ -187,7 +207,11 @@ def load_rows(config: Config, path: Path | None, target: str | None) -> Rows:
         target: The column to predict; None for the last one.
     """
     kind = KINDS[config.target_kind]
-    return kind.checked(kind.bundled() if path is None else rows_of(path, target))
+    if path is None:
+        return kind.checked(kind.bundled())
+    rows = kind.checked(rows_of(path, target))
+    note_columns(rows)
+    return rows
 
 
 def encoded(config: Config, rows: Rows, parts: Parts, model: ModelConfig) -> Table:
@@ -202,12 +226,15 @@ def encoded(config: Config, rows: Rows, parts: Parts, model: ModelConfig) -> Tab
     return Table(rows.sha256, schema, tensors, parts)
 
 
-def load_table(config: Config, path: Path | None, target: str | None, model: ModelConfig) -> Table:
+def load_table(config: Config, rows: Rows, model: ModelConfig) -> Table:
     """Return the table that training reads."""
-    rows = load_rows(config, path, target)
     # The split comes first, because means, deviations and categories come from training rows alone.
     parts = parts_of(rows, config.val_fraction, config.test_fraction)
-    return encoded(config, rows, parts, model)
+    table = encoded(config, rows, parts, model)
+    note_parts(rows, parts, table.schema)
+    if "classes" in table.schema.target:
+        note_classes(rows, parts, table.schema.target)
+    return table
 
 
 def main() -> None:
@@ -218,20 +245,21 @@ def main() -> None:
     config = load_config(Config, "data", args.size)
     model = load_config(ModelConfig, "model", args.size)
     rows = load_rows(config, args.data, args.target)
-    parts = parts_of(rows, config.val_fraction, config.test_fraction)
-    schema = encoded(config, rows, parts, model).schema
+    table = load_table(config, rows, model)
+    schema, parts = table.schema, table.parts
     print(f"{rows.name}, sha256 {rows.sha256}")
     counts = ", ".join(f"{split} {len(parts[split]):,}" for split in SPLITS)
     print(f"{len(rows.values):,} rows: {counts}")
-    # A column that is shown as categorical although it has numbers has a cell with text in it.
-    for name, (mean, std) in schema.numeric.items():
-        # Missing cells and odd means show a column that was read with the wrong type.
-        missing = int(np.isnan(rows.columns[name]).sum())
-        print(f"  {name}: numeric, mean {mean:.4g}, deviation {std:.4g}, {missing:,} missing")
+    # A column that is shown as words although it has numbers has a cell with text in it.
+    for name, (mean, _) in schema.numeric.items():
+        # Odd ranges and means show a column that was read in the wrong unit.
+        deviation = deviation_of(rows.columns[name][parts["train"]])
+        print(
+            f"  {described(name, rows.columns[name])}; mean {mean:.4g}, deviation {deviation:.4g}"
+        )
     for name, words in schema.categorical.items():
-        missing = int((rows.columns[name] == "").sum())
-        print(f"  {name}: {len(words):,} categories, {missing:,} missing")
-    print(*KINDS[config.target_kind].described(rows, schema.target), sep="\n")
+        print(f"  {described(name, rows.columns[name])}; {len(words):,} of them kept")
+    print(*KINDS[config.target_kind].described(rows, parts, schema.target), sep="\n")
 
 
 if __name__ == "__main__":

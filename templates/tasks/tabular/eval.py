@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data import Config as DataConfig
-from data import Facts, encoded, load_rows
+from data import Facts, encoded, load_rows, load_table
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import macro_f1
-from runtime.columns import Rows, Table, design, folds_of, parts_of, read_schema
+from runtime.columns import Rows, Table, design, folds_of, read_schema
 from runtime.crossval import as_trained, trained_network
 from runtime.errors import fail, run
 from runtime.report import Report, metric
@@ -308,9 +308,8 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     config, data, folder, path = trained.config, trained.data, trained.folder, trained.args.data
     schema = read_schema(folder)
     rows = load_rows(data, path, schema.target["name"] if path else None)
-    parts = parts_of(rows, data.val_fraction, data.test_fraction)
     # The split is computed again from digests of rows, so it equals that of training.
-    table, kind = encoded(data, rows, parts, trained.model), KINDS[data.target_kind]
+    table, kind = load_table(data, rows, trained.model), KINDS[data.target_kind]
     # Columns are standardized by the training rows: another table would shift every prediction.
     if table.schema != schema:
         fail(f"{folder} was trained on other rows than those of {rows.name}: give the same --data.")

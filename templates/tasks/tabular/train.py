@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data import Config as DataConfig
-from data import load_table
+from data import load_rows, load_table
 from model import Config as ModelConfig
 from model import Model
 from runtime.columns import Table
@@ -90,7 +90,8 @@ def job_on(table: Table, config: Config, data: DataConfig, model: ModelConfig) -
 
 
 def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
-    return job_on(load_table(data, args.data, args.target, model), config, data, model)
+    table = load_table(data, load_rows(data, args.data, args.target), model)
+    return job_on(table, config, data, model)
 
 
 def options(group: Group) -> None:

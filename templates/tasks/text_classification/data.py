@@ -3,9 +3,10 @@
     python data.py --data PATH                        shows what training will read
     python data.py prepare --data PATH --out texts    saves the splits and a tokenizer, once
 
-PATH is a .csv, .jsonl or .parquet file with the columns `text` and `label`, or a folder with one
-for each split (train.csv, val.csv, test.csv). Without a tokenizer.json in that folder, training
-makes the tokenizer of the train split, as `prepare` does.
+PATH is a .csv, .tsv, .json, .jsonl, .parquet or .arrow file with the columns `text` and `label`, or
+a folder with such files for each split, also in the names of the Hugging Face Hub; a missing split
+is cut from train. `prepare` takes columns of other names. Without a tokenizer.json in the folder,
+training makes the tokenizer of the train split, as `prepare` does.
 """
 
 import random
@@ -19,14 +20,16 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from runtime.errors import fail, run
-from runtime.folders import prepare_options
+from runtime.folders import names_of_columns, prepare_options
+from runtime.labels import say_untested, untested
 from runtime.order import samples_at
-from runtime.records import Record, cut, read_splits, records_digest
+from runtime.records import Names, Record, cut, read_splits, records_digest, report
 from runtime.sequences import TextTokenizer, find_tokenizer, prepare_records
 from runtime.settings import load_config
 from runtime.translations import translations
 
 BUNDLED = "django_translations"
+UNKNOWN = "-1"  # how data sets of the Hub write a label that is kept secret
 COLUMNS = ("text", "label")
 
 
@@ -67,7 +70,11 @@ class Dataset:
 
 
 def load_dataset(
-    config: Config, path: Path | None, model: ModelConfig, checkpoint: Path | None = None
+    config: Config,
+    path: Path | None,
+    model: ModelConfig,
+    checkpoint: Path | None = None,
+    names: Names | None = None,
 ) -> Dataset:
     """Return the texts of a path, or the bundled ones, or stop if they do not fit the model.
 
@@ -76,11 +83,15 @@ def load_dataset(
         path: The data; None for the bundled set.
         model: Limits the number of classes and the vocabulary.
         checkpoint: The folder with the tokenizer of a trained model.
+        names: The columns that the data has under other names.
     """
-    name, records = path.name if path else BUNDLED, load_records(config, path)
+    name, records = path.name if path else BUNDLED, load_records(config, path, names)
     labels = labels_of(records, name, model)
     # A new label shifts the numbers of later ones, so a checkpoint lists its own labels.
     numbers = {label: number for number, label in enumerate(labels)}
+    for split in ("val", "test"):
+        absent = untested(labels, (numbers[record["label"]] for record in records[split]))
+        say_untested(f"{name} has no {split} text", absent)
     splits = {
         split: [(record["text"], numbers[record["label"]]) for record in each]
         for split, each in records.items()
@@ -93,6 +104,12 @@ def load_dataset(
 
 def labels_of(records: dict[str, list[Record]], name: str, model: ModelConfig) -> tuple[str, ...]:
     """Return the labels in alphabetical order, or stop if the model has no output for one."""
+    for split, each in records.items():
+        if {record["label"] for record in each} == {UNKNOWN}:
+            fail(
+                f"{name}: each label of {split} is {UNKNOWN}, which stands for an unknown one: "
+                "leave its file out, and the split is cut from train."
+            )
     # Labels of all splits count: a label without a training text is still a class.
     labels = tuple(sorted({record["label"] for each in records.values() for record in each}))
     # A model may have more outputs than the data has labels; the extra ones stay unused.
@@ -104,10 +121,13 @@ def labels_of(records: dict[str, list[Record]], name: str, model: ModelConfig) -
     return labels
 
 
-def load_records(config: Config, path: Path | None) -> dict[str, list[Record]]:
+def load_records(
+    config: Config, path: Path | None, names: Names | None = None
+) -> dict[str, list[Record]]:
     """Return the records of each split; without a path, those of the bundled set."""
     if path is not None:
-        return read_splits(path, COLUMNS, "text", config.val_fraction, config.test_fraction)
+        shares = config.val_fraction, config.test_fraction
+        return read_splits(path, COLUMNS, "text", *shares, names)
     records = [
         {"text": text, "label": language, "message": message}
         for message, texts in translations().items()
@@ -161,9 +181,11 @@ def batches(
         yield rows(samples[start : start + batch_size], data.tokenizer, max_len)
 
 
-def prepare(path: Path | None, out: Path, model: ModelConfig, config: Config) -> None:
+def prepare(
+    path: Path | None, out: Path, model: ModelConfig, config: Config, names: Names | None = None
+) -> None:
     """Write the splits and a tokenizer to a folder that train.py then reads."""
-    records = load_records(config, path)
+    records = load_records(config, path, names)
     # The tokenizer learns from training texts alone: test words must stay unknown to it.
     texts = (r["text"] for r in records["train"])
     prepare_records(out, records, texts, model.vocab_size)
@@ -171,15 +193,20 @@ def prepare(path: Path | None, out: Path, model: ModelConfig, config: Config) ->
 
 def main() -> None:
     """Show a data set, or prepare one."""
-    args = prepare_options(__doc__, data="texts (default: bundled set)", out="texts")
+    args = prepare_options(
+        __doc__, data="texts (default: bundled set)", out="texts", columns=COLUMNS
+    )
     size = args.size
     config, model = load_config(Config, "data", size), load_config(ModelConfig, "model", size)
+    names = names_of_columns(args, COLUMNS)
     if args.command == "prepare":
-        prepare(args.data, args.out, model, config)
+        prepare(args.data, args.out, model, config, names)
         print(f"wrote {args.out}: train with `python train.py --size {size} --data {args.out}`")
         return
-    data = load_dataset(config, args.data, model)
+    data = load_dataset(config, args.data, model, names=names)
     print(f"{data.name}, sha256 {data.sha256}")
+    if args.data:
+        print("".join(f"{line}\n" for line in report(args.data)), end="")
     for split, samples in data.splits.items():
         # Unequal classes are easy to see here; they make accuracy misleading.
         counts = Counter(label for _, label in samples)

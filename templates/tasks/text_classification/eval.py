@@ -20,6 +20,7 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.classes import macro_f1
 from runtime.errors import run
+from runtime.labels import untested
 from runtime.report import Report, metric
 from runtime.scores import Mean, Samples, Score
 from runtime.scripts import Setting, Trained, scoring
@@ -138,7 +139,15 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     truth = np.array([label for _, label in data.splits["test"]])
     scores = metrics(predicted, truth, baselines(data, trained.config))
     figure = confusion(predicted, truth, data.labels)
-    return Report(data.name, data.sha256, len(truth), scores, figure, n_unit="texts")
+    return Report(
+        data.name,
+        data.sha256,
+        len(truth),
+        scores,
+        figure,
+        n_unit="texts",
+        untested=untested(data.labels, truth.tolist()),
+    )
 
 
 main = scoring(

@@ -1,0 +1,270 @@
+"""`metagen verify`: a package from a stranger, against its manifest and against a clean build.
+
+Nothing of the package runs, no link in it is followed, and only regular files are read. An entry
+that the manifest does not list is a finding, and the finding says what it would run in place of.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from metagen import entries, files, paths, programs
+from metagen.docs import latex
+from metagen.engine.desk import OBSERVED
+from metagen.engine.graph import MANIFEST, RESOLVED, of_spec
+from metagen.engine.inventory import LARGEST, Inventory, shown
+from metagen.engine.statements import resting_on_edits
+from metagen.errors import Problem, TaskError, UsageError
+from metagen.measure.trial import SEEN
+from metagen.package.code import SCRIPTS
+from metagen.spec import load
+
+_CODE, _SHARED = "code/", "code/runtime/"
+_BYTE_CODE, _TEX = "__pycache__", "paper/build"  # Made by running the scripts and by `make pdf`.
+_FIELDS: Mapping[str, type] = {
+    "path": str, "sha256": str, "bytes": int, "task": str, "made_from": list, "edited": bool,
+}  # fmt: skip
+_WORDS = {str: "text", int: "a whole number", list: "a list", bool: "true or false"}
+_SHA256 = re.compile("[0-9a-f]{64}")
+_ROWS_SHOWN = 20  # Problems of a manifest.
+_NAMES_SHOWN = 5  # Scripts that a folder of byte code stands in for.
+_DIFF_LINES = 20
+# Another machine, as far as one can be another: five years on, on an island fourteen hours ahead.
+_VARIED = {"PYTHONHASHSEED": "271828", "TZ": "Pacific/Kiritimati", "LC_ALL": "C", "LANG": "C"}
+_CLOCK = "import time; now = time.time; time.time = lambda: now() + 5 * 365 * 86400; "
+_MAIN = "import sys; from metagen.cli import main; main(sys.argv[1:])"
+_RUN = "package"  # The clean build's run folder is named by this, whatever the package's is.
+Rows = Mapping[str, Mapping[str, Any]]
+
+
+def verify(run: Path, *, vary: bool) -> Iterator[str]:
+    """Yield a line for each entry that its manifest, or a clean build elsewhere, contradicts.
+
+    The first difference from the clean build is shown. After an edit of results, the typed numbers
+    and the statements that rest on the edit come before it.
+
+    Args:
+        run: The folder of a package, of any name.
+        vary: Rebuild under another hash seed, time zone, locale, folder, umask and clock.
+
+    Raises:
+        TaskError: The manifest is malformed, or the package cannot be built again.
+        UsageError: The folder holds no package.
+    """
+    here = Inventory.of(run)
+    if RESOLVED not in here.files:
+        sentence = f"This is no package: it has no file {RESOLVED}."
+        raise UsageError(Problem(sentence, str(run), "Name the folder of a package."))
+    rows = _manifest(here)
+    listed = {*rows, MANIFEST, latex.TARGET}
+    yield from _not_files(here, listed)
+    yield from _unlisted(here, listed)
+    for path, row in rows.items():
+        if not _matches(here, row):
+            yield f"{shown(path)}: not as {MANIFEST} says"
+    of_spec(load(run / RESOLVED))  # Refuses a spec that is not right.
+    with programs.scratch() as folder:
+        elsewhere = folder / ("über there" if vary else "out")
+        clean = _rebuild(here, elsewhere, vary=vary)
+        yield from _differences(here, clean, rows)
+
+
+def started(run: Path) -> Iterator[str]:
+    """Yield a line for each script of a verified package: the files that starting it runs."""
+    here = Inventory.of(run)
+    for script in SCRIPTS:
+        if b"__main__" in (here.read(script) or b""):
+            runs = sorted(_imported(here, script))
+            shared = [path for path in runs if path.startswith(_SHARED)]
+            names = [path for path in runs if path not in shared]
+            names += [f"{_files(len(shared))} of {_SHARED}"] if shared else []
+            yield f"python {script} runs {', '.join(names)} and the libraries it imports"
+
+
+def _imported(here: Inventory, script: str) -> set[str]:
+    """Return a script, and the files of `code/` that it imports, directly or not."""
+    known, pending = {script}, [script]
+    while pending:
+        for module in entries.parse(".py", here.read(pending.pop()) or b"")["imports"]:
+            parts = module.split(".")
+            stems = [_CODE + "/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+            sources = {f"{stem}{end}" for stem in stems for end in (".py", "/__init__.py")}
+            new = sources & here.files.keys() - known
+            known |= new
+            pending += new
+    return known
+
+
+def _manifest(here: Inventory) -> Rows:
+    """Return the rows of a manifest by their paths."""
+    data = here.read(MANIFEST)
+    place, hint = str(here.root / MANIFEST), "ask for the whole package, or build it again"
+    try:
+        rows = json.loads(data or b"")
+    except (ValueError, RecursionError):
+        raise TaskError(Problem("The manifest cannot be read.", place, hint)) from None
+    if not isinstance(rows, list) or not rows:
+        raise TaskError(Problem("The manifest is no list of files.", place, hint))
+    flaws = [f"row {n}: {flaw}" for n, row in enumerate(rows, 1) if (flaw := _flaw(row))]
+    if not flaws and len({row["path"] for row in rows}) < len(rows):
+        flaws = ["two rows have the same path."]
+    if flaws:
+        raise TaskError(Problem(flaw, place, hint) for flaw in flaws[:_ROWS_SHOWN])
+    return {row["path"]: row for row in rows}
+
+
+def _flaw(row: Any) -> str:
+    """Return what is wrong with a row of a manifest; "" for a right one."""
+    if not isinstance(row, dict):
+        return "this is no mapping."
+    for name, right in _FIELDS.items():
+        if name not in row:
+            return f"the field {name!r} is missing."
+        if type(row[name]) is not right:
+            return f"the field {name!r} must be {_WORDS[right]}."
+    if not files.is_inside(row["path"]):
+        return f"the path {shown(row['path'])!r} is not one below the folder of the package."
+    if not _SHA256.fullmatch(row["sha256"]):
+        return "the field 'sha256' must be 64 hexadecimal digits."
+    return ""
+
+
+def _not_files(here: Inventory, listed: Iterable[str]) -> Iterator[str]:
+    """Yield a line for each entry that is neither a regular file nor a folder."""
+    sources = {path for path in listed if path in here.files}
+    for path, kind in sorted(here.others.items()):
+        yield f"{shown(path)}: {kind}; a package holds only files and folders{_runs(path, sources)}"
+
+
+def _unlisted(here: Inventory, listed: Iterable[str]) -> Iterator[str]:
+    """Yield a line for each file that the manifest does not list, or for the folder of several."""
+    sources = {path for path in listed if path in here.files}
+    for path, count in here.unlisted(listed).items():
+        if count is None:
+            yield f"{shown(path)}: {MANIFEST} does not list it{_runs(path, sources)}"
+        elif path.rpartition("/")[2] == _BYTE_CODE:
+            places = _byte_code(here, path, sources)
+            yield f"{shown(path)}: byte code, {_files(count)}, not checked: {places}"
+        elif path == _TEX:
+            yield f"{path}: {_files(count)}, not checked: TeX reads them; {_remove('make pdf')}"
+        else:
+            what = f"a folder with {_files(count)} that {MANIFEST} does not list"
+            yield f"{shown(path)}: {what}{_runs(path, sources)}"
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file" + ("" if count == 1 else "s")
+
+
+def _remove(command: str) -> str:
+    return f"remove this folder before you run {command}"
+
+
+def _byte_code(here: Inventory, folder: str, sources: set[str]) -> str:
+    """Return which scripts Python may not read because of the byte code in a folder."""
+    stems = {p.rpartition("/")[2].partition(".")[0] for p in here.files if p.startswith(folder)}
+    above = folder.rpartition("/")[0]
+    scripts = sorted({f"{above}/{stem}.py" for stem in stems} & sources)
+    more = f" and {len(scripts) - _NAMES_SHOWN} more" if len(scripts) > _NAMES_SHOWN else ""
+    names = ", ".join(scripts[:_NAMES_SHOWN]) + more or "a script"
+    return f"Python may run it in place of {names}; {_remove('any of them')}"
+
+
+def _runs(path: str, sources: set[str]) -> str:
+    """Return what Python would run an unlisted entry of `code/` in place of; "" elsewhere."""
+    above, _, name = path.rpartition("/")
+    if not f"{above}/".startswith(_CODE):
+        return ""
+    module = name.partition(".")[0]
+    if above.endswith(f"/{_BYTE_CODE}"):
+        above = above.removesuffix(f"/{_BYTE_CODE}")
+    source = f"{above}/{module}.py"
+    if source in sources:
+        return f"; Python may run it in place of {shown(source)}"
+    dotted = ".".join([*above.split("/")[1:], module])
+    return f"; Python runs it where a script or a library imports {shown(dotted)!r}"
+
+
+def _matches(here: Inventory, row: Mapping[str, Any]) -> bool:
+    if here.files.get(row["path"]) != row["bytes"]:
+        return False
+    data = here.read(row["path"])
+    return data is not None and files.sha256(data) == row["sha256"]
+
+
+def _rebuild(here: Inventory, elsewhere: Path, *, vary: bool) -> Path:
+    """Build a package again from its resolved spec, in another process; return the run folder."""
+    elsewhere.mkdir(parents=True)
+    spec, seen = elsewhere / "spec.yaml", elsewhere / "seen"
+    spec.write_bytes(here.read(RESOLVED) or b"")
+    # Another machine, or another hour, trains at another speed; the package says at which.
+    if (machine := here.read(SEEN)) is not None:
+        (seen / SEEN).parent.mkdir(parents=True)
+        (seen / SEEN).write_bytes(machine)
+    stages = ["synth", "paper"] if latex.TARGET in here.files else ["synth"]
+    for stage in stages:
+        jobs = ["-n", "2"] if vary else []
+        line = [stage, spec.name, "--out", ".", "--run-id", _RUN, "-q", *jobs]
+        _metagen(line, elsewhere, vary, seen)
+    return elsewhere / f"run-{_RUN}"
+
+
+def _metagen(arguments: list[str], folder: Path, vary: bool, seen: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "METAGEN_CACHE"}
+    environment["PYTHONPATH"] = str(paths.PACKAGE.parent)
+    environment[OBSERVED] = str(seen)
+    done = subprocess.run(
+        [sys.executable, "-c", (_CLOCK if vary else "") + _MAIN, *arguments],
+        cwd=folder,
+        env=environment | (_VARIED if vary else {}),
+        umask=0o077 if vary else -1,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise TaskError(Problem("The clean build failed.", hint=done.stderr.strip()))
+
+
+def _differences(here: Inventory, clean: Path, rows: Rows) -> Iterator[str]:
+    there = {path: (clean / path).read_bytes() for path in Inventory.of(clean).files}
+    own = {path: data for path in {*there, *rows} if (data := here.read(path)) is not None}
+    edited = {path for path, row in rows.items() if row["edited"]}
+    yield from map(shown, resting_on_edits(own, there, edited))
+    is_shown = False
+    for path in sorted(rows.keys() | there.keys()):
+        if path not in there:
+            yield f"{shown(path)}: a clean build does not make it{_runs(path, set(there))}"
+        elif path not in here.files:
+            yield f"{path}: missing"
+        elif path not in own:
+            yield f"{path}: it cannot be read, or has more than {LARGEST:,} bytes"
+        elif own[path] != there[path]:
+            by_hand = ", which was edited by hand" if path in edited else ""
+            yield f"{path}: differs from a clean build{by_hand}"
+            if not is_shown:
+                yield from map(shown, _difference(path, there[path], own[path]))
+            is_shown = True
+
+
+def _difference(path: str, clean: bytes, here: bytes) -> Iterator[str]:
+    """Yield the first lines of a text difference, or the position of the first other byte."""
+    try:
+        old, new = (data.decode().splitlines() for data in (clean, here))
+    except UnicodeDecodeError:
+        pairs = enumerate(zip(clean, here, strict=False))
+        place = next((i for i, (a, b) in pairs if a != b), min(len(clean), len(here)))
+        yield f"  the first different byte is number {place:,}"
+        return
+    names = (f"clean/{path}", f"here/{path}")
+    lines = difflib.unified_diff(old, new, *names, lineterm="", n=1)
+    yield from (f"  {line}" for line in islice(lines, _DIFF_LINES))

@@ -1,0 +1,260 @@
+"""What `metagen verify` says of a package from a stranger; the clean build is a copy of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from metagen.cli import main
+from metagen.engine import verify
+from metagen.errors import TaskError, UsageError
+from metagen.files import sha256
+
+FILES = {
+    "spec_resolved.yaml": b"name: toy\n",
+    "code/model.py": b"import torch\n",
+    "code/data.py": b"from runtime.loop import step\n",
+    "code/train.py": b"import data, model\nif __name__ == '__main__': ...\n",
+    "code/runtime/__init__.py": b"",
+    "code/runtime/loop.py": b"def step(): ...\n",
+    "docs/model_card.md": b"# Toy\n",
+    "paper/main.tex": b"\\documentclass{article}\n",
+}
+Attack = Callable[[Path, Path], object]
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package in a folder of any name, and a clean build that is equal to it."""
+    package = tmp_path / "My package"
+    for path, data in FILES.items():
+        (package / path).parent.mkdir(parents=True, exist_ok=True)
+        (package / path).write_bytes(data)
+    (package / "manifest.json").write_text(json.dumps([row(p, d) for p, d in FILES.items()]))
+    clean = shutil.copytree(package, tmp_path / "clean")
+    monkeypatch.setattr(verify, "_rebuild", lambda *_, **__: clean)
+    monkeypatch.setattr(verify, "load", lambda path: None)
+    monkeypatch.setattr(verify, "of_spec", lambda spec: None)
+    return package
+
+
+def row(path: str, data: bytes) -> dict[str, object]:
+    known = {"path": path, "sha256": sha256(data), "bytes": len(data)}
+    return {**known, "task": "s:toy", "made_from": [], "edited": False}
+
+
+def findings(package: Path) -> list[str]:
+    return list(verify.verify(package, vary=False))
+
+
+def test_a_package_of_any_name_is_accepted_and_says_what_its_scripts_run(package: Path) -> None:
+    assert findings(package) == []
+    told = CliRunner().invoke(main, ["verify", str(package)])
+    assert told.exit_code == 0
+    assert told.output.splitlines()[0].endswith("and there are no others")
+    assert (
+        "python code/train.py runs code/data.py, code/model.py, code/train.py, "
+        "2 files of code/runtime/ and the libraries it imports\n"
+    ) in told.output
+    assert "python code/model.py runs" not in told.output
+
+
+def pipe(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def bound(path: Path) -> None:
+    # The path of a socket may have 107 bytes only.
+    here = Path.cwd()
+    os.chdir(path.parent)
+    try:
+        socket.socket(socket.AF_UNIX).bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+def written(path: Path, data: bytes = b"x") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+ATTACKS: dict[str, tuple[Attack, str]] = {
+    "byte code": (
+        lambda p, _: written(p / "code/__pycache__/model.cpython-311.pyc"),
+        "code/__pycache__: byte code, 1 file, not checked: Python may run it in place of "
+        "code/model.py; remove this folder before you run any of them",
+    ),
+    "byte code of a task": (
+        lambda p, _: written(p / "code/runtime/__pycache__/loop.pyc"),
+        "in place of code/runtime/loop.py",
+    ),
+    "a linked folder": (
+        lambda p, other: (p / "code/safetensors").symlink_to(other),
+        "code/safetensors: a link; a package holds only files and folders; Python runs it where a "
+        "script or a library imports 'safetensors'",
+    ),
+    "a linked file": (
+        lambda p, _: [(p / "docs/model_card.md").unlink(),
+                      (p / "docs/model_card.md").symlink_to("/etc/passwd")],
+        "docs/model_card.md: a link;",
+    ),
+    "a link to nothing": (lambda p, _: (p / "docs/x").symlink_to("nothing"), "docs/x: a link;"),
+    "a linked parent": (
+        lambda p, other: [shutil.move(p / "docs", other / "docs"),
+                          (p / "docs").symlink_to(other / "docs")],
+        "docs: a link;",
+    ),
+    "a package of a name": (
+        lambda p, _: written(p / "code/model/__init__.py"),
+        "code/model: a folder with 1 file that manifest.json does not list; Python may run it in "
+        "place of code/model.py",
+    ),
+    "an extension": (
+        lambda p, _: written(p / "code/numpy.so"),
+        "code/numpy.so: manifest.json does not list it; Python runs it where a script or a library "
+        "imports 'numpy'",
+    ),
+    "leftovers of TeX": (lambda p, _: written(p / "paper/build/main.aux"), "paper/build: 1 file"),
+    "a pipe": (lambda p, _: pipe(p / "docs/pipe"), "docs/pipe: a FIFO;"),
+    "a pipe as a file": (lambda p, _: pipe(p / "code/model.py"), "code/model.py: a FIFO;"),
+    "a socket": (lambda p, _: bound(p / "docs/s"), "docs/s: a socket;"),
+    "an empty folder": (lambda p, _: (p / "code/torch").mkdir(), "code/torch: a folder with 0"),
+    "a hidden file": (lambda p, _: written(p / ".git/hooks/x"), ".git: a folder with 1 file"),
+    "a makefile": (lambda p, _: written(p / "paper/GNUmakefile"), "paper/GNUmakefile: manifest"),
+    "a huge file": (
+        lambda p, _: os.truncate(p / "code/model.py", 2**40), "code/model.py: not as manifest"
+    ),
+    "another text": (
+        lambda p, _: written(p / "code/model.py", b"import torhc\n"),
+        "code/model.py: differs from a clean build",
+    ),
+    "a name that moves the cursor": (
+        lambda p, _: written(p / "docs/\x1b[2J\udcff"), r"docs/\x1b[2J\udcff: manifest.json"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_what_the_manifest_does_not_list_is_named(name: str, package: Path, tmp_path: Path) -> None:
+    attack, expected = ATTACKS[name]
+    (tmp_path / "other").mkdir()
+    attack(package, tmp_path / "other")
+    lines = findings(package)
+    assert any(expected in line for line in lines), lines
+    assert not any("passwd" in line or "root:" in line for line in lines)
+
+
+def test_a_file_that_the_manifest_lists_and_no_build_makes_is_named(package: Path) -> None:
+    written(package / "code/torch.py", b"payload\n")
+    rows = json.loads((package / "manifest.json").read_bytes())
+    rows.append(row("code/torch.py", b"payload\n"))
+    (package / "manifest.json").write_text(json.dumps(rows))
+    assert (
+        "code/torch.py: a clean build does not make it; Python runs it where a script or a library "
+        "imports 'torch'"
+    ) in findings(package)
+
+
+def with_row(**changed: object) -> str:
+    return json.dumps([{k: v for k, v in (row("a", b"a") | changed).items() if v is not None}])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "cannot be read"),
+        ("\xff{", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ("{}", "is no list of files"),
+        ("[]", "is no list of files"),
+        ("[3]", "row 1: this is no mapping"),
+        (with_row(edited=None), "row 1: the field 'edited' is missing"),
+        (with_row(path=None), "row 1: the field 'path' is missing"),
+        (with_row(path=["a"]), "row 1: the field 'path' must be text"),
+        (with_row(bytes=True), "row 1: the field 'bytes' must be a whole number"),
+        (with_row(edited="no"), "row 1: the field 'edited' must be true or false"),
+        (with_row(sha256="x"), "must be 64 hexadecimal digits"),
+        (with_row(path="/etc/shadow"), "the path '/etc/shadow' is not one below"),
+        (with_row(path="../../.."), "is not one below"),
+        (with_row(path="a/./b"), "is not one below"),
+        (with_row(path="a\0"), "is not one below"),
+        (with_row(path="\ud800"), "is not one below"),
+        (json.dumps([row("a", b""), row("a", b"")]), "two rows have the same path"),
+    ],
+)
+def test_a_malformed_manifest_is_a_sentence(text: str, expected: str, package: Path) -> None:
+    (package / "manifest.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(TaskError, match=expected):
+        findings(package)
+
+
+@pytest.mark.parametrize("attack", [pipe, lambda path: os.truncate(path, 2**40)])
+def test_a_manifest_that_never_ends_is_a_sentence(
+    attack: Callable[[Path], None], package: Path
+) -> None:
+    attack(package / "manifest.json")
+    with pytest.raises(TaskError, match="cannot be read"):
+        findings(package)
+
+
+@pytest.mark.parametrize("attack", [Path.unlink, pipe])
+def test_a_folder_without_a_spec_is_no_package(
+    attack: Callable[[Path], None], package: Path
+) -> None:
+    attack(package / "spec_resolved.yaml")
+    with pytest.raises(UsageError, match=r"it has no file spec_resolved\.yaml"):
+        findings(package)
+
+
+def test_a_folder_that_is_too_deep_or_too_full_ends(package: Path, monkeypatch) -> None:
+    deep = package / "docs"
+    handle = os.open(deep, os.O_RDONLY)
+    for _ in range(40):  # deeper than a path may be long
+        os.mkdir("d" * 200, dir_fd=handle)
+        inner = os.open("d" * 200, os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = inner
+    os.close(handle)
+    assert any("this cannot be read: File name too long" in line for line in findings(package))
+    monkeypatch.setattr("metagen.engine.inventory._MOST", 10)
+    with pytest.raises(TaskError, match="more than 10 entries"):
+        findings(package)
+
+
+@pytest.mark.slow
+def test_byte_code_that_python_would_run_is_a_finding_of_the_command(
+    tmp_path: Path,
+) -> None:
+    from metagen import paths
+
+    spec = paths.specs() / "text" / "text_llm_tiny.yaml"
+    built = CliRunner().invoke(main, ["synth", str(spec), "--out", str(tmp_path), "bench=none"])
+    assert built.exit_code == 0
+    run = (tmp_path / "run-text_llm_tiny").rename(tmp_path / "MyModel")
+    told = CliRunner().invoke(main, ["verify", str(run)])
+    assert told.exit_code == 0, told.output
+    tag = sys.implementation.cache_tag
+    written(run / f"code/__pycache__/model.{tag}.pyc")
+    told = CliRunner().invoke(main, ["verify", str(run)])
+    assert told.exit_code == 1
+    assert "Python may run it in place of code/model.py" in told.output
+
+
+def test_nothing_waits(package: Path) -> None:
+    """A pipe that nobody writes to must not be opened for reading."""
+    pipe(package / "docs/model_card.md")
+    thread = threading.Thread(target=findings, args=(package,), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
