@@ -35,11 +35,11 @@ def measure(lab: Lab) -> Tally:
     """Measure every key on the first spec of each family, or a sample of those cases."""
     tally = Tally("honest")
     tally.must_not("silent")
-    everything = [Case(spec, key) for spec in _first_of_each(lab.specs) for key in keys()]
+    everything = [Case(spec, key) for spec in first_of_each(lab.specs) for key in keys()]
     return lab.apart(tally, _of_case, lab.progress("honest", lab.some(everything, "honest")))
 
 
-def _first_of_each(specs: Any) -> list[Path]:
+def first_of_each(specs: Any) -> list[Path]:
     first: dict[str, Path] = {}
     for spec in specs:
         first.setdefault(families.route(load(spec).key), spec)
