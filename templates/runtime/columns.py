@@ -14,10 +14,11 @@ from torch import Tensor
 from runtime.digests import digest, uniform
 from runtime.errors import fail
 from runtime.notes import note
+from runtime.numbers import Column
 from runtime.order import samples_at
 from runtime.settings import read_json
 from runtime.splits import SPLITS, require_samples
-from runtime.tables import Column, is_index, is_numeric, read_table
+from runtime.tables import is_index, is_numeric, read_table
 
 Index = NDArray[np.int64]
 Parts = dict[str, Index]

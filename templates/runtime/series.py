@@ -1,5 +1,6 @@
 """Measurements over time, from a table with a row for each step."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,8 @@ import numpy as np
 
 from runtime.errors import fail
 from runtime.notes import note
-from runtime.tables import INDEX, Column, is_numeric, read_table
+from runtime.numbers import Column
+from runtime.tables import INDEX, is_numeric, read_table
 from runtime.times import (
     Times,
     is_clock,
@@ -126,8 +128,9 @@ def _numbers(path: Path, name: str, columns: dict[str, Column]) -> Clock | None:
 
 
 def _twice(cells: list[str]) -> str:
-    seen: set[str] = set()
-    return next(cell for cell in cells if cell in seen or seen.add(cell))
+    """Return the first cell that another one equals."""
+    counts = Counter(cells)
+    return next(cell for cell in cells if counts[cell] > 1)
 
 
 def _order(

@@ -24,12 +24,13 @@ from runtime.columns import Schema, deviation_of, scale_of
 from runtime.digests import digest
 from runtime.errors import fail, run
 from runtime.notes import note
+from runtime.numbers import Column
 from runtime.options import data_options
 from runtime.order import samples_at
 from runtime.series import read_series
 from runtime.settings import load_config
 from runtime.splits import SPLITS, in_order, require_samples
-from runtime.tables import Column, described
+from runtime.tables import described
 
 LABEL = "anomaly"  # the column of labels, unless --label names another
 # Words in the names of columns that usually hold such labels.

@@ -22,12 +22,12 @@ from model import Config as ModelConfig
 from runtime.digests import digest
 from runtime.errors import fail, run
 from runtime.notes import note
+from runtime.numbers import Column
 from runtime.options import data_options
 from runtime.order import samples_at
 from runtime.series import read_series
 from runtime.settings import load_config
 from runtime.splits import SPLITS, in_order
-from runtime.tables import Column
 
 # A lag with a lower autocorrelation is no season. Lower values find seasons in noise.
 CLEAR = 0.3
