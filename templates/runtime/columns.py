@@ -211,6 +211,19 @@ def inputs(schema: Schema, columns: Mapping[str, Column], model: Any) -> tuple[T
     return torch.from_numpy(numbers), torch.from_numpy(categories)
 
 
+def note_unknown(schema: Schema, columns: Mapping[str, Column]) -> None:
+    """Note columns most of whose words training did not keep, so that predictions ignore them."""
+    for name, words in schema.categorical.items():
+        known = set(words)
+        cells = [_word(cell) for cell in columns[name].tolist()]
+        new = [cell for cell in cells if cell not in known and cell not in ("", "nan")]
+        if len(new) > len(cells) / 2:
+            note(
+                f"column {name!r}: {len(new):,} of {len(cells):,} words, such as {new[0]!r}, are "
+                "unknown to the model: it reads them as missing."
+            )
+
+
 def _word(cell: object) -> str:
     """Return a cell as a word.
 

@@ -70,6 +70,17 @@ def read_series(path: Path, noun: str, *, fill: bool) -> dict[str, Column]:
     return _spaced(path, clock, clock.times[order], columns, fill)
 
 
+def described_times(path: Path) -> str:
+    """Return a line on the column of times, and on the rows that it orders."""
+    columns = read_table(path)
+    rows = len(next(iter(columns.values())))
+    clock = _clock(path, columns, "series")
+    if clock is None:
+        return f"{rows:,} rows, in the order of the file: there is no column of times"
+    first, last = int(np.argmin(clock.times)), int(np.argmax(clock.times))
+    return f"{rows:,} rows by {clock.name!r}, {clock.shown(first)} to {clock.shown(last)}"
+
+
 def _switched(column: Column) -> Column:
     """Return a column of true and false as 1 and 0."""
     words = set() if is_numeric(column) else {word.lower() for word in column.tolist()}
@@ -116,12 +127,9 @@ def _numbers(path: Path, name: str, columns: dict[str, Column]) -> Clock | None:
     column, alone = columns[name], len(columns) == 1
     if (times := numbered(column)) is not None:
         return Clock(name, times, True, lambda row: str(int(column[row])))
-    clock = Clock(name, column, False, lambda row: f"{column[row]:.15g}")
-    if _is_named(name):
-        return clock
-    if not alone and (is_even(column) or is_clock(column)):
-        note(f"{path}: column {name!r} is left out: it rises or falls as the times of steps do.")
-        return clock
+    if _is_named(name) or (not alone and (is_even(column) or is_clock(column))):
+        note(f"{path}: column {name!r} is the time of the rows, so it is no series or channel.")
+        return Clock(name, column, False, lambda row: f"{column[row]:.15g}")
     if is_ordered(column):
         note(f"{path}: column {name!r} only rises or falls: if it is a time, name it 'time'.")
     return None
