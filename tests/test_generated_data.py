@@ -151,6 +151,30 @@ def test_the_digest_tells_documents_apart_and_not_tokens(data: ModuleType, tmp_p
     assert digests["one"] != digests["two"]
 
 
+def test_files_of_splits_are_the_splits_and_what_lacks_is_the_end_of_train(
+    data: ModuleType, tmp_path: Path
+) -> None:
+    texts = {"Train": ["one two " * 40, "three"], "validation": ["four", "five six"], "test": []}
+    for name, parts in texts.items():
+        rows = (json.dumps({"text": part}) + "\n" for part in parts)
+        (tmp_path / f"{name}-00000-of-00001.jsonl").write_text("".join(rows))
+    (tmp_path / "test-00000-of-00001.jsonl").unlink()
+    end = bytes([data.ByteTokenizer.end_of_text])
+    byte, bpe = (data.Config(seq_len=4, tokenizer=kind) for kind in ("byte", "bpe"))
+    corpus = data.load_corpus(byte, tmp_path, VOCABULARY)
+    found = {split: tokens.tobytes() for split, tokens in corpus.splits.items()}
+    train = end.join(part.encode() for part in texts["Train"]) + end
+    assert found["train"] + found["test"] == train
+    assert len(found["test"]) == int(len(train) * byte.test_fraction)
+    assert found["val"] == end.join((b"four", b"five six"))
+    assert data.load_corpus(bpe, tmp_path, VOCABULARY).num_bytes["val"] == 12
+    (tmp_path / "test-00000-of-00001.jsonl").write_text('{"text": "seven"}\n')
+    corpus = data.load_corpus(byte, tmp_path, VOCABULARY)
+    assert [corpus.splits[split].tobytes() for split in ("train", "val", "test")] == [
+        train, end.join((b"four", b"five six", b"")), b"seven"
+    ]  # fmt: skip
+
+
 def test_a_checkpoint_brings_its_tokenizer(data: ModuleType, tokens: Path, tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text("another text " * 50)
     config = data.Config(seq_len=4, tokenizer="bpe")

@@ -14,7 +14,8 @@ from runtime.formats import rows_of
 from runtime.listing import suffix_of
 from runtime.notes import note
 from runtime.numbers import EXACT, Cells, Column, columns_of
-from runtime.rows import csv_rows, delimiter_of, parquet_table
+from runtime.parquet import parquet_table
+from runtime.rows import csv_rows, delimiter_of
 
 MISSING = frozenset(
     {"", "?", "-", "--", "#n/a", "<na>", "n/a", "n.a.", "na", "nan", "nat", "none", "null", "\\n"}

@@ -22,6 +22,6 @@ PROPERTIES = (
     "consistent", "statements", "leaf", "plan", "nulls", "types", "code", "altered", "templates",
     "histories",
     "crash", "disk", "concurrency", "edits", "spoiled", "evidence", "repro", "leaks", "toctou",
-    "lint", "events", "verify", "power", "honest", "bounded", "tables", "dates",
+    "lint", "events", "verify", "power", "honest", "bounded", "tables", "dates", "strangers",
 )
 # fmt: on
