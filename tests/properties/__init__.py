@@ -21,6 +21,6 @@ PROPERTIES = (
     "consistent", "statements", "leaf", "plan", "nulls", "types", "code", "altered", "templates",
     "histories",
     "crash", "disk", "concurrency", "edits", "spoiled", "evidence", "repro", "leaks", "toctou",
-    "lint", "events", "verify", "power", "honest",
+    "lint", "events", "verify", "power", "honest", "packages",
 )
 # fmt: on
