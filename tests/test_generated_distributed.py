@@ -75,7 +75,7 @@ def alone(train_alone: Callable[..., None], tmp_path_factory: pytest.TempPathFac
 
 
 def same_tensors(one: Path, other: Path) -> None:
-    for name in ("model.safetensors", "optimizer.safetensors"):
+    for name in ("model.safetensors", "optimizer/state.safetensors"):
         a, b = load_file(one / name), load_file(other / name)
         assert a.keys() == b.keys()
         for key, tensor in a.items():
@@ -223,9 +223,9 @@ SHARING = """
 import sys, torch
 from pathlib import Path
 from model import Config, Model
-from runtime.checkpoint import load_model
 from runtime.distributed import processes
 from runtime.shares import load_share
+from runtime.weights import load_model
 
 cpu, build, folder = torch.device("cpu"), lambda: Model(Config()), Path(sys.argv[-1])
 with processes(cpu), torch.inference_mode():
@@ -252,7 +252,7 @@ def test_two_processes_hold_half_a_model_with_two_tables_each(tmp_path: Path) ->
         weights = {model.checkpoint_name(name): p for name, p in model.named_parameters()}
         texts = {"config.json": json.dumps(vars(model.config))}
         save = sys.modules["runtime.checkpoint"].save_checkpoint
-        save(tmp_path / "checkpoint", weights, {}, texts)
+        save(tmp_path / "checkpoint", weights, {}, texts, 0)
     processes.finish(start(folder, tmp_path / "checkpoint", script="share.py"))
 
 

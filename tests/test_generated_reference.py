@@ -161,9 +161,7 @@ def test_a_trained_checkpoint_opens_in_transformers(
         script("train", "--data", data, "--steps", "2", "--threads", "1")
         ours = code["model"].Model(code["model"].Config())
         folder = Path("out/checkpoint")
-        code["runtime.checkpoint"].load_weights(
-            ours, folder / "model.safetensors", ours.checkpoint_name
-        )
+        code["runtime.weights"].load_weights(ours, folder)
         encode = code["runtime.tokenizer"].load_tokenizer(tokenizer, folder).encode
 
     theirs = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)

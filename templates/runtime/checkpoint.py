@@ -1,28 +1,31 @@
 """Checkpoints: a folder of safetensors and JSON, replaced as a whole, read without pickle.
 
-Tensors are stored whole, so a run may be resumed with another number of processes.
+Tensors are stored whole, so a run may be resumed with another number of processes. The optimizer's
+state lies in a folder of its own: other programs take each .safetensors file beside config.json for
+weights.
 """
 
 import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from runtime.distributed import rank, shard_like, whole
 from runtime.errors import fail
 from runtime.optimization import Adafactor, Optimizers
 from runtime.settings import read_json
+from runtime.weights import FILE, weight_files
 
 Tensors = Mapping[str, Tensor]
+OPTIMIZER = "optimizer/state.safetensors"
+STATE = "state.json"
 DTYPES = {
     torch.float32: "F32",
     torch.float16: "F16",
@@ -32,7 +35,7 @@ DTYPES = {
 
 
 def save_checkpoint(
-    folder: Path, weights: Tensors, optimizer: Tensors, texts: Mapping[str, str]
+    folder: Path, weights: Tensors, optimizer: Tensors, texts: Mapping[str, str], step: int
 ) -> None:
     """Write a checkpoint next to the last one, then replace that; or stop.
 
@@ -43,19 +46,20 @@ def save_checkpoint(
     Args:
         folder: The folder of the checkpoint.
         weights: The tensors of model.safetensors.
-        optimizer: The tensors of optimizer.safetensors.
+        optimizer: The tensors of optimizer/state.safetensors.
         texts: The text of every other file.
+        step: Updates that were done; both files of tensors carry it.
     """
     new = _beside(folder, "new")
-    files = {"model.safetensors": weights, "optimizer.safetensors": optimizer}
+    files = {FILE: weights, OPTIMIZER: optimizer}
     if rank() != 0:
         for tensors in files.values():
             write_tensors(None, tensors)
         return
     try:
-        _write_files(new, files, texts)
+        _write_files(new, files, texts, step)
     except OSError as error:
-        shutil.rmtree(new, ignore_errors=True)
+        _remove(new)
         fail(f"{folder} cannot be written: {error.strerror}; the last checkpoint is unchanged.")
     _replace(folder, new)
 
@@ -64,28 +68,47 @@ def _replace(folder: Path, new: Path) -> None:
     """Put a new folder in the place of one that may exist."""
     old = _beside(folder, "old")
     # A folder with files cannot be replaced in one rename, so the last one moves away first.
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    # A script that looks for it just then puts it back, and it moves once more.
+    while new.exists():
+        if os.path.lexists(folder):
+            _remove(old)
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
+    _remove(old)
 
 
-def _write_files(new: Path, files: Mapping[str, Tensors], texts: Mapping[str, str]) -> None:
+def _remove(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_files(
+    new: Path, files: Mapping[str, Tensors], texts: Mapping[str, str], step: int
+) -> None:
     """Write the files of a checkpoint to a new folder, down to the disk."""
-    shutil.rmtree(new, ignore_errors=True)
+    _remove(new)
     new.mkdir(parents=True)
     for name, tensors in files.items():
-        write_tensors(new / name, tensors)
+        (new / name).parent.mkdir(exist_ok=True)
+        write_tensors(new / name, tensors, {"step": str(step)})
     for name, text in texts.items():
+        (new / name).parent.mkdir(exist_ok=True)
         (new / name).write_text(text, encoding="utf-8")
     # Without fsync, a power cut could leave the new name with empty files.
-    for path in new.iterdir():
+    for path in (path for path in new.rglob("*") if path.is_file()):
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
 
 
-def write_tensors(path: Path | None, tensors: Tensors) -> None:
+def write_tensors(
+    path: Path | None, tensors: Tensors, facts: Mapping[str, str] | None = None
+) -> None:
     """Write a .safetensors file, and hold one whole tensor in memory at a time.
 
     The format is the length of a JSON header in eight bytes, the header, and the tensors' bytes.
@@ -93,8 +116,9 @@ def write_tensors(path: Path | None, tensors: Tensors) -> None:
     Args:
         path: The file; None in a process that only contributes its shards.
         tensors: The tensors, in the same order in every process.
+        facts: Further entries of the header's metadata.
     """
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", **(facts or {})}}
     end = 0
     for name, tensor in tensors.items():
         start, end = end, end + tensor.numel() * tensor.element_size()
@@ -121,65 +145,79 @@ def find_checkpoint(folder: Path) -> Path:
     if not folder.exists() and old.is_dir():
         with contextlib.suppress(FileNotFoundError):  # another process has restored it
             old.rename(folder)
-    if not (folder / "model.safetensors").is_file():
-        fail(f"{folder} has no checkpoint: run train.py first, or name one with --checkpoint.")
+    weight_files(folder)
     return folder
 
 
 def check_free(folder: Path) -> None:
-    """Stop unless a folder is new, is empty, or holds a checkpoint that may be replaced."""
+    """Stop unless a folder is new, is empty, or holds a checkpoint that train.py wrote."""
     if folder.exists() and not folder.is_dir():
         fail(f"{folder} is a file, not a folder for a checkpoint.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "model.safetensors").is_file():
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not (folder / FILE).is_file():
         fail(f"{folder} has other files, which a checkpoint would replace: name a new folder.")
-
-
-def check_same(folder: Path, saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
-    """Stop unless a checkpoint was made with the settings of this run."""
-    for name, value in current.items():
-        if saved.get(name) != value:
-            fail(
-                f"{folder} was made with {name} = {saved.get(name)}, but this run has {value}: "
-                "use the --size and the options of that run."
-            )
-
-
-def load_weights(model: nn.Module, path: Path, file_name: Callable[[str], str]) -> None:
-    """Load a file's tensors into a model, which may be on `meta`.
-
-    Shapes () and (1,) are equal here: FSDP gives a single number a dimension.
-    """
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        fail(f"{path} cannot be read: {error}.")
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    expected = {file_name(name): _squeezed(shape) for name, shape in shapes.items()}
-    if {name: _squeezed(tensor.shape) for name, tensor in tensors.items()} != expected:
+    if saved_step(folder) is None:
         fail(
-            f"{path} has other tensors than this model: use the model.py that it was trained with."
+            f"{folder} has weights that train.py did not write, and a checkpoint would replace "
+            "them: name a new folder with --out, and start from these with --init-from."
         )
-    state = {name: tensors[file_name(name)].reshape(shape) for name, shape in shapes.items()}
-    model.load_state_dict(state, assign=next(model.parameters()).is_meta)
 
 
-def _squeezed(shape: torch.Size) -> tuple[int, ...]:
-    return () if shape == (1,) else tuple(shape)
-
-
-def load_model(build: Callable[[], Any], folder: Path) -> Any:
-    """Return the network of a checkpoint in evaluation mode, or stop if it belongs to another one.
+def check_only(folder: Path, texts: Iterable[str]) -> None:
+    """Stop if a folder has files beside those of a checkpoint, which would replace them.
 
     Args:
-        build: Makes the network.
-        folder: What `find_checkpoint` returned.
+        folder: The folder, which may not exist yet.
+        texts: Names of the files that a checkpoint has beside its tensors.
     """
-    with torch.device("meta"):
-        # On `meta` the network takes no memory, and its weights are not drawn only to be replaced.
-        model = build()
-    check_same(folder, read_json(folder / "config.json"), asdict(model.config))
-    load_weights(model, folder / "model.safetensors", model.checkpoint_name)
-    return model.eval()
+    own = {Path(name).parts[0] for name in (FILE, OPTIMIZER, *texts)}
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if others := [name for name in names if name not in own]:
+        fail(
+            f"{folder} has the file {others[0]}, which the next checkpoint would remove: move it "
+            "to another folder."
+        )
+
+
+def saved_step(folder: Path) -> int | None:
+    """Return after how many updates train.py saved a folder; None if it did not save it so."""
+    if not (folder / STATE).is_file() or not (folder / FILE).is_file():
+        return None
+    step = read_state(folder)["step"]
+    return step if _step_of(folder / FILE) == str(step) else None
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Return the object of state.json, or stop if its step is not a whole number."""
+    state = read_json(folder / STATE)
+    step = state.get("step")
+    if type(step) is not int or step < 0:
+        fail(f"{folder / STATE} has step = {json.dumps(step)}, not a whole number: {AGAIN}")
+    return state
+
+
+AGAIN = "start a new run from these weights with --init-from, and without --resume."
+
+
+def saved_state(folder: Path) -> dict[str, Any]:
+    """Return the state of a run that can go on, or stop unless all its files are of one step."""
+    if not (folder / STATE).is_file():
+        fail(f"{folder} has no {STATE}, so train.py did not write it: {AGAIN}")
+    state = read_state(folder)
+    for name in (FILE, OPTIMIZER):
+        if _step_of(folder / name) != str(state["step"]):
+            fail(f"{folder / name} was not saved at step {state['step']} of {STATE}: {AGAIN}")
+    return state
+
+
+def _step_of(path: Path) -> str | None:
+    """Return the step that a file of tensors carries, None if it has none; or stop."""
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("step")
+    except (OSError, SafetensorError) as error:
+        fail(f"{path} cannot be read: {error}.")
 
 
 def optimizer_tensors(model: nn.Module, optimizers: Optimizers) -> dict[str, Tensor]:
@@ -188,7 +226,8 @@ def optimizer_tensors(model: nn.Module, optimizers: Optimizers) -> dict[str, Ten
         f"{name}/{key}": value
         for name, parameter in model.named_parameters()
         for optimizer in optimizers
-        for key, value in optimizer.state.get(parameter, {}).items()
+        # Sorted, because a loaded state has another order, and equal states are equal bytes.
+        for key, value in sorted(optimizer.state.get(parameter, {}).items())
     }
 
 
@@ -230,4 +269,5 @@ def to_json(value: object) -> str:
 
 
 def _beside(folder: Path, suffix: str) -> Path:
-    return folder.with_name(f"{folder.name}.{suffix}")
+    """Return a hidden name next to a folder, which no person gives to a copy of it."""
+    return folder.with_name(f".{folder.name}.train-{suffix}")

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import torch
 
-from runtime.checkpoint import load_model
-from runtime.errors import fail
-from runtime.settings import read_json
+from runtime.checkpoint import STATE, saved_state
+from runtime.limits import check_settings
 from runtime.training import Job, train
+from runtime.weights import load_model
 
 ConfigT = TypeVar("ConfigT")
 
@@ -24,10 +24,12 @@ def trained_network(job: Job, steps: int, device: torch.device) -> Any:
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stderr(io.StringIO()):
         args = argparse.Namespace(
             out=Path(scratch),
-            checkpoint=None,
             steps=steps,
             schedule_steps=None,
             resume=False,
+            folder=Path(scratch) / "checkpoint",
+            begin=None,
+            init_from=None,
             parallel="ddp",
             grad_checkpoint="none",
             compile=False,
@@ -35,17 +37,13 @@ def trained_network(job: Job, steps: int, device: torch.device) -> Any:
             dry_run=False,
         )
         train(job, args, device)
-        return load_model(job.build, args.out / "checkpoint").to(device)
+        return load_model(job.build, args.folder).to(device)
 
 
 def as_trained(config: ConfigT, folder: Path) -> tuple[ConfigT, int]:
     """Return the settings of train.py that a checkpoint was trained with, and its steps."""
-    state = read_json(folder / "state.json")
-    # state.json names each setting by its section, such as `train.learning_rate`.
-    parts = ((key.partition("."), value) for key, value in state.items())
-    own = {name: value for (section, _, name), value in parts if section == "train"}
+    state = saved_state(folder)
+    own = {name: state.get(f"train.{name}") for name in vars(config)}
+    check_settings(type(config), "train", own, f"{folder / STATE}: train")
     changed: Any = config
-    try:
-        return replace(changed, **own), int(state["step"])
-    except (KeyError, TypeError, ValueError):
-        fail(f"{folder / 'state.json'} was not written by train.py: train the model again.")
+    return replace(changed, **own), state["step"]

@@ -38,7 +38,8 @@ def processes(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # What processes agree on lies on the CPU, so that asking does not wait for a GPU's work.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield
     except RuntimeError as error:
@@ -124,9 +125,9 @@ def total(values: Tensor) -> Tensor:
     return values
 
 
-def anywhere(flag: bool, device: torch.device) -> bool:
+def anywhere(flag: bool) -> bool:
     """Return whether a flag is set in any process."""
-    return bool(total(torch.tensor(float(flag), device=device)) > 0)
+    return bool(total(torch.tensor(float(flag))) > 0)
 
 
 def whole(tensor: Tensor) -> Tensor:

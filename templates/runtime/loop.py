@@ -5,10 +5,10 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import torch
 from tqdm import tqdm
@@ -50,11 +50,15 @@ class Steps(Protocol):
     device: torch.device
     size: StepSize
 
-    def step(self, step: int) -> dict[str, float]:
-        """Take a step, counted from 0; return its metrics, with `train_loss` and `grad_norm`."""
+    def step(self, step: int, stopped: Callable[[], bool]) -> dict[str, float] | None:
+        """Take a step, counted from 0; return its metrics, with `train_loss` and `grad_norm`.
 
-    def validate(self) -> float:
-        """Return the loss on the validation split."""
+        `stopped` says whether the run is to stop, and is asked between the parts of a step; a step
+        that is broken off changes nothing and returns None.
+        """
+
+    def validate(self, stopped: Callable[[], bool]) -> float | None:
+        """Return the loss on the validation split; None if it is broken off."""
 
     def save(self, done: int) -> None:
         """Save a checkpoint after this number of steps."""
@@ -63,31 +67,49 @@ class Steps(Protocol):
 def fit(run: Steps, steps: range, metrics: Metrics) -> None:
     """Take steps; the last one is always validated and saved.
 
-    Ctrl-C or SIGTERM ends the current step, saves, and exits with status 130 or 143.
+    Ctrl-C or SIGTERM ends the current part of a step, saves the last whole one, and exits with
+    status 130 or 143.
     """
     quiet = rank() != 0 or not sys.stderr.isatty()
     bar = tqdm(steps, initial=steps.start, total=steps.stop, disable=quiet)
+    saved = steps.start
     with interrupts() as signals:
+
+        def stopped() -> bool:
+            # All processes must stop at the same place, and a signal may reach only some of them.
+            return anywhere(bool(signals))
+
         for done in (step + 1 for step in bar):
             began = time.perf_counter()
-            values = run.step(done - 1)
+            values = run.step(done - 1, stopped)
+            if values is None:
+                _stop(run, done - 1, saved, signals)
             # The first step is not timed, because it also allocates and compiles.
             seconds = time.perf_counter() - began if done > steps.start + 1 else None
             _check_finite(values, done)
             last = done == steps.stop
-            val_loss = run.validate() if last or done % run.config.eval_every == 0 else None
+            due = last or done % run.config.eval_every == 0
+            val_loss = run.validate(stopped) if due else None
             metrics.write(done, values | {"val_loss": val_loss} | run.size.speed(seconds))
             loss = values["train_loss"]
             bar.set_postfix(loss=f"{loss:.3f}")
             if val_loss is not None:
                 say(f"step {done}/{steps.stop}: train loss {loss:.3f}, validation {val_loss:.3f}")
-            # All processes must stop at the same step, and a signal may reach only some of them.
-            stopped = anywhere(bool(signals), run.device)
-            if last or stopped or done % run.config.save_every == 0:
+            if last or done % run.config.save_every == 0:
                 run.save(done)
-            if stopped and not last:
-                say(f"stopped and saved at step {done}: continue with --resume.")
-                raise SystemExit(128 + max(signals, default=signal.SIGTERM))
+                saved = done
+            broken_off = due and val_loss is None
+            if broken_off or (not last and stopped()):
+                _stop(run, done, saved, signals)
+
+
+def _stop(run: Steps, done: int, saved: int, signals: list[int]) -> NoReturn:
+    """Save what is not saved yet after these steps, and exit with the status of the signal."""
+    if done > saved:
+        run.save(done)
+    line = f"stopped and saved at step {done}: continue with --resume."
+    say(line if done else "stopped before the first step was done; nothing is saved.")
+    raise SystemExit(128 + max(signals, default=signal.SIGTERM))
 
 
 def _check_finite(values: dict[str, float], done: int) -> None:
@@ -108,9 +130,9 @@ def say(line: str) -> None:
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM in a list, so that no step is interrupted.
+    """Collect Ctrl-C and SIGTERM in a list, so that no part of a step is interrupted.
 
-    A second Ctrl-C does interrupt the step, except under torchrun: it forwards each signal to
+    A second Ctrl-C does interrupt it, except under torchrun: it forwards each signal to
     processes that have already received it from the terminal.
     """
     signals: list[int] = []

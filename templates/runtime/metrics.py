@@ -28,7 +28,9 @@ class Metrics:
         path = folder / "metrics.jsonl"
         path.touch()
         with path.open("rb+") as file:
-            file.truncate(sum(map(len, itertools.islice(file, first_step))))
+            lines = itertools.islice(file, first_step)
+            # A line that a kill has cut short would be joined with the next one.
+            file.truncate(sum(len(line) for line in lines if line.endswith(b"\n")))
         self._file = path.open("a", encoding="utf-8")
         if tensorboard:
             try:

@@ -138,10 +138,17 @@ def learning_rate_at(
     return peak * (final_share + (1 - final_share) * cosine)
 
 
-def _add_gradients(module: nn.Module, parts: Sequence[Part]) -> Tensor:
-    """Add up the gradients of the summed loss; return that loss and the number of targets, (2,)."""
+def _add_gradients(
+    module: nn.Module, parts: Sequence[Part], stopped: Callable[[], bool]
+) -> Tensor | None:
+    """Add up the gradients of the summed loss; return that loss and the number of targets, (2,).
+
+    Return None if the run is to stop between two parts.
+    """
     sums: list[Tensor] = []
     for index, part in enumerate(parts):
+        if index and stopped():
+            return None
         with gradients_shared(module, last=index == len(parts) - 1):
             loss, targets = part()
             # Summed losses give the same gradient for any division into parts, and means do not.
@@ -168,7 +175,8 @@ def update(
     parts: Sequence[Part],
     learning_rate: float,
     grad_clip: float,
-) -> tuple[float, float]:
+    stopped: Callable[[], bool] = lambda: False,
+) -> tuple[float, float] | None:
     """Take one step down the gradient of the mean loss over all targets, in all processes.
 
     Args:
@@ -177,13 +185,22 @@ def update(
         parts: The parts of this process's share of the update.
         learning_rate: The rate of this step; a group may have a multiple of it, its "rate".
         grad_clip: Largest norm of the gradient; a larger one is scaled down to it.
+        stopped: Whether the run is to stop; asked between two parts, and the same in all processes.
 
     Returns:
         The mean loss over all targets of all parts, and the gradient's norm before it is scaled.
+        None if the update was broken off, which leaves weights and statistics as they were.
     """
+    kept = [buffer.clone() for buffer in module.buffers()] if len(parts) > 1 else []
+    added = _add_gradients(module, parts, stopped)
+    if added is None:
+        # Running statistics have seen the parts before the stop.
+        for buffer, value in zip(module.buffers(), kept, strict=True):
+            buffer.copy_(value)
+        return None
     # Reading a number from a GPU waits for all its work. It happens once per update, so that the
     # GPU computes while the CPU prepares the next part.
-    loss_sum, count = total(_add_gradients(module, parts)).tolist()
+    loss_sum, count = total(added).tolist()
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     # Processes hold the mean of their gradients, but the sum is needed.
     norm = _scale_and_clip(gradients, world_size() / count, grad_clip)

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 
-from runtime.checkpoint import check_free
+from runtime.checkpoint import check_free, find_checkpoint
 from runtime.distributed import world_size
 from runtime.errors import fail
+from runtime.limits import check_options
 from runtime.settings import load_config
+from runtime.weights import weight_files
 
 Group = argparse._ArgumentGroup
 
@@ -100,6 +102,13 @@ def training_options(
         resume="continue from the checkpoint",
     )
     group = parser.add_argument_group("options of train.py")
+    group.add_argument(
+        "--init-from",
+        type=existing,
+        metavar="DIR",
+        help="start from the weights of a checkpoint of train.py or transformers, with a new "
+        "optimizer at step 0; --resume continues a run instead",
+    )
     _add_schedule(group, proxy, full)
     _add_execution(group, sized(proxy, full, "dtype"))
     options(group)
@@ -149,7 +158,7 @@ def _add_execution(group: Group, dtype_note: str) -> None:
     for option, text in (
         ("--compile", "compile the model: a slow first step, faster later"),
         ("--tensorboard", "also write events to OUT/tensorboard"),
-        ("--dry-run", "take one step and one validation, write nothing"),
+        ("--dry-run", "pass one part of a step and one batch of validation, write nothing"),
     ):
         group.add_argument(option, action="store_true", help=text)
 
@@ -157,21 +166,42 @@ def _add_execution(group: Group, dtype_note: str) -> None:
 def training_config(kind: type[Any], args: argparse.Namespace) -> Any:
     """Return the Config of a train.py with the options of the command line, or stop.
 
-    Its `steps` are those of the learning rate's schedule; `args.steps` becomes the step to stop at.
+    Its `steps` are those of the learning rate's schedule; `args.steps` becomes the step to stop at,
+    and `args.begin` the folder that has the first weights and the tokenizer, None without one.
     """
-    check_free(args.checkpoint or args.out / "checkpoint")
+    _set_places(args)
     config = load_config(kind, "train", args.size)
     # An option without a default is None unless the command line has it.
     given = {k: v for k, v in vars(args).items() if v is not None and hasattr(config, k)}
+    check_options(kind, "train", given)
     args.steps = given.pop("steps", config.steps)
     steps = args.schedule_steps or args.steps
     # A shorter run warms up for as large a share of it. Otherwise it might end before its peak.
     warmup = round(config.warmup_steps * min(1.0, steps / config.steps))
     config = replace(config, **({"warmup_steps": warmup} | given), steps=steps)
+    check_options(kind, "train", {"steps": steps, "warmup_steps": config.warmup_steps})
     for parts in (config.grad_accum, world_size()):
         if config.batch_size % parts:
             fail(f"{config.batch_size} samples cannot be divided into {parts} equal parts.")
     return config
+
+
+def _set_places(args: argparse.Namespace) -> None:
+    """Set `args.begin`, the folder with the first weights; stop if the folders cannot be used."""
+    if args.resume:
+        if args.init_from:
+            fail("--resume continues a run and --init-from starts one: give one of them.")
+        args.begin = find_checkpoint(args.folder)
+        return
+    args.begin = args.init_from
+    if args.begin:
+        weight_files(args.begin)
+    if args.begin and args.begin.resolve() == args.folder.resolve():
+        fail(
+            f"the new run would replace {args.begin}, which it starts from: name a new folder with "
+            "--out."
+        )
+    check_free(args.folder)
 
 
 def data_options(description: str | None, *, data: str) -> argparse.ArgumentParser:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from runtime.checkpoint import saved_step
+from runtime.notes import note
 from runtime.scores import Samples, Score, compared
-from runtime.settings import read_json
 
 NO_INTERVAL: Mapping[str, Any] = {
     "interval": None,
@@ -105,7 +106,10 @@ def _value(score: Score | float, samples: Samples | None) -> float:
 
 
 def print_report(report: Report, folder: Path) -> None:
-    """Print a report on stdout, with the step of the checkpoint in a folder."""
+    """Print a report on stdout, with the step of the checkpoint in a folder, null if unknown."""
+    step = saved_step(folder)
+    if step is None:
+        note(f"{folder} was not saved by train.py, so the step of its weights is unknown.")
     content = {
         "dataset": report.dataset,
         "sha256": report.sha256,
@@ -114,7 +118,7 @@ def print_report(report: Report, folder: Path) -> None:
         "n_unit": report.n_unit,
         "metrics": list(report.metrics),
         "figure": report.figure,
-        "checkpoint_step": read_json(folder / "state.json").get("step"),
+        "checkpoint_step": step,
     }
     if report.steps_unit:
         content["steps_unit"] = report.steps_unit

@@ -14,12 +14,14 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
-from runtime.checkpoint import find_checkpoint, load_model
+from runtime.checkpoint import find_checkpoint
 from runtime.device import choose_device
 from runtime.distributed import processes, rank
+from runtime.limits import check_options
 from runtime.options import Group, positive, shared_options, sized
 from runtime.report import Report, print_report
 from runtime.settings import load_config
+from runtime.weights import load_model
 
 ConfigT = TypeVar("ConfigT")
 DataT = TypeVar("DataT")
@@ -148,6 +150,7 @@ def _trained(
     device = choose_device(args.device, args.threads)
     config: Any = load_config(own, section, args.size)
     given = {name: value for name in settings if (value := getattr(args, name)) is not None}
+    check_options(own, section, given)
     return Trained(
         args,
         replace(config, **given),

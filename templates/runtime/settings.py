@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from runtime.errors import fail
+from runtime.limits import check_settings
 
 ConfigT = TypeVar("ConfigT")
 
@@ -63,12 +64,22 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def load_config(kind: type[ConfigT], section: str, size: str) -> ConfigT:
-    """Return a script's Config: its defaults for `full`, the values of config.json for `proxy`."""
+    """Return a script's Config: its defaults for `full`, the values of config.json for `proxy`.
+
+    Stop if a value has a wrong type, or is outside of its range.
+    """
     if size == "full":
-        return kind()
+        config = kind()
+        check_settings(kind, section, vars(config), f"the Config of {section}.py")
+        return config
     path = Path(__file__).parents[1] / "config.json"
-    values = read_json(path).get(size, {}).get(section, {})
+    values: Any = read_json(path)
+    for name in (size, section):
+        values = values.get(name, {})
+        if not isinstance(values, dict):
+            fail(f"{path}: {name} must be an object, and it is {json.dumps(values)[:80]}.")
     wrong = set(values) ^ set(inspect.signature(kind).parameters)
     if wrong:
         fail(f"{path}: {size}.{section} has unknown or missing fields: {', '.join(sorted(wrong))}.")
+    check_settings(kind, section, values, f"{path}: {size}.{section}")
     return kind(**values)

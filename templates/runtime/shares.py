@@ -8,9 +8,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from runtime.checkpoint import load_model
 from runtime.distributed import world_size
 from runtime.errors import fail
+from runtime.weights import load_model
 
 DIVIDED = ("n_kv_heads", "d_ff")  # sizes that processes share
 ADDING = ("o_proj", "down_proj")  # layers that write to the residual stream

@@ -7,18 +7,20 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from runtime.checkpoint import (
-    check_same,
-    find_checkpoint,
+    OPTIMIZER,
+    STATE,
+    check_only,
     load_optimizers,
-    load_weights,
     optimizer_tensors,
     save_checkpoint,
+    saved_state,
     to_json,
 )
 from runtime.device import (
@@ -41,8 +43,11 @@ from runtime.distributed import (
 )
 from runtime.errors import fail
 from runtime.flops import training_flops
+from runtime.limits import check_settings
+from runtime.lock import locked
 from runtime.loop import StepSize, fit, say
 from runtime.metrics import Metrics
+from runtime.notes import note
 from runtime.optimization import (
     learning_rate_at,
     multiply_rates,
@@ -54,8 +59,11 @@ from runtime.options import Group, training_config, training_options
 from runtime.order import be_random_at
 from runtime.settings import Training, load_config, read_json
 from runtime.speedup import checkpoint_gradients, compile_modules
+from runtime.weights import check_network, check_same, load_weights, outline, weights_digest
 
 Batch = tuple[Tensor, ...]
+NAMED = ("id2label", "classes", "columns")
+"""Entries of config.json that say what the inputs and outputs of a network stand for."""
 FREE = ("grad_accum", "eval_every", "eval_batches", "save_every", "dtype")
 """Settings that a resumed run may change, since they do not change what is trained."""
 
@@ -123,12 +131,15 @@ def script(
     def main() -> None:
         own, of_data, of_model = kinds
         args = training_options(doc, own, data, options).parse_args()
-        config = training_config(own, args)
-        device = choose_device(args.device, args.threads)
-        with processes(device):
-            data_config = load_config(of_data, "data", args.size)
-            model = load_config(of_model, "model", args.size)
-            train(job_of(args, config, data_config, model), args, device)
+        args.folder = args.checkpoint or args.out / "checkpoint"
+        folders = () if args.dry_run else (args.folder, args.out / "checkpoint")
+        with locked(folders):
+            config = training_config(own, args)
+            device = choose_device(args.device, args.threads)
+            with processes(device):
+                data_config = load_config(of_data, "data", args.size)
+                model = load_config(of_model, "model", args.size)
+                train(job_of(args, config, data_config, model), args, device)
 
     return main
 
@@ -155,21 +166,37 @@ class Run:
         """Get ready for the first step, or stop before anything large is allocated."""
         self.job, self.config = job, job.config
         self.args, self.device = args, device
-        self.folder = args.checkpoint or args.out / "checkpoint"
+        self.folder = args.folder
         self.sharded = args.parallel == "fsdp" and world_size() > 1
         # A model on `meta` has shapes but no memory: enough to refuse what cannot fit, to compare
         # with a checkpoint, and to count FLOPs.
-        with torch.device("meta"):
-            self.outline = job.build()
+        self.outline = outline(job.build)
         shards = world_size() if self.sharded else 1
         state = state_size(self.outline, self.config.optimizer)
         sizes = (self.outline.num_params(), state, shards)
         say(memory_table(*sizes, device, job.average is not None))
+        if not args.dry_run:
+            check_only(self.folder, (STATE, "config.json", *(job.texts or {})))
+        self.begun_with: str | None = None
         self.start = self._saved_step() if args.resume else 0
+        if args.init_from:
+            self._check_begin(args.init_from)
         if self.start >= args.steps:
             fail(f"{self.folder} is already at step {self.start}: set a larger --steps.")
         self._build()
         self.size = self._step_size()
+
+    def _check_begin(self, folder: Path) -> None:
+        """Stop if a folder has not the weights of this network; say what they do not know."""
+        check_network(folder, self.outline)
+        saved, entries = read_json(folder / "config.json"), dict(self.job.entries or {})
+        for name in NAMED:
+            if name in entries and saved.get(name, entries[name]) != entries[name]:
+                note(
+                    f"{folder} has another entry {name} in config.json than this run, so its "
+                    "weights begin with other meanings of the numbers that they read or predict."
+                )
+        self.begun_with = weights_digest(folder)
 
     def _saved_step(self) -> int:
         """Return the step of the checkpoint, or stop if another run wrote it.
@@ -177,11 +204,13 @@ class Run:
         The learning rate follows the schedule of that run, unless options set another one, which
         `check_same` then refuses.
         """
-        state = read_json(find_checkpoint(self.folder) / "state.json")
+        state = saved_state(self.folder)
         own = {"steps": self.args.schedule_steps, "warmup_steps": self.args.warmup_steps}
         saved = {name: state.get(f"train.{name}") for name, given in own.items() if given is None}
-        self.config = replace(self.config, **{k: v for k, v in saved.items() if v is not None})
+        check_settings(type(self.config), "train", saved, f"{self.folder / STATE}: train")
+        self.config = replace(self.config, **saved)
         check_same(self.folder, state, self._identity())
+        self.begun_with = state.get("init_from")
         return int(state["step"])
 
     def _identity(self) -> dict[str, Any]:
@@ -204,8 +233,8 @@ class Run:
         with torch.device("meta" if empty else "cpu"):
             self.model = job.build()
         # Weights are loaded before `parallelize`, while tensors are still whole.
-        if args.resume and not empty:
-            load_weights(self.model, self.folder / "model.safetensors", self.model.checkpoint_name)
+        if args.begin and not empty:
+            load_weights(self.model, args.begin)
         # Both change the forward passes of the blocks, which `parallelize` then wraps.
         if args.grad_checkpoint != "none":
             checkpoint_gradients(blocks(self.model), args.grad_checkpoint, args.compile)
@@ -222,7 +251,7 @@ class Run:
         # A checkpoint with an average has it in model.safetensors, so the average has just started
         # from itself; the weights that were being updated come with the optimizers' state.
         if args.resume:
-            load_optimizers(self.model, self.optimizers, self.folder / "optimizer.safetensors")
+            load_optimizers(self.model, self.optimizers, self.folder / OPTIMIZER)
 
     def _step_size(self) -> StepSize:
         """Return what a step processes; its FLOPs only where the device's peak is known."""
@@ -235,8 +264,8 @@ class Run:
             flops = training_flops(lambda: self.job.example(self.outline, 1, self.job.data))
         return StepSize(unit, amount, config.batch_size * flops / (peak * world_size()))
 
-    def step(self, step: int) -> dict[str, float]:
-        """Take a step, counted from 0, and return its metrics."""
+    def step(self, step: int, stopped: Callable[[], bool]) -> dict[str, float] | None:
+        """Take a step, counted from 0, and return its metrics; None if it was broken off."""
         config = self.config
         be_random_at(config.seed, step, rank())
         self.module.train()
@@ -244,7 +273,13 @@ class Run:
             step, config.learning_rate, config.warmup_steps, config.steps, config.final_lr_share
         )
         parts = self.parts(step)
-        loss, norm = update(self.module, self.optimizers, parts, rate, config.grad_clip)
+        if self.args.dry_run and len(parts) > 1:
+            say(f"the dry run passes 1 of the {len(parts)} parts of a step.")
+            parts = parts[:1]
+        done = update(self.module, self.optimizers, parts, rate, config.grad_clip, stopped)
+        if done is None:
+            return None
+        loss, norm = done
         if self.average:
             self.average.update(step)
         return {"train_loss": loss, "learning_rate": rate, "grad_norm": norm}
@@ -268,21 +303,23 @@ class Run:
             return self.job.loss(self.module, batch)
 
     @torch.no_grad()
-    def validate(self) -> float:
-        """Return the mean loss on the first batches of the validation split.
+    def validate(self, stopped: Callable[[], bool]) -> float | None:
+        """Return the mean loss on the first batches of the validation split; None if broken off.
 
         FSDP needs every process in every forward pass, so a process that has run out of batches
         repeats the last one with weight 0.
         """
         config = self.config
         size = config.batch_size // config.grad_accum
-        count = config.eval_batches * config.grad_accum
+        count = 1 if self.args.dry_run else config.eval_batches * config.grad_accum
         batches = list(itertools.islice(self.job.held_out(size), count))
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         with self.averaged():
             self.module.eval()
             share_buffers(self.module)
             for turn in range(math.ceil(len(batches) / world_size())):
+                if turn and stopped():
+                    return None
                 index = turn * world_size() + rank()
                 # Each validation draws the same random numbers, so that losses of different steps
                 # are comparable. Positions below 0 are free, because no step has them.
@@ -303,10 +340,10 @@ class Run:
         # A shard needs a dimension to be cut along, but other readers of the file expect none.
         weights |= {n: whole(weights[n]).reshape(()) for n in getattr(model, "scalars", ())}
         entries = asdict(model.config) | model.checkpoint_config() | dict(job.entries or {})
-        state = {"step": done} | self._identity()
-        texts = {"config.json": to_json(entries), "state.json": to_json(state)}
+        state = {"step": done, "init_from": self.begun_with} | self._identity()
+        texts = {"config.json": to_json(entries), STATE: to_json(state)}
         texts |= job.texts or {}
         # The file's weights are those of the average; the optimizer needs those that it updates.
         with self.averaged() as raw:
             optimizer = optimizer_tensors(model, self.optimizers) | (raw or {})
-            save_checkpoint(self.folder, weights, optimizer, texts)
+            save_checkpoint(self.folder, weights, optimizer, texts, done)

@@ -127,7 +127,7 @@ def test_a_checkpoint_opens_in_transformers(
     theirs = AutoModel.from_pretrained(folder).eval()
     assert type(theirs).__name__ == "CLIPModel"
     config = code["model"].Config(**MODEL)
-    ours = importlib.import_module("runtime.checkpoint").load_model(
+    ours = importlib.import_module("runtime.weights").load_model(
         lambda: code["model"].Model(config), folder
     )
     data = code["data"].load_pairs(code["data"].Config(), photos, config, folder)

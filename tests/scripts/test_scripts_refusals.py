@@ -108,9 +108,17 @@ def test_a_loss_that_is_no_number_leaves_the_last_checkpoint(
         ("train", ["--data", "{binary}"], "cannot be read as UTF-8"),
         ("train", ["--data", "{jsonl}"], 'lines.jsonl:2 is not a JSON object with a "text"'),
         ("train", ["--learning-rate", "1e30", "--warmup-steps", "0"], "lower --learning-rate"),
+        ("train", ["--learning-rate", "-1"], "--learning-rate must be a number above 0"),
+        ("train", ["--learning-rate", "0"], "--learning-rate must be a number above 0"),
+        ("train", ["--learning-rate", "nan"], "--learning-rate must be a number above 0"),
+        ("train", ["--learning-rate", "inf"], "--learning-rate must be a number above 0"),
+        ("train", ["--warmup-steps", "-1"], "--warmup-steps must be a whole number of 0 or more"),
+        ("train", ["--seed", "-1"], "--seed must be a whole number"),
+        ("train", ["--steps", "1" + "0" * 30], "--steps must be a whole number of 1 or more"),
+        ("train", ["--batch-size", "1" + "0" * 18], "--batch-size must be a whole number"),
         ("eval", [], "has no checkpoint"),
         ("infer", ["--prompt", ""], "has no checkpoint"),
-        ("infer", ["--prompt", "x", "--top-p", "0"], "--top-p must lie in"),
+        ("infer", ["--prompt", "x", "--top-p", "0"], "--top-p must be a number above 0"),
     ],
 )
 def test_what_cannot_work_ends_in_one_sentence_and_status_2(
@@ -158,16 +166,29 @@ def test_a_resumed_run_must_be_the_same_run(run: Run, trained: Path, tmp_path: P
     assert "is already at step 6" in done
 
 
+@pytest.mark.parametrize("wrong", ["text", {"a": 6}])
+@pytest.mark.parametrize("field", ["step", "train.steps", "train.seed", "data.seq_len", "sha256"])
+def test_a_state_of_wrong_types_names_the_field(
+    run: Run, trained: Path, tmp_path: Path, field: str, wrong: object
+) -> None:
+    folder = shutil.copytree(trained / "checkpoint", tmp_path / "checkpoint")
+    state = json.loads((folder / "state.json").read_text())
+    for changed in (state | {field: wrong}, {k: v for k, v in state.items() if k != field}):
+        (folder / "state.json").write_text(json.dumps(changed))
+        error = run("train", "--out", tmp_path, "--resume", "--steps", 8, status=2)
+        assert field.removeprefix("train.") in error.splitlines()[-1]
+
+
 def test_a_damaged_checkpoint_is_refused(run: Run, trained: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(trained / "checkpoint", tmp_path / "checkpoint")
     (folder / "model.safetensors").write_bytes(b"not tensors")
     assert "cannot be read" in run("eval", "--out", tmp_path, status=2)
     shutil.copy(trained / "checkpoint" / "model.safetensors", folder)
     for damaged, words in (
-        (b"not tensors", "optimizer.safetensors cannot be read"),
+        (b"not tensors", "optimizer/state.safetensors cannot be read"),
         ((folder / "model.safetensors").read_bytes(), "belongs to another model"),
     ):
-        (folder / "optimizer.safetensors").write_bytes(damaged)
+        (folder / "optimizer/state.safetensors").write_bytes(damaged)
         assert words in run("train", "--out", tmp_path, "--resume", "--steps", 8, status=2)
 
 

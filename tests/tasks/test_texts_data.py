@@ -69,7 +69,7 @@ def opened(name: str, code: dict[str, ModuleType], checkpoint: Path) -> None:
     theirs = kind.from_pretrained(checkpoint).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
     config = code["model"].Config()
-    mine = code["runtime.checkpoint"].load_model(lambda: code["model"].Model(config), checkpoint)
+    mine = code["runtime.weights"].load_model(lambda: code["model"].Model(config), checkpoint)
     own = code["runtime.sequences"].read_tokenizer(checkpoint)
     pairs = name == "document_ranker"
     texts = [("Red [SEP]", "the blue one"), ("old", "x")] if pairs else ["Red [SEP] blue", "old"]

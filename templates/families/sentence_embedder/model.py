@@ -32,6 +32,8 @@ class Config:
 class Model(Encoder):
     """The sentence embedder."""
 
+    spare = ("pooler.",)  # what transformers' BertModel has besides; embeddings do not use it
+
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.config = config

@@ -73,8 +73,6 @@ def options(group: Group) -> None:
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print a line for each window."""
     args, config = trained.args, trained.config
-    if not 0 <= config.quantile <= 1:
-        fail("--quantile lies from 0 to 1.")
     schema = read_schema(trained.folder)
     model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
     windows = judged(model, args.input, schema, config.batch_size)

@@ -100,8 +100,6 @@ def options(group: Group) -> None:
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Write an image with a row of samples for each caption."""
     args, config, data = trained.args, trained.config, trained.data
-    if not 0 <= config.guidance < math.inf:
-        fail("--guidance must be a finite number of at least 0.")
     if config.sampling_steps > data.timesteps:
         fail(f"there are {data.timesteps} noise levels: set --sampling-steps to at most that.")
     # The checkpoint lists its classes in the order of their numbers; a model of free captions has

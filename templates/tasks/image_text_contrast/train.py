@@ -92,7 +92,7 @@ def processor_file(model: ModelConfig) -> dict[str, str]:
 
 
 def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
-    pairs = load_pairs(data, args.data, model)
+    pairs = load_pairs(data, args.data, model, args.begin)
     return Job(
         config=config,
         data=data,

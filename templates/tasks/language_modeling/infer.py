@@ -8,7 +8,6 @@ Prints the prompt and its continuation on stdout, token by token.
 """
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -143,8 +142,6 @@ def options(group: Group) -> None:
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print the prompt and its continuation."""
     config, prompt = trained.config, trained.args.prompt
-    if not 0 <= config.temperature < math.inf or config.top_k < 0 or not 0 < config.top_p <= 1:
-        fail("--temperature and --top-k must be at least 0, and --top-p must lie in (0, 1].")
     if any("\ud800" <= c <= "\udfff" for c in prompt):  # Python's form of bytes that are not UTF-8
         fail("--prompt is not UTF-8 text: check the encoding of the terminal.")
     tokenizer = load_tokenizer(trained.data.tokenizer, trained.folder)

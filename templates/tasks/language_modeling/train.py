@@ -73,7 +73,7 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
 
 
 def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
-    corpus = load_corpus(data, args.data, model.vocab_size)
+    corpus = load_corpus(data, args.data, model.vocab_size, args.begin)
     train_split, val_split = corpus.splits["train"], corpus.splits["val"]
     length = data.seq_len
     return Job(

@@ -17,7 +17,7 @@ from data import Config as DataConfig
 from data import load_scenes
 from model import Config as ModelConfig
 from model import Model
-from runtime.errors import fail, run
+from runtime.errors import run
 from runtime.images import read_image, write_image
 from runtime.options import Group, existing
 from runtime.pixels import survey
@@ -78,8 +78,6 @@ def image_of(trained: Trained[Config, DataConfig, ModelConfig]) -> tuple[str, Te
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Write a mask, and the image under it."""
     out, config = trained.args.out, trained.config
-    if not 0 <= config.opacity <= 1:
-        fail("--opacity must lie from 0 to 1.")
     # The image is read before the weights, so that a wrong path fails at once.
     name, image = image_of(trained)
     # bfloat16 halves the memory; few pixels at the edge of classes change.

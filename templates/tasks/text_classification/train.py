@@ -56,7 +56,7 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
 
 
 def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
-    texts = load_dataset(data, args.data, model)
+    texts = load_dataset(data, args.data, model, args.begin)
     return Job(
         config=config,
         data=data,
