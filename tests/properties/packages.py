@@ -44,6 +44,13 @@ KINDS = st.sampled_from(
     ["file", "folder", "full folder", "link to a file", "link to a folder", "link to nothing",
      "link upwards", "FIFO", "gone"]
 )  # fmt: skip
+# Where a build writes.
+_WRITTEN = (
+    "out/run-toy", "out/run-toy/docs", "out/run-toy/a.txt", "out/run-toy/docs/c.txt",
+    "out/.metagen", "out/.metagen/lock", "out/.metagen/ledger.sqlite", "out/.metagen/tmp",
+    "out/.metagen/ledger.sqlite-wal", "out/.metagen/store", "out/.metagen/backup/run-toy",
+    "cache/runs", "cache/store", "cache/tmp", "cache/CACHEDIR.TAG",
+)  # fmt: skip
 # Paths as a stranger may write them into a manifest, a ledger or a cache.
 PATHS = st.one_of(
     PLACES,
@@ -108,8 +115,8 @@ def _build(folder: Path, data: st.DataObject, tally: Tally) -> None:
     out = Out(folder / "out", folder / "cache")
     out.build()
     out.build(text="other")
-    steps = data.draw(st.lists(st.sampled_from([_put_in_out, _forge, _forge, _forge_run]),
-                               min_size=1, max_size=3))  # fmt: skip
+    ways = st.sampled_from([_put_in_out, _put_in_the_way, _put_in_the_way, _forge, _forge_run])
+    steps = data.draw(st.lists(ways, min_size=1, max_size=3))
     label = "; ".join(step(out, victim, data) for step in steps)
     before, beside = _seen(victim), _names(folder)
     for act in (
@@ -184,7 +191,10 @@ def _put(root: Path, victim: Path, data: st.DataObject) -> str:
     """Put an entry of some kind in a place that is new or taken."""
     taken = sorted(str(p.relative_to(root)) for p in root.rglob("*"))
     path = data.draw(st.one_of(st.sampled_from(taken), PLACES) if taken else PLACES)
-    kind = data.draw(KINDS)
+    return _placed(root, path, data.draw(KINDS), victim)
+
+
+def _placed(root: Path, path: str, kind: str, victim: Path) -> str:
     place = root / path
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -236,6 +246,13 @@ def _manifest(package: Path, victim: Path, data: st.DataObject) -> str:
 def _put_in_out(out: Out, victim: Path, data: st.DataObject) -> str:
     root = data.draw(st.sampled_from([out.folder, out.run, out.folder / ".metagen", out.cache]))
     return _put(root, victim, data) if root and root.is_dir() else "nothing"
+
+
+def _put_in_the_way(out: Out, victim: Path, data: st.DataObject) -> str:
+    """Put a link or a FIFO in a place that a build writes to."""
+    kinds = ("link to a file", "link to a folder", "link to a folder", "link to nothing", "FIFO")
+    kind, path = data.draw(st.sampled_from(kinds)), data.draw(st.sampled_from(_WRITTEN))
+    return _placed(out.folder.parent, path, kind, victim)
 
 
 def _forge(out: Out, victim: Path, data: st.DataObject) -> str:
