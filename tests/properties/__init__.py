@@ -23,5 +23,6 @@ PROPERTIES = (
     "histories",
     "crash", "disk", "concurrency", "edits", "spoiled", "evidence", "repro", "leaks", "toctou",
     "lint", "events", "verify", "power", "honest", "bounded", "tables", "dates", "strangers",
+    "packages",
 )
 # fmt: on
