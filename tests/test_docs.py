@@ -15,6 +15,7 @@ from markdown_it.token import Token
 
 from metagen import docs, paths
 from metagen.docs import cards, escape, render, summary
+from metagen.measure import trial
 from metagen.measure.evidence import EVIDENCE
 
 CARDS = ("model_card", "data_card", "eval_report", "limitations")
@@ -254,6 +255,14 @@ def test_the_summary_holds_what_the_table_shows():
     ]
     assert made["benchmarks"][0]["beats"] == ["unigram", "bigram"]
     assert made["benchmarks"][-1]["status"] == "not run"
+
+
+def test_the_report_gives_the_command_of_the_benchmarks_that_lm_eval_has():
+    names = ("HellaSwag", "ARC-Challenge", "An Own Test")
+    rows = [trial.entry(name, "not run") for name in names]
+    text = page("eval_report", sample.desk({"evaluation.benchmarks": names}, results=rows)).text
+    assert "--tasks hellaswag,arc_challenge`" in text
+    assert "that MetaGen knows: An Own Test." in text
 
 
 def planned(**changed):

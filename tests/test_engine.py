@@ -6,97 +6,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from helpers.toy import ALL, UPPER, Out, looking, undeclared, upper
 
-from metagen import files
-from metagen.engine.digest import Environment
-from metagen.engine.engine import Engine
-from metagen.engine.graph import Graph
-from metagen.engine.ledger import Ledger
-from metagen.engine.workspace import StateFolder, Workspace
 from metagen.errors import TaskError
 from metagen.work import Desk, Recipe
-
-
-class FakeSpec:
-    """As much of a Spec as the engine asks for."""
-
-    path = Path("fake.yaml")
-
-    def __init__(self, **values: object) -> None:
-        self.values = {"name": "toy", "text": "hello", "size": 1, "unread": None} | values
-
-    def key(self, name: str) -> object:
-        return self.values[name]
-
-    def keys(self) -> tuple[str, ...]:
-        return tuple(self.values)
-
-    def shown(self, name: str) -> str:
-        return files.brief(self.values[name])
-
-    def digest(self, name: str) -> str:
-        return files.sha256(files.canonical(self.values[name]).encode())
-
-
-RUNS: list[str] = []
-
-
-def upper(desk: Desk) -> dict[str, bytes]:
-    RUNS.append("upper")
-    return {"a.txt": str(desk.key("text")).upper().encode()}
-
-
-def length(desk: Desk) -> dict[str, bytes]:
-    RUNS.append("length")
-    return {"b.txt": f"{len(desk.read('a.txt'))}".encode()}
-
-
-def report(desk: Desk) -> dict[str, bytes]:
-    RUNS.append("report")
-    return {"docs/c.txt": desk.read("b.txt") + b" of size " + str(desk.key("size")).encode()}
-
-
-def undeclared(desk: Desk) -> dict[str, bytes]:
-    return {"d.txt": desk.read("a.txt")}
-
-
-def looking(desk: Desk) -> dict[str, bytes]:
-    RUNS.append("looking")
-    return {"seen.txt": desk.observed("seen.txt", str(desk.key("size")).encode())}
-
-
-UPPER = Recipe("s:upper", upper, (), ("a.txt",), "")
-LENGTH = Recipe("s:length", length, ("a.txt",), ("b.txt",), "")
-REPORT = Recipe("s:report", report, ("b.txt",), ("docs/c.txt",), "")
-ALL = (UPPER, LENGTH, REPORT)
-
-
-class Out:
-    """An out folder to build in again and again, each time as a new process would."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.run = folder / "run-toy"
-
-    def build(self, recipes: tuple[Recipe, ...] = ALL, *, sweep: bool = True, **values: object):
-        RUNS.clear()
-        ledger = Ledger(StateFolder(self.folder).ledger)
-        graph = Graph(FakeSpec(**values), "run-toy", recipes)  # type: ignore[arg-type]
-        workspace = Workspace.on_disk(self.folder, "run-toy", ledger)
-        engine = Engine(graph, workspace, Environment(ledger))
-        try:
-            for recipe in recipes:
-                engine.build(recipe, lambda *_: None)
-            if sweep:
-                engine.outputs.sweep()
-            return list(RUNS), engine
-        finally:
-            engine.close()
-            ledger.close()
-
-    def tree(self) -> dict[str, bytes]:
-        found = (p for p in self.run.rglob("*") if p.is_file())
-        return {str(p.relative_to(self.run)): p.read_bytes() for p in found}
 
 
 @pytest.fixture

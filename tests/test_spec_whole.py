@@ -19,7 +19,7 @@ SPECS = sorted((paths.specs() / "text").glob("*.yaml"))
 def test_the_examples_are_these():
     names = [path.stem for path in SPECS]
     assert names == [
-        "document_ranker", "edge_tiny_agent", "long_context", "out_of_reach", "phone_135m",
+        "document_ranker", "edge_tiny_agent", "infinite_context", "out_of_reach", "phone_135m",
         "pinned", "sentence_embedder", "text_classifier_bert", "text_llm_70b", "text_llm_8b",
         "text_llm_tiny",
     ]  # fmt: skip
@@ -47,7 +47,7 @@ def test_the_8b_example_says_what_it_says():
 
 
 def test_an_infinite_context_is_kept_with_a_warning_at_its_place():
-    spec = load(paths.specs() / "text" / "long_context.yaml")
+    spec = load(paths.specs() / "text" / "infinite_context.yaml")
     assert spec.key("constraints.context_window") == "infinite"
     (warning,) = spec.warnings
     assert warning.place == spec.source("constraints.context_window")

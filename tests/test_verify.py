@@ -23,7 +23,7 @@ FILES = {
     "spec_resolved.yaml": b"name: toy\n",
     "code/model.py": b"import torch\n",
     "code/data.py": b"from runtime.loop import step\n",
-    "code/train.py": b"import data, model\n",
+    "code/train.py": b"import data, model\nif __name__ == '__main__': ...\n",
     "code/runtime/__init__.py": b"",
     "code/runtime/loop.py": b"def step(): ...\n",
     "docs/model_card.md": b"# Toy\n",
@@ -62,9 +62,10 @@ def test_a_package_of_any_name_is_accepted_and_says_what_its_scripts_run(package
     assert told.exit_code == 0
     assert told.output.splitlines()[0].endswith("and there are no others")
     assert (
-        "python code/train.py runs code/data.py, code/model.py, code/runtime/__init__.py, "
-        "code/runtime/loop.py, code/train.py, and libraries"
+        "python code/train.py runs code/data.py, code/model.py, code/train.py, "
+        "2 files of code/runtime/ and the libraries it imports\n"
     ) in told.output
+    assert "python code/model.py runs" not in told.output
 
 
 def pipe(path: Path) -> None:

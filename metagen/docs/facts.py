@@ -323,6 +323,18 @@ def _not_run(facts: Facts) -> Fact:
     return Fact("derived.not_run", names, "", f"{FILES['results']}: entries that were not run")
 
 
+def _published(facts: Facts) -> Fact:
+    """Return the command that runs the benchmarks without a result on the full model."""
+    command, _ = facts.family().task.published(facts.get("derived.not_run").value)
+    return Fact("derived.published", command, "", f"{FILES['arch']}: family")
+
+
+def _unpublished(facts: Facts) -> Fact:
+    """Return the benchmarks that the command of `_published` leaves out."""
+    _, names = facts.family().task.published(facts.get("derived.not_run").value)
+    return Fact("derived.unpublished", names, "", f"{FILES['results']}: entries that were not run")
+
+
 def _judgement(facts: Facts) -> Fact:
     """Return what the results say of the baselines, in one sentence; "" without results."""
     text = scores.judgement(facts.results(PROXY))
@@ -363,6 +375,8 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "trained": _trained,
     "final_validation_loss": _final_validation_loss,
     "not_run": _not_run,
+    "published": _published,
+    "unpublished": _unpublished,
     "judgement": _judgement,
     **{name: _word(name) for name in _WORDS},
     "usage": _usage,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -72,9 +71,8 @@ class Session:
         """Take the lock, once: from now on no other build changes the out folder."""
         if self.building:
             return
-        state = self._open.enter_context(locked(self.out, wait=self._options.wait))
+        self._open.enter_context(locked(self.out, wait=self._options.wait))
         self.building = True
-        shutil.rmtree(state.scratch, ignore_errors=True)  # A killed build may have left files.
         if self._options.discard_edits:
             for graph in self.graphs:
                 paths = self.engine(graph).outputs.discard_edits()

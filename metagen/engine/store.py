@@ -184,7 +184,7 @@ class Cache:
             sentence = "This folder is no cache of MetaGen, so nothing in it was removed."
             raise UsageError(Problem(sentence, str(self.root), "Name the folder of a --cache."))
         known = [(self.root / name, size) for name, size in _files_in(self.root, _CACHED)]
-        total, freed = sum(size for _, size in known), 0
+        total, freed = len(_MARKED) + sum(size for _, size in known), 0
         for _, path, size in sorted((_last_used(path), path, size) for path, size in known):
             if total - freed <= limit:
                 break

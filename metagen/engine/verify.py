@@ -28,7 +28,7 @@ from metagen.measure.trial import SEEN
 from metagen.package.code import SCRIPTS
 from metagen.spec import load
 
-_CODE = "code/"
+_CODE, _SHARED = "code/", "code/runtime/"
 _BYTE_CODE, _TEX = "__pycache__", "paper/build"  # Made by running the scripts and by `make pdf`.
 _FIELDS: Mapping[str, type] = {
     "path": str, "sha256": str, "bytes": int, "task": str, "made_from": list, "edited": bool,
@@ -81,10 +81,13 @@ def verify(run: Path, *, vary: bool) -> Iterator[str]:
 def started(run: Path) -> Iterator[str]:
     """Yield a line for each script of a verified package: the files that starting it runs."""
     here = Inventory.of(run)
-    code = [path for path in here.files if path.startswith(_CODE) and path.endswith(".py")]
-    for script in (path for path in SCRIPTS if path in code):
-        runs = sorted(_imported(here, script))
-        yield f"python {script} runs {', '.join(runs)}, and libraries that are installed"
+    for script in SCRIPTS:
+        if b"__main__" in (here.read(script) or b""):
+            runs = sorted(_imported(here, script))
+            shared = [path for path in runs if path.startswith(_SHARED)]
+            names = [path for path in runs if path not in shared]
+            names += [f"{_files(len(shared))} of {_SHARED}"] if shared else []
+            yield f"python {script} runs {', '.join(names)} and the libraries it imports"
 
 
 def _imported(here: Inventory, script: str) -> set[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -127,6 +128,7 @@ def locked(out: Path, *, wait: bool) -> Iterator[StateFolder]:
                 raise LockedError(problem) from None
             print(f"waiting for another build in {out} to end", flush=True)
             fcntl.flock(handle, fcntl.LOCK_EX)
+        shutil.rmtree(state.scratch, ignore_errors=True)  # A killed build may have left files.
         yield state
 
 

@@ -144,7 +144,7 @@ def _unbuilt(key: Lookup) -> Problem:
     if not making:
         ways = "".join(f"{each}; " for each in _ways(key))
         return Problem(f"no model family makes {_made(key)}", misfits[0], ways + hint)
-    fewest = min(making, key=len)
+    fewest: list[str] = min(making, key=len)
     declared = _listed(fewest, key)
     sentence = f"no model family makes {_made(key)} with {declared}"
     taken = _listed(misfits, first.allowed.__getitem__)

@@ -82,7 +82,8 @@ class ImageClassification(Task):
         "num_channels": "colours: red, green, blue",
         "num_classes": "none is declared: the 1,000 of ImageNet-1k",
     }
-    proxy = {"num_classes": 10, "num_channels": 1}
+    # Pipelines of other libraries turn every image into three colours, grey ones too.
+    proxy = {"num_classes": 10, "num_channels": 3}
     fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:

@@ -7,9 +7,10 @@ section 3.4), in updates of the size that GPT-3 (arXiv:2005.14165, table 2.1) ha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from metagen.tasks import harness
 from metagen.tasks.schedule import Habits
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task
 
@@ -135,6 +136,11 @@ class LanguageModeling(Task):
     def preparation(self, data: Mapping[str, Any]) -> str:
         command = "python data.py prepare --size full --data PATH --out tokens"
         return command if data["tokenizer"] == "bpe" else ""
+
+    def published(self, benchmarks: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+        """Return the command of lm-eval, and the benchmarks for which it has no task."""
+        unknown = tuple(name for name in benchmarks if harness.task_of(name) is None)
+        return harness.command(benchmarks), unknown
 
     def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         why = f"the window, at most {TRAINING_LENGTH:,} as in Llama 3's pre-training"

@@ -7,7 +7,7 @@ It knows no model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,6 +154,13 @@ class Task:
         `data` is the `data` section of the size that reads it.
         """
         return ""
+
+    def published(self, benchmarks: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+        """Return the command that runs published benchmarks, and those that it leaves out.
+
+        The command, "" for none, is for a checkpoint of the full model, in `code/`.
+        """
+        return "", ()
 
     def refused(self, key: Lookup) -> Iterator[Problem]:
         """Yield a problem for each declared setting of training that the code does not have."""

@@ -39,9 +39,8 @@ def rows_of(path: Path) -> Rows:
 def list_rows(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Listing:
     """Return the files with rows in a folder, and what is left out."""
     found = list_files(folder, suffixes)
-    about = [path for path in found.files if path.name in ABOUT]
     files = [path for path in found.files if path.name not in ABOUT]
-    return Listing(folder, files, sorted([*found.others, *about]), found.hidden)
+    return Listing(folder, files, found.others, found.hidden)
 
 
 def split_files(found: Listing) -> dict[str, list[Path]]:

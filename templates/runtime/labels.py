@@ -1,6 +1,10 @@
-"""The names of a classifier's classes in a checkpoint."""
+"""The names of a classifier's classes: in a checkpoint, and where a split lacks some."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from runtime.notes import note
+
+MOST_SHOWN = 20  # names in a sentence
 
 
 def class_names(labels: Sequence[str], outputs: int) -> dict[str, dict[str, str | int]]:
@@ -13,3 +17,18 @@ def class_names(labels: Sequence[str], outputs: int) -> dict[str, dict[str, str 
         "id2label": {str(number): name for number, name in enumerate(names)},
         "label2id": {name: number for number, name in enumerate(names)},
     }
+
+
+def untested(labels: Sequence[str], numbers: Iterable[int]) -> list[str]:
+    """Return the names of the classes that are not among the numbers of a split's samples."""
+    present = set(numbers)
+    return [label for number, label in enumerate(labels) if number not in present]
+
+
+def say_untested(what: str, absent: Sequence[str]) -> None:
+    """Say of which classes a split has no sample; `what` is such as "pets has no test image"."""
+    if absent:
+        more = f" and {len(absent) - MOST_SHOWN:,} more" if len(absent) > MOST_SHOWN else ""
+        kind, it = ("class", "it") if len(absent) == 1 else ("classes", "them")
+        names = ", ".join(absent[:MOST_SHOWN]) + more
+        note(f"{what} of the {kind} {names}, so no score covers {it}.")

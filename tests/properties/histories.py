@@ -286,7 +286,9 @@ class History(RuleBasedStateMachine):
         bound = ("--cache", str(self.cache), "--keep", str(_BOUND)) if self.cache else ()
         result = outside.metagen("gc", "--out", str(self.out), *bound)
         self._must(_is_clean(result.stderr), "tracebacks", f"gc: {result.stderr[-600:]}")
-        size = sum(p.stat().st_size for p in self.cache.rglob("*") if p.is_file()) if bound else 0
+        refused = result.returncode == USAGE  # The mark of the cache was damaged.
+        files = self.cache.rglob("*") if bound and not refused else ()
+        size = sum(p.stat().st_size for p in files if p.is_file())
         self._must(size <= _BOUND, "unbounded", f"{size:,} bytes are left of the cache")
         self.lossy |= bool(self.cache)
         return f"gc: {result.returncode}"

@@ -74,7 +74,9 @@ def test_an_epoch_shows_as_many_windows_of_each_series(
     code: dict[str, ModuleType], tmp_path: Path
 ) -> None:
     data, model = code["data"], code["model"].Config()
-    text = "long,short\n" + "\n".join(f"{i},{i % 7 if i >= 60 else ''}" for i in range(200)) + "\n"
+    text = (
+        "long,short\n" + "\n".join(f"{i * i},{i % 7 if i >= 60 else ''}" for i in range(200)) + "\n"
+    )
     dataset = data.load_series(data.Config(), table(tmp_path, text), model)
     assert [len(series.values) for series in dataset.series] == [200, 140]
     spans = [len(series.origins("train", 24, 6)) for series in dataset.series]
@@ -91,11 +93,12 @@ def test_gaps_are_filled_on_straight_lines(code: dict[str, ModuleType]) -> None:
 BAD = {
     "a,b\n1,2\n3\n": "3 has 1 cells, but the first line names 2 columns",
     "day,a\n1,x\n2,y\n": "column 'a' has text",
-    "day\n1\n2\n": "no column besides 'day'",
+    "day\n1\n2\n": "has only a column of times",
     "a,a\n1,2\n": "each column needs a name of its own",
     "a\n": "has no rows",
     "a\ninf\n2\n": "infinite",
-    "day,a\n" + "1,2\n" * 30: "series 'a' is too short: its train split has 18 steps",
+    "b,a\n" + "1,2\n" * 30: "is too short: its train split has 18 steps",
+    "day,a\n1,2\n1,3\n": "1 is the 'day' of several rows",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -175,6 +176,51 @@ def test_bad_data_is_refused_in_one_sentence(
     assert ended.value.code == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert sentence in said
+
+
+def test_classes_that_are_not_tested_are_named_by_every_script(
+    data: SimpleNamespace, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rare = shutil.copytree(folder, tmp_path / "rare")
+    for number in range(2, 30):
+        (rare / "right" / f"{number:03}.png").unlink()
+    data.run("data", "--data", rare)
+    out, err = capsys.readouterr()
+    assert "test: 6 images, 0 to 6 a class" in out
+    assert "rare has no test image of the class right, so no score covers it" in err
+    options = ("--data", rare, "--out", tmp_path / "out", "--threads", 1)
+    data.run("train", *options, "--steps", 1)
+    data.run("eval", *options)
+    assert json.loads(capsys.readouterr().out)["untested"] == ["right"]
+
+
+def test_folders_that_are_no_classes_and_names_that_look_like_mistakes_are_said(
+    data: SimpleNamespace, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = shutil.copytree(folder, tmp_path / "mine")
+    for name in ("bird/1.heic", "__MACOSX/left/._0.png", "left/notes.txt"):
+        (mine / name).parent.mkdir(parents=True, exist_ok=True)
+        (mine / name).write_text("x")
+    (mine / "owl").mkdir()
+    shutil.copytree(mine / "left", mine / "Right")
+    shutil.copytree(mine / "left", mine / "test")
+    data.run("data", "--data", mine)
+    out, err = capsys.readouterr()
+    assert "no image is read from bird, owl, so they are no classes" in err
+    assert "the folder test is read as a class, though its name is that of a split" in err
+    assert "the names of classes Right, right differ only in case" in err
+    assert "4 classes" in out
+    assert "files: 120 PNG L" in out
+    assert "left out, hidden or junk: __MACOSX" in out
+    assert "left out, of other kinds: 3 of .txt, 1 of .heic" in out
+
+
+def test_splits_are_known_in_any_case(data: SimpleNamespace, tmp_path: Path) -> None:
+    write_images(tmp_path / "Training", 20)
+    write_images(tmp_path / "TEST", 3, side=14)
+    images = data.data.load_images(data.data.Config(), tmp_path, data.model.Config())
+    assert images.labels == ("left", "right")
+    assert len(images.splits["test"].targets) == 6
 
 
 def test_the_full_model_keeps_its_number_of_classes(

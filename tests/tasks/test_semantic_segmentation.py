@@ -173,6 +173,56 @@ def test_a_run_on_your_masks_is_scored_and_drawn(
     assert np.array(Image.open(scans / "out/1_drawn.png")).shape == (16, 24, 3)
 
 
+def test_masks_of_0_and_255_teach_and_score_nothing_and_say_so(
+    code: Modules,
+    scans: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for path in (scans / "masks").rglob("*.png"):
+        pixels = np.where(np.array(Image.open(path)) > 0, 255, 0).astype(np.uint8)
+        Image.fromarray(pixels).save(path)
+    common = ["--data", str(scans), "--out", str(scans / "out"), "--threads", "1"]
+    for script, options in (("data", common[:2]), ("train", [*common, "--steps", "1"]),
+                            ("eval", common)):  # fmt: skip
+        sys.modules["runtime.notes"].note.cache_clear()
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", *options])
+        code[script].main()
+        out, err = capsys.readouterr()
+        for split in ("train", "val", "test"):
+            assert f"no pixel of any class but the background counts in {split}" in err
+        assert "hold 255 (ignored), 0 (background)" in err
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    report = json.loads(out, parse_constant=refuse)
+    assert [metric["value"] for metric in report["metrics"]] == [None, None]
+    assert [metric["interval"] for metric in report["metrics"]] == [None, None]
+    assert report["untested"] == ["class 1", "class 2"]
+
+
+def test_splits_that_folders_name_stay_and_masks_keep_their_own_suffix(
+    code: Modules, scans: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind, name in (("images", "Images"), ("masks", "masks")):
+        (scans / name).mkdir(exist_ok=True)
+        for split, patients in (("Train", range(8)), ("Test", range(8, 12))):
+            for patient in patients:
+                target = scans / name / split / f"p{patient}"
+                target.parent.mkdir(exist_ok=True)
+                (scans / kind / f"p{patient}").rename(target)
+    (scans / "images").rmdir()
+    mask = scans / "masks" / "Train" / "p0" / "0.png"
+    Image.open(mask).save(mask.with_suffix(".TIF"))
+    mask.rename(scans / "masks" / "Train" / "p0" / "9.png")
+    data = code["data"].load_scenes(code["data"].Config(), scans, code["model"].Config(**MODEL))
+    patients = {s: {image.parent.name for image, _ in each} for s, each in data.splits.items()}
+    assert patients["test"] == {"p8", "p9", "p10", "p11"}
+    assert patients["train"] | patients["val"] == {f"p{number}" for number in range(8)}
+    assert "1 masks have no image: Train/p0/9.png" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_proxy_beats_brightness_on_the_bundled_slices(tmp_path: Path) -> None:
     pytest.importorskip("nilearn")

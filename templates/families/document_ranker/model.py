@@ -94,5 +94,7 @@ class Model(Encoder):
             "architectures": ["BertForSequenceClassification"],
             "id2label": {"0": "relevance"},
             "label2id": {"relevance": 0},
+            # CrossEncoder of sentence-transformers would map a score to a probability.
+            "sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"},
             **bert_config(self.config),
         }

@@ -2,11 +2,11 @@
 
     python data.py --data sensors.csv     shows what training will read
 
-A table (.csv, .tsv or .parquet) has a row for each step, oldest first, and a column for each
-channel; cells may be empty. A column `anomaly` (--label names another) is 1 at anomalous steps
-and 0 at all others: training skips every window with an anomalous step, and eval.py needs such
-windows in the test split. A first column of dates is ignored. Without --data, the script reads
-sensors of the space shuttle.
+A table (.csv, .tsv, .jsonl, .json or .parquet; .gz too) has a row for each step and a column for
+each channel; cells may be empty. Dates put the rows into their order. A column `anomaly` (--label
+names another) is 1 at anomalous steps and 0 at all others: training skips every window with an
+anomalous step, and eval.py needs such windows in the test split. Notes on standard error, here and
+in train.py, say what was done. Without --data, the script reads sensors of the space shuttle.
 """
 
 from collections.abc import Iterator
@@ -20,17 +20,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model import Config as ModelConfig
-from runtime.columns import Schema, scale_of
+from runtime.columns import Schema, deviation_of, scale_of
 from runtime.digests import digest
 from runtime.errors import fail, run
+from runtime.notes import note
 from runtime.options import data_options
 from runtime.order import samples_at
 from runtime.series import read_series
 from runtime.settings import load_config
 from runtime.splits import SPLITS, in_order, require_samples
-from runtime.tables import Column
+from runtime.tables import Column, described
 
 LABEL = "anomaly"  # the column of labels, unless --label names another
+# Words in the names of columns that usually hold such labels.
+LABELS = frozenset(
+    {"abnormal", "anomalies", "anomalous", "anomaly", "answer", "attack", "class", "defect"}
+    | {"event", "failure", "fault", "flag", "fraud", "gt", "incident", "intrusion", "label"}
+    | {"labels", "novelty", "outlier", "target", "truth", "y"}
+)
 Starts = NDArray[np.int64]
 
 
@@ -108,16 +115,18 @@ def load_dataset(config: Config, path: Path | None, label: str, model: ModelConf
         columns = channels_of(path)
         name, total = path.name, digest(path.read_bytes())
     # The label is the answer: it must not be among the channels that the model reads.
+    if label != LABEL and label not in columns:
+        fail(f"{name} has no column {label!r}: it has {', '.join(columns)}.")
     anomalous = _labels(columns.pop(label, None), label)
+    if path is not None:
+        note_labels(path, columns, anomalous)
     if not columns:
         fail(f"{name} has no column besides {label!r}: add one for each channel.")
     steps = len(next(iter(columns.values())))
     # Splits are cut by time: neighbouring steps are alike, so a random split would put copies of
     # the training data into the test split.
     bounds = in_order(steps, config.val_fraction, config.test_fraction)
-    train = np.arange(bounds["train"].stop)
-    # Anomalous steps would widen the scale, so that they stand out less.
-    normal = train if anomalous is None else train[~anomalous[train]]
+    normal = normal_steps(bounds, anomalous)
     scales = {each: scale_of(column[normal]) for each, column in columns.items()}
     # Val and test use the scale of train: a scale of their own would use steps of the future.
     schema = Schema(scales, {}, {"name": label})
@@ -129,9 +138,32 @@ def load_dataset(config: Config, path: Path | None, label: str, model: ModelConf
     return dataset
 
 
+def normal_steps(bounds: dict[str, slice], anomalous: NDArray[np.bool_] | None) -> Starts:
+    """Return the training steps that are not anomalous, which give the scale of each channel."""
+    train = np.arange(bounds["train"].stop)
+    # Anomalous steps would widen the scale, so that they stand out less.
+    return train if anomalous is None else np.asarray(train[~anomalous[train]])
+
+
 def channels_of(path: Path) -> dict[str, Column]:
     """Return the channels of a table, and its column of labels if there is one, or stop."""
-    return read_series(path, "channel")
+    # Rows keep their numbers, which infer.py prints, so missing steps are noted and not filled.
+    return read_series(path, "channel", fill=False)
+
+
+def note_labels(
+    path: Path, columns: dict[str, Column], anomalous: NDArray[np.bool_] | None
+) -> None:
+    """Note a channel that may be the answer, and labels that may be the wrong way round."""
+    for name, column in columns.items():
+        parts = set(name.lower().replace("-", "_").replace(" ", "_").split("_"))
+        if parts & LABELS and np.isin(column[~np.isnan(column)], (0.0, 1.0)).all():
+            note(
+                f"{path}: channel {name!r} is only 0 and 1 and named like a label: if it says "
+                f"which steps are anomalous, give --label {name!r}, or the model reads the answer."
+            )
+    if anomalous is not None and anomalous.mean() > 0.5:
+        note(f"{path}: {anomalous.mean():.0%} of the steps are labelled 1, which means anomalous.")
 
 
 def _labels(column: Column | None, label: str) -> NDArray[np.bool_] | None:
@@ -214,8 +246,13 @@ def main() -> None:
         starts = dataset.starts(split, model.window)
         count = int(dataset.labels(starts).sum())
         print(f"{split:>5}: {len(starts):,} windows side by side, {count:,} of them anomalous")
-    for name, (mean, std) in dataset.schema.numeric.items():
-        print(f"  {name}: mean {mean:.4g}, deviation {std:.4g}")
+    if dataset.anomalous is None:
+        print(f"no column {args.label!r}, so no step is known to be anomalous")
+    for place, (name, (mean, std)) in enumerate(dataset.schema.numeric.items()):
+        column = dataset.values[:, place].double().numpy() * std + mean
+        # The scale of a constant channel is 1, because nothing can be divided by 0.
+        deviation = deviation_of(column[normal_steps(dataset.bounds, dataset.anomalous)])
+        print(f"  {described(name, column)}; mean {mean:.4g}, deviation {deviation:.4g}")
 
 
 if __name__ == "__main__":

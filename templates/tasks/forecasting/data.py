@@ -2,9 +2,10 @@
 
     python data.py --data series.csv      shows what training will read
 
-A table (.csv, .tsv or .parquet) has a row for each step, oldest first, at equal intervals, and a
-column for each series. A first column of dates is ignored. Gaps are filled by straight lines
-between the neighbours; a series may begin later or end sooner than the others.
+A table (.csv, .tsv, .jsonl, .json or .parquet; .gz too) has a row for each step and a column for
+each series. Dates put the rows into their order, and show which steps have no row. Gaps are filled
+by straight lines between the neighbours; a series may begin later or end sooner than the others.
+Notes on standard error, here and in train.py, say what was done.
 """
 
 import itertools
@@ -20,6 +21,7 @@ from torch import Tensor
 from model import Config as ModelConfig
 from runtime.digests import digest
 from runtime.errors import fail, run
+from runtime.notes import note
 from runtime.options import data_options
 from runtime.order import samples_at
 from runtime.series import read_series
@@ -127,8 +129,28 @@ def bundled() -> dict[tuple[str, str], Values]:
 
 def series_of(path: Path) -> dict[tuple[str, str], Values]:
     """Return the series of a table by name and unit, or stop."""
-    columns = read_series(path, "series")
+    columns = read_series(path, "series", fill=True)
+    for name, column in columns.items():
+        note_gaps(f"{path}: series {name!r}", column)
     return {(name, "in its own unit"): filled(column) for name, column in columns.items()}
+
+
+def note_gaps(name: str, column: Column) -> None:
+    """Note what `filled` does to a column, and a series that says nothing."""
+    known = np.flatnonzero(~np.isnan(column))
+    if not len(known):
+        fail(f"{name} has no values: remove it.")
+    inside = known[-1] - known[0] + 1 - len(known)
+    if inside:
+        longest = int(np.diff(known).max()) - 1
+        note(f"{name}: {inside:,} missing values (at most {longest:,} in a row) become lines.")
+    # Forecasts begin after the last known value, which differs from series to series then.
+    ends = {"begins after": int(known[0]), "ends before": len(column) - 1 - int(known[-1])}
+    for verb, steps in ends.items():
+        if steps:
+            note(f"{name} {verb} the table, by {steps:,} steps.")
+    if np.ptp(column[known]) == 0:
+        note(f"{name} has the same value at all steps.")
 
 
 def filled(column: Column) -> Values:
@@ -240,8 +262,9 @@ def main() -> None:
         counts = (len(each.origins(s, model.lookback, model.horizon)) for s in SPLITS)
         shown = ", ".join(f"{s} {count:,}" for s, count in zip(SPLITS, counts, strict=True))
         print(
-            f"{each.name}: {len(each.values):,} steps, season {each.season}; forecasts of "
-            f"{model.horizon} steps after {model.lookback}: {shown}"
+            f"{each.name}: {len(each.values):,} steps from {each.values.min():.6g} to "
+            f"{each.values.max():.6g}, season {each.season}; forecasts of {model.horizon} steps "
+            f"after {model.lookback}: {shown}"
         )
 
 

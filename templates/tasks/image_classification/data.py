@@ -24,6 +24,7 @@ from runtime.digests import digest, file_digests
 from runtime.digits import handwritten_digits
 from runtime.errors import fail, run
 from runtime.images import ImageFiles, list_images
+from runtime.labels import say_untested, untested
 from runtime.listing import Listing, printable, shown
 from runtime.notes import note
 from runtime.options import data_options
@@ -99,16 +100,9 @@ def load_images(config: Config, path: Path | None, model: ModelConfig) -> Images
     if missing:
         fail(f"{images.name} has no training image of {images.labels[min(missing)]!r}: add some.")
     for split in ("val", "test"):
-        absent = untested(images, split)
-        if absent:
-            note(f"{images.name} has no {split} image of {', '.join(absent)}: no score is of them.")
+        absent = untested(images.labels, images.splits[split].targets.tolist())
+        say_untested(f"{images.name} has no {split} image", absent)
     return images
-
-
-def untested(images: Images, split: str) -> list[str]:
-    """Return the names of the classes of which a split has no image."""
-    present = set(images.splits[split].targets.tolist())
-    return [label for number, label in enumerate(images.labels) if number not in present]
 
 
 def fitted(model: ModelConfig, labels: Sequence[str], size: str) -> ModelConfig:

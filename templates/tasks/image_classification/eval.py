@@ -15,11 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data import Config as DataConfig
-from data import Images, Split, batches, fitted, load_images, read_labels, untested
+from data import Images, Split, batches, fitted, load_images, read_labels
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import macro_f1
 from runtime.errors import fail, run
+from runtime.labels import untested
 from runtime.report import Report, metric
 from runtime.scores import Mean, Samples, Score
 from runtime.scripts import Setting, Trained, scoring
@@ -201,7 +202,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         metrics(scores, test.targets, simple),
         figure(scores, images),
         n_unit="images",
-        untested=untested(images, "test"),
+        untested=untested(images.labels, test.targets.tolist()),
     )
 
 

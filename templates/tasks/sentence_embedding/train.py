@@ -8,7 +8,8 @@
     torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
 
 Writes OUT/metrics.jsonl and OUT/checkpoint, which transformers opens with
-`AutoModel.from_pretrained("out/checkpoint")`; the mean of its vectors is the embedding.
+`AutoModel.from_pretrained("out/checkpoint")`, and sentence-transformers with
+`SentenceTransformer("out/checkpoint")`.
 
 A pair is contrasted with the other pairs of its update, in all processes. With --grad-accum, it is
 contrasted with those of its own part only.
@@ -25,6 +26,7 @@ from data import Config as DataConfig
 from data import batch_at, batches, load_dataset
 from model import Config as ModelConfig
 from model import Model
+from runtime.checkpoint import to_json
 from runtime.distributed import world_size
 from runtime.errors import fail, run
 from runtime.gather import gather, own_places
@@ -81,6 +83,30 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     return contrastive_loss(model, (tokens, marks), Config())[0]
 
 
+def vector_files(width: int, max_len: int) -> dict[str, str]:
+    """Return the files by which sentence-transformers gives the vectors of infer.py.
+
+    Args:
+        width: Dimensions of a vector.
+        max_len: Tokens to which a text is cut.
+    """
+    # Each step of a vector has a folder; the network lies in the checkpoint itself.
+    steps = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+    modules = [
+        {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{name}"}
+        for n, (name, path) in enumerate(steps.items())
+    ]
+    # BERT's pooler would get random weights: the mean of the tokens needs none.
+    network = {"max_seq_length": max_len, "model_args": {"add_pooling_layer": False}}
+    pooling = {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True}
+    return {
+        "modules.json": to_json(modules),
+        "sentence_bert_config.json": to_json(network),
+        "1_Pooling/config.json": to_json(pooling),
+        "2_Normalize/config.json": to_json({}),
+    }
+
+
 def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
     texts = load_dataset(data, args.data, model, args.begin)
     part = part_size(config, world_size())
@@ -95,7 +121,7 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         example=example_loss,
         identity={"part": part},
         unit="pairs",
-        texts=texts.tokenizer.files(data.max_len),
+        texts=texts.tokenizer.files(data.max_len) | vector_files(model.d_model, data.max_len),
     )
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from model import Config as ModelConfig
 from runtime.errors import fail, run
 from runtime.folders import names_of_columns, prepare_options
-from runtime.notes import note
+from runtime.labels import say_untested, untested
 from runtime.order import samples_at
 from runtime.records import Names, Record, cut, read_splits, records_digest, report
 from runtime.sequences import TextTokenizer, find_tokenizer, prepare_records
@@ -29,7 +29,6 @@ from runtime.settings import load_config
 from runtime.translations import translations
 
 BUNDLED = "django_translations"
-MOST_SHOWN = 20  # labels in a sentence
 UNKNOWN = "-1"  # how data sets of the Hub write a label that is kept secret
 COLUMNS = ("text", "label")
 
@@ -91,7 +90,8 @@ def load_dataset(
     # A new label shifts the numbers of later ones, so a checkpoint lists its own labels.
     numbers = {label: number for number, label in enumerate(labels)}
     for split in ("val", "test"):
-        say_absent(records[split], labels, f"{name} has no {split} text")
+        absent = untested(labels, (numbers[record["label"]] for record in records[split]))
+        say_untested(f"{name} has no {split} text", absent)
     splits = {
         split: [(record["text"], numbers[record["label"]]) for record in each]
         for split, each in records.items()
@@ -119,20 +119,6 @@ def labels_of(records: dict[str, list[Record]], name: str, model: ModelConfig) -
             "task.num_classes in the spec."
         )
     return labels
-
-
-def say_absent(records: Sequence[Record], labels: Sequence[str], what: str) -> None:
-    """Say which labels no record has; a score is of the others alone."""
-    absent = sorted(set(labels) - {record["label"] for record in records})
-    if absent:
-        more = f" and {len(absent) - MOST_SHOWN:,} more" if len(absent) > MOST_SHOWN else ""
-        note(f"{what} of the labels {', '.join(absent[:MOST_SHOWN])}{more}: no score is of them.")
-
-
-def untested(data: Dataset, split: str) -> list[str]:
-    """Return the labels of which a split has no text."""
-    present = {label for _, label in data.splits[split]}
-    return [label for number, label in enumerate(data.labels) if number not in present]
 
 
 def load_records(

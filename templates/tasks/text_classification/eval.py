@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data import Config as DataConfig
-from data import Dataset, Sample, load_dataset, untested
+from data import Dataset, Sample, load_dataset
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import macro_f1
 from runtime.errors import run
+from runtime.labels import untested
 from runtime.report import Report, metric
 from runtime.scores import Mean, Samples, Score
 from runtime.scripts import Setting, Trained, scoring
@@ -145,7 +146,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         scores,
         figure,
         n_unit="texts",
-        untested=untested(data, "test"),
+        untested=untested(data.labels, truth.tolist()),
     )
 
 

@@ -3,9 +3,13 @@
     python data.py --data PATH                        shows what training will read
     python data.py prepare --data PATH --out tokens   trains a tokenizer and writes token shards
 
-PATH is a .txt, .md or .jsonl file (one {"text": ...} per line), or a folder of them. Training reads
-it, or the folder that `prepare` wrote: without that, it trains the tokenizer of the train split
-itself, as `prepare` does, and holds the whole text in memory.
+PATH is a file of text (.txt, .md, .rst, .py), a file with rows that have a text (.jsonl, .json,
+.csv, .parquet, .arrow), or a folder of them; gzip may have packed it. A row is a document: its
+`text`, its `content`, the turns of its `messages`, or its `prompt` and `completion`. Files named
+train, val and test, as on the Hugging Face Hub, are these splits; other text is cut in its order.
+
+Training reads PATH, or the folder that `prepare` wrote: without that, it trains the tokenizer of
+the train split itself, as `prepare` does, and holds the whole text in memory.
 """
 
 import contextlib
@@ -13,7 +17,7 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,8 +32,8 @@ from runtime.folders import prepare_options, whole_folder
 from runtime.order import samples_at
 from runtime.settings import load_config, read_json
 from runtime.shards import Array, Shards, open_shards
-from runtime.splits import SPLITS, in_order, require_samples
-from runtime.texts import documents
+from runtime.splits import SPLITS, in_order, require_samples, shares_left
+from runtime.texts import documents, list_texts, text_files
 from runtime.tokenizer import (
     END_OF_TEXT,
     BPETokenizer,
@@ -188,12 +192,12 @@ def windows(
 def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     """Return a corpus whose tokens are the bytes of the text."""
     texts = [each.encode() for each in _documents(path)]
-    text = b"\n\n".join(texts)
+    # Byte 0 tells the model where texts end, as <|endoftext|> does among larger tokens.
+    text = bytes([ByteTokenizer.end_of_text]).join(texts)
     # A view of the bytes needs no copy; a token is one byte, so the vocabulary is 256.
     array = np.frombuffer(text, dtype=np.uint8)
-    # The text is cut in its order: windows of a random split would share sentences across splits.
-    parts = in_order(len(text), config.val_fraction, config.test_fraction)
-    splits: dict[str, Tokens] = {split: array[part] for split, part in parts.items()}
+    parts = _cut(path, config, lambda text: len(text.encode()), len(b"\n\n"))
+    splits: dict[str, Tokens] = {split: array[parts[split]] for split in SPLITS}
     sizes = {split: len(tokens) for split, tokens in splits.items()}
     digest = hashlib.sha256(BREAK.join(texts)).hexdigest()
     return Corpus(_name(path), digest, splits, sizes, ByteTokenizer())
@@ -255,11 +259,44 @@ def prepare(path: Path | None, out: Path, vocab_size: int, config: Config) -> No
 
 def _parts(path: Path | None, config: Config) -> dict[str, slice]:
     """Return the characters of each split, or stop if there are none."""
-    # The bounds of the splits depend on the whole length, so a pass counts the characters.
-    length = sum(map(len, _documents(path)))
-    if length == 0:
+    parts = _cut(path, config, len)
+    if max(part.stop for part in parts.values()) == 0:
         fail(f"{path} has no text: use another file or folder.")
-    return in_order(length, config.val_fraction, config.test_fraction)
+    return parts
+
+
+def _cut(
+    path: Path | None, config: Config, size: Callable[[str], int], between: int = 0
+) -> dict[str, slice]:
+    """Return the range of each split in the text, in the order of their places.
+
+    Args:
+        path: The text; None for the bundled corpus.
+        config: Sizes of the splits.
+        size: Counts the units of a document.
+        between: Units between two documents.
+    """
+    # The bounds of the splits depend on the whole length, so a pass counts it.
+    files: Mapping[str, Sequence[Path] | None] = (
+        {"train": None} if path is None else text_files(path)
+    )
+    lengths = {
+        split: sum(size(document) + between for document in _read(each))
+        for split, each in files.items()
+    }
+    # No break follows the last document.
+    last = list(lengths)[-1]
+    lengths[last] = max(0, lengths[last] - between)
+    # The text is cut in its order: windows of a random split would share sentences across splits.
+    # Files of val and test follow those of train, and a split without files is the end of train.
+    shares = shares_left(lengths, config.val_fraction, config.test_fraction)
+    parts = in_order(lengths["train"], *shares)
+    for split in ("val", "test"):
+        if split in lengths:
+            del parts[split]
+            end = max(part.stop for part in parts.values())
+            parts[split] = slice(end, end + lengths[split])
+    return parts
 
 
 def _trained(path: Path | None, parts: Mapping[str, slice], vocab_size: int) -> BPETokenizer:
@@ -322,7 +359,12 @@ def _pieces(path: Path | None, parts: Mapping[str, slice], size: int = 2**16) ->
 
 def _documents(path: Path | None) -> Iterable[str]:
     """Return the documents of a path, or the bundled one; empty ones are left out."""
-    return filter(None, [bundled_text().decode()] if path is None else documents(path))
+    return _read(None if path is None else [*itertools.chain(*text_files(path).values())])
+
+
+def _read(files: Sequence[Path] | None) -> Iterable[str]:
+    """Return the documents of files, or the bundled one without any; empty ones are left out."""
+    return filter(None, [bundled_text().decode()] if files is None else documents(files))
 
 
 def _name(path: Path | None) -> str:
@@ -345,6 +387,8 @@ def main() -> None:
         return
     corpus = load_corpus(config, args.data, vocab_size)
     print(f"{corpus.name}, sha256 {corpus.sha256}")
+    if args.data and args.data.is_dir():
+        print("".join(f"{line}\n" for line in list_texts(args.data).left_out()), end="")
     for split, tokens in corpus.splits.items():
         print(f"{split:>5}: {len(tokens):,} tokens, {corpus.num_bytes[split]:,} bytes")
 

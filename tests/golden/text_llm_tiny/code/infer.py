@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from data import Config as DataConfig
 from model import Config as ModelConfig
 from model import Model
-from runtime.device import capability
+from runtime.device import capability, in_bfloat16
 from runtime.distributed import rank, world_size
 from runtime.errors import fail, run
 from runtime.options import Group
@@ -46,8 +46,10 @@ class Config:
     """Probability that the drawn-from tokens cover; lower values exclude more unlikely tokens."""
     seed: int = 42
     """Seed of the draws."""
+    dtype: str = "bfloat16"
+    """Format of weights and arithmetic; auto is float32, as trained, on a CPU."""
     weight_bits: int = 16
-    """Bits per weight in the blocks: 16 for bf16, 8 or 4 quantized; other weights stay in bf16."""
+    """Bits per weight in the blocks: 16 for `dtype`, 8 or 4 quantized, with the rest in bf16."""
     cache_bits: int = 16
     """Bits per number in the KV cache: 16 for the format of the weights, 8 quantized."""
 
@@ -363,9 +365,13 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     tokens = encoded(trained, tokenizer)
     if config.weight_bits == 4 and capability(trained.device) < (8, 0):
         fail("this GPU has no product of 4 bits: use --weight-bits 8.")
-    # Weights move layer by layer, so the device never needs memory for all of them in 32 bits.
+    if config.weight_bits < 16 and config.dtype == "float32":
+        fail(f"weights of {config.weight_bits} bits multiply bfloat16: leave out --dtype.")
     model = load_share(lambda: Model(trained.model), trained.folder, trained.device)
-    quantize(model, config.weight_bits, trained.device)
+    if config.weight_bits == 16 and not in_bfloat16(trained.device, config.dtype):
+        model.to(trained.device)
+    else:  # Weights move layer by layer: the device never has all of them in 32 bits.
+        quantize(model, config.weight_bits, trained.device)
     if trained.args.compile:
         # A product of one row then reads weights of 8 bits as they are, on a GPU too.
         compile_modules(model.layers, {"coordinate_descent_tuning": True})
@@ -386,6 +392,9 @@ main = serving(
         "temperature": Setting("0 takes the likeliest token; higher values vary more", float),
         "top_k": Setting("number of likeliest tokens to draw from; 0 for all", int),
         "top_p": Setting("probability that the drawn-from tokens cover", float),
+        "dtype": Setting(
+            "auto: bfloat16 on a GPU that supports it", str, ("auto", "float32", "bfloat16")
+        ),
         "weight_bits": Setting(
             "bits per weight in the blocks; 8 and 4 are quantized", int, (16, 8, 4)
         ),

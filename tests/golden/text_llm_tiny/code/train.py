@@ -122,8 +122,12 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         rates=dict.fromkeys(TABLES, config.table_rate),
         amount=length,
         # transformers stops generating at the token that ends a text; no token begins one.
-        entries={"bos_token_id": None, "eos_token_id": corpus.tokenizer.end_of_text},
-        texts=tokenizer_files(corpus.tokenizer.json),
+        entries={
+            "bos_token_id": None,
+            "eos_token_id": corpus.tokenizer.end_of_text,
+            "pad_token_id": corpus.tokenizer.padding,
+        },
+        texts=tokenizer_files(corpus.tokenizer.json, model.max_seq_len),
     )
 
 

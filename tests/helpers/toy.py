@@ -1,0 +1,114 @@
+"""A toy package of three tasks, built by the real engine in milliseconds."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from metagen import files
+from metagen.engine.digest import Environment
+from metagen.engine.engine import Engine
+from metagen.engine.graph import Graph
+from metagen.engine.ledger import Ledger
+from metagen.engine.store import Cache
+from metagen.engine.workspace import Workspace, locked
+from metagen.work import Desk, Recipe
+
+
+class FakeSpec:
+    """As much of a Spec as the engine asks for."""
+
+    path = Path("fake.yaml")
+
+    def __init__(self, **values: object) -> None:
+        self.values = {"name": "toy", "text": "hello", "size": 1, "unread": None} | values
+
+    def key(self, name: str) -> object:
+        return self.values[name]
+
+    def keys(self) -> tuple[str, ...]:
+        return tuple(self.values)
+
+    def shown(self, name: str) -> str:
+        return files.brief(self.values[name])
+
+    def digest(self, name: str) -> str:
+        return files.sha256(files.canonical(self.values[name]).encode())
+
+
+RUNS: list[str] = []
+
+
+def upper(desk: Desk) -> dict[str, bytes]:
+    RUNS.append("upper")
+    return {"a.txt": str(desk.key("text")).upper().encode()}
+
+
+def length(desk: Desk) -> dict[str, bytes]:
+    RUNS.append("length")
+    return {"b.txt": f"{len(desk.read('a.txt'))}".encode()}
+
+
+def report(desk: Desk) -> dict[str, bytes]:
+    RUNS.append("report")
+    return {"docs/c.txt": desk.read("b.txt") + b" of size " + str(desk.key("size")).encode()}
+
+
+def undeclared(desk: Desk) -> dict[str, bytes]:
+    return {"d.txt": desk.read("a.txt")}
+
+
+def looking(desk: Desk) -> dict[str, bytes]:
+    RUNS.append("looking")
+    return {"seen.txt": desk.observed("seen.txt", str(desk.key("size")).encode())}
+
+
+UPPER = Recipe("s:upper", upper, (), ("a.txt",), "")
+LENGTH = Recipe("s:length", length, ("a.txt",), ("b.txt",), "")
+REPORT = Recipe("s:report", report, ("b.txt",), ("docs/c.txt",), "")
+ALL = (UPPER, LENGTH, REPORT)
+
+
+class Unchanged(Environment):
+    """Code, sources and versions that never change: reading all of metagen takes seconds."""
+
+    def digest(self, kind: str, name: str) -> str:
+        return "as ever"
+
+
+class Out:
+    """An out folder to build in again and again, each time as a new process would."""
+
+    def __init__(self, folder: Path, cache: Path | None = None) -> None:
+        self.folder = folder
+        self.run = folder / "run-toy"
+        self.cache = cache
+
+    def build(
+        self,
+        recipes: tuple[Recipe, ...] = ALL,
+        *,
+        sweep: bool = True,
+        discard: bool = False,
+        **values: object,
+    ) -> tuple[list[str], Engine]:
+        """Build; return the names of the tasks that ran, and the engine."""
+        RUNS.clear()
+        graph = Graph(FakeSpec(**values), "run-toy", recipes)  # type: ignore[arg-type]
+        cache = Cache(self.cache) if self.cache else None
+        if cache:
+            cache.claim()
+        with locked(self.folder, wait=False) as state, closing(Ledger(state.ledger)) as ledger:
+            workspace = Workspace.on_disk(self.folder, "run-toy", ledger)
+            with closing(Engine(graph, workspace, Unchanged(ledger), cache)) as engine:
+                if discard:
+                    engine.outputs.discard_edits()
+                for recipe in recipes:
+                    engine.build(recipe, lambda *_: None)
+                if sweep:
+                    engine.outputs.sweep()
+                return list(RUNS), engine
+
+    def tree(self) -> dict[str, bytes]:
+        found = (p for p in self.run.rglob("*") if p.is_file())
+        return {str(p.relative_to(self.run)): p.read_bytes() for p in found}
