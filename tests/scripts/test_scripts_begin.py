@@ -9,7 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,6 +75,22 @@ def test_a_start_that_cannot_work_is_one_sentence(
     assert words in run("train", "--out", tmp_path / "out", *line, status=2)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert not (tmp_path / "out").exists()
+
+
+def test_other_names_of_the_outputs_are_said(
+    code: Code, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, folder = code["model"], trained / "checkpoint"
+    with torch.device("meta"):
+        outline = module.Model(module.Config())
+    begun = SimpleNamespace(outline=outline, job=SimpleNamespace(entries={"id2label": {"0": "a"}}))
+    config = folder / "config.json"
+    kept = config.read_text()
+    for saved, said in (({"0": "b"}, True), ({"0": "a"}, False)):
+        config.write_text(json.dumps(json.loads(kept) | {"id2label": saved}))
+        code["runtime.training"].Run._check_begin(begun, folder)
+        assert ("another entry id2label" in capsys.readouterr().err) == said
+    config.write_text(kept)
 
 
 @pytest.fixture
