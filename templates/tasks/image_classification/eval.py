@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data import Config as DataConfig
-from data import Images, Split, batches, fitted, load_images, read_labels
+from data import Images, Split, batches, fitted, load_images
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import macro_f1
 from runtime.errors import fail, run
-from runtime.labels import untested
+from runtime.labels import read_labels, untested
 from runtime.report import Report, metric
 from runtime.scores import Mean, Samples, Score
 from runtime.scripts import Setting, Trained, scoring
