@@ -101,6 +101,8 @@ def test_files_that_changed_for_one_reason_are_named_together() -> None:
     edit = value_changed("seed", "1", "2")
     causes = [edit, file_changed("a.json", [edit]), file_changed("b.json", [edit])]
     assert sentence(causes) == "seed 1 -> 2; a.json, b.json changed, by seed 1 -> 2"
+    many = (Cause(f"{name}.json changed", (f"key {name}",)) for name in "abcde")
+    assert sentence(many).endswith("; c.json changed, by key c and 2 more")
 
 
 def test_many_items_are_counted() -> None:

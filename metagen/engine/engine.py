@@ -85,13 +85,13 @@ def sentence(causes: Iterable[Cause]) -> str:
         if cause.by:
             groups.setdefault(cause.by, []).append(cause.what.removesuffix(" changed"))
     followed = (f"{_listed(whats)} changed, by {_listed(by)}" for by, whats in groups.items())
-    return "; ".join([*([_listed(direct)] if direct else []), *followed])
+    return _listed([*([_listed(direct)] if direct else []), *followed], "; ")
 
 
-def _listed(items: Iterable[str]) -> str:
+def _listed(items: Iterable[str], mark: str = ", ") -> str:
     texts = list(items)
     rest = len(texts) - _LISTED
-    return ", ".join(texts[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+    return mark.join(texts[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 @dataclass(frozen=True)
