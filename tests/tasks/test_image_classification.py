@@ -297,6 +297,14 @@ def test_the_baselines_are_those_of_scikit_learn(data: SimpleNamespace) -> None:
     assert scores["1-NN"].argmax(-1).tolist() == nearest.tolist()
 
 
+def test_equal_channels_of_grey_images_count_once(data: SimpleNamespace) -> None:
+    grey = [torch.rand(3, 1, 4).expand(-1, 3, -1).flatten(1), torch.rand(2, 1, 4).repeat(1, 3, 1)]
+    rows = [each.flatten(1) for each in grey]
+    assert [tuple(each.shape) for each in data.eval.without_copies(rows, 3)] == [(3, 4), (2, 4)]
+    rows[1][0, -1] += 1  # one pixel has a colour
+    assert data.eval.without_copies(rows, 3) is rows
+
+
 def benchmark(name: str, folder: Path, bench: str) -> dict[str, dict[str, Any]]:
     """Build a package and return the results of its proxy by metric."""
     spec = paths.specs() / "image" / f"{name}.yaml"

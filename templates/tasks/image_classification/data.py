@@ -30,7 +30,7 @@ from runtime.listing import printable
 from runtime.options import data_options
 from runtime.order import samples_at
 from runtime.pixels import survey
-from runtime.settings import load_config, read_json
+from runtime.settings import load_config
 from runtime.splits import SPLITS, require_samples
 from runtime.stored import list_pictures
 
@@ -116,14 +116,6 @@ def fitted(model: ModelConfig, labels: Sequence[str], size: str) -> ModelConfig:
             "data with that many by --data, or change num_classes in model.py."
         )
     return replace(model, num_classes=len(labels))
-
-
-def read_labels(folder: Path) -> tuple[str, ...]:
-    """Return the names of a checkpoint's classes, or stop."""
-    names = read_json(folder / "config.json").get("id2label")
-    if not isinstance(names, dict) or set(names) != {str(n) for n in range(len(names))}:
-        fail(f"{folder / 'config.json'} names no classes: choose a checkpoint of this task.")
-    return tuple(str(names[str(number)]) for number in range(len(names)))
 
 
 def batch_at(
