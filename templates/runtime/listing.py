@@ -47,6 +47,14 @@ class Listing:
             yield f"left out, of other kinds: {kinds}, such as {first}"
 
 
+def say_unread(found: Listing, suffixes: Collection[str], advice: str) -> None:
+    """Say of files that hold what is looked for, in a form that is not read."""
+    files = [path for path in found.others if suffix_of(path) in suffixes]
+    if files:
+        names = shown(found.folder, files)
+        note(f"{found.folder}: {len(files):,} files are not read: {names}. {advice}")
+
+
 def suffix_of(path: Path) -> str:
     """Return the suffix of a name in small letters; that of a gzipped file has two parts."""
     name = path.name.lower()
