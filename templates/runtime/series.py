@@ -152,11 +152,15 @@ def _order(
     order = np.argsort(times, kind="stable")
     same = np.flatnonzero(np.diff(times[order]) == 0)
     if len(same):
+        shown = f"{clock.shown(int(order[same[0]]))} is the {clock.name!r} of several rows"
+        parts = [name for name in columns if name.lower() in TIMES]
+        if parts:
+            fail(f"{path}: {shown}: write {clock.name!r} and {parts[0]!r} as one column of dates.")
         words = [name for name, column in columns.items() if not is_numeric(column)]
         key = f", like {words[0]!r}, one of" if words else " of"
         pivot = f"index={clock.name!r}, columns={words[0]!r}" if words else f"index={clock.name!r}"
         fail(
-            f"{path}: {clock.shown(int(order[same[0]]))} is the {clock.name!r} of several rows. "
+            f"{path}: {shown}. "
             f"Each step has one row: if rows are{key} several {noun}, give each a column (in "
             f"pandas: table.pivot({pivot}, ...)); if not, remove the doubled ones."
         )
