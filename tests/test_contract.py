@@ -409,7 +409,8 @@ def of_pictures(made: Made) -> Splits:
 
 def of_rows(made: Made) -> Splits:
     data, model = settings(made)
-    table = made.code["data"].load_table(data, None, None, model)
+    code = made.code["data"]
+    table = code.load_table(data, code.load_rows(data, None, None), model)
     columns = [
         tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None] for tensor in table.tensors
     ]
