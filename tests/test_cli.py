@@ -53,6 +53,12 @@ def test_the_summary_shows_what_summary_json_holds(out: Path) -> None:
     assert "not measured" in told.stdout
 
 
+def test_a_build_that_takes_over_the_folder_of_another_spec_says_so(out: Path) -> None:
+    mine = ("--run-id", "text_llm_tiny", "name=another one", "bench=none")
+    told = run("metagen", "synth", str(SPEC), "--out", "out", *mine, "--dry-run", cwd=out.parent)
+    assert "run-text_llm_tiny holds the package of text_llm_tiny" in told.stderr
+
+
 @pytest.mark.parametrize("text", [b"{}\n{}", b"[1]", b'{"constraints": [], "name": 3}', b"\xff"])
 def test_a_summary_that_a_person_spoiled_is_kept_and_not_believed(
     out: Path, tmp_path: Path, text: bytes

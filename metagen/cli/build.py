@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -145,6 +146,7 @@ def _build(
         graphs = _graphs_to_build(request, done, terminal, strict)
         if not graphs:
             return DONE
+        _warn_of_takeovers(graphs, out, terminal)
         from metagen.engine import doors
         from metagen.engine.session import Options, Session
 
@@ -169,6 +171,25 @@ def _graphs_to_build(
     return graphs
 
 
+def _warn_of_takeovers(graphs: Sequence[Graph], out: Path, terminal: Terminal) -> None:
+    terminal.warn([each for graph in graphs for each in _taken_over(graph, out)])
+
+
+def _taken_over(graph: Graph, out: Path) -> Iterator[Problem]:
+    """Yield a warning where the run folder holds the package of a spec with another name."""
+    from metagen.engine.graph import RESOLVED
+    from metagen.spec import load
+
+    resolved = out / graph.run / RESOLVED
+    name = graph.spec.shown("name")
+    with suppress(SpecError):
+        before = load(resolved).shown("name")
+        if before != name:
+            sentence = f"{graph.run} holds the package of {before}; this build makes it {name}'s"
+            hint = "name another --run-id to keep both; edits by hand are carried over"
+            yield Problem(sentence, str(resolved), hint)
+
+
 def _report_unchanged(
     request: Request, out: Path, fingerprint: str, wait: bool, terminal: Terminal
 ) -> dict[Path, str]:
@@ -185,7 +206,9 @@ def _report_unchanged(
 def _dry_run(stage: str, request: Request, out: Path, terminal: Terminal) -> int:
     from metagen.engine.query import dry_run
 
-    for engine, done in dry_run(out, request.graphs(terminal), stage, terminal):
+    graphs = request.graphs(terminal)
+    _warn_of_takeovers(graphs, out, terminal)
+    for engine, done in dry_run(out, graphs, stage, terminal):
         for recipe, outcome in done:
             terminal.task_pending(engine.graph, outcome, recipe)
         terminal.outputs_removed(engine.graph, engine.outputs.sweep())

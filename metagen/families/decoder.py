@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from metagen.families import axes, levers, parts, transformer
+from metagen.families import axes, levers, transformer
 from metagen.families.axes import Axis, Rule
 from metagen.families.blocks import Blocks
 from metagen.families.demand import ALONE, Cost, Demand, Need, Use
