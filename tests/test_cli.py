@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from metagen.cli import main
+
 REPOSITORY = Path(__file__).parent.parent
 SPEC = REPOSITORY / "specs" / "text" / "text_llm_tiny.yaml"
 BIN = Path(sys.executable).parent
@@ -57,6 +59,13 @@ def test_a_build_that_takes_over_the_folder_of_another_spec_says_so(out: Path) -
     mine = ("--run-id", "text_llm_tiny", "name=another one", "bench=none")
     told = run("metagen", "synth", str(SPEC), "--out", "out", *mine, "--dry-run", cwd=out.parent)
     assert "run-text_llm_tiny holds the package of text_llm_tiny" in told.stderr
+
+
+def test_each_command_has_a_whole_line_of_help(tmp_path: Path) -> None:
+    told = run("metagen", "--help", cwd=tmp_path).stdout
+    commands = told.partition("Commands:")[2].partition("Exit status:")[0].strip().splitlines()
+    assert len(commands) == len(main.commands)
+    assert not [line for line in commands if not line.endswith(".") or line.endswith("...")]
 
 
 @pytest.mark.parametrize("text", [b"{}\n{}", b"[1]", b'{"constraints": [], "name": 3}', b"\xff"])

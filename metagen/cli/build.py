@@ -58,21 +58,25 @@ def synth(**given: Any) -> None:
     _build("synth", **given)
 
 
-@click.command(epilog=EXIT_STATUSES)
+@click.command(
+    short_help="Build the paper of each SPEC with its PDF; this needs TeX.", epilog=EXIT_STATUSES
+)
 @_build_options
 def paper(**given: Any) -> None:
     """Build the paper of each SPEC with its PDF; this needs a TeX installation."""
     _build("paper", **given)
 
 
-@click.command(epilog=EXIT_STATUSES)
+@click.command(
+    short_help="Build the package of a small language model, as an example.", epilog=EXIT_STATUSES
+)
 @options.out_option("metagen-demo")
 def demo(out: Path) -> None:
     """Build the package of a ten-million-parameter language model, as an example."""
     _build("synth", specs=[str(paths.specs() / "text" / "text_llm_tiny.yaml")], out=out)
 
 
-@click.command()
+@click.command(short_help="Print what `synth` would make, and why; write nothing.")
 @options.specs_argument
 @options.out_option("build")
 @options.seed_option

@@ -24,7 +24,7 @@ def validate(specs: Sequence[str]) -> None:
         click.echo(f"{graph.spec.path}: valid spec")
 
 
-@click.command()
+@click.command(short_help="Explain the architecture of a SPEC, and what limits it.")
 @click.argument("spec", nargs=-1, required=True, metavar="SPEC [KEY=VALUE...]")
 def explain(spec: Sequence[str]) -> None:
     """Explain the architecture for SPEC, and what a step of each constraint would gain.
@@ -49,7 +49,7 @@ def schema() -> None:
     click.echo(json_bytes(json_schema()).decode(), nl=False)
 
 
-@click.command()
+@click.command(short_help="Print the values of keys that select each model family.")
 def families() -> None:
     """Print which specs can be built: the values of keys that select each family."""
     from metagen.families import ROUTES, named
@@ -60,7 +60,7 @@ def families() -> None:
             click.echo(f"  {key:<20} {' | '.join(sorted(values))}")
 
 
-@click.command()
+@click.command(short_help="Print the inputs of a FILE of a package.")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
     "--depth",
@@ -87,7 +87,7 @@ def why(file: Path, depth: int) -> None:
         click.echo(f"... {len(deeper):,} deeper lines; --depth {max(deeper)} prints all of them")
 
 
-@click.command()
+@click.command(short_help="List the files of RUN that a KEY of the spec affects.")
 @click.argument("key")
 @click.argument("run", type=_run)
 def impact(key: str, run: Path) -> None:
@@ -99,7 +99,7 @@ def impact(key: str, run: Path) -> None:
             click.echo(f"{path}  <- {cause}")
 
 
-@click.command()
+@click.command(short_help="Compare two specs: their keys, dimensions and files.")
 @click.argument("first", type=_spec)
 @click.argument("second", type=_spec)
 def diff(first: Path, second: Path) -> None:
@@ -110,7 +110,7 @@ def diff(first: Path, second: Path) -> None:
         click.echo(line)
 
 
-@click.command()
+@click.command(short_help="Check the package in RUN against a clean build.")
 @click.argument("run", type=_run)
 @click.option(
     "--vary",
