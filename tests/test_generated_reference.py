@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,9 +169,61 @@ def test_a_trained_checkpoint_opens_in_transformers(
     assert type(theirs).__name__ == ours.checkpoint_config()["architectures"][0]
     reader = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     text = "7 bottles of water and <|endoftext|> \N{SNOWMAN}."
-    tokens = reader(text, return_tensors="pt", split_special_tokens=True)["input_ids"]
+    tokens = reader(text, return_tensors="pt")["input_ids"]
     assert tokens[0].tolist() == encode(text)
     assert theirs.config.eos_token_id == reader.eos_token_id
     with torch.no_grad():
         torch.testing.assert_close(theirs(tokens).logits, ours(tokens), **CLOSE)
     assert theirs.generate(tokens, max_new_tokens=5).shape[1] > tokens.shape[1]
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize("tokenizer", ["byte", "bpe"])
+def test_what_transformers_saves_is_continued_scored_and_trained(
+    tokenizer: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sizes = copy.deepcopy(TINY)
+    sizes["model"]["vocab_size"] = 256 if tokenizer == "byte" else 300
+    sizes["data"]["tokenizer"] = tokenizer
+    (tmp_path / "code").mkdir()
+    (tmp_path / "text.txt").write_text("".join(f"{n} bottles of water.\n" for n in range(300)))
+    (tmp_path / "other.txt").write_text("".join(f"{n} doors open.\n" for n in range(400)))
+    monkeypatch.chdir(tmp_path)
+
+    def script(name: str, *options: str) -> str:
+        threads = () if name == "data" else ("--threads", "1")
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *threads, *options])
+        capsys.readouterr()
+        code[name].main()
+        return capsys.readouterr().out
+
+    with modules(write_package(tmp_path / "code", sizes)) as code:
+        script("train", "--data", "text.txt", "--steps", "2")
+        model = AutoModelForCausalLM.from_pretrained("out/checkpoint", local_files_only=True)
+        model.save_pretrained("saved")
+        AutoTokenizer.from_pretrained("out/checkpoint").save_pretrained("saved")
+        draw = ("--prompt", "7 bottles", "--temperature", "0", "--max-new-tokens", "9")
+        assert script("infer", "--checkpoint", "saved", *draw) == script("infer", *draw)
+        ours, theirs = (
+            json.loads(script("eval", "--data", "text.txt", "--checkpoint", folder))
+            for folder in ("out/checkpoint", "saved")
+        )
+        assert (ours.pop("checkpoint_step"), theirs.pop("checkpoint_step")) == (2, None)
+        assert ours == theirs
+        begin = ("--init-from", "saved", "--data", "other.txt", "--out", "tuned")
+        script("train", *begin, "--steps", "1", "--schedule-steps", "2")
+        script("train", "--resume", "--data", "other.txt", "--out", "tuned", "--steps", "2")
+        encode = [
+            code["runtime.tokenizer"].load_tokenizer(tokenizer, Path(folder)).encode
+            for folder in ("saved", "tuned/checkpoint")
+        ]
+        assert encode[0]("7 bottles") == encode[1]("7 bottles")
+        if tokenizer == "bpe":
+            script("data", "prepare", "--data", "other.txt", "--out", "tokens")
+            with pytest.raises(SystemExit):
+                script("train", "--init-from", "saved", "--data", "tokens", "--out", "new")
+            assert "tokens of another tokenizer than saved" in capsys.readouterr().err

@@ -182,11 +182,11 @@ def test_what_is_not_counted_makes_up_for_a_published_peak(tmp_path: Path) -> No
     assert mode["most"] / 2**30 == pytest.approx(82.4, rel=0.01)
 
 
-def scripts(folder: Path, **values: object) -> list[Path]:
+def scripts(folder: Path, spec: str = "", **values: object) -> list[Path]:
     """Write the scripts of a plan with some values, and return them."""
     modes = [{"parallel": mode, "grad_checkpoint": again} for mode, again in memory.MODES]
     made = {"nodes": 4, "devices_per_node": 8, "chosen": 5, "modes": modes, **values}
-    desk = PlainDesk("", folder, {launch.PLAN: files.json_bytes(made)})
+    desk = PlainDesk(spec, folder, {launch.PLAN: files.json_bytes(made)})
     for recipe in launch.RECIPES:
         for path, data in recipe.work(desk).items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -213,6 +213,27 @@ def test_nothing_but_numbers_and_our_own_words_reaches_a_shell(tmp_path: Path) -
     ):
         with pytest.raises(error):
             scripts(tmp_path, **values)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["base model", "'; touch pwned; '", "$(touch pwned)", "`touch pwned`", '"\\', "-rf", "é"],
+)
+def test_the_folder_to_start_from_is_one_word_of_the_command(tmp_path: Path, path: str) -> None:
+    spec = f"training: {{init_from: {json.dumps(path)}}}\n"
+    _, torchrun = scripts(tmp_path, spec)
+    (tmp_path / "torchrun").write_text("#!/bin/sh\nprintf '%s\\0' \"$@\"\n")
+    (tmp_path / "torchrun").chmod(0o755)
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def words(*options: str) -> list[str]:
+        line = ["bash", torchrun, "--out", "x", *options]
+        told = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, check=True)
+        return told.stdout.decode().split("\0")[:-1]
+
+    assert words()[-3:] == [f"--init-from={path}", "--out", "x"]
+    assert not any(word.startswith("--init-from") for word in words("--resume"))
+    assert not (tmp_path / "pwned").exists()
 
 
 @pytest.mark.parametrize("script", ["slurm.sh", "torchrun.sh"])

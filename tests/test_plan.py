@@ -88,6 +88,10 @@ def test_an_edited_file_is_planned_as_kept_and_what_follows_names_it(out: Path) 
     model.write_text(model.read_text() + "\nEDITED = True\n")
     told = metagen("plan", TINY, "--out", out).output
     assert "code/model.py: edited by hand, kept\n" in told
+    assert told.startswith(
+        "warning: run-text_llm_tiny: measure:probe runs code/model.py, edited by hand\n"
+    )
+    assert told.count("warning:") == 1
     assert "blueprint/params.json: code/model.py edited by hand\n" in told
 
 
@@ -101,6 +105,8 @@ def test_files_that_changed_for_one_reason_are_named_together() -> None:
     edit = value_changed("seed", "1", "2")
     causes = [edit, file_changed("a.json", [edit]), file_changed("b.json", [edit])]
     assert sentence(causes) == "seed 1 -> 2; a.json, b.json changed, by seed 1 -> 2"
+    many = (Cause(f"{name}.json changed", (f"key {name}",)) for name in "abcde")
+    assert sentence(many).endswith("; c.json changed, by key c and 2 more")
 
 
 def test_many_items_are_counted() -> None:

@@ -8,7 +8,6 @@ text is written beside it.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -122,7 +121,7 @@ class RunFolder:
         """Move an `obstacle` to the backups; return its path in the run folder."""
         path = os.path.relpath(blocked, self._root)
         name = self.root.name if blocked == self._root else path
-        backup = self._backup(f"{name}.{secrets.token_hex(4)}")
+        backup = self._backup(f"{name}.{os.urandom(4).hex()}")
         backup.parent.mkdir(parents=True, exist_ok=True)
         Path(blocked).rename(backup)
         return path

@@ -1,10 +1,12 @@
 """The scripts that start training on many devices, with the plan of `code/launch/plan.json`.
 
-Like the Python, they are real files whose defaults are replaced. Only whole numbers and fixed words
-reach a shell.
+Like the Python, they are real files whose defaults are replaced. Whole numbers and fixed words
+reach a shell, and one text of the spec, in quotes that no text can leave.
 """
 
 from __future__ import annotations
+
+import shlex
 
 from metagen import paths
 from metagen.errors import TaskError
@@ -38,6 +40,9 @@ def torchrun(desk: Desk) -> dict[str, bytes]:
     recompute = again[desk.entry(PLAN, *way, "grad_checkpoint")]
     line = "OPTIONS=(--size full --parallel fsdp)"
     values = {line: f"OPTIONS=(--size full --parallel {parallel}{recompute})"}
+    if begin := desk.key("training.init_from"):
+        # One word with a sign of equality, because a path may begin with a hyphen.
+        values["BEGIN=()"] = f"BEGIN=({shlex.quote(f'--init-from={begin}')})"
     return {TORCHRUN: _set(desk, TORCHRUN, values)}
 
 

@@ -210,6 +210,12 @@ def _training() -> tuple[Key, ...]:
             "Share of the devices' arithmetic peak that training reaches.",
         ),
         Key(
+            "training.init_from",
+            LINE,
+            "Folder of the weights that the full training starts from, on the machine that trains: "
+            "a checkpoint of `train.py` or transformers.",
+        ),
+        Key(
             "training.alignment.method",
             list_of(NAME),
             "Alignment methods, such as rlhf.",

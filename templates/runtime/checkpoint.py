@@ -8,6 +8,7 @@ weights.
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -208,6 +209,9 @@ def saved_state(folder: Path) -> dict[str, Any]:
     for name in (FILE, OPTIMIZER):
         if _step_of(folder / name) != str(state["step"]):
             fail(f"{folder / name} was not saved at step {state['step']} of {STATE}: {AGAIN}")
+    begun = state.get("init_from", "")
+    if begun is not None and not re.fullmatch("[0-9a-f]{64}", str(begun)):
+        fail(f"{folder / STATE} has init_from = {json.dumps(begun)}, not a digest: {AGAIN}")
     return state
 
 

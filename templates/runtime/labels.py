@@ -1,8 +1,12 @@
 """The names of a classifier's classes: in a checkpoint, and where a split lacks some."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+from runtime.errors import fail
+from runtime.listing import printable
 from runtime.notes import note
+from runtime.settings import read_json
 
 MOST_SHOWN = 20  # names in a sentence
 
@@ -30,5 +34,13 @@ def say_untested(what: str, absent: Sequence[str]) -> None:
     if absent:
         more = f" and {len(absent) - MOST_SHOWN:,} more" if len(absent) > MOST_SHOWN else ""
         kind, it = ("class", "it") if len(absent) == 1 else ("classes", "them")
-        names = ", ".join(absent[:MOST_SHOWN]) + more
+        names = ", ".join(map(printable, absent[:MOST_SHOWN])) + more
         note(f"{what} of the {kind} {names}, so no score covers {it}.")
+
+
+def read_labels(folder: Path) -> tuple[str, ...]:
+    """Return the names of a checkpoint's classes, or stop."""
+    names = read_json(folder / "config.json").get("id2label")
+    if not isinstance(names, dict) or set(names) != {str(n) for n in range(len(names))}:
+        fail(f"{folder / 'config.json'} names no classes: choose a checkpoint of this task.")
+    return tuple(str(names[str(number)]) for number in range(len(names)))

@@ -75,6 +75,10 @@ class BPETokenizer:
         """Return the tokens of a text."""
         return list(self._library.encode(text).ids)
 
+    def entries(self) -> dict[str, int]:
+        """Return the number of each entry of the vocabulary."""
+        return dict(self._library.get_vocab())
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each text, on all cores."""
         return [list(row.ids) for row in self._library.encode_batch(texts)]

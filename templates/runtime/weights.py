@@ -1,5 +1,6 @@
 """Weights in a folder, as train.py or transformers saves them, and their way into a network."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from runtime.digests import files_digest
+from runtime.digests import digest
 from runtime.errors import fail
 from runtime.notes import note
 from runtime.settings import read_json
@@ -65,9 +66,12 @@ def _texts(table: Mapping[Any, Any]) -> bool:
 
 
 def weights_digest(folder: Path) -> str:
-    """Return the sha256 of a folder's weights: of the one file's bytes, or of several and names."""
-    paths = weight_files(folder)
-    return files_digest(paths, [path.name for path in paths])
+    """Return the sha256 of a folder's weights: of its file, or of the digests of several files."""
+    digests = []
+    for path in weight_files(folder):
+        with path.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").digest())
+    return digests[0].hex() if len(digests) == 1 else digest(*digests)
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:

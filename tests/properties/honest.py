@@ -98,9 +98,14 @@ def _raws(spec: Spec, key: str, lab: Lab) -> list[Any]:
     """Return the raw values to try: all words of the key's kind, and some of every other form."""
     raws = values.others(spec, key, lab.chance(key))
     words = list(values.words(keys()[key].kind.json))
-    listed = [raw for raw in raws if raw in words or (isinstance(raw, list) and raw[0] in words)]
+    listed = [raw for raw in raws if all(one in words for one in _parts(raw))]
     others = [raw for raw in raws if raw not in listed]
     return [*listed, *others[:_MOST]]
+
+
+def _parts(raw: Any) -> list[Any]:
+    """Return the first value of a list, which stands for the others, or the only value."""
+    return raw[:1] if isinstance(raw, list) else [raw]
 
 
 def _package(graph: Any) -> str:

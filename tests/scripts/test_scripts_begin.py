@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -9,7 +10,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,7 +36,8 @@ def test_a_run_starts_from_weights_and_records_which(
     run("train", "--out", tmp_path / "whole", *begin, "--steps", 4)
     assert first_loss(tmp_path / "whole") < first_loss(trained)
     assert state_of(trained)["init_from"] is None
-    digest = code["runtime.weights"].weights_digest(trained / "checkpoint")
+    weights = (trained / "checkpoint/model.safetensors").read_bytes()
+    digest = hashlib.sha256(weights).hexdigest()
     assert state_of(tmp_path / "whole")["init_from"] == digest
     assert state_of(tmp_path / "whole")["step"] == 4
 
@@ -75,6 +77,22 @@ def test_a_start_that_cannot_work_is_one_sentence(
     assert words in run("train", "--out", tmp_path / "out", *line, status=2)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert not (tmp_path / "out").exists()
+
+
+def test_other_names_of_the_outputs_are_said(
+    code: Code, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, folder = code["model"], trained / "checkpoint"
+    with torch.device("meta"):
+        outline = module.Model(module.Config())
+    begun = SimpleNamespace(outline=outline, job=SimpleNamespace(entries={"id2label": {"0": "a"}}))
+    config = folder / "config.json"
+    kept = config.read_text()
+    for saved, said in (({"0": "b"}, True), ({"0": "a"}, False)):
+        config.write_text(json.dumps(json.loads(kept) | {"id2label": saved}))
+        code["runtime.training"].Run._check_begin(begun, folder)
+        assert ("another entry id2label" in capsys.readouterr().err) == said
+    config.write_text(kept)
 
 
 @pytest.fixture
@@ -204,7 +222,8 @@ def test_a_kill_leaves_a_checkpoint_of_one_step(
 
     def save(step: int) -> None:
         tensors = {"a": torch.full((3,), float(step))}
-        texts = {"state.json": json.dumps({"step": step}), "config.json": str(step)}
+        state = {"step": step, "init_from": None}
+        texts = {"state.json": json.dumps(state), "config.json": str(step)}
         ours.save_checkpoint(folder, tensors, tensors, texts, step)
 
     save(1)

@@ -167,7 +167,9 @@ def test_a_resumed_run_must_be_the_same_run(run: Run, trained: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("wrong", ["text", {"a": 6}])
-@pytest.mark.parametrize("field", ["step", "train.steps", "train.seed", "data.seq_len", "sha256"])
+@pytest.mark.parametrize(
+    "field", ["step", "init_from", "train.steps", "train.seed", "data.seq_len", "sha256"]
+)
 def test_a_state_of_wrong_types_names_the_field(
     run: Run, trained: Path, tmp_path: Path, field: str, wrong: object
 ) -> None:

@@ -4,6 +4,7 @@
     python train.py --data series.csv --steps 2000        the proxy, on your series
     python train.py --size full --data series.csv         the full model, on your series
     python train.py --resume                              go on from the last checkpoint
+    python train.py --init-from other/checkpoint          start from the weights of another run
     torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
 
 Writes OUT/metrics.jsonl and OUT/checkpoint, which transformers opens with

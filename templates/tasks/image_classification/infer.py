@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from data import Config as DataConfig
-from data import fitted, load_images, normalized, read_labels
+from data import fitted, load_images, normalized
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
 from runtime.images import image_files, read_image
+from runtime.labels import read_labels
 from runtime.options import Group, existing
 from runtime.pixels import survey
 from runtime.scripts import Setting, Trained, serving

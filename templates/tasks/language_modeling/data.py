@@ -108,7 +108,7 @@ def load_corpus(
     if config.tokenizer == "byte":
         corpus = _bytes_corpus(config, path)
     elif path is not None and (path / "corpus.json").is_file():
-        corpus = _prepared_corpus(path)
+        corpus = _prepared_corpus(path, checkpoint)
     else:
         corpus = _tokenized_corpus(config, path, vocab_size, checkpoint)
     # An id beyond the embedding table would fail on the device, without a readable message.
@@ -196,7 +196,7 @@ def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     text = bytes([ByteTokenizer.end_of_text]).join(texts)
     # A view of the bytes needs no copy; a token is one byte, so the vocabulary is 256.
     array = np.frombuffer(text, dtype=np.uint8)
-    parts = _cut(path, config, lambda text: len(text.encode()), len(b"\n\n"))
+    parts = _cut(path, config, lambda text: len(text.encode()), 1)
     splits: dict[str, Tokens] = {split: array[parts[split]] for split in SPLITS}
     sizes = {split: len(tokens) for split, tokens in splits.items()}
     digest = hashlib.sha256(BREAK.join(texts)).hexdigest()
@@ -223,8 +223,16 @@ def _tokenized_corpus(
     return Corpus(_name(path), facts["sha256"], splits, facts["num_bytes"], tokenizer)
 
 
-def _prepared_corpus(path: Path) -> Corpus:
+def _prepared_corpus(path: Path, checkpoint: Path | None) -> Corpus:
     """Return a corpus from the folder that `prepare` wrote; its tokens stay on the disk."""
+    tokenizer = open_bpe(path / "tokenizer.json")
+    known = checkpoint / "tokenizer.json" if checkpoint else None
+    # A model has learned the numbers of its own tokenizer; those of another mean other texts.
+    if known and known.is_file() and open_bpe(known).entries() != tokenizer.entries():
+        fail(
+            f"{path} has the tokens of another tokenizer than {checkpoint}: give the text itself "
+            "with --data."
+        )
     facts = read_json(path / "corpus.json")
     if not set(facts) >= CORPUS_KEYS:
         fail(f"{path / 'corpus.json'} was not written by `data.py prepare`: run that again.")
@@ -233,7 +241,7 @@ def _prepared_corpus(path: Path) -> Corpus:
         sha256=facts["sha256"],
         splits={split: open_shards(path, split, facts["dtype"]) for split in SPLITS},
         num_bytes=facts["num_bytes"],
-        tokenizer=open_bpe(path / "tokenizer.json"),
+        tokenizer=tokenizer,
     )
 
 

@@ -4,6 +4,7 @@
     python train.py --data my_texts --steps 2000          the proxy, on your text
     python train.py --size full --data tokens             the full model, on prepared tokens
     python train.py --resume                              go on from the last checkpoint
+    python train.py --init-from other/checkpoint          start from the weights of another run
     torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
 
 Writes OUT/metrics.jsonl and OUT/checkpoint, which transformers opens with

@@ -4,6 +4,7 @@
     python train.py --data my_scans --steps 2000          the proxy, on your images and masks
     python train.py --size full --data my_scans           the full model
     python train.py --resume                              go on from the last checkpoint
+    python train.py --init-from other/checkpoint          start from the weights of another run
     torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
 
 Writes OUT/metrics.jsonl and OUT/checkpoint.

@@ -4,6 +4,7 @@
     python train.py --data table.csv --target price       the proxy, on your table
     python train.py --size full --data table.parquet      the full model, on your table
     python train.py --resume                              go on from the last checkpoint
+    python train.py --init-from other/checkpoint          start from the weights of another run
     torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
 
 Writes OUT/metrics.jsonl and OUT/checkpoint, whose config.json also says how columns are read.

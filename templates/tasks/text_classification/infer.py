@@ -14,10 +14,10 @@ from data import Config as DataConfig
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import fail, run
+from runtime.labels import read_labels
 from runtime.options import Group, existing
 from runtime.scripts import Setting, Trained, serving
 from runtime.sequences import outputs, read_lines, read_tokenizer
-from runtime.settings import read_json
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         fail("a text is empty: give one with --prompt, or one per line with --input.")
     model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
     # Names of labels are in the checkpoint, under the key that transformers reads too.
-    names = read_json(trained.folder / "config.json")["id2label"]
+    names = read_labels(trained.folder)
     tokenizer, length = read_tokenizer(trained.folder), trained.data.max_len
     # Long texts lose their end, as in evaluation; training takes random parts instead.
     logits = outputs(model, texts, tokenizer, length, config.batch_size, trained.device)
@@ -59,10 +59,10 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         best = list(zip(ranked.values.tolist(), ranked.indices.tolist(), strict=True))
         # Each line of a file gives one line of output, so both can be pasted side by side.
         if args.input:
-            print(f"{names[str(best[0][1])]}\t{best[0][0]:.4f}\t{text}")
+            print(f"{names[best[0][1]]}\t{best[0][0]:.4f}\t{text}")
             continue
         for share, number in best[: config.most_labels]:
-            print(f"{names[str(number)]}\t{share:.4f}")
+            print(f"{names[number]}\t{share:.4f}")
 
 
 main = serving(

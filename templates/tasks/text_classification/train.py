@@ -4,6 +4,7 @@
     python train.py --data reviews.csv --steps 2000       the proxy, on your texts
     python train.py --size full --data reviews.csv        the full model
     python train.py --resume                              go on from the last checkpoint
+    python train.py --init-from other/checkpoint          start from the weights of another run
     torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
 
 Writes OUT/metrics.jsonl and OUT/checkpoint, which transformers opens with

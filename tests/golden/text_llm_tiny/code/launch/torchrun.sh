@@ -14,6 +14,14 @@ HEAD="${HEAD:-localhost}"
 PORT="${PORT:-29400}"
 JOB="${JOB:-train}"
 OPTIONS=(--size full --parallel fsdp --grad-checkpoint full)
+BEGIN=()
+
+# A run that goes on has weights of its own.
+for option in "$@"; do
+    if [ "$option" = --resume ]; then
+        BEGIN=()
+    fi
+done
 
 code="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 exec torchrun \
@@ -22,4 +30,4 @@ exec torchrun \
     --rdzv-backend c10d \
     --rdzv-endpoint "$HEAD:$PORT" \
     --rdzv-id "$JOB" \
-    "$code/train.py" "${OPTIONS[@]}" "$@"
+    "$code/train.py" "${OPTIONS[@]}" ${BEGIN[@]+"${BEGIN[@]}"} "$@"
