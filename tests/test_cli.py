@@ -233,24 +233,36 @@ def test_validate_and_schema(tmp_path: Path) -> None:
 
 def test_explain_names_what_would_meet_a_limit_that_is_lost(tmp_path: Path) -> None:
     done = run("metagen", "explain", str(SPEC), "constraints.memory_budget=4MB", cwd=tmp_path)
-    (line,) = (text for text in done.stdout.splitlines() if text.startswith("to meet"))
-    assert line.startswith("to meet memory_budget: memory_budget ")
-    assert "parameter_budget.max" in line
+    told = " ".join(done.stdout.partition("\nto meet ")[2].partition("\n\n")[0].split())
+    assert told.startswith("memory_budget: memory_budget ")
+    assert "parameter_budget.max" in told
 
 
 def test_explain_prints_decisions_what_binds_and_what_steps_buy(tmp_path: Path) -> None:
     done = run("metagen", "explain", str(SPEC), "constraints.memory_budget=20MB", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "d_model: " in done.stdout
-    assert "memory_budget allows 20.00 MB" in done.stdout
-    assert "\nbinding: parameter_budget.max, memory_budget" in done.stdout
-    header, specified, *steps = done.stdout.strip().splitlines()[-8:]
-    assert header.split()[:3] == ["constraint", "value", "parameters"]
-    assert specified.startswith("as specified")
-    assert [line.split()[0] for line in steps[::2]] == [
+    verdict, *tables = done.stdout.split("\n\n")
+    assert verdict.startswith("text_llm_tiny: decoder of 9,")
+    assert verdict.endswith("it meets each limit")
+    dimensions, limits, binding, steps, _ = (table.splitlines() for table in tables)
+    assert dimensions[0].split() == ["dimension", "value", "why"]
+    assert [line.split()[0] for line in dimensions[1:] if line[0] != " "][1] == "d_model"
+    assert "memory_budget allows 20.00 MB" in " ".join(" ".join(limits).split())
+    assert binding[0].startswith("binding: parameter_budget.max, memory_budget")
+    assert [line.split()[0] for line in steps if line[0] != " "][2::2] == [
         "parameter_budget.max", "memory_budget", "context_window",
     ]  # fmt: skip
+    assert max(map(len, done.stdout.splitlines())) <= 80
     assert not list(tmp_path.iterdir()), "nothing is built"
+
+
+def test_explain_gives_a_program_all_reasons(tmp_path: Path) -> None:
+    done = run(
+        "metagen", "explain", str(SPEC), "--json", "constraints.memory_budget=4MB", cwd=tmp_path
+    )
+    told = json.loads(done.stdout)
+    assert told["exceeded"] == ["memory_budget"]
+    assert all(each["reason"] for each in [*told["decisions"], *told["limits"]])
 
 
 def test_a_reader_that_leaves_early_gets_no_error() -> None:

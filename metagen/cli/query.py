@@ -26,17 +26,20 @@ def validate(specs: Sequence[str]) -> None:
 
 @click.command(short_help="Explain the architecture of a SPEC, and what limits it.")
 @click.argument("spec", nargs=-1, required=True, metavar="SPEC [KEY=VALUE...]")
-def explain(spec: Sequence[str]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print all of it, one JSON object a spec.")
+def explain(spec: Sequence[str], as_json: bool) -> None:
     """Explain the architecture for SPEC, and what a step of each constraint would gain.
 
-    Prints each decision with its figures, the constraints that limit it, and a table of what a
-    looser or tighter constraint would change. Nothing is built.
+    Prints whether the limits are met, a table of the dimensions with the reason of each, the
+    constraints that limit them, and what a looser or tighter constraint would change. Nothing is
+    built.
     """
-    from metagen.sizing.explain import lines
+    from metagen.files import canonical
+    from metagen.sizing.explain import content, lines
 
     request = options.Request.of(spec, None, None)
     for graph in request.graphs(options.terminal()):
-        for line in lines(graph.spec):
+        for line in [canonical(content(graph.spec))] if as_json else lines(graph.spec):
             click.echo(line)
 
 
