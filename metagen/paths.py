@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-_SLUG_LENGTH = 64
+_SLUG_LENGTH, _DIGEST_LENGTH = 64, 8
 
 
 def _shipped(name: str) -> Path:
@@ -38,7 +39,15 @@ def template(path: str) -> str:
 
 
 def slug(name: str) -> str:
-    """Return a name made of a-z, 0-9, `_`, `-` and inner dots only, never empty."""
+    """Return a name made of a-z, 0-9, `_`, `-` and inner dots only, never empty.
+
+    Names that differ have slugs that differ: one that had to be changed ends with a digest of the
+    name. What is a slug already stays as it is.
+    """
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     safe = re.sub(r"[^a-z0-9_.-]+", "_", ascii_name.lower()).strip("._-")
-    return safe[:_SLUG_LENGTH].rstrip("._-") or "model"
+    if safe == name and len(safe) <= _SLUG_LENGTH:
+        return safe
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:_DIGEST_LENGTH]
+    short = safe[: _SLUG_LENGTH - _DIGEST_LENGTH - 1].rstrip("._-") or "model"
+    return f"{short}-{digest}"

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from metagen.cli import main
+
 REPOSITORY = Path(__file__).parent.parent
 SPEC = REPOSITORY / "specs" / "text" / "text_llm_tiny.yaml"
 BIN = Path(sys.executable).parent
@@ -51,6 +53,19 @@ def test_the_summary_shows_what_summary_json_holds(out: Path) -> None:
     summary = json.loads((out / "run-text_llm_tiny" / "docs" / "summary.json").read_bytes())
     assert f"{summary['parameters']['total']:,}" in told.stdout
     assert "not measured" in told.stdout
+
+
+def test_a_build_that_takes_over_the_folder_of_another_spec_says_so(out: Path) -> None:
+    mine = ("--run-id", "text_llm_tiny", "name=another one", "bench=none")
+    told = run("metagen", "synth", str(SPEC), "--out", "out", *mine, "--dry-run", cwd=out.parent)
+    assert "run-text_llm_tiny holds the package of text_llm_tiny" in told.stderr
+
+
+def test_each_command_has_a_whole_line_of_help(tmp_path: Path) -> None:
+    told = run("metagen", "--help", cwd=tmp_path).stdout
+    commands = told.partition("Commands:")[2].partition("Exit status:")[0].strip().splitlines()
+    assert len(commands) == len(main.commands)
+    assert not [line for line in commands if not line.endswith(".") or line.endswith("...")]
 
 
 @pytest.mark.parametrize("text", [b"{}\n{}", b"[1]", b'{"constraints": [], "name": 3}', b"\xff"])
@@ -218,24 +233,36 @@ def test_validate_and_schema(tmp_path: Path) -> None:
 
 def test_explain_names_what_would_meet_a_limit_that_is_lost(tmp_path: Path) -> None:
     done = run("metagen", "explain", str(SPEC), "constraints.memory_budget=4MB", cwd=tmp_path)
-    (line,) = (text for text in done.stdout.splitlines() if text.startswith("to meet"))
-    assert line.startswith("to meet memory_budget: memory_budget ")
-    assert "parameter_budget.max" in line
+    told = " ".join(done.stdout.partition("\nto meet ")[2].partition("\n\n")[0].split())
+    assert told.startswith("memory_budget: memory_budget ")
+    assert "parameter_budget.max" in told
 
 
 def test_explain_prints_decisions_what_binds_and_what_steps_buy(tmp_path: Path) -> None:
     done = run("metagen", "explain", str(SPEC), "constraints.memory_budget=20MB", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "d_model: " in done.stdout
-    assert "memory_budget allows 20.00 MB" in done.stdout
-    assert "\nbinding: parameter_budget.max, memory_budget" in done.stdout
-    header, specified, *steps = done.stdout.strip().splitlines()[-8:]
-    assert header.split()[:3] == ["constraint", "value", "parameters"]
-    assert specified.startswith("as specified")
-    assert [line.split()[0] for line in steps[::2]] == [
+    verdict, *tables = done.stdout.split("\n\n")
+    assert verdict.startswith("text_llm_tiny: decoder of 9,")
+    assert verdict.endswith("it meets each limit")
+    dimensions, limits, binding, steps, _ = (table.splitlines() for table in tables)
+    assert dimensions[0].split() == ["dimension", "value", "why"]
+    assert [line.split()[0] for line in dimensions[1:] if line[0] != " "][1] == "d_model"
+    assert "memory_budget allows 20.00 MB" in " ".join(" ".join(limits).split())
+    assert binding[0].startswith("binding: parameter_budget.max, memory_budget")
+    assert [line.split()[0] for line in steps if line[0] != " "][2::2] == [
         "parameter_budget.max", "memory_budget", "context_window",
     ]  # fmt: skip
+    assert max(map(len, done.stdout.splitlines())) <= 80
     assert not list(tmp_path.iterdir()), "nothing is built"
+
+
+def test_explain_gives_a_program_all_reasons(tmp_path: Path) -> None:
+    done = run(
+        "metagen", "explain", str(SPEC), "--json", "constraints.memory_budget=4MB", cwd=tmp_path
+    )
+    told = json.loads(done.stdout)
+    assert told["exceeded"] == ["memory_budget"]
+    assert all(each["reason"] for each in [*told["decisions"], *told["limits"]])
 
 
 def test_a_reader_that_leaves_early_gets_no_error() -> None:

@@ -6,6 +6,7 @@ from helpers.plain_desk import PlainDesk
 from metagen.errors import SpecError
 from metagen.families.clip import FAMILY as clip
 from metagen.families.decoder import FAMILY as decoder
+from metagen.families.latent_unet import FAMILY as unet
 from metagen.sizing import architecture, need, search
 
 
@@ -130,6 +131,11 @@ def test_a_name_that_two_towers_share_leads_to_both():
 def test_a_dimension_beyond_any_device_is_refused(dims, tmp_path):
     with pytest.raises(SpecError, match="is not allowed: give a whole number above 0, at most"):
         pinned(f"architecture: {{dims: {{{dims}}}}}\n", tmp_path)
+
+
+def test_levels_that_no_image_can_be_halved_into_are_refused():
+    with pytest.raises(SpecError, match="give a whole number above 0, at most 17"):
+        need.pins({"architecture.dims": {"n_levels": 97}}.get, unet)
 
 
 def test_dimensions_that_only_together_are_beyond_any_device_are_refused(tmp_path):

@@ -27,7 +27,7 @@ from tests.properties.tally import Tally, headline
 QUICK = {
     "consistent": 1, "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 1, "templates": 2,
     "histories": 1, "edits": 2, "statements": 4, "spoiled": 3, "evidence": 10, "leaks": 1,
-    "toctou": 1, "lint": 2, "honest": 4, "bounded": 12, "tables": 40, "dates": 30,
+    "toctou": 1, "lint": 2, "honest": 4, "bounded": 8, "tables": 40, "dates": 30,
     "strangers": 25, "packages": 8,
 }  # fmt: skip
 PROCESSES = {

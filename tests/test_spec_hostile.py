@@ -274,3 +274,20 @@ def test_a_pipe_does_not_hang_the_door(tmp_path):
     os.mkfifo(tmp_path / "spec.yaml")
     (problem,) = refusal(tmp_path / "spec.yaml")
     assert "there is no such file" in problem.sentence
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("模型甲", "模型乙"), ("tiny", "Tiny"), ("a b", "a_b"), ("é", "e"), ("x" * 64, "x" * 65)],
+)
+def test_names_that_differ_have_folders_that_differ(one, other):
+    assert slug(one) != slug(other)
+    assert [slug(slug(name)) for name in (one, other)] == [slug(one), slug(other)]
+    assert max(len(slug(one)), len(slug(other))) <= 64
+
+
+@pytest.mark.parametrize(("name", "text"), [("constraints.device", "con\u017fumer_gpu"),
+                                            ("constraints.device", "H100-80GB-\u017fXM"),
+                                            ("license", "i\u017fc")])  # fmt: skip
+def test_a_letter_that_only_folds_to_a_word_is_no_spelling_of_it(write, name, text):
+    assert len(refusal(write(**{name: text}))) == 1

@@ -27,3 +27,14 @@ def _leaves(properties, prefix=""):
         else:
             assert part["additionalProperties"] is False
             yield from _leaves(part["properties"], f"{prefix}{name}.")
+
+
+def test_the_json_schema_allows_null_where_validate_does():
+    def leaves(schema):
+        for name, part in schema["properties"].items():
+            yield from leaves(part) if "properties" in part else [(name, part)]
+
+    refused = [n for n, part in leaves(json_schema()) if {"type": "null"} not in part["anyOf"]]
+    assert refused == ["metagen_version", "name"]
+    sections = [part for part in json_schema()["properties"].values() if "properties" in part]
+    assert {tuple(part["type"]) for part in sections} == {("object", "null")}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -57,21 +58,25 @@ def synth(**given: Any) -> None:
     _build("synth", **given)
 
 
-@click.command(epilog=EXIT_STATUSES)
+@click.command(
+    short_help="Build the paper of each SPEC with its PDF; this needs TeX.", epilog=EXIT_STATUSES
+)
 @_build_options
 def paper(**given: Any) -> None:
     """Build the paper of each SPEC with its PDF; this needs a TeX installation."""
     _build("paper", **given)
 
 
-@click.command(epilog=EXIT_STATUSES)
+@click.command(
+    short_help="Build the package of a small language model, as an example.", epilog=EXIT_STATUSES
+)
 @options.out_option("metagen-demo")
 def demo(out: Path) -> None:
     """Build the package of a ten-million-parameter language model, as an example."""
     _build("synth", specs=[str(paths.specs() / "text" / "text_llm_tiny.yaml")], out=out)
 
 
-@click.command()
+@click.command(short_help="Print what `synth` would make, and why; write nothing.")
 @options.specs_argument
 @options.out_option("build")
 @options.seed_option
@@ -147,6 +152,7 @@ def _build(
         graphs = _graphs_to_build(request, done, terminal, strict)
         if not graphs:
             return DONE
+        _warn_of_takeovers(graphs, out, terminal)
         from metagen.engine import doors
         from metagen.engine.session import Options, Session
 
@@ -171,6 +177,25 @@ def _graphs_to_build(
     return graphs
 
 
+def _warn_of_takeovers(graphs: Sequence[Graph], out: Path, terminal: Terminal) -> None:
+    terminal.warn([each for graph in graphs for each in _taken_over(graph, out)])
+
+
+def _taken_over(graph: Graph, out: Path) -> Iterator[Problem]:
+    """Yield a warning where the run folder holds the package of a spec with another name."""
+    from metagen.engine.graph import RESOLVED
+    from metagen.spec import load
+
+    resolved = out / graph.run / RESOLVED
+    name = graph.spec.shown("name")
+    with suppress(SpecError):
+        before = load(resolved).shown("name")
+        if before != name:
+            sentence = f"{graph.run} holds the package of {before}; this build makes it {name}'s"
+            hint = "name another --run-id to keep both; edits by hand are carried over"
+            yield Problem(sentence, str(resolved), hint)
+
+
 def _report_unchanged(
     request: Request, out: Path, fingerprint: str, wait: bool, terminal: Terminal
 ) -> dict[Path, str]:
@@ -187,7 +212,9 @@ def _report_unchanged(
 def _dry_run(stage: str, request: Request, out: Path, terminal: Terminal) -> int:
     from metagen.engine.query import dry_run
 
-    for engine, done in dry_run(out, request.graphs(terminal), stage, terminal):
+    graphs = request.graphs(terminal)
+    _warn_of_takeovers(graphs, out, terminal)
+    for engine, done in dry_run(out, graphs, stage, terminal):
         for recipe, outcome in done:
             terminal.task_pending(engine.graph, outcome, recipe)
         terminal.outputs_removed(engine.graph, engine.outputs.sweep())

@@ -24,19 +24,22 @@ def validate(specs: Sequence[str]) -> None:
         click.echo(f"{graph.spec.path}: valid spec")
 
 
-@click.command()
+@click.command(short_help="Explain the architecture of a SPEC, and what limits it.")
 @click.argument("spec", nargs=-1, required=True, metavar="SPEC [KEY=VALUE...]")
-def explain(spec: Sequence[str]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print all of it, one JSON object a spec.")
+def explain(spec: Sequence[str], as_json: bool) -> None:
     """Explain the architecture for SPEC, and what a step of each constraint would gain.
 
-    Prints each decision with its figures, the constraints that limit it, and a table of what a
-    looser or tighter constraint would change. Nothing is built.
+    Prints whether the limits are met, a table of the dimensions with the reason of each, the
+    constraints that limit them, and what a looser or tighter constraint would change. Nothing is
+    built.
     """
-    from metagen.sizing.explain import lines
+    from metagen.files import canonical
+    from metagen.sizing.explain import content, lines
 
     request = options.Request.of(spec, None, None)
     for graph in request.graphs(options.terminal()):
-        for line in lines(graph.spec):
+        for line in [canonical(content(graph.spec))] if as_json else lines(graph.spec):
             click.echo(line)
 
 
@@ -49,7 +52,7 @@ def schema() -> None:
     click.echo(json_bytes(json_schema()).decode(), nl=False)
 
 
-@click.command()
+@click.command(short_help="Print the values of keys that select each model family.")
 def families() -> None:
     """Print which specs can be built: the values of keys that select each family."""
     from metagen.families import ROUTES, named
@@ -60,7 +63,7 @@ def families() -> None:
             click.echo(f"  {key:<20} {' | '.join(sorted(values))}")
 
 
-@click.command()
+@click.command(short_help="Print the inputs of a FILE of a package.")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
     "--depth",
@@ -87,7 +90,7 @@ def why(file: Path, depth: int) -> None:
         click.echo(f"... {len(deeper):,} deeper lines; --depth {max(deeper)} prints all of them")
 
 
-@click.command()
+@click.command(short_help="List the files of RUN that a KEY of the spec affects.")
 @click.argument("key")
 @click.argument("run", type=_run)
 def impact(key: str, run: Path) -> None:
@@ -99,7 +102,7 @@ def impact(key: str, run: Path) -> None:
             click.echo(f"{path}  <- {cause}")
 
 
-@click.command()
+@click.command(short_help="Compare two specs: their keys, dimensions and files.")
 @click.argument("first", type=_spec)
 @click.argument("second", type=_spec)
 def diff(first: Path, second: Path) -> None:
@@ -110,7 +113,7 @@ def diff(first: Path, second: Path) -> None:
         click.echo(line)
 
 
-@click.command()
+@click.command(short_help="Check the package in RUN against a clean build.")
 @click.argument("run", type=_run)
 @click.option(
     "--vary",

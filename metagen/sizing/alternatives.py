@@ -14,6 +14,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -24,10 +25,11 @@ from metagen.files import json_bytes
 from metagen.sizing import devices, need
 from metagen.sizing.need import LATENCY_CLASSES, MEMORIES
 from metagen.sizing.search import Solution, alternative, solution, solve
-from metagen.units import INFINITE, Rate, parse_bytes, parse_latency, parse_rate, plain
+from metagen.units import INFINITE, Rate, UnitError, parse_bytes, parse_latency, parse_rate, plain
 from metagen.work import Desk, Recipe
 
 TARGET = "blueprint/sensitivity.json"
+MOST_DECIMALS = 12  # of a number in a spec
 SHORTEST = 1024  # tokens; a shorter window is not worth proposing
 SHARES = range(1, 20)  # twentieths of the parameter budget to try
 SLACK = 1.05  # fallback: the best design's figure plus 5%
@@ -117,10 +119,23 @@ def _only(desk: Desk, best: Solution, limit: Limit) -> Iterator[Need]:
 def _loosened(desk: Desk, limit: Limit, used: list[float], meets: Meets) -> Iterator[str]:
     """Yield the limit itself, at the tightest of some values that the search then meets."""
     key = f"constraints.{limit.constraint}"
-    parse: Callable[[str], Any] = parse_bytes if limit.constraint == need.MEMORY else str
-    texts = [text for value in used if (text := _spelled(desk, limit, value))]
-    if text := next((each for each in texts if meets(key, parse(each))), ""):
+    spelled = (_spelled(desk, limit, value) for value in used)
+    texts = [text for text in spelled if text and _parsed(limit, text)]
+    if text := next((each for each in texts if meets(key, _parsed(limit, each))), ""):
         yield f"{limit.constraint} {text}"
+
+
+def _parsed(limit: Limit, text: str) -> Any:
+    """Return a limit as the spec holds it; None where a spec cannot state so much."""
+    parse: Callable[[str], Any] = {
+        need.MEMORY: parse_bytes,
+        need.THROUGHPUT: lambda rate: str(parse_rate(rate)),
+        need.LATENCY: units.spell_latency,
+    }[limit.constraint]
+    try:
+        return parse(text)
+    except UnitError:
+        return None
 
 
 def _spelled(desk: Desk, limit: Limit, used: float) -> str:
@@ -216,16 +231,24 @@ def _scaled(declared: int, factor: float) -> int:
     return round(declared * factor)
 
 
-def _rate(declared: str, factor: float) -> str:
+def _rate(declared: str, factor: float) -> str | None:
     rate = parse_rate(declared)
-    return str(Rate(round(rate.value * factor, 6), rate.unit))
+    value = _digits(rate.value * factor)
+    return value and str(Rate(float(value), rate.unit))
+
+
+def _digits(value: float) -> str | None:
+    """Return six significant digits of a number; None for one too small to be written."""
+    text = plain(Decimal(f"{value:.6g}"))
+    return text if len(text.partition(".")[2]) <= MOST_DECIMALS else None
 
 
 def _latency(declared: str, factor: float) -> str | None:
     """Return a time one step off, or the next class that sets a limit."""
     value = parse_latency(declared)
     if isinstance(value, float):
-        return f"{round(1000 * value * factor, 6):g}ms"
+        milliseconds = _digits(1000 * value * factor)
+        return milliseconds and f"{milliseconds}ms"
     classes = [name for name, limit in LATENCY_CLASSES.items() if limit]
     at = classes.index(value) + (1 if factor > 1 else -1) if value in classes else -1
     return classes[at] if 0 <= at < len(classes) else None

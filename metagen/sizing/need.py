@@ -37,6 +37,7 @@ MOST = 2 * 10**12  # parameters; no larger budget is tried, whatever the memory
 # Largest values of a pinned dimension: published vocabularies reach 901,629 (XLM-V,
 # arXiv:2301.10472), depths 1,000 layers (DeepNet, arXiv:2203.00555).
 MOST_WIDTH, MOST_DEPTH, MOST_CONTEXT = 2**20, 2**10, 2**30
+MOST_LEVELS = 17  # Levels halve an image, whose side has at most 2**16 pixels.
 MOST_REAL = 1e12
 _DEPTHS = ("layers", "depth", "level")  # Words in the names of dimensions that repeat a layer.
 
@@ -334,6 +335,6 @@ def _largest(name: str, family: Family) -> float:
     """Return the largest value that a dimension may be pinned to."""
     if {**family.dims, **family.formats}[name] is float:
         return MOST_REAL
-    if name == family.context_dim:
-        return MOST_CONTEXT
+    if name in (family.context_dim, "n_levels"):
+        return MOST_LEVELS if name == "n_levels" else MOST_CONTEXT
     return MOST_DEPTH if any(word in name for word in _DEPTHS) else MOST_WIDTH

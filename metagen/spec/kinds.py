@@ -115,7 +115,7 @@ def choice(
     """
     spelled = {value: value for value in values} | dict(synonyms or {})
     allowed = ", ".join(spelled)
-    folded = {word.casefold(): value for word, value in spelled.items()} if any_case else {}
+    folded = {word.lower(): value for word, value in spelled.items()} if any_case else {}
     words: dict[str, Any] = {"enum": list(spelled)}
     json = {"anyOf": [words, {"type": "string"}]} if any_case else words
 
@@ -124,7 +124,7 @@ def choice(
             refuse(value, allowed)
         if barred and value in barred:
             raise RefusedError(Flaw(f"is {shown(value)}: {barred[value]}; allowed: {allowed}"))
-        word = spelled.get(value, folded.get(value.casefold()))
+        word = spelled.get(value, folded.get(value.lower()) if value.isascii() else None)
         if word is None:
             refuse(value, allowed, did_you_mean(units.nearest(value, spelled)))
         return word

@@ -12,6 +12,7 @@ from metagen.spec.table import Key, table
 
 SHORTHANDS: Mapping[str, str] = {"seed": "reproducibility.seed", "bench": "evaluation.bench"}
 
+_ID = "urn:metagen:spec:1.0"
 _INTRODUCTION = """\
 # The keys of a spec
 
@@ -34,10 +35,14 @@ and a test checks it.
   1 MiB, over 5,000 values (including those of aliases), or nested deeper than 16 levels.
 - **Overrides**: `key=value` after the spec on the command line sets any key below by its full
   name; {shorthands}.
-  A mapping is merged with the file's, a list replaces it, null unsets it.
+  `architecture.dims.d_model=512` sets one dimension. A mapping is merged with the file's, a list
+  replaces it, null unsets it.
 - **Effect**: a key that is *prose only* changes the text of documents, and neither code nor
   figures. Any other declared key changes more than prose, or is refused, or the commands warn by
   name that it is not followed; limitations.md repeats that.
+- **Editors** with a YAML language server complete and check a spec by its JSON Schema, which
+  `metagen schema > spec.schema.json` writes. A line in the spec names it by its path from the spec,
+  `# yaml-language-server: $schema=spec.schema.json`; `metagen init` writes that line.
 - **Errors** are reported all at once, each with `file:line:column`, the key, its value, the
   allowed values, and the nearest valid spelling.
 """
@@ -92,6 +97,8 @@ def json_schema() -> dict[str, Any]:
     """Return a JSON Schema (draft 2020-12) of a spec, for editors that complete and check YAML."""
     schema = _object() | {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": _ID,
+        "type": "object",
         "title": "MetaGen spec",
         "required": [key.name for key in keys().values() if key.required],
     }
@@ -105,9 +112,10 @@ def json_schema() -> dict[str, Any]:
 
 
 def _object() -> dict[str, Any]:
-    return {"type": "object", "properties": {}, "additionalProperties": False}
+    return {"type": ["object", "null"], "properties": {}, "additionalProperties": False}
 
 
 def _leaf(key: Key) -> dict[str, Any]:
-    leaf = {"description": key.doc, **key.kind.json}
+    nothing = [] if key.required else [{"type": "null"}]
+    leaf = {"description": key.doc, "anyOf": [dict(key.kind.json), *nothing]}
     return leaf if key.default is None else leaf | {"default": key.default}

@@ -90,7 +90,9 @@ def short_names() -> tuple[str, ...]:
 
 
 def _words(name: str) -> list[str]:
-    return [word for word in re.findall("[a-z0-9]+", name.casefold()) if word not in _MAKERS]
+    # Letters beyond ASCII are letters of no device: the long s folds to s, the Kelvin sign to k.
+    words = re.findall("[a-z0-9]+", name.lower()) if name.isascii() else []
+    return [word for word in words if word not in _MAKERS]
 
 
 def _joined(name: str) -> str:
