@@ -147,7 +147,8 @@ def _strict(text: str) -> _Amount:
     if not thing:
         near = nearest(last, THINGS)
         spelled = _Amount(Decimal(match[1]), scale, tuple(before), near, tuple(after))
-        raise UnitError(f"{AMOUNT}; counted in {', '.join(THINGS)}", near and _spelled(spelled))
+        listed = "" if near else f"; counted in {', '.join(THINGS)}"
+        raise UnitError(f"{AMOUNT}{listed}", near and _spelled(spelled))
     return _Amount(Decimal(match[1]), scale, tuple(before), thing, tuple(after))
 
 

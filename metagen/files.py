@@ -10,7 +10,6 @@ import errno
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import stat
 from pathlib import Path
@@ -145,7 +144,7 @@ def write_atomic(path: Path, data: bytes, scratch: Path, *, durable: bool = True
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch.mkdir(parents=True, exist_ok=True)
-    temporary = scratch / secrets.token_hex(8)
+    temporary = scratch / os.urandom(8).hex()
     # The mode is what the umask leaves of it, as for a file that any other program makes.
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:

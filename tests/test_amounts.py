@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metagen import amounts, families
 from metagen.units import UnitError
@@ -73,7 +75,7 @@ def test_what_is_no_amount_is_refused_with_what_is_allowed(text: str) -> None:
 
 def test_an_unknown_thing_is_refused_with_those_that_are_counted() -> None:
     with pytest.raises(UnitError, match=r"counted in samples, .*tokens.*pairs"):
-        amounts.parse_amount("12 furlongs")
+        amounts.parse_amount("12 widgetry")
 
 
 @pytest.mark.parametrize("form", ["{0}", "large {0}", "{0} of a kind"])
@@ -85,3 +87,23 @@ def test_every_thing_is_counted_alone_and_described(form: str) -> None:
 @pytest.mark.parametrize("name", families.FAMILIES)
 def test_every_family_counts_its_data_in_known_things(name: str) -> None:
     assert set(families.named(name).task.units) <= set(amounts.THINGS)
+
+
+WORDS = st.sampled_from(
+    [*amounts.THINGS, "k", "M", "million", "bn", "of", "GB", "1,281", "2.5", "~"]
+)
+
+
+def nearest(text: str) -> str:
+    """Return an amount in its one spelling, or what is suggested for it; "" where nothing is."""
+    try:
+        return amounts.spell_amount(text)
+    except UnitError as error:
+        return error.nearest
+
+
+@given(st.text(max_size=40) | st.lists(WORDS, max_size=6).map(" ".join))
+def test_what_is_made_of_any_text_is_an_amount_in_its_one_spelling(text: str) -> None:
+    if found := nearest(text):
+        assert amounts.parse_amount(found)[0] > 0
+        assert amounts.spell_amount(found) == found

@@ -125,3 +125,24 @@ def test_a_familys_digest_ignores_comments_and_what_it_does_not_use(
     tmp_path: Path, file: str, old: str, new: str
 ) -> None:
     assert family_digest(tmp_path, file, old, new) == family_digest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        "import made.deep\nmade.deep.helper = lambda: 3\n",
+        "from made import deep\ndeep.helper = lambda: 3\n",
+        "from made import deep as d\nsetattr(d, 'helper', lambda: 3)\n",
+        "from made import deep\ndel deep.helper\n",
+        "from made import deep\n\n\ndef patch():\n    deep.helper = lambda: 3\n\n\npatch()\n",
+        "from made.deep import helper\nhelper.table['a'] = 3\n",
+    ],
+)
+def test_a_patch_from_another_module_counts(patch: str, tmp_path: Path) -> None:
+    before = index(tmp_path, cli="")
+    after = index(tmp_path, cli=patch)
+    assert after.digest("made.a:first") != before.digest("made.a:first")
+    assert after.digest("made.b:second") == before.digest("made.b:second")
+    other = index(tmp_path, cli=patch.replace("3", "4") if "3" in patch else f"{patch}x = 1\n")
+    if "3" in patch:
+        assert other.digest("made.a:first") != after.digest("made.a:first")

@@ -15,6 +15,7 @@ from markdown_it.token import Token
 
 from metagen import docs, paths
 from metagen.docs import cards, escape, render, summary
+from metagen.families.effects import UNUSED
 from metagen.measure import trial
 from metagen.measure.evidence import EVIDENCE
 
@@ -78,6 +79,17 @@ def test_a_card_names_the_files_that_a_person_edited(name):
     assert "code/eval.py" not in getattr(cards, name)(desk)[f"docs/{name}.md"].decode()
     desk.changed = {"code/eval.py"}
     assert "code/eval.py" in getattr(cards, name)(desk)[f"docs/{name}.md"].decode()
+
+
+@pytest.mark.parametrize("name", ["model_card", "limitations"])
+def test_a_card_says_which_declared_keys_are_not_followed(name):
+    files = sample.package()
+    architecture = yaml.safe_load(files["blueprint/architecture.yaml"])
+    reason = {"name": "training.objective", "value": "tuning", "reason": f"{UNUSED}no such code"}
+    architecture["decisions"].append(reason)
+    said = "training.objective: no such code"
+    assert said not in page(name, sample.desk()).text
+    assert said in page(name, sample.desk(architecture=architecture)).text
 
 
 def test_a_spec_key_is_read_only_by_what_prints_it():

@@ -153,3 +153,10 @@ def test_the_settings_that_a_family_knows_are_entries_of_training_config(tmp_pat
     declared = {k.removeprefix("training.config.") for k in keys if "training.config." in k}
     for name in families.FAMILIES:
         assert families.named(name).task.config_keys <= declared
+
+
+@pytest.mark.parametrize(
+    ("name", "dim"), [(n, "num_channels") for n in ("vit", "resnet")] + [("clip", "in_channels")]
+)
+def test_a_proxy_that_pipelines_open_reads_three_colours(name: str, dim: str) -> None:
+    assert families.named(name).task.proxy[dim] == 3

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.generated import TINY, modules, write_package
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 VOCABULARY = 400
@@ -151,6 +153,30 @@ def test_the_digest_tells_documents_apart_and_not_tokens(data: ModuleType, tmp_p
     assert digests["one"] != digests["two"]
 
 
+def test_files_of_splits_are_the_splits_and_what_lacks_is_the_end_of_train(
+    data: ModuleType, tmp_path: Path
+) -> None:
+    texts = {"Train": ["one two " * 40, "three"], "validation": ["four", "five six"], "test": []}
+    for name, parts in texts.items():
+        rows = (json.dumps({"text": part}) + "\n" for part in parts)
+        (tmp_path / f"{name}-00000-of-00001.jsonl").write_text("".join(rows))
+    (tmp_path / "test-00000-of-00001.jsonl").unlink()
+    end = bytes([data.ByteTokenizer.end_of_text])
+    byte, bpe = (data.Config(seq_len=4, tokenizer=kind) for kind in ("byte", "bpe"))
+    corpus = data.load_corpus(byte, tmp_path, VOCABULARY)
+    found = {split: tokens.tobytes() for split, tokens in corpus.splits.items()}
+    train = end.join(part.encode() for part in texts["Train"]) + end
+    assert found["train"] + found["test"] == train
+    assert len(found["test"]) == int(len(train) * byte.test_fraction)
+    assert found["val"] == end.join((b"four", b"five six"))
+    assert data.load_corpus(bpe, tmp_path, VOCABULARY).num_bytes["val"] == 12
+    (tmp_path / "test-00000-of-00001.jsonl").write_text('{"text": "seven"}\n')
+    corpus = data.load_corpus(byte, tmp_path, VOCABULARY)
+    assert [corpus.splits[split].tobytes() for split in ("train", "val", "test")] == [
+        train, end.join((b"four", b"five six", b"")), b"seven"
+    ]  # fmt: skip
+
+
 def test_a_checkpoint_brings_its_tokenizer(data: ModuleType, tokens: Path, tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text("another text " * 50)
     config = data.Config(seq_len=4, tokenizer="bpe")
@@ -265,27 +291,43 @@ def test_damaged_tokens_are_refused_in_a_sentence(
     assert len(stopped(data, capsys, "--data", str(folder))) < 300
 
 
-@pytest.mark.parametrize("kind", ["byte", "bpe"])
-def test_transformers_reads_the_same_tokens(
-    data: ModuleType, tokens: Path, documents: list[str], tmp_path: Path, kind: str
-) -> None:
+@pytest.fixture(scope="module", params=["byte", "bpe"])
+def both(
+    request: pytest.FixtureRequest,
+    data: ModuleType,
+    tokens: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Any, Any]:
+    """Return the tokenizer of a checkpoint as the package opens it, and as transformers does."""
     from transformers import AutoTokenizer
 
-    config = data.Config(tokenizer=kind)
-    corpus = data.load_corpus(config, tokens if kind == "bpe" else None, VOCABULARY)
+    folder, config = tmp_path_factory.mktemp(request.param), data.Config(tokenizer=request.param)
+    corpus = data.load_corpus(config, tokens if request.param == "bpe" else None, VOCABULARY)
     tokenizer = sys.modules[data.BPETokenizer.__module__]
     for name, text in tokenizer.tokenizer_files(corpus.tokenizer.json, 64).items():
-        (tmp_path / name).write_text(text)
-    theirs = AutoTokenizer.from_pretrained(tmp_path)
-    ours = tokenizer.load_tokenizer(kind, tmp_path)
-    # The names of special tokens are text, and so are the characters by which bytes are written.
-    for text in (*documents, "a <|endoftext|> b", "\u0100 \u00ff \u00fe"):
-        assert theirs(text)["input_ids"] == ours.encode(text)
-        assert theirs.decode(ours.encode(text)) == text == ours.decode(ours.encode(text))
-        assert not {ours.end_of_text, ours.padding} & set(ours.encode(text))
+        (folder / name).write_text(text)
+    return tokenizer.load_tokenizer(request.param, folder), AutoTokenizer.from_pretrained(folder)
+
+
+SPECIAL = ("<|endoftext|>", "\u0100", "\u00ff")  # names of tokens, which are text in a text
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.text() | st.sampled_from(SPECIAL), max_size=5).map("".join))
+@example("".join(SPECIAL))
+def test_transformers_reads_any_text_as_the_package_does(both: tuple[Any, Any], text: str) -> None:
+    ours, theirs = both
+    found = ours.encode(text)
+    assert theirs(text)["input_ids"] == found
+    assert theirs.decode(found) == text == ours.decode(found)
+    assert ours.padding not in found
+    assert ours.end_of_text not in found or "\0" in text
+
+
+def test_a_checkpoint_has_the_tokens_that_clients_need(both: tuple[Any, Any]) -> None:
+    ours, theirs = both
     assert theirs.eos_token_id == ours.end_of_text
     assert theirs.pad_token_id == ours.padding != ours.end_of_text
     assert theirs.model_max_length == 64
-    batch = theirs(["a", "a longer text"], padding=True)
-    assert batch["input_ids"][0][-1] == ours.padding
+    assert theirs(["a", "a longer text"], padding=True)["input_ids"][0][-1] == ours.padding
     assert theirs.decode([ours.end_of_text, ours.padding], skip_special_tokens=True) == ""

@@ -169,7 +169,7 @@ def test_a_trained_checkpoint_opens_in_transformers(
     assert type(theirs).__name__ == ours.checkpoint_config()["architectures"][0]
     reader = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     text = "7 bottles of water and <|endoftext|> \N{SNOWMAN}."
-    tokens = reader(text, return_tensors="pt", split_special_tokens=True)["input_ids"]
+    tokens = reader(text, return_tensors="pt")["input_ids"]
     assert tokens[0].tolist() == encode(text)
     assert theirs.config.eos_token_id == reader.eos_token_id
     with torch.no_grad():

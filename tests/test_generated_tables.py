@@ -191,10 +191,11 @@ def test_a_file_that_is_no_table_is_refused_by_name(
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('{"a": [1, 2]}', "must hold an array of objects"),
-        ("[1, 2]", "member 1 is not a JSON object"),
-        ('[{"a": 1}, {"a": [1]}]', "member 2: 'a' holds [1], but a cell is"),
-        ('{"a": 1}\n{"a": 2}', "lines of JSON end in .jsonl"),
+        ('{"a": [1, 2]}', "item 1, is not a JSON object"),
+        ('{"a": {"0": 1}, "b": {"0": 2}}', "'a' holds {\"0\": 1}, but a cell is"),
+        ("[1, 2]", "item 1, is not a JSON object"),
+        ('[{"a": 1}, {"a": [1]}]', "item 2, 'a' holds [1], but a cell is"),
+        ('[{"a": 1}', "cannot be read as JSON"),
     ],
 )
 def test_json_that_is_no_table_is_refused(content: str, sentence: str, read: Read) -> None:

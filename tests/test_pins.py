@@ -4,6 +4,7 @@ import pytest
 from helpers.plain_desk import PlainDesk
 
 from metagen.errors import SpecError
+from metagen.families.clip import FAMILY as clip
 from metagen.families.decoder import FAMILY as decoder
 from metagen.sizing import architecture, need, search
 
@@ -98,3 +99,41 @@ def test_full_attention_is_pinned_by_a_global_layer_in_every_layer(tmp_path):
 def test_a_pinned_window_is_a_lever_beside_a_pinned_shape(tmp_path):
     design = solved(LLAMA.replace("d_model", "window: 4096, d_model"), tmp_path).design
     assert design.dims["global_every"] > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("hidden_size", "did you mean d_model?"),
+        ("intermediate_size", "did you mean d_ff?"),
+        ("num_hidden_layers", "did you mean n_layers?"),
+        ("num_key_value_heads", "did you mean n_kv_heads?"),
+        ("rms_norm_eps", "did you mean norm_eps?"),
+        ("attention_bias", "dimensions: d_model"),
+        ("hidden_act", "dimensions: d_model"),
+    ],
+)
+def test_names_of_transformers_configs_lead_to_ours_and_others_to_no_guess(name, ours):
+    with pytest.raises(SpecError) as error:
+        pins(**{name: 8})
+    assert error.value.problems[0].hint.startswith(ours)
+
+
+def test_a_name_that_two_towers_share_leads_to_both():
+    with pytest.raises(SpecError, match="did you mean vision_d_ff or text_d_ff"):
+        need.pins({"architecture.dims": {"intermediate_size": 64}}.get, clip)
+
+
+@pytest.mark.parametrize(
+    "dims", ["d_model: 1000000000000", "n_layers: 2000", "d_ff: 1.0e+30", "max_seq_len: 2000000000"]
+)
+def test_a_dimension_beyond_any_device_is_refused(dims, tmp_path):
+    with pytest.raises(SpecError, match="is not allowed: give a whole number above 0, at most"):
+        pinned(f"architecture: {{dims: {{{dims}}}}}\n", tmp_path)
+
+
+def test_dimensions_that_only_together_are_beyond_any_device_are_refused(tmp_path):
+    desk = PlainDesk("architecture: {dims: {d_model: 1000000}}\n", tmp_path)
+    with pytest.raises(SpecError, match=r"a model of [0-9,]+ parameters or more"):
+        search.check_pins(desk, decoder)
+    search.check_pins(PlainDesk("architecture: {dims: {d_model: 16384}}\n", tmp_path), decoder)

@@ -88,6 +88,10 @@ def test_an_edited_file_is_planned_as_kept_and_what_follows_names_it(out: Path) 
     model.write_text(model.read_text() + "\nEDITED = True\n")
     told = metagen("plan", TINY, "--out", out).output
     assert "code/model.py: edited by hand, kept\n" in told
+    assert told.startswith(
+        "warning: run-text_llm_tiny: measure:probe runs code/model.py, edited by hand\n"
+    )
+    assert told.count("warning:") == 1
     assert "blueprint/params.json: code/model.py edited by hand\n" in told
 
 

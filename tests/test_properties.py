@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from metagen import files
+from metagen.engine import verify
 from metagen.engine.folder import Outputs
 from metagen.measure import evidence
 from metagen.spec import Spec
@@ -25,7 +27,8 @@ from tests.properties.tally import Tally, headline
 QUICK = {
     "consistent": 1, "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 1, "templates": 2,
     "histories": 1, "edits": 2, "statements": 4, "spoiled": 3, "evidence": 10, "leaks": 1,
-    "toctou": 1, "lint": 2, "honest": 4,
+    "toctou": 1, "lint": 2, "honest": 4, "bounded": 12, "tables": 40, "dates": 30,
+    "strangers": 25, "packages": 8,
 }  # fmt: skip
 PROCESSES = {
     "altered": 2,
@@ -179,6 +182,20 @@ def test_a_door_that_lets_every_result_pass_is_found_out(
         monkeypatch.setattr(evidence, check, lambda *_: iter(()))
     tally = measured("evidence", lab, 4)
     assert tally.counts["false statements"] or tally.counts["unnamed"]
+
+
+def test_a_verify_that_looks_at_listed_files_only_is_found_out(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for check in ("_unlisted", "_not_files"):
+        monkeypatch.setattr(verify, check, lambda *_: iter(()))
+    assert measured("packages", lab, 8).counts["accepted"]
+
+
+def test_a_build_that_follows_links_is_found_out(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "obstacle", lambda root, name: "")
+    tally = measured("packages", lab, 12)
+    assert tally.counts["touched"] or tally.counts["own mistakes"]
 
 
 def test_histories_notice_an_output_that_stays_deleted(

@@ -164,7 +164,7 @@ def test_files_and_shards_of_splits_are_found(
 ) -> None:
     for name in files:
         touch(tmp_path / name)
-    found = runtime.formats.split_files(runtime.formats.list_rows(tmp_path))
+    found = runtime.records.split_files(runtime.formats.list_rows(tmp_path))
     assert {split: len(paths) for split, paths in found.items()} == SHARDS[files]
 
 
@@ -185,7 +185,7 @@ def test_files_that_could_be_two_things_are_refused(
     for name in files:
         touch(tmp_path / name)
     with pytest.raises(SystemExit):
-        runtime.formats.split_files(runtime.formats.list_rows(tmp_path))
+        runtime.records.split_files(runtime.formats.list_rows(tmp_path))
     assert sentence in capsys.readouterr().err
 
 
@@ -194,6 +194,6 @@ def test_files_beside_splits_are_left_out_aloud(
 ) -> None:
     for name in ("train.csv", "test.csv", "unsupervised.csv"):
         touch(tmp_path / name)
-    found = runtime.formats.split_files(runtime.formats.list_rows(tmp_path))
+    found = runtime.records.split_files(runtime.formats.list_rows(tmp_path))
     assert set(found) == {"train", "test"}
     assert "not read: unsupervised.csv" in capsys.readouterr().err

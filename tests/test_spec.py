@@ -189,6 +189,15 @@ def test_an_override_replaces_a_value_of_another_shape(written):
     assert spec.key("modality.inputs") == ("image",)
 
 
+def test_overrides_set_one_dimension_after_the_other(written):
+    pinned = "architecture: {dims: {n_layers: 2, d_ff: 64}}\n"
+    given = ["architecture.dims.n_layers=4", "architecture.dims.d_model=128"]
+    dims = written(pinned, *given, "architecture.dims.d_ff=null").key("architecture.dims")
+    assert dims == {"n_layers": 4, "d_model": 128}
+    whole = written(pinned, "architecture.dims={n_heads: 2}", given[0]).key("architecture.dims")
+    assert whole == {"n_heads": 2, "n_layers": 4, "d_ff": 64}
+
+
 @pytest.mark.parametrize(
     ("override", "sentence", "hint"),
     [("constraints.memroy_budget=1GB", "there is no key 'constraints.memroy_budget' to set",

@@ -159,7 +159,9 @@ def test_a_linked_shelf_of_the_store_is_replaced(out: Out, victim: Path) -> None
 def test_linked_state_is_refused(to: str, out: Out, victim: Path) -> None:
     before = tree(victim)
     linked(out.folder / ".metagen", victim.parent / to)
-    with pytest.raises(TaskError, match="is a link; the state of an out folder lies in it"):
+    with pytest.raises(
+        TaskError, match="This is a link; the state of an out folder must be a folder in it"
+    ):
         out.build()
     assert tree(victim) == before
 
@@ -269,6 +271,15 @@ def test_a_lost_state_leaves_a_backup_of_edits(out: Out) -> None:
     files.remove(out.folder / ".metagen")
     assert out.build()[1].outputs.displaced == ["a.txt"]
     assert b"edited by hand" in tree(out.folder / ".metagen" / "backup").values()
+
+
+def test_a_clean_without_state_removes_nothing(out: Out) -> None:
+    files.remove(out.folder / ".metagen")
+    (out.run / "a.txt").write_bytes(b"edited by hand")
+    engine = out.build(ALL[2:], sweep=False)[1]
+    assert engine.outputs.clean(UPPER) == []
+    assert out.tree()["a.txt"] == b"edited by hand"
+    assert engine.outputs.clean(ALL[2]) == ["docs/c.txt"]
 
 
 def test_files_keep_the_umask(tmp_path: Path) -> None:

@@ -8,48 +8,26 @@ import shutil
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from helpers.toy import clean_build, row, write_package
 
 from metagen.cli import main
 from metagen.engine import verify
 from metagen.errors import TaskError, UsageError
-from metagen.files import sha256
 
-FILES = {
-    "spec_resolved.yaml": b"name: toy\n",
-    "code/model.py": b"import torch\n",
-    "code/data.py": b"from runtime.loop import step\n",
-    "code/train.py": b"import data, model\nif __name__ == '__main__': ...\n",
-    "code/runtime/__init__.py": b"",
-    "code/runtime/loop.py": b"def step(): ...\n",
-    "docs/model_card.md": b"# Toy\n",
-    "paper/main.tex": b"\\documentclass{article}\n",
-}
 Attack = Callable[[Path, Path], object]
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def package(tmp_path: Path) -> Iterator[Path]:
     """A package in a folder of any name, and a clean build that is equal to it."""
-    package = tmp_path / "My package"
-    for path, data in FILES.items():
-        (package / path).parent.mkdir(parents=True, exist_ok=True)
-        (package / path).write_bytes(data)
-    (package / "manifest.json").write_text(json.dumps([row(p, d) for p, d in FILES.items()]))
-    clean = shutil.copytree(package, tmp_path / "clean")
-    monkeypatch.setattr(verify, "_rebuild", lambda *_, **__: clean)
-    monkeypatch.setattr(verify, "load", lambda path: None)
-    monkeypatch.setattr(verify, "of_spec", lambda spec: None)
-    return package
-
-
-def row(path: str, data: bytes) -> dict[str, object]:
-    known = {"path": path, "sha256": sha256(data), "bytes": len(data)}
-    return {**known, "task": "s:toy", "made_from": [], "edited": False}
+    package = write_package(tmp_path / "My package")
+    with clean_build(shutil.copytree(package, tmp_path / "clean")):
+        yield package
 
 
 def findings(package: Path) -> list[str]:

@@ -82,7 +82,9 @@ def plan(
 ) -> None:
     """Print which files `synth` would make, each with its cause; write nothing.
 
-    All work is done in memory, so the list is exact and takes as long as a build.
+    All work is done in memory, so the list is exact and takes as long as a build. Like a build it
+    measures the code of the package, and so runs scripts that were edited by hand; a warning names
+    them before they run.
     """
     terminal = options.terminal(as_json=as_json)
     request = options.Request.of(specs, seed, run_id)

@@ -145,11 +145,16 @@ class CodeIndex:
         modules = {name: _parse(name, path) for name, path in package_files(root)}
         own: dict[str, str] = {}
         references: dict[str, list[str]] = {}
+        patches: list[tuple[str, str]] = []
         for module in modules.values():
             for name, statements in module.definitions.items():
                 qualified = f"{module.name}:{name}"
                 own[qualified] = _digest(ast.dump(s) for s in statements)
-                named = {r for s in statements for r in _references(s, module, modules)}
+                named: set[str] = set()
+                for statement in statements:
+                    used, replaced = _references(statement, module, modules)
+                    named |= used
+                    patches += [(each, qualified) for each in replaced]
                 # Statements at module level may change any definition of the module.
                 named.add(f"{module.name}:{BODY}")
                 references[qualified] = sorted(named - {qualified})
@@ -158,6 +163,10 @@ class CodeIndex:
             own[qualified] = _digest(f"{n} {full}" for n, full in sorted(module.imports.items()))
             imported = (r for full in module.imports.values() for r in _resolve(full, modules))
             references[qualified] = sorted(set(imported))
+        for patched, by in patches:
+            for name in own:
+                if patched in (name, name.partition(":")[0]):
+                    references[name].append(by)
         return cls(own, references)
 
     def digest(self, root: str) -> str | None:
@@ -267,11 +276,12 @@ def _absolute(statement: ast.ImportFrom, module: _Module) -> str:
 
 
 class _Uses(ast.NodeVisitor):
-    """The dotted names and the strings that a statement uses."""
+    """The dotted names and the strings that a statement uses, and the names that it changes."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
         self.strings: set[str] = set()
+        self.changed: set[str] = set()
 
     def visit_Name(self, node: ast.Name) -> None:
         self.names.add(node.id)
@@ -281,8 +291,22 @@ class _Uses(ast.NodeVisitor):
         dotted = _dotted(node)
         if dotted:
             self.names.add(dotted)
+            if not isinstance(node.ctx, ast.Load):
+                self.changed.add(dotted)
         else:
             self.generic_visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        """Record what has an item set or deleted."""
+        if not isinstance(node.ctx, ast.Load):
+            self.changed.add(_dotted(node.value))
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """Record what has an attribute set or deleted by name."""
+        if isinstance(node.func, ast.Name) and node.func.id in ("setattr", "delattr") and node.args:
+            self.changed.add(_dotted(node.args[0]))
+        self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> None:
         """Record a string: it may name a module that is imported, or run, by name."""
@@ -298,19 +322,24 @@ def _dotted(node: ast.expr) -> str:
     return f"{inner}.{node.attr}" if inner and isinstance(node, ast.Attribute) else ""
 
 
-def _references(statement: ast.stmt, module: _Module, modules: dict[str, _Module]) -> Iterator[str]:
-    """Yield the definitions and modules of the package that a statement names."""
+def _references(
+    statement: ast.stmt, module: _Module, modules: dict[str, _Module]
+) -> tuple[set[str], set[str]]:
+    """Return what a statement uses and what it replaces: definitions and modules of the package."""
     uses = _Uses()
     uses.visit(statement)
     local = _imported_in(statement, module)
     names = module.imports | local
-    yield from (text for text in uses.strings if text in modules)
-    for dotted in sorted(uses.names):
+    used, replaced = {text for text in uses.strings if text in modules}, set[str]()
+    for dotted in sorted(uses.names | uses.changed):
         head, _, rest = dotted.partition(".")
         if head in module.definitions and head not in local:
-            yield f"{module.name}:{head}"
+            used.add(f"{module.name}:{head}")
         elif head in names:
-            yield from _resolve(f"{names[head]}.{rest}".rstrip("."), modules)
+            used.update(_resolve(f"{names[head]}.{rest}".rstrip("."), modules))
+        if dotted in uses.changed and head in names:
+            replaced.update(_resolve(f"{names[head]}.{rest}".rstrip("."), modules))
+    return used, replaced
 
 
 def _resolve(dotted: str, modules: dict[str, _Module]) -> Iterator[str]:

@@ -127,7 +127,11 @@ class _Current:
             return False  # The action then meets the same error and reports it.
 
     def __repr__(self) -> str:
-        return sentence(self._decide().causes)
+        try:
+            with from_system():
+                return sentence(self._decide().causes)
+        except MetagenError as error:
+            return str(error)
 
     def _decide(self) -> Decision:
         return self._session.engine(self._graph).decide(self._recipe)

@@ -33,6 +33,8 @@ from metagen.work import Recipe
 
 CURRENT, RESTORE, RUN = "current", "restore", "run"
 Guard = Callable[[Recipe], AbstractContextManager[Any]]  # Entered while the work of a task runs.
+Warn = Callable[[Iterable[Problem]], None]
+_RUN_CODE = ("measure:", "benchmarks:")  # How the names of tasks begin that run scripts they read.
 _ENTRIES = ("entry", "names")
 _BRIEF = 60  # A cause shows the old and the new value if both together have at most 60 characters.
 _LISTED = 3  # A list in a cause names three items, and counts the rest.
@@ -149,6 +151,7 @@ class Engine:
         environment: Environment,
         cache: Cache | None = None,
         guard: Guard = nullcontext,
+        warn: Warn = lambda problems: None,
     ) -> None:
         self.graph = graph
         self.workspace = workspace
@@ -162,11 +165,15 @@ class Engine:
         self._environment = environment
         self._cache = cache
         self._guard = guard
+        self._warn = warn
+        self._warned: set[str] = set()
         self._contents: dict[str, tuple[str, Any]] = {}
 
     def rebuilt_as(self, graph: Graph) -> Engine:
         """Return an engine that builds another graph in the same workspace."""
-        return Engine(graph, self.workspace, self._environment, self._cache, self._guard)
+        return Engine(
+            graph, self.workspace, self._environment, self._cache, self._guard, self._warn
+        )
 
     def decide(self, recipe: Recipe) -> Decision:
         """Decide whether a task is current, can be restored, or must run."""
@@ -322,6 +329,7 @@ class Engine:
             self._folder.load, self.outputs.edited, self.outputs.generated, self.provenance,
             progress,
         )  # fmt: skip
+        self._warn_of_edited_code(recipe)
         with blame_edits(lambda: self.edits_above(recipe)), self._guard(recipe):
             outputs = recipe.work(desk)
         if set(outputs) != set(recipe.targets):
@@ -331,6 +339,17 @@ class Engine:
         if self._cache:
             self._cache.put(self._identity(recipe), trace, outputs)
         return outputs, trace
+
+    def _warn_of_edited_code(self, recipe: Recipe) -> None:
+        """Warn of edited scripts that a task is about to run: a stranger may have edited them."""
+        if not recipe.name.startswith(_RUN_CODE):
+            return
+        scripts = {p for p in recipe.inputs if p.endswith(".py") and self.outputs.edited(p)}
+        new = sorted(scripts - self._warned)
+        self._warned |= scripts
+        if new:
+            sentence = f"{recipe.name} runs {', '.join(new)}, edited by hand"
+            self._warn([Problem(sentence, self.graph.run)])
 
 
 def _is_run_of(recipe: Recipe, trace: Trace) -> bool:

@@ -15,7 +15,7 @@ from metagen.families import effects
 from metagen.families.family import Family
 from metagen.package import recipes as code_recipes
 from metagen.sizing import RECIPES as BLUEPRINT
-from metagen.sizing import need
+from metagen.sizing import explain, need, search
 from metagen.spec import Spec, load
 from metagen.work import Desk, Recipe
 
@@ -145,8 +145,8 @@ def _family(spec: Spec) -> Family:
     """Return the family of a spec, or refuse the spec before anything is written."""
     try:
         family = families.named(families.route(spec.key))
-        need.pins(spec.key, family)
         need.throughput(spec.key, family)
+        search.check_pins(explain.desk_over(spec), family)
         family.check(spec.key)
     except SpecError as error:
         raise SpecError(replace(p, place=_place(spec, p.place)) for p in error.problems) from None

@@ -34,7 +34,7 @@ def dry_run(
         stage: `synth` for whole packages, `paper` for the paper with its PDF.
         terminal: Where long work reports its progress.
     """
-    with in_memory(out, graphs) as engines:
+    with in_memory(out, graphs, terminal.warn) as engines:
         for engine in engines:
             done = []
             for recipe in _stage(engine.graph, stage):

@@ -11,7 +11,7 @@ from pathlib import Path
 from metagen import errors
 from metagen.engine import desk
 from metagen.engine.digest import Environment
-from metagen.engine.engine import RESTORE, RUN, Engine, blame_edits
+from metagen.engine.engine import RESTORE, RUN, Engine, Warn, blame_edits
 from metagen.engine.graph import Graph, of_run, whole
 from metagen.engine.ledger import Ledger
 from metagen.engine.store import Cache
@@ -92,7 +92,7 @@ class Session:
             workspace = Workspace.on_disk(self.out, graph.run, self._ledger)
             guard = desk.lint if self._options.lint else nullcontext
             self._engines[graph.run] = Engine(
-                graph, workspace, self._environment, self._cache, guard
+                graph, workspace, self._environment, self._cache, guard, self.terminal.warn
             )
         return self._engines[graph.run]
 
@@ -164,11 +164,14 @@ def _report(engine: Engine) -> BuildReport:
 
 
 @contextmanager
-def in_memory(out: Path, graphs: Sequence[Graph]) -> Iterator[list[Engine]]:
+def in_memory(
+    out: Path, graphs: Sequence[Graph], warn: Warn = lambda problems: None
+) -> Iterator[list[Engine]]:
     """Yield engines that know what was built, and whose builds do not change the disk."""
     with closing(Ledger.copy(StateFolder(out).ledger)) as ledger:
         environment = Environment(ledger)
-        yield [Engine(g, Workspace.in_memory(out, g.run, ledger), environment) for g in graphs]
+        spaces = [(graph, Workspace.in_memory(out, graph.run, ledger)) for graph in graphs]
+        yield [Engine(graph, space, environment, warn=warn) for graph, space in spaces]
 
 
 @contextmanager

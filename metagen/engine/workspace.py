@@ -53,7 +53,7 @@ class StateFolder:
         self.scratch = self.root / "tmp"
         self.store = self.root / "store"
         if self.root.is_symlink():
-            sentence = "This is a link; the state of an out folder lies in it."
+            sentence = "This is a link; the state of an out folder must be a folder in it."
             raise TaskError(Problem(sentence, str(self.root), "Remove the link, or move it away."))
 
     def make(self) -> None:

@@ -122,7 +122,8 @@ def odd_part(number: int) -> int:
 
 def divisors(number: int) -> list[int]:
     """Return the divisors of a number, ascending."""
-    return [each for each in range(1, number + 1) if number % each == 0]
+    small = [each for each in range(1, math.isqrt(number) + 1) if number % each == 0]
+    return sorted({*small, *(number // each for each in small)})
 
 
 def divisor_near(number: float, wanted: float) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from metagen.families import axes, levers, parts, transformer
+from metagen.families import axes, levers, transformer
 from metagen.families.axes import Axis, Rule
 from metagen.families.blocks import Blocks
 from metagen.families.demand import ALONE, Cost, Demand, Need, Use
@@ -88,22 +88,13 @@ class Decoder(Blocks):
     # What a decoder is made of, and what it asks of its hardware.
 
     def parts(self, m: Dims) -> list[Part]:
-        """Return token table, blocks, last norm and output layer, as one token passes them.
-
-        A block has 2dhs + 2dks + 3df weights and the gains of two norms. A tied output layer is
-        the token table itself.
-        """
-        d = int(m["d_model"])
-        matrices = sum(outputs * inputs for outputs, inputs in transformer.linears(m))
-        return [
-            *([] if m["tie_embeddings"] else [parts.table(m["vocab_size"], d)]),
-            Part(matrices, 2 * d, pairs=transformer.pair_flops(m)) * m["n_layers"],
-            Part(others=d),
-            parts.linear(d, m["vocab_size"], bias=False),
-        ]
+        return transformer.layers(m)
 
     def size(self, m: Dims) -> int:
         return self.count(m) - transformer.embedding_count(m)
+
+    def count(self, m: Dims) -> int:
+        return transformer.taken(m).parameters
 
     def peaks(self, m: Dims) -> list[Peak]:
         """Return the inside of a block and the logits, for each token of a part of the prompt.
@@ -111,13 +102,16 @@ class Decoder(Blocks):
         A block holds the residual stream, its normalized copy, and the wider of the feed-forward
         layer (gate, up and their product) and attention (queries, keys, values and result).
         """
+        return [Peak(n, f"{place} {HALF * n:,}") for place, n in self._held(m).items()]
+
+    def _held(self, m: Dims) -> dict[str, int]:
+        """Return the numbers held at each of those places."""
         d, tokens = int(m["d_model"]), self.input_length(m)
         attention = 2 * int((m["n_heads"] + m["n_kv_heads"]) * m["head_dim"])
-        places = {
+        return {
             "block": tokens * (2 * d + max(3 * int(m["d_ff"]), attention)),
             "logits": tokens * (d + int(m["vocab_size"])),
         }
-        return [Peak(n, f"{place} {HALF * n:,}") for place, n in places.items()]
 
     def weight_bytes(self, m: Dims) -> int:
         """Return the bytes of all weights; token tables, output layer and norms stay in bf16."""
@@ -140,10 +134,10 @@ class Decoder(Blocks):
         Prompts are read one after the other, in parts; the requests then decode together.
         """
         prompt, bits = self.input_length(m, use), int(m["cache_bits"])
-        made, pair = self.parts(m), transformer.pair_flops(m) * int(m["n_layers"])
-        token, weights = int(parts.flops(made)) - pair, self._stored(m, parts.count(made))
+        taken, pair = transformer.taken(m), transformer.pair_flops(m) * int(m["n_layers"])
+        token, weights = taken.flops - pair, self._stored(m, taken.parameters)
         table = 0 if m["tie_embeddings"] else HALF * int(m["vocab_size"] * m["d_model"])
-        held = HALF * max(peak.numbers for peak in self.peaks(m))
+        held = HALF * max(self._held(m).values())
         calls, mean = -(-prompt // PROMPT), int(self.mean_length(m, use))
 
         def cached(tokens: int) -> int:

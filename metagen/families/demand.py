@@ -43,11 +43,15 @@ class Cost:
 
     def at_once(self, batch: int) -> Cost:
         """Return the same work for several requests that share the weights read."""
+        if batch == 1:
+            return self
         own = batch * self.own
         return replace(self, flops=batch * self.flops, bytes=self.bytes - self.own + own, own=own)
 
     def in_turn(self, batch: int) -> Cost:
         """Return the same work for several requests, one after the other."""
+        if batch == 1:
+            return self
         return Cost(batch * self.flops, batch * self.bytes, batch * self.own, batch * self.calls)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from metagen.families.axes import Axis, Rule, closest, divisors, floor_power, odd_part
 from metagen.families.demand import Need
 from metagen.families.family import Dims, Value
-from metagen.families.transformer import embedding_count
+from metagen.families.transformer import SHAPE, embedding_count
 from metagen.families.trend import Trend
 from metagen.tasks.language_modeling import BYTE_VOCABULARY
 from metagen.units import INFINITE
@@ -34,10 +34,6 @@ PATTERN_PRICES: dict[Value | None, float] = {
     6: 0.5,  # 5:1 as Gemma 3 (arXiv:2503.19786)
 }
 FULL = 1  # The value of `global_every` that pins full attention.
-# A spec that pins all of these states the shape of a model, to which nothing is added.
-SHAPE = frozenset(
-    ("d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff", "vocab_size")
-)
 # Prices of windows, by the tokens that a local layer sees.
 WINDOW_PRICES: dict[Value | None, float] = {
     4096: 0.0,  # Gemma 2, Command A
@@ -158,7 +154,7 @@ def local_attention(need: Need, default_context: int) -> tuple[Axis, Axis]:
         fitting = [n for n in PATTERN_PRICES if n and n <= m["n_layers"] and (windows or local)]
         if local:
             return fitting
-        return [None] if need.pins.keys() >= SHAPE else [None, *fitting]
+        return [None] if all(name in need.pins for name in SHAPE) else [None, *fitting]
 
     def price(m: Dims, value: Value | None) -> float:
         return PATTERN_PRICES.get(value, 0.0)

@@ -8,9 +8,16 @@ the whole context and the others w tokens.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from operator import itemgetter
+from typing import NamedTuple
 
-from metagen.families.family import Dims
-from metagen.families.parts import HALF
+from metagen.families import parts
+from metagen.families.family import Dims, Value
+from metagen.families.parts import HALF, Part
+
+# The dimensions of a model without those of its context: a spec that pins all states a model.
+SHAPE = ("d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff", "vocab_size")
 
 LOADED = 16  # A row of 8-bit weights is filled up to a multiple of this.
 GROUP, TILE = 128, 16  # A matrix of 4-bit weights is, along its inputs and its outputs.
@@ -21,6 +28,10 @@ SINGLE = 4  # Bytes of a number in float32.
 PAIR_BYTES = 12  # A pair of positions has a distance of 8 bytes and four flags, in all heads.
 ROPE_BASES = (1e4, 5e5, 1e6, 1e7, 1e8)  # Llama 2, Llama 3 and Qwen2.5, then steps of ten
 ROPE_TURNS = 1 / 8  # The slowest pair of dimensions makes at most so many turns over the window.
+
+
+_COUNTED = (*SHAPE, "tie_embeddings")
+_shape, _counted = itemgetter(*SHAPE), itemgetter(*_COUNTED)
 
 
 def linears(m: Dims) -> tuple[tuple[int, int], ...]:
@@ -38,6 +49,40 @@ def block_weights(m: Dims) -> int:
 def pair_flops(m: Dims) -> int:
     """Return the operations of a pair of positions in one layer, its score and its sum: 4hs."""
     return 4 * int(m["n_heads"] * m["head_dim"])
+
+
+def layers(m: Dims) -> list[Part]:
+    """Return token table, blocks, last norm and output layer, as one token passes them.
+
+    A block has 2dhs + 2dks + 3df weights and the gains of two norms. A tied output layer is the
+    token table itself.
+    """
+    d = int(m["d_model"])
+    matrices = sum(outputs * inputs for outputs, inputs in linears(m))
+    return [
+        *([] if m["tie_embeddings"] else [parts.table(m["vocab_size"], d)]),
+        Part(matrices, 2 * d, pairs=pair_flops(m)) * m["n_layers"],
+        Part(others=d),
+        parts.linear(d, m["vocab_size"], bias=False),
+    ]
+
+
+class Taken(NamedTuple):
+    """What a model takes whatever its formats and its context: parameters, and FLOPs a token."""
+
+    parameters: int
+    flops: int
+
+
+def taken(m: Dims) -> Taken:
+    """Count a model once: the search asks for it with every combination of formats."""
+    return _taken(_counted(m))
+
+
+@lru_cache(maxsize=2**14)
+def _taken(values: tuple[Value, ...]) -> Taken:
+    made = layers(dict(zip(_COUNTED, values, strict=True)))
+    return Taken(parts.count(made), int(parts.flops(made)))
 
 
 def embedding_count(m: Dims) -> int:
@@ -64,6 +109,12 @@ def _filled(number: int, step: int) -> int:
 
 def quantized_bytes(m: Dims, bits: int) -> int:
     """Return the bytes of all blocks' linear layers in a format."""
+    return _quantized_bytes(_shape(m), bits)
+
+
+@lru_cache(maxsize=2**12)
+def _quantized_bytes(shape: tuple[Value, ...], bits: int) -> int:
+    m = dict(zip(SHAPE, shape, strict=True))
     return int(m["n_layers"]) * sum(matrix_bytes(o, i, bits) for o, i in linears(m))
 
 

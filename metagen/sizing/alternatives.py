@@ -14,6 +14,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from metagen import units
@@ -46,20 +47,32 @@ def nearest(desk: Desk, best: Solution, parameters: int) -> dict[str, str]:
         best: The solution of the spec.
         parameters: Measured count, which an edit of the model may have changed.
     """
+
+    @cache
+    def other(key: str, value: Any) -> Solution | None:
+        return alternative(desk, best.family, {key: value})
+
     demand = best.design.demand
     exceeded = [limit for limit in best.need.limits if limit.excess(demand)]
-    changes = {limit.constraint: ", or ".join(_feasible(desk, best, limit)) for limit in exceeded}
-    changes |= dict(_budgets(desk, best, parameters))
+    changes = {
+        limit.constraint: ", or ".join(_feasible(desk, best, limit, other)) for limit in exceeded
+    }
+    changes |= dict(_budgets(desk, best, parameters, other))
     return {constraint: text for constraint, text in changes.items() if text}
 
 
-def _budgets(desk: Desk, best: Solution, parameters: int) -> Iterator[tuple[str, str]]:
+Other = Callable[[str, Any], Solution | None]
+
+
+def _budgets(
+    desk: Desk, best: Solution, parameters: int, other: Other
+) -> Iterator[tuple[str, str]]:
     """Yield each violated bound of the parameter budget, at a value that a design meets."""
     extra = parameters - best.design.parameters
 
     def counted(key: str, bound: int) -> int | None:
-        other = alternative(desk, best.family, {key: bound})
-        return other.design.parameters + extra if other else None
+        changed = other(key, bound)
+        return changed.design.parameters + extra if changed else None
 
     for key, meets in ((BUDGET, operator.le), (LEAST, operator.ge)):
         declared, up = desk.key(key), key == BUDGET
@@ -75,24 +88,24 @@ def _budgets(desk: Desk, best: Solution, parameters: int) -> Iterator[tuple[str,
 Meets = Callable[[str, Any], bool]
 
 
-def _feasible(desk: Desk, best: Solution, limit: Limit) -> Iterator[str]:
+def _feasible(desk: Desk, best: Solution, limit: Limit, other: Other) -> Iterator[str]:
     """Yield the changes of the spec whose design meets a limit."""
 
     def meets(key: str, value: Any) -> bool:
         """Search the changed spec and return whether its design meets the limit."""
-        other = alternative(desk, best.family, {key: value})
-        if other is None:
+        changed = other(key, value)
+        if changed is None:
             return False
         checked = (limit.constraint, need.DEVICE) if key == DEVICE else (limit.constraint,)
-        bounds = (bound for bound in other.need.limits if bound.constraint in checked)
-        return not any(bound.excess(other.design.demand) for bound in bounds)
+        bounds = (bound for bound in changed.need.limits if bound.constraint in checked)
+        return not any(bound.excess(changed.design.demand) for bound in bounds)
 
     family = best.family
     alone = solve(family, _only(desk, best, limit), desk.source(family.published)).design
     used = [limit.used(each.demand) for each in (alone, best.design)]
     yield from _loosened(desk, limit, [*used, SLACK * used[-1]], meets)
     yield from _shorter(desk, family, meets)
-    yield from _smaller(desk, best, meets)
+    yield from _smaller(desk, meets, other)
     yield from _elsewhere(desk, best, limit, meets)
 
 
@@ -134,7 +147,7 @@ def _shorter(desk: Desk, family: Family, meets: Meets) -> Iterator[str]:
             yield f"context_window {units.spell_context(longest)}"
 
 
-def _smaller(desk: Desk, best: Solution, meets: Meets) -> Iterator[str]:
+def _smaller(desk: Desk, meets: Meets, other: Other) -> Iterator[str]:
     """Yield the largest parameter budget below the declared one, unless no design is within it."""
     declared = desk.key(BUDGET)
     if declared:
@@ -142,8 +155,8 @@ def _smaller(desk: Desk, best: Solution, meets: Meets) -> Iterator[str]:
         sizes = sorted({int(units.rounded(declared * n / 20, up=False)) for n in SHARES})
         sizes = [size for size in sizes if size >= least]
         size = _last(sizes, lambda size: meets(BUDGET, size))
-        other = alternative(desk, best.family, {BUDGET: size}) if size else None
-        if size and other and other.design.parameters <= size:
+        smaller = other(BUDGET, size) if size else None
+        if size and smaller and smaller.design.parameters <= size:
             yield f"parameter_budget.max {units.spell_count(size, up=False)}"
 
 

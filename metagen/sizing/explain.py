@@ -34,9 +34,14 @@ class SpecDesk:
         return module
 
 
+def desk_over(spec: Spec) -> Desk:
+    """Return a desk over a spec, for work of which nothing is recorded."""
+    return cast(Desk, SpecDesk(spec))
+
+
 def lines(spec: Spec) -> Iterator[str]:
     """Yield decisions, limits, what binds, changes that meet violated limits, and steps."""
-    desk = cast(Desk, SpecDesk(spec))
+    desk = desk_over(spec)
     best = search.solution(desk)
     for each in (*architecture.decisions(best), *architecture.limits(best)):
         yield f"{each['name']}: {_value(each['value'])}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator
 
 from metagen.amounts import parse_amount
 from metagen.errors import Problem, SpecError
+from metagen.families import configs
 from metagen.families.demand import Demand, Limit, Need, Use
 from metagen.families.family import Dims, Family, Lookup, Value
 from metagen.sizing import devices, shares
@@ -16,6 +16,7 @@ from metagen.units import (
     INFINITE,
     Rate,
     format_bytes,
+    nearest,
     parse_duration,
     parse_hardware,
     parse_latency,
@@ -33,6 +34,11 @@ DEFAULT_BUDGET = 125_000_000
 WEIGHT_SHARE = 0.5  # Weights get half of the memory where only the memory decides the size.
 WEIGHT_BYTES = 2  # Parameters are trained in bf16.
 MOST = 2 * 10**12  # parameters; no larger budget is tried, whatever the memory
+# Largest values of a pinned dimension: published vocabularies reach 901,629 (XLM-V,
+# arXiv:2301.10472), depths 1,000 layers (DeepNet, arXiv:2203.00555).
+MOST_WIDTH, MOST_DEPTH, MOST_CONTEXT = 2**20, 2**10, 2**30
+MOST_REAL = 1e12
+_DEPTHS = ("layers", "depth", "level")  # Words in the names of dimensions that repeat a layer.
 
 # Seconds until the first output for each class of `constraints.latency`; None sets no limit.
 # 0.1 s feels instantaneous and 1 s keeps a train of thought (Miller, 1968; Nielsen, Usability
@@ -308,14 +314,26 @@ def _wrong(name: str, value: object, family: Family) -> Problem | None:
     place = f"architecture.dims.{name}"
     known = {**family.dims, **family.formats}
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0)
-        hint = f"did you mean {close[0]}? dimensions: {', '.join(known)}"
+        near = " or ".join(configs.ours(name, known)) or nearest(name, known)
+        asked = f"did you mean {near}? " if near else ""
+        hint = f"{asked}dimensions: {', '.join(known)}"
         return Problem(f"{family.name} has no dimension {name}", place, hint)
     kind = known[name]
     if kind is bool:
-        good = isinstance(value, bool)
+        good, allowed = isinstance(value, bool), "true or false"
     else:
+        largest = _largest(name, family)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        good = number and value > 0 and (kind is float or value == int(value))  # type: ignore
-    allowed = {bool: "true or false", int: "a whole number above 0", float: "a number above 0"}
-    return None if good else Problem(f"{value!r} is not allowed: give {allowed[kind]}", place)
+        good = number and 0 < value <= largest and (kind is float or value == int(value))  # type: ignore
+        whole = "a whole number" if kind is int else "a number"
+        allowed = f"{whole} above 0, at most {largest:,.0f}"
+    return None if good else Problem(f"{value!r} is not allowed: give {allowed}", place)
+
+
+def _largest(name: str, family: Family) -> float:
+    """Return the largest value that a dimension may be pinned to."""
+    if {**family.dims, **family.formats}[name] is float:
+        return MOST_REAL
+    if name == family.context_dim:
+        return MOST_CONTEXT
+    return MOST_DEPTH if any(word in name for word in _DEPTHS) else MOST_WIDTH

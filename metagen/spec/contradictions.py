@@ -129,7 +129,7 @@ def warnings(values: Values, place: Place) -> Iterator[Problem]:
     """Yield warnings: keys that are allowed but unusual; arguments as for `contradictions`."""
     if values["constraints.context_window"] == INFINITE:
         sentence = "constraints.context_window is infinite, and no memory holds that"
-        hint = "the build takes the largest window that the other constraints allow"
+        hint = "a model with a window has the largest one that the other constraints allow"
         yield Problem(sentence, place("constraints.context_window"), hint)
     if values["constraints.prompt_length"] and not values["constraints.device"]:
         sentence = "constraints.prompt_length changes nothing where no device is declared"

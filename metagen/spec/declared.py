@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from metagen.spec.findings import Findings, shown
@@ -58,12 +59,26 @@ def overridden(overrides: Sequence[str], findings: Findings) -> dict[str, Node]:
     for override in overrides:
         place = f"override {shown(override)}"
         word, equals, text = override.partition("=")
-        name = SHORTHANDS.get(word, word)
+        name, part = _mapping_and_part(SHORTHANDS.get(word, word))
         if not equals or name not in keys():
             _no_variable(word, place, findings)
             continue
-        leaves[name] = parse(text, place, findings, lines=False)
+        node = parse(text, place, findings, lines=False)
+        leaves[name] = _added(leaves.get(name), part, node) if part else node
     return leaves
+
+
+def _mapping_and_part(word: str) -> tuple[str, str]:
+    """Split the name of a part of a mapping, as architecture.dims.d_model; others have no part."""
+    name, _, part = word.rpartition(".")
+    mapping = name in keys() and isinstance(keys()[name].default, dict)
+    return (name, part) if mapping and part else (word, "")
+
+
+def _added(mapping: Node | None, part: str, node: Node) -> Node:
+    """Return a mapping with one more part; what earlier overrides set of it stays."""
+    before = mapping.value if mapping and isinstance(mapping.value, dict) else {}
+    return replace(node, value={**before, part: node}, text="")
 
 
 def _no_variable(word: str, place: str, findings: Findings) -> None:

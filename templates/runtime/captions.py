@@ -1,5 +1,6 @@
-"""Images with texts that a metadata file in their folder lists."""
+"""Images with texts: a metadata file in their folder lists them, or rows hold them."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,13 @@ from runtime.formats import SUFFIXES
 from runtime.images import list_images
 from runtime.listing import shown, suffix_of
 from runtime.notes import note
+from runtime.pixels import Picture
 from runtime.records import read_records
 from runtime.splits import split_folders
+from runtime.stored import has_rows, stored_images
 
 METADATA = "metadata"
+TEXTS = ("text", "caption")
 
 
 @dataclass(frozen=True)
@@ -20,18 +24,20 @@ class Captions:
 
     Attributes:
         metadata: The files that list them: one in the folder, or one in the folder of each split.
-        rows: The path of an image in the folder, and a text; an image may have several rows.
-        splits: The split of each folder in the folder; empty if the data has no splits yet.
+        files: The image of each name.
+        rows: The name of an image, its path in the folder, and a text; an image may have several.
+        splits: The split of each name; empty if the data has no splits yet.
     """
 
     metadata: list[Path]
+    files: dict[str, Picture]
     rows: list[tuple[str, str]]
     splits: dict[str, str]
 
 
 def has_metadata(folder: Path) -> bool:
-    """Return whether a folder, or each split in it, has a metadata file."""
-    return bool(_metadata(folder)[0])
+    """Return whether a folder, or each split in it, has a metadata file, or rows hold images."""
+    return has_rows(folder) or bool(_metadata(folder)[0])
 
 
 def read_captions(folder: Path) -> Captions:
@@ -40,7 +46,9 @@ def read_captions(folder: Path) -> Captions:
     A row has a `file_name`, an image beside its metadata file, and a `text`. A name must not lead
     out of the folder, so that a data set from a stranger cannot read other files of this machine.
     """
-    metadata, splits = _metadata(folder)
+    if has_rows(folder):
+        return _of_rows(folder)
+    metadata, folders = _metadata(folder)
     if not metadata:
         fail(
             f"{folder} must hold one of {METADATA}.csv, {METADATA}.jsonl, {METADATA}.parquet; so "
@@ -59,7 +67,24 @@ def read_captions(folder: Path) -> Captions:
     if loose:
         names = shown(folder, loose)
         note(f"{folder}: {len(loose):,} images have no row, and are left out: {names}.")
-    return Captions(metadata, rows, splits)
+    files: dict[str, Picture] = {name: folder / name for name, _ in rows}
+    return Captions(metadata, files, rows, splits_of(files, folders))
+
+
+def splits_of(names: Iterable[str], folders: Mapping[str, str]) -> dict[str, str]:
+    """Return the split of each name by the first folder of its path; none without splits."""
+    return {name: folders[name.partition("/")[0]] for name in names} if folders else {}
+
+
+def _of_rows(path: Path) -> Captions:
+    """Return the images and texts of rows, which are named by their places."""
+    files: dict[str, Picture] = {}
+    rows, splits = [], {}
+    for split, image, text in stored_images(path, TEXTS):
+        name = image.place.removeprefix(str(path))
+        files[name], splits[name] = image, split
+        rows.append((name, text))
+    return Captions([], files, rows, splits if len(set(splits.values())) > 1 else {})
 
 
 def _metadata(folder: Path) -> tuple[list[Path], dict[str, str]]:

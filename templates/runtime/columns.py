@@ -14,10 +14,11 @@ from torch import Tensor
 from runtime.digests import digest, uniform
 from runtime.errors import fail
 from runtime.notes import note
+from runtime.numbers import Column
 from runtime.order import samples_at
 from runtime.settings import read_json
 from runtime.splits import SPLITS, require_samples
-from runtime.tables import Column, is_index, is_numeric, read_table
+from runtime.tables import is_index, is_numeric, read_table
 
 Index = NDArray[np.int64]
 Parts = dict[str, Index]
@@ -208,6 +209,19 @@ def inputs(schema: Schema, columns: Mapping[str, Column], model: Any) -> tuple[T
         # Columns share one embedding table, so each column's words begin after those of the last.
         start += len(words)
     return torch.from_numpy(numbers), torch.from_numpy(categories)
+
+
+def note_unknown(schema: Schema, columns: Mapping[str, Column]) -> None:
+    """Note columns most of whose words training did not keep, so that predictions ignore them."""
+    for name, words in schema.categorical.items():
+        known = set(words)
+        cells = [_word(cell) for cell in columns[name].tolist()]
+        new = [cell for cell in cells if cell not in known and cell not in ("", "nan")]
+        if len(new) > len(cells) / 2:
+            note(
+                f"column {name!r}: {len(new):,} of {len(cells):,} words, such as {new[0]!r}, are "
+                "unknown to the model: it reads them as missing."
+            )
 
 
 def _word(cell: object) -> str:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from runtime.columns import Parts, Rows, Schema
 from runtime.notes import note
-from runtime.tables import Column, is_numeric
+from runtime.numbers import Column
+from runtime.tables import is_numeric
 
 Codes = NDArray[np.int64]
 FEWEST = 20  # rows below which a relation between two columns may be chance
@@ -119,6 +120,9 @@ def _same_order(column: Column, target: Column) -> bool:
     one, two = column[known], target[known]
     if len(one) < FEWEST or not np.ptp(one) or not np.ptp(two):
         return False
-    ranks = [codes_of(each).astype(np.float64) for each in (one, two)]
-    exact = math.isclose(abs(np.corrcoef(*ranks)[0, 1]), 1, abs_tol=1e-12)
-    return exact or bool(abs(np.corrcoef(one, two)[0, 1]) > LINEAR)
+    exact = abs(_correlation(codes_of(one), codes_of(two)))
+    return math.isclose(exact, 1, abs_tol=1e-12) or abs(_correlation(one, two)) > LINEAR
+
+
+def _correlation(one: Column, two: Column) -> float:
+    return float(np.mean((one - one.mean()) * (two - two.mean())) / (one.std() * two.std()))

@@ -2,9 +2,9 @@
 
 import codecs
 import gzip
+import io
 import re
 from pathlib import Path
-from typing import IO
 
 from runtime.errors import fail
 from runtime.notes import note
@@ -44,7 +44,7 @@ FOREIGN = re.compile("[\udc80-\udcff]")
 LETTERS = re.compile("[^\x00-\x7f\udc80-\udcff]")
 
 
-def open_bytes(path: Path) -> IO[bytes]:
+def open_bytes(path: Path) -> gzip.GzipFile | io.BufferedReader:
     """Open a file, unpacked if gzip packed it, whatever its name says."""
     with path.open("rb") as stream:
         packed = stream.read(2) == GZIP

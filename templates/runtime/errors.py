@@ -13,7 +13,9 @@ def fail(sentence: str) -> NoReturn:
     """Print a sentence with the cause and the next step, and exit with status 2."""
     rank = os.environ.get("RANK", "0")
     who = "" if rank == "0" else f" (process {rank})"
-    print(f"{Path(sys.argv[0]).name}{who}: {sentence}", file=sys.stderr)
+    # Messages of libraries, which sentences quote, may have several lines.
+    line = " ".join(sentence.splitlines())
+    print(f"{Path(sys.argv[0]).name}{who}: {line}", file=sys.stderr)
     raise SystemExit(2)
 
 

@@ -1,4 +1,4 @@
-"""Rows of files in any of the formats that data sets come in, and the files of each split."""
+"""Rows of files in any of the formats that data sets come in."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -7,10 +7,9 @@ from typing import Any
 
 from runtime.errors import fail
 from runtime.files import json_lines, open_text
-from runtime.listing import Listing, list_files, shown, suffix_of
-from runtime.notes import note
+from runtime.listing import Listing, list_files, suffix_of
 from runtime.rows import csv_rows
-from runtime.splits import SPLITS, split_named
+from runtime.splits import split_named
 
 PACKED = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 SUFFIXES = (*PACKED, *(f"{suffix}.gz" for suffix in PACKED), ".parquet", ".arrow")
@@ -41,33 +40,6 @@ def list_rows(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Listing:
     found = list_files(folder, suffixes)
     files = [path for path in found.files if path.name not in ABOUT]
     return Listing(folder, files, found.others, found.hidden)
-
-
-def split_files(found: Listing) -> dict[str, list[Path]]:
-    """Return the files of each split, or all as "train" if no name is that of a split; or stop.
-
-    A split has one file or several, in one format: train.csv, Train/rows.jsonl,
-    data/train-00000-of-00002.parquet as the Hub names them, or train/data-00000-of-00001.arrow of
-    `save_to_disk`.
-    """
-    named: dict[str, list[Path]] = {split: [] for split in SPLITS}
-    others = []
-    for path in found.files:
-        split = split_of_file(path.relative_to(found.folder))
-        (named[split] if split else others).append(path)
-    if not any(named.values()):
-        return {"train": others}
-    if not named["train"]:
-        fail(f"{found.folder} has no file for train: give it a name such as train.csv.")
-    if others:
-        names = shown(found.folder, others)
-        note(f"{found.folder} has files that name no split, and are not read: {names}.")
-    for split, paths in named.items():
-        suffixes = {suffix_of(path) for path in paths}
-        if len(suffixes) > 1:
-            names = shown(found.folder, paths)
-            fail(f"{found.folder} has {split} in several formats: keep one of {names}.")
-    return {split: paths for split, paths in named.items() if paths}
 
 
 def split_of_file(name: Path, *, anywhere: bool = True) -> str | None:
@@ -119,8 +91,8 @@ def _parquet_rows(path: Path) -> Rows:
     try:
         with arrow.parquet.ParquetFile(path) as file:
             yield from _batches(path, file.schema_arrow, file.iter_batches())
-    except (OSError, arrow.ArrowException) as error:
-        fail(f"{path} cannot be read as Parquet: {error}.")
+    except (OSError, ValueError, arrow.ArrowException) as error:
+        fail(f"{path} cannot be read as Parquet: {_cause(error)}.")
 
 
 def _arrow_rows(path: Path) -> Rows:
@@ -136,14 +108,21 @@ def _arrow_rows(path: Path) -> Rows:
                 source.seek(0)
                 reader = arrow.ipc.open_stream(source)
                 yield from _batches(path, reader.schema, reader)
-    except (OSError, arrow.ArrowException) as error:
-        fail(f"{path} cannot be read as Arrow: {error}.")
+    except (OSError, ValueError, arrow.ArrowException) as error:
+        fail(f"{path} cannot be read as Arrow: {_cause(error)}.")
+
+
+def _cause(error: Exception) -> str:
+    """Return the message of a library's error, without the end of its last line."""
+    return str(error).rstrip().rstrip(".") or type(error).__name__
 
 
 def _batches(path: Path, schema: Any, batches: Any) -> Rows:
     """Yield the rows of batches; the number of a class becomes its name."""
     classes, number = _class_names(schema), 0
     for batch in batches:
+        # Places in a damaged file would lead outside of its memory.
+        batch.validate(full=True)
         for row in batch.to_pylist():
             number += 1
             for column, names in classes.items():

@@ -11,7 +11,7 @@ from torch import Tensor
 from runtime.distributed import world_size
 from runtime.errors import fail
 from runtime.listing import Listing, list_files
-from runtime.pixels import THREADS, covered, eight_bits, opened
+from runtime.pixels import THREADS, Picture, covered, eight_bits, opened
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".apng"),
@@ -39,7 +39,7 @@ def image_files(folder: Path) -> list[Path]:
     return list_images(folder).files
 
 
-def read_image(path: Path, size: tuple[int, int], channels: int) -> Tensor:
+def read_image(path: Picture, size: tuple[int, int], channels: int) -> Tensor:
     """Return an image as (channels, height, width), uint8, or stop.
 
     A photograph is first turned upright by its EXIF data. Then the image is scaled until it covers
@@ -64,7 +64,7 @@ class ImageFiles:
     The others are read again in each epoch, so a data set may be larger than the memory.
     """
 
-    def __init__(self, paths: Sequence[Path], size: tuple[int, int], channels: int) -> None:
+    def __init__(self, paths: Sequence[Picture], size: tuple[int, int], channels: int) -> None:
         self._paths, self._size, self._channels = paths, size, channels
         self._pool = ThreadPoolExecutor(THREADS)
         self._room = KEPT_BYTES // (channels * size[0] * size[1])  # images

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from runtime.errors import fail
+from runtime.listing import printable
 from runtime.notes import note
 from runtime.settings import read_json
 
@@ -33,7 +34,7 @@ def say_untested(what: str, absent: Sequence[str]) -> None:
     if absent:
         more = f" and {len(absent) - MOST_SHOWN:,} more" if len(absent) > MOST_SHOWN else ""
         kind, it = ("class", "it") if len(absent) == 1 else ("classes", "them")
-        names = ", ".join(absent[:MOST_SHOWN]) + more
+        names = ", ".join(map(printable, absent[:MOST_SHOWN])) + more
         note(f"{what} of the {kind} {names}, so no score covers {it}.")
 
 

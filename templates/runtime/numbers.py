@@ -109,7 +109,9 @@ def _in_groups(words: Sequence[str]) -> bool:
 
 def _checked(cells: Cells, values: Column) -> Column:
     """Return numbers, or words if they are whole and too large for float64."""
-    if any(_lossy(cells.words[i], values[i]) for i in np.flatnonzero(np.abs(values) >= EXACT)):
+    if any(
+        _lossy(cells.words[i], values[i]) for i in np.flatnonzero(np.abs(values) >= EXACT).tolist()
+    ):
         note(f"{cells.name} has whole numbers beyond 2^53, which lose digits: it is read as words.")
         return np.array(cells.words, dtype=object)
     coded = next((c for c in cells.words if c[:1] == "0" and len(c) > 1 and c.isdigit()), None)

@@ -1,6 +1,7 @@
 """Pixels of image files as 8 bits, and what the files are like; all image tasks read them here."""
 
 import functools
+import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,22 @@ LOOKED_AT = 32  # files of a kind that are decoded to see whether they have colo
 MOST_PIXELS = 2**27  # of a scaled image before its middle is cut out
 UNSIGNED, SAMPLE_FORMAT = 1, 339  # a TIFF tag and its value
 THREADS = min(16, os.cpu_count() or 1)  # opening and decoding release Python's lock
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """An image file that a row of a data set holds.
+
+    Attributes:
+        place: The row, for errors.
+        data: The bytes of the file.
+    """
+
+    place: str
+    data: bytes
+
+
+Picture = Path | Stored
 
 
 @dataclass(frozen=True)
@@ -59,10 +76,11 @@ def _pillow() -> Any:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(path: Picture) -> Iterator[Any]:
     """Open an image with Pillow; stop if that fails, or if the block cannot decode it."""
     try:
-        with _pillow().open(path, formats=FORMATS) as file:
+        source = io.BytesIO(path.data) if isinstance(path, Stored) else path
+        with _pillow().open(source, formats=FORMATS) as file:
             yield file
     except MemoryError:
         raise
@@ -71,9 +89,9 @@ def opened(path: Path) -> Iterator[Any]:
         fail(f"{printed(path)} cannot be read as an image: {error or type(error).__name__}.")
 
 
-def printed(path: Path) -> str:
-    """Return a path as errors name it; an image in memory is no path, and has a text of its own."""
-    return str(path)
+def printed(path: Picture) -> str:
+    """Return an image as errors name it."""
+    return path.place if isinstance(path, Stored) else str(path)
 
 
 def eight_bits(file: Any, channels: int) -> Any:
@@ -150,7 +168,7 @@ def covered(image: Any, size: tuple[int, int], method: Any) -> Any:
     return image.resize(covering, method).crop((left, top, left + width, top + height))
 
 
-def kind_of(path: Path) -> Kind:
+def kind_of(path: Picture) -> Kind:
     """Return what the header of an image file says, or stop."""
     with opened(path) as file:
         moving = file.format != "MPO" and getattr(file, "is_animated", False)
@@ -161,7 +179,7 @@ def kind_of(path: Path) -> Kind:
 class Survey:
     """The kinds of some image files, in their order."""
 
-    paths: Sequence[Path]
+    paths: Sequence[Picture]
     kinds: Sequence[Kind]
 
     def lines(self) -> Iterator[str]:
@@ -172,7 +190,7 @@ class Survey:
         first, last = (f"{width} x {height}" for width, height in (sizes[0], sizes[-1]))
         yield f"pixels, width x height: {first}" + (f" to {last}" if len(sizes) > 1 else "")
 
-    def _like(self, fits: Callable[[Kind], bool]) -> list[Path]:
+    def _like(self, fits: Callable[[Kind], bool]) -> list[Picture]:
         return [path for path, kind in zip(self.paths, self.kinds, strict=True) if fits(kind)]
 
     def say(self, channels: int) -> None:
@@ -203,25 +221,25 @@ class Survey:
                 note(f"{len(paths):,} images, such as {printed(paths[0])}, {sentence}")
 
 
-def survey(paths: Sequence[Path]) -> Survey:
+def survey(paths: Sequence[Picture]) -> Survey:
     """Return the kinds of image files, or stop at one that is no image."""
     with ThreadPoolExecutor(THREADS) as pool:
         return Survey(paths, list(pool.map(kind_of, paths)))
 
 
-def _some(paths: Sequence[Path], fits: Callable[[Path], bool]) -> Sequence[Path]:
+def _some(paths: Sequence[Picture], fits: Callable[[Picture], bool]) -> Sequence[Picture]:
     """Return the paths if one of some that are spread evenly fits: decoding all would take long."""
     spread = paths[:: max(1, len(paths) // LOOKED_AT)]
     found = next((path for path in spread if fits(path)), None)
     return [] if found is None else [found, *(path for path in paths if path != found)]
 
 
-def _is_transparent(path: Path) -> bool:
+def _is_transparent(path: Picture) -> bool:
     with opened(path) as file:
         return bool(file.convert("RGBA").getchannel("A").getextrema()[0] < 255)
 
 
-def _is_coloured(path: Path) -> bool:
+def _is_coloured(path: Picture) -> bool:
     with opened(path) as file:
         # Grey pictures are often stored in three equal channels; compression moves them a little.
         pixels = np.asarray(file.convert("RGB").resize((32, 32)), dtype=np.int16)

@@ -10,7 +10,8 @@ from typing import Any
 from runtime.digests import digest, split_of
 from runtime.errors import fail
 from runtime.folders import column_option
-from runtime.formats import SUFFIXES, columns_of, list_rows, rows_of, split_files
+from runtime.formats import SUFFIXES, columns_of, list_rows, rows_of, split_of_file
+from runtime.listing import Listing, shown, suffix_of
 from runtime.notes import note
 from runtime.splits import SPLITS, require_samples, shares_left
 
@@ -106,6 +107,33 @@ def report(path: Path) -> Iterator[str]:
         names = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
         yield f"{split} is read from {names} files" if len(paths) > 1 else f"{split} is {paths[0]}"
     yield from found.left_out()
+
+
+def split_files(found: Listing) -> dict[str, list[Path]]:
+    """Return the files of each split, or all as "train" if no name is that of a split; or stop.
+
+    A split has one file or several, in one format: train.csv, Train/rows.jsonl,
+    data/train-00000-of-00002.parquet as the Hub names them, or train/data-00000-of-00001.arrow of
+    `save_to_disk`.
+    """
+    named: dict[str, list[Path]] = {split: [] for split in SPLITS}
+    others = []
+    for path in found.files:
+        split = split_of_file(path.relative_to(found.folder))
+        (named[split] if split else others).append(path)
+    if not any(named.values()):
+        return {"train": others}
+    if not named["train"]:
+        fail(f"{found.folder} has no file for train: give it a name such as train.csv.")
+    if others:
+        names = shown(found.folder, others)
+        note(f"{found.folder} has files that name no split, and are not read: {names}.")
+    for split, paths in named.items():
+        suffixes = {suffix_of(path) for path in paths}
+        if len(suffixes) > 1:
+            names = shown(found.folder, paths)
+            fail(f"{found.folder} has {split} in several formats: keep one of {names}.")
+    return {split: paths for split, paths in named.items() if paths}
 
 
 def write_splits(folder: Path, splits: Mapping[str, Sequence[Record]]) -> None:

@@ -1,10 +1,9 @@
-"""Rows of CSV and Parquet files; all readers of these formats use this module."""
+"""Rows of CSV files; all readers of this format use this module."""
 
 import csv
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from runtime.errors import fail
 from runtime.files import open_text
@@ -82,16 +81,3 @@ def _names_delimiter(cells: Sequence[str], delimiter: str) -> bool:
     """Return whether a first line is Excel's `sep=;`, which its own delimiter cuts."""
     line = delimiter.join(cells)
     return line.startswith("sep=") and line[4:] in DELIMITERS
-
-
-def parquet_table(path: Path) -> Any:
-    """Return the table of a Parquet file, a pyarrow.Table, or stop."""
-    try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
-    except ImportError:
-        fail(f"reading {path} needs a library: pip install pyarrow.")
-    try:
-        return pyarrow.parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        fail(f"{path} cannot be read as Parquet: {error}.")

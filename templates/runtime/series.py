@@ -1,5 +1,6 @@
 """Measurements over time, from a table with a row for each step."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,8 @@ import numpy as np
 
 from runtime.errors import fail
 from runtime.notes import note
-from runtime.tables import INDEX, Column, is_numeric, read_table
+from runtime.numbers import Column
+from runtime.tables import INDEX, is_numeric, read_table
 from runtime.times import (
     Times,
     is_clock,
@@ -68,6 +70,17 @@ def read_series(path: Path, noun: str, *, fill: bool) -> dict[str, Column]:
     return _spaced(path, clock, clock.times[order], columns, fill)
 
 
+def described_times(path: Path) -> str:
+    """Return a line on the column of times, and on the rows that it orders."""
+    columns = read_table(path)
+    rows = len(next(iter(columns.values())))
+    clock = _clock(path, columns, "series")
+    if clock is None:
+        return f"{rows:,} rows, in the order of the file: there is no column of times"
+    first, last = int(np.argmin(clock.times)), int(np.argmax(clock.times))
+    return f"{rows:,} rows by {clock.name!r}, {clock.shown(first)} to {clock.shown(last)}"
+
+
 def _switched(column: Column) -> Column:
     """Return a column of true and false as 1 and 0."""
     words = set() if is_numeric(column) else {word.lower() for word in column.tolist()}
@@ -114,20 +127,18 @@ def _numbers(path: Path, name: str, columns: dict[str, Column]) -> Clock | None:
     column, alone = columns[name], len(columns) == 1
     if (times := numbered(column)) is not None:
         return Clock(name, times, True, lambda row: str(int(column[row])))
-    clock = Clock(name, column, False, lambda row: f"{column[row]:.15g}")
-    if _is_named(name):
-        return clock
-    if not alone and (is_even(column) or is_clock(column)):
-        note(f"{path}: column {name!r} is left out: it rises or falls as the times of steps do.")
-        return clock
+    if _is_named(name) or (not alone and (is_even(column) or is_clock(column))):
+        note(f"{path}: column {name!r} is the time of the rows, so it is no series or channel.")
+        return Clock(name, column, False, lambda row: f"{column[row]:.15g}")
     if is_ordered(column):
         note(f"{path}: column {name!r} only rises or falls: if it is a time, name it 'time'.")
     return None
 
 
 def _twice(cells: list[str]) -> str:
-    seen: set[str] = set()
-    return next(cell for cell in cells if cell in seen or seen.add(cell))
+    """Return the first cell that another one equals."""
+    counts = Counter(cells)
+    return next(cell for cell in cells if counts[cell] > 1)
 
 
 def _order(

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 
 from runtime.errors import fail
-from runtime.files import json_lines, open_text
+from runtime.formats import rows_of
+from runtime.listing import suffix_of
 from runtime.notes import note
 from runtime.numbers import EXACT, Cells, Column, columns_of
-from runtime.rows import csv_rows, delimiter_of, parquet_table
+from runtime.parquet import parquet_table
+from runtime.rows import csv_rows, delimiter_of
 
 MISSING = frozenset(
     {"", "?", "-", "--", "#n/a", "<na>", "n/a", "n.a.", "na", "nan", "nat", "none", "null", "\\n"}
 )
 """Text of a cell without a value, in small letters."""
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 INDEX = re.compile(r"|Unnamed: ?\d+(_level_\d+)?|__index_level_\d+__|index")
 """Names under which pandas and R write the numbers of rows, beside none."""
 
@@ -46,12 +48,14 @@ def read_table(path: Path) -> dict[str, Column]:
     of words, with "" for a missing value. The first column may have the name "".
 
     Args:
-        path: A .csv, .tsv, .jsonl, .json or .parquet file; all but the last may be packed by gzip.
+        path: A file with one of SUFFIXES; all but the last may be packed by gzip.
     """
-    suffix = suffix_of(path)
+    suffix = suffix_of(path).removesuffix(".gz")
+    if path.is_dir():
+        fail(f"{path} is a folder: name one table.")
     if not path.is_file() or suffix not in SUFFIXES:
-        fail(f"{path} is not a table: name a {', '.join(SUFFIXES[:-1])} or .parquet file.")
-    read = {".parquet": _parquet, ".json": _json, ".jsonl": _json}.get(suffix, _csv)
+        fail(f"{path} is not a table: name a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file.")
+    read = {".parquet": _parquet, ".csv": _csv, ".tsv": _csv}.get(suffix, _json)
     columns = read(path)
     if not columns or not len(next(iter(columns.values()))):
         fail(f"{path} has no rows.")
@@ -59,12 +63,6 @@ def read_table(path: Path) -> dict[str, Column]:
         if is_numeric(values) and np.isinf(values).any():
             fail(f"{path}: column {name!r} has an infinite number.")
     return columns
-
-
-def suffix_of(path: Path) -> str:
-    """Return the end of a file's name in small letters, without .gz."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    return next((suffix for suffix in reversed(suffixes) if suffix != ".gz"), "")
 
 
 def is_numeric(column: Column) -> bool:
@@ -98,8 +96,8 @@ def _csv(path: Path) -> dict[str, Column]:
         return {}
     names = [name.strip() for name in every[0][1]]
     _note_numbers(every[0][0], names)
-    cells = zip(*(cells for _, cells in every[1:]), strict=True) if every[1:] else [()] * len(names)
-    columns = [*zip(names, cells, strict=True)]
+    cells: list[Sequence[str]] = [*zip(*(row for _, row in every[1:]), strict=True)]
+    columns = [*zip(names, cells or [()] * len(names), strict=True)]
     places = [place for place, _ in every[1:]]
     return _from_texts(path, Texts(columns, places.__getitem__, delimiter == ","))
 
@@ -116,34 +114,15 @@ def _note_numbers(place: str, names: Sequence[str]) -> None:
 
 
 def _json(path: Path) -> dict[str, Column]:
-    objects = [*(json_lines(path) if suffix_of(path) == ".jsonl" else json_array(path))]
+    objects = [*rows_of(path)]
     names = dict.fromkeys(name for _, row in objects for name in row)
     columns = [(n, [_text(row.get(n), n, place) for place, row in objects]) for n in names]
-    return _from_texts(path, Texts([*columns], lambda row: objects[row][0]))
-
-
-def json_array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the place and the object of each member of an array of JSON, or stop."""
-    with open_text(path) as stream:
-        text = stream.read()
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        values = fail(f"{path} cannot be read as JSON: {error}; lines of JSON end in .jsonl.")
-    if not isinstance(values, list):
-        fail(
-            f"{path} must hold an array of objects, as pandas writes by "
-            "`to_json(path, orient='records')`."
-        )
-    for number, row in enumerate(values, start=1):
-        if not isinstance(row, dict):
-            fail(f"{path}, member {number} is not a JSON object.")
-        yield f"{path}, member {number}", row
+    return _from_texts(path, Texts([*columns], lambda row: objects[row][0].rstrip(",")))
 
 
 def _text(value: Any, name: str, place: str) -> str:
     if isinstance(value, list | dict):
-        fail(f"{place}: {name!r} holds {json.dumps(value)[:40]}, but a cell is a number or a text.")
+        fail(f"{place} {name!r} holds {json.dumps(value)[:40]}, but a cell is a number or a text.")
     return "" if value is None else str(value)
 
 
@@ -158,9 +137,7 @@ def _word(cell: str) -> str:
     return "" if word.lower() in MISSING else word
 
 
-def _named(
-    path: Path, columns: Sequence[tuple[str, Sequence[Any]]]
-) -> Iterator[tuple[str, Sequence[Any]]]:
+def _named(path: Path, columns: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     """Yield the columns with their names, or stop if two are equal or one is empty.
 
     Only the first column may lack a name. One without a value is left out, such as what a comma at

@@ -33,17 +33,19 @@ def times_of(words: Sequence[str]) -> Times | None:
     if not known or not any(char.isdigit() for char in known[0]):
         return None
     if len(known) < len(words):
-        some, times = times_of(known), np.full(len(words), np.nan)
-        times[[bool(word) for word in words]] = np.nan if some is None else some
-        return None if some is None else times
+        if (found := times_of(known)) is not None:
+            wide = np.full(len(words), np.nan)
+            wide[[bool(word) for word in words]] = found
+            found = wide
+        return found
     words = [QUARTER.sub(_month, word) for word in words]
     if (times := _iso(words)) is not None:
         return times
     sample = words[:: max(1, len(words) // 8)]
     forms = (date + clock for date, clock in itertools.product(DATES, CLOCKS))
     likely = [form for form in forms if _parsed(sample, form) is not None]
-    found = [times for form in likely if (times := _parsed(words, form)) is not None]
-    return max(found, key=_evenness, default=None)
+    every = (_parsed(words, form) for form in likely)
+    return max((each for each in every if each is not None), key=_evenness, default=None)
 
 
 def odd_date(words: Sequence[str]) -> int | None:

@@ -6,9 +6,8 @@ import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
-from helpers.generated import forget
 from metagen import paths
 
 READERS = (
@@ -20,12 +19,17 @@ READERS = (
 @contextmanager
 def readers() -> Iterator[SimpleNamespace]:
     """Yield the modules by their names, and forget them afterwards."""
-    before = forget()
+    before = _forget()
     sys.path.insert(0, str(paths.templates()))
     try:
         modules = {name: importlib.import_module(f"runtime.{name}") for name in READERS}
         yield SimpleNamespace(**modules)
     finally:
         sys.path.remove(str(paths.templates()))
-        forget()
+        _forget()
         sys.modules.update(before)
+
+
+def _forget() -> dict[str, ModuleType]:
+    own = [name for name in sys.modules if name.partition(".")[0] == "runtime"]
+    return {name: sys.modules.pop(name) for name in own}

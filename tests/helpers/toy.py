@@ -1,11 +1,15 @@
-"""A toy package of three tasks, built by the real engine in milliseconds."""
+"""Toy packages: three tasks that the real engine builds in milliseconds; files for `verify`."""
 
 from __future__ import annotations
 
-from contextlib import closing
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from unittest import mock
 
 from metagen import files
+from metagen.engine import verify
 from metagen.engine.digest import Environment
 from metagen.engine.engine import Engine
 from metagen.engine.graph import Graph
@@ -112,3 +116,41 @@ class Out:
     def tree(self) -> dict[str, bytes]:
         found = (p for p in self.run.rglob("*") if p.is_file())
         return {str(p.relative_to(self.run)): p.read_bytes() for p in found}
+
+
+FILES = {
+    "spec_resolved.yaml": b"name: toy\n",
+    "code/model.py": b"import torch\n",
+    "code/data.py": b"from runtime.loop import step\n",
+    "code/train.py": b"import data, model\nif __name__ == '__main__': ...\n",
+    "code/runtime/__init__.py": b"",
+    "code/runtime/loop.py": b"def step(): ...\n",
+    "docs/model_card.md": b"# Toy\n",
+    "paper/main.tex": b"\\documentclass{article}\n",
+}
+
+
+def row(path: str, data: bytes) -> dict[str, object]:
+    """Return the row of a file in a manifest."""
+    known = {"path": path, "sha256": files.sha256(data), "bytes": len(data)}
+    return {**known, "task": "s:toy", "made_from": [], "edited": False}
+
+
+def write_package(folder: Path) -> Path:
+    """Write a package for `verify`; return its folder."""
+    for path, data in FILES.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    (folder / "manifest.json").write_text(json.dumps([row(p, d) for p, d in FILES.items()]))
+    return folder
+
+
+@contextmanager
+def clean_build(folder: Path) -> Iterator[None]:
+    """Let `verify` take a folder for the clean build, which takes half a minute."""
+    with (
+        mock.patch.object(verify, "_rebuild", return_value=folder),
+        mock.patch.object(verify, "load"),
+        mock.patch.object(verify, "of_spec"),
+    ):
+        yield

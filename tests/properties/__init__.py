@@ -13,6 +13,7 @@ stated        what the files of a package state
 disturbances  what may happen to files between two builds
 inside        builds in this process
 outside       builds in processes of their own; faked is what those run
+reading       readers of code/runtime/ in this process
 ============  ======================================================================
 """
 
@@ -21,6 +22,7 @@ PROPERTIES = (
     "consistent", "statements", "leaf", "plan", "nulls", "types", "code", "altered", "templates",
     "histories",
     "crash", "disk", "concurrency", "edits", "spoiled", "evidence", "repro", "leaks", "toctou",
-    "lint", "events", "verify", "power", "honest",
+    "lint", "events", "verify", "power", "honest", "bounded", "tables", "dates", "strangers",
+    "packages",
 )
 # fmt: on

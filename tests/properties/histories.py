@@ -50,7 +50,10 @@ _DOIT = (
     ("run", "--single", "docs:{run}/model_card"), ("code:{run}/model",), ("forget",),
     ("{out}/run-{run}/code/model.py",), ("forget", "blueprint"), ("ignore", "code"), ("reset-dep",),
 )  # fmt: skip
-_LOOKS = (("list", "--all", "--status"), ("info", "docs:{run}/model_card"), ("list", "docs"))
+_LOOKS = (
+    ("list", "--all", "--status"), ("info", "docs:{run}/model_card"), ("list", "docs"),
+    ("info", "synth"), ("info", "synth:{run}"), ("dumpdb",),
+)  # fmt: skip
 _BOUND = 100_000  # bytes of a cache after its garbage was collected
 # An integer takes one draw, where Hypothesis's own random numbers take one each.
 CHANCE = st.integers(0, 2**32 - 1).map(random.Random)

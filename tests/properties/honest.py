@@ -35,11 +35,11 @@ def measure(lab: Lab) -> Tally:
     """Measure every key on the first spec of each family, or a sample of those cases."""
     tally = Tally("honest")
     tally.must_not("silent")
-    everything = [Case(spec, key) for spec in _first_of_each(lab.specs) for key in keys()]
+    everything = [Case(spec, key) for spec in first_of_each(lab.specs) for key in keys()]
     return lab.apart(tally, _of_case, lab.progress("honest", lab.some(everything, "honest")))
 
 
-def _first_of_each(specs: Any) -> list[Path]:
+def first_of_each(specs: Any) -> list[Path]:
     first: dict[str, Path] = {}
     for spec in specs:
         first.setdefault(families.route(load(spec).key), spec)
@@ -98,9 +98,14 @@ def _raws(spec: Spec, key: str, lab: Lab) -> list[Any]:
     """Return the raw values to try: all words of the key's kind, and some of every other form."""
     raws = values.others(spec, key, lab.chance(key))
     words = list(values.words(keys()[key].kind.json))
-    listed = [raw for raw in raws if raw in words or (isinstance(raw, list) and raw[0] in words)]
+    listed = [raw for raw in raws if all(one in words for one in _parts(raw))]
     others = [raw for raw in raws if raw not in listed]
     return [*listed, *others[:_MOST]]
+
+
+def _parts(raw: Any) -> list[Any]:
+    """Return the first value of a list, which stands for the others, or the only value."""
+    return raw[:1] if isinstance(raw, list) else [raw]
 
 
 def _package(graph: Any) -> str:

@@ -94,6 +94,60 @@ def test_bad_tables_end_in_a_sentence(
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("head", "label", "sentence"),
+    [
+        ("time,c,is_anomaly", "anomaly", "'is_anomaly' is only 0 and 1 and named like a label"),
+        ("time,c,Label", "anomaly", "channel 'Label' is only 0 and 1 and named like a label"),
+        ("time,c,anomaly", "anomaly", "the test split has no anomalous window"),
+        ("time,c,on", "anomaly", ""),
+    ],
+)
+def test_an_answer_among_the_channels_is_noted(
+    head: str,
+    label: str,
+    sentence: str,
+    code: dict[str, ModuleType],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / f"{head[7:]}.csv"
+    rows = (f"2020-01-01 00:{n:02},{n * 7 % 11},{int(n in (5, 6))}" for n in range(60))
+    path.write_text("\n".join([head, *rows]) + "\n")
+    data = code["data"]
+    data.load_dataset(data.Config(), path, label, code["model"].Config())
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert bool(said) == bool(sentence)
+
+
+def test_a_label_that_is_not_there_is_refused_with_the_columns(
+    code: dict[str, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = code["data"]
+    with pytest.raises(SystemExit):
+        data.load_dataset(data.Config(), sensors(tmp_path), "anomly", code["model"].Config())
+    assert "has no column 'anomly': it has a, b, anomaly" in capsys.readouterr().err
+
+
+def test_data_py_says_what_it_understood(
+    code: dict[str, ModuleType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "t.csv"
+    rows = (f"{1 + n // 24}.5.2021 {n % 24}:00,7,{n % 5 or ''}" for n in range(60))
+    path.write_text("\n".join(["Zeit;k;v", *(row.replace(",", ";") for row in rows)]))
+    monkeypatch.setattr("sys.argv", ["data.py", "--data", str(path)])
+    code["data"].main()
+    out = capsys.readouterr().out
+    assert "60 rows by 'Zeit', 1.5.2021 0:00 to 3.5.2021 11:00\n" in out
+    assert "k: numbers from 7 to 7, 1 distinct, 0 missing; mean 7, deviation 0\n" in out
+    assert "v: numbers from 1 to 4, 4 distinct, 12 missing" in out
+    assert "no column 'anomaly', so no step is known to be anomalous" in out
+
+
 def test_rankings_are_scored_as_by_scikit_learn(code: dict[str, ModuleType]) -> None:
     draw = np.random.default_rng(1)
     truth = draw.random(300) < 0.2

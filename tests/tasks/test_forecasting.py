@@ -90,6 +90,23 @@ def test_gaps_are_filled_on_straight_lines(code: dict[str, ModuleType]) -> None:
     assert filled.tolist() == [1.0, 2.0, 3.0, 4.0, 2.0]
 
 
+def test_what_fills_or_shortens_a_series_is_noted(
+    code: dict[str, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = (
+        f"2021-{1 + n % 12:02}-01,{'' if n in (3, 4) else n},{'' if n > 9 else n * n},4"
+        for n in range(12)
+    )
+    columns = code["data"].series_of(table(tmp_path, "\n".join(["month,a,b,c", *rows])))
+    said = capsys.readouterr().err
+    assert [values.tolist() for values in columns.values()] == [
+        [*range(12)], [n * n for n in range(10)], [4] * 12,
+    ]  # fmt: skip
+    assert "series 'a': 2 missing values (at most 2 in a row) become lines" in said
+    assert "series 'b' ends before the table, by 2 steps" in said
+    assert "series 'c' has the same value at all steps" in said
+
+
 BAD = {
     "a,b\n1,2\n3\n": "3 has 1 cells, but the first line names 2 columns",
     "day,a\n1,x\n2,y\n": "column 'a' has text",

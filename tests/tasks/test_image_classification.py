@@ -223,6 +223,38 @@ def test_splits_are_known_in_any_case(data: SimpleNamespace, tmp_path: Path) -> 
     assert len(images.splits["test"].targets) == 6
 
 
+def test_images_in_shards_of_the_hub_are_those_of_a_folder(
+    data: SimpleNamespace, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    feature = {"label": {"names": ["left", "right"], "_type": "ClassLabel"}}
+    about = {b"huggingface": json.dumps({"info": {"features": feature}}).encode()}
+    files = sorted(folder.rglob("*.png"))
+    rows = [
+        {"image": {"bytes": f.read_bytes(), "path": f.name}, "label": int(f.parent.name == "right")}
+        for f in files
+    ]
+    for split, part in (("train", rows[::2]), ("test", rows[1::2])):
+        table = pa.Table.from_pylist(part).replace_schema_metadata(about)
+        (tmp_path / "data").mkdir(exist_ok=True)
+        pq.write_table(table, tmp_path / "data" / f"{split}-00000-of-00001.parquet")
+    (tmp_path / "README.md").write_text("about")
+    images = data.data.load_images(data.data.Config(), tmp_path, data.model.Config())
+    assert images.labels == ("left", "right")
+    assert len(images.splits["test"].targets) == 30
+    expected = torch.stack([data.images.read_image(file, (8, 8), 1) for file in files[1::2]])
+    assert torch.equal(images.splits["test"].pixels[range(30)], expected)
+    data.run("data", "--data", tmp_path)
+    assert "left out, of other kinds: 1 of .md" in capsys.readouterr().out
+    rows[0]["image"]["bytes"] = b"no image"
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "all.parquet")
+    with pytest.raises(SystemExit):
+        data.run("data", "--data", tmp_path / "all.parquet")
+    assert "all.parquet, row 1 cannot be read as an image" in capsys.readouterr().err
+
+
 def test_the_full_model_keeps_its_number_of_classes(
     data: SimpleNamespace, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,6 +295,14 @@ def test_the_baselines_are_those_of_scikit_learn(data: SimpleNamespace) -> None:
     )
     nearest = KNeighborsClassifier(1).fit(known, train.targets).predict(asked)
     assert scores["1-NN"].argmax(-1).tolist() == nearest.tolist()
+
+
+def test_equal_channels_of_grey_images_count_once(data: SimpleNamespace) -> None:
+    grey = [torch.rand(3, 1, 4).expand(-1, 3, -1).flatten(1), torch.rand(2, 1, 4).repeat(1, 3, 1)]
+    rows = [each.flatten(1) for each in grey]
+    assert [tuple(each.shape) for each in data.eval.without_copies(rows, 3)] == [(3, 4), (2, 4)]
+    rows[1][0, -1] += 1  # one pixel has a colour
+    assert data.eval.without_copies(rows, 3) is rows
 
 
 def benchmark(name: str, folder: Path, bench: str) -> dict[str, dict[str, Any]]:

@@ -48,6 +48,21 @@ def fits(code: Modules, model: dict[str, Any]) -> bool:
     return set(model) == set(code["model"].Config.__dataclass_fields__)
 
 
+def test_splits_that_folders_name_stay(code: Modules, pictures: Path) -> None:
+    config, model = code["data"].Config(), code["model"].Config()
+    whole = code["data"].load_images(config, pictures, model)
+    for folder in sorted(path for path in pictures.iterdir() if path.is_dir()):
+        for place, file in enumerate(sorted(folder.iterdir())):
+            target = pictures / ("Test" if place < 3 else "Train") / folder.name / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.rename(target)
+        folder.rmdir()
+    cut = code["data"].load_images(config, pictures, model)
+    assert cut.classes == whole.classes
+    assert len(cut.splits["test"]) == 3 * len(whole.classes)
+    assert sum(map(len, cut.splits.values())) == sum(map(len, whole.splits.values()))
+
+
 def test_captions_come_from_metadata(code: Modules, pictures: Path) -> None:
     lines = [
         {"file_name": f"{name}/{n}.png", "text": f"a {name} square"}

@@ -87,6 +87,35 @@ def test_bad_pairs_are_refused_in_a_sentence(
     assert message in capsys.readouterr().err
 
 
+def test_images_and_captions_in_shards_of_the_hub_are_pairs(
+    code: Modules, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    lines = [json.loads(line) for line in (photos / "metadata.jsonl").open()]
+    rows = [
+        {"image": {"bytes": (photos / line["file_name"]).read_bytes()}, "caption": line["text"]}
+        for line in lines
+    ]
+    for place in ("one", "two"):
+        (tmp_path / place / "data").mkdir(parents=True)
+        for split, part in (("train", rows[:60]), ("validation", rows[60:])):
+            file = tmp_path / place / "data" / f"{split}-00000-of-00001.parquet"
+            pq.write_table(pa.Table.from_pylist(part), file)
+    config, load_pairs = code["model"].Config(**MODEL), code["data"].load_pairs
+    one, two = (load_pairs(code["data"].Config(), tmp_path / p, config) for p in ("one", "two"))
+    assert one.sha256 == two.sha256
+    assert [pair.text for pair in one.splits["val"]] == [line["text"] for line in lines[60:]]
+    assert sum(map(len, one.splits.values())) == len(lines)
+    pair = one.splits["val"][0]
+    whole = load_pairs(code["data"].Config(), photos, config)
+    same = next(
+        p for each in whole.splits.values() for p in each if p.name == lines[60]["file_name"]
+    )
+    assert torch.equal(one.images([pair]), whole.images([same]))
+
+
 def test_recall_counts_ties_by_half_and_agrees_with_chance(code: Modules) -> None:
     drawn = code["eval"].DRAWN
 

@@ -229,6 +229,19 @@ def test_the_target_that_a_column_follows_exactly_is_noted(
     assert "'cost' may be the answer: it rises or falls exactly with 'price'" in line
 
 
+def test_words_that_training_did_not_keep_are_noted(
+    code: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = importlib.import_module("runtime.columns")
+    _, table = load(code, houses(tmp_path), target(code))
+    capsys.readouterr()
+    known = {name: np.array(words, object) for name, words in table.schema.categorical.items()}
+    columns.note_unknown(table.schema, known)
+    assert not capsys.readouterr().err
+    columns.note_unknown(table.schema, known | {"town": np.array(["B", "X", "Y"], object)})
+    assert "2 of 3 words, such as 'X', are unknown to the model" in capsys.readouterr().err
+
+
 def test_a_constant_column_has_no_deviation(
     code: dict[str, Any],
     tmp_path: Path,

@@ -82,6 +82,12 @@ def opened(name: str, code: dict[str, ModuleType], checkpoint: Path) -> None:
     with torch.no_grad():
         made = mine(tokens, segments) if pairs else mine(tokens)
         torch.testing.assert_close(made, output(name, theirs, tokens, segments))
+    # Clients cut a long text where the package does.
+    assert len(tokenizer("blue " * 90, truncation=True)["input_ids"]) == 24
+    files = {path.name for path in checkpoint.rglob("*") if path.is_file()}
+    assert ("modules.json" in files) == (name == "sentence_embedder")
+    raw = {"activation_fn": "torch.nn.modules.linear.Identity"}
+    assert getattr(theirs.config, "sentence_transformers", None) == (raw if pairs else None)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ""])

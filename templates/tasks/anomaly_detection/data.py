@@ -24,12 +24,13 @@ from runtime.columns import Schema, deviation_of, scale_of
 from runtime.digests import digest
 from runtime.errors import fail, run
 from runtime.notes import note
+from runtime.numbers import Column
 from runtime.options import data_options
 from runtime.order import samples_at
-from runtime.series import read_series
+from runtime.series import described_times, read_series
 from runtime.settings import load_config
 from runtime.splits import SPLITS, in_order, require_samples
-from runtime.tables import Column, described
+from runtime.tables import described
 
 LABEL = "anomaly"  # the column of labels, unless --label names another
 # Words in the names of columns that usually hold such labels.
@@ -135,6 +136,10 @@ def load_dataset(config: Config, path: Path | None, label: str, model: ModelConf
     # Training stops early by the loss on normal windows alone, so val needs some too.
     sizes = {split: len(dataset.normal(split)) for split in ("train", "val")}
     require_samples(name, f"windows of {model.window} normal steps", sizes)
+    scored = dataset.labels(dataset.starts("test", model.window))
+    if anomalous is not None and (scored.all() or not scored.any()):
+        kind = "normal" if scored.all() else "anomalous"
+        note(f"{name}: the test split has no {kind} window, so eval.py has nothing to tell apart.")
     return dataset
 
 
@@ -246,10 +251,13 @@ def main() -> None:
         starts = dataset.starts(split, model.window)
         count = int(dataset.labels(starts).sum())
         print(f"{split:>5}: {len(starts):,} windows side by side, {count:,} of them anomalous")
+    if args.data:
+        print(described_times(args.data))
     if dataset.anomalous is None:
         print(f"no column {args.label!r}, so no step is known to be anomalous")
-    for place, (name, (mean, std)) in enumerate(dataset.schema.numeric.items()):
-        column = dataset.values[:, place].double().numpy() * std + mean
+    columns = channels_of(args.data) if args.data else bundled()[2]
+    for name, (mean, _) in dataset.schema.numeric.items():
+        column = columns[name]
         # The scale of a constant channel is 1, because nothing can be divided by 0.
         deviation = deviation_of(column[normal_steps(dataset.bounds, dataset.anomalous)])
         print(f"  {described(name, column)}; mean {mean:.4g}, deviation {deviation:.4g}")

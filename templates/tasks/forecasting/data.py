@@ -22,12 +22,12 @@ from model import Config as ModelConfig
 from runtime.digests import digest
 from runtime.errors import fail, run
 from runtime.notes import note
+from runtime.numbers import Column
 from runtime.options import data_options
 from runtime.order import samples_at
-from runtime.series import read_series
+from runtime.series import described_times, read_series
 from runtime.settings import load_config
 from runtime.splits import SPLITS, in_order
-from runtime.tables import Column
 
 # A lag with a lower autocorrelation is no season. Lower values find seasons in noise.
 CLEAR = 0.3
@@ -258,6 +258,8 @@ def main() -> None:
     model = load_config(ModelConfig, "model", args.size)
     dataset = load_series(load_config(Config, "data", args.size), args.data, model)
     print(f"{dataset.name}, sha256 {dataset.sha256}")
+    if args.data:
+        print(described_times(args.data))
     for each in dataset.series:
         counts = (len(each.origins(s, model.lookback, model.horizon)) for s in SPLITS)
         shown = ", ".join(f"{s} {count:,}" for s, count in zip(SPLITS, counts, strict=True))

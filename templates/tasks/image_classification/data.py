@@ -4,11 +4,11 @@
 
 PATH holds a folder of images for each class, PATH/CLASS/any/name.png; each class is then cut into
 splits. Or PATH holds the splits, PATH/train/CLASS/name.png, and also `val` and `test`; a missing
-one is cut from `train`. Without --data, the script reads small digits. Hidden files and folders are
-no data. What may surprise in the data, train.py says too, on standard error.
+one is cut from `train`. Or PATH is a Parquet file with images and labels, or a folder of them, as
+on the Hugging Face Hub. Without --data, the script reads small digits. Hidden files are no data.
+What may surprise in the data, train.py says too, on standard error.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,18 +20,19 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from runtime.augmentation import erased, rand_augment, resized_crop, shifted
-from runtime.digests import digest, file_digests
+from runtime.digests import digest
 from runtime.digits import handwritten_digits
 from runtime.errors import fail, run
-from runtime.images import ImageFiles, list_images
+from runtime.examples import Example, read_examples
+from runtime.images import ImageFiles
 from runtime.labels import say_untested, untested
-from runtime.listing import Listing, printable, shown
-from runtime.notes import note
+from runtime.listing import printable
 from runtime.options import data_options
 from runtime.order import samples_at
 from runtime.pixels import survey
 from runtime.settings import load_config
-from runtime.splits import SPLITS, require_samples, split_folders, split_named
+from runtime.splits import SPLITS, require_samples
+from runtime.stored import list_pictures
 
 BUNDLED = "digits"
 READ_AT_ONCE = 256  # more images take more memory, and are not read faster
@@ -222,37 +223,14 @@ def _digits(config: Config, model: ModelConfig) -> Images:
     )
 
 
-@dataclass(frozen=True)
-class Example:
-    """An image file of a folder.
-
-    Attributes:
-        file: The file.
-        name: Its path in the folder, for the digest of the data.
-        label: Its class.
-        split: Its split; images that are not yet in a split are in "train".
-        key: A digest of its bytes: the same image under two names has one key.
-    """
-
-    file: Path
-    name: str
-    label: str
-    split: str
-    key: str
-
-
 def _folder(config: Config, path: Path, model: ModelConfig) -> Images:
-    """Return the images of a folder; they stay on the disk until a batch needs them."""
-    if not path.is_dir():
-        fail(f"{path} is not a folder; it must hold a folder of images for each class.")
+    """Return the images of a path; files stay on the disk until a batch needs them."""
     fractions = {"val": config.val_fraction, "test": config.test_fraction}
-    found = list_images(path)
-    examples = _cut(_examples(found), fractions)
+    examples = _cut(read_examples(path), fractions)
     # A colour image that a grey model reads, or a scan of 12 bits, is not what its owner sees.
-    survey(found.files).say(model.num_channels)
+    survey([each.file for each in examples]).say(model.num_channels)
     # Alphabetical order fixes the number of a class; the order of a directory differs by machine.
     labels = sorted({each.label for each in examples})
-    _say_classes(path, labels)
     numbers = {label: number for number, label in enumerate(labels)}
     size, splits = (model.image_height, model.image_width), {}
     for split in SPLITS:
@@ -263,50 +241,6 @@ def _folder(config: Config, path: Path, model: ModelConfig) -> Images:
     # apply.
     total = digest(*(f"{each.split}\0{each.name}\0{each.key}\n".encode() for each in examples))
     return Images(path.name, total, tuple(labels), splits)
-
-
-def _say_classes(path: Path, labels: Sequence[str]) -> None:
-    """Stop if there is one class alone, and say which names of classes look like a mistake."""
-    if len(labels) < 2:
-        inside = path / labels[0]
-        below = sorted(each.name for each in inside.iterdir()) if inside.is_dir() else []
-        hint = f"; if its folders are the classes, name {inside}" if len(below) > 1 else ""
-        fail(f"{path} has only the class {labels[0]!r}: a classifier needs at least two{hint}.")
-    for label in filter(split_named, labels):
-        note(f"{path}: the folder {label} is read as a class, though its name is that of a split.")
-    alike = Counter(label.casefold().strip() for label in labels)
-    twice = [label for label in labels if alike[label.casefold().strip()] > 1]
-    if twice:
-        note(f"{path}: the names of classes {', '.join(twice)} differ only in case or blanks.")
-
-
-def _examples(found: Listing) -> list[Example]:
-    """Return the images of a folder with their classes, and with their splits if it names them."""
-    path, files = found.folder, found.files
-    places = [file.relative_to(path).parts for file in files]
-    # Folders are splits if all their names are names of splits; otherwise all of them are classes.
-    splits = split_folders(path, {parts[0] for parts in places if len(parts) > 1})
-    depth = 2 if splits else 1
-    examples = []
-    for file, parts, key in zip(files, places, file_digests(files), strict=True):
-        if len(parts) <= depth:
-            fail(f"{file} has no class: move it to a folder that is named after its class.")
-        split = splits[parts[0]] if splits else "train"
-        examples.append(Example(file, "\0".join(parts), parts[depth - 1], split, key))
-    _say_unread(found, {parts[:depth] for parts in places}, depth)
-    return examples
-
-
-def _say_unread(found: Listing, read: set[tuple[str, ...]], depth: int) -> None:
-    """Say which folders of a class have no image that is read."""
-    folders = found.folders_at(depth)
-    unread = [folder for folder in folders if folder.relative_to(found.folder).parts not in read]
-    if unread:
-        kinds = "; ".join(found.left_out()) or "they are empty"
-        note(
-            f"{found.folder}: no image is read from {shown(found.folder, unread)}, so they are no "
-            f"classes ({kinds})."
-        )
 
 
 def _cut(examples: list[Example], fractions: Mapping[str, float]) -> list[Example]:
@@ -364,8 +298,8 @@ def main() -> None:
     print(f"{images.name}, sha256 {images.sha256}")
     print(f"{len(images.labels)} classes; images become {shape}")
     if args.data:
-        found = list_images(args.data)
-        print(*survey(found.files).lines(), *found.left_out(), sep="\n")
+        files = [each.file for each in read_examples(args.data)]
+        print(*survey(files).lines(), *list_pictures(args.data).left_out(), sep="\n")
     for split, samples in images.splits.items():
         # Reading every file now reports a damaged one before hours of training.
         for _ in batches(samples, READ_AT_ONCE, config):

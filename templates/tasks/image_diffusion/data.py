@@ -6,7 +6,8 @@ PATH is a folder of images in the imagefolder form. Either each class has a fold
 caption (PATH/cat/1.png), or PATH/metadata.jsonl has a line for each image,
 {"file_name": "1.png", "text": "a cat on a chair"}; metadata.csv and metadata.parquet work too.
 Folders named train, val and test hold these splits, each in this form; a missing one is cut from
-train.
+train. Or PATH is a Parquet file with columns of images and `text`, or a folder of them, as on the
+Hugging Face Hub.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,16 +19,17 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from model import conditions
-from runtime.captions import Captions, has_metadata, read_captions
-from runtime.digests import digest, file_digests, split_of
+from runtime.captions import Captions, has_metadata, read_captions, splits_of
+from runtime.digests import digest, split_of
 from runtime.digits import handwritten_digits
 from runtime.errors import fail, run
 from runtime.images import list_images, read_image
 from runtime.options import data_options
 from runtime.order import samples_at
-from runtime.pixels import survey
+from runtime.pixels import Picture, survey
 from runtime.settings import load_config
 from runtime.splits import SPLITS, require_samples, shares_left, split_folders
+from runtime.stored import digests_of, list_pictures
 
 BUNDLED = "digits"
 BUNDLED_SIZE = (8, 8, 1)  # height, width, channels
@@ -155,22 +157,22 @@ def _folder(config: Config, folder: Path, size: tuple[int, int, int]) -> Dataset
     height, width, channels = size
     found = _captions(folder)
     captions = dict(sorted(found.rows))
-    paths = [folder / name for name in captions]
-    survey(paths).say(channels)
+    files = [found.files[name] for name in captions]
+    survey(files).say(channels)
     # Names of files do not decide the split, or a renamed image could move from train to test.
-    keys, texts = file_digests(paths), list(captions.values())
+    keys, texts = digests_of(files), list(captions.values())
     rows = zip(captions, texts, keys, strict=True)
     total = digest(*(f"{name}\0{text}\0{key}\n".encode() for name, text, key in rows))
 
     def read(place: int) -> Tensor:
         # Files are read when a batch needs them: a large folder does not fit in memory.
-        return read_image(paths[place], (height, width), channels)
+        return read_image(files[place], (height, width), channels)
 
     # Captions with two or more images on average are names of classes; otherwise they are
     # descriptions.
     distinct = sorted(set(texts))
     classes = distinct if 2 * len(distinct) <= len(texts) else []
-    named = [found.splits.get(name.partition("/")[0]) for name in captions]
+    named = [found.splits.get(name) for name in captions]
     splits = _cut(config, keys, texts, read, named)
     return Dataset(folder.resolve().name, total, classes, splits)
 
@@ -219,7 +221,9 @@ def _captions(folder: Path) -> Captions:
             f"{folder / loose[0]} has no caption: put it in a folder that is named after its "
             "class, or write metadata.jsonl."
         )
-    return Captions([], [(str(name), name.parent.name) for name in names], splits)
+    rows = [(name.as_posix(), name.parent.name) for name in names]
+    files: dict[str, Picture] = {name: folder / name for name, _ in rows}
+    return Captions([], files, rows, splits_of(files, splits))
 
 
 def main() -> None:
@@ -230,8 +234,8 @@ def main() -> None:
     print(f"{data.name}, sha256 {data.sha256}")
     print(f"images of {model.image_height} x {model.image_width}, {model.image_channels} channels")
     if args.data:
-        found = list_images(args.data)
-        print(*survey(found.files).lines(), *found.left_out(), sep="\n")
+        files = [*_captions(args.data).files.values()]
+        print(*survey(files).lines(), *list_pictures(args.data).left_out(), sep="\n")
     for name, split in data.splits.items():
         print(f"{name:>5}: {len(split):,} images")
     captions = sorted({caption for split in data.splits.values() for caption in split.captions})

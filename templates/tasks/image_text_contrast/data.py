@@ -4,7 +4,8 @@
 
 PATH is a folder with a metadata.jsonl, metadata.csv or metadata.parquet. Each row has a
 `file_name`, which is an image in the folder, and a `text`. An image may have several rows. Folders
-named train, val and test hold these splits, each in this form; a missing one is cut from train.
+named train, val and test hold these splits, each in this form; a missing one is cut from train. Or
+PATH is a Parquet file with columns of images and `text`, or a folder of them, as on the Hub.
 """
 
 import random
@@ -22,15 +23,16 @@ from torch import Tensor
 from model import END_OF_TEXT
 from model import Config as ModelConfig
 from runtime.captions import read_captions
-from runtime.digests import digest, files_digest, split_of
+from runtime.digests import digest, split_of
 from runtime.errors import fail, run
-from runtime.images import list_images, read_image
+from runtime.images import read_image
 from runtime.lowercase import open_lowercase, train_lowercase
 from runtime.options import data_options
 from runtime.order import samples_at
-from runtime.pixels import survey
+from runtime.pixels import Picture, survey
 from runtime.settings import load_config
 from runtime.splits import SPLITS, require_samples, shares_left
+from runtime.stored import digests_of, list_pictures
 from runtime.tokenizer import END_OF_TEXT as END_OF_TEXT_NAME
 
 BUNDLED = "dejavu_glyphs"
@@ -61,7 +63,7 @@ class Pair:
         split: The split of its folder; None if no folder names one.
     """
 
-    image: Tensor | Path
+    image: Tensor | Picture
     name: str
     text: str
     split: str | None = None
@@ -114,7 +116,7 @@ class Pairs:
         """Return the images of some pairs (B, C, H, W), values from -1 to 1."""
         size, channels = (self.model.image_size,) * 2, self.model.in_channels
         pixels = [
-            read_image(p.image, size, channels) if isinstance(p.image, Path) else p.image
+            p.image if isinstance(p.image, Tensor) else read_image(p.image, size, channels)
             for p in pairs
         ]
         # Files are decoded here, not when the data is loaded: a large folder does not fit in
@@ -218,15 +220,20 @@ def _folder(path: Path, channels: int) -> tuple[list[Pair], str]:
     """Return the pairs of a folder and their digest, or stop."""
     found = read_captions(path)
     # An image with several texts is hashed once.
-    names = sorted({name for name, _ in found.rows})
-    survey([path / name for name in names]).say(channels)
+    names = sorted(found.files)
+    files = [found.files[name] for name in names]
+    survey(files).say(channels)
     about = [file.relative_to(path).as_posix() for file in found.metadata]
-    files = [*found.metadata, *(path / name for name in names)]
-    sha256 = files_digest(files, [*about, *names])
     pairs = [
-        Pair(path / name, name, text, found.splits.get(name.partition("/")[0]))
-        for name, text in found.rows
+        Pair(found.files[name], name, text, found.splits.get(name)) for name, text in found.rows
     ]
+    # Rows have no metadata file, so their texts are digested themselves.
+    texts = "" if about else "\0".join(text for _, text in found.rows)
+    keys = digests_of([*found.metadata, *files])
+    parts = zip([*about, *names], keys, strict=True)
+    sha256 = digest(
+        *(f"{name}\0".encode() + bytes.fromhex(key) for name, key in parts), texts.encode()
+    )
     return pairs, sha256
 
 
@@ -267,8 +274,8 @@ def main() -> None:
     print(f"{pairs.name}, sha256 {pairs.sha256}")
     print(f"tokenizer: {pairs.tokenizer.vocab_size:,} entries, of the training texts")
     if args.data:
-        found = list_images(args.data)
-        print(*survey(found.files).lines(), *found.left_out(), sep="\n")
+        files = [*read_captions(args.data).files.values()]
+        print(*survey(files).lines(), *list_pictures(args.data).left_out(), sep="\n")
     for split, each in pairs.splits.items():
         images = len({pair.name for pair in each})
         print(f"{split:>5}: {len(each):,} pairs of {images:,} images, such as {each[0].text!r}")

@@ -196,7 +196,7 @@ def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     text = bytes([ByteTokenizer.end_of_text]).join(texts)
     # A view of the bytes needs no copy; a token is one byte, so the vocabulary is 256.
     array = np.frombuffer(text, dtype=np.uint8)
-    parts = _cut(path, config, lambda text: len(text.encode()), len(b"\n\n"))
+    parts = _cut(path, config, lambda text: len(text.encode()), 1)
     splits: dict[str, Tokens] = {split: array[parts[split]] for split in SPLITS}
     sizes = {split: len(tokens) for split, tokens in splits.items()}
     digest = hashlib.sha256(BREAK.join(texts)).hexdigest()

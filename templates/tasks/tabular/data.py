@@ -178,11 +178,16 @@ def class_lines(rows: Rows, parts: Parts, facts: Facts) -> Iterator[str]:
         yield f"  {name}: {number:,} rows: {shares}"
 
 
+def untested(rows: Rows, parts: Parts, facts: Facts, split: str = "test") -> list[str]:
+    """Return the classes without a row in a split; numbers have no classes."""
+    have = set(map(str, rows.values[parts[split]]))
+    return [name for name in facts.get("classes", ()) if name not in have]
+
+
 def note_classes(rows: Rows, parts: Parts, facts: Facts) -> None:
     """Note the classes that a split has no row of."""
     for split, so in (("train", "the model cannot learn"), ("test", "no score is about")):
-        have = set(map(str, rows.values[parts[split]]))
-        if absent := [name for name in facts["classes"] if name not in have]:
+        if absent := untested(rows, parts, facts, split):
             shown = ", ".join(map(repr, absent[:5])) + (", ..." if absent[5:] else "")
             note(
                 f"{rows.name}: {len(absent)} of {len(facts['classes'])} classes have no row in the "
@@ -232,8 +237,7 @@ def load_table(config: Config, rows: Rows, model: ModelConfig) -> Table:
     parts = parts_of(rows, config.val_fraction, config.test_fraction)
     table = encoded(config, rows, parts, model)
     note_parts(rows, parts, table.schema)
-    if "classes" in table.schema.target:
-        note_classes(rows, parts, table.schema.target)
+    note_classes(rows, parts, table.schema.target)
     return table
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data import Config as DataConfig
-from data import Facts, encoded, load_rows, load_table
+from data import Facts, encoded, load_rows, load_table, untested
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import macro_f1
@@ -324,7 +324,8 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         # Each row is scored once per repeat, but it is one row.
         source = {"split": "cross-validation", "n": len(rows.values)}
         scores += metrics(kind, values, rows.target, "_cross_validated", samples, **source)
-    return Report(rows.name, rows.sha256, count, scores, picture, n_unit="rows")
+    absent = untested(rows, table.parts, schema.target)
+    return Report(rows.name, rows.sha256, count, scores, picture, n_unit="rows", untested=absent)
 
 
 main = scoring(

@@ -18,7 +18,7 @@ from data import Config as DataConfig
 from data import Facts
 from model import Config as ModelConfig
 from model import Model
-from runtime.columns import inputs, read_schema
+from runtime.columns import inputs, note_unknown, read_schema
 from runtime.errors import run
 from runtime.options import Group, existing
 from runtime.scripts import Setting, Trained, serving
@@ -101,7 +101,9 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     config, schema = trained.config, read_schema(trained.folder)
     # The checkpoint's schema encodes the table: its own means would shift every prediction. A
     # category that training did not see gets the code of unknown ones.
-    numbers, categories = inputs(schema, read_table(trained.args.input), trained.model)
+    columns = read_table(trained.args.input)
+    numbers, categories = inputs(schema, columns, trained.model)
+    note_unknown(schema, columns)
     model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
     # Float64 outputs lose no digits when they are scaled back to the unit of the target.
     outputs = predict(model, numbers, categories, config.batch_size, trained.device)

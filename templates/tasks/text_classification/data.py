@@ -22,6 +22,7 @@ from model import Config as ModelConfig
 from runtime.errors import fail, run
 from runtime.folders import names_of_columns, prepare_options
 from runtime.labels import say_untested, untested
+from runtime.listing import printable
 from runtime.order import samples_at
 from runtime.records import Names, Record, cut, read_splits, records_digest, report
 from runtime.sequences import TextTokenizer, find_tokenizer, prepare_records
@@ -211,7 +212,7 @@ def main() -> None:
         # Unequal classes are easy to see here; they make accuracy misleading.
         counts = Counter(label for _, label in samples)
         shares = ", ".join(
-            f"{data.labels[label]} {count:,}" for label, count in counts.most_common()
+            f"{printable(data.labels[label])} {count:,}" for label, count in counts.most_common()
         )
         print(f"{split:>5}: {len(samples):,} texts: {shares}")
 
