@@ -5,7 +5,8 @@ From base to top; a module imports only from modules above it in this table.
 ==========  ======================================================================
 ledger      the record of every task's runs: what was read, what was made
 store       outputs by their sha256, and the cache that several out folders share
-folder      the files of one run folder: signatures, edits by the user, merges
+merge       two texts over the text that both came from
+folder      the files of one run folder: signatures, edits by the user
 digest      current digests of metagen's code, its data files and libraries
 terminal    what a build reports, as lines or JSON events; exit at Ctrl-C
 workspace   the out folder: lock, `.metagen/`, snapshots for the fast path, clean-up
@@ -21,5 +22,5 @@ commands    doit's own commands that have another answer here
 doors       the command line's and `dodo.py`'s way into doit
 ==========  ======================================================================
 
-A build with nothing to do imports the first six modules only.
+A build with nothing to do imports the first seven modules only.
 """
