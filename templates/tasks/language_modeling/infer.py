@@ -132,11 +132,8 @@ def pieces(tokens: Iterator[int], tokenizer: Tokenizer) -> Iterator[str]:
 
 def options(group: Group) -> None:
     group.add_argument("--prompt", required=True, metavar="TEXT", help="the text to continue")
-    group.add_argument(
-        "--compile",
-        action="store_true",
-        help="compile the model: slow first tokens, faster later; a GPU needs it for 8 bits",
-    )
+    text = "compile the model: slow first tokens, faster later; a GPU needs it for 8 bits"
+    group.add_argument("--compile", action="store_true", help=text)
 
 
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
