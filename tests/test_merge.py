@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen.engine import merge as lines
+from metagen.engine import merge as merging
 
 BASE = "title\n\na: 1\nb: 2\nc: 3\n\nend\n"
 
 
 def merge(base: str, mine: str, theirs: str) -> str | None:
-    result = lines.merge(base.encode(), mine.encode(), theirs.encode())
+    result = merging.merge(base.encode(), mine.encode(), theirs.encode())
     return None if result is None else result.decode()
 
 
@@ -39,7 +39,7 @@ def test_different_changes_of_one_line_are_a_conflict() -> None:
 
 
 def test_what_is_no_text_is_a_conflict() -> None:
-    assert lines.merge(b"\xff\x00", b"\xff\x01", b"\xff\x02") is None
+    assert merging.merge(b"\xff\x00", b"\xff\x01", b"\xff\x02") is None
 
 
 text = st.lists(st.sampled_from(["a\n", "b\n", "c\n", "\n"]), max_size=12).map("".join)

@@ -5,7 +5,7 @@ From base to top; a module imports only from modules above it in this table.
 ==========  ======================================================================
 ledger      the record of every task's runs: what was read, what was made
 store       outputs by their sha256, and the cache that several out folders share
-merge       two texts over the text that both came from
+merge       three-way merges of texts
 folder      the files of one run folder: signatures, edits by the user
 digest      current digests of metagen's code, its data files and libraries
 terminal    what a build reports, as lines or JSON events; exit at Ctrl-C

@@ -1,4 +1,4 @@
-"""A merge of two texts over the text that both came from."""
+"""Three-way merges: an edit by the user and new text, over the text that both came from."""
 
 from __future__ import annotations
 
