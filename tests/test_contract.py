@@ -162,7 +162,9 @@ def test_a_pass_holds_what_memory_was_planned_for(made: Made) -> None:
         model(*inputs)
     least, most = SHARE_HELD.get(made.family.name, (0.6, 1.5))
     planned = 4 / HALF * made.family.demand(dims).activations
-    assert least <= held.most / planned <= most
+    # The form of a Vision Transformer holds the image beside a block.
+    own = sum(each.nbytes for each in inputs) if made.family.name == "vit" else 0
+    assert least <= (held.most + own) / planned <= most
 
 
 # Dimensions and their reasons
