@@ -53,8 +53,8 @@ TEXT = "town,pay\nKöln,1.5\nZoë,\nKöln,-3\n"
         (TEXT.encode(), "T.CSV"),
         (TEXT.encode("utf-8-sig"), "t.csv"),
         (TEXT.encode("utf-16"), "t.csv"),
-        (gzip.compress(TEXT.encode()), "t.csv.gz"),
-        (gzip.compress(TEXT.encode("utf-16")), "t.csv"),
+        (gzip.compress(TEXT.encode(), mtime=0), "t.csv.gz"),
+        (gzip.compress(TEXT.encode("utf-16"), mtime=0), "t.csv"),
         (TEXT.replace(",", "\t").encode(), "t.tsv"),
         (TEXT.replace(",", ";").encode(), "t.csv"),
         (TEXT.replace(",", "|").encode(), "t.tsv"),
@@ -161,7 +161,7 @@ def _tar() -> bytes:
 def _zip() -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("xl/workbook.xml", "x")
+        archive.writestr(zipfile.ZipInfo("xl/workbook.xml"), "x")
     return stream.getvalue()
 
 
@@ -170,14 +170,14 @@ def _zip() -> bytes:
     [
         (b"a,b\n1,2\n\0,3\n", "t.csv:3 has a NUL: it is no text"),
         (_tar(), "is no text, but a tar archive: unpack it"),
-        (gzip.compress(_tar()), "is no text, but a tar archive: unpack it"),
+        (gzip.compress(_tar(), mtime=0), "is no text, but a tar archive: unpack it"),
         (_zip(), "is no text, but a spreadsheet"),
         (b"PAR1" + bytes(9), "is no text, but a Parquet file"),
         (b"<!DOCTYPE html><p>404", "is a page of HTML"),
         ("ü,b\n1,2\n".encode() + b"\xfc,3\n", "t.csv:3 cannot be read as UTF-8 text"),
         (b"a,b\n\x81,3\n", "t.csv:2 cannot be read as UTF-8 text"),
         ("a,b\n1,2\n".encode("utf-16-le"), "t.csv:1 has a NUL"),
-        (gzip.compress(b"a,b\n1,2\n" * 99)[:-9], "cannot be read"),
+        (gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-9], "cannot be read"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused_by_name(
