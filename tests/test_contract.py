@@ -162,7 +162,9 @@ def test_a_pass_holds_what_memory_was_planned_for(made: Made) -> None:
         model(*inputs)
     least, most = SHARE_HELD.get(made.family.name, (0.6, 1.5))
     planned = 4 / HALF * made.family.demand(dims).activations
-    assert least <= held.most / planned <= most
+    # The form of a Vision Transformer holds the image beside a block.
+    own = sum(each.nbytes for each in inputs) if made.family.name == "vit" else 0
+    assert least <= (held.most + own) / planned <= most
 
 
 # Dimensions and their reasons
@@ -409,7 +411,8 @@ def of_pictures(made: Made) -> Splits:
 
 def of_rows(made: Made) -> Splits:
     data, model = settings(made)
-    table = made.code["data"].load_table(data, None, None, model)
+    code = made.code["data"]
+    table = code.load_table(data, code.load_rows(data, None, None), model)
     columns = [
         tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None] for tensor in table.tensors
     ]

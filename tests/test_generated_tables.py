@@ -217,4 +217,10 @@ def test_parquet_keeps_numbers_and_words(read: Read, tmp_path: Path) -> None:
     columns, said = read(written(a=[2**53 + 1, 2]), "t.parquet")
     assert columns == {"a": ["9007199254740993", "2"]}
     assert "beyond 2^53" in said
+    table = pyarrow.table({"a": [1.5, 2.5], "__index_level_0__": [7, 3]})
+    about = {b"pandas": b'{"index_columns": ["__index_level_0__"], "columns": []}'}
+    pyarrow.parquet.write_table(table.replace_schema_metadata(about), tmp_path / "i.parquet")
+    columns, _ = read((tmp_path / "i.parquet").read_bytes(), "t.parquet")
+    assert columns == {"": [7, 3], "a": [1.5, 2.5]}
+    assert [*columns] == ["", "a"]
     assert "but a cell is a number or a text" in read(written(a=[[1], [2]]), "t.parquet")[1]

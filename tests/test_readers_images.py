@@ -153,6 +153,16 @@ def test_the_pictures_behind_the_first_are_named(
     assert "have several pictures: only the first is read" in capsys.readouterr().err
 
 
+def test_pictures_in_formats_that_are_not_read_are_named(
+    runtime: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b.HEIC", "c.svg", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [path.name for path in runtime.images.image_files(tmp_path)] == ["a.png"]
+    said = capsys.readouterr().err
+    assert "2 files are not read: b.HEIC, c.svg. Convert them to PNG or JPEG." in said
+
+
 def test_grey_pictures_in_three_channels_are_no_surprise(
     runtime: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -257,6 +257,15 @@ def test_documents_about_tests_are_no_splits(
     assert "is read as one text" in capsys.readouterr().err
 
 
+def test_documents_in_forms_that_are_not_read_are_named(
+    runtime: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.txt", "paper.pdf", "more.tar.gz", "notes.log"):
+        (tmp_path / name).write_text("text")
+    assert documents(runtime, tmp_path) == ["text"]
+    assert "2 files are not read: more.tar.gz, paper.pdf" in capsys.readouterr().err
+
+
 def archive(kind: str) -> bytes:
     buffer = io.BytesIO()
     if kind == "tar":

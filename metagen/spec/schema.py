@@ -23,6 +23,11 @@ and a test checks it.
 
 - **Quantities** are text with a unit. Parameters and data count in powers of ten (`8B`, `2T
   tokens`), tokens of context in powers of two (`8k` is 8,192), memory in either (`16GB`, `16GiB`).
+- **Amounts of data** are in the words people use: `1M sentence pairs`, `2 million labelled images`,
+  `300 hours of speech`. Each family counts some of them, and warns of the others.
+- **Unknown quantities**, such as `unknown but large`, are not declared, with a warning.
+- **Modalities** are enough where they leave one family. Where several fit, the error names the key
+  to add, and its value for each family (`metagen families` prints them).
 - **References**: `${constraints.context_window}` stands for the value of another key of the same
   file. The environment, other files and functions are never read.
 - **YAML** is read by the core schema of version 1.2: `no`, `010` and `1:30` are words, and `3e-4`

@@ -110,16 +110,19 @@ def added(layer: nn.Module, inputs: object, part: Tensor) -> Tensor:
     return part
 
 
-def quantize(model: nn.Module, bits: int, device: torch.device) -> None:
-    """Convert a model in place to its deployment format: bf16, and linear layers in fewer bits.
+def quantize(
+    model: nn.Module, bits: int, device: torch.device, dtype: torch.dtype = torch.bfloat16
+) -> None:
+    """Convert a model in place to its deployment format, with its linear layers in fewer bits.
 
     Only the linear layers of its blocks, `model.layers`, become whole numbers; embeddings, the
-    output layer and norms stay bf16, since they are small or sensitive.
+    output layer and norms keep `dtype`, since they are small or sensitive.
 
     Args:
         model: A model with its blocks in `layers`.
-        bits: 16 keeps bf16; 8 and 4 make each linear layer of a block one of whole numbers.
+        bits: 16 keeps `dtype`; 8 and 4 make each linear layer of a block one of whole numbers.
         device: Where the model will compute; it moves there layer by layer.
+        dtype: Format of the other weights; products of whole numbers need bf16.
     """
     assert bits in (16, 8, 4), f"a weight takes 16, 8 or 4 bits, not {bits}"
     kind = Int8Linear if bits == 8 else Int4Linear
@@ -131,4 +134,4 @@ def quantize(model: nn.Module, bits: int, device: torch.device) -> None:
                 setattr(block, name, kind(weight.to(device)))
                 if adds:
                     getattr(block, name).register_forward_hook(added)
-    model.bfloat16().to(device)
+    model.to(dtype).to(device)

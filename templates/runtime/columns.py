@@ -60,7 +60,10 @@ def rows_of(path: Path, target: str | None) -> Rows:
     if not columns or not known.any():
         fail(f"{path} needs a column besides {name!r}, and rows with a value in {name!r}.")
     if not known.all():
-        note(f"{path}: {(~known).sum():,} rows without a value in {name!r} are left out.")
+        note(
+            f"{path}: {(~known).sum():,} rows without a value in {name!r} are left out; a word "
+            "such as None or NA is no value."
+        )
     features = {each: column[known] for each, column in columns.items()}
     return Rows(path.name, digest(path.read_bytes()), features, name, values[known])
 

@@ -12,7 +12,7 @@ import torch
 
 from runtime.checkpoint import STATE, saved_state
 from runtime.limits import check_settings
-from runtime.training import Job, train
+from runtime.training import FREE, Job, train
 from runtime.weights import load_model
 
 ConfigT = TypeVar("ConfigT")
@@ -43,7 +43,9 @@ def trained_network(job: Job, steps: int, device: torch.device) -> Any:
 def as_trained(config: ConfigT, folder: Path) -> tuple[ConfigT, int]:
     """Return the settings of train.py that a checkpoint was trained with, and its steps."""
     state = saved_state(folder)
-    own = {name: state.get(f"train.{name}") for name in vars(config)}
+    # A checkpoint does not record the settings that change nothing of what is trained.
+    names = [name for name in vars(config) if name not in FREE]
+    own = {name: state.get(f"train.{name}") for name in names}
     check_settings(type(config), "train", own, f"{folder / STATE}: train")
     changed: Any = config
     return replace(changed, **own), state["step"]

@@ -57,6 +57,12 @@ def note_parts(rows: Rows, parts: Parts, schema: Schema) -> None:
         )
 
 
+def repeats(rows: Rows) -> int:
+    """Return how many rows have the same inputs as an earlier one."""
+    codes = joined([codes_of(column) for column in rows.columns.values()])
+    return len(codes) - int(codes.max()) - 1
+
+
 def codes_of(column: Column) -> Codes:
     """Return the number of each cell's value, from 0; missing cells share one."""
     values = column if is_numeric(column) else column.astype(str)

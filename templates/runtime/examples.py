@@ -68,8 +68,8 @@ def _of_folders(found: Listing) -> list[Example]:
 
 def _say_unread(found: Listing, read: set[tuple[str, ...]], depth: int) -> None:
     """Say which folders of a class have no image that is read."""
-    folders = found.folders_at(depth)
-    unread = [folder for folder in folders if folder.relative_to(found.folder).parts not in read]
+    parts = {folder: folder.relative_to(found.folder).parts for folder in sorted(found.folders)}
+    unread = [each for each, names in parts.items() if len(names) == depth and names not in read]
     if unread:
         kinds = "; ".join(found.left_out()) or "they are empty"
         note(

@@ -10,12 +10,30 @@ from torch import Tensor
 
 from runtime.distributed import world_size
 from runtime.errors import fail
-from runtime.listing import Listing, list_files
+from runtime.listing import Listing, list_files, say_unread
 from runtime.pixels import THREADS, Picture, covered, eight_bits, opened
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".apng"),
     *(".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
+# Pictures in formats that Pillow alone does not read, or not as pixels of 8 bits.
+UNREAD = (
+    *(".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".svg", ".eps", ".psd", ".ico", ".tga"),
+    *(
+        ".dng",
+        ".cr2",
+        ".nef",
+        ".arw",
+        ".raw",
+        ".exr",
+        ".hdr",
+        ".dcm",
+        ".nii",
+        ".npy",
+        ".npz",
+        ".mat",
+    ),
 )
 KEPT_BYTES = 2**31  # cache for decoded images; with more, later epochs read fewer files again
 
@@ -31,6 +49,7 @@ def list_images(folder: Path) -> Listing:
             f"{folder} is not a folder with images ({', '.join(SUFFIXES)})"
             f"{'; ' if left_out else ''}{left_out}."
         )
+    say_unread(found, UNREAD, "Convert them to PNG or JPEG.")
     return found
 
 

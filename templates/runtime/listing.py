@@ -36,11 +36,6 @@ class Listing:
     hidden: list[Path]
     folders: list[Path] = field(default_factory=list)
 
-    def folders_at(self, depth: int) -> list[Path]:
-        """Return the folders at a depth, sorted; those in the folder itself have depth 1."""
-        parts = {path: path.relative_to(self.folder).parts for path in self.folders}
-        return sorted(path for path, names in parts.items() if len(names) == depth)
-
     def left_out(self) -> Iterator[str]:
         """Yield a sentence on each kind of files that are not data."""
         if self.hidden:
@@ -50,6 +45,14 @@ class Listing:
             kinds = ", ".join(f"{count:,} of {kind}" for kind, count in counts.most_common())
             first = shown(self.folder, self.others[:1])
             yield f"left out, of other kinds: {kinds}, such as {first}"
+
+
+def say_unread(found: Listing, suffixes: Collection[str], advice: str) -> None:
+    """Say of files that hold what is looked for, in a form that is not read."""
+    files = [path for path in found.others if suffix_of(path) in suffixes]
+    if files:
+        names = shown(found.folder, files)
+        note(f"{found.folder}: {len(files):,} files are not read: {names}. {advice}")
 
 
 def suffix_of(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from runtime.checkpoint import check_free, find_checkpoint
+from runtime.checkpoint import check_free
 from runtime.distributed import world_size
 from runtime.errors import fail
 from runtime.limits import check_options
@@ -191,7 +191,7 @@ def _set_places(args: argparse.Namespace) -> None:
     if args.resume:
         if args.init_from:
             fail("--resume continues a run and --init-from starts one: give one of them.")
-        args.begin = find_checkpoint(args.folder)
+        args.begin = args.folder
         return
     args.begin = args.init_from
     if args.begin:

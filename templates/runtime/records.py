@@ -117,7 +117,7 @@ def split_files(found: Listing) -> dict[str, list[Path]]:
     `save_to_disk`.
     """
     named: dict[str, list[Path]] = {split: [] for split in SPLITS}
-    others = []
+    others: list[Path] = []
     for path in found.files:
         split = split_of_file(path.relative_to(found.folder))
         (named[split] if split else others).append(path)

@@ -110,7 +110,7 @@ def print_report(report: Report, folder: Path) -> None:
     step = saved_step(folder)
     if step is None:
         note(f"{folder} was not saved by train.py, so the step of its weights is unknown.")
-    content = {
+    content: dict[str, Any] = {
         "dataset": report.dataset,
         "sha256": report.sha256,
         "split": report.split,

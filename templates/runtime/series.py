@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.errors import fail
 from runtime.notes import note
@@ -141,30 +142,37 @@ def _twice(cells: list[str]) -> str:
     return next(cell for cell in cells if counts[cell] > 1)
 
 
-def _order(
-    path: Path, clock: Clock, columns: dict[str, Column], noun: str
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _order(path: Path, clock: Clock, columns: dict[str, Column], noun: str) -> NDArray[np.int64]:
     """Return the rows from the oldest on; a note says so if they are in another order."""
-    times = clock.times
-    if np.isnan(times).any():
-        row = int(np.flatnonzero(np.isnan(times))[0])
-        fail(f"{path}: row {row + 1} has no value in {clock.name!r}: write its time.")
-    order = np.argsort(times, kind="stable")
-    same = np.flatnonzero(np.diff(times[order]) == 0)
+    missing = np.flatnonzero(np.isnan(clock.times))
+    if len(missing):
+        fail(f"{path}: row {missing[0] + 1} has no value in {clock.name!r}: write its time.")
+    order = np.argsort(clock.times, kind="stable")
+    same = np.flatnonzero(np.diff(clock.times[order]) == 0)
     if len(same):
-        words = [name for name, column in columns.items() if not is_numeric(column)]
-        key = f", like {words[0]!r}, one of" if words else " of"
-        pivot = f"index={clock.name!r}, columns={words[0]!r}" if words else f"index={clock.name!r}"
-        fail(
-            f"{path}: {clock.shown(int(order[same[0]]))} is the {clock.name!r} of several rows. "
-            f"Each step has one row: if rows are{key} several {noun}, give each a column (in "
-            f"pandas: table.pivot({pivot}, ...)); if not, remove the doubled ones."
-        )
-    if (np.diff(order) == -1).all() and len(order) > 1:
+        _refuse_doubled(path, clock, int(order[same[0]]), columns, noun)
+    if len(order) > 1 and (np.diff(order) == -1).all():
         note(f"{path}: the newest row is first, so the rows are turned: row 1 is the oldest.")
     elif (np.diff(order) != 1).any():
         note(f"{path}: the rows are not in the order of {clock.name!r}, so they are sorted.")
     return order
+
+
+def _refuse_doubled(
+    path: Path, clock: Clock, row: int, columns: dict[str, Column], noun: str
+) -> NoReturn:
+    """Stop because two rows have one time, with the way that the other columns suggest."""
+    shown = f"{clock.shown(row)} is the {clock.name!r} of several rows"
+    parts = [name for name in columns if name.lower() in TIMES]
+    if parts:
+        fail(f"{path}: {shown}: write {clock.name!r} and {parts[0]!r} as one column of dates.")
+    words = [name for name, column in columns.items() if not is_numeric(column)]
+    each = f", like {words[0]!r}, one of" if words else " of"
+    pivot = f"index={clock.name!r}" + (f", columns={words[0]!r}" if words else "")
+    fail(
+        f"{path}: {shown}. Each step has one row: if rows are{each} several {noun}, give each a "
+        f"column (in pandas: table.pivot({pivot}, ...)); if not, remove the doubled ones."
+    )
 
 
 def _spaced(

@@ -22,7 +22,7 @@ MISSING = frozenset(
 )
 """Text of a cell without a value, in small letters."""
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-INDEX = re.compile(r"|Unnamed: ?\d+(_level_\d+)?|__index_level_\d+__|index")
+INDEX = re.compile(r"|Unnamed: ?\d+(_level_\d+)?|index")
 """Names under which pandas and R write the numbers of rows, beside none."""
 
 
@@ -162,7 +162,7 @@ def _parquet(path: Path) -> dict[str, Column]:
 
     columns: dict[str, Column] = {}
     texts: dict[str, Sequence[str]] = {}
-    for name, values in _named(path, [*zip(table.column_names, table.columns, strict=True)]):
+    for name, values in _named(path, _index_first(table)):
         if types.is_nested(values.type):
             fail(f"{path}: column {name!r} holds {values.type}, but a cell is a number or a text.")
         columns[name] = np.empty(0)  # keeps the order
@@ -173,6 +173,17 @@ def _parquet(path: Path) -> dict[str, Column]:
             texts[name] = ["" if v is None else str(v) for v in values.to_pylist()]
     place = f"{path}, row {{}}".format
     return columns | _from_texts(path, Texts([*texts.items()], lambda row: place(row + 1)))
+
+
+def _index_first(table: Any) -> list[tuple[str, Any]]:
+    """Return the columns of a Parquet file by name, with the index of pandas first, as in CSV.
+
+    Pandas writes the index of a table last, where it would be the column to predict.
+    """
+    index = (table.schema.pandas_metadata or {}).get("index_columns", [])
+    columns = [*zip(table.column_names, table.columns, strict=True)]
+    columns.sort(key=lambda column: column[0] not in index)
+    return [("" if re.fullmatch(r"__index_level_\d+__", n) else n, each) for n, each in columns]
 
 
 def _small(values: Any) -> bool:

@@ -8,12 +8,17 @@ from runtime.errors import fail
 from runtime.files import open_text
 from runtime.formats import SUFFIXES as ROWS
 from runtime.formats import columns_of, list_rows, rows_of, split_of_file
-from runtime.listing import Listing, shown, suffix_of
+from runtime.listing import Listing, say_unread, shown, suffix_of
 from runtime.notes import note
 from runtime.splits import SPLITS
 
 PLAIN = (".txt", ".text", ".md", ".markdown", ".rst", ".py")
 SUFFIXES = (*PLAIN, *(f"{suffix}.gz" for suffix in PLAIN), *ROWS)
+# Texts that a reader would have to guess from layout or markup, and archives.
+UNREAD = (
+    *(".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub", ".html", ".htm", ".xml", ".tex", ".ipynb"),
+    *(".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".bz2", ".xz", ".zst", ".xlsx"),
+)
 KINDS = ".txt, .md, .jsonl, .json, .csv, .parquet and the like"
 COLUMNAR = (".parquet", ".arrow")
 # Columns that make a document together, in their order; the first set that a row has is read.
@@ -41,6 +46,7 @@ def text_files(path: Path) -> dict[str, list[Path]]:
             fail(f"{path} is neither a text file nor a folder of them ({KINDS}).")
         return {"train": [path]}
     found = list_texts(path)
+    say_unread(found, UNREAD, "Save their text as .txt, or unpack them.")
     if not found.files:
         kinds = "; ".join((KINDS, *found.left_out()))
         fail(f"{path} is neither a text file nor a folder of them ({kinds}).")

@@ -1,5 +1,6 @@
 """Times of steps: dates in usual forms, or numbers that rise; and the steps that they count."""
 
+import bisect
 import itertools
 import re
 from collections.abc import Sequence
@@ -49,13 +50,20 @@ def times_of(words: Sequence[str]) -> Times | None:
 
 
 def odd_date(words: Sequence[str]) -> int | None:
-    """Return the first row that is no date, though almost all others are; None if it is not so."""
+    """Return the first row that is no date though the others are; None if it is not so."""
     shapes = [re.sub(r"\d", "0", word) for word in words]
     usual = max(set(shapes), key=shapes.count)
     same = [word for word, shape in zip(words, shapes, strict=True) if shape == usual]
-    if len(same) == len(words) or len(same) < MOST * len(words) or times_of(same) is None:
-        return None
-    return next(row for row, shape in enumerate(shapes) if shape not in (usual, ""))
+    if MOST * len(words) <= len(same) < len(words) and times_of(same) is not None:
+        return next(row for row, shape in enumerate(shapes) if shape not in (usual, ""))
+    # Once a word is no date, no longer list is one of dates, so the first one is found by halves.
+    low = bisect.bisect_left(range(len(words)), 1, key=lambda row: _fails(words[: row + 1]))
+    rest = [*words[:low], *words[low + 1 :]]
+    return low if low < len(words) and rest and times_of(rest) is not None else None
+
+
+def _fails(words: Sequence[str]) -> int:
+    return int(times_of(words) is None)
 
 
 def _month(match: re.Match[str]) -> str:
@@ -116,11 +124,10 @@ def is_even(column: NDArray[Any]) -> bool:
 
 
 def is_clock(column: NDArray[Any]) -> bool:
-    """Return whether numbers rise or fall and may be seconds (or parts of them) since 1970."""
-    low, high = column.min(), column.max()
-    return is_ordered(column) and any(
-        4e8 * unit < low and high < 4.2e9 * unit for unit in (1, 1e3, 1e6, 1e9)
-    )
+    """Return whether numbers may be seconds (or parts of them) since 1970, in any order."""
+    low, high, values = column.min(), column.max(), np.unique(column)
+    spaced = is_ordered(column) or (len(values) > 2 and steps_of(values, dates=False) is not None)
+    return spaced and any(4e8 * unit < low and high < 4.2e9 * unit for unit in (1, 1e3, 1e6, 1e9))
 
 
 def steps_of(times: Times, *, dates: bool) -> NDArray[np.int64] | None:

@@ -17,6 +17,7 @@ from runtime.checkpoint import (
     OPTIMIZER,
     STATE,
     check_only,
+    find_checkpoint,
     load_optimizers,
     optimizer_tensors,
     save_checkpoint,
@@ -137,6 +138,9 @@ def script(
             config = training_config(own, args)
             device = choose_device(args.device, args.threads)
             with processes(device):
+                # All processes have met here, so none still writes the checkpoint of a run before.
+                if args.resume:
+                    find_checkpoint(args.folder)
                 data_config = load_config(of_data, "data", args.size)
                 model = load_config(of_model, "model", args.size)
                 train(job_of(args, config, data_config, model), args, device)

@@ -150,6 +150,9 @@ def test_the_target_must_suit_the_task(
     )
 
 
+SPLITS = ("train", "val", "test")
+
+
 def written(folder: Path, head: str, rows: Iterable[str]) -> Path:
     path = folder / "rows.csv"
     path.write_text("\n".join([head, *rows]) + "\n")
@@ -215,8 +218,12 @@ def test_a_class_without_a_test_row_is_noted(
     if code["task"] == "regression":
         pytest.skip("numbers have no classes")
     rows = [f"{n},{n * 7 % 101},{'rare' if n == 3 else 'ab'[n * 7 // 5 % 2]}" for n in range(60)]
-    lines = noted(code, written(tmp_path, "a,b,kind", rows), capsys)
+    path = written(tmp_path, "a,b,kind", rows)
+    lines = noted(code, path, capsys)
     assert any("1 of 3 classes have no row in the" in line for line in lines)
+    table, facts = load(code, path, None), {"classes": ["a", "b", "rare"]}
+    absent = [code["data"].untested(*table[:1], table[1].parts, facts, s) for s in SPLITS]
+    assert sum("rare" in names for names in absent) == 2
 
 
 def test_the_target_that_a_column_follows_exactly_is_noted(

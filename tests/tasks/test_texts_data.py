@@ -179,3 +179,52 @@ def test_splits_of_the_bundled_texts_share_no_text(classifier: dict[str, ModuleT
     texts = {split: {record["text"] for record in each} for split, each in found.items()}
     assert sum(map(len, texts.values())) == len(set.union(*texts.values()))
     assert len({record["label"] for record in found["test"]}) == 20
+
+
+def test_columns_of_other_names_are_prepared_and_shown(
+    classifier: dict[str, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = records("text_classifier")
+    mine, other = write_jsonl(tmp_path / "mine.jsonl", rows), tmp_path / "other.jsonl"
+    write_jsonl(other, [{"review": row["text"], "stars": row["label"]} for row in rows])
+    named = ("--data", other, "--text-column", "review", "--label-column", "stars")
+    show(classifier, "prepare", *named, "--out", tmp_path / "prepared", "--size", "proxy")
+    show(classifier, *named)
+    assert "other.jsonl, sha256" in capsys.readouterr().out
+    config, model = classifier["data"].Config(), classifier["model"].Config()
+    load = classifier["data"].load_dataset
+    one, two = (load(config, path, model) for path in (mine, tmp_path / "prepared"))
+    assert one.sha256 == two.sha256
+
+
+def test_labels_that_are_kept_secret_are_no_class(
+    classifier: dict[str, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = records("text_classifier")
+    write_jsonl(tmp_path / "train.jsonl", rows[:-9])
+    write_jsonl(tmp_path / "test.jsonl", [row | {"label": "-1"} for row in rows[-9:]])
+    with pytest.raises(SystemExit):
+        show(classifier, "--data", tmp_path)
+    assert "each label of test is -1, which stands for an unknown one" in capsys.readouterr().err
+    write_jsonl(tmp_path / "test.jsonl", [row | {"label": rows[0]["label"]} for row in rows[-9:]])
+    show(classifier, "--data", tmp_path)
+    out, err = capsys.readouterr()
+    assert f"train is {tmp_path / 'train.jsonl'}" in out
+    assert "has no test text of the class" in err
+
+
+ranker = modules_of("document_ranker")
+
+
+def test_true_and_false_are_relevances(
+    ranker: dict[str, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = records("document_ranker")
+    truths = [row | {"relevance": float(row["relevance"]) > 0} for row in rows]
+    numbers = [row | {"relevance": str(int(row["relevance"]))} for row in truths]
+    judged = []
+    for name, each in (("truths", truths), ("numbers", numbers)):
+        path = write_jsonl(tmp_path / f"{name}.jsonl", each)
+        found = ranker["data"].load_records(ranker["data"].Config(), path)
+        judged.append({s: ranker["data"].judgements(r, name) for s, r in found.items()})
+    assert judged[0] == judged[1]

@@ -150,8 +150,7 @@ def batch_at(
     Samples are adjacent windows, so that an epoch shows each token once as a target. Each epoch
     shifts all windows by an offset of its own.
     """
-    # The last window is left out, because the offset of an epoch moves windows by up to seq_len -
-    # 1.
+    # The last window is left out: the offset of an epoch moves windows by up to seq_len - 1.
     samples = (len(tokens) - seq_len) // seq_len
     rows = []
     for epoch, index in samples_at(position, count, samples, seed):
@@ -355,11 +354,10 @@ def _pieces(path: Path | None, parts: Mapping[str, slice], size: int = 2**16) ->
             bound = len(document) if part.stop is None else part.stop - position
             # A piece that crossed a bound would put training text into the next split.
             stop = min(start + size, bound, len(document))
-            # The search goes backwards from the largest size; text without any space is cut there
-            # anyway.
+            # The search goes backwards from the largest size, where text without a space is cut.
             if stop < min(bound, len(document)):
-                places = range(stop, start, -1)
-                stop = next((i for i in places if _space_starts(document, i)), stop)
+                spaces = (i for i in range(stop, start, -1) if document[i].isspace())
+                stop = next((i for i in spaces if not document[i - 1].isspace()), stop)
             yield split, document[start:stop], stop == len(document)
             start = stop
         position += len(document)
@@ -377,10 +375,6 @@ def _read(files: Sequence[Path] | None) -> Iterable[str]:
 
 def _name(path: Path | None) -> str:
     return BUNDLED if path is None else path.name
-
-
-def _space_starts(text: str, place: int) -> bool:
-    return text[place].isspace() and not text[place - 1].isspace()
 
 
 def main() -> None:

@@ -102,7 +102,9 @@ def _say_what_counts(scenes: Scenes) -> None:
         indices = range(len(scenes.splits[split]))
         # Most splits show a class in one of their first masks, so few masks are read twice.
         if not any(scenes.pair(split, index)[1].gt(0).any() for index in indices):
-            values = sorted({int(v) for i in indices for v in scenes.pair(split, i)[1].unique()})
+            values = sorted(
+                {v for i in indices for v in scenes.pair(split, i)[1].flatten().tolist()}
+            )
             read = ", ".join("255 (ignored)" if v < 0 else f"{v} (background)" for v in values)
             note(
                 f"{scenes.name}: no pixel of any class but the background counts in {split}: its "

@@ -32,7 +32,7 @@ from runtime.columns import (
     schema_of,
 )
 from runtime.digests import digest
-from runtime.doubts import note_columns, note_parts
+from runtime.doubts import note_columns, note_parts, repeats
 from runtime.errors import fail, run
 from runtime.notes import note
 from runtime.options import data_options
@@ -253,7 +253,7 @@ def main() -> None:
     schema, parts = table.schema, table.parts
     print(f"{rows.name}, sha256 {rows.sha256}")
     counts = ", ".join(f"{split} {len(parts[split]):,}" for split in SPLITS)
-    print(f"{len(rows.values):,} rows: {counts}")
+    print(f"{len(rows.values):,} rows: {counts}; {repeats(rows):,} repeat the inputs of another")
     # A column that is shown as words although it has numbers has a cell with text in it.
     for name, (mean, _) in schema.numeric.items():
         # Odd ranges and means show a column that was read in the wrong unit.

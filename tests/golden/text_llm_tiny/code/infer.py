@@ -219,11 +219,8 @@ def pieces(tokens: Iterator[int], tokenizer: Tokenizer) -> Iterator[str]:
 
 def options(group: Group) -> None:
     group.add_argument("--prompt", required=True, metavar="TEXT", help="the text to continue")
-    group.add_argument(
-        "--compile",
-        action="store_true",
-        help="compile the model: slow first tokens, faster later; a GPU needs it for 8 bits",
-    )
+    text = "compile the model: slow first tokens, faster later; a GPU needs it for 8 bits"
+    group.add_argument("--compile", action="store_true", help=text)
 
 
 def rounded(x: Tensor, scales: Tensor, largest: int) -> Tensor:
@@ -332,16 +329,19 @@ def added(layer: nn.Module, inputs: object, part: Tensor) -> Tensor:
     return part
 
 
-def quantize(model: nn.Module, bits: int, device: torch.device) -> None:
-    """Convert a model in place to its deployment format: bf16, and linear layers in fewer bits.
+def quantize(
+    model: nn.Module, bits: int, device: torch.device, dtype: torch.dtype = torch.bfloat16
+) -> None:
+    """Convert a model in place to its deployment format, with its linear layers in fewer bits.
 
     Only the linear layers of its blocks, `model.layers`, become whole numbers; embeddings, the
-    output layer and norms stay bf16, since they are small or sensitive.
+    output layer and norms keep `dtype`, since they are small or sensitive.
 
     Args:
         model: A model with its blocks in `layers`.
-        bits: 16 keeps bf16; 8 and 4 make each linear layer of a block one of whole numbers.
+        bits: 16 keeps `dtype`; 8 and 4 make each linear layer of a block one of whole numbers.
         device: Where the model will compute; it moves there layer by layer.
+        dtype: Format of the other weights; products of whole numbers need bf16.
     """
     assert bits in (16, 8, 4), f"a weight takes 16, 8 or 4 bits, not {bits}"
     kind = Int8Linear if bits == 8 else Int4Linear
@@ -353,7 +353,7 @@ def quantize(model: nn.Module, bits: int, device: torch.device) -> None:
                 setattr(block, name, kind(weight.to(device)))
                 if adds:
                     getattr(block, name).register_forward_hook(added)
-    model.bfloat16().to(device)
+    model.to(dtype).to(device)
 
 
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
@@ -367,11 +367,9 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         fail("this GPU has no product of 4 bits: use --weight-bits 8.")
     if config.weight_bits < 16 and config.dtype == "float32":
         fail(f"weights of {config.weight_bits} bits multiply bfloat16: leave out --dtype.")
+    low = config.weight_bits < 16 or in_bfloat16(trained.device, config.dtype)
     model = load_share(lambda: Model(trained.model), trained.folder, trained.device)
-    if config.weight_bits == 16 and not in_bfloat16(trained.device, config.dtype):
-        model.to(trained.device)
-    else:  # Weights move layer by layer: the device never has all of them in 32 bits.
-        quantize(model, config.weight_bits, trained.device)
+    quantize(model, config.weight_bits, trained.device, torch.bfloat16 if low else torch.float32)
     if trained.args.compile:
         # A product of one row then reads weights of 8 bits as they are, on a GPU too.
         compile_modules(model.layers, {"coordinate_descent_tuning": True})
@@ -392,12 +390,8 @@ main = serving(
         "temperature": Setting("0 takes the likeliest token; higher values vary more", float),
         "top_k": Setting("number of likeliest tokens to draw from; 0 for all", int),
         "top_p": Setting("probability that the drawn-from tokens cover", float),
-        "dtype": Setting(
-            "auto: bfloat16 on a GPU that supports it", str, ("auto", "float32", "bfloat16")
-        ),
-        "weight_bits": Setting(
-            "bits per weight in the blocks; 8 and 4 are quantized", int, (16, 8, 4)
-        ),
+        "dtype": Setting("auto: float32 on a CPU", str, ("auto", "float32", "bfloat16")),
+        "weight_bits": Setting("bits per weight in the blocks", int, (16, 8, 4)),
         "cache_bits": Setting("bits of the KV cache; 8 is quantized", int, (16, 8)),
     },
 )
