@@ -7,6 +7,7 @@ from metagen.errors import SpecError
 from metagen.families.clip import FAMILY as clip
 from metagen.families.decoder import FAMILY as decoder
 from metagen.families.latent_unet import FAMILY as unet
+from metagen.families.segmentation_unet import FAMILY as segmentation
 from metagen.sizing import architecture, need, search
 
 
@@ -136,6 +137,11 @@ def test_a_dimension_beyond_any_device_is_refused(dims, tmp_path):
 def test_levels_that_no_image_can_be_halved_into_are_refused():
     with pytest.raises(SpecError, match="give a whole number above 0, at most 17"):
         need.pins({"architecture.dims": {"n_levels": 97}}.get, unet)
+
+
+def test_a_u_net_of_one_level_is_refused():
+    with pytest.raises(SpecError, match="n_levels: 1 cannot be built"):
+        need.pins({"architecture.dims": {"n_levels": 1}}.get, segmentation)
 
 
 def test_dimensions_that_only_together_are_beyond_any_device_are_refused(tmp_path):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from metagen.families import parts
-from metagen.families.axes import Axis, floor_power, halves
+from metagen.families.axes import Axis, Rule, floor_power, halves
 from metagen.families.demand import Need
 from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
 from metagen.families.parts import HALF, Part
@@ -48,7 +48,15 @@ class SegmentationUNet(Family):
             "ffn / d_model", lambda m: m["max_channels"] / m["base_channels"], level=True
         ),
     }
-    rules = (halves("image_height"), halves("image_width"))
+    rules = (
+        halves("image_height"),
+        halves("image_width"),
+        Rule(
+            ("n_levels",),
+            lambda m: m["n_levels"] > 1,
+            "a U-Net joins a level to a coarser one, so n_levels is at least 2",
+        ),
+    )
     proxy_dims = {"base_channels": 16, "max_channels": 64, "n_levels": 3}
 
     def parts(self, m: Dims) -> list[Part]:
