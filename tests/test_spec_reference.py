@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from metagen.files import json_bytes
 from metagen.spec import json_schema, markdown
 from metagen.spec.schema import keys
 
@@ -11,6 +12,16 @@ def test_the_reference_page_is_current():
     page = Path(__file__).parent.parent / "docs" / "spec.md"
     hint = "write docs/spec.md anew from metagen.spec.markdown()"
     assert page.read_text(encoding="utf-8") == markdown(), hint
+
+
+def test_the_schema_that_specs_name_is_current():
+    docs = Path(__file__).parent.parent / "docs"
+    text = (docs / "spec.schema.json").read_text(encoding="utf-8")
+    assert text == json_bytes(json_schema()).decode(), "metagen schema > docs/spec.schema.json"
+    for spec in (docs.parent / "specs").glob("*/*.yaml"):
+        mark, _, path = spec.read_text().partition("\n")[0].partition("$schema=")
+        assert mark == "# yaml-language-server: "
+        assert (spec.parent / path).samefile(docs / "spec.schema.json")
 
 
 def test_the_json_schema_names_every_key_once():

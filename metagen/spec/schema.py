@@ -42,7 +42,8 @@ and a test checks it.
   name that it is not followed; limitations.md repeats that.
 - **Editors** with a YAML language server complete and check a spec by its JSON Schema, which
   `metagen schema > spec.schema.json` writes. A line in the spec names it by its path from the spec,
-  `# yaml-language-server: $schema=spec.schema.json`; `metagen init` writes that line.
+  `# yaml-language-server: $schema=spec.schema.json`; `metagen init` writes that line, and the
+  specs in `specs/` name `docs/spec.schema.json`.
 - **Errors** are reported all at once, each with `file:line:column`, the key, its value, the
   allowed values, and the nearest valid spelling.
 """
