@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from metagen.errors import USAGE, Problem, SpecError
 from metagen.spec import Spec, load
+
+if TYPE_CHECKING:
+    from helpers.readers import Readers
 
 HEAD = 'metagen_version: "1.0"\nname: m\n'
 
@@ -23,6 +27,21 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests do not cut the power, so they need not wait for the disk."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.fixture(scope="module")
+def _runtime() -> Iterator[Readers]:
+    from helpers.readers import readers  # imports torch
+
+    with readers() as modules:
+        yield modules
+
+
+@pytest.fixture
+def runtime(_runtime: Readers) -> Readers:
+    """Return the modules of code/runtime/, which have not said anything yet."""
+    _runtime.notes.note.cache_clear()
+    return _runtime
 
 
 @pytest.fixture

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.generated import runtime
+from helpers.readers import Readers
 
 Read = Callable[..., tuple[dict[str, list[Any]] | None, str]]
 FIRST = datetime(2020, 1, 27, 6)
 
 
-@pytest.fixture(scope="module")
-def module() -> Iterator[Callable[[str], Any]]:
-    with runtime() as module:
-        yield module
-
-
 @pytest.fixture
-def read(module: Callable[[str], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Read:
+def read(runtime: Readers, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Read:
     """Read rows: the columns (None if they are refused), and what is said."""
-    module("notes").note.cache_clear()
 
     def run(
         head: str, rows: list[str], *, fill: bool = True
@@ -31,7 +24,7 @@ def read(module: Callable[[str], Any], tmp_path: Path, capsys: pytest.CaptureFix
         path = tmp_path / "t.csv"
         path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
         try:
-            columns = module("series").read_series(path, "series", fill=fill)
+            columns = runtime.series.read_series(path, "series", fill=fill)
         except SystemExit:
             return None, capsys.readouterr().err
         table = {n: [None if v != v else v for v in c.tolist()] for n, c in columns.items()}

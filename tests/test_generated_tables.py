@@ -7,34 +7,27 @@ import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 import pytest
-from helpers.generated import runtime
+from helpers.readers import Readers
 
 Read = Callable[..., tuple[dict[str, list[Any]] | None, str]]
 
 
-@pytest.fixture(scope="module")
-def module() -> Iterator[Callable[[str], Any]]:
-    with runtime() as module:
-        yield module
-
-
 @pytest.fixture
-def read(module: Callable[[str], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Read:
+def read(runtime: Readers, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Read:
     """Write a file and read it: its columns (None if it is refused), and what is said."""
-    module("notes").note.cache_clear()
 
     def run(content: str | bytes, name: str = "t.csv") -> tuple[dict[str, list[Any]] | None, str]:
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         try:
-            columns = module("tables").read_table(path)
+            columns = runtime.tables.read_table(path)
         except SystemExit:
             return None, capsys.readouterr().err
         table = {n: [None if v != v else v for v in c.tolist()] for n, c in columns.items()}

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from helpers.readers import readers
-
-
-@pytest.fixture(scope="module")
-def runtime() -> Iterator[SimpleNamespace]:
-    with readers() as found:
-        yield found
+from helpers.readers import Readers
 
 
 @pytest.fixture
-def folder(tmp_path: Path, runtime: SimpleNamespace) -> Path:
-    runtime.notes.note.cache_clear()
+def folder(tmp_path: Path) -> Path:
     root = tmp_path / "data"
     for name in ("cat/1.png", "cat/deep/2.PNG", "dog/3.png"):
         touch(root / name)
@@ -32,7 +24,7 @@ def touch(path: Path) -> Path:
     return path
 
 
-def names(runtime: SimpleNamespace, folder: Path) -> list[str]:
+def names(runtime: Readers, folder: Path) -> list[str]:
     found = runtime.listing.list_files(folder, (".png",))
     return [path.relative_to(folder).as_posix() for path in found.files]
 
@@ -45,7 +37,7 @@ JUNK = (
 
 @pytest.mark.parametrize("junk", JUNK)
 def test_hidden_files_and_junk_are_no_data_and_are_reported(
-    runtime: SimpleNamespace, folder: Path, junk: str
+    runtime: Readers, folder: Path, junk: str
 ) -> None:
     before = names(runtime, folder)
     touch(folder / junk)
@@ -54,14 +46,12 @@ def test_hidden_files_and_junk_are_no_data_and_are_reported(
     assert "hidden or junk" in line
 
 
-def test_a_hidden_folder_that_the_user_names_is_read(
-    runtime: SimpleNamespace, folder: Path
-) -> None:
+def test_a_hidden_folder_that_the_user_names_is_read(runtime: Readers, folder: Path) -> None:
     moved = folder.rename(folder.with_name(".data"))
     assert len(names(runtime, moved)) == 3
 
 
-def test_a_link_within_the_folder_is_followed(runtime: SimpleNamespace, folder: Path) -> None:
+def test_a_link_within_the_folder_is_followed(runtime: Readers, folder: Path) -> None:
     (folder / "dog" / "4.png").symlink_to(folder / "cat" / "1.png")
     touch(folder / ".store" / "owl" / "5.png")
     (folder / "owl").symlink_to(folder / ".store" / "owl")
@@ -78,7 +68,7 @@ LINKS: dict[str, Callable[[Path], tuple[Path, Path]]] = {
 
 @pytest.mark.parametrize("case", LINKS)
 def test_a_link_out_of_the_folder_is_refused(
-    runtime: SimpleNamespace, folder: Path, case: str, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, folder: Path, case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     link, target = LINKS[case](folder)
     link.symlink_to(target)
@@ -91,7 +81,7 @@ def test_a_link_out_of_the_folder_is_refused(
 
 
 def test_links_that_lead_back_end_and_are_named(
-    runtime: SimpleNamespace, folder: Path, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = names(runtime, folder)
     (folder / "cat" / "up").symlink_to(folder)
@@ -102,14 +92,14 @@ def test_links_that_lead_back_end_and_are_named(
     assert f"{folder / 'again'} leads to {folder / 'dog'}" in said
 
 
-def test_a_pipe_is_no_file(runtime: SimpleNamespace, folder: Path) -> None:
+def test_a_pipe_is_no_file(runtime: Readers, folder: Path) -> None:
     os.mkfifo(folder / "cat" / "9.png")
     assert len(names(runtime, folder)) == 3
 
 
 @pytest.mark.parametrize("name", [b"a\nb.png", b"a\x1b[2J.png", b"\xff.png"])
 def test_a_name_that_is_no_text_is_refused(
-    runtime: SimpleNamespace, folder: Path, name: bytes, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, folder: Path, name: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(b"x")
     with pytest.raises(SystemExit):
@@ -130,13 +120,13 @@ NAMES = {
 
 @pytest.mark.parametrize(("name", "split"), NAMES.items())
 def test_splits_are_known_by_their_names_in_any_case(
-    runtime: SimpleNamespace, name: str, split: str | None
+    runtime: Readers, name: str, split: str | None
 ) -> None:
     assert runtime.splits.split_named(name) == split
 
 
 def test_folders_are_splits_or_classes_and_a_mixture_is_refused(
-    runtime: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, capsys: pytest.CaptureFixture[str]
 ) -> None:
     of = runtime.splits.split_folders
     assert of("x", {"Train", "Test"}) == {"Train": "train", "Test": "test"}
@@ -160,7 +150,7 @@ SHARDS = {
 
 @pytest.mark.parametrize("files", SHARDS)
 def test_files_and_shards_of_splits_are_found(
-    runtime: SimpleNamespace, tmp_path: Path, files: tuple[str, ...]
+    runtime: Readers, tmp_path: Path, files: tuple[str, ...]
 ) -> None:
     for name in files:
         touch(tmp_path / name)
@@ -176,7 +166,7 @@ def test_files_and_shards_of_splits_are_found(
     ],
 )
 def test_files_that_could_be_two_things_are_refused(
-    runtime: SimpleNamespace,
+    runtime: Readers,
     tmp_path: Path,
     files: tuple[str, ...],
     sentence: str,
@@ -190,7 +180,7 @@ def test_files_that_could_be_two_things_are_refused(
 
 
 def test_files_beside_splits_are_left_out_aloud(
-    runtime: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("train.csv", "test.csv", "unsupervised.csv"):
         touch(tmp_path / name)

@@ -6,28 +6,15 @@ import io
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers.readers import readers
+from helpers.readers import Readers
 from PIL import Image
 
 RAMP = np.linspace(0, 1, 256).reshape(16, 16)
-
-
-@pytest.fixture(scope="module")
-def found() -> Iterator[SimpleNamespace]:
-    with readers() as modules:
-        yield modules
-
-
-@pytest.fixture
-def runtime(found: SimpleNamespace) -> SimpleNamespace:
-    found.notes.note.cache_clear()
-    return found
 
 
 def saved(path: Path, values: np.ndarray, **options: object) -> Path:
@@ -49,7 +36,7 @@ DEEP: dict[str, tuple[str, Callable[[], np.ndarray]]] = {
 
 @pytest.mark.parametrize("case", DEEP)
 def test_an_image_of_more_than_8_bits_spans_the_range(
-    runtime: SimpleNamespace, tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     suffix, values = DEEP[case]
     path = saved(tmp_path / f"deep.{suffix}", values())
@@ -61,7 +48,7 @@ def test_an_image_of_more_than_8_bits_spans_the_range(
 
 
 def test_a_flat_scan_is_black_and_unsigned_values_keep_their_order(
-    runtime: SimpleNamespace, tmp_path: Path
+    runtime: Readers, tmp_path: Path
 ) -> None:
     flat = saved(tmp_path / "flat.tiff", np.full((8, 8), 3000, np.uint16))
     assert runtime.images.read_image(flat, (8, 8), 1).max() == 0
@@ -113,7 +100,7 @@ HALVES: dict[str, tuple[str, Callable[[], Image.Image]]] = {
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("case", HALVES)
 def test_every_kind_of_pixels_becomes_what_a_page_shows(
-    runtime: SimpleNamespace, tmp_path: Path, case: str, channels: int
+    runtime: Readers, tmp_path: Path, case: str, channels: int
 ) -> None:
     suffix, made = HALVES[case]
     path = tmp_path / f"half.{suffix}"
@@ -136,7 +123,7 @@ NOTES: dict[str, tuple[str, Callable[[], Image.Image], str]] = {
 
 @pytest.mark.parametrize("case", NOTES)
 def test_what_reading_changes_is_said(
-    runtime: SimpleNamespace, tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     suffix, made, sentence = NOTES[case]
     made().save(tmp_path / f"a.{suffix}")
@@ -145,7 +132,7 @@ def test_what_reading_changes_is_said(
 
 
 def test_the_pictures_behind_the_first_are_named(
-    runtime: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frames = [Image.new("L", (9, 9), shade) for shade in (0, 200)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
@@ -154,7 +141,7 @@ def test_the_pictures_behind_the_first_are_named(
 
 
 def test_pictures_in_formats_that_are_not_read_are_named(
-    runtime: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a.png", "b.HEIC", "c.svg", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
@@ -164,7 +151,7 @@ def test_pictures_in_formats_that_are_not_read_are_named(
 
 
 def test_grey_pictures_in_three_channels_are_no_surprise(
-    runtime: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grey = Image.fromarray((RAMP * 255).astype(np.uint8)).convert("RGB")
     grey.save(tmp_path / "a.jpg", quality=60)
@@ -225,7 +212,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_damaged_file_is_named_in_one_sentence(
-    runtime: SimpleNamespace, tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "broken.png"
     path.write_bytes(BROKEN[case]())
@@ -245,7 +232,7 @@ def written(folder: Path, mask: np.ndarray, shape: tuple[int, int] = (12, 8)) ->
     return image, saved(folder / "mask.png", mask)
 
 
-def test_a_mask_keeps_its_numbers_in_every_mode(runtime: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_mask_keeps_its_numbers_in_every_mode(runtime: Readers, tmp_path: Path) -> None:
     numbers = (np.arange(96).reshape(12, 8) % 4).astype(np.uint8)
     image, path = written(tmp_path, numbers)
     palette = Image.fromarray(numbers)
@@ -266,7 +253,7 @@ BAD_MASKS = {
 
 @pytest.mark.parametrize("case", BAD_MASKS)
 def test_a_mask_that_does_not_fit_is_refused(
-    runtime: SimpleNamespace, tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values, sentence = BAD_MASKS[case]
     image, path = written(tmp_path, values)
@@ -278,7 +265,7 @@ def test_a_mask_that_does_not_fit_is_refused(
 
 
 def test_a_mask_of_a_photo_that_is_turned_has_its_upright_size(
-    runtime: SimpleNamespace, tmp_path: Path
+    runtime: Readers, tmp_path: Path
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -292,7 +279,7 @@ def test_a_mask_of_a_photo_that_is_turned_has_its_upright_size(
 
 
 def test_a_score_of_nothing_is_null_in_valid_json(
-    runtime: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import json
 

@@ -8,28 +8,15 @@ import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from helpers.readers import readers
+from helpers.readers import Readers
 
 ROWS = [{"text": f"Straße, «{n}»", "label": "ab"[n % 2]} for n in range(40)]
 COLUMNS = ("text", "label")
-
-
-@pytest.fixture(scope="module")
-def found() -> Iterator[SimpleNamespace]:
-    with readers() as modules:
-        yield modules
-
-
-@pytest.fixture
-def runtime(found: SimpleNamespace) -> SimpleNamespace:
-    found.notes.note.cache_clear()
-    return found
 
 
 def as_csv(rows: list[dict[str, Any]], delimiter: str = ",") -> str:
@@ -57,7 +44,7 @@ TEXTS: dict[str, Callable[[list[dict[str, Any]]], str]] = {
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("packed", [False, True])
 def test_every_form_of_text_gives_the_same_records(
-    runtime: SimpleNamespace, tmp_path: Path, suffix: str, encoding: str, packed: bool
+    runtime: Readers, tmp_path: Path, suffix: str, encoding: str, packed: bool
 ) -> None:
     data = TEXTS[suffix](ROWS).encode(encoding)
     path = tmp_path / (f"rows.{suffix.upper()}.gz" if packed else f"rows.{suffix.upper()}")
@@ -66,7 +53,7 @@ def test_every_form_of_text_gives_the_same_records(
 
 
 def test_an_array_in_an_object_and_lines_named_json_are_read(
-    runtime: SimpleNamespace, tmp_path: Path
+    runtime: Readers, tmp_path: Path
 ) -> None:
     for number, text in enumerate((json.dumps({"data": ROWS}), as_lines(ROWS))):
         path = tmp_path / f"{number}.json"
@@ -117,7 +104,7 @@ def saved(folder: Path) -> None:
 
 @pytest.mark.parametrize("write", [hub, saved])
 def test_folders_of_the_hub_are_read_with_their_splits_and_the_names_of_classes(
-    runtime: SimpleNamespace, tmp_path: Path, write: Callable[[Path], None]
+    runtime: Readers, tmp_path: Path, write: Callable[[Path], None]
 ) -> None:
     pytest.importorskip("pyarrow")
     write(tmp_path)
@@ -135,13 +122,13 @@ def test_folders_of_the_hub_are_read_with_their_splits_and_the_names_of_classes(
     }
 
 
-def test_arrows_file_format_is_read(runtime: SimpleNamespace, tmp_path: Path) -> None:
+def test_arrows_file_format_is_read(runtime: Readers, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     write_arrow(tmp_path / "rows.arrow", ROWS, "new_file")
     assert runtime.records.read_records(tmp_path / "rows.arrow", COLUMNS) == ROWS
 
 
-def test_true_and_false_are_labels(runtime: SimpleNamespace, tmp_path: Path) -> None:
+def test_true_and_false_are_labels(runtime: Readers, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "x", "label": true}\n{"text": "y", "label": false}\n')
     labels = [row["label"] for row in runtime.records.read_records(path, COLUMNS)]
@@ -149,7 +136,7 @@ def test_true_and_false_are_labels(runtime: SimpleNamespace, tmp_path: Path) -> 
 
 
 def test_columns_of_other_names_are_listed_and_can_be_named(
-    runtime: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "a.csv"
     path.write_text("review,sentiment\ngood,1\n")
@@ -163,7 +150,7 @@ def test_columns_of_other_names_are_listed_and_can_be_named(
 
 
 def test_training_records_that_val_or_test_hold_too_are_counted(
-    runtime: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, rows in (("train", ROWS), ("dev", ROWS[:3]), ("test", ROWS[3:5])):
         (tmp_path / f"{name}.jsonl").write_text(as_lines(rows), encoding="utf-8")
@@ -187,7 +174,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_record_is_refused_in_one_sentence(
-    runtime: SimpleNamespace, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text, sentence = BAD[name]
     (tmp_path / name).write_text(text)
@@ -202,7 +189,7 @@ def test_what_is_no_record_is_refused_in_one_sentence(
 # Texts
 
 
-def documents(runtime: SimpleNamespace, path: Path) -> list[str]:
+def documents(runtime: Readers, path: Path) -> list[str]:
     files = runtime.texts.text_files(path)
     return [text for each in files.values() for text in runtime.texts.documents(each)]
 
@@ -221,7 +208,7 @@ DOCUMENTS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", DOCUMENTS)
 def test_rows_of_turns_and_contents_are_documents_aloud(
-    runtime: SimpleNamespace, tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row, text = DOCUMENTS[case]
     path = tmp_path / "a.jsonl"
@@ -233,15 +220,13 @@ def test_rows_of_turns_and_contents_are_documents_aloud(
         assert "the loss is of all of" in said
 
 
-def test_an_array_of_json_is_texts(runtime: SimpleNamespace, tmp_path: Path) -> None:
+def test_an_array_of_json_is_texts(runtime: Readers, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps([{"text": "one"}, {"text": "two"}]))
     assert documents(runtime, tmp_path / "a.json") == ["one", "two"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_plain_text_is_read_packed_or_not(
-    runtime: SimpleNamespace, tmp_path: Path, encoding: str
-) -> None:
+def test_plain_text_is_read_packed_or_not(runtime: Readers, tmp_path: Path, encoding: str) -> None:
     (tmp_path / "A.TXT").write_bytes("Straße\n".encode(encoding))
     (tmp_path / "b.md.gz").write_bytes(gzip.compress("Weg\n".encode(encoding)))
     (tmp_path / ".hidden.txt").write_text("no")
@@ -249,7 +234,7 @@ def test_plain_text_is_read_packed_or_not(
 
 
 def test_documents_about_tests_are_no_splits(
-    runtime: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("intro.md", "test.md", "train.md"):
         (tmp_path / name).write_text(name)
@@ -258,7 +243,7 @@ def test_documents_about_tests_are_no_splits(
 
 
 def test_documents_in_forms_that_are_not_read_are_named(
-    runtime: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a.txt", "paper.pdf", "more.tar.gz", "notes.log"):
         (tmp_path / name).write_text("text")
@@ -296,7 +281,7 @@ NO_TEXTS: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("name", NO_TEXTS)
 def test_what_is_no_text_is_refused_in_one_sentence(
-    runtime: SimpleNamespace, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+    runtime: Readers, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, sentence = NO_TEXTS[name]
     (tmp_path / name).write_bytes(data)

@@ -110,19 +110,6 @@ def modules(folder: Path) -> Iterator[dict[str, ModuleType]]:
         sys.modules.update(before)
 
 
-@contextmanager
-def runtime() -> Iterator[Callable[[str], Any]]:
-    """Import modules of `runtime/` from the templates, by their last names, without a package."""
-    before = forget()
-    sys.path.insert(0, str(paths.templates()))
-    try:
-        yield lambda name: importlib.import_module(f"runtime.{name}")
-    finally:
-        sys.path.remove(str(paths.templates()))
-        forget()
-        sys.modules.update(before)
-
-
 def forget() -> dict[str, ModuleType]:
     """Take the package's modules out of Python's table and return them."""
     own = [name for name in sys.modules if name.partition(".")[0] in PACKAGE_FILES]

@@ -6,30 +6,28 @@ import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 from metagen import paths
 
-READERS = (
-    *("captions", "errors", "formats", "images", "listing", "masks", "notes", "pixels"),
-    *("records", "report", "splits", "texts"),
-)
+from .generated import forget
+
+
+class Readers:
+    """The modules of `runtime/` by their names, each imported at its first use."""
+
+    def __getattr__(self, name: str) -> ModuleType:
+        return importlib.import_module(f"runtime.{name}")
 
 
 @contextmanager
-def readers() -> Iterator[SimpleNamespace]:
-    """Yield the modules by their names, and forget them afterwards."""
-    before = _forget()
+def readers() -> Iterator[Readers]:
+    """Yield the modules, and forget them afterwards."""
+    before = forget()
     sys.path.insert(0, str(paths.templates()))
     try:
-        modules = {name: importlib.import_module(f"runtime.{name}") for name in READERS}
-        yield SimpleNamespace(**modules)
+        yield Readers()
     finally:
         sys.path.remove(str(paths.templates()))
-        _forget()
+        forget()
         sys.modules.update(before)
-
-
-def _forget() -> dict[str, ModuleType]:
-    own = [name for name in sys.modules if name.partition(".")[0] == "runtime"]
-    return {name: sys.modules.pop(name) for name in own}

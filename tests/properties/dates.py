@@ -7,7 +7,6 @@ done to its rows is said on standard error. Even rows from the oldest on are rea
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.helpers.generated import runtime
+from tests.helpers.readers import Readers, readers
 
 from .lab import Lab
 from .reading import heard
@@ -88,9 +87,9 @@ def measure(lab: Lab) -> Tally:
     @given(members(), st.randoms(use_true_random=False))
     def one(member: Member, chance: Any) -> None:
         with lab.folder() as folder:
-            _judge(member, chance, folder, module, tally)
+            _judge(member, chance, folder, runtime, tally)
 
-    with runtime() as module:
+    with readers() as runtime:
         one()
     return tally
 
@@ -108,9 +107,7 @@ def _shown(time: datetime, form: str) -> str:
     return str(round(time.timestamp() * factor)) if factor else time.strftime(form)
 
 
-def _judge(
-    member: Member, chance: Any, folder: Path, module: Callable[[str], Any], tally: Tally
-) -> None:
+def _judge(member: Member, chance: Any, folder: Path, runtime: Readers, tally: Tally) -> None:
     # The values go up and down, so that no order can be told from them.
     values = [round(math.sin(number), 6) for number in range(member.count)]
     rows = [*zip(_times(member), values, strict=True)]
@@ -125,10 +122,10 @@ def _judge(
     path = folder / "t.csv"
     lines = [f'"{_shown(time, member.form)}",{value}' for time, value in rows]
     path.write_text("\n".join([f"{member.head},v", *lines]) + "\n", encoding="utf-8")
-    module("notes").note.cache_clear()
+    runtime.notes.note.cache_clear()
     tally.count("series")
     try:
-        columns, said = heard(lambda: module("series").read_series(path, "series", fill=True))
+        columns, said = heard(lambda: runtime.series.read_series(path, "series", fill=True))
     except Exception as error:
         tally.violated("crashed", f"{error!r}: {member}")
         return

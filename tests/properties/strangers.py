@@ -15,14 +15,13 @@ import json
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.helpers.readers import readers
+from tests.helpers.readers import Readers, readers
 
 from .lab import Lab
 from .tally import Tally
@@ -80,7 +79,7 @@ def _each(
     lab: Lab,
     tally: Tally,
     rules: settings,
-    runtime: SimpleNamespace,
+    runtime: Readers,
     kind: Callable[..., None],
     members: st.SearchStrategy[dict[str, Any]],
 ) -> None:
@@ -102,7 +101,7 @@ class Refused(Exception):
 
 
 @contextlib.contextmanager
-def _heard(runtime: SimpleNamespace, tally: Tally, case: str) -> Iterator[io.StringIO]:
+def _heard(runtime: Readers, tally: Tally, case: str) -> Iterator[io.StringIO]:
     """Collect what a reader says; raise Refused if it stopped with one sentence and status 2."""
     runtime.notes.note.cache_clear()
     said = io.StringIO()
@@ -144,7 +143,7 @@ FOLDERS = st.fixed_dictionaries(
 
 def _folder(
     folder: Path,
-    runtime: SimpleNamespace,
+    runtime: Readers,
     tally: Tally,
     *,
     classes: dict[str, list[dict[str, Any]]],
@@ -243,7 +242,7 @@ DAMAGED = st.fixed_dictionaries(
 
 def _records(
     folder: Path,
-    runtime: SimpleNamespace,
+    runtime: Readers,
     tally: Tally,
     *,
     rows: list[dict[str, str]],
@@ -291,7 +290,7 @@ def _records(
 
 def _damaged(
     folder: Path,
-    runtime: SimpleNamespace,
+    runtime: Readers,
     tally: Tally,
     *,
     rows: list[dict[str, str]],

@@ -18,7 +18,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.helpers.generated import runtime
+from tests.helpers.readers import Readers, readers
 
 from .lab import Lab
 from .reading import heard
@@ -124,21 +124,21 @@ def measure(lab: Lab) -> Tally:
     @given(members())
     def one(member: Member) -> None:
         with lab.folder() as folder:
-            _judge(member, folder, module, tally)
+            _judge(member, folder, runtime, tally)
 
-    with runtime() as module:
+    with readers() as runtime:
         one()
     return tally
 
 
-def _judge(member: Member, folder: Path, module: Callable[[str], Any], tally: Tally) -> None:
+def _judge(member: Member, folder: Path, runtime: Readers, tally: Tally) -> None:
     path = folder / f"t{member.suffix}"
     path.write_bytes(_written(member))
-    module("notes").note.cache_clear()
+    runtime.notes.note.cache_clear()
     label = str(member)
     tally.count("tables")
     try:
-        columns, said = heard(lambda: module("tables").read_table(path))
+        columns, said = heard(lambda: runtime.tables.read_table(path))
     except Exception as error:
         tally.violated("crashed", f"{error!r}: {label}")
         return
