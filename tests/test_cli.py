@@ -82,6 +82,8 @@ def test_a_summary_that_a_person_spoiled_is_kept_and_not_believed(
     assert json.loads(events[-1])["event"] == "end"
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_strict_goes_by_the_verdicts_whatever_a_person_made_of_the_summary(
     out: Path, tmp_path: Path
 ) -> None:
@@ -117,6 +119,8 @@ def test_doit_lists_the_stages(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "looking writes nothing"
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_doit_clean_removes_the_package_but_no_edited_file(tmp_path: Path) -> None:
     arguments = (f"spec={SPEC}", f"out={tmp_path}", "bench=none")
     assert run("doit", "blueprint", *arguments, cwd=REPOSITORY).returncode == 0
@@ -128,6 +132,8 @@ def test_doit_clean_removes_the_package_but_no_edited_file(tmp_path: Path) -> No
     assert left == ["code/model.py"]
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_doit_forget_makes_the_next_build_run_its_tasks_again(tmp_path: Path) -> None:
     arguments = (f"spec={SPEC}", f"out={tmp_path}", "bench=none")
     assert run("doit", "blueprint", *arguments, cwd=REPOSITORY).returncode == 0
@@ -182,6 +188,8 @@ def test_a_doit_configuration_in_the_users_folder_changes_nothing(
     assert told.returncode == 0, told.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_violated_constraint_is_status_3_under_strict_only(out: Path) -> None:
     arguments = (
         "synth",

@@ -17,9 +17,14 @@ from metagen.measure import trial
 
 EVAL = """
 import pathlib
+
+import numpy
+from safetensors.numpy import save_file
+
 from runtime.report import Report, metric, print_report
 
 checkpoint = pathlib.Path("out/checkpoint")
+save_file({"policy": numpy.zeros(2)}, checkpoint / "model.safetensors", {"step": "240"})
 (checkpoint / "state.json").write_text('{"step": 240}')
 returns = metric("mean_return", "reward", 312.5, {"random policy": 22.1}, title="mean return",
                  higher_is_better=True)

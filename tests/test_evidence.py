@@ -304,6 +304,8 @@ def files_of(run: Path) -> dict[str, bytes]:
     return {p.relative_to(run).as_posix(): p.read_bytes() for p in run.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_edits_of_a_package_are_typed_kept_or_refused_before_a_document_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

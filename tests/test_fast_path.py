@@ -21,12 +21,21 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "run", fake_measurements)
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build a package once; each test has a copy of it."""
+    folder = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sandbox, "run", fake_measurements)
+        synth(Path(shutil.copy(TINY, folder / "spec.yaml")), folder / "out")
+    return folder
+
+
 @pytest.fixture
-def out(tmp_path: Path) -> Path:
-    spec = Path(shutil.copy(TINY, tmp_path / "spec.yaml"))
-    synth(spec, tmp_path / "out")
+def out(built: Path, tmp_path: Path) -> Path:
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
     time.sleep(0.1)
-    synth(spec, tmp_path / "out")
+    synth(tmp_path / "spec.yaml", tmp_path / "out")
     assert unchanged(tmp_path / "out")
     return tmp_path / "out"
 

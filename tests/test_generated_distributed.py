@@ -111,6 +111,8 @@ def test_two_processes_go_on_from_the_checkpoint_of_one(
     same_tensors(alone / "checkpoint", tmp_path / "checkpoint")
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_an_update_that_processes_cannot_share_is_refused_once_each(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -203,6 +205,8 @@ def test_two_processes_that_share_a_model_continue_a_text_as_one_does(
     assert together == capsys.readouterr().out
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_two_processes_that_share_a_model_score_as_one_does(
     folder: Path,
     alone: Path,

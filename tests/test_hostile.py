@@ -70,6 +70,17 @@ TEXTS = {
     "null word": "null",
     "quote soup": "'\"`\u00b4\u201c\u201d\u2018\u2019",
 }
+QUICK = {
+    "docstring",
+    "jinja",
+    "latex specials",
+    "markdown table",
+    "html",
+    "front matter",
+    "shell",
+    "emoji",
+}
+"""One text against each reader: Python, Jinja, LaTeX, Markdown, HTML, YAML, a shell, Unicode."""
 KEYS = ("name", "task.domain", "training.data.sources", "authors", "evaluation.benchmarks",
         "evaluation.baselines", "evaluation.metrics", "training.data.governance.pii",
         "training.data.governance.copyright", "training.alignment.policy", "description",
@@ -124,7 +135,13 @@ def nothing_happened(folder: Path) -> None:
     assert inside <= {"spec.yaml", "out"}, "nothing is written beside the out folder"
 
 
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def _marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    return () if name in QUICK else (pytest.mark.slow,)
+
+
+@pytest.mark.parametrize(
+    "text", [pytest.param(TEXTS[name], id=name, marks=_marks(name)) for name in TEXTS]
+)
 def test_a_hostile_text_is_only_text(tmp_path: Path, plain: dict[str, bytes], text: str) -> None:
     path = spec_with(tmp_path, text)
     build(tmp_path / "out", path)

@@ -56,6 +56,8 @@ def plan(tmp_path: Path, package: dict[str, bytes], hardware: str | None) -> dic
     return dict(json.loads(made[launch.PLAN]))
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_each_device_holds_a_share_of_what_is_cut_and_activations_of_its_own(
     tmp_path: Path, package: dict[str, bytes]
 ) -> None:

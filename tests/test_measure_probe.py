@@ -195,9 +195,18 @@ def test_a_model_that_was_edited_by_hand_is_measured_as_it_is(package):
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("        self._init_weights()\n", "        self._init_wights()\n", "AttributeError"),
         ("class Model(nn.Module):", "class Model(nn.Module:", "SyntaxError"),
-        ("x = self.norm(x)", "x = self.norm(x) @ x", "RuntimeError"),
+        *(
+            pytest.param(*edit, marks=[pytest.mark.slow, pytest.mark.ci])
+            for edit in (
+                (
+                    "        self._init_weights()\n",
+                    "        self._init_wights()\n",
+                    "AttributeError",
+                ),
+                ("x = self.norm(x)", "x = self.norm(x) @ x", "RuntimeError"),
+            )
+        ),
     ],
 )
 def test_a_mistake_in_an_edited_model_is_named_with_its_line(package, old, new, sentence):

@@ -32,7 +32,14 @@ def tight(tmp_path, **changed):
     return desk, solution(desk)
 
 
-@pytest.mark.parametrize("constraint", [need.MEMORY, need.THROUGHPUT, need.LATENCY])
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        pytest.param(need.MEMORY, marks=[pytest.mark.slow, pytest.mark.ci]),
+        need.THROUGHPUT,
+        need.LATENCY,
+    ],
+)
 def test_each_change_that_is_named_for_a_violated_limit_is_enough(tmp_path, constraint):
     desk, best = tight(tmp_path)
     named = nearest(desk, best, best.design.parameters)[constraint].split(", or ")

@@ -63,7 +63,14 @@ def test_a_change_is_traced_back_to_the_keys_of_the_spec(out: Path) -> None:
     ) in told
 
 
-@pytest.mark.parametrize("override", ["constraints.context_window=1k", "seed=7", "license=gpl-3.0"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        pytest.param("constraints.context_window=1k", marks=[pytest.mark.slow, pytest.mark.ci]),
+        "seed=7",
+        "license=gpl-3.0",
+    ],
+)
 def test_a_plan_is_exactly_what_then_runs(out: Path, override: str) -> None:
     promised = {str(event["task"]) for event in planned("--out", out, override)}
     assert promised

@@ -185,7 +185,7 @@ def test_a_checkpoint_holds_the_average_and_keeps_the_raw_weights_for_training(
     ran(code, monkeypatch, "train", "--out", tmp_path)
     averaged, raw = (
         load_file(tmp_path / "checkpoint" / f"{name}.safetensors")
-        for name in ("model", "optimizer")
+        for name in ("model", "optimizer/state")
     )
     assert {f"{name}/raw" for name in averaged} <= raw.keys()
     assert not averaged["conv_out.weight"].equal(raw["conv_out.weight/raw"])
