@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,20 @@ HEAD = 'metagen_version: "1.0"\nname: m\n'
 # A shell that starts tests in the background has them ignore Ctrl-C, and so all that they start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--part", default="1/1", metavar="K/N", help="only the K-th of N parts of the tests"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep one part; a test's part follows from its name, and is the same on every machine."""
+    part, parts = map(int, config.getoption("--part").split("/"))
+    part_of = {item: zlib.crc32(item.nodeid.encode()) % parts + 1 for item in items}
+    config.hook.pytest_deselected(items=[item for item in items if part_of[item] != part])
+    items[:] = [item for item in items if part_of[item] == part]
 
 
 @pytest.fixture(autouse=True)
