@@ -92,7 +92,7 @@ def flat_pixels(split: Split, config: Config) -> Tensor:
 
 def without_copies(rows: list[Tensor], channels: int) -> list[Tensor]:
     """Return rows of pixels, with one channel if all images are grey."""
-    parts = [each.unflatten(1, (channels, -1)) for each in rows]
+    parts = [each.reshape(len(each), channels, -1) for each in rows]
     # A penalty on weights is weaker for a column that stands there three times.
     grey = all(bool((each == each[:, :1]).all()) for each in parts)
     return [each[:, 0] for each in parts] if grey else rows
