@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from runtime.checkpoint import STATE, saved_state
+from runtime.checkpoint import STATE, read_state, saved_step
+from runtime.errors import fail
 from runtime.limits import check_settings
 from runtime.training import FREE, Job, train
 from runtime.weights import load_model
@@ -42,7 +43,9 @@ def trained_network(job: Job, steps: int, device: torch.device) -> Any:
 
 def as_trained(config: ConfigT, folder: Path) -> tuple[ConfigT, int]:
     """Return the settings of train.py that a checkpoint was trained with, and its steps."""
-    state = saved_state(folder)
+    if saved_step(folder) is None:
+        fail(f"{folder} has no settings of train.py for its weights: train it again.")
+    state = read_state(folder)
     # A checkpoint does not record the settings that change nothing of what is trained.
     names = [name for name in vars(config) if name not in FREE]
     own = {name: state.get(f"train.{name}") for name in names}
