@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,34 +11,14 @@ from typing import Any
 import pytest
 import torch
 from helpers.generated import same_checkpoint
-from helpers.image_classifiers import DATA, FAMILIES, SHAPES, code_of, write_images, write_package
+from helpers.image_classifiers import DATA, FAMILIES, SHAPES, code_of, write_package
 
 from metagen.errors import SpecError
 from metagen.families.vit import FAMILY as vit
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 HEAVY = {"crop_scale": 0.3, "operations": 2, "magnitude": 9.0, "erase": 0.5}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Compute small things on one thread, which is quicker beside other tests."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_images(tmp_path_factory.mktemp("images"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """The scripts of one family, for what is the same in both."""
-    folder = tmp_path_factory.mktemp("data") / "code"
-    with code_of(write_package(folder, "vit", SHAPES["vit"]["square"])) as found:
-        yield found
 
 
 # Settings
@@ -105,21 +84,21 @@ def test_two_crops_are_refused() -> None:
 
 
 def test_how_a_sample_is_varied_follows_from_its_position_alone(
-    data: SimpleNamespace, folder: Path
+    scripts: SimpleNamespace, image_folder: Path
 ) -> None:
-    config = data.data.Config(**DATA, **HEAVY, crop_padding=3, flip=True)
-    split = data.data.load_images(config, folder, data.model.Config()).splits["train"]
-    whole, targets = data.data.batch_at(split, 10, 12, 0, config, 7)
-    parts = [data.data.batch_at(split, start, 4, start + 4, config, 7) for start in (10, 14, 18)]
+    config = scripts.data.Config(**DATA, **HEAVY, crop_padding=3, flip=True)
+    split = scripts.data.load_images(config, image_folder, scripts.model.Config()).splits["train"]
+    whole, targets = scripts.data.batch_at(split, 10, 12, 0, config, 7)
+    parts = [scripts.data.batch_at(split, start, 4, start + 4, config, 7) for start in (10, 14, 18)]
     assert torch.equal(whole, torch.cat([part[0] for part in parts]))
     assert torch.equal(targets, torch.cat([part[1] for part in parts]))
-    again, _ = data.data.batch_at(split, 10 + len(split.targets), 12, 0, config, 7)
+    again, _ = scripts.data.batch_at(split, 10 + len(split.targets), 12, 0, config, 7)
     assert not torch.equal(whole, again)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_operation_of_rand_augment_keeps_the_shape_and_most_change_the_image(
-    data: SimpleNamespace, channels: int
+    scripts: SimpleNamespace, channels: int
 ) -> None:
     augmentation = importlib.import_module("runtime.augmentation")
     image = (torch.arange(16 * 20 * channels) % 251).to(torch.uint8).view(channels, 16, 20)
@@ -136,7 +115,7 @@ def test_each_operation_of_rand_augment_keeps_the_shape_and_most_change_the_imag
 
 
 def test_a_resized_crop_keeps_the_size_and_erasing_the_rest_of_the_image(
-    data: SimpleNamespace,
+    scripts: SimpleNamespace,
 ) -> None:
     augmentation = importlib.import_module("runtime.augmentation")
     image = torch.full((3, 30, 20), 7, dtype=torch.uint8)
@@ -151,7 +130,7 @@ def test_a_resized_crop_keeps_the_size_and_erasing_the_rest_of_the_image(
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
 def test_a_mixed_batch_has_the_loss_of_its_mixed_targets(
-    data: SimpleNamespace, mixup: float, cutmix: float
+    scripts: SimpleNamespace, mixup: float, cutmix: float
 ) -> None:
     augmentation = importlib.import_module("runtime.augmentation")
     images, targets = torch.randn(6, 1, 8, 8), torch.arange(6)
@@ -161,11 +140,11 @@ def test_a_mixed_batch_has_the_loss_of_its_mixed_targets(
     if not mixup:
         own = (mixture == images).flatten(1).float().mean(1)
         assert torch.allclose(own, torch.tensor(share))
-    model = data.model.Model(data.model.Config()).train()
+    model = scripts.model.Model(scripts.model.Config()).train()
     torch.nn.init.normal_(model.classifier.weight)
-    config = data.train.Config(label_smoothing=0.1, mixup=mixup, cutmix=cutmix)
+    config = scripts.train.Config(label_smoothing=0.1, mixup=mixup, cutmix=cutmix)
     torch.manual_seed(3)
-    loss, count = data.train.training_loss(model, (images, targets), config)
+    loss, count = scripts.train.training_loss(model, (images, targets), config)
     both = torch.nn.functional.one_hot(targets, 10).float()
     soft = share * both + (1 - share) * both.flip(0)
     logits = model(mixture)
@@ -199,13 +178,13 @@ def test_drop_path_leaves_deeper_blocks_out_in_training_only(family: str, tmp_pa
 
 
 def test_a_stopped_run_with_every_augmentation_goes_on_to_the_same_bits(
-    folder: Path, tmp_path: Path
+    image_folder: Path, tmp_path: Path
 ) -> None:
     package = write_package(tmp_path / "code", "vit", SHAPES["vit"]["square"], **HEAVY, flip=True)
     config = json.loads((package / "config.json").read_text())
     config["proxy"]["train"] |= {"mixup": 0.8, "cutmix": 1.0, "drop_path": 0.5}
     (package / "config.json").write_text(json.dumps(config))
-    options = ("--data", folder, "--threads", 1, "--schedule-steps", 6)
+    options = ("--data", image_folder, "--threads", 1, "--schedule-steps", 6)
     with code_of(package) as heavy:
         heavy.run("train", *options, "--out", tmp_path / "straight", "--steps", 6)
         heavy.run("train", *options, "--out", tmp_path / "stopped", "--steps", 3)
