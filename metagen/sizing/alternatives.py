@@ -29,7 +29,7 @@ from metagen.units import INFINITE, Rate, UnitError, parse_bytes, parse_latency,
 from metagen.work import Desk, Recipe
 
 TARGET = "blueprint/sensitivity.json"
-MOST_DECIMALS = 12  # of a number in a spec
+MOST_DECIMALS = 12  # More are noise in a number that a person copies into a spec.
 SHORTEST = 1024  # tokens; a shorter window is not worth proposing
 SHARES = range(1, 20)  # twentieths of the parameter budget to try
 SLACK = 1.05  # fallback: the best design's figure plus 5%

@@ -47,7 +47,7 @@ class ImageTextContrast(Task):
         "max_seq_len": f"the {LENGTH} tokens of CLIP and of every published model of its kind",
     }
     proxy = {
-        "in_channels": 3,  # as pipelines of other libraries prepare every image
+        "in_channels": 3,  # Pipelines of other libraries prepare every image in three colours.
         "image_size": 32,
         "vocab_size": 768,
         "max_seq_len": 32,

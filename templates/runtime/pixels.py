@@ -19,7 +19,7 @@ from runtime.notes import note
 # Pillow opens other formats too, one of them with a program of its own (Ghostscript).
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 LOOKED_AT = 32  # files of a kind that are decoded to see whether they have colours
-MOST_PIXELS = 2**27  # of a scaled image before its middle is cut out
+MOST_PIXELS = 2**27  # A long strip, scaled up before its middle is cut out, would fill memory.
 UNSIGNED, SAMPLE_FORMAT = 1, 339  # a TIFF tag and its value
 THREADS = min(16, os.cpu_count() or 1)  # opening and decoding release Python's lock
 

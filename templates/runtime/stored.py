@@ -13,7 +13,7 @@ from runtime.pixels import Picture, Stored
 from runtime.records import split_files
 
 ROWS = (".parquet", ".arrow")
-MOST_BYTES = 2**32  # of images in rows, which are held in memory
+MOST_BYTES = 2**32  # Images in rows stay in memory, packed as they are stored.
 
 
 def has_rows(path: Path) -> bool:
