@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from runtime.arrow import pyarrow_for
 from runtime.errors import fail
 from runtime.files import json_lines, open_text
 from runtime.listing import Listing, list_files, suffix_of
@@ -87,7 +88,7 @@ def _json_rows(path: Path) -> Rows:
 
 
 def _parquet_rows(path: Path) -> Rows:
-    arrow = _library(path)
+    arrow = pyarrow_for(path)
     try:
         with arrow.parquet.ParquetFile(path) as file:
             yield from _batches(path, file.schema_arrow, file.iter_batches())
@@ -97,7 +98,7 @@ def _parquet_rows(path: Path) -> Rows:
 
 def _arrow_rows(path: Path) -> Rows:
     """Yield the rows of Arrow's stream, as `save_to_disk` writes it, or of its file format."""
-    arrow = _library(path)
+    arrow = pyarrow_for(path)
     try:
         with arrow.memory_map(str(path)) as source:
             if source.read(len(ARROW_FILE)) == ARROW_FILE:
@@ -145,14 +146,3 @@ def _class_names(schema: Any) -> dict[str, list[str]]:
     except (ValueError, AttributeError, KeyError, TypeError):
         return {}
     return {c: names for c, names in found.items() if all(isinstance(n, str) for n in names)}
-
-
-def _library(path: Path) -> Any:
-    """Return pyarrow, or stop."""
-    try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.ipc  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
-    except ImportError:
-        fail(f"reading {path} needs a library: pip install pyarrow.")
-    return pyarrow

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from runtime.arrow import pyarrow_for
 from runtime.errors import fail
 from runtime.formats import rows_of
 from runtime.listing import suffix_of
 from runtime.notes import note
 from runtime.numbers import EXACT, Cells, Column, columns_of
-from runtime.parquet import parquet_table
 from runtime.rows import csv_rows, delimiter_of
 
 MISSING = frozenset(
@@ -157,9 +157,12 @@ def _named(path: Path, columns: Sequence[tuple[str, Any]]) -> Iterator[tuple[str
 
 
 def _parquet(path: Path) -> dict[str, Column]:
-    table = parquet_table(path)
-    from pyarrow import types  # type: ignore[import-untyped]
-
+    arrow = pyarrow_for(path)
+    try:
+        table = arrow.parquet.read_table(path)
+    except (OSError, arrow.ArrowException) as error:
+        fail(f"{path} cannot be read as Parquet: {error}.")
+    types = arrow.types
     columns: dict[str, Column] = {}
     texts: dict[str, Sequence[str]] = {}
     for name, values in _named(path, _index_first(table)):
