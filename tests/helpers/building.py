@@ -85,6 +85,7 @@ def _probed(number: int, given: Mapping[str, bytes], name: str) -> dict[str, Any
         "by_layer": {"self_attn": 10, "mlp": 20, "norms": 2},
         "proxy_total": 7,
         "graph": {"config": model, "nodes": [], "edges": [], "operations": 12},
+        "tensors": {"parameters": {"weight": f"F32 {number}"}, "others": {}, "spare": []},
         "measured": measured,
         "tool": "fvcore",
         "by_operator": {str(n): {"linear": 2.0 * n, "attention": 1.0 * n} for n in lengths},
