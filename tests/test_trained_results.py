@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 def taken(folder: Path | None, *given: Any, keys: dict[str, Any] | None = None) -> Rows:
     """Return the results of a training folder, and of files given as name and content."""
     pairs = [given[at : at + 2] for at in range(0, len(given), 2)]
-    named = [(name, c if isinstance(c, bytes) else encoded(c)) for name, c in pairs]
+    named = {name: c if isinstance(c, bytes) else encoded(c) for name, c in pairs}
     desk = bound.desk(folder, named, keys)
     desk.package |= checked(folder is not None)
     rows: Rows = json.loads(results.results(desk)["trained/results.json"])

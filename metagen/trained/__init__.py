@@ -1,5 +1,7 @@
 """What a training run left, checked against the package: the model, its curve and its results.
 
+Every file of it exists in every package; without a training run it says that there is none.
+
 ============  ====================================================================
 door          JSON of strangers, and the fields of its objects
 weights       tensors by the headers of their files, and the digest of weights
@@ -14,18 +16,29 @@ results       trained/results.json
 ============  ====================================================================
 """
 
-from metagen import families
+from metagen import families, files
 from metagen.families.family import Family
 from metagen.measure.probe import TENSORS
 from metagen.measure.results import FULL_CURVE, FULL_MODEL, FULL_RESULTS
 from metagen.package.code import SCRIPTS, runtime_files
 from metagen.trained import model, results
-from metagen.work import Recipe
+from metagen.work import Desk, Recipe
+
+PLAN, SAMPLES, BENCH = (f"trained/{name}.json" for name in ("plan", "samples", "bench"))
+
+
+def plan(desk: Desk) -> dict[str, bytes]:
+    """Return the plan beside what was done, samples of output, and measured speed."""
+    return {
+        PLAN: files.json_bytes([]),
+        SAMPLES: files.json_bytes([]),
+        BENCH: files.json_bytes({}),
+    }
 
 
 def recipes(family: Family) -> tuple[Recipe, ...]:
     """Return the tasks that take in a training run of a family's full model."""
-    planned = (families.ARCHITECTURE, TENSORS, model.GRAPH, model.PARAMS)
+    planned = (families.ARCHITECTURE, TENSORS, model.GRAPH)
     code = (*SCRIPTS, *runtime_files(family))
     return (
         Recipe(
@@ -38,8 +51,11 @@ def recipes(family: Family) -> tuple[Recipe, ...]:
         Recipe(
             "trained:results",
             results.results,
-            (families.ARCHITECTURE, model.PARAMS, FULL_MODEL),
+            (families.ARCHITECTURE, results.PARAMS, FULL_MODEL),
             (FULL_RESULTS,),
             "list the results of the full model",
+        ),
+        Recipe(
+            "trained:plan", plan, (), (PLAN, SAMPLES, BENCH), "compare the training with its plan"
         ),
     )

@@ -21,7 +21,7 @@ from metagen.trained.weights import FOLDER, Weights
 from metagen.work import Desk
 
 NOT_TRAINED, TRAINED, PARTIAL = "not trained", "trained", "partial"
-GRAPH, PARAMS = "blueprint/graph.json", "blueprint/params.json"
+GRAPH = "blueprint/graph.json"
 _UNRECORDED = (
     *("init_from", "starts", "unit", "units", "devices", "memory_peak", "throughput", "mfu"),
     *("precision", "parallel", "versions", "history"),
@@ -51,7 +51,6 @@ def plan(desk: Desk) -> dict[str, Any]:
         "data": desk.entry(families.ARCHITECTURE, "data"),
         "train": desk.entry(families.ARCHITECTURE, "train"),
         "tensors": {name: desk.entry(TENSORS, name) for name in ("parameters", "others", "spare")},
-        "total": desk.entry(PARAMS, "total"),
     }
 
 
@@ -79,10 +78,7 @@ def _content(
     found: Weights,
     rows: list[log.Row],
 ) -> dict[str, Any]:
-    step, total = state["step"], planned["total"]
-    if found.parameters != total:
-        sentence = f"The weights have {found.parameters:,} parameters, and the package's model "
-        door.refuse(f"{sentence}{total:,}.", FOLDER, weights.OTHER)
+    step = state["step"]
     partial = step < planned["train"]["steps"]
     return {
         "status": PARTIAL if partial else TRAINED,
@@ -121,7 +117,8 @@ def _recorded(
     _same_run(starts, state)
     run.against(starts, state["step"], found.sha256, rows)
     changed = run.changed(starts, _code(desk))
-    code = {"same": not changed, "changed": changed}
+    known = all(entry["code"] for entry in starts)
+    code = {"same": not changed if known else None, "changed": changed}
     return {"code": code, **run.together(starts, state["step"])}
 
 

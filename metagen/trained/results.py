@@ -19,12 +19,12 @@ from metagen.spec.findings import shown
 from metagen.tasks import harness
 from metagen.trained import door
 from metagen.trained.found import ELSEWHERE, REMOVE, Found, Model, row
-from metagen.trained.model import NOT_TRAINED, PARAMS
+from metagen.trained.model import NOT_TRAINED
 from metagen.trained.readers import READERS, own
 from metagen.trained.run import TIME
 from metagen.work import Desk
 
-SCORES = "scores.json"
+SCORES, PARAMS = "scores.json", "blueprint/params.json"
 # What harnesses write beside their results: samples, details, logs of the terminal.
 _BESIDE = ("samples_", "details_", ".", "_")
 _OTHER = (".jsonl", ".parquet", ".txt", ".log", ".md", ".html", ".csv", ".png", ".svg", ".yaml")

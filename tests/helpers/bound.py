@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import yaml
 
 from metagen import files, paths
-from metagen.errors import from_system
 from metagen.families.decoder import FAMILY as decoder
 from metagen.package.code import SCRIPTS, runtime_files
 from metagen.spec import Spec, load
@@ -37,37 +35,6 @@ CORPUS = "ab" * 32
 BESIDE = ("config.json", "tokenizer.json")  # files whose digests state.json has
 
 
-class BoundDesk(PlainDesk):
-    """A desk over a package's files, a training folder and files of results."""
-
-    folder: Path | None
-    given: Sequence[tuple[str, bytes]]
-
-    def bound(self) -> bool:
-        return self.folder is not None
-
-    def trained(self, path: str) -> bytes:
-        with from_system():
-            return files.read_plain(self.trained_place(path))
-
-    def trained_names(self, folder: str) -> tuple[str, ...]:
-        place = self.folder / folder if self.folder else Path("nowhere")
-        return (
-            tuple(sorted(p.name for p in place.iterdir() if p.is_file())) if place.is_dir() else ()
-        )
-
-    def trained_digest(self, path: str) -> str:
-        return files.sha256(self.trained(path))
-
-    def trained_place(self, path: str) -> Path:
-        if self.folder is None or not os.path.lexists(self.folder / path):
-            raise LookupError(path)
-        return self.folder / path
-
-    def results(self) -> tuple[tuple[str, bytes], ...]:
-        return tuple(self.given)
-
-
 @cache
 def _spec(overrides: tuple[str, ...]) -> Spec:
     return load(SPEC, overrides)
@@ -88,15 +55,13 @@ def package() -> dict[str, bytes]:
 
 def desk(
     folder: Path | None,
-    results: Sequence[tuple[str, bytes]] = (),
+    results: Mapping[str, bytes] | None = None,
     keys: Mapping[str, Any] | None = None,
-) -> BoundDesk:
+) -> PlainDesk:
     """Return a desk over the package, with a training folder and results bound to it."""
-    made = BoundDesk.of_spec(
-        _spec(tuple(f"{name}={value}" for name, value in (keys or {}).items()))
-    )
-    assert isinstance(made, BoundDesk)
-    made.package, made.folder, made.given = package(), folder, results
+    overrides = tuple(f"{name}={value}" for name, value in (keys or {}).items())
+    made = PlainDesk.of_spec(_spec(overrides))
+    made.package, made.run, made.given = package(), folder, results or {}
     return made
 
 
