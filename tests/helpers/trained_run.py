@@ -74,6 +74,8 @@ def write_run(
     checkpoint = {"step": steps, "sha256": files.sha256(weights)}
     start = _start(steps, seed, files.sha256(config_json), curve[-1]) | {"checkpoint": checkpoint}
     start["settings"] = dict(settings or {"train": {"seed": seed}})
+    batch = start["settings"].get("train", {}).get("batch_size", 8)
+    start |= {"units": batch * steps, "throughput": batch * steps / 3600.0}
     _write(folder / "run.json", files.json_bytes({"version": 1, "starts": [start]}))
     if scores:
         report = {**SOURCE, "metrics": list(scores), "checkpoint_step": steps}
@@ -133,9 +135,7 @@ def _start(steps: int, seed: int, config: str, last: Mapping[str, Any]) -> dict[
         "parallel": "none",
         "steps": {"from": 0, "to": steps},
         "unit": "samples",
-        "units": 8 * steps,
         "seconds": {"wall": 3600.0, "device": 3500.0},
-        "throughput": 8 * steps / 3600.0,
         "mfu": None,
         "energy": {"joules": None, "source": "not measured"},
         "init_from": None,
