@@ -28,10 +28,18 @@ _BESIDE = (
     "constraints.*.computed",
     "results.*.value",
     "results.*.baselines.*",
+    "plan.*.planned",
+    "plan.*.actual",
 )
 # Texts that hold arithmetic.
 _ARITHMETIC = ("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*")
 _WORDS = tuple(field.name for field in dataclasses.fields(Words))
+# The record of the trained model names the units that these are counted in.
+_COUNTED = {
+    "trained.units": ("trained.unit", "{}"),
+    "trained.throughput": ("trained.unit", "{}/s"),
+    "trained.data.splits.*": ("trained.data.unit", "{}"),
+}
 _NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
 
 
@@ -225,6 +233,11 @@ class Facts:
         name = str(ref)
         if any(fnmatchcase(name, pattern) for pattern in _BESIDE):
             return str(self.entry(Ref((*ref[:2], "unit"))) or "")
+        if name.startswith("trained.losses."):
+            return self.family().words.loss_unit
+        for pattern, (counted, form) in _COUNTED.items():
+            if fnmatchcase(name, pattern):
+                return form.format(self.entry(Ref(counted)) or "units")
         return next((unit for pattern, unit in UNITS if fnmatchcase(name, pattern)), "")
 
 
