@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 RESOLVED = "spec_resolved.yaml"
 MANIFEST = "manifest.json"
+RELEASE = "release"  # The folder of what goes to the Hub.
 # The PDF is no part of a whole package: it needs a TeX installation, and has a stage of its own.
 _PDF = "paper:pdf"
 # By the start of a recipe's name: the values of `outputs.artifacts` that request it. A task that
