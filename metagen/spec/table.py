@@ -91,7 +91,15 @@ def _device() -> Kind:
 
 def table() -> tuple[Key, ...]:
     """Return every leaf key, in the order of a spec."""
-    return (*_package(), *_task(), *_constraints(), *_training(), *_architecture(), *_results(), *_release())
+    return (
+        *_package(),
+        *_task(),
+        *_constraints(),
+        *_training(),
+        *_architecture(),
+        *_results(),
+        *_release(),
+    )
 
 
 def _package() -> tuple[Key, ...]:
