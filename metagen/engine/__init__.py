@@ -12,11 +12,11 @@ folder      the files of one run folder: signatures, edits by the user
 digest      current digests of metagen's code, its data files and libraries
 terminal    what a build reports, as lines or JSON events; exit at Ctrl-C
 workspace   the out folder: lock, `.metagen/`, snapshots for the fast path, clean-up
+causes      why a task runs
 binding     the training folder and the results that are bound to a package
 training    the files of these, read without following anything
 lint        what a task reads past its desk (`--lint`)
 desk        what a task reads, recorded
-causes      why a task runs
 graph       the tasks of one package, from its spec
 engine      decide, run, record: brings the tasks of one graph up to date
 session     one run of doit over the packages of an out folder

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from metagen import families, files, measure, paths, release, trained
 from metagen.docs import RECIPES as DOCS
+from metagen.docs import provenance
 from metagen.engine.binding import NOTHING, Binding, bound_in, must_be_known
 from metagen.errors import Problem, SpecError, TaskError, UsageError
 from metagen.families import effects
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 RESOLVED = "spec_resolved.yaml"
 MANIFEST = "manifest.json"
+RELEASE = "release"  # The folder of what goes to the Hub.
 # The PDF is no part of a whole package: it needs a TeX installation, and has a stage of its own.
 _PDF = "paper:pdf"
 # By the start of a recipe's name: the values of `outputs.artifacts` that request it. A task that
@@ -133,6 +135,7 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
     documents = (*DOCS, *(release.recipes(family) if binding.trained else ()))
     possible = (_resolved(spec), *BLUEPRINT, *code, *trained.recipes(family), *documents)
     recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
+    recipes = (*recipes, provenance.recipe(recipes))
     return Graph(spec, run, (*recipes, _manifest(whole(recipes))), warnings, binding)
 
 
