@@ -55,8 +55,9 @@ def metadata(desk: Desk) -> dict[str, Any]:
     facts = Facts(desk)
     words, proxies, full = facts.family().words, facts.results(PROXY), facts.results(FULL)
     name = escape.plain(facts.get("spec.name").value)
-    sources = facts.get("spec.training.data.sources").value or ()
+    sources = facts.get("derived.sources").value or ()
     entries: dict[str, Any] = {
+        "language": list(facts.get("spec.release.language").value or ()),
         "license": facts.get("spec.license").value,
         "library_name": "pytorch",
         "pipeline_tag": words.pipeline_tag,

@@ -32,7 +32,7 @@ _BESIDE = (
 # Texts that hold arithmetic.
 _ARITHMETIC = ("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*")
 _WORDS = tuple(field.name for field in dataclasses.fields(Words))
-_NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
+_NOT_DECLARED = ("spec.*", "derived.sources", "constraints.*.required", "params.budget.*")
 
 
 class MissingFact(LookupError):
@@ -195,10 +195,12 @@ class Facts:
         return value if isinstance(value, dict) else map(str, range(len(value or ())))
 
     def _declared(self, ref: Ref) -> Any:
-        indexes = [part for part in ref[1:] if part.isdigit()]
-        value = self._desk.key(".".join(ref[1 : len(ref) - len(indexes)]))
-        for index in indexes:
-            value = value[int(index)]
+        """Return a key of the spec, or a part of it: what follows a position in its list."""
+        ends = (at for at, part in enumerate(ref) if part.isdigit())
+        end = next(ends, len(ref))
+        value = self._desk.key(".".join(ref[1:end]))
+        for part in ref[end:]:
+            value = value.get(part) if isinstance(value, dict) else value[int(part)]
         return value
 
     def _file(self, ref: Ref) -> str:
@@ -357,6 +359,13 @@ def _unused(facts: Facts) -> Fact:
     return Fact("derived.unused", sentences, "", f"{FILES['arch']}: decisions")
 
 
+def _sources(facts: Facts) -> Fact:
+    """Return the names of the declared sources of training data; None where none is declared."""
+    declared = facts.get("spec.training.data.sources").value
+    names = tuple(each["name"] if isinstance(each, dict) else each for each in declared or ())
+    return Fact("derived.sources", names or None, "", f"{SPEC}: training.data.sources")
+
+
 def _edited(facts: Facts) -> Fact:
     names = tuple(path for path in SOURCES if facts.edited(path))
     return Fact("derived.edited", names, "", "manifest.json: edited")
@@ -383,5 +392,6 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "preparation": _preparation,
     "unknown_components": _unknown_components,
     "unused": _unused,
+    "sources": _sources,
     "edited": _edited,
 }

@@ -157,6 +157,8 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "edited": lambda name: facts.edited(FILES[name]),
         "distinct": facts.distinct,
         "has": facts.has,
+        # A source of data is a name, or a mapping that describes it.
+        "described": lambda ref: isinstance(facts.get(ref).value, dict),
         "equals": lambda name, value: facts.get(name).value == value,
         "label": facts.label,
         "score": facts.score,

@@ -65,6 +65,16 @@ LICENSES = (
     *("zlib", "pddl", "lgpl-lr", "deepfloyd-if-license", "llama2", "gemma", "unknown", "other"),
 )
 
+# Sources of electricity, as CycloneDX 1.7 names them (`energySource`).
+ENERGY_SOURCES = (
+    *("coal", "oil", "natural-gas", "nuclear", "wind", "solar", "geothermal", "hydropower"),
+    *("biofuel", "other"),
+)
+# Levels of SPDX 3.0.1, `SafetyRiskAssessmentType`.
+RISKS = ("low", "medium", "high", "serious")
+# How data was obtained: the kinds that the AI Office's template of a training summary tells apart.
+ACQUISITIONS = ("public", "licensed", "scraped", "users", "synthetic", "other")
+
 
 def device(name: str) -> str:
     """Return the device class or device of a name; "" if there is none."""
