@@ -112,6 +112,15 @@ class Facts:
         self.printed.append(Printed(fact, text))
         return text
 
+    def answer(self, name: str | Ref) -> str:
+        """Return a key of the spec as text; one that is not declared is named, to be added."""
+        if self.has(name):
+            return self.text(name)
+        ref = Ref(name)
+        text = f"not declared: add {'.'.join(ref[1:])} to the spec"
+        self.printed.append(Printed(self.get(ref), text))
+        return text
+
     def origin(self, row: Ref) -> str:
         """Return how a row of results came about, and record that it was printed."""
         fact = self.get(row / "origin")
@@ -200,6 +209,8 @@ class Facts:
         end = next(ends, len(ref))
         value = self._desk.key(".".join(ref[1:end]))
         for part in ref[end:]:
+            # A source of data may be its name alone.
+            value = {"name": value} if isinstance(value, str) else value
             value = value.get(part) if isinstance(value, dict) else value[int(part)]
         return value
 

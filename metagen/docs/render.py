@@ -149,6 +149,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
     """Return the functions that a template may call."""
     return {
         "fact": facts.text,
+        "answer": facts.answer,
         "each": facts.each,
         # The results of the proxy and of the full model have places of their own.
         "measured": lambda: facts.each("results", status=MEASURED, size=PROXY),
@@ -157,8 +158,6 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "edited": lambda name: facts.edited(FILES[name]),
         "distinct": facts.distinct,
         "has": facts.has,
-        # A source of data is a name, or a mapping that describes it.
-        "described": lambda ref: isinstance(facts.get(ref).value, dict),
         "equals": lambda name, value: facts.get(name).value == value,
         "label": facts.label,
         "score": facts.score,

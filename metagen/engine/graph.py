@@ -13,6 +13,8 @@ from metagen.docs import RECIPES as DOCS
 from metagen.errors import Problem, SpecError, TaskError, UsageError
 from metagen.families import effects
 from metagen.families.family import Family
+from metagen.filing import RECIPES as RECORDS
+from metagen.filing import crate
 from metagen.package import recipes as code_recipes
 from metagen.sizing import RECIPES as BLUEPRINT
 from metagen.sizing import explain, need, search
@@ -37,6 +39,7 @@ _ARTIFACTS = {
     "docs:model_card": {"model_card"},
     "docs:data_card": {"model_card", "data_card"},
     "docs:limitations": {"model_card", "limitations"},
+    **{name: {"model_card"} for name in ("docs:bom", "docs:spdx", "docs:croissant", "docs:eu_")},
     # The first steps of the model card install what the code requires.
     "code:requirements": {"model_card"},
     "paper:": {"paper"},
@@ -96,10 +99,11 @@ def of_spec(spec: Spec, run_id: str | None = None) -> Graph:
     family = _family(spec)
     warnings = (*spec.warnings, *_unknown_components(spec, family), *_unused(spec, family))
     code = (*code_recipes(family), *measure.recipes(family, spec.key))
-    possible = (_resolved(spec), *BLUEPRINT, *code, *DOCS)
+    possible = (_resolved(spec), *BLUEPRINT, *code, *DOCS, *RECORDS)
     recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
     name = paths.slug(run_id if run_id is not None else spec.key("name"))
-    return Graph(spec, f"run-{name}", (*recipes, _manifest(whole(recipes))), warnings)
+    made = (*recipes, *crate.recipes(_files(recipes)))
+    return Graph(spec, f"run-{name}", (*made, _manifest(whole(made))), warnings)
 
 
 def of_files(
@@ -139,6 +143,11 @@ def of_run(run: Path) -> Graph:
 def whole(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
     """Return the recipes of a whole package: all but the PDF's."""
     return tuple(recipe for recipe in recipes if recipe.name != _PDF)
+
+
+def _files(recipes: Iterable[Recipe]) -> tuple[str, ...]:
+    """Return the files of a whole package, with its manifest."""
+    return (*(target for recipe in whole(recipes) for target in recipe.targets), MANIFEST)
 
 
 def _family(spec: Spec) -> Family:

@@ -41,7 +41,7 @@ NUMBER_OF = whole(1, 10**9)
 COUNT = quantity(units.parse_count, units.COUNT, numbers=True)
 TASK = choice(*words.TASKS)
 SHARE = real(0.0, 1.0)
-ADDRESS = pattern(r"https?://[^\s<>\"'`\\|]+", "an address that begins with https://", longest=2_000)
+ADDRESS = pattern(r"https?://[^\s<>\"'`\\|]+", "an address that begins with https://")
 LANGUAGE = pattern(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", "a language's code, such as en or zh-Hant")
 
 
@@ -95,7 +95,8 @@ def _device() -> Kind:
 
 def table() -> tuple[Key, ...]:
     """Return every leaf key, in the order of a spec."""
-    return (*_package(), *_release(), *_task(), *_constraints(), *_training(), *_architecture(), *_results())
+    model = (*_task(), *_constraints(), *_training(), *_architecture())
+    return (*_package(), *_supplier(), *model, *_results())
 
 
 def _package() -> tuple[Key, ...]:
@@ -123,7 +124,7 @@ def _package() -> tuple[Key, ...]:
     )
 
 
-def _release() -> tuple[Key, ...]:
+def _supplier() -> tuple[Key, ...]:
     """Return what the documents that a release must file ask of its supplier."""
     kinds = {
         "supplier": (NAME, "Organisation or person that provides the model."),

@@ -73,7 +73,7 @@ ENERGY_SOURCES = (
 # Levels of SPDX 3.0.1, `SafetyRiskAssessmentType`.
 RISKS = ("low", "medium", "high", "serious")
 # How data was obtained: the kinds that the AI Office's template of a training summary tells apart.
-ACQUISITIONS = ("public", "licensed", "scraped", "users", "synthetic", "other")
+ACQUISITIONS = ("public", "licensed", "private", "scraped", "users", "synthetic", "other")
 
 
 def device(name: str) -> str:
