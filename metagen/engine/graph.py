@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from metagen import families, files, measure, paths
 from metagen.docs import RECIPES as DOCS
+from metagen.docs import provenance
 from metagen.errors import Problem, SpecError, TaskError, UsageError
 from metagen.families import effects
 from metagen.families.family import Family
@@ -99,8 +100,10 @@ def of_spec(spec: Spec, run_id: str | None = None) -> Graph:
     family = _family(spec)
     warnings = (*spec.warnings, *_unknown_components(spec, family), *_unused(spec, family))
     code = (*code_recipes(family), *measure.recipes(family, spec.key))
-    possible = (_resolved(spec), *BLUEPRINT, *code, *DOCS, *RECORDS)
+    possible = (_resolved(spec), *BLUEPRINT, *code, *DOCS)
+    possible = (*possible, *_readable(RECORDS, possible))
     recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
+    recipes = (*recipes, provenance.recipe(recipes))
     name = paths.slug(run_id if run_id is not None else spec.key("name"))
     made = (*recipes, *crate.recipes(_files(recipes)))
     return Graph(spec, f"run-{name}", (*made, _manifest(whole(made))), warnings)
@@ -143,6 +146,12 @@ def of_run(run: Path) -> Graph:
 def whole(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
     """Return the recipes of a whole package: all but the PDF's."""
     return tuple(recipe for recipe in recipes if recipe.name != _PDF)
+
+
+def _readable(recipes: Iterable[Recipe], others: Iterable[Recipe]) -> list[Recipe]:
+    """Return the recipes whose inputs the others make."""
+    made = {target for recipe in others for target in recipe.targets}
+    return [recipe for recipe in recipes if made.issuperset(recipe.inputs)]
 
 
 def _files(recipes: Iterable[Recipe]) -> tuple[str, ...]:

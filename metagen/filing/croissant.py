@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from metagen import files
-from metagen.filing.subject import Subject, known, recipe
+from metagen.filing.subject import Subject, known, recipe, written
 from metagen.work import Desk
 
 PATH = "docs/croissant.json"
@@ -42,7 +41,8 @@ _GOVERNANCE = {
 
 def dataset(desk: Desk) -> dict[str, bytes]:
     """Return `docs/croissant.json`."""
-    return {PATH: files.json_bytes(content(Subject(desk)))}
+    subject = Subject(desk)
+    return written(PATH, subject, content(subject))
 
 
 def content(subject: Subject) -> dict[str, Any]:

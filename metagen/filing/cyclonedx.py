@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from metagen import __version__, files
+from metagen import __version__
 from metagen.docs import scores
 from metagen.docs.facts import Ref
-from metagen.filing.subject import MODEL, Subject, identifier, known, moment, recipe
+from metagen.filing.subject import MODEL, Subject, identifier, known, moment, recipe, written
 from metagen.work import Desk
 
 PATH = "docs/bom.cdx.json"
@@ -41,7 +41,8 @@ _LEARNING = {
 
 def bom(desk: Desk) -> dict[str, bytes]:
     """Return `docs/bom.cdx.json`."""
-    return {PATH: files.json_bytes(content(Subject(desk)))}
+    subject = Subject(desk)
+    return written(PATH, subject, content(subject))
 
 
 def content(subject: Subject) -> dict[str, Any]:

@@ -8,33 +8,35 @@ spec answers names the key to add.
 
 from __future__ import annotations
 
-from metagen.docs import render
+from metagen.docs import provenance, render
 from metagen.filing.subject import TRAINED, recipe
 from metagen.work import Desk
+
+DOCUMENTATION, SUMMARY = "docs/eu_documentation.md", "docs/eu_training_summary.md"
 
 
 def documentation(desk: Desk) -> dict[str, bytes]:
     """Return `docs/eu_documentation.md`, the Model Documentation Form."""
     page = render.markdown(desk, "cards/eu_documentation.md")
-    return {"docs/eu_documentation.md": page.data}
+    return provenance.written(DOCUMENTATION, page.data, page.printed)
 
 
 def training_summary(desk: Desk) -> dict[str, bytes]:
     """Return `docs/eu_training_summary.md`, the public summary of training content."""
     page = render.markdown(desk, "cards/eu_training_summary.md")
-    return {"docs/eu_training_summary.md": page.data}
+    return provenance.written(SUMMARY, page.data, page.printed)
 
 
 RECIPES = (
     recipe(
         documentation,
-        "docs/eu_documentation.md",
+        DOCUMENTATION,
         "write the EU's Model Documentation Form",
         ("arch", "params", "flops", "constraints", "lock", *TRAINED),
     ),
     recipe(
         training_summary,
-        "docs/eu_training_summary.md",
+        SUMMARY,
         "write the EU's summary of training content",
         TRAINED,
     ),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from metagen import __version__, files
-from metagen.filing.subject import MODEL, Subject, identifier, known, moment, recipe
+from metagen.filing.subject import MODEL, Subject, identifier, known, moment, recipe, written
 from metagen.paths import slug
 from metagen.work import Desk
 
@@ -25,7 +25,8 @@ Element = dict[str, Any]
 def document(desk: Desk) -> dict[str, bytes]:
     """Return `docs/spdx.json`."""
     digests = {path: files.sha256(desk.read(path)) for path in CODE}
-    return {PATH: files.json_bytes(content(Subject(desk), digests))}
+    subject = Subject(desk)
+    return written(PATH, subject, content(subject, digests))
 
 
 def content(subject: Subject, code: dict[str, str]) -> dict[str, Any]:

@@ -16,15 +16,16 @@ from functools import cached_property
 from typing import Any
 
 from metagen import files
+from metagen.docs import provenance
 from metagen.docs.facts import Fact, Facts, Printed, Ref
-from metagen.docs.sources import FILES, inputs
+from metagen.docs.sources import inputs
 from metagen.measure.results import FULL, PROXY
 from metagen.work import Desk, Recipe, Work
 
 ENERGY, CARBON = "training energy", "training CO2"
 JOULES = 3.6e6  # in a kilowatt-hour
 _LICENSES = "data/licenses.csv"
-TRAINED = tuple(name for name in ("trained",) if name in FILES)
+TRAINED = ("trained",)
 MODEL = ("arch", "constraints", "results", "lock", *TRAINED)
 
 
@@ -103,8 +104,9 @@ class Subject(Facts):
         """Return what is declared of each source of training data; each has a name."""
         found = []
         for ref in self.each("spec.training.data.sources"):
-            declared = self.value(ref)
-            found.append(declared if isinstance(declared, dict) else {"name": declared})
+            declared = self.get(ref).value
+            parts = declared if isinstance(declared, dict) else {}
+            found.append({part: self.value(ref / part) for part in parts} or {"name": declared})
         return found
 
     def datasets(self) -> list[dict[str, Any]]:
@@ -173,6 +175,11 @@ def known(entries: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in entries.items() if value not in (None, "", [], {}, ())}
 
 
+def written(path: str, subject: Subject, content: Any) -> dict[str, bytes]:
+    """Return the files of a record: its content as JSON, and where its numbers come from."""
+    return provenance.written(path, files.json_bytes(content), subject.printed)
+
+
 def identifier(content: Any) -> str:
     """Return the UUID of a document's content: equal content has an equal identifier."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"metagen:{files.sha256(_canonical(content))}"))
@@ -199,7 +206,7 @@ def recipe(work: Work, path: str, doc: str, names: Iterable[str], *more: str) ->
     """
     stem = path.rpartition("/")[2].partition(".")[0]
     reads = tuple(dict.fromkeys((*inputs(*names), *more)))
-    return Recipe(f"docs:{stem}", work, reads, (path,), doc)
+    return Recipe(f"docs:{stem}", work, reads, provenance.targets(path), doc)
 
 
 def _text(value: Any) -> str:

@@ -138,7 +138,7 @@ def pattern(expression: str, allowed: str, *, longest: int = 200) -> Kind:
     line, shape = text(longest), re.compile(expression)
 
     def parse(value: Any) -> str:
-        word = line.parse(value)
+        word: str = line.parse(value)
         return word if shape.fullmatch(word) else refuse(word, allowed)
 
     json = {"type": ["string", "number"], "maxLength": longest, "pattern": f"^(?:{expression})$"}
@@ -153,7 +153,7 @@ def date(*, coarse: bool = False) -> Kind:
     shape = pattern(expression, allowed)
 
     def parse(value: Any) -> str:
-        day: str = shape.parse(value)
+        day = str(shape.parse(value))
         try:
             datetime.date.fromisoformat(f"{day}-01-01"[:10])
         except ValueError:

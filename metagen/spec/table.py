@@ -96,7 +96,7 @@ def _device() -> Kind:
 def table() -> tuple[Key, ...]:
     """Return every leaf key, in the order of a spec."""
     model = (*_task(), *_constraints(), *_training(), *_architecture())
-    return (*_package(), *_supplier(), *model, *_results())
+    return (*_package(), *_release(), *model, *_results())
 
 
 def _package() -> tuple[Key, ...]:
@@ -124,8 +124,9 @@ def _package() -> tuple[Key, ...]:
     )
 
 
-def _supplier() -> tuple[Key, ...]:
-    """Return what the documents that a release must file ask of its supplier."""
+def _release() -> tuple[Key, ...]:
+    """Return the keys of the released folder, and what its records ask of the supplier."""
+    dtypes = choice("float32", "bfloat16", "float16")
     kinds = {
         "supplier": (NAME, "Organisation or person that provides the model."),
         "contact": (NAME, "E-mail address or web address for questions about the model."),
@@ -138,9 +139,12 @@ def _supplier() -> tuple[Key, ...]:
         "risk": (choice(*words.RISKS), "Risk of the model, as its supplier assesses it."),
         "autonomous": (flag(), "Whether it acts without a person who approves each action."),
         "standards": (list_of(NAME), "Standards and regulations that the model complies with."),
+        "license_name": (NAME, "Name of a licence that `license` calls `other`."),
+        "license_link": (LINE, "Address of the licence's text."),
     }
-    return tuple(
-        Key(f"release.{name}", kind, doc, prose=True) for name, (kind, doc) in kinds.items()
+    return (
+        Key("release.dtype", dtypes, "Format of the released weights; left out, as trained."),
+        *(Key(f"release.{name}", kind, doc, prose=True) for name, (kind, doc) in kinds.items()),
     )
 
 
