@@ -60,8 +60,9 @@ def metadata(desk: Desk) -> dict[str, Any]:
     facts = Facts(desk)
     words, proxies, full = facts.family().words, facts.results(PROXY), facts.results(FULL)
     name = escape.plain(facts.get("spec.name").value)
-    sources = facts.get("spec.training.data.sources").value or ()
+    sources = [facts.entry(ref / "name") for ref in facts.each("spec.training.data.sources")]
     entries: dict[str, Any] = {
+        "language": list(facts.get("spec.release.language").value or ()),
         "license": facts.get("spec.license").value,
         "library_name": "pytorch",
         "pipeline_tag": words.pipeline_tag,
@@ -103,9 +104,7 @@ def _in_header(desk: Desk) -> list[Printed]:
     """Return the scores that the header states."""
     facts = Facts(desk)
     rows = facts.each("results", status=MEASURED)
-    return [
-        Printed(facts.get(row / "value"), str(_number(facts.get(row).value))) for row in rows
-    ]
+    return [Printed(facts.get(row / "value"), str(_number(facts.get(row).value))) for row in rows]
 
 
 def _recipe(work: Any, title: str, *files: str, sources: tuple[str, ...] = ()) -> Recipe:
