@@ -100,12 +100,16 @@ def _number(row: dict[str, Any]) -> float:
 
 
 def _in_header(desk: Desk) -> list[Printed]:
-    """Return the scores that the header states."""
+    """Return the scores that the header states, and its names from the spec and from results."""
     facts = Facts(desk)
     rows = facts.each("results", status=MEASURED)
-    return [
-        Printed(facts.get(row / "value"), str(_number(facts.get(row).value))) for row in rows
+    names = [
+        *("spec.name", "spec.license", *facts.each("spec.training.data.sources")),
+        *(row / each for row in rows for each in ("benchmark", "dataset", "metric", "split")),
     ]
+    texts = [Printed(fact, str(fact.value)) for fact in map(facts.get, names)]
+    values = ((facts.get(row / "value"), _number(facts.get(row).value)) for row in rows)
+    return [*texts, *(Printed(fact, str(number)) for fact, number in values)]
 
 
 def _recipe(work: Any, title: str, *files: str, sources: tuple[str, ...] = ()) -> Recipe:
