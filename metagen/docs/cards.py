@@ -10,7 +10,8 @@ import re
 from typing import Any
 
 from metagen.docs import escape, provenance, render, scores
-from metagen.docs.facts import Facts, Printed
+from metagen.docs.fact import Printed
+from metagen.docs.facts import Facts
 from metagen.docs.render import Page
 from metagen.docs.sources import FILES, ORIGINS, SOURCES, inputs
 from metagen.measure.results import FULL, MEASURED, PROXY
@@ -107,7 +108,7 @@ def _in_header(desk: Desk) -> list[Printed]:
         *("spec.name", "spec.license", *facts.each("spec.training.data.sources")),
         *(row / each for row in rows for each in ("benchmark", "dataset", "metric", "split")),
     ]
-    texts = [Printed(fact, str(fact.value)) for fact in map(facts.get, names)]
+    texts = [Printed(fact, str(fact.value)) for fact in (facts.get(name) for name in names)]
     values = ((facts.get(row / "value"), _number(facts.get(row).value)) for row in rows)
     return [*texts, *(Printed(fact, str(number)) for fact, number in values)]
 

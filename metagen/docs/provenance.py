@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import entries, files
-from metagen.docs.facts import Printed
+from metagen.docs.fact import Printed
 from metagen.docs.sources import FILES, SPEC
 from metagen.measure.results import IMPORTED, MEASURED, RESULTS, TYPED
 from metagen.spec.schema import keys

@@ -15,7 +15,8 @@ from typing import Any
 
 from metagen import entries, files
 from metagen.docs import escape, provenance, scores, wording
-from metagen.docs.facts import Facts, MissingFact
+from metagen.docs.fact import MissingFact
+from metagen.docs.facts import Facts
 from metagen.docs.sources import ORIGINS, TERMS
 from metagen.measure.results import RESULTS
 from metagen.spec import load
