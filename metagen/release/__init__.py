@@ -1,7 +1,12 @@
 """A trained model as a repository of the Hugging Face Hub.
 
 ==========  =====================================================================
-"""`release/`: the repository of the trained model for the Hub."""
+module      what it knows
+==========  =====================================================================
+forms       forms of the values of a card's metadata
+hub         the Hub's rules for the metadata of a card, checked offline
+==========  =====================================================================
+"""
 
 from metagen.families.family import Family
 from metagen.work import Recipe
