@@ -18,7 +18,8 @@ import yaml
 from markupsafe import Markup
 
 from metagen.docs import escape
-from metagen.docs.facts import Facts, MissingFact, Printed, Ref, proxy
+from metagen.docs.fact import MissingFact, Printed, Ref, proxy
+from metagen.docs.facts import Facts
 from metagen.docs.sources import FILES
 from metagen.errors import Problem, TaskError
 from metagen.measure.results import FULL, MEASURED, PROXY
