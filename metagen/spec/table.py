@@ -91,7 +91,8 @@ def _device() -> Kind:
 
 def table() -> tuple[Key, ...]:
     """Return every leaf key, in the order of a spec."""
-    return (*_package(), *_task(), *_constraints(), *_training(), *_architecture(), *_results(), *_release())
+    model = (*_package(), *_task(), *_constraints(), *_training(), *_architecture())
+    return (*model, *_results(), *_release())
 
 
 def _package() -> tuple[Key, ...]:
@@ -296,4 +297,16 @@ def _release() -> tuple[Key, ...]:
             prose=True,
         ),
         Key("release.license_link", LINE, "Address of the licence's text.", prose=True),
+        Key(
+            "release.languages",
+            list_of(NAME),
+            "Languages that the model reads or writes, by their ISO 639 codes.",
+            prose=True,
+        ),
+        Key(
+            "release.base_model",
+            NAME,
+            "The Hub's name of the model that `training.init_from` holds the weights of.",
+            prose=True,
+        ),
     )
