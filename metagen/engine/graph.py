@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from metagen import families, files, measure, paths
 from metagen.docs import RECIPES as DOCS
+from metagen.docs import provenance
 from metagen.errors import Problem, SpecError, TaskError, UsageError
 from metagen.families import effects
 from metagen.families.family import Family
@@ -98,6 +99,7 @@ def of_spec(spec: Spec, run_id: str | None = None) -> Graph:
     code = (*code_recipes(family), *measure.recipes(family, spec.key))
     possible = (_resolved(spec), *BLUEPRINT, *code, *DOCS)
     recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
+    recipes = (*recipes, provenance.recipe(recipes))
     name = paths.slug(run_id if run_id is not None else spec.key("name"))
     return Graph(spec, f"run-{name}", (*recipes, _manifest(whole(recipes))), warnings)
 

@@ -56,7 +56,8 @@ def declared(desk: Desk) -> License:
     if name in ("", OTHER, UNKNOWN):
         return own
     text = desk.source("data/licenses.csv").decode()
-    row = next(row for row in csv.DictReader(io.StringIO(text)) if row["license"] == name)
+    rows = {row["license"]: row for row in csv.DictReader(io.StringIO(text))}
+    row = rows.get(name, {"name": "", "link": "", "spdx": ""})
     return License(name, row["name"], own.link or row["link"], row["spdx"])
 
 
