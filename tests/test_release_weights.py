@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.plain_desk import PlainDesk
+from helpers.trained_desk import desk_over
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -35,42 +35,6 @@ def checkpoint(folder: Path, values: dict[str, torch.Tensor] = TENSORS) -> Path:
     (place / "state.json").write_text("{}")
     (place / "optimizer" / "state.safetensors").write_bytes(b"moments")
     return place
-
-
-class TrainedDesk(PlainDesk):
-    """A desk to which a training folder is bound."""
-
-    folder: Path
-    made: Path
-
-    def bound(self) -> bool:
-        return True
-
-    def trained(self, path: str) -> bytes:
-        return self.trained_place(path).read_bytes()
-
-    def trained_names(self, folder: str) -> tuple[str, ...]:
-        place = self.folder / folder
-        files = place.iterdir() if place.is_dir() else ()
-        return tuple(sorted(path.name for path in files if path.is_file()))
-
-    def trained_digest(self, path: str) -> str:
-        return hashlib.sha256(self.trained(path)).hexdigest()
-
-    def trained_place(self, path: str) -> Path:
-        if not (self.folder / path).is_file():
-            raise LookupError(path)
-        return self.folder / path
-
-    def scratch(self) -> Path:
-        self.made.mkdir(exist_ok=True)
-        return self.made
-
-
-def desk_over(folder: Path, spec: str = "") -> TrainedDesk:
-    desk = TrainedDesk(spec or "license: mit\n", folder)
-    desk.folder, desk.made = folder / "run", folder / "made"
-    return desk
 
 
 def released(made: dict[str, Any]) -> dict[str, torch.Tensor]:

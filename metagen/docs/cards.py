@@ -103,9 +103,7 @@ def _in_header(desk: Desk) -> list[Printed]:
     """Return the scores that the header states."""
     facts = Facts(desk)
     rows = facts.each("results", status=MEASURED)
-    return [
-        Printed(facts.get(row / "value"), str(_number(facts.get(row).value))) for row in rows
-    ]
+    return [Printed(facts.get(row / "value"), str(_number(facts.get(row).value))) for row in rows]
 
 
 def _recipe(work: Any, title: str, *files: str, sources: tuple[str, ...] = ()) -> Recipe:

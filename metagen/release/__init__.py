@@ -14,7 +14,85 @@ scores     results on data sets of the Hub, for its leaderboards
 opens      the libraries that open a release
 about      what the release holds, in one file
 card       the model card as README.md
+figures    the figures of the card
 listing    the files that are copied, and the manifest
 smoke      the release opened by others, and its first steps run
 =========  =======================================================================
 """
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from metagen.docs import latex, paper
+from metagen.errors import TaskError
+from metagen.families.family import Family, Lookup
+from metagen.release import (
+    about,
+    card,
+    citation,
+    figures,
+    licenses,
+    listing,
+    scores,
+    smoke,
+    tensors,
+    texts,
+    weights,
+)
+from metagen.work import Recipe
+
+_MODEL = "trained/model.json"
+
+
+def recipes(
+    family: Family, key: Lookup, trained: Path, targets: tuple[str, ...], *, results: bool
+) -> tuple[Recipe, ...]:
+    """Return the tasks that make `release/`, for a package to which a training is bound.
+
+    Args:
+        family: The family of the package.
+        key: Gives the value of a leaf key of the spec.
+        trained: The bound training folder; only names and headers of its files are read.
+        targets: The files that the other tasks of the package make.
+        results: Whether results are bound too.
+    """
+    folder = trained / weights.CHECKPOINT
+    made = (
+        _weights(folder, key("release.dtype")),
+        *texts.recipes(family.words.pipeline_tag, _names(folder)),
+        about.RECIPE,
+        Recipe("release:license", licenses.license_file, (), (licenses.PATH,), "write the licence"),
+        Recipe("release:citation", citation.citation, (), (citation.PATH,), "say how to cite it"),
+        *((_SCORES,) if results else ()),
+        *figures.RECIPES,
+        *((_PAPER,) if all(map(shutil.which, paper.PROGRAMS)) else ()),
+        card.recipe(),
+        *listing.recipes(targets),
+    )
+    paths = tuple(t for recipe in made for t in recipe.targets if t.startswith("release/"))
+    return (*made, listing.manifest_recipe(paths), smoke.recipe((*paths, listing.PATH)))
+
+
+def _weights(folder: Path, dtype: str | None) -> Recipe:
+    """Return the recipe of the weights, whose files follow from the headers of the checkpoint."""
+    try:
+        names = tensors.of_folder(folder, dtype).names
+    except TaskError:
+        # The task that checks the training says what is wrong with it, before this one runs.
+        names = (tensors.FILE,)
+    made = tuple(f"{weights.FOLDER}/{name}" for name in names)
+    return Recipe("release:weights", weights.weights, (_MODEL,), made, "release the weights")
+
+
+def _names(folder: Path) -> tuple[str, ...]:
+    """Return which of the small files that a release takes over a checkpoint has."""
+    places = ((name, folder / name) for name in texts.COPIED)
+    return tuple(name for name, path in places if path.is_file() and not path.is_symlink())
+
+
+_SCORES = Recipe(
+    "release:scores", scores.eval_results, (scores.RESULTS,), (scores.PATH,), "list the scores"
+)
+_PAPER = Recipe("release:paper", listing.paper, (latex.TARGET,), (listing.PAPER,), "copy the paper")

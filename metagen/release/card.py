@@ -6,11 +6,11 @@ import re
 from typing import Any
 
 from metagen import families
-from metagen.docs import cards, render
+from metagen.docs import cards, provenance, render
 from metagen.errors import Problem, TaskError
-from metagen.release import licenses
+from metagen.release import hub, licenses
 from metagen.release.about import PATH as ABOUT
-from metagen.work import Desk, Output
+from metagen.work import Desk, Output, Recipe
 
 PATH = "release/README.md"
 MODEL = "trained/model.json"
@@ -19,7 +19,10 @@ _BASE = "release.base_model"
 
 def readme(desk: Desk) -> dict[str, Output]:
     """Return the file README.md."""
-    return {PATH: render.markdown(desk, "cards/release.md", metadata(desk)).data}
+    page = render.markdown(desk, "cards/release.md", metadata(desk), documents="docs/")
+    if wrong := hub.problems(page.text):
+        raise TaskError(wrong)
+    return dict(provenance.written(PATH, page.data, page.printed))
 
 
 def metadata(desk: Desk) -> dict[str, Any]:
@@ -57,4 +60,9 @@ def _base(desk: Desk) -> str:
     return name
 
 
-INPUTS = (MODEL, families.ARCHITECTURE, ABOUT)
+def recipe() -> Recipe:
+    """Return the recipe, which reads what the model card reads."""
+    card = next(each for each in cards.RECIPES if each.name == "docs:model_card")
+    read = tuple(dict.fromkeys((*card.inputs, MODEL, families.ARCHITECTURE, ABOUT)))
+    doc = "write the card for the Hub"
+    return Recipe("release:readme", readme, read, provenance.targets(PATH), doc)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from metagen.docs import latex
 from metagen.files import json_bytes
 from metagen.release.weights import FOLDER
 from metagen.work import Desk, Output, Recipe, Work
 
 PATH = f"{FOLDER}/manifest.json"
+PAPER = f"{FOLDER}/paper.pdf"
 _COPIED = ("blueprint/", "benchmarks/", "code/", "docs/", "trained/")
-_OWN = ("docs/model_card.md", "docs/release_check.json")
-"""The model card is the README of the release; the check comes after the release."""
+_LEFT_OUT = ("docs/model_card.md", "docs/release_check.json", "docs/provenance/")
+"""The README is the card of a release; its check comes later; its facts are joined in one file."""
 
 
 def to_copy(targets: tuple[str, ...]) -> tuple[str, ...]:
@@ -24,7 +26,14 @@ def to_copy(targets: tuple[str, ...]) -> tuple[str, ...]:
     Args:
         targets: The files that the tasks of the package make.
     """
-    return tuple(path for path in targets if path.startswith(_COPIED) and path not in _OWN)
+    return tuple(
+        path for path in targets if path.startswith(_COPIED) and not path.startswith(_LEFT_OUT)
+    )
+
+
+def paper(desk: Desk) -> dict[str, Output]:
+    """Return the PDF of the paper."""
+    return {PAPER: desk.read(latex.TARGET)}
 
 
 def copies(paths: tuple[str, ...]) -> Work:
