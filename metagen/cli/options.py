@@ -13,7 +13,7 @@ import click
 from metagen.errors import Problem, UsageError
 
 if TYPE_CHECKING:
-    from metagen.engine.graph import Graph
+    from metagen.engine.graph import Bound, Graph
     from metagen.engine.terminal import Terminal
 
 EXIT_STATUSES = """\b
@@ -107,8 +107,15 @@ class Request:
 
         return fingerprint((*self.overrides, self.run_id))
 
-    def graphs(self, terminal: Terminal, specs: Sequence[Path] | None = None) -> list[Graph]:
+    def graphs(
+        self,
+        terminal: Terminal,
+        specs: Sequence[Path] | None = None,
+        bound: Bound | None = None,
+    ) -> list[Graph]:
         """Return the graphs of the specs, or of some of them, and print the specs' warnings.
+
+        `bound` tells what is bound to a run; without it, nothing is.
 
         Raises:
             SpecError: A spec is invalid.
@@ -117,7 +124,7 @@ class Request:
         from metagen.engine import graph
 
         chosen = self.specs if specs is None else specs
-        graphs = graph.of_files(chosen, self.overrides, self.run_id)
+        graphs = graph.of_files(chosen, self.overrides, self.run_id, bound or graph.unbound)
         terminal.warn([problem for each in graphs for problem in each.warnings])
         return graphs
 

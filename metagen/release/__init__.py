@@ -23,6 +23,7 @@ smoke      the release opened by others, and its first steps run
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from metagen.docs import latex, paper
@@ -46,20 +47,17 @@ from metagen.work import Recipe
 _MODEL = "trained/model.json"
 
 
-def recipes(
-    family: Family, key: Lookup, trained: Path, targets: tuple[str, ...], *, results: bool
-) -> tuple[Recipe, ...]:
-    """Return the tasks that make `release/`, for a package to which a training is bound.
+def recipes(family: Family, key: Lookup, trained: Path, *, results: bool) -> tuple[Recipe, ...]:
+    """Return the tasks that make the files of `release/`, but for those of `closing`.
 
     Args:
         family: The family of the package.
         key: Gives the value of a leaf key of the spec.
         trained: The bound training folder; only names and headers of its files are read.
-        targets: The files that the other tasks of the package make.
         results: Whether results are bound too.
     """
     folder = trained / weights.CHECKPOINT
-    made = (
+    return (
         _weights(folder, key("release.dtype")),
         *texts.recipes(family.words.pipeline_tag, _names(folder)),
         about.RECIPE,
@@ -67,12 +65,26 @@ def recipes(
         Recipe("release:citation", citation.citation, (), (citation.PATH,), "say how to cite it"),
         *((_SCORES,) if results else ()),
         *figures.RECIPES,
-        *((_PAPER,) if all(map(shutil.which, paper.PROGRAMS)) else ()),
-        card.recipe(),
-        *listing.recipes(targets),
+        card.RECIPE,
     )
-    paths = tuple(t for recipe in made for t in recipe.targets if t.startswith("release/"))
-    return (*made, listing.manifest_recipe(paths), smoke.recipe((*paths, listing.PATH)))
+
+
+def closing(made: Sequence[Recipe]) -> tuple[Recipe, ...]:
+    """Return the tasks that complete `release/`: copies of the package's files, list and check.
+
+    Args:
+        made: The other tasks of the package, those of `recipes` among them.
+    """
+    targets = tuple(target for recipe in made for target in recipe.targets)
+    copies = (*listing.recipes(targets), *(_paper() if latex.TARGET in targets else ()))
+    every = (*targets, *(target for recipe in copies for target in recipe.targets))
+    paths = tuple(path for path in every if path.startswith(f"{weights.FOLDER}/"))
+    return (*copies, listing.manifest_recipe(paths), smoke.recipe((*paths, listing.PATH)))
+
+
+def _paper() -> tuple[Recipe, ...]:
+    """Return the recipe of the paper's PDF, where TeX is installed."""
+    return (_PAPER,) if all(map(shutil.which, paper.PROGRAMS)) else ()
 
 
 def _weights(folder: Path, dtype: str | None) -> Recipe:

@@ -33,7 +33,7 @@ def metadata(desk: Desk) -> dict[str, Any]:
     entries |= {
         "license_name": _slug(license.name) if named else "",
         "license_link": (license.link or "LICENSE") if named else "",
-        "language": list(desk.key("release.languages") or ()),
+        "language": list(desk.key("release.language") or ()),
         "library_name": desk.entry(ABOUT, "library"),
         "base_model": _base(desk),
     }
@@ -60,9 +60,11 @@ def _base(desk: Desk) -> str:
     return name
 
 
-def recipe() -> Recipe:
-    """Return the recipe, which reads what the model card reads."""
-    card = next(each for each in cards.RECIPES if each.name == "docs:model_card")
-    read = tuple(dict.fromkeys((*card.inputs, MODEL, families.ARCHITECTURE, ABOUT)))
-    doc = "write the card for the Hub"
-    return Recipe("release:readme", readme, read, provenance.targets(PATH), doc)
+_CARD = next(each for each in cards.RECIPES if each.name == "docs:model_card")
+RECIPE = Recipe(
+    "release:readme",
+    readme,
+    tuple(dict.fromkeys((*_CARD.inputs, MODEL, families.ARCHITECTURE, ABOUT))),
+    provenance.targets(PATH),
+    "write the card for the Hub",
+)

@@ -298,12 +298,6 @@ def _release() -> tuple[Key, ...]:
         ),
         Key("release.license_link", LINE, "Address of the licence's text.", prose=True),
         Key(
-            "release.languages",
-            list_of(NAME),
-            "Languages that the model reads or writes, by their ISO 639 codes.",
-            prose=True,
-        ),
-        Key(
             "release.base_model",
             NAME,
             "The Hub's name of the model that `training.init_from` holds the weights of.",
