@@ -6,6 +6,7 @@ scores        scores with the digits that they support, and what they say togeth
 sources       the files that facts come from, and the units of their entries
 facts         the only way from numbers to prose, and derived figures
 escape        escaping the text of a spec, for Markdown and for LaTeX
+provenance    where each number of a document comes from
 render        templates to documents
 cards         model card, data card, evaluation report, limitations, launch guide
 summary       the content of the terminal's table

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from metagen import families
+from metagen import entries, families
 from metagen.docs import scores, statement, training, wording
 from metagen.docs.sources import (
     BOUND,
@@ -84,12 +84,15 @@ class Fact:
         value: The value in the file; None if it was not declared or not measured.
         unit: Its unit; "" without one.
         source: Its file and entry, such as `blueprint/params.json: total`.
+        entries: The address of its entry, such as `blueprint/params.json#/total`; of a derived
+            fact, those of all entries that it follows from.
     """
 
     name: str
     value: Any
     unit: str
     source: str
+    entries: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class Facts:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._read: dict[str, None] = {}
         self.printed: list[Printed] = []
 
     def get(self, name: str | Ref) -> Fact:
@@ -122,7 +126,7 @@ class Facts:
             return Fact(str(ref), TERMS[ref[1]], "", "")
         if ref[0] == "derived":
             return self._computed(ref)
-        return Fact(str(ref), self.entry(ref), self._unit(ref), source(ref))
+        return Fact(str(ref), self.entry(ref), self._unit(ref), source(ref), (address(ref),))
 
     def text(self, name: str | Ref, style: str = "full") -> str:
         """Return a fact as text and record that it was printed; the styles are `wording`'s."""
@@ -179,7 +183,7 @@ class Facts:
 
     def label(self, ref: Ref) -> str:
         """Return the last part of an address, a key of the file, and record that it was printed."""
-        fact = Fact(str(ref), ref[-1], "", source(ref))
+        fact = Fact(str(ref), ref[-1], "", source(ref), (address(ref),))
         self.printed.append(Printed(fact, ref[-1]))
         return ref[-1]
 
@@ -205,6 +209,7 @@ class Facts:
 
     def family(self) -> Family:
         """Return the package's family; the document then depends on the family's code."""
+        self._read[address(Ref("arch.family"))] = None
         return families.of_package(self._desk)
 
     def edited(self, path: str) -> bool:
@@ -212,9 +217,16 @@ class Facts:
         return self._desk.edited(path)
 
     def _computed(self, ref: Ref) -> Fact:
-        compute = _DERIVED.get(ref[1]) or _of_the_family(ref[1])
-        fact = compute(self)
-        return replace(fact, value=fact.value[int(ref[2])]) if ref[2:] else fact
+        """Return a derived fact, with the entries that were read for it."""
+        before, self._read = self._read, {}
+        if ref[1] in _SAID:
+            fact = _said(self, ref)
+        else:
+            fact = (_DERIVED.get(ref[1]) or _of_the_family(ref[1]))(self)
+            fact = replace(fact, value=fact.value[int(ref[2])]) if ref[2:] else fact
+        fact = replace(fact, name=str(ref), entries=fact.entries or tuple(self._read))
+        self._read = before | self._read
+        return fact
 
     def entry(self, ref: Ref) -> Any:
         """Return a key of the spec, or the entry of a file.
@@ -222,10 +234,13 @@ class Facts:
         Raises:
             MissingFact: It is not there.
         """
+        if ref[0] != "spec":
+            file = self._file(ref)
+        self._read[address(ref)] = None
         if ref[0] == "spec":
             return self._declared(ref)
         try:
-            return self._desk.entry(self._file(ref), *ref[1:])
+            return self._desk.entry(file, *ref[1:])
         except LookupError:
             entry = ".".join(ref[1:])
             raise MissingFact(f"{self._file(ref)} has no entry `{entry}`") from None
@@ -266,6 +281,11 @@ def proxy(ref: Ref) -> Ref:
     return Ref((ref[0], "proxy", *ref[1:]))
 
 
+def address(ref: Ref) -> str:
+    """Return the address of a fact's entry, such as `blueprint/params.json#/total`."""
+    return entries.pointer(SPEC if ref[0] == "spec" else FILES[ref[0]], ref[1:])
+
+
 def source(ref: Ref) -> str:
     """Return the file and the entry of an address, without positions in lists."""
     entry = ".".join(part for part in ref[1:] if not part.isdigit())
@@ -291,15 +311,11 @@ def _count(verdict: str) -> Callable[[Facts], Fact]:
     return count
 
 
-def _verdict(write: Callable[[dict[str, Any]], str]) -> Callable[[Facts], Fact]:
-    """Return the function of a fact that has one text for each entry of constraints.json."""
-
-    def fact(facts: Facts) -> Fact:
-        texts = tuple(map(write, facts.get("constraints").value))
-        name, entries = f"derived.{write.__name__}", "computed, limit, low, high, unit"
-        return Fact(name, texts, "", f"{FILES['constraints']}: {entries}")
-
-    return fact
+def _said(facts: Facts, ref: Ref) -> Fact:
+    """Return what is said of one entry of constraints.json, such as `derived.limit.4`."""
+    row = facts.get(Ref(("constraints", *ref[2:]))).value
+    parts = "computed, limit, low, high, unit"
+    return Fact(str(ref), _SAID[ref[1]](row), "", f"{FILES['constraints']}: {parts}")
 
 
 def design(facts: Facts) -> tuple[Family, dict[str, Any]]:
@@ -315,7 +331,7 @@ def _of_the_family(name: str) -> Callable[[Facts], Fact]:
     def fact(facts: Facts) -> Fact:
         ref = Ref(("shape", name))
         value, unit = (facts.entry(ref / part) for part in ("value", "unit"))
-        return Fact(f"derived.{name}", value, unit, source(ref))
+        return Fact(f"derived.{name}", value, unit, source(ref), (address(ref / "value"),))
 
     return fact
 
@@ -419,15 +435,17 @@ def _edited(facts: Facts) -> Fact:
     return Fact("derived.edited", names, "", "manifest.json: edited")
 
 
+_SAID: dict[str, Callable[[dict[str, Any]], str]] = {
+    "sentence": statement.sentence,
+    "limit": statement.limit,
+    "computed": statement.computed,
+}
 _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "met": _count("met"),
     "violated": _count("violated"),
     "not_declared": _count("not declared"),
     "open": _count("open"),
     "bounded": _count("bounded"),
-    "sentence": _verdict(statement.sentence),
-    "limit": _verdict(statement.limit),
-    "computed": _verdict(statement.computed),
     "context": _context,
     "trained": _trained,
     "final_validation_loss": _final_validation_loss,

@@ -91,7 +91,15 @@ def _device() -> Kind:
 
 def table() -> tuple[Key, ...]:
     """Return every leaf key, in the order of a spec."""
-    return (*_package(), *_task(), *_constraints(), *_training(), *_architecture(), *_results())
+    return (
+        *_package(),
+        *_task(),
+        *_constraints(),
+        *_training(),
+        *_architecture(),
+        *_results(),
+        *_release(),
+    )
 
 
 def _package() -> tuple[Key, ...]:
@@ -282,4 +290,18 @@ def _results() -> tuple[Key, ...]:
         Key("evaluation.seeds", whole(1, 10), "Trainings of the proxy, a seed each."),
         Key("reproducibility.seed", whole(0, 2**32 - 1), "Seed of all random numbers.", 42),
         Key("reproducibility.determinism", PROSE, "Guarantee for repeated runs.", prose=True),
+    )
+
+
+def _release() -> tuple[Key, ...]:
+    dtypes = choice("float32", "bfloat16", "float16")
+    return (
+        Key("release.dtype", dtypes, "Format of the released weights; left out, as trained."),
+        Key(
+            "release.license_name",
+            NAME,
+            "Name of a licence that `license` calls `other`.",
+            prose=True,
+        ),
+        Key("release.license_link", LINE, "Address of the licence's text.", prose=True),
     )
