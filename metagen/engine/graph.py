@@ -136,7 +136,7 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
     binding = bound(run)
     code = (*code_recipes(family), *measure.recipes(family, spec.key))
     documents = (*DOCS, *_released(family, spec, binding))
-    possible = (_resolved(spec), *BLUEPRINT, *code, *trained.RECIPES, *documents, *RECORDS)
+    possible = (_resolved(spec), *BLUEPRINT, *code, *trained.recipes(family), *documents, *RECORDS)
     recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
     recipes = (*recipes, provenance.recipe(recipes))
     if binding.trained:
