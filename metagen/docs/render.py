@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from markupsafe import Markup
 
-from metagen.docs import escape
+from metagen.docs import escape, training
 from metagen.docs.fact import MissingFact, Printed, Ref, proxy
 from metagen.docs.facts import Facts
 from metagen.docs.sources import FILES
@@ -56,7 +56,7 @@ class _Language:
     """The syntax of a template, and the escaping of its output."""
 
     escaped: Callable[[str], Markup]
-    filters: Mapping[str, Callable[[str], Markup]] = field(default_factory=dict)
+    filters: Mapping[str, Callable[..., Markup]] = field(default_factory=dict)
     syntax: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -69,7 +69,9 @@ _MACROS = {
     "comment_start_string": r"\NOTE{",
     "comment_end_string": "}",
 }
-_MARKDOWN = _Language(escape.markdown, {"code": escape.markdown_code})
+_MARKDOWN = _Language(
+    escape.markdown, {"code": escape.markdown_code, "block": escape.markdown_block}
+)
 _LATEX = _Language(
     escape.latex,
     {"code": escape.latex_code, "pdf_string": escape.pdf_string, "keys": escape.citation_keys},
@@ -155,6 +157,13 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "measured": lambda: facts.each("results", status=MEASURED, size=PROXY),
         "full": lambda: facts.each("results", status=MEASURED, size=FULL),
         "origin": facts.origin,
+        "bound": facts.is_bound,
+        # A training run of the full model is bound to the package, complete or in part.
+        "trained": facts.is_trained,
+        "partial": lambda: facts.get("trained.status").value == training.PARTIAL,
+        "edited_code": lambda: (
+            facts.has("trained.code.same") and not facts.get("trained.code.same").value
+        ),
         "edited": lambda name: facts.edited(FILES[name]),
         "distinct": facts.distinct,
         "has": facts.has,
