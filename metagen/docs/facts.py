@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from metagen import entries, families
+from metagen import families
 from metagen.docs import scores, statement, training, wording
+from metagen.docs.fact import Fact, MissingFact, Printed, Ref, address, source
 from metagen.docs.sources import (
     BOUND,
     FILES,
@@ -55,52 +56,6 @@ _COUNTED = {
     "trained.data.splits.*": ("trained.data.unit", "{}"),
 }
 _NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
-
-
-class MissingFact(LookupError):
-    """A document requests a fact that is in no file of the package."""
-
-
-class Ref(tuple[str, ...]):
-    """The address of a fact: the name of its file, then the path to its entry."""
-
-    def __new__(cls, name: str | tuple[str, ...]) -> Ref:
-        """Read an address from its parts or from text with dots between them."""
-        return super().__new__(cls, name.split(".") if isinstance(name, str) else name)
-
-    def __truediv__(self, child: str) -> Ref:
-        return Ref((*self, child))
-
-    def __str__(self) -> str:
-        return ".".join(self)
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A value that a document may print.
-
-    Attributes:
-        name: Its address, such as `params.total`.
-        value: The value in the file; None if it was not declared or not measured.
-        unit: Its unit; "" without one.
-        source: Its file and entry, such as `blueprint/params.json: total`.
-        entries: The address of its entry, such as `blueprint/params.json#/total`; of a derived
-            fact, those of all entries that it follows from.
-    """
-
-    name: str
-    value: Any
-    unit: str
-    source: str
-    entries: tuple[str, ...] = field(default=(), compare=False)
-
-
-@dataclass(frozen=True)
-class Printed:
-    """A fact with its text in a document."""
-
-    fact: Fact
-    text: str
 
 
 class Facts:
@@ -253,10 +208,11 @@ class Facts:
         return value if isinstance(value, dict) else map(str, range(len(value or ())))
 
     def _declared(self, ref: Ref) -> Any:
-        indexes = [part for part in ref[1:] if part.isdigit()]
-        value = self._desk.key(".".join(ref[1 : len(ref) - len(indexes)]))
-        for index in indexes:
-            value = value[int(index)]
+        end = next((at for at, part in enumerate(ref) if part.isdigit()), len(ref))
+        value = self._desk.key(".".join(ref[1:end]))
+        for part in ref[end:]:  # A source of data may be its name alone.
+            named = value if isinstance(value, dict) else {"name": value}
+            value = value[int(part)] if part.isdigit() else named.get(part)
         return value
 
     def _file(self, ref: Ref) -> str:
@@ -274,22 +230,6 @@ class Facts:
             if fnmatchcase(name, pattern):
                 return form.format(self.entry(Ref(counted)) or "units")
         return next((unit for pattern, unit in UNITS if fnmatchcase(name, pattern)), "")
-
-
-def proxy(ref: Ref) -> Ref:
-    """Return the proxy's address for an address of the full model."""
-    return Ref((ref[0], "proxy", *ref[1:]))
-
-
-def address(ref: Ref) -> str:
-    """Return the address of a fact's entry, such as `blueprint/params.json#/total`."""
-    return entries.pointer(SPEC if ref[0] == "spec" else FILES[ref[0]], ref[1:])
-
-
-def source(ref: Ref) -> str:
-    """Return the file and the entry of an address, without positions in lists."""
-    entry = ".".join(part for part in ref[1:] if not part.isdigit())
-    return f"{SPEC if ref[0] == 'spec' else FILES[ref[0]]}: {entry}"
 
 
 def _absence(name: str) -> str:

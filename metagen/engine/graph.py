@@ -15,6 +15,8 @@ from metagen.engine.binding import NOTHING, Binding, bound_in, must_be_known
 from metagen.errors import Problem, SpecError, TaskError, UsageError
 from metagen.families import effects
 from metagen.families.family import Family
+from metagen.filing import RECIPES as RECORDS
+from metagen.filing import crate
 from metagen.package import recipes as code_recipes
 from metagen.sizing import RECIPES as BLUEPRINT
 from metagen.sizing import explain, need, search
@@ -40,6 +42,7 @@ _ARTIFACTS = {
     "docs:model_card": {"model_card"},
     "docs:data_card": {"model_card", "data_card"},
     "docs:limitations": {"model_card", "limitations"},
+    **{name: {"model_card"} for name in ("docs:bom", "docs:spdx", "docs:croissant", "docs:eu_")},
     # The first steps of the model card install what the code requires.
     "code:requirements": {"model_card"},
     "paper:": {"paper"},
@@ -133,10 +136,11 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
     binding = bound(run)
     code = (*code_recipes(family), *measure.recipes(family, spec.key))
     documents = (*DOCS, *(release.recipes(family) if binding.trained else ()))
-    possible = (_resolved(spec), *BLUEPRINT, *code, *trained.RECIPES, *documents)
+    possible = (_resolved(spec), *BLUEPRINT, *code, *trained.RECIPES, *documents, *RECORDS)
     recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
     recipes = (*recipes, provenance.recipe(recipes))
-    return Graph(spec, run, (*recipes, _manifest(whole(recipes))), warnings, binding)
+    made = (*recipes, *crate.recipes(_files(recipes)))
+    return Graph(spec, run, (*made, _manifest(whole(made))), warnings, binding)
 
 
 def of_files(
@@ -180,6 +184,11 @@ def of_run(run: Path) -> Graph:
 def whole(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
     """Return the recipes of a whole package: all but the PDF's."""
     return tuple(recipe for recipe in recipes if recipe.name != _PDF)
+
+
+def _files(recipes: Iterable[Recipe]) -> tuple[str, ...]:
+    """Return the files of a whole package, with its manifest."""
+    return (*(target for recipe in whole(recipes) for target in recipe.targets), MANIFEST)
 
 
 def _family(spec: Spec) -> Family:
