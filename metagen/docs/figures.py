@@ -38,7 +38,7 @@ def trained_curve(desk: Desk) -> dict[str, bytes]:
     """Draw the losses of the trained model over steps."""
     facts = Facts(desk)
     rows, unit = facts.get("trained_curve").value, facts.family().words.loss_unit
-    return drawn(desk, "trained_curve", 2.3, lambda f: _curve(f, rows, STEPS_UNIT, unit))
+    return drawn(desk, "trained_curve", 2.3, lambda f: draw_curve(f, rows, STEPS_UNIT, unit))
 
 
 def parameters(desk: Desk) -> dict[str, bytes]:
