@@ -121,6 +121,27 @@ def diff(first: Path, second: Path) -> None:
         click.echo(line)
 
 
+@click.command(short_help="Print where a VALUE in the documents of RUN comes from.")
+@click.argument("run", type=_run)
+@click.argument("value")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a fact.")
+def trace(run: Path, value: str, as_json: bool) -> None:
+    """Print where a VALUE that the documents of the package in RUN print comes from.
+
+    VALUE is a text as printed, such as 1.86, 86.0M or "93.4 %", the address of a fact, such as
+    params.total, or that of an entry, such as blueprint/params.json#/total. Prints the documents,
+    the exact value, the file and the entry that hold it with the file's sha256, the task that made
+    the file and what that read, and how the value came. RUN may have any name. Nothing in RUN is
+    run, and no link is followed.
+    """
+    from metagen.engine import trace
+    from metagen.files import canonical
+
+    for record in trace.trace(run, value):
+        for line in [canonical(record)] if as_json else trace.lines(record):
+            click.echo(line)
+
+
 @click.command(short_help="Check the package in RUN against a clean build.")
 @click.argument("run", type=_run)
 @click.option(
@@ -178,4 +199,4 @@ def _run_of(file: Path) -> Path:
     return runs[0]
 
 
-COMMANDS = (validate, explain, schema, families, why, impact, diff, verify)
+COMMANDS = (validate, explain, schema, families, why, impact, trace, diff, verify)

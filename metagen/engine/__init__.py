@@ -25,6 +25,7 @@ statements  typed numbers, and the lines of documents that rest on them
 query       dry run, why, impact, diff: questions that change nothing
 inventory   what lies in a folder from a stranger, without following or opening anything
 verify      a package against its manifest and against a clean build
+trace       where a number of a document comes from
 commands    doit's own commands that have another answer here
 doors       the command line's and `dodo.py`'s way into doit
 ==========  ======================================================================

@@ -70,7 +70,7 @@ def verify(run: Path, *, vary: bool, binding: Binding, unbuilt: list[str]) -> It
     if RESOLVED not in here.files:
         sentence = f"This is no package: it has no file {RESOLVED}."
         raise UsageError(Problem(sentence, str(run), "Name the folder of a package."))
-    rows = _manifest(here)
+    rows = manifest(here)
     listed = {*rows, MANIFEST, latex.TARGET}
     yield from _not_files(here, listed)
     yield from _unlisted(here, listed)
@@ -122,8 +122,12 @@ def _imported(here: Inventory, script: str) -> set[str]:
     return known
 
 
-def _manifest(here: Inventory) -> Rows:
-    """Return the rows of a manifest by their paths."""
+def manifest(here: Inventory) -> Rows:
+    """Return the rows of a package's manifest by their paths.
+
+    Raises:
+        TaskError: It is missing or malformed.
+    """
     data = here.read(MANIFEST)
     place, hint = str(here.root / MANIFEST), "ask for the whole package, or build it again"
     try:
