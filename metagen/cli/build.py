@@ -71,17 +71,7 @@ def paper(**given: Any) -> None:
     short_help="Build the package of each SPEC with its trained model.", epilog=EXIT_STATUSES
 )
 @_build_options
-@click.option(
-    "--trained",
-    type=click.Path(path_type=Path),
-    help="Folder that train.py wrote: its --out.",
-)
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="File of results of the trained model, or a folder of them; may be repeated.",
-)
+@options.bound_options
 @click.option("--unbind", is_flag=True, help="Make the package that of an untrained model again.")
 def release(trained: Path | None, results: tuple[Path, ...], unbind: bool, **given: Any) -> None:
     """Build the package of a SPEC with the model that was trained from it.

@@ -70,6 +70,23 @@ def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     return [Path(a) for a in places], [a for a in arguments if a not in places]
 
 
+bound_options = stacked(
+    click.option(
+        "--trained",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Folder of a training of the full model: the --out of train.py.",
+    ),
+    click.option(
+        "--results",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        multiple=True,
+        help="File of results of the trained model, or a folder of them; may be repeated.",
+    ),
+)
+
+
 @dataclass(frozen=True)
 class Request:
     """The specs and settings of a command line.

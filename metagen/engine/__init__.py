@@ -12,11 +12,11 @@ folder      the files of one run folder: signatures, edits by the user
 digest      current digests of metagen's code, its data files and libraries
 terminal    what a build reports, as lines or JSON events; exit at Ctrl-C
 workspace   the out folder: lock, `.metagen/`, snapshots for the fast path, clean-up
+causes      why a task runs
 binding     the training folder and the results that are bound to a package
 training    the files of these, read without following anything
 lint        what a task reads past its desk (`--lint`)
 desk        what a task reads, recorded
-causes      why a task runs
 graph       the tasks of one package, from its spec
 engine      decide, run, record: brings the tasks of one graph up to date
 session     one run of doit over the packages of an out folder
@@ -24,6 +24,7 @@ statements  typed numbers, and the lines of documents that rest on them
 query       dry run, why, impact, diff: questions that change nothing
 inventory   what lies in a folder from a stranger, without following or opening anything
 verify      a package against its manifest and against a clean build
+trace       where a number of a document comes from
 commands    doit's own commands that have another answer here
 doors       the command line's and `dodo.py`'s way into doit
 ==========  ======================================================================

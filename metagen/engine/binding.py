@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from metagen import files
 from metagen.engine.ledger import Ledger
@@ -47,6 +46,16 @@ class Binding:
     def name(self) -> str:
         """The name of the training folder for messages; "" without one."""
         return self.trained.name if self.trained else ""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether everything that is bound exists."""
+        return all(path.exists() for path in self.paths)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Everything that is bound."""
+        return (*([self.trained] if self.trained else ()), *self.results)
 
     def check(self) -> None:
         """Refuse a binding whose folder or files are gone, or still written.
@@ -166,18 +175,20 @@ def must_be_known(out: Path, run: str) -> None:
     Raises:
         UsageError: It does.
     """
-    status = _status(out / run)
-    if status is not None and status != _UNBOUND:
+    if tells_of_training(out / run):
         sentence = "This package tells of a trained model, and no training folder is bound to it."
         raise UsageError(Problem(sentence, str(out / run / MODEL), _HINT))
 
 
-def _status(run: Path) -> Any:
+def tells_of_training(run: Path) -> bool:
+    """Tell whether the package in a run folder says that its model was trained."""
+    if files.obstacle(run, MODEL):
+        return False
     try:
-        content = json.loads(files.read_plain(run / MODEL, _LARGEST))
-        return content["status"]
+        status = json.loads(files.read_plain(run / MODEL, _LARGEST))["status"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return None
+        return False
+    return bool(status != _UNBOUND)
 
 
 def _stored(out: Path, path: Path) -> str:

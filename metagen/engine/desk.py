@@ -14,7 +14,7 @@ from metagen.engine.digest import Environment, version
 from metagen.engine.folder import RunFolder
 from metagen.engine.ledger import Dependency
 from metagen.engine.terminal import Progress
-from metagen.engine.training import BOUND, Training, names_digest
+from metagen.engine.training import BOUND, GIVEN, Training, names_digest
 from metagen.errors import Problem, TaskError
 from metagen.spec import Spec
 from metagen.work import Recipe
@@ -136,7 +136,8 @@ class TracingDesk:
         return place
 
     def bound(self) -> bool:
-        self._record("trained", BOUND, self._training.current("trained", BOUND), "")
+        state = self._training.current("trained", BOUND)
+        self._record("trained", BOUND, state, state)
         return self._training.binding.trained is not None
 
     def trained(self, path: str) -> bytes:
@@ -145,7 +146,7 @@ class TracingDesk:
 
     def trained_names(self, folder: str) -> tuple[str, ...]:
         names = self._training.names(folder)
-        self._record("trained", f"{folder}/", names_digest(names), files.brief(names))
+        self._record("trained", f"{folder or '.'}/", names_digest(names), files.brief(names))
         return names
 
     def trained_digest(self, path: str) -> str:
@@ -166,7 +167,7 @@ class TracingDesk:
 
     def results(self) -> tuple[tuple[str, bytes], ...]:
         names = self._training.results()
-        self._record("results", "", names_digest(names), files.brief(names))
+        self._record("results", GIVEN, names_digest(names), files.brief(names))
         for name in names:
             digest = self._training.result_digest(name)
             self._record("results", name, digest, digest[:12])

@@ -29,6 +29,7 @@ from metagen.engine.graph import RESOLVED, Graph
 from metagen.engine.ledger import Dependency, Trace
 from metagen.engine.store import Cache
 from metagen.engine.terminal import Progress
+from metagen.engine.training import KINDS as BOUND_KINDS
 from metagen.engine.training import Training
 from metagen.engine.workspace import Workspace
 from metagen.errors import MetagenError, Problem, TaskError
@@ -201,7 +202,7 @@ class Engine:
             return self._folder.digest(name)
         if kind in _ENTRIES:
             return self._entry(kind, name)
-        if kind in ("trained", "results"):
+        if kind in BOUND_KINDS:
             return self.training.current(kind, name)
         if kind == "provenance":
             return provenance_digest(self.provenance(name)) if name in self.graph.maker else ""
@@ -270,6 +271,8 @@ class Engine:
             return Cause("its inputs or targets changed")
         if kind == "code":
             return Cause(f"the code of {name} changed")
+        if kind in BOUND_KINDS:
+            return self.training.cause(kind, name, before)
         return self._file_cause(dependency.file or name)
 
     def _file_cause(self, path: str) -> Cause:

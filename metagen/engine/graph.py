@@ -15,6 +15,8 @@ from metagen.engine.binding import NOTHING, Binding, bound_in, must_be_known
 from metagen.errors import Problem, SpecError, TaskError, UsageError
 from metagen.families import effects
 from metagen.families.family import Family
+from metagen.filing import RECIPES as RECORDS
+from metagen.filing import crate
 from metagen.package import recipes as code_recipes
 from metagen.sizing import RECIPES as BLUEPRINT
 from metagen.sizing import explain, need, search
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 RESOLVED = "spec_resolved.yaml"
 MANIFEST = "manifest.json"
+RELEASE = "release"  # The folder of what goes to the Hub.
 # The PDF is no part of a whole package: it needs a TeX installation, and has a stage of its own.
 _PDF = "paper:pdf"
 # By the start of a recipe's name: the values of `outputs.artifacts` that request it. A task that
@@ -39,6 +42,7 @@ _ARTIFACTS = {
     "docs:model_card": {"model_card"},
     "docs:data_card": {"model_card", "data_card"},
     "docs:limitations": {"model_card", "limitations"},
+    **{name: {"model_card"} for name in ("docs:bom", "docs:spdx", "docs:croissant", "docs:eu_")},
     # The first steps of the model card install what the code requires.
     "code:requirements": {"model_card"},
     "paper:": {"paper"},
@@ -132,12 +136,13 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
     binding = bound(run)
     code = (*code_recipes(family), *measure.recipes(family, spec.key))
     documents = (*DOCS, *_released(family, spec, binding))
-    possible = (_resolved(spec), *BLUEPRINT, *code, *trained.RECIPES, *documents)
+    possible = (_resolved(spec), *BLUEPRINT, *code, *trained.recipes(family), *documents, *RECORDS)
     recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
     recipes = (*recipes, provenance.recipe(recipes))
     if binding.trained:
         recipes = (*recipes, *release.closing(recipes))
-    return Graph(spec, run, (*recipes, _manifest(whole(recipes))), warnings, binding)
+    made = (*recipes, *crate.recipes(_files(recipes)))
+    return Graph(spec, run, (*made, _manifest(whole(made))), warnings, binding)
 
 
 def _released(family: Family, spec: Spec, binding: Binding) -> tuple[Recipe, ...]:
@@ -190,6 +195,11 @@ def whole(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
     every = tuple(recipes)
     read = {path for recipe in every for path in recipe.inputs}
     return tuple(each for each in every if each.name != _PDF or not read.isdisjoint(each.targets))
+
+
+def _files(recipes: Iterable[Recipe]) -> tuple[str, ...]:
+    """Return the files of a whole package, with its manifest."""
+    return (*(target for recipe in whole(recipes) for target in recipe.targets), MANIFEST)
 
 
 def _family(spec: Spec) -> Family:

@@ -12,7 +12,7 @@ from metagen import errors, programs
 from metagen.engine import binding, lint
 from metagen.engine.digest import Environment
 from metagen.engine.engine import RESTORE, RUN, Engine, Warn, blame_edits
-from metagen.engine.graph import Graph, of_run, whole
+from metagen.engine.graph import RELEASE, Graph, of_run, whole
 from metagen.engine.ledger import Ledger
 from metagen.engine.store import Cache
 from metagen.engine.terminal import SUMMARY, BuildReport, Terminal, violates
@@ -182,6 +182,8 @@ def _report(engine: Engine) -> BuildReport:
         edited=tuple(engine.outputs.edits()),
         conflicts=tuple(engine.outputs.conflicts()),
         warnings=engine.graph.warnings,
+        bound=tuple(map(str, engine.graph.binding.paths)),
+        release=RELEASE if any(p.startswith(f"{RELEASE}/") for p in engine.graph.maker) else "",
     )
 
 

@@ -6,6 +6,7 @@ A build sees each file as it was at its first look; one that changes meanwhile e
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -13,11 +14,15 @@ from pathlib import Path
 
 from metagen import entries, files
 from metagen.engine.binding import Binding
+from metagen.engine.causes import Cause
 from metagen.engine.signatures import Known, but_ctime, is_settled, settled, signature_of
 from metagen.errors import Problem, TaskError
 
-BOUND = ""  # The name of the dependency on whether a training folder is bound.
+KINDS = ("trained", "results")  # of dependencies
+BOUND = "."  # The name of the dependency on whether a training folder is bound.
+GIVEN = "."  # The name of the dependency on which files of results are bound.
 LARGEST = 2**27  # bytes of a file that is loaded
+_STATE, _LARGEST_STATE = "state.json", 2**20  # bytes
 _MOST = 10_000  # entries of a folder
 _RESULTS = ".json"  # The suffix of the files of results in a folder; samples and logs have others.
 _SAVED_AT_ONCE = 2**24  # bytes of a file whose digest is saved before the build ends
@@ -96,16 +101,30 @@ class Training:
     def current(self, kind: str, name: str) -> str:
         """Return the current digest of a dependency of the kind `trained` or `results`."""
         if kind == "results":
-            return self.result_digest(name) if name else names_digest(self.results())
+            return names_digest(self.results()) if name == GIVEN else self.result_digest(name)
         if name == BOUND:
             return "bound" if self.binding.trained else "not bound"
         if name.endswith("/"):
-            return names_digest(self.names(name[:-1]))
+            return names_digest(self.names(name[:-1].removeprefix(".")))
         return self.digest(name) or entries.ABSENT
 
     def shown(self, path: str) -> str:
-        """Return a file of the training folder for messages: its step, or its digest."""
-        return self.digest(path)[:12]
+        """Return a file of the training folder for messages: the step of a checkpoint's file."""
+        step = _step(self.place(path).parent / _STATE) if self.binding.trained else None
+        return self.digest(path)[:12] if step is None else f"step {step}"
+
+    def cause(self, kind: str, name: str, before: str) -> Cause:
+        """Return the cause of a changed dependency that a task had recorded as `before`."""
+        if kind == "results":
+            return Cause("other results are bound" if name == GIVEN else f"{name} changed")
+        if name == BOUND:
+            return Cause(f"a training run is {self.current(kind, name)}")
+        if name.endswith("/"):
+            return Cause(f"the files of {self.binding.name}/{name.removeprefix('./')} changed")
+        what = f"{name} of {self.binding.name or 'the training run'} changed"
+        now = self.shown(name)
+        steps = before != now and before.startswith("step ") and now.startswith("step ")
+        return Cause(f"{what} ({before} -> {now.removeprefix('step ')})" if steps else what)
 
     def check(self) -> None:
         """Refuse what changed since this build looked at it.
@@ -192,6 +211,15 @@ class Training:
             if len(found) + len(pending) > _MOST:
                 raise _too_many(root)
         return sorted(found)
+
+
+def _step(state: Path) -> int | None:
+    """Return the step that train.py wrote beside weights, for messages; None without one."""
+    try:
+        step = json.loads(files.read_plain(state, _LARGEST_STATE))["step"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return step if type(step) is int else None
 
 
 def names_digest(names: tuple[str, ...]) -> str:
