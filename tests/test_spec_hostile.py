@@ -246,7 +246,7 @@ def test_a_tag_is_refused_where_it_stands(tmp_path, tag):
     (tmp_path / "spec.yaml").write_text(f"{HEAD}description: {tag}\n")
     problem = refusal(tmp_path / "spec.yaml")[0]
     assert problem.place.endswith("spec.yaml:3:14")
-    assert "is not read; a spec needs no tags" in problem.sentence
+    assert "is not read; leave it out" in problem.sentence
 
 
 SECRETS = [

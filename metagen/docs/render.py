@@ -18,7 +18,8 @@ import yaml
 from markupsafe import Markup
 
 from metagen.docs import escape
-from metagen.docs.facts import Facts, MissingFact, Printed, Ref, proxy
+from metagen.docs.fact import MissingFact, Printed, Ref, proxy
+from metagen.docs.facts import Facts
 from metagen.docs.sources import FILES
 from metagen.errors import Problem, TaskError
 from metagen.measure.results import FULL, MEASURED, PROXY
@@ -149,6 +150,9 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
     """Return the functions that a template may call."""
     return {
         "fact": facts.text,
+        "answer": lambda name: _answer(facts, Ref(name)),
+        "sources": lambda: _sources(facts),
+        "named": lambda source: _named(facts, source),
         "each": facts.each,
         # The results of the proxy and of the full model have places of their own.
         "measured": lambda: facts.each("results", status=MEASURED, size=PROXY),
@@ -169,6 +173,24 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "family": lambda: facts.family().model_template({}).split("/")[2],
         "task": lambda: facts.family().task.folder.rpartition("/")[2],
     }
+
+
+def _answer(facts: Facts, key: Ref) -> str:
+    """Return a key of the spec as text; one that is not declared is named, to be added."""
+    absent = f"not declared: add {'.'.join(key[1:])} to the spec"
+    return facts.text(key) if facts.has(key) else absent
+
+
+def _sources(facts: Facts) -> str:
+    """Return the names of the declared sources of training data."""
+    sources = facts.each("spec.training.data.sources")
+    names = [facts.text(_named(facts, source)) for source in sources]
+    return ", ".join(names) or facts.text("spec.training.data.sources")
+
+
+def _named(facts: Facts, source: Ref) -> Ref:
+    """Return the address of the name of a source of data, which may be its name alone."""
+    return source / "name" if isinstance(facts.entry(source), dict) else source
 
 
 def _environment(desk: Desk, language: _Language) -> jinja2.Environment:

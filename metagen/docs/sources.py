@@ -20,6 +20,12 @@ FILES = {
     "machine": "benchmarks/machine.json",
     "launch": PLAN,
     "lock": "code/requirements.lock",
+    # These always exist; without a trained model they say so.
+    "trained": "trained/model.json",
+    "trained_curve": "trained/curve.csv",
+    "plan": "trained/plan.json",
+    "samples": "trained/samples.json",
+    "bench": "trained/bench.json",
 }
 SPEC = "spec_resolved.yaml"
 # Generated files that users are expected to edit; documents name those that were edited.
@@ -57,6 +63,14 @@ UNITS = (
     *((f"launch.modes.*.{name}", "bytes") for name in (*STATES, *PASSING, "total", "most")),
     ("launch.usable_memory", "bytes"),
     ("launch.uncounted", "share"),
+    ("trained.checkpoint.bytes", "bytes"),
+    ("trained.checkpoint.files.*.bytes", "bytes"),
+    ("trained.checkpoint.parameters", "parameters"),
+    ("trained.steps", "training steps"),
+    ("trained.seconds.*", "seconds"),
+    ("trained.memory_peak", "bytes"),
+    ("trained.mfu", "share"),
+    ("trained.energy.joules", "J"),
 )
 
 

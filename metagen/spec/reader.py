@@ -141,7 +141,7 @@ class _Parser:
             self._next()
             if not self._loader.check_event(yaml.StreamEndEvent):
                 place = self._place(self._loader.peek_event())
-                self._findings.stop("a second document begins here; a spec has only one", place)
+                self._findings.stop("a second document begins here; there may be only one", place)
             return root
         except yaml.MarkedYAMLError as error:
             mark: Any = error.problem_mark or error.context_mark
@@ -183,9 +183,7 @@ class _Parser:
         if isinstance(event, yaml.ScalarEvent):
             return Node(self._scalar(event, place), event.value, place, key)
         if event.tag not in {None, "!", *_COLLECTIONS}:
-            self._findings.add(
-                f"the tag {shown(event.tag)} is not read; a spec needs no tags", place
-            )
+            self._findings.add(f"the tag {shown(event.tag)} is not read; leave it out", place)
         sequence = isinstance(event, yaml.SequenceStartEvent)
         value: Any = self._items(depth) if sequence else self._entries(depth)
         parts = list(value if sequence else value.values())
@@ -201,9 +199,7 @@ class _Parser:
 
     def _scalar(self, event: yaml.ScalarEvent, place: str) -> Any:
         if event.tag not in {None, "!", *_CORE}:
-            self._findings.add(
-                f"the tag {shown(event.tag)} is not read; a spec needs no tags", place
-            )
+            self._findings.add(f"the tag {shown(event.tag)} is not read; leave it out", place)
         plain = event.implicit[0] or (event.tag in _CORE and not event.tag.endswith(":str"))
         return resolve(event.value) if plain and event.tag != "!" else event.value
 

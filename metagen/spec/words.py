@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 from metagen.paths import source
 
@@ -50,20 +52,30 @@ DEVICE_CLASSES = ("consumer_gpu", "datacenter_gpu", "gpu", "cpu", "edge", "mobil
 _MAKERS = {"nvidia", "geforce", "tesla", "apple"}
 _SHORT = re.compile("[A-Za-z-]*[0-9]+[A-Za-z]*")
 
-# The licence identifiers that a model card may have: huggingface.co/docs/hub/repositories-licenses
-LICENSES = (
-    *("apache-2.0", "mit", "openrail", "bigscience-openrail-m", "creativeml-openrail-m"),
-    *("bigscience-bloom-rail-1.0", "bigcode-openrail-m", "afl-3.0", "artistic-2.0", "bsl-1.0"),
-    *("bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "c-uda", "cc", "cc0-1.0"),
-    *("cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0"),
-    *("cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0"),
-    *("cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0"),
-    *("cdla-sharing-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "wtfpl", "ecl-2.0"),
-    *("epl-1.0", "epl-2.0", "etalab-2.0", "eupl-1.1", "agpl-3.0", "gfdl", "gpl", "gpl-2.0"),
-    *("gpl-3.0", "lgpl", "lgpl-2.1", "lgpl-3.0", "isc", "lppl-1.3c", "ms-pl", "mpl-2.0"),
-    *("odc-by", "odbl", "openrail++", "osl-3.0", "postgresql", "ofl-1.1", "ncsa", "unlicense"),
-    *("zlib", "pddl", "lgpl-lr", "deepfloyd-if-license", "llama2", "gemma", "unknown", "other"),
+
+@cache
+def _hub() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(source("data/hub.json").read_bytes())
+    return content
+
+
+def hub_list(name: str) -> tuple[str, ...]:
+    """Return a list of identifiers of the Hugging Face Hub, such as `licenses`."""
+    return tuple(" ".join(_hub()[name]["names"]).split())
+
+
+# The licence identifiers that a model card may have.
+LICENSES = hub_list("licenses")
+
+# Sources of electricity, as CycloneDX 1.7 names them (`energySource`).
+ENERGY_SOURCES = (
+    *("coal", "oil", "natural-gas", "nuclear", "wind", "solar", "geothermal", "hydropower"),
+    *("biofuel", "other"),
 )
+# Levels of SPDX 3.0.1, `SafetyRiskAssessmentType`.
+RISKS = ("low", "medium", "high", "serious")
+# How data was obtained: the kinds that the AI Office's template of a training summary tells apart.
+ACQUISITIONS = ("public", "licensed", "private", "scraped", "users", "synthetic", "other")
 
 
 def device(name: str) -> str:

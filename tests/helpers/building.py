@@ -10,6 +10,7 @@ from typing import Any
 
 from metagen import families, files, paths
 from metagen.engine import graph
+from metagen.engine.binding import Binding
 from metagen.engine.digest import Environment
 from metagen.engine.engine import Engine, Outcome
 from metagen.engine.ledger import Ledger
@@ -27,9 +28,15 @@ def build(
     overrides: Sequence[str] = (),
     *,
     run_id: str | None = None,
+    trained: Path | None = None,
+    results: Sequence[Path] = (),
 ) -> dict[str, Outcome]:
-    """Build a package without its PDF, as a new process would; return what was done by task."""
-    tasks = graph.of_spec(load(spec, overrides), run_id)
+    """Build a package without its PDF, as a new process would; return what was done by task.
+
+    A training folder and results are used in this build, and are not recorded.
+    """
+    bound = Binding.of(trained, results)
+    tasks = graph.of_spec(load(spec, overrides), run_id, lambda run: bound)
     ledger = Ledger(StateFolder(out).ledger)
     engine = Engine(tasks, Workspace.on_disk(out, tasks.run, ledger), Environment(ledger))
     try:
