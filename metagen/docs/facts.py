@@ -10,16 +10,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import families
-from metagen.docs import scores, statement, wording
-from metagen.docs.sources import FILES, ORIGINS, SOURCES, SPEC, TERMS, UNITS
+from metagen.docs import scores, statement, training, wording
+from metagen.docs.fact import Fact, MissingFact, Printed, Ref, address, file, source
+from metagen.docs.sources import (
+    BOUND,
+    FILES,
+    FULL_ORIGINS,
+    ORIGINS,
+    SOURCES,
+    SPEC,
+    TERMS,
+    UNITS,
+)
 from metagen.families.effects import UNUSED
 from metagen.families.family import Family, Words
-from metagen.measure.results import MEASURED, PROXY
+from metagen.measure.results import FULL, MEASURED, PROXY
+from metagen.sizing import devices
+from metagen.sizing.devices import Device
 from metagen.work import Desk
 
 # The records of these entries also hold their unit.
@@ -28,54 +40,22 @@ _BESIDE = (
     "constraints.*.computed",
     "results.*.value",
     "results.*.baselines.*",
+    "plan.*.planned",
+    "plan.*.actual",
 )
 # Texts that hold arithmetic.
-_ARITHMETIC = ("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*")
+_ARITHMETIC = (
+    *("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*"),
+    "derived.energy_formula",
+)
 _WORDS = tuple(field.name for field in dataclasses.fields(Words))
+# The record of the trained model names the units that these are counted in.
+_COUNTED = {
+    "trained.units": ("trained.unit", "{}"),
+    "trained.throughput": ("trained.unit", "{}/s"),
+    "trained.data.splits.*": ("trained.data.unit", "{}"),
+}
 _NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
-
-
-class MissingFact(LookupError):
-    """A document requests a fact that is in no file of the package."""
-
-
-class Ref(tuple[str, ...]):
-    """The address of a fact: the name of its file, then the path to its entry."""
-
-    def __new__(cls, name: str | tuple[str, ...]) -> Ref:
-        """Read an address from its parts or from text with dots between them."""
-        return super().__new__(cls, name.split(".") if isinstance(name, str) else name)
-
-    def __truediv__(self, child: str) -> Ref:
-        return Ref((*self, child))
-
-    def __str__(self) -> str:
-        return ".".join(self)
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A value that a document may print.
-
-    Attributes:
-        name: Its address, such as `params.total`.
-        value: The value in the file; None if it was not declared or not measured.
-        unit: Its unit; "" without one.
-        source: Its file and entry, such as `blueprint/params.json: total`.
-    """
-
-    name: str
-    value: Any
-    unit: str
-    source: str
-
-
-@dataclass(frozen=True)
-class Printed:
-    """A fact with its text in a document."""
-
-    fact: Fact
-    text: str
 
 
 class Facts:
@@ -87,6 +67,7 @@ class Facts:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._read: dict[str, None] = {}
         self.printed: list[Printed] = []
 
     def get(self, name: str | Ref) -> Fact:
@@ -100,7 +81,7 @@ class Facts:
             return Fact(str(ref), TERMS[ref[1]], "", "")
         if ref[0] == "derived":
             return self._computed(ref)
-        return Fact(str(ref), self.entry(ref), self._unit(ref), source(ref))
+        return Fact(str(ref), self.entry(ref), self._unit(ref), source(ref), (address(ref),))
 
     def text(self, name: str | Ref, style: str = "full") -> str:
         """Return a fact as text and record that it was printed; the styles are `wording`'s."""
@@ -115,8 +96,29 @@ class Facts:
     def origin(self, row: Ref) -> str:
         """Return how a row of results came about, and record that it was printed."""
         fact = self.get(row / "origin")
-        self.printed.append(Printed(fact, ORIGINS[fact.value]))
-        return ORIGINS[fact.value]
+        text = ORIGINS[fact.value]
+        if self.get(row / "size").value == FULL:
+            text = FULL_ORIGINS[fact.value].format(self._harness(row))
+            text += BOUND[self.is_bound(row)]
+        self.printed.append(Printed(fact, text))
+        return text
+
+    def is_bound(self, row: Ref) -> bool:
+        """Return whether the file of a result names the checkpoint that is bound to the package."""
+        return self.has(row / "bound") and bool(self.get(row / "bound").value)
+
+    def _harness(self, row: Ref) -> str:
+        """Return the name and the version of what measured an imported row."""
+        parts = [row / "harness" / name for name in ("name", "version")]
+        return " ".join(str(self.get(part).value) for part in parts if self.has(part)) or "a file"
+
+    def is_trained(self) -> bool:
+        """Return whether a training run of the full model is bound to the package."""
+        return bool(self.get("trained.status").value != training.NOT_TRAINED)
+
+    def device(self, name: str) -> Device | None:
+        """Return the device that a driver calls by some name, as `NVIDIA H100 80GB HBM3`."""
+        return devices.by_driver(self._desk, name)
 
     def results(self, size: str) -> list[dict[str, Any]]:
         """Return the scores of the proxy or of the full model, which no statement mixes."""
@@ -136,7 +138,7 @@ class Facts:
 
     def label(self, ref: Ref) -> str:
         """Return the last part of an address, a key of the file, and record that it was printed."""
-        fact = Fact(str(ref), ref[-1], "", source(ref))
+        fact = Fact(str(ref), ref[-1], "", source(ref), (address(ref),))
         self.printed.append(Printed(fact, ref[-1]))
         return ref[-1]
 
@@ -162,6 +164,7 @@ class Facts:
 
     def family(self) -> Family:
         """Return the package's family; the document then depends on the family's code."""
+        self._read[address(Ref("arch.family"))] = None
         return families.of_package(self._desk)
 
     def edited(self, path: str) -> bool:
@@ -169,9 +172,16 @@ class Facts:
         return self._desk.edited(path)
 
     def _computed(self, ref: Ref) -> Fact:
-        compute = _DERIVED.get(ref[1]) or _of_the_family(ref[1])
-        fact = compute(self)
-        return replace(fact, value=fact.value[int(ref[2])]) if ref[2:] else fact
+        """Return a derived fact, with the entries that were read for it."""
+        before, self._read = self._read, {}
+        if ref[1] in _SAID:
+            fact = _said(self, ref)
+        else:
+            fact = (_DERIVED.get(ref[1]) or _of_the_family(ref[1]))(self)
+            fact = replace(fact, value=fact.value[int(ref[2])]) if ref[2:] else fact
+        fact = replace(fact, name=str(ref), entries=fact.entries or tuple(self._read))
+        self._read = before | self._read
+        return fact
 
     def entry(self, ref: Ref) -> Any:
         """Return a key of the spec, or the entry of a file.
@@ -179,13 +189,14 @@ class Facts:
         Raises:
             MissingFact: It is not there.
         """
+        self._read[address(ref)] = None
         if ref[0] == "spec":
             return self._declared(ref)
         try:
-            return self._desk.entry(self._file(ref), *ref[1:])
+            return self._desk.entry(file(ref), *ref[1:])
         except LookupError:
             entry = ".".join(ref[1:])
-            raise MissingFact(f"{self._file(ref)} has no entry `{entry}`") from None
+            raise MissingFact(f"{file(ref)} has no entry `{entry}`") from None
 
     def _names(self, ref: Ref) -> Iterable[str]:
         """Return the keys or positions in an entry; a text of the spec counts as one entry."""
@@ -195,33 +206,23 @@ class Facts:
         return value if isinstance(value, dict) else map(str, range(len(value or ())))
 
     def _declared(self, ref: Ref) -> Any:
-        indexes = [part for part in ref[1:] if part.isdigit()]
-        value = self._desk.key(".".join(ref[1 : len(ref) - len(indexes)]))
-        for index in indexes:
-            value = value[int(index)]
+        end = next((at for at, part in enumerate(ref) if part.isdigit()), len(ref))
+        value = self._desk.key(".".join(ref[1:end]))
+        for part in ref[end:]:  # A source of data may be its name alone.
+            named = value if isinstance(value, dict) else {"name": value}
+            value = value[int(part)] if part.isdigit() else named.get(part)
         return value
-
-    def _file(self, ref: Ref) -> str:
-        if ref[0] not in FILES:
-            raise MissingFact(f"no file of the package is called `{ref[0]}`")
-        return FILES[ref[0]]
 
     def _unit(self, ref: Ref) -> str:
         name = str(ref)
         if any(fnmatchcase(name, pattern) for pattern in _BESIDE):
             return str(self.entry(Ref((*ref[:2], "unit"))) or "")
+        if name.startswith("trained.losses."):
+            return self.family().words.loss_unit
+        for pattern, (counted, form) in _COUNTED.items():
+            if fnmatchcase(name, pattern):
+                return form.format(self.entry(Ref(counted)) or "units")
         return next((unit for pattern, unit in UNITS if fnmatchcase(name, pattern)), "")
-
-
-def proxy(ref: Ref) -> Ref:
-    """Return the proxy's address for an address of the full model."""
-    return Ref((ref[0], "proxy", *ref[1:]))
-
-
-def source(ref: Ref) -> str:
-    """Return the file and the entry of an address, without positions in lists."""
-    entry = ".".join(part for part in ref[1:] if not part.isdigit())
-    return f"{SPEC if ref[0] == 'spec' else FILES[ref[0]]}: {entry}"
 
 
 def _absence(name: str) -> str:
@@ -243,15 +244,11 @@ def _count(verdict: str) -> Callable[[Facts], Fact]:
     return count
 
 
-def _verdict(write: Callable[[dict[str, Any]], str]) -> Callable[[Facts], Fact]:
-    """Return the function of a fact that has one text for each entry of constraints.json."""
-
-    def fact(facts: Facts) -> Fact:
-        texts = tuple(map(write, facts.get("constraints").value))
-        name, entries = f"derived.{write.__name__}", "computed, limit, low, high, unit"
-        return Fact(name, texts, "", f"{FILES['constraints']}: {entries}")
-
-    return fact
+def _said(facts: Facts, ref: Ref) -> Fact:
+    """Return what is said of one entry of constraints.json, such as `derived.limit.4`."""
+    row = facts.get(Ref(("constraints", *ref[2:]))).value
+    parts = "computed, limit, low, high, unit"
+    return Fact(str(ref), _SAID[ref[1]](row), "", f"{FILES['constraints']}: {parts}")
 
 
 def design(facts: Facts) -> tuple[Family, dict[str, Any]]:
@@ -267,7 +264,16 @@ def _of_the_family(name: str) -> Callable[[Facts], Fact]:
     def fact(facts: Facts) -> Fact:
         ref = Ref(("shape", name))
         value, unit = (facts.entry(ref / part) for part in ("value", "unit"))
-        return Fact(f"derived.{name}", value, unit, source(ref))
+        return Fact(f"derived.{name}", value, unit, source(ref), (address(ref / "value"),))
+
+    return fact
+
+
+def _of_the_training(name: str) -> Callable[[Facts], Fact]:
+    """Return the function of a fact that is one of the figures of the trained model."""
+
+    def fact(facts: Facts) -> Fact:
+        return Fact(f"derived.{name}", *training.FIGURES[name](facts))
 
     return fact
 
@@ -362,15 +368,17 @@ def _edited(facts: Facts) -> Fact:
     return Fact("derived.edited", names, "", "manifest.json: edited")
 
 
+_SAID: dict[str, Callable[[dict[str, Any]], str]] = {
+    "sentence": statement.sentence,
+    "limit": statement.limit,
+    "computed": statement.computed,
+}
 _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "met": _count("met"),
     "violated": _count("violated"),
     "not_declared": _count("not declared"),
     "open": _count("open"),
     "bounded": _count("bounded"),
-    "sentence": _verdict(statement.sentence),
-    "limit": _verdict(statement.limit),
-    "computed": _verdict(statement.computed),
     "context": _context,
     "trained": _trained,
     "final_validation_loss": _final_validation_loss,
@@ -379,6 +387,7 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "unpublished": _unpublished,
     "judgement": _judgement,
     **{name: _word(name) for name in _WORDS},
+    **{name: _of_the_training(name) for name in training.FIGURES},
     "usage": _usage,
     "preparation": _preparation,
     "unknown_components": _unknown_components,

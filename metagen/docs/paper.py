@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 
-from metagen.docs import figures, outcome, render
-from metagen.docs.sources import FILES, SOURCES, inputs
+from metagen.docs import figures, outcome, provenance, render
+from metagen.docs.sources import SOURCES, inputs
 from metagen.work import Desk, Recipe, Work
 
 BUILD = "build"
@@ -52,14 +52,14 @@ COMMAND = (
 
 # The files whose facts each section prints.
 SECTIONS = {
-    "abstract": ("arch", "params", "constraints", "results"),
-    "introduction": (),
+    "abstract": ("arch", "params", "constraints", "results", "trained"),
+    "introduction": ("results", "trained"),
     "architecture": ("arch", "params", "shape", "flops"),
     "constraints": ("constraints", "sensitivity"),
-    "training": ("arch", "launch"),
-    "evaluation": ("arch", "params", "results", "curve"),
-    "limitations": ("arch", "params", "constraints", "results"),
-    "reproducibility": ("results", "lock"),
+    "training": ("arch", "launch", "trained", "trained_curve", "plan"),
+    "evaluation": ("arch", "params", "results", "curve", "trained"),
+    "limitations": ("arch", "params", "constraints", "results", "trained", "bench"),
+    "reproducibility": ("results", "lock", "trained"),
 }
 SECTION_FILES = tuple(f"paper/sections/{name}.tex" for name in SECTIONS)
 _ENTRY = re.compile(r"(@\w+\{(\w+),\n(?:  .*\n)*\}\n)")
@@ -93,7 +93,8 @@ def makefile(desk: Desk) -> dict[str, bytes]:
 
 
 def _page(desk: Desk, path: str) -> dict[str, bytes]:
-    return {f"paper/{path}": render.latex(desk, f"paper/{path}").data}
+    page = render.latex(desk, f"paper/{path}")
+    return provenance.written(f"paper/{path}", page.data, page.printed)
 
 
 def section(name: str) -> Work:
@@ -109,12 +110,18 @@ def _section(name: str) -> Recipe:
     # The limitations name every source that the user edited, so they depend on all sources.
     sources = SOURCES if name == "limitations" else ()
     read = tuple(dict.fromkeys((*inputs(*SECTIONS[name]), *sources)))
-    target = f"paper/sections/{name}.tex"
-    return Recipe(f"paper:{name}", section(name), read, (target,), f"write the {name}")
+    targets = provenance.targets(f"paper/sections/{name}.tex")
+    return Recipe(f"paper:{name}", section(name), read, targets, f"write the {name}")
 
 
 RECIPES = (
-    Recipe("paper:main", main, (FILES["arch"],), ("paper/main.tex",), "write the paper's frame"),
+    Recipe(
+        "paper:main",
+        main,
+        inputs("arch", "results", "trained"),
+        provenance.targets("paper/main.tex"),
+        "write the paper's frame",
+    ),
     *map(_section, SECTIONS),
     Recipe(
         "paper:references",
