@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -102,11 +103,27 @@ def read_plain(path: Path, limit: int | None = None) -> bytes:
     Raises:
         OSError: It is a link, a folder, a device, a FIFO or a socket, or it is too large.
     """
+    with open_plain(path, limit) as stream:
+        return stream.read()
+
+
+def open_plain(path: Path, limit: int | None = None) -> io.BufferedReader:
+    """Open a regular file for reading; see `read_plain`."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     _must_be_regular(path, path.lstat(), limit)  # A device may act when it is opened.
-    with os.fdopen(os.open(path, flags), "rb") as stream:
+    stream = os.fdopen(os.open(path, flags), "rb")
+    try:
         _must_be_regular(path, os.fstat(stream.fileno()), limit)
-        return stream.read()
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a regular file of any size, which is not loaded; see `read_plain`."""
+    with open_plain(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _must_be_regular(path: Path, found: os.stat_result, limit: int | None) -> None:

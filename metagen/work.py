@@ -2,13 +2,15 @@
 
 A task's work is a pure function `work(desk) -> {path: bytes}`. It reads only through its desk,
 which records every read in the task's trace; so the engine knows everything that a task depends on,
-and no list of dependencies is kept by hand.
+and no list of dependencies is kept by hand. A file of gigabytes, such as the weights of a trained
+model, is never loaded: it is a `Large`, a reference to a file with its sha256.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -53,6 +55,61 @@ class Desk(Protocol):
         The file must be an input. The result is None if that text is lost.
         """
 
+    def digest(self, path: str) -> str:
+        """Return the sha256 of a file of the package without loading it; it must be an input."""
+
+    def place(self, path: str) -> Path:
+        """Return where a file of the package lies, for a program; it must be an input.
+
+        The file is a dependency by its content, as after `digest`.
+        """
+
+    def bound(self) -> bool:
+        """Tell whether the folder of a training run is bound to the package."""
+
+    def trained(self, path: str) -> bytes:
+        """Return a file of the bound training folder, such as `run.json`.
+
+        Raises:
+            LookupError: No folder is bound, or it has no such file; that is a dependency too.
+            TaskError: It is a link, a FIFO or the like, it is too large to load, or it changed
+                since this build read it first.
+        """
+
+    def trained_names(self, folder: str) -> tuple[str, ...]:
+        """Return the sorted names of the files in a folder of the bound training folder.
+
+        Folders in it are left out; a folder that is missing has no files. `""` is the training
+        folder itself.
+        """
+
+    def trained_digest(self, path: str) -> str:
+        """Return the sha256 of a file of the bound training folder, however large it is.
+
+        The file is read once, and again only when its size, times or inode change.
+
+        Raises:
+            LookupError: No folder is bound, or it has no such file; that is a dependency too.
+        """
+
+    def trained_place(self, path: str) -> Path:
+        """Return where a file of the bound training folder lies, for a program or for `Large`.
+
+        The file is a dependency by its content, as after `trained_digest`.
+
+        Raises:
+            LookupError: No folder is bound, or it has no such file; that is a dependency too.
+        """
+
+    def results(self) -> tuple[tuple[str, bytes], ...]:
+        """Return the result files that are bound to the package, each with a relative name."""
+
+    def scratch(self) -> Path:
+        """Return an empty folder for the files that a work makes too large to hold in memory.
+
+        It lies in the file system of the package, and goes when the task has ended.
+        """
+
     def source(self, name: str) -> bytes:
         """Return a file that metagen ships: `templates/...` or `data/...`."""
 
@@ -81,7 +138,24 @@ class Desk(Protocol):
         """Report the progress of long work: steps done, steps in all, and a short note."""
 
 
-Work = Callable[[Desk], dict[str, bytes]]
+@dataclass(frozen=True)
+class Large:
+    """An output that is not loaded.
+
+    The engine hard-links a file of the training folder, or copies it to another file system, and
+    moves a file of the scratch folder.
+
+    Attributes:
+        path: What `Desk.trained_place` returned, or a file in `Desk.scratch`.
+        sha256: Its sha256; of a file in the scratch folder, the engine takes it anew.
+    """
+
+    path: Path
+    sha256: str
+
+
+Output = bytes | Large
+Work = Callable[[Desk], Mapping[str, Output]]
 
 
 @dataclass(frozen=True)

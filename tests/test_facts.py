@@ -6,7 +6,8 @@ import pytest
 from helpers import docs_fixtures as sample
 
 from metagen.docs import render, wording
-from metagen.docs.facts import Fact, Facts, MissingFact
+from metagen.docs.fact import Fact, MissingFact
+from metagen.docs.facts import Facts
 from metagen.errors import TaskError
 
 

@@ -89,7 +89,7 @@ def test_two_processes_follow_the_curve_of_one_which_can_go_on_alone(
     said = train(folder, tmp_path, "--parallel", mode, "--steps", 3, "--schedule-steps", 6)
     assert "3 steps done" in said[0]
     assert not said[1]
-    assert {path.name for path in tmp_path.iterdir()} == {"metrics.jsonl", "checkpoint"}
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.jsonl", "checkpoint", "run.json"}
     assert curve(tmp_path) == pytest.approx(curve(alone)[:4], rel=1e-5)
     same_tensors(alone / "half", tmp_path / "checkpoint")
     train_alone(tmp_path, "--resume")

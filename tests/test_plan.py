@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from helpers.building import TINY, build, fake_measurements, ran, tree
 
 from metagen.cli import main
-from metagen.engine.engine import Cause, file_changed, sentence, value_changed
+from metagen.engine.causes import Cause, file_changed, sentence, value_changed
 from metagen.measure import sandbox
 
 

@@ -4,7 +4,7 @@
 options   arguments and options that several commands use
 init      a first spec
 build     synth, paper, demo, plan, gc: change an out folder, or print what would change
-query     validate, explain, families, why, impact, diff, verify ...: change nothing
+query     validate, explain, families, why, impact, trace, diff, verify ...: change nothing
 ========  ========================================================================
 """
 

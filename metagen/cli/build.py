@@ -16,7 +16,7 @@ from metagen.cli.options import EXIT_STATUSES, Request
 from metagen.errors import DONE, MetagenError, Problem, SpecError, UsageError
 
 if TYPE_CHECKING:
-    from metagen.engine.graph import Graph
+    from metagen.engine.graph import Bound, Graph
     from metagen.engine.terminal import Terminal
 
 _build_options = options.stacked(
@@ -68,6 +68,25 @@ def paper(**given: Any) -> None:
 
 
 @click.command(
+    short_help="Build the package of each SPEC with its trained model.", epilog=EXIT_STATUSES
+)
+@_build_options
+@options.bound_options
+@click.option("--unbind", is_flag=True, help="Make the package that of an untrained model again.")
+def release(trained: Path | None, results: tuple[Path, ...], unbind: bool, **given: Any) -> None:
+    """Build the package of a SPEC with the model that was trained from it.
+
+    The training folder and the results are bound to the run folder: `synth`, `paper`, `plan` and
+    the other commands use them from then on, and so does `release` without --trained. A new
+    checkpoint, score or result builds again what depends on it, and nothing else.
+    """
+    from metagen.engine.binding import Change
+
+    change = Change(trained, results, unbind)
+    _build("synth", bound=lambda request: change.over(given["out"], request.specs), **given)
+
+
+@click.command(
     short_help="Build the package of a small language model, as an example.", epilog=EXIT_STATUSES
 )
 @options.out_option("metagen-demo")
@@ -93,7 +112,7 @@ def plan(
     """
     terminal = options.terminal(as_json=as_json)
     request = options.Request.of(specs, seed, run_id)
-    _exit_with(terminal, lambda: _dry_run("synth", request, out, terminal))
+    _exit_with(terminal, lambda: _dry_run("synth", request, out, terminal, _known_in(out)))
 
 
 @click.command()
@@ -136,40 +155,46 @@ def _build(
     quiet: bool = False,
     as_json: bool = False,
     no_wait: bool = False,
+    bound: Callable[[Request], Bound] | None = None,
     **others: Any,
 ) -> NoReturn:
-    """Build one stage of the graph and exit with its status; `others` go to `session.Options`."""
+    """Build one stage of the graph and exit with its status; `others` go to `session.Options`.
+
+    `bound` returns what is bound to each run from now on; None stands for what the ledger says.
+    """
     terminal = options.terminal(quiet=quiet, as_json=as_json)
 
     def work() -> int:
         request = options.Request.of(specs, seed, run_id)
+        binding = bound(request) if bound else _known_in(out)
         if dry_run:
-            return _dry_run(stage, request, out, terminal)
+            return _dry_run(stage, request, out, terminal, binding)
         # The fast path looks at whole packages, and not at whether they violate a constraint.
-        fast = stage == "synth" and not strict
+        fast = stage == "synth" and not strict and not bound
         fingerprint = request.fingerprint()
         done = _report_unchanged(request, out, fingerprint, not no_wait, terminal) if fast else {}
-        graphs = _graphs_to_build(request, done, terminal, strict)
+        graphs = _graphs_to_build(request, done, terminal, strict, binding)
         if not graphs:
             return DONE
         _warn_of_takeovers(graphs, out, terminal)
         from metagen.engine import doors
         from metagen.engine.session import Options, Session
 
-        how = Options(fingerprint, wait=not no_wait, strict=strict, **others)
+        rebind = bound is not None
+        how = Options(fingerprint, wait=not no_wait, strict=strict, rebind=rebind, **others)
         return doors.run(Session(out, graphs, terminal, how), stage, jobs)
 
     _exit_with(terminal, work)
 
 
 def _graphs_to_build(
-    request: Request, done: dict[Path, str], terminal: Terminal, strict: bool
+    request: Request, done: dict[Path, str], terminal: Terminal, strict: bool, bound: Bound
 ) -> list[Graph]:
     """Return the graphs of the specs that are not done, or refuse them."""
     rest = [spec for spec in request.specs if spec not in done]
     if not rest:
         return []
-    graphs = request.graphs(terminal, rest)
+    graphs = request.graphs(terminal, rest, bound)
     if not {graph.run for graph in graphs}.isdisjoint(done.values()):
         request.graphs(terminal)  # Reports which specs would fill one folder.
     if strict and any(graph.warnings for graph in graphs):
@@ -209,10 +234,16 @@ def _report_unchanged(
     return {spec: run for spec, (run, _) in matches.items()}
 
 
-def _dry_run(stage: str, request: Request, out: Path, terminal: Terminal) -> int:
+def _known_in(out: Path) -> Bound:
+    from metagen.engine.graph import known_in
+
+    return known_in(out)
+
+
+def _dry_run(stage: str, request: Request, out: Path, terminal: Terminal, bound: Bound) -> int:
     from metagen.engine.query import dry_run
 
-    graphs = request.graphs(terminal)
+    graphs = request.graphs(terminal, bound=bound)
     _warn_of_takeovers(graphs, out, terminal)
     for engine, done in dry_run(out, graphs, stage, terminal):
         for recipe, outcome in done:
@@ -235,4 +266,4 @@ def _exit_with(terminal: Terminal, work: Callable[[], int]) -> NoReturn:
     sys.exit(status)
 
 
-COMMANDS = (synth, paper, demo, plan, gc)
+COMMANDS = (synth, paper, release, demo, plan, gc)

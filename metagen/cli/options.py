@@ -13,7 +13,7 @@ import click
 from metagen.errors import Problem, UsageError
 
 if TYPE_CHECKING:
-    from metagen.engine.graph import Graph
+    from metagen.engine.graph import Bound, Graph
     from metagen.engine.terminal import Terminal
 
 EXIT_STATUSES = """\b
@@ -70,6 +70,23 @@ def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     return [Path(a) for a in places], [a for a in arguments if a not in places]
 
 
+bound_options = stacked(
+    click.option(
+        "--trained",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Folder of a training of the full model: the --out of train.py.",
+    ),
+    click.option(
+        "--results",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        multiple=True,
+        help="File of results of the trained model, or a folder of them; may be repeated.",
+    ),
+)
+
+
 @dataclass(frozen=True)
 class Request:
     """The specs and settings of a command line.
@@ -107,8 +124,15 @@ class Request:
 
         return fingerprint((*self.overrides, self.run_id))
 
-    def graphs(self, terminal: Terminal, specs: Sequence[Path] | None = None) -> list[Graph]:
+    def graphs(
+        self,
+        terminal: Terminal,
+        specs: Sequence[Path] | None = None,
+        bound: Bound | None = None,
+    ) -> list[Graph]:
         """Return the graphs of the specs, or of some of them, and print the specs' warnings.
+
+        `bound` tells what is bound to a run; without it, nothing is.
 
         Raises:
             SpecError: A spec is invalid.
@@ -117,7 +141,7 @@ class Request:
         from metagen.engine import graph
 
         chosen = self.specs if specs is None else specs
-        graphs = graph.of_files(chosen, self.overrides, self.run_id)
+        graphs = graph.of_files(chosen, self.overrides, self.run_id, bound or graph.unbound)
         terminal.warn([problem for each in graphs for problem in each.warnings])
         return graphs
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from metagen.cli import options
 from metagen.errors import DONE, TASK_FAILED, Problem, UsageError
+
+if TYPE_CHECKING:
+    from metagen.engine.binding import Binding
 
 _run = click.Path(path_type=Path, exists=True, file_okay=False)
 _spec = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -94,7 +98,11 @@ def why(file: Path, depth: int) -> None:
 @click.argument("key")
 @click.argument("run", type=_run)
 def impact(key: str, run: Path) -> None:
-    """List the files of the package in RUN that a KEY of the spec affects, each with the cause."""
+    """List the files of the package in RUN that a KEY of the spec affects, each with the cause.
+
+    KEY may also be a file of the package, or a file that is bound to it: `trained:run.json` of the
+    training folder, or `results:NAME`.
+    """
     from metagen.engine import query, session
 
     with session.of_built(run) as engine:
@@ -113,6 +121,27 @@ def diff(first: Path, second: Path) -> None:
         click.echo(line)
 
 
+@click.command(short_help="Print where a VALUE in the documents of RUN comes from.")
+@click.argument("run", type=_run)
+@click.argument("value")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a fact.")
+def trace(run: Path, value: str, as_json: bool) -> None:
+    """Print where a VALUE that the documents of the package in RUN print comes from.
+
+    VALUE is a text as printed, such as 1.86, 86.0M or "93.4 %", the address of a fact, such as
+    params.total, or that of an entry, such as blueprint/params.json#/total. Prints the documents,
+    the exact value, the file and the entry that hold it with the file's sha256, the task that made
+    the file and what that read, and how the value came. RUN may have any name. Nothing in RUN is
+    run, and no link is followed.
+    """
+    from metagen.engine import trace
+    from metagen.files import canonical
+
+    for record in trace.trace(run, value):
+        for line in [canonical(record)] if as_json else trace.lines(record):
+            click.echo(line)
+
+
 @click.command(short_help="Check the package in RUN against a clean build.")
 @click.argument("run", type=_run)
 @click.option(
@@ -122,25 +151,44 @@ def diff(first: Path, second: Path) -> None:
     show_default=True,
     help="Rebuild under another hash seed, time zone, locale, folder, umask, clock and job count.",
 )
-def verify(run: Path, vary: str) -> None:
+@options.bound_options
+def verify(run: Path, vary: str, trained: Path | None, results: tuple[Path, ...]) -> None:
     """Check the package in RUN against its manifest and against a rebuild in another folder.
 
-    RUN may have any name; the state of its out folder is not used. Nothing in RUN is run, and no
-    link is followed. Each entry that the manifest does not list, byte code and links among them,
-    is printed, and so is the first difference; the exit status is then 1. A package that passes is
-    followed by the files that each of its scripts runs.
+    RUN may have any name; of the state of its out folder, only what is bound to RUN is used, and
+    --trained and --results name it elsewhere. Nothing in RUN is run, and no link is followed. Each
+    entry that the manifest does not list, byte code and links among them, is printed, and so is the
+    first difference; the exit status is then 1. So it is where files rest on a training run that is
+    not here. A package that passes is followed by the files that each of its scripts runs.
     """
     from metagen.engine import verify
 
-    status = DONE
-    for line in verify.verify(run, vary=vary == "all"):
+    status, unbuilt = DONE, list[str]()
+    binding = _bound_to(run, trained, results)
+    for line in verify.verify(run, vary=vary == "all", binding=binding, unbuilt=unbuilt):
         status = TASK_FAILED
         click.echo(line)
+    if unbuilt:
+        click.echo(verify.not_built(run, unbuilt))
+        status = TASK_FAILED
     if status == DONE:
         click.echo(f"{run}: every file equals that of a clean build, and there are no others")
         for line in verify.started(run):
             click.echo(line)
     sys.exit(status)
+
+
+def _bound_to(run: Path, trained: Path | None, results: tuple[Path, ...]) -> Binding:
+    """Return what a clean build of a package uses: what is named, else what its ledger names."""
+    from metagen.engine import binding
+
+    if trained or results:
+        named = binding.Binding.of(trained, results)
+        named.check()
+        return named
+    place = run.resolve()
+    known = binding.bound_in(place.parent, place.name) or binding.NOTHING
+    return known if known.is_here else binding.NOTHING
 
 
 def _run_of(file: Path) -> Path:
@@ -151,4 +199,4 @@ def _run_of(file: Path) -> Path:
     return runs[0]
 
 
-COMMANDS = (validate, explain, schema, families, why, impact, diff, verify)
+COMMANDS = (validate, explain, schema, families, why, impact, trace, diff, verify)

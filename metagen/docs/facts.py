@@ -10,16 +10,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from metagen import entries, families
-from metagen.docs import scores, statement, wording
-from metagen.docs.sources import FILES, ORIGINS, SOURCES, SPEC, TERMS, UNITS
+from metagen import families
+from metagen.docs import scores, statement, training, wording
+from metagen.docs.fact import Fact, MissingFact, Printed, Ref, address, source
+from metagen.docs.sources import (
+    BOUND,
+    FILES,
+    FULL_ORIGINS,
+    ORIGINS,
+    SOURCES,
+    SPEC,
+    TERMS,
+    UNITS,
+)
 from metagen.families.effects import UNUSED
 from metagen.families.family import Family, Words
-from metagen.measure.results import MEASURED, PROXY
+from metagen.measure.results import FULL, MEASURED, PROXY
+from metagen.sizing import devices
+from metagen.sizing.devices import Device
 from metagen.work import Desk
 
 # The records of these entries also hold their unit.
@@ -32,7 +44,10 @@ _BESIDE = (
     "plan.*.actual",
 )
 # Texts that hold arithmetic.
-_ARITHMETIC = ("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*")
+_ARITHMETIC = (
+    *("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*"),
+    "derived.energy_formula",
+)
 _WORDS = tuple(field.name for field in dataclasses.fields(Words))
 # The record of the trained model names the units that these are counted in.
 _COUNTED = {
@@ -41,52 +56,6 @@ _COUNTED = {
     "trained.data.splits.*": ("trained.data.unit", "{}"),
 }
 _NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
-
-
-class MissingFact(LookupError):
-    """A document requests a fact that is in no file of the package."""
-
-
-class Ref(tuple[str, ...]):
-    """The address of a fact: the name of its file, then the path to its entry."""
-
-    def __new__(cls, name: str | tuple[str, ...]) -> Ref:
-        """Read an address from its parts or from text with dots between them."""
-        return super().__new__(cls, name.split(".") if isinstance(name, str) else name)
-
-    def __truediv__(self, child: str) -> Ref:
-        return Ref((*self, child))
-
-    def __str__(self) -> str:
-        return ".".join(self)
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A value that a document may print.
-
-    Attributes:
-        name: Its address, such as `params.total`.
-        value: The value in the file; None if it was not declared or not measured.
-        unit: Its unit; "" without one.
-        source: Its file and entry, such as `blueprint/params.json: total`.
-        entries: The address of its entry, such as `blueprint/params.json#/total`; of a derived
-            fact, those of all entries that it follows from.
-    """
-
-    name: str
-    value: Any
-    unit: str
-    source: str
-    entries: tuple[str, ...] = field(default=(), compare=False)
-
-
-@dataclass(frozen=True)
-class Printed:
-    """A fact with its text in a document."""
-
-    fact: Fact
-    text: str
 
 
 class Facts:
@@ -127,8 +96,29 @@ class Facts:
     def origin(self, row: Ref) -> str:
         """Return how a row of results came about, and record that it was printed."""
         fact = self.get(row / "origin")
-        self.printed.append(Printed(fact, ORIGINS[fact.value]))
-        return ORIGINS[fact.value]
+        text = ORIGINS[fact.value]
+        if self.get(row / "size").value == FULL:
+            text = FULL_ORIGINS[fact.value].format(self._harness(row))
+            text += BOUND[self.is_bound(row)]
+        self.printed.append(Printed(fact, text))
+        return text
+
+    def is_bound(self, row: Ref) -> bool:
+        """Return whether the file of a result names the checkpoint that is bound to the package."""
+        return self.has(row / "bound") and bool(self.get(row / "bound").value)
+
+    def _harness(self, row: Ref) -> str:
+        """Return the name and the version of what measured an imported row."""
+        parts = [row / "harness" / name for name in ("name", "version")]
+        return " ".join(str(self.get(part).value) for part in parts if self.has(part)) or "a file"
+
+    def is_trained(self) -> bool:
+        """Return whether a training run of the full model is bound to the package."""
+        return bool(self.get("trained.status").value != training.NOT_TRAINED)
+
+    def device(self, name: str) -> Device | None:
+        """Return the device that a driver calls by some name, as `NVIDIA H100 80GB HBM3`."""
+        return devices.by_driver(self._desk, name)
 
     def results(self, size: str) -> list[dict[str, Any]]:
         """Return the scores of the proxy or of the full model, which no statement mixes."""
@@ -242,22 +232,6 @@ class Facts:
         return next((unit for pattern, unit in UNITS if fnmatchcase(name, pattern)), "")
 
 
-def proxy(ref: Ref) -> Ref:
-    """Return the proxy's address for an address of the full model."""
-    return Ref((ref[0], "proxy", *ref[1:]))
-
-
-def address(ref: Ref) -> str:
-    """Return the address of a fact's entry, such as `blueprint/params.json#/total`."""
-    return entries.pointer(SPEC if ref[0] == "spec" else FILES[ref[0]], ref[1:])
-
-
-def source(ref: Ref) -> str:
-    """Return the file and the entry of an address, without positions in lists."""
-    entry = ".".join(part for part in ref[1:] if not part.isdigit())
-    return f"{SPEC if ref[0] == 'spec' else FILES[ref[0]]}: {entry}"
-
-
 def _absence(name: str) -> str:
     declared = any(fnmatchcase(name, pattern) for pattern in _NOT_DECLARED)
     computed = fnmatchcase(name, "constraints.*.computed")
@@ -298,6 +272,15 @@ def _of_the_family(name: str) -> Callable[[Facts], Fact]:
         ref = Ref(("shape", name))
         value, unit = (facts.entry(ref / part) for part in ("value", "unit"))
         return Fact(f"derived.{name}", value, unit, source(ref), (address(ref / "value"),))
+
+    return fact
+
+
+def _of_the_training(name: str) -> Callable[[Facts], Fact]:
+    """Return the function of a fact that is one of the figures of the trained model."""
+
+    def fact(facts: Facts) -> Fact:
+        return Fact(f"derived.{name}", *training.FIGURES[name](facts))
 
     return fact
 
@@ -411,6 +394,7 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "unpublished": _unpublished,
     "judgement": _judgement,
     **{name: _word(name) for name in _WORDS},
+    **{name: _of_the_training(name) for name in training.FIGURES},
     "usage": _usage,
     "preparation": _preparation,
     "unknown_components": _unknown_components,

@@ -7,12 +7,13 @@ below `docs/provenance/`. One task joins them, so nothing is rendered a second t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import entries, files
-from metagen.docs.facts import Printed
+from metagen.docs.fact import Printed
 from metagen.docs.sources import FILES, SPEC
 from metagen.measure.results import IMPORTED, MEASURED, RESULTS, TYPED
 from metagen.spec.schema import keys
@@ -50,7 +51,8 @@ FORMULAS = {
 # Where an entry repeats what the spec declares; elsewhere the task of the file says how it came.
 _REPEATED = ("blueprint/constraints.json#/*/required", "code/launch/plan.json#/declared")
 _BY_STAGE = {"spec": DECLARED, "measure": ORIGINS[MEASURED], "benchmarks": ORIGINS[MEASURED]}
-_LOCK = "read from the libraries installed here"
+_POSITION = re.compile(r"/\d+(?=/|$)")
+_BY_FILE = {FILES["lock"]: "read from the libraries installed here", FILES["launch"]: COMPUTED}
 
 
 def part(document: str) -> str:
@@ -128,7 +130,7 @@ def _traced(
         "document": document,
         "source": source or None,
         "pointer": entries.pointer("", way).removeprefix("#") if source else None,
-        "entries": addresses if formula else [],
+        "entries": _folded(addresses) if formula else [],
         "formula": formula,
         "task": makers.get(source),
         "how": f"{COMPUTED}: {formula}" if formula else _how(desk, source, way, row, makers),
@@ -153,6 +155,14 @@ def common(addresses: Sequence[str]) -> tuple[str, tuple[str, ...]]:
             break
         shared.append(level[0])
     return file, tuple(shared)
+
+
+def _folded(addresses: Sequence[str]) -> list[str]:
+    """Return addresses; those that differ in positions of lists alone are one, with stars."""
+    shapes: dict[str, list[str]] = {}
+    for address in addresses:
+        shapes.setdefault(_POSITION.sub("/*", address), []).append(address)
+    return [shape if each[1:] else each[0] for shape, each in shapes.items()]
 
 
 def _formula(fact: str, addresses: Sequence[str]) -> str | None:
@@ -187,8 +197,8 @@ def _how(
     address = entries.pointer(source, way)
     if any(fnmatchcase(address, pattern) for pattern in _REPEATED):
         return DECLARED
-    if source == FILES["lock"]:
-        return _LOCK
+    if source in _BY_FILE:
+        return _BY_FILE[source]
     return _BY_STAGE.get(makers.get(source, "").partition(":")[0], COMPUTED)
 
 

@@ -23,7 +23,9 @@ from doit.reporter import ConsoleReporter
 from doit.task import Task
 
 from metagen.engine import graph as graphs
-from metagen.engine.engine import CURRENT, Decision, sentence
+from metagen.engine.binding import Change
+from metagen.engine.causes import sentence
+from metagen.engine.engine import CURRENT, Decision
 from metagen.engine.graph import Graph
 from metagen.engine.session import Options, Session
 from metagen.engine.terminal import Terminal, exit_on_signals
@@ -34,7 +36,9 @@ from metagen.spec.schema import variables
 from metagen.work import Recipe
 
 Result = TypeVar("Result")
-_NOT_KEYS = ("spec", "out", "run_id")  # Variables of doit's command line besides keys of the spec.
+# Variables of doit's command line besides keys of the spec.
+_NOT_KEYS = ("spec", "out", "run_id", "trained", "results")
+_RELEASE = "release"
 
 STAGES = {
     "spec": "the spec, checked, with its defaults filled in",
@@ -44,6 +48,7 @@ STAGES = {
     "benchmarks": "the scaled-down model, trained and scored here on real data",
     "docs": "model card, data card, evaluation report, limitations, summary",
     "paper": "the paper: LaTeX, figures, bibliography and the PDF",
+    "trained": "the trained model: its checkpoint, log and results, checked",
     "manifest": "each file's sha256 and what it was made from",
 }
 
@@ -96,6 +101,8 @@ def task_dicts(session: Session) -> Iterator[dict[str, Any]]:
         yield from (_task_dict(session, graph, recipe) for recipe in graph.recipes)
     doc = "the whole package of each spec (the PDF: `paper`)"
     yield {"basename": "synth", "actions": None, "task_dep": names, "doc": doc}
+    doc = "the whole package of a spec with its trained model (trained=DIR results=PATH)"
+    yield {"basename": _RELEASE, "name": None, "task_dep": list(names), "doc": doc}
 
 
 def _task_dict(session: Session, graph: Graph, recipe: Recipe) -> dict[str, Any]:
@@ -187,7 +194,7 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]
 
     def initialize(self, tasks: dict[str, Task], selected_tasks: list[str]) -> None:
         """Take the lock before doit asks whether the first task is current."""
-        self.complete = "synth" in selected_tasks
+        self.complete = bool({"synth", _RELEASE} & set(selected_tasks))
         self._or_exit(self.session.begin)
 
     def execute_task(self, task: Task) -> None:
@@ -278,7 +285,8 @@ def open_graph(
     """
     terminal = Terminal()
     try:
-        session = _session(_variables(sys.argv[1:] if arguments is None else arguments), terminal)
+        given = sys.argv[1:] if arguments is None else arguments
+        session = _session(_variables(given), given, terminal)
     except MetagenError as error:
         terminal.error(error)
         raise SystemExit(error.status) from None
@@ -293,7 +301,11 @@ def _variables(arguments: Sequence[str]) -> dict[str, str]:
         UsageError: A name is unknown; doit would ignore it and build something else.
     """
     pairs = [a.partition("=") for a in arguments if a[:1] != "-" and "=" in a]
-    values = {name: value for name, _, value in pairs}
+    values: dict[str, str] = {}
+    for name, _, value in pairs:
+        # Results lie in several files; every other variable has the last of its values.
+        joined = name == "results" and name in values
+        values[name] = f"{values[name]},{value}" if joined else value
     known = [*_NOT_KEYS, *variables()]
     unknown = [name for name in values if name not in known]
     if unknown:
@@ -308,13 +320,19 @@ def _variables(arguments: Sequence[str]) -> dict[str, str]:
     return values
 
 
-def _session(values: dict[str, str], terminal: Terminal) -> Session:
+def _session(values: dict[str, str], given: Sequence[str], terminal: Terminal) -> Session:
     place = Path(values.pop("spec", "specs"))
     places = sorted(Path().glob(str(place))) if "*" in str(place) else [place]
     out, run_id = Path(values.pop("out", "build")), values.pop("run_id", None)
+    trained, results = values.pop("trained", None), values.pop("results", "")
     overrides = [f"{name}={value}" for name, value in values.items()]
-    options = Options(fingerprint((*overrides, run_id)))
-    packages = graphs.of_files(spec_files(places), overrides, run_id)
+    specs, rebind = spec_files(places), _RELEASE in given or bool(trained or results)
+    bound = graphs.known_in(out)
+    if rebind:
+        paths = tuple(Path(path) for path in results.split(",") if path)
+        bound = Change(Path(trained) if trained else None, paths).over(out, specs)
+    options = Options(fingerprint((*overrides, run_id)), rebind=rebind)
+    packages = graphs.of_files(specs, overrides, run_id, bound)
     for graph in packages:
         terminal.warn(graph.warnings)
     return Session(out, packages, terminal, options)

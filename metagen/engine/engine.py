@@ -7,12 +7,14 @@ the store. Otherwise the task runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from metagen import entries, files
+from metagen.engine.causes import FIRST, Cause, file_changed, sentence, value_changed
 from metagen.engine.desk import (
     TracingDesk,
     code_root,
@@ -27,73 +29,19 @@ from metagen.engine.graph import RESOLVED, Graph
 from metagen.engine.ledger import Dependency, Trace
 from metagen.engine.store import Cache
 from metagen.engine.terminal import Progress
+from metagen.engine.training import KINDS as BOUND_KINDS
+from metagen.engine.training import Training
 from metagen.engine.workspace import Workspace
 from metagen.errors import MetagenError, Problem, TaskError
-from metagen.work import Recipe
+from metagen.work import Large, Output, Recipe
 
 CURRENT, RESTORE, RUN = "current", "restore", "run"
 Guard = Callable[[Recipe], AbstractContextManager[Any]]  # Entered while the work of a task runs.
 Warn = Callable[[Iterable[Problem]], None]
 _RUN_CODE = ("measure:", "benchmarks:")  # How the names of tasks begin that run scripts they read.
 _ENTRIES = ("entry", "names")
-_BRIEF = 60  # A cause shows the old and the new value if both together have at most 60 characters.
-_LISTED = 3  # A list in a cause names three items, and counts the rest.
 # Keys that decide about the graph itself, so no task needs to read them.
 _GRAPH_KEYS = {"metagen_version", "name", "outputs.artifacts"}
-
-
-@dataclass(frozen=True)
-class Cause:
-    """One change since a task last ran.
-
-    Attributes:
-        what: What changed, such as `description changed` or `blueprint/params.json changed`.
-        by: The edits that a changed file goes back to; empty for a change outside the package.
-    """
-
-    what: str
-    by: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.what}, by {_listed(self.by)}" if self.by else self.what
-
-
-FIRST = Cause("made for the first time")
-
-
-def value_changed(name: str, before: str, now: str) -> Cause:
-    """Return the cause of a value, which shows both values if they are brief."""
-    brief = len(before) + len(now) <= _BRIEF
-    return Cause(f"{name} {before} -> {now}" if brief else f"{name} changed")
-
-
-def file_changed(path: str, causes: Iterable[Cause]) -> Cause:
-    """Return the cause of a package file, from the causes of the task that made it."""
-    return Cause(f"{path} changed", roots(causes))
-
-
-def roots(causes: Iterable[Cause]) -> tuple[str, ...]:
-    """Return the first changes that some causes go back to, each once."""
-    changes = (root for cause in causes for root in cause.by or (cause.what,))
-    return tuple(root for root in dict.fromkeys(changes) if root != FIRST.what)
-
-
-def sentence(causes: Iterable[Cause]) -> str:
-    """Join causes to a sentence; files that changed for the same reason are named together."""
-    causes = list(causes)
-    direct = [cause.what for cause in causes if not cause.by]
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for cause in causes:
-        if cause.by:
-            groups.setdefault(cause.by, []).append(cause.what.removesuffix(" changed"))
-    followed = (f"{_listed(whats)} changed, by {_listed(by)}" for by, whats in groups.items())
-    return _listed([*([_listed(direct)] if direct else []), *followed], "; ")
-
-
-def _listed(items: Iterable[str], mark: str = ", ") -> str:
-    texts = list(items)
-    rest = len(texts) - _LISTED
-    return mark.join(texts[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 @dataclass(frozen=True)
@@ -168,6 +116,13 @@ class Engine:
         self._warn = warn
         self._warned: set[str] = set()
         self._contents: dict[str, tuple[str, Any]] = {}
+        records = self._records
+        self.training = Training(
+            graph.binding,
+            records.signatures("bound"),
+            lambda known: records.save_signatures("bound", known),
+        )
+        self._folder.sources = self.training.looked
 
     def rebuilt_as(self, graph: Graph) -> Engine:
         """Return an engine that builds another graph in the same workspace."""
@@ -202,8 +157,7 @@ class Engine:
                 self._store.put(data)
             outcome.changed = self.outputs.put(recipe, outputs, decision.trace)
         elif decision.action == RUN:
-            outputs, trace = self._run(recipe, progress)
-            outcome.changed = self.outputs.put(recipe, outputs, trace)
+            outcome.changed = self._run(recipe, progress)
         self.outcomes[recipe.name] = outcome
         return outcome
 
@@ -237,7 +191,8 @@ class Engine:
     def close(self) -> None:
         """Save the stat signatures, so that the next build reads unchanged files no more."""
         if self._folder.changed:
-            self._records.save_signatures(self._folder.known)
+            self._records.save_signatures("stat", self._folder.known)
+        self.training.close()
 
     def _now(self, kind: str, name: str) -> str:
         """Return the current digest of a dependency; "" if it no longer exists."""
@@ -247,6 +202,8 @@ class Engine:
             return self._folder.digest(name)
         if kind in _ENTRIES:
             return self._entry(kind, name)
+        if kind in BOUND_KINDS:
+            return self.training.current(kind, name)
         if kind == "provenance":
             return provenance_digest(self.provenance(name)) if name in self.graph.maker else ""
         if kind == "edited":
@@ -314,6 +271,8 @@ class Engine:
             return Cause("its inputs or targets changed")
         if kind == "code":
             return Cause(f"the code of {name} changed")
+        if kind in BOUND_KINDS:
+            return self.training.cause(kind, name, before)
         return self._file_cause(dependency.file or name)
 
     def _file_cause(self, path: str) -> Cause:
@@ -323,22 +282,61 @@ class Engine:
         outcome = self.outcomes.get(maker.name) if maker else None
         return file_changed(path, outcome.causes if outcome else ())
 
-    def _run(self, recipe: Recipe, progress: Progress) -> tuple[dict[str, bytes], Trace]:
-        desk = TracingDesk(
-            recipe, self.graph.spec, self._environment,
-            self._folder.load, self.outputs.edited, self.outputs.generated, self.provenance,
-            progress,
-        )  # fmt: skip
-        self._warn_of_edited_code(recipe)
-        with blame_edits(lambda: self.edits_above(recipe)), self._guard(recipe):
-            outputs = recipe.work(desk)
-        if set(outputs) != set(recipe.targets):
-            raise TaskError(f"{recipe.name} made {sorted(outputs)}, not {sorted(recipe.targets)}.")
-        digests = {path: self._store.put(data) for path, data in outputs.items()}
+    def _run(self, recipe: Recipe, progress: Progress) -> list[str]:
+        """Do the work of a task, write its outputs and record its run; return what changed."""
+        with self._scratch() as scratch:
+            desk = TracingDesk(
+                recipe, self.graph.spec, self._environment, self._folder, self.training, scratch,
+                self.outputs.edited, self.outputs.generated, self.provenance, progress,
+            )  # fmt: skip
+            self._warn_of_edited_code(recipe)
+            with blame_edits(lambda: self.edits_above(recipe)), self._guard(recipe):
+                outputs = recipe.work(desk)
+            if set(outputs) != set(recipe.targets):
+                made, right = sorted(outputs), sorted(recipe.targets)
+                raise TaskError(f"{recipe.name} made {made}, not {right}.")
+            self.training.check()
+            return self._record(recipe, desk, outputs)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Callable[[], Path]]:
+        """Yield what makes the scratch folder of a task at its first call."""
+        made: list[Path] = []
+
+        def make() -> Path:
+            if not made:
+                made.append(self._folder.new_scratch())
+            return made[0]
+
+        try:
+            yield make
+        finally:
+            for folder in made:
+                self._folder.drop_scratch(folder)
+
+    def _record(
+        self, recipe: Recipe, desk: TracingDesk, outputs: Mapping[str, Output]
+    ) -> list[str]:
+        digests = {path: self._keep(data) for path, data in outputs.items()}
         trace = Trace(tuple(desk.reads.values()), digests, desk.inputs())
-        if self._cache:
-            self._cache.put(self._identity(recipe), trace, outputs)
-        return outputs, trace
+        small = {path: data for path, data in outputs.items() if isinstance(data, bytes)}
+        if self._cache and len(small) == len(outputs):  # A cache of gigabytes would serve nobody.
+            self._cache.put(self._identity(recipe), trace, small)
+        named = {
+            path: data if isinstance(data, bytes) else replace(data, sha256=digests[path])
+            for path, data in outputs.items()
+        }
+        changed = self.outputs.put(recipe, named, trace)
+        for path in {each.path for each in outputs.values() if isinstance(each, Large)}:
+            self.training.linked(path)
+        return changed
+
+    def _keep(self, data: Output) -> str:
+        """Return the sha256 of an output; a small one goes to the store."""
+        if isinstance(data, bytes):
+            return self._store.put(data)
+        inside = str(data.path) in self.training.looked
+        return data.sha256 if inside else files.sha256_of(data.path)
 
     def _warn_of_edited_code(self, recipe: Recipe) -> None:
         """Warn of edited scripts that a task is about to run: a stranger may have edited them."""

@@ -9,27 +9,19 @@ from __future__ import annotations
 
 import os
 import stat
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from metagen import files
+from metagen.engine import large
 from metagen.engine.ledger import RunLedger, Trace, Written
 from metagen.engine.merge import merge
+from metagen.engine.signatures import Known, is_settled, signature_of
 from metagen.engine.store import Store
 from metagen.errors import Problem, TaskError
-from metagen.work import Recipe
+from metagen.work import Large, Output, Recipe
 
 BESIDE = ".new"  # Suffix of the new text that is written beside an edited file.
-# A file whose times are this recent may change again within one tick of the file system's clock and
-# keep its times, so its signature is not saved and the next look reads its content.
-_RACY_NS = 50_000_000
-Known = dict[str, tuple[list[int], str]]
-
-
-def signature_of(seen: os.stat_result) -> list[int]:
-    """Return mtime, ctime, size and inode: ctime moves with every write, even if mtime is reset."""
-    return [seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino]
 
 
 class RunFolder:
@@ -43,6 +35,7 @@ class RunFolder:
         known: The signature and the sha256 of each file that was read.
         changed: Whether `known` changed since it was loaded.
         backups: The folder of backups.
+        sources: The signature of each file outside that may be linked into the folder.
     """
 
     def __init__(self, root: Path, backups: Path, scratch: Path, known: Known) -> None:
@@ -50,6 +43,7 @@ class RunFolder:
         self.known = known
         self.changed = False
         self.backups = backups
+        self.sources: Mapping[str, list[int]] = {}
         self._scratch = scratch
         self._root = str(root)
         self._plain: set[str] = set()  # Folders that were no links at the first look.
@@ -80,8 +74,8 @@ class RunFolder:
         signature = signature_of(seen)
         if path in self.known and self.known[path][0] == signature:
             return self.known[path][1]
-        digest = files.sha256(files.read_plain(Path(full)))
-        if time.time_ns() - max(signature[:2]) > _RACY_NS:
+        digest = files.sha256_of(Path(full))
+        if is_settled(signature):
             self.known[path] = (signature, digest)
             self.changed = True
         return digest
@@ -104,16 +98,41 @@ class RunFolder:
         except OSError as error:
             raise TaskError(f"{self.root / path} cannot be read: {error.strerror}.") from None
 
-    def write(self, path: str, data: bytes) -> None:
+    def size(self, path: str) -> int:
+        """Return the size of a file that exists, in bytes."""
+        self._must_be_plain(path)
+        return os.lstat(f"{self._root}/{path}").st_size
+
+    def place_of(self, path: str) -> Path:
+        """Return where a file that exists can be read by a program."""
+        self._must_be_plain(path)
+        return self.root / path
+
+    def write(self, path: str, data: Output) -> None:
+        """Write a file, or put a large one into place."""
         self._digests.pop(path, None)
         self._must_be_plain(path)
-        files.write_atomic(self.root / path, data, self._scratch)
+        if isinstance(data, bytes):
+            files.write_atomic(self.root / path, data, self._scratch)
+        elif signature := large.put(data, self.root / path, self._scratch, self.sources):
+            self.known[path] = (signature, data.sha256)
+            self.changed = True
+
+    def new_scratch(self) -> Path:
+        """Return a new empty folder in the file system of the run folder, for large files."""
+        folder = self._scratch / os.urandom(8).hex()
+        folder.mkdir(parents=True)
+        return folder
+
+    def drop_scratch(self, folder: Path) -> None:
+        """Remove a folder of `new_scratch` after its files were written."""
+        files.remove(folder)
 
     def back_up(self, path: str) -> None:
         """Copy a file to the backups, under a name with its digest."""
-        data = self.load(path)
-        backup = self._backup(f"{path}.{files.sha256(data)[:8]}")
-        files.write_atomic(backup, data, self._scratch)
+        digest = self.fresh(path)
+        self._must_be_plain(path)
+        large.back_up(self.root / path, self._backup(f"{path}.{digest[:8]}"), self._scratch)
 
     def move_away(self, blocked: str) -> str:
         """Move an `obstacle` to the backups; return its path in the run folder."""
@@ -146,26 +165,63 @@ class RunFolder:
 
 
 class MemoryFolder(RunFolder):
-    """A run folder as a build would leave it: writes stay in memory."""
+    """A run folder as a build would leave it: writes stay in memory, large files where they are.
 
-    def __init__(self, root: Path, known: Known) -> None:
+    Args:
+        root: The folder.
+        known: See `RunFolder`.
+        scratch: Returns a folder for large files, which outlives this object.
+    """
+
+    def __init__(self, root: Path, known: Known, scratch: Callable[[], Path]) -> None:
         super().__init__(root, root, root, known)
-        self._written: dict[str, bytes | None] = {}
+        self._written: dict[str, Output | None] = {}
+        self._outside = scratch
 
     def digest(self, path: str) -> str:
-        if path not in self._written:
-            return super().digest(path)
-        data = self._written[path]
-        return "" if data is None else files.sha256(data)
+        match self._written.get(path, ...):
+            case None:
+                return ""
+            case Large(sha256=digest):
+                return digest
+            case bytes() as data:
+                return files.sha256(data)
+        return super().digest(path)
 
     def fresh(self, path: str) -> str:
         return self.digest(path)
 
     def load(self, path: str) -> bytes:
         data = self._written.get(path)
+        if isinstance(data, Large):
+            return files.read_plain(data.path)
         return super().load(path) if data is None else data
 
-    def write(self, path: str, data: bytes) -> None:
+    def size(self, path: str) -> int:
+        data = self._written.get(path)
+        if isinstance(data, Large):
+            return data.path.lstat().st_size
+        return super().size(path) if data is None else len(data)
+
+    def place_of(self, path: str) -> Path:
+        data = self._written.get(path)
+        if isinstance(data, Large):
+            return data.path
+        if data is None:
+            return super().place_of(path)
+        place = self.new_scratch() / path.rpartition("/")[2]
+        place.write_bytes(data)
+        return place
+
+    def new_scratch(self) -> Path:
+        folder = self._outside() / os.urandom(8).hex()
+        folder.mkdir()
+        return folder
+
+    def drop_scratch(self, folder: Path) -> None:
+        """Do nothing: the large files in it are part of the package in memory."""
+
+    def write(self, path: str, data: Output) -> None:
         self._written[path] = data
 
     def back_up(self, path: str) -> None:
@@ -196,7 +252,7 @@ class Outputs:
         self.displaced: list[str] = []
         self._folder, self._records, self._store, self._maker = folder, records, store, maker
 
-    def put(self, recipe: Recipe, outputs: Mapping[str, bytes], trace: Trace) -> list[str]:
+    def put(self, recipe: Recipe, outputs: Mapping[str, Output], trace: Trace) -> list[str]:
         """Write the outputs of a run and record it; return the paths that changed."""
         self._records.announce(
             {path: self._announced(recipe, path, d) for path, d in trace.outputs.items()}
@@ -305,7 +361,7 @@ class Outputs:
         self._folder.back_up(path)
         self.displaced.append(path)
 
-    def _put(self, recipe: Recipe, path: str, data: bytes, digest: str) -> bool:
+    def _put(self, recipe: Recipe, path: str, data: Output, digest: str) -> bool:
         """Write one output over its own earlier text; merge it into an edit of another text."""
         now, written = self._folder.fresh(path), self._records.written[path]
         if now == digest:
@@ -313,21 +369,22 @@ class Outputs:
         if now in {"", written.sha256}:
             self._folder.write(path, data)
         elif written.sha256 != digest:  # An edit of this same text stays as it is.
-            self._reconcile(recipe, path, written.sha256, data)
+            self._reconcile(recipe, path, written.sha256, data, digest)
         return True
 
-    def _reconcile(self, recipe: Recipe, path: str, base: str, data: bytes) -> None:
+    def _reconcile(self, recipe: Recipe, path: str, base: str, data: Output, digest: str) -> None:
         """Merge new text into an edited file; if they conflict, write it beside the file."""
-        result = merge(self._store.get(base) or b"", self._folder.load(path), data)
+        result = None
+        if isinstance(data, bytes):
+            result = merge(self._store.get(base) or b"", self._folder.load(path), data)
         if result is None:
-            self._write_beside(recipe, path + BESIDE, data)
+            self._write_beside(recipe, path + BESIDE, data, digest)
         else:
             self._folder.write(path, result)
             self._take_back(path + BESIDE)
 
-    def _write_beside(self, recipe: Recipe, beside: str, data: bytes) -> None:
+    def _write_beside(self, recipe: Recipe, beside: str, data: Output, digest: str) -> None:
         """Write new text beside an edited file, and record it, so that `sweep` knows it."""
-        digest = files.sha256(data)
         if self._folder.fresh(beside) and self.edited(beside):
             self._displace(beside)
         self._records.announce({beside: self._announced(recipe, beside, digest)})

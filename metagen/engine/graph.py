@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from metagen import families, files, measure, paths
+from metagen import families, files, measure, paths, release, trained
 from metagen.docs import RECIPES as DOCS
 from metagen.docs import provenance
+from metagen.engine.binding import NOTHING, Binding, bound_in, must_be_known
 from metagen.errors import Problem, SpecError, TaskError, UsageError
 from metagen.families import effects
 from metagen.families.family import Family
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 RESOLVED = "spec_resolved.yaml"
 MANIFEST = "manifest.json"
+RELEASE = "release"  # The folder of what goes to the Hub.
 # The PDF is no part of a whole package: it needs a TeX installation, and has a stage of its own.
 _PDF = "paper:pdf"
 # By the start of a recipe's name: the values of `outputs.artifacts` that request it. A task that
@@ -56,12 +58,19 @@ class Graph:
         run: The name of the run folder, below the out folder.
         recipes: One for each task.
         warnings: What may be wrong with the spec.
+        binding: The training folder and the results that are bound to the package.
     """
 
     spec: Spec
     run: str
     recipes: tuple[Recipe, ...]
     warnings: tuple[Problem, ...] = ()
+    binding: Binding = NOTHING
+
+    @property
+    def bound(self) -> bool:
+        """Whether a training folder is bound, so that the graph has the tasks of `release/`."""
+        return self.binding.trained is not None
 
     @cached_property
     def maker(self) -> dict[str, Recipe]:
@@ -91,7 +100,31 @@ class Graph:
             yield from visit(recipe)
 
 
-def of_spec(spec: Spec, run_id: str | None = None) -> Graph:
+Bound = Callable[[str], Binding]  # From a run folder's name to what is bound to it.
+
+
+def known_in(out: Path) -> Bound:
+    """Return what the ledger of an out folder has bound to each run.
+
+    The function raises a UsageError for a package that tells of a trained model that the ledger
+    does not know.
+    """
+
+    def bound(run: str) -> Binding:
+        known = bound_in(out, run)
+        if known is None:
+            must_be_known(out, run)
+        return known or NOTHING
+
+    return bound
+
+
+def unbound(run: str) -> Binding:
+    """Return that nothing is bound to a run."""
+    return NOTHING
+
+
+def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Graph:
     """Return the graph of a spec; its run folder is named by `run_id`, else by the spec.
 
     Raises:
@@ -99,26 +132,39 @@ def of_spec(spec: Spec, run_id: str | None = None) -> Graph:
     """
     family = _family(spec)
     warnings = (*spec.warnings, *_unknown_components(spec, family), *_unused(spec, family))
+    run = f"run-{paths.slug(run_id if run_id is not None else spec.key('name'))}"
+    binding = bound(run)
     code = (*code_recipes(family), *measure.recipes(family, spec.key))
-    possible = (_resolved(spec), *BLUEPRINT, *code, *DOCS)
-    possible = (*possible, *_readable(RECORDS, possible))
+    documents = (*DOCS, *_released(family, spec, binding))
+    possible = (_resolved(spec), *BLUEPRINT, *code, *trained.recipes(family), *documents, *RECORDS)
     recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
     recipes = (*recipes, provenance.recipe(recipes))
-    name = paths.slug(run_id if run_id is not None else spec.key("name"))
+    if binding.trained:
+        recipes = (*recipes, *release.closing(recipes))
     made = (*recipes, *crate.recipes(_files(recipes)))
-    return Graph(spec, f"run-{name}", (*made, _manifest(whole(made))), warnings)
+    return Graph(spec, run, (*made, _manifest(whole(made))), warnings, binding)
+
+
+def _released(family: Family, spec: Spec, binding: Binding) -> tuple[Recipe, ...]:
+    """Return the tasks of `release/`; they are in the graph of a bound package only."""
+    if binding.trained is None:
+        return ()
+    return release.recipes(family, spec.key, binding.trained, results=bool(binding.results))
 
 
 def of_files(
-    specs: Iterable[Path], overrides: Sequence[str] = (), run_id: str | None = None
+    specs: Iterable[Path],
+    overrides: Sequence[str] = (),
+    run_id: str | None = None,
+    bound: Bound = unbound,
 ) -> list[Graph]:
-    """Return the graphs of some spec files.
+    """Return the graphs of some spec files; `bound` tells what is bound to a run.
 
     Raises:
         SpecError: A spec is not right.
         UsageError: Two of them would fill one folder.
     """
-    graphs = [of_spec(load(path, overrides), run_id) for path in specs]
+    graphs = [of_spec(load(path, overrides), run_id, bound) for path in specs]
     by_run: dict[str, Graph] = {}
     for graph in graphs:
         other = by_run.setdefault(graph.run, graph)
@@ -140,18 +186,15 @@ def of_run(run: Path) -> Graph:
         raise UsageError(
             Problem("This is not a run folder.", str(run), "Name an OUT/run-... folder.")
         )
-    return of_spec(load(resolved), name.removeprefix("run-"))
+    bound = known_in(run.resolve().parent)
+    return of_spec(load(resolved), name.removeprefix("run-"), bound)
 
 
 def whole(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
-    """Return the recipes of a whole package: all but the PDF's."""
-    return tuple(recipe for recipe in recipes if recipe.name != _PDF)
-
-
-def _readable(recipes: Iterable[Recipe], others: Iterable[Recipe]) -> list[Recipe]:
-    """Return the recipes whose inputs the others make."""
-    made = {target for recipe in others for target in recipe.targets}
-    return [recipe for recipe in recipes if made.issuperset(recipe.inputs)]
+    """Return the recipes of a whole package: all but the PDF's, unless a release has the PDF."""
+    every = tuple(recipes)
+    read = {path for recipe in every for path in recipe.inputs}
+    return tuple(each for each in every if each.name != _PDF or not read.isdisjoint(each.targets))
 
 
 def _files(recipes: Iterable[Recipe]) -> tuple[str, ...]:
@@ -243,6 +286,6 @@ def _manifest(recipes: tuple[Recipe, ...]) -> Recipe:
 
 
 def _manifest_row(desk: TracingDesk, maker: Recipe, path: str) -> dict[str, Any]:
-    data = desk.read(path)
-    row = {"path": path, "sha256": files.sha256(data), "bytes": len(data), "task": maker.name}
+    known = {"sha256": desk.digest(path), "bytes": desk.size(path)}
+    row = {"path": path, **known, "task": maker.name}
     return row | desk.provenance(path)

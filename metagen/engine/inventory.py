@@ -15,7 +15,8 @@ from pathlib import Path
 from metagen import files
 from metagen.errors import Problem, TaskError
 
-LARGEST = 2**27  # bytes of a file that is read; those of a package are far smaller
+LARGEST = 2**27  # bytes of a file that is loaded; all of a package but weights are far smaller
+HASHED = 2**36  # bytes of a file that is hashed; the Hub takes no larger one
 _MOST = 100_000  # entries of a folder and of all below it
 
 
@@ -34,6 +35,7 @@ class Inventory:
     files: dict[str, int] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     others: dict[str, str] = field(default_factory=dict)
+    _digests: dict[str, str | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, root: Path) -> Inventory:
@@ -76,6 +78,20 @@ class Inventory:
             return None
         try:
             return files.read_plain(self.root / path, LARGEST)
+        except OSError:
+            return None
+
+    def sha256(self, path: str) -> str | None:
+        """Return the sha256 of a file; None for one that is missing, too large, or no file."""
+        if path not in self._digests:
+            self._digests[path] = self._hashed(path)
+        return self._digests[path]
+
+    def _hashed(self, path: str) -> str | None:
+        if path not in self.files or self.files[path] > HASHED:
+            return None
+        try:
+            return files.sha256_of(self.root / path)
         except OSError:
             return None
 

@@ -44,7 +44,8 @@ _NOT_DAMAGE = {
 class Dependency(NamedTuple):
     """One thing that a task read: its digest at that time, and a short text of it for messages."""
 
-    # key, file, entry, names, edited, generated, source, version, code, graph or provenance
+    # key, file, entry, names, edited, generated, source, version, code, graph, provenance, trained
+    # or results
     kind: str
     name: str
     digest: str
@@ -223,14 +224,19 @@ class RunLedger:
         # Anybody can make a row with a right checksum; a path that leads elsewhere is no record.
         self.written = {p: Written(*body) for p, body in rows if _is_written(p, body)}
 
-    def signatures(self) -> dict[str, Any]:
-        """Return the saved stat signature and sha256 of each file; see `RunFolder.known`."""
-        saved = self._ledger.rows(self._run, "stat").get("", {})
+    def signatures(self, kind: str) -> dict[str, Any]:
+        """Return the saved stat signature and sha256 of each file.
+
+        Args:
+            kind: "stat" for those of the package (`RunFolder.known`), "bound" for those of
+                `Training`.
+        """
+        saved = self._ledger.rows(self._run, kind).get("", {})
         pairs = saved.items() if isinstance(saved, dict) else ()
         return {path: each for path, each in pairs if _is_signature(each)}
 
-    def save_signatures(self, known: Mapping[str, Any]) -> None:
-        self._ledger.put(self._run, [("stat", "", known)])
+    def save_signatures(self, kind: str, known: Mapping[str, Any]) -> None:
+        self._ledger.put(self._run, [(kind, "", known)])
 
     def traces(self, task: str) -> list[Trace]:
         """Return the recorded runs of a task, newest first."""

@@ -15,8 +15,10 @@ from typing import Any
 from metagen import entries, families
 from metagen.engine.engine import CURRENT, Engine, Outcome
 from metagen.engine.graph import Graph, of_spec, whole
+from metagen.engine.ledger import Dependency
 from metagen.engine.session import in_memory
 from metagen.engine.terminal import Terminal
+from metagen.engine.training import KINDS as BOUND_KINDS
 from metagen.spec import Spec, load
 from metagen.work import Recipe
 
@@ -84,14 +86,19 @@ def _why(
         if dependency.kind == "key":
             yield depth + 1, f"spec: {dependency.name} = {dependency.shown}"
     for dependency in read:
-        if dependency.kind in ("source", "version"):
+        if dependency.kind in ("source", "version", *BOUND_KINDS):
             yield depth + 1, f"{dependency.kind}: {dependency.name} {dependency.shown}"
     for file in _files_read(engine, path):
         yield from _why(engine, file, depth + 1, unexpanded)
 
 
 def impact(engine: Engine, key: str) -> Iterator[tuple[str, str]]:
-    """Yield (file, what it was made from) of every file that a key of the spec reaches."""
+    """Yield (file, what it was made from) of every file that something reaches.
+
+    Args:
+        engine: That of a package.
+        key: A key of the spec, a file of the package, or a bound file such as `trained:run.json`.
+    """
     reached: set[str] = set()
     pending = deque([key])
     while pending:
@@ -99,10 +106,16 @@ def impact(engine: Engine, key: str) -> Iterator[tuple[str, str]]:
         for recipe in engine.graph.recipes:
             if recipe.targets[0] in reached:
                 continue
-            if any(cause in (d.name, d.file) for d in engine.dependencies(recipe)):
+            if any(cause in _names(each) for each in engine.dependencies(recipe)):
                 reached.update(recipe.targets)
                 pending += recipe.targets
                 yield from ((target, cause) for target in recipe.targets)
+
+
+def _names(dependency: Dependency) -> tuple[str, ...]:
+    """Return the texts that `impact` takes for a dependency."""
+    kind, name, _, _ = dependency
+    return (f"{kind}:{name}",) if kind in BOUND_KINDS else (name, dependency.file)
 
 
 def diff(first: Path, second: Path) -> Iterator[str]:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
-from metagen import errors
-from metagen.engine import desk
+from metagen import errors, programs
+from metagen.engine import binding, lint
 from metagen.engine.digest import Environment
 from metagen.engine.engine import RESTORE, RUN, Engine, Warn, blame_edits
-from metagen.engine.graph import Graph, of_run, whole
+from metagen.engine.graph import RELEASE, Graph, of_run, whole
 from metagen.engine.ledger import Ledger
 from metagen.engine.store import Cache
 from metagen.engine.terminal import SUMMARY, BuildReport, Terminal, violates
 from metagen.engine.workspace import Snapshots, StateFolder, Workspace, locked
+from metagen.errors import Problem
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Options:
         discard_edits: Replace edited files by generated ones; a backup is made.
         lint: A task that reads something past its desk fails.
         cache: The folder of a cache that several out folders share.
+        rebind: What the graphs are bound to replaces what the ledger has bound.
     """
 
     fingerprint: str
@@ -38,6 +40,7 @@ class Options:
     discard_edits: bool = False
     lint: bool = False
     cache: Path | None = None
+    rebind: bool = False
 
 
 class Session:
@@ -73,10 +76,27 @@ class Session:
             return
         self._open.enter_context(locked(self.out, wait=self._options.wait))
         self.building = True
+        for graph in self.graphs:
+            self._bind(graph)
         if self._options.discard_edits:
             for graph in self.graphs:
                 paths = self.engine(graph).outputs.discard_edits()
                 self.terminal.edits_discarded(graph, paths)
+
+    def _bind(self, graph: Graph) -> None:
+        """Record what a graph is bound to, or check that it still is what the ledger says.
+
+        Raises:
+            TaskError: Another build has bound something else since the graph was made.
+        """
+        graph.binding.check()
+        known = binding.read(self._ledger, self.out, graph.run)
+        if self._options.rebind and known != graph.binding:
+            binding.write(self._ledger, self.out, graph.run, graph.binding)
+        elif not self._options.rebind and (known or binding.NOTHING) != graph.binding:
+            sentence = "Another build has bound another training run meanwhile."
+            hint = "run the same command again"
+            raise errors.TaskError(Problem(sentence, str(self.out / graph.run), hint))
 
     @cached_property
     def _ledger(self) -> Ledger:
@@ -90,7 +110,7 @@ class Session:
         """Return the engine of a graph; the ledger is opened at the first call."""
         if graph.run not in self._engines:
             workspace = Workspace.on_disk(self.out, graph.run, self._ledger)
-            guard = desk.lint if self._options.lint else nullcontext
+            guard = lint.watched if self._options.lint else nullcontext
             self._engines[graph.run] = Engine(
                 graph, workspace, self._environment, self._cache, guard, self.terminal.warn
             )
@@ -125,10 +145,12 @@ class Session:
     def _save_snapshot(self, graph: Graph, report: BuildReport) -> None:
         """Save a snapshot of a clean package, unless a file is too new to trust its signature."""
         targets = [target for recipe in whole(graph.recipes) for target in recipe.targets]
-        if signatures := self.engine(graph).outputs.signatures(targets):
+        signatures = self.engine(graph).outputs.signatures(targets)
+        bound = self.engine(graph).training.signatures()
+        if signatures and bound is not None:
             snapshots = Snapshots(self.out, self._ledger, self._options.fingerprint)
-            spec = graph.spec
-            snapshots.save(spec.path, spec.sha256, graph.run, signatures, report.repeated())
+            spec, known = graph.spec, (signatures, bound)
+            snapshots.save(spec.path, spec.sha256, graph.run, *known, report.repeated())
 
     def forget(self, task: str) -> None:
         """Forget the runs of a task, or of a stage, by doit's name; "" means all tasks."""
@@ -160,6 +182,8 @@ def _report(engine: Engine) -> BuildReport:
         edited=tuple(engine.outputs.edits()),
         conflicts=tuple(engine.outputs.conflicts()),
         warnings=engine.graph.warnings,
+        bound=tuple(map(str, engine.graph.binding.paths)),
+        release=RELEASE if any(p.startswith(f"{RELEASE}/") for p in engine.graph.maker) else "",
     )
 
 
@@ -168,9 +192,11 @@ def in_memory(
     out: Path, graphs: Sequence[Graph], warn: Warn = lambda problems: None
 ) -> Iterator[list[Engine]]:
     """Yield engines that know what was built, and whose builds do not change the disk."""
-    with closing(Ledger.copy(StateFolder(out).ledger)) as ledger:
+    with ExitStack() as held:
+        ledger = held.enter_context(closing(Ledger.copy(StateFolder(out).ledger)))
+        scratch = cache(lambda: held.enter_context(programs.scratch()))
         environment = Environment(ledger)
-        spaces = [(graph, Workspace.in_memory(out, graph.run, ledger)) for graph in graphs]
+        spaces = [(graph, Workspace.in_memory(out, graph.run, ledger, scratch)) for graph in graphs]
         yield [Engine(graph, space, environment, warn=warn) for graph, space in spaces]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -45,6 +46,8 @@ class BuildReport:
         edited: Files that the user edited.
         conflicts: Edited files that have new text beside them.
         warnings: What may be wrong with the spec.
+        bound: The training folder and the results that are bound to the package.
+        release: The folder for the Hub, in the run folder; "" where the package has none.
     """
 
     spec: str
@@ -55,6 +58,8 @@ class BuildReport:
     edited: tuple[str, ...]
     conflicts: tuple[str, ...]
     warnings: tuple[Problem, ...]
+    bound: tuple[str, ...] = ()
+    release: str = ""
 
     @property
     def is_clean(self) -> bool:
@@ -172,6 +177,8 @@ class Terminal:
         self.write()
         for name, text in rows:
             self.write(f"{name.ljust(width)}  {text}")
+        if report.release:
+            self.write(f"hf upload ORG/NAME {shlex.quote(str(folder / report.release))}")
 
 
 class Events(Terminal):
@@ -328,6 +335,8 @@ def _constraint(row: Mapping[str, Any]) -> str:
 def _state(folder: Path, report: BuildReport) -> Iterator[tuple[str, str]]:
     done = f"{report.ran} tasks ran, {report.restored} restored"
     yield "rebuilt", f"{done}, {report.current} were up to date"
+    for path in report.bound:
+        yield "bound", path
     for key in report.unused:
         yield "unused", f"{key} is declared, but no file of the package was made from it"
     for path in report.edited:

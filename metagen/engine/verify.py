@@ -12,17 +12,20 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from metagen import entries, files, paths, programs
 from metagen.docs import latex
+from metagen.engine.binding import Binding, tells_of_training
 from metagen.engine.desk import OBSERVED
 from metagen.engine.graph import MANIFEST, RESOLVED, of_spec
-from metagen.engine.inventory import LARGEST, Inventory, shown
+from metagen.engine.inventory import HASHED, Inventory, shown
+from metagen.engine.session import of_built
 from metagen.engine.statements import resting_on_edits
+from metagen.engine.training import KINDS
 from metagen.errors import Problem, TaskError, UsageError
 from metagen.measure.trial import SEEN
 from metagen.package.code import SCRIPTS
@@ -46,7 +49,7 @@ _RUN = "package"  # The clean build's run folder is named by this, whatever the 
 Rows = Mapping[str, Mapping[str, Any]]
 
 
-def verify(run: Path, *, vary: bool) -> Iterator[str]:
+def verify(run: Path, *, vary: bool, binding: Binding, unbuilt: list[str]) -> Iterator[str]:
     """Yield a line for each entry that its manifest, or a clean build elsewhere, contradicts.
 
     The first difference from the clean build is shown. After an edit of results, the typed numbers
@@ -55,6 +58,9 @@ def verify(run: Path, *, vary: bool) -> Iterator[str]:
     Args:
         run: The folder of a package, of any name.
         vary: Rebuild under another hash seed, time zone, locale, folder, umask and clock.
+        binding: The training folder and the results that the clean build uses.
+        unbuilt: Receives the files that rest on a training run, where none is given here and the
+            package tells of one: the manifest vouches for them, and a clean build cannot.
 
     Raises:
         TaskError: The manifest is malformed, or the package cannot be built again.
@@ -64,7 +70,7 @@ def verify(run: Path, *, vary: bool) -> Iterator[str]:
     if RESOLVED not in here.files:
         sentence = f"This is no package: it has no file {RESOLVED}."
         raise UsageError(Problem(sentence, str(run), "Name the folder of a package."))
-    rows = _manifest(here)
+    rows = manifest(here)
     listed = {*rows, MANIFEST, latex.TARGET}
     yield from _not_files(here, listed)
     yield from _unlisted(here, listed)
@@ -74,8 +80,20 @@ def verify(run: Path, *, vary: bool) -> Iterator[str]:
     of_spec(load(run / RESOLVED))  # Refuses a spec that is not right.
     with programs.scratch() as folder:
         elsewhere = folder / ("über there" if vary else "out")
-        clean = _rebuild(here, elsewhere, vary=vary)
-        yield from _differences(here, clean, rows)
+        clean = _rebuild(here, elsewhere, vary=vary, binding=binding)
+        if binding.trained is None and tells_of_training(run):
+            unbuilt += sorted(_resting_on_training(clean) & here.files.keys())
+        yield from _differences(here, clean, rows, set(unbuilt))
+
+
+def not_built(run: Path, unbuilt: Sequence[str]) -> str:
+    """Return the line on the files that only a training run could build again."""
+    names = ", ".join(unbuilt[:_NAMES_SHOWN])
+    more = f" and {len(unbuilt) - _NAMES_SHOWN} more" if len(unbuilt) > _NAMES_SHOWN else ""
+    return (
+        f"{run}: {_files(len(unbuilt))} not built again, since the training run is not here: "
+        f"{names}{more}; name its folder with --trained"
+    )
 
 
 def started(run: Path) -> Iterator[str]:
@@ -104,8 +122,12 @@ def _imported(here: Inventory, script: str) -> set[str]:
     return known
 
 
-def _manifest(here: Inventory) -> Rows:
-    """Return the rows of a manifest by their paths."""
+def manifest(here: Inventory) -> Rows:
+    """Return the rows of a package's manifest by their paths.
+
+    Raises:
+        TaskError: It is missing or malformed.
+    """
     data = here.read(MANIFEST)
     place, hint = str(here.root / MANIFEST), "ask for the whole package, or build it again"
     try:
@@ -195,13 +217,11 @@ def _runs(path: str, sources: set[str]) -> str:
 
 
 def _matches(here: Inventory, row: Mapping[str, Any]) -> bool:
-    if here.files.get(row["path"]) != row["bytes"]:
-        return False
-    data = here.read(row["path"])
-    return data is not None and files.sha256(data) == row["sha256"]
+    same_size = here.files.get(row["path"]) == row["bytes"]
+    return bool(same_size and here.sha256(row["path"]) == row["sha256"])
 
 
-def _rebuild(here: Inventory, elsewhere: Path, *, vary: bool) -> Path:
+def _rebuild(here: Inventory, elsewhere: Path, *, vary: bool, binding: Binding) -> Path:
     """Build a package again from its resolved spec, in another process; return the run folder."""
     elsewhere.mkdir(parents=True)
     spec, seen = elsewhere / "spec.yaml", elsewhere / "seen"
@@ -210,10 +230,13 @@ def _rebuild(here: Inventory, elsewhere: Path, *, vary: bool) -> Path:
     if (machine := here.read(SEEN)) is not None:
         (seen / SEEN).parent.mkdir(parents=True)
         (seen / SEEN).write_bytes(machine)
-    stages = ["synth", "paper"] if latex.TARGET in here.files else ["synth"]
+    bound = ["--trained", str(binding.trained)] if binding.trained else []
+    bound += [part for path in binding.results for part in ("--results", str(path))]
+    stages = ["release" if bound else "synth", *(["paper"] if latex.TARGET in here.files else [])]
     for stage in stages:
         jobs = ["-n", "2"] if vary else []
         line = [stage, spec.name, "--out", ".", "--run-id", _RUN, "-q", *jobs]
+        line += bound if stage == "release" else []
         _metagen(line, elsewhere, vary, seen)
     return elsewhere / f"run-{_RUN}"
 
@@ -235,24 +258,44 @@ def _metagen(arguments: list[str], folder: Path, vary: bool, seen: Path) -> None
         raise TaskError(Problem("The clean build failed.", hint=done.stderr.strip()))
 
 
-def _differences(here: Inventory, clean: Path, rows: Rows) -> Iterator[str]:
-    there = {path: (clean / path).read_bytes() for path in Inventory.of(clean).files}
-    own = {path: data for path in {*there, *rows} if (data := here.read(path)) is not None}
+def _resting_on_training(clean: Path) -> set[str]:
+    """Return the files that a training run changes, by the traces of a build without one.
+
+    The manifest of a stranger is not asked, since it could name any file.
+    """
+    resting: set[str] = set()
+    with of_built(clean) as engine:
+        graph = engine.graph
+        for recipe in graph.in_order(graph.recipes):
+            read = engine.dependencies(recipe)
+            if any(d.kind in KINDS or {d.name, d.file} & resting for d in read):
+                resting.update(recipe.targets)
+        bound = of_spec(graph.spec, _RUN, lambda run: Binding(clean))
+        return resting | (bound.maker.keys() - graph.maker.keys())
+
+
+def _differences(here: Inventory, clean: Path, rows: Rows, unbuilt: set[str]) -> Iterator[str]:
+    there = Inventory.of(clean)
+    paths = sorted({*there.files, *rows} - unbuilt)
+    own, made = (
+        {path: data for path in paths if (data := each.read(path)) is not None}
+        for each in (here, there)
+    )
     edited = {path for path, row in rows.items() if row["edited"]}
-    yield from map(shown, resting_on_edits(own, there, edited))
+    yield from map(shown, resting_on_edits(own, made, edited))
     is_shown = False
-    for path in sorted(rows.keys() | there.keys()):
-        if path not in there:
-            yield f"{shown(path)}: a clean build does not make it{_runs(path, set(there))}"
+    for path in paths:
+        if path not in there.files:
+            yield f"{shown(path)}: a clean build does not make it{_runs(path, set(there.files))}"
         elif path not in here.files:
             yield f"{path}: missing"
-        elif path not in own:
-            yield f"{path}: it cannot be read, or has more than {LARGEST:,} bytes"
-        elif own[path] != there[path]:
+        elif (digest := here.sha256(path)) is None:
+            yield f"{path}: it cannot be read, or has more than {HASHED:,} bytes"
+        elif digest != there.sha256(path):
             by_hand = ", which was edited by hand" if path in edited else ""
             yield f"{path}: differs from a clean build{by_hand}"
-            if not is_shown:
-                yield from map(shown, _difference(path, there[path], own[path]))
+            if not is_shown and path in own and path in made:
+                yield from map(shown, _difference(path, made[path], own[path]))
             is_shown = True
 
 

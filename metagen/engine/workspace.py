@@ -22,8 +22,9 @@ from typing import Any
 
 from metagen import files, paths
 from metagen.engine.digest import installed
-from metagen.engine.folder import MemoryFolder, RunFolder, signature_of
+from metagen.engine.folder import MemoryFolder, RunFolder
 from metagen.engine.ledger import Ledger, RunLedger
+from metagen.engine.signatures import signature_of
 from metagen.engine.store import MemoryStore, Store
 from metagen.engine.terminal import BuildReport
 from metagen.errors import LockedError, Problem, TaskError, UsageError
@@ -87,20 +88,23 @@ class Workspace:
     def on_disk(cls, out: Path, run: str, ledger: Ledger) -> Workspace:
         state = StateFolder(out)
         records = RunLedger(ledger, run)
-        folder = RunFolder(out / run, state.backups(run), state.scratch, records.signatures())
+        folder = RunFolder(out / run, state.backups(run), state.scratch, records.signatures("stat"))
         return cls(folder, records, Store(state.store, state.scratch))
 
     @classmethod
-    def in_memory(cls, out: Path, run: str, ledger: Ledger) -> Workspace:
+    def in_memory(
+        cls, out: Path, run: str, ledger: Ledger, scratch: Callable[[], Path]
+    ) -> Workspace:
         """Return a workspace that starts from the disk and never changes it.
 
         Args:
             out: The out folder.
             run: The run folder.
             ledger: A copy, from `Ledger.copy`.
+            scratch: Returns a folder for large files.
         """
         records = RunLedger(ledger, run)
-        folder = MemoryFolder(out / run, records.signatures())
+        folder = MemoryFolder(out / run, records.signatures("stat"), scratch)
         return cls(folder, records, MemoryStore(StateFolder(out).store))
 
 
@@ -190,15 +194,23 @@ class Snapshots:
         if not snapshot or snapshot["request"] != request:
             return None
         folder = str(self._out / run)
-        made = snapshot["files"].items()
-        if any(_signature(f"{folder}/{path}", os.lstat) != known for path, known in made):
+        made = {f"{folder}/{path}": known for path, known in snapshot["files"].items()}
+        # What is bound to the package lies anywhere, by its absolute path.
+        looked = (made | snapshot["bound"]).items()
+        if any(_signature(path, os.lstat) != known for path, known in looked):
             return None
         report = snapshot["report"]
         warnings = tuple(Problem(**problem) for problem in report.pop("warnings"))
         return run, BuildReport(**report, warnings=warnings)
 
     def save(
-        self, spec: Path, sha256: str, run: str, signatures: Mapping[str, Any], report: BuildReport
+        self,
+        spec: Path,
+        sha256: str,
+        run: str,
+        signatures: Mapping[str, Any],
+        bound: Mapping[str, Any],
+        report: BuildReport,
     ) -> None:
         """Save the snapshot of a package.
 
@@ -207,11 +219,12 @@ class Snapshots:
             sha256: Digest of the spec's text as it was built.
             run: The run folder.
             signatures: The stat signature of each file when its digest was taken.
+            bound: That of each bound file and folder that a task looked at; [] for a missing one.
             report: The report to show while the snapshot matches.
         """
         request = self._request(spec, sha256)
         before = self._ledger.rows(run, "snapshot").get("", {}).get("request")
-        body = {"request": request, "files": signatures, "report": asdict(report)}
+        body = {"request": request, "files": signatures, "bound": bound, "report": asdict(report)}
         self._ledger.put(run, [("snapshot", "", body)])
         outdated = [("request", before, None)] if before and before != request else []
         self._ledger.put("", [("request", request, run), *outdated])

@@ -16,7 +16,7 @@ BEATS, LOSES, CANNOT_TELL = "beats", "loses", "cannot tell"
 STUDENT = {
     2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262,
 }  # fmt: skip
-_JOINED = ("value", "baselines", "interval", "differences")
+_JOINED = ("value", "baselines", "interval", "differences", "standard_error")
 
 Interval = Sequence[float]
 

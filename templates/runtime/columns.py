@@ -240,12 +240,14 @@ class Table:
     """Rows in the form for a network.
 
     Attributes:
+        name: Name of the data in reports.
         sha256: Digest of the data.
         schema: How columns became numbers.
         tensors: Numbers, categories and targets; (rows, ...) each.
         parts: The rows of each split.
     """
 
+    name: str
     sha256: str
     schema: Schema
     tensors: tuple[Tensor, Tensor, Tensor]

@@ -12,8 +12,9 @@ import torch
 
 from runtime.checkpoint import STATE, read_state, saved_step
 from runtime.errors import fail
+from runtime.job import Job
 from runtime.limits import check_settings
-from runtime.training import FREE, Job, train
+from runtime.training import FREE, train
 from runtime.weights import load_model
 
 ConfigT = TypeVar("ConfigT")
@@ -34,7 +35,8 @@ def trained_network(job: Job, steps: int, device: torch.device) -> Any:
             parallel="ddp",
             grad_checkpoint="none",
             compile=False,
-            tensorboard=False,
+            size="proxy",
+            report_to=(),
             dry_run=False,
         )
         train(job, args, device)

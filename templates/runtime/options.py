@@ -12,6 +12,7 @@ from runtime.checkpoint import check_free
 from runtime.distributed import world_size
 from runtime.errors import fail
 from runtime.limits import check_options
+from runtime.loggers import LOGGERS, NONE
 from runtime.settings import load_config
 from runtime.weights import weight_files
 
@@ -157,10 +158,18 @@ def _add_execution(group: Group, dtype_note: str) -> None:
     )
     for option, text in (
         ("--compile", "compile the model: a slow first step, faster later"),
-        ("--tensorboard", "also write events to OUT/tensorboard"),
         ("--dry-run", "pass one part of a step and one batch of validation, write nothing"),
     ):
         group.add_argument(option, action="store_true", help=text)
+    group.add_argument(
+        "--report-to",
+        nargs="+",
+        choices=(*LOGGERS, NONE),
+        default=(NONE,),
+        metavar="LOGGER",
+        help=f"also send metrics to any of {', '.join(LOGGERS)}; all of them write into OUT and "
+        "upload nothing, unless their own variables of the environment say so (default: none)",
+    )
 
 
 def training_config(kind: type[Any], args: argparse.Namespace) -> Any:

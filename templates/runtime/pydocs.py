@@ -18,6 +18,21 @@ _TESTS = {"test", "tests"}
 _DOCUMENTED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
+def bundled_text() -> bytes:
+    """Return the help topics of the Python language, each paragraph once (PSF licence).
+
+    Paragraphs recur across topics. With the copies, training would see parts of the test split.
+    """
+    from pydoc_data.topics import topics
+
+    paragraphs: dict[str, str] = {}
+    # Dictionaries keep the order of insertion, so the text is the same in each run.
+    for topic in topics.values():
+        for paragraph in topic.split("\n\n"):
+            paragraphs.setdefault(paragraph.strip(), paragraph.rstrip())
+    return "\n\n".join(paragraphs.values()).encode()
+
+
 def topic_paragraphs() -> list[list[str]]:
     """Return the sentences of paragraphs in the help topics, each paragraph once."""
     from pydoc_data.topics import topics

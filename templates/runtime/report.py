@@ -1,6 +1,5 @@
 """The report of eval.py: metrics with their baselines and intervals, as JSON."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from runtime.notes import note
 from runtime.scores import Samples, Score, compared
 
 NO_INTERVAL: Mapping[str, Any] = {
+    "standard_error": None,
     "interval": None,
     "differences": None,
     "interval_method": "none: the score has no parts to resample",
@@ -63,7 +63,7 @@ def metric(
     higher_is_better: bool | None,
     **source: Any,
 ) -> dict[str, Any]:
-    """Return one metric, with its 95 % interval over the test split.
+    """Return one metric, with its standard error and 95 % interval over the test split.
 
     Args:
         name: Identifier in files, such as `ndcg_at_10`.
@@ -105,8 +105,8 @@ def _value(score: Score | float, samples: Samples | None) -> float:
     return score(np.ones(samples.count))
 
 
-def print_report(report: Report, folder: Path) -> None:
-    """Print a report on stdout, with the step of the checkpoint in a folder, null if unknown."""
+def contents(report: Report, folder: Path) -> dict[str, Any]:
+    """Return what eval.py prints of a report, with the step of a folder's checkpoint if known."""
     step = saved_step(folder)
     if step is None:
         note(f"{folder} was not saved by train.py, so the step of its weights is unknown.")
@@ -124,13 +124,4 @@ def print_report(report: Report, folder: Path) -> None:
         content["steps_unit"] = report.steps_unit
     if report.untested:
         content["untested"] = list(report.untested)
-    print(json.dumps(_finite(content), indent=2, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    """Return a value with null for each number that JSON has no form for, such as NaN."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
+    return content

@@ -78,16 +78,17 @@ def compared(
     them cancels out of the difference (a paired bootstrap). A baseline that is a number is exact.
 
     Returns:
-        `interval` and `differences` (own minus baseline, by the baseline's name), or None if there
-        are too few samples; `interval_method`, `interval_unit` and `interval_n`: how, and over
-        how many of what.
+        `standard_error` (the standard deviation of the score over resamples), `interval` and
+        `differences` (own minus baseline, by the baseline's name), or None if there are too few
+        samples; `interval_method`, `interval_unit` and `interval_n`: how, and over how many of
+        what.
     """
     units, counted = _units(samples)
     unit = samples.groups_unit if samples.groups is not None else samples.unit
     if counted < FEWEST_UNITS:
         method = f"none: fewer than {FEWEST_UNITS} {unit}"
         about = {"interval_method": method, "interval_unit": unit, "interval_n": counted}
-        return {"interval": None, "differences": None, **about}
+        return {"standard_error": None, "interval": None, "differences": None, **about}
     scores = {"": own, **{k: v for k, v in baselines.items() if callable(v)}}
     drawn = _resampled(scores, units, counted)
     ones = np.ones(samples.count)
@@ -100,7 +101,8 @@ def compared(
         apart = drawn[""] - (drawn[name] if callable(other) else other)
         differences[name] = _interval(value - (other(ones) if callable(other) else other), apart)
     about = {"interval_method": method, "interval_unit": unit, "interval_n": counted}
-    return {"interval": interval, "differences": differences, **about}
+    error = _standard_error(drawn[""])
+    return {"standard_error": error, "interval": interval, "differences": differences, **about}
 
 
 def _units(samples: Samples) -> tuple[NDArray[np.int64], int]:
@@ -134,3 +136,9 @@ def _interval(value: float, drawn: NDArray[np.float64]) -> Interval:
     """
     low, middle, high = np.nanquantile(drawn, (0.025, 0.5, 0.975))
     return float(value + low - middle), float(value + high - middle)
+
+
+def _standard_error(drawn: NDArray[np.float64]) -> float | None:
+    """Return the standard deviation of the resamples that have a score; None of fewer than two."""
+    known = drawn[~np.isnan(drawn)]
+    return float(known.std(ddof=1)) if len(known) > 1 else None

@@ -17,11 +17,13 @@ from torch import nn
 from runtime.checkpoint import find_checkpoint
 from runtime.device import choose_device
 from runtime.distributed import processes, rank
+from runtime.journal import to_text
 from runtime.limits import check_options
 from runtime.options import Group, positive, shared_options, sized
-from runtime.report import Report, print_report
+from runtime.report import Report, contents
+from runtime.scored import check_scores, keep_score
 from runtime.settings import load_config
-from runtime.weights import load_model
+from runtime.weights import Signature, load_model, signature
 
 ConfigT = TypeVar("ConfigT")
 DataT = TypeVar("DataT")
@@ -48,11 +50,17 @@ class Trained(Generic[ConfigT, DataT, ModelT]):
     model: ModelT
     device: torch.device
 
-    @cached_property
+    @property
     def folder(self) -> Path:
         """The checkpoint's folder; the script stops if there is none."""
+        return self.opened[0]
+
+    @cached_property
+    def opened(self) -> tuple[Path, Signature]:
+        """The checkpoint's folder, and what its files were when it was opened."""
         # The folder is searched on first use, so that a wrong option is reported first.
-        return find_checkpoint(self.args.checkpoint or self.args.out / "checkpoint")
+        folder = find_checkpoint(self.args.checkpoint or self.args.out / "checkpoint")
+        return folder, signature(folder)
 
     def load(self, build: Callable[[], NetworkT], dtype: torch.dtype = torch.float32) -> NetworkT:
         """Return the trained network on the device, in evaluation mode.
@@ -90,6 +98,8 @@ def scoring(
 ) -> Callable[[], None]:
     """Return the main function of an eval.py, which prints a report as JSON.
 
+    The report is also kept in OUT/scores.json, with the digest of the weights that were scored.
+
     Args:
         doc: The script's docstring, printed by --help.
         kinds: The Configs of eval.py, data.py and model.py.
@@ -100,10 +110,13 @@ def scoring(
 
     def main() -> None:
         trained = _trained(doc, "eval", kinds, data, settings, lambda group: None)
+        check_scores(trained.args.out)
         with processes(trained.device):
             made = report(trained)
         if rank() == 0:
-            print_report(made, trained.folder)
+            content = contents(made, trained.folder)
+            print(to_text(content))
+            keep_score(trained.args, trained.device, trained.opened, content)
 
     return main
 

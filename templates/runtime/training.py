@@ -5,13 +5,13 @@ import contextlib
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from runtime.checkpoint import (
     OPTIMIZER,
@@ -44,8 +44,11 @@ from runtime.distributed import (
 )
 from runtime.errors import fail
 from runtime.flops import training_flops
+from runtime.job import Batch, Job
 from runtime.limits import check_settings
 from runtime.lock import locked
+from runtime.loggers import Run as Logged
+from runtime.loggers import check_loggers, open_loggers
 from runtime.loop import StepSize, fit, say
 from runtime.metrics import Metrics
 from runtime.notes import note
@@ -58,57 +61,24 @@ from runtime.optimization import (
 )
 from runtime.options import Group, training_config, training_options
 from runtime.order import be_random_at
+from runtime.origin import (
+    HERE,
+    code_digests,
+    command,
+    config_digest,
+    devices,
+    versions,
+)
+from runtime.record import Record
 from runtime.settings import Training, load_config, read_json
 from runtime.speedup import checkpoint_gradients, compile_modules
+from runtime.usage import Usage
 from runtime.weights import check_network, check_same, load_weights, outline, weights_digest
 
-Batch = tuple[Tensor, ...]
 NAMED = ("id2label", "classes", "columns")
 """Entries of config.json that say what the inputs and outputs of a network stand for."""
 FREE = ("grad_accum", "eval_every", "eval_batches", "save_every", "dtype")
 """Settings that a resumed run may change, since they do not change what is trained."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a train.py brings to a run: its model, its data and its loss.
-
-    Attributes:
-        config: Its Config, with the options of the command line.
-        data: The Config of data.py.
-        sha256: Digest of the data.
-        build: Makes the network; it has `config`, `num_params`, `checkpoint_name` and
-            `checkpoint_config`.
-        batch: Returns samples of the training split, from a position in their order and a count.
-        held_out: Returns the batches of the validation split, from the size of a batch.
-        loss: Passes a batch through the module; returns the mean loss and the number of targets.
-        example: Returns the loss of dummy samples, from a network, their number and `data`.
-        unit: What the speed is counted in, such as `tokens`.
-        amount: Units in a sample.
-        identity: What a resumed run must share with the run that it continues, beside the data's
-            digest and the settings of data, training and model.
-        entries: Entries of the checkpoint's config.json, beside the network's own.
-        texts: The checkpoint's other files.
-        average: Starts a `runtime.ema.Average` of the network's weights; validation and the
-            checkpoint's model.safetensors then use the average. None: there is none.
-        rates: Parameters whose learning rate is a multiple of the usual one, by name.
-    """
-
-    config: Any
-    data: Any
-    sha256: str
-    build: Callable[[], Any]
-    batch: Callable[[int, int], Batch]
-    held_out: Callable[[int], Iterable[Batch]]
-    loss: Callable[[nn.Module, Batch], tuple[Tensor, int]]
-    example: Callable[[Any, int, Any], Tensor]
-    unit: str
-    amount: int = 1
-    identity: Mapping[str, Any] | None = None
-    entries: Mapping[str, Any] | None = None
-    texts: Mapping[str, str] | None = None
-    average: Callable[[nn.Module], Any] | None = None
-    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 def script(
@@ -133,6 +103,7 @@ def script(
         own, of_data, of_model = kinds
         args = training_options(doc, own, data, options).parse_args()
         args.folder = args.checkpoint or args.out / "checkpoint"
+        check_loggers(args.report_to)
         folders = () if args.dry_run else (args.folder, args.out / "checkpoint")
         with locked(folders):
             config = training_config(own, args)
@@ -156,9 +127,12 @@ def samples_at_once(config: Training, devices: int) -> int:
 def train(job: Job, args: argparse.Namespace, device: torch.device) -> None:
     """Train, from the start or from a checkpoint."""
     run = Run(job, args, device)
-    metrics = Metrics(None if args.dry_run else args.out, run.start, args.tensorboard)
-    fit(run, range(run.start, run.start + 1 if args.dry_run else args.steps), metrics)
-    metrics.close()
+    folder = None if args.dry_run else args.out
+    loggers = open_loggers(args.report_to, run.told) if folder and rank() == 0 else {}
+    run.record.entry["loggers"] = {name: logger.id for name, logger in loggers.items()}
+    metrics = Metrics(folder, run.start, (run.record,), [*loggers.values()])
+    with run.record, contextlib.closing(metrics):
+        fit(run, range(run.start, run.start + 1 if args.dry_run else args.steps), metrics)
     written = f"{args.steps} steps done: {run.folder}"
     say("dry run done, nothing written." if args.dry_run else written)
 
@@ -170,6 +144,7 @@ class Run:
         """Get ready for the first step, or stop before anything large is allocated."""
         self.job, self.config = job, job.config
         self.args, self.device = args, device
+        self.usage = Usage(device)
         self.folder = args.folder
         self.sharded = args.parallel == "fsdp" and world_size() > 1
         # A model on `meta` has shapes but no memory: enough to refuse what cannot fit, to compare
@@ -189,6 +164,8 @@ class Run:
             fail(f"{self.folder} is already at step {self.start}: set a larger --steps.")
         self._build()
         self.size = self._step_size()
+        out = None if args.dry_run else args.out
+        self.record = Record(out, self._about(), self.size.amount, self.usage)
 
     def _check_begin(self, folder: Path) -> None:
         """Stop if a folder has not the weights of this network; say what they do not know."""
@@ -221,10 +198,42 @@ class Run:
         """Return the settings that a resumed run must share with the run that it continues."""
         # It must see the same samples, cut from the same data in the same way.
         same = {"sha256": self.job.sha256, **(self.job.identity or {})}
-        sections = {"data": self.job.data, "train": self.config, "model": self.outline.config}
-        for section, config in sections.items():
-            same |= {f"{section}.{k}": v for k, v in asdict(config).items() if k not in FREE}
+        for section, settings in self._settings().items():
+            same |= {f"{section}.{k}": v for k, v in settings.items() if k not in FREE}
         return same
+
+    def _settings(self) -> dict[str, dict[str, Any]]:
+        """Return the settings of data, training and model."""
+        sections = {"data": self.job.data, "train": self.config, "model": self.outline.config}
+        return {section: asdict(config) for section, config in sections.items()}
+
+    def _about(self) -> dict[str, Any]:
+        """Return what the record of this start says before its first step."""
+        job = self.job
+        data = {"name": job.name, "sha256": job.sha256, "unit": job.counted or job.unit}
+        return {
+            "command": command(),
+            "size": self.args.size,
+            "seed": self.config.seed,
+            "code": code_digests(),
+            "config": config_digest(),
+            "data": data | {"splits": dict(job.splits), "counts": dict(job.counts)},
+            "devices": devices(self.device),
+            "versions": versions(),
+            "precision": "bfloat16" if in_bfloat16(self.device, self.config.dtype) else "float32",
+            "parallel": self.args.parallel if world_size() > 1 else "none",
+            "init_from": self.begun_with,
+            "settings": self._settings(),
+            "unit": job.unit,
+            "from": self.start,
+        }
+
+    def told(self, logger: str) -> Logged:
+        """Return what a logger is told of this run."""
+        pairs = {f"{s}.{k}": v for s, each in self._settings().items() for k, v in each.items()}
+        name = f"{self.args.out.resolve().name} {self.record.entry['began']}"
+        known = (self.record.earlier("loggers") or {}).get(logger)
+        return Logged(self.args.out, HERE.parent.name, name, self.start, pairs, known)
 
     def _build(self) -> None:
         """Make the network and its optimizers, as the checkpoint has them if it is resumed."""
@@ -280,7 +289,8 @@ class Run:
         if self.args.dry_run and len(parts) > 1:
             say(f"the dry run passes 1 of the {len(parts)} parts of a step.")
             parts = parts[:1]
-        done = update(self.module, self.optimizers, parts, rate, config.grad_clip, stopped)
+        with self.usage.timed():
+            done = update(self.module, self.optimizers, parts, rate, config.grad_clip, stopped)
         if done is None:
             return None
         loss, norm = done
@@ -318,7 +328,7 @@ class Run:
         count = 1 if self.args.dry_run else config.eval_batches * config.grad_accum
         batches = list(itertools.islice(self.job.held_out(size), count))
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-        with self.averaged():
+        with self.usage.timed(), self.averaged():
             self.module.eval()
             share_buffers(self.module)
             for turn in range(math.ceil(len(batches) / world_size())):
@@ -351,3 +361,4 @@ class Run:
         with self.averaged() as raw:
             optimizer = optimizer_tensors(model, self.optimizers) | (raw or {})
             save_checkpoint(self.folder, weights, optimizer, texts, done)
+        self.record.saved(done, weights_digest(self.folder) if rank() == 0 else None)

@@ -74,6 +74,15 @@ def weights_digest(folder: Path) -> str:
     return digests[0].hex() if len(digests) == 1 else digest(*digests)
 
 
+Signature = tuple[tuple[int, int, int, int], ...]
+
+
+def signature(folder: Path) -> Signature:
+    """Return what tells whether a folder's weights were written since: no file is read for it."""
+    states = (path.stat() for path in weight_files(folder))
+    return tuple((s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns) for s in states)
+
+
 def load_weights(model: nn.Module, folder: Path) -> None:
     """Load the tensors of a folder into a model, which may be on `meta`; or stop.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from metagen import families, files, paths
 from metagen.engine import graph
+from metagen.engine.binding import Binding
 from metagen.engine.digest import Environment
 from metagen.engine.engine import Engine, Outcome
 from metagen.engine.ledger import Ledger
@@ -17,6 +18,8 @@ from metagen.engine.workspace import StateFolder, Workspace
 from metagen.measure import sandbox
 from metagen.measure.nodes import machines
 from metagen.spec import load
+
+from . import trained_run
 
 TINY = paths.specs() / "text" / "text_llm_tiny.yaml"
 
@@ -27,9 +30,15 @@ def build(
     overrides: Sequence[str] = (),
     *,
     run_id: str | None = None,
+    trained: Path | None = None,
+    results: Sequence[Path] = (),
 ) -> dict[str, Outcome]:
-    """Build a package without its PDF, as a new process would; return what was done by task."""
-    tasks = graph.of_spec(load(spec, overrides), run_id)
+    """Build a package without its PDF, as a new process would; return what was done by task.
+
+    A training folder and results are used in this build, and are not recorded.
+    """
+    bound = Binding.of(trained, results)
+    tasks = graph.of_spec(load(spec, overrides), run_id, lambda run: bound)
     ledger = Ledger(StateFolder(out).ledger)
     engine = Engine(tasks, Workspace.on_disk(out, tasks.run, ledger), Environment(ledger))
     try:
@@ -78,6 +87,7 @@ def _probed(number: int, given: Mapping[str, bytes], name: str) -> dict[str, Any
     data = json.loads(given["sizes.json"])["full"]["data"]
     measured, curve = family.lengths({"model": model, "data": data})
     lengths = {measured, *curve}
+    tensors = {n: f"F32 {'x'.join(map(str, shape))}" for n, shape in trained_run.SHAPES.items()}
     return {
         "total": number,
         "trainable": number,
@@ -85,6 +95,7 @@ def _probed(number: int, given: Mapping[str, bytes], name: str) -> dict[str, Any
         "by_layer": {"self_attn": 10, "mlp": 20, "norms": 2},
         "proxy_total": 7,
         "graph": {"config": model, "nodes": [], "edges": [], "operations": 12},
+        "tensors": {"parameters": tensors, "others": {}, "spare": []},
         "measured": measured,
         "tool": "fvcore",
         "by_operator": {str(n): {"linear": 2.0 * n, "attention": 1.0 * n} for n in lengths},

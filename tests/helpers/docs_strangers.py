@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from helpers import docs_fixtures as sample
-from metagen.docs.facts import Printed
+from metagen.docs.fact import Printed
 
 HOSTILE = (
     '"""; import os; os.system("id") #',

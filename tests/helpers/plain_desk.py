@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from metagen import entries, paths
+from metagen import entries, files, paths
 from metagen.families import Route
 from metagen.spec import Spec, load
 
@@ -15,7 +18,15 @@ HEAD = 'metagen_version: "1.0"\nname: example\n'
 
 
 class PlainDesk:
-    """A `Desk` whose spec is a YAML text and whose package is a dictionary of files."""
+    """A `Desk` whose spec is a YAML text and whose package is a dictionary of files.
+
+    Attributes:
+        run: The training folder that is bound; None for none.
+        given: The files of results that are bound, by name.
+    """
+
+    run: Path | None = None
+    given: Mapping[str, bytes] = MappingProxyType({})
 
     def __init__(self, spec: str, folder: Path, package: dict[str, bytes] | None = None) -> None:
         path = folder / "spec.yaml"
@@ -54,6 +65,39 @@ class PlainDesk:
 
     def generated(self, path: str) -> bytes | None:
         return self.package[path]
+
+    def digest(self, path: str) -> str:
+        return files.sha256(self.read(path))
+
+    def place(self, path: str) -> Path:
+        place = self.scratch() / Path(path).name
+        place.write_bytes(self.read(path))
+        return place
+
+    def bound(self) -> bool:
+        return self.run is not None
+
+    def trained(self, path: str) -> bytes:
+        return self.trained_place(path).read_bytes()
+
+    def trained_names(self, folder: str) -> tuple[str, ...]:
+        place = (self.run or Path("/nonexistent")) / folder
+        found = place.iterdir() if place.is_dir() else ()
+        return tuple(sorted(path.name for path in found if not path.is_dir()))
+
+    def trained_digest(self, path: str) -> str:
+        return files.sha256(self.trained(path))
+
+    def trained_place(self, path: str) -> Path:
+        if self.run is None or not (self.run / path).is_file():
+            raise LookupError(path)
+        return self.run / path
+
+    def results(self) -> tuple[tuple[str, bytes], ...]:
+        return tuple(self.given.items())
+
+    def scratch(self) -> Path:
+        return Path(tempfile.mkdtemp(prefix="desk-"))
 
     def source(self, name: str) -> bytes:
         self.sources.append(name)

@@ -10,6 +10,7 @@ from unittest import mock
 
 from metagen import files
 from metagen.engine import verify
+from metagen.engine.binding import Binding
 from metagen.engine.digest import Environment
 from metagen.engine.engine import Engine
 from metagen.engine.graph import Graph
@@ -83,10 +84,14 @@ class Unchanged(Environment):
 class Out:
     """An out folder to build in again and again, each time as a new process would."""
 
-    def __init__(self, folder: Path, cache: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, cache: Path | None = None, trained: Path | None = None
+    ) -> None:
         self.folder = folder
         self.run = folder / "run-toy"
         self.cache = cache
+        self.trained = trained
+        self.results: tuple[Path, ...] = ()
 
     def build(
         self,
@@ -98,7 +103,8 @@ class Out:
     ) -> tuple[list[str], Engine]:
         """Build; return the names of the tasks that ran, and the engine."""
         RUNS.clear()
-        graph = Graph(FakeSpec(**values), "run-toy", recipes)  # type: ignore[arg-type]
+        bound = Binding.of(self.trained, self.results)
+        graph = Graph(FakeSpec(**values), "run-toy", recipes, (), bound)  # type: ignore[arg-type]
         cache = Cache(self.cache) if self.cache else None
         if cache:
             cache.claim()

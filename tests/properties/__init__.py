@@ -19,7 +19,8 @@ reading       readers of code/runtime/ in this process
 
 # fmt: off
 PROPERTIES = (
-    "consistent", "statements", "leaf", "plan", "nulls", "types", "code", "altered", "templates",
+    "consistent", "traced", "statements", "leaf", "plan", "nulls", "types", "code", "altered",
+    "templates",
     "histories",
     "crash", "disk", "concurrency", "edits", "spoiled", "evidence", "repro", "leaks", "toctou",
     "lint", "events", "verify", "power", "honest", "bounded", "tables", "dates", "strangers",

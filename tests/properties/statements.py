@@ -13,7 +13,8 @@ from typing import Any
 from unittest import mock
 
 from metagen.docs import paper, render
-from metagen.docs.facts import Facts, Ref
+from metagen.docs.fact import Ref
+from metagen.docs.facts import Facts
 from metagen.measure.results import RESULTS
 from tests.helpers import docs_fixtures as sample
 

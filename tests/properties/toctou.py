@@ -59,7 +59,9 @@ def measure(lab: Lab) -> Tally:
 
 
 def _measure(lab: Lab, case: Case, spec: Path, folder: Path, tally: Tally) -> None:
-    slow = mock.patch("metagen.engine.folder._RACY_NS", 0)  # The end of a build then seems slow.
+    slow = mock.patch(
+        "metagen.engine.signatures._RACY_NS", 0
+    )  # The end of a build then seems slow.
     spec = Path(shutil.copy(spec, folder))
     with inside.shipped(folder), slow:
         during, before = folder / "during", folder / "before"

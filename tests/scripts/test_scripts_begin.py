@@ -344,7 +344,7 @@ def test_two_trainings_in_one_folder_are_one_sentence(run: Run, code: Code, tmp_
         run("train", "--out", elsewhere, "--steps", 1)
     assert not out.exists()
     run("train", "--out", out, "--steps", 1)
-    assert {path.name for path in out.iterdir()} == {"checkpoint", "metrics.jsonl"}
+    assert {path.name for path in out.iterdir()} == {"checkpoint", "metrics.jsonl", "run.json"}
 
 
 def test_a_lock_of_a_killed_training_is_free_and_a_link_is_not_followed(
@@ -376,7 +376,7 @@ def test_a_line_that_a_kill_cut_short_is_not_joined_with_the_next(
 ) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(text)
-    metrics = code["runtime.metrics"].Metrics(tmp_path, steps, tensorboard=False)
+    metrics = code["runtime.metrics"].Metrics(tmp_path, steps)
     metrics.write(steps + 1, {})
     metrics.close()
     rows = [json.loads(line)["step"] for line in path.read_text().splitlines()]

@@ -65,9 +65,9 @@ def test_an_error_of_ours_is_not_dressed_up(code: dict[str, ModuleType]) -> None
 def test_a_missing_tensorboard_is_one_sentence(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    error = run("train", "--out", tmp_path, "--tensorboard", status=2)
-    assert error.endswith("--tensorboard needs a library: pip install tensorboard.\n")
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    error = run("train", "--out", tmp_path, "--report-to", "tensorboard", status=2)
+    assert error.endswith("--report-to tensorboard needs a library: pip install tensorboard.\n")
 
 
 def test_a_missing_compiler_is_one_sentence(

@@ -137,7 +137,7 @@ def test_a_kill_between_the_renames_loses_no_checkpoint(
     (tmp_path / ".checkpoint.train-new").mkdir()
     run("train", "--out", tmp_path, "--resume", "--steps", 7, "--schedule-steps", 6)
     assert json.loads((tmp_path / "checkpoint" / "state.json").read_text())["step"] == 7
-    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint", "metrics.jsonl"}
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint", "metrics.jsonl", "run.json"}
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(
@@ -157,7 +157,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     error = run("train", "--out", tmp_path, "--resume", "--steps", 8, status=2)
     assert "cannot be written: No space left on device; the last checkpoint is unchanged" in error
     assert same_checkpoint(folder, trained / "checkpoint")
-    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint", "metrics.jsonl"}
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint", "metrics.jsonl", "run.json"}
 
 
 LONG = ("--steps", 80, "--schedule-steps", 80, "--eval-every", 40, "--save-every", 1)
@@ -216,7 +216,7 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
 def test_what_is_watched_saved_or_recomputed_changes_no_bit(
     run: Run, trained: Path, tmp_path: Path
 ) -> None:
-    watched = ("--eval-every", 1, "--save-every", 2, "--tensorboard")
+    watched = ("--eval-every", 1, "--save-every", 2, "--report-to", "tensorboard")
     run("train", "--out", tmp_path, "--grad-checkpoint", "full", *watched)
     assert same_checkpoint(tmp_path / "checkpoint", trained / "checkpoint")
     assert list((tmp_path / "tensorboard").iterdir())

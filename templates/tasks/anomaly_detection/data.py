@@ -97,6 +97,11 @@ class Dataset:
         starts = self.starts(split, 1)
         return np.asarray(starts[~self.labels(starts)])
 
+    def counts(self) -> dict[str, int]:
+        """Return the number of windows that training, validation and eval.py read."""
+        scored = len(self.starts("test", self.window))
+        return {split: len(self.normal(split)) for split in ("train", "val")} | {"test": scored}
+
     def windows(self, starts: Starts) -> Tensor:
         """Return the windows that start at some steps: (windows, steps, channels)."""
         return cut(self.values, starts, self.window)

@@ -21,9 +21,10 @@ from data import Config as DataConfig
 from model import Config as ModelConfig
 from model import Model, errors
 from runtime.errors import run
+from runtime.job import Batch, Job
 from runtime.options import Group
 from runtime.settings import Training
-from runtime.training import Batch, Job, script
+from runtime.training import script
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
     return Job(
         config=config,
         data=data,
+        name=dataset.name,
         sha256=dataset.sha256,
+        splits=dataset.counts(),
         build=lambda: Model(model),
         batch=lambda start, n: (batch_at(dataset, train_starts, start, n, config.seed),),
         held_out=lambda size: ((x,) for x in batches(dataset, val_starts, size)),

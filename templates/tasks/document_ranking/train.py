@@ -23,8 +23,9 @@ from data import batch_at, batches, load_dataset
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
+from runtime.job import Batch, Job
 from runtime.settings import Training
-from runtime.training import Batch, Job, script
+from runtime.training import script
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
     return Job(
         config=config,
         data=data,
+        name=texts.name,
         sha256=texts.sha256,
+        splits={split: len(queries) for split, queries in texts.splits.items()},
         build=lambda: Model(model),
         batch=lambda start, count: batch_at(texts, start, count, group, data, config.seed),
         # Validation draws the same groups each time, so its losses can be compared.
@@ -71,6 +74,7 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         loss=ranking_loss,
         example=example_loss,
         unit="queries",
+        counts={"passages": {split: len(pool) for split, pool in texts.pools.items()}},
         texts=texts.tokenizer.files(data.max_len),
     )
 

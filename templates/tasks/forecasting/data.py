@@ -93,6 +93,11 @@ class Dataset:
     sha256: str
     series: tuple[Series, ...]
 
+    def windows(self, model: ModelConfig) -> dict[str, int]:
+        """Return the number of windows of each split, over all series."""
+        sizes = model.lookback, model.horizon
+        return {s: sum(len(each.origins(s, *sizes)) for each in self.series) for s in SPLITS}
+
 
 def load_series(config: Config, path: Path | None, model: ModelConfig) -> Dataset:
     """Return the series of a table, or the bundled ones, or stop if one is too short."""

@@ -22,8 +22,9 @@ from data import batch_at, load_series, windows
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
+from runtime.job import Batch, Job
 from runtime.settings import Training
-from runtime.training import Batch, Job, script
+from runtime.training import script
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
     return Job(
         config=config,
         data=data,
+        name=dataset.name,
         sha256=dataset.sha256,
+        splits=dataset.windows(model),
         build=lambda: Model(model),
         batch=lambda start, count: batch_at(dataset, start, count, model, config.seed),
         held_out=lambda size: windows(dataset, "val", model, size),

@@ -32,9 +32,10 @@ from runtime.augmentation import mixed
 from runtime.checkpoint import to_json
 from runtime.errors import fail, run
 from runtime.images import position_after
+from runtime.job import Batch, Job
 from runtime.labels import class_names
 from runtime.settings import Training
-from runtime.training import Batch, Job, script
+from runtime.training import script
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,9 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
     return Job(
         config=config,
         data=data,
+        name=images.name,
         sha256=images.sha256,
+        splits={split: len(each.targets) for split, each in images.splits.items()},
         build=lambda: built(model, config.drop_path),
         batch=batch,
         held_out=lambda size: batches(images.splits["val"], size, data),

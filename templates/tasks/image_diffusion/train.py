@@ -25,8 +25,9 @@ from model import Model, conditions
 from runtime.diffusion import add_noise, signal
 from runtime.ema import Average
 from runtime.errors import run
+from runtime.job import Batch, Job
 from runtime.settings import Training
-from runtime.training import Batch, Job, script
+from runtime.training import script
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
     return Job(
         config=config,
         data=data,
+        name=images.name,
         sha256=images.sha256,
+        splits={split: len(each) for split, each in images.splits.items()},
         build=lambda: Model(model),
         batch=lambda start, n: batch_at(train_split, start, n, model, classes, config.seed),
         held_out=lambda size: batches(val_split, size, model, classes),

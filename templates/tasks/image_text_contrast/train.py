@@ -26,9 +26,10 @@ from model import Model
 from runtime.checkpoint import to_json
 from runtime.errors import run
 from runtime.gather import gather, own_places
+from runtime.job import Batch, Job
 from runtime.settings import Training
 from runtime.tokenizer import END_OF_TEXT, tokenizer_files
-from runtime.training import Batch, Job, script
+from runtime.training import script
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,9 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
     return Job(
         config=config,
         data=data,
+        name=pairs.name,
         sha256=pairs.sha256,
+        splits={split: len(each) for split, each in pairs.splits.items()},
         build=lambda: Model(model),
         batch=lambda start, count: batch_at(pairs, data, start, count, config.seed),
         held_out=lambda size: held_out(pairs, size),

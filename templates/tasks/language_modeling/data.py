@@ -30,6 +30,7 @@ from model import Config as ModelConfig
 from runtime.errors import fail, run
 from runtime.folders import prepare_options, whole_folder
 from runtime.order import samples_at
+from runtime.pydocs import bundled_text
 from runtime.settings import load_config, read_json
 from runtime.shards import Array, Shards, open_shards
 from runtime.splits import SPLITS, in_order, require_samples, shares_left
@@ -44,7 +45,7 @@ from runtime.tokenizer import (
 )
 
 BUNDLED = "pydoc_topics"
-CORPUS_KEYS = {"name", "sha256", "dtype", "num_bytes", "end_of_text"}
+CORPUS_KEYS = {"name", "sha256", "dtype", "num_bytes", "num_documents", "end_of_text"}
 BREAK = b"\xff"  # stands between documents in a digest; UTF-8 never contains this byte
 IN_MEMORY = 2**26  # bytes of text; tokenizing more at the start of each run would take long
 
@@ -76,6 +77,7 @@ class Corpus:
         sha256: Digest of the whole text; it does not depend on the tokens.
         splits: Token ids by split, one-dimensional, in text order.
         num_bytes: UTF-8 bytes of each split.
+        num_documents: Documents that begin in each split.
         tokenizer: Turns text into these tokens, and back.
     """
 
@@ -83,6 +85,7 @@ class Corpus:
     sha256: str
     splits: dict[str, Tokens]
     num_bytes: dict[str, int]
+    num_documents: dict[str, int]
     tokenizer: Tokenizer
 
     def text(self, split: str) -> bytes:
@@ -125,21 +128,6 @@ def load_corpus(
         corpus.name, "tokens", sizes, {"train": 2 * config.seq_len, "val": 2, "test": 2}
     )
     return corpus
-
-
-def bundled_text() -> bytes:
-    """Return the help topics of the Python language, each paragraph once (PSF licence).
-
-    Paragraphs recur across topics. With the copies, training would see parts of the test split.
-    """
-    from pydoc_data.topics import topics
-
-    paragraphs: dict[str, str] = {}
-    # Dictionaries keep the order of insertion, so the text is the same in each run.
-    for topic in topics.values():
-        for paragraph in topic.split("\n\n"):
-            paragraphs.setdefault(paragraph.strip(), paragraph.rstrip())
-    return "\n\n".join(paragraphs.values()).encode()
 
 
 def batch_at(
@@ -198,8 +186,10 @@ def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     parts = _cut(path, config, lambda text: len(text.encode()), 1)
     splits: dict[str, Tokens] = {split: array[parts[split]] for split in SPLITS}
     sizes = {split: len(tokens) for split, tokens in splits.items()}
+    starts = [0, *itertools.accumulate(len(each) + 1 for each in texts)][: len(texts)]
+    begun = {s: sum(part.start <= at < part.stop for at in starts) for s, part in parts.items()}
     digest = hashlib.sha256(BREAK.join(texts)).hexdigest()
-    return Corpus(_name(path), digest, splits, sizes, ByteTokenizer())
+    return Corpus(_name(path), digest, splits, sizes, begun, ByteTokenizer())
 
 
 def _tokenized_corpus(
@@ -219,7 +209,8 @@ def _tokenized_corpus(
     splits: dict[str, Tokens] = {
         split: np.frombuffer(shard.getvalue(), facts["dtype"]) for split, shard in shards.items()
     }
-    return Corpus(_name(path), facts["sha256"], splits, facts["num_bytes"], tokenizer)
+    counts = facts["num_bytes"], facts["num_documents"]
+    return Corpus(_name(path), facts["sha256"], splits, *counts, tokenizer)
 
 
 def _prepared_corpus(path: Path, checkpoint: Path | None) -> Corpus:
@@ -240,6 +231,7 @@ def _prepared_corpus(path: Path, checkpoint: Path | None) -> Corpus:
         sha256=facts["sha256"],
         splits={split: open_shards(path, split, facts["dtype"]) for split in SPLITS},
         num_bytes=facts["num_bytes"],
+        num_documents=facts["num_documents"],
         tokenizer=tokenizer,
     )
 
@@ -322,6 +314,7 @@ def _write_shards(
     # uint16 halves the size of shards and the time to read them; larger vocabularies need uint32.
     dtype = "uint16" if tokenizer.vocab_size <= 2**16 else "uint32"
     digest, num_bytes, between = hashlib.sha256(), dict.fromkeys(SPLITS, 0), b""
+    num_documents, begins = dict.fromkeys(SPLITS, 0), True
     while batch := list(itertools.islice(pieces, 1024)):  # keeps all cores busy
         rows = tokenizer.encode_batch([piece for _, piece, _ in batch])
         for (split, piece, last), row in zip(batch, rows, strict=True):
@@ -331,10 +324,13 @@ def _write_shards(
             digest.update(between + piece.encode())
             between = BREAK * last
             num_bytes[split] += len(piece.encode())
+            num_documents[split] += begins
+            begins = last
     return {
         "sha256": digest.hexdigest(),
         "dtype": dtype,
         "num_bytes": num_bytes,
+        "num_documents": num_documents,
         "end_of_text": end_of_text,
     }
 

@@ -22,9 +22,10 @@ from data import batch_at, load_corpus, windows
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
+from runtime.job import Batch, Job
 from runtime.settings import Training
 from runtime.tokenizer import tokenizer_files
-from runtime.training import Batch, Job, script
+from runtime.training import script
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,9 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
     return Job(
         config=config,
         data=data,
+        name=corpus.name,
         sha256=corpus.sha256,
+        splits={split: len(tokens) for split, tokens in corpus.splits.items()},
         build=lambda: scaled(Model(model), config),
         batch=lambda start, count: batch_at(train_split, start, count, length, config.seed),
         # Windows lie side by side: this is a quick look, and eval.py gives each token its context.
@@ -88,6 +91,7 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         loss=next_token_loss,
         example=example_loss,
         unit="tokens",
+        counts={"documents": corpus.num_documents, "bytes": corpus.num_bytes},
         rates=dict.fromkeys(TABLES, config.table_rate),
         amount=length,
         # transformers stops generating at the token that ends a text; no token begins one.

@@ -22,8 +22,9 @@ from data import Scenes, batch_at, load_scenes
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
+from runtime.job import Batch, Job
 from runtime.settings import Training
-from runtime.training import Batch, Job, script
+from runtime.training import script
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
     return Job(
         config=config,
         data=data,
+        name=scenes.name,
         sha256=scenes.sha256,
+        splits={split: len(each) for split, each in scenes.splits.items()},
         build=lambda: Model(model),
         batch=lambda start, count: batch_at(scenes, data, start, count, config.seed),
         held_out=lambda size: held_out(scenes, size),

@@ -30,9 +30,10 @@ from runtime.checkpoint import to_json
 from runtime.distributed import world_size
 from runtime.errors import fail, run
 from runtime.gather import gather, own_places
+from runtime.job import Batch, Job
 from runtime.sequences import partly_hidden
 from runtime.settings import Training
-from runtime.training import Batch, Job, script
+from runtime.training import script
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
     return Job(
         config=config,
         data=data,
+        name=texts.name,
         sha256=texts.sha256,
+        splits={split: len(pairs) for split, pairs in texts.splits.items()},
         build=lambda: Model(model),
         batch=lambda start, count: batch_at(texts, start, count, part, data.max_len, config.seed),
         held_out=lambda size: batches(texts, "val", data.max_len, size),

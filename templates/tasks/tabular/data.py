@@ -228,7 +228,7 @@ def encoded(config: Config, rows: Rows, parts: Parts, model: ModelConfig) -> Tab
     schema = schema_of(rows, train, model, facts)
     # (rows, numeric), (rows, categorical), (rows,)
     tensors = (*inputs(schema, rows.columns, model), kind.encoded(rows, facts))
-    return Table(rows.sha256, schema, tensors, parts)
+    return Table(rows.name, rows.sha256, schema, tensors, parts)
 
 
 def load_table(config: Config, rows: Rows, model: ModelConfig) -> Table:

@@ -24,9 +24,10 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.columns import Table
 from runtime.errors import run
+from runtime.job import Batch, Job
 from runtime.options import Group
 from runtime.settings import Training
-from runtime.training import Batch, Job, script
+from runtime.training import script
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,9 @@ def job_on(table: Table, config: Config, data: DataConfig, model: ModelConfig) -
     return Job(
         config=config,
         data=data,
+        name=table.name,
         sha256=table.sha256,
+        splits={split: len(rows) for split, rows in table.parts.items()},
         build=lambda: Model(model),
         batch=lambda start, count: table.batch_at(start, count, config.seed),
         held_out=lambda size: table.batches("val", size),

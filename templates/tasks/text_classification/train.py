@@ -23,10 +23,11 @@ from data import batch_at, batches, load_dataset
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
+from runtime.job import Batch, Job
 from runtime.labels import class_names
 from runtime.sequences import partly_hidden
 from runtime.settings import Training
-from runtime.training import Batch, Job, script
+from runtime.training import script
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
     return Job(
         config=config,
         data=data,
+        name=texts.name,
         sha256=texts.sha256,
+        splits={split: len(each) for split, each in texts.splits.items()},
         build=lambda: Model(model),
         batch=lambda start, count: batch_at(texts, start, count, data, config.seed),
         held_out=lambda size: batches(texts, "val", data.max_len, size),

@@ -1,0 +1,59 @@
+"""What the train.py of a task brings to a training run: its model, its data and its loss."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+Batch = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model, its data and its loss.
+
+    Attributes:
+        config: Its Config, with the options of the command line.
+        data: The Config of data.py.
+        name: Name of the data.
+        sha256: Digest of the data.
+        splits: How much each split has, in `counted`.
+        build: Makes the network; it has `config`, `num_params`, `checkpoint_name` and
+            `checkpoint_config`.
+        batch: Returns samples of the training split, from a position in their order and a count.
+        held_out: Returns the batches of the validation split, from the size of a batch.
+        loss: Passes a batch through the module; returns the mean loss and the number of targets.
+        example: Returns the loss of dummy samples, from a network, their number and `data`.
+        unit: What the speed is counted in, such as `tokens`.
+        counted: What `splits` counts; None: the unit.
+        counts: How much each split has of further things, such as `documents`.
+        amount: Units in a sample.
+        identity: What a resumed run must share with the run that it continues, beside the data's
+            digest and the settings of data, training and model.
+        entries: Entries of the checkpoint's config.json, beside the network's own.
+        texts: The checkpoint's other files.
+        average: Starts a `runtime.ema.Average` of the network's weights; validation and the
+            checkpoint's model.safetensors then use the average. None: there is none.
+        rates: Parameters whose learning rate is a multiple of the usual one, by name.
+    """
+
+    config: Any
+    data: Any
+    name: str
+    sha256: str
+    splits: Mapping[str, int]
+    build: Callable[[], Any]
+    batch: Callable[[int, int], Batch]
+    held_out: Callable[[int], Iterable[Batch]]
+    loss: Callable[[nn.Module, Batch], tuple[Tensor, int]]
+    example: Callable[[Any, int, Any], Tensor]
+    unit: str
+    counted: str | None = None
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    amount: int = 1
+    identity: Mapping[str, Any] | None = None
+    entries: Mapping[str, Any] | None = None
+    texts: Mapping[str, str] | None = None
+    average: Callable[[nn.Module], Any] | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
