@@ -207,6 +207,12 @@ def test_scores_of_earlier_checkpoints_are_not_of_this_one(folder: Path) -> None
     assert [row["value"] for row in taken(folder)] == [2.5]
 
 
+def test_scores_of_an_edited_script_say_so(folder: Path) -> None:
+    change(folder / "scores.json", "scores", 0, "code", "eval.py", to="0" * 64)
+    (row,) = taken(folder)
+    assert (row["bound"], row["harness"]["name"]) == (True, "eval.py, edited")
+
+
 @pytest.mark.parametrize(
     ("scores", "sentence"),
     [

@@ -19,7 +19,7 @@ from metagen.spec.findings import shown
 from metagen.tasks import harness
 from metagen.trained import door
 from metagen.trained.found import ELSEWHERE, REMOVE, Found, Model, row
-from metagen.trained.model import NOT_TRAINED
+from metagen.trained.model import NOT_TRAINED, code_of
 from metagen.trained.readers import READERS, own
 from metagen.trained.run import TIME
 from metagen.work import Desk
@@ -61,8 +61,15 @@ def _model(desk: Desk) -> Model:
     if content["status"] == NOT_TRAINED:
         return Model(name, total)
     checkpoint = content["checkpoint"]
-    finished = _finished(content["history"] or (), checkpoint["step"])
-    return Model(name, total, checkpoint["sha256"], checkpoint["step"], content["seed"], finished)
+    return Model(
+        name,
+        total,
+        checkpoint["sha256"],
+        checkpoint["step"],
+        content["seed"],
+        _finished(content["history"] or (), checkpoint["step"]),
+        code_of(desk),
+    )
 
 
 def _finished(history: Sequence[Any], step: int) -> datetime | None:
