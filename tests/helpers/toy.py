@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from unittest import mock
 
@@ -12,7 +12,7 @@ from metagen import files
 from metagen.engine import verify
 from metagen.engine.binding import Binding
 from metagen.engine.digest import Environment
-from metagen.engine.engine import Engine
+from metagen.engine.engine import Engine, Guard
 from metagen.engine.graph import Graph
 from metagen.engine.ledger import Ledger
 from metagen.engine.store import Cache
@@ -99,6 +99,7 @@ class Out:
         *,
         sweep: bool = True,
         discard: bool = False,
+        guard: Guard = nullcontext,
         **values: object,
     ) -> tuple[list[str], Engine]:
         """Build; return the names of the tasks that ran, and the engine."""
@@ -110,7 +111,7 @@ class Out:
             cache.claim()
         with locked(self.folder, wait=False) as state, closing(Ledger(state.ledger)) as ledger:
             workspace = Workspace.on_disk(self.folder, "run-toy", ledger)
-            with closing(Engine(graph, workspace, Unchanged(ledger), cache)) as engine:
+            with closing(Engine(graph, workspace, Unchanged(ledger), cache, guard)) as engine:
                 if discard:
                     engine.outputs.discard_edits()
                 for recipe in recipes:
