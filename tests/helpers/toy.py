@@ -24,6 +24,7 @@ class FakeSpec:
     """As much of a Spec as the engine asks for."""
 
     path = Path("fake.yaml")
+    sha256 = "of fake.yaml"
 
     def __init__(self, **values: object) -> None:
         self.values = {"name": "toy", "text": "hello", "size": 1, "unread": None} | values
@@ -33,6 +34,9 @@ class FakeSpec:
 
     def keys(self) -> tuple[str, ...]:
         return tuple(self.values)
+
+    def source(self, name: str) -> str:
+        return "default"
 
     def shown(self, name: str) -> str:
         return files.brief(self.values[name])
