@@ -117,7 +117,8 @@ def _in_header(desk: Desk) -> list[Printed]:
     where = {"size": FULL} if facts.is_trained() else {}
     rows = facts.each("results", status=MEASURED, **where)
     names = [
-        *("spec.name", "spec.license", *facts.each("derived.sources")),
+        *("spec.name", "spec.license"),
+        *(ref / "name" for ref in facts.each("spec.training.data.sources")),
         *(row / each for row in rows for each in ("benchmark", "dataset", "metric", "split")),
     ]
     texts = [Printed(fact, str(fact.value)) for fact in (facts.get(name) for name in names)]
