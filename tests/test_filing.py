@@ -258,6 +258,21 @@ def test_the_crate_lists_every_file_of_a_folder_and_itself_once():
     assert [each["@id"] for each in graph].count(crate.PATH) == 1
 
 
+def test_the_statement_covers_the_files_of_a_release_by_their_digests():
+    class Hashing:
+        def key(self, name: str) -> str:
+            return {"name": "model"}[name]
+
+        def digest(self, path: str) -> str:
+            return files.sha256(path.encode())
+
+    made = statement.recipe(["release/b", "release/code/a"], "release/")
+    (data,) = made.work(Hashing()).values()
+    resources = json.loads(data)["predicate"]["resources"]
+    assert [each["name"] for each in resources] == ["b", "code/a"]
+    assert resources[0]["digest"] == files.sha256(b"release/b")
+
+
 def test_the_statement_leaves_itself_and_the_signature_out():
     digests = {"a": "00" * 32, statement.PATH: "11" * 32, statement.SIGNATURE: "22" * 32}
     made = statement.content("model", digests)
