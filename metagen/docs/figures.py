@@ -9,7 +9,7 @@ from metagen.docs import wording
 from metagen.docs.drawing import BLUE, GREEN, ORANGE, WIDE, drawn, level_line, say_instead
 from metagen.docs.facts import Facts, design
 from metagen.docs.sources import inputs
-from metagen.measure.results import PROXY
+from metagen.measure.results import PROXY, STEPS_UNIT
 from metagen.sizing import need
 from metagen.work import Desk, Recipe
 
@@ -32,6 +32,13 @@ def learning_curve(desk: Desk) -> dict[str, bytes]:
     rows, unit = facts.get("curve").value, facts.family().words.loss_unit
     axis = next((row["steps_unit"] for row in facts.results(PROXY)), "")
     return drawn(desk, "learning_curve", 2.3, lambda figure: draw_curve(figure, rows, axis, unit))
+
+
+def trained_curve(desk: Desk) -> dict[str, bytes]:
+    """Draw the losses of the trained model over steps."""
+    facts = Facts(desk)
+    rows, unit = facts.get("trained_curve").value, facts.family().words.loss_unit
+    return drawn(desk, "trained_curve", 2.3, lambda f: draw_curve(f, rows, STEPS_UNIT, unit))
 
 
 def parameters(desk: Desk) -> dict[str, bytes]:
@@ -213,6 +220,7 @@ def _recipe(work: Callable[[Desk], dict[str, bytes]], title: str, *files: str) -
 
 RECIPES = (
     _recipe(learning_curve, "draw the proxy's learning curve", "curve", "results", "arch"),
+    _recipe(trained_curve, "draw the losses of the trained model", "trained_curve", "arch"),
     _recipe(parameters, "draw the parameters by module", "params"),
     _recipe(sensitivity, "draw the effect of a step of each constraint", "sensitivity"),
     _recipe(cost, "draw the cost of an output", "flops", "params", "arch"),
