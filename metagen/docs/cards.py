@@ -116,8 +116,9 @@ def _in_header(desk: Desk) -> list[Printed]:
     facts = Facts(desk)
     where = {"size": FULL} if facts.is_trained() else {}
     rows = facts.each("results", status=MEASURED, **where)
+    sources = [render.named(facts, ref) for ref in facts.each("spec.training.data.sources")]
     names = [
-        *("spec.name", "spec.license", *facts.each("derived.sources")),
+        *("spec.name", "spec.license", *sources),
         *(row / each for row in rows for each in ("benchmark", "dataset", "metric", "split")),
     ]
     texts = [Printed(fact, str(fact.value)) for fact in (facts.get(name) for name in names)]
