@@ -18,6 +18,7 @@ from metagen.docs.render import markdown
 from metagen.filing import RECIPES, crate, croissant, cyclonedx, forms, spdx, statement
 from metagen.filing.subject import Subject
 from metagen.measure.evidence import EVIDENCE
+from metagen.sizing.training import CARBON, ENERGY
 from metagen.spec import Spec, load
 from metagen.spec.schema import keys
 
@@ -39,8 +40,8 @@ def declared() -> dict[str, Any]:
 def desk(declares: dict[str, Any] | None = None, trained: dict[str, Any] | None = None) -> Any:
     """Return a desk over the sample package with its code, and an estimate of the energy."""
     estimates = [
-        sample._row("training energy", None, 812_000.0, "kWh", "figure"),
-        sample._row("training CO2", None, 390_000.0, "kg CO2e", "figure"),
+        sample._row(ENERGY, None, 812_000.0, "kWh", "figure"),
+        sample._row(CARBON, None, 390_000.0, "kg CO2e", "figure"),
     ]
     made = sample.desk(declares, constraints=[*sample._constraints(), *estimates])
     made.files |= {path: path.encode() for path in spdx.CODE}
