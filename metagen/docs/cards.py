@@ -59,7 +59,9 @@ def _written(path: str, page: Page) -> dict[str, bytes]:
 def metadata(desk: Desk) -> dict[str, Any]:
     """Return the entries of the model card's YAML header, without undeclared ones."""
     facts = Facts(desk)
-    words, proxies, full = facts.family().words, facts.results(PROXY), facts.results(FULL)
+    words, full = facts.family().words, facts.results(FULL)
+    # The header of a trained model is about that model alone.
+    proxies = [] if facts.is_trained() else facts.results(PROXY)
     name = escape.plain(facts.get("spec.name").value)
     sources = [facts.entry(ref / "name") for ref in facts.each("spec.training.data.sources")]
     entries: dict[str, Any] = {
@@ -71,8 +73,8 @@ def metadata(desk: Desk) -> dict[str, Any]:
         "datasets": [name for name in sources if _HUB_DATASET.fullmatch(name)],
         "metrics": sorted({row["metric"] for row in (*proxies, *full)}),
         "model-index": [
-            *_model_index(f"{name} (proxy)", words.pipeline_tag, proxies),
             *_model_index(name, words.pipeline_tag, full),
+            *_model_index(f"{name} (proxy)", words.pipeline_tag, proxies),
         ],
     }
     return {key: value for key, value in entries.items() if value}
@@ -89,11 +91,19 @@ def _result(task: str, row: dict[str, Any]) -> dict[str, Any]:
     # A page of the Hub shows the name of the metric, and not that of the model.
     notes = [
         *(["proxy"] if row["size"] == PROXY else []),
-        *([ORIGINS[row["origin"]]] if row["origin"] != MEASURED else []),
+        *([_came(row)] if row["origin"] != MEASURED else []),
+        *(["stated, not bound"] if row["size"] == FULL and not row.get("bound") else []),
     ]
     name = row["benchmark"] + (f" ({', '.join(notes)})" if notes else "")
     metric = {"name": name, "type": row["metric"], "value": _number(row)}
     return {"task": {"type": task}, "dataset": dataset, "metrics": [metric]}
+
+
+def _came(row: dict[str, Any]) -> str:
+    """Return how a result came: by which program, or as the origin says."""
+    harness = row.get("harness") or {}
+    named = " ".join(str(harness[key]) for key in ("name", "version") if harness.get(key))
+    return f"by {escape.plain(named)}" if named else ORIGINS[row["origin"]]
 
 
 def _number(row: dict[str, Any]) -> float:
@@ -104,7 +114,8 @@ def _number(row: dict[str, Any]) -> float:
 def _in_header(desk: Desk) -> list[Printed]:
     """Return the scores that the header states, and its names from the spec and from results."""
     facts = Facts(desk)
-    rows = facts.each("results", status=MEASURED)
+    where = {"size": FULL} if facts.is_trained() else {}
+    rows = facts.each("results", status=MEASURED, **where)
     names = [
         *("spec.name", "spec.license", *facts.each("derived.sources")),
         *(row / each for row in rows for each in ("benchmark", "dataset", "metric", "split")),
@@ -120,12 +131,13 @@ def _recipe(work: Any, title: str, *files: str, sources: tuple[str, ...] = ()) -
     return Recipe(f"docs:{name}", work, read, provenance.targets(f"docs/{name}.md"), title)
 
 
-_CARD = ("arch", "params", "shape", "flops", "constraints", "results", "lock", "launch")
-_REPORT = ("arch", "params", "results", "curve", "machine", "lock")
-_LIMITS = ("arch", "params", "constraints", "results", "launch")
+_TRAINED = ("trained", "plan", "samples", "bench")
+_CARD = ("arch", "params", "shape", "flops", "constraints", "results", "lock", "launch", *_TRAINED)
+_REPORT = ("arch", "params", "results", "curve", "machine", "lock", "trained_curve", *_TRAINED[:3])
+_LIMITS = ("arch", "params", "constraints", "results", "launch", "trained", "bench")
 RECIPES = (
     _recipe(model_card, "write the model card", *_CARD, sources=SOURCES),
-    _recipe(data_card, "write the data card", "arch", "results", "launch"),
+    _recipe(data_card, "write the data card", "arch", "results", "launch", "trained"),
     _recipe(eval_report, "write the evaluation report", *_REPORT),
     _recipe(limitations, "write the limitations", *_LIMITS, sources=SOURCES),
     Recipe(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pylatexenc.latexencode import UnicodeToLatexEncoder
 
 _LONGEST = 600
+_LONGEST_BLOCK = 2000
 _BREAK = "\ue000"  # private-use marks; `plain` leaves none of them in a text
 _APART = "\ue001"
 _LONG_WORD = 18
@@ -62,6 +63,16 @@ def markdown_code(text: str) -> Markup:
     fence = "`" * (longest + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     return Markup(f"{fence}{pad}{line}{pad}{fence}")
+
+
+def markdown_block(text: str, language: str = "text") -> Markup:
+    """Return text of several lines as a fenced block, shortened to fit on a page."""
+    lines = text[:_LONGEST_BLOCK].split("\n")
+    lines += ["…"] if len(text) > _LONGEST_BLOCK else []
+    shown = "\n".join("".join(map(_visible, line.replace("\t", "    "))) for line in lines)
+    longest = max((len(run) for run in re.findall("`+", shown)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return Markup(f"{fence}{language}\n{shown.rstrip()}\n{fence}")
 
 
 def latex(text: str) -> Markup:

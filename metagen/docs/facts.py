@@ -15,12 +15,23 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import families
-from metagen.docs import scores, statement, wording
-from metagen.docs.fact import Fact, MissingFact, Printed, Ref, address, source
-from metagen.docs.sources import FILES, ORIGINS, SOURCES, SPEC, TERMS, UNITS
+from metagen.docs import scores, statement, training, wording
+from metagen.docs.fact import Fact, MissingFact, Printed, Ref, address, file, source
+from metagen.docs.sources import (
+    BOUND,
+    FILES,
+    FULL_ORIGINS,
+    ORIGINS,
+    SOURCES,
+    SPEC,
+    TERMS,
+    UNITS,
+)
 from metagen.families.effects import UNUSED
 from metagen.families.family import Family, Words
-from metagen.measure.results import MEASURED, PROXY
+from metagen.measure.results import FULL, MEASURED, PROXY
+from metagen.sizing import devices
+from metagen.sizing.devices import Device
 from metagen.work import Desk
 
 # The records of these entries also hold their unit.
@@ -33,7 +44,10 @@ _BESIDE = (
     "plan.*.actual",
 )
 # Texts that hold arithmetic.
-_ARITHMETIC = ("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*")
+_ARITHMETIC = (
+    *("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*"),
+    "derived.energy_formula",
+)
 _WORDS = tuple(field.name for field in dataclasses.fields(Words))
 # The record of the trained model names the units that these are counted in.
 _COUNTED = {
@@ -82,8 +96,29 @@ class Facts:
     def origin(self, row: Ref) -> str:
         """Return how a row of results came about, and record that it was printed."""
         fact = self.get(row / "origin")
-        self.printed.append(Printed(fact, ORIGINS[fact.value]))
-        return ORIGINS[fact.value]
+        text = ORIGINS[fact.value]
+        if self.get(row / "size").value == FULL:
+            text = FULL_ORIGINS[fact.value].format(self._harness(row))
+            text += BOUND[self.is_bound(row)]
+        self.printed.append(Printed(fact, text))
+        return text
+
+    def is_bound(self, row: Ref) -> bool:
+        """Return whether the file of a result names the checkpoint that is bound to the package."""
+        return self.has(row / "bound") and bool(self.get(row / "bound").value)
+
+    def _harness(self, row: Ref) -> str:
+        """Return the name and the version of what measured an imported row."""
+        parts = [row / "harness" / name for name in ("name", "version")]
+        return " ".join(str(self.get(part).value) for part in parts if self.has(part)) or "a file"
+
+    def is_trained(self) -> bool:
+        """Return whether a training run of the full model is bound to the package."""
+        return bool(self.get("trained.status").value != training.NOT_TRAINED)
+
+    def device(self, name: str) -> Device | None:
+        """Return the device that a driver calls by some name, as `NVIDIA H100 80GB HBM3`."""
+        return devices.by_driver(self._desk, name)
 
     def results(self, size: str) -> list[dict[str, Any]]:
         """Return the scores of the proxy or of the full model, which no statement mixes."""
@@ -154,16 +189,14 @@ class Facts:
         Raises:
             MissingFact: It is not there.
         """
-        if ref[0] != "spec":
-            file = self._file(ref)
         self._read[address(ref)] = None
         if ref[0] == "spec":
             return self._declared(ref)
         try:
-            return self._desk.entry(file, *ref[1:])
+            return self._desk.entry(file(ref), *ref[1:])
         except LookupError:
             entry = ".".join(ref[1:])
-            raise MissingFact(f"{self._file(ref)} has no entry `{entry}`") from None
+            raise MissingFact(f"{file(ref)} has no entry `{entry}`") from None
 
     def _names(self, ref: Ref) -> Iterable[str]:
         """Return the keys or positions in an entry; a text of the spec counts as one entry."""
@@ -179,11 +212,6 @@ class Facts:
             named = value if isinstance(value, dict) else {"name": value}
             value = value[int(part)] if part.isdigit() else named.get(part)
         return value
-
-    def _file(self, ref: Ref) -> str:
-        if ref[0] not in FILES:
-            raise MissingFact(f"no file of the package is called `{ref[0]}`")
-        return FILES[ref[0]]
 
     def _unit(self, ref: Ref) -> str:
         name = str(ref)
@@ -237,6 +265,15 @@ def _of_the_family(name: str) -> Callable[[Facts], Fact]:
         ref = Ref(("shape", name))
         value, unit = (facts.entry(ref / part) for part in ("value", "unit"))
         return Fact(f"derived.{name}", value, unit, source(ref), (address(ref / "value"),))
+
+    return fact
+
+
+def _of_the_training(name: str) -> Callable[[Facts], Fact]:
+    """Return the function of a fact that is one of the figures of the trained model."""
+
+    def fact(facts: Facts) -> Fact:
+        return Fact(f"derived.{name}", *training.FIGURES[name](facts))
 
     return fact
 
@@ -350,6 +387,7 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "unpublished": _unpublished,
     "judgement": _judgement,
     **{name: _word(name) for name in _WORDS},
+    **{name: _of_the_training(name) for name in training.FIGURES},
     "usage": _usage,
     "preparation": _preparation,
     "unknown_components": _unknown_components,

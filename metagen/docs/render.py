@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from markupsafe import Markup
 
-from metagen.docs import escape
+from metagen.docs import escape, training
 from metagen.docs.fact import MissingFact, Printed, Ref, proxy
 from metagen.docs.facts import Facts
 from metagen.docs.sources import FILES
@@ -56,7 +56,7 @@ class _Language:
     """The syntax of a template, and the escaping of its output."""
 
     escaped: Callable[[str], Markup]
-    filters: Mapping[str, Callable[[str], Markup]] = field(default_factory=dict)
+    filters: Mapping[str, Callable[..., Markup]] = field(default_factory=dict)
     syntax: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -69,7 +69,9 @@ _MACROS = {
     "comment_start_string": r"\NOTE{",
     "comment_end_string": "}",
 }
-_MARKDOWN = _Language(escape.markdown, {"code": escape.markdown_code})
+_MARKDOWN = _Language(
+    escape.markdown, {"code": escape.markdown_code, "block": escape.markdown_block}
+)
 _LATEX = _Language(
     escape.latex,
     {"code": escape.latex_code, "pdf_string": escape.pdf_string, "keys": escape.citation_keys},
@@ -78,18 +80,21 @@ _LATEX = _Language(
 _PLAIN = _Language(Markup, syntax=_MACROS)
 
 
-def markdown(desk: Desk, template: str, metadata: dict[str, Any] | None = None) -> Page:
+def markdown(
+    desk: Desk, template: str, metadata: dict[str, Any] | None = None, documents: str = ""
+) -> Page:
     """Render a Markdown template, with its YAML header if it has one, and its sources.
 
     Args:
         desk: Reads the template and its facts.
         template: Its path in `templates/`, such as `cards/model_card.md`.
         metadata: The header's entries; None for a document without a header.
+        documents: Where the other documents lie, seen from this one: "" or a folder with its slash.
 
     Raises:
         TaskError: The template is invalid, or requests a fact that does not exist.
     """
-    page = _page(desk, template, _MARKDOWN)
+    page = _page(desk, template, _MARKDOWN, documents=documents)
     files = by_source(page.printed).items()
     sources = _render(desk, Facts(desk), _SOURCES, _MARKDOWN, sources=files)
     return Page(_header(metadata) + page.text + sources, page.printed)
@@ -129,9 +134,9 @@ def _header(metadata: dict[str, Any] | None) -> str:
     return f"---\n{text}---\n\n"
 
 
-def _page(desk: Desk, template: str, language: _Language) -> Page:
+def _page(desk: Desk, template: str, language: _Language, **values: Any) -> Page:
     facts = Facts(desk)
-    text = _render(desk, facts, template, language)
+    text = _render(desk, facts, template, language, **values)
     return Page(text, tuple(facts.printed))
 
 
@@ -158,6 +163,13 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "measured": lambda: facts.each("results", status=MEASURED, size=PROXY),
         "full": lambda: facts.each("results", status=MEASURED, size=FULL),
         "origin": facts.origin,
+        "bound": facts.is_bound,
+        # A training run of the full model is bound to the package, complete or in part.
+        "trained": facts.is_trained,
+        "partial": lambda: facts.get("trained.status").value == training.PARTIAL,
+        "edited_code": lambda: (
+            facts.has("trained.code.same") and not facts.get("trained.code.same").value
+        ),
         "edited": lambda name: facts.edited(FILES[name]),
         "distinct": facts.distinct,
         "has": facts.has,
@@ -172,6 +184,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "proxy": proxy,
         "family": lambda: facts.family().model_template({}).split("/")[2],
         "task": lambda: facts.family().task.folder.rpartition("/")[2],
+        "pipeline_tag": lambda: facts.family().words.pipeline_tag,
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from metagen.docs import wording
 from metagen.measure.comparison import BEATS, CANNOT_TELL, LOSES
-from metagen.measure.results import FULL, MEASURED
+from metagen.measure.results import FULL, MEASURED, PROXY
 
 _Z = 1.96  # half of a 95 % interval is that many standard errors
 _MOST_DECIMALS = 6
@@ -28,7 +28,7 @@ def decimals(row: Row) -> int | None:
     """
     spread, interval = row.get("spread"), row.get("interval")
     width = (interval[1] - interval[0]) / (2 * _Z) if interval else 0.0
-    uncertain = spread or width
+    uncertain = spread or width or row.get("standard_error")
     if not uncertain:
         return None
     return min(_MOST_DECIMALS, max(0, -math.floor(math.log10(uncertain))))
@@ -74,17 +74,18 @@ def _notes(row: Row) -> str:
     return f" ({notes})" if notes else ""
 
 
-def judgement(rows: Iterable[Row]) -> str:
-    """Return one sentence on which baselines the proxy beats, and by which metrics.
+def judgement(rows: Iterable[Row], size: str = PROXY) -> str:
+    """Return one sentence on which baselines a model beats, and by which metrics.
 
-    It is about measured rows of the proxy; "" if there are none.
+    It is about measured rows of one size; "" if there are none.
     """
+    name = "the proxy" if size == PROXY else "the model"
     titles: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for row in rows:
-        if row["status"] == "measured" and row["size"] == "proxy" and row["outcomes"]:
+        if row["status"] == MEASURED and row["size"] == size and row["outcomes"]:
             titles.setdefault(tuple(row["outcomes"].items()), []).append(row["title"])
     clauses = [
-        f"on {_listed(names)}, {'it' if number else 'the proxy'} {_said(dict(outcomes))}"
+        f"on {_listed(names)}, {'it' if number else name} {_said(dict(outcomes))}"
         for number, (outcomes, names) in enumerate(titles.items())
     ]
     sentence = "; ".join(clauses)

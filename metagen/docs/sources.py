@@ -20,6 +20,8 @@ FILES = {
     "machine": "benchmarks/machine.json",
     "launch": PLAN,
     "lock": "code/requirements.lock",
+    # Of a release alone; only its README prints it.
+    "release": "docs/release.json",
     # These always exist; without a trained model they say so.
     "trained": "trained/model.json",
     "trained_curve": "trained/curve.csv",
@@ -39,6 +41,14 @@ ORIGINS = {
     IMPORTED: "imported, not measured by this build",
     TYPED: "typed by a person, not measured by this build",
 }
+# How a result of the full model came; the braces hold the program that measured it.
+FULL_ORIGINS = {
+    MEASURED: "measured by eval.py",
+    IMPORTED: "measured by {}",
+    TYPED: "typed by a person",
+}
+# Whether the file of a result names the checkpoint of the package.
+BOUND = {True: " on this checkpoint", False: "; stated, not bound to a checkpoint"}
 # Names that contain a numeral, which is no measurement.
 TERMS = {"digest": "SHA-256", "interval": "95% interval"}
 
@@ -48,6 +58,8 @@ UNITS = (
     ("params.embedding_share", "share"),
     ("params.proxy_share", "share"),
     ("params.*", "parameters"),
+    ("release.bytes", "bytes"),
+    ("release.parameters", "parameters"),
     ("flops.unit", ""),
     ("flops.*length", ""),
     ("flops.*", "FLOP"),

@@ -26,11 +26,21 @@ def summary(desk: Desk) -> dict[str, bytes]:
             "budget_share": facts.get("params.budget.share").value,
             "proxy": facts.get("params.proxy_total").value,
         },
+        "trained": _trained(facts),
         "memory": _memory(facts),
         "constraints": _constraints(facts),
         "benchmarks": [_benchmark(row) for row in facts.get("results").value],
     }
     return {"docs/summary.json": json_bytes(content)}
+
+
+def _trained(facts: Facts) -> dict[str, Any] | None:
+    """Return the status of the trained model and its checkpoint; None without one."""
+    if not facts.is_trained():
+        return None
+    planned = facts.get("arch.train.steps").value
+    kept = {key: facts.get(f"trained.checkpoint.{key}").value for key in ("step", "sha256")}
+    return {"status": facts.get("trained.status").value, **kept, "planned": planned}
 
 
 def _memory(facts: Facts) -> dict[str, Any]:
@@ -66,7 +76,7 @@ RECIPES = (
     Recipe(
         "docs:summary",
         summary,
-        inputs("params", "constraints", "results"),
+        inputs("arch", "params", "constraints", "results", "trained"),
         ("docs/summary.json",),
         "collect the content of the summary table",
     ),

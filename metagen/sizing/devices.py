@@ -10,6 +10,7 @@ evenly; the share that was measured on eight devices includes the cost of their 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -28,6 +29,9 @@ PROGRAM = "gpt-fast"  # has the products of PyTorch that infer.py runs
 # A GPU that runs an 8-bit product without compilation first writes the weights in 16 bits: for each
 # weight one byte is read, two are written and two are read.
 UNPACKING = 5
+
+# Words in the names of cards that share a chip with a device of the table, and have less power.
+_OTHER_FORMS = frozenset(("PCIE", "NVL", "LAPTOP", "MOBILE", "MIG", "MAX"))
 
 # The representative device of each class that `constraints.device` may name. `gpu` alone is the
 # more modest consumer card, and `edge` is the small Jetson, so that a class promises no more than
@@ -110,6 +114,24 @@ def by_prefix(desk: Desk, name: str) -> Device | None:
     """Return the device of a name, or the first whose name starts with it, such as `A100`."""
     known = table(desk)
     return known.get(matching(name, known))
+
+
+def by_driver(desk: Desk, name: str) -> Device | None:
+    """Return the device of a driver's name, such as `NVIDIA H100 80GB HBM3`; None if unknown.
+
+    Cards of other forms, such as PCIe, differ in power and speed, and are unknown.
+    """
+    words = set(re.findall(r"\w+", name.upper()))
+    if words & _OTHER_FORMS:
+        return None
+    known = {model: set(re.findall(r"\w+", model.upper())) for model in table(desk)}
+    called = [model for model, own in known.items() if own - _memories(own) - {"SXM"} <= words]
+    same = [model for model in called if _memories(known[model]) <= words]
+    return table(desk)[(same or called)[0]] if called else None
+
+
+def _memories(words: set[str]) -> set[str]:
+    return {word for word in words if re.fullmatch(r"\d+GB", word)}
 
 
 def _device(row: dict[str, str]) -> Device:

@@ -112,9 +112,21 @@ def _files() -> dict[str, Any]:
         }}},
         "benchmarks/curve.csv": _curve(),
         "code/launch/plan.json": plan(),
+        **untrained(),
         "code/requirements.lock": "# Python 3.11.7 and these versions made the package.\n"
         "numpy==2.4.6\ntorch==2.13.0\n",
     }  # fmt: skip
+
+
+def untrained() -> dict[str, Any]:
+    """Return the files about the trained model of a package without one."""
+    return {
+        "trained/model.json": {"status": "not trained"},
+        "trained/curve.csv": "step,train_loss,val_loss,learning_rate\n",
+        "trained/plan.json": [],
+        "trained/samples.json": [],
+        "trained/bench.json": {},
+    }
 
 
 def _architecture() -> dict[str, Any]:

@@ -1,0 +1,112 @@
+"""Figures of the trained model that follow from its record: energy, CO2, hours, first steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from metagen.docs import scores
+from metagen.docs.sources import FILES
+from metagen.measure.results import FULL
+from metagen.sizing.training import CARBON_INTENSITY, CARBON_SOURCE, DIGITS, HOUR
+
+if TYPE_CHECKING:
+    from metagen.docs.facts import Facts
+
+NOT_TRAINED, PARTIAL = "not trained", "partial"
+_KWH = 3.6e6  # joules
+_TIMES = ((HOUR, "hours"), (60, "minutes"), (1, "seconds"))
+Figure = tuple[Any, str, str]  # A value, its unit and its source.
+
+
+def start(facts: Facts) -> Figure:
+    """Return the commands that run the released weights, in the folder that holds them."""
+    run = f"python infer.py --size full --checkpoint .. {facts.family().words.usage}"
+    lines = ("cd code", "python -m pip install -r requirements.txt", run)
+    return "\n".join(lines), "", f"{FILES['arch']}: family"
+
+
+def hours(facts: Facts) -> Figure:
+    """Return the time of the training in the unit that suits it; None if it is not recorded."""
+    source = f"{FILES['trained']}: seconds.wall"
+    seconds = _of(facts, "trained.seconds.wall")
+    if seconds is None:
+        return None, "hours", source
+    size, unit = next(each for each in _TIMES if seconds >= each[0] or each[0] == 1)
+    return _rounded(seconds / size), unit, source
+
+
+def energy(facts: Facts) -> Figure:
+    """Return the measured energy of the training in kWh; None if it was not measured."""
+    joules = _of(facts, "trained.energy.joules")
+    source = f"{FILES['trained']}: energy.joules"
+    return (None if joules is None else _rounded(joules / _KWH)), "kWh", source
+
+
+def energy_estimate(facts: Facts) -> Figure:
+    """Return the power of the devices times the hours of the training, in kWh.
+
+    None if the number, the power or the hours of the devices are unknown.
+    """
+    source = f"{FILES['trained']}: devices, seconds.wall"
+    known = _powered(facts)
+    if known is None:
+        return None, "kWh", source
+    number, watts, seconds = known
+    return _rounded(number * watts * seconds / _KWH), "kWh", source
+
+
+def energy_formula(facts: Facts) -> Figure:
+    """Return the arithmetic of `energy_estimate`; "" without one."""
+    known, source = _powered(facts), f"{FILES['trained']}: devices, seconds.wall"
+    if known is None:
+        return "", "", source
+    number, watts, seconds = known
+    text = f"{number:,} x {watts:g} W at full power x {_rounded(seconds / HOUR):g} h"
+    return text, "", source
+
+
+def _powered(facts: Facts) -> tuple[int, float, float] | None:
+    """Return the devices of the training, the watts of each and their seconds."""
+    number, names = _of(facts, "trained.devices.count"), _of(facts, "trained.devices.names")
+    seconds = _of(facts, "trained.seconds.wall")
+    known = facts.device(names[0]) if names and len(set(names)) == 1 else None
+    if not number or not seconds or known is None or known.power is None:
+        return None
+    return number, known.power, seconds
+
+
+def emissions(facts: Facts) -> Figure:
+    """Return the CO2 of the measured or else of the estimated energy; None without either."""
+    spent = energy(facts)[0]
+    spent = energy_estimate(facts)[0] if spent is None else spent
+    value = None if spent is None else _rounded(spent * CARBON_INTENSITY)
+    return value, "kg CO2e", f"{FILES['trained']}: energy, seconds.wall; {CARBON_SOURCE}"
+
+
+def intensity(facts: Facts) -> Figure:
+    """Return the CO2 of a kWh."""
+    return CARBON_INTENSITY, "kg CO2e/kWh", f"metagen: {CARBON_SOURCE}"
+
+
+def full_judgement(facts: Facts) -> Figure:
+    """Return what the scores of the full model say of its baselines; "" where they say nothing."""
+    rows = [row for row in facts.results(FULL) if row.get("bound")]
+    return scores.judgement(rows, FULL), "", f"{FILES['results']}: outcomes"
+
+
+def _of(facts: Facts, name: str) -> Any:
+    return facts.get(name).value if facts.has(name) else None
+
+
+def _rounded(figure: float) -> float:
+    return float(f"{figure:.{DIGITS}g}")
+
+
+FIGURES: dict[str, Callable[[Facts], Figure]] = {
+    each.__name__: each
+    for each in (
+        *(start, hours, energy, energy_estimate, energy_formula, emissions, intensity),
+        full_judgement,
+    )
+}
