@@ -33,7 +33,8 @@ QUICK = {
 }  # fmt: skip
 SLOWER = {
     "histories": 3, "edits": 2, "leaks": 1, "toctou": 1, "lint": 2,
-    "altered": 2, "crash": 3, "disk": 2, "concurrency": 1, "events": 3, "power": 3,
+    "altered": 2, "crash": 3, "release_crash": 12, "disk": 2,
+    "concurrency": 1, "events": 3, "power": 3,
 }  # fmt: skip
 MORE = {"leaf": 10}
 LONG = {"repro": 1, "verify": 1}
