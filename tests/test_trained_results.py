@@ -355,6 +355,16 @@ def test_an_unreadable_file_is_refused(folder: Path, data: bytes, sentence: str)
     assert sentence in refused(folder, "x.json", data)
 
 
+def test_names_of_strangers_reach_no_terminal_unescaped(folder: Path) -> None:
+    content = harness_files.lm_eval()
+    content["results"]["\x1b[2J\n"] = {"acc,none": 2.0}
+    assert not set("\x1b") & set(refused(folder, "a.json", content))
+    assert not set("\x1b") & set(refused(folder, "\x1b[2J.json", b"{}"))
+    assert "harness.file has the control character" in refused(
+        folder, "\x1b.json", harness_files.plain()
+    )
+
+
 def test_a_compressed_log_says_how_to_write_it_as_json(folder: Path) -> None:
     assert "inspect log dump a.eval > results.json" in refused(folder, "logs/a.eval", b"PK")
 

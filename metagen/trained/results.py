@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -100,9 +101,9 @@ def _read(desk: Desk, name: str, data: bytes, model: Model) -> Iterator[Placed]:
     if reader is None:
         door.refuse("No known harness writes such a file.", name, ELSEWHERE)
     file = {"file": name, "sha256": sha256(data)}
-    for found in reader.read(name, content, model):
-        entry = row(found, _benchmark(desk, found), model)
-        yield found, entry | {"harness": entry["harness"] | file}
+    for each in reader.read(name, content, model):
+        found = replace(each, harness={**each.harness, **file})
+        yield found, row(found, _benchmark(desk, found), model)
 
 
 def _benchmark(desk: Desk, found: Found) -> str:
