@@ -136,7 +136,7 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
     binding = bound(run)
     code = (*code_recipes(family), *measure.recipes(family, spec.key))
     documents = (*DOCS, *(release.recipes(family) if binding.trained else ()))
-    possible = (_resolved(spec), *BLUEPRINT, *code, *trained.RECIPES, *documents, *RECORDS)
+    possible = (_resolved(spec), *BLUEPRINT, *code, *trained.recipes(family), *documents, *RECORDS)
     recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
     recipes = (*recipes, provenance.recipe(recipes))
     made = (*recipes, *crate.recipes(_files(recipes)))
