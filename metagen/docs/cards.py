@@ -10,8 +10,7 @@ import re
 from typing import Any
 
 from metagen.docs import escape, provenance, render, scores
-from metagen.docs.fact import Printed
-from metagen.docs.fact import Ref
+from metagen.docs.fact import Printed, Ref
 from metagen.docs.facts import Facts
 from metagen.docs.render import Page
 from metagen.docs.sources import FILES, ORIGINS, SOURCES, inputs

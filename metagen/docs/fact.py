@@ -60,12 +60,23 @@ def proxy(ref: Ref) -> Ref:
     return Ref((ref[0], "proxy", *ref[1:]))
 
 
+def file(ref: Ref) -> str:
+    """Return the file of a fact's entry.
+
+    Raises:
+        MissingFact: No file has the name that the address begins with.
+    """
+    if ref[0] != "spec" and ref[0] not in FILES:
+        raise MissingFact(f"no file of the package is called `{ref[0]}`")
+    return SPEC if ref[0] == "spec" else FILES[ref[0]]
+
+
 def address(ref: Ref) -> str:
     """Return the address of a fact's entry, such as `blueprint/params.json#/total`."""
-    return entries.pointer(SPEC if ref[0] == "spec" else FILES[ref[0]], ref[1:])
+    return entries.pointer(file(ref), ref[1:])
 
 
 def source(ref: Ref) -> str:
     """Return the file and the entry of an address, without positions in lists."""
     entry = ".".join(part for part in ref[1:] if not part.isdigit())
-    return f"{SPEC if ref[0] == 'spec' else FILES[ref[0]]}: {entry}"
+    return f"{file(ref)}: {entry}"

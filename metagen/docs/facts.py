@@ -16,7 +16,7 @@ from typing import Any
 
 from metagen import families
 from metagen.docs import scores, statement, training, wording
-from metagen.docs.fact import Fact, MissingFact, Printed, Ref, address, source
+from metagen.docs.fact import Fact, MissingFact, Printed, Ref, address, file, source
 from metagen.docs.sources import (
     BOUND,
     FILES,
@@ -189,16 +189,14 @@ class Facts:
         Raises:
             MissingFact: It is not there.
         """
-        if ref[0] != "spec":
-            file = self._file(ref)
         self._read[address(ref)] = None
         if ref[0] == "spec":
             return self._declared(ref)
         try:
-            return self._desk.entry(file, *ref[1:])
+            return self._desk.entry(file(ref), *ref[1:])
         except LookupError:
             entry = ".".join(ref[1:])
-            raise MissingFact(f"{self._file(ref)} has no entry `{entry}`") from None
+            raise MissingFact(f"{file(ref)} has no entry `{entry}`") from None
 
     def _names(self, ref: Ref) -> Iterable[str]:
         """Return the keys or positions in an entry; a text of the spec counts as one entry."""
@@ -214,11 +212,6 @@ class Facts:
             named = value if isinstance(value, dict) else {"name": value}
             value = value[int(part)] if part.isdigit() else named.get(part)
         return value
-
-    def _file(self, ref: Ref) -> str:
-        if ref[0] not in FILES:
-            raise MissingFact(f"no file of the package is called `{ref[0]}`")
-        return FILES[ref[0]]
 
     def _unit(self, ref: Ref) -> str:
         name = str(ref)

@@ -6,7 +6,7 @@ import re
 import shlex
 
 from metagen.docs import figures, outcome, provenance, render
-from metagen.docs.sources import FILES, SOURCES, inputs
+from metagen.docs.sources import SOURCES, inputs
 from metagen.work import Desk, Recipe, Work
 
 BUILD = "build"
@@ -52,14 +52,14 @@ COMMAND = (
 
 # The files whose facts each section prints.
 SECTIONS = {
-    "abstract": ("arch", "params", "constraints", "results"),
-    "introduction": (),
+    "abstract": ("arch", "params", "constraints", "results", "trained"),
+    "introduction": ("results", "trained"),
     "architecture": ("arch", "params", "shape", "flops"),
     "constraints": ("constraints", "sensitivity"),
-    "training": ("arch", "launch"),
-    "evaluation": ("arch", "params", "results", "curve"),
-    "limitations": ("arch", "params", "constraints", "results"),
-    "reproducibility": ("results", "lock"),
+    "training": ("arch", "launch", "trained", "trained_curve", "plan"),
+    "evaluation": ("arch", "params", "results", "curve", "trained"),
+    "limitations": ("arch", "params", "constraints", "results", "trained", "bench"),
+    "reproducibility": ("results", "lock", "trained"),
 }
 SECTION_FILES = tuple(f"paper/sections/{name}.tex" for name in SECTIONS)
 _ENTRY = re.compile(r"(@\w+\{(\w+),\n(?:  .*\n)*\}\n)")
@@ -118,7 +118,7 @@ RECIPES = (
     Recipe(
         "paper:main",
         main,
-        (FILES["arch"],),
+        inputs("arch", "results", "trained"),
         provenance.targets("paper/main.tex"),
         "write the paper's frame",
     ),

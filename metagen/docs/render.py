@@ -80,18 +80,21 @@ _LATEX = _Language(
 _PLAIN = _Language(Markup, syntax=_MACROS)
 
 
-def markdown(desk: Desk, template: str, metadata: dict[str, Any] | None = None) -> Page:
+def markdown(
+    desk: Desk, template: str, metadata: dict[str, Any] | None = None, documents: str = ""
+) -> Page:
     """Render a Markdown template, with its YAML header if it has one, and its sources.
 
     Args:
         desk: Reads the template and its facts.
         template: Its path in `templates/`, such as `cards/model_card.md`.
         metadata: The header's entries; None for a document without a header.
+        documents: Where the other documents lie, seen from this one: "" or a folder with its slash.
 
     Raises:
         TaskError: The template is invalid, or requests a fact that does not exist.
     """
-    page = _page(desk, template, _MARKDOWN)
+    page = _page(desk, template, _MARKDOWN, documents=documents)
     files = by_source(page.printed).items()
     sources = _render(desk, Facts(desk), _SOURCES, _MARKDOWN, sources=files)
     return Page(_header(metadata) + page.text + sources, page.printed)
@@ -131,9 +134,9 @@ def _header(metadata: dict[str, Any] | None) -> str:
     return f"---\n{text}---\n\n"
 
 
-def _page(desk: Desk, template: str, language: _Language) -> Page:
+def _page(desk: Desk, template: str, language: _Language, **values: Any) -> Page:
     facts = Facts(desk)
-    text = _render(desk, facts, template, language)
+    text = _render(desk, facts, template, language, **values)
     return Page(text, tuple(facts.printed))
 
 
@@ -181,6 +184,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "proxy": proxy,
         "family": lambda: facts.family().model_template({}).split("/")[2],
         "task": lambda: facts.family().task.folder.rpartition("/")[2],
+        "pipeline_tag": lambda: facts.family().words.pipeline_tag,
     }
 
 

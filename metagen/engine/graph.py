@@ -135,12 +135,21 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
     run = f"run-{paths.slug(run_id if run_id is not None else spec.key('name'))}"
     binding = bound(run)
     code = (*code_recipes(family), *measure.recipes(family, spec.key))
-    documents = (*DOCS, *(release.recipes(family) if binding.trained else ()))
+    documents = (*DOCS, *_released(family, spec, binding))
     possible = (_resolved(spec), *BLUEPRINT, *code, *trained.recipes(family), *documents, *RECORDS)
     recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
     recipes = (*recipes, provenance.recipe(recipes))
+    if binding.trained:
+        recipes = (*recipes, *release.closing(recipes))
     made = (*recipes, *crate.recipes(_files(recipes)))
     return Graph(spec, run, (*made, _manifest(whole(made))), warnings, binding)
+
+
+def _released(family: Family, spec: Spec, binding: Binding) -> tuple[Recipe, ...]:
+    """Return the tasks of `release/`; they are in the graph of a bound package only."""
+    if binding.trained is None:
+        return ()
+    return release.recipes(family, spec.key, binding.trained, results=bool(binding.results))
 
 
 def of_files(
@@ -182,8 +191,10 @@ def of_run(run: Path) -> Graph:
 
 
 def whole(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
-    """Return the recipes of a whole package: all but the PDF's."""
-    return tuple(recipe for recipe in recipes if recipe.name != _PDF)
+    """Return the recipes of a whole package: all but the PDF's, unless a release has the PDF."""
+    every = tuple(recipes)
+    read = {path for recipe in every for path in recipe.inputs}
+    return tuple(each for each in every if each.name != _PDF or not read.isdisjoint(each.targets))
 
 
 def _files(recipes: Iterable[Recipe]) -> tuple[str, ...]:

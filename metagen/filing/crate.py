@@ -36,7 +36,7 @@ def recipes(paths: Iterable[str]) -> tuple[Recipe, ...]:
         return {PATH: files.json_bytes(content(Subject(desk), listed))}
 
     reads = (FILES["arch"],)
-    return (Recipe("crate:crate", work, reads, (PATH,), "list the files (RO-Crate)"),)
+    return (Recipe("docs:crate", work, reads, (PATH,), "list the files (RO-Crate)"),)
 
 
 def content(subject: Subject, paths: Iterable[str]) -> dict[str, Any]:

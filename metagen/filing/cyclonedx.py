@@ -189,10 +189,18 @@ def _card(subject: Subject, data: list[dict[str, Any]]) -> dict[str, Any]:
             "considerations": _considerations(subject),
             "properties": [
                 {"name": "parameters", "value": str(subject.value("params.total"))},
+                *_properties(_distribution(subject)),
                 *_properties({f"{_TAXONOMY}{name}": value for name, value in named.items()}),
             ],
         }
     )
+
+
+def _distribution(subject: Subject) -> dict[str, Any]:
+    """Return what the weights need, by the names of the AIBOM generator's registry."""
+    start = "owasp:aibom:distribution:"
+    size = subject.value("trained.checkpoint.bytes")
+    return {f"{start}modelFileSize": size, f"{start}runtimeRequirement": "python"}
 
 
 def _parameters(subject: Subject, data: list[dict[str, Any]]) -> dict[str, Any]:

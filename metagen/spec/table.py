@@ -140,6 +140,7 @@ def _release() -> tuple[Key, ...]:
         "autonomous": (flag(), "Whether it acts without a person who approves each action."),
         "standards": (list_of(NAME), "Standards and regulations that the model complies with."),
         "license_name": (NAME, "Name of a licence that `license` calls `other`."),
+        "base_model": (NAME, "The Hub's name of the model that `training.init_from` holds."),
         "license_link": (LINE, "Address of the licence's text."),
     }
     return (
