@@ -22,6 +22,7 @@ sizing       dimensions under constraints: architecture.yaml and the verdicts
 measure      numbers taken from the generated code, in a subprocess
 trained      the trained model, from the folder of its training run
 docs         numbers to prose: facts, cards, figures, the paper
+filing       what a release must file: records for programs, forms for authorities
 release      a trained model as a repository of the Hugging Face Hub
 engine       the incremental engine: traces, store, tasks, the two doors to doit
 cli          the command line

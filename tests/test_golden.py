@@ -26,6 +26,7 @@ COUNTED = (
     "params.json",
     "flops.json",
     "graph.json",
+    "tensors.json",
     "constraints.json",
 )
 

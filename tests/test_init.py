@@ -40,6 +40,33 @@ RESNET = {
     "hidden_sizes": [256, 512, 1024, 2048], "layer_type": "bottleneck", "num_labels": 1000,
 }  # fmt: skip
 CLIP = {"model_type": "clip", "projection_dim": 512, "text_config": {}, "vision_config": {}}
+QWEN3 = {
+    "model_type": "qwen3", "hidden_size": 4096, "num_hidden_layers": 36, "num_attention_heads": 32,
+    "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 12288, "vocab_size": 151936,
+    "max_position_embeddings": 40960, "tie_word_embeddings": False, "rope_theta": 1e6,
+    "hidden_act": "silu", "rms_norm_eps": 1e-6, "use_sliding_window": False, "sliding_window": None,
+    "max_window_layers": 36, "attention_bias": False, "rope_scaling": None,
+}  # fmt: skip
+GEMMA = {
+    "model_type": "gemma", "hidden_size": 2048, "num_hidden_layers": 18, "num_attention_heads": 8,
+    "num_key_value_heads": 1, "head_dim": 256, "intermediate_size": 16384, "vocab_size": 256000,
+    "max_position_embeddings": 8192, "rms_norm_eps": 1e-6, "hidden_act": "gelu",
+}  # fmt: skip
+GEMMA2 = {"model_type": "gemma2", "hidden_size": 2304, "query_pre_attn_scalar": 256}
+GEMMA3 = {
+    "model_type": "gemma3_text", "hidden_size": 1152, "num_hidden_layers": 26,
+    "num_attention_heads": 4, "num_key_value_heads": 1, "intermediate_size": 6912,
+    "vocab_size": 262144, "max_position_embeddings": 32768, "sliding_window": 512,
+    "sliding_window_pattern": 6, "rope_local_base_freq": 10000, "cache_implementation": "hybrid",
+    "query_pre_attn_scalar": 256,
+}  # fmt: skip
+PATCHTST = {
+    "model_type": "patchtst", "context_length": 512, "patch_length": 12, "patch_stride": 12,
+    "prediction_length": 96, "d_model": 128, "num_attention_heads": 16, "ffn_dim": 512,
+    "num_hidden_layers": 3, "num_input_channels": 7, "norm_type": "layernorm",
+    "pooling_type": None, "positional_encoding_type": "random", "ff_dropout": 0.2,
+    "path_dropout": 0.2,
+}  # fmt: skip
 # Counts of the released models, by transformers' num_parameters(); Qwen2.5-0.5B has 24 times
 # 896 + 2 * 128 biases of queries, keys and values besides, 494,032,768 in all.
 PUBLISHED = {
@@ -49,6 +76,12 @@ PUBLISHED = {
     "qwen2": (QWEN, 494_032_768 - 24 * (896 + 2 * 128)),
     "resnet": (RESNET, 25_557_032),  # resnet-50
     "clip": (CLIP, 151_277_313),  # clip-vit-base-patch32
+    # Without the gains of the norms that our block lacks, which the spec names.
+    "qwen3": (QWEN3, 8_190_735_360 - 36 * 2 * 128),  # Qwen3-8B
+    "gemma": (GEMMA, 2_506_172_416),  # gemma-2b
+    "gemma2": (GEMMA2, 2_614_341_888 - 26 * 2 * 2304),  # gemma-2-2b
+    "gemma3": (GEMMA3, 999_885_952 - 26 * 2 * (1152 + 256)),  # gemma-3-1b
+    "patchtst": (PATCHTST, 1_118_048),
 }
 
 
@@ -70,7 +103,8 @@ def test_a_released_models_config_becomes_a_spec_of_its_count(kind: str, tmp_pat
     made = search.solution(explain.desk_over(load(tmp_path / "spec.yaml")))
     assert made.design.parameters == parameters
     assert made.design.parameters == made.need.budget
-    assert "global_every" not in made.design.dims
+    every = {"gemma2": 2, "gemma3": 6}.get(kind)
+    assert made.design.dims.get("global_every") == every
 
 
 @pytest.mark.parametrize(
@@ -84,6 +118,29 @@ def test_a_released_models_config_becomes_a_spec_of_its_count(kind: str, tmp_pat
         (LLAMA | {"num_experts": 8}, "num_experts: 8 has no place"),
         (QWEN, "qwen2 models have biases of queries, keys and values"),
         (RESNET | {"hidden_sizes": [1, 2, 3, 4]}, "hidden_sizes: [1, 2, 3, 4] has no place"),
+        (QWEN3, "qwen3 models have a norm of the queries and keys of each head"),
+        (
+            QWEN3 | {"layer_types": ["chunked_attention", "full_attention"]},
+            'layer_types: ["chunked_attention", "full_attention"] has no place',
+        ),
+        (GEMMA, 'hidden_act: "gelu" is left out; our block has hidden_act: "silu"'),
+        (GEMMA, "gemma models have token embeddings that are multiplied by the root"),
+        (GEMMA2, "gemma2 models have norms after the attention and the feed-forward layer"),
+        (GEMMA2, "final_logit_softcapping: 30.0 is left out"),
+        (GEMMA2 | {"query_pre_attn_scalar": 144}, "query_pre_attn_scalar: 144 has no place"),
+        (GEMMA2 | {"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
+        (GEMMA3, "rope_local_base_freq: 10000 has no place"),
+        (GEMMA3, "gemma3_text models have a norm of the queries and keys"),
+        (
+            {"model_type": "gemma3", "text_config": GEMMA3, "vision_config": {"image_size": 896}},
+            'vision_config: {"image_size": 896} has no place',
+        ),
+        (PATCHTST | {"norm_type": "batchnorm"}, 'norm_type: "batchnorm" is left out'),
+        ({"model_type": "patchtst"}, 'positional_encoding_type: "sincos" is left out'),
+        ({"model_type": "patchtst"}, 'pooling_type: "mean" is left out'),
+        (PATCHTST | {"path_dropout": 0.1}, "path_dropout: 0.1 has no place"),
+        (PATCHTST | {"channel_attention": True}, "channel_attention: true is left out"),
+        (PATCHTST | {"loss": "nll"}, 'loss: "nll" is left out'),
     ],
 )
 def test_what_the_block_lacks_is_named_in_the_spec_and_on_standard_error(
@@ -94,7 +151,16 @@ def test_what_the_block_lacks_is_named_in_the_spec_and_on_standard_error(
     assert f"# Not in the spec: {lack}" in (tmp_path / "spec.yaml").read_text()
 
 
-@pytest.mark.parametrize("config", [LLAMA, BERT, VIT])
+def test_windows_of_some_layers_are_pinned(tmp_path: Path) -> None:
+    pattern = ["sliding_attention"] * 3 + ["full_attention"]
+    some = {"use_sliding_window": True, "sliding_window": 4096, "layer_types": pattern * 9}
+    assert "window" not in of_config(tmp_path, QWEN3 | some).stderr
+    text = (tmp_path / "spec.yaml").read_text()
+    assert "window: 4096" in text
+    assert "global_every: 4" in text
+
+
+@pytest.mark.parametrize("config", [LLAMA, BERT, VIT, PATCHTST])
 def test_nothing_is_said_of_a_config_that_the_block_follows(
     config: dict[str, Any], tmp_path: Path
 ) -> None:

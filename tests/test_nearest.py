@@ -5,10 +5,10 @@ import json
 import pytest
 from helpers.plain_desk import PlainDesk, spec_of
 
-from metagen import families
-from metagen.sizing import need
+from metagen import families, paths
+from metagen.sizing import alternatives, need
 from metagen.sizing.alternatives import TARGET, nearest, sensitivity
-from metagen.sizing.search import solution
+from metagen.sizing.search import alternative, solution
 from metagen.spec import load
 from metagen.units import parse_context, parse_count
 
@@ -64,6 +64,22 @@ def test_a_larger_parameter_budget_that_is_named_is_met(tmp_path, name, budget):
     assert key == "parameter_budget.max"
     changed = with_budget(name, value, tmp_path)[1]
     assert changed.design.parameters <= parse_count(value)
+
+
+def test_bounds_below_the_design_that_missed_one_cost_no_search(tmp_path, monkeypatch):
+    tried = []
+    pins = ["architecture.dims.n_numeric=4096", "architecture.dims.d_embedding=1048576"]
+    path = paths.specs() / "tabular" / "tabular_regressor.yaml"
+    desk = PlainDesk.of_spec(load(path, [*pins, "constraints.parameter_budget.max=1M"]))
+    best = solution(desk)
+
+    def searched(desk, family, changed):
+        tried.append(changed)
+        return alternative(desk, family, changed)
+
+    monkeypatch.setattr(alternatives, "alternative", searched)
+    assert "parameter_budget.max" not in nearest(desk, best, best.design.parameters)
+    assert sum(changed.get(alternatives.BUDGET, 0) > 1_000_000 for changed in tried) == 1
 
 
 def test_a_least_count_that_is_named_is_reached(tmp_path):

@@ -138,13 +138,21 @@ SAYS: dict[str, dict[str, tuple[list[str], list[str]]]] = {
         "not recorded": (
             [
                 "on data that is not recorded",
-                "What the model was trained on is not recorded.",
-                "The seed of the training is not recorded.",
+                "What the model was trained on is not recorded, but for its SHA-256",
+                "The training had them all.",
                 "Whether the code of this package trained it is not recorded.",
                 "Energy was not measured, and too little is recorded to estimate it.",
                 "**Devices:** not recorded",
             ],
             ["Last validation loss", "Read in training", "Samples of output"],
+        ),
+        "several machines": (
+            [
+                "they differ between starts",
+                "| `train.learning_rate` | 0.0003 | 0.0002 |",
+                "Energy",
+            ],
+            ["The training had them all."],
         ),
         "stated beside bound": (
             [

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from metagen.docs import escape, provenance, render, scores
-from metagen.docs.fact import Printed, Ref
+from metagen.docs.fact import Printed
 from metagen.docs.facts import Facts
 from metagen.docs.render import Page
 from metagen.docs.sources import FILES, ORIGINS, SOURCES, inputs
@@ -63,8 +63,9 @@ def metadata(desk: Desk) -> dict[str, Any]:
     # The header of a trained model is about that model alone.
     proxies = [] if facts.is_trained() else facts.results(PROXY)
     name = escape.plain(facts.get("spec.name").value)
-    sources = facts.get("spec.training.data.sources").value or ()
+    sources = [facts.entry(ref / "name") for ref in facts.each("spec.training.data.sources")]
     entries: dict[str, Any] = {
+        "language": list(facts.get("spec.release.language").value or ()),
         "license": facts.get("spec.license").value,
         "library_name": "pytorch",
         "pipeline_tag": words.pipeline_tag,
@@ -98,6 +99,13 @@ def _result(task: str, row: dict[str, Any]) -> dict[str, Any]:
     return {"task": {"type": task}, "dataset": dataset, "metrics": [metric]}
 
 
+def _came(row: dict[str, Any]) -> str:
+    """Return how a result came: by which program, or as the origin says."""
+    harness = row.get("harness") or {}
+    named = " ".join(str(harness[key]) for key in ("name", "version") if harness.get(key))
+    return f"by {escape.plain(named)}" if named else ORIGINS[row["origin"]]
+
+
 def _number(row: dict[str, Any]) -> float:
     """Return the value of a row with the digits that it supports."""
     return float(scores.write(row["value"], row).replace(",", ""))
@@ -106,21 +114,15 @@ def _number(row: dict[str, Any]) -> float:
 def _in_header(desk: Desk) -> list[Printed]:
     """Return the scores that the header states, and its names from the spec and from results."""
     facts = Facts(desk)
-    only = {"size": FULL} if facts.is_trained() else {}
-    rows = facts.each("results", status=MEASURED, **only)
-    names: list[str | Ref] = ["spec.name", "spec.license"]
-    names += facts.each("spec.training.data.sources")
-    names += [row / each for row in rows for each in ("benchmark", "dataset", "metric", "split")]
+    where = {"size": FULL} if facts.is_trained() else {}
+    rows = facts.each("results", status=MEASURED, **where)
+    names = [
+        *("spec.name", "spec.license", *facts.each("derived.sources")),
+        *(row / each for row in rows for each in ("benchmark", "dataset", "metric", "split")),
+    ]
     texts = [Printed(fact, str(fact.value)) for fact in (facts.get(name) for name in names)]
     values = ((facts.get(row / "value"), _number(facts.get(row).value)) for row in rows)
     return [*texts, *(Printed(fact, str(number)) for fact, number in values)]
-
-
-def _came(row: dict[str, Any]) -> str:
-    """Return how a result came: by which program, or as the origin says."""
-    harness = row.get("harness") or {}
-    named = " ".join(str(harness[key]) for key in ("name", "version") if harness.get(key))
-    return f"by {escape.plain(named)}" if named else ORIGINS[row["origin"]]
 
 
 def _recipe(work: Any, title: str, *files: str, sources: tuple[str, ...] = ()) -> Recipe:

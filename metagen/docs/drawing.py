@@ -34,23 +34,36 @@ _STYLE = {
     "legend.frameon": False,
     "pdf.fonttype": 42,
     "pdf.compression": 6,
+    # Names inside an SVG are drawn at random without this.
+    "svg.hashsalt": "figure",
+}
+_METADATA: dict[str, dict[str, str | None]] = {
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
 }
 
 
 def drawn(
     desk: Desk, name: str, height: float, draw: Callable[[Figure], None], width: float = WIDTH
 ) -> dict[str, bytes]:
-    """Return a figure as PDF, in one style that does not depend on the user's settings.
+    """Return `paper/figures/<name>.pdf`; the other arguments are those of `figure`."""
+    path = f"paper/figures/{name}.pdf"
+    return {path: figure(desk, "pdf", height, draw, width)}
+
+
+def figure(
+    desk: Desk, form: str, height: float, draw: Callable[[Figure], None], width: float = WIDTH
+) -> bytes:
+    """Return a figure in one style that does not depend on the user's settings.
 
     Args:
         desk: Records the version of matplotlib.
-        name: The figure's file is `paper/figures/<name>.pdf`.
+        form: `pdf` or `svg`.
         height: Height in inches, unless `draw` sets another size.
         draw: Draws on an empty figure.
         width: Width in inches, unless `draw` sets another size.
     """
     import matplotlib
-    from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.figure import Figure
     from matplotlib.rcsetup import cycler
 
@@ -60,12 +73,11 @@ def drawn(
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         matplotlib.rcParams["axes.prop_cycle"] = cycler(color=COLOURS)
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasPdf(figure)
-        draw(figure)
-        _own_font(figure)
-        figure.savefig(stream, metadata={"CreationDate": None, "Creator": None, "Producer": None})
-    return {f"paper/figures/{name}.pdf": stream.getvalue()}
+        drawing = Figure(figsize=(width, height), layout="constrained")
+        draw(drawing)
+        _own_font(drawing)
+        drawing.savefig(stream, format=form, metadata=_METADATA[form])
+    return stream.getvalue()
 
 
 def _own_font(figure: Figure) -> None:

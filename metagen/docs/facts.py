@@ -206,10 +206,11 @@ class Facts:
         return value if isinstance(value, dict) else map(str, range(len(value or ())))
 
     def _declared(self, ref: Ref) -> Any:
-        indexes = [part for part in ref[1:] if part.isdigit()]
-        value = self._desk.key(".".join(ref[1 : len(ref) - len(indexes)]))
-        for index in indexes:
-            value = value[int(index)]
+        end = next((at for at, part in enumerate(ref) if part.isdigit()), len(ref))
+        value = self._desk.key(".".join(ref[1:end]))
+        for part in ref[end:]:  # A source of data may be its name alone.
+            named = value if isinstance(value, dict) else {"name": value}
+            value = value[int(part)] if part.isdigit() else named.get(part)
         return value
 
     def _unit(self, ref: Ref) -> str:

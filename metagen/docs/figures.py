@@ -31,22 +31,26 @@ def learning_curve(desk: Desk) -> dict[str, bytes]:
     facts = Facts(desk)
     rows, unit = facts.get("curve").value, facts.family().words.loss_unit
     axis = next((row["steps_unit"] for row in facts.results(PROXY)), "")
-    return drawn(desk, "learning_curve", 2.3, lambda figure: _curve(figure, rows, axis, unit))
+    return drawn(desk, "learning_curve", 2.3, lambda figure: draw_curve(figure, rows, axis, unit))
 
 
 def trained_curve(desk: Desk) -> dict[str, bytes]:
     """Draw the losses of the trained model over steps."""
     facts = Facts(desk)
     rows, unit = facts.get("trained_curve").value, facts.family().words.loss_unit
-    return drawn(desk, "trained_curve", 2.3, lambda f: _curve(f, rows, STEPS_UNIT, unit))
+    return drawn(desk, "trained_curve", 2.3, lambda f: draw_curve(f, rows, STEPS_UNIT, unit))
 
 
 def parameters(desk: Desk) -> dict[str, bytes]:
     """Draw the parameters by module."""
     facts = Facts(desk)
+    return drawn(desk, "parameters", 2.5, lambda figure: draw_parameters(figure, facts))
+
+
+def draw_parameters(figure: Figure, facts: Facts) -> None:
+    """Draw the parameters of the full model by module."""
     parts = _parts(facts.get("params.by_module").value, facts.get("params.by_layer").value)
-    axis = "share of all parameters"
-    return drawn(desk, "parameters", 2.5, lambda figure: _bars(figure, parts, axis, "parameters"))
+    _bars(figure, parts, "share of all parameters", "parameters")
 
 
 def cost(desk: Desk) -> dict[str, bytes]:
@@ -141,7 +145,7 @@ def _parts(modules: dict[str, int], layer: dict[str, int]) -> dict[str, float]:
     return dict(sorted(parts.items(), key=lambda part: part[1]))
 
 
-def _curve(figure: Figure, rows: list[dict[str, Any]], axis: str, unit: str) -> None:
+def draw_curve(figure: Figure, rows: list[dict[str, Any]], axis: str, unit: str) -> None:
     """Draw losses over steps; the last two arguments are their units."""
     if not rows:
         return say_instead(figure, "not measured")

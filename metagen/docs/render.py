@@ -80,18 +80,21 @@ _LATEX = _Language(
 _PLAIN = _Language(Markup, syntax=_MACROS)
 
 
-def markdown(desk: Desk, template: str, metadata: dict[str, Any] | None = None) -> Page:
+def markdown(
+    desk: Desk, template: str, metadata: dict[str, Any] | None = None, documents: str = ""
+) -> Page:
     """Render a Markdown template, with its YAML header if it has one, and its sources.
 
     Args:
         desk: Reads the template and its facts.
         template: Its path in `templates/`, such as `cards/model_card.md`.
         metadata: The header's entries; None for a document without a header.
+        documents: Where the other documents lie, seen from this one: "" or a folder with its slash.
 
     Raises:
         TaskError: The template is invalid, or requests a fact that does not exist.
     """
-    page = _page(desk, template, _MARKDOWN)
+    page = _page(desk, template, _MARKDOWN, documents=documents)
     files = by_source(page.printed).items()
     sources = _render(desk, Facts(desk), _SOURCES, _MARKDOWN, sources=files)
     return Page(_header(metadata) + page.text + sources, page.printed)
@@ -131,9 +134,9 @@ def _header(metadata: dict[str, Any] | None) -> str:
     return f"---\n{text}---\n\n"
 
 
-def _page(desk: Desk, template: str, language: _Language) -> Page:
+def _page(desk: Desk, template: str, language: _Language, **values: Any) -> Page:
     facts = Facts(desk)
-    text = _render(desk, facts, template, language)
+    text = _render(desk, facts, template, language, **values)
     return Page(text, tuple(facts.printed))
 
 
@@ -152,6 +155,9 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
     """Return the functions that a template may call."""
     return {
         "fact": facts.text,
+        "answer": lambda name: _answer(facts, Ref(name)),
+        "sources": lambda: _sources(facts),
+        "named": lambda source: _named(facts, source),
         "each": facts.each,
         # The results of the proxy and of the full model have places of their own.
         "measured": lambda: facts.each("results", status=MEASURED, size=PROXY),
@@ -178,7 +184,26 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "proxy": proxy,
         "family": lambda: facts.family().model_template({}).split("/")[2],
         "task": lambda: facts.family().task.folder.rpartition("/")[2],
+        "pipeline_tag": lambda: facts.family().words.pipeline_tag,
     }
+
+
+def _answer(facts: Facts, key: Ref) -> str:
+    """Return a key of the spec as text; one that is not declared is named, to be added."""
+    absent = f"not declared: add {'.'.join(key[1:])} to the spec"
+    return facts.text(key) if facts.has(key) else absent
+
+
+def _sources(facts: Facts) -> str:
+    """Return the names of the declared sources of training data."""
+    sources = facts.each("spec.training.data.sources")
+    names = [facts.text(_named(facts, source)) for source in sources]
+    return ", ".join(names) or facts.text("spec.training.data.sources")
+
+
+def _named(facts: Facts, source: Ref) -> Ref:
+    """Return the address of the name of a source of data, which may be its name alone."""
+    return source / "name" if isinstance(facts.entry(source), dict) else source
 
 
 def _environment(desk: Desk, language: _Language) -> jinja2.Environment:

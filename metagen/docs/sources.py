@@ -20,6 +20,8 @@ FILES = {
     "machine": "benchmarks/machine.json",
     "launch": PLAN,
     "lock": "code/requirements.lock",
+    # Of a release alone; only its README prints it.
+    "release": "docs/release.json",
     # These always exist; without a trained model they say so.
     "trained": "trained/model.json",
     "trained_curve": "trained/curve.csv",
@@ -56,6 +58,8 @@ UNITS = (
     ("params.embedding_share", "share"),
     ("params.proxy_share", "share"),
     ("params.*", "parameters"),
+    ("release.bytes", "bytes"),
+    ("release.parameters", "parameters"),
     ("flops.unit", ""),
     ("flops.*length", ""),
     ("flops.*", "FLOP"),

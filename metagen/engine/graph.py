@@ -15,6 +15,8 @@ from metagen.engine.binding import NOTHING, Binding, bound_in, must_be_known
 from metagen.errors import Problem, SpecError, TaskError, UsageError
 from metagen.families import effects
 from metagen.families.family import Family
+from metagen.filing import RECIPES as RECORDS
+from metagen.filing import crate
 from metagen.package import recipes as code_recipes
 from metagen.sizing import RECIPES as BLUEPRINT
 from metagen.sizing import explain, need, search
@@ -40,6 +42,7 @@ _ARTIFACTS = {
     "docs:model_card": {"model_card"},
     "docs:data_card": {"model_card", "data_card"},
     "docs:limitations": {"model_card", "limitations"},
+    **{name: {"model_card"} for name in ("docs:bom", "docs:spdx", "docs:croissant", "docs:eu_")},
     # The first steps of the model card install what the code requires.
     "code:requirements": {"model_card"},
     "paper:": {"paper"},
@@ -132,11 +135,21 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
     run = f"run-{paths.slug(run_id if run_id is not None else spec.key('name'))}"
     binding = bound(run)
     code = (*code_recipes(family), *measure.recipes(family, spec.key))
-    documents = (*DOCS, *(release.recipes(family) if binding.trained else ()))
-    possible = (_resolved(spec), *BLUEPRINT, *code, *trained.RECIPES, *documents)
+    documents = (*DOCS, *_released(family, spec, binding))
+    possible = (_resolved(spec), *BLUEPRINT, *code, *trained.recipes(family), *documents, *RECORDS)
     recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
     recipes = (*recipes, provenance.recipe(recipes))
-    return Graph(spec, run, (*recipes, _manifest(whole(recipes))), warnings, binding)
+    if binding.trained:
+        recipes = (*recipes, *release.closing(recipes))
+    made = (*recipes, *crate.recipes(_files(recipes)))
+    return Graph(spec, run, (*made, _manifest(whole(made))), warnings, binding)
+
+
+def _released(family: Family, spec: Spec, binding: Binding) -> tuple[Recipe, ...]:
+    """Return the tasks of `release/`; they are in the graph of a bound package only."""
+    if binding.trained is None:
+        return ()
+    return release.recipes(family, spec.key, binding.trained, results=bool(binding.results))
 
 
 def of_files(
@@ -178,8 +191,15 @@ def of_run(run: Path) -> Graph:
 
 
 def whole(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
-    """Return the recipes of a whole package: all but the PDF's."""
-    return tuple(recipe for recipe in recipes if recipe.name != _PDF)
+    """Return the recipes of a whole package: all but the PDF's, unless a release has the PDF."""
+    every = tuple(recipes)
+    read = {path for recipe in every for path in recipe.inputs}
+    return tuple(each for each in every if each.name != _PDF or not read.isdisjoint(each.targets))
+
+
+def _files(recipes: Iterable[Recipe]) -> tuple[str, ...]:
+    """Return the files of a whole package, with its manifest."""
+    return (*(target for recipe in whole(recipes) for target in recipe.targets), MANIFEST)
 
 
 def _family(spec: Spec) -> Family:

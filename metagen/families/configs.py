@@ -1,9 +1,4 @@
-"""A config.json of transformers, in the words of a spec: names, model types, what we lack.
-
-Names are those of the configuration classes of transformers 5 (huggingface.co/docs/transformers):
-LlamaConfig, MistralConfig, Qwen2Config, GPT2Config, BertConfig, ViTConfig, CLIPConfig and
-PatchTSTConfig. A family has at most a few of the names on the right.
-"""
+"""A config.json of transformers, in the words of a spec, with what our block does not have."""
 
 from __future__ import annotations
 
@@ -11,49 +6,15 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from metagen import families
 from metagen.errors import Problem, SpecError
 from metagen.families.family import Value
+from metagen.families.model_types import BESIDE, NAMES, TYPES, Known
 from metagen.files import read_plain
 
 MOST_BYTES = 2**20
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "hidden_size": ("d_model", "vision_d_model", "text_d_model"),
-    "n_embd": ("d_model",),
-    "hidden_dim": ("d_ff",),
-    "intermediate_size": ("d_ff", "vision_d_ff", "text_d_ff"),
-    "ffn_dim": ("d_ff",),
-    "n_inner": ("d_ff",),
-    "num_hidden_layers": ("n_layers", "vision_n_layers", "text_n_layers"),
-    "num_layers": ("n_layers", "vision_n_layers", "text_n_layers"),
-    "n_layer": ("n_layers",),
-    "num_attention_heads": ("n_heads", "vision_n_heads", "text_n_heads"),
-    "num_heads": ("n_heads", "vision_n_heads", "text_n_heads"),
-    "n_head": ("n_heads",),
-    "num_key_value_heads": ("n_kv_heads",),
-    "max_position_embeddings": ("max_seq_len",),
-    "n_positions": ("max_seq_len",),
-    "n_ctx": ("max_seq_len",),
-    "type_vocab_size": ("n_segments",),
-    "sliding_window": ("window",),
-    "tie_word_embeddings": ("tie_embeddings",),
-    "rms_norm_eps": ("norm_eps",),
-    "layer_norm_eps": ("norm_eps",),
-    "layer_norm_epsilon": ("norm_eps",),
-    "hidden_dropout_prob": ("dropout",),
-    "projection_dim": ("embed_dim",),
-    "num_labels": ("num_classes",),
-    "image_size": ("image_height", "image_width"),
-    "num_channels": ("in_channels", "image_channels"),
-    "context_length": ("lookback",),
-    "prediction_length": ("horizon",),
-    "patch_length": ("patch_len",),
-    "patch_stride": ("stride",),
-    "embedding_size": ("width",),
-    "depths": ("depth_1", "depth_2", "depth_3", "depth_4"),
-}
 
 
 def ours(name: str, known: Iterable[str]) -> tuple[str, ...]:
@@ -62,112 +23,8 @@ def ours(name: str, known: Iterable[str]) -> tuple[str, ...]:
     return tuple(each for each in NAMES.get(name, ()) if each in dims)
 
 
-class Known(NamedTuple):
-    """What a model type of transformers leads to.
-
-    Attributes:
-        family: The family that has its shape.
-        keys: Names that a key of the spec states rather than a dimension.
-        defaults: The values of its configuration class for what a config.json leaves out; a name
-            as a value stands for that of another entry.
-        same: Entries that say what our block has too, with the values that say so.
-        lacks: What each such model has and our block does not.
-    """
-
-    family: str
-    keys: Mapping[str, str]
-    defaults: Mapping[str, Any]
-    same: Mapping[str, tuple[Any, ...]]
-    lacks: tuple[str, ...] = ()
-
-
-_WINDOW = {"max_position_embeddings": "constraints.context_window"}
-_LLAMA = Known(
-    "decoder",
-    _WINDOW,
-    {
-        "num_key_value_heads": "num_attention_heads",
-        "tie_word_embeddings": False,
-        "rms_norm_eps": 1e-6,
-        "rope_theta": 10000.0,
-    },
-    {
-        "hidden_act": ("silu",),
-        "attention_bias": (False,),
-        "mlp_bias": (False,),
-        "attention_dropout": (0.0, 0),
-        "rope_scaling": (None,),
-        "sliding_window": (None,),
-        "use_sliding_window": (False,),
-        "pretraining_tp": (1,),
-        "rope_interleaved": (False,),
-        "max_window_layers": (),
-    },
-)
-_QWEN = _LLAMA._replace(lacks=("biases of queries, keys and values",))
-_BERT = Known(
-    "text_classifier",
-    {**_WINDOW, "num_labels": "task.num_classes"},
-    {"type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_dropout_prob": 0.1, "num_labels": 2},
-    {
-        "hidden_act": ("gelu",),
-        "position_embedding_type": ("absolute",),
-        "attention_probs_dropout_prob": (0.1,),
-        "is_decoder": (False,),
-    },
-)
-_VIT = Known(
-    "vit",
-    {"image_size": "constraints.image_size", "num_labels": "task.num_classes"},
-    {"image_size": 224, "patch_size": 16, "num_channels": 3, "layer_norm_eps": 1e-12,
-     "num_labels": 2},
-    {
-        "hidden_act": ("gelu",),
-        "hidden_dropout_prob": (0.0, 0),
-        "attention_probs_dropout_prob": (0.0, 0),
-        "qkv_bias": (True,),
-        "encoder_stride": (),
-    },
-)  # fmt: skip
-_RESNET = Known(
-    "resnet",
-    {"num_labels": "task.num_classes"},
-    {"num_channels": 3, "embedding_size": 64, "num_labels": 2},
-    {
-        "hidden_act": ("relu",),
-        "layer_type": ("bottleneck",),
-        "downsample_in_first_stage": (False,),
-        "downsample_in_bottleneck": (False,),
-        "out_features": (),
-        "out_indices": (),
-        "stage_names": (),
-    },
-)
-_CLIP = Known(
-    "clip",
-    {"image_size": "constraints.image_size"},
-    {
-        **{"text_d_model": 512, "text_d_ff": 2048, "text_n_layers": 12, "text_n_heads": 8},
-        **{"vision_d_model": 768, "vision_d_ff": 3072, "vision_n_layers": 12},
-        **{"vision_n_heads": 12, "vocab_size": 49408, "max_seq_len": 77, "projection_dim": 512},
-        **{"image_size": 224, "patch_size": 32, "in_channels": 3, "norm_eps": 1e-5},
-    },
-    {"hidden_act": ("quick_gelu",), "attention_dropout": (0.0, 0), "dropout": (0.0, 0),
-     "logit_scale_init_value": (2.6592,), "initializer_factor": (1.0,)},
-)  # fmt: skip
-TYPES: Mapping[str, Known] = {
-    "llama": _LLAMA, "mistral": _LLAMA, "qwen2": _QWEN, "bert": _BERT, "vit": _VIT,
-    "resnet": _RESNET, "clip": _CLIP,
-}  # fmt: skip
 # Dimensions without which a config states no shape.
 _SHAPES = ("d_model", "n_layers", "n_heads", "d_ff", "vocab_size", "depth_1", "depth_4")
-# Entries that state neither a shape nor a computation of the block.
-_BESIDE = frozenset(
-    ("model_type", "architectures", "transformers_version", "torch_dtype", "dtype", "use_cache",
-     "initializer_range", "_name_or_path", "bos_token_id", "eos_token_id", "pad_token_id",
-     "id2label", "label2id", "problem_type", "classifier_dropout", "gradient_checkpointing",
-     "unsloth_version", "auto_map")
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -195,7 +52,7 @@ def read(path: Path) -> Draft:
     Raises:
         SpecError: It is no such file, or of a model type whose shape no family has.
     """
-    config = _parsed(path)
+    config = _alone(_parsed(path))
     kind = config.get("model_type")
     known = TYPES.get(kind) if isinstance(kind, str) else None
     if known is None:
@@ -204,6 +61,15 @@ def read(path: Path) -> Draft:
             Problem(sentence, str(path), f"model types that are read: {_listed(TYPES)}")
         )
     return _drafted(config, known, str(kind), path)
+
+
+def _alone(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the language model of a Gemma 3 that also reads images; its images have no place."""
+    text = config.get("text_config")
+    if config.get("model_type") != "gemma3" or not isinstance(text, dict):
+        return config
+    images = {name: config[name] for name in ("vision_config",) if name in config}
+    return {**text, "model_type": "gemma3_text", **images}
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -221,33 +87,56 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _drafted(config: dict[str, Any], known: Known, kind: str, path: Path) -> Draft:
-    stated = _towers(_stages(_rope(config)))
-    stated |= {n: v for n, v in _labels(config).items() if n in known.keys}
-    values = {**known.defaults, **{name: v for name, v in stated.items() if v is not None}}
-    values = {
-        n: values.get(v) if isinstance(v, str) and v in NAMES else v for n, v in values.items()
-    }
+    values = _values(config, known)
     model = families.named(known.family)
     dims: dict[str, Value] = {}
     keys: dict[str, Any] = {}
     lacks = [f"{kind} models have {each}" for each in known.lacks]
     for name, value in values.items():
         ours_ = ours(name, model.dims) or ((name,) if name in model.dims else ())
-        if name in known.same:
+        if name in known.same and not (name == "sliding_window" and "global_every" in values):
             lacks += _odd(name, value, known)
         elif name in known.keys:
             keys[known.keys[name]] = _number(name, value, path)
+        elif ours_ and "dropout" in name and value == 0:
+            lacks.append(f"{name}: {value} is left out; a spec pins numbers above 0")
         elif ours_:
             dims |= dict.fromkeys(ours_, _number(name, value, path))
-        elif name not in _BESIDE:
+        elif name not in BESIDE:
             lacks.append(
                 f"{name}: {json.dumps(value)[:80]} has no place in the {model.name} family"
             )
     _check_whole(dims, model.dims, path)
     if known.family == "decoder":
         head = int(dims["d_model"] // dims["n_heads"])
-        dims = {"head_dim": head, **dims, "global_every": 1}
+        dims = {"head_dim": head, "global_every": 1, **dims}
     return Draft(kind, known.family, dims, keys, lacks)
+
+
+def _values(config: dict[str, Any], known: Known) -> dict[str, Any]:
+    """Return the entries of a config under one name each, with the defaults of its class."""
+    towers = config if known.family == "decoder" else _towers(config)
+    stated = _dropped(_patterned(_stages(_rope(towers))))
+    stated |= {n: v for n, v in _labels(config).items() if n in known.keys}
+    given = {n: v for n, v in stated.items() if v is not None or None in known.same.get(n, ())}
+    values = {**known.defaults, **given}
+    if stated.get("sliding_window", 0) is None:
+        values = {n: v for n, v in values.items() if n != "sliding_window"}
+    if "sliding_window" not in values:
+        values = {n: v for n, v in values.items() if n != "global_every"}
+    values = {
+        n: values.get(v) if isinstance(v, str) and v in NAMES else v for n, v in values.items()
+    }
+    return _without_equals(values)
+
+
+# Entries that say nothing where they are equal to another one.
+_EQUALS = {"query_pre_attn_scalar": "head_dim", "rope_local_base_freq": "rope_theta"}
+
+
+def _without_equals(values: dict[str, Any]) -> dict[str, Any]:
+    equal = {name for name, same in _EQUALS.items() if values.get(name, ()) == values.get(same)}
+    return {name: value for name, value in values.items() if name not in equal}
 
 
 def _odd(name: str, value: Any, known: Known) -> Iterator[str]:
@@ -263,12 +152,46 @@ def _rope(config: dict[str, Any]) -> dict[str, Any]:
     nested = config.get("rope_parameters")
     if not isinstance(nested, dict):
         return config
+    flat = {name: value for name, value in config.items() if name != "rope_parameters"}
+    whole, local = nested.get("full_attention"), nested.get("sliding_attention")
+    if isinstance(whole, dict) and isinstance(local, dict):
+        nested, flat = whole, {**flat, "rope_local_base_freq": local.get("rope_theta")}
     rest = {
         n: v for n, v in nested.items() if n != "rope_theta" and (n, v) != ("rope_type", "default")
     }
-    flat = {name: value for name, value in config.items() if name != "rope_parameters"}
     scaling = {"rope_scaling": rest} if rest else {}
     return {**flat, "rope_theta": nested.get("rope_theta"), **scaling}
+
+
+_LAYERS = {"full_attention", "sliding_attention"}
+
+
+def _patterned(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config with the distance between layers of full attention as one number.
+
+    A list of layers with another pattern stays, and has no place in the family.
+    """
+    names = ("layer_types", "sliding_window_pattern", "_sliding_window_pattern")
+    every = next((config[name] for name in names[1:] if name in config), None)
+    layers = config.get("layer_types")
+    rest = {name: value for name, value in config.items() if name not in names}
+    if isinstance(layers, list) and layers:
+        full = [n for n, each in enumerate(layers, start=1) if each == "full_attention"]
+        every = full[0] if full else len(layers) + 1
+        if full != list(range(every, len(layers) + 1, every)) or not _LAYERS.issuperset(layers):
+            return {**rest, "layer_types": layers}
+    if every in (None, 1):
+        return rest
+    # The pattern says itself that there are windows.
+    rest = {name: value for name, value in rest.items() if name != "use_sliding_window"}
+    return {**rest, "global_every": every}
+
+
+def _dropped(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config of PatchTST with one name for its equal shares of dropout in a block."""
+    if config.get("path_dropout", ()) != config.get("ff_dropout", 0.0):
+        return config
+    return {name: value for name, value in config.items() if name != "path_dropout"}
 
 
 def _stages(config: dict[str, Any]) -> dict[str, Any]:

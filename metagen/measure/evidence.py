@@ -19,6 +19,7 @@ from metagen.entries import pointer
 from metagen.errors import Problem, TaskError
 from metagen.files import json_bytes
 from metagen.measure.results import (
+    BOUND,
     COLUMNS,
     CURVE,
     MEASURED,
@@ -53,7 +54,7 @@ def evidence(desk: Desk) -> dict[str, bytes]:
     """
     rows = checked(RESULTS, content(RESULTS, desk.read(RESULTS)))
     curve, own_curve = _curve(desk.read(CURVE)), desk.generated(CURVE)
-    settle([*_figure(desk), *_edits(desk, rows)])
+    settle([*_figure(desk), *_bound(desk), *_edits(desk, rows)])
     as_generated = own_curve is not None and _curve(own_curve) == curve
     state = NOT_MEASURED if not curve else MEASURED if as_generated else TYPED
     fields = ("benchmark", "metric", "size", "dataset", "origin")
@@ -132,6 +133,15 @@ def _figure(desk: Desk) -> Iterator[Problem]:
     if _report(content(REPORT, data)).get("figure") != figure:
         sentence = "The figure was edited; it shows what the build measured, so it cannot be typed."
         yield Problem(sentence, pointer(REPORT, ("report", "figure")), HINT)
+
+
+def _bound(desk: Desk) -> Iterator[Problem]:
+    """Yield a problem for each file of the bound training that was edited in the package."""
+    for path in BOUND:
+        if desk.generated(path) not in (None, desk.read(path)):
+            sentence = "This file was edited; it says what the bound files hold."
+            hint = f"build with --discard-edits; a result of your own belongs into {RESULTS}"
+            yield Problem(sentence, path, hint)
 
 
 def _report(file: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Parameters, FLOPs and the module graph, measured on the generated `code/model.py`."""
+"""Parameters, FLOPs, tensors and the module graph, measured on the generated `code/model.py`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from metagen.work import Desk, Recipe
 TIMEOUT = 300
 INPUTS = (families.ARCHITECTURE, "code/model.py", "code/config.json")
 SIZES = "sizes.json"  # settings of the worker, from the two other inputs
-TARGETS = ("blueprint/params.json", "blueprint/flops.json", "blueprint/graph.json")
+TENSORS = "blueprint/tensors.json"  # formats and shapes in a checkpoint of the full model
+TARGETS = ("blueprint/params.json", "blueprint/flops.json", "blueprint/graph.json", TENSORS)
 BACKWARD = 3  # passes of a training step: the forward pass, and a backward pass of twice its cost
 
 
@@ -29,7 +30,8 @@ def work(desk: Desk) -> dict[str, bytes]:
     for library in ("torch", "fvcore", "python"):
         desk.version(library)
     probed = _probed(desk, family.name)
-    results = (_params(desk, family, probed), _flops(family, probed), probed["graph"])
+    counts = (_params(desk, family, probed), _flops(family, probed))
+    results = (*counts, probed["graph"], probed["tensors"])
     return {path: json_bytes(each) for path, each in zip(TARGETS, results, strict=True)}
 
 

@@ -34,6 +34,18 @@ MODEL = "code/model.py"
 GRAPH_DEPTH = 3  # `layers.0.self_attn` is shown, the projections in it are not
 # Operators whose multiply-adds fvcore counts as one; it counts operations of all others.
 MULTIPLY_ADDS = frozenset({"linear", "matmul", "bmm", "addmm", "conv", "einsum", "attention"})
+STORED = {  # the names of formats in a .safetensors file
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 # The names of operators in torch's own counter, and their names in fvcore.
 OPERATORS = {"mm": "linear", "addmm": "linear", "bmm": "attention", "convolution": "conv"}
 
@@ -63,6 +75,7 @@ def probe(family: Family) -> dict[str, Any]:
         return {
             **_counts(model),
             "proxy_total": _count(proxy),
+            "tensors": _tensors(model),
             "graph": {
                 "config": full["model"],
                 "operations": _operations(model, inputs[measured]),
@@ -109,6 +122,28 @@ def _counts(model: nn.Module) -> dict[str, Any]:
         "by_module": by_module,
         "by_layer": _by_layer(stacks[0]) if stacks else {},
     }
+
+
+def _tensors(model: nn.Module) -> dict[str, Any]:
+    """Return the tensors of a checkpoint, by the names that it has in a file.
+
+    Beside the parameters, a checkpoint holds buffers and further names of a shared parameter.
+    """
+    name_of = model.checkpoint_name
+    scalars = {name_of(name) for name in getattr(model, "scalars", ())}  # type: ignore[operator]
+    own = {name_of(name) for name, _ in model.named_parameters()}  # type: ignore[operator]
+    texts = {name_of(n): _stored(t) for n, t in model.state_dict().items()}  # type: ignore[operator]
+    texts |= {name: texts[name].partition(" ")[0] for name in scalars}
+    return {
+        "parameters": {name: text for name, text in texts.items() if name in own},
+        "others": {name: text for name, text in texts.items() if name not in own},
+        "spare": list(getattr(model, "spare", ())),
+    }
+
+
+def _stored(tensor: torch.Tensor) -> str:
+    """Return the format and the shape of a tensor, such as `F32 64x32`; `F32` is one number."""
+    return " ".join(filter(None, (STORED[tensor.dtype], "x".join(map(str, tensor.shape)))))
 
 
 def _new(module: nn.Module, seen: set[int]) -> int:

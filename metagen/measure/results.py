@@ -15,10 +15,25 @@ from typing import Any
 
 from metagen.measure.comparison import BEATS, CANNOT_TELL, LOSES
 from metagen.spec.findings import shown
-from metagen.spec.kinds import Flaw, Kind, RefusedError, choice, flag, real, refuse, text, whole
+from metagen.spec.kinds import (
+    Flaw,
+    Kind,
+    RefusedError,
+    choice,
+    flag,
+    real,
+    record,
+    refuse,
+    text,
+    whole,
+)
 
 REPORT, CURVE, RESULTS = (
     f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json")
+)
+# What the bound training folder and the bound result files hold; nobody may edit it here.
+FULL_MODEL, FULL_CURVE, FULL_RESULTS = BOUND = tuple(
+    f"trained/{name}" for name in ("model.json", "curve.csv", "results.json")
 )
 # The curve has these columns.
 COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")
@@ -43,6 +58,7 @@ _RANGES = {
 # Metrics whose range does not depend on the name of their unit.
 _BOUNDED = re.compile(r"accuracy|(^|_)(f1|recall|precision|auroc|mrr|ndcg|iou|dice)(_|$)")
 _NEVER_NEGATIVE = re.compile(r"(^|_)(mae|mse|rmse|mase|perplexity|bits_per)(_|$)|log_loss")
+_MOST_ERROR = 0.5  # the standard error of a share that two samples give, one of them right
 _MOST = 1e300  # sums and squares of larger numbers are no numbers
 _SIZE = re.compile(r"--size[ =](\w+)")
 
@@ -67,14 +83,16 @@ def _finite() -> Kind:
     return Kind(allowed, parse)
 
 
-def _or_null(kind: Kind) -> Kind:
+def or_null(kind: Kind) -> Kind:
+    """Return a kind that also allows null."""
+
     def parse(value: Any) -> Any:
         return None if value is None else kind.parse(value)
 
     return Kind(f"{kind.allowed}, or null", parse)
 
 
-def _map_of(kind: Kind, name: Kind) -> Kind:
+def map_of(kind: Kind, name: Kind) -> Kind:
     """Return a kind of objects with values of a kind under names of another."""
     allowed = f"an object with {name.allowed} for each name, and {kind.allowed} for each value"
 
@@ -104,13 +122,15 @@ def _pair() -> Kind:
     def parse(value: Any) -> Any:
         if not isinstance(value, list) or len(value) != 2:
             refuse(value, allowed)
-        low, high = map(_NUMBER.parse, value)
+        low, high = map(NUMBER.parse, value)
         return value if low <= high else refuse(value, allowed)
 
     return Kind(allowed, parse)
 
 
-def _matching(pattern: str, allowed: str) -> Kind:
+def matching(pattern: str, allowed: str) -> Kind:
+    """Return a kind of texts that a pattern matches as a whole."""
+
     def parse(value: Any) -> Any:
         fits = isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII)
         return value if fits else refuse(value, allowed)
@@ -118,40 +138,57 @@ def _matching(pattern: str, allowed: str) -> Kind:
     return Kind(allowed, parse)
 
 
-_NUMBER = _finite()
-_NAME, _LINE = _strict(text(200)), _strict(text(500))
-_COUNT = whole(1, 10**15)
+NUMBER = _finite()
+NAME, LINE = _strict(text(200)), _strict(text(500))
+COUNT = whole(1, 10**15)
+PAIR = _pair()
+DIGEST = matching("[0-9a-f]{64}", "64 hexadecimal digits")
+# The program that measured a result, what it ran, and the file that says so.
+HARNESS: Mapping[str, Kind] = {
+    "name": NAME,
+    "version": or_null(NAME),
+    "commit": or_null(NAME),
+    "task": or_null(NAME),
+    "task_version": or_null(NAME),
+    "num_fewshot": or_null(whole(0, 10**6)),
+    "template_sha256": or_null(DIGEST),
+    "file": or_null(LINE),
+    "sha256": or_null(DIGEST),
+}
 _STATUS = rf"{MEASURED}|{NO_SCORE}|{NOT_RUN}|{NOT_MEASURED}(: pip install [\w .-]+)?"
 _STATUSES = f"{MEASURED}, {NO_SCORE}, {NOT_RUN}, {NOT_MEASURED}"
 _OUTCOME = choice(BEATS, LOSES, CANNOT_TELL)
 FIELDS: Mapping[str, Kind] = {
-    "benchmark": _NAME,
-    "dataset": _or_null(_NAME),
-    "sha256": _or_null(_matching("[0-9a-f]{64}", "64 hexadecimal digits, or null")),
-    "split": _or_null(_NAME),
-    "n": _or_null(_COUNT),
-    "n_unit": _or_null(_NAME),
-    "metric": _or_null(_NAME),
-    "title": _or_null(_NAME),
-    "unit": _or_null(_NAME),
-    "higher_is_better": _or_null(flag()),
-    "value": _or_null(_NUMBER),
-    "baselines": _map_of(_NUMBER, _NAME),
-    "seed": _or_null(whole(0, 2**64)),
-    "steps": _or_null(_COUNT),
-    "steps_unit": _or_null(_NAME),
-    "size": _or_null(choice(PROXY, FULL)),
-    "command": _or_null(_LINE),
-    "status": _matching(_STATUS, _STATUSES),
-    "origin": _or_null(choice(MEASURED, IMPORTED, TYPED)),
-    "seeds": _or_null(_map_of(_NUMBER, _matching(r"\d{1,20}", "a seed"))),
-    "spread": _or_null(real(0.0, _MOST)),
-    "interval": _or_null(_pair()),
-    "interval_method": _or_null(_LINE),
-    "interval_unit": _or_null(_NAME),
-    "interval_n": _or_null(_COUNT),
-    "differences": _or_null(_map_of(_or_null(_pair()), _NAME)),
-    "outcomes": _or_null(_map_of(_OUTCOME, _NAME)),
+    "benchmark": NAME,
+    "dataset": or_null(NAME),
+    "sha256": or_null(DIGEST),
+    "split": or_null(NAME),
+    "n": or_null(COUNT),
+    "n_unit": or_null(NAME),
+    "metric": or_null(NAME),
+    "title": or_null(NAME),
+    "unit": or_null(NAME),
+    "higher_is_better": or_null(flag()),
+    "value": or_null(NUMBER),
+    "baselines": map_of(NUMBER, NAME),
+    "seed": or_null(whole(0, 2**64)),
+    "steps": or_null(COUNT),
+    "steps_unit": or_null(NAME),
+    "size": or_null(choice(PROXY, FULL)),
+    "command": or_null(LINE),
+    "status": matching(_STATUS, _STATUSES),
+    "origin": or_null(choice(MEASURED, IMPORTED, TYPED)),
+    "seeds": or_null(map_of(NUMBER, matching(r"\d{1,20}", "a seed"))),
+    "spread": or_null(real(0.0, _MOST)),
+    "interval": or_null(PAIR),
+    "interval_method": or_null(LINE),
+    "interval_unit": or_null(NAME),
+    "interval_n": or_null(COUNT),
+    "differences": or_null(map_of(or_null(PAIR), NAME)),
+    "outcomes": or_null(map_of(_OUTCOME, NAME)),
+    "standard_error": or_null(real(0.0, _MOST)),
+    "bound": or_null(flag()),
+    "harness": or_null(record(**HARNESS)),
 }
 _OF_A_RESULT = ("metric", "title", "unit", "value", "dataset", "size", "origin")
 _OF_A_PROXY = ("seed", "steps", "steps_unit", "command")
@@ -213,6 +250,8 @@ def _of_a_result(row: Row) -> Flaws:
 
 def _out_of_range(row: Row) -> Flaws:
     """Yield the values that a metric cannot have; a spread has no range."""
+    if row["unit"] == "share" and (row["standard_error"] or 0.0) > _MOST_ERROR:
+        yield "standard_error", f"is {shown(row['standard_error'])}, too large for a share"
     seeds = {f"seeds.{seed}": value for seed, value in (row["seeds"] or {}).items()}
     others = {f"baselines.{name}": value for name, value in row["baselines"].items()}
     yield from _outside(row, {"value": row["value"], **seeds, **others})
@@ -242,7 +281,9 @@ def _range(metric: str, unit: str) -> tuple[float, float]:
 def key(row: Row) -> tuple[str, ...]:
     """Return what two results may not share."""
     fields = ("benchmark", "metric", "size", "dataset")
-    return tuple(" ".join(str(row[field]).split()).casefold() for field in fields)
+    harness = row["harness"] or {}
+    way = (str(harness.get(name)) for name in ("name", "task", "num_fewshot"))
+    return (*(" ".join(str(row[field]).split()).casefold() for field in fields), *way)
 
 
 def repeated(rows: Rows) -> Iterator[int]:
@@ -280,11 +321,19 @@ def doubts(row: Row, rows: Rows, written: Rows, planned: int) -> Flaws:
         yield "origin", f"is {row['origin']!r}, but the build did not write this entry: set 'typed'"
     if any(r["benchmark"] == row["benchmark"] and not has_result(r) for r in rows):
         yield "benchmark", "is listed a second time, without a result"
+    if any(r["origin"] == IMPORTED and _is_other(r, row) for r in rows):
+        yield "value", "differs from the imported result of the same benchmark and metric"
     digests = {r["sha256"] for r in rows if r["dataset"] == row["dataset"]} - {None}
     if row["sha256"] and len(digests) > 1:
         yield "sha256", f"differs from that of another entry on {shown(row['dataset'])}"
     yield from strayed(row, written) if row["size"] == PROXY else _of_the_full(row, planned)
-    yield from _inconsistent(row)
+    yield from inconsistent(row)
+
+
+def _is_other(one: Row, other: Row) -> bool:
+    """Return whether an entry states another value of the same benchmark, metric and size."""
+    same = all(one[field] == other[field] for field in ("benchmark", "metric", "size"))
+    return bool(same and one["value"] != other["value"])
 
 
 def strayed(row: Row, written: Rows) -> Flaws:
@@ -304,6 +353,8 @@ def strayed(row: Row, written: Rows) -> Flaws:
 def _of_the_full(row: Row, planned: int) -> Flaws:
     if row["status"] == NO_SCORE:
         yield "status", "is 'no score', which only the proxy has"
+    if row["bound"]:
+        yield "bound", "is true, but only a file of results that names the weights is bound"
     sizes = set(_SIZE.findall(row["command"] or "")) - {FULL}
     if sizes:
         yield "command", f"runs --size {sizes.pop()[:60]}, but the size is 'full'"
@@ -312,7 +363,7 @@ def _of_the_full(row: Row, planned: int) -> Flaws:
         yield "steps", f"is {row['steps']:,}, but the full model trains for {planned:,} ({where})"
 
 
-def _inconsistent(row: Row) -> Flaws:
+def inconsistent(row: Row) -> Flaws:
     """Yield the fields that do not follow from each other."""
     seeds, interval = list((row["seeds"] or {}).values()), row["interval"]
     if seeds and not math.isclose(row["value"], statistics.fmean(seeds), rel_tol=1e-6):

@@ -16,8 +16,10 @@ from metagen.families.family import Family
 from metagen.files import json_bytes
 from metagen.measure import comparison, evidence, machine, sandbox
 from metagen.measure.results import (
+    BOUND,
     COLUMNS,
     CURVE,
+    FULL_RESULTS,
     MEASURED,
     NOT_MEASURED,
     NOT_RUN,
@@ -30,6 +32,7 @@ from metagen.measure.results import (
     strayed,
 )
 from metagen.package.code import runtime_files
+from metagen.tasks import harness
 from metagen.tasks.task import Lookup
 from metagen.work import Desk, Recipe
 
@@ -42,6 +45,7 @@ METRIC = (
     *("metric", "title", "unit", "higher_is_better", "value", "spread", "interval"),
     *("interval_method", "interval_unit", "interval_n"),
 )
+OF_THE_FULL = ("standard_error", "bound", "harness")  # what only results of the full model have
 TIMEOUT = 3600
 TOKENIZER = "code/runtime/tokenizer.py"  # if a package has it, checkpoints contain a tokenizer
 Training = tuple[dict[str, Any], dict[str, Any]]  # The run of a training, and its report.
@@ -130,7 +134,9 @@ def _measured(
 
 def results(desk: Desk) -> dict[str, bytes]:
     """List the results with their baselines, and the declared benchmarks that were not run."""
-    named = [entry(name, NOT_RUN) for name in desk.key("evaluation.benchmarks")]
+    full = evidence.checked(FULL_RESULTS, evidence.content(FULL_RESULTS, desk.read(FULL_RESULTS)))
+    declared = desk.key("evaluation.benchmarks")
+    named = [entry(name, NOT_RUN) for name in harness.missing(declared, _tasks(full))]
     family = families.of_package(desk)
     benchmark, status = family.task.benchmark.name, desk.entry(REPORT, "status")
     paths = [report_path(number) for number in range(seeds(family, desk.key))]
@@ -140,7 +146,12 @@ def results(desk: Desk) -> dict[str, bytes]:
         rows = _rows(benchmark, [_content(desk, path) for path in paths])
     written = [_generated(desk, path) for path in paths]
     own = _rows(benchmark, [each for each in written if each]) if all(written) else []
-    return {RESULTS: json_bytes([*_with_origins(rows, own), *named])}
+    return {RESULTS: json_bytes([*_with_origins(rows, own), *full, *named])}
+
+
+def _tasks(full: Rows) -> list[str]:
+    """Return what the results of the full model are of, by the names of their harnesses."""
+    return [row["harness"]["task"] or row["benchmark"] for row in full if row["harness"]]
 
 
 def _with_origins(rows: Rows, written: Rows) -> Rows:
@@ -221,14 +232,15 @@ def _rows(benchmark: str, trainings: Sequence[Training]) -> list[dict[str, Any]]
     unit = report.get("steps_unit", STEPS_UNIT)
     return [
         {"benchmark": benchmark, **source, "status": "measured", **metric, **run}
-        | {"steps_unit": unit, "origin": MEASURED}
+        | {"steps_unit": unit, "origin": MEASURED, **dict.fromkeys(OF_THE_FULL)}
         for metric in comparison.rows(reports)
     ]
 
 
 def entry(benchmark: str, status: str) -> dict[str, Any]:
     """Return the entry of a benchmark without a result."""
-    names = (*SOURCE, *METRIC, "seed", "steps", "steps_unit", "size", "command", "origin")
+    run = ("seed", "steps", "steps_unit", "size", "command", "origin")
+    names = (*SOURCE, *METRIC, *run, *OF_THE_FULL)
     empty: dict[str, Any] = {name: {} for name in ("baselines", "differences", "outcomes", "seeds")}
     return {"benchmark": benchmark, **dict.fromkeys(names), **empty, "status": status}
 
@@ -250,14 +262,13 @@ def recipes(family: Family, trainings: int) -> tuple[Recipe, ...]:
     reports = tuple(report_path(number) for number in range(trainings))
     inputs = (families.ARCHITECTURE, CONFIG, *SCRIPTS, *runtime_files(family))
     train = "train the scaled-down model and score it on held-out data"
-    edited = (families.ARCHITECTURE, REPORT, CURVE, RESULTS)
+    edited = (families.ARCHITECTURE, REPORT, CURVE, RESULTS, *BOUND)
+    listed_from = (families.ARCHITECTURE, *reports, FULL_RESULTS)
     origins = "check the results, and list how each came about"
     listed = "list the results, and the benchmarks that were not run"
     return (
         Recipe("benchmarks:trial", trial, inputs, (REPORT, CURVE, SEEN), train),
         *(replace(_repeat(number), inputs=inputs) for number in range(1, trainings)),
-        Recipe(
-            "benchmarks:results", results, (families.ARCHITECTURE, *reports), (RESULTS,), listed
-        ),
+        Recipe("benchmarks:results", results, listed_from, (RESULTS,), listed),
         Recipe("benchmarks:evidence", evidence.evidence, edited, (evidence.EVIDENCE,), origins),
     )

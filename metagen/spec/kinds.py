@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -132,6 +133,36 @@ def choice(
     return Kind(allowed, parse, json, as_text=True)
 
 
+def pattern(expression: str, allowed: str, *, longest: int = 200) -> Kind:
+    """Text that a regular expression matches as a whole; `allowed` says so in words."""
+    line, shape = text(longest), re.compile(expression)
+
+    def parse(value: Any) -> str:
+        word: str = line.parse(value)
+        return word if shape.fullmatch(word) else refuse(word, allowed)
+
+    json = {"type": ["string", "number"], "maxLength": longest, "pattern": f"^(?:{expression})$"}
+    return Kind(allowed, parse, json, as_text=True)
+
+
+def date(*, coarse: bool = False) -> Kind:
+    """A day as YYYY-MM-DD; a `coarse` one may also be a month or a year."""
+    forms = (r"\d{4}(?:-\d{2}(?:-\d{2})?)?", "YYYY, YYYY-MM or YYYY-MM-DD")
+    expression, form = forms if coarse else (r"\d{4}-\d{2}-\d{2}", "YYYY-MM-DD")
+    allowed = f"a date as {form}"
+    shape = pattern(expression, allowed)
+
+    def parse(value: Any) -> str:
+        day = str(shape.parse(value))
+        try:
+            datetime.date.fromisoformat(f"{day}-01-01"[:10])
+        except ValueError:
+            refuse(value, f"{allowed}, of the calendar")
+        return day
+
+    return Kind(allowed, parse, shape.json, as_text=True)
+
+
 def flag() -> Kind:
     """True or false."""
 
@@ -235,20 +266,31 @@ def _each(parts: Mapping[str, Any], kind_of: Callable[[str], Kind]) -> dict[str,
     return parsed
 
 
-def record(**kinds: Kind) -> Kind:
-    """A mapping with exactly these keys."""
+def record(optional: Mapping[str, Kind] | None = None, **kinds: Kind) -> Kind:
+    """A mapping with exactly these keys, and with any of some optional ones."""
+    every = {**kinds, **(optional or {})}
     allowed = "{" + ", ".join(f"{name}: {kind.allowed}" for name, kind in kinds.items()) + "}"
+    if optional:
+        allowed = f"a mapping of {' and '.join(kinds)}, and any of {', '.join(optional)}"
 
     def parse(value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict) or set(value) != set(kinds):
-            refuse(value, f"a mapping with the keys {' and '.join(kinds)}, and no others")
-        parts = {f".{name}": value[name] for name in kinds}
-        parsed = _each(parts, lambda at: kinds[at[1:]])
-        return {at[1:]: part for at, part in parsed.items()}
+        if not isinstance(value, dict) or not set(kinds) <= set(value) <= set(every):
+            also = f", any of {', '.join(optional)}" if optional else ""
+            sentence = f"a mapping with the keys {' and '.join(kinds)}{also}, and no others"
+            refuse(value, sentence, _misspelled(value, every))
+        parts = {f".{name}": part for name, part in value.items() if part is not None}
+        parsed = _each(parts, lambda at: every[at[1:]])
+        return {name: parsed[f".{name}"] for name in every if f".{name}" in parsed}
 
-    properties = {name: dict(kind.json) for name, kind in kinds.items()}
+    properties = {name: dict(kind.json) for name, kind in every.items()}
     json = {"type": "object", "properties": properties, "required": list(kinds)}
     return Kind(allowed, parse, json | {"additionalProperties": False}, as_text=True)
+
+
+def _misspelled(value: Any, known: Iterable[str]) -> str:
+    """Return the hint for the first key of a mapping that is not known; "" for none."""
+    names = value if isinstance(value, dict) else ()
+    return next((did_you_mean(units.nearest(n, known)) for n in names if n not in set(known)), "")
 
 
 def pins() -> Kind:
@@ -275,7 +317,7 @@ def pins() -> Kind:
 
 
 def either(first: Kind, second: Kind) -> Kind:
-    """A value of one kind or the other; lists must be of the second."""
+    """A value of one kind or the other; lists and mappings must be of the second."""
 
     def parse(value: Any) -> Any:
         if isinstance(value, (list, dict)):
@@ -289,6 +331,7 @@ def either(first: Kind, second: Kind) -> Kind:
         f"{first.allowed}; or {second.allowed}",
         parse,
         {"anyOf": [dict(first.json), dict(second.json)]},
+        first.as_text and second.as_text,
     )
 
 

@@ -26,6 +26,8 @@ and a test checks it.
 - **Amounts of data** are in the words people use: `1M sentence pairs`, `2 million labelled images`,
   `300 hours of speech`. Each family counts some of them, and warns of the others.
 - **Unknown quantities**, such as `unknown but large`, are not declared, with a warning.
+- **Sources of data** are names, or mappings with what is known of them:
+  `{name: Wikipedia, url: "https://dumps.wikimedia.org", license: cc-by-sa-4.0, date: 2026-01}`.
 - **Modalities** are enough where they leave one family. Where several fit, the error names the key
   to add, and its value for each family (`metagen families` prints them).
 - **References**: `${constraints.context_window}` stands for the value of another key of the same

@@ -14,11 +14,13 @@ from metagen.spec import words
 from metagen.spec.kinds import (
     Kind,
     choice,
+    date,
     did_you_mean,
     either,
     flag,
     image_size,
     list_of,
+    pattern,
     pins,
     quantity,
     real,
@@ -39,6 +41,8 @@ NUMBER_OF = whole(1, 10**9)
 COUNT = quantity(units.parse_count, units.COUNT, numbers=True)
 TASK = choice(*words.TASKS)
 SHARE = real(0.0, 1.0)
+ADDRESS = pattern(r"https?://[^\s<>\"'`\\|]+", "an address that begins with https://")
+LANGUAGE = pattern(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", "a language's code, such as en or zh-Hant")
 
 
 @dataclass(frozen=True)
@@ -91,15 +95,8 @@ def _device() -> Kind:
 
 def table() -> tuple[Key, ...]:
     """Return every leaf key, in the order of a spec."""
-    return (
-        *_package(),
-        *_task(),
-        *_constraints(),
-        *_training(),
-        *_architecture(),
-        *_results(),
-        *_release(),
-    )
+    model = (*_task(), *_constraints(), *_training(), *_architecture())
+    return (*_package(), *_release(), *model, *_results())
 
 
 def _package() -> tuple[Key, ...]:
@@ -125,6 +122,43 @@ def _package() -> tuple[Key, ...]:
         Key("modality.inputs", _inputs(), "Inputs of the model.", ["text"]),
         Key("modality.outputs", _outputs(), "Outputs of the model.", ["text"]),
     )
+
+
+def _release() -> tuple[Key, ...]:
+    """Return the keys of the released folder, and what its records ask of the supplier."""
+    dtypes = choice("float32", "bfloat16", "float16")
+    kinds = {
+        "supplier": (NAME, "Organisation or person that provides the model."),
+        "contact": (NAME, "E-mail address or web address for questions about the model."),
+        "location": (NAME, "Country or region of the supplier."),
+        "date": (date(), "Day on which the model is released."),
+        "repository": (ADDRESS, "Address of the repository that the model is loaded from."),
+        "language": (list_of(LANGUAGE), "Languages that the model is for, by ISO 639 code."),
+        "intended_use": (PROSE, "Uses that the model is meant for."),
+        "out_of_scope": (PROSE, "Uses that the model is not meant for."),
+        "risk": (choice(*words.RISKS), "Risk of the model, as its supplier assesses it."),
+        "autonomous": (flag(), "Whether it acts without a person who approves each action."),
+        "standards": (list_of(NAME), "Standards and regulations that the model complies with."),
+        "license_name": (NAME, "Name of a licence that `license` calls `other`."),
+        "base_model": (NAME, "The Hub's name of the model that `training.init_from` holds."),
+        "license_link": (LINE, "Address of the licence's text."),
+    }
+    return (
+        Key("release.dtype", dtypes, "Format of the released weights; left out, as trained."),
+        *(Key(f"release.{name}", kind, doc, prose=True) for name, (kind, doc) in kinds.items()),
+    )
+
+
+def _source() -> Kind:
+    """One source of training data: its name, or a mapping with what is known of it."""
+    known = {
+        "url": ADDRESS,
+        "license": NAME,
+        "date": date(coarse=True),
+        "kind": choice(*words.ACQUISITIONS),
+        "description": PROSE,
+    }
+    return either(LINE, record(known, name=LINE))
 
 
 def _task() -> tuple[Key, ...]:
@@ -183,7 +217,12 @@ def _training() -> tuple[Key, ...]:
     duration = quantity(units.spell_duration, units.DURATION)
     return (
         Key("training.objective", _objective(), "Training objective, or several of them."),
-        Key("training.data.sources", list_of(LINE), "Sources of the training data.", prose=True),
+        Key(
+            "training.data.sources",
+            list_of(_source()),
+            "Sources of the training data, each a name or a mapping.",
+            prose=True,
+        ),
         Key("training.data.size", amount, "Amount of training data (k = 1,000)."),
         Key("training.data.governance.pii", PROSE, "Handling of personal data.", prose=True),
         Key(
@@ -216,6 +255,12 @@ def _training() -> tuple[Key, ...]:
             "training.compute.utilization",
             real(0.0, 1.0, above=True),
             "Share of the devices' arithmetic peak that training reaches.",
+        ),
+        Key(
+            "training.compute.energy_source",
+            choice(*words.ENERGY_SOURCES),
+            "Main source of the electricity of the full training.",
+            prose=True,
         ),
         Key(
             "training.init_from",
@@ -290,18 +335,4 @@ def _results() -> tuple[Key, ...]:
         Key("evaluation.seeds", whole(1, 10), "Trainings of the proxy, a seed each."),
         Key("reproducibility.seed", whole(0, 2**32 - 1), "Seed of all random numbers.", 42),
         Key("reproducibility.determinism", PROSE, "Guarantee for repeated runs.", prose=True),
-    )
-
-
-def _release() -> tuple[Key, ...]:
-    dtypes = choice("float32", "bfloat16", "float16")
-    return (
-        Key("release.dtype", dtypes, "Format of the released weights; left out, as trained."),
-        Key(
-            "release.license_name",
-            NAME,
-            "Name of a licence that `license` calls `other`.",
-            prose=True,
-        ),
-        Key("release.license_link", LINE, "Address of the licence's text.", prose=True),
     )

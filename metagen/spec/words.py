@@ -67,6 +67,16 @@ def hub_list(name: str) -> tuple[str, ...]:
 # The licence identifiers that a model card may have.
 LICENSES = hub_list("licenses")
 
+# Sources of electricity, as CycloneDX 1.7 names them (`energySource`).
+ENERGY_SOURCES = (
+    *("coal", "oil", "natural-gas", "nuclear", "wind", "solar", "geothermal", "hydropower"),
+    *("biofuel", "other"),
+)
+# Levels of SPDX 3.0.1, `SafetyRiskAssessmentType`.
+RISKS = ("low", "medium", "high", "serious")
+# How data was obtained: the kinds that the AI Office's template of a training summary tells apart.
+ACQUISITIONS = ("public", "licensed", "private", "scraped", "users", "synthetic", "other")
+
 
 def device(name: str) -> str:
     """Return the device class or device of a name; "" if there is none."""

@@ -1,11 +1,13 @@
-"""Published benchmarks of language models, by the names under which lm-eval runs them.
+"""Published benchmarks of language models, by the names under which harnesses run them.
 
-Source: EleutherAI/lm-evaluation-harness, release 0.4.13, folder lm_eval/tasks.
+Sources: EleutherAI/lm-evaluation-harness, release 0.4.13, folder lm_eval/tasks; for the other
+names, huggingface/lighteval, src/lighteval/tasks, and UKGovernmentBEIS/inspect_evals, whose tasks
+may carry the number of examples in the prompt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # A benchmark's name in lower case, letters and digits alone, is most often the task's name too.
 TASKS = {
@@ -41,10 +43,63 @@ TASKS = {
     "wikitext2": "wikitext",
 }
 
+_TASKS = {"".join(filter(str.isalnum, name)): name for name in TASKS.values() if "," not in name}
+# Names of other harnesses, in lower case, letters and digits alone, whose task has another name.
+_ELSEWHERE = {
+    "mmlu0shot": "mmlu",
+    "mmlu5shot": "mmlu",
+    "hendryckstest": "mmlu",
+    "truthfulqamc": "truthfulqa",
+    "truthfulqamc1": "truthfulqa",
+    "truthfulqamc2": "truthfulqa",
+    "arcchallenge": "arc_challenge",
+    "arceasy": "arc_easy",
+    "squad": "squadv2",
+    "squadv2": "squadv2",
+    "ifeval": "ifeval",
+    "lambadaopenai": "lambada_openai",
+    "lambadastandard": "lambada_standard",
+    "math500": "hendrycks_math500",
+    "math": "minerva_math",
+    "gpqadiamond": "gpqa_diamond_zeroshot",
+}
+
+
+def canonical(task: str) -> str:
+    """Return the one name of a task of any harness: lm-eval's, or its letters and digits alone."""
+    plain = _plain(task.rpartition("/")[2])
+    return _ELSEWHERE.get(plain) or TASKS.get(plain) or _TASKS.get(plain, plain)
+
+
+def declared(benchmarks: Sequence[str], task: str) -> str:
+    """Return the declared benchmark that a task is of, or else the task itself.
+
+    A benchmark of several tasks, such as ARC, keeps the name of each behind its own.
+    """
+    for benchmark in benchmarks:
+        names = _names(benchmark)
+        if canonical(task) in names:
+            return benchmark if len(names) == 1 else f"{benchmark}: {task}"
+    return task
+
+
+def missing(benchmarks: Sequence[str], tasks: Iterable[str]) -> list[str]:
+    """Return the declared benchmarks of which a task has no result."""
+    found = {canonical(task) for task in tasks}
+    return [each for each in benchmarks if not _names(each) <= found]
+
+
+def _names(benchmark: str) -> set[str]:
+    return {canonical(part) for part in (task_of(benchmark) or benchmark).split(",")}
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
 
 def task_of(benchmark: str) -> str | None:
     """Return lm-eval's task for a benchmark, several with commas; None for an unknown one."""
-    return TASKS.get("".join(letter for letter in benchmark.lower() if letter.isalnum()))
+    return TASKS.get(_plain(benchmark))
 
 
 def command(benchmarks: Iterable[str]) -> str:

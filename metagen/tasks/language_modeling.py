@@ -54,6 +54,7 @@ class LanguageModeling(Task):
     work_unit = "tok"
     units = ("tokens",)
     input = "text"
+    demonstration = words["usage"]
     proxy = {"vocab_size": PROXY_VOCABULARY, "max_seq_len": 2 * PROXY_LENGTH}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:

@@ -85,6 +85,8 @@ class Task:
         default_reasons: Why each of `defaults` has its value.
         proxy: The same dimensions for the bundled data.
         fixed_by: The key of the spec that fixes a dimension, other than `architecture.dims`.
+        demonstration: The arguments of infer.py for a sample of output that documents show; "" for
+            none, as where infer.py reads a file of the user.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Task:
     default_reasons: Mapping[str, str] = {}
     proxy: Mapping[str, Value] = {}
     fixed_by: Mapping[str, str] = {}
+    demonstration = ""
 
     # What a task must state of its settings.
 

@@ -1,25 +1,30 @@
-"""The trained model of a package, from the training folder that is bound to it.
+"""What a training run left, checked against the package: the model, its curve and its results.
 
 Every file of it exists in every package; without a training run it says that there is none.
+
+============  ====================================================================
+door          JSON of strangers, and the fields of its objects
+weights       tensors by the headers of their files, and the digest of weights
+identity      settings of a checkpoint that must be the package's, or may differ
+log           metrics.jsonl, and the curve of documents
+run           run.json: the starts of train.py, and what they say together
+model         trained/model.json and trained/curve.csv
+metrics       metrics by the names of harnesses
+found         a result of a file, of which model it may be, and its entry
+readers       the forms of result files, a module each
+results       trained/results.json
+============  ====================================================================
 """
 
-from metagen import files
-from metagen.measure.results import CURVE
+from metagen import families, files
+from metagen.families.family import Family
+from metagen.measure.probe import TENSORS
+from metagen.measure.results import FULL_CURVE, FULL_MODEL, FULL_RESULTS
+from metagen.package.code import SCRIPTS, runtime_files
+from metagen.trained import model, results
 from metagen.work import Desk, Recipe
 
-MODEL, TRAINED_CURVE = "trained/model.json", "trained/curve.csv"
-TRAINED_RESULTS, PLAN = "trained/results.json", "trained/plan.json"
-SAMPLES, BENCH = "trained/samples.json", "trained/bench.json"
-
-
-def model(desk: Desk) -> dict[str, bytes]:
-    """Return what is known of the trained model."""
-    head, _, _ = desk.read(CURVE).partition(b"\n")
-    return {
-        MODEL: files.json_bytes({"status": "not trained"}),
-        TRAINED_CURVE: head + b"\n",
-        TRAINED_RESULTS: files.json_bytes([]),
-    }
+PLAN, SAMPLES, BENCH = (f"trained/{name}.json" for name in ("plan", "samples", "bench"))
 
 
 def plan(desk: Desk) -> dict[str, bytes]:
@@ -31,13 +36,26 @@ def plan(desk: Desk) -> dict[str, bytes]:
     }
 
 
-RECIPES = (
-    Recipe(
-        "trained:model",
-        model,
-        (CURVE,),
-        (MODEL, TRAINED_CURVE, TRAINED_RESULTS),
-        "check the checkpoint, the log and the results of the training run",
-    ),
-    Recipe("trained:plan", plan, (), (PLAN, SAMPLES, BENCH), "compare the training with its plan"),
-)
+def recipes(family: Family) -> tuple[Recipe, ...]:
+    """Return the tasks that take in a training run of a family's full model."""
+    planned = (families.ARCHITECTURE, TENSORS, model.GRAPH)
+    code = (*SCRIPTS, *runtime_files(family))
+    return (
+        Recipe(
+            "trained:model",
+            model.model,
+            (*planned, *code),
+            (FULL_MODEL, FULL_CURVE),
+            "check the bound training run, and say what it holds",
+        ),
+        Recipe(
+            "trained:results",
+            results.results,
+            (families.ARCHITECTURE, results.PARAMS, FULL_MODEL),
+            (FULL_RESULTS,),
+            "list the results of the full model",
+        ),
+        Recipe(
+            "trained:plan", plan, (), (PLAN, SAMPLES, BENCH), "compare the training with its plan"
+        ),
+    )

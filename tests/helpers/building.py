@@ -19,6 +19,8 @@ from metagen.measure import sandbox
 from metagen.measure.nodes import machines
 from metagen.spec import load
 
+from . import trained_run
+
 TINY = paths.specs() / "text" / "text_llm_tiny.yaml"
 
 
@@ -85,6 +87,7 @@ def _probed(number: int, given: Mapping[str, bytes], name: str) -> dict[str, Any
     data = json.loads(given["sizes.json"])["full"]["data"]
     measured, curve = family.lengths({"model": model, "data": data})
     lengths = {measured, *curve}
+    tensors = {n: f"F32 {'x'.join(map(str, shape))}" for n, shape in trained_run.SHAPES.items()}
     return {
         "total": number,
         "trainable": number,
@@ -92,6 +95,7 @@ def _probed(number: int, given: Mapping[str, bytes], name: str) -> dict[str, Any
         "by_layer": {"self_attn": 10, "mlp": 20, "norms": 2},
         "proxy_total": 7,
         "graph": {"config": model, "nodes": [], "edges": [], "operations": 12},
+        "tensors": {"parameters": tensors, "others": {}, "spare": []},
         "measured": measured,
         "tool": "fvcore",
         "by_operator": {str(n): {"linear": 2.0 * n, "attention": 1.0 * n} for n in lengths},

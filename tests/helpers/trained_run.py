@@ -14,6 +14,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from metagen import files
 
 Shapes = Mapping[str, Sequence[int]]
@@ -53,12 +55,14 @@ def write_run(
         seed: The seed of the training; the weights follow from it and from `steps`.
         shapes: The tensors of the checkpoint.
         config: The content of checkpoint/config.json.
-        settings: The settings of `run.json`, by the script that they belong to.
+        settings: The settings of the run and of its checkpoint, by the script that they belong to.
         scores: Metrics of one report of eval.py; none writes no scores.json.
     """
     weights = safetensors(shapes, chance=seed * 100_003 + steps, facts={"step": str(steps)})
     config_json = files.json_bytes({"model_type": "toy", **(config or {})})
-    state = {"step": steps, "init_from": None, "size": "full", "train": {"seed": seed}}
+    sections = {"train": {"seed": seed}, **(settings or {})}
+    named = {f"{s}.{name}": value for s, each in sections.items() for name, value in each.items()}
+    state = {"step": steps, "init_from": None, "sha256": SOURCE["sha256"], **named}
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     _write(folder / WEIGHTS, weights)
     optimizer = safetensors({"exp_avg": (4,)}, chance=1, facts={"step": str(steps)})
@@ -70,12 +74,32 @@ def write_run(
     checkpoint = {"step": steps, "sha256": files.sha256(weights)}
     start = _start(steps, seed, files.sha256(config_json), curve[-1]) | {"checkpoint": checkpoint}
     start["settings"] = dict(settings or {"train": {"seed": seed}})
+    batch = start["settings"].get("train", {}).get("batch_size", 8)
+    start |= {"units": batch * steps, "throughput": batch * steps / 3600.0}
     _write(folder / "run.json", files.json_bytes({"version": 1, "starts": [start]}))
     if scores:
         report = {**SOURCE, "metrics": list(scores), "checkpoint_step": steps}
         score = _score(checkpoint, files.sha256(config_json), report)
         _write(folder / "scores.json", files.json_bytes({"version": 1, "scores": [score]}))
     return folder
+
+
+def fitting(run: Path) -> dict[str, Any]:
+    """Return the arguments of `write_run` for a training of a built package's full model."""
+    planned = yaml.safe_load((run / "blueprint" / "architecture.yaml").read_bytes())
+    tensors = json.loads((run / "blueprint" / "tensors.json").read_bytes())
+    config = json.loads((run / "blueprint" / "graph.json").read_bytes())["config"]
+    texts = {**tensors["parameters"], **tensors["others"]}
+    sides = {name: text.partition(" ")[2] for name, text in texts.items()}
+    return {
+        "shapes": {
+            n: tuple(map(int, text.split("x"))) if text else () for n, text in sides.items()
+        },
+        "steps": planned["train"]["steps"],
+        "seed": planned["train"]["seed"],
+        "config": config,
+        "settings": {"model": config, "data": planned["data"], "train": planned["train"]},
+    }
 
 
 SOURCE = {"dataset": "made up", "sha256": "d" * 64, "split": "test", "n": 100}
@@ -111,9 +135,7 @@ def _start(steps: int, seed: int, config: str, last: Mapping[str, Any]) -> dict[
         "parallel": "none",
         "steps": {"from": 0, "to": steps},
         "unit": "samples",
-        "units": 8 * steps,
         "seconds": {"wall": 3600.0, "device": 3500.0},
-        "throughput": 8 * steps / 3600.0,
         "mfu": None,
         "energy": {"joules": None, "source": "not measured"},
         "init_from": None,

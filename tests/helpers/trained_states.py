@@ -24,6 +24,13 @@ UNRECORDED: dict[str, Any] = {
         "losses",
     )),
     "code": {"same": None, "changed": []},
+    "steps": 477_000,
+    "seed": 42,
+    "seconds": {"wall": None, "device": None},
+    "energy": {"joules": None, "source": "not measured"},
+    "data": {"name": None, "sha256": "cd" * 32, "unit": None, "splits": {}},
+    "losses": {"train": 2.31, "val": None},
+    "plan": {"differs": []},
 }  # fmt: skip
 RECORDED: dict[str, Any] = {
     **UNRECORDED,
@@ -133,6 +140,12 @@ _PART = {
     "steps": 1200,
     "units": 5_000_000_000,
 }
+_DIFFERS = [{"setting": "train.learning_rate", "planned": 3e-4, "actual": 2e-4}]
+_SEVERAL = {
+    **RECORDED, **dict.fromkeys(("devices", "versions", "precision")),
+    "history": [{"devices": {"count": 1}}, {"devices": {"count": 8}}],
+    "plan": {"differs": _DIFFERS},
+}  # fmt: skip
 _EDITED = {**RECORDED, "code": {"same": False, "changed": ["model.py", "train.py"]}}
 STATES: dict[str, tuple[dict[str, Any] | None, list[dict[str, Any]], bool]] = {
     "nothing trained": (None, [], False),
@@ -145,6 +158,7 @@ STATES: dict[str, tuple[dict[str, Any] | None, list[dict[str, Any]], bool]] = {
     "partial": (_PART, [scored(steps=1200)], True),
     "edited code": (_EDITED, [scored()], True),
     "not recorded": (UNRECORDED, [scored()], False),
+    "several machines": (_SEVERAL, [scored()], False),
     "stated beside bound": (RECORDED, [scored(), typed()], True),
 }
 

@@ -1,4 +1,4 @@
-"""Specs of any size: `validate` and `explain` answer, and neither takes long nor much memory.
+"""Specs of any size: `explain` and `plan` answer, and neither takes long nor much memory.
 
 The numbers of a spec are drawn from both ends of what their keys allow and beyond, and dimensions
 of every family are pinned to them, one or several at once.
@@ -6,16 +6,18 @@ of every family are pinned to them, one or several at once.
 
 from __future__ import annotations
 
+import io
 import random
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from metagen import families
-from metagen.engine import graph
+from metagen.engine import graph, query
+from metagen.engine.terminal import Terminal
 from metagen.errors import MetagenError
 from metagen.sizing import explain
 from metagen.spec import load
@@ -26,7 +28,8 @@ from .lab import Lab
 from .tally import Tally
 from .values import setting
 
-SECONDS, BYTES = 5.0, 500_000_000
+BYTES = 500_000_000
+EXPLAIN, PLAN = 5.0, 10.0  # seconds of a processor
 _FULL = 2000
 _POWERS = (1, 2, 3, 8, 16, 64, 97, 1000, 1024, 4096, 9973, 10**5, 2**17, 720_720, 2**20)
 _BEYOND = (10**9, 10**12, 999_999_999_999_999_999, 1e30, 0, -1, 0.5, 1e-9)
@@ -95,20 +98,41 @@ def _pinned(spec: Path, chance: random.Random) -> dict[str, Any]:
 def _of_case(lab: Lab, case: Case) -> Tally:
     tally = Tally("bounded")
     tally.count("specs")
-    try:
-        with _within_bounds():
-            for _ in explain.lines(graph.of_spec(load(case.spec, case.settings)).spec):
-                pass
+    if _answers(_explain, EXPLAIN, case, tally):
         tally.count("explained")
+        tally.count("planned", int(_answers(_plan, PLAN, case, tally)))
+    return tally
+
+
+def _answers(command: Callable[[Case], None], seconds: float, case: Case, tally: Tally) -> bool:
+    """Run a command within bounds and return whether it answers, rather than refuse."""
+    said = f"{command.__name__.strip('_')} {case}"
+    try:
+        with _within_bounds(seconds):
+            command(case)
+        return True
     except MetagenError:
         tally.count("refused")
     except _SlowError:
-        tally.violated("slow", f"{case}")
+        tally.violated("slow", said)
     except MemoryError:
-        tally.violated("large", f"{case}")
+        tally.violated("large", said)
     except Exception as error:
-        tally.violated("crashed", f"{case}: {error!r}")
-    return tally
+        tally.violated("crashed", f"{said}: {error!r}")
+    return False
+
+
+def _explain(case: Case) -> None:
+    for _ in explain.lines(graph.of_spec(load(case.spec, case.settings)).spec):
+        pass
+
+
+def _plan(case: Case) -> None:
+    """Plan what a spec makes: the files of `blueprint/` and what they need, but no documents."""
+    made = graph.of_spec(load(case.spec, case.settings))
+    terminal = Terminal(io.StringIO(), quiet=True)
+    for _ in query.dry_run(Path("/nonexistent"), [made], "blueprint", terminal):
+        pass
 
 
 class _SlowError(Exception):
@@ -116,7 +140,7 @@ class _SlowError(Exception):
 
 
 @contextmanager
-def _within_bounds() -> Iterator[None]:
+def _within_bounds(seconds: float) -> Iterator[None]:
     """Stop what takes more seconds of a processor, or more memory than this process has."""
 
     def stop(*_: object) -> None:
@@ -124,7 +148,7 @@ def _within_bounds() -> Iterator[None]:
 
     before, limits = signal.signal(signal.SIGPROF, stop), resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_held() + BYTES, limits[1]))
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:

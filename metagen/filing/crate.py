@@ -1,0 +1,102 @@
+"""The files of a package as a research object: RO-Crate 1.2.
+
+https://www.researchobject.org/ro-crate/specification/1.2/. The metadata file lies in the folder
+that it describes. It lists names, and not digests: those are in manifest.json, which it lists too,
+so only a file that comes or goes changes it.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Iterable
+from typing import Any
+
+from metagen import __version__, files
+from metagen.docs.sources import FILES
+from metagen.filing.subject import Subject, known, moment
+from metagen.work import Desk, Recipe
+
+PATH = "ro-crate-metadata.json"
+_TYPES = {
+    ".md": "text/markdown",
+    ".yaml": "application/yaml",
+    ".tex": "text/x-tex",
+    ".bib": "text/x-bibtex",
+    ".lock": "text/plain",
+    ".py": "text/x-python",
+    ".safetensors": "application/octet-stream",
+}
+
+
+def recipes(paths: Iterable[str]) -> tuple[Recipe, ...]:
+    """Return the recipe of the metadata of a folder with these files, relative to it."""
+    listed = tuple(sorted(paths))
+
+    def work(desk: Desk) -> dict[str, bytes]:
+        return {PATH: files.json_bytes(content(Subject(desk), listed))}
+
+    reads = (FILES["arch"],)
+    return (Recipe("docs:crate", work, reads, (PATH,), "list the files (RO-Crate)"),)
+
+
+def content(subject: Subject, paths: Iterable[str]) -> dict[str, Any]:
+    """Return the metadata of a folder of files."""
+    names = sorted(paths)
+    people = [
+        {"@id": f"#author-{i}", "@type": "Person", "name": name}
+        for i, name in enumerate(subject.value("spec.authors") or (), 1)
+    ]
+    graph = [
+        _descriptor(),
+        _root(subject, names, people),
+        *[_file(name) for name in names],
+        *people,
+        *_supplier(subject),
+        {"@id": "#metagen", "@type": "SoftwareApplication", "name": "metagen",
+         "version": __version__},
+        {"@id": "#build", "@type": "CreateAction", "name": "Build of the package",
+         "instrument": {"@id": "#metagen"}, "result": {"@id": "./"}},
+    ]  # fmt: skip
+    return {"@context": "https://w3id.org/ro/crate/1.2/context", "@graph": graph}
+
+
+def _descriptor() -> dict[str, Any]:
+    return {
+        "@id": PATH,
+        "@type": "CreativeWork",
+        "conformsTo": {"@id": "https://w3id.org/ro/crate/1.2"},
+        "about": {"@id": "./"},
+    }
+
+
+def _root(subject: Subject, names: list[str], people: list[dict[str, Any]]) -> dict[str, Any]:
+    supplier = _supplier(subject)
+    spelled = subject.license
+    return known(
+        {
+            "@id": "./",
+            "@type": "Dataset",
+            "name": subject.name,
+            "description": subject.value("spec.description") or f"A {subject.kind}.",
+            "version": subject.value("spec.version"),
+            "datePublished": moment(subject.value("spec.release.date")),
+            "license": spelled or "not declared",
+            "url": subject.value("spec.release.repository"),
+            "author": [{"@id": each["@id"]} for each in people],
+            "publisher": {"@id": supplier[0]["@id"]} if supplier else {},
+            "hasPart": [{"@id": name} for name in names],
+        }
+    )
+
+
+def _file(name: str) -> dict[str, Any]:
+    suffix = "." + name.rpartition(".")[2]
+    kind = _TYPES.get(suffix) or mimetypes.guess_type(name)[0]
+    return known({"@id": name, "@type": "File", "name": name, "encodingFormat": kind})
+
+
+def _supplier(subject: Subject) -> list[dict[str, Any]]:
+    name = subject.value("spec.release.supplier")
+    contact = subject.value("spec.release.contact")
+    described = {"@id": "#supplier", "@type": "Organization", "name": name, "email": contact}
+    return [known(described)] if name else []

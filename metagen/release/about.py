@@ -1,0 +1,49 @@
+"""`docs/release.json`: what the released folder holds, for the card and for those who check it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metagen import families
+from metagen.files import json_bytes
+from metagen.release import licenses, opens, texts
+from metagen.release.weights import CHECKPOINT, FOLDER, planned
+from metagen.work import Desk, Output, Recipe
+
+PATH = "docs/release.json"
+CONFIG = f"{FOLDER}/{texts.CONFIG}"
+
+
+def about(desk: Desk) -> dict[str, Output]:
+    """Return the facts of the release."""
+    plan, license = planned(desk), licenses.declared(desk)
+    names = desk.trained_names(CHECKPOINT)
+    opened = opens.class_of(desk.entry(CONFIG))
+    tag = families.of_package(desk).words.pipeline_tag
+    content: dict[str, Any] = {
+        "dtype": plan.dtype,
+        "parameters": plan.parameters,
+        "bytes": plan.size,
+        "files": len(plan.shards),
+        "same": plan.unchanged,
+        "class": opened or None,
+        "library": opens.library(opened, tag, names) or None,
+        "tokenizer": "tokenizer.json" in names,
+        "chat_template": texts.has_template(desk),
+        "license": {
+            "name": license.name or None,
+            "link": license.link or None,
+            "text": licenses.has_text(license),
+        },
+        "paper": bool(desk.version("tex")),
+    }
+    return {PATH: json_bytes(content)}
+
+
+RECIPE = Recipe(
+    "release:about",
+    about,
+    ("trained/model.json", families.ARCHITECTURE, CONFIG),
+    (PATH,),
+    "say what the release holds",
+)

@@ -1,0 +1,70 @@
+"""The model card as README.md of the release: with the Hub's metadata, for this folder."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from metagen import families
+from metagen.docs import cards, provenance, render
+from metagen.errors import Problem, TaskError
+from metagen.release import hub, licenses
+from metagen.release.about import PATH as ABOUT
+from metagen.work import Desk, Output, Recipe
+
+PATH = "release/README.md"
+MODEL = "trained/model.json"
+_BASE = "release.base_model"
+
+
+def readme(desk: Desk) -> dict[str, Output]:
+    """Return the file README.md."""
+    page = render.markdown(desk, "cards/release.md", metadata(desk), documents="docs/")
+    if wrong := hub.problems(page.text):
+        raise TaskError(wrong)
+    return dict(provenance.written(PATH, page.data, page.printed))
+
+
+def metadata(desk: Desk) -> dict[str, Any]:
+    """Return the entries of the header: those of the model card, as a repository needs them."""
+    entries = cards.metadata(desk)
+    license = licenses.declared(desk)
+    named = license.id == licenses.OTHER
+    entries |= {
+        "license_name": _slug(license.name) if named else "",
+        "license_link": (license.link or "LICENSE") if named else "",
+        "language": list(desk.key("release.language") or ()),
+        "library_name": desk.entry(ABOUT, "library"),
+        "base_model": _base(desk),
+    }
+    order = ("license", "license_name", "license_link", "language", "library_name", "base_model")
+    entries = {key: entries.pop(key, None) for key in order} | entries
+    return {key: value for key, value in entries.items() if value}
+
+
+def _slug(name: str) -> str:
+    """Return the name of a licence in the form that the Hub takes: `my-license-1.0`."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")
+
+
+def _base(desk: Desk) -> str:
+    """Return the Hub's name of the model that training began with; "" if none is declared.
+
+    Raises:
+        TaskError: One is declared, and the training began with random weights.
+    """
+    name: str = desk.key(_BASE) or ""
+    if name and desk.entry(MODEL, "init_from") is None:
+        sentence = f"The spec declares {name}, but the training did not begin with its weights."
+        raise TaskError(Problem(sentence, _BASE, "remove the key, or train with --init-from"))
+    return name
+
+
+_CARD = next(each for each in cards.RECIPES if each.name == "docs:model_card")
+RECIPE = Recipe(
+    "release:readme",
+    readme,
+    tuple(dict.fromkeys((*_CARD.inputs, MODEL, families.ARCHITECTURE, ABOUT))),
+    provenance.targets(PATH),
+    "write the card for the Hub",
+)

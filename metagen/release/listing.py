@@ -1,0 +1,93 @@
+"""`release/manifest.json`: each file of the release with its digest, and the files to copy into it.
+
+A release holds what its card names: the code, the documents, and the files that their numbers come
+from, under the same paths as in the package.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metagen.docs import latex
+from metagen.files import json_bytes
+from metagen.release.weights import FOLDER
+from metagen.work import Desk, Output, Recipe, Work
+
+PATH = f"{FOLDER}/manifest.json"
+PAPER = f"{FOLDER}/paper.pdf"
+_COPIED = ("blueprint/", "benchmarks/", "code/", "docs/", "trained/")
+_LEFT_OUT = ("docs/model_card.md", "docs/release_check.json", "docs/provenance/")
+"""The README is the card of a release; its check comes later; its facts are joined in one file."""
+
+
+def to_copy(targets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the files of a package that its release holds too.
+
+    Args:
+        targets: The files that the tasks of the package make.
+    """
+    return tuple(
+        path for path in targets if path.startswith(_COPIED) and not path.startswith(_LEFT_OUT)
+    )
+
+
+def paper(desk: Desk) -> dict[str, Output]:
+    """Return the PDF of the paper."""
+    return {PAPER: desk.read(latex.TARGET)}
+
+
+def copies(paths: tuple[str, ...]) -> Work:
+    """Return the work that copies files of the package into the release."""
+
+    def work(desk: Desk) -> dict[str, Output]:
+        return {f"{FOLDER}/{path}": desk.read(path) for path in paths}
+
+    return work
+
+
+def statement(desk: Desk, paths: tuple[str, ...]) -> list[dict[str, str]]:
+    """Return the name and the digest of files of the release, as a signed statement lists them.
+
+    Args:
+        desk: Hashes them; they must be inputs of the task.
+        paths: The files, relative to the package.
+
+    Returns:
+        Rows in the order of the names, which are relative to the release.
+    """
+    names = {path.removeprefix(f"{FOLDER}/"): path for path in paths}
+    return [
+        {"name": name, "algorithm": "sha256", "digest": desk.digest(names[name])}
+        for name in sorted(names)
+    ]
+
+
+def manifest(paths: tuple[str, ...]) -> Work:
+    """Return the work that lists the files of the release with their digests and sizes."""
+
+    def work(desk: Desk) -> dict[str, Output]:
+        rows = [_row(desk, row) for row in statement(desk, paths)]
+        return {PATH: json_bytes(rows)}
+
+    return work
+
+
+def _row(desk: Desk, row: dict[str, str]) -> dict[str, Any]:
+    path = f"{FOLDER}/{row['name']}"
+    return {
+        "path": row["name"],
+        "sha256": row["digest"],
+        "bytes": desk.place(path).stat().st_size,
+    }
+
+
+def recipes(targets: tuple[str, ...]) -> tuple[Recipe, ...]:
+    """Return the recipe that copies, for the targets of the other tasks of a package."""
+    paths = to_copy(targets)
+    made = tuple(f"{FOLDER}/{path}" for path in paths)
+    return (Recipe("release:copies", copies(paths), paths, made, "copy code and documents"),)
+
+
+def manifest_recipe(paths: tuple[str, ...]) -> Recipe:
+    """Return the recipe of the manifest over some files of the release."""
+    return Recipe("release:manifest", manifest(paths), paths, (PATH,), "list the files")

@@ -1,0 +1,267 @@
+"""Weights as released: the headers of safetensors files, and the plan of the files to write.
+
+The format is the length of a JSON header in eight bytes, the header, and the bytes of the tensors
+(https://github.com/huggingface/safetensors, "Format"). A plan needs the headers alone, so the files
+of a release are known before a byte of its weights is read.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from metagen.errors import Problem, TaskError
+
+FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
+MOST = 5 * 10**9  # bytes of a file; the Hub's clients download files of this size one by one
+_LONGEST_HEADER = 100_000_000  # bytes; the limit of the safetensors library
+_LENGTH = 8  # bytes before the header, which say how long it is
+_ENTRY = 150  # bytes of a tensor's entry in a header, at most, without its name and shape
+_FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+_NAMES = {short: name for name, short in _DTYPES.items()} | {"F64": "float64"}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of a file.
+
+    Attributes:
+        name: Its name in the header.
+        dtype: Its format by the header's name, such as `BF16`.
+        shape: Its dimensions.
+        start: Where its bytes begin in the file.
+        size: How many bytes it has.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it holds."""
+        product = 1
+        for side in self.shape:
+            product *= side
+        return product
+
+    def released(self, dtype: str | None) -> Tensor:
+        """Return the tensor as released; only numbers with a fraction have another format."""
+        if dtype is None or self.dtype not in _FLOATS:
+            return self
+        short = _DTYPES[dtype]
+        return replace(self, dtype=short, size=self.numbers * _FLOATS[short])
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A tensor of a released file, and the file of the training that has it."""
+
+    source: str
+    trained: Tensor
+    released: Tensor
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A released file of weights.
+
+    Attributes:
+        name: Its name in the release.
+        pieces: Its tensors in their order.
+        same: The file of the training with the same bytes; "" for a file that must be written.
+    """
+
+    name: str
+    pieces: tuple[Piece, ...]
+    same: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The files of weights of a release."""
+
+    shards: tuple[Shard, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files with weights, and their index where there are several."""
+        names = tuple(shard.name for shard in self.shards)
+        return names if len(names) == 1 else (*names, INDEX)
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The tensors of all files."""
+        return tuple(piece for shard in self.shards for piece in shard.pieces)
+
+    @property
+    def parameters(self) -> int:
+        """The numbers of all tensors."""
+        return sum(piece.released.numbers for piece in self.pieces)
+
+    @property
+    def size(self) -> int:
+        """The bytes of all tensors."""
+        return sum(piece.released.size for piece in self.pieces)
+
+    @property
+    def dtype(self) -> str:
+        """The format of the weights: that of most numbers."""
+        counts: dict[str, int] = {}
+        for piece in self.pieces:
+            if piece.released.dtype in _FLOATS:
+                name = _NAMES[piece.released.dtype]
+                counts[name] = counts.get(name, 0) + piece.released.numbers
+        return max(counts, key=lambda name: counts[name], default="float32")
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether each file has the bytes of a file of the training."""
+        return all(shard.same for shard in self.shards)
+
+    def index(self) -> dict[str, Any]:
+        """Return the content of the index, as transformers writes and reads it."""
+        files = {p.released.name: shard.name for shard in self.shards for p in shard.pieces}
+        total = {"total_parameters": self.parameters, "total_size": self.size}
+        return {"metadata": total, "weight_map": dict(sorted(files.items()))}
+
+
+def of_folder(folder: Path, dtype: str | None, most: int = MOST) -> Plan:
+    """Return the plan of the released weights of a checkpoint.
+
+    Args:
+        folder: The checkpoint.
+        dtype: The format of the released weights; None for as trained.
+        most: The largest file, in bytes. A tensor that is larger has a file of its own.
+
+    Raises:
+        TaskError: There are no weights, or a header is none.
+    """
+    sources = source_files(folder)
+    headers = {name: header(folder / name) for name in sources}
+    pieces = [
+        Piece(name, tensor, tensor.released(dtype)) for name in sources for tensor in headers[name]
+    ]
+    same = all(piece.trained == piece.released for piece in pieces)
+    if same and all((folder / name).stat().st_size <= most for name in sources):
+        parts = [[p for p in pieces if p.source == name] for name in sources]
+        return Plan(tuple(_named(parts, sources)))
+    return Plan(tuple(_named(list(_parts(pieces, most)))))
+
+
+def source_files(folder: Path) -> tuple[str, ...]:
+    """Return the names of the files with the weights of a checkpoint.
+
+    Raises:
+        TaskError: There are none, or the index does not name files beside it.
+    """
+    if _is_file(folder / FILE):
+        return (FILE,)
+    if not _is_file(folder / INDEX):
+        hint = "name the folder that train.py wrote, with checkpoint/ in it"
+        raise TaskError(Problem(f"There is no {FILE}, so nothing to release", str(folder), hint))
+    try:
+        table = json.loads((folder / INDEX).read_bytes())["weight_map"]
+        names = tuple(sorted(set(table.values())))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise TaskError(Problem("This is not an index of weights", str(folder / INDEX))) from error
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name or not _is_file(folder / name):
+            sentence = "The index names a file that is not beside it"
+            raise TaskError(Problem(sentence, str(folder / INDEX)))
+    return names
+
+
+def header(path: Path) -> tuple[Tensor, ...]:
+    """Return the tensors of a file, in the order of their bytes.
+
+    Raises:
+        TaskError: It is no file of tensors, or it is a link.
+    """
+    try:
+        with _opened(path) as handle:
+            size = os.fstat(handle).st_size
+            length = int.from_bytes(os.pread(handle, _LENGTH, 0), "little")
+            if not 2 <= length <= min(_LONGEST_HEADER, size - _LENGTH):
+                raise ValueError("the header has no length")
+            entries = json.loads(os.pread(handle, length, _LENGTH))
+            entries.pop("__metadata__", None)
+            found = sorted(_tensors(entries, _LENGTH + length), key=lambda each: each.start)
+            _check_bytes(found, _LENGTH + length, size)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise TaskError(Problem(f"This is not a file of tensors: {error}", str(path))) from error
+    return tuple(found)
+
+
+class _opened:
+    """A regular file, opened for reading without following a link."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> int:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        self.handle = os.open(self.path, flags)
+        if not stat.S_ISREG(os.fstat(self.handle).st_mode):
+            os.close(self.handle)
+            raise OSError(errno.EINVAL, "not a regular file", str(self.path))
+        return self.handle
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.handle)
+
+
+def _tensors(entries: Mapping[str, Any], base: int) -> Iterator[Tensor]:
+    for name, entry in entries.items():
+        first, last = entry["data_offsets"]
+        shape = tuple(entry["shape"])
+        if not all(type(number) is int and number >= 0 for number in (first, last, *shape)):
+            raise ValueError(f"{name} has a size that is no whole number")
+        yield Tensor(name, str(entry["dtype"]), shape, base + first, last - first)
+
+
+def _check_bytes(tensors: Sequence[Tensor], base: int, size: int) -> None:
+    """Raise a ValueError unless the tensors fill a file, one after the other."""
+    for tensor in tensors:
+        width = _FLOATS.get(tensor.dtype)
+        if tensor.start != base or (width and tensor.size != width * tensor.numbers):
+            raise ValueError(f"{tensor.name} does not have the bytes of its shape")
+        base += tensor.size
+    if base != size:
+        raise ValueError("the file does not end with its last tensor")
+
+
+def _parts(pieces: Iterable[Piece], most: int) -> Iterator[list[Piece]]:
+    """Yield the pieces of each file: as many in a row as fit, with the file's header."""
+    part: list[Piece] = []
+    used = 0
+    for piece in pieces:
+        entry = json.dumps([piece.released.name, piece.released.shape])
+        need = piece.released.size + len(entry) + _ENTRY
+        if part and used + need > most:
+            yield part
+            part, used = [], 0
+        part.append(piece)
+        used += need
+    yield part
+
+
+def _named(parts: Sequence[Sequence[Piece]], same: Sequence[str] = ()) -> Iterator[Shard]:
+    """Yield files with the names that transformers gives them."""
+    for number, part in enumerate(parts):
+        many = f"model-{number + 1:05}-of-{len(parts):05}.safetensors"
+        name = many if len(parts) > 1 else FILE
+        yield Shard(name, tuple(part), same[number] if same else "")
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()

@@ -1,0 +1,51 @@
+"""The bound checkpoint under the scripts of the package, in the sandbox: on a CPU, in one thread.
+
+The weights stay where they are; the script gets their folder as an absolute path, and what
+documents print is the command of a user, who has the weights beside the code.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from metagen import families
+from metagen.measure import sandbox
+from metagen.package.code import SCRIPTS, runtime_files
+from metagen.work import Desk
+
+FOLDER = "checkpoint"
+CONFIG, MODEL = "code/config.json", "trained/model.json"
+TIMEOUT = 3600
+MOST_BYTES = 8_000_000_000  # of weights that a build loads, since it cannot ask for the memory
+OPTIONS = ("--size", "full", "--device", "cpu", "--threads", "1")
+_NOT_NEEDED = ("optimizer", "state/")  # the files of a checkpoint that only training reads
+
+
+def is_small(model: dict[str, Any]) -> bool:
+    """Return whether a build loads the checkpoint of a record: it has one, of a moderate size."""
+    checkpoint = model.get("checkpoint")
+    return bool(checkpoint) and checkpoint["bytes"] <= MOST_BYTES
+
+
+def run(desk: Desk, script: str, *arguments: str) -> bytes:
+    """Return what a script of the package prints for the bound checkpoint.
+
+    Raises:
+        TaskError: The script failed; the error shows its last output.
+    """
+    for library in ("torch", "python", "numpy"):
+        desk.version(library)
+    family = families.of_package(desk)
+    needed = (*SCRIPTS, CONFIG, *runtime_files(family, desk.source))
+    command = (f"code/{script}", *OPTIONS, "--checkpoint", str(_place(desk)), *arguments)
+    scripts = {name: desk.read(name) for name in dict.fromkeys((*needed, f"code/{script}"))}
+    return sandbox.run(command, scripts, (sandbox.STDOUT,), timeout=TIMEOUT)[sandbox.STDOUT]
+
+
+def _place(desk: Desk) -> Path:
+    """Return the folder of the checkpoint; each file in it that a script reads is a dependency."""
+    for name in desk.trained_names(FOLDER):
+        if not name.startswith(_NOT_NEEDED):
+            desk.trained_digest(f"{FOLDER}/{name}")
+    return desk.trained_place(f"{FOLDER}/config.json").parent
