@@ -42,6 +42,10 @@ def train(folder: Path, out: Path, *options: object) -> list[str]:
     return [errors for _, errors in processes.finish(start(folder, out, *options))]
 
 
+def starts(out: Path) -> list[dict]:
+    return json.loads((out / "run.json").read_text())["starts"]
+
+
 def curve(out: Path) -> list[float]:
     rows = [json.loads(line) for line in (out / "metrics.jsonl").open()]
     assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
@@ -92,6 +96,12 @@ def test_two_processes_follow_the_curve_of_one_which_can_go_on_alone(
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.jsonl", "checkpoint", "run.json"}
     assert curve(tmp_path) == pytest.approx(curve(alone)[:4], rel=1e-5)
     same_tensors(alone / "half", tmp_path / "checkpoint")
+    ((entry,), (single, _)) = (
+        json.loads((out / "run.json").read_text())["starts"] for out in (tmp_path, alone)
+    )
+    assert (entry["devices"]["count"], entry["parallel"]) == (2, mode)
+    assert (entry["units"], entry["data"]) == (single["units"], single["data"])
+    assert entry["command"].startswith("torchrun --nproc-per-node 2 train.py")
     train_alone(tmp_path, "--resume")
     assert curve(tmp_path) == pytest.approx(curve(alone), rel=1e-5)
     same_tensors(alone / "checkpoint", tmp_path / "checkpoint")

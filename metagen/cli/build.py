@@ -72,18 +72,75 @@ def paper(**given: Any) -> None:
 )
 @_build_options
 @options.bound_options
+@click.option("--train", is_flag=True, help="Train and score the full model here first; resumable.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="With --train: the --data of the scripts.  [default: their bundled data]",
+)
 @click.option("--unbind", is_flag=True, help="Make the package that of an untrained model again.")
-def release(trained: Path | None, results: tuple[Path, ...], unbind: bool, **given: Any) -> None:
+def release(
+    trained: Path | None,
+    results: tuple[Path, ...],
+    train: bool,
+    data: Path | None,
+    unbind: bool,
+    **given: Any,
+) -> None:
     """Build the package of a SPEC with the model that was trained from it.
 
-    The training folder and the results are bound to the run folder: `synth`, `paper`, `plan` and
-    the other commands use them from then on, and so does `release` without --trained. A new
-    checkpoint, score or result builds again what depends on it, and nothing else.
+    --trained and --results are bound to the run folder: `synth`, `paper`, `plan` and the other
+    commands use them from then on, and so does `release` without options. A new checkpoint, score
+    or result builds again what depends on it, and nothing else. The files stay where they are, and
+    nothing is uploaded.
+
+    --train trains the full model with the code of the package, in OUT/training-NAME, shows the
+    progress, and goes on from the last checkpoint after Ctrl-C. It is done once: until the code,
+    the data or a library changes.
     """
     from metagen.engine.binding import Change
 
+    if ((trained or unbind) and train) or (data and not train):
+        hint = "--data belongs to --train, which takes neither --trained nor --unbind"
+        raise UsageError(Problem("These options exclude each other.", hint=hint))
+    if train:
+        trained = _train(data, **given)
     change = Change(trained, results, unbind)
     _build("synth", bound=lambda request: change.over(given["out"], request.specs), **given)
+
+
+def _train(data: Path | None, *, out: Path, dry_run: bool, **given: Any) -> Path:
+    """Train the full model of one spec; return the training folder, or exit with an error."""
+    terminal = options.terminal(quiet=given["quiet"], as_json=given["as_json"])
+    request = options.Request.of(given["specs"], given["seed"], given["run_id"])
+
+    def work() -> int:
+        from metagen.engine import doors, full
+        from metagen.engine.session import Options, Session
+
+        if len(request.specs) != 1 or dry_run:
+            raise UsageError(Problem("--train takes one spec, and no --dry-run."))
+        (graph,) = request.graphs(terminal)
+        graphs.append(full.graph_of(graph, out, data))
+        names = ("strict", "discard_edits", "lint", "cache")
+        how = Options(
+            request.fingerprint(),
+            wait=not given["no_wait"],
+            trains=True,
+            **{name: given[name] for name in names},
+        )
+        task = graphs[0].task_name(graphs[0].recipes[-1])
+        return doors.run(Session(out, graphs, terminal, how), task)
+
+    graphs: list[Graph] = []
+    status = _status(terminal, work)
+    if status:
+        terminal.end(status)
+        sys.exit(status)
+    folder = graphs[0].binding.trained
+    assert folder
+    return folder
 
 
 @click.command(
@@ -255,15 +312,20 @@ def _dry_run(stage: str, request: Request, out: Path, terminal: Terminal, bound:
 
 def _exit_with(terminal: Terminal, work: Callable[[], int]) -> NoReturn:
     """Do the work of a command, report its errors, and exit with its status."""
-    try:
-        status = work()
-    except MetagenError as error:
-        terminal.error(error)
-        status = error.status
-    except SystemExit as end:  # doit ends this way.
-        status = int(end.code or DONE)
+    status = _status(terminal, work)
     terminal.end(status)
     sys.exit(status)
+
+
+def _status(terminal: Terminal, work: Callable[[], int]) -> int:
+    """Do some work, report its errors, and return its exit status."""
+    try:
+        return work()
+    except MetagenError as error:
+        terminal.error(error)
+        return error.status
+    except SystemExit as end:  # doit ends this way.
+        return int(end.code or DONE)
 
 
 COMMANDS = (synth, paper, release, demo, plan, gc)

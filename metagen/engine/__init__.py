@@ -18,6 +18,7 @@ training    the files of these, read without following anything
 lint        what a task reads past its desk (`--lint`)
 desk        what a task reads, recorded
 graph       the tasks of one package, from its spec
+full        the training of the full model as a task of the build
 engine      decide, run, record: brings the tasks of one graph up to date
 session     one run of doit over the packages of an out folder
 statements  typed numbers, and the lines of documents that rest on them

@@ -32,10 +32,12 @@ class Binding:
     Attributes:
         trained: The folder that train.py wrote, absolute; None if none is bound.
         results: Files of results, or folders of them, absolute.
+        every: Whether all files of such a folder count, and not only those of results.
     """
 
     trained: Path | None = None
     results: tuple[Path, ...] = ()
+    every: bool = False
 
     @classmethod
     def of(cls, trained: Path | None, results: Iterable[Path]) -> Binding:

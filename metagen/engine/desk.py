@@ -43,6 +43,7 @@ class TracingDesk:
         report: Reports progress.
 
     Attributes:
+        recipe: What runs.
         reads: Every dependency of the run, by (kind, name), with the digest of the value returned.
     """
 
@@ -60,7 +61,7 @@ class TracingDesk:
         report: Progress,
     ) -> None:
         self.reads: dict[tuple[str, str], Dependency] = {}
-        self._recipe = recipe
+        self.recipe = recipe
         self._spec = spec
         self._environment = environment
         self._folder = folder
@@ -120,7 +121,7 @@ class TracingDesk:
         self._must_be_input(path)
         digest = self._folder.digest(path)
         if not digest:
-            raise TaskError(f"{self._recipe.name} needs {path}, which is missing.")
+            raise TaskError(f"{self.recipe.name} needs {path}, which is missing.")
         self._record("file", path, digest, digest[:12])
         return digest
 
@@ -165,13 +166,22 @@ class TracingDesk:
         lint.allow(place)
         return place
 
-    def results(self) -> tuple[tuple[str, bytes], ...]:
+    def trained_anew(self) -> None:
+        """Look at the training folder as the work of this task has left it."""
+        self._training.forget()
+
+    def given(self) -> tuple[str, ...]:
+        """Return the sha256 of each bound file of results, none of which is loaded."""
         names = self._training.results()
         self._record("results", GIVEN, names_digest(names), files.brief(names))
-        for name in names:
-            digest = self._training.result_digest(name)
+        digests = tuple(map(self._training.result_digest, names))
+        for name, digest in zip(names, digests, strict=True):
             self._record("results", name, digest, digest[:12])
-        return tuple((name, self._training.result(name)) for name in names)
+        return digests
+
+    def results(self) -> tuple[tuple[str, bytes], ...]:
+        self.given()
+        return tuple((name, self._training.result(name)) for name in self._training.results())
 
     def scratch(self) -> Path:
         folder = self._scratch()
@@ -179,8 +189,8 @@ class TracingDesk:
         return folder
 
     def _must_be_input(self, path: str) -> None:
-        if path not in self._recipe.inputs:
-            raise TaskError(f"{self._recipe.name} reads {path} without naming it as an input.")
+        if path not in self.recipe.inputs:
+            raise TaskError(f"{self.recipe.name} reads {path} without naming it as an input.")
 
     def _input(self, path: str) -> bytes:
         """Return an input of the recipe; read once, so that all of a run sees the same bytes."""
@@ -201,7 +211,7 @@ class TracingDesk:
         try:
             data = paths.source(name).read_bytes()
         except OSError as error:
-            raise TaskError(f"{self._recipe.name} needs {name}: {error.strerror}.") from None
+            raise TaskError(f"{self.recipe.name} needs {name}: {error.strerror}.") from None
         self._record("source", name, files.sha256(data), files.sha256(data)[:12])
         return data
 

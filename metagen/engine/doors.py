@@ -48,6 +48,7 @@ STAGES = {
     "benchmarks": "the scaled-down model, trained and scored here on real data",
     "docs": "model card, data card, evaluation report, limitations, summary",
     "paper": "the paper: LaTeX, figures, bibliography and the PDF",
+    "training": "the full model, trained and scored here (`metagen release --train`)",
     "trained": "the trained model: its checkpoint, log and results, checked",
     "manifest": "each file's sha256 and what it was made from",
 }

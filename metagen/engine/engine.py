@@ -38,7 +38,11 @@ from metagen.work import Large, Output, Recipe
 CURRENT, RESTORE, RUN = "current", "restore", "run"
 Guard = Callable[[Recipe], AbstractContextManager[Any]]  # Entered while the work of a task runs.
 Warn = Callable[[Iterable[Problem]], None]
-_RUN_CODE = ("measure:", "benchmarks:")  # How the names of tasks begin that run scripts they read.
+_RUN_CODE = (
+    "measure:",
+    "benchmarks:",
+    "training:",
+)  # How the names of tasks begin that run scripts they read.
 _ENTRIES = ("entry", "names")
 # Keys that decide about the graph itself, so no task needs to read them.
 _GRAPH_KEYS = {"metagen_version", "name", "outputs.artifacts"}

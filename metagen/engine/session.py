@@ -32,6 +32,7 @@ class Options:
         lint: A task that reads something past its desk fails.
         cache: The folder of a cache that several out folders share.
         rebind: What the graphs are bound to replaces what the ledger has bound.
+        trains: The build makes the training folder that the graphs are bound to.
     """
 
     fingerprint: str
@@ -41,6 +42,7 @@ class Options:
     lint: bool = False
     cache: Path | None = None
     rebind: bool = False
+    trains: bool = False
 
 
 class Session:
@@ -76,7 +78,7 @@ class Session:
             return
         self._open.enter_context(locked(self.out, wait=self._options.wait))
         self.building = True
-        for graph in self.graphs:
+        for graph in self.graphs if not self._options.trains else ():
             self._bind(graph)
         if self._options.discard_edits:
             for graph in self.graphs:

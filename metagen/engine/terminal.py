@@ -109,7 +109,7 @@ class Terminal:
     @contextmanager
     def progress(self, graph: Graph, recipe: Recipe) -> Iterator[Progress]:
         """Yield the function that a task calls with (steps done, steps in all, note)."""
-        bar = _Bar(f"{graph.run}/{recipe.targets[0]}", self._stream)
+        bar = _Bar(f"{graph.run}/{_made(recipe)[0]}", self._stream)
         try:
             yield bar.move
         finally:
@@ -121,7 +121,8 @@ class Terminal:
             return
         verb = "made" if outcome.action == "run" else "restored"
         same = "" if outcome.changed else " (same bytes)"
-        names = ", ".join(recipe.targets[:2]) + (", ..." if recipe.targets[2:] else "")
+        made = _made(recipe)
+        names = ", ".join(made[:2]) + (", ..." if made[2:] else "")
         because = "" if outcome.is_first else f"  <- {outcome.reason}"
         self.write(f"  {verb} {graph.run}/{names}{same}{because}")
 
@@ -178,7 +179,11 @@ class Terminal:
         for name, text in rows:
             self.write(f"{name.ljust(width)}  {text}")
         if report.release:
-            self.write(f"hf upload ORG/NAME {shlex.quote(str(folder / report.release))}")
+            from metagen.filing import statement
+
+            released = shlex.quote(str(folder / report.release))
+            self.write(statement.command(released))
+            self.write(f"hf upload ORG/NAME {released}")
 
 
 class Events(Terminal):
@@ -235,6 +240,11 @@ class Events(Terminal):
     def _event(self, event: str, graph: Graph | None = None, **fields: Any) -> None:
         run = {"run": graph.run} if graph else {}
         self.write(json.dumps({"event": event, **run, **fields}))
+
+
+def _made(recipe: Recipe) -> tuple[str, ...]:
+    """Return the targets of a recipe, or its name if it leaves its work outside the package."""
+    return recipe.targets or (recipe.name,)
 
 
 def _fields(outcome: Outcome, recipe: Recipe) -> dict[str, Any]:

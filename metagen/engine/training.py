@@ -141,6 +141,11 @@ class Training:
                 raise _changed(full)
             self._note(full, now, digest)
 
+    def forget(self) -> None:
+        """Look at everything anew: the task at work has trained the model."""
+        self.looked.clear()
+        self._digests.clear()
+
     def linked(self, full: Path) -> None:
         """Take note that this build made a hard link to a file, which changes its ctime."""
         before = self.looked.get(str(full))
@@ -206,7 +211,7 @@ class Training:
                 path = f"{folder}/{name}" if folder else name
                 if stat.S_ISDIR(mode):
                     pending.append(path)
-                elif name.endswith(_RESULTS):
+                elif self.binding.every or name.endswith(_RESULTS):
                     found.append(path)
             if len(found) + len(pending) > _MOST:
                 raise _too_many(root)

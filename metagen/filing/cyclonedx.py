@@ -11,7 +11,7 @@ from typing import Any
 
 from metagen import __version__
 from metagen.docs import scores
-from metagen.docs.facts import Ref
+from metagen.docs.fact import Ref
 from metagen.filing.subject import MODEL, Subject, identifier, known, moment, recipe, written
 from metagen.work import Desk
 
@@ -189,10 +189,18 @@ def _card(subject: Subject, data: list[dict[str, Any]]) -> dict[str, Any]:
             "considerations": _considerations(subject),
             "properties": [
                 {"name": "parameters", "value": str(subject.value("params.total"))},
+                *_properties(_distribution(subject)),
                 *_properties({f"{_TAXONOMY}{name}": value for name, value in named.items()}),
             ],
         }
     )
+
+
+def _distribution(subject: Subject) -> dict[str, Any]:
+    """Return what the weights need, by the names of the AIBOM generator's registry."""
+    start = "owasp:aibom:distribution:"
+    size = subject.value("trained.checkpoint.bytes")
+    return {f"{start}modelFileSize": size, f"{start}runtimeRequirement": "python"}
 
 
 def _parameters(subject: Subject, data: list[dict[str, Any]]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from pathlib import Path
 from metagen.docs import latex, paper
 from metagen.errors import TaskError
 from metagen.families.family import Family, Lookup
+from metagen.filing import crate, statement
 from metagen.release import (
     about,
     card,
@@ -79,7 +80,9 @@ def closing(made: Sequence[Recipe]) -> tuple[Recipe, ...]:
     copies = (*listing.recipes(targets), *(_paper() if latex.TARGET in targets else ()))
     every = (*targets, *(target for recipe in copies for target in recipe.targets))
     paths = tuple(path for path in every if path.startswith(f"{weights.FOLDER}/"))
-    return (*copies, listing.manifest_recipe(paths), smoke.recipe((*paths, listing.PATH)))
+    lists = listing.closing(paths)
+    made_last = tuple(target for recipe in lists for target in recipe.targets)
+    return (*copies, *lists, smoke.recipe((*paths, *made_last)))
 
 
 def _paper() -> tuple[Recipe, ...]:

@@ -43,7 +43,7 @@ def main(path: str) -> None:
         report = {"code": _skipped(lacking), "transformers": _skipped(lacking), "steps": steps}
     else:
         report = _compared(task, release)
-        report["steps"] = [row for step in task["steps"] for row in run(*step, release)]
+        report["steps"] = [row for kind, text in task["steps"] for row in run(kind, text, release)]
     Path(REPORT).write_text(json.dumps(report))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from metagen import families
 from metagen.errors import Problem, TaskError
@@ -126,5 +126,4 @@ def _checked(desk: Desk, name: str) -> dict[str, Any]:
         raise TaskError(
             Problem(f"The file names code in {_CODE}, which a release runs not", place, hint)
         )
-    checked: dict[str, Any] = entries
-    return checked
+    return cast("dict[str, Any]", entries)

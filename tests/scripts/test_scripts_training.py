@@ -192,7 +192,7 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
     line += ["--out", tmp_path]
     process = subprocess.Popen([str(part) for part in line], stderr=subprocess.PIPE, text=True)
     state = tmp_path / "checkpoint" / "state.json"
-    for _ in range(2400):
+    for _ in range(24000):
         if state.exists():
             break
         time.sleep(0.005)
@@ -211,6 +211,10 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
     run("train", "--out", tmp_path, "--resume", *LONG)
     assert same_checkpoint(tmp_path / "checkpoint", long)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 80
+    first, second = json.loads((tmp_path / "run.json").read_text())["starts"]
+    assert first["status"] == ("running" if kind == signal.SIGKILL else "stopped")
+    # A kill may come between a checkpoint and the record of it.
+    assert first["steps"]["to"] <= second["steps"]["from"] < second["steps"]["to"] == 80
 
 
 def test_what_is_watched_saved_or_recomputed_changes_no_bit(

@@ -77,7 +77,7 @@ class Corpus:
         sha256: Digest of the whole text; it does not depend on the tokens.
         splits: Token ids by split, one-dimensional, in text order.
         num_bytes: UTF-8 bytes of each split.
-        num_documents: Documents that end in each split.
+        num_documents: Documents that begin in each split.
         tokenizer: Turns text into these tokens, and back.
     """
 
@@ -186,10 +186,10 @@ def _bytes_corpus(config: Config, path: Path | None) -> Corpus:
     parts = _cut(path, config, lambda text: len(text.encode()), 1)
     splits: dict[str, Tokens] = {split: array[parts[split]] for split in SPLITS}
     sizes = {split: len(tokens) for split, tokens in splits.items()}
-    ends = list(itertools.accumulate(len(each) + 1 for each in texts))
-    ended = {s: sum(part.start < end <= part.stop + 1 for end in ends) for s, part in parts.items()}
+    starts = [0, *itertools.accumulate(len(each) + 1 for each in texts)][: len(texts)]
+    begun = {s: sum(part.start <= at < part.stop for at in starts) for s, part in parts.items()}
     digest = hashlib.sha256(BREAK.join(texts)).hexdigest()
-    return Corpus(_name(path), digest, splits, sizes, ended, ByteTokenizer())
+    return Corpus(_name(path), digest, splits, sizes, begun, ByteTokenizer())
 
 
 def _tokenized_corpus(
@@ -314,7 +314,7 @@ def _write_shards(
     # uint16 halves the size of shards and the time to read them; larger vocabularies need uint32.
     dtype = "uint16" if tokenizer.vocab_size <= 2**16 else "uint32"
     digest, num_bytes, between = hashlib.sha256(), dict.fromkeys(SPLITS, 0), b""
-    num_documents = dict.fromkeys(SPLITS, 0)
+    num_documents, begins = dict.fromkeys(SPLITS, 0), True
     while batch := list(itertools.islice(pieces, 1024)):  # keeps all cores busy
         rows = tokenizer.encode_batch([piece for _, piece, _ in batch])
         for (split, piece, last), row in zip(batch, rows, strict=True):
@@ -324,7 +324,8 @@ def _write_shards(
             digest.update(between + piece.encode())
             between = BREAK * last
             num_bytes[split] += len(piece.encode())
-            num_documents[split] += last
+            num_documents[split] += begins
+            begins = last
     return {
         "sha256": digest.hexdigest(),
         "dtype": dtype,
