@@ -27,7 +27,8 @@ from tests.properties.tally import Tally, headline
 QUICK = {
     "consistent": 1, "traced": 1, "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 1,
     "templates": 2,
-    "statements": 4, "spoiled": 3, "evidence": 10, "honest": 4, "bounded": 3, "tables": 40,
+    "statements": 4, "spoiled": 3, "evidence": 10, "corrupted": 56, "honest": 4, "bounded": 3,
+    "tables": 40,
     "dates": 30, "strangers": 25, "packages": 8,
 }  # fmt: skip
 SLOWER = {

@@ -22,7 +22,8 @@ PROPERTIES = (
     "consistent", "traced", "statements", "leaf", "plan", "nulls", "types", "code", "altered",
     "templates",
     "histories",
-    "crash", "release_crash", "disk", "concurrency", "edits", "spoiled", "evidence", "repro",
+    "crash", "release_crash", "disk", "concurrency", "edits", "spoiled", "evidence", "corrupted",
+    "repro",
     "leaks", "toctou", "lint", "events", "verify", "power", "honest", "bounded", "tables", "dates",
     "strangers", "packages",
 )
