@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import bound
 from helpers.building import fake_measurements
 from helpers.family_code import Held, published, spec_paths
 from helpers.generated import same_checkpoint
@@ -31,10 +32,11 @@ from metagen.engine import graph
 from metagen.families import effects
 from metagen.families.demand import Need
 from metagen.families.family import Dims, Family
-from metagen.measure import sandbox
+from metagen.measure import probe_worker, sandbox
 from metagen.sizing import architecture, search
 from metagen.sizing.need import FILL
 from metagen.sizing.search import Design, Solution
+from metagen.trained import model, results, weights
 
 SIZES = ("full", "proxy")
 HALF = 2  # bytes of a number in bf16
@@ -90,6 +92,15 @@ def test_the_closed_form_is_the_count_of_the_network(made: Made) -> None:
     ablations = [{**proxy, **changed} for _, changed in made.family.variants(proxy)]
     for dims in (*designs(made), *ablations):
         assert made.network(dims).num_params() == made.family.count(dims), dims
+
+
+def test_the_probe_names_each_tensor_of_a_checkpoint(made: Made) -> None:
+    network = made.network(made.dims("full"))
+    found = probe_worker._tensors(network)
+    texts = {**found["parameters"], **found["others"]}
+    assert set(texts) == {network.checkpoint_name(name) for name in network.state_dict()}
+    counts = [weights.Tensor.of(text).count for text in found["parameters"].values()]
+    assert sum(counts) == made.family.count(made.dims("full"))
 
 
 # A pass over a whole context hides the head that reads one of its positions: the closed form leaves
@@ -469,6 +480,18 @@ def test_a_proxy_resumes_bit_for_bit_and_is_scored(made: Made, tmp_path: Path) -
     assert all(metric["baselines"] for metric in report["metrics"])
     assert report["n"] > 0
     assert len(report["sha256"]) == 64
+    assert [row["bound"] for row in taken_in(made, straight)] == [True] * len(reported)
+    assert taken_in(made, resumed) == []
+
+
+def taken_in(made: Made, folder: Path) -> list[dict[str, Any]]:
+    """Return the results of a training folder that passes the door of a package."""
+    proxy, network = made.sections("proxy"), made.network(made.dims("proxy"))
+    desk = bound.of_code(folder, made.folder, made.family.name, proxy, network)
+    desk.package |= model.model(desk)
+    assert json.loads(desk.package["trained/model.json"])["code"]["same"] is True
+    rows: list[dict[str, Any]] = json.loads(results.results(desk)["trained/results.json"])
+    return rows
 
 
 @pytest.mark.slow
