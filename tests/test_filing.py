@@ -15,7 +15,7 @@ from helpers.docs_strangers import HOSTILE
 from metagen import files, paths
 from metagen.docs.facts import Facts
 from metagen.docs.render import markdown
-from metagen.filing import RECIPES, crate, croissant, cyclonedx, forms, spdx, statement
+from metagen.filing import RECIPES, crate, croissant, cyclonedx, evaluation, forms, spdx, statement
 from metagen.filing.subject import Subject
 from metagen.measure.evidence import EVIDENCE
 from metagen.sizing.training import CARBON, ENERGY
@@ -279,6 +279,29 @@ def test_the_statement_leaves_itself_and_the_signature_out():
     made = statement.content("model", digests)
     assert [each["name"] for each in made["predicate"]["resources"]] == ["a"]
     assert statement.command("release").startswith("model_signing sign sigstore release")
+
+
+def test_an_evaluation_card_answers_24_of_28_fields_where_its_data_is_a_declared_source():
+    (bare,) = evaluation.content(full())
+    fields = [*evaluation.SOURCE, *evaluation.LIFE]
+    fields += [f"{name}.{each}" for name in evaluation.FIELDS for each in evaluation.FIELDS[name]]
+    # The registry counts the four fields of the data as one, in quarters.
+    assert len(fields) - 3 == 28
+    source = {"name": "pydoc_topics", "license": "psf-2.0", "language": ("en",)}
+    spec = {**declared(), "training.data.sources": (source,)}
+    (card,) = evaluation.content(Subject(desk(spec)))
+    assert set(card["missing"]) < set(bare["missing"]) < set(fields)
+    assert card["missing"] == [
+        *("benchmark_details.similar_benchmarks", "data.annotation"),
+        *("lifecycle_status", "preregistration_url"),
+    ]
+
+
+def test_an_evaluation_card_is_of_the_proxy_where_the_scores_are():
+    (card,) = evaluation.content(full())
+    assert card["eee_eval"]["model_info"]["name"] == "text_llm_8b (scaled-down proxy)"
+    purpose = card["autobenchmarkcard"]["purpose_and_intended_users"]
+    assert "not the released model" in purpose["limitations"]
 
 
 # The forms.

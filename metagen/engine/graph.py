@@ -42,7 +42,10 @@ _ARTIFACTS = {
     "docs:model_card": {"model_card"},
     "docs:data_card": {"model_card", "data_card"},
     "docs:limitations": {"model_card", "limitations"},
-    **{name: {"model_card"} for name in ("docs:bom", "docs:spdx", "docs:croissant", "docs:eu_")},
+    **{
+        name: {"model_card"}
+        for name in ("docs:bom", "docs:spdx", "docs:croissant", "docs:eu_", "docs:evaluation")
+    },
     # The first steps of the model card install what the code requires.
     "code:requirements": {"model_card"},
     "paper:": {"paper"},
