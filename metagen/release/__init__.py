@@ -80,12 +80,9 @@ def closing(made: Sequence[Recipe]) -> tuple[Recipe, ...]:
     copies = (*listing.recipes(targets), *(_paper() if latex.TARGET in targets else ()))
     every = (*targets, *(target for recipe in copies for target in recipe.targets))
     paths = tuple(path for path in every if path.startswith(f"{weights.FOLDER}/"))
-    folder = f"{weights.FOLDER}/"
-    described = crate.recipe((*paths, listing.PATH, f"{folder}{statement.PATH}"), folder)
-    listed = (*paths, *described.targets)
-    records = (described, statement.recipe((*listed, listing.PATH), folder))
-    checked = smoke.recipe((*paths, listing.PATH))
-    return (*copies, *records, listing.manifest_recipe(listed), checked)
+    lists = listing.closing(paths)
+    made_last = tuple(target for recipe in lists for target in recipe.targets)
+    return (*copies, *lists, smoke.recipe((*paths, *made_last)))
 
 
 def _paper() -> tuple[Recipe, ...]:
