@@ -1,8 +1,8 @@
 """The tiny model's package, as it was when somebody last read it.
 
-Files that depend on a measurement are left out, and so are `code/runtime/`, which is copied from the
-templates as it stands, and the crate, which lists the names of all files. `python tests/test_golden.py` writes the folder
-anew; read the difference before you commit it.
+Files that depend on a measurement are left out. So are `code/runtime/`, which is copied from the
+templates as it stands, and the crate, which lists the names of all files.
+`python tests/test_golden.py` writes the folder anew; read the difference before you commit it.
 """
 
 from __future__ import annotations
