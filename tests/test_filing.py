@@ -221,6 +221,12 @@ def test_a_bound_model_gives_its_digest_and_its_measured_energy():
         assert ("The full model has not been trained." in limits) is not digest
 
 
+def test_a_partial_training_is_a_limitation():
+    said = "The training ended before its planned steps."
+    assert said in full({**TRAINED, "status": "partial"}).limitations()
+    assert said not in full(TRAINED).limitations()
+
+
 def test_scores_of_the_proxy_are_never_those_of_the_model():
     rows = bom(full())["components"][0]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
     assert rows
