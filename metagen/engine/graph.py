@@ -42,7 +42,10 @@ _ARTIFACTS = {
     "docs:model_card": {"model_card"},
     "docs:data_card": {"model_card", "data_card"},
     "docs:limitations": {"model_card", "limitations"},
-    **{name: {"model_card"} for name in ("docs:bom", "docs:spdx", "docs:croissant", "docs:eu_")},
+    **{
+        name: {"model_card"}
+        for name in ("docs:bom", "docs:spdx", "docs:croissant", "docs:eu_", "docs:evaluation")
+    },
     # The first steps of the model card install what the code requires.
     "code:requirements": {"model_card"},
     "paper:": {"paper"},
@@ -141,7 +144,8 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
     recipes = (*recipes, provenance.recipe(recipes))
     if binding.trained:
         recipes = (*recipes, *release.closing(recipes))
-    made = (*recipes, crate.recipe(_files(recipes)))
+    names = [target for recipe in whole(recipes) for target in recipe.targets]
+    made = (*recipes, crate.recipe(names, [MANIFEST]))
     return Graph(spec, run, (*made, _manifest(whole(made))), warnings, binding)
 
 
@@ -195,11 +199,6 @@ def whole(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
     every = tuple(recipes)
     read = {path for recipe in every for path in recipe.inputs}
     return tuple(each for each in every if each.name != _PDF or not read.isdisjoint(each.targets))
-
-
-def _files(recipes: Iterable[Recipe]) -> tuple[str, ...]:
-    """Return the files of a whole package, with its manifest."""
-    return (*(target for recipe in whole(recipes) for target in recipe.targets), MANIFEST)
 
 
 def _family(spec: Spec) -> Family:

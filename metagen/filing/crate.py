@@ -28,21 +28,21 @@ _TYPES = {
 }
 
 
-def recipe(paths: Iterable[str], folder: str = "") -> Recipe:
-    """Return the recipe of the metadata of a folder of the package, or of all of it.
+def recipe(made: Iterable[str], later: Iterable[str]) -> Recipe:
+    """Return the recipe of the metadata of a package.
 
     Args:
-        paths: The files to list, relative to the package.
-        folder: Their folder, with a slash at its end; "" is the package.
+        made: The files that other tasks make. They are inputs, though only their names are used:
+            so a file that comes or goes runs the task again.
+        later: Files that are made from this one.
     """
-    listed = tuple(sorted(path.removeprefix(folder) for path in paths))
-    target = f"{folder}{PATH}"
+    inputs = tuple(dict.fromkeys((FILES["arch"], *made)))
+    listed = tuple(sorted((*inputs, *later)))
 
     def work(desk: Desk) -> dict[str, Output]:
-        return {target: files.json_bytes(content(Subject(desk), listed))}
+        return {PATH: files.json_bytes(content(Subject(desk), listed))}
 
-    name = "release:crate" if folder else "docs:crate"
-    return Recipe(name, work, (FILES["arch"],), (target,), "list the files (RO-Crate)")
+    return Recipe("docs:crate", work, inputs, (PATH,), "list the files (RO-Crate)")
 
 
 def content(subject: Subject, paths: Iterable[str]) -> dict[str, Any]:
