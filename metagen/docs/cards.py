@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from metagen.docs import escape, provenance, render, scores
-from metagen.docs.fact import Printed
+from metagen.docs.fact import Printed, Ref
 from metagen.docs.facts import Facts
 from metagen.docs.render import Page
 from metagen.docs.sources import FILES, ORIGINS, SOURCES, inputs
@@ -116,10 +116,9 @@ def _in_header(desk: Desk) -> list[Printed]:
     facts = Facts(desk)
     where = {"size": FULL} if facts.is_trained() else {}
     rows = facts.each("results", status=MEASURED, **where)
-    names = [
-        *("spec.name", "spec.license", *facts.each("derived.sources")),
-        *(row / each for row in rows for each in ("benchmark", "dataset", "metric", "split")),
-    ]
+    names: list[str | Ref] = ["spec.name", "spec.license"]
+    names += [ref / "name" for ref in facts.each("spec.training.data.sources")]
+    names += [row / each for row in rows for each in ("benchmark", "dataset", "metric", "split")]
     texts = [Printed(fact, str(fact.value)) for fact in (facts.get(name) for name in names)]
     values = ((facts.get(row / "value"), _number(facts.get(row).value)) for row in rows)
     return [*texts, *(Printed(fact, str(number)) for fact, number in values)]

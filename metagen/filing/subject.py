@@ -17,7 +17,8 @@ from typing import Any
 
 from metagen import files
 from metagen.docs import provenance
-from metagen.docs.facts import Fact, Facts, Printed, Ref
+from metagen.docs.fact import Fact, Printed, Ref
+from metagen.docs.facts import Facts
 from metagen.docs.sources import inputs
 from metagen.measure.results import FULL, PROXY
 from metagen.work import Desk, Recipe, Work
