@@ -116,9 +116,11 @@ def _in_header(desk: Desk) -> list[Printed]:
     facts = Facts(desk)
     where = {"size": FULL} if facts.is_trained() else {}
     rows = facts.each("results", status=MEASURED, **where)
-    names: list[str | Ref] = ["spec.name", "spec.license"]
-    names += [ref / "name" for ref in facts.each("spec.training.data.sources")]
-    names += [row / each for row in rows for each in ("benchmark", "dataset", "metric", "split")]
+    names: list[str | Ref] = [
+        *("spec.name", "spec.license"),
+        *(source / "name" for source in facts.each("spec.training.data.sources")),
+        *(row / each for row in rows for each in ("benchmark", "dataset", "metric", "split")),
+    ]
     texts = [Printed(fact, str(fact.value)) for fact in (facts.get(name) for name in names)]
     values = ((facts.get(row / "value"), _number(facts.get(row).value)) for row in rows)
     return [*texts, *(Printed(fact, str(number)) for fact, number in values)]

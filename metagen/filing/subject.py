@@ -21,9 +21,9 @@ from metagen.docs.fact import Fact, Printed, Ref
 from metagen.docs.facts import Facts
 from metagen.docs.sources import inputs
 from metagen.measure.results import FULL, PROXY
+from metagen.sizing.training import CARBON, ENERGY
 from metagen.work import Desk, Recipe, Work
 
-ENERGY, CARBON = "training energy", "training CO2"
 JOULES = 3.6e6  # in a kilowatt-hour
 _LICENSES = "data/licenses.csv"
 TRAINED = ("trained",)
