@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_LINE = 2  # points
 _FALL = 30  # the axis is logarithmic if the losses fall by a larger factor
 
 _STEP_UNITS = {
@@ -155,7 +156,8 @@ def draw_curve(figure: Figure, rows: list[dict[str, Any]], axis: str, unit: str)
         ("validation", ORANGE, 1.6, "val_loss"),
     ):
         seen = [(row["step"], row[key]) for row in rows if row[key] is not None]
-        axes.plot(*zip(*seen, strict=True), color=colour, linewidth=width, label=name)
+        mark = "o" if len(seen) < _LINE else ""  # a line of one point has no length
+        axes.plot(*zip(*seen, strict=True), color=colour, lw=width, marker=mark, ms=3, label=name)
     losses = [row[key] for row in rows for key in ("train_loss", "val_loss") if row[key]]
     if max(losses) > _FALL * min(losses):
         axes.set_yscale("log")
