@@ -291,6 +291,24 @@ def test_a_dry_run_keeps_large_files_where_they_are(out: Out, tmp_path: Path) ->
     assert not out.folder.exists()
 
 
+def test_a_program_of_a_dry_run_sees_a_whole_folder(out: Out) -> None:
+    seen: list[dict[str, bytes]] = []
+
+    def program(desk: Desk) -> dict[str, bytes]:
+        folder = desk.place("release/w").parent
+        seen.append({path.name: path.read_bytes() for path in folder.iterdir()})
+        return {"x": b""}
+
+    check = Recipe("t:check", program, ("release/w",), ("x",), "")
+    in_memory_build(out, (LINKED, COPIED, check))
+    out.build((LINKED, COPIED, check))
+    in_memory_build(
+        out, (LINKED, COPIED, check, Recipe("t:more", program, ("release/w",), ("x",), ""))
+    )
+    assert seen[0].keys() == {"w", "c", "index"}
+    assert seen == [seen[0]] * 3
+
+
 def in_memory_build(out: Out, recipes: tuple[Recipe, ...]) -> dict[str, Path]:
     bound = Binding.of(out.trained, ())
     graph = Graph(FakeSpec(), "run-toy", recipes, (), bound)  # type: ignore[arg-type]
@@ -299,8 +317,9 @@ def in_memory_build(out: Out, recipes: tuple[Recipe, ...]) -> dict[str, Path]:
         for recipe in recipes:
             engine.build(recipe, lambda *_: None)
         folder = engine.workspace.folder
-        assert folder.digest("release/c") == files.sha256_of(folder.place_of("release/c"))
-        return {path: folder.place_of(path) for path in ("release/w", "release/c")}
+        places = {path: folder.place_of(path).resolve() for path in ("release/w", "release/c")}
+        assert folder.digest("release/c") == files.sha256_of(places["release/c"])
+        return places
 
 
 def test_the_lint_lets_a_task_open_what_its_desk_gave_it_and_nothing_else(out: Out) -> None:
