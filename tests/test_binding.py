@@ -7,6 +7,7 @@ import fcntl
 import os
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from unittest import mock
 
@@ -15,9 +16,12 @@ from helpers.toy import RUNS, FakeSpec, Out, Unchanged
 from helpers.trained_run import WEIGHTS, write_run
 
 from metagen import files
-from metagen.engine import lint, session
+from metagen.engine import lint, query, session
 from metagen.engine.binding import Binding
 from metagen.engine.graph import Graph
+from metagen.engine.ledger import Ledger
+from metagen.engine.terminal import BuildReport
+from metagen.engine.workspace import Snapshots
 from metagen.errors import TaskError
 from metagen.work import Desk, Large, Output, Recipe
 
@@ -335,3 +339,35 @@ def test_the_lint_lets_a_task_open_what_its_desk_gave_it_and_nothing_else(out: O
     assert out.build((Recipe("t:x", looking, (), ("x",), ""),), guard=lint.watched)
     with pytest.raises(TaskError, match=r"this opens a file: .*config\.json"):
         out.build((Recipe("t:y", straying, (), ("x",), ""),), guard=lint.watched)
+
+
+def test_why_and_impact_name_what_is_bound(out: Out) -> None:
+    _, engine = out.build(BOTH)
+    lines = [line for _, line in query.why(engine, "release/w")]
+    assert lines[1:] == [f"trained: {WEIGHTS} step 300"]
+    reached = list(query.impact(engine, "trained:checkpoint/state.json"))
+    assert reached == [("trained/state.json", "trained:checkpoint/state.json")]
+
+
+def test_a_snapshot_holds_until_something_bound_changes(out: Out) -> None:
+    assert out.trained
+    time.sleep(0.1)
+    _, engine = out.build(BOTH)
+    time.sleep(0.1)
+    looked = engine.training.signatures()
+    assert looked
+    report = BuildReport("fake.yaml", 0, 0, 2, (), (), (), ())
+    spec = out.folder.parent / "spec.yaml"
+    spec.write_text("")
+
+    def matches() -> bool:
+        with closing(Ledger(out.folder / ".metagen" / "ledger.sqlite")) as ledger:
+            snapshots = Snapshots(out.folder, ledger, "")
+            if not ledger.rows("run-toy", "snapshot"):
+                snapshots.save(spec, files.sha256(b""), "run-toy", {}, looked, report)
+            return snapshots.match(spec) is not None
+
+    assert matches()
+    state = out.trained / "checkpoint" / "state.json"
+    state.write_bytes(state.read_bytes() + b" ")
+    assert not matches()
