@@ -109,6 +109,23 @@ def stored(out: Out) -> set[str]:
     return {path.parent.name + path.name for path in store.rglob("*") if path.is_file()}
 
 
+def test_places_are_absolute_in_an_out_folder_of_the_current_folder(
+    out: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[Path] = []
+
+    def placed(desk: Desk) -> dict[str, bytes]:
+        places.extend((desk.place("release/c"), desk.trained_place(WEIGHTS), desk.scratch()))
+        return {"x": b""}
+
+    out.folder.mkdir()
+    monkeypatch.chdir(out.folder)
+    here = Out(Path(), trained=out.trained)
+    here.build((COPIED, Recipe("t:x", placed, ("release/c",), ("x",), "")))
+    assert all(place.is_absolute() for place in places)
+    assert places[0] == out.run / "release/c"
+
+
 def test_a_deleted_large_file_comes_back_by_a_run(out: Out) -> None:
     out.build(BOTH)
     (out.run / "release/w").unlink()

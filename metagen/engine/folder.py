@@ -44,7 +44,7 @@ class RunFolder:
         self.changed = False
         self.backups = backups
         self.sources: Mapping[str, list[int]] = {}
-        self._scratch = scratch
+        self._scratch = scratch.absolute()  # Programs get paths in it, and run elsewhere.
         self._root = str(root)
         self._plain: set[str] = set()  # Folders that were no links at the first look.
         self._digests: dict[str, str] = {}
@@ -104,9 +104,9 @@ class RunFolder:
         return os.lstat(f"{self._root}/{path}").st_size
 
     def place_of(self, path: str) -> Path:
-        """Return where a file that exists can be read by a program."""
+        """Return where a program, which runs in any folder, can read a file that exists."""
         self._must_be_plain(path)
-        return self.root / path
+        return (self.root / path).absolute()
 
     def write(self, path: str, data: Output) -> None:
         """Write a file, or put a large one into place."""

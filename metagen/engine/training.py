@@ -160,9 +160,14 @@ class Training:
 
     def close(self) -> None:
         """Save the digests, so that the next build reads unchanged files no more."""
-        if self._is_changed:
-            self._save({path: each for path, each in self._known.items() if path in self.looked})
-            self._is_changed = False
+        with self._lock:
+            if self._is_changed:
+                # The data of a training in the build is bound by that build only, and stays known.
+                known = self._known.items()
+                self._save(
+                    {path: each for path, each in known if _signature(Path(path)) == each[0]}
+                )
+                self._is_changed = False
 
     def _digest(self, root: Path, path: str) -> str:
         full = f"{root}/{path}"
