@@ -91,8 +91,8 @@ def release(
 
     --trained and --results are bound to the run folder: `synth`, `paper`, `plan` and the other
     commands use them from then on, and so does `release` without options. A new checkpoint, score
-    or result builds again what depends on it, and nothing else. The files stay where they are, and
-    nothing is uploaded.
+    or result builds again what depends on it, and nothing else. The files stay where they are. The
+    last line is the command that uploads the folder `release`; nothing is uploaded by MetaGen.
 
     --train trains the full model with the code of the package, in OUT/training-NAME, shows the
     progress, and goes on from the last checkpoint after Ctrl-C. It is done once: until the code,
@@ -222,14 +222,17 @@ def _build(
 
     def work() -> int:
         request = options.Request.of(specs, seed, run_id)
-        binding = bound(request) if bound else _known_in(out)
+
+        def binding() -> Bound:
+            return bound(request) if bound else _known_in(out)
+
         if dry_run:
-            return _dry_run(stage, request, out, terminal, binding)
+            return _dry_run(stage, request, out, terminal, binding())
         # The fast path looks at whole packages, and not at whether they violate a constraint.
         fast = stage == "synth" and not strict and not bound
         fingerprint = request.fingerprint()
         done = _report_unchanged(request, out, fingerprint, not no_wait, terminal) if fast else {}
-        graphs = _graphs_to_build(request, done, terminal, strict, binding)
+        graphs = _graphs_to_build(request, done, terminal, binding, strict=strict)
         if not graphs:
             return DONE
         _warn_of_takeovers(graphs, out, terminal)
@@ -244,13 +247,18 @@ def _build(
 
 
 def _graphs_to_build(
-    request: Request, done: dict[Path, str], terminal: Terminal, strict: bool, bound: Bound
+    request: Request,
+    done: dict[Path, str],
+    terminal: Terminal,
+    bound: Callable[[], Bound],
+    *,
+    strict: bool,
 ) -> list[Graph]:
     """Return the graphs of the specs that are not done, or refuse them."""
     rest = [spec for spec in request.specs if spec not in done]
     if not rest:
         return []
-    graphs = request.graphs(terminal, rest, bound)
+    graphs = request.graphs(terminal, rest, bound())
     if not {graph.run for graph in graphs}.isdisjoint(done.values()):
         request.graphs(terminal)  # Reports which specs would fill one folder.
     if strict and any(graph.warnings for graph in graphs):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from metagen import families, files, measure, paths, release, trained
 from metagen.docs import RECIPES as DOCS
 from metagen.docs import provenance
-from metagen.engine.binding import NOTHING, Binding, bound_in, must_be_known
+from metagen.engine.binding import NOTHING, Binding, all_in, must_be_known
 from metagen.errors import Problem, SpecError, TaskError, UsageError
 from metagen.families import effects
 from metagen.families.family import Family
@@ -112,9 +112,10 @@ def known_in(out: Path) -> Bound:
     The function raises a UsageError for a package that tells of a trained model that the ledger
     does not know.
     """
+    bindings = all_in(out)
 
     def bound(run: str) -> Binding:
-        known = bound_in(out, run)
+        known = bindings.get(run)
         if known is None:
             must_be_known(out, run)
         return known or NOTHING

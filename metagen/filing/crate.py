@@ -7,7 +7,6 @@ so only a file that comes or goes changes it.
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,7 +16,15 @@ from metagen.filing.subject import Subject, known, moment
 from metagen.work import Desk, Output, Recipe
 
 PATH = "ro-crate-metadata.json"
+# `mimetypes` would read the files of the machine, and then the crate would depend on it.
 _TYPES = {
+    ".json": "application/json",
+    ".csv": "text/csv",
+    ".txt": "text/plain",
+    ".sh": "application/x-sh",
+    ".pdf": "application/pdf",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
     ".md": "text/markdown",
     ".yaml": "application/yaml",
     ".tex": "text/x-tex",
@@ -97,7 +104,7 @@ def _root(subject: Subject, names: list[str], people: list[dict[str, Any]]) -> d
 
 def _file(name: str) -> dict[str, Any]:
     suffix = "." + name.rpartition(".")[2]
-    kind = _TYPES.get(suffix) or mimetypes.guess_type(name)[0]
+    kind = _TYPES.get(suffix)
     return known({"@id": name, "@type": "File", "name": name, "encodingFormat": kind})
 
 
