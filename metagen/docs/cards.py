@@ -118,7 +118,7 @@ def _in_header(desk: Desk) -> list[Printed]:
     rows = facts.each("results", status=MEASURED, **where)
     names: list[str | Ref] = [
         *("spec.name", "spec.license"),
-        *(ref / "name" for ref in facts.each("spec.training.data.sources")),
+        *(source / "name" for source in facts.each("spec.training.data.sources")),
         *(row / each for row in rows for each in ("benchmark", "dataset", "metric", "split")),
     ]
     texts = [Printed(fact, str(fact.value)) for fact in (facts.get(name) for name in names)]

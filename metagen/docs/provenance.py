@@ -15,6 +15,7 @@ from typing import Any
 from metagen import entries, files
 from metagen.docs.fact import Printed
 from metagen.docs.sources import FILES, SPEC
+from metagen.measure.evidence import EVIDENCE
 from metagen.measure.results import IMPORTED, MEASURED, RESULTS, TYPED
 from metagen.spec.schema import keys
 from metagen.work import Desk, Recipe, Work
@@ -94,7 +95,7 @@ def recipe(recipes: Sequence[Recipe]) -> Recipe:
     """
     makers = {target: each.name for each in recipes for target in each.targets}
     parts = tuple(path for path in makers if path.startswith(FOLDER))
-    sources = tuple(path for path in (SPEC, *FILES.values()) if path in makers)
+    sources = tuple(path for path in (SPEC, *FILES.values(), EVIDENCE) if path in makers)
     doc = "join where the numbers of all documents come from"
     return Recipe("docs:provenance", joined(parts, makers), (*parts, *sources), (TARGET,), doc)
 

@@ -81,9 +81,15 @@ UNITS = (
     ("trained.steps", "training steps"),
     ("trained.seconds.*", "seconds"),
     ("trained.memory_peak", "bytes"),
+    ("bench.cases.*.latency.*", "s"),
+    ("bench.memory_peak", "bytes"),
+    ("bench.bytes", "bytes"),
     ("trained.mfu", "share"),
     ("trained.energy.joules", "J"),
 )
+
+
+_CHECKED = {"results", "curve", "trained", "trained_curve"}
 
 
 def inputs(*names: str) -> tuple[str, ...]:
@@ -91,5 +97,5 @@ def inputs(*names: str) -> tuple[str, ...]:
 
     A task that states a result also waits for the check of the results.
     """
-    checked = (EVIDENCE,) if {"results", "curve"} & set(names) else ()
+    checked = (EVIDENCE,) if _CHECKED & set(names) else ()
     return (*(FILES[name] for name in names), *checked)

@@ -14,7 +14,7 @@ from typing import Any
 from metagen import __version__, files
 from metagen.docs.sources import FILES
 from metagen.filing.subject import Subject, known, moment
-from metagen.work import Desk, Recipe
+from metagen.work import Desk, Output, Recipe
 
 PATH = "ro-crate-metadata.json"
 _TYPES = {
@@ -28,15 +28,21 @@ _TYPES = {
 }
 
 
-def recipes(paths: Iterable[str]) -> tuple[Recipe, ...]:
-    """Return the recipe of the metadata of a folder with these files, relative to it."""
-    listed = tuple(sorted(paths))
+def recipe(paths: Iterable[str], folder: str = "") -> Recipe:
+    """Return the recipe of the metadata of a folder of the package, or of all of it.
 
-    def work(desk: Desk) -> dict[str, bytes]:
-        return {PATH: files.json_bytes(content(Subject(desk), listed))}
+    Args:
+        paths: The files to list, relative to the package.
+        folder: Their folder, with a slash at its end; "" is the package.
+    """
+    listed = tuple(sorted(path.removeprefix(folder) for path in paths))
+    target = f"{folder}{PATH}"
 
-    reads = (FILES["arch"],)
-    return (Recipe("docs:crate", work, reads, (PATH,), "list the files (RO-Crate)"),)
+    def work(desk: Desk) -> dict[str, Output]:
+        return {target: files.json_bytes(content(Subject(desk), listed))}
+
+    name = "release:crate" if folder else "docs:crate"
+    return Recipe(name, work, (FILES["arch"],), (target,), "list the files (RO-Crate)")
 
 
 def content(subject: Subject, paths: Iterable[str]) -> dict[str, Any]:

@@ -79,7 +79,9 @@ def closing(made: Sequence[Recipe]) -> tuple[Recipe, ...]:
     copies = (*listing.recipes(targets), *(_paper() if latex.TARGET in targets else ()))
     every = (*targets, *(target for recipe in copies for target in recipe.targets))
     paths = tuple(path for path in every if path.startswith(f"{weights.FOLDER}/"))
-    return (*copies, listing.manifest_recipe(paths), smoke.recipe((*paths, listing.PATH)))
+    lists = listing.closing(paths)
+    made_last = tuple(target for recipe in lists for target in recipe.targets)
+    return (*copies, *lists, smoke.recipe((*paths, *made_last)))
 
 
 def _paper() -> tuple[Recipe, ...]:

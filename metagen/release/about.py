@@ -35,9 +35,16 @@ def about(desk: Desk) -> dict[str, Output]:
             "link": license.link or None,
             "text": licenses.has_text(license),
         },
-        "paper": bool(desk.version("tex")),
+        "paper": _paper(desk),
     }
     return {PATH: json_bytes(content)}
+
+
+def _paper(desk: Desk) -> str:
+    """Return whether the release has the paper, or why not."""
+    if "paper" not in desk.key("outputs.artifacts"):
+        return "not requested"
+    return "included" if desk.version("tex") else "no TeX"
 
 
 RECIPE = Recipe(

@@ -33,11 +33,10 @@ def metadata(desk: Desk) -> dict[str, Any]:
     entries |= {
         "license_name": _slug(license.name) if named else "",
         "license_link": (license.link or "LICENSE") if named else "",
-        "language": list(desk.key("release.language") or ()),
         "library_name": desk.entry(ABOUT, "library"),
         "base_model": _base(desk),
     }
-    order = ("license", "license_name", "license_link", "language", "library_name", "base_model")
+    order = ("language", "license", "license_name", "license_link", "library_name", "base_model")
     entries = {key: entries.pop(key, None) for key in order} | entries
     return {key: value for key, value in entries.items() if value}
 

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from metagen.docs import latex
+from metagen.docs import escape, latex
+from metagen.docs.sources import FILES, SPEC
 from metagen.files import json_bytes
+from metagen.filing import crate
+from metagen.filing import statement as signing
+from metagen.filing.subject import Subject
 from metagen.release.weights import FOLDER
 from metagen.work import Desk, Output, Recipe, Work
 
 PATH = f"{FOLDER}/manifest.json"
-PAPER = f"{FOLDER}/paper.pdf"
-_COPIED = ("blueprint/", "benchmarks/", "code/", "docs/", "trained/")
+PAPER, CRATE = f"{FOLDER}/paper.pdf", f"{FOLDER}/{crate.PATH}"
+STATEMENT = f"{FOLDER}/{signing.PATH}"
+_COPIED = ("blueprint/", "benchmarks/", "code/", "docs/", "trained/", SPEC)
 _LEFT_OUT = ("docs/model_card.md", "docs/release_check.json", "docs/provenance/")
 """The README is the card of a release; its check comes later; its facts are joined in one file."""
 
@@ -62,6 +67,17 @@ def statement(desk: Desk, paths: tuple[str, ...]) -> list[dict[str, str]]:
     ]
 
 
+def signable(paths: tuple[str, ...]) -> Work:
+    """Return the work that writes the statement which the holder of a key signs."""
+
+    def work(desk: Desk) -> dict[str, Output]:
+        digests = {row["name"]: row["digest"] for row in statement(desk, paths)}
+        name = escape.plain(desk.key("name"))
+        return {STATEMENT: json_bytes(signing.content(name, digests))}
+
+    return work
+
+
 def manifest(paths: tuple[str, ...]) -> Work:
     """Return the work that lists the files of the release with their digests and sizes."""
 
@@ -88,6 +104,24 @@ def recipes(targets: tuple[str, ...]) -> tuple[Recipe, ...]:
     return (Recipe("release:copies", copies(paths), paths, made, "copy code and documents"),)
 
 
-def manifest_recipe(paths: tuple[str, ...]) -> Recipe:
-    """Return the recipe of the manifest over some files of the release."""
-    return Recipe("release:manifest", manifest(paths), paths, (PATH,), "list the files")
+def crated(paths: tuple[str, ...]) -> Work:
+    """Return the work that describes the release as a research object."""
+
+    def work(desk: Desk) -> dict[str, Output]:
+        names = (path.removeprefix(f"{FOLDER}/") for path in paths)
+        return {CRATE: json_bytes(crate.content(Subject(desk), names))}
+
+    return work
+
+
+def closing(paths: tuple[str, ...]) -> tuple[Recipe, ...]:
+    """Return the recipes of what is about the whole release, which has these other files."""
+    listed = (*paths, CRATE)
+    signed = (*listed, PATH)
+    described = crated((*signed, STATEMENT))
+    return (
+        # Its names are inputs, so that a file that comes or goes runs it again.
+        Recipe("release:crate", described, (FILES["arch"], *paths), (CRATE,), "list (RO-Crate)"),
+        Recipe("release:manifest", manifest(listed), listed, (PATH,), "list the files"),
+        Recipe("release:statement", signable(signed), signed, (STATEMENT,), "list what to sign"),
+    )
