@@ -13,7 +13,7 @@ CURVE = "step,train_loss,val_loss,learning_rate\n1,9.5,,0.0001\n238000,2.4,2.5,0
 UNRECORDED: dict[str, Any] = {
     "status": "trained",
     "checkpoint": {
-        "sha256": DIGEST, "step": 477_000, "bytes": 15_959_859_200, "dtype": "bfloat16",
+        "sha256": DIGEST, "step": 477_000, "bytes": 15_959_859_200, "dtype": "BF16",
         "parameters": sample.TOTAL,
         "files": [{"name": "model.safetensors", "sha256": DIGEST, "bytes": 15_959_859_200}],
     },
