@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from metagen import families, files, measure, paths, release, trained
 from metagen.docs import RECIPES as DOCS
 from metagen.docs import provenance
+from metagen.docs.figures import OF_THE_TRAINED
 from metagen.engine.binding import NOTHING, Binding, all_in, must_be_known
 from metagen.errors import Problem, SpecError, TaskError, UsageError
 from metagen.families import effects
@@ -39,6 +40,7 @@ _ARTIFACTS = {
     "docs:launch": {"pytorch_skeleton", "training_recipe"},
     "benchmarks:": {"benchmark_report", "eval_report"},
     "docs:eval_report": {"benchmark_report", "eval_report"},
+    "docs:trained_curve": {"benchmark_report", "eval_report"},
     "docs:model_card": {"model_card"},
     "docs:data_card": {"model_card", "data_card"},
     "docs:limitations": {"model_card", "limitations"},
@@ -151,10 +153,11 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
 
 
 def _released(family: Family, spec: Spec, binding: Binding) -> tuple[Recipe, ...]:
-    """Return the tasks of `release/`; they are in the graph of a bound package only."""
+    """Return the tasks of `release/` and its figure; only a bound package has them."""
     if binding.trained is None:
         return ()
-    return release.recipes(family, spec.key, binding.trained, results=bool(binding.results))
+    made = release.recipes(family, spec.key, binding.trained, results=bool(binding.results))
+    return (*OF_THE_TRAINED, *made)
 
 
 def of_files(
