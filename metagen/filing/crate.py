@@ -16,7 +16,7 @@ from metagen.docs.sources import FILES
 from metagen.filing.subject import Subject, known, moment
 from metagen.work import Desk, Recipe
 
-PATH = "ro-crate-metadata.json"
+PATH, MANIFEST = "ro-crate-metadata.json", "manifest.json"
 _TYPES = {
     ".md": "text/markdown",
     ".yaml": "application/yaml",
@@ -35,7 +35,8 @@ def recipes(paths: Iterable[str]) -> tuple[Recipe, ...]:
     def work(desk: Desk) -> dict[str, bytes]:
         return {PATH: files.json_bytes(content(Subject(desk), listed))}
 
-    reads = (FILES["arch"],)
+    # The names are inputs, so that a file that comes or goes runs the task again.
+    reads = (FILES["arch"], *(path for path in listed if path not in (PATH, MANIFEST)))
     return (Recipe("docs:crate", work, reads, (PATH,), "list the files (RO-Crate)"),)
 
 
