@@ -456,7 +456,11 @@ def test_a_proxy_resumes_bit_for_bit_and_is_scored(made: Made, tmp_path: Path) -
     run(made.folder, "train", "--out", resumed, "--steps", 3, *STEPS)
     run(made.folder, "train", "--out", resumed, "--steps", 6, *STEPS, "--resume")
     assert same_checkpoint(straight / "checkpoint", resumed / "checkpoint")
+    first, second = json.loads((resumed / "run.json").read_text())["starts"]
+    assert first["data"] == second["data"]
+    assert min(first["data"]["splits"].values()) > 0
     report = json.loads(run(made.folder, "eval", "--out", straight, "--threads", 1))
+    assert (report["dataset"], report["sha256"]) == (first["data"]["name"], first["data"]["sha256"])
     assert report["checkpoint_step"] == 6
     assert made.family.task.metrics
     reported = [each["metric"] for each in report["metrics"]]
@@ -465,6 +469,17 @@ def test_a_proxy_resumes_bit_for_bit_and_is_scored(made: Made, tmp_path: Path) -
     assert all(metric["baselines"] for metric in report["metrics"])
     assert report["n"] > 0
     assert len(report["sha256"]) == 64
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_bench_measures_a_sample_and_a_batch_of_random_weights(made: Made) -> None:
+    few = ("--warmup", 1, "--repeats", 1, "--batch-size", 2, "--threads", 1)
+    result = json.loads(run(made.folder, "bench", "--random", *few))
+    batches = {case["batch"] for case in result["cases"]}
+    assert batches == ({1} if made.family.name == "decoder" else {1, 2})
+    assert all(case["throughput"] > 0 for case in result["cases"])
+    assert result["checkpoint"] is None
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from metagen.engine.statements import resting_on_edits
 from metagen.errors import TaskError
 from metagen.measure import evidence, sandbox, trial
 from metagen.measure.evidence import EVIDENCE
-from metagen.measure.results import CURVE, REPORT, RESULTS
+from metagen.measure.results import BOUND, CURVE, FULL_RESULTS, HARNESS, REPORT, RESULTS
 from metagen.spec import load
 
 Rows = list[dict[str, Any]]
@@ -245,9 +245,65 @@ def test_a_figure_of_the_report_cannot_be_typed() -> None:
 
 def test_every_task_that_states_a_result_waits_for_the_check() -> None:
     recipes = graph.of_spec(load(TINY)).recipes
-    readers = [r for r in recipes if {RESULTS, CURVE} & set(r.inputs)]
+    stating = [r for r in recipes if r.name.startswith(("docs:", "paper:", "release:"))]
+    readers = [r for r in stating if {RESULTS, CURVE, *BOUND} & set(r.inputs)]
     assert len(readers) > 10
     assert [r.name for r in readers if EVIDENCE not in (*r.inputs, *r.targets)] == []
+
+
+LM_EVAL = dict.fromkeys(HARNESS) | {"name": "lm-eval", "task": "mmlu"}
+IMPORTED = {**FULL, "origin": "imported", "bound": True, "steps": 100}
+
+
+def test_a_result_that_was_bound_is_as_the_build_wrote_it() -> None:
+    desk = sample.desk()
+    rows = json.loads(desk.files[RESULTS])
+    rows[2].update(IMPORTED)
+    desk.files[RESULTS] = json.dumps(rows).encode()
+    content = json.loads(evidence.evidence(desk)[EVIDENCE])
+    assert origins(content) == ["measured", "measured", "imported"]
+
+
+def test_a_typed_result_cannot_claim_to_be_bound() -> None:
+    message = refused(lambda rows: rows[2].update(FULL, bound=True))
+    assert "bound is true, but only a file of results that names the weights is bound." in message
+
+
+def test_a_typed_result_cannot_contradict_an_imported_one() -> None:
+    desk = sample.desk()
+    rows = json.loads(desk.files[RESULTS])
+    rows[2].update(IMPORTED)
+    desk.own[RESULTS] = json.dumps(rows).encode()
+    rows.append({**rows[2], **FULL, "bound": False, "dataset": "other", "value": 0.9})
+    desk.files[RESULTS] = json.dumps(rows).encode()
+    with pytest.raises(TaskError, match="value differs from the imported result of the same"):
+        evidence.evidence(desk)
+
+
+@pytest.mark.parametrize("path", BOUND)
+def test_what_a_package_says_of_the_bound_training_cannot_be_edited(path: str) -> None:
+    desk = sample.desk()
+    desk.own[path], desk.files[path] = desk.files[path], desk.files[path] + b" "
+    with pytest.raises(TaskError, match="This file was edited; it says what the bound files hold"):
+        evidence.evidence(desk)
+
+
+def test_a_declared_benchmark_that_was_bound_is_not_listed_as_not_run() -> None:
+    desk = sample.desk()
+    row = {**trial.entry("MMLU", "measured"), **IMPORTED, "harness": LM_EVAL}
+    desk.files[FULL_RESULTS] = json.dumps([row]).encode()
+    desk.files[REPORT] = json.dumps({"status": "not measured"}).encode()
+    rows = json.loads(trial.results(desk)[RESULTS])
+    assert [(row["benchmark"], row["status"]) for row in rows[1:]] == [
+        ("MMLU", "measured"), ("HellaSwag", "not run"),
+    ]  # fmt: skip
+
+
+def test_a_malformed_result_of_the_full_model_is_refused() -> None:
+    desk = sample.desk()
+    desk.files[FULL_RESULTS] = json.dumps([{**trial.entry("MMLU", "measured"), "n": 0}]).encode()
+    with pytest.raises(TaskError, match="n is 0; allowed"):
+        trial.results(desk)
 
 
 CARDS = ("model_card", "data_card", "eval_report", "limitations")

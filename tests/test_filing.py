@@ -18,6 +18,7 @@ from metagen.docs.render import markdown
 from metagen.filing import RECIPES, crate, croissant, cyclonedx, forms, spdx, statement
 from metagen.filing.subject import Subject
 from metagen.measure.evidence import EVIDENCE
+from metagen.sizing.training import CARBON, ENERGY
 from metagen.spec import Spec, load
 from metagen.spec.schema import keys
 
@@ -39,8 +40,8 @@ def declared() -> dict[str, Any]:
 def desk(declares: dict[str, Any] | None = None, trained: dict[str, Any] | None = None) -> Any:
     """Return a desk over the sample package with its code, and an estimate of the energy."""
     estimates = [
-        sample._row("training energy", None, 812_000.0, "kWh", "figure"),
-        sample._row("training CO2", None, 390_000.0, "kg CO2e", "figure"),
+        sample._row(ENERGY, None, 812_000.0, "kWh", "figure"),
+        sample._row(CARBON, None, 390_000.0, "kg CO2e", "figure"),
     ]
     made = sample.desk(declares, constraints=[*sample._constraints(), *estimates])
     made.files |= {path: path.encode() for path in spdx.CODE}
@@ -256,6 +257,21 @@ def test_the_crate_lists_every_file_of_a_folder_and_itself_once():
     root = next(each for each in graph if each["@id"] == "./")
     assert root["hasPart"] == [{"@id": "a.md"}, {"@id": "b.py"}]
     assert [each["@id"] for each in graph].count(crate.PATH) == 1
+
+
+def test_the_statement_covers_the_files_of_a_release_by_their_digests():
+    class Hashing:
+        def key(self, name: str) -> str:
+            return {"name": "model"}[name]
+
+        def digest(self, path: str) -> str:
+            return files.sha256(path.encode())
+
+    made = statement.recipe(["release/b", "release/code/a"], "release/")
+    (data,) = made.work(Hashing()).values()
+    resources = json.loads(data)["predicate"]["resources"]
+    assert [each["name"] for each in resources] == ["b", "code/a"]
+    assert resources[0]["digest"] == files.sha256(b"release/b")
 
 
 def test_the_statement_leaves_itself_and_the_signature_out():

@@ -22,7 +22,7 @@ from metagen.package.code import (
 )
 
 ROOT = paths.templates().parent
-SCRIPTS = tuple(f"{TASK}/{name}.py" for name in ("data", "train", "eval", "infer"))
+SCRIPTS = tuple(f"{TASK}/{name}.py" for name in ("data", "train", "eval", "infer", "bench"))
 MODELS = tuple(f"templates/families/decoder/{name}.py" for name in ("model", "model_local"))
 
 
@@ -45,7 +45,7 @@ def test_bundles_are_the_same_bytes_each_time(package: Path) -> None:
 
 @pytest.mark.parametrize("command", [("check",), ("format", "--check")])
 def test_generated_code_passes_ruff(package: Path, command: tuple[str, ...]) -> None:
-    own = 'lint.isort.known-first-party = ["data", "model", "runtime"]'
+    own = 'lint.isort.known-first-party = ["data", "infer", "model", "runtime"]'
     options = ("--config", str(ROOT / "pyproject.toml"), "--config", own, "--no-cache")
     done = subprocess.run(
         [sys.executable, "-m", "ruff", *command, *options, str(package)],
@@ -84,7 +84,7 @@ def parsed(package: Path) -> dict[str, ast.Module]:
 
 def test_generated_code_has_no_unused_definition(package: Path) -> None:
     trees = parsed(package)
-    assert len(trees) == 5 + len(runtime_files(decoder))
+    assert len(trees) == 6 + len(runtime_files(decoder))
     # Every task's scripts share the runtime, so a part of it may serve those of another one.
     scripts = sorted((paths.templates() / "tasks").glob("*/*.py"))
     others = (ast.parse(path.read_text()) for path in scripts)

@@ -27,12 +27,14 @@ from tests.properties.tally import Tally, headline
 QUICK = {
     "consistent": 1, "traced": 1, "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 1,
     "templates": 2,
-    "statements": 4, "spoiled": 3, "evidence": 10, "honest": 4, "bounded": 3, "tables": 40,
+    "statements": 4, "spoiled": 3, "evidence": 10, "corrupted": 56, "honest": 4, "bounded": 3,
+    "tables": 40,
     "dates": 30, "strangers": 25, "packages": 8,
 }  # fmt: skip
 SLOWER = {
     "histories": 3, "edits": 2, "leaks": 1, "toctou": 1, "lint": 2,
-    "altered": 2, "crash": 3, "disk": 2, "concurrency": 1, "events": 3, "power": 3,
+    "altered": 2, "crash": 3, "release_crash": 12, "disk": 2,
+    "concurrency": 1, "events": 3, "power": 3,
 }  # fmt: skip
 MORE = {"leaf": 10}
 LONG = {"repro": 1, "verify": 1}

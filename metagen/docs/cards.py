@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from metagen.docs import escape, provenance, render, scores
-from metagen.docs.fact import Printed
+from metagen.docs.fact import Printed, Ref
 from metagen.docs.facts import Facts
 from metagen.docs.render import Page
 from metagen.docs.sources import FILES, ORIGINS, SOURCES, inputs
@@ -116,9 +116,9 @@ def _in_header(desk: Desk) -> list[Printed]:
     facts = Facts(desk)
     where = {"size": FULL} if facts.is_trained() else {}
     rows = facts.each("results", status=MEASURED, **where)
-    names = [
+    names: list[str | Ref] = [
         *("spec.name", "spec.license"),
-        *(ref / "name" for ref in facts.each("spec.training.data.sources")),
+        *(source / "name" for source in facts.each("spec.training.data.sources")),
         *(row / each for row in rows for each in ("benchmark", "dataset", "metric", "split")),
     ]
     texts = [Printed(fact, str(fact.value)) for fact in (facts.get(name) for name in names)]

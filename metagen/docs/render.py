@@ -157,7 +157,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "fact": facts.text,
         "answer": lambda name: _answer(facts, Ref(name)),
         "sources": lambda: _sources(facts),
-        "named": lambda source: _named(facts, source),
+        "named": lambda source: named(facts, source),
         "each": facts.each,
         # The results of the proxy and of the full model have places of their own.
         "measured": lambda: facts.each("results", status=MEASURED, size=PROXY),
@@ -197,11 +197,11 @@ def _answer(facts: Facts, key: Ref) -> str:
 def _sources(facts: Facts) -> str:
     """Return the names of the declared sources of training data."""
     sources = facts.each("spec.training.data.sources")
-    names = [facts.text(_named(facts, source)) for source in sources]
+    names = [facts.text(named(facts, source)) for source in sources]
     return ", ".join(names) or facts.text("spec.training.data.sources")
 
 
-def _named(facts: Facts, source: Ref) -> Ref:
+def named(facts: Facts, source: Ref) -> Ref:
     """Return the address of the name of a source of data, which may be its name alone."""
     return source / "name" if isinstance(facts.entry(source), dict) else source
 

@@ -86,10 +86,13 @@ UNITS = (
 )
 
 
+_CHECKED = {"results", "curve", "trained", "trained_curve"}
+
+
 def inputs(*names: str) -> tuple[str, ...]:
     """Return the files of some names, as inputs of a task.
 
     A task that states a result also waits for the check of the results.
     """
-    checked = (EVIDENCE,) if {"results", "curve"} & set(names) else ()
+    checked = (EVIDENCE,) if _CHECKED & set(names) else ()
     return (*(FILES[name] for name in names), *checked)

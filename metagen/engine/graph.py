@@ -141,7 +141,7 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
     recipes = (*recipes, provenance.recipe(recipes))
     if binding.trained:
         recipes = (*recipes, *release.closing(recipes))
-    made = (*recipes, *crate.recipes(_files(recipes)))
+    made = (*recipes, crate.recipe(_files(recipes)))
     return Graph(spec, run, (*made, _manifest(whole(made))), warnings, binding)
 
 

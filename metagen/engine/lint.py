@@ -109,7 +109,9 @@ def allow(place: Path) -> None:
 
 
 def _is_allowed(path: str) -> bool:
-    return any(path == each or path.startswith(f"{each}{os.sep}") for each in _watch.allowed)
+    return _watch.problems is not None and any(
+        path == each or path.startswith(f"{each}{os.sep}") for each in _watch.allowed
+    )
 
 
 def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
@@ -129,7 +131,10 @@ def _on_call(frame: types.FrameType, event: str, function: Any) -> None:
         name = getattr(function, "__qualname__", "")
         module = getattr(function, "__module__", None) or ""
         if what := _CALLS.get((module, name)) or _CALLS.get(("", name)):
-            _note(what, name)
+            # `Path.stat` has the path; of a call of `os.stat` nothing tells which it was.
+            path = frame.f_locals.get("self") if name == "stat" else None
+            if not (isinstance(path, Path) and _is_allowed(str(path))):
+                _note(what, name)
         elif getattr(function, "__self__", None) is _SHARED_RANDOM:
             _note("draws random numbers", name)
     elif event == "call" and frame.f_code in _CODES:

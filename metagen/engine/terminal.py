@@ -179,7 +179,11 @@ class Terminal:
         for name, text in rows:
             self.write(f"{name.ljust(width)}  {text}")
         if report.release:
-            self.write(f"hf upload ORG/NAME {shlex.quote(str(folder / report.release))}")
+            from metagen.filing import statement
+
+            released = shlex.quote(str(folder / report.release))
+            self.write(statement.command(released))
+            self.write(f"hf upload ORG/NAME {released}")
 
 
 class Events(Terminal):

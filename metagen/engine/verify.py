@@ -21,7 +21,7 @@ from metagen import entries, files, paths, programs
 from metagen.docs import latex
 from metagen.engine.binding import Binding, tells_of_training
 from metagen.engine.desk import OBSERVED
-from metagen.engine.graph import MANIFEST, RESOLVED, of_spec
+from metagen.engine.graph import MANIFEST, RELEASE, RESOLVED, of_spec
 from metagen.engine.inventory import HASHED, Inventory, shown
 from metagen.engine.session import of_built
 from metagen.engine.statements import resting_on_edits
@@ -82,7 +82,9 @@ def verify(run: Path, *, vary: bool, binding: Binding, unbuilt: list[str]) -> It
         elsewhere = folder / ("über there" if vary else "out")
         clean = _rebuild(here, elsewhere, vary=vary, binding=binding)
         if binding.trained is None and tells_of_training(run):
-            unbuilt += sorted(_resting_on_training(clean) & here.files.keys())
+            resting = _resting_on_training(clean)
+            unbuilt += [p for p in here.files if p in resting or p.startswith(f"{RELEASE}/")]
+            unbuilt.sort()
         yield from _differences(here, clean, rows, set(unbuilt))
 
 
@@ -265,13 +267,11 @@ def _resting_on_training(clean: Path) -> set[str]:
     """
     resting: set[str] = set()
     with of_built(clean) as engine:
-        graph = engine.graph
-        for recipe in graph.in_order(graph.recipes):
+        for recipe in engine.graph.in_order(engine.graph.recipes):
             read = engine.dependencies(recipe)
             if any(d.kind in KINDS or {d.name, d.file} & resting for d in read):
                 resting.update(recipe.targets)
-        bound = of_spec(graph.spec, _RUN, lambda run: Binding(clean))
-        return resting | (bound.maker.keys() - graph.maker.keys())
+    return resting
 
 
 def _differences(here: Inventory, clean: Path, rows: Rows, unbuilt: set[str]) -> Iterator[str]:

@@ -11,8 +11,8 @@ statement  the digests of a release, for a signature by OpenSSF Model Signing
 =========  =====================================================================
 """
 
-from metagen.filing import crate, croissant, cyclonedx, forms, spdx
+from metagen.filing import croissant, cyclonedx, forms, spdx
 
 RECIPES = (*cyclonedx.RECIPES, *spdx.RECIPES, *croissant.RECIPES, *forms.RECIPES)
 
-__all__ = ["RECIPES", "crate"]
+__all__ = ["RECIPES"]

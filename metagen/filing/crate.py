@@ -8,15 +8,16 @@ so only a file that comes or goes changes it.
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from metagen import __version__, files
 from metagen.docs.sources import FILES
 from metagen.filing.subject import Subject, known, moment
-from metagen.work import Desk, Recipe
+from metagen.work import Desk, Output, Recipe
 
-PATH, MANIFEST = "ro-crate-metadata.json", "manifest.json"
+PATH = "ro-crate-metadata.json"
+_LATER = ("manifest.json", "model_signing.json")  # they list the metadata file too
 _TYPES = {
     ".md": "text/markdown",
     ".yaml": "application/yaml",
@@ -28,16 +29,24 @@ _TYPES = {
 }
 
 
-def recipes(paths: Iterable[str]) -> tuple[Recipe, ...]:
-    """Return the recipe of the metadata of a folder with these files, relative to it."""
-    listed = tuple(sorted(paths))
+def recipe(paths: Sequence[str], folder: str = "") -> Recipe:
+    """Return the recipe of the metadata of a folder of the package, or of all of it.
 
-    def work(desk: Desk) -> dict[str, bytes]:
-        return {PATH: files.json_bytes(content(Subject(desk), listed))}
+    Args:
+        paths: The files to list, relative to the package.
+        folder: Their folder, with a slash at its end; "" is the package.
+    """
+    listed = tuple(sorted(path.removeprefix(folder) for path in paths))
+    target = f"{folder}{PATH}"
+
+    def work(desk: Desk) -> dict[str, Output]:
+        return {target: files.json_bytes(content(Subject(desk), listed))}
 
     # The names are inputs, so that a file that comes or goes runs the task again.
-    reads = (FILES["arch"], *(path for path in listed if path not in (PATH, MANIFEST)))
-    return (Recipe("docs:crate", work, reads, (PATH,), "list the files (RO-Crate)"),)
+    later = {f"{folder}{name}" for name in (PATH, *_LATER)}
+    reads = (FILES["arch"], *(path for path in paths if path not in later))
+    name = "release:crate" if folder else "docs:crate"
+    return Recipe(name, work, reads, (target,), "list the files (RO-Crate)")
 
 
 def content(subject: Subject, paths: Iterable[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from metagen import __version__
 from metagen.docs import scores
-from metagen.docs.facts import Ref
+from metagen.docs.fact import Ref
 from metagen.filing.subject import MODEL, Subject, identifier, known, moment, recipe, written
 from metagen.work import Desk
 

@@ -17,12 +17,13 @@ from typing import Any
 
 from metagen import files
 from metagen.docs import provenance
-from metagen.docs.facts import Fact, Facts, Printed, Ref
+from metagen.docs.fact import Fact, Printed, Ref
+from metagen.docs.facts import Facts
 from metagen.docs.sources import inputs
 from metagen.measure.results import FULL, PROXY
+from metagen.sizing.training import CARBON, ENERGY
 from metagen.work import Desk, Recipe, Work
 
-ENERGY, CARBON = "training energy", "training CO2"
 JOULES = 3.6e6  # in a kilowatt-hour
 _LICENSES = "data/licenses.csv"
 TRAINED = ("trained",)

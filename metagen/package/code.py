@@ -16,7 +16,8 @@ from metagen.package.imports import PACKAGE_FILES
 from metagen.work import Desk, Recipe, Work
 
 SECTIONS = ("model", "data", "train", "eval", "infer")
-SCRIPTS = tuple(f"code/{section}.py" for section in SECTIONS)
+BENCH = "code/bench.py"
+SCRIPTS = (*(f"code/{section}.py" for section in SECTIONS), BENCH)
 REQUIREMENTS, LOCK = "code/requirements.txt", "code/requirements.lock"
 # An import from runtime/, at the top of a file or inside a function.
 RUNTIME_IMPORT = re.compile(r"^\s*from runtime\.(\w+) import", re.MULTILINE)
@@ -38,6 +39,12 @@ def script(section: str) -> Work:
     return work
 
 
+def bench(desk: Desk) -> dict[str, bytes]:
+    """Make code/bench.py, which has no settings of its own: it measures what infer.py does."""
+    family = families.of_package(desk)
+    return {BENCH: bundle(f"{family.task.folder}/bench.py", desk.source)}
+
+
 def runtime_files(family: Family, read: Read | None = None) -> tuple[str, ...]:
     """Return the files of code/runtime/ that a family's scripts import, directly or not.
 
@@ -55,7 +62,7 @@ def _shipped_runtime(model: str, task: str, templates: Path) -> tuple[str, ...]:
 
 
 def _imported(model: str, task: str, read: Read) -> tuple[str, ...]:
-    waiting = [model, *(f"{task}/{section}.py" for section in SECTIONS[1:])]
+    waiting = [model, *(f"{task}/{name}.py" for name in (*SECTIONS[1:], "bench"))]
     modules = {"__init__"}
     while waiting:
         imported = set(RUNTIME_IMPORT.findall(read(waiting.pop()).decode()))
@@ -135,6 +142,9 @@ def recipes(family: Family) -> tuple[Recipe, ...]:
     plan = families.ARCHITECTURE
     return (
         *(Recipe(f"code:{s}", script(s), (plan,), (f"code/{s}.py",), _DOCS[s]) for s in SECTIONS),
+        Recipe(
+            "code:bench", bench, (plan,), (BENCH,), "write the script that measures a checkpoint"
+        ),
         Recipe(
             "code:runtime", runtime, (plan,), shared, "write the modules that the scripts share"
         ),

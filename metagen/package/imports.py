@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from metagen.package.modules import Import
 
-PACKAGE_FILES = ("data", "eval", "infer", "model", "runtime", "train")
+PACKAGE_FILES = ("bench", "data", "eval", "infer", "model", "runtime", "train")
 """The modules of a package's own `code/` folder, which import each other by these names."""
 _WIDTH = 100
 

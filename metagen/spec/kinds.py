@@ -266,7 +266,7 @@ def _each(parts: Mapping[str, Any], kind_of: Callable[[str], Kind]) -> dict[str,
     return parsed
 
 
-def record(optional: Mapping[str, Kind] | None = None, **kinds: Kind) -> Kind:
+def record(optional: Mapping[str, Kind] | None = None, /, **kinds: Kind) -> Kind:
     """A mapping with exactly these keys, and with any of some optional ones."""
     every = {**kinds, **(optional or {})}
     allowed = "{" + ", ".join(f"{name}: {kind.allowed}" for name, kind in kinds.items()) + "}"

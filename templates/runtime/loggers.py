@@ -115,12 +115,13 @@ class Trackio:
 
 
 class MLflow:
-    """MLflow, in OUT/mlflow.db; `mlflow ui --backend-store-uri` displays it."""
+    """MLflow, in OUT/mlflow.db, which `mlflow ui --backend-store-uri sqlite:///...` displays."""
 
     def __init__(self, run: Run) -> None:
         self._mlflow: Any = importlib.import_module("mlflow")
         if "MLFLOW_TRACKING_URI" not in os.environ:
-            self._mlflow.set_tracking_uri((run.folder / "mlruns").resolve().as_uri())
+            database = (run.folder / "mlflow.db").resolve()
+            self._mlflow.set_tracking_uri(f"sqlite:///{database}")
         if "MLFLOW_EXPERIMENT_NAME" not in os.environ:
             self._mlflow.set_experiment(run.project)
         started = self._mlflow.start_run(run_id=run.id, run_name=None if run.id else run.name)

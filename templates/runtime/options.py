@@ -30,7 +30,7 @@ def shared_options(
 ) -> argparse.ArgumentParser:
     """Return a parser of the shared options; the arguments are the help of those that differ."""
     parser = _parser(description)
-    group = parser.add_argument_group("options shared by train.py, eval.py and infer.py")
+    group = parser.add_argument_group("options shared by all scripts")
     group.add_argument(
         "--size",
         choices=("proxy", "full"),

@@ -32,6 +32,7 @@ from runtime.device import (
     memory_table,
     peak_flops,
 )
+from runtime.digests import digest
 from runtime.distributed import (
     blocks,
     parallelize,
@@ -355,8 +356,10 @@ class Run:
         weights |= {n: whole(weights[n]).reshape(()) for n in getattr(model, "scalars", ())}
         entries = asdict(model.config) | model.checkpoint_config() | dict(job.entries or {})
         state = {"step": done, "init_from": self.begun_with} | self._identity()
-        texts = {"config.json": to_json(entries), STATE: to_json(state)}
-        texts |= job.texts or {}
+        texts = {"config.json": to_json(entries), **(job.texts or {})}
+        # Who takes the checkpoint in can tell that another tokenizer lies beside the weights.
+        state["files"] = {name: digest(text.encode()) for name, text in texts.items()}
+        texts[STATE] = to_json(state)
         # The file's weights are those of the average; the optimizer needs those that it updates.
         with self.averaged() as raw:
             optimizer = optimizer_tensors(model, self.optimizers) | (raw or {})

@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 
 from metagen import files, paths
+from metagen.engine.binding import Binding
+from metagen.engine.training import Training
 from metagen.families.decoder import FAMILY as decoder
 from metagen.package.code import SCRIPTS, runtime_files
 from metagen.spec import Spec, load
@@ -33,6 +35,29 @@ TOTAL = 32 + 16 + 1
 SPEC = paths.specs() / "text" / "text_llm_tiny.yaml"
 CORPUS = "ab" * 32
 BESIDE = ("config.json", "tokenizer.json")  # files whose digests state.json has
+
+
+class BoundDesk(PlainDesk):
+    """A desk that reads the training folder as the engine does, which follows no link."""
+
+    files: Training
+
+    def trained(self, path: str) -> bytes:
+        self.trained_digest(path)
+        return self.files.load(path)
+
+    def trained_names(self, folder: str) -> tuple[str, ...]:
+        return self.files.names(folder)
+
+    def trained_digest(self, path: str) -> str:
+        digest = self.files.digest(path)
+        if not digest:
+            raise LookupError(path)
+        return digest
+
+    def trained_place(self, path: str) -> Path:
+        self.trained_digest(path)
+        return self.files.place(path)
 
 
 @cache
@@ -57,10 +82,12 @@ def desk(
     folder: Path | None,
     results: Mapping[str, bytes] | None = None,
     keys: Mapping[str, Any] | None = None,
-) -> PlainDesk:
+) -> BoundDesk:
     """Return a desk over the package, with a training folder and results bound to it."""
     overrides = tuple(f"{name}={value}" for name, value in (keys or {}).items())
-    made = PlainDesk.of_spec(_spec(overrides))
+    made = BoundDesk.of_spec(_spec(overrides))
+    assert isinstance(made, BoundDesk)
+    made.files = Training(Binding.of(folder, ()), {}, lambda known: None)
     made.package, made.run, made.given = package(), folder, results or {}
     return made
 

@@ -111,6 +111,9 @@ def _files() -> dict[str, Any]:
             "series": [{"name": "proxy", "x": [0, 1, 2], "y": [4.5, 3.5, 2.9]}],
         }}},
         "benchmarks/curve.csv": _curve(),
+        "trained/model.json": {"status": "not trained"},
+        "trained/curve.csv": "step,train_loss,val_loss,learning_rate\n",
+        "trained/results.json": [],
         "code/launch/plan.json": plan(),
         **untrained(),
         "code/requirements.lock": "# Python 3.11.7 and these versions made the package.\n"
@@ -211,7 +214,7 @@ def _results() -> list[dict[str, Any]]:
             "split": "test", "n": 41234, "n_unit": "bytes"}  # fmt: skip
     run = {"seed": 42, "steps": 200, "steps_unit": "training steps", "size": "proxy",
            "command": "python eval.py --size proxy", "status": "measured",
-           "origin": "measured"}  # fmt: skip
+           "origin": "measured", **dict.fromkeys(trial.OF_THE_FULL)}  # fmt: skip
     bits = {"metric": "bits_per_byte", "title": "bits per byte", "unit": "bit/byte",
             "higher_is_better": False, "value": 2.87312,
             "seeds": {"42": 2.86012, "43": 2.91002, "44": 2.84922}, "spread": 0.03241,

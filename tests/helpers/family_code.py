@@ -68,6 +68,8 @@ def write_code(folder: Path, family: Family, sizes: Mapping[str, Mapping[str, An
         template = family.model_template(values) if name == "model" else scripts
         text = bundle(template, lambda n: paths.source(n).read_bytes(), values)
         (folder / f"{name}.py").write_bytes(text)
+    bench = bundle(f"{family.task.folder}/bench.py", lambda n: paths.source(n).read_bytes())
+    (folder / "bench.py").write_bytes(bench)
     (folder / "runtime").mkdir()
     for path in runtime_files(family):
         source = paths.source(paths.template(path)).read_bytes()
@@ -90,11 +92,11 @@ def write_proxy(desk: PlainDesk, root: Path) -> Path:
 
 @contextmanager
 def modules_of(folder: Path) -> Iterator[dict[str, ModuleType]]:
-    """Import a folder's five files by their names, and forget them afterwards."""
+    """Import a folder's six files by their names, and forget them afterwards."""
     before = forget()
     sys.path.insert(0, str(folder))
     try:
-        names = ("model", "data", "train", "eval", "infer")
+        names = ("model", "data", "train", "eval", "infer", "bench")
         yield {name: importlib.import_module(name) for name in names}
     finally:
         sys.path.remove(str(folder))

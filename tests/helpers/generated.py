@@ -80,6 +80,8 @@ def write_package(folder: Path, sizes: Mapping[str, Mapping[str, Any]] = TINY) -
         )
         text = bundle(template, lambda n: paths.source(n).read_bytes(), values)
         (folder / f"{name}.py").write_bytes(text)
+    bench = bundle(f"{TASK}/bench.py", lambda n: paths.source(n).read_bytes())
+    (folder / "bench.py").write_bytes(bench)
     write_runtime(folder)
     (folder / "config.json").write_text(json.dumps({"proxy": sizes}))
     return folder
@@ -102,7 +104,7 @@ def modules(folder: Path) -> Iterator[dict[str, ModuleType]]:
     before = forget()
     sys.path.insert(0, str(folder))
     try:
-        names = [*TINY, *(f"runtime.{Path(path).stem}" for path in RUNTIME[1:])]
+        names = [*TINY, "bench", *(f"runtime.{Path(path).stem}" for path in RUNTIME[1:])]
         yield {name: importlib.import_module(name) for name in names}
     finally:
         sys.path.remove(str(folder))

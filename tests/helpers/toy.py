@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from unittest import mock
 
 from metagen import files
 from metagen.engine import verify
 from metagen.engine.binding import Binding
-from metagen.engine.digest import Environment
-from metagen.engine.engine import Engine
+from metagen.engine.digest import Environment, version
+from metagen.engine.engine import Engine, Guard
 from metagen.engine.graph import Graph
 from metagen.engine.ledger import Ledger
 from metagen.engine.store import Cache
@@ -24,6 +24,7 @@ class FakeSpec:
     """As much of a Spec as the engine asks for."""
 
     path = Path("fake.yaml")
+    sha256 = "of fake.yaml"
 
     def __init__(self, **values: object) -> None:
         self.values = {"name": "toy", "text": "hello", "size": 1, "unread": None} | values
@@ -33,6 +34,9 @@ class FakeSpec:
 
     def keys(self) -> tuple[str, ...]:
         return tuple(self.values)
+
+    def source(self, name: str) -> str:
+        return "default"
 
     def shown(self, name: str) -> str:
         return files.brief(self.values[name])
@@ -75,10 +79,10 @@ ALL = (UPPER, LENGTH, REPORT)
 
 
 class Unchanged(Environment):
-    """Code, sources and versions that never change: reading all of metagen takes seconds."""
+    """Code and sources that never change: reading all of metagen takes seconds."""
 
     def digest(self, kind: str, name: str) -> str:
-        return "as ever"
+        return version(name) if kind == "version" else "as ever"
 
 
 class Out:
@@ -99,6 +103,7 @@ class Out:
         *,
         sweep: bool = True,
         discard: bool = False,
+        guard: Guard = nullcontext,
         **values: object,
     ) -> tuple[list[str], Engine]:
         """Build; return the names of the tasks that ran, and the engine."""
@@ -110,7 +115,7 @@ class Out:
             cache.claim()
         with locked(self.folder, wait=False) as state, closing(Ledger(state.ledger)) as ledger:
             workspace = Workspace.on_disk(self.folder, "run-toy", ledger)
-            with closing(Engine(graph, workspace, Unchanged(ledger), cache)) as engine:
+            with closing(Engine(graph, workspace, Unchanged(ledger), cache, guard)) as engine:
                 if discard:
                     engine.outputs.discard_edits()
                 for recipe in recipes:

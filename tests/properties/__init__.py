@@ -22,8 +22,9 @@ PROPERTIES = (
     "consistent", "traced", "statements", "leaf", "plan", "nulls", "types", "code", "altered",
     "templates",
     "histories",
-    "crash", "disk", "concurrency", "edits", "spoiled", "evidence", "repro", "leaks", "toctou",
-    "lint", "events", "verify", "power", "honest", "bounded", "tables", "dates", "strangers",
-    "packages",
+    "crash", "release_crash", "disk", "concurrency", "edits", "spoiled", "evidence", "corrupted",
+    "repro",
+    "leaks", "toctou", "lint", "events", "verify", "power", "honest", "bounded", "tables", "dates",
+    "strangers", "packages",
 )
 # fmt: on

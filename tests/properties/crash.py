@@ -166,7 +166,7 @@ def _killed(
     log = temporary.parent / "first.log"
     options = {"FAKED_LOG": str(log), "TMPDIR": str(temporary), "FAKED_WORKER": "0.1"}
     process = outside.start(*scene.command(out, "-n", str(kill.jobs)), **options)
-    with _reader(out, scene.known, tally, str(kill)):
+    with reader(out, scene.known, tally, str(kill)):
         outside.wait_for(log, "main begins")
         time.sleep(kill.moment * scene.seconds[kill.cold])
         at_work = process.poll() is None
@@ -206,7 +206,7 @@ def _nothing_left(kill: Kill, temporary: Path, tally: Tally) -> None:
 
 
 @contextmanager
-def _reader(out: Path, known: dict[str, set[str]], tally: Tally, case: str) -> Iterator[None]:
+def reader(out: Path, known: dict[str, set[str]], tally: Tally, case: str) -> Iterator[None]:
     """Read every file of the package again and again; each must hold the bytes of a whole one."""
     over = threading.Event()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -234,13 +236,12 @@ def test_loggers_get_each_step_and_stay_offline(
     run: Run, libraries: dict[str, Calls], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("train", "--out", tmp_path, *ALL)
-    import os
-
     assert os.environ["WANDB_MODE"] == "offline"
     assert os.environ["TRACKIO_DIR"] == str(tmp_path / "trackio")
     wandb, trackio, mlflow = libraries.values()
     assert wandb.asked("init")[0]["dir"] == str(tmp_path)
-    assert mlflow.asked("set_tracking_uri")[0]["args"] == ((tmp_path / "mlruns").as_uri(),)
+    database = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert mlflow.asked("set_tracking_uri")[0]["args"] == (database,)
     for library, name in ((wandb, "log"), (trackio, "log"), (mlflow, "log_metrics")):
         assert [each["step"] for each in library.asked(name)] == [1, 2, 3, 4, 5, 6]
         assert "learning_rate" in library.asked(name)[0]["args"][0]
@@ -274,3 +275,27 @@ def test_a_resumed_run_goes_on_in_the_same_run_of_each_logger(
 def test_none_stands_alone(run: Run, tmp_path: Path) -> None:
     error = run("train", "--out", tmp_path, "--report-to", "none", "tensorboard", status=2)
     assert "--report-to none stands alone" in error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wandb", "trackio", "mlflow", "tensorboard"])
+def test_the_library_itself_takes_a_run_and_its_continuation(
+    folder: Path, text: Path, tmp_path: Path, name: str
+) -> None:
+    pytest.importorskip(name)
+    line = [sys.executable, folder / "train.py", "--threads", 1, "--data", text, "--out", "out"]
+    for more in (("--steps", 3), ("--steps", 6, "--resume")):
+        options = ("--schedule-steps", 6, "--report-to", name, *more)
+        # Nothing is uploaded: an address that answers nothing would end the training.
+        done = subprocess.run(
+            [str(part) for part in (*line, *options)],
+            cwd=tmp_path,
+            env=os.environ | {"HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    first, second = starts(tmp_path / "out")
+    assert first["loggers"] == second["loggers"]
+    # What a library keeps of its own, such as logs of wandb, is in the user's home.
+    assert {path.name for path in tmp_path.iterdir()} <= {"out", "home"}

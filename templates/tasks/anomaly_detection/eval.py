@@ -3,8 +3,8 @@
     python eval.py                         the checkpoint that train.py wrote to `out`
     python eval.py --data sensors.csv      a checkpoint that was trained on your channels
 
-The larger the reconstruction error of a window, the more anomalous it is. Prints JSON on stdout.
-No other script reads the test split.
+The larger the reconstruction error of a window, the more anomalous it is. Prints JSON on stdout,
+and keeps it in OUT/scores.json. No other script reads the test split.
 """
 
 import math

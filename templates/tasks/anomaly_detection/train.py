@@ -7,7 +7,8 @@
     python train.py --init-from other/checkpoint          start from the weights of another run
     torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
 
-Writes OUT/metrics.jsonl and OUT/checkpoint, whose config.json also says how channels are read.
+Writes OUT/run.json, OUT/metrics.jsonl and OUT/checkpoint, whose config.json also says how channels
+are read.
 """
 
 import argparse

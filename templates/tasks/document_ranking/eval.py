@@ -4,7 +4,8 @@
     python eval.py --size full --data judged.csv      the full model, on your queries
 
 A query's candidates are the passages judged for it and others of the split, drawn once for all
-methods. Prints JSON on stdout. No other script reads the test split.
+methods. Prints JSON on stdout, and keeps it in OUT/scores.json. No other script reads the test
+split.
 """
 
 import math

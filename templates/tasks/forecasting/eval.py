@@ -3,7 +3,7 @@
     python eval.py                        the checkpoint that train.py wrote to `out`
     python eval.py --data series.csv      a checkpoint that was trained on your series
 
-Prints JSON on stdout. No other script reads the test split.
+Prints JSON on stdout, and keeps it in OUT/scores.json. No other script reads the test split.
 """
 
 from collections.abc import Callable

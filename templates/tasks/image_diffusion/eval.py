@@ -3,8 +3,9 @@
     python eval.py                                  the checkpoint that train.py wrote to `out`
     python eval.py --size full --data my_images     the full model, on your images
 
-Prints JSON on stdout. No other script reads the test split. The features are pixels of images of
-at most `side` rows and columns, so distances are comparable only within one data set.
+Prints JSON on stdout, and keeps it in OUT/scores.json. No other script reads the test split. The
+features are pixels of images of at most `side` rows and columns, so distances are comparable only
+within one data set.
 """
 
 import itertools

@@ -7,8 +7,8 @@
     python train.py --init-from other/checkpoint          start from the weights of another run
     torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
 
-Writes OUT/metrics.jsonl and OUT/checkpoint; the weights of model.safetensors are the moving average
-of those that are trained.
+Writes OUT/run.json, OUT/metrics.jsonl and OUT/checkpoint; the weights of model.safetensors are the
+moving average of those that are trained.
 """
 
 import argparse

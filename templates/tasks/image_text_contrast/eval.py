@@ -3,8 +3,8 @@
     python eval.py                                 the checkpoint that train.py wrote to `out`
     python eval.py --size full --data my_photos    the full model, on your images and captions
 
-Prints JSON on stdout. No other script reads the test split. Pairs that share an image or a text
-are right answers to each other.
+Prints JSON on stdout, and keeps it in OUT/scores.json. No other script reads the test split. Pairs
+that share an image or a text are right answers to each other.
 """
 
 import math

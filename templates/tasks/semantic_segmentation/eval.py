@@ -3,7 +3,7 @@
     python eval.py                                   the checkpoint that train.py wrote to `out`
     python eval.py --size full --data my_scans       the full model, on your images and masks
 
-Prints JSON on stdout. No other script reads the test split.
+Prints JSON on stdout, and keeps it in OUT/scores.json. No other script reads the test split.
 """
 
 import math

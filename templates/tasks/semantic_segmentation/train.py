@@ -7,7 +7,7 @@
     python train.py --init-from other/checkpoint          start from the weights of another run
     torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
 
-Writes OUT/metrics.jsonl and OUT/checkpoint.
+Writes OUT/run.json, OUT/metrics.jsonl and OUT/checkpoint.
 """
 
 import argparse

@@ -3,8 +3,8 @@
     python eval.py                                    the checkpoint that train.py wrote to `out`
     python eval.py --size full --data pairs.csv       the full model, on your pairs
 
-Each text of a pair is a query once; its partner is searched among all partners of its pool.
-Prints JSON on stdout. No other script reads the test split.
+Each text of a pair is a query once; its partner is searched among all partners of its pool. Prints
+JSON on stdout, and keeps it in OUT/scores.json. No other script reads the test split.
 """
 
 import math

@@ -3,11 +3,11 @@
     python eval.py                        the checkpoint that train.py wrote to `out`
     python eval.py --data table.csv       a checkpoint that was trained on your table
 
-For numbers, the baselines are the mean and ridge regression; for classes, the most common class
-and logistic regression. A small test split gives uncertain scores, so a small table is also
+For numbers, the baselines are the mean and ridge regression; for classes, the most common class and
+logistic regression. A small test split gives uncertain scores, so a small table is also
 cross-validated: for each fold of each repeat, a network is trained on the other rows, with the
-checkpoint's settings, and scored on the fold. Prints JSON on stdout. No other script reads the test
-split.
+checkpoint's settings, and scored on the fold. Prints JSON on stdout, and keeps it in
+OUT/scores.json. No other script reads the test split.
 """
 
 import math

@@ -7,7 +7,8 @@
     python train.py --init-from other/checkpoint          start from the weights of another run
     torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
 
-Writes OUT/metrics.jsonl and OUT/checkpoint, whose config.json also says how columns are read.
+Writes OUT/run.json, OUT/metrics.jsonl and OUT/checkpoint, whose config.json also says how columns
+are read.
 """
 
 import argparse
@@ -106,7 +107,7 @@ main = script(
     __doc__,
     (Config, DataConfig, ModelConfig),
     job_of,
-    data="a table with a row for each example (default: the bundled table)",
+    data="a table with a row for each example, or a folder of its parts (default: bundled)",
     options=options,
 )
 

@@ -4,7 +4,7 @@
     python eval.py --size full --data tokens      the full model, on prepared tokens
     torchrun --nproc-per-node 8 eval.py --size full --data tokens      one model on 8 devices
 
-Prints JSON on stdout. No other script reads the test split.
+Prints JSON on stdout, and keeps it in OUT/scores.json. No other script reads the test split.
 """
 
 import math
