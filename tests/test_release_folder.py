@@ -18,6 +18,7 @@ from metagen.errors import TaskError
 from metagen.release import citation, hub, licenses, listing, opens, scores, smoke, texts
 from metagen.release import smoke_worker as worker
 from metagen.spec import words
+from metagen.work import Recipe
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "torch_dtype": "float32", "eos_token_id": 0}
 
@@ -187,6 +188,15 @@ def test_the_release_has_the_files_that_its_numbers_come_from() -> None:
                "manifest.json")  # fmt: skip
     kept = ("blueprint/params.json", "docs/provenance.json", "code/model.py", "trained/model.json")
     assert set(listing.to_copy(targets)) == set(kept)
+
+
+def test_files_of_one_task_are_copied_by_one_task() -> None:
+    made = [
+        Recipe("docs:limits", licenses.license_file, (), ("docs/a.md", "docs/provenance/a"), ""),
+        Recipe("paper:main", licenses.license_file, (), ("paper/main.tex",), ""),
+    ]
+    (copy,) = listing.recipes(made)
+    assert (copy.inputs, copy.targets) == (("docs/a.md",), ("release/docs/a.md",))
 
 
 def test_each_class_that_opens_has_a_call_and_its_library() -> None:

@@ -6,6 +6,7 @@ from, under the same paths as in the package.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from metagen.docs import latex
@@ -66,11 +67,16 @@ def _row(desk: Desk, path: str) -> dict[str, Any]:
     }
 
 
-def recipes(targets: tuple[str, ...]) -> tuple[Recipe, ...]:
-    """Return the recipe that copies, for the targets of the other tasks of a package."""
-    paths = to_copy(targets)
-    made = tuple(f"{FOLDER}/{path}" for path in paths)
-    return (Recipe("release:copies", copies(paths), paths, made, "copy code and documents"),)
+def recipes(made: Sequence[Recipe]) -> tuple[Recipe, ...]:
+    """Return the recipes that copy what the other tasks of a package make, one for each of them."""
+    kept = ((recipe, to_copy(recipe.targets)) for recipe in made)
+    return tuple(_copy(recipe, paths) for recipe, paths in kept if paths)
+
+
+def _copy(maker: Recipe, paths: tuple[str, ...]) -> Recipe:
+    targets = tuple(f"{FOLDER}/{path}" for path in paths)
+    name = f"release:copy_{maker.name.replace(':', '_')}"
+    return Recipe(name, copies(paths), paths, targets, f"copy {paths[0]} into the release")
 
 
 def closing(paths: tuple[str, ...]) -> tuple[Recipe, ...]:
