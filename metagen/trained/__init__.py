@@ -50,7 +50,7 @@ def recipes(family: Family) -> tuple[Recipe, ...]:
         Recipe(
             "trained:results",
             results.results,
-            (families.ARCHITECTURE, results.PARAMS, FULL_MODEL),
+            (families.ARCHITECTURE, results.PARAMS, FULL_MODEL, *code),
             (FULL_RESULTS,),
             "list the results of the full model",
         ),
