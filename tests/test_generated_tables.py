@@ -217,3 +217,87 @@ def test_parquet_keeps_numbers_and_words(read: Read, tmp_path: Path) -> None:
     assert columns == {"": [7, 3], "a": [1.5, 2.5]}
     assert [*columns] == ["", "a"]
     assert "but a cell is a number or a text" in read(written(a=[[1], [2]]), "t.parquet")[1]
+
+
+Folder = Callable[..., tuple[dict[str, list[Any]] | None, str]]
+
+
+@pytest.fixture
+def read_folder(runtime: Readers, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Folder:
+    """Write files and read them as one table: its columns (None if refused), and what is said."""
+
+    def run(**files: str | bytes | dict[str, list[Any]]) -> Any:
+        for name, content in files.items():
+            path = tmp_path / "parts" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, dict):
+                pyarrow.parquet.write_table(pyarrow.table(content), path)
+            else:
+                path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        try:
+            paths = runtime.parts.table_files(tmp_path / "parts")
+            columns = runtime.tables.read_parts(tmp_path / "parts", paths)
+        except SystemExit:
+            return None, capsys.readouterr().err
+        table = {n: [None if v != v else v for v in c.tolist()] for n, c in columns.items()}
+        return table, capsys.readouterr().err
+
+    return run
+
+
+TWO = {"a/part-1.csv": "x,y\n2,b\n", "a/part-0.csv": "x,y\n1,a\n"}
+ONE_TABLE = {"x": [1.0, 2.0], "y": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        TWO,
+        {"0.csv": "x,y\n1,a\n", "1.csv.gz": gzip.compress(b"y,x\nb,2\n", mtime=0)},
+        {**TWO, ".hidden.csv": "z\n1\n", "a/.~lock.csv": "z\n1\n", "README.md": "parts"},
+        {"0.jsonl": '{"x": 1, "y": "a"}\n', "1.jsonl": '{"y": "b", "x": 2}\n'},
+        {"0.parquet": {"x": [1], "y": ["a"]}, "1.parquet": {"x": [2.0], "y": ["b"]}},
+        {"y=2024/0.parquet": {"x": [1], "y": ["a"]}, "y=2025/0.parquet": {"y": ["b"], "x": [2]}},
+    ],
+)
+def test_parts_of_a_table_are_read_as_one(read_folder: Folder, files: dict[str, Any]) -> None:
+    assert read_folder(**files) == (ONE_TABLE, "")
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({"0.csv": "x,y\n1,a\n", "1.csv": "x,z\n2,b\n"}, "other columns than 0.csv: more ['z']"),
+        ({"0.csv": "x,y\n1,a\n", "1.jsonl": '{"x": 1}\n'}, "parts in several formats: keep one of"),
+        ({"0.csv": "x,y\n1,a\n", "1.csv": "x;y\n2;b\n"}, "separate cells by other characters"),
+        ({"0.parquet": {"x": [1]}, "1.parquet": {"x": ["one"]}}, "whose columns differ in type"),
+        ({"0.parquet": {"x": [1]}, "1.parquet": b"PAR1"}, "1.parquet cannot be read as Parquet"),
+        ({"table.xlsx": b"PK"}, "has no part of a table"),
+        ({".hidden.csv": "x\n1\n"}, "left out, hidden or junk"),
+        (
+            {"0.csv": "x,y\n" + "".join(f"{n}.5,a\n" for n in range(30)), "1.csv": "x,y\noops,b\n"},
+            "1.csv:2: 'oops' is no number",
+        ),
+    ],
+)
+def test_a_folder_that_is_no_one_table_is_refused(
+    read_folder: Folder, files: dict[str, Any], sentence: str
+) -> None:
+    table, said = read_folder(**files)
+    assert table is None
+    assert sentence in said
+
+
+def test_an_index_of_each_part_and_names_of_splits_are_noted(read_folder: Folder) -> None:
+    table, said = read_folder(**{"train.csv": ",x\n0,5\n1,6\n", "test.csv": ",x\n0,7\n"})
+    assert table == {"x": [7.0, 5.0, 6.0]}
+    assert "column '' counts the rows of each file: it is left out" in said
+    assert "the names of files name splits, which are not followed" in said
+
+
+def test_a_part_that_changes_changes_the_digest(runtime: Readers, tmp_path: Path) -> None:
+    for name in ("0.csv", "1.csv"):
+        (tmp_path / name).write_text(f"x,y\n{name[0]},2\n")
+    first = runtime.columns.rows_of(tmp_path, None).sha256
+    (tmp_path / "1.csv").write_text("x,y\n1,3\n")
+    assert runtime.columns.rows_of(tmp_path, None).sha256 != first

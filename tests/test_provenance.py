@@ -11,6 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from helpers import docs_fixtures as sample
+from helpers import trained_states as trained
 
 from metagen import files
 from metagen.cli import main
@@ -32,6 +33,8 @@ SOURCES = [
     Recipe("blueprint:architecture", lambda desk: {}, (), (FILES["arch"],), ""),
     Recipe("blueprint:constraints", lambda desk: {}, (), (FILES["constraints"],), ""),
     Recipe("benchmarks:results", lambda desk: {}, (), (RESULTS,), ""),
+    Recipe("trained:model", lambda desk: {}, (), (FILES["trained"], FILES["trained_curve"]), ""),
+    Recipe("trained:plan", lambda desk: {}, (), (FILES["plan"], FILES["samples"]), ""),
     Recipe("code:lock", lambda desk: {}, (), (FILES["lock"],), ""),
 ]
 
@@ -139,6 +142,31 @@ def test_a_typed_result_is_typed() -> None:
     desk = written(sample.desk(results=[results[0] | {"origin": "typed"}, *results[1:]]))
     assert how(desk, "results.0.value") == "typed by a person"
     assert how(desk, "results.1.value") == "measured here"
+
+
+@pytest.mark.parametrize("state", trained.STATES)
+def test_each_numeral_has_its_source_in_every_state_of_the_training(state: str) -> None:
+    made = written(trained.state(state))
+    tally = traced.hold(made, made.files, Tally("traced"))
+    assert not tally.violations, tally.text()
+
+
+def test_a_number_of_the_trained_model_names_its_checkpoint_or_that_it_has_none() -> None:
+    made = written(trained.state("stated beside bound"))
+    checkpoint = f"checkpoint {trained.DIGEST}"
+    assert how(made, "trained.losses.val") == f"imported (training run; {checkpoint})"
+    assert how(made, "plan.0.actual") == f"imported (training run; {checkpoint})"
+    assert how(made, "plan.0.planned") == "computed: code/launch/plan.json: units"
+    fulls = [n for n, row in enumerate(json.loads(made.files[RESULTS])) if row["size"] == "full"]
+    said = [how(made, f"results.{n}.value") for n in fulls]
+    assert said == [
+        f"imported (code/eval.py; {checkpoint})",
+        "typed by a person; not bound to a checkpoint",
+    ]
+    harness = written(trained.state("imported results without checkpoint"))
+    (number,) = [n for n, r in enumerate(json.loads(harness.files[RESULTS])) if r["size"] == "full"]
+    said = [how(harness, f"results.{number}.value")]
+    assert said == ["imported (lm-eval 0.4.9 results.json; not bound to a checkpoint)"]
 
 
 def test_the_same_documents_have_the_same_provenance(made: sample.FakeDesk) -> None:

@@ -16,7 +16,7 @@ from metagen import entries, files
 from metagen.docs.fact import Printed
 from metagen.docs.sources import FILES, SPEC
 from metagen.measure.evidence import EVIDENCE
-from metagen.measure.results import IMPORTED, MEASURED, RESULTS, TYPED
+from metagen.measure.results import IMPORTED, MEASURED, PROXY, RESULTS, TYPED
 from metagen.spec.schema import keys
 from metagen.work import Desk, Recipe, Work
 
@@ -52,6 +52,7 @@ FORMULAS = {
 # Where an entry repeats what the spec declares; elsewhere the task of the file says how it came.
 _REPEATED = ("blueprint/constraints.json#/*/required", "code/launch/plan.json#/declared")
 _BY_STAGE = {"spec": DECLARED, "measure": ORIGINS[MEASURED], "benchmarks": ORIGINS[MEASURED]}
+_TRAINED = "trained/"
 _POSITION = re.compile(r"/\d+(?=/|$)")
 _BY_FILE = {FILES["lock"]: "read from the libraries installed here", FILES["launch"]: COMPUTED}
 
@@ -193,6 +194,8 @@ def _how(
         return DEFAULT if _is_default(way, row["value"]) else DECLARED
     if source == RESULTS:
         return _of_a_result(desk, way)
+    if source.startswith(_TRAINED):
+        return _of_the_training(desk, source, way)
     if _is_typed(desk, source, way):
         return ORIGINS[TYPED]
     address = entries.pointer(source, way)
@@ -211,8 +214,42 @@ def _is_default(way: tuple[str, ...], value: Any) -> bool:
 
 def _of_a_result(desk: Desk, way: tuple[str, ...]) -> str:
     """Return how the row of a result came; a row without a result names what the spec declares."""
-    origin = desk.entry(RESULTS, way[0], "origin")
-    return ORIGINS[origin] if origin else DECLARED
+    origin, size = (desk.entry(RESULTS, way[0], name) for name in ("origin", "size"))
+    if not origin or size == PROXY:
+        return ORIGINS[origin] if origin else DECLARED
+    of = (
+        _checkpoint(desk) if _entry(desk, RESULTS, way[0], "bound") else "not bound to a checkpoint"
+    )
+    if origin == TYPED:
+        return f"{ORIGINS[TYPED]}; {of}"
+    return f"imported ({_program(desk, way[0])}; {of})"
+
+
+def _program(desk: Desk, row: str) -> str:
+    """Return what measured a result of the full model, with the name of its file."""
+    names = [_entry(desk, RESULTS, row, "harness", name) for name in ("name", "version", "file")]
+    named = " ".join(str(name) for name in names if name)
+    return named or "code/eval.py"
+
+
+def _of_the_training(desk: Desk, source: str, way: tuple[str, ...]) -> str:
+    """Return how a number about the trained model came; a planned one names its own source."""
+    if source == FILES["plan"] and way[1:] == ("planned",):
+        return f"{COMPUTED}: {desk.entry(source, way[0], 'planned_source')}"
+    return f"imported (training run; {_checkpoint(desk)})"
+
+
+def _checkpoint(desk: Desk) -> str:
+    digest = _entry(desk, FILES["trained"], "checkpoint", "sha256")
+    return f"checkpoint {digest}" if digest else "no checkpoint"
+
+
+def _entry(desk: Desk, path: str, *way: str) -> Any:
+    """Return an entry of a file; None if there is none."""
+    try:
+        return desk.entry(path, *way)
+    except LookupError:
+        return None
 
 
 def _is_typed(desk: Desk, source: str, way: tuple[str, ...]) -> bool:

@@ -9,11 +9,12 @@ from metagen.docs import scores
 from metagen.docs.sources import FILES
 from metagen.measure.results import FULL
 from metagen.sizing.training import CARBON_INTENSITY, CARBON_SOURCE, DIGITS, HOUR
+from metagen.trained.model import NOT_TRAINED as NOT_TRAINED
+from metagen.trained.model import PARTIAL as PARTIAL
 
 if TYPE_CHECKING:
     from metagen.docs.facts import Facts
 
-NOT_TRAINED, PARTIAL = "not trained", "partial"
 _KWH = 3.6e6  # joules
 _TIMES = ((HOUR, "hours"), (60, "minutes"), (1, "seconds"))
 Figure = tuple[Any, str, str]  # A value, its unit and its source.

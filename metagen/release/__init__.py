@@ -29,7 +29,6 @@ from pathlib import Path
 from metagen.docs import latex, paper
 from metagen.errors import TaskError
 from metagen.families.family import Family, Lookup
-from metagen.filing import crate, statement
 from metagen.release import (
     about,
     card,

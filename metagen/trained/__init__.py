@@ -13,6 +13,9 @@ metrics       metrics by the names of harnesses
 found         a result of a file, of which model it may be, and its entry
 readers       the forms of result files, a module each
 results       trained/results.json
+plan          trained/plan.json: the plan of the training beside the training
+checkpoint    scripts of the package that run on the bound checkpoint
+samples       trained/samples.json: what the model answers to its demonstration
 ============  ====================================================================
 """
 
@@ -21,19 +24,15 @@ from metagen.families.family import Family
 from metagen.measure.probe import TENSORS
 from metagen.measure.results import FULL_CURVE, FULL_MODEL, FULL_RESULTS
 from metagen.package.code import SCRIPTS, runtime_files
-from metagen.trained import model, results
+from metagen.trained import checkpoint, model, plan, results, samples
 from metagen.work import Desk, Recipe
 
-PLAN, SAMPLES, BENCH = (f"trained/{name}.json" for name in ("plan", "samples", "bench"))
+BENCH = "trained/bench.json"
 
 
-def plan(desk: Desk) -> dict[str, bytes]:
-    """Return the plan beside what was done, samples of output, and measured speed."""
-    return {
-        PLAN: files.json_bytes([]),
-        SAMPLES: files.json_bytes([]),
-        BENCH: files.json_bytes({}),
-    }
+def bench(desk: Desk) -> dict[str, bytes]:
+    """Return the measured speed of the trained model."""
+    return {BENCH: files.json_bytes({})}
 
 
 def recipes(family: Family) -> tuple[Recipe, ...]:
@@ -56,6 +55,18 @@ def recipes(family: Family) -> tuple[Recipe, ...]:
             "list the results of the full model",
         ),
         Recipe(
-            "trained:plan", plan, (), (PLAN, SAMPLES, BENCH), "compare the training with its plan"
+            "trained:plan",
+            plan.compared,
+            plan.INPUTS,
+            (plan.TARGET,),
+            "compare the training with its plan",
         ),
+        Recipe(
+            "trained:samples",
+            samples.samples,
+            (families.ARCHITECTURE, FULL_MODEL, checkpoint.CONFIG, *code),
+            (samples.TARGET,),
+            "show what the trained model answers",
+        ),
+        Recipe("trained:bench", bench, (), (BENCH,), "measure the speed of the trained model"),
     )

@@ -15,7 +15,7 @@ from metagen.package.code import SCRIPTS, runtime_files
 from metagen.work import Desk
 
 FOLDER = "checkpoint"
-CONFIG, MODEL = "code/config.json", "trained/model.json"
+CONFIG = "code/config.json"
 TIMEOUT = 3600
 MOST_BYTES = 8_000_000_000  # of weights that a build loads, since it cannot ask for the memory
 OPTIONS = ("--size", "full", "--device", "cpu", "--threads", "1")
@@ -24,8 +24,8 @@ _NOT_NEEDED = ("optimizer", "state/")  # the files of a checkpoint that only tra
 
 def is_small(model: dict[str, Any]) -> bool:
     """Return whether a build loads the checkpoint of a record: it has one, of a moderate size."""
-    checkpoint = model.get("checkpoint")
-    return bool(checkpoint) and checkpoint["bytes"] <= MOST_BYTES
+    checkpoint: dict[str, Any] = model.get("checkpoint") or {"bytes": MOST_BYTES + 1}
+    return bool(checkpoint["bytes"] <= MOST_BYTES)
 
 
 def run(desk: Desk, script: str, *arguments: str) -> bytes:

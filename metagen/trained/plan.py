@@ -12,14 +12,16 @@ from typing import Any
 
 from metagen import families
 from metagen.files import json_bytes
+from metagen.measure.results import FULL_MODEL
 from metagen.package.launch import PLAN as LAUNCH
 from metagen.sizing import devices, shares
 from metagen.sizing.training import DAY, ENERGY, HOUR, PUE, TIME
+from metagen.trained.model import NOT_TRAINED
 from metagen.work import Desk
 
 TARGET = "trained/plan.json"
-MODEL, CONSTRAINTS = "trained/model.json", "blueprint/constraints.json"
-INPUTS = (families.ARCHITECTURE, CONSTRAINTS, LAUNCH, MODEL)
+CONSTRAINTS = "blueprint/constraints.json"
+INPUTS = (families.ARCHITECTURE, CONSTRAINTS, LAUNCH, FULL_MODEL)
 JOULES = 3.6e6  # in a kWh
 DIGITS = 4  # significant digits of a quotient
 
@@ -28,8 +30,8 @@ Side = tuple[Any, str]  # A value, None if it is not known, and its source.
 
 def compared(desk: Desk) -> dict[str, bytes]:
     """Return the rows of the table; none without a trained model."""
-    model = desk.entry(MODEL)
-    rows = [] if model["status"] == "not trained" else [*_rows(_Plan(desk), _Training(model))]
+    model = desk.entry(FULL_MODEL)
+    rows = [] if model["status"] == NOT_TRAINED else [*_rows(_Plan(desk), _Training(model))]
     return {TARGET: json_bytes(rows)}
 
 
@@ -81,7 +83,7 @@ class _Training:
         value: Any = self.model
         for key in way:
             value = value.get(key) if isinstance(value, dict) else None
-        source = f"{MODEL}: {'.'.join(way)}"
+        source = f"{FULL_MODEL}: {'.'.join(way)}"
         return (_rounded(value, factor) if factor != 1.0 else value), source
 
 

@@ -7,6 +7,7 @@ import shlex
 from metagen import families
 from metagen.errors import TaskError
 from metagen.files import json_bytes
+from metagen.measure.results import FULL_MODEL
 from metagen.trained import checkpoint
 from metagen.work import Desk
 
@@ -20,7 +21,7 @@ def samples(desk: Desk) -> dict[str, bytes]:
     The same checkpoint, code and libraries give the same bytes.
     """
     arguments = families.of_package(desk).task.demonstration
-    if not arguments or not checkpoint.is_small(desk.entry(checkpoint.MODEL)):
+    if not arguments or not checkpoint.is_small(desk.entry(FULL_MODEL)):
         return {TARGET: json_bytes([])}
     printed = checkpoint.run(desk, "infer.py", *shlex.split(arguments))
     try:

@@ -11,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from runtime.digests import digest, uniform
+from runtime.digests import digest, files_digest, uniform
 from runtime.errors import fail
 from runtime.notes import note
 from runtime.numbers import Column
 from runtime.order import samples_at
+from runtime.parts import table_files
 from runtime.settings import read_json
 from runtime.splits import SPLITS, require_samples
-from runtime.tables import is_index, is_numeric, read_table
+from runtime.tables import is_index, is_numeric, read_parts
 
 Index = NDArray[np.int64]
 Parts = dict[str, Index]
@@ -46,8 +47,14 @@ class Rows:
 
 
 def rows_of(path: Path, target: str | None) -> Rows:
-    """Return the rows of a file that have a value in the target column, by default the last one."""
-    columns = without_index(path, read_table(path))
+    """Return the rows of a table that have a value in the target column, by default the last one.
+
+    Args:
+        path: A file, or a folder of parts.
+        target: The name of the column.
+    """
+    files = table_files(path)
+    columns = without_index(path, read_parts(path, files))
     name = target or list(columns)[-1]
     if name not in columns:
         fail(f"{path} has no column {name!r}: it has {', '.join(columns)}.")
@@ -65,7 +72,9 @@ def rows_of(path: Path, target: str | None) -> Rows:
             "such as None or NA is no value."
         )
     features = {each: column[known] for each, column in columns.items()}
-    return Rows(path.name, digest(path.read_bytes()), features, name, values[known])
+    whole = [str(file.relative_to(path)) for file in files] if path.is_dir() else None
+    sha256 = files_digest(files, whole) if whole else digest(path.read_bytes())
+    return Rows(path.name, sha256, features, name, values[known])
 
 
 def without_index(path: Path, columns: dict[str, Column]) -> dict[str, Column]:

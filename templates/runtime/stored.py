@@ -1,4 +1,4 @@
-"""Images that rows of Parquet and Arrow files hold, as on the Hub and in `save_to_disk` folders."""
+"""Images and masks in rows of Parquet and Arrow files, as of the Hub and of `save_to_disk`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +13,8 @@ from runtime.pixels import Picture, Stored
 from runtime.records import split_files
 
 ROWS = (".parquet", ".arrow")
+# Names of the column of masks in data sets of the Hub, such as scene_parse_150.
+MASKS = ("mask", "annotation", "label", "labels", "segmentation_mask", "semantic_mask", "gt")
 MOST_BYTES = 2**32  # Images in rows stay in memory, packed as they are stored.
 
 
@@ -40,20 +42,51 @@ def stored_images(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Sto
         path: A file with rows, or a folder of them.
         columns: The names that the column of the text may have.
     """
+    room = _Room(path)
+    for split, place, row in _rows(path):
+        image, text = _image_and_text(place, row, columns)
+        room.take(image)
+        yield split, image, text
+
+
+def stored_masks(path: Path) -> Iterator[tuple[str, Stored, Stored]]:
+    """Yield the split of each row, its image and its mask, or stop.
+
+    Args:
+        path: A file with rows, or a folder of them; rows stay in memory as files.
+    """
+    room = _Room(path)
+    for split, place, row in _rows(path):
+        image, mask = _image_and_mask(place, row)
+        room.take(image, mask)
+        yield split, image, mask
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield the split, the place and the cells of each row, or stop if there is none."""
     files = split_files(list_rows(path, ROWS)) if path.is_dir() else {"train": [path]}
-    size = 0
+    place = ""
     for split, paths in files.items():
         for place, row in (each for file in paths for each in rows_of(file)):
-            image, text = _image_and_text(place, row, columns)
-            size += len(image.data)
-            if size > MOST_BYTES:
-                fail(
-                    f"{path} holds more than {MOST_BYTES // 2**30} GiB of images: write them as "
-                    "files into folders."
-                )
-            yield split, image, text
-    if not size:
+            yield split, place, row
+    if not place:
         fail(f"{path} has no rows.")
+
+
+class _Room:
+    """What is left of the memory for images of a path."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._size = path, 0
+
+    def take(self, *images: Stored) -> None:
+        """Take the room of some images, or stop if there is none left."""
+        self._size += sum(len(image.data) for image in images)
+        if self._size > MOST_BYTES:
+            fail(
+                f"{self._path} holds more than {MOST_BYTES // 2**30} GiB of images: write them as "
+                "files into folders."
+            )
 
 
 def digests_of(pictures: Sequence[Picture]) -> list[str]:
@@ -75,6 +108,22 @@ def _image_and_text(
         )
     text = str(texts[0]).lower() if isinstance(texts[0], bool) else str(texts[0])
     return Stored(place, images[0]), text
+
+
+def _image_and_mask(place: str, row: Mapping[str, Any]) -> tuple[Stored, Stored]:
+    """Return the two images of a row; the name of a column says which is the mask."""
+    images = {name: data for name, value in row.items() if (data := _bytes(value)) is not None}
+    masks = [name for name in images if name.lower() in MASKS]
+    others = [name for name in images if name not in masks]
+    if len(masks) != 1 or len(others) != 1:
+        fail(
+            f"{place} needs one column with the bytes of an image file, and one with those of its "
+            f"mask, named {', '.join(MASKS)}; its columns are {columns_of(row)}, and images are in "
+            f"{', '.join(map(repr, images)) or 'none'}."
+        )
+    pair = ((others[0], "image"), (masks[0], "mask"))
+    image, mask = (Stored(f"{place}: the {what}", images[name]) for name, what in pair)
+    return image, mask
 
 
 def _bytes(value: Any) -> bytes | None:

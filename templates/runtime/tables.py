@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +14,13 @@ from runtime.formats import rows_of
 from runtime.listing import suffix_of
 from runtime.notes import note
 from runtime.numbers import EXACT, Cells, Column, columns_of
+from runtime.parts import INDEX, SUFFIXES, Texts, joined, require_equal
 from runtime.rows import csv_rows, delimiter_of
 
 MISSING = frozenset(
     {"", "?", "-", "--", "#n/a", "<na>", "n/a", "n.a.", "na", "nan", "nat", "none", "null", "\\n"}
 )
 """Text of a cell without a value, in small letters."""
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-INDEX = re.compile(r"|Unnamed: ?\d+(_level_\d+)?|index")
-"""Names under which pandas and R write the numbers of rows, beside none."""
-
-
-@dataclass(frozen=True)
-class Texts:
-    """A table as text.
-
-    Attributes:
-        columns: The names and the cells of the columns.
-        place: Returns the place of a row, for errors.
-        comma: Whether commas separate cells.
-    """
-
-    columns: list[tuple[str, Sequence[str]]]
-    place: Callable[[int], str]
-    comma: bool = False
 
 
 def read_table(path: Path) -> dict[str, Column]:
@@ -50,13 +32,26 @@ def read_table(path: Path) -> dict[str, Column]:
     Args:
         path: A file with one of SUFFIXES; all but the last may be packed by gzip.
     """
-    suffix = suffix_of(path).removesuffix(".gz")
     if path.is_dir():
         fail(f"{path} is a folder: name one table.")
-    if not path.is_file() or suffix not in SUFFIXES:
+    return read_parts(path, [path])
+
+
+def read_parts(path: Path, files: Sequence[Path]) -> dict[str, Column]:
+    """Return the columns of a table in some files, as `read_table` does, or stop.
+
+    Args:
+        path: The table, for notes and errors.
+        files: Its parts, all in one format and with equal columns.
+    """
+    suffix = suffix_of(files[0]).removesuffix(".gz")
+    if not files[0].is_file() or suffix not in SUFFIXES:
         fail(f"{path} is not a table: name a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file.")
-    read = {".parquet": _parquet, ".csv": _csv, ".tsv": _csv}.get(suffix, _json)
-    columns = read(path)
+    if suffix == ".parquet":
+        columns = _parquet(path, files)
+    else:
+        read = _csv if suffix in (".csv", ".tsv") else _json
+        columns = _from_texts(path, joined([read(file) for file in files], files))
     if not columns or not len(next(iter(columns.values()))):
         fail(f"{path} has no rows.")
     for name, values in columns.items():
@@ -89,17 +84,17 @@ def described(name: str, column: Column) -> str:
     return f"{name}: {kind}, {distinct:,} distinct, {missing:,} missing"
 
 
-def _csv(path: Path) -> dict[str, Column]:
+def _csv(path: Path) -> Texts:
     delimiter = delimiter_of(path)
     every = [*csv_rows(path, delimiter)]
     if not every:
-        return {}
+        return Texts([], str)
     names = [name.strip() for name in every[0][1]]
     _note_numbers(every[0][0], names)
     cells: list[Sequence[str]] = [*zip(*(row for _, row in every[1:]), strict=True)]
     columns = [*zip(names, cells or [()] * len(names), strict=True)]
     places = [place for place, _ in every[1:]]
-    return _from_texts(path, Texts(columns, places.__getitem__, delimiter == ","))
+    return Texts(columns, places.__getitem__, delimiter == ",")
 
 
 def _note_numbers(place: str, names: Sequence[str]) -> None:
@@ -113,11 +108,11 @@ def _note_numbers(place: str, names: Sequence[str]) -> None:
         )
 
 
-def _json(path: Path) -> dict[str, Column]:
+def _json(path: Path) -> Texts:
     objects = [*rows_of(path)]
     names = dict.fromkeys(name for _, row in objects for name in row)
     columns = [(n, [_text(row.get(n), n, place) for place, row in objects]) for n in names]
-    return _from_texts(path, Texts([*columns], lambda row: objects[row][0].rstrip(",")))
+    return Texts([*columns], lambda row: objects[row][0].rstrip(","))
 
 
 def _text(value: Any, name: str, place: str) -> str:
@@ -156,12 +151,15 @@ def _named(path: Path, columns: Sequence[tuple[str, Any]]) -> Iterator[tuple[str
             yield name, column
 
 
-def _parquet(path: Path) -> dict[str, Column]:
+def _parquet(path: Path, files: Sequence[Path]) -> dict[str, Column]:
     arrow = pyarrow_for(path)
+    tables = [_arrow_table(file, arrow) for file in files]
+    require_equal([table.column_names for table in tables], files)
     try:
-        table = arrow.parquet.read_table(path)
-    except (OSError, arrow.ArrowException) as error:
-        fail(f"{path} cannot be read as Parquet: {error}.")
+        # Whole numbers beside fractions become fractions; numbers beside texts do not fit.
+        table = arrow.concat_tables(tables, promote_options="permissive")
+    except arrow.ArrowException as error:
+        fail(f"{path} has parts whose columns differ in type: {error}.")
     types = arrow.types
     columns: dict[str, Column] = {}
     texts: dict[str, Sequence[str]] = {}
@@ -176,6 +174,14 @@ def _parquet(path: Path) -> dict[str, Column]:
             texts[name] = ["" if v is None else str(v) for v in values.to_pylist()]
     place = f"{path}, row {{}}".format
     return columns | _from_texts(path, Texts([*texts.items()], lambda row: place(row + 1)))
+
+
+def _arrow_table(file: Path, arrow: Any) -> Any:
+    try:
+        # A folder named year=2024 would become a column; only the file's own columns count.
+        return arrow.parquet.read_table(file, partitioning=None)
+    except (OSError, arrow.ArrowException) as error:
+        fail(f"{file} cannot be read as Parquet: {error}.")
 
 
 def _index_first(table: Any) -> list[tuple[str, Any]]:

@@ -15,9 +15,9 @@ from typing import Any
 
 from metagen import entries, files
 from metagen.docs import escape, provenance, scores, wording
-from metagen.docs.fact import MissingFact
+from metagen.docs.fact import MissingFact, Ref
 from metagen.docs.facts import Facts
-from metagen.docs.sources import ORIGINS, TERMS
+from metagen.docs.sources import TERMS
 from metagen.measure.results import RESULTS
 from metagen.spec import load
 from metagen.work import Desk
@@ -33,7 +33,7 @@ _STYLES = ("full", "bare", "short", "percent", "words")
 _MARKDOWN = (str, escape.markdown, escape.markdown_code)
 _LATEX = (escape.latex, escape.latex_code, escape.pdf_string)
 # What holds numerals and states nothing: blocks of commands, lists of sources, markup, equations.
-_COMMANDS = re.compile(r"(?ms)^```.*?^```$|^## Where the figures come from$.*\Z")
+_COMMANDS = re.compile(r"(?ms)^(`{3,}).*?^\1$|^## Where the figures come from$.*\Z")
 _TEX = re.compile(
     r"\\begin\{(equation|align|pmatrix)\}.*?\\end\{\1\}|\\ref\{[^}]*\}|\\label\{[^}]*\}"
     r"|\\multicolumn\{\d\}|\\cite[tp]?\{[^}]*\}|\d[\d.]*(?:em|cm|pt|\\linewidth)|^\\pdf\w+=-?1$"
@@ -82,7 +82,7 @@ def hold(desk: Desk, package: Mapping[str, bytes], tally: Tally) -> Tally:
     for row in rows:
         case = f"{row['document']}: {row['printed']!r} of {row['fact']}"
         tally.check(_holds(row, facts, package), KINDS[1], case)
-        tally.check(row["printed"] in set(_texts(row, package)), KINDS[2], case)
+        tally.check(row["printed"] in set(_texts(row, facts, package)), KINDS[2], case)
     return tally
 
 
@@ -129,7 +129,7 @@ def _plain(value: Any) -> Any:
     return json.loads(files.json_bytes(value))
 
 
-def _texts(row: Row, package: Mapping[str, bytes]) -> Iterator[str]:
+def _texts(row: Row, facts: Facts, package: Mapping[str, bytes]) -> Iterator[str]:
     """Yield each text that a value may have in a document."""
     for style in _STYLES:
         text = wording.write(row["value"], row["unit"], style)
@@ -137,7 +137,7 @@ def _texts(row: Row, package: Mapping[str, bytes]) -> Iterator[str]:
     if row["source"] == RESULTS and row["formula"] is None:
         result = json.loads(package[RESULTS])[int(row["pointer"].split("/")[1])]
         if row["fact"].endswith(".origin"):
-            yield ORIGINS[row["value"]]
+            yield facts.origin(Ref(row["fact"].removesuffix(".origin")))
         elif not isinstance(row["value"], (str, bool)):
             text = scores.write(row["value"], result)
             yield from (text, str(float(text.replace(",", ""))) if " to " not in text else text)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 from helpers.family_code import beats_its_baselines, modules_of, write_code
@@ -56,6 +60,87 @@ def test_the_scans_of_a_patient_stay_together_and_void_does_not_count(
     assert image.shape == (1, 16, 24)
     assert mask[0, 0] == -1
     assert set(mask.unique().tolist()) <= {-1, 0, 1, 2}
+
+
+def stored(scans: Path, **changed: bytes) -> dict[str, list[dict[str, bytes]]]:
+    """Return the scans as columns of the Hub; `changed` replaces the first image or mask."""
+    images = sorted((scans / "images").rglob("*.png"))
+    masks = sorted((scans / "masks").rglob("*.png"))
+    columns = {"image": images, "annotation": masks}
+    table = {n: [{"bytes": file.read_bytes()} for file in each] for n, each in columns.items()}
+    for name, data in changed.items():
+        table[name][0] = {"bytes": data}
+    return table
+
+
+def parquet(path: Path, table: dict[str, list[Any]], rows: slice = slice(None)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cut = {name: column[rows] for name, column in table.items()}
+    pyarrow.parquet.write_table(pyarrow.table(cut), path)
+    return path
+
+
+def test_rows_of_parquet_are_the_same_images_and_masks(
+    code: Modules, scans: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, load = code["model"].Config(**MODEL), code["data"].load_scenes
+    path = parquet(scans / "rows" / "data.parquet", stored(scans))
+    data, files = load(code["data"].Config(), path, config), {}
+    assert "each row of train is put into a split by itself" in capsys.readouterr().err
+    folder = load(code["data"].Config(), scans, config)
+
+    def pairs(scenes: Any) -> set[tuple[bytes, bytes]]:
+        every = (scenes.pair(s, i) for s, each in scenes.splits.items() for i in range(len(each)))
+        return {(image.numpy().tobytes(), mask.numpy().tobytes()) for image, mask in every}
+
+    assert sum(map(len, data.splits.values())) == 48
+    assert pairs(data) == pairs(folder)
+    assert load(code["data"].Config(), path, config).sha256 == data.sha256
+    files["one"] = data.sha256
+    changed = stored(scans, annotation=stored(scans)["annotation"][5]["bytes"])
+    parquet(path, changed)
+    assert load(code["data"].Config(), path, config).sha256 != files["one"]
+
+
+def test_files_named_as_splits_are_these_splits(
+    code: Modules, scans: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, folder = stored(scans), scans / "hub"
+    for n, rows in enumerate((slice(0, 20), slice(20, 30))):
+        parquet(folder / "data" / f"train-{n:05}-of-00002.parquet", table, rows)
+    parquet(folder / "data" / "validation-00000-of-00001.parquet", table, slice(30, 40))
+    parquet(folder / "data" / "test-00000-of-00001.parquet", table, slice(40, 48))
+    (folder / ".cache.parquet").write_bytes(b"not read")
+    data = code["data"].load_scenes(code["data"].Config(), folder, code["model"].Config(**MODEL))
+    assert {s: len(each) for s, each in data.splits.items()} == {"train": 30, "val": 10, "test": 8}
+    assert "split by itself" not in capsys.readouterr().err
+
+
+def jpeg() -> bytes:
+    stream = io.BytesIO()
+    Image.new("L", (24, 16)).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t | {"other": t["image"]}, "images are in 'image', 'annotation', 'other'"),
+        (lambda t: {"image": t["image"]}, "its columns are 'image', and images are in 'image'"),
+        (lambda t: {"image": t["image"], "depth": t["annotation"]}, "named mask, annotation"),
+        (lambda t: {n: [{"path": "/etc/hostname"}] * 48 for n in t}, "images are in none"),
+        (lambda t: t | {"annotation": [{"bytes": jpeg()}] * 48}, ": the mask is a JPEG image"),
+        (lambda t: t | {"annotation": [{"bytes": b"no image"}] * 48}, ": the mask cannot be read"),
+        (lambda t: {n: each[:0] for n, each in t.items()}, "has no rows"),
+    ],
+)
+def test_rows_that_are_no_images_with_masks_end_in_a_sentence(
+    code: Modules, scans: Path, change: Any, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = parquet(scans / "rows" / "data.parquet", change(stored(scans)))
+    with pytest.raises(SystemExit):
+        code["data"].load_scenes(code["data"].Config(), path, code["model"].Config(**MODEL))
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

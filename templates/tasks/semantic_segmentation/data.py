@@ -10,6 +10,7 @@ are named train, val and test are these splits.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,9 +27,10 @@ from runtime.masks import SUFFIXES, read_mask
 from runtime.notes import note
 from runtime.options import data_options
 from runtime.order import samples_at
-from runtime.pixels import survey
+from runtime.pixels import Picture, printed, survey
 from runtime.settings import load_config
 from runtime.splits import SPLITS, require_samples, shares_left, split_folders
+from runtime.stored import digests_of, has_rows, list_pictures, stored_masks
 
 BUNDLED = "mni152_tissues"
 BUNDLED_CLASSES = ("background", "grey matter", "white matter")
@@ -53,7 +55,16 @@ class Config:
 
 
 Pair = tuple[Tensor, Tensor]
-Source = Pair | tuple[Path, Path]
+
+
+class Files(NamedTuple):
+    """An image and its mask that are read on demand."""
+
+    image: Picture
+    mask: Picture
+
+
+Source = Pair | Files
 
 
 @dataclass(frozen=True)
@@ -74,9 +85,8 @@ class Scenes:
 
     def pair(self, split: str, index: int) -> Pair:
         """Return an image (C, H, W), values from -1 to 1, and its mask (H, W), -1 for void."""
-        image, mask = self.splits[split][index]
-        if isinstance(image, Path) or isinstance(mask, Path):
-            image, mask = _read(Path(str(image)), Path(str(mask)), self.model)
+        source = self.splits[split][index]
+        image, mask = _read(source, self.model) if isinstance(source, Files) else source
         classes = mask.long()
         return image.float() / 127.5 - 1, torch.where(classes == VOID, -1, classes)
 
@@ -88,7 +98,10 @@ class Scenes:
 
 def load_scenes(config: Config, path: Path | None, model: ModelConfig) -> Scenes:
     """Return the images of a folder, or the bundled ones, or stop if they do not fit."""
-    scenes = bundled(config, model) if path is None else _folder(config, path, model)
+    if path is None:
+        scenes = bundled(config, model)
+    else:
+        scenes = (_stored if has_rows(path) else _folder)(config, path, model)
     sizes = {split: len(scenes.splits[split]) for split in SPLITS}
     require_samples(scenes.name, "images, or folders of images,", sizes)
     if path is not None:
@@ -193,10 +206,31 @@ def _folder(config: Config, path: Path, model: ModelConfig) -> Scenes:
         group = inside.parts[0] if len(inside.parts) > 1 else inside.stem
         split = named.get(name.parts[0], "train")
         cut = split_of(group, *left) if split == "train" else split
-        splits[cut].append((image, mask))
+        splits[cut].append(Files(image, mask))
     files = [*images, *masks]
     sha256 = files_digest(files, [str(file.relative_to(path)) for file in files])
     return Scenes(path.name, sha256, splits, model)
+
+
+def _stored(config: Config, path: Path, model: ModelConfig) -> Scenes:
+    """Return the images that rows hold; the name of a file decides the split of its rows."""
+    rows = list(stored_masks(path))
+    images = [image for _, image, _ in rows]
+    survey(images).say(model.in_channels)
+    left = shares_left({split for split, *_ in rows}, config.val_fraction, config.test_fraction)
+    if any(left):
+        note(
+            f"{path}: each row of train is put into a split by itself. If several rows show one "
+            "object, such as slices of a patient, name files train, val and test instead."
+        )
+    splits: dict[str, list[Source]] = {split: [] for split in SPLITS}
+    keys = zip(digests_of(images), digests_of([mask for *_, mask in rows]), strict=True)
+    names = []
+    for (split, image, mask), (key, of_mask) in zip(rows, keys, strict=True):
+        cut = split_of(key, *left) if split == "train" else split
+        splits[cut].append(Files(image, mask))
+        names.append(f"{split}\0{key}\0{of_mask}\0")
+    return Scenes(path.name, digest(*(name.encode() for name in names)), splits, model)
 
 
 def _subfolder(path: Path, name: str) -> Path:
@@ -228,16 +262,14 @@ def _masks(folder: Path, images: list[Path], top: Path) -> list[Path]:
     return [masks[name] for name in names]
 
 
-def _read(image: Path, mask: Path, model: ModelConfig) -> Pair:
+def _read(files: Files, model: ModelConfig) -> Pair:
     """Return an image and its mask from their files, or stop if they do not fit."""
-    size = (model.image_height, model.image_width)
+    size, (image, mask) = (model.image_height, model.image_width), files
     # Nearest-neighbour scaling keeps class numbers whole: a mean of two classes would be a third.
     pixels, classes = read_image(image, size, model.in_channels), read_mask(mask, size, image)
-    largest = int(torch.where(classes == VOID, 0, classes).max())
-    if largest >= model.num_classes:
-        fail(
-            f"{mask} holds class {largest}, and the model has classes 0 to {model.num_classes - 1}."
-        )
+    largest, most = int(torch.where(classes == VOID, 0, classes).max()), model.num_classes - 1
+    if largest > most:
+        fail(f"{printed(mask)} holds class {largest}, and the model has classes 0 to {most}.")
     return pixels, classes
 
 
@@ -290,7 +322,9 @@ def main() -> None:
     model = load_config(ModelConfig, "model", args.size)
     scenes = load_scenes(load_config(Config, "data", args.size), args.data, model)
     print(f"{scenes.name}, sha256 {scenes.sha256}")
-    if args.data:
+    if args.data and has_rows(args.data):
+        print(*list_pictures(args.data).left_out(), sep="\n")
+    elif args.data:
         found = list_images(_subfolder(args.data, "images"))
         print(*survey(found.files).lines(), *found.left_out(), sep="\n")
     for split in SPLITS:

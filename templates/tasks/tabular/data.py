@@ -3,7 +3,8 @@
     python data.py --data table.csv                  shows what training will read
     python data.py --data table.csv --target price   if the target is not the last column
 
-A table (.csv, .tsv, .jsonl, .json or .parquet; .gz too) has a row for each example. A column of
+A table (.csv, .tsv, .jsonl, .json or .parquet; .gz too) has a row for each example; a folder holds
+parts of one table, with equal columns. Hidden files are no parts. A column of
 numbers alone is numeric, any other is categorical; cells may be empty. Rows without a target are
 left out. Notes on standard error, here and in train.py, say what may be other than it seems.
 """
@@ -243,7 +244,7 @@ def load_table(config: Config, rows: Rows, model: ModelConfig) -> Table:
 
 def main() -> None:
     """Show a table."""
-    parser = data_options(__doc__, data="a table (default: bundled)")
+    parser = data_options(__doc__, data="a table, or a folder of its parts (default: bundled)")
     parser.add_argument("--target", metavar="COLUMN", help="column to predict (default: the last)")
     args = parser.parse_args()
     config = load_config(Config, "data", args.size)

@@ -107,7 +107,7 @@ main = script(
     __doc__,
     (Config, DataConfig, ModelConfig),
     job_of,
-    data="a table with a row for each example (default: the bundled table)",
+    data="a table with a row for each example, or a folder of its parts (default: bundled)",
     options=options,
 )
 
