@@ -84,7 +84,7 @@ def closing(paths: tuple[str, ...]) -> tuple[Recipe, ...]:
     listed = (*paths, CRATE)
     signed = (*listed, PATH)
     return (
-        crate.recipe((*signed, STATEMENT), f"{FOLDER}/"),
+        crate.recipe(paths, (PATH, STATEMENT), f"{FOLDER}/"),
         Recipe("release:manifest", manifest(listed), listed, (PATH,), "list the files"),
         signing.recipe(signed, f"{FOLDER}/"),
     )
