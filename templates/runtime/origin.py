@@ -27,14 +27,24 @@ def now() -> str:
 
 
 def command() -> str:
-    """Return the command line that started this script."""
-    line = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """Return the command line that started this script, without the folders of this machine."""
+    line = shlex.join([Path(sys.argv[0]).name, *map(_portable, sys.argv[1:])])
     if world_size() == 1:
         return f"python {line}"
     # torchrun says how many of the processes run on this machine.
     local = int(os.environ.get("LOCAL_WORLD_SIZE", world_size()))
     nodes = f"--nnodes {world_size() // local} " if local < world_size() else ""
     return f"torchrun {nodes}--nproc-per-node {local} {line}"
+
+
+def _portable(argument: str) -> str:
+    """Return an argument, of an absolute path only the last part.
+
+    Cards and papers print the command, and the folders of a machine may name its user.
+    """
+    option, mark, value = argument.rpartition("=")
+    path = Path(value)
+    return f"{option}{mark}{path.name}" if path.is_absolute() else argument
 
 
 def code_digests() -> dict[str, str]:
