@@ -7,6 +7,7 @@ import fcntl
 import os
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from unittest import mock
 
@@ -15,9 +16,12 @@ from helpers.toy import RUNS, FakeSpec, Out, Unchanged
 from helpers.trained_run import WEIGHTS, write_run
 
 from metagen import files
-from metagen.engine import lint, session
+from metagen.engine import lint, query, session
 from metagen.engine.binding import Binding
 from metagen.engine.graph import Graph
+from metagen.engine.ledger import Ledger
+from metagen.engine.terminal import BuildReport
+from metagen.engine.workspace import Snapshots
 from metagen.errors import TaskError
 from metagen.work import Desk, Large, Output, Recipe
 
@@ -103,6 +107,23 @@ def test_a_file_from_the_scratch_folder_is_moved_and_hashed(out: Out) -> None:
 def stored(out: Out) -> set[str]:
     store = out.folder / ".metagen/store"
     return {path.parent.name + path.name for path in store.rglob("*") if path.is_file()}
+
+
+def test_places_are_absolute_in_an_out_folder_of_the_current_folder(
+    out: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[Path] = []
+
+    def placed(desk: Desk) -> dict[str, bytes]:
+        places.extend((desk.place("release/c"), desk.trained_place(WEIGHTS), desk.scratch()))
+        return {"x": b""}
+
+    out.folder.mkdir()
+    monkeypatch.chdir(out.folder)
+    here = Out(Path(), trained=out.trained)
+    here.build((COPIED, Recipe("t:x", placed, ("release/c",), ("x",), "")))
+    assert all(place.is_absolute() for place in places)
+    assert places[0] == out.run / "release/c"
 
 
 def test_a_deleted_large_file_comes_back_by_a_run(out: Out) -> None:
@@ -291,6 +312,24 @@ def test_a_dry_run_keeps_large_files_where_they_are(out: Out, tmp_path: Path) ->
     assert not out.folder.exists()
 
 
+def test_a_program_of_a_dry_run_sees_a_whole_folder(out: Out) -> None:
+    seen: list[dict[str, bytes]] = []
+
+    def program(desk: Desk) -> dict[str, bytes]:
+        folder = desk.place("release/w").parent
+        seen.append({path.name: path.read_bytes() for path in folder.iterdir()})
+        return {"x": b""}
+
+    check = Recipe("t:check", program, ("release/w",), ("x",), "")
+    in_memory_build(out, (LINKED, COPIED, check))
+    out.build((LINKED, COPIED, check))
+    in_memory_build(
+        out, (LINKED, COPIED, check, Recipe("t:more", program, ("release/w",), ("x",), ""))
+    )
+    assert seen[0].keys() == {"w", "c", "index"}
+    assert seen == [seen[0]] * 3
+
+
 def in_memory_build(out: Out, recipes: tuple[Recipe, ...]) -> dict[str, Path]:
     bound = Binding.of(out.trained, ())
     graph = Graph(FakeSpec(), "run-toy", recipes, (), bound)  # type: ignore[arg-type]
@@ -299,8 +338,9 @@ def in_memory_build(out: Out, recipes: tuple[Recipe, ...]) -> dict[str, Path]:
         for recipe in recipes:
             engine.build(recipe, lambda *_: None)
         folder = engine.workspace.folder
-        assert folder.digest("release/c") == files.sha256_of(folder.place_of("release/c"))
-        return {path: folder.place_of(path) for path in ("release/w", "release/c")}
+        places = {path: folder.place_of(path).resolve() for path in ("release/w", "release/c")}
+        assert folder.digest("release/c") == files.sha256_of(places["release/c"])
+        return places
 
 
 def test_the_lint_lets_a_task_open_what_its_desk_gave_it_and_nothing_else(out: Out) -> None:
@@ -316,3 +356,35 @@ def test_the_lint_lets_a_task_open_what_its_desk_gave_it_and_nothing_else(out: O
     assert out.build((Recipe("t:x", looking, (), ("x",), ""),), guard=lint.watched)
     with pytest.raises(TaskError, match=r"this opens a file: .*config\.json"):
         out.build((Recipe("t:y", straying, (), ("x",), ""),), guard=lint.watched)
+
+
+def test_why_and_impact_name_what_is_bound(out: Out) -> None:
+    _, engine = out.build(BOTH)
+    lines = [line for _, line in query.why(engine, "release/w")]
+    assert lines[1:] == [f"trained: {WEIGHTS} step 300"]
+    reached = list(query.impact(engine, "trained:checkpoint/state.json"))
+    assert reached == [("trained/state.json", "trained:checkpoint/state.json")]
+
+
+def test_a_snapshot_holds_until_something_bound_changes(out: Out) -> None:
+    assert out.trained
+    time.sleep(0.1)
+    _, engine = out.build(BOTH)
+    time.sleep(0.1)
+    looked = engine.training.signatures()
+    assert looked
+    report = BuildReport("fake.yaml", 0, 0, 2, (), (), (), ())
+    spec = out.folder.parent / "spec.yaml"
+    spec.write_text("")
+
+    def matches() -> bool:
+        with closing(Ledger(out.folder / ".metagen" / "ledger.sqlite")) as ledger:
+            snapshots = Snapshots(out.folder, ledger, "")
+            if not ledger.rows("run-toy", "snapshot"):
+                snapshots.save(spec, files.sha256(b""), "run-toy", {}, looked, report)
+            return snapshots.match(spec) is not None
+
+    assert matches()
+    state = out.trained / "checkpoint" / "state.json"
+    state.write_bytes(state.read_bytes() + b" ")
+    assert not matches()

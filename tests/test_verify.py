@@ -9,16 +9,19 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner
-from helpers.toy import clean_build, row, write_package
+from helpers.toy import UPPER, Out, clean_build, row, write_package
 
 from metagen.cli import main
 from metagen.engine import verify
 from metagen.engine.binding import NOTHING
 from metagen.errors import TaskError, UsageError
+from metagen.work import Desk, Recipe
 
 Attack = Callable[[Path, Path], object]
 
@@ -237,3 +240,62 @@ def test_nothing_waits(package: Path) -> None:
     thread.start()
     thread.join(60)
     assert not thread.is_alive()
+
+
+def test_without_the_training_run_what_rests_on_it_is_hashed_and_named(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = tmp_path / "clean"
+    trained = {"trained/model.json": b'{"status": "trained"}', "release/x": b"weights"}
+    for path, data in trained.items():
+        (package / path).parent.mkdir(exist_ok=True)
+        (package / path).write_bytes(data)
+    (clean / "trained").mkdir()
+    (clean / "trained/model.json").write_bytes(b'{"status": "not trained"}')
+    rows = json.loads((package / "manifest.json").read_bytes())
+    rows += [row(path, data) for path, data in trained.items()]
+    (package / "manifest.json").write_text(json.dumps(rows))
+    resting = {"trained/model.json", "manifest.json"}
+    monkeypatch.setattr(verify, "_resting_on_training", lambda clean: resting)
+    unbuilt: list[str] = []
+    found = list(verify.verify(package, vary=False, binding=NOTHING, unbuilt=unbuilt))
+    assert (found, unbuilt) == ([], ["manifest.json", "release/x", "trained/model.json"])
+    line = verify.not_built(package, unbuilt)
+    assert "3 files not built again, since the training run is not here: manifest.json" in line
+    (package / "docs/model_card.md").write_bytes(b"# Another\n")
+    (package / "release/x").write_bytes(b"WEIGHTS")
+    found = findings(package)
+    assert "release/x: not as manifest.json says" in found
+    assert "docs/model_card.md: differs from a clean build" in found
+
+
+def test_what_rests_on_training_follows_from_the_traces(tmp_path: Path) -> None:
+    def model(desk: Desk) -> dict[str, bytes]:
+        return {"trained/model.json": b"trained" if desk.bound() else b"not trained"}
+
+    def card(desk: Desk) -> dict[str, bytes]:
+        return {"docs/card.md": desk.read("trained/model.json")}
+
+    recipes = (
+        UPPER,
+        Recipe("t:model", model, (), ("trained/model.json",), ""),
+        Recipe("t:card", card, ("trained/model.json",), ("docs/card.md",), ""),
+    )
+    _, engine = Out(tmp_path / "out").build(recipes)
+    with mock.patch.object(verify, "of_built", return_value=nullcontext(engine)):
+        assert verify._resting_on_training(tmp_path) == {"trained/model.json", "docs/card.md"}
+
+
+def test_a_file_too_large_to_load_is_hashed(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metagen.engine.inventory.LARGEST", 4)
+    monkeypatch.setattr(verify, "manifest", lambda here: manifest_rows(package))
+    assert not findings(package)
+    (package / "docs/model_card.md").write_bytes(b"# Tox\n")
+    assert findings(package) == [
+        "docs/model_card.md: not as manifest.json says",
+        "docs/model_card.md: differs from a clean build",
+    ]
+
+
+def manifest_rows(package: Path) -> dict[str, dict[str, object]]:
+    return {row["path"]: row for row in json.loads((package / "manifest.json").read_bytes())}

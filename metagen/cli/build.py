@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -92,8 +91,8 @@ def release(
 
     --trained and --results are bound to the run folder: `synth`, `paper`, `plan` and the other
     commands use them from then on, and so does `release` without options. A new checkpoint, score
-    or result builds again what depends on it, and nothing else. The files stay where they are, and
-    nothing is uploaded.
+    or result builds again what depends on it, and nothing else. The files stay where they are. The
+    last line is the command that uploads the folder `release`; nothing is uploaded by MetaGen.
 
     --train trains the full model with the code of the package, in OUT/training-NAME, shows the
     progress, and goes on from the last checkpoint after Ctrl-C. It is done once: until the code,
@@ -223,14 +222,17 @@ def _build(
 
     def work() -> int:
         request = options.Request.of(specs, seed, run_id)
-        binding = bound(request) if bound else _known_in(out)
+
+        def binding() -> Bound:
+            return bound(request) if bound else _known_in(out)
+
         if dry_run:
-            return _dry_run(stage, request, out, terminal, binding)
+            return _dry_run(stage, request, out, terminal, binding())
         # The fast path looks at whole packages, and not at whether they violate a constraint.
         fast = stage == "synth" and not strict and not bound
         fingerprint = request.fingerprint()
         done = _report_unchanged(request, out, fingerprint, not no_wait, terminal) if fast else {}
-        graphs = _graphs_to_build(request, done, terminal, strict, binding)
+        graphs = _graphs_to_build(request, done, terminal, binding, strict=strict)
         if not graphs:
             return DONE
         _warn_of_takeovers(graphs, out, terminal)
@@ -245,13 +247,18 @@ def _build(
 
 
 def _graphs_to_build(
-    request: Request, done: dict[Path, str], terminal: Terminal, strict: bool, bound: Bound
+    request: Request,
+    done: dict[Path, str],
+    terminal: Terminal,
+    bound: Callable[[], Bound],
+    *,
+    strict: bool,
 ) -> list[Graph]:
     """Return the graphs of the specs that are not done, or refuse them."""
     rest = [spec for spec in request.specs if spec not in done]
     if not rest:
         return []
-    graphs = request.graphs(terminal, rest, bound)
+    graphs = request.graphs(terminal, rest, bound())
     if not {graph.run for graph in graphs}.isdisjoint(done.values()):
         request.graphs(terminal)  # Reports which specs would fill one folder.
     if strict and any(graph.warnings for graph in graphs):
@@ -266,16 +273,15 @@ def _warn_of_takeovers(graphs: Sequence[Graph], out: Path, terminal: Terminal) -
 def _taken_over(graph: Graph, out: Path) -> Iterator[Problem]:
     """Yield a warning where the run folder holds the package of a spec with another name."""
     from metagen.engine.graph import RESOLVED
-    from metagen.spec import load
+    from metagen.spec.checked import said
+    from metagen.spec.reader import of_top
 
     resolved = out / graph.run / RESOLVED
-    name = graph.spec.shown("name")
-    with suppress(SpecError):
-        before = load(resolved).shown("name")
-        if before != name:
-            sentence = f"{graph.run} holds the package of {before}; this build makes it {name}'s"
-            hint = "name another --run-id to keep both; edits by hand are carried over"
-            yield Problem(sentence, str(resolved), hint)
+    before, name = of_top(resolved, "name"), graph.spec.key("name")
+    if before not in ("", name):
+        sentence = f"{graph.run} holds the package of {said(before)}; this build makes it "
+        hint = "name another --run-id to keep both; edits by hand are carried over"
+        yield Problem(f"{sentence}{said(name)}'s", str(resolved), hint)
 
 
 def _report_unchanged(

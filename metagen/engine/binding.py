@@ -88,11 +88,17 @@ def bound_in(out: Path, run: str) -> Binding | None:
 
     A binding that was removed is `NOTHING`.
     """
+    return all_in(out).get(run)
+
+
+def all_in(out: Path) -> dict[str, Binding]:
+    """Return what the ledger of an out folder has bound, by run."""
     path = StateFolder(out).ledger
     if not path.is_file():
-        return None
+        return {}
     with closing(Ledger.copy(path)) as ledger:
-        return read(ledger, out, run)
+        pairs = ((run, read(ledger, out, run)) for run in ledger.runs())
+        return {run: binding for run, binding in pairs if binding}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from metagen import files
@@ -19,7 +19,7 @@ from metagen.engine.merge import merge
 from metagen.engine.signatures import Known, is_settled, signature_of
 from metagen.engine.store import Store
 from metagen.errors import Problem, TaskError
-from metagen.work import Large, Output, Recipe
+from metagen.work import Output, Recipe
 
 BESIDE = ".new"  # Suffix of the new text that is written beside an edited file.
 
@@ -44,7 +44,7 @@ class RunFolder:
         self.changed = False
         self.backups = backups
         self.sources: Mapping[str, list[int]] = {}
-        self._scratch = scratch
+        self._scratch = scratch.absolute()  # Programs get paths in it, and run elsewhere.
         self._root = str(root)
         self._plain: set[str] = set()  # Folders that were no links at the first look.
         self._digests: dict[str, str] = {}
@@ -104,9 +104,9 @@ class RunFolder:
         return os.lstat(f"{self._root}/{path}").st_size
 
     def place_of(self, path: str) -> Path:
-        """Return where a file that exists can be read by a program."""
+        """Return where a program, which runs in any folder, can read a file that exists."""
         self._must_be_plain(path)
-        return self.root / path
+        return (self.root / path).absolute()
 
     def write(self, path: str, data: Output) -> None:
         """Write a file, or put a large one into place."""
@@ -161,75 +161,6 @@ class RunFolder:
             if not parent.is_dir() or any(parent.iterdir()):
                 break
             parent.rmdir()
-        return existed
-
-
-class MemoryFolder(RunFolder):
-    """A run folder as a build would leave it: writes stay in memory, large files where they are.
-
-    Args:
-        root: The folder.
-        known: See `RunFolder`.
-        scratch: Returns a folder for large files, which outlives this object.
-    """
-
-    def __init__(self, root: Path, known: Known, scratch: Callable[[], Path]) -> None:
-        super().__init__(root, root, root, known)
-        self._written: dict[str, Output | None] = {}
-        self._outside = scratch
-
-    def digest(self, path: str) -> str:
-        match self._written.get(path, ...):
-            case None:
-                return ""
-            case Large(sha256=digest):
-                return digest
-            case bytes() as data:
-                return files.sha256(data)
-        return super().digest(path)
-
-    def fresh(self, path: str) -> str:
-        return self.digest(path)
-
-    def load(self, path: str) -> bytes:
-        data = self._written.get(path)
-        if isinstance(data, Large):
-            return files.read_plain(data.path)
-        return super().load(path) if data is None else data
-
-    def size(self, path: str) -> int:
-        data = self._written.get(path)
-        if isinstance(data, Large):
-            return data.path.lstat().st_size
-        return super().size(path) if data is None else len(data)
-
-    def place_of(self, path: str) -> Path:
-        data = self._written.get(path)
-        if isinstance(data, Large):
-            return data.path
-        if data is None:
-            return super().place_of(path)
-        place = self.new_scratch() / path.rpartition("/")[2]
-        place.write_bytes(data)
-        return place
-
-    def new_scratch(self) -> Path:
-        folder = self._outside() / os.urandom(8).hex()
-        folder.mkdir()
-        return folder
-
-    def drop_scratch(self, folder: Path) -> None:
-        """Do nothing: the large files in it are part of the package in memory."""
-
-    def write(self, path: str, data: Output) -> None:
-        self._written[path] = data
-
-    def back_up(self, path: str) -> None:
-        """Do nothing: the file on disk is not touched."""
-
-    def remove(self, path: str) -> bool:
-        existed = bool(self.digest(path))
-        self._written[path] = None
         return existed
 
 

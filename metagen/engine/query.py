@@ -36,6 +36,8 @@ def dry_run(
         stage: `synth` for whole packages, `paper` for the paper with its PDF.
         terminal: Where long work reports its progress.
     """
+    for graph in graphs:
+        graph.binding.check()
     with in_memory(out, graphs, terminal.warn) as engines:
         for engine in engines:
             done = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +47,7 @@ class Training:
         self._known = known
         self._save = save
         self._is_changed = False
+        self._lock = threading.RLock()
         self._digests: dict[str, str] = {}
         self._results: dict[str, tuple[Path, str]] | None = None
 
@@ -80,11 +82,12 @@ class Training:
 
     def results(self) -> tuple[str, ...]:
         """Return the names of the files of results, in the order in which they were given."""
-        if self._results is None:
-            self._results = {}
-            for path in self.binding.results:
-                self._take(path)
-        return tuple(self._results)
+        with self._lock:
+            if self._results is None:
+                self._results = {}
+                for path in self.binding.results:
+                    self._take(path)
+            return tuple(self._results)
 
     def result_digest(self, name: str) -> str:
         """Return the sha256 of a file of results; "" if there is none of this name."""
@@ -132,14 +135,11 @@ class Training:
         Raises:
             TaskError: A file has another content now, or is gone.
         """
-        for full, digest in list(self._digests.items()):
-            now = _signature(Path(full))
-            if now == self.looked[full]:
-                continue
+        for full in list(self._digests):
+            before, now = self.looked[full], _signature(Path(full))
             # A new hard link changes a time of the file, and nothing of what it holds.
-            if not now or not digest or files.sha256_of(Path(full)) != digest:
+            if now != before and not (now and before and but_ctime(now) == but_ctime(before)):
                 raise _changed(full)
-            self._note(full, now, digest)
 
     def forget(self) -> None:
         """Look at everything anew: the task at work has trained the model."""
@@ -148,9 +148,10 @@ class Training:
 
     def linked(self, full: Path) -> None:
         """Take note that this build made a hard link to a file, which changes its ctime."""
-        before = self.looked.get(str(full))
-        if before and but_ctime(now := settled(full)) == but_ctime(before):
-            self._note(str(full), now, self._digests[str(full)])
+        with self._lock:
+            before = self.looked.get(str(full))
+            if before and but_ctime(now := settled(full)) == but_ctime(before):
+                self._note(str(full), now, self._digests[str(full)])
 
     def signatures(self) -> dict[str, list[int]] | None:
         """Return what was looked at, for a snapshot; None if a file is too new to be trusted."""
@@ -159,23 +160,33 @@ class Training:
 
     def close(self) -> None:
         """Save the digests, so that the next build reads unchanged files no more."""
-        if self._is_changed:
-            self._save({path: each for path, each in self._known.items() if path in self.looked})
-            self._is_changed = False
+        with self._lock:
+            if self._is_changed:
+                # The data of a training in the build is bound by that build only, and stays known.
+                known = self._known.items()
+                self._save(
+                    {path: each for path, each in known if _signature(Path(path)) == each[0]}
+                )
+                self._is_changed = False
 
     def _digest(self, root: Path, path: str) -> str:
         full = f"{root}/{path}"
-        if full not in self._digests:
-            _must_be_plain(root, path)
-            before = _signature(Path(full))
-            known, digest = self._known.get(full, ([], ""))
-            if before and known != before:
-                digest = files.sha256_of(Path(full))
-                if _signature(Path(full)) != before:
-                    raise _changed(full)
-            self._digests[full] = digest if before else ""
-            self._note(full, before, self._digests[full])
-        return self._digests[full]
+        with self._lock:  # Of tasks side by side, one hashes a file, and the others wait.
+            if full not in self._digests:
+                _must_be_plain(root, path)
+                before = _signature(Path(full))
+                digest = self._hashed(full, before) if before else ""
+                self._note(full, before, digest)
+                self._digests[full] = digest
+            return self._digests[full]
+
+    def _hashed(self, full: str, signature: list[int]) -> str:
+        known, digest = self._known.get(full, ([], ""))
+        if known != signature:
+            digest = files.sha256_of(Path(full))
+            if _signature(Path(full)) != signature:
+                raise _changed(full)
+        return digest
 
     def _note(self, full: str, signature: list[int], digest: str) -> None:
         self.looked[full] = signature

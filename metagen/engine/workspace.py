@@ -22,8 +22,9 @@ from typing import Any
 
 from metagen import files, paths
 from metagen.engine.digest import installed
-from metagen.engine.folder import MemoryFolder, RunFolder
+from metagen.engine.folder import RunFolder
 from metagen.engine.ledger import Ledger, RunLedger
+from metagen.engine.memory import MemoryFolder
 from metagen.engine.signatures import signature_of
 from metagen.engine.store import MemoryStore, Store
 from metagen.engine.terminal import BuildReport

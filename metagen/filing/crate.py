@@ -7,8 +7,7 @@ so only a file that comes or goes changes it.
 
 from __future__ import annotations
 
-import mimetypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from metagen import __version__, files
@@ -17,7 +16,15 @@ from metagen.filing.subject import Subject, known, moment
 from metagen.work import Desk, Output, Recipe
 
 PATH = "ro-crate-metadata.json"
+# `mimetypes` would read the files of the machine, and then the crate would depend on it.
 _TYPES = {
+    ".json": "application/json",
+    ".csv": "text/csv",
+    ".txt": "text/plain",
+    ".sh": "application/x-sh",
+    ".pdf": "application/pdf",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
     ".md": "text/markdown",
     ".yaml": "application/yaml",
     ".tex": "text/x-tex",
@@ -28,21 +35,24 @@ _TYPES = {
 }
 
 
-def recipe(paths: Iterable[str], folder: str = "") -> Recipe:
-    """Return the recipe of the metadata of a folder of the package, or of all of it.
+def recipe(made: Sequence[str], later: Sequence[str], folder: str = "") -> Recipe:
+    """Return the recipe of the metadata of a package, or of a folder of it.
 
     Args:
-        paths: The files to list, relative to the package.
-        folder: Their folder, with a slash at its end; "" is the package.
+        made: The files that other tasks make. They are inputs, though only their names are used:
+            so a file that comes or goes runs the task again.
+        later: Files that are made from this one.
+        folder: The folder of all these files, with a slash at its end; "" is the package.
     """
-    listed = tuple(sorted(path.removeprefix(folder) for path in paths))
+    listed = tuple(path.removeprefix(folder) for path in sorted((*made, *later)))
     target = f"{folder}{PATH}"
 
     def work(desk: Desk) -> dict[str, Output]:
         return {target: files.json_bytes(content(Subject(desk), listed))}
 
+    inputs = tuple(dict.fromkeys((FILES["arch"], *made)))
     name = "release:crate" if folder else "docs:crate"
-    return Recipe(name, work, (FILES["arch"],), (target,), "list the files (RO-Crate)")
+    return Recipe(name, work, inputs, (target,), "list the files (RO-Crate)")
 
 
 def content(subject: Subject, paths: Iterable[str]) -> dict[str, Any]:
@@ -97,7 +107,7 @@ def _root(subject: Subject, names: list[str], people: list[dict[str, Any]]) -> d
 
 def _file(name: str) -> dict[str, Any]:
     suffix = "." + name.rpartition(".")[2]
-    kind = _TYPES.get(suffix) or mimetypes.guess_type(name)[0]
+    kind = _TYPES.get(suffix)
     return known({"@id": name, "@type": "File", "name": name, "encodingFormat": kind})
 
 
