@@ -11,7 +11,7 @@ synth: .venv/installed  ## install into .venv and build a first package
 	$(BIN)/metagen synth specs/text/text_llm_8b.yaml --out my_first_run
 
 test: .venv/installed-dev  ## install into .venv and run the tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: .venv/installed-dev  ## the tests that train models and build every spec
 	$(BIN)/python -m pytest -m slow

@@ -23,6 +23,12 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("gpu")
 
 
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("timed")
+
+
 def _broken() -> NoReturn:
     raise ValueError("5 | 6 do not fit\nand more")
 
@@ -33,10 +39,10 @@ def _endless() -> NoReturn:
 
 
 def test_a_row_that_fails_or_takes_too_long_says_so_and_the_next_follows(
-    gpu: ModuleType, capsys: pytest.CaptureFixture[str]
+    timed: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [("a", 9, _broken), ("b", 0.05, _endless), ("c", 9, lambda: ("1", "2"))]
-    gpu.table(("name", "x", "y"), rows, gpu.Limit(60))
+    timed.table(("name", "x", "y"), rows, timed.Limit(60))
     assert capsys.readouterr().out.splitlines()[-3:] == [
         "| a | not measured: 5 / 6 do not fit | - |",
         "| b | not measured: stopped after 0.05 s | - |",
@@ -44,9 +50,11 @@ def test_a_row_that_fails_or_takes_too_long_says_so_and_the_next_follows(
     ]
 
 
-def test_no_row_begins_after_the_limit_of_all(gpu: ModuleType) -> None:
-    assert gpu.guarded(_endless, 9, gpu.Limit(0)) == ("not measured: no time is left",)
-    assert gpu.guarded(_endless, 9, gpu.Limit(0.05))[0].startswith("not measured: stopped after")
+def test_no_row_begins_after_the_limit_of_all(timed: ModuleType) -> None:
+    assert timed.guarded(_endless, 9, timed.Limit(0)) == ("not measured: no time is left",)
+    assert timed.guarded(_endless, 9, timed.Limit(0.05))[0].startswith(
+        "not measured: stopped after"
+    )
 
 
 def test_operations_of_training_leave_out_the_input_table(gpu: ModuleType) -> None:

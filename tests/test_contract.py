@@ -13,28 +13,26 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers import bound
 from helpers.building import fake_measurements
-from helpers.family_code import Held, published, spec_paths
+from helpers.family_code import Held, spec_paths
 from helpers.generated import same_checkpoint
 from helpers.made import Made, making, run
-from helpers.plain_desk import PlainDesk, spec_of
+from helpers.plain_desk import PlainDesk
 from torch.utils.flop_counter import FlopCounterMode
 
 from metagen import families
 from metagen.engine import graph
 from metagen.families import effects
-from metagen.families.demand import Need
-from metagen.families.family import Dims, Family
-from metagen.measure import sandbox
-from metagen.sizing import architecture, search
-from metagen.sizing.need import FILL
-from metagen.sizing.search import Design, Solution
+from metagen.families.family import Dims
+from metagen.measure import probe_worker, sandbox
+from metagen.sizing import search
+from metagen.trained import model, results, weights
 
 SIZES = ("full", "proxy")
 HALF = 2  # bytes of a number in bf16
@@ -90,6 +88,15 @@ def test_the_closed_form_is_the_count_of_the_network(made: Made) -> None:
     ablations = [{**proxy, **changed} for _, changed in made.family.variants(proxy)]
     for dims in (*designs(made), *ablations):
         assert made.network(dims).num_params() == made.family.count(dims), dims
+
+
+def test_the_probe_names_each_tensor_of_a_checkpoint(made: Made) -> None:
+    network = made.network(made.dims("full"))
+    found = probe_worker._tensors(network)
+    texts = {**found["parameters"], **found["others"]}
+    assert set(texts) == {network.checkpoint_name(name) for name in network.state_dict()}
+    counts = [weights.Tensor.of(text).count for text in found["parameters"].values()]
+    assert sum(counts) == made.family.count(made.dims("full"))
 
 
 # A pass over a whole context hides the head that reads one of its positions: the closed form leaves
@@ -210,139 +217,6 @@ def test_the_search_for_a_spec_counts_few_candidates(made: Made) -> None:
     assert search.solution(made.desk).design.candidates <= MOST_CANDIDATES
 
 
-# Budgets
-
-MOST = 10**10
-POINTS = 8
-# From how many parameters on the dimensions of each family are fine enough to fill a budget: what
-# it cannot do without, such as tables of bytes and 224 x 224 pixels, takes a part of so few. Image
-# models have ten classes here: a thousand alone are 32,000 weights of the narrowest ResNet.
-LEAST = {
-    "decoder": 100_000,
-    "text_classifier": 10_000,
-    "sentence_embedder": 10_000,
-    "document_ranker": 10_000,
-    "vit": 5_000,
-    "resnet": 5_000,
-    "segmentation_unet": 100_000,
-    "unet_diffusion": 50_000,
-    "clip": 25_000,
-    "latent_unet": 1_000_000,
-    "patch_forecaster": 10_000,
-    "autoencoder": 100_000,
-    "tabular_regressor": 5_000,
-    "tabular_classifier": 5_000,
-}
-
-
-@cache
-def searched(name: str, budget: int) -> tuple[Family, Design]:
-    """Return a family and its design for that budget."""
-    family = families.named(name)
-    return family, pinned(
-        family, budget, {"num_classes": 10} if "num_classes" in family.dims else {}
-    )
-
-
-def pinned(family: Family, budget: int, fixed: Dims) -> Design:
-    """Return the design for a budget, with some dimensions fixed."""
-    need = Need(budget, math.ceil(FILL * budget), (), None, fixed, fixed)
-    return search.search(family, need, family.fit(published(family), budget))
-
-
-def least(name: str) -> int:
-    """Return the least budget that a family fills; 100 of the smallest models if none is stated."""
-    return LEAST.get(name) or 100 * searched(name, 1)[1].parameters
-
-
-def budgets(name: str) -> list[int]:
-    """Return budgets from the least to the most, in even steps of the logarithm."""
-    ratio = MOST / least(name)
-    return [round(least(name) * ratio ** (n / POINTS)) for n in range(POINTS + 1)]
-
-
-@pytest.mark.parametrize("name", families.FAMILIES)
-def test_budgets_from_small_to_large_are_filled_and_never_exceeded(name: str) -> None:
-    for budget in budgets(name):
-        family, design = searched(name, budget)
-        assert 0.97 * budget <= design.parameters <= budget, design
-        assert design.parameters == family.count(design.dims)
-        assert not any(rule.broken(design.everything) for rule in family.rules)
-
-
-# Dimensions that a spec may fix and that change what a budget is left for.
-FIXED: tuple[tuple[str, Dims], ...] = (
-    ("vit", {"num_classes": 2, "image_height": 64, "image_width": 96}),
-    ("resnet", {"num_classes": 2}),
-    ("patch_forecaster", {"lookback": 90, "horizon": 30}),
-    ("patch_forecaster", {"lookback": 12, "horizon": 3}),
-    ("autoencoder", {"window": 1}),
-    ("autoencoder", {"n_channels": 3}),
-    ("autoencoder", {"d_latent": 5}),
-    ("tabular_regressor", {"n_numeric": 100}),
-    ("tabular_classifier", {"n_numeric": 100}),
-)
-
-
-@pytest.mark.parametrize("budget", [1_000_000, 20_000_000, 1_000_000_000])
-@pytest.mark.parametrize(("name", "fixed"), FIXED)
-def test_a_budget_is_filled_beside_what_a_user_fixes(name: str, fixed: Dims, budget: int) -> None:
-    family = families.named(name)
-    design = pinned(family, budget, fixed)
-    assert 0.97 * budget <= design.parameters <= budget
-    assert design.dims.items() >= fixed.items()
-    assert not any(rule.broken(design.everything) for rule in family.rules)
-
-
-@pytest.mark.parametrize("name", families.FAMILIES)
-def test_a_proxy_of_the_smallest_design_keeps_the_rules(name: str) -> None:
-    family, design = searched(name, least(name))
-    assert not any(rule.broken(family.proxy(design.dims)) for rule in family.rules)
-    variants = [{**design.dims, **changed} for _, changed in family.variants(design.dims)]
-    assert not [each for each in variants if any(rule.broken(each) for rule in family.rules)]
-
-
-@pytest.mark.parametrize("name", families.FAMILIES)
-def test_a_budget_below_the_form_gets_the_fewest_parameters_and_the_reason_says_so(
-    name: str, tmp_path: Path
-) -> None:
-    result = overrun(name, False, tmp_path)
-    size = architecture.decisions(result)[0]
-    assert size["value"] == result.family.count(result.design.dims) > 10
-    assert "the smallest of" in size["reason"]
-
-
-# Words for dimensions that fill a budget or keep a share of it.
-WITHIN = re.compile(r"within|\bfills\b|multiple|most blocks|at most \d+(\.\d)?% of the budget")
-
-
-@pytest.mark.parametrize("pinned", [False, True])
-@pytest.mark.parametrize("name", families.FAMILIES)
-def test_no_reason_claims_to_be_within_a_budget_that_is_overrun(
-    name: str, pinned: bool, tmp_path: Path
-) -> None:
-    result = overrun(name, pinned, tmp_path)
-    reasons = {each["name"]: each["reason"] for each in architecture.decisions(result)}
-    assert result.design.parameters > result.need.budget
-    filling = [a.name for a in result.family.axes(result.need, result.trend) if a.fills]
-    assert filling
-    smallest = "the smallest value that the other dimensions allow"
-    assert all(smallest in reasons.pop(each) for each in filling)
-    assert "all of which exceed it" in reasons.pop("parameters")
-    assert not [(each, why) for each, why in reasons.items() if WITHIN.search(why)]
-
-
-def overrun(name: str, pinned: bool, folder: Path) -> Solution:
-    """Return the design for a budget that no model has, or none of the shape of a larger one."""
-    family, large = searched(name, 3 * 10**8)
-    axes = family.axes(Need(3 * 10**8, 1), family.fit(published(family), 3 * 10**8))
-    shape = {axis.name: large.dims[axis.name] for axis in axes if axis.grid}
-    route = next(each for each in families.ROUTES if each.family == name)
-    text = spec_of(route, f", dims: {json.dumps(shape)}" if pinned else "")
-    desk = PlainDesk(f"{text}constraints: {{parameter_budget: {{max: 10}}}}\n", folder)
-    return search.solution(desk)
-
-
 # Documents
 
 # The documents with words of a family or of its task.
@@ -364,7 +238,7 @@ def test_cards_and_sections_of_the_paper_miss_no_fact(
     desk = PlainDesk.of(spec_paths()[made.family.name])
     for recipe in tasks.in_order(prose):
         desk.package |= recipe.work(desk)
-    texts = {target: desk.package[target].decode() for r in prose for target in r.targets}
+    texts = {r.targets[0]: desk.package[r.targets[0]].decode() for r in prose}
     assert len(texts) == len(PROSE)
     assert not [
         name for name, text in texts.items() if re.search(r"\{\{|\{%|\\VAR\{|needed]", text)
@@ -469,6 +343,18 @@ def test_a_proxy_resumes_bit_for_bit_and_is_scored(made: Made, tmp_path: Path) -
     assert all(metric["baselines"] for metric in report["metrics"])
     assert report["n"] > 0
     assert len(report["sha256"]) == 64
+    assert [row["bound"] for row in taken_in(made, straight)] == [True] * len(reported)
+    assert taken_in(made, resumed) == []
+
+
+def taken_in(made: Made, folder: Path) -> list[dict[str, Any]]:
+    """Return the results of a training folder that passes the door of a package."""
+    proxy, network = made.sections("proxy"), made.network(made.dims("proxy"))
+    desk = bound.of_code(folder, made.folder, made.family.name, proxy, network)
+    desk.package |= model.model(desk)
+    assert json.loads(desk.package["trained/model.json"])["code"]["same"] is True
+    rows: list[dict[str, Any]] = json.loads(results.results(desk)["trained/results.json"])
+    return rows
 
 
 @pytest.mark.slow

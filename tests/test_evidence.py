@@ -264,6 +264,15 @@ def test_a_result_that_was_bound_is_as_the_build_wrote_it() -> None:
     assert origins(content) == ["measured", "measured", "imported"]
 
 
+def test_a_typed_score_needs_an_outcome_for_each_baseline() -> None:
+    free: dict[str, Any] = {"seeds": {}, "spread": None, "interval": None, "differences": {}}
+    message = refused(lambda rows: rows[0].update(free, outcomes={}, value=2.5, origin="typed"))
+    assert "outcomes lacks 'unigram'; without a difference it is 'cannot tell'." in message
+    every = dict.fromkeys(("unigram", "bigram", "5-gram"), "cannot tell")
+    changes = {**free, "outcomes": every, "value": 2.5, "origin": "typed"}
+    assert origins(edited(lambda rows: rows[0].update(changes)))[0] == "typed"
+
+
 def test_a_typed_result_cannot_claim_to_be_bound() -> None:
     message = refused(lambda rows: rows[2].update(FULL, bound=True))
     assert "bound is true, but only a file of results that names the weights is bound." in message
@@ -323,28 +332,32 @@ def documents(change: Change) -> dict[str, str]:
 
 def test_a_result_of_the_full_model_has_a_block_of_its_own() -> None:
     before, after = documents(lambda rows: None), documents(lambda rows: rows[2].update(FULL))
-    untrained = re.compile(r"full model[^.]*(has|was) not (been )?trained")
-    assert sum(bool(untrained.search(text)) for text in before.values()) >= 4
-    assert not any(untrained.search(text) for text in after.values())
-    for name in ("model_card", "eval_report"):
-        above, _, block = after[name].partition("## Results of the full model\n")
-        assert "| 0.6512 | `cais/mmlu`, split: test, n = 14,042 | typed by a person, not" in block
-        assert f"data: `{'ab' * 32}`" in block
-        assert "0.6512" not in above.split("\n---\n", 1)[-1]
+    no_run = re.compile(r"[Nn]o training run of the full model")
+    for each in (before, after):
+        assert sum(bool(no_run.search(text)) for text in each.values()) >= 4
+    assert "no results of it" in before["eval_report"]
+    assert not any("no results of it" in text for text in after.values())
+    above, _, block = after["eval_report"].partition("## Results of the full model\n")
+    stated = "`cais/mmlu`, split: test, n = 14,042 | typed by a person; stated, not bound"
+    for text in (after["model_card"], block):
+        assert f"| 0.6512 | not stated | | {stated}" in text
+        assert f"data: `{'ab' * 32}`" in text
+    assert "0.6512" not in above.split("\n---\n", 1)[-1]
     assert "0.6512" not in after["abstract.tex"]
-    assert "0.6512 & typed by a person, not measured by this build" in after["evaluation.tex"]
+    assert "0.6512 & not stated & typed by a person; stated, not bound" in after["evaluation.tex"]
     assert "MMLU, accuracy of the full model, 0.6512: typed by a person" in after["limitations"]
 
 
 def test_the_header_of_the_card_keeps_the_models_apart_and_marks_what_is_typed() -> None:
     card = documents(lambda rows: rows[2].update(FULL))["model_card"]
-    proxy, full = yaml.safe_load(card.split("---")[1])["model-index"]
+    full, proxy = yaml.safe_load(card.split("---")[1])["model-index"]
     assert (proxy["name"], full["name"]) == ("text_llm_8b (proxy)", "text_llm_8b")
     assert [m["name"] for r in proxy["results"] for m in r["metrics"]] == [
         "held-out text (proxy)"
     ] * 2
     (metric,) = full["results"][0]["metrics"]
-    assert metric["name"] == "MMLU (typed by a person, not measured by this build)"
+    typed = "typed by a person, not measured by this build, stated, not bound"
+    assert metric["name"] == f"MMLU ({typed})"
 
 
 def test_a_typed_score_of_the_proxy_is_marked_wherever_it_stands() -> None:

@@ -1,8 +1,8 @@
 """The tiny model's package, as it was when somebody last read it.
 
-Files that depend on a measurement are left out, and so is `code/runtime/`, which is copied from the
-templates as it stands. `python tests/test_golden.py` writes the folder
-anew; read the difference before you commit it.
+Files that depend on a measurement are left out. So are `code/runtime/`, which is copied from the
+templates as it stands, and the crate, which lists the names of all files.
+`python tests/test_golden.py` writes the folder anew; read the difference before you commit it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,19 @@ from pathlib import Path
 import pytest
 from helpers.building import build, fake_measurements, tree
 
+from metagen.filing import crate
 from metagen.measure import sandbox
 
 GOLDEN = Path(__file__).parent / "golden" / "text_llm_tiny"
 COPIED = "code/runtime/"
-MEASURED = ("benchmarks/", "docs/", "paper/sections/", "paper/figures/", "manifest.json")
+MEASURED = (
+    "benchmarks/",
+    "docs/",
+    "paper/sections/",
+    "paper/figures/",
+    "manifest.json",
+    crate.PATH,
+)
 COUNTED = (
     "requirements.lock",
     "launch/plan.json",

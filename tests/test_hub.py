@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from metagen import families, paths
 from metagen.docs import cards
 from metagen.release import hub
 from metagen.spec import load
+from metagen.spec.words import hub_list
 
 CARD = """---
 language:
@@ -85,6 +87,13 @@ def test_the_card_of_each_spec_is_accepted(path: Path) -> None:
     text = f"---\n{header}---\n\n# card\n"
     assert told(text) == ""
     assert ModelCard(text).data.eval_results
+
+
+def test_each_licence_of_the_hub_has_a_row_with_its_name() -> None:
+    table = paths.source("data/licenses.csv").read_text()
+    rows = {row["license"]: row["name"] for row in csv.DictReader(table.splitlines())}
+    assert set(hub_list("licenses")) == {*rows, "other", "unknown"}
+    assert all(rows.values())
 
 
 # A piece of the card, what replaces it, and what is said of it.

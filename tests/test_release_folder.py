@@ -18,6 +18,7 @@ from metagen.errors import TaskError
 from metagen.release import citation, hub, licenses, listing, opens, scores, smoke, texts
 from metagen.release import smoke_worker as worker
 from metagen.spec import words
+from metagen.work import Recipe
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "torch_dtype": "float32", "eos_token_id": 0}
 
@@ -137,8 +138,12 @@ def test_a_citation_is_valid(tmp_path: Path, name: str | None) -> None:
 
 
 def validated(data: Any) -> None:
-    cffconvert = pytest.importorskip("cffconvert", reason="not run: cffconvert is not installed")
-    cffconvert.Citation(data.decode()).validate()
+    """Validate with the schema of the Citation File Format 1.2.0 (CC-BY-4.0, as published)."""
+    jsonschema = pytest.importorskip("jsonschema", reason="not run: jsonschema is not installed")
+    schema = json.loads(Path(__file__).with_name("citation_1.2.0.schema.json").read_text())
+    jsonschema.validate(yaml.safe_load(data), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"cff-version": "1.2.0", "title": "x"}, schema)
 
 
 ROW = {
@@ -183,6 +188,15 @@ def test_the_release_has_the_files_that_its_numbers_come_from() -> None:
                "manifest.json")  # fmt: skip
     kept = ("blueprint/params.json", "docs/provenance.json", "code/model.py", "trained/model.json")
     assert set(listing.to_copy(targets)) == set(kept)
+
+
+def test_files_of_one_task_are_copied_by_one_task() -> None:
+    made = [
+        Recipe("docs:limits", licenses.license_file, (), ("docs/a.md", "docs/provenance/a"), ""),
+        Recipe("paper:main", licenses.license_file, (), ("paper/main.tex",), ""),
+    ]
+    (copy,) = listing.recipes(made)
+    assert (copy.inputs, copy.targets) == (("docs/a.md",), ("release/docs/a.md",))
 
 
 def test_each_class_that_opens_has_a_call_and_its_library() -> None:
@@ -272,7 +286,8 @@ def test_the_copy_of_a_release_links_its_weights_alone(tmp_path: Path) -> None:
     (source / "code").mkdir(parents=True)
     (source / "code" / "model.py").write_text("x")
     (source / "model.safetensors").write_bytes(b"w")
-    made = worker.copy(source, tmp_path / "copy")
+    places = {name: str(source / name) for name in ("code/model.py", "model.safetensors")}
+    made = worker.copy(places, tmp_path / "copy")
     links = [path.name for path in made.rglob("*") if path.is_symlink()]
     assert links == ["model.safetensors"]
     assert (made / "code" / "model.py").read_text() == "x"
@@ -281,10 +296,12 @@ def test_the_copy_of_a_release_links_its_weights_alone(tmp_path: Path) -> None:
 def test_what_does_not_fit_into_memory_is_not_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "release").mkdir()
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    task = {"folder": str(tmp_path / "release"), "bytes": 10**15, "steps": [["bash", "false"]]}
+    monkeypatch.chdir(tmp_path)
+    task = {
+        "files": {"README.md": str(Path(__file__))},
+        "bytes": 10**15,
+        "steps": [["bash", "false"]],
+    }
     Path("task.json").write_text(json.dumps(task))
     worker.main("task.json")
     report = json.loads(Path(worker.REPORT).read_text())

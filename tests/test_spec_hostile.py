@@ -291,3 +291,25 @@ def test_names_that_differ_have_folders_that_differ(one, other):
                                             ("license", "i\u017fc")])  # fmt: skip
 def test_a_letter_that_only_folds_to_a_word_is_no_spelling_of_it(write, name, text):
     assert len(refusal(write(**{name: text}))) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("a: {name: x}\nb: [name, y]\nname: mine\n", "mine"),
+        ("name: 'it''s'\nrest: [\n", "it's"),
+        ("name: [x]", ""),
+        ("- name\n- x\n", ""),
+        ("other: name\nmore: x\n", ""),
+        ("", ""),
+        ("a: &a [name, x]\nb: *a\nname: *a\n", ""),
+        ("[" * 5000, ""),
+        ("\x00", ""),
+        ('{"b": {"name": 1}, "name": "json"}', "json"),
+    ],
+)
+def test_a_key_at_the_top_is_found_without_loading(text, name, tmp_path):
+    path = tmp_path / "spec.yaml"
+    path.write_text(text)
+    assert reader.of_top(path, "name") == name
+    assert reader.of_top(tmp_path / "none.yaml", "name") == ""

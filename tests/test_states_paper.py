@@ -156,6 +156,13 @@ SAYS: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["trained_curve.pdf", "last validation loss is", "with seed 42;"],
     ),
+    "several machines": (
+        [
+            "The devices differ between the starts",
+            "} was 0.0002 and not 0.0003.",
+        ],
+        ["Devices: ", "The devices were not recorded"],
+    ),
     "stated beside bound": (
         [
             "measured by eval.py on this checkpoint",

@@ -207,6 +207,12 @@ def test_scores_of_earlier_checkpoints_are_not_of_this_one(folder: Path) -> None
     assert [row["value"] for row in taken(folder)] == [2.5]
 
 
+def test_scores_of_an_edited_script_say_so(folder: Path) -> None:
+    change(folder / "scores.json", "scores", 0, "code", "eval.py", to="0" * 64)
+    (row,) = taken(folder)
+    assert (row["bound"], row["harness"]["name"]) == (True, "eval.py, edited")
+
+
 @pytest.mark.parametrize(
     ("scores", "sentence"),
     [
@@ -347,6 +353,16 @@ def test_a_wrong_file_is_refused(folder: Path, make: str, edit: Change, sentence
 )
 def test_an_unreadable_file_is_refused(folder: Path, data: bytes, sentence: str) -> None:
     assert sentence in refused(folder, "x.json", data)
+
+
+def test_names_of_strangers_reach_no_terminal_unescaped(folder: Path) -> None:
+    content = harness_files.lm_eval()
+    content["results"]["\x1b[2J\n"] = {"acc,none": 2.0}
+    assert not set("\x1b") & set(refused(folder, "a.json", content))
+    assert not set("\x1b") & set(refused(folder, "\x1b[2J.json", b"{}"))
+    assert "harness.file has the control character" in refused(
+        folder, "\x1b.json", harness_files.plain()
+    )
 
 
 def test_a_compressed_log_says_how_to_write_it_as_json(folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -274,16 +273,15 @@ def _warn_of_takeovers(graphs: Sequence[Graph], out: Path, terminal: Terminal) -
 def _taken_over(graph: Graph, out: Path) -> Iterator[Problem]:
     """Yield a warning where the run folder holds the package of a spec with another name."""
     from metagen.engine.graph import RESOLVED
-    from metagen.spec import load
+    from metagen.spec.checked import said
+    from metagen.spec.reader import of_top
 
     resolved = out / graph.run / RESOLVED
-    name = graph.spec.shown("name")
-    with suppress(SpecError):
-        before = load(resolved).shown("name")
-        if before != name:
-            sentence = f"{graph.run} holds the package of {before}; this build makes it {name}'s"
-            hint = "name another --run-id to keep both; edits by hand are carried over"
-            yield Problem(sentence, str(resolved), hint)
+    before, name = of_top(resolved, "name"), graph.spec.key("name")
+    if before not in ("", name):
+        sentence = f"{graph.run} holds the package of {said(before)}; this build makes it "
+        hint = "name another --run-id to keep both; edits by hand are carried over"
+        yield Problem(f"{sentence}{said(name)}'s", str(resolved), hint)
 
 
 def _report_unchanged(

@@ -20,6 +20,7 @@ _LONGEST_BLOCK = 2000
 _BREAK = "\ue000"  # private-use marks; `plain` leaves none of them in a text
 _APART = "\ue001"
 _LONG_WORD = 18
+_AMOUNT = re.compile(r"[\d,.]{1,24}\u00a0\S{1,12}")
 _GAP = re.compile(r"(?:[^\S\u00a0]|[\x00-\x1f\x7f-\x9f])+")
 # The characters of the paper's fonts; all others are written as their code points.
 TYPESET = re.compile(
@@ -78,7 +79,7 @@ def markdown_block(text: str, language: str = "text") -> Markup:
 def latex(text: str) -> Markup:
     """Return text for a paragraph or a table cell of LaTeX; a long word may break anywhere."""
     line = "".join(c if TYPESET.match(c) else f"[U+{ord(c):04X}]" for c in plain(text))
-    words = (_breakable(word) if len(word) > _LONG_WORD else word for word in line.split(" "))
+    words = (_breakable(word) if _is_long(word) else word for word in line.split(" "))
     joined = _LIGATURE.sub(rf"\g<0>{_APART}", " ".join(words))
     return Markup(_encoder().unicode_to_latex(joined))
 
@@ -102,6 +103,11 @@ def _visible(char: str) -> str:
     """Return a character, or its code point if it is invisible or reverses the text."""
     hidden = unicodedata.category(char) in ("Cf", "Cc", "Co", "Cs", "Cn")
     return f"[U+{ord(char):04X}]" if hidden else char
+
+
+def _is_long(word: str) -> bool:
+    """Return whether a word may break in a line; an amount may not."""
+    return len(word) > _LONG_WORD and not _AMOUNT.fullmatch(word)
 
 
 def _breakable(word: str) -> str:

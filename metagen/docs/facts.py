@@ -219,6 +219,8 @@ class Facts:
             return str(self.entry(Ref((*ref[:2], "unit"))) or "")
         if name.startswith("trained.losses."):
             return self.family().words.loss_unit
+        if fnmatchcase(name, "bench.cases.*.throughput"):
+            return f"{self.entry(Ref((*ref[:3], 'unit')))}/s"
         for pattern, (counted, form) in _COUNTED.items():
             if fnmatchcase(name, pattern):
                 return form.format(self.entry(Ref(counted)) or "units")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from metagen.docs import wording
-from metagen.docs.drawing import BLUE, GREEN, ORANGE, WIDE, drawn, level_line, say_instead
+from metagen.docs.drawing import BLUE, GREEN, ORANGE, WIDE, drawn, figure, level_line, say_instead
 from metagen.docs.facts import Facts, design
 from metagen.docs.sources import inputs
 from metagen.measure.results import PROXY, STEPS_UNIT
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_LINE = 2  # points
 _FALL = 30  # the axis is logarithmic if the losses fall by a larger factor
 
+CURVE = "docs/trained_curve.svg"
 _STEP_UNITS = {
     "parameter_budget.max": "parameters",
     "memory_budget": "bytes",
@@ -39,6 +41,13 @@ def trained_curve(desk: Desk) -> dict[str, bytes]:
     facts = Facts(desk)
     rows, unit = facts.get("trained_curve").value, facts.family().words.loss_unit
     return drawn(desk, "trained_curve", 2.3, lambda f: draw_curve(f, rows, STEPS_UNIT, unit))
+
+
+def curve_of_report(desk: Desk) -> dict[str, bytes]:
+    """Draw the losses of the trained model for the evaluation report."""
+    facts = Facts(desk)
+    rows, unit = facts.get("trained_curve").value, facts.family().words.loss_unit
+    return {CURVE: figure(desk, "svg", 2.3, lambda f: draw_curve(f, rows, STEPS_UNIT, unit), WIDE)}
 
 
 def parameters(desk: Desk) -> dict[str, bytes]:
@@ -155,7 +164,8 @@ def draw_curve(figure: Figure, rows: list[dict[str, Any]], axis: str, unit: str)
         ("validation", ORANGE, 1.6, "val_loss"),
     ):
         seen = [(row["step"], row[key]) for row in rows if row[key] is not None]
-        axes.plot(*zip(*seen, strict=True), color=colour, linewidth=width, label=name)
+        mark = "o" if len(seen) < _LINE else ""  # a line of one point has no length
+        axes.plot(*zip(*seen, strict=True), color=colour, lw=width, marker=mark, ms=3, label=name)
     losses = [row[key] for row in rows for key in ("train_loss", "val_loss") if row[key]]
     if max(losses) > _FALL * min(losses):
         axes.set_yscale("log")
@@ -224,4 +234,14 @@ RECIPES = (
     _recipe(parameters, "draw the parameters by module", "params"),
     _recipe(sensitivity, "draw the effect of a step of each constraint", "sensitivity"),
     _recipe(cost, "draw the cost of an output", "flops", "params", "arch"),
+)
+# What only a package with a trained model has.
+OF_THE_TRAINED = (
+    Recipe(
+        "docs:trained_curve",
+        curve_of_report,
+        inputs("trained_curve", "arch"),
+        (CURVE,),
+        "draw the losses of the trained model for the evaluation report",
+    ),
 )

@@ -81,6 +81,9 @@ UNITS = (
     ("trained.steps", "training steps"),
     ("trained.seconds.*", "seconds"),
     ("trained.memory_peak", "bytes"),
+    ("bench.cases.*.latency.*", "s"),
+    ("bench.memory_peak", "bytes"),
+    ("bench.bytes", "bytes"),
     ("trained.mfu", "share"),
     ("trained.energy.joules", "J"),
 )

@@ -15,6 +15,8 @@ from metagen.trained.model import PARTIAL as PARTIAL
 if TYPE_CHECKING:
     from metagen.docs.facts import Facts
 
+# The names of formats in the headers of safetensors, and PyTorch's.
+_FORMATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _KWH = 3.6e6  # joules
 _TIMES = ((HOUR, "hours"), (60, "minutes"), (1, "seconds"))
 Figure = tuple[Any, str, str]  # A value, its unit and its source.
@@ -25,6 +27,12 @@ def start(facts: Facts) -> Figure:
     run = f"python infer.py --size full --checkpoint .. {facts.family().words.usage}"
     lines = ("cd code", "python -m pip install -r requirements.txt", run)
     return "\n".join(lines), "", f"{FILES['arch']}: family"
+
+
+def weights_format(facts: Facts) -> Figure:
+    """Return the format of the trained weights by PyTorch's name, such as `bfloat16`."""
+    name = facts.get("trained.checkpoint.dtype").value
+    return _FORMATS.get(name, name), "", f"{FILES['trained']}: checkpoint.dtype"
 
 
 def hours(facts: Facts) -> Figure:
@@ -107,7 +115,16 @@ def _rounded(figure: float) -> float:
 FIGURES: dict[str, Callable[[Facts], Figure]] = {
     each.__name__: each
     for each in (
-        *(start, hours, energy, energy_estimate, energy_formula, emissions, intensity),
+        *(
+            start,
+            weights_format,
+            hours,
+            energy,
+            energy_estimate,
+            energy_formula,
+            emissions,
+            intensity,
+        ),
         full_judgement,
     )
 }

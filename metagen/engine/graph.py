@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from metagen import families, files, measure, paths, release, trained
 from metagen.docs import RECIPES as DOCS
 from metagen.docs import provenance
+from metagen.docs.figures import OF_THE_TRAINED
 from metagen.engine.binding import NOTHING, Binding, all_in, must_be_known
 from metagen.errors import Problem, SpecError, TaskError, UsageError
 from metagen.families import effects
@@ -39,10 +40,14 @@ _ARTIFACTS = {
     "docs:launch": {"pytorch_skeleton", "training_recipe"},
     "benchmarks:": {"benchmark_report", "eval_report"},
     "docs:eval_report": {"benchmark_report", "eval_report"},
+    "docs:trained_curve": {"benchmark_report", "eval_report"},
     "docs:model_card": {"model_card"},
     "docs:data_card": {"model_card", "data_card"},
     "docs:limitations": {"model_card", "limitations"},
-    **{name: {"model_card"} for name in ("docs:bom", "docs:spdx", "docs:croissant", "docs:eu_")},
+    **{
+        name: {"model_card"}
+        for name in ("docs:bom", "docs:spdx", "docs:croissant", "docs:eu_", "docs:evaluation")
+    },
     # The first steps of the model card install what the code requires.
     "code:requirements": {"model_card"},
     "paper:": {"paper"},
@@ -142,15 +147,17 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
     recipes = (*recipes, provenance.recipe(recipes))
     if binding.trained:
         recipes = (*recipes, *release.closing(recipes))
-    made = (*recipes, crate.recipe(_files(recipes)))
+    names = [target for recipe in whole(recipes) for target in recipe.targets]
+    made = (*recipes, crate.recipe(names, [MANIFEST]))
     return Graph(spec, run, (*made, _manifest(whole(made))), warnings, binding)
 
 
 def _released(family: Family, spec: Spec, binding: Binding) -> tuple[Recipe, ...]:
-    """Return the tasks of `release/`; they are in the graph of a bound package only."""
+    """Return the tasks of `release/` and its figure; only a bound package has them."""
     if binding.trained is None:
         return ()
-    return release.recipes(family, spec.key, binding.trained, results=bool(binding.results))
+    made = release.recipes(family, spec.key, binding.trained, results=bool(binding.results))
+    return (*OF_THE_TRAINED, *made)
 
 
 def of_files(
@@ -196,11 +203,6 @@ def whole(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
     every = tuple(recipes)
     read = {path for recipe in every for path in recipe.inputs}
     return tuple(each for each in every if each.name != _PDF or not read.isdisjoint(each.targets))
-
-
-def _files(recipes: Iterable[Recipe]) -> tuple[str, ...]:
-    """Return the files of a whole package, with its manifest."""
-    return (*(target for recipe in whole(recipes) for target in recipe.targets), MANIFEST)
 
 
 def _family(spec: Spec) -> Family:

@@ -317,6 +317,8 @@ def _figures(report: BuildReport, summary: Mapping[str, Any]) -> Iterator[tuple[
     yield "spec", f"{summary['name']}  ({report.spec})"
     yield "seed", str(summary["seed"])
     yield "parameters", f"{parameters['total']:,}{of_budget}"
+    if trained := summary.get("trained"):
+        yield "trained", _trained(trained)
     yield "memory", _memory(memory)
     if names := ", ".join(_constraint(c) for c in summary["constraints"]["met"]):
         yield "met", names
@@ -327,6 +329,12 @@ def _figures(report: BuildReport, summary: Mapping[str, Any]) -> Iterator[tuple[
                 yield "to meet it", f"{row['constraint']}: {row['nearest']}"
     for row in summary["benchmarks"]:
         yield row["benchmark"], row["sentence"]
+
+
+def _trained(trained: Mapping[str, Any]) -> str:
+    step, planned = trained["step"], trained["planned"]
+    reached = f"{step:,} of {planned:,} steps" if step is not None else "an unknown number of steps"
+    return f"{reached}, checkpoint {trained['sha256'][:12]}"
 
 
 def _memory(memory: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ so only a file that comes or goes changes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from metagen import __version__, files
@@ -35,21 +35,24 @@ _TYPES = {
 }
 
 
-def recipe(paths: Iterable[str], folder: str = "") -> Recipe:
-    """Return the recipe of the metadata of a folder of the package, or of all of it.
+def recipe(made: Sequence[str], later: Sequence[str], folder: str = "") -> Recipe:
+    """Return the recipe of the metadata of a package, or of a folder of it.
 
     Args:
-        paths: The files to list, relative to the package.
-        folder: Their folder, with a slash at its end; "" is the package.
+        made: The files that other tasks make. They are inputs, though only their names are used:
+            so a file that comes or goes runs the task again.
+        later: Files that are made from this one.
+        folder: The folder of all these files, with a slash at its end; "" is the package.
     """
-    listed = tuple(sorted(path.removeprefix(folder) for path in paths))
+    listed = tuple(path.removeprefix(folder) for path in sorted((*made, *later)))
     target = f"{folder}{PATH}"
 
     def work(desk: Desk) -> dict[str, Output]:
         return {target: files.json_bytes(content(Subject(desk), listed))}
 
+    inputs = tuple(dict.fromkeys((FILES["arch"], *made)))
     name = "release:crate" if folder else "docs:crate"
-    return Recipe(name, work, (FILES["arch"],), (target,), "list the files (RO-Crate)")
+    return Recipe(name, work, inputs, (target,), "list the files (RO-Crate)")
 
 
 def content(subject: Subject, paths: Iterable[str]) -> dict[str, Any]:

@@ -102,6 +102,7 @@ def _source(each: dict[str, Any]) -> dict[str, Any]:
             "license": each.get("license"),
             "datePublished": each.get("date"),
             "description": each.get("description"),
+            "inLanguage": list(each.get("language", ())),
         }
     )
 

@@ -8,11 +8,8 @@ digests, in the order of their names. Only the holder of a key can sign it; `com
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-from metagen.files import json_bytes
-from metagen.work import Desk, Output, Recipe
 
 PATH = "model_signing.json"
 SIGNATURE = "model.sig"
@@ -46,23 +43,6 @@ def content(name: str, digests: Mapping[str, str]) -> dict[str, Any]:
             ],
         },
     }
-
-
-def recipe(paths: Iterable[str], folder: str) -> Recipe:
-    """Return the recipe of the statement over the files of a release.
-
-    Args:
-        paths: The files, relative to the package.
-        folder: The folder of the release, with a slash at its end.
-    """
-    signed, target = tuple(paths), f"{folder}{PATH}"
-
-    def work(desk: Desk) -> dict[str, Output]:
-        digests = {path.removeprefix(folder): desk.digest(path) for path in signed}
-        return {target: json_bytes(content(desk.key("name"), digests))}
-
-    doc = "state the digests of the release, for a signature"
-    return Recipe("release:statement", work, signed, (target,), doc)
 
 
 def command(folder: str = ".") -> str:

@@ -156,7 +156,9 @@ class Subject(Facts):
         if not self.each("results", status="measured", size=FULL):
             unmet.append("The full model has no measured score.")
         if self.digest is None:
-            unmet.append("The full model has not been trained.")
+            unmet.append("No training run of the full model belongs to this package.")
+        if self.value("trained.status") == "partial":
+            unmet.append("The training ended before its planned steps.")
         return [*unmet, f"Not measured: {self.value('derived.risks')}."]
 
     def training(self) -> str:

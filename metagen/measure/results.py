@@ -378,7 +378,11 @@ def inconsistent(row: Row) -> Flaws:
     yield from _outside(row, ends)
     if interval and not interval[0] <= row["value"] <= interval[1]:
         yield "interval", f"is {shown(interval)}, which does not contain the value"
-    for baseline, word in (row["outcomes"] or {}).items():
+    judged = row["outcomes"] or {}
+    for baseline in row["baselines"] if row["size"] == PROXY and row["status"] == MEASURED else ():
+        if baseline not in judged:
+            yield "outcomes", f"lacks {shown(baseline)}; without a difference it is {CANNOT_TELL!r}"
+    for baseline, word in judged.items():
         if baseline not in row["baselines"]:
             yield f"outcomes.{baseline}", "names no baseline of the entry"
         elif word not in _possible(row, baseline):

@@ -20,6 +20,7 @@ _BASE = "release.base_model"
 def readme(desk: Desk) -> dict[str, Output]:
     """Return the file README.md."""
     page = render.markdown(desk, "cards/release.md", metadata(desk), documents="docs/")
+    desk.source(hub.SOURCE)  # The check reads it, so the card depends on it.
     if wrong := hub.problems(page.text):
         raise TaskError(wrong)
     return dict(provenance.written(PATH, page.data, page.printed))

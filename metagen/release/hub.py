@@ -28,7 +28,7 @@ _URL = re.compile(r"https?://[^\s/?#]+\S*")
 _LICENSE_LINK = re.compile(rf"LICENSE(?:\.md)?|{_URL.pattern}")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?")
 _REVISION = re.compile(r"[0-9a-f]{40}")
-_LICENSE_NAME = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
+_LICENSE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 
 SOURCE = "data/hub.json"
 """The file of the lists, which a task that checks a card names among its sources."""

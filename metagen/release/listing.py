@@ -6,14 +6,14 @@ from, under the same paths as in the package.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from metagen.docs import escape, latex
-from metagen.docs.sources import FILES, SPEC
+from metagen.docs import latex
+from metagen.docs.sources import SPEC
 from metagen.files import json_bytes
 from metagen.filing import crate
 from metagen.filing import statement as signing
-from metagen.filing.subject import Subject
 from metagen.release.weights import FOLDER
 from metagen.work import Desk, Output, Recipe, Work
 
@@ -50,78 +50,41 @@ def copies(paths: tuple[str, ...]) -> Work:
     return work
 
 
-def statement(desk: Desk, paths: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return the name and the digest of files of the release, as a signed statement lists them.
-
-    Args:
-        desk: Hashes them; they must be inputs of the task.
-        paths: The files, relative to the package.
-
-    Returns:
-        Rows in the order of the names, which are relative to the release.
-    """
-    names = {path.removeprefix(f"{FOLDER}/"): path for path in paths}
-    return [
-        {"name": name, "algorithm": "sha256", "digest": desk.digest(names[name])}
-        for name in sorted(names)
-    ]
-
-
-def signable(paths: tuple[str, ...]) -> Work:
-    """Return the work that writes the statement which the holder of a key signs."""
-
-    def work(desk: Desk) -> dict[str, Output]:
-        digests = {row["name"]: row["digest"] for row in statement(desk, paths)}
-        name = escape.plain(desk.key("name"))
-        return {STATEMENT: json_bytes(signing.content(name, digests))}
-
-    return work
-
-
 def manifest(paths: tuple[str, ...]) -> Work:
     """Return the work that lists the files of the release with their digests and sizes."""
 
     def work(desk: Desk) -> dict[str, Output]:
-        rows = [_row(desk, row) for row in statement(desk, paths)]
-        return {PATH: json_bytes(rows)}
+        return {PATH: json_bytes([_row(desk, path) for path in sorted(paths)])}
 
     return work
 
 
-def _row(desk: Desk, row: dict[str, str]) -> dict[str, Any]:
-    path = f"{FOLDER}/{row['name']}"
+def _row(desk: Desk, path: str) -> dict[str, Any]:
     return {
-        "path": row["name"],
-        "sha256": row["digest"],
+        "path": path.removeprefix(f"{FOLDER}/"),
+        "sha256": desk.digest(path),
         "bytes": desk.place(path).stat().st_size,
     }
 
 
-def recipes(targets: tuple[str, ...]) -> tuple[Recipe, ...]:
-    """Return the recipe that copies, for the targets of the other tasks of a package."""
-    paths = to_copy(targets)
-    made = tuple(f"{FOLDER}/{path}" for path in paths)
-    return (Recipe("release:copies", copies(paths), paths, made, "copy code and documents"),)
+def recipes(made: Sequence[Recipe]) -> tuple[Recipe, ...]:
+    """Return the recipes that copy what the other tasks of a package make, one for each of them."""
+    kept = ((recipe, to_copy(recipe.targets)) for recipe in made)
+    return tuple(_copy(recipe, paths) for recipe, paths in kept if paths)
 
 
-def crated(paths: tuple[str, ...]) -> Work:
-    """Return the work that describes the release as a research object."""
-
-    def work(desk: Desk) -> dict[str, Output]:
-        names = (path.removeprefix(f"{FOLDER}/") for path in paths)
-        return {CRATE: json_bytes(crate.content(Subject(desk), names))}
-
-    return work
+def _copy(maker: Recipe, paths: tuple[str, ...]) -> Recipe:
+    targets = tuple(f"{FOLDER}/{path}" for path in paths)
+    name = f"release:copy_{maker.name.replace(':', '_')}"
+    return Recipe(name, copies(paths), paths, targets, f"copy {paths[0]} into the release")
 
 
 def closing(paths: tuple[str, ...]) -> tuple[Recipe, ...]:
     """Return the recipes of what is about the whole release, which has these other files."""
     listed = (*paths, CRATE)
     signed = (*listed, PATH)
-    described = crated((*signed, STATEMENT))
     return (
-        # Its names are inputs, so that a file that comes or goes runs it again.
-        Recipe("release:crate", described, (FILES["arch"], *paths), (CRATE,), "list (RO-Crate)"),
+        crate.recipe(paths, (PATH, STATEMENT), f"{FOLDER}/"),
         Recipe("release:manifest", manifest(listed), listed, (PATH,), "list the files"),
-        Recipe("release:statement", signable(signed), signed, (STATEMENT,), "list what to sign"),
+        signing.recipe(signed, f"{FOLDER}/"),
     )

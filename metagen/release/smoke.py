@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from metagen import families, paths
@@ -18,6 +19,7 @@ from metagen.measure import sandbox
 from metagen.release.about import PATH as ABOUT
 from metagen.release.card import PATH as README
 from metagen.release.smoke_worker import REPORT
+from metagen.release.weights import FOLDER
 from metagen.work import Desk, Output, Recipe, Work
 
 PATH = "docs/release_check.json"
@@ -40,23 +42,22 @@ def smoke(paths_of_release: tuple[str, ...]) -> Work:
     """Return the work that checks the release, which has these files."""
 
     def work(desk: Desk) -> dict[str, Output]:
-        for path in paths_of_release:
-            desk.digest(path)
-        report = _report(desk)
+        places = {path.removeprefix(f"{FOLDER}/"): desk.place(path) for path in paths_of_release}
+        report = _report(desk, places)
         _judge(report)
         return {PATH: desk.observed(PATH, json_bytes(report))}
 
     return work
 
 
-def _report(desk: Desk) -> dict[str, Any]:
-    """Return what the worker saw; `measure.sandbox` runs it."""
+def _report(desk: Desk, places: Mapping[str, Path]) -> dict[str, Any]:
+    """Return what the worker saw of the files of the release, which lie at these places."""
     family, dims = families.of_package(desk), desk.entry(families.ARCHITECTURE, "model")
     length = min(_LENGTH, dims.get("max_seq_len", 1))
     for library in _LIBRARIES:
         desk.version(library)
     task = {
-        "folder": str(desk.place(README).parent),
+        "files": {name: str(place) for name, place in places.items()},
         "class": desk.entry(ABOUT, "class"),
         "inputs": family.task.example(dims, length),
         "vocabulary": dims.get("vocab_size"),

@@ -15,7 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ Report = dict[str, Any]
 def main(path: str) -> None:
     """Check the release that a task names."""
     task = json.loads(Path(path).read_text())
-    release = copy(Path(task["folder"]), Path(HERE))
+    release = copy(task["files"], Path(HERE))
     lacking = _lacking(task["bytes"])
     if lacking:
         steps = [_not_run(text, lacking) for _, text in task["steps"]]
@@ -47,18 +47,20 @@ def main(path: str) -> None:
     Path(REPORT).write_text(json.dumps(report))
 
 
-def copy(source: Path, target: Path) -> Path:
-    """Copy a release, with links in place of its weights; return where the copy lies."""
-    for path in sorted(source.rglob("*")):
-        made = target / path.relative_to(source)
-        if path.is_dir():
-            made.mkdir(parents=True, exist_ok=True)
-        elif path.suffix == _WEIGHTS:
-            made.parent.mkdir(parents=True, exist_ok=True)
-            made.symlink_to(path.resolve())
+def copy(places: Mapping[str, str], target: Path) -> Path:
+    """Copy the files of a release, with links in place of its weights; return the folder.
+
+    Args:
+        places: Where each file lies, by its path in the release.
+        target: The folder to make.
+    """
+    for name, place in places.items():
+        made = target / name
+        made.parent.mkdir(parents=True, exist_ok=True)
+        if made.suffix == _WEIGHTS:
+            made.symlink_to(place)
         else:
-            made.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, made)
+            shutil.copyfile(place, made)
     return target.resolve()
 
 

@@ -17,6 +17,12 @@ from metagen.spec.schema import keys
 _WORD = re.compile(r"[\w.+∞-]{1,40}")
 
 
+def said(value: Any) -> str:
+    """Return a value for a sentence: short, on one line, with control characters escaped."""
+    word = isinstance(value, str) and _WORD.fullmatch(value)
+    return str(value) if word else brief(value)
+
+
 @dataclass(frozen=True)
 class Spec:
     """The requirements on a model: every leaf key, checked and typed.
@@ -53,10 +59,7 @@ class Spec:
     def shown(self, name: str) -> str:
         """Return a value as declared, such as `8B`; control characters are escaped."""
         spelled = self._spelled.get(name)
-        if spelled is None:
-            return "not declared"
-        word = isinstance(spelled, str) and _WORD.fullmatch(spelled)
-        return str(spelled) if word else brief(spelled)
+        return "not declared" if spelled is None else said(spelled)
 
     def source(self, name: str) -> str:
         """Return where a key was set: `file:line:column`, the override's text, or `default`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,38 @@ def parse(text: str, name: str, findings: Findings, *, lines: bool = True) -> No
         SpecError: The text is not YAML or exceeds a limit; with all earlier findings.
     """
     return _Parser(text, name, findings, lines).document()
+
+
+def of_top(path: Path, name: str) -> str:
+    """Return the text of a key at the top of a file; "" where the file has none that can be read.
+
+    Only what stands before the value is parsed, as events, so this takes a fraction of loading.
+    """
+    try:
+        events = yaml.parse(decoded(read(path), path), Loader=yaml.CSafeLoader)
+        return _value_of(events, name)
+    except (SpecError, yaml.YAMLError):
+        return ""
+
+
+def _value_of(events: Iterator[Any], name: str) -> str:
+    depth, key = 0, None
+    for event in events:
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth == 1 and isinstance(event, yaml.NodeEvent):
+            text = event.value if isinstance(event, yaml.ScalarEvent) else ""
+            if key == name:
+                return text
+            # Keys and values take turns.
+            key = text if key is None else None
+        if depth == 0 and isinstance(event, yaml.NodeEvent) and not _is_mapping(event):
+            break
+        depth += isinstance(event, yaml.CollectionStartEvent)
+    return ""
+
+
+def _is_mapping(event: Any) -> bool:
+    return isinstance(event, yaml.MappingStartEvent)
 
 
 class _Parser:

@@ -156,6 +156,7 @@ def _source() -> Kind:
         "license": NAME,
         "date": date(coarse=True),
         "kind": choice(*words.ACQUISITIONS),
+        "language": list_of(LANGUAGE),
         "description": PROSE,
     }
     return either(LINE, record(known, name=LINE))

@@ -16,29 +16,24 @@ results       trained/results.json
 plan          trained/plan.json: the plan of the training beside the training
 checkpoint    scripts of the package that run on the bound checkpoint
 samples       trained/samples.json: what the model answers to its demonstration
+bench         trained/bench.json: how fast the model is on one thread of this machine
 ============  ====================================================================
 """
 
-from metagen import families, files
+from metagen import families
 from metagen.families.family import Family
 from metagen.measure.probe import TENSORS
 from metagen.measure.results import FULL_CURVE, FULL_MODEL, FULL_RESULTS
 from metagen.package.code import SCRIPTS, runtime_files
-from metagen.trained import checkpoint, model, plan, results, samples
-from metagen.work import Desk, Recipe
-
-BENCH = "trained/bench.json"
-
-
-def bench(desk: Desk) -> dict[str, bytes]:
-    """Return the measured speed of the trained model."""
-    return {BENCH: files.json_bytes({})}
+from metagen.trained import bench, checkpoint, model, plan, results, samples
+from metagen.work import Recipe
 
 
 def recipes(family: Family) -> tuple[Recipe, ...]:
     """Return the tasks that take in a training run of a family's full model."""
     planned = (families.ARCHITECTURE, TENSORS, model.GRAPH)
     code = (*SCRIPTS, *runtime_files(family))
+    loaded = tuple(dict.fromkeys((families.ARCHITECTURE, FULL_MODEL, *checkpoint.files(family))))
     return (
         Recipe(
             "trained:model",
@@ -50,7 +45,7 @@ def recipes(family: Family) -> tuple[Recipe, ...]:
         Recipe(
             "trained:results",
             results.results,
-            (families.ARCHITECTURE, results.PARAMS, FULL_MODEL),
+            (families.ARCHITECTURE, results.PARAMS, FULL_MODEL, *code),
             (FULL_RESULTS,),
             "list the results of the full model",
         ),
@@ -64,9 +59,15 @@ def recipes(family: Family) -> tuple[Recipe, ...]:
         Recipe(
             "trained:samples",
             samples.samples,
-            (families.ARCHITECTURE, FULL_MODEL, checkpoint.CONFIG, *code),
+            loaded,
             (samples.TARGET,),
             "show what the trained model answers",
         ),
-        Recipe("trained:bench", bench, (), (BENCH,), "measure the speed of the trained model"),
+        Recipe(
+            "trained:bench",
+            bench.bench,
+            loaded,
+            (bench.TARGET,),
+            "measure the speed of the trained model",
+        ),
     )

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from metagen import families
+from metagen.families.family import Family
 from metagen.measure import sandbox
-from metagen.package.code import SCRIPTS, runtime_files
+from metagen.package.bundle import Read
+from metagen.package.code import BENCH, SCRIPTS, runtime_files
 from metagen.work import Desk
 
 FOLDER = "checkpoint"
@@ -19,6 +21,8 @@ CONFIG = "code/config.json"
 TIMEOUT = 3600
 MOST_BYTES = 8_000_000_000  # of weights that a build loads, since it cannot ask for the memory
 OPTIONS = ("--size", "full", "--device", "cpu", "--threads", "1")
+# A change of the one script does not run the other again.
+_OTHER = {"infer.py": (BENCH,)}
 _NOT_NEEDED = ("optimizer", "state/")  # the files of a checkpoint that only training reads
 
 
@@ -26,6 +30,11 @@ def is_small(model: dict[str, Any]) -> bool:
     """Return whether a build loads the checkpoint of a record: it has one, of a moderate size."""
     checkpoint: dict[str, Any] = model.get("checkpoint") or {"bytes": MOST_BYTES + 1}
     return bool(checkpoint["bytes"] <= MOST_BYTES)
+
+
+def files(family: Family, read: Read | None = None) -> tuple[str, ...]:
+    """Return the files of code/ that a script may import."""
+    return tuple(dict.fromkeys((*SCRIPTS, BENCH, CONFIG, *runtime_files(family, read))))
 
 
 def run(desk: Desk, script: str, *arguments: str) -> bytes:
@@ -36,10 +45,9 @@ def run(desk: Desk, script: str, *arguments: str) -> bytes:
     """
     for library in ("torch", "python", "numpy"):
         desk.version(library)
-    family = families.of_package(desk)
-    needed = (*SCRIPTS, CONFIG, *runtime_files(family, desk.source))
     command = (f"code/{script}", *OPTIONS, "--checkpoint", str(_place(desk)), *arguments)
-    scripts = {name: desk.read(name) for name in dict.fromkeys((*needed, f"code/{script}"))}
+    needed = files(families.of_package(desk), desk.source)
+    scripts = {name: desk.read(name) for name in needed if name not in _OTHER.get(script, ())}
     return sandbox.run(command, scripts, (sandbox.STDOUT,), timeout=TIMEOUT)[sandbox.STDOUT]
 
 

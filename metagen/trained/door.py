@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any, NoReturn
 
 from metagen.entries import pointer
@@ -17,18 +19,25 @@ from metagen.spec.kinds import Kind, RefusedError
 
 MOST = 64 * 2**20  # bytes of a JSON file; harnesses write some megabytes, with their samples
 _SHOWN = 30  # problems in one message
+_LONGEST = 300  # characters of a place
 AGAIN = "bind the file as the program wrote it"
 
 
 def refuse(sentence: str, place: str, hint: str = AGAIN) -> NoReturn:
-    """Raise one problem."""
-    raise TaskError(Problem(sentence, place, hint))
+    """Raise one problem; its place may hold names that a stranger chose."""
+    raise TaskError(_shown(Problem(sentence, place, hint)))
 
 
 def settle(problems: Iterable[Problem]) -> None:
     """Raise problems, if there are any; of many, the first."""
-    if every := list(problems):
-        raise TaskError(every[:_SHOWN])
+    if every := [_shown(problem) for problem in islice(problems, _SHOWN)]:
+        raise TaskError(every)
+
+
+def _shown(problem: Problem) -> Problem:
+    """Return a problem whose place a terminal can show: short, without control characters."""
+    place = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in problem.place[:_LONGEST])
+    return replace(problem, place=place)
 
 
 def content(path: str, data: bytes, *, nan: bool = False) -> Any:

@@ -46,6 +46,7 @@ class Model:
         step: The step of the bound checkpoint.
         seed: The seed of its training.
         finished: When the start that saved it ended; None if nothing says so.
+        code: The sha256 of each script of the package, by its name in code/.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Model:
     step: int | None = None
     seed: int | None = None
     finished: datetime | None = None
+    code: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

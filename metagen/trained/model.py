@@ -116,7 +116,7 @@ def _recorded(
         }
     _same_run(starts, state)
     run.against(starts, state["step"], found.sha256, rows)
-    changed = run.changed(starts, _code(desk))
+    changed = run.changed(starts, code_of(desk))
     known = all(entry["code"] for entry in starts)
     code = {"same": not changed if known else None, "changed": changed}
     return {"code": code, **run.together(starts, state["step"])}
@@ -144,7 +144,7 @@ def _same_run(starts: list[run.Entry], state: identity.State) -> None:
             door.refuse(sentence, place, run.HINT)
 
 
-def _code(desk: Desk) -> dict[str, str]:
+def code_of(desk: Desk) -> dict[str, str]:
     """Return the sha256 of each script of the package, by its name in code/."""
     paths = (*SCRIPTS, *runtime_files(families.of_package(desk), desk.source))
     return {path.removeprefix("code/"): sha256(desk.read(path)) for path in paths}

@@ -23,6 +23,7 @@ TARGET = "trained/plan.json"
 CONSTRAINTS = "blueprint/constraints.json"
 INPUTS = (families.ARCHITECTURE, CONSTRAINTS, LAUNCH, FULL_MODEL)
 JOULES = 3.6e6  # in a kWh
+_TIMES = ((HOUR, "hours"), (60, "minutes"), (1, "seconds"))
 DIGITS = 4  # significant digits of a quotient
 
 Side = tuple[Any, str]  # A value, None if it is not known, and its source.
@@ -113,14 +114,22 @@ def _pairs(plan: _Plan, done: _Training) -> Iterator[tuple[str, str, Side, Side]
     yield "training steps", "steps", plan.of_launch("steps"), done.of("checkpoint", "step")
     for name, title in (("train", "training loss"), ("val", "validation loss")):
         yield f"last {title}", words.loss_unit, none, done.of("losses", name)
-    took = done.of("seconds", "wall", factor=1 / HOUR)
-    yield "time", "hours", plan.computed(TIME, DAY / HOUR), took
+    yield _time(plan, done)
     yield from _of_devices(plan, done)
     spent = done.of("energy", "joules", factor=1 / JOULES)
     # The plan's overhead is that of a data centre, which no counter of a device sees.
     yield "energy of the devices", "kWh", plan.computed(ENERGY, 1 / PUE), spent
     speed = done.of("throughput") if counted else none
     yield "throughput", f"{unit}/s", plan.throughput(), speed
+
+
+def _time(plan: _Plan, done: _Training) -> tuple[str, str, Side, Side]:
+    """Return both times in one unit, which suits the longer one."""
+    planned, actual = plan.computed(TIME, DAY), done.of("seconds", "wall", factor=1)
+    longest = max((side[0] for side in (planned, actual) if side[0] is not None), default=0)
+    size, unit = next(each for each in _TIMES if longest >= each[0] or each[0] == 1)
+    sides = [(_rounded(value, 1 / size), source) for value, source in (planned, actual)]
+    return "time", unit, sides[0], sides[1]
 
 
 def _of_devices(plan: _Plan, done: _Training) -> Iterator[tuple[str, str, Side, Side]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +20,7 @@ from metagen.spec.findings import shown
 from metagen.tasks import harness
 from metagen.trained import door
 from metagen.trained.found import ELSEWHERE, REMOVE, Found, Model, row
-from metagen.trained.model import NOT_TRAINED
+from metagen.trained.model import NOT_TRAINED, code_of
 from metagen.trained.readers import READERS, own
 from metagen.trained.run import TIME
 from metagen.work import Desk
@@ -61,8 +62,15 @@ def _model(desk: Desk) -> Model:
     if content["status"] == NOT_TRAINED:
         return Model(name, total)
     checkpoint = content["checkpoint"]
-    finished = _finished(content["history"] or (), checkpoint["step"])
-    return Model(name, total, checkpoint["sha256"], checkpoint["step"], content["seed"], finished)
+    return Model(
+        name,
+        total,
+        checkpoint["sha256"],
+        checkpoint["step"],
+        content["seed"],
+        _finished(content["history"] or (), checkpoint["step"]),
+        code_of(desk),
+    )
 
 
 def _finished(history: Sequence[Any], step: int) -> datetime | None:
@@ -93,9 +101,9 @@ def _read(desk: Desk, name: str, data: bytes, model: Model) -> Iterator[Placed]:
     if reader is None:
         door.refuse("No known harness writes such a file.", name, ELSEWHERE)
     file = {"file": name, "sha256": sha256(data)}
-    for found in reader.read(name, content, model):
-        entry = row(found, _benchmark(desk, found), model)
-        yield found, entry | {"harness": entry["harness"] | file}
+    for each in reader.read(name, content, model):
+        found = replace(each, harness={**each.harness, **file})
+        yield found, row(found, _benchmark(desk, found), model)
 
 
 def _benchmark(desk: Desk, found: Found) -> str:

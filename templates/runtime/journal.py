@@ -25,6 +25,7 @@ def read_entries(path: Path, key: str) -> Entries:
     try:
         # Another file must not be taken for the record of this folder.
         content = None if path.is_symlink() else json.loads(path.read_text(encoding="utf-8"))
+        to_text(content)  # what cannot be written again, such as deep nesting, is damaged too
     except (OSError, ValueError, RecursionError):
         content = None
     content = content if isinstance(content, dict) else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,36 @@ def desk(
     assert isinstance(made, BoundDesk)
     made.files = Training(Binding.of(folder, ()), {}, lambda known: None)
     made.package, made.run, made.given = package(), folder, results or {}
+    return made
+
+
+def of_code(
+    folder: Path, code: Path, family: str, sections: Mapping[str, Any], network: Any
+) -> BoundDesk:
+    """Return a desk over a folder that the scripts of a proxy wrote, as if it were of a full model.
+
+    Args:
+        folder: What train.py and eval.py wrote; its records then name the size `full`.
+        code: The folder of the scripts.
+        family: The name of the family.
+        sections: The settings of the proxy.
+        network: The proxy.
+    """
+    from metagen.measure import probe_worker  # imports torch
+
+    for name in ("run.json", "scores.json"):
+        if (folder / name).is_file():
+            text = (folder / name).read_text().replace('"size": "proxy"', '"size": "full"')
+            (folder / name).write_text(text)
+    made = desk(folder)
+    scripts = {f"code/{p.relative_to(code)}": p.read_bytes() for p in code.rglob("*.py")}
+    planned = {"family": family, "data": sections["data"], "train": sections["train"]}
+    made.package = scripts | {
+        "blueprint/architecture.yaml": yaml.safe_dump(planned).encode(),
+        "blueprint/graph.json": files.json_bytes({"config": asdict(network.config)}),
+        "blueprint/params.json": files.json_bytes({"total": network.num_params()}),
+        "blueprint/tensors.json": files.json_bytes(probe_worker._tensors(network)),
+    }
     return made
 
 

@@ -13,7 +13,7 @@ CURVE = "step,train_loss,val_loss,learning_rate\n1,9.5,,0.0001\n238000,2.4,2.5,0
 UNRECORDED: dict[str, Any] = {
     "status": "trained",
     "checkpoint": {
-        "sha256": DIGEST, "step": 477_000, "bytes": 15_959_859_200, "dtype": "bfloat16",
+        "sha256": DIGEST, "step": 477_000, "bytes": 15_959_859_200, "dtype": "BF16",
         "parameters": sample.TOTAL,
         "files": [{"name": "model.safetensors", "sha256": DIGEST, "bytes": 15_959_859_200}],
     },
@@ -132,7 +132,14 @@ def trained_files(model: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-BENCH: dict[str, Any] = {}
+BENCH: dict[str, Any] = {
+    "version": 1, "command": "python bench.py --checkpoint .. --size full --device cpu",
+    "precision": "bfloat16", "threads": 1, "warmup": 1, "repeats": 5,
+    "devices": {"type": "cpu", "names": ["Some other CPU"], "count": 1}, "bytes": 15_959_859_200,
+    "memory_peak": 17_100_000_000, "memory_source": "peak resident set of the process",
+    "cases": [{"name": "decoding", "batch": 1, "unit": "tokens", "units": 63, "memory_peak": None,
+               "latency": {"median": 25.3, "lowest": 24.9, "highest": 26.2}, "throughput": 2.49}],
+}  # fmt: skip
 _PART = {
     **RECORDED,
     "status": "partial",

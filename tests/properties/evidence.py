@@ -24,7 +24,7 @@ FULL = 400
 RESULTS, REPORT, CURVE = (
     f"benchmarks/{name}" for name in ("results.json", "report.json", "curve.csv")
 )
-MARK = "typed by a person, not measured by this build"
+MARK = "typed by a person"
 HOSTILE = (
     "<img src=x onerror=alert(1)>", "[x](http://evil.example)", "| a | b |", "**bold** `code`",
     "\\input{/etc/passwd}", "$x$ % & # _ ^ ~", "{{ 7 * 7 }}", "a\nb", "\x00", "\u202eabc",
@@ -89,8 +89,10 @@ def _full(text: str, chance: random.Random) -> str:
 def _score(text: str, chance: random.Random) -> str:
     """Correct a score of the proxy, as a person may."""
     rows = json.loads(text)
-    free = {"seeds": {}, "spread": None, "interval": None, "differences": {}, "outcomes": {}}
-    chance.choice(rows).update(free, value=round(chance.random(), 4), origin="typed")
+    row = chance.choice(rows)
+    outcomes = dict.fromkeys(row["baselines"], "cannot tell") if chance.random() < 0.7 else {}
+    free = {"seeds": {}, "spread": None, "interval": None, "differences": {}}
+    row.update(free, outcomes=outcomes, value=round(chance.random(), 4), origin="typed")
     return json.dumps(rows, indent=2)
 
 

@@ -16,13 +16,11 @@ A history ends at its first violation, which is reported with all steps up to it
 from __future__ import annotations
 
 import functools
-import json
 import random
 import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -31,19 +29,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from metagen import files
-from metagen.errors import CONFLICT, DONE, USAGE, SpecError
+from metagen.errors import DONE, USAGE
 
-from . import inside, mutants, outside, values
+from . import inside, mutants, outside
 from .disturbances import TRICKS, WAYS, Trick, Way, damage_some, name
-from .inside import Build
+from .history import PRISTINE, Cleans, Record, Violation, edited, is_clean
 from .lab import Lab
 from .tally import Tally
-from .witness import Log
 
 FULL = 200
 STEPS = 10
 _WRITES = 30  # writes of a build, at one of which it is interrupted
-_TRACEBACKS = ("Traceback", "MetaGen's own")
 _SYNTH = ("synth",)
 _DOIT = (
     _SYNTH, ("-n", "2", "synth"), ("run", "--always", "docs"), ("clean",), ("clean", "docs"),
@@ -58,16 +54,9 @@ _BOUND = 100_000  # bytes of a cache after its garbage was collected
 # An integer takes one draw, where Hypothesis's own random numbers take one each.
 CHANCE = st.integers(0, 2**32 - 1).map(random.Random)
 
-Key = tuple[tuple[str, ...], str]  # the settings, and the digest of the templates and the code
-Cleans = dict[tuple[Path, Key], Build]
-
 
 class Interrupted(BaseException):
     """Ends a build in this process at one of its writes."""
-
-
-class Violation(Exception):
-    """Something that must hold does not."""
 
 
 def measure(lab: Lab) -> Tally:
@@ -113,26 +102,13 @@ def step(**draws: st.SearchStrategy[Any]) -> Callable[[Callable[..., str]], Any]
     return made
 
 
-class History(RuleBasedStateMachine):
-    """One history: an out folder, what the spec says now, and what happened.
-
-    Attributes:
-        overrides: The values that the spec has now in place of its own, by key.
-        edits: The outputs that were edited by hand and not discarded since.
-        visited: The overrides of each package that was built, by its key.
-        standing: The key of the package that the folder holds; None when it may hold another.
-        lossy: Whether records of earlier builds may be lost, so that ways back may run tasks.
-        cache: The cache that all builds of this history share; None for the others.
-    """
+class History(RuleBasedStateMachine, Record):
+    """One history: its steps, each a rule that Hypothesis may draw."""
 
     def __init__(self, lab: Lab, cleans: Cleans, tally: Tally) -> None:
-        super().__init__()
-        self.lab, self.cleans, self.tally = lab, cleans, tally
-        self.overrides: dict[str, str] = {}
-        self.edits: set[str] = set()
-        self.visited: dict[Key, dict[str, str]] = {}
-        self.standing: Key | None = None
-        self.lossy = self.over = False
+        RuleBasedStateMachine.__init__(self)
+        Record.__init__(self, lab, cleans, tally)
+        self.over = False
         self.steps: list[str] = []
         self.resources = ExitStack()
 
@@ -142,11 +118,10 @@ class History(RuleBasedStateMachine):
         self.tally.count("histories")
         self.folder = self.resources.enter_context(self.lab.folder())
         self.shipped = self.resources.enter_context(inside.shipped(self.folder))
-        self.originals: dict[Path, bytes] = {}
-        self.sources = self._digest()
+        self.sources = self.digest()
         self.spec, self.out = chance.choice(self.lab.specs), self.folder / "out"
         begun = self.lab.begin(self.folder / "begun", self.spec)
-        self.cleans[self.spec, ((), _PRISTINE)] = begun
+        self.cleans[self.spec, ((), PRISTINE)] = begun
         reads = {read for task in begun.log.reads.values() for read in task}
         self.templates = sorted(r.split()[1] for r in reads if r.startswith("source templates/"))
         begins = chance.choice(("with a package", "in an empty folder", "beside a cache"))
@@ -181,7 +156,7 @@ class History(RuleBasedStateMachine):
 
     @step(chance=CHANCE)
     def edit_spec(self, chance: random.Random) -> str:
-        return self._edit(chance)
+        return self.edit(chance)
 
     @step(chance=CHANCE)
     def undo_edit_of_spec(self, chance: random.Random) -> str:
@@ -200,26 +175,26 @@ class History(RuleBasedStateMachine):
     def go_back(self, chance: random.Random) -> str:
         """Build the shipped spec or one that was built before."""
         self.overrides = dict(chance.choice([{}, *self.visited.values()]))
-        return f"back to {list(self.overrides.values())}: {self._build()}"
+        return f"back to {list(self.overrides.values())}: {self.build_and_judge()}"
 
     @step()
     def build(self) -> str:
-        return f"build: {self._build()}"
+        return f"build: {self.build_and_judge()}"
 
     @step()
     def discard_edits(self) -> str:
-        return f"build, edits discarded: {self._build(discard_edits=True)}"
+        return f"build, edits discarded: {self.build_and_judge(discard_edits=True)}"
 
     @step(chance=CHANCE)
     def delete_output(self, chance: random.Random) -> str:
-        path = self._output(chance)
+        path = self.output(chance)
         if path:
             path.unlink()
         return f"delete {path and path.name}"
 
     @step(chance=CHANCE)
     def truncate_output(self, chance: random.Random) -> str:
-        path = self._output(chance)
+        path = self.output(chance)
         if path:
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
             self.edits.add(path.name)
@@ -227,16 +202,16 @@ class History(RuleBasedStateMachine):
 
     @step(chance=CHANCE, trick=st.sampled_from(TRICKS))
     def edit_output(self, chance: random.Random, trick: Trick) -> str:
-        path = self._output(chance)
+        path = self.output(chance)
         if path:
-            trick(path, _edited(path.read_bytes()))
+            trick(path, edited(path.read_bytes()))
             self.edits.add(path.name)
         return f"edit {path and path.name}, {name(trick)}"
 
     @step(chance=CHANCE, trick=st.sampled_from(TRICKS))
     def change_template(self, chance: random.Random, trick: Trick) -> str:
         path = self.shipped / chance.choice(self.templates)
-        self._change(path, _edited(path.read_bytes()), trick)
+        self.change(path, edited(path.read_bytes()), trick)
         return f"change {path.name}, {name(trick)}"
 
     @step(chance=CHANCE, trick=st.sampled_from(TRICKS))
@@ -248,14 +223,14 @@ class History(RuleBasedStateMachine):
         with mutants.changed(package, place):
             after = path.read_bytes()
         trick = trick if len(after) <= path.stat().st_size else TRICKS[0]
-        self._change(path, after, trick)
+        self.change(path, after, trick)
         return f"change {place}, {name(trick)}"
 
     @step()
     def undo_changes_of_sources(self) -> str:
         for path, data in self.originals.items():
             path.write_bytes(data)
-        self.sources = self._digest()
+        self.sources = self.digest()
         return "undo changes of templates and code"
 
     @step(chance=CHANCE)
@@ -272,7 +247,7 @@ class History(RuleBasedStateMachine):
         to = self.folder / f"place {len(self.steps)}"
         to.mkdir()
         self.out = way(self.out, to)
-        return f"{name(way)}: {self._build()}"
+        return f"{name(way)}: {self.build_and_judge()}"
 
     @step()
     def begin_another_folder(self) -> str:
@@ -281,18 +256,18 @@ class History(RuleBasedStateMachine):
         self.edits.clear()
         if not self.cache:
             self.visited.clear()
-        return f"another folder: {self._build()}"
+        return f"another folder: {self.build_and_judge()}"
 
     @step()
     def collect_garbage(self) -> str:
         """Delete what no record refers to: ways back stay free, but not those from the cache."""
         bound = ("--cache", str(self.cache), "--keep", str(_BOUND)) if self.cache else ()
         result = outside.metagen("gc", "--out", str(self.out), *bound)
-        self._must(_is_clean(result.stderr), "tracebacks", f"gc: {result.stderr[-600:]}")
+        self.must(is_clean(result.stderr), "tracebacks", f"gc: {result.stderr[-600:]}")
         refused = result.returncode == USAGE  # The mark of the cache was damaged.
         files = self.cache.rglob("*") if bound and not refused else ()
         size = sum(p.stat().st_size for p in files if p.is_file())
-        self._must(size <= _BOUND, "unbounded", f"{size:,} bytes are left of the cache")
+        self.must(size <= _BOUND, "unbounded", f"{size:,} bytes are left of the cache")
         self.lossy |= bool(self.cache)
         return f"gc: {result.returncode}"
 
@@ -301,22 +276,22 @@ class History(RuleBasedStateMachine):
         """Run plain doit; after `synth` without edits by hand the package stands."""
         if self.cache:
             return "no doit: it has no cache"
-        result = self._doit(words)
+        result = self.doit(words)
         done = words == _SYNTH and result.returncode == DONE and not self.edits
-        self.standing, self.lossy = self._key() if done else None, True
+        self.standing, self.lossy = self.key() if done else None, True
         return f"doit {' '.join(words)}: {result.returncode}"
 
     @step(words=st.sampled_from(_LOOKS))
     def look_with_doit(self, words: Sequence[str]) -> str:
         before = inside.tree(self.out)
-        result = self._doit(words)
-        self._must(inside.tree(self.out) == before, "wrote", f"doit {' '.join(words)}")
+        result = self.doit(words)
+        self.must(inside.tree(self.out) == before, "wrote", f"doit {' '.join(words)}")
         return f"doit {' '.join(words)}: {result.returncode}"
 
     @step(chance=CHANCE, writes=st.integers(0, _WRITES), before=st.booleans())
     def interrupt(self, chance: random.Random, writes: int, before: bool) -> str:
         """Interrupt a build before or after one of its writes."""
-        edit, real = self._edit(chance), files.write_atomic
+        edit, real = self.edit(chance), files.write_atomic
         left = [None] * writes
 
         def write(*arguments: Any, **options: Any) -> None:
@@ -329,7 +304,7 @@ class History(RuleBasedStateMachine):
 
         try:
             with mock.patch.object(files, "write_atomic", write):
-                status = str(self._result().status)
+                status = str(self.result().status)
         except Interrupted:
             status = f"interrupted {'before' if before else 'after'} write {writes}"
         self.standing = None
@@ -337,8 +312,8 @@ class History(RuleBasedStateMachine):
 
     @step(chance=CHANCE)
     def kill(self, chance: random.Random) -> str:
-        edit, seconds = self._edit(chance), 0.5 + 3 * chance.random()
-        process = self._start()
+        edit, seconds = self.edit(chance), 0.5 + 3 * chance.random()
+        process = self.start()
         time.sleep(seconds)
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -347,154 +322,21 @@ class History(RuleBasedStateMachine):
 
     @step(chance=CHANCE)
     def build_side_by_side(self, chance: random.Random) -> str:
-        edit, more = self._edit(chance), f"reproducibility.seed={chance.randrange(5)}"
-        processes = [self._start(), self._start(more)]
+        edit, more = self.edit(chance), f"reproducibility.seed={chance.randrange(5)}"
+        processes = [self.start(), self.start(more)]
         texts = ["\n".join(process.communicate()) for process in processes]
         self.standing = None
         for text in texts:
-            self._must(_is_clean(text), "tracebacks", f"side by side with {more}: {text[-600:]}")
+            self.must(is_clean(text), "tracebacks", f"side by side with {more}: {text[-600:]}")
         statuses = [process.returncode for process in processes]
         return f"{edit}, build beside {more}: {statuses}"
 
-    def _edit(self, chance: random.Random) -> str:
-        """Edit the spec, so that the next build has work to do."""
-        key = chance.choice(values.leaf_keys())
-        others = _others(self.spec, key)
-        if not others:
-            return f"{key} has no other value"
-        self.overrides[key] = chance.choice(others)
-        return self.overrides[key]
-
     def _end(self) -> str:
-        status = self._build(discard_edits=True)
+        status = self.build_and_judge(discard_edits=True)
         if status == DONE:
             return "done"
         self.tally.count("histories whose edits build nothing")
         self.overrides.clear()
-        return f"end: {status}; back to the shipped spec: {self._build(discard_edits=True)}"
-
-    def _build(self, *, discard_edits: bool = False) -> int:
-        """Build, and judge the result; return the exit status."""
-        self.tally.count("builds")
-        built = self._result(discard_edits=discard_edits)
-        label = f"status {built.status} {built.output[-400:]}"
-        self._must(_is_clean(built.output), "tracebacks", label)
-        if discard_edits or not self.edits:
-            self._judge(built, label)
-        elif built.status in (DONE, CONFLICT):
-            self._judge_manifest(built)
-        if built.status in (DONE, CONFLICT):
-            again = self._result()
-            self._must(not again.log.ran, "not settled", f"{label}: {sorted(again.log.ran)}")
-        return built.status
-
-    def _judge(self, built: Build, label: str) -> None:
-        """Compare a package without edits to a clean build, and what ran to what had to run."""
-        key, clean = self._key(), self._clean()
-        self._must(built.status == clean.status, "stale", f"clean has {clean.status}, {label}")
-        if clean.status != DONE:
-            self.standing = None
-            return
-        wrong = inside.difference(built.tree, clean.tree)
-        self._must(not wrong, "stale", f"{wrong}, {label}")
-        ran = sorted(built.log.ran)
-        if key == self.standing:
-            self.tally.count("builds with nothing to do")
-            self._must(not ran, "not settled", str(ran))
-        if key in self.visited and not self.lossy:
-            self.tally.count("ways back")
-            self._must(not ran, "ran on the way back", str(ran))
-        self.edits.clear()
-        self.standing, self.visited[key] = key, dict(self.overrides)
-
-    def _judge_manifest(self, built: Build) -> None:
-        """Compare each file to its sha256 in the manifest, unless that was edited too."""
-        self.standing = None
-        if "manifest.json" in self.edits:
-            return
-        run = f"run-{self.spec.stem}"
-        for row in json.loads(built.tree[f"{run}/manifest.json"]):
-            data = built.tree[f"{run}/{row['path']}"]
-            self._must(files.sha256(data) == row["sha256"], "unseen edits", row["path"])
-
-    def _must(self, holds: bool, kind: str, case: str) -> None:
-        if not holds:
-            raise Violation(kind, case)
-
-    def _clean(self) -> Build:
-        key = (self.spec, self._key())
-        if key not in self.cleans:
-            with self.lab.folder() as folder:
-                self.cleans[key] = _result(folder / "clean", self.spec, self._settings())
-        return self.cleans[key]
-
-    def _key(self) -> Key:
-        return tuple(sorted(self._settings())), self.sources
-
-    def _settings(self) -> list[str]:
-        return list(self.overrides.values())
-
-    def _output(self, chance: random.Random) -> Path | None:
-        """Return a file of the package."""
-        paths = sorted(p for p in self.out.glob("run-*/**/*") if p.is_file())
-        self.standing = None
-        return chance.choice(paths) if paths else None
-
-    def _change(self, path: Path, data: bytes, trick: Trick) -> None:
-        self.originals.setdefault(path, path.read_bytes())
-        trick(path, data)
-        self.sources = self._digest()
-
-    def _digest(self) -> str:
-        """Return the digest of what differs from what metagen ships."""
-        changed = {
-            path.relative_to(self.shipped).as_posix(): files.sha256(path.read_bytes())
-            for path, data in self.originals.items()
-            if path.read_bytes() != data
-        }
-        return files.canonical(changed)
-
-    def _result(self, **rules: bool) -> Build:
-        return _result(self.out, self.spec, self._settings(), cache=self.cache, **rules)
-
-    def _start(self, *more: str) -> Any:
-        name = ("--run-id", self.spec.stem, "--out", str(self.out))
-        cache = ("--cache", str(self.cache)) if self.cache else ()
-        command = ("synth", str(self.spec), *name, *cache, *self._settings(), *more)
-        return outside.start(*command, SHIPPED=str(self.shipped))
-
-    def _doit(self, words: Sequence[str]) -> Any:
-        command = [word.format(run=self.spec.stem, out=self.out) for word in words]
-        package = (f"spec={self.spec}", f"out={self.out}", f"run_id={self.spec.stem}")
-        command += [*package, *self._settings()]
-        here = outside.REPOSITORY
-        result = outside.metagen("doit", *command, cwd=here, SHIPPED=str(self.shipped))
-        self._must(_is_clean(result.stderr), "tracebacks", f"doit: {result.stderr[-600:]}")
-        return result
-
-
-_PRISTINE = files.canonical({})
-
-
-def _result(out: Path, spec: Path, overrides: Sequence[str], **rules: Any) -> Build:
-    """Build; a spec that is refused at the door has the status that the command has."""
-    try:
-        return inside.build(out, spec, overrides, **rules)
-    except SpecError as error:
-        return Build(USAGE, str(error), Log(), {}, inside.tree(out))
-
-
-@functools.cache
-def _others(spec: Path, key: str) -> list[str]:
-    """Return one or two settings of a key to other values."""
-    raws = values.buildable(spec, key, random.Random(f"{spec.stem} {key}"), most=2)
-    return [values.setting(key, raw) for raw in raws]
-
-
-def _edited(data: bytes) -> bytes:
-    """Return a text in which one word differs, so that it has the same size and is still valid."""
-    return data.replace(b" the ", b" THE ", 1) if b" the " in data else data + b"\n"
-
-
-def _is_clean(text: str) -> bool:
-    return not any(word in text for word in _TRACEBACKS)
+        return (
+            f"end: {status}; back to the shipped spec: {self.build_and_judge(discard_edits=True)}"
+        )

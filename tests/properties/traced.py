@@ -39,9 +39,10 @@ _TEX = re.compile(
     r"|\\multicolumn\{\d\}|\\cite[tp]?\{[^}]*\}|\d[\d.]*(?:em|cm|pt|\\linewidth)|^\\pdf\w+=-?1$"
     r"|\[T1\]|\[utf8\]|a4paper|\\renewcommand\{\\\w+fraction\}\{[\d.]+\}"
     # Indices and names in formulas.
-    r"|(?<=\$)[012](?= )|[_^]\{?\d",
+    r"|(?<=\$)[012](?= )|[_^]\{?\d|\\mathbf\{0\}",
     re.DOTALL | re.MULTILINE,
 )
+_NAME = re.compile(r"\b[A-Za-z]\w*\d\w*")  # such as bf16
 _ORPHAN = re.compile(r"\S*\d\S*")
 
 
@@ -102,7 +103,7 @@ def orphans(document: str, text: str, printed: Sequence[str]) -> list[str]:
     forms = {str(form(each)) for each in printed for form in (_LATEX if tex else _MARKDOWN)}
     for form in sorted((f for f in forms if re.search(r"\d", f)), key=len, reverse=True):
         text = re.sub(rf"(?<![\w.,]){re.escape(form)}(?![\w])", "\0", text)
-    return _ORPHAN.findall(_TEX.sub("", text) if tex else text)
+    return _ORPHAN.findall(_NAME.sub("", _TEX.sub("", text) if tex else text))
 
 
 def _holds(row: Row, facts: Facts, package: Mapping[str, bytes]) -> bool:
@@ -131,6 +132,7 @@ def _plain(value: Any) -> Any:
 
 def _texts(row: Row, facts: Facts, package: Mapping[str, bytes]) -> Iterator[str]:
     """Yield each text that a value may have in a document."""
+    yield json.dumps(row["value"])  # as records in JSON have it
     for style in _STYLES:
         text = wording.write(row["value"], row["unit"], style)
         yield from (text, wording.arithmetic(text), text[:1].upper() + text[1:])

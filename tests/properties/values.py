@@ -20,10 +20,21 @@ from . import inside
 _TEXTS = (
     "another text, with 100% of $special #characters", "100ms", "batch", "5 tok/s", "2 img/s",
     "1B tokens", "8xA100", "4xH100", "2 days", "3 hours", "9M", "1GB", "1k", "another name",
+    "2025-01-31", "https://example.org/another", "nl",
 )  # fmt: skip
 _NUMBERS = (7, 3, 32, 1, 0.125, 0.999, 64, True, False)
 _PARTS = [{"name": "Decoder", "type": "transformer_decoder"}, {"name": "Odd", "type": "odd_part"}]
-_POOL = (*_TEXTS, *_NUMBERS, ["a text of a list"], ["flip"], [{**_PARTS[0]}], [{**_PARTS[1]}])
+_SOURCE = {"name": "another source", "license": "mit", "date": "2025"}
+_POOL = (
+    *_TEXTS,
+    *_NUMBERS,
+    ["a text of a list"],
+    ["nl"],
+    [_SOURCE],
+    ["flip"],
+    [{**_PARTS[0]}],
+    [{**_PARTS[1]}],
+)
 _SCALES = (0.95, 1.05, 0.5, 2)
 _FIXED = {"metagen_version"}  # keys with one allowed value
 

@@ -112,7 +112,10 @@ def test_a_training_that_ends_with_an_error_has_failed(run: Run, tmp_path: Path)
 DAMAGED = ('{"version": 1, "starts": [{"com', "", "[]", '{"starts": 3}', '{"version": 1}')
 
 
-@pytest.mark.parametrize("content", [*DAMAGED, '{"version": 1, "starts": [3]}'])
+DEEP = f'{{"version": 1, "starts": [{{"a": {"[" * 600 + "]" * 600}}}]}}'
+
+
+@pytest.mark.parametrize("content", [*DAMAGED, '{"version": 1, "starts": [3]}', DEEP])
 def test_a_damaged_record_is_one_sentence_and_stays(run: Run, tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)
     error = run("train", "--out", tmp_path, status=2).splitlines()[-1]

@@ -8,6 +8,7 @@ no weights.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from metagen.measure import comparison
@@ -28,7 +29,7 @@ from metagen.spec.kinds import Kind, choice, flag, whole
 from metagen.trained.door import flaws, refuse, settle
 from metagen.trained.found import RERUN, Found, Model
 
-TOOL = "eval.py"
+TOOL, EDITED = "eval.py", "eval.py, edited"
 VERSION = 1
 _ANY = Kind("any value", lambda value: value)
 _ENTRY = {
@@ -70,12 +71,13 @@ def fits(content: Any) -> bool:
 def read(path: str, content: Any, model: Model) -> Iterator[Found]:
     """Yield the results of the bound checkpoint."""
     if "scores" not in content:
-        yield from _report(path, "", content, model, bound=False, command=None)
+        yield from _report(path, "", content, model, None)
         return
     for number, entry in entries(path, content, model):
         place = f"#/scores/{number}/report"
-        command = entry["command"]
-        yield from _report(path, place, entry["report"], model, bound=True, command=command)
+        other = any(model.code.get(name) != sha256 for name, sha256 in entry["code"].items())
+        for found in _report(path, place, entry["report"], model, entry["command"]):
+            yield replace(found, harness={"name": EDITED}) if other else found
 
 
 def entries(path: str, content: Any, model: Model) -> list[tuple[int, Mapping[str, Any]]]:
@@ -115,9 +117,7 @@ def _is_of(path: str, number: int, scores: list[Any], model: Model) -> bool:
     return False
 
 
-def _report(
-    path: str, at: str, report: Any, model: Model, *, bound: bool, command: str | None
-) -> Iterator[Found]:
+def _report(path: str, at: str, report: Any, model: Model, command: str | None) -> Iterator[Found]:
     keys = tuple(at.split("/")[1:])
     settle(flaws(path, keys, report, _REPORT))
     metrics = report.get("metrics")
@@ -133,9 +133,8 @@ def _report(
     scored = [metric for metric in metrics if metric["value"] is not None]
     for entry in comparison.rows({model.seed or 0: {"metrics": scored}}):
         number = twice.index(entry["metric"])
-        yield _found(
-            f"{path}{at or '#'}/metrics/{number}", entry, metrics[number], report, bound, command
-        )
+        place = f"{path}{at or '#'}/metrics/{number}"
+        yield _found(place, entry, metrics[number], report, command)
 
 
 def _found(
@@ -143,9 +142,10 @@ def _found(
     entry: Mapping[str, Any],
     metric: Mapping[str, Any],
     report: Mapping[str, Any],
-    bound: bool,
     command: str | None,
 ) -> Found:
+    """Return the result of a metric; only scores.json, which has its command, is bound."""
+    bound = command is not None
     more = {name: entry[name] for name in _KEPT if name in entry}
     unit = report.get("steps_unit") or STEPS_UNIT
     more |= {"n_unit": report.get("n_unit"), "command": command, "steps_unit": unit}
