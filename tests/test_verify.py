@@ -17,10 +17,13 @@ import pytest
 from click.testing import CliRunner
 from helpers.toy import UPPER, Out, clean_build, row, write_package
 
+from metagen import paths
 from metagen.cli import main
 from metagen.engine import verify
 from metagen.engine.binding import NOTHING
+from metagen.engine.graph import of_spec
 from metagen.errors import TaskError, UsageError
+from metagen.spec import load
 from metagen.work import Desk, Recipe
 
 Attack = Callable[[Path, Path], object]
@@ -282,7 +285,10 @@ def test_what_rests_on_training_follows_from_the_traces(tmp_path: Path) -> None:
         Recipe("t:card", card, ("trained/model.json",), ("docs/card.md",), ""),
     )
     _, engine = Out(tmp_path / "out").build(recipes)
-    with mock.patch.object(verify, "of_built", return_value=nullcontext(engine)):
+    with (
+        mock.patch.object(verify, "of_built", return_value=nullcontext(engine)),
+        mock.patch.object(verify, "_of_bound_graphs", return_value=set()),
+    ):
         assert verify._resting_on_training(tmp_path) == {"trained/model.json", "docs/card.md"}
 
 
@@ -299,3 +305,10 @@ def test_a_file_too_large_to_load_is_hashed(package: Path, monkeypatch: pytest.M
 
 def manifest_rows(package: Path) -> dict[str, dict[str, object]]:
     return {row["path"]: row for row in json.loads((package / "manifest.json").read_bytes())}
+
+
+def test_files_of_a_bound_package_only_rest_on_training() -> None:
+    spec = load(paths.specs() / "tabular" / "tabular_classifier.yaml")
+    only = verify._of_bound_graphs(of_spec(spec, "package"))
+    assert {"docs/release.json", "release/README.md", "ro-crate-metadata.json"} <= only
+    assert not only & {"code/model.py", "docs/model_card.md"}

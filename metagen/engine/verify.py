@@ -21,12 +21,13 @@ from metagen import entries, files, paths, programs
 from metagen.docs import latex
 from metagen.engine.binding import Binding, tells_of_training
 from metagen.engine.desk import OBSERVED
-from metagen.engine.graph import MANIFEST, RELEASE, RESOLVED, of_spec
+from metagen.engine.graph import MANIFEST, RELEASE, RESOLVED, Graph, of_spec
 from metagen.engine.inventory import HASHED, Inventory, shown
 from metagen.engine.session import of_built
 from metagen.engine.statements import resting_on_edits
 from metagen.engine.training import KINDS
 from metagen.errors import Problem, TaskError, UsageError
+from metagen.filing import crate
 from metagen.measure.trial import SEEN
 from metagen.package.code import SCRIPTS
 from metagen.spec import load
@@ -271,7 +272,14 @@ def _resting_on_training(clean: Path) -> set[str]:
             read = engine.dependencies(recipe)
             if any(d.kind in KINDS or {d.name, d.file} & resting for d in read):
                 resting.update(recipe.targets)
-    return resting
+        return resting | _of_bound_graphs(engine.graph)
+
+
+def _of_bound_graphs(graph: Graph) -> set[str]:
+    """Return the files that only a package with a trained model has, and the list of all files."""
+    # Whatever is bound, the tasks are these; only the names of shards follow from a checkpoint.
+    bound = of_spec(graph.spec, _RUN, lambda run: Binding(Path(os.devnull)))
+    return (bound.maker.keys() - graph.maker.keys()) | {crate.PATH}
 
 
 def _differences(here: Inventory, clean: Path, rows: Rows, unbuilt: set[str]) -> Iterator[str]:
