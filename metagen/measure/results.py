@@ -139,7 +139,7 @@ def matching(pattern: str, allowed: str) -> Kind:
 
 
 NUMBER = _finite()
-NAME, LINE = _strict(text(200)), _strict(text(500))
+NAME, LINE, COMMAND = (_strict(text(longest)) for longest in (200, 500, 10_000))
 COUNT = whole(1, 10**15)
 PAIR = _pair()
 DIGEST = matching("[0-9a-f]{64}", "64 hexadecimal digits")
@@ -175,7 +175,7 @@ FIELDS: Mapping[str, Kind] = {
     "steps": or_null(COUNT),
     "steps_unit": or_null(NAME),
     "size": or_null(choice(PROXY, FULL)),
-    "command": or_null(LINE),
+    "command": or_null(COMMAND),
     "status": matching(_STATUS, _STATUSES),
     "origin": or_null(choice(MEASURED, IMPORTED, TYPED)),
     "seeds": or_null(map_of(NUMBER, matching(r"\d{1,20}", "a seed"))),

@@ -15,7 +15,7 @@ from typing import Any
 
 from metagen.entries import pointer
 from metagen.errors import Problem
-from metagen.measure.results import DIGEST, LINE, NAME, NUMBER, map_of, or_null
+from metagen.measure.results import COMMAND, DIGEST, LINE, NAME, NUMBER, map_of, or_null
 from metagen.spec.findings import shown
 from metagen.spec.kinds import Kind, choice, list_of, real, refuse, whole
 from metagen.trained import door
@@ -51,7 +51,7 @@ _OBJECT = map_of(_ANY, NAME)
 # The fields of an entry, by their addresses below it; `settings` are those of the scripts.
 FIELDS: Mapping[tuple[str, ...], Mapping[str, Kind]] = {
     (): {
-        "command": LINE,
+        "command": COMMAND,
         "began": TIME,
         "ended": or_null(TIME),
         "status": choice(RUNNING, DONE, STOPPED, FAILED),

@@ -13,6 +13,7 @@ from typing import Any
 
 from metagen.measure import comparison
 from metagen.measure.results import (
+    COMMAND,
     DIGEST,
     FULL,
     LINE,
@@ -33,7 +34,7 @@ TOOL, EDITED = "eval.py", "eval.py, edited"
 VERSION = 1
 _ANY = Kind("any value", lambda value: value)
 _ENTRY = {
-    "command": LINE,
+    "command": COMMAND,
     "size": choice(FULL, PROXY),
     "checkpoint": _ANY,
     "code": map_of(DIGEST, LINE),
