@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 import yaml
 from helpers.trained_desk import TrainedDesk, desk_over
+from helpers.trained_run import write_run
 from safetensors.torch import save_file
 from test_release_weights import TENSORS
 
 from metagen import paths
+from metagen.engine import graph
+from metagen.engine.binding import Binding
 from metagen.errors import TaskError
 from metagen.release import citation, hub, licenses, listing, opens, scores, smoke, texts
 from metagen.release import smoke_worker as worker
-from metagen.spec import words
+from metagen.spec import load, words
 from metagen.work import Recipe
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "torch_dtype": "float32", "eos_token_id": 0}
@@ -188,6 +191,28 @@ def test_the_release_has_the_files_that_its_numbers_come_from() -> None:
                "manifest.json")  # fmt: skip
     kept = ("blueprint/params.json", "docs/provenance.json", "code/model.py", "trained/model.json")
     assert set(listing.to_copy(targets)) == set(kept)
+
+
+def test_each_file_of_a_release_has_a_task_that_makes_it(tmp_path: Path) -> None:
+    binding = Binding(trained=write_run(tmp_path / "full_run"))
+    spec = load(paths.specs() / "text" / "text_llm_tiny.yaml")
+    bound = graph.of_spec(spec, bound=lambda run: binding)
+    assert set(bound.in_order(bound.recipes)) == set(bound.recipes)
+    about = (listing.PATH, listing.CRATE, listing.STATEMENT)
+    assert {"release/README.md", "release/model.safetensors", *about} <= set(bound.maker)
+    whole = {path for path in bound.maker if path.startswith("release/")}
+    # The signature covers all but itself; the manifest lists neither itself nor the statement.
+    assert set(bound.maker[listing.STATEMENT].inputs) == whole - {listing.STATEMENT}
+    assert set(bound.maker[listing.PATH].inputs) == whole - {listing.STATEMENT, listing.PATH}
+
+
+def test_the_statement_to_sign_has_the_digests_of_the_release(tmp_path: Path) -> None:
+    desk = desk_over(tmp_path)
+    desk.package = {"release/README.md": b"# card\n"}
+    made = content(listing.signable(("release/README.md",))(desk), listing.STATEMENT)
+    (row,) = made["predicate"]["resources"]
+    assert row["name"] == "README.md"
+    assert row["digest"] == hashlib.sha256(b"# card\n").hexdigest()
 
 
 def test_files_of_one_task_are_copied_by_one_task() -> None:

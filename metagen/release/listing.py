@@ -59,6 +59,16 @@ def manifest(paths: tuple[str, ...]) -> Work:
     return work
 
 
+def signable(paths: tuple[str, ...]) -> Work:
+    """Return the work that states the digests of the release, for the holder of a key to sign."""
+
+    def work(desk: Desk) -> dict[str, Output]:
+        digests = {path.removeprefix(f"{FOLDER}/"): desk.digest(path) for path in paths}
+        return {STATEMENT: json_bytes(signing.content(desk.key("name"), digests))}
+
+    return work
+
+
 def _row(desk: Desk, path: str) -> dict[str, Any]:
     return {
         "path": path.removeprefix(f"{FOLDER}/"),
@@ -86,5 +96,5 @@ def closing(paths: tuple[str, ...]) -> tuple[Recipe, ...]:
     return (
         crate.recipe(paths, (PATH, STATEMENT), f"{FOLDER}/"),
         Recipe("release:manifest", manifest(listed), listed, (PATH,), "list the files"),
-        signing.recipe(signed, f"{FOLDER}/"),
+        Recipe("release:statement", signable(signed), signed, (STATEMENT,), "list what to sign"),
     )
