@@ -145,7 +145,7 @@ def test_a_package_is_measured_on_its_own_code(package):
     package.modules.clear()
     made = probe.work(package)
     assert set(package.modules) == {"metagen.measure.probe_worker", "metagen.families.decoder"}
-    params, flops, graph = (json.loads(made[name]) for name in probe.TARGETS)
+    params, flops, graph, _ = (json.loads(made[name]) for name in probe.TARGETS)
     found = yaml.safe_load(package.package["blueprint/architecture.yaml"])
     dims = found["model"]
 

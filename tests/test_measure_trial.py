@@ -40,6 +40,9 @@ def desk_with(folder, spec, train=TRAIN, evaluate=EVAL):
     scripts = {"model": "", "data": "", "train": train, "eval": evaluate}
     desk.package = {f"code/{name}.py": text.encode() for name, text in scripts.items()}
     desk.package |= dict.fromkeys(RUNTIME, b"")
+    # No full model is trained.
+    empty = {"model.json": b'{"status": "not trained"}', "curve.csv": b"", "results.json": b"[]"}
+    desk.package |= {f"trained/{name}": data for name, data in empty.items()}
     desk.package["code/config.json"] = b'{"proxy": {}}'
     desk.package["blueprint/architecture.yaml"] = b"family: decoder\ntrain: {steps: 300}\n"
     return desk

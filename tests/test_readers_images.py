@@ -278,9 +278,7 @@ def test_a_mask_of_a_photo_that_is_turned_has_its_upright_size(
 # Reports
 
 
-def test_a_score_of_nothing_is_null_in_valid_json(
-    runtime: Readers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_score_of_nothing_is_null_in_valid_json(runtime: Readers, tmp_path: Path) -> None:
     import json
 
     (tmp_path / "state.json").write_text('{"step": 3}')
@@ -290,12 +288,12 @@ def test_a_score_of_nothing_is_null_in_valid_json(
         higher_is_better=True,
     )  # fmt: skip
     report = runtime.report.Report("mine", None, 20, [row], untested=["dog"])
-    runtime.report.print_report(report, tmp_path)
+    text = runtime.journal.to_text(runtime.report.contents(report, tmp_path))
 
     def refuse(constant: str) -> None:
         raise ValueError(constant)
 
-    content = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    content = json.loads(text, parse_constant=refuse)
     (metric,) = content["metrics"]
     assert metric["value"] is None
     assert metric["interval"] is None

@@ -18,6 +18,7 @@ _OF_FAMILIES = re.compile(
     r"task\.(?!type)|constraints\.(\w+_size|context_window|prompt_length)|training\.config\."
 )
 _CONFIG = "training.config."
+_SHARE, _HARDWARE = "training.compute.utilization", "training.compute.hardware"
 UNUSED = "declared, not followed: "
 """How the reason of such a key begins among the decisions of architecture.yaml."""
 
@@ -40,6 +41,7 @@ def unused(family: Family, key: Lookup) -> list[Unused]:
     return [
         *_settings(family, key),
         *_uncounted(family, key),
+        *_unpowered(key),
         *_undone(family, key),
         *_objectives(key),
         *_metrics(family, key),
@@ -70,6 +72,13 @@ def _uncounted(family: Family, key: Lookup) -> Iterator[Unused]:
     hint = f"count training.data.size in {counted}, or remove the key"
     for name, reason in family.task.uncounted(key).items():
         yield Unused(name, reason, hint)
+
+
+def _unpowered(key: Lookup) -> Iterator[Unused]:
+    """Yield the share of a peak where no device is declared that has one."""
+    if key(_SHARE) is not None and key(_HARDWARE) is None:
+        reason = f"{_HARDWARE} is not declared, so the training has no peak to reach a share of"
+        yield Unused(_SHARE, reason, f"declare {_HARDWARE}, or remove the key")
 
 
 def _undone(family: Family, key: Lookup) -> Iterator[Unused]:

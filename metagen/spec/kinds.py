@@ -325,6 +325,8 @@ def either(first: Kind, second: Kind) -> Kind:
         try:
             return first.parse(value)
         except RefusedError as error:
+            if isinstance(value, str) and first.as_text:
+                raise  # The value is a text of the first kind with a fault that is named.
             refuse(value, f"{first.allowed}; or {second.allowed}", error.flaws[0].hint)
 
     return Kind(
