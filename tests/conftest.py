@@ -49,6 +49,15 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
+@pytest.fixture(autouse=True)
+def _metagen_is_read_once() -> Iterator[None]:
+    """Tests build much in one process, where metagen's code stays as it is."""
+    from helpers import remembered
+
+    with remembered.code():
+        yield
+
+
 @pytest.fixture(scope="module")
 def _runtime() -> Iterator[Readers]:
     from helpers.readers import readers  # imports torch

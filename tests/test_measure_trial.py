@@ -86,7 +86,7 @@ def test_what_the_scripts_measured_becomes_the_results(tmp_path):
         "size": "proxy",
         "command": "python train.py --steps 800 --seed 7 --size proxy --device cpu --threads 1 "
                    "&& python eval.py --size proxy --device cpu --threads 1",
-        "status": "measured",
+        "status": "measured", "bound": None, "harness": None, "standard_error": None,
     }  # fmt: skip
     assert (named["benchmark"], named["value"], named["status"]) == ("MMLU", None, "not run")
     assert set(named) == set(measured)

@@ -25,13 +25,13 @@ from tests.properties.stated import Package
 from tests.properties.tally import Tally, headline
 
 QUICK = {
-    "consistent": 1, "traced": 1, "leaf": 4, "plan": 1, "nulls": 3, "types": 40, "code": 1,
-    "templates": 2,
+    "consistent": 1, "traced": 1, "leaf": 2, "nulls": 3, "types": 40,
     "statements": 4, "spoiled": 3, "evidence": 10, "corrupted": 56, "honest": 4, "bounded": 3,
     "tables": 40,
     "dates": 30, "strangers": 25, "packages": 8,
 }  # fmt: skip
 SLOWER = {
+    "code": 1, "plan": 1, "templates": 2,
     "histories": 3, "edits": 2, "leaks": 1, "toctou": 1, "lint": 2,
     "altered": 2, "crash": 3, "release_crash": 12, "disk": 2,
     "concurrency": 1, "events": 3, "power": 3,
@@ -155,6 +155,8 @@ def test_a_plan_of_many_devices_is_what_the_verdicts_are_about(name: str, lab: L
     assert not tally.violations, tally.text()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_an_engine_that_sees_no_change_is_found_out(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +166,8 @@ def test_an_engine_that_sees_no_change_is_found_out(
     assert tally.counts["missed"]
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_an_engine_that_always_builds_is_found_out(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +200,8 @@ def test_a_build_that_follows_links_is_found_out(lab: Lab, monkeypatch: pytest.M
     assert tally.counts["touched"] or tally.counts["own mistakes"]
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_histories_notice_an_output_that_stays_deleted(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

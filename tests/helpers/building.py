@@ -19,7 +19,7 @@ from metagen.measure import sandbox
 from metagen.measure.nodes import machines
 from metagen.spec import load
 
-from . import trained_run
+from . import remembered, trained_run
 
 TINY = paths.specs() / "text" / "text_llm_tiny.yaml"
 
@@ -42,8 +42,9 @@ def build(
     ledger = Ledger(StateFolder(out).ledger)
     engine = Engine(tasks, Workspace.on_disk(out, tasks.run, ledger), Environment(ledger))
     try:
-        for recipe in tasks.in_order(graph.whole(tasks.recipes)):
-            engine.build(recipe, lambda *_: None)
+        with remembered.figures_of_equal_data():
+            for recipe in tasks.in_order(graph.whole(tasks.recipes)):
+                engine.build(recipe, lambda *_: None)
         engine.outputs.sweep()
         return engine.outcomes
     finally:

@@ -22,7 +22,7 @@ from metagen.engine import desk as desk_module
 from metagen.engine.desk import code_root
 from metagen.engine.digest import CodeIndex
 from metagen.work import Desk
-from tests.helpers import building
+from tests.helpers import building, remembered
 
 from . import inside, mutants
 from .inside import Build
@@ -141,7 +141,7 @@ def _expanded(index: CodeIndex, reference: str) -> list[str]:
 def coverage(spec: Path, lab: Lab) -> Coverage:
     """Build a spec, and see what runs inside the work of each task."""
     calls: dict[str, set[str]] = {}
-    inside.drawings.clear()  # A figure from memory would hide the code that draws it.
+    remembered.drawings.clear()  # A figure from memory would hide the code that draws it.
     with lab.folder() as out, _profiled(calls, mutants.spans(paths.PACKAGE)):
         codes = inside.build(out, spec).log.codes
     works = {recipe.name: code_root(recipe) for recipe in inside.package(spec).recipes}

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from metagen import paths
-from metagen.docs import drawing, figures, outcome
-from metagen.engine import digest, doors, graph, workspace
+from metagen.engine import doors, graph, workspace
 from metagen.engine.engine import Outcome
 from metagen.engine.graph import Graph
 from metagen.engine.session import Options, Session
 from metagen.engine.terminal import Terminal
 from metagen.measure import sandbox
 from metagen.spec import load
-from metagen.work import Desk
+from tests.helpers import remembered
 from tests.helpers.building import fake_measurements, tree
 
 from .witness import Log, Moment, nothing, watched
 
 Tree = dict[str, bytes]
-_FIGURES = 500  # figures to remember
 real_run = sandbox.run
 
 
@@ -54,56 +50,18 @@ class Build:
 
 @contextlib.contextmanager
 def faked() -> Iterator[None]:
-    """Replace measurements by figures that depend on the same inputs; never wait for the disk.
-
-    The same figure of a paper is drawn once: drawing takes two thirds of a clean build.
-    """
+    """Replace measurements by figures that depend on the same inputs; never wait for the disk."""
     with (
         mock.patch.object(sandbox, "run", fake_measurements),
         mock.patch.object(os, "fsync", _no_wait),
-        mock.patch.object(digest.CodeIndex, "of_package", _index),
-        mock.patch.object(figures, "drawn", _drawn),
-        mock.patch.object(outcome, "drawn", _drawn),
+        remembered.code(),
+        remembered.figures_of_equal_data(),
     ):
         yield
 
 
 def _no_wait(handle: int) -> None:
     """Stand in for `os.fsync`: no test here cuts the power."""
-
-
-_real_index = digest.CodeIndex.of_package
-
-
-def _index(root: Path) -> digest.CodeIndex:
-    return _indexed(root, digest.package_digest(root))
-
-
-@functools.lru_cache(maxsize=8)
-def _indexed(root: Path, sha256: str) -> digest.CodeIndex:
-    """Return the index of a package's code; reading it costs a third of a clean build."""
-    return _real_index(root)
-
-
-drawings: dict[str, dict[str, bytes]] = {}
-_real_drawn = drawing.drawn
-
-
-def _drawn(
-    desk: Desk, name: str, height: float, draw: Callable[..., None], width: float = drawing.WIDTH
-) -> dict[str, bytes]:
-    """Draw a figure unless its data was drawn before; data that has no JSON is drawn each time."""
-    data = [cell.cell_contents for cell in draw.__closure__ or ()]
-    try:
-        key = json.dumps([name, height, width, draw.__code__.co_firstlineno, data])
-    except TypeError:
-        return _real_drawn(desk, name, height, draw, width)
-    if len(drawings) > _FIGURES:
-        drawings.clear()
-    if key not in drawings:
-        drawings[key] = _real_drawn(desk, name, height, draw, width)
-    desk.version("matplotlib")
-    return drawings[key]
 
 
 def package(spec: Path, overrides: Sequence[str] = (), run_id: str | None = None) -> Graph:
