@@ -91,7 +91,9 @@ def test_each_file_that_the_card_shows_is_there(released: Path) -> None:
     text = (release / "README.md").read_text()
     named = set(re.findall(r"\]\(([\w./-]+)\)", text))
     named |= set(re.findall(r"`((?:docs|blueprint|benchmarks|trained|code)/[\w./-]+)`", text))
-    assert {"figures/learning_curve.svg", "docs/limitations.md"} <= named
+    listed = text.partition("## Files of this repository")[2].partition("## ")[0]
+    named |= set(re.findall(r"`([\w.-]+(?:\.\w+|/))`", listed))
+    assert {"figures/learning_curve.svg", "docs/limitations.md", "paper.pdf", "code/"} <= named
     assert [name for name in sorted(named) if not (release / name).exists()] == []
 
 
