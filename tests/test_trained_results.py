@@ -160,6 +160,22 @@ def test_the_report_of_eval_alone_names_no_weights(folder: Path) -> None:
     assert (row["bound"], row["value"], row["steps"]) == (False, 2.5, None)
 
 
+def test_a_metric_may_have_data_of_its_own_and_be_no_score(folder: Path) -> None:
+    report = bound.report()
+    own = {"dataset": "weekly", "sha256": "ef" * 32, "n": 7, "n_unit": "series", "split": None}
+    distance = {"metric": "nearest", "title": "nearest example", "status": "no score"}
+    distance |= {"higher_is_better": None, "unit": "distance", "value": 1.5, "baselines": {}}
+    report["metrics"] += [
+        report["metrics"][0] | {"metric": "bits", "baselines": {}, "differences": {}} | own,
+        distance,
+    ]
+    change(folder / "scores.json", "scores", 0, "report", to=report)
+    first, second, third = taken(folder)
+    assert {name: second[name] for name in own} == own
+    assert [row["n"] for row in (first, third)] == [90, 90]
+    assert [row["status"] for row in (first, second, third)] == ["measured"] * 2 + ["no score"]
+
+
 def test_results_without_a_checkpoint_are_stated(folder: Path) -> None:
     rows = taken(None, "a.json", harness_files.plain("ab" * 32))
     assert [row["bound"] for row in rows] == [False]

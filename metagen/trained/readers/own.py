@@ -56,6 +56,7 @@ _OPTIONAL = {
     "differences": or_null(map_of(or_null(PAIR), NAME)),
     "standard_error": or_null(NUMBER),
 }
+_DATA = ("dataset", "sha256", "split", "n", "n_unit")
 _KEPT = (
     *("title", "unit", "baselines", "seeds", "spread", "interval", "interval_method"),
     *("interval_unit", "interval_n", "differences", "outcomes"),
@@ -147,20 +148,23 @@ def _found(
 ) -> Found:
     """Return the result of a metric; only scores.json, which has its command, is bound."""
     bound = command is not None
-    more = {name: entry[name] for name in _KEPT if name in entry}
+    # A figure that is no score, such as the distance to the nearest training image, says so.
+    more = {name: entry[name] for name in (*_KEPT, "status", "benchmark") if name in entry}
     unit = report.get("steps_unit") or STEPS_UNIT
-    more |= {"n_unit": report.get("n_unit"), "command": command, "steps_unit": unit}
+    # A metric may have data of its own, such as one of several series.
+    data = {**{name: report.get(name) for name in _DATA}, **metric}
+    more |= {"n_unit": data["n_unit"], "command": command, "steps_unit": unit}
     return Found(
         place=place,
         task=TOOL,
         metric=entry["metric"],
         value=entry["value"],
-        n=report["n"],
+        n=data["n"],
         standard_error=metric.get("standard_error"),
         higher=entry["higher_is_better"],
-        dataset=report["dataset"],
-        split=report.get("split"),
-        sha256=report["sha256"],
+        dataset=data["dataset"],
+        split=data["split"],
+        sha256=data["sha256"],
         bound=bound,
         harness={"name": TOOL},
         more=more if bound else {**more, "steps_unit": None},
