@@ -19,7 +19,7 @@ from metagen.engine.causes import Cause
 from metagen.engine.signatures import Known, but_ctime, is_settled, settled, signature_of
 from metagen.errors import Problem, TaskError
 
-KINDS = ("trained", "results")  # of dependencies
+KINDS = ("trained", "results")  # kinds of dependencies
 BOUND = "."  # The name of the dependency on whether a training folder is bound.
 GIVEN = "."  # The name of the dependency on which files of results are bound.
 LARGEST = 2**27  # bytes of a file that is loaded

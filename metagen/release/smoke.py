@@ -23,7 +23,7 @@ from metagen.release.weights import FOLDER
 from metagen.work import Desk, Output, Recipe, Work
 
 PATH = "docs/release_check.json"
-BOUND = 1e-4  # of the largest output; two float32 networks differ by the order of their sums
+BOUND = 1e-4  # share of the largest output: sums in another order differ by less in float32
 TIMEOUT = 7200
 _LENGTH = 64  # tokens of the input
 _SECTION = re.compile(r"^## How to Get Started with the Model$(.*?)^## ", re.MULTILINE | re.DOTALL)

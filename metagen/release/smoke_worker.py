@@ -113,7 +113,8 @@ def _inputs(task: Report) -> list[Any]:
         if each["dtype"] == "float32":
             drawn.append(torch.randn(each["shape"]))
         elif place and not drawn[0].is_floating_point():
-            drawn.append(torch.randint(0, 2, each["shape"]))  # which of two texts a token is of
+            # A token is of the first or of the second text.
+            drawn.append(torch.randint(0, 2, each["shape"]))
         else:
             drawn.append(torch.randint(1, task["vocabulary"] or 2, each["shape"]))
     if task["class"] == "CLIPModel":

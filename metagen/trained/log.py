@@ -14,7 +14,7 @@ from metagen.trained.door import content, refuse
 
 PATH = "metrics.jsonl"
 _LONGEST = 10_000  # bytes of a line
-_ROWS = 2000  # of the curve: more than a figure has pixels for
+_ROWS = 2000  # a figure has fewer pixels than this across its curve
 HINT = "bind the training folder as train.py left it; an edited log states what nobody measured"
 
 Row = dict[str, float | None]

@@ -18,7 +18,7 @@ from runtime.distributed import rank, total, world_size
 NOT_MEASURED = "not measured"
 POWERCAP = Path("/sys/class/powercap")
 EVERY = 10.0  # seconds between two readings of energy counters, which cost a system call each
-MOST_WATTS = 1000.0  # of a CPU package; its counter starts again at 0 after a known energy
+MOST_WATTS = 1000.0  # a CPU package takes less; its counter starts again after a known energy
 COLLECTED = 512  # pairs of CUDA events that wait to be read
 
 

@@ -132,7 +132,8 @@ def _plain(value: Any) -> Any:
 
 def _texts(row: Row, facts: Facts, package: Mapping[str, bytes]) -> Iterator[str]:
     """Yield each text that a value may have in a document."""
-    yield json.dumps(row["value"])  # as records in JSON have it
+    # Records in JSON have a value in this form.
+    yield json.dumps(row["value"])
     for style in _STYLES:
         text = wording.write(row["value"], row["unit"], style)
         yield from (text, wording.arithmetic(text), text[:1].upper() + text[1:])

@@ -229,7 +229,7 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> dict[str, Calls]:
     for name, library in found.items():
         monkeypatch.setitem(sys.modules, name, library)
     for name in ("WANDB_MODE", "TRACKIO_DIR", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
-        monkeypatch.setenv(name, "x")  # so that the variable is restored afterwards
+        monkeypatch.setenv(name, "x")  # pytest restores the variable afterwards
         monkeypatch.delenv(name)
     return found
 
