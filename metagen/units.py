@@ -31,6 +31,7 @@ LATENCY = f"{', '.join(LATENCY_CLASSES)}, or a time above zero such as 10ms"
 
 SCALES = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _CONTEXT_SCALES = {"": 1, "k": 2**10, "M": 2**20}
+JOULES_PER_KWH = 3.6e6
 BYTE_UNITS = {"B": 1} | {
     f"{prefix}{unit}": base**power
     for unit, base in (("B", 1000), ("iB", 1024))

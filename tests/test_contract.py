@@ -32,7 +32,7 @@ from metagen.families import effects
 from metagen.families.family import Dims
 from metagen.measure import probe_worker, sandbox
 from metagen.sizing import search
-from metagen.trained import model, results, weights
+from metagen.trained import header, model, results
 
 SIZES = ("full", "proxy")
 HALF = 2  # bytes of a number in bf16
@@ -95,7 +95,7 @@ def test_the_probe_names_each_tensor_of_a_checkpoint(made: Made) -> None:
     found = probe_worker._tensors(network)
     texts = {**found["parameters"], **found["others"]}
     assert set(texts) == {network.checkpoint_name(name) for name in network.state_dict()}
-    counts = [weights.Tensor.of(text).count for text in found["parameters"].values()]
+    counts = [header.Tensor.of(text).count for text in found["parameters"].values()]
     assert sum(counts) == made.family.count(made.dims("full"))
 
 

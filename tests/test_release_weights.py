@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from metagen import paths
 from metagen.errors import TaskError
 from metagen.release import tensors, weights, weights_worker
+from metagen.trained.weights import INDEX
 from metagen.work import Large
 
 TENSORS = {
@@ -108,7 +109,7 @@ def test_no_shard_is_larger_than_allowed_and_the_index_counts_all(tmp_path: Path
     index = plan.index()
     assert index["metadata"] == {"total_parameters": 6000, "total_size": 12000}
     assert {f"release/{name}" for name in index["weight_map"].values()} == set(made)
-    assert plan.names == (*sorted(set(index["weight_map"].values())), tensors.INDEX)
+    assert plan.names == (*sorted(set(index["weight_map"].values())), INDEX)
     for name, file in index["weight_map"].items():
         assert torch.equal(load_file(folder / file)[name], values[name].bfloat16())
 
@@ -120,11 +121,11 @@ def test_shards_as_trained_are_linked_and_counted(tmp_path: Path) -> None:
     for file, names in parts.items():
         save_file({name: TENSORS[name] for name in names}, place / file)
     table = {name: file for file, names in parts.items() for name in names}
-    (place / tensors.INDEX).write_text(json.dumps({"weight_map": table}))
+    (place / INDEX).write_text(json.dumps({"weight_map": table}))
     made = weights.weights(desk_over(tmp_path))
     links = [made[f"release/model-0000{n}-of-00002.safetensors"] for n in (1, 2)]
     assert [link.path.name for link in links if isinstance(link, Large)] == list(parts)
-    written = made[f"release/{tensors.INDEX}"]
+    written = made[f"release/{INDEX}"]
     assert isinstance(written, bytes)
     assert json.loads(written)["metadata"] == {"total_parameters": 25, "total_size": 108}
 
@@ -172,7 +173,7 @@ def test_a_link_is_no_file_of_weights(tmp_path: Path) -> None:
 
 
 def test_an_index_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:
-    (tmp_path / tensors.INDEX).write_text('{"weight_map": {"a": "../secret.safetensors"}}')
+    (tmp_path / INDEX).write_text('{"weight_map": {"a": "../secret.safetensors"}}')
     with pytest.raises(TaskError, match="not beside it"):
         tensors.of_folder(tmp_path, None)
 

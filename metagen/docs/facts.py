@@ -29,7 +29,7 @@ from metagen.docs.sources import (
 )
 from metagen.families.effects import UNUSED
 from metagen.families.family import Family, Words
-from metagen.measure.results import FULL, MEASURED, PROXY
+from metagen.measure.results import FULL, MEASURED, NOT_TRAINED, PROXY
 from metagen.sizing import devices
 from metagen.sizing.devices import Device
 from metagen.work import Desk
@@ -114,7 +114,7 @@ class Facts:
 
     def is_trained(self) -> bool:
         """Return whether a training run of the full model is bound to the package."""
-        return bool(self.get("trained.status").value != training.NOT_TRAINED)
+        return bool(self.get("trained.status").value != NOT_TRAINED)
 
     def device(self, name: str) -> Device | None:
         """Return the device that a driver calls by some name, as `NVIDIA H100 80GB HBM3`."""

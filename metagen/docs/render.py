@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from markupsafe import Markup
 
-from metagen.docs import escape, training
+from metagen.docs import escape
 from metagen.docs.fact import MissingFact, Printed, Ref, proxy
 from metagen.docs.facts import Facts
 from metagen.docs.sources import FILES
 from metagen.errors import Problem, TaskError
-from metagen.measure.results import FULL, MEASURED, PROXY
+from metagen.measure.results import FULL, MEASURED, PARTIAL, PROXY
 from metagen.work import Desk
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "bound": facts.is_bound,
         # A training run of the full model is bound to the package, complete or in part.
         "trained": facts.is_trained,
-        "partial": lambda: facts.get("trained.status").value == training.PARTIAL,
+        "partial": lambda: facts.get("trained.status").value == PARTIAL,
         "edited_code": lambda: (
             facts.has("trained.code.same") and not facts.get("trained.code.same").value
         ),

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from metagen.measure.evidence import EVIDENCE
-from metagen.measure.results import CURVE, IMPORTED, MEASURED, REPORT, RESULTS, TYPED
+from metagen.measure.results import (
+    CURVE,
+    FULL_CURVE,
+    FULL_MODEL,
+    IMPORTED,
+    MEASURED,
+    REPORT,
+    RESULTS,
+    TYPED,
+)
 from metagen.package.launch import PASSING, PLAN, STATES
 
 FILES = {
@@ -23,8 +32,8 @@ FILES = {
     # Of a release alone; only its README prints it.
     "release": "docs/release.json",
     # These always exist; without a trained model they say so.
-    "trained": "trained/model.json",
-    "trained_curve": "trained/curve.csv",
+    "trained": FULL_MODEL,
+    "trained_curve": FULL_CURVE,
     "plan": "trained/plan.json",
     "samples": "trained/samples.json",
     "bench": "trained/bench.json",

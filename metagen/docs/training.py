@@ -9,15 +9,12 @@ from metagen.docs import scores
 from metagen.docs.sources import FILES
 from metagen.measure.results import FULL
 from metagen.sizing.training import CARBON_INTENSITY, CARBON_SOURCE, DIGITS, HOUR
-from metagen.trained.model import NOT_TRAINED as NOT_TRAINED
-from metagen.trained.model import PARTIAL as PARTIAL
+from metagen.trained.header import NAMES
+from metagen.units import JOULES_PER_KWH
 
 if TYPE_CHECKING:
     from metagen.docs.facts import Facts
 
-# The names of formats in the headers of safetensors, and PyTorch's.
-_FORMATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-_KWH = 3.6e6  # joules
 _TIMES = ((HOUR, "hours"), (60, "minutes"), (1, "seconds"))
 Figure = tuple[Any, str, str]  # A value, its unit and its source.
 
@@ -32,7 +29,7 @@ def start(facts: Facts) -> Figure:
 def weights_format(facts: Facts) -> Figure:
     """Return the format of the trained weights by PyTorch's name, such as `bfloat16`."""
     name = facts.get("trained.checkpoint.dtype").value
-    return _FORMATS.get(name, name), "", f"{FILES['trained']}: checkpoint.dtype"
+    return NAMES.get(name, name), "", f"{FILES['trained']}: checkpoint.dtype"
 
 
 def hours(facts: Facts) -> Figure:
@@ -49,7 +46,7 @@ def energy(facts: Facts) -> Figure:
     """Return the measured energy of the training in kWh; None if it was not measured."""
     joules = _of(facts, "trained.energy.joules")
     source = f"{FILES['trained']}: energy.joules"
-    return (None if joules is None else _rounded(joules / _KWH)), "kWh", source
+    return (None if joules is None else _rounded(joules / JOULES_PER_KWH)), "kWh", source
 
 
 def energy_estimate(facts: Facts) -> Figure:
@@ -62,7 +59,7 @@ def energy_estimate(facts: Facts) -> Figure:
     if known is None:
         return None, "kWh", source
     number, watts, seconds = known
-    return _rounded(number * watts * seconds / _KWH), "kWh", source
+    return _rounded(number * watts * seconds / JOULES_PER_KWH), "kWh", source
 
 
 def energy_formula(facts: Facts) -> Figure:

@@ -17,10 +17,9 @@ from metagen import files
 from metagen.engine.ledger import Ledger
 from metagen.engine.workspace import StateFolder
 from metagen.errors import Problem, TaskError, UsageError
+from metagen.measure.results import FULL_MODEL, NOT_TRAINED
 
-MODEL = "trained/model.json"
-_UNBOUND = "not trained"  # The status of `MODEL` without a training run.
-_LARGEST = 2**20  # bytes of `MODEL` that are looked at
+_LARGEST = 2**20  # bytes of `FULL_MODEL` that are looked at
 _KIND = "binding"
 _HINT = "name the folder with metagen release SPEC --trained DIR, or remove the binding: --unbind"
 
@@ -185,18 +184,18 @@ def must_be_known(out: Path, run: str) -> None:
     """
     if tells_of_training(out / run):
         sentence = "This package tells of a trained model, and no training folder is bound to it."
-        raise UsageError(Problem(sentence, str(out / run / MODEL), _HINT))
+        raise UsageError(Problem(sentence, str(out / run / FULL_MODEL), _HINT))
 
 
 def tells_of_training(run: Path) -> bool:
     """Tell whether the package in a run folder says that its model was trained."""
-    if files.obstacle(run, MODEL):
+    if files.obstacle(run, FULL_MODEL):
         return False
     try:
-        status = json.loads(files.read_plain(run / MODEL, _LARGEST))["status"]
+        status = json.loads(files.read_plain(run / FULL_MODEL, _LARGEST))["status"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False
-    return bool(status != _UNBOUND)
+    return bool(status != NOT_TRAINED)
 
 
 def _stored(out: Path, path: Path) -> str:

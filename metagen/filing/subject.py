@@ -20,11 +20,11 @@ from metagen.docs import provenance
 from metagen.docs.fact import Fact, Printed, Ref
 from metagen.docs.facts import Facts
 from metagen.docs.sources import inputs
-from metagen.measure.results import FULL, PROXY
+from metagen.measure.results import FULL, PARTIAL, PROXY
 from metagen.sizing.training import CARBON, ENERGY
+from metagen.units import JOULES_PER_KWH
 from metagen.work import Desk, Recipe, Work
 
-JOULES = 3.6e6  # in a kilowatt-hour
 _LICENSES = "data/licenses.csv"
 TRAINED = ("trained",)
 MODEL = ("arch", "constraints", "results", "lock", *TRAINED)
@@ -143,7 +143,7 @@ class Subject(Facts):
         joules = self.value("trained.energy.joules")
         if joules is not None:
             source = self.value("trained.energy.source")
-            return Energy(joules / JOULES, f"measured by {source}", None)
+            return Energy(joules / JOULES_PER_KWH, f"measured by {source}", None)
         spent = self.estimate(ENERGY)
         return None if spent is None else Energy(spent, "estimated", self.estimate(CARBON))
 
@@ -157,7 +157,7 @@ class Subject(Facts):
             unmet.append("The full model has no measured score.")
         if self.digest is None:
             unmet.append("No training run of the full model belongs to this package.")
-        if self.value("trained.status") == "partial":
+        if self.value("trained.status") == PARTIAL:
             unmet.append("The training ended before its planned steps.")
         return [*unmet, f"Not measured: {self.value('derived.risks')}."]
 

@@ -39,6 +39,7 @@ FULL_MODEL, FULL_CURVE, FULL_RESULTS = BOUND = tuple(
 COLUMNS = ("step", "train_loss", "val_loss", "learning_rate")
 MEASURED, IMPORTED, TYPED = "measured", "imported", "typed"
 PROXY, FULL = "proxy", "full"
+NOT_TRAINED, TRAINED, PARTIAL = "not trained", "trained", "partial"  # the status of FULL_MODEL
 NOT_MEASURED, NOT_RUN, NO_SCORE = "not measured", "not run", "no score"
 STEPS_UNIT = "training steps"  # unit of train.py's `--steps`, unless eval.py names another one
 

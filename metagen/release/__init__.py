@@ -5,7 +5,7 @@ module     what it knows
 =========  =======================================================================
 forms      forms of the values of a card's metadata
 hub        the Hub's rules for the metadata of a card, checked offline
-tensors    headers of safetensors files, and the plan of the files of weights
+tensors    the plan of the files of weights, from the headers of the trained ones
 weights    the weights: links where nothing changes, else written by a worker
 texts      config, tokenizer and the other small files of a checkpoint
 licenses   the text of the licence, or its name and its address
@@ -29,6 +29,7 @@ from pathlib import Path
 from metagen.docs import latex, paper
 from metagen.errors import TaskError
 from metagen.families.family import Family, Lookup
+from metagen.measure.results import FULL_MODEL, FULL_RESULTS
 from metagen.release import (
     about,
     card,
@@ -42,9 +43,8 @@ from metagen.release import (
     texts,
     weights,
 )
+from metagen.trained.weights import CHECKPOINT, FILE
 from metagen.work import Recipe
-
-_MODEL = "trained/model.json"
 
 
 def recipes(family: Family, key: Lookup, trained: Path, *, results: bool) -> tuple[Recipe, ...]:
@@ -56,7 +56,7 @@ def recipes(family: Family, key: Lookup, trained: Path, *, results: bool) -> tup
         trained: The bound training folder; only names and headers of its files are read.
         results: Whether results are bound too.
     """
-    folder = trained / weights.CHECKPOINT
+    folder = trained / CHECKPOINT
     return (
         _weights(folder, key("release.dtype")),
         *texts.recipes(family.words.pipeline_tag, _names(folder)),
@@ -95,9 +95,9 @@ def _weights(folder: Path, dtype: str | None) -> Recipe:
         names = tensors.of_folder(folder, dtype).names
     except TaskError:
         # The task that checks the training says what is wrong with it, before this one runs.
-        names = (tensors.FILE,)
+        names = (FILE,)
     made = tuple(f"{weights.FOLDER}/{name}" for name in names)
-    return Recipe("release:weights", weights.weights, (_MODEL,), made, "release the weights")
+    return Recipe("release:weights", weights.weights, (FULL_MODEL,), made, "release the weights")
 
 
 def _names(folder: Path) -> tuple[str, ...]:
@@ -107,6 +107,6 @@ def _names(folder: Path) -> tuple[str, ...]:
 
 
 _SCORES = Recipe(
-    "release:scores", scores.eval_results, (scores.RESULTS,), (scores.PATH,), "list the scores"
+    "release:scores", scores.eval_results, (FULL_RESULTS,), (scores.PATH,), "list the scores"
 )
 _PAPER = Recipe("release:paper", listing.paper, (latex.TARGET,), (listing.PAPER,), "copy the paper")

@@ -6,8 +6,10 @@ from typing import Any
 
 from metagen import families
 from metagen.files import json_bytes
+from metagen.measure.results import FULL_MODEL
 from metagen.release import licenses, opens, texts
-from metagen.release.weights import CHECKPOINT, FOLDER, planned
+from metagen.release.weights import FOLDER, planned
+from metagen.trained.weights import CHECKPOINT
 from metagen.work import Desk, Output, Recipe
 
 PATH = "docs/release.json"
@@ -50,7 +52,7 @@ def _paper(desk: Desk) -> str:
 RECIPE = Recipe(
     "release:about",
     about,
-    ("trained/model.json", families.ARCHITECTURE, CONFIG),
+    (FULL_MODEL, families.ARCHITECTURE, CONFIG),
     (PATH,),
     "say what the release holds",
 )

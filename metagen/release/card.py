@@ -8,12 +8,12 @@ from typing import Any
 from metagen import families
 from metagen.docs import cards, provenance, render
 from metagen.errors import Problem, TaskError
+from metagen.measure.results import FULL_MODEL
 from metagen.release import hub, licenses
 from metagen.release.about import PATH as ABOUT
 from metagen.work import Desk, Output, Recipe
 
 PATH = "release/README.md"
-MODEL = "trained/model.json"
 _BASE = "release.base_model"
 
 
@@ -54,7 +54,7 @@ def _base(desk: Desk) -> str:
         TaskError: One is declared, and the training began with random weights.
     """
     name: str = desk.key(_BASE) or ""
-    if name and desk.entry(MODEL, "init_from") is None:
+    if name and desk.entry(FULL_MODEL, "init_from") is None:
         sentence = f"The spec declares {name}, but the training did not begin with its weights."
         raise TaskError(Problem(sentence, _BASE, "remove the key, or train with --init-from"))
     return name
@@ -64,7 +64,7 @@ _CARD = next(each for each in cards.RECIPES if each.name == "docs:model_card")
 RECIPE = Recipe(
     "release:readme",
     readme,
-    tuple(dict.fromkeys((*_CARD.inputs, MODEL, families.ARCHITECTURE, ABOUT))),
+    tuple(dict.fromkeys((*_CARD.inputs, FULL_MODEL, families.ARCHITECTURE, ABOUT))),
     provenance.targets(PATH),
     "write the card for the Hub",
 )

@@ -11,10 +11,10 @@ from typing import Any
 
 from metagen.docs import escape
 from metagen.files import yaml_bytes
+from metagen.measure.results import FULL_RESULTS
 from metagen.work import Desk, Output
 
 PATH = "release/.eval_results/results.yaml"
-RESULTS = "trained/results.json"
 _ON_THE_HUB = re.compile(r"[\w-]+/[\w.-]+", re.ASCII)
 _BOUND = "the file of results names these weights"
 _STATED = "stated, not bound: the file of results does not name the weights that it is of"
@@ -22,7 +22,7 @@ _STATED = "stated, not bound: the file of results does not name the weights that
 
 def eval_results(desk: Desk) -> dict[str, Output]:
     """Return the entries of all results on data sets of the Hub; the list may be empty."""
-    rows = [desk.entry(RESULTS, place) for place in desk.names(RESULTS)]
+    rows = [desk.entry(FULL_RESULTS, place) for place in desk.names(FULL_RESULTS)]
     return {PATH: yaml_bytes(entries(rows))}
 
 

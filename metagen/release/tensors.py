@@ -1,65 +1,38 @@
-"""Weights as released: the headers of safetensors files, and the plan of the files to write.
+"""Weights as released: the plan of the files to write.
 
-The format is the length of a JSON header in eight bytes, the header, and the bytes of the tensors
-(https://github.com/huggingface/safetensors, "Format"). A plan needs the headers alone, so the files
-of a release are known before a byte of its weights is read.
+A plan needs the headers of the trained files alone, so the files of a release are known before a
+byte of its weights is read.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from metagen.errors import Problem, TaskError
+from metagen.trained import header
+from metagen.trained.weights import FILE, INDEX
 
-FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 MOST = 5 * 10**9  # bytes of a file; the Hub's clients download files of this size one by one
-_LONGEST_HEADER = 100_000_000  # bytes; the limit of the safetensors library
-_LENGTH = 8  # bytes before the header, which say how long it is
 _ENTRY = 150  # bytes of a tensor's entry in a header, at most, without its name and shape
-_FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-_DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
-_NAMES = {short: name for name, short in _DTYPES.items()} | {"F64": "float64"}
+_FORMATS = {name: short for short, name in header.NAMES.items()}
 
 
 @dataclass(frozen=True)
-class Tensor:
-    """A tensor of a file.
-
-    Attributes:
-        name: Its name in the header.
-        dtype: Its format by the header's name, such as `BF16`.
-        shape: Its dimensions.
-        start: Where its bytes begin in the file.
-        size: How many bytes it has.
-    """
+class Tensor(header.Tensor):
+    """A tensor of a file: its name there, and where its bytes begin."""
 
     name: str
-    dtype: str
-    shape: tuple[int, ...]
     start: int
-    size: int
-
-    @property
-    def numbers(self) -> int:
-        """How many numbers it holds."""
-        product = 1
-        for side in self.shape:
-            product *= side
-        return product
 
     def released(self, dtype: str | None) -> Tensor:
         """Return the tensor as released; only numbers with a fraction have another format."""
-        if dtype is None or self.dtype not in _FLOATS:
+        if dtype is None or self.dtype not in header.FLOATS:
             return self
-        short = _DTYPES[dtype]
-        return replace(self, dtype=short, size=self.numbers * _FLOATS[short])
+        return replace(self, dtype=_FORMATS[dtype])
 
 
 @dataclass(frozen=True)
@@ -106,7 +79,7 @@ class Plan:
     @property
     def parameters(self) -> int:
         """The numbers of all tensors."""
-        return sum(piece.released.numbers for piece in self.pieces)
+        return sum(piece.released.count for piece in self.pieces)
 
     @property
     def size(self) -> int:
@@ -118,9 +91,9 @@ class Plan:
         """The format of the weights: that of most numbers."""
         counts: dict[str, int] = {}
         for piece in self.pieces:
-            if piece.released.dtype in _FLOATS:
-                name = _NAMES[piece.released.dtype]
-                counts[name] = counts.get(name, 0) + piece.released.numbers
+            if piece.released.dtype in header.FLOATS:
+                name = header.NAMES[piece.released.dtype]
+                counts[name] = counts.get(name, 0) + piece.released.count
         return max(counts, key=lambda name: counts[name], default="float32")
 
     @property
@@ -147,9 +120,9 @@ def of_folder(folder: Path, dtype: str | None, most: int = MOST) -> Plan:
         TaskError: There are no weights, or a header is none.
     """
     sources = source_files(folder)
-    headers = {name: header(folder / name) for name in sources}
+    tensors = {name: of_file(folder / name) for name in sources}
     pieces = [
-        Piece(name, tensor, tensor.released(dtype)) for name in sources for tensor in headers[name]
+        Piece(name, tensor, tensor.released(dtype)) for name in sources for tensor in tensors[name]
     ]
     same = all(piece.trained == piece.released for piece in pieces)
     if same and all((folder / name).stat().st_size <= most for name in sources):
@@ -181,63 +154,23 @@ def source_files(folder: Path) -> tuple[str, ...]:
     return names
 
 
-def header(path: Path) -> tuple[Tensor, ...]:
+def of_file(path: Path) -> tuple[Tensor, ...]:
     """Return the tensors of a file, in the order of their bytes.
 
     Raises:
         TaskError: It is no file of tensors, or it is a link.
     """
     try:
-        with _opened(path) as handle:
-            size = os.fstat(handle).st_size
-            length = int.from_bytes(os.pread(handle, _LENGTH, 0), "little")
-            if not 2 <= length <= min(_LONGEST_HEADER, size - _LENGTH):
-                raise ValueError("the header has no length")
-            entries = json.loads(os.pread(handle, length, _LENGTH))
-            entries.pop("__metadata__", None)
-            found = sorted(_tensors(entries, _LENGTH + length), key=lambda each: each.start)
-            _check_bytes(found, _LENGTH + length, size)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise TaskError(Problem(f"This is not a file of tensors: {error}", str(path))) from error
-    return tuple(found)
-
-
-class _opened:
-    """A regular file, opened for reading without following a link."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> int:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        self.handle = os.open(self.path, flags)
-        if not stat.S_ISREG(os.fstat(self.handle).st_mode):
-            os.close(self.handle)
-            raise OSError(errno.EINVAL, "not a regular file", str(self.path))
-        return self.handle
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.handle)
-
-
-def _tensors(entries: Mapping[str, Any], base: int) -> Iterator[Tensor]:
-    for name, entry in entries.items():
-        first, last = entry["data_offsets"]
-        shape = tuple(entry["shape"])
-        if not all(type(number) is int and number >= 0 for number in (first, last, *shape)):
-            raise ValueError(f"{name} has a size that is no whole number")
-        yield Tensor(name, str(entry["dtype"]), shape, base + first, last - first)
-
-
-def _check_bytes(tensors: Sequence[Tensor], base: int, size: int) -> None:
-    """Raise a ValueError unless the tensors fill a file, one after the other."""
-    for tensor in tensors:
-        width = _FLOATS.get(tensor.dtype)
-        if tensor.start != base or (width and tensor.size != width * tensor.numbers):
-            raise ValueError(f"{tensor.name} does not have the bytes of its shape")
-        base += tensor.size
-    if base != size:
-        raise ValueError("the file does not end with its last tensor")
+        found = header.read(path, str(path))
+    except TaskError as error:
+        (problem,) = error.problems
+        sentence = f"This is not a file of tensors: {problem.sentence}"
+        raise TaskError(Problem(sentence, str(path), problem.hint)) from error
+    tensors = (
+        Tensor(each.dtype, each.shape, name, found.starts[name])
+        for name, each in found.tensors.items()
+    )
+    return tuple(sorted(tensors, key=lambda each: each.start))
 
 
 def _parts(pieces: Iterable[Piece], most: int) -> Iterator[list[Piece]]:

@@ -12,7 +12,9 @@ from typing import Any, cast
 from metagen import families
 from metagen.errors import Problem, TaskError
 from metagen.files import json_bytes
-from metagen.release.weights import CHECKPOINT, FOLDER, planned
+from metagen.measure.results import FULL_MODEL
+from metagen.release.weights import FOLDER, planned
+from metagen.trained.weights import CHECKPOINT
 from metagen.work import Desk, Output, Recipe
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
@@ -91,7 +93,7 @@ def recipes(pipeline_tag: str, names: tuple[str, ...]) -> tuple[Recipe, ...]:
         pipeline_tag: The Hub's name of the model's task.
         names: The files of the checkpoint, relative to it.
     """
-    model, plan = ("trained/model.json",), families.ARCHITECTURE
+    model, plan = (FULL_MODEL,), families.ARCHITECTURE
     made = [_recipe("config", config, model, CONFIG, "write the config of the released weights")]
     if pipeline_tag == _TEXT_GENERATION:
         read = (*model, plan)

@@ -11,10 +11,10 @@ from metagen.errors import Problem, TaskError
 from metagen.files import json_bytes
 from metagen.measure import sandbox
 from metagen.release import tensors
-from metagen.release.tensors import FILE, INDEX, Plan, Shard
+from metagen.release.tensors import Plan, Shard
+from metagen.trained.weights import CHECKPOINT, FILE, INDEX
 from metagen.work import Desk, Large, Output
 
-CHECKPOINT = "checkpoint"
 FOLDER = "release"
 _LEAST_SECONDS = 600
 _BYTES_PER_SECOND = 10**7  # a slow disk's

@@ -4,7 +4,8 @@ Every file of it exists in every package; without a training run it says that th
 
 ============  ====================================================================
 door          JSON of strangers, and the fields of its objects
-weights       tensors by the headers of their files, and the digest of weights
+header        the tensors of a .safetensors file, by its header
+weights       the tensors of a checkpoint, and the digest of weights
 identity      settings of a checkpoint that must be the package's, or may differ
 log           metrics.jsonl, and the curve of documents
 run           run.json: the starts of train.py, and what they say together

@@ -14,12 +14,12 @@ from metagen.families.family import Family
 from metagen.measure import sandbox
 from metagen.package.bundle import Read
 from metagen.package.code import BENCH, SCRIPTS, runtime_files
+from metagen.trained.weights import CHECKPOINT
 from metagen.work import Desk
 
-FOLDER = "checkpoint"
 CONFIG = "code/config.json"
 TIMEOUT = 3600
-MOST_BYTES = 8_000_000_000  # of weights that a build loads, since it cannot ask for the memory
+MOST_BYTES = 8_000_000_000  # a build loads no more weights, since it cannot ask for the memory
 OPTIONS = ("--size", "full", "--device", "cpu", "--threads", "1")
 # A change of the one script does not run the other again.
 _OTHER = {"infer.py": (BENCH,)}
@@ -53,7 +53,7 @@ def run(desk: Desk, script: str, *arguments: str) -> bytes:
 
 def _place(desk: Desk) -> Path:
     """Return the folder of the checkpoint; each file in it that a script reads is a dependency."""
-    for name in desk.trained_names(FOLDER):
+    for name in desk.trained_names(CHECKPOINT):
         if not name.startswith(_NOT_NEEDED):
-            desk.trained_digest(f"{FOLDER}/{name}")
-    return desk.trained_place(f"{FOLDER}/config.json").parent
+            desk.trained_digest(f"{CHECKPOINT}/{name}")
+    return desk.trained_place(f"{CHECKPOINT}/config.json").parent

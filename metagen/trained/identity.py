@@ -22,16 +22,16 @@ from metagen.measure.results import DIGEST, NAME, map_of, or_null
 from metagen.spec.findings import shown
 from metagen.spec.kinds import whole
 from metagen.trained import door
-from metagen.trained.weights import FOLDER, OTHER
+from metagen.trained.weights import CHECKPOINT, OTHER
 from metagen.work import Desk
 
 STATE, CONFIG, TOKENIZER = (
-    f"{FOLDER}/{name}" for name in ("state.json", "config.json", "tokenizer.json")
+    f"{CHECKPOINT}/{name}" for name in ("state.json", "config.json", "tokenizer.json")
 )
 SECTIONS = ("model", "data", "train")
 _SAME = ("model.", "data.", "train.seed")
 _FIELDS = {"step": whole(1, 10**15), "sha256": or_null(DIGEST), "init_from": or_null(DIGEST)}
-_BOUND = (CONFIG, TOKENIZER, f"{FOLDER}/tokenizer_config.json")
+_BOUND = (CONFIG, TOKENIZER, f"{CHECKPOINT}/tokenizer_config.json")
 
 State = dict[str, Any]
 
@@ -49,14 +49,14 @@ def read(desk: Desk, planned: Mapping[str, Any]) -> State:
     state = _file(desk, STATE)
     if state is None:
         hint = "name a folder that train.py wrote: its state says which step and seed it is of"
-        door.refuse("The checkpoint has no state.json.", FOLDER, hint)
+        door.refuse("The checkpoint has no state.json.", CHECKPOINT, hint)
     door.settle(door.flaws(STATE, (), state, _FIELDS))
     # Scripts of older packages save no digests of the files beside the weights.
     door.settle(door.flaws(STATE, (), {"files": {}, **state}, {"files": map_of(DIGEST, NAME)}))
     door.settle(_others(STATE, state, _named(planned)))
     config = _file(desk, CONFIG)
     if config is None:
-        door.refuse("The checkpoint has no config.json.", FOLDER, "copy the whole checkpoint")
+        door.refuse("The checkpoint has no config.json.", CHECKPOINT, "copy the whole checkpoint")
     model = {name: value for name, value in planned["model"].items() if name in config}
     door.settle(_others(CONFIG, config, model))
     door.settle(_replaced(desk, state))
@@ -114,7 +114,7 @@ def _replaced(desk: Desk, state: State) -> Iterator[Problem]:
     """Yield the files beside the weights that are not those that train.py saved with them."""
     saved = state.get("files", {})
     for path in _BOUND:
-        name, data = path.removeprefix(f"{FOLDER}/"), _bytes(desk, path)
+        name, data = path.removeprefix(f"{CHECKPOINT}/"), _bytes(desk, path)
         digest = None if data is None else sha256(data)
         if name in saved and saved[name] != digest:
             what = "is missing" if digest is None else "is not the one that train.py saved"

@@ -13,14 +13,13 @@ from typing import Any
 from metagen import families
 from metagen.files import json_bytes, sha256
 from metagen.measure.probe import TENSORS
-from metagen.measure.results import FULL, FULL_CURVE, FULL_MODEL
+from metagen.measure.results import FULL, FULL_CURVE, FULL_MODEL, NOT_TRAINED, PARTIAL, TRAINED
 from metagen.package.code import SCRIPTS, runtime_files
 from metagen.spec.findings import shown
 from metagen.trained import door, identity, log, run, weights
-from metagen.trained.weights import FOLDER, Weights
+from metagen.trained.weights import CHECKPOINT, Weights
 from metagen.work import Desk
 
-NOT_TRAINED, TRAINED, PARTIAL = "not trained", "trained", "partial"
 GRAPH = "blueprint/graph.json"
 _UNRECORDED = (
     *("init_from", "starts", "unit", "units", "devices", "memory_peak", "throughput", "mfu"),
@@ -58,7 +57,7 @@ def _step(state: identity.State, found: Weights) -> int:
     step: int = state["step"]
     if found.step not in (None, step):
         sentence = f"The weights are of step {found.step:,}, and state.json of step {step:,}."
-        door.refuse(sentence, FOLDER, "bind the checkpoint as it was saved")
+        door.refuse(sentence, CHECKPOINT, "bind the checkpoint as it was saved")
     return step
 
 

@@ -12,17 +12,16 @@ from typing import Any
 
 from metagen import families
 from metagen.files import json_bytes
-from metagen.measure.results import FULL_MODEL
+from metagen.measure.results import FULL_MODEL, NOT_TRAINED
 from metagen.package.launch import PLAN as LAUNCH
 from metagen.sizing import devices, shares
 from metagen.sizing.training import DAY, ENERGY, HOUR, PUE, TIME
-from metagen.trained.model import NOT_TRAINED
+from metagen.units import JOULES_PER_KWH
 from metagen.work import Desk
 
 TARGET = "trained/plan.json"
 CONSTRAINTS = "blueprint/constraints.json"
 INPUTS = (families.ARCHITECTURE, CONSTRAINTS, LAUNCH, FULL_MODEL)
-JOULES = 3.6e6  # in a kWh
 _TIMES = ((HOUR, "hours"), (60, "minutes"), (1, "seconds"))
 DIGITS = 4  # significant digits of a quotient
 
@@ -116,7 +115,7 @@ def _pairs(plan: _Plan, done: _Training) -> Iterator[tuple[str, str, Side, Side]
         yield f"last {title}", words.loss_unit, none, done.of("losses", name)
     yield _time(plan, done)
     yield from _of_devices(plan, done)
-    spent = done.of("energy", "joules", factor=1 / JOULES)
+    spent = done.of("energy", "joules", factor=1 / JOULES_PER_KWH)
     # The plan's overhead is that of a data centre, which no counter of a device sees.
     yield "energy of the devices", "kWh", plan.computed(ENERGY, 1 / PUE), spent
     speed = done.of("throughput") if counted else none

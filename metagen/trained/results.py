@@ -15,12 +15,12 @@ from typing import Any
 
 from metagen import families
 from metagen.files import json_bytes, sha256
-from metagen.measure.results import FULL_MODEL, FULL_RESULTS, Row, key
+from metagen.measure.results import FULL_MODEL, FULL_RESULTS, NOT_TRAINED, Row, key
 from metagen.spec.findings import shown
 from metagen.tasks import harness
 from metagen.trained import door
 from metagen.trained.found import ELSEWHERE, REMOVE, Found, Model, row
-from metagen.trained.model import NOT_TRAINED, code_of
+from metagen.trained.model import code_of
 from metagen.trained.readers import READERS, own
 from metagen.trained.run import TIME
 from metagen.work import Desk

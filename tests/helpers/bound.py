@@ -18,7 +18,7 @@ from metagen.engine.training import Training
 from metagen.families.decoder import FAMILY as decoder
 from metagen.package.code import SCRIPTS, runtime_files
 from metagen.spec import Spec, load
-from metagen.trained import weights
+from metagen.trained import header
 
 from .plain_desk import PlainDesk
 
@@ -127,15 +127,15 @@ def safetensors(
     tensors: Mapping[str, str], salt: bytes = b"\0", metadata: Mapping[str, str] | None = None
 ) -> bytes:
     """Return a .safetensors file; each byte of its tensors is the salt."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt", **(metadata or {})}}
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt", **(metadata or {})}}
     end = 0
     for name, text in tensors.items():
-        tensor = weights.Tensor.of(text)
-        size = tensor.count * weights.BYTES[tensor.dtype]
+        tensor = header.Tensor.of(text)
+        size = tensor.size
         place = {"dtype": tensor.dtype, "shape": list(tensor.shape)}
-        header[name] = {**place, "data_offsets": [end, end + size]}
+        entries[name] = {**place, "data_offsets": [end, end + size]}
         end += size
-    head = json.dumps(header).encode()
+    head = json.dumps(entries).encode()
     return len(head).to_bytes(8, "little") + head + salt * end
 
 
