@@ -21,6 +21,7 @@ from metagen.engine.session import Options, Session
 from metagen.engine.terminal import Terminal
 from metagen.engine.workspace import StateFolder
 from metagen.errors import MetagenError, TaskError, UsageError
+from metagen.measure.results import FULL_MODEL
 from metagen.work import Desk, Recipe
 
 SPEC = Path("a.yaml")
@@ -96,7 +97,7 @@ def test_one_training_is_not_bound_to_two_specs(out: Path, run: Path) -> None:
 
 
 def test_a_trained_package_without_its_ledger_is_never_made_untrained(out: Path) -> None:
-    model = out / "run-toy" / binding.MODEL
+    model = out / "run-toy" / FULL_MODEL
     model.parent.mkdir(parents=True)
     model.write_text('{"status": "not trained"}')
     assert known_in(out)("run-toy") == NOTHING
@@ -109,7 +110,7 @@ def test_a_trained_package_without_its_ledger_is_never_made_untrained(out: Path)
 
 @pytest.mark.parametrize("text", ["", "[]", '{"status": {}}', "[" * 100_000, '{"a": 1}'])
 def test_a_strangers_model_json_never_ends_in_a_traceback(out: Path, text: str) -> None:
-    model = out / "run-toy" / binding.MODEL
+    model = out / "run-toy" / FULL_MODEL
     model.parent.mkdir(parents=True)
     model.write_text(text)
     if text == '{"status": {}}':
