@@ -6,6 +6,7 @@ F_n and F_e = features of a node and of an edge.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -14,14 +15,14 @@ from metagen.families.axes import Axis
 from metagen.families.demand import Need
 from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
 from metagen.families.parts import Part
-from metagen.families.trend import Line, Row, Trend
+from metagen.families.trend import Line, Row, Trend, fit
 from metagen.tasks.graph_classification import GraphClassification
 
 BENCHMARKING = "as in the configurations of benchmarking-gnns (arXiv:2003.00982)"
 
 
 class GAT(Family):
-    """Blocks of graph attention over the edges, and a readout of each graph's mean."""
+    """Blocks of graph attention over the edges, and a readout of each graph's nodes."""
 
     name = "gat"
     kind = "graph attention network for graph classification"
@@ -39,11 +40,12 @@ class GAT(Family):
     rules = (axes.divides("n_heads", "d_model", "the heads share the width evenly"),)
     constants = {
         "dynamic": (True, "the attention of GATv2, which ranks neighbours for each node"),
+        "sum_readout": (True, "a sum tells graphs of different sizes apart (arXiv:1810.00826)"),
         "negative_slope": (0.2, "as GAT and GATv2"),
         "dropout": (0.0, BENCHMARKING),
         "norm_eps": (1e-5, "the default of PyTorch"),
     }
-    proxy_dims = {"d_model": 64, "n_layers": 4, "n_heads": 4, "d_ff": 32, "dropout": 0.1}
+    proxy_dims = {"d_model": 64, "n_layers": 3, "n_heads": 4, "d_ff": 32, "dropout": 0.1}
 
     def parts(self, m: Dims) -> list[Part]:
         """Return the encoder of nodes, the blocks with their norms, and the readout."""
@@ -55,7 +57,7 @@ class GAT(Family):
         ]
 
     def head(self, m: Dims) -> list[Part]:
-        """Return the readout of a graph's mean: d to f, to d / 4, to the classes."""
+        """Return the readout of a graph: d to f, to d / 4, to the classes."""
         last = quarter(m)
         widths = (m["d_model"], m["d_ff"], last, m["num_classes"])
         return [parts.linear(a, b) for a, b in pairwise(widths)]
@@ -67,31 +69,33 @@ class GAT(Family):
         return [Peak(d * (4 * edges + 3 * nodes), words)]
 
     def line(self, trait: Trait, table: list[Row], size: float) -> Line:
+        if trait in (self.traits["n_layers"], self.traits["head_dim"]):
+            # The depth says how many edges away a node sees, which no number of parameters changes;
+            # and heads of published models follow their data more than their size.
+            return fit([(size, trait.published(row)) for row in table], size)
         # Published models that label nodes have no readout.
         whole = trait is not self.traits["expansion"]
         return super().line(trait, [row for row in table if whole or row["ffn"]], size)
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
-        budget = need.budget
-        depth, width, size = (
-            trend.lines[name].at(budget) for name in ("n_layers", "d_model", "head_dim")
-        )
-        step = max(4, axes.floor_power(width) // 16)
-
-        def narrow(m: Dims, d: int) -> Dims:
-            return {**m, "d_model": d, "n_heads": 1, "d_ff": 1}
-
+        depth, size = (trend.lines[name].at(need.budget) for name in ("n_layers", "head_dim"))
         return (
             *self.usual(),
-            Axis("n_layers", lambda m: axes.depths_near(depth), grid=True),
-            Axis(
-                "d_model",
-                lambda m: self.within(budget, axes.near(width, step), lambda d: narrow(m, d)),
-                grid=True,
-            ),
+            Axis("n_layers", lambda m: axes.near(depth, 1), grid=True),
+            Axis("d_model", lambda m: self._widths(m, need.budget), grid=True),
             Axis("n_heads", lambda m: (axes.divisor_near(m["d_model"], m["d_model"] / size),)),
-            Axis("d_ff", lambda m: (self.fill(m, "d_ff", 1, budget),), fills=True),
+            Axis("d_ff", lambda m: (self.fill(m, "d_ff", 1, need.budget),), fills=True),
         )
+
+    def _widths(self, m: Dims, budget: int) -> range:
+        """Return multiples of 4, or more, around the width of which the blocks fill the budget."""
+        width = math.sqrt(budget / ((2 if m["dynamic"] else 1) * m["n_layers"]))
+        step = max(4, axes.floor_power(width) // 16)
+
+        def narrow(d: int) -> Dims:
+            return {**m, "d_model": d, "n_heads": 1, "d_ff": 1}
+
+        return self.within(budget, axes.near(width, step), narrow)
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         size = self.size(m)
@@ -107,6 +111,7 @@ class GAT(Family):
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
         return (
             ("static attention, as GAT", "dynamic", False),
+            ("mean of the nodes", "sum_readout", False),
             ("no features of edges", "edge_features", 0),
             ("half the heads", "n_heads", axes.divisor_near(m["d_model"], m["n_heads"] / 2)),
             ("half the depth", "n_layers", max(1, m["n_layers"] // 2)),

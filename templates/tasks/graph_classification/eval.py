@@ -47,7 +47,7 @@ class Config:
     """Graphs scored at once."""
     baseline_graphs: int = 20000
     """Training graphs above which the majority is the only baseline."""
-    baseline_trees: int = 200
+    baseline_trees: int = 100
     """Trees of a random forest."""
 
 
