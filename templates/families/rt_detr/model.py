@@ -16,11 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from layers.boxes import from_centres, giou, iou, to_centres
+from layers.boxes import Detections, from_centres, giou, iou, to_centres
 from layers.convolution import Convolution
 from layers.deformable import DeformableAttention
 from layers.matching import assignment
@@ -74,32 +75,28 @@ class Predictions(NamedTuple):
     Attributes:
         logits: (S, B, Q, K) of each class; a query may have none.
         boxes: (S, B, Q, 4).
-        restored: The same of noisy queries, (S - 1, B, N, K) and (S - 1, B, N, 4); None without.
-        noise: What those queries were made from.
     """
 
     logits: Tensor
     boxes: Tensor
-    restored: tuple[Tensor, Tensor] | None = None
-    noise: "Noise | None" = None
 
 
 class Noise(NamedTuple):
     """Noisy copies of the objects of a batch, from which training restores them.
 
     Attributes:
-        groups: Copies of each object, half of them near it and half of them farther away.
+        groups: Near copies of each object; there are as many farther away.
         classes: (B, N) the classes that the queries are told, K where there is no object.
         boxes: (B, N, 4).
+        near: (groups * M,) the queries that are near their object, in the order of the objects.
         allowed: (N + Q, N + Q) whether a query (row) attends to a query (column).
-        near: Image, noisy query and object of each near copy, three of (P,).
     """
 
     groups: int
     classes: Tensor
     boxes: Tensor
+    near: Tensor
     allowed: Tensor
-    near: tuple[Tensor, Tensor, Tensor]
 
 
 class Shortcut(nn.Module):
@@ -363,25 +360,33 @@ class Model(nn.Module):
 
     def forward(
         self, images: Tensor, boxes: Tensor | None = None, classes: Tensor | None = None
-    ) -> Predictions:
-        """Predict the objects of images (B, C, height, width).
+    ) -> Any:
+        """Return `Predictions`, or with the true objects the loss and the number of objects.
 
-        With the objects of a batch, whose form `loss` states, training adds noisy queries.
+        Args:
+            images: (B, C, height, width), values from -1 to 1.
+            boxes: (B, M, 4), left, top, right and bottom in pixels.
+            classes: (B, M), -1 after the last object of an image.
         """
         memory, sizes = self.remember(images)
         queries, logits, starts = self.select(memory, sizes)
-        first = Predictions(logits[None], starts[None])
-        if boxes is None or classes is None or not self.config.num_denoising:
-            return joined(first, self.decode(queries, starts, memory, sizes))
-        noise = self.noise(self.as_shares(boxes), classes)
-        told = self.denoising_class_embed(noise.classes).to(queries.dtype)
-        queries = torch.cat((told, queries), 1)
-        starts = torch.cat((noise.boxes, starts), 1)
-        both = self.decode(queries, starts, memory, sizes, noise.allowed)
-        few = noise.classes.size(1)
-        restored = both.logits[:, :, :few], both.boxes[:, :, :few]
-        rest = Predictions(both.logits[:, :, few:], both.boxes[:, :, few:])
-        return joined(first, rest)._replace(restored=restored, noise=noise)
+        if boxes is None or classes is None:
+            every = self.decode(queries, starts, memory, sizes)
+            return Predictions(*map(joined, (logits, starts), every))
+        objects, extra = self.as_shares(boxes), logits.new_zeros(())
+        if self.training and self.config.num_denoising:
+            noise = self.noise(objects, classes)
+            told = self.denoising_class_embed(noise.classes).to(queries.dtype)
+            queries, places = torch.cat((told, queries), 1), torch.cat((noise.boxes, starts), 1)
+            every = self.decode(queries, places, memory, sizes, noise.allowed)
+            few = noise.classes.size(1)
+            extra = restoring_loss(*(each[:, :, :few] for each in every), noise, objects, classes)
+            every = Predictions(*(each[:, :, few:] for each in every))
+        else:
+            every = self.decode(queries, starts, memory, sizes)
+        found = Predictions(*map(joined, (logits, starts), every))
+        count = (classes >= 0).sum().clamp(min=1)
+        return (matched_loss(*found, objects, classes) + extra) / count, count
 
     def remember(self, images: Tensor) -> tuple[Tensor, list[tuple[int, int]]]:
         """Return the pixels (B, T, d) of all maps, and height and width of each map."""
@@ -428,55 +433,29 @@ class Model(nn.Module):
         return Predictions(torch.stack(logits), torch.stack(refined))
 
     @torch.no_grad()
-    def noise(self, boxes: Tensor, classes: Tensor) -> Noise:
+    def noise(self, objects: Tensor, classes: Tensor) -> Noise:
         """Return noisy copies of objects (B, M, 4) and (B, M), for contrastive denoising.
 
-        Each group has a near copy of each object, whose corners move by at most half a side, and a
-        copy farther away, which is to be told apart (Zhang et al., 2023, arXiv:2203.03605).
+        Each group has a near copy of each object, whose sides move by less than half its width or
+        height, and a farther copy, which is no object (Zhang et al., 2023, arXiv:2203.03605).
         """
-        most = int((classes >= 0).sum(1).max())
-        boxes, classes = boxes[:, :most], classes[:, :most]
-        groups = max(1, self.config.num_denoising // max(1, most))
-        true = (classes >= 0).repeat(1, 2 * groups)  # (B, N)
-        order = torch.arange(true.size(1), device=true.device)
-        far = order // max(1, most) % 2 == 1  # (N,)
-        told = torch.where(classes < 0, self.config.num_classes, classes).repeat(1, 2 * groups)
-        swapped = true & (torch.rand(told.shape, device=told.device) < LABEL_NOISE)
-        told = torch.where(swapped, torch.randint_like(told, self.config.num_classes), told)
-        exact = boxes.repeat(1, 2 * groups, 1)
+        many, none = classes.size(1), self.config.num_classes
+        groups = max(1, self.config.num_denoising // many)
+        order = torch.arange(2 * groups * many, device=classes.device)
+        far = order // many % 2  # (N,)
+        told = torch.where(classes < 0, none, classes).repeat(1, 2 * groups)
+        swapped = (told < none) & (torch.rand(told.shape, device=told.device) < LABEL_NOISE)
+        told = torch.where(swapped, torch.randint_like(told, none), told)
+        exact = objects.repeat(1, 2 * groups, 1)
         sign = torch.randint_like(exact, 2) * 2 - 1
-        moved = sign * (torch.rand_like(exact) + far[:, None])  # in half sides
-        moved = from_centres(exact) + moved * exact[..., 2:].repeat(1, 1, 2) / 2
-        group = torch.cat(
-            (order // max(1, 2 * most), order.new_full((self.config.num_queries,), -1))
-        )
+        moved = sign * (torch.rand_like(exact) + far[:, None])  # in half widths and heights
+        sides = from_centres(exact) + moved * exact[..., 2:].repeat(1, 1, 2) / 2
+        boxes = to_centres(sides.clamp(0, 1)).clamp(0, 1)
+        group = order // (2 * many)
+        group = torch.cat((group, group.new_full((self.config.num_queries,), -1)))
         # No query sees a noisy one, which gives its object away; groups do not see each other.
         allowed = (group == -1) | (group[:, None] == group)
-        image, query = (true & ~far).nonzero(as_tuple=True)
-        near = image, query, query % max(1, most)
-        return Noise(groups, told, to_centres(moved.clamp(0, 1)).clamp(0, 1), allowed, near)
-
-    def loss(self, predictions: Predictions, boxes: Tensor, classes: Tensor) -> Tensor:
-        """Return the loss for each object of a batch (section 4 of the paper).
-
-        Args:
-            predictions: Those of the same batch.
-            boxes: (B, M, 4), left, top, right and bottom in pixels.
-            classes: (B, M), -1 after the last object of an image.
-        """
-        objects, count = self.as_shares(boxes), int((classes >= 0).sum().clamp(min=1))
-        logits, found = predictions.logits.float(), predictions.boxes
-        *at, which = matches(matching_costs(logits, found, objects, classes), classes)
-        total = set_loss(logits, found, at, objects[at[1], which], classes[at[1], which])
-        if predictions.restored is not None and predictions.noise is not None:
-            logits, found = predictions.restored
-            image, query, which = predictions.noise.near
-            stage = torch.arange(len(logits), device=image.device).repeat_interleave(len(image))
-            at = [stage, *(each.repeat(len(logits)) for each in (image, query))]
-            true = image.repeat(len(logits)), which.repeat(len(logits))
-            extra = set_loss(logits.float(), found, at, objects[true], classes[true])
-            total = total + extra / predictions.noise.groups
-        return total / count
+        return Noise(groups, told, boxes, order.view(groups, 2, many)[:, 0].flatten(), allowed)
 
     def as_shares(self, boxes: Tensor) -> Tensor:
         """Return boxes (..., 4) given by left, top, right and bottom in pixels as the model's."""
@@ -486,17 +465,23 @@ class Model(nn.Module):
         return like.new_tensor(2 * [self.config.image_width, self.config.image_height]).float()
 
     @torch.no_grad()
-    def detections(self, predictions: Predictions) -> tuple[Tensor, Tensor, Tensor]:
-        """Return boxes (B, Q, 4) as left, top, right and bottom in pixels, scores and classes.
+    def detections(self, predictions: Predictions, least: float, most: int) -> list[Detections]:
+        """Return the objects of each image: surer than `least`, `most` at most, the surest first.
 
-        They are the likeliest pairs of a query and a class, the likeliest first; nothing is
-        suppressed.
+        They are pairs of a query and a class. Nothing is suppressed: training lets one query alone
+        be an object.
         """
-        logits, boxes = predictions.logits[-1].float(), predictions.boxes[-1]
-        scores, best = logits.sigmoid().flatten(1).topk(self.config.num_queries, 1)  # (B, Q)
-        query, classes = best // logits.size(-1), best % logits.size(-1)
-        chosen = boxes.gather(1, query.unsqueeze(-1).expand(-1, -1, 4))
-        return from_centres(chosen).clamp(0, 1) * self._sides(boxes), scores, classes
+        logits, boxes = (each[-1].float() for each in predictions)
+        many = min(most, self.config.num_queries)
+        scores, best = logits.sigmoid().flatten(1).topk(many, 1)  # (B, most)
+        queries, classes = best // logits.size(-1), best % logits.size(-1)
+        boxes = boxes.gather(1, queries.unsqueeze(-1).expand(-1, -1, 4))
+        boxes = from_centres(boxes).clamp(0, 1) * self._sides(boxes)
+        found = []
+        for parts in zip(boxes, scores, classes, strict=True):
+            surer = parts[1] > least
+            found.append(Detections(*(part[surer] for part in parts)))
+        return found
 
     def num_params(self) -> int:
         """Return the number of weights; running statistics are none."""
@@ -540,9 +525,9 @@ class Model(nn.Module):
         }
 
 
-def joined(first: Predictions, rest: Predictions) -> Predictions:
-    """Return the stages of two predictions in one."""
-    return Predictions(*(torch.cat(pair) for pair in zip(first[:2], rest[:2], strict=True)))
+def joined(first: Tensor, rest: Tensor) -> Tensor:
+    """Return the stage (B, ...) before the others (S - 1, B, ...)."""
+    return torch.cat((first[None], rest))
 
 
 def waves(height: int, width: int, channels: int, device: torch.device) -> Tensor:
@@ -574,8 +559,8 @@ def matching_costs(logits: Tensor, found: Tensor, objects: Tensor, classes: Tens
     It sums the L1 distance of the boxes, minus the generalized IoU, and how much the focal loss of
     the class falls when the query is the object.
     """
-    wanted = classes.clamp(min=0)[:, None].expand(*logits.shape[:3], -1)  # (S, B, Q, M)
-    p = logits.sigmoid().gather(-1, wanted)
+    index = classes.clamp(min=0)[:, None].expand(*logits.shape[:3], -1)  # (S, B, Q, M)
+    p = logits.sigmoid().gather(-1, index)
     as_object = -MATCH_ALPHA * (1 - p) ** GAMMA * (p + TINY).log()
     as_none = -(1 - MATCH_ALPHA) * p**GAMMA * (1 - p + TINY).log()
     distance = (found.unsqueeze(-2) - objects[:, None]).abs().sum(-1)
@@ -583,47 +568,84 @@ def matching_costs(logits: Tensor, found: Tensor, objects: Tensor, classes: Tens
     return CLASS_COST * (as_object - as_none) + BOX_COST * distance - OVERLAP_COST * overlap
 
 
-def matches(costs: Tensor, classes: Tensor) -> list[Tensor]:
-    """Return stage, image, query and object of each pair of a matching with the least costs."""
-    # What is not finite must not stop the matching: the training loop stops at the loss.
-    table = costs.nan_to_num(MOST, MOST, MOST).double().cpu().numpy()
-    counts = (classes >= 0).sum(1).tolist()
-    pairs = []
-    for stage, image in itertools.product(range(len(table)), range(len(counts))):
-        each = table[stage, image, :, : counts[image]]
-        if each.shape[0] < each.shape[1]:  # more objects than queries
-            found = list(enumerate(assignment(each)))
-        else:
-            found = [(query, number) for number, query in enumerate(assignment(each.T))]
-        pairs += [(stage, image, query, number) for query, number in found]
-    indices = torch.tensor(pairs, dtype=torch.int64, device=costs.device).view(-1, 4)
-    return list(indices.unbind(1))
-
-
-def set_loss(
-    logits: Tensor, boxes: Tensor, at: Sequence[Tensor], objects: Tensor, classes: Tensor
-) -> Tensor:
-    """Return the summed loss of predictions, of which those `at` P places are to be objects.
-
-    The class has a varifocal loss (arXiv:2008.13367), whose target is the IoU with the object, and
-    the box the L1 distance and the generalized IoU.
+def matched_loss(logits: Tensor, boxes: Tensor, objects: Tensor, classes: Tensor) -> Tensor:
+    """Return the summed loss of all stages, each matched with the objects by itself.
 
     Args:
         logits: (S, B, Q, K).
         boxes: (S, B, Q, 4).
-        at: Stage, image and query of each pair.
-        objects: (P, 4) the true boxes.
-        classes: (P,) the true classes.
+        objects: (B, M, 4) true boxes.
+        classes: (B, M), -1 where there is no object.
     """
-    found = boxes[tuple(at)]  # (P, 4)
+    logits = logits.float()
+    query = matches(matching_costs(logits, boxes, objects, classes), classes)
+    return set_loss(logits, boxes, query, objects, classes)
+
+
+# An operator of its own has a shape without numbers, which counting memory needs.
+@torch.library.custom_op("rt_detr::matches", mutates_args=())
+def matches(costs: Tensor, classes: Tensor) -> Tensor:
+    """Return the query of each object (S, B, M), of least total cost; -1 of one without.
+
+    Args:
+        costs: (S, B, Q, M), of each query for each object.
+        classes: (B, M), -1 after the last object of an image.
+    """
+    # What is not finite must not stop the matching: training stops at the loss.
+    table = costs.nan_to_num(MOST, MOST, MOST).double().cpu().numpy()
+    counts = (classes >= 0).sum(1).tolist()
+    found = np.full((len(table), *classes.shape), -1)
+    for stage, image in np.ndindex(found.shape[:2]):
+        each = table[stage, image, :, : counts[image]]  # (Q, objects)
+        if each.shape[0] < each.shape[1]:
+            found[stage, image, assignment(each)] = np.arange(len(each))
+        else:
+            found[stage, image, : counts[image]] = assignment(each.T)
+    return torch.from_numpy(found).to(costs.device)
+
+
+@matches.register_fake
+def _shape(costs: Tensor, classes: Tensor) -> Tensor:
+    return classes.new_empty((len(costs), *classes.shape))
+
+
+def restoring_loss(
+    logits: Tensor, boxes: Tensor, noise: Noise, objects: Tensor, classes: Tensor
+) -> Tensor:
+    """Return the summed loss of noisy queries for each group; shapes as above, with N queries."""
+    several = classes.repeat(1, noise.groups)  # (B, groups * M)
+    query = torch.where(several < 0, -1, noise.near).expand(len(logits), -1, -1)
+    objects = objects.repeat(1, noise.groups, 1)
+    return set_loss(logits.float(), boxes, query, objects, several) / noise.groups
+
+
+def set_loss(
+    logits: Tensor, boxes: Tensor, query: Tensor, objects: Tensor, classes: Tensor
+) -> Tensor:
+    """Return the summed loss of queries, of which some are to be objects and the rest are none.
+
+    Classes have a varifocal loss (Zhang et al., 2021, arXiv:2008.13367), whose target is the IoU
+    with the object; boxes the L1 distance and the generalized IoU.
+
+    Args:
+        logits: (S, B, Q, K).
+        boxes: (S, B, Q, 4).
+        query: (S, B, M) the query of each object, -1 for none.
+        objects: (B, M, 4).
+        classes: (B, M), of which only those with a query count.
+    """
+    true, place = (query >= 0).float(), query.clamp(min=0)  # (S, B, M)
+    found = boxes.gather(2, place.unsqueeze(-1).expand(-1, -1, -1, 4))  # (S, B, M, 4)
     sides = from_centres(found), from_centres(objects)
-    place = (*at, classes)
-    goal = torch.zeros_like(logits).index_put(place, iou(*sides).detach())
-    other = torch.ones_like(logits).index_put(place, torch.zeros_like(classes, dtype=goal.dtype))
-    weight = LOSS_ALPHA * logits.detach().sigmoid() ** GAMMA * other + goal
-    rank = F.binary_cross_entropy_with_logits(logits, goal, weight, reduction="sum")
-    distance = (found - objects).abs().sum()
-    return rank + BOX_COST * distance + OVERLAP_COST * (1 - giou(*sides)).sum()
+    cell = place * logits.size(-1) + classes.clamp(min=0)
+    flat = logits.flatten(2)  # (S, B, Q * K)
+    # An object without a query adds 0 to a cell that may be another's.
+    goal = torch.zeros_like(flat).scatter_add(2, cell, true * iou(*sides).detach())
+    right = torch.zeros_like(flat).scatter_add(2, cell, true)
+    weight = LOSS_ALPHA * flat.detach().sigmoid() ** GAMMA * (1 - right) + goal
+    ranks = F.binary_cross_entropy_with_logits(flat, goal, weight, reduction="sum")
+    distance = (true.unsqueeze(-1) * (found - objects).abs()).sum()
+    return ranks + BOX_COST * distance + OVERLAP_COST * (true * (1 - giou(*sides))).sum()
 
 
 # Names of modules in transformers, by the names in this file; longer ones stand first.
