@@ -22,8 +22,8 @@ STEP = 8  # channels; tensor cores take multiples of 8 at full speed
 # backbones says nothing of much deeper ones.
 LARGEST = 76_661_740
 WIDEST = 2**13  # channels of the backbone's first stage that are tried
-# All published models share a width and the ratios to it, so that their own spread is near 0; a
-# smaller one than this would forbid what fills other budgets.
+# All published models have the same inner width of the decoder, so that their own spread is near 0;
+# a smaller one than this would forbid a width that takes what is left of the budget.
 SPREAD = 0.3
 
 
@@ -67,7 +67,7 @@ class RTDETR(Family):
         Rule(
             ("num_queries", "image_height", "image_width"),
             lambda m: m["num_queries"] <= sum(pixels(m)),
-            "queries are chosen from the pixels of all maps, so num_queries is at most as many",
+            "queries are chosen from the pixels of the maps, so num_queries is at most as many",
         ),
         Rule(("width",), lambda m: m["width"] % 2 == 0, "the stem begins with half of width"),
     )
@@ -113,11 +113,16 @@ class RTDETR(Family):
         fused = (4 * d + 4 * inner) * fine + 2 * d * sum(coarser) + maps
         every, query = sum(pixels(m)), int(m["d_model"])
         chosen = (5 * query + int(m["num_classes"])) * every
+        # A decoder layer holds what its queries read three times, and the pixels that they read.
+        queries, places = int(m["num_queries"]), LEVELS * int(m["n_points"])
+        asked = 2 * query + places * (3 * query + 8 * int(m["n_heads"]))
+        layer = 3 * query * every + asked * queries
         return [
             Peak(stem, f"the stem, 2.5 x {w} x {half:,} numbers"),
             Peak(channels * quarter, f"the first block, {channels:,} x {quarter:,}"),
             Peak(fused, f"the finest fusion, (4 x {d} + 4 x {inner}) x {fine:,} beside other maps"),
             Peak(chosen, f"the choice of queries, (5 x {query} + {m['num_classes']}) x {every:,}"),
+            Peak(layer, f"a decoder layer, 3 x {query} x {every:,} + {queries} x {asked:,}"),
         ]
 
     def rows(self, published: bytes) -> list[Row]:
@@ -133,15 +138,15 @@ class RTDETR(Family):
     def fit(self, published: bytes, budget: int) -> Trend:
         trend = super().fit(published, budget)
         low = min(float(row[self.size_column]) for row in self.rows(published))
-        lines = {
-            name: replace(line, spread=max(line.spread, SPREAD), low=low)
-            for name, line in trend.lines.items()
-        }
+        lines = {name: replace(line, low=low) for name, line in trend.lines.items()}
+        lines["d_ff"] = replace(lines["d_ff"], spread=SPREAD)
         return replace(trend, lines=lines)
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
         budget, size = need.budget, min(need.budget, LARGEST)
         at = {name: line.at(size) for name, line in trend.lines.items()}
+
+        step = max(1, floor_power(at["depth_3"]) // 8)
 
         def depth(name: str) -> Axis:
             return Axis(name, lambda m: (max(1, round(at[name])),))
@@ -151,7 +156,7 @@ class RTDETR(Family):
             Axis("num_queries", lambda m: (min(QUERIES, sum(pixels(m))),)),
             Axis("bottleneck", lambda m: (True, False), grid=True),
             *map(depth, ("depth_1", "depth_2", "depth_4")),
-            Axis("depth_3", lambda m: near(at["depth_3"], 1), grid=True),
+            Axis("depth_3", lambda m: near(at["depth_3"], step), grid=True),
             Axis("n_layers", lambda m: near(at["n_layers"], 1), grid=True),
             Axis("width", lambda m: self._widths(m, budget, at), grid=True),
             Axis("d_encoder", lambda m: encoders(m, at), grid=True),
@@ -167,8 +172,9 @@ class RTDETR(Family):
 
         def count(width: int) -> int:
             d, wide = round(at["encoder"]) * width, EXPANSION * width
-            design = {**m, "width": width, "d_encoder": d, "d_fusion": d, "d_model": wide}
-            design |= {"d_encoder_ff": 4 * d, "d_ff": 4 * wide, "n_heads": 1}
+            fused, inner = int(min(1, at["fusion"]) * d), round(at["encoder_ff"]) * d
+            design = {**m, "width": width, "d_encoder": d, "d_fusion": fused, "d_model": wide}
+            design |= {"d_encoder_ff": inner, "d_ff": 4 * wide, "n_heads": 1}
             return self.count(design)
 
         most = most_within(range(2, WIDEST, 2), count, budget)
