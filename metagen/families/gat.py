@@ -99,13 +99,18 @@ class GAT(Family):
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         size = self.size(m)
-        ratio, heads = trend.lines["expansion"].at(size), trend.lines["head_dim"].at(size)
+        ratio, depth, heads = (
+            trend.lines[name].at(size) for name in ("expansion", "n_layers", "head_dim")
+        )
+        points = trend.lines["n_layers"].points
         return {
             **super().reasons(m, need, trend),
+            "n_layers": f"{points} published models have {depth:.1f} in the geometric mean, "
+            "whatever their size",
             "d_ff": f"the most within the parameter count; {m['d_ff'] / m['d_model']:.2f} times "
             f"d_model, against {ratio:.2f} by the trend",
             "n_heads": f"heads of {m['d_model'] / m['n_heads']:g} dimensions; published models "
-            f"give {heads:.0f}",
+            f"have {heads:.0f} in the geometric mean",
         }
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
