@@ -303,7 +303,7 @@ def _preparation(facts: Facts) -> Fact:
 
 
 def _alone(facts: Facts) -> Fact:
-    """Return the command that installs data without the requirements of its package; "" for none."""
+    """Return the command that installs data without its package's requirements; "" for none."""
     names = " ".join(facts.family().task.benchmark.alone)
     command = f"python -m pip install --no-deps {names}" if names else ""
     return Fact("derived.alone", command, "", f"{FILES['arch']}: family")

@@ -293,11 +293,11 @@ def _finite(table: NDArray[Any], what: str, place: str) -> Numbers:
 def _mixed(columns: Sequence[tuple[Any, ...]], rows: int, what: str, place: str) -> Cells:
     """Return columns of which some hold words, or stop at one that holds both."""
     kinds = tuple(all(isinstance(cell, str) for cell in column) for column in columns)
-    for number, (column, words) in enumerate(zip(columns, kinds, strict=True)):
-        if not words and not all(type(cell) in (int, float, bool) for cell in column):
+    for number, (column, is_text) in enumerate(zip(columns, kinds, strict=True)):
+        if not is_text and not all(type(cell) in (int, float, bool) for cell in column):
             fail(f"{place}: feature {number} of {what} is not a number, or a word, in all of them.")
-    numbers = [column for column, words in zip(columns, kinds, strict=True) if not words]
-    texts = [column for column, words in zip(columns, kinds, strict=True) if words]
+    numbers = [column for column, is_text in zip(columns, kinds, strict=True) if not is_text]
+    texts = [column for column, is_text in zip(columns, kinds, strict=True) if is_text]
     table = np.array(numbers, np.float64).T if numbers else np.zeros((rows, 0))
     words = np.empty((rows, len(texts)), object)
     for number, column in enumerate(texts):

@@ -158,6 +158,13 @@ def test_a_graph_has_the_same_logits_alone_and_among_others(code: dict[str, Modu
         start += size
 
 
+def test_graphs_without_an_edge_are_labelled_by_their_nodes(code: dict[str, ModuleType]) -> None:
+    for dynamic in (True, False):
+        nodes, edges, index, graph, sizes = union()
+        logits = network(code, dynamic=dynamic)(nodes, edges[:0], index[:, :0], graph, sizes)
+        assert logits.isfinite().all()
+
+
 def test_the_order_of_nodes_and_edges_changes_nothing(code: dict[str, ModuleType]) -> None:
     model = network(code).eval()
     nodes, edges, index, graph, sizes = union()

@@ -121,7 +121,9 @@ def gathered(messages: Tensor, scores: Tensor, target: Tensor, nodes: int) -> Te
     """
     # A bfloat16 sum over many edges would lose the small shares.
     shares = softmax_of_each(scores.float(), target, nodes).to(messages.dtype)  # (E, H)
-    weighted = messages.unflatten(1, (shares.size(1), -1)) * shares.unsqueeze(2)  # (E, H, D)
+    heads = shares.size(1)
+    values = messages.view(-1, heads, messages.size(1) // heads)  # (E, H, D)
+    weighted = values * shares.unsqueeze(2)
     sums = messages.new_zeros(nodes, messages.size(1))
     return sums.index_add(0, target, weighted.flatten(1))
 

@@ -118,10 +118,11 @@ def fitted(model: ModelConfig, columns: Columns, labels: Sequence[str], size: st
     The proxy takes any features and classes, because its job is to test the code; the full model's
     size was computed for a fixed number.
     """
-    own = {"node_features": columns.nodes.width, "edge_features": columns.edges.width}
+    nodes, edges = columns.nodes.width, columns.edges.width
     if size == "proxy":
-        return replace(model, **own, num_classes=len(labels))
-    for name, width in own.items():
+        classes = len(labels)
+        return replace(model, node_features=nodes, edge_features=edges, num_classes=classes)
+    for name, width in (("node_features", nodes), ("edge_features", edges)):
         if width > getattr(model, name):
             fail(
                 f"the data has {width} columns of {name}, words counted one by one, and the model "
