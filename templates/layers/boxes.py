@@ -1,77 +1,108 @@
-"""Boxes (..., 4) of left, top, right and bottom: their overlap, and the steps between them."""
+"""Boxes of objects: their overlap, and the suppression of boxes that show one object twice.
 
-import math
+A box is (left, top, right, bottom) in pixels, where right and bottom are outside of it.
+"""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the steps that the box head learns
-MOST_GROWTH = math.log(1000 / 16)  # A step makes a side at most so many times as long.
+EPSILON = 1e-7  # px^2; a box without an area has an overlap of 0 with itself
 
 
-def areas(boxes: Tensor) -> Tensor:
-    """Return the areas (...) of boxes (..., 4)."""
-    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+class Detections(NamedTuple):
+    """The N objects that a network finds in an image, the surest first.
+
+    Attributes:
+        boxes: (N, 4), in pixels of the network's input.
+        scores: (N,), from 0 to 1.
+        classes: (N,), int64.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor
 
 
-def overlap(one: Tensor, two: Tensor) -> Tensor:
-    """Return intersection over union (..., N, M) of boxes (..., N, 4) and (..., M, 4)."""
-    a, b = one[..., :, None, :], two[..., None, :, :]
-    low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
-    common = (high - low).clamp(min=0).prod(-1)
-    return common / (areas(a) + areas(b) - common).clamp(min=1e-9)
+def from_centres(boxes: Tensor) -> Tensor:
+    """Return boxes (..., 4) given as centre, width and height by their sides."""
+    centre, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat((centre - half, centre + half), dim=-1)
 
 
-def encoded(boxes: Tensor, origins: Tensor, weights: tuple[float, ...] = (1.0,) * 4) -> Tensor:
-    """Return the steps (..., 4) to some boxes from others: of the centre, and of the log sides."""
-    (x, y, w, h), (ox, oy, ow, oh) = _centred(boxes), _centred(origins)
-    steps = ((x - ox) / ow, (y - oy) / oh, (w / ow).log(), (h / oh).log())
-    return torch.stack([weight * step for weight, step in zip(weights, steps, strict=True)], -1)
+def to_centres(boxes: Tensor) -> Tensor:
+    """Return boxes (..., 4) as x and y of the centre, width and height."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return torch.cat(((low + high) / 2, high - low), dim=-1)
 
 
-def decoded(steps: Tensor, origins: Tensor, weights: tuple[float, ...] = (1.0,) * 4) -> Tensor:
-    """Return the boxes (..., 4) that steps lead to from others."""
-    parts = zip(steps.unbind(-1), weights, strict=True)
-    dx, dy, dw, dh = (step / weight for step, weight in parts)
-    ox, oy, ow, oh = _centred(origins)
-    x, y = ox + dx * ow, oy + dy * oh
-    w, h = (d.clamp(max=MOST_GROWTH).exp() * o / 2 for d, o in ((dw, ow), (dh, oh)))
-    return torch.stack((x - w, y - h, x + w, y + h), -1)
+def area(boxes: Tensor) -> Tensor:
+    """Return the areas (...) of boxes (..., 4); a box whose sides are swapped has none."""
+    width, height = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).unbind(-1)
+    return width * height
 
 
-def clipped(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Return boxes (..., 4) cut at the border of an image."""
-    x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
-    return torch.stack((x[..., 0], y[..., 0], x[..., 1], y[..., 1]), -1)
+def overlap(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the areas of intersection and of union, (...), of boxes (..., 4) that broadcast."""
+    low = torch.maximum(one[..., :2], two[..., :2])
+    high = torch.minimum(one[..., 2:], two[..., 2:])
+    both = area(torch.cat((low, high), dim=-1))
+    return both, area(one) + area(two) - both
 
 
-def kept(boxes: Tensor, classes: Tensor | None, most: float) -> Tensor:
-    """Return which boxes no better one of their class overlaps by more than a share: greedy NMS.
+def iou(one: Tensor, two: Tensor) -> Tensor:
+    """Return intersection over union (...) of boxes (..., 4) that broadcast, such as two lists.
 
-    Whether a box is dropped depends on better boxes alone, so repeating the rule for all boxes at
-    once ends with what one pass from the best to the worst gives.
+    `iou(one[:, None], two)` compares each of N boxes with each of M: (N, M).
+    """
+    both, union = overlap(one, two)
+    return both / union.clamp(min=EPSILON)
+
+
+def giou(one: Tensor, two: Tensor) -> Tensor:
+    """Return the generalized IoU (...), from -1 to 1 (Rezatofighi et al., arXiv:1902.09630).
+
+    GIoU = IoU - (hull - union) / hull, where the hull is the smallest box around both: boxes that
+    do not meet still differ by their distance.
+    """
+    both, union = overlap(one, two)
+    low = torch.minimum(one[..., :2], two[..., :2])
+    high = torch.maximum(one[..., 2:], two[..., 2:])
+    hull = area(torch.cat((low, high), dim=-1)).clamp(min=EPSILON)
+    return both / union.clamp(min=EPSILON) - (hull - union) / hull
+
+
+def suppressed(found: Detections, threshold: float) -> Detections:
+    """Return the detections without those that overlap a surer one of their class too much.
 
     Args:
-        boxes: (B, N, 4), the best first.
-        classes: (B, N), or None for a single class.
-        most: The largest intersection over union of two boxes that both stay.
-
-    Returns:
-        (B, N) of bool.
+        found: Detections, the surest first.
+        threshold: Greatest IoU of two boxes of one class that are both kept.
     """
-    over = (overlap(boxes, boxes) > most).triu(1)
+    stays = survivors(found.boxes[None], found.classes[None], threshold)[0]
+    return Detections(*(each[stays] for each in found))
+
+
+def survivors(boxes: Tensor, classes: Tensor | None, threshold: float) -> Tensor:
+    """Return which boxes (B, N, 4) of each image greedy non-maximum suppression keeps, (B, N).
+
+    The surest box is kept, those of its class with a larger IoU than the threshold are left out,
+    and so on with the rest. What is left out depends on surer boxes alone, so applying the rule to
+    all boxes at once, until nothing changes, ends with the same boxes.
+
+    Args:
+        boxes: The surest first.
+        classes: (B, N), or None where all boxes are of one class.
+        threshold: Greatest IoU of two boxes of one class that are both kept.
+    """
+    rivals = (iou(boxes[:, :, None], boxes[:, None]) > threshold).triu(1)  # (B, N, N)
     if classes is not None:
-        over &= classes[:, :, None] == classes[:, None, :]
-    before = torch.ones_like(over[:, 0])
+        rivals &= classes[:, :, None] == classes[:, None]
+    before = torch.ones_like(boxes[..., 0], dtype=torch.bool)
     while True:
-        now = ~(over & before[:, :, None]).any(1)
-        # Tensors on the meta device have shapes and no values, so there is nothing to wait for.
-        if now.is_meta or now.equal(before):
-            return now
-        before = now
-
-
-def _centred(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return centre and sides, (...) each."""
-    left, top, right, bottom = boxes.unbind(-1)
-    return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
+        stays = ~(rivals & before[:, :, None]).any(1)
+        # Tensors on the meta device have no values that could still change.
+        if stays.is_meta or stays.equal(before):
+            return stays
+        before = stays

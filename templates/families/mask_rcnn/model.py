@@ -18,9 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from layers.boxes import WEIGHTS, areas, clipped, decoded, encoded, kept, overlap
+from layers.boxes import area, iou, survivors
 from layers.residual import EXPANSION, Bottleneck, Convolution
 from layers.roi_align import flattened, roi_align
+from layers.steps import clipped, decoded, encoded
 
 STRIDES = (4, 8, 16, 32, 64)  # pixels from place to place, on each level of the pyramid
 RATIOS = (0.5, 1.0, 2.0)  # height of an anchor over its width
@@ -33,7 +34,7 @@ REGION = 0.5  # overlap with an object from which on a region is one
 OBJECTS_SHARE = 0.25  # of the sampled regions
 LEAST_SIDE = 1e-2  # pixels; smaller boxes are dropped
 LEAST_SCORE = 0.05  # of a detection
-CANDIDATES = 1000  # pairs of a region and a class, the likeliest of an image, that may be detected
+WEIGHTS = (10, 5)  # of the ways and the logs of the box head's steps
 BETA = 1 / 9  # Steps that are further off than this have a linear loss.
 
 
@@ -167,7 +168,7 @@ class Detections(NamedTuple):
 
     Attributes:
         boxes: (B, D, 4) left, top, right and bottom in pixels.
-        classes: (B, D) from 1 on; 0 where fewer objects were detected.
+        classes: (B, D); -1 where fewer objects were detected.
         scores: (B, D) probability of the class.
         masks: (B, D, R, R) probability that a part of the box belongs to the object.
     """
@@ -235,7 +236,7 @@ class Model(nn.Module):
         Args:
             images: (B, C, height, width), values from -1 to 1.
             boxes: (B, M, 4) the objects' boxes in pixels.
-            classes: (B, M) their classes from 1 on; 0 where an image has fewer objects.
+            classes: (B, M) their classes; -1 where an image has fewer objects.
             masks: (B, M, height, width) which pixels are theirs.
         """
         features = self.features(images)
@@ -279,7 +280,7 @@ class Model(nn.Module):
             top, index = logits.topk(min(most, logits.size(1)))  # (B, n)
             found = decoded(_at(steps, index), anchors[index])
             found = clipped(found, self.config.image_height, self.config.image_width)
-            stays = kept(found, None, PROPOSAL_OVERLAP) & _wide(found)
+            stays = survivors(found, None, PROPOSAL_OVERLAP) & _wide(found)
             boxes.append(found)
             scores.append(top.masked_fill(~stays, -torch.inf))
         score, all_boxes = torch.cat(scores, 1), torch.cat(boxes, 1)
@@ -289,7 +290,7 @@ class Model(nn.Module):
     def regions(self, features: Features, boxes: Tensor, side: int) -> Tensor:
         """Return the features (B * regions, C, side, side) of boxes (B, regions, 4)."""
         # A region of the usual side is read from the third level, one half as long from the second.
-        sides = areas(boxes).clamp(min=0).sqrt() / (USUAL_SIDE * self.config.anchor_size)
+        sides = area(boxes).sqrt() / (USUAL_SIDE * self.config.anchor_size)
         last = len(features.sizes) - 1
         # The small number keeps a side that rounding made a little shorter on its level.
         levels = (2 + sides.log2() + 1e-6).floor().clamp(0, last).long().flatten()
@@ -306,21 +307,21 @@ class Model(nn.Module):
         # (B, P, K) the probability of each class
         chances = logits.softmax(-1)[:, 1:].unflatten(0, shape) * real[..., None]
         classes = chances.size(-1)
-        scores, index = chances.flatten(1).topk(min(CANDIDATES, shape[1] * classes))
-        region, kind = index // classes, index % classes + 1
+        scores, index = chances.flatten(1).topk(min(self.config.num_proposals, shape[1] * classes))
+        region, kind = index // classes, index % classes
         steps = steps.unflatten(0, shape).flatten(1, 2)  # (B, P * (K + 1), 4)
-        step = _at(steps, region * (classes + 1) + kind)
+        step = _at(steps, region * (classes + 1) + kind + 1)
         boxes = decoded(step, _at(proposals, region), WEIGHTS)
         boxes = clipped(boxes, self.config.image_height, self.config.image_width)
         good = (scores > LEAST_SCORE) & _wide(boxes)
-        # Boxes that are dropped anyway come last, as a class of their own, and drop no other.
-        kind = kind * good
-        stays = kept(boxes, kind, CLASS_OVERLAP) & good
+        # Boxes that are left out are a class of their own, and suppress no other.
+        kind = kind.masked_fill(~good, -1)
+        stays = survivors(boxes, kind, CLASS_OVERLAP) & good
         most = min(self.config.num_detections, scores.size(1))
         scores, index = (scores * stays).topk(most)  # (B, D)
-        boxes, kind = _at(boxes, index), kind.gather(1, index) * (scores > 0)
+        boxes, kind = _at(boxes, index), kind.gather(1, index).masked_fill(scores == 0, -1)
         pixels = self.mask_head(self.regions(features, boxes, self.config.mask_resolution // 2))
-        chosen = pixels[_counted(pixels), kind.flatten()]
+        chosen = pixels[_counted(pixels), kind.flatten() + 1]
         return Detections(boxes, kind, scores, chosen.float().sigmoid().unflatten(0, kind.shape))
 
     def losses(
@@ -330,7 +331,7 @@ class Model(nn.Module):
         first = self.proposal_losses(features, boxes, classes)
         proposals, real = self.proposed(features, 2 * self.config.num_proposals)
         # Objects are proposals too, so that the heads see some good ones from the first step on.
-        regions, real = torch.cat((proposals, boxes), 1), torch.cat((real, classes > 0), 1)
+        regions, real = torch.cat((proposals, boxes), 1), torch.cat((real, classes >= 0), 1)
         where, match, kind, counts = self.sampled(regions, real, boxes, classes)
         logits, steps = self.box_head(self.regions(features, where, BINS))
         shape = kind.shape  # (B, S)
@@ -351,7 +352,9 @@ class Model(nn.Module):
         """Return the losses of the objectness of anchors, and of the steps from them."""
         anchors = torch.cat(features.anchors)  # (N, 4)
         logits, steps = torch.cat(features.logits, 1), torch.cat(features.steps, 1)
-        shared = overlap(boxes, anchors).masked_fill((classes == 0)[..., None], -1)  # (B, M, N)
+        shared = iou(boxes[:, :, None], anchors).masked_fill(
+            (classes < 0)[..., None], -1
+        )  # (B, M, N)
         best, match = shared.max(1)  # (B, N)
         # An object that no anchor fits has those that fit it best.
         nearest = (shared == shared.amax(2, keepdim=True)) & (shared > 0)
@@ -375,7 +378,8 @@ class Model(nn.Module):
             Their boxes (B, S, 4), the number of each one's object (B, S), its class (B, S), which
             is 0 for none and -100 where there are too few regions, and their number (B,).
         """
-        shared = overlap(boxes, regions).masked_fill((classes == 0)[..., None], -1)
+        shared = iou(boxes[:, :, None], regions[:, None])
+        shared = shared.masked_fill((classes < 0)[..., None], -1)
         best, match = shared.max(1)  # (B, P + M)
         size = self.config.num_sampled
         positive = _drawn((best >= REGION) & real, int(OBJECTS_SHARE * size))
@@ -384,7 +388,7 @@ class Model(nn.Module):
         order, index = order.sort(dim=1, descending=True, stable=True)
         order, index = order[:, :size], index[:, :size]
         match = match.gather(1, index)
-        kind = classes.gather(1, match) * (order == 2)
+        kind = (classes.gather(1, match) + 1) * (order == 2)
         return _at(regions, index), match, kind.masked_fill(order == 0, -100), (order > 0).sum(1)
 
     def mask_loss(
