@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-EPSILON = 1e-7  # px^2; a box without an area has an overlap of 0 with itself
+LEAST_AREA = 1e-7  # px^2; a box without an area has an overlap of 0 with itself
 
 
 class Detections(NamedTuple):
@@ -57,7 +57,7 @@ def iou(one: Tensor, two: Tensor) -> Tensor:
     `iou(one[:, None], two)` compares each of N boxes with each of M: (N, M).
     """
     both, union = overlap(one, two)
-    return both / union.clamp(min=EPSILON)
+    return both / union.clamp(min=LEAST_AREA)
 
 
 def giou(one: Tensor, two: Tensor) -> Tensor:
@@ -69,8 +69,8 @@ def giou(one: Tensor, two: Tensor) -> Tensor:
     both, union = overlap(one, two)
     low = torch.minimum(one[..., :2], two[..., :2])
     high = torch.maximum(one[..., 2:], two[..., 2:])
-    hull = area(torch.cat((low, high), dim=-1)).clamp(min=EPSILON)
-    return both / union.clamp(min=EPSILON) - (hull - union) / hull
+    hull = area(torch.cat((low, high), dim=-1)).clamp(min=LEAST_AREA)
+    return both / union.clamp(min=LEAST_AREA) - (hull - union) / hull
 
 
 def suppressed(found: Detections, threshold: float) -> Detections:

@@ -19,13 +19,12 @@ from runtime.errors import fail
 from runtime.images import list_images
 from runtime.listing import Listing, list_files, printable, shown
 from runtime.notes import note
-from runtime.objects import Objects
+from runtime.objects import GREY, Objects
 from runtime.outlines import fault, is_number, mask_of
 from runtime.pixels import eight_bits, opened, survey
 from runtime.settings import read_json
 from runtime.splits import SPLITS, shares_left, split_named
 
-GREY = 114  # of the pixels that an image leaves free, as YOLOX pads
 LISTS = ("images", "annotations", "categories")
 TURNED = 0x0112  # the EXIF tag that says how a photograph is turned upright
 MOST_OUTSIDE = 0.5  # of the boxes; more are given as corners, not as COCO gives them
@@ -383,6 +382,12 @@ def read_fitted(path: Path, size: tuple[int, int], channels: int) -> Tensor:
     image = torch.full((channels, *size), GREY, dtype=torch.uint8)
     image[:, : pixels.shape[1], : pixels.shape[2]] = pixels
     return image
+
+
+def whole_image(path: Path) -> Any:
+    """Return an image upright and in colours at its own size, (H, W, 3), bytes; or stop."""
+    with opened(path) as file:
+        return np.asarray(eight_bits(file, channels=3))
 
 
 def scale_into(whole: tuple[int, int], size: tuple[int, int]) -> float:

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+GREY = 114  # of the pixels that an image leaves free, as YOLOX pads
+LEAST_INSIDE = 0.5  # of an object's area that must stay in an image
 NO_CLASS = -1  # class of the places of a batch that hold no object
 
 
@@ -83,3 +86,39 @@ def mirrored(image: Tensor, objects: Objects) -> tuple[Tensor, Objects]:
     boxes = torch.stack((width - right, top, width - left, bottom), dim=-1)
     masks = None if objects.masks is None else objects.masks.flip(-1)
     return image.flip(-1), Objects(boxes, objects.classes, objects.crowd, masks)
+
+
+def zoomed(
+    image: Tensor, objects: Objects, most: float, numbers: Sequence[float]
+) -> tuple[Tensor, Objects]:
+    """Return an image and its objects larger or smaller, at a random place; grey fills the rest.
+
+    Objects of which less than half of the area stays in the image are left out.
+
+    Args:
+        image: (C, H, W), uint8.
+        objects: Its objects.
+        most: Greatest factor.
+        numbers: The factor's logarithm, and the place to the right and down, each from [0, 1).
+    """
+    height, width = image.shape[-2:]
+    factor = most ** (2 * numbers[0] - 1)
+    sides = (width, height)
+    right, down = ((1 - factor) * side * n for side, n in zip(sides, numbers[1:], strict=True))
+    # Each pixel of the result looks up the place it comes from, in grid_sample's -1 to 1.
+    move = [(1 - factor - 2 * by / side) / factor for by, side in ((right, width), (down, height))]
+    theta = torch.tensor([[1 / factor, 0, move[0]], [0, 1 / factor, move[1]]])
+    layers = [image.float() - GREY]
+    if objects.masks is not None:
+        layers.append(objects.masks.float())
+    grid = F.affine_grid(theta[None], [1, 1, height, width], align_corners=False)
+    moved = F.grid_sample(torch.cat(layers)[None], grid, align_corners=False)[0]
+    shift = torch.tensor([right, down, right, down])
+    boxes = objects.boxes * factor + shift
+    cut = boxes.clamp(min=0).minimum(torch.tensor([width, height, width, height]))
+    areas, whole = ((each[:, 2:] - each[:, :2]).clamp(min=0).prod(1) for each in (cut, boxes))
+    masks = None if objects.masks is None else moved[len(image) :] > 0.5
+    pixels = (moved[: len(image)] + GREY).round().clamp(0, 255).to(torch.uint8)
+    return pixels, Objects(cut, objects.classes, objects.crowd, masks).of(
+        areas >= LEAST_INSIDE * whole
+    )
