@@ -6,7 +6,9 @@ image has, and an image with fewer is computed with empty ones, so a pass has on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from metagen.families import residual
@@ -97,20 +99,20 @@ class MaskRCNN(Family):
     def parts(self, m: Dims) -> list[Part]:
         """Return the layers in order; the heads' places are those of all regions of an image."""
         classes, channels, hidden = m["num_classes"] + 1, m["fpn_channels"], m["d_hidden"]
-        fine, every = pyramid(m)[:-1], pyramid(m)
-        places = sum(level.places for level in every)
+        levels, regions = pyramid(m), proposals(m)
+        places = sum(level.places for level in levels)
         pooled = detections(m) * (int(m["mask_resolution"]) // 2) ** 2
         backbone = frozen if m["frozen_norm"] else conv_norm
         return [
             *residual.convolutions(m, backbone),
             *(conv(inputs, channels, 1, height * width) for inputs, height, width in stages(m)),
-            *(conv(channels, channels, 3, level.places) for level in fine),
+            *(conv(channels, channels, 3, level.places) for level in levels[:-1]),
             conv(channels, channels, 3, places),
             conv(channels, RATIOS, 1, places),
             conv(channels, 4 * RATIOS, 1, places),
-            linear(channels * BINS**2, hidden, proposals(m)),
-            linear(hidden, hidden, proposals(m)),
-            linear(hidden, 5 * classes, proposals(m)),
+            linear(channels * BINS**2, hidden, regions),
+            linear(hidden, hidden, regions),
+            linear(hidden, 5 * classes, regions),
             conv(channels, channels, 3, pooled) * m["mask_depth"],
             conv(channels, channels, 2, pooled),
             conv(channels, classes, 1, 4 * pooled),
@@ -138,6 +140,18 @@ class MaskRCNN(Family):
     def rows(self, published: bytes) -> list[Row]:
         """Return the models of plain bottleneck blocks and of the original heads."""
         return [row for row in rows(published) if row["arch"] not in GROUPED]
+
+    def fit(self, published: bytes, budget: int) -> Trend:
+        """Fit each trait; beyond the largest published model it stays as it is there."""
+        trend = super().fit(published, budget)
+        largest = max(float(row[self.size_column]) for row in self.rows(published))
+        if budget <= largest:
+            return trend
+        level = {
+            name: replace(line, slope=0.0, intercept=math.log(line.at(largest)))
+            for name, line in trend.lines.items()
+        }
+        return replace(trend, lines=level)
 
     def levels(self, table: list[Row]) -> dict[str, float]:
         return {
