@@ -61,6 +61,7 @@ patch_forecaster | time_series | time_series | time_series_forecast | transforme
 autoencoder | time_series | label time_series | anomaly_detection | mlp | reconstruction
 tabular_regressor | tabular | regression | regression | mlp | regression
 tabular_classifier | tabular | label | classification | mlp | classification
+video_dit | video | video | generation | diffusion transformer cnn | diffusion
 """.splitlines()
 )
 # A family is the module of its name, which holds it as FAMILY.
