@@ -61,12 +61,9 @@ patch_forecaster | time_series | time_series | time_series_forecast | transforme
 autoencoder | time_series | label time_series | anomaly_detection | mlp | reconstruction
 tabular_regressor | tabular | regression | regression | mlp | regression
 tabular_classifier | tabular | label | classification | mlp | classification
-<<<<<<< HEAD
-video_dit | video | video | generation | diffusion transformer cnn | diffusion
-=======
 yolox | image | bounding_boxes | object_detection | cnn | object_detection
 rt_detr | image | bounding_boxes | object_detection | transformer | object_detection
->>>>>>> main
+video_dit | video | video | generation | diffusion transformer cnn | diffusion
 """.splitlines()
 )
 # A family is the module of its name, which holds it as FAMILY.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,12 +15,9 @@ from helpers.video_settings import MODEL, SETTINGS
 from torch import nn
 
 from metagen import families
-from metagen.errors import SpecError
-from metagen.families import effects
 from metagen.families.trend import rows
 from metagen.families.video_dit import FAMILY
-from metagen.sizing import need, search
-from metagen.units import INFINITE
+from metagen.sizing import search
 
 TABLE = {row["model"]: row for row in rows(published(FAMILY))}
 TEXT = 4096  # numbers of a token of Wan's text encoder
@@ -156,18 +154,37 @@ def test_a_new_model_predicts_nothing_and_each_block_adds_nothing(model: ModuleT
     assert torch.equal(ours.layers[0](x, time, rotary), x)
 
 
-def spec(**keys: Any) -> PlainDesk:
-    declared = {
-        "modality.inputs": ["video"],
-        "modality.outputs": ["video"],
-        "task.type": "generation",
-        "constraints.parameter_budget.max": "300M",
-    }
-    return PlainDesk(spec_of({**declared, **keys}))
+def design(tmp_path: Path, *lines: str) -> Any:
+    """Return the design for a spec with further lines."""
+    (route,) = (each for each in families.ROUTES if each.family == "video_dit")
+    desk = PlainDesk(spec_of(route) + "".join(f"{line}\n" for line in lines), tmp_path)
+    return search.solution(desk).design
 
 
-def test_a_window_of_patches_is_reached_with_the_fewest_frames() -> None:
-    design = search.solution(spec(**{"constraints.context_window": "2k"})).design
-    assert FAMILY.context(design.dims) == 2048
-    assert design.dims["num_frames"] == 16
-    assert design.dims["given_frames"] == 4
+def test_a_window_of_patches_is_reached_with_the_fewest_frames(tmp_path: Path) -> None:
+    budget = "parameter_budget: {max: 300M}"
+    found = design(tmp_path, f"constraints: {{{budget}, context_window: 2000}}")
+    assert FAMILY.context(found.dims) == 2048
+    assert (found.dims["num_frames"], found.dims["given_frames"]) == (16, 4)
+    found = design(
+        tmp_path, f"constraints: {{{budget}, context_window: infinite, memory_budget: 1GB}}"
+    )
+    assert found.fits
+    assert FAMILY.context(found.dims) > 4096
+    longer = {**found.dims, **found.formats, "num_frames": 2 * found.dims["num_frames"]}
+    assert FAMILY.demand(longer).memory > 1e9
+
+
+def test_a_rate_counts_the_generated_frames(tmp_path: Path) -> None:
+    device = "device: consumer_gpu, parameter_budget: {max: 30M}, image_size: 64"
+    plain = design(tmp_path, f"constraints: {{{device}}}")
+    assert plain.demand.outputs == plain.dims["num_frames"] - plain.dims["given_frames"]
+    assert plain.formats == {"sampling_steps": 50}
+    fast = design(tmp_path, f"constraints: {{{device}, throughput: 3000fps}}")
+    assert fast.formats["sampling_steps"] < 50
+
+
+def test_a_cnn_is_said_to_be_followed_in_part() -> None:
+    left = FAMILY.task.undone({"architecture.family": "cnn"}.get)
+    assert "convolution" in left["architecture.family"]
+    assert not FAMILY.task.undone({"architecture.family": "diffusion"}.get)
