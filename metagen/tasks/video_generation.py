@@ -86,8 +86,8 @@ class VideoGeneration(Task):
 
     def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
-            "references": 1000 if reduced else 2000,
-            "samples": 300 if reduced else 1000,
+            "references": 750 if reduced else 2000,
+            "samples": 250 if reduced else 1000,
             "batch_size": 50 if reduced else clips_at_once(m),
             "sampling_steps": m.get("sampling_steps", PROXY_SAMPLING_STEPS),
             "side": 32,

@@ -144,7 +144,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
         with path.open("rb") as source, av.open(source, format=READERS[suffix_of(path)]) as file:
             if not file.streams.video:
                 kinds = ", ".join(sorted({each.type for each in file.streams})) or "nothing"
-                fail(f"{path} has no pictures, only {kinds}: remove it.")
+                fail(f"{path} has no pictures, only {kinds}: copy it again, or remove it.")
             yield file, file.streams.video[0]
     except MemoryError:
         raise

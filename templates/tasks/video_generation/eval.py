@@ -220,7 +220,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     model = trained.load(lambda: Model(trained.model))
     test = data.splits["test"]
     every = spread(test, config.references)
-    some = every[:: -(-len(every) // config.samples)]
+    each = slice(None, None, -(-len(every) // config.samples))
 
     def read(split: Split, indices: list[int]) -> Windows:
         return windows_of(split, indices, given, config.side)
@@ -229,25 +229,22 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         return generated(model, test, indices, steps, shift, config)
 
     train = read(data.splits["train"], spread(data.splits["train"], config.references))
-    real, few = read(test, every), read(test, some)
+    real = read(test, every)
     others = simple_predictions(train, real.given)
+    few = Windows(real.given[each], real.following[each], real.clips[each])
+    fewer = {name: frames[each] for name, frames in others.items()}
     # One step along the mean velocity gives the mean of all continuations, which errs least.
-    expected, drawn = made(every, 1), made(some, config.sampling_steps)
+    expected, drawn = made(every, 1), made(every[each], config.sampling_steps)
+    last = real.following.size(2)
+    titles = {"next_frame": ("next frame", 1), "continuation": ("continuation", last)}
     rows = [
-        error_metric("next_frame_psnr", "PSNR of the next frame", expected, others, real, 1),
-        error_metric(
-            "continuation_psnr",
-            "PSNR of the continuation",
-            expected,
-            others,
-            real,
-            real.following.size(2),
+        *(
+            error_metric(f"{name}_psnr", f"PSNR of the {title}", expected, others, real, until)
+            for name, (title, until) in titles.items()
         ),
-        distribution_metric(
-            drawn, simple_predictions(train, few.given), few, train, config.components
-        ),
+        distribution_metric(drawn, fewer, few, train, config.components),
     ]
-    shown = figure(few, drawn, expected[:: -(-len(every) // config.samples)])
+    shown = figure(few, drawn, expected[each])
     return Report(data.name, data.sha256, len(every), rows, shown, n_unit="windows")
 
 
