@@ -47,6 +47,7 @@ BUILT = {
     "text_llm_8b",
     "text_llm_tiny",
     "time_series_forecaster",
+    "video_generation",
 }
 HEAD = """\
 # The example specs of the tutorial project

@@ -64,6 +64,7 @@ tabular_classifier | tabular | label | classification | mlp | classification
 yolox | image | bounding_boxes | object_detection | cnn | object_detection
 rt_detr | image | bounding_boxes | object_detection | transformer | object_detection
 mask_rcnn | image | segmentation_mask | instance_segmentation | cnn | segmentation
+video_dit | video | video | generation | diffusion transformer cnn | diffusion
 """.splitlines()
 )
 # A family is the module of its name, which holds it as FAMILY.
