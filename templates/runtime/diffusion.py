@@ -1,10 +1,16 @@
-"""Noise of a diffusion model: its levels, adding it to images, and removing it."""
+"""Noise of a diffusion model: its levels, adding it to images, predicting and removing it.
+
+An image here is any tensor whose values lie between -1 and 1, a cloud of points for one.
+"""
 
 import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from runtime.job import Batch
 
 
 def signal(schedule: str, levels: int) -> Tensor:
@@ -30,12 +36,39 @@ def add_noise(images: Tensor, noise: Tensor, left: Tensor) -> Tensor:
     """Return sqrt(a) x + sqrt(1 - a) noise (Ho et al., 2020, equation 4).
 
     Args:
-        images: (B, C, H, W) of -1 to 1.
+        images: (B, ...) of -1 to 1.
         noise: Standard normal, of the same shape.
         left: (B,) the share a of the variance that is left.
     """
-    a = left[:, None, None, None]
+    a = left.view(-1, *[1] * (images.dim() - 1))
     return a.sqrt() * images + (1 - a).sqrt() * noise
+
+
+def noise_loss(
+    module: nn.Module, batch: Batch, left: Tensor, nothing: Tensor, withheld: float
+) -> tuple[Tensor, int]:
+    """Return the mean squared error of the predicted noise, and the number of images.
+
+    E over x, e and t of |e - model(sqrt(a_t) x + sqrt(1 - a_t) e, t)|^2, the mean over values (Ho
+    et al., 2020, arXiv:2006.11239, equation 14).
+
+    Args:
+        module: The model.
+        batch: Images (B, ...) and their conditions.
+        left: Share a_t of the image's variance that is left at each noise level, from `signal`.
+        nothing: The condition of an image without one, with a first dimension of 1.
+        withheld: Share of the images that get it.
+    """
+    images, condition = batch
+    left, nothing = left.to(images.device), nothing.to(images.device)
+    # Every image gets a noise level of its own, so that an update sees many of them.
+    t = torch.randint(len(left), (len(images),), device=images.device)
+    noise = torch.randn_like(images)
+    # Guidance compares what the model predicts with a condition and without, so it learns both.
+    hidden = torch.rand(len(images), device=images.device) < withheld
+    condition = torch.where(hidden.view(-1, *[1] * (condition.dim() - 1)), nothing, condition)
+    predicted = module(add_noise(images, noise, left[t]), t, condition)
+    return F.mse_loss(predicted.float(), noise), len(images)
 
 
 def sampling_levels(levels: int, steps: int) -> list[int]:
@@ -48,12 +81,12 @@ def sample(
 ) -> Tensor:
     """Return the images, from -1 to 1, that noise becomes; sampling adds no further noise.
 
-    DDIM (Song et al., 2020, arXiv:2010.02502, equation 12, with sigma = 0). Pixels
+    DDIM (Song et al., 2020, arXiv:2010.02502, equation 12, with sigma = 0). Values
     outside the range are clamped, and the noise is computed again from the clamped image.
 
     Args:
-        predict: Returns the noise in images (B, C, H, W) at levels (B,).
-        noise: Standard normal, (B, C, H, W).
+        predict: Returns the noise in images (B, ...) at levels (B,).
+        noise: Standard normal, (B, ...).
         left: What `signal` returns.
         steps: Number of predictions.
     """
@@ -85,7 +118,7 @@ def guided(
     def predict(x: Tensor, t: Tensor) -> Tensor:
         if guidance == 1:
             return model(x, t, condition)
-        both = model(x.repeat(2, 1, 1, 1), t.repeat(2), torch.cat((condition, nothing)))
+        both = model(torch.cat((x, x)), torch.cat((t, t)), torch.cat((condition, nothing)))
         conditional, free = both.chunk(2)
         return free + guidance * (conditional - free)
 

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from data import Config as DataConfig
 from data import batch_at, batches, load_images
 from model import Config as ModelConfig
 from model import Model, conditions
-from runtime.diffusion import add_noise, signal
+from runtime.diffusion import noise_loss, signal
 from runtime.ema import Average
 from runtime.errors import run
-from runtime.job import Batch, Job
+from runtime.job import Job
 from runtime.settings import Training
 from runtime.training import script
 
@@ -38,33 +38,6 @@ class Config(Training):
     """Share of the moving average of the weights that an update keeps."""
     unconditional_probability: float = 0.1
     """Share of samples that are trained without their condition, for classifier-free guidance."""
-
-
-def noise_loss(
-    module: nn.Module, batch: Batch, left: Tensor, nothing: Tensor, withheld: float
-) -> tuple[Tensor, int]:
-    """Return the mean squared error of the predicted noise, and the number of images.
-
-    E over x, e and t of |e - model(sqrt(a_t) x + sqrt(1 - a_t) e, t)|^2, the mean over pixels (Ho
-    et al., 2020, arXiv:2006.11239, equation 14).
-
-    Args:
-        module: The model.
-        batch: Images (B, C, H, W) and their conditions.
-        left: Share a_t of the image's variance that is left at each noise level, from `signal`.
-        nothing: The condition of an image without one, with a first dimension of 1.
-        withheld: Share of the images that get it.
-    """
-    images, condition = batch
-    left, nothing = left.to(images.device), nothing.to(images.device)
-    # Every image gets a noise level of its own, so that an update sees many of them.
-    t = torch.randint(len(left), (len(images),), device=images.device)
-    noise = torch.randn_like(images)
-    # Guidance compares what the model predicts with a condition and without, so it learns both.
-    hidden = torch.rand(len(images), device=images.device) < withheld
-    condition = torch.where(hidden.view(-1, *[1] * (condition.dim() - 1)), nothing, condition)
-    predicted = module(add_noise(images, noise, left[t]), t, condition)
-    return F.mse_loss(predicted.float(), noise), len(images)
 
 
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
