@@ -32,7 +32,7 @@ BUILT = {
     *("image_classifier_resnet", "image_diffusion_sdxl_like", "image_diffusion_small"),
     *("infinite_context", "multimodal_clip", "semantic_segmentation_unet", "sentence_embedder"),
     *("tabular_regressor", "text_classifier_bert", "text_llm_8b", "text_llm_tiny"),
-    "time_series_forecaster",
+    *("time_series_forecaster", "3d_text_to_mesh"),
 }
 HEAD = """\
 # The example specs of the tutorial project

@@ -61,6 +61,7 @@ patch_forecaster | time_series | time_series | time_series_forecast | transforme
 autoencoder | time_series | label time_series | anomaly_detection | mlp | reconstruction
 tabular_regressor | tabular | regression | regression | mlp | regression
 tabular_classifier | tabular | label | classification | mlp | classification
+point_diffusion | text | 3d | generation | diffusion transformer | diffusion
 """.splitlines()
 )
 # A family is the module of its name, which holds it as FAMILY.

@@ -1,16 +1,10 @@
-"""Noise of a diffusion model: its levels, adding it to images, predicting and removing it.
-
-An image here is any tensor whose values lie between -1 and 1, a cloud of points for one.
-"""
+"""Noise of a diffusion model: its levels, adding it to images, and removing it; guidance."""
 
 import math
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from runtime.job import Batch
+from torch import Tensor
 
 
 def signal(schedule: str, levels: int) -> Tensor:
@@ -44,31 +38,14 @@ def add_noise(images: Tensor, noise: Tensor, left: Tensor) -> Tensor:
     return a.sqrt() * images + (1 - a).sqrt() * noise
 
 
-def noise_loss(
-    module: nn.Module, batch: Batch, left: Tensor, nothing: Tensor, withheld: float
-) -> tuple[Tensor, int]:
-    """Return the mean squared error of the predicted noise, and the number of images.
+def withheld(condition: Tensor, nothing: Tensor, share: float) -> Tensor:
+    """Return conditions (B, ...), a share of which are replaced by `nothing` (1, ...).
 
-    E over x, e and t of |e - model(sqrt(a_t) x + sqrt(1 - a_t) e, t)|^2, the mean over values (Ho
-    et al., 2020, arXiv:2006.11239, equation 14).
-
-    Args:
-        module: The model.
-        batch: Images (B, ...) and their conditions.
-        left: Share a_t of the image's variance that is left at each noise level, from `signal`.
-        nothing: The condition of an image without one, with a first dimension of 1.
-        withheld: Share of the images that get it.
+    Guidance compares what a model predicts with a condition and without, so it learns both.
     """
-    images, condition = batch
-    left, nothing = left.to(images.device), nothing.to(images.device)
-    # Every image gets a noise level of its own, so that an update sees many of them.
-    t = torch.randint(len(left), (len(images),), device=images.device)
-    noise = torch.randn_like(images)
-    # Guidance compares what the model predicts with a condition and without, so it learns both.
-    hidden = torch.rand(len(images), device=images.device) < withheld
-    condition = torch.where(hidden.view(-1, *[1] * (condition.dim() - 1)), nothing, condition)
-    predicted = module(add_noise(images, noise, left[t]), t, condition)
-    return F.mse_loss(predicted.float(), noise), len(images)
+    hidden = torch.rand(len(condition), device=condition.device) < share
+    nothing = nothing.to(condition.device)
+    return torch.where(hidden.view(-1, *[1] * (condition.dim() - 1)), nothing, condition)
 
 
 def sampling_levels(levels: int, steps: int) -> list[int]:
