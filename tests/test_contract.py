@@ -73,6 +73,7 @@ ODD: dict[str, tuple[Dims, ...]] = {
     "autoencoder": ({"n_layers": 1}, {"n_layers": 4}, {"window": 1}),
     "tabular_regressor": ({"n_frequencies": 1, "n_categorical": 0, "n_layers": 1},),
     "tabular_classifier": ({"n_outputs": 4, "n_frequencies": 1, "n_categorical": 0},),
+    "point_diffusion": ({"n_points": 7, "text_length": 5, "text_layers": 2, "n_layers": 1},),
 }
 
 

@@ -28,6 +28,7 @@ TEXTS: dict[str, dict[str, Any]] = yaml.safe_load(
 METRICS = "evaluation.metrics"
 PAGE = Path(__file__).parent.parent / "docs" / "tutorial_specs.md"
 BUILT = {
+    "3d_text_to_mesh",
     "anomaly_detector_autoencoder",
     "document_ranker",
     "edge_tiny_agent",

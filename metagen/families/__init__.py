@@ -65,6 +65,7 @@ yolox | image | bounding_boxes | object_detection | cnn | object_detection
 rt_detr | image | bounding_boxes | object_detection | transformer | object_detection
 mask_rcnn | image | segmentation_mask | instance_segmentation | cnn | segmentation
 video_dit | video | video | generation | diffusion transformer cnn | diffusion
+point_diffusion | text | 3d | generation | diffusion transformer | diffusion
 """.splitlines()
 )
 # A family is the module of its name, which holds it as FAMILY.

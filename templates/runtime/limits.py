@@ -76,6 +76,9 @@ RANGES: dict[str, dict[str, Range]] = {
     },
     "eval": {
         "batch_size": COUNT,
+        "points": COUNT,
+        "shapes": COUNT,
+        "references": COUNT,
         "stride": COUNT,
         "candidates": Range(2, 10**9),
         "samples": COUNT,
@@ -86,6 +89,7 @@ RANGES: dict[str, dict[str, Range]] = {
     },
     "infer": {
         "batch_size": COUNT,
+        "points": COUNT,
         "samples": COUNT,
         "sampling_steps": COUNT,
         "quantile": SHARE,
