@@ -32,6 +32,7 @@ BUILT = {
     "anomaly_detector_autoencoder",
     "document_ranker",
     "edge_tiny_agent",
+    "graph_classifier_gat",
     "image_classifier_resnet",
     "image_diffusion_sdxl_like",
     "image_diffusion_small",

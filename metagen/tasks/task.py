@@ -29,6 +29,8 @@ class Benchmark:
         name: What it tests, such as `held-out text`.
         steps: Updates for each value of `evaluation.bench` that runs it.
         packages: What pip must have installed for the data to be there.
+        alone: What pip must have installed besides, as `name==version`, whose own requirements the
+            data does not need: `pip install --no-deps`.
         seeds: Trainings of the quick benchmark, each with a seed of its own; 3 where training and
             scoring take about ten seconds of one thread, else 1.
         again: Options of eval.py for the seeds after the first, which leave out what takes long.
@@ -37,6 +39,7 @@ class Benchmark:
     name: str
     steps: Mapping[str, int]
     packages: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
     seeds: int = 3
     again: tuple[str, ...] = ()
 

@@ -98,6 +98,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "seed": SEED,
     },
     "model": {
+        "edge_features": LENGTH,
         "n_numeric": LENGTH,
         "n_categorical": LENGTH,
         "n_categories": LENGTH,
