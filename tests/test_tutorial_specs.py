@@ -32,7 +32,7 @@ BUILT = {
     *("image_classifier_resnet", "image_diffusion_sdxl_like", "image_diffusion_small"),
     *("infinite_context", "multimodal_clip", "semantic_segmentation_unet", "sentence_embedder"),
     *("tabular_regressor", "text_classifier_bert", "text_llm_8b", "text_llm_tiny"),
-    "time_series_forecaster",
+    *("rl_agent_dqn", "rl_agent_ppo", "time_series_forecaster"),
 }
 HEAD = """\
 # The example specs of the tutorial project

@@ -61,6 +61,8 @@ patch_forecaster | time_series | time_series | time_series_forecast | transforme
 autoencoder | time_series | label time_series | anomaly_detection | mlp | reconstruction
 tabular_regressor | tabular | regression | regression | mlp | regression
 tabular_classifier | tabular | label | classification | mlp | classification
+ppo | tabular image | action | policy_gradient | mlp cnn | policy_gradient
+dqn | tabular image | action | value_based | mlp cnn | value_based
 """.splitlines()
 )
 # A family is the module of its name, which holds it as FAMILY.
