@@ -63,6 +63,8 @@ tabular_regressor | tabular | regression | regression | mlp | regression
 tabular_classifier | tabular | label | classification | mlp | classification
 ppo | tabular image | action | policy_gradient | mlp cnn | policy_gradient
 dqn | tabular image | action | value_based | mlp cnn | value_based
+yolox | image | bounding_boxes | object_detection | cnn | object_detection
+rt_detr | image | bounding_boxes | object_detection | transformer | object_detection
 """.splitlines()
 )
 # A family is the module of its name, which holds it as FAMILY.

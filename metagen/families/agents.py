@@ -144,11 +144,10 @@ class Agent(Family):
         return round_ if 0 <= left <= UNUSED * budget else widest(1)
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        numbers = bool(m["obs_dim"])
-        kept = {name: why for name, why in super().reasons(m, need, trend).items()}
+        kept = super().reasons(m, need, trend)
         none = "0: numbers are observed, and no frames"
         fills = "the most units within the parameter count"
-        if numbers:
+        if m["obs_dim"]:
             return {**kept, "d_conv": none, "d_hidden": fills}
         line = trend.lines["d_conv"]
         ratio = f"{line.points} published models have {line.at(self.size(m)):.1f} hidden units for "

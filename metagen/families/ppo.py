@@ -1,4 +1,4 @@
-"""The actor and critic of proximal policy optimization (Schulman et al., 2017, arXiv:1707.06347)."""
+"""Actor and critic of proximal policy optimization (Schulman et al., 2017, arXiv:1707.06347)."""
 
 from __future__ import annotations
 

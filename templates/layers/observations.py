@@ -1,5 +1,6 @@
 """What an agent's network reads: numbers in units of their own, or the frames of a screen."""
 
+import itertools
 import math
 
 import torch
@@ -70,8 +71,7 @@ def convolved(side: int) -> int:
 
 def hidden_layers(inputs: int, width: int, depth: int, activation: type[nn.Module]) -> nn.Module:
     """Return layers from `inputs` numbers to `width`, each with its activation."""
-    sizes = [inputs, *[width] * depth]
-    pairs = zip(sizes, sizes[1:], strict=False)
+    pairs = itertools.pairwise((inputs, *[width] * depth))
     layers = [[orthogonal(nn.Linear(a, b)), activation()] for a, b in pairs]
     return nn.Sequential(*(layer for pair in layers for layer in pair))
 

@@ -23,10 +23,10 @@ from data import Config as DataConfig
 from data import load_world
 from model import Config as ModelConfig
 from model import Model, best_actions
-from runtime.panels import animation, curves, strip
 from runtime.environments import Episode, World, taken
 from runtime.errors import fail, run
 from runtime.options import Group
+from runtime.panels import animation, curves, strip
 from runtime.scripts import Setting, Trained, serving
 
 FIRST_SEED = 3 * 10**6  # behind those of training, validation and test
