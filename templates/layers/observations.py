@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -76,11 +77,15 @@ def hidden_layers(inputs: int, width: int, depth: int, activation: type[nn.Modul
     return nn.Sequential(*(layer for pair in layers for layer in pair))
 
 
-def orthogonal(layer: nn.Module, gain: float = math.sqrt(2)) -> nn.Module:
+LayerT = TypeVar("LayerT", nn.Linear, nn.Conv2d)
+
+
+def orthogonal(layer: LayerT, gain: float = math.sqrt(2)) -> LayerT:
     """Give a layer orthogonal weights and no bias, with which agents learn sooner.
 
     Engstrom et al., 2020, arXiv:2005.12729, section 3.
     """
-    nn.init.orthogonal_(layer.weight, gain)  # type: ignore[arg-type]
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    nn.init.orthogonal_(layer.weight, gain)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
     return layer

@@ -4,7 +4,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from runtime.device import autocast
 from runtime.distributed import total
 from runtime.environments import Act, Observations, Played, World, Worlds, play
 from runtime.errors import fail
+from runtime.job import Batch
 from runtime.settings import Training
 
 VALIDATIONS = "validations"
@@ -176,11 +177,21 @@ def read_validations(state: dict[str, Any]) -> list[list[float]]:
         ValueError: They are no pairs of finite numbers.
     """
     pairs = state.get(VALIDATIONS, [])
-    for pair in pairs if isinstance(pairs, list) else [None]:
-        numbers = isinstance(pair, list) and [type(each) in (int, float) for each in pair]
-        if numbers != [True, True] or not all(map(math.isfinite, pair)):
-            raise ValueError(f"{VALIDATIONS} are no pairs of numbers")
-    return list(pairs)
+    if not isinstance(pairs, list) or not all(map(_is_pair, pairs)):
+        raise ValueError(f"{VALIDATIONS} are no pairs of numbers")
+    return pairs
+
+
+def _is_pair(pair: Any) -> bool:
+    if not isinstance(pair, list) or len(pair) != 2:
+        return False
+    return all(type(each) in (int, float) and math.isfinite(each) for each in pair)
+
+
+def cut(rows: Batch, size: int) -> Iterator[Batch]:
+    """Yield rows in batches of a size."""
+    for at in range(0, len(rows[0]), size):
+        yield tuple(row[at : at + size] for row in rows)
 
 
 @dataclass(frozen=True)
@@ -218,6 +229,14 @@ def share_of(samples: int, environments: int) -> Share:
     return Share(max(1, samples // environments), max(1, environments // samples))
 
 
+@runtime_checkable
+class Statistics(Protocol):
+    """A part of a network that keeps statistics of what is observed."""
+
+    def update(self, mean: Tensor, variance: Tensor, count: float) -> None:
+        """Take those of `count` further observations."""
+
+
 def normalize(module: nn.Module, observed: Tensor) -> None:
     """Add what all processes observed, (N, obs_dim), to a network's statistics, if it has any."""
     x = observed.double()
@@ -225,5 +244,5 @@ def normalize(module: nn.Module, observed: Tensor) -> None:
     count, mean = float(sums[0, 0]), sums[1] / sums[0]
     variance = (sums[2] / sums[0] - mean**2).clamp(min=0)
     for part in module.modules():
-        if hasattr(part, "update") and hasattr(part, "variance"):
+        if isinstance(part, Statistics):
             part.update(mean.float(), variance.float(), count)

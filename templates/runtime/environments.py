@@ -132,7 +132,7 @@ def opened(name: str, sizes: Sizes) -> World:
         "frames": None if sizes.obs_dim else [sizes.n_frames, *_side(sizes)],
     }
     shape = tuple(observed.shape or ())
-    env.close()  # type: ignore[no-untyped-call]
+    env.close()
     sha256 = digest(json.dumps(about, sort_keys=True).encode())
     most = spec.max_episode_steps if spec else None
     return World(name, sha256, sizes, actions, low, high, most, shape)

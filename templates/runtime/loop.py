@@ -5,7 +5,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn, Protocol
@@ -90,8 +90,8 @@ def fit(run: Steps, steps: range, metrics: Metrics) -> None:
             last = done == steps.stop
             due = last or done % run.config.eval_every == 0
             held_out = run.validate(stopped) if due else None
-            scores = held_out or {"val_loss": None}
-            metrics.write(done, values | scores | run.size.speed(seconds))
+            scores: Mapping[str, float | None] = held_out or {"val_loss": None}
+            metrics.write(done, {**values, **scores, **run.size.speed(seconds)})
             loss, val_loss = values["train_loss"], scores["val_loss"]
             bar.set_postfix(loss=f"{loss:.3f}")
             if val_loss is not None:

@@ -26,7 +26,7 @@ class Replay:
             fail(f"a memory of {size} transitions an environment is too small: raise replay_size.")
         self.size = size
         one = world.read[1:] if self.frames else world.read
-        self.seen = np.zeros((envs, size, *one), dtype=world.dtype)
+        self.seen: Observations = np.zeros((envs, size, *one), dtype=world.dtype)
         self.actions = np.zeros((envs, size), dtype=np.int64)
         self.rewards = np.zeros((envs, size), dtype=np.float32)
         self.over = np.zeros((envs, size), dtype=np.float32)

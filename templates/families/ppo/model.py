@@ -48,11 +48,12 @@ class Model(nn.Module):
         width, actions = config.d_hidden, config.n_actions
         if config.obs_dim:
             self.features: nn.Module = Normalizer(config.obs_dim)
-            inputs, networks, activation = config.obs_dim, 2, nn.Tanh
+            inputs, networks = config.obs_dim, 2
         else:
             self.features = Convolutions(config.n_frames, config.d_conv)
             places = convolved(config.frame_height) * convolved(config.frame_width)
-            inputs, networks, activation = 2 * config.d_conv * places, 1, nn.ReLU
+            inputs, networks = 2 * config.d_conv * places, 1
+        activation = nn.Tanh if config.obs_dim else nn.ReLU
         # The first network is the policy's, and the last one the value's.
         self.layers = nn.ModuleList(
             hidden_layers(inputs, width, config.n_layers, activation) for _ in range(networks)
@@ -102,7 +103,7 @@ class Policy:
     def __init__(self, output: Tensor, continuous: bool, actions: int) -> None:
         """Take the policy (B, ...) of the network, and how many actions an environment has."""
         self.continuous = continuous
-        parts = output.float().unflatten(1, (1 + continuous, -1))[..., :actions].unbind(1)
+        parts = output.float().view(len(output), 1 + continuous, -1)[..., :actions].unbind(1)
         self.logits = parts[0].log_softmax(1)
         self.mean, self.log_std = parts[0], parts[-1]
 

@@ -68,7 +68,8 @@ def swing_up(seen: Observations) -> NDArray[np.float32]:
     pumped = -energy * np.sign(speed + (speed == 0))
     held = -(10 * np.arctan2(sine, cosine) + 2 * speed)
     torque = np.where(cosine > math.cos(0.6), held, pumped)
-    return np.clip(torque / 2, -1, 1).astype(np.float32)[:, None]
+    actions: NDArray[np.float32] = np.clip(torque / 2, -1, 1).astype(np.float32)[:, None]
+    return actions
 
 
 def lean(seen: Observations) -> NDArray[np.int64]:

@@ -80,7 +80,9 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         float(np.concatenate(player.entropies).mean()),
         {"before training": undecided(world)},
         title="entropy of the policy",
+        # A policy that is decided may be decided on what is wrong.
         higher_is_better=None,
+        status="no score",
     )
     return Report(
         world.name,

@@ -24,7 +24,7 @@ from data import Config as DataConfig
 from data import load_world, splits_of
 from model import Config as ModelConfig
 from model import Model, Policy, best_actions
-from runtime.acting import Acting, normalize, share_of
+from runtime.acting import Acting, cut, normalize, share_of
 from runtime.distributed import joined, total, world_size
 from runtime.environments import Played, Seen, World, Worlds, taken
 from runtime.errors import fail, run
@@ -192,7 +192,9 @@ class Rollouts(Acting):
 
         An episode that is cut off could have gone on (Pardo et al., 2018, arXiv:1712.00378).
         """
-        values = self.output(seen.last)[1].float().cpu() if self._any(seen.cut.any()) else None
+        values = (
+            self.output(seen.last)[1].float().cpu() if self._any(bool(seen.cut.any())) else None
+        )
         cut = torch.from_numpy(seen.cut & ~seen.over)
         return torch.zeros(len(cut)) if values is None else values * cut
 
@@ -238,8 +240,7 @@ class Rollouts(Acting):
         """Yield the steps of the validation's episodes, as a loss takes them."""
         played = self.validation()
         rows = [self._validated(played, i) for i in range(len(played.lengths))]
-        columns = [torch.cat(each).split(size) for each in zip(*rows, strict=True)]
-        yield from zip(*columns, strict=True)
+        yield from cut(tuple(torch.cat(each) for each in zip(*rows, strict=True)), size)
 
     def _validated(self, played: Played, episode: int) -> Batch:
         """Return the rows of an episode, which the policy played with its best actions."""

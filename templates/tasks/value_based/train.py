@@ -27,7 +27,7 @@ from data import Config as DataConfig
 from data import load_world, splits_of
 from model import Config as ModelConfig
 from model import Model, best_actions
-from runtime.acting import Acting, normalize, share_of
+from runtime.acting import Acting, cut, normalize, share_of
 from runtime.distributed import joined, whole
 from runtime.environments import Played, World, Worlds, taken
 from runtime.errors import run
@@ -157,8 +157,7 @@ class Agent(Acting):
 
     def held_out(self, size: int) -> Iterator[Batch]:
         """Yield the transitions of the validation's episodes."""
-        rows = transitions_of(self.validation())
-        yield from zip(*(each.split(size) for each in rows), strict=True)
+        yield from cut(transitions_of(self.validation()), size)
 
     def errors(self, module: nn.Module, batch: Batch) -> Tensor:
         """Return by how much the value of each action is off its target, (B,)."""
@@ -167,7 +166,7 @@ class Agent(Acting):
         with torch.no_grad():
             online, target = (f(later)[:, :own].float() for f in (module, self.target))
             wanted = double_targets(rewards, over, online, target, self.config.discount)
-        values = module(seen)[:, :own].float()
+        values: Tensor = module(seen)[:, :own].float()
         return values.gather(1, actions.unsqueeze(1)).squeeze(1) - wanted
 
     def tensors(self) -> dict[str, Tensor]:
@@ -200,7 +199,8 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     """Return the loss of a dummy batch, to count FLOPs and memory."""
     c = model.config
     shape = (c.obs_dim,) if c.obs_dim else (c.n_frames, c.frame_height, c.frame_width)
-    return model(torch.zeros(samples, *shape)).square().mean()
+    values: Tensor = model(torch.zeros(samples, *shape))
+    return values.square().mean()
 
 
 def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
