@@ -92,7 +92,7 @@ class World:
 def environment_id(text: str) -> str:
     """Read the id of an environment, as an option has it."""
     # `package:id` imports a package of the user, who registers the environment there.
-    if not re.fullmatch(r"([\w.]+:)?([\w.-]+/)?[\w.-]+", text, re.ASCII):
+    if not re.fullmatch(r"([A-Za-z_][\w.]*:)?([\w-]+/)?\w[\w.-]*", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"{text!r} is no id, as CartPole-v1 is one")
     return text
 

@@ -192,11 +192,10 @@ class Rollouts(Acting):
 
         An episode that is cut off could have gone on (Pardo et al., 2018, arXiv:1712.00378).
         """
-        values = (
-            self.output(seen.last)[1].float().cpu() if self._any(bool(seen.cut.any())) else None
-        )
-        cut = torch.from_numpy(seen.cut & ~seen.over)
-        return torch.zeros(len(cut)) if values is None else values * cut
+        beyond = torch.from_numpy(seen.cut & ~seen.over).float()
+        if not self._any(bool(seen.cut.any())):
+            return beyond
+        return beyond * self.output(seen.last)[1].float().cpu()
 
     def _any(self, flag: bool) -> bool:
         # Shards of weights are gathered for a pass, so all processes take it or none.
