@@ -42,6 +42,8 @@ BUILT = {
     "multimodal_clip",
     "object_detector_detr",
     "object_detector_yolo",
+    "rl_agent_dqn",
+    "rl_agent_ppo",
     "semantic_segmentation_unet",
     "sentence_embedder",
     "tabular_regressor",
