@@ -13,6 +13,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from layers.convolution import Convolution
 from layers.depth import StochasticDepth
 
 EXPANSION = 4  # channels of a block's output for each channel within
@@ -31,22 +32,6 @@ class Config:
     depth_2: int = 4  # blocks of the second stage
     depth_3: int = 6  # blocks of the third stage
     depth_4: int = 3  # blocks of the fourth stage
-
-
-class Convolution(nn.Module):
-    """A convolution without a bias, and batch normalization (Ioffe & Szegedy, arXiv:1502.03167)."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(
-            inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False
-        )
-        self.normalization = nn.BatchNorm2d(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs, h, w) to (B, outputs, h / stride, w / stride), rounded up."""
-        out: Tensor = self.normalization(self.convolution(x))
-        return out
 
 
 class Bottleneck(nn.Module):
