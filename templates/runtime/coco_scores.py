@@ -168,7 +168,7 @@ def _size(objects: Objects) -> dict[str, int]:
 
 def _packed(objects: Objects | Found) -> tuple[list[Any], list[float]]:
     """Return the masks of objects as the library takes them, and their areas in pixels."""
-    from pycocotools import mask as packer
+    from pycocotools import mask as packer  # type: ignore[import-untyped]
 
     assert objects.masks is not None
     # The library reads down the columns.
@@ -193,5 +193,5 @@ def _of_class(images: Sequence[dict[str, Any] | None]) -> _Matches:
         present[number] = np.sum(np.asarray(each["gtIgnore"]) == 0)
     # The library too keeps the order of images among equal scores.
     order = np.argsort(-np.concatenate(scores), kind="mergesort")
-    both = (np.concatenate(each, axis=1)[:, order] for each in (right, counted))
-    return _Matches(np.concatenate(numbers)[order], *both, present)
+    hits, scored = (np.concatenate(each, axis=1)[:, order] for each in (right, counted))
+    return _Matches(np.concatenate(numbers)[order], hits, scored, present)
