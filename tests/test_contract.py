@@ -73,6 +73,10 @@ ODD: dict[str, tuple[Dims, ...]] = {
     "autoencoder": ({"n_layers": 1}, {"n_layers": 4}, {"window": 1}),
     "tabular_regressor": ({"n_frequencies": 1, "n_categorical": 0, "n_layers": 1},),
     "tabular_classifier": ({"n_outputs": 4, "n_frequencies": 1, "n_categorical": 0},),
+    "rt_detr": (
+        {"image_height": 45, "image_width": 70, "num_channels": 3, "depth_3": 3},
+        {"bottleneck": True, "d_fusion": 20, "fusion_blocks": 2, "num_denoising": 0},
+    ),
 }
 
 
@@ -158,6 +162,7 @@ SHARE_HELD: dict[str, tuple[float, float]] = {
     "latent_unet": (0.7, 1.0),
     "tabular_regressor": (0.5, 1.0),
     "tabular_classifier": (0.5, 1.0),
+    "rt_detr": (0.95, 1.0),
 }
 
 
