@@ -96,11 +96,11 @@ def average_precision(matches: _Matches, weights: Weights) -> NDArray[np.float64
     counted = np.cumsum(matches.counted * each, axis=1)
     precision = right / np.maximum(counted, np.spacing(1))
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    means = []
-    for row, recall in zip(best, right / present, strict=True):
-        places = np.searchsorted(recall, RECALLS, side="left")
-        means.append(row[places[places < len(row)]].sum() / len(RECALLS))
-    return np.array(means)
+    # Each recall of COCO's is reached by one of the detections, or by none.
+    reached = np.searchsorted(RECALLS, right / present, side="right")  # (T, D)
+    new = np.diff(reached, axis=1, prepend=0)
+    means: NDArray[np.float64] = (best * new).sum(axis=1) / len(RECALLS)
+    return means
 
 
 def _matched(truth: Sequence[Objects], found: Sequence[Found], kind: Kind) -> list[_Matches]:

@@ -107,7 +107,7 @@ class Components:
     def _nearest(
         self, grey: NDArray[np.float32], boxes: Sequence[tuple[int, ...]]
     ) -> tuple[Tensor, Tensor]:
-        """Return how like the training object nearest to each box is, from 0 to 1, and its class."""
+        """Return how like its nearest training object each box is, from 0 to 1, and its class."""
         if not boxes:
             return torch.zeros(0), torch.zeros(0, dtype=torch.int64)
         patches = torch.stack([_patch(grey, box) for box in boxes])
