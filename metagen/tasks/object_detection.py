@@ -170,4 +170,4 @@ class SetDetection(ObjectDetection):
         )
 
     def proxy_habits(self, m: Dims) -> Habits:
-        return replace(super().proxy_habits(m), batch=8, rate=2e-3)
+        return replace(super().proxy_habits(m), batch=8, rate=4e-3)
