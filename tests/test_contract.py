@@ -77,6 +77,9 @@ ODD: dict[str, tuple[Dims, ...]] = {
     "gat": (
         {"edge_features": 0, "dynamic": False, "d_model": 6, "n_heads": 3, "n_layers": 1},
         {"dynamic": False, "sum_readout": False, "num_nodes": 5, "num_edges": 40},
+    "rt_detr": (
+        {"image_height": 45, "image_width": 70, "num_channels": 3, "depth_3": 3},
+        {"bottleneck": True, "d_fusion": 20, "fusion_blocks": 2, "num_denoising": 0},
     ),
 }
 
@@ -163,6 +166,7 @@ SHARE_HELD: dict[str, tuple[float, float]] = {
     "latent_unet": (0.7, 1.0),
     "tabular_regressor": (0.5, 1.0),
     "tabular_classifier": (0.5, 1.0),
+    "rt_detr": (0.95, 1.0),
 }
 
 
