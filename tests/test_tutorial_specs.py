@@ -30,8 +30,15 @@ PAGE = Path(__file__).parent.parent / "docs" / "tutorial_specs.md"
 BUILT = {
     *("anomaly_detector_autoencoder", "document_ranker", "edge_tiny_agent", "image_vit_base"),
     *("image_classifier_resnet", "image_diffusion_sdxl_like", "image_diffusion_small"),
-    *("infinite_context", "multimodal_clip", "object_detector_yolo", "semantic_segmentation_unet"),
-    *("instance_segmentation_maskrcnn", "sentence_embedder"),
+    *(
+        "infinite_context",
+        "instance_segmentation_maskrcnn",
+        "multimodal_clip",
+        "object_detector_detr",
+        "object_detector_yolo",
+        "semantic_segmentation_unet",
+    ),
+    "sentence_embedder",
     *("tabular_regressor", "text_classifier_bert", "text_llm_8b", "text_llm_tiny"),
     "time_series_forecaster",
 }

@@ -62,6 +62,7 @@ autoencoder | time_series | label time_series | anomaly_detection | mlp | recons
 tabular_regressor | tabular | regression | regression | mlp | regression
 tabular_classifier | tabular | label | classification | mlp | classification
 yolox | image | bounding_boxes | object_detection | cnn | object_detection
+rt_detr | image | bounding_boxes | object_detection | transformer | object_detection
 mask_rcnn | image | segmentation_mask | instance_segmentation | cnn | segmentation
 """.splitlines()
 )

@@ -7,6 +7,7 @@ is that of YOLOX with AdamW; with SGD it takes the rate of YOLOX (arXiv:2107.084
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from metagen.amounts import IMAGES, ITEMS
@@ -141,3 +142,28 @@ class ObjectDetection(Task):
         undeclared = "data_augmentation is not declared: as YOLOX, without its mosaics"
         why = undeclared if key(KEY) is None else KEY
         return {"data.flip": why, "data.zoom": why}
+
+
+class SetDetection(ObjectDetection):
+    """The same for networks that predict a set of objects, by the recipe of RT-DETR."""
+
+    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
+        usual = super().habits(m, parameters, key)
+        return replace(
+            usual,
+            batch=16,
+            rate=1e-4,
+            decay=1e-4,
+            warmup=2000,
+            source="as RT-DETR",
+            why={
+                "data": "those of COCO's train2017",
+                "warmup_steps": "as RT-DETR's second version",
+            },
+            epochs=72,
+            final_lr_share=1.0,
+            sgd=None,
+        )
+
+    def proxy_habits(self, m: Dims) -> Habits:
+        return replace(super().proxy_habits(m), rate=2e-3)

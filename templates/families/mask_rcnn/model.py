@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layers.boxes import area, iou, survivors
-from layers.residual import EXPANSION, Bottleneck, Convolution
+from layers.convolution import Convolution
+from layers.residual import EXPANSION, Bottleneck
 from layers.roi_align import flattened, roi_align
 from layers.steps import clipped, decoded, encoded
 

@@ -13,7 +13,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from layers.residual import EXPANSION, Bottleneck, Convolution
+from layers.convolution import Convolution
+from layers.residual import EXPANSION, Bottleneck
 
 
 @dataclass(frozen=True)
