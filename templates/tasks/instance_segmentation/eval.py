@@ -106,7 +106,7 @@ def metrics(truth: list[Objects], found: dict[str, list[Found]]) -> list[dict[st
 
 
 def figure(pictures: Pictures, truth: list[Objects], found: list[Found]) -> dict[str, Any]:
-    """Return images that are spread over the split, with the true masks and those of the network."""
+    """Return images spread over the split, with the true masks and those of the network."""
     step = max(1, len(truth) // FIGURE_IMAGES)
     images = []
     for place in range(0, len(truth), step)[:FIGURE_IMAGES]:
