@@ -28,6 +28,7 @@ TEXTS: dict[str, dict[str, Any]] = yaml.safe_load(
 METRICS = "evaluation.metrics"
 PAGE = Path(__file__).parent.parent / "docs" / "tutorial_specs.md"
 BUILT = {
+    *("audio_musicgen", "audio_musicgen_like"),
     *("anomaly_detector_autoencoder", "document_ranker", "edge_tiny_agent", "image_vit_base"),
     *("image_classifier_resnet", "image_diffusion_sdxl_like", "image_diffusion_small"),
     *("infinite_context", "multimodal_clip", "semantic_segmentation_unet", "sentence_embedder"),

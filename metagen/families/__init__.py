@@ -61,7 +61,8 @@ patch_forecaster | time_series | time_series | time_series_forecast | transforme
 autoencoder | time_series | label time_series | anomaly_detection | mlp | reconstruction
 tabular_regressor | tabular | regression | regression | mlp | regression
 tabular_classifier | tabular | label | classification | mlp | classification
-""".splitlines()
+musicgen | audio audio+text text | audio | generation | transformer hybrid | autoregressive diffusion
+""".splitlines()  # noqa: E501
 )
 # A family is the module of its name, which holds it as FAMILY.
 FAMILIES = {route.family: f"metagen.families.{route.family}" for route in ROUTES}

@@ -60,6 +60,8 @@ RANGES: dict[str, dict[str, Range]] = {
         "temperature": ABOVE,
         "ema_decay": SHARE,
         "unconditional_probability": SHARE,
+        # Each of two stages needs an update.
+        "codec_share": Range(0, 1, "least most"),
     },
     "data": {
         "seq_len": COUNT,
@@ -82,6 +84,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "sampling_steps": COUNT,
         "side": COUNT,
         "folds": Range(2, 10**9),
+        "baseline_clips": COUNT,
         "seed": SEED,
     },
     "infer": {
@@ -89,6 +92,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "samples": COUNT,
         "sampling_steps": COUNT,
         "quantile": SHARE,
+        "frames": COUNT,
         "top_p": Range(0, 1, "least"),
         "opacity": SHARE,
         "seed": SEED,
@@ -101,6 +105,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "upper_layers": LENGTH,
         "lowest_layers": LENGTH,
         "attention_level": LENGTH,
+        **dict.fromkeys(("text_length", "text_width", "text_layers", "text_heads"), LENGTH),
         "dropout": BELOW_ONE,
         "norm_eps": ABOVE,
         "rope_theta": ABOVE,
