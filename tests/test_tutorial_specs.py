@@ -28,11 +28,26 @@ TEXTS: dict[str, dict[str, Any]] = yaml.safe_load(
 METRICS = "evaluation.metrics"
 PAGE = Path(__file__).parent.parent / "docs" / "tutorial_specs.md"
 BUILT = {
-    *("audio_musicgen", "audio_musicgen_like"),
-    *("anomaly_detector_autoencoder", "document_ranker", "edge_tiny_agent", "image_vit_base"),
-    *("image_classifier_resnet", "image_diffusion_sdxl_like", "image_diffusion_small"),
-    *("infinite_context", "multimodal_clip", "semantic_segmentation_unet", "sentence_embedder"),
-    *("tabular_regressor", "text_classifier_bert", "text_llm_8b", "text_llm_tiny"),
+    "anomaly_detector_autoencoder",
+    "audio_musicgen",
+    "audio_musicgen_like",
+    "document_ranker",
+    "edge_tiny_agent",
+    "image_classifier_resnet",
+    "image_diffusion_sdxl_like",
+    "image_diffusion_small",
+    "image_vit_base",
+    "infinite_context",
+    "instance_segmentation_maskrcnn",
+    "multimodal_clip",
+    "object_detector_detr",
+    "object_detector_yolo",
+    "semantic_segmentation_unet",
+    "sentence_embedder",
+    "tabular_regressor",
+    "text_classifier_bert",
+    "text_llm_8b",
+    "text_llm_tiny",
     "time_series_forecaster",
 }
 HEAD = """\

@@ -61,6 +61,9 @@ patch_forecaster | time_series | time_series | time_series_forecast | transforme
 autoencoder | time_series | label time_series | anomaly_detection | mlp | reconstruction
 tabular_regressor | tabular | regression | regression | mlp | regression
 tabular_classifier | tabular | label | classification | mlp | classification
+yolox | image | bounding_boxes | object_detection | cnn | object_detection
+rt_detr | image | bounding_boxes | object_detection | transformer | object_detection
+mask_rcnn | image | segmentation_mask | instance_segmentation | cnn | segmentation
 musicgen | audio audio+text text | audio | generation | transformer hybrid | autoregressive diffusion
 """.splitlines()  # noqa: E501
 )
