@@ -41,6 +41,7 @@ LEAST = {
     "tabular_classifier": 5_000,
     "point_diffusion": 50_000,
     "rt_detr": 50_000,
+    "musicgen": 300_000,
 }
 
 

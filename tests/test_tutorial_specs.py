@@ -30,6 +30,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "tutorial_specs.md"
 BUILT = {
     "3d_text_to_mesh",
     "anomaly_detector_autoencoder",
+    "audio_musicgen",
+    "audio_musicgen_like",
     "document_ranker",
     "edge_tiny_agent",
     "graph_classifier_gat",

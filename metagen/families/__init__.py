@@ -69,7 +69,8 @@ rt_detr | image | bounding_boxes | object_detection | transformer | object_detec
 mask_rcnn | image | segmentation_mask | instance_segmentation | cnn | segmentation
 video_dit | video | video | generation | diffusion transformer cnn | diffusion
 point_diffusion | text | 3d | generation | diffusion transformer | diffusion
-""".splitlines()
+musicgen | audio audio+text text | audio | generation | transformer hybrid | autoregressive diffusion
+""".splitlines()  # noqa: E501
 )
 # A family is the module of its name, which holds it as FAMILY.
 FAMILIES = {route.family: f"metagen.families.{route.family}" for route in ROUTES}

@@ -82,6 +82,7 @@ class Task:
         checked: Keys of the spec that the task reads in a way of its own.
         metrics: What eval.py reports; the name of one may go on, as in `recall_at_1_text_to_image`.
         work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
+        rates: Further units that `constraints.throughput` may have, as `Demand.worth` names them.
         units: Words of `training.data.size` that count its training data, the usual one first.
         input: What one pass is over, in a sentence: an `image`, a `row`, a `text`.
         defaults: The dimensions of its inputs and outputs, for a spec that declares none.
@@ -103,6 +104,7 @@ class Task:
     checked: frozenset[str] = frozenset()
     metrics: tuple[str, ...]
     work_unit = "sample"
+    rates: tuple[str, ...] = ()
     units: tuple[str, ...] = ITEMS
     input = "input"
     defaults: Mapping[str, Value] = {}

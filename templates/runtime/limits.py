@@ -72,6 +72,8 @@ RANGES: dict[str, dict[str, Range]] = {
         "first_exploration": SHARE,
         "last_exploration": SHARE,
         "exploration_share": SHARE,
+        # Each of two stages needs an update.
+        "codec_share": Range(0, 1, "least most"),
     },
     "data": {
         "seq_len": COUNT,
@@ -99,6 +101,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "sampling_steps": COUNT,
         "side": COUNT,
         "folds": Range(2, 10**9),
+        "baseline_clips": COUNT,
         "seed": SEED,
     },
     "infer": {
@@ -107,6 +110,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "samples": COUNT,
         "sampling_steps": COUNT,
         "quantile": SHARE,
+        "frames": COUNT,
         "top_p": Range(0, 1, "least"),
         "opacity": SHARE,
         "seed": SEED,
@@ -125,6 +129,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "upper_layers": LENGTH,
         "lowest_layers": LENGTH,
         "attention_level": LENGTH,
+        **dict.fromkeys(("text_length", "text_width", "text_layers", "text_heads"), LENGTH),
         "dropout": BELOW_ONE,
         "norm_eps": ABOVE,
         "rope_theta": ABOVE,
