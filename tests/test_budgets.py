@@ -39,6 +39,7 @@ LEAST = {
     "autoencoder": 100_000,
     "tabular_regressor": 5_000,
     "tabular_classifier": 5_000,
+    "point_diffusion": 50_000,
 }
 
 

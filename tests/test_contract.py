@@ -73,6 +73,11 @@ ODD: dict[str, tuple[Dims, ...]] = {
     "autoencoder": ({"n_layers": 1}, {"n_layers": 4}, {"window": 1}),
     "tabular_regressor": ({"n_frequencies": 1, "n_categorical": 0, "n_layers": 1},),
     "tabular_classifier": ({"n_outputs": 4, "n_frequencies": 1, "n_categorical": 0},),
+    "point_diffusion": ({"n_points": 7, "text_length": 5, "text_layers": 2, "n_layers": 1},),
+    "gat": (
+        {"edge_features": 0, "dynamic": False, "d_model": 6, "n_heads": 3, "n_layers": 1},
+        {"dynamic": False, "sum_readout": False, "num_nodes": 5, "num_edges": 40},
+    ),
 }
 
 
@@ -294,6 +299,12 @@ def of_rows(made: Made) -> Splits:
     return {s: {rows[i].numpy().tobytes() for i in index} for s, index in table.parts.items()}
 
 
+def of_graphs(made: Made) -> Splits:
+    data, model = settings(made)
+    every = made.code["data"].load_graphs(data, None, model, "proxy")
+    return {split: set(made.code["data"].forms(part)) for split, part in every.parts.items()}
+
+
 # How a sample of the bundled data is recognized, for a family of each task and kind of target whose
 # samples are single records. Series, masks and glyphs are cut by time, place and shape, and a text
 # for generation is one stretch: their tasks' own tests hold those.
@@ -304,6 +315,7 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "unet_diffusion": of_pictures,
     "tabular_regressor": of_rows,
     "tabular_classifier": of_rows,
+    "gat": of_graphs,
 }
 
 

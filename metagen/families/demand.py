@@ -69,6 +69,7 @@ class Demand:
         weight_bits: Bits of most weights.
         passes: How many passes of one unit after another lead to a first output.
         batch: Requests at once; each piece of work gives so many outputs.
+        outputs: Outputs that a piece of work gives each request, such as the frames of a clip.
     """
 
     weights: int
@@ -80,6 +81,7 @@ class Demand:
     weight_bits: int = 16
     passes: int = 1
     batch: int = 1
+    outputs: int = 1
 
     @property
     def parts(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ from metagen.families.axes import Axis, Rule, divides, floor_power, multiple, ne
 from metagen.families.demand import Need
 from metagen.families.family import Dims, Family, Figures, Peak, Trait, Value, dim
 from metagen.families.parts import Part, conv_norm, encoder_block, linear, norm, table
-from metagen.families.resnet import DEPTHS, EXPANSION, depth_of, depths, halved
+from metagen.families.residual import DEPTHS, EXPANSION, depth_of, depths, halved
 from metagen.families.segmentation_unet import most_within
 from metagen.families.trend import Row, Trend
 from metagen.tasks.object_detection import SetDetection

@@ -190,8 +190,9 @@ def _throughput(desk: Desk, rate: Rate | None, line: Roofline) -> Iterator[Limit
 
         def text(demand: Demand) -> str:
             thing, bottleneck = rate.unit.removesuffix("/s"), _bottleneck(demand, line)
+            thing = f"{demand.outputs:,} outputs" if demand.outputs > 1 else thing
             each = f"{thing} of {demand.batch} requests" if demand.batch > 1 else thing
-            seconds = line.interval(demand) * demand.batch
+            seconds = line.interval(demand) * demand.batch * demand.outputs
             return f"{bottleneck} for each {each} take {seconds:.3g} s on {line.device.name}"
 
         yield Limit(
@@ -211,7 +212,7 @@ def use(key: Lookup) -> Use:
 
 def context(key: Lookup, family: Family) -> int | str | None:
     """Return the declared window; None for a family without one, of which the commands warn."""
-    window: int | str | None = key("constraints.context_window") if family.context_dim else None
+    window: int | str | None = key("constraints.context_window") if family.windowed else None
     return window
 
 

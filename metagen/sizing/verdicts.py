@@ -189,7 +189,7 @@ def _where(model: Measured, line: Roofline) -> str:
 def _speed(
     name: str, work: Cost, model: Measured, line: Roofline, after: str, required: Requirement
 ) -> Entry:
-    bits, batch = model.demand.weight_bits, model.demand.batch
+    bits, made = model.demand.weight_bits, model.demand.batch * model.demand.outputs
     unit = rate_unit(model.family.task.work_unit)
     times = {
         _read(work, line, bits): line.traffic(work, bits),
@@ -197,11 +197,11 @@ def _speed(
         _started(work, line): line.launches(work),
     }
     listed = "; ".join(f"{words} = {each:.3g} s" for words, each in times.items() if each)
-    low, high = (batch / each for each in reversed(line.between(work, bits)))
-    computed = batch / line.seconds(work, bits)
+    low, high = (made / each for each in reversed(line.between(work, bits)))
+    computed = made / line.seconds(work, bits)
     formula = f"{after}{_where(model, line)}: {listed}; {line.together}"
     formula += (
-        f", so {batch:,} / {line.seconds(work, bits):.3g} s = {float(f'{computed:.3g}'):,g} {unit}"
+        f", so {made:,} / {line.seconds(work, bits):.3g} s = {float(f'{computed:.3g}'):,g} {unit}"
     )
     shares = f"{line.arithmetic_share.source}; {_source(line, bits)}"
     ends, cites = (low, high), line.cites(bits)

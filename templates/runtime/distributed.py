@@ -130,6 +130,15 @@ def anywhere(flag: bool) -> bool:
     return bool(total(torch.tensor(float(flag))) > 0)
 
 
+def joined(rows: Tensor) -> Tensor:
+    """Return the rows of all processes in their order; each has as many, (N, ...)."""
+    if world_size() == 1:
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(world_size())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
+
+
 def whole(tensor: Tensor) -> Tensor:
     """Return a tensor with all its shards; every process must call this."""
     if world_size() == 1:
