@@ -23,7 +23,12 @@ REQUIREMENTS, LOCK = "code/requirements.txt", "code/requirements.lock"
 RUNTIME_IMPORT = re.compile(r"^\s*from runtime\.(\w+) import", re.MULTILINE)
 PROJECT = "pyproject.toml"
 MUON_TORCH = "torch>=2.9"  # the first version with torch.optim.Muon
-DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "espeakng_loader": "espeakng-loader",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+}
 """Names to install libraries by, if they differ from the names to import them by."""
 
 

@@ -51,7 +51,12 @@ def processes(device: torch.device) -> Iterator[None]:
 
 
 def parallelize(
-    model: nn.Module, blocks: Iterable[nn.Module], mode: str, device: torch.device, low: bool
+    model: nn.Module,
+    blocks: Iterable[nn.Module],
+    mode: str,
+    device: torch.device,
+    low: bool,
+    partly: bool = False,
 ) -> nn.Module:
     """Put a model on its device and return the module to call, which shares its gradients.
 
@@ -63,12 +68,15 @@ def parallelize(
             share of each tensor in each process (Zhao et al., 2023, arXiv:2304.11277).
         device: Where this process computes.
         low: Whether `fsdp` gathers weights in bfloat16; gradients are added in float32 anyway.
+        partly: Whether a pass may leave weights out, which then get no gradient.
     """
     if world_size() == 1:
         return model.to(device)
     if mode == "ddp":
         where = [device] if device.type == "cuda" else None
-        return DistributedDataParallel(model.to(device), device_ids=where)
+        return DistributedDataParallel(
+            model.to(device), device_ids=where, find_unused_parameters=partly
+        )
     return _sharded(model, blocks, device, low)
 
 

@@ -1,6 +1,6 @@
 """What the train.py of a task brings to a training run: its model, its data and its loss."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -8,6 +8,22 @@ import torch
 from torch import Tensor, nn
 
 Batch = tuple[Tensor, ...]
+Loss = Callable[[nn.Module, Batch], tuple[Tensor, int]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A training that follows another in one run, of other weights, with a loss of its own.
+
+    The learning rate warms up and falls again in each.
+
+    Attributes:
+        share: Share of the schedule's updates that lie before it.
+        loss: As that of a job.
+    """
+
+    share: float
+    loss: Loss
 
 
 class Experience(Protocol):
@@ -65,6 +81,7 @@ class Job:
         average: Starts a `runtime.ema.Average` of the network's weights; validation and the
             checkpoint's model.safetensors then use the average. None: there is none.
         experience: What the network learns from as it acts; None: the training split is stored.
+        stages: Trainings that follow that of `loss`, in their order.
         rates: Parameters whose learning rate is a multiple of the usual one, by name.
     """
 
@@ -76,7 +93,7 @@ class Job:
     build: Callable[[], Any]
     batch: Callable[[int, int], Batch]
     held_out: Callable[[int], Iterable[Batch]]
-    loss: Callable[[nn.Module, Batch], tuple[Tensor, int]]
+    loss: Loss
     example: Callable[[Any, int, Any], Tensor]
     unit: str
     counted: str | None = None
@@ -87,4 +104,5 @@ class Job:
     texts: Mapping[str, str] | None = None
     average: Callable[[nn.Module], Any] | None = None
     experience: Experience | None = None
+    stages: Sequence[Stage] = ()
     rates: Mapping[str, float] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """A training run of any task, from its start or a checkpoint to its last step."""
 
 import argparse
+import bisect
 import contextlib
 import functools
 import itertools
@@ -257,7 +258,9 @@ class Run:
         if args.compile:
             compile_modules(blocks(self.model) if self.sharded else [self.model])
         low = in_bfloat16(self.device, config.dtype)
-        self.module = parallelize(self.model, blocks(self.model), args.parallel, self.device, low)
+        self.module = parallelize(
+            self.model, blocks(self.model), args.parallel, self.device, low, bool(job.stages)
+        )
         # The optimizers and the average hold the parameters as they lie now, on the device and in
         # shards, so they come after `parallelize`.
         self.optimizers = optimizers(self.model, config)
@@ -293,9 +296,7 @@ class Run:
         self.module.train()
         with self.usage.timed():
             made = experience.collect(self.module, step) if experience else {}
-        rate = learning_rate_at(
-            step, config.learning_rate, config.warmup_steps, config.steps, config.final_lr_share
-        )
+        rate = self._enter(step)
         parts = self.parts(step)
         if self.args.dry_run and len(parts) > 1:
             say(f"the dry run passes 1 of the {len(parts)} parts of a step.")
@@ -308,6 +309,17 @@ class Run:
         if self.average:
             self.average.update(step)
         return {"train_loss": loss, "learning_rate": rate, "grad_norm": norm, **made}
+
+    def _enter(self, step: int) -> float:
+        """Take the loss of the stage that a step is in, and return the step's learning rate."""
+        config, stages = self.config, self.job.stages
+        begins = [0, *(round(stage.share * config.steps) for stage in stages), config.steps]
+        place = bisect.bisect_right(begins, min(step, config.steps - 1)) - 1
+        self.loss = (self.job.loss, *(stage.loss for stage in stages))[place]
+        begin, steps = begins[place], begins[place + 1] - begins[place]
+        warmup = round(config.warmup_steps * steps / config.steps)
+        peak, final = config.learning_rate, config.final_lr_share
+        return learning_rate_at(step - begin, peak, warmup, steps, final)
 
     def parts(self, step: int) -> list[Callable[[], tuple[Tensor, int]]]:
         """Return the parts of this process's share of an update, for `update`."""
@@ -325,7 +337,7 @@ class Run:
         """Return the mean loss of a batch and the number of its targets."""
         batch = tuple(tensor.to(self.device) for tensor in batch)
         with autocast(self.device, self.config.dtype):
-            return self.job.loss(self.module, batch)
+            return self.loss(self.module, batch)
 
     @torch.no_grad()
     def validate(self, stopped: Callable[[], bool]) -> dict[str, float] | None:
