@@ -143,7 +143,7 @@ class VideoDiT(Blocks):
             one,
             first=Cost(draws * one.first.flops, draws * one.first.bytes, calls=draws),
             passes=draws,
-            outputs=generated(m),
+            worth={"frame/s": float(generated(m))},
         )
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:

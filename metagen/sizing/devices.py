@@ -239,7 +239,7 @@ class Roofline:
 
     def interval(self, demand: Demand) -> float:
         """Return the seconds from one output to the next, whichever request it belongs to."""
-        return self.seconds(demand.steady, demand.weight_bits) / (demand.batch * demand.outputs)
+        return self.seconds(demand.steady, demand.weight_bits) / demand.batch
 
     def between(self, work: Cost, weight_bits: int) -> tuple[float, float]:
         """Return the shortest and the longest time, from the ends of every range."""
