@@ -102,7 +102,6 @@ RANGES: dict[str, dict[str, Range]] = {
         "samples": COUNT,
         "sampling_steps": COUNT,
         "side": COUNT,
-        "references": COUNT,
         "components": COUNT,
         "folds": Range(2, 10**9),
         "baseline_clips": COUNT,
