@@ -73,6 +73,10 @@ ODD: dict[str, tuple[Dims, ...]] = {
     "autoencoder": ({"n_layers": 1}, {"n_layers": 4}, {"window": 1}),
     "tabular_regressor": ({"n_frequencies": 1, "n_categorical": 0, "n_layers": 1},),
     "tabular_classifier": ({"n_outputs": 4, "n_frequencies": 1, "n_categorical": 0},),
+    "video_dit": (
+        {"factorized": True, "n_layers": 3, "num_frames": 8, "image_channels": 3},
+        {"patch_frames": 1, "given_frames": 3, "patch_size": 6, "image_width": 36},
+    ),
     "point_diffusion": ({"n_points": 7, "text_length": 5, "text_layers": 2, "n_layers": 1},),
     "gat": (
         {"edge_features": 0, "dynamic": False, "d_model": 6, "n_heads": 3, "n_layers": 1},
@@ -300,6 +304,15 @@ def of_pictures(made: Made) -> Splits:
     }
 
 
+def of_clips(made: Made) -> Splits:
+    data, model = settings(made)
+    every = made.code["data"].load_clips(data, None, model)
+    return {
+        split: {each.read(place).numpy().tobytes() for place in range(len(each.lengths))}
+        for split, each in every.splits.items()
+    }
+
+
 def of_rows(made: Made) -> Splits:
     data, model = settings(made)
     code = made.code["data"]
@@ -327,6 +340,7 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "unet_diffusion": of_pictures,
     "tabular_regressor": of_rows,
     "tabular_classifier": of_rows,
+    "video_dit": of_clips,
     "gat": of_graphs,
 }
 
