@@ -76,18 +76,33 @@ def giou(one: Tensor, two: Tensor) -> Tensor:
 def suppressed(found: Detections, threshold: float) -> Detections:
     """Return the detections without those that overlap a surer one of their class too much.
 
-    This is greedy non-maximum suppression: the surest box is kept, those of its class with a larger
-    IoU than the threshold are left out, and so on with the rest.
-
     Args:
         found: Detections, the surest first.
         threshold: Greatest IoU of two boxes of one class that are both kept.
     """
-    alike = found.classes[:, None] == found.classes
-    rivals = ((iou(found.boxes[:, None], found.boxes) > threshold) & alike).cpu()  # (N, N)
-    kept = torch.ones(len(rivals), dtype=torch.bool)
-    for place in range(len(rivals)):
-        if kept[place]:
-            kept[place + 1 :] &= ~rivals[place, place + 1 :]
-    kept = kept.to(found.boxes.device)
-    return Detections(*(each[kept] for each in found))
+    stays = survivors(found.boxes[None], found.classes[None], threshold)[0]
+    return Detections(*(each[stays] for each in found))
+
+
+def survivors(boxes: Tensor, classes: Tensor | None, threshold: float) -> Tensor:
+    """Return which boxes (B, N, 4) of each image greedy non-maximum suppression keeps, (B, N).
+
+    The surest box is kept, those of its class with a larger IoU than the threshold are left out,
+    and so on with the rest. What is left out depends on surer boxes alone, so applying the rule to
+    all boxes at once, until nothing changes, ends with the same boxes.
+
+    Args:
+        boxes: The surest first.
+        classes: (B, N), or None where all boxes are of one class.
+        threshold: Greatest IoU of two boxes of one class that are both kept.
+    """
+    rivals = (iou(boxes[:, :, None], boxes[:, None]) > threshold).triu(1)  # (B, N, N)
+    if classes is not None:
+        rivals &= classes[:, :, None] == classes[:, None]
+    before = torch.ones_like(boxes[..., 0], dtype=torch.bool)
+    while True:
+        stays = ~(rivals & before[:, :, None]).any(1)
+        # Tensors on the meta device have no values that could still change.
+        if stays.is_meta or stays.equal(before):
+            return stays
+        before = stays
