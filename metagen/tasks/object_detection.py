@@ -109,7 +109,7 @@ class ObjectDetection(Task):
         )
 
     def proxy_habits(self, m: Dims) -> Habits:
-        return Habits(batch=16, rate=3e-3, decay=0.01, warmup=25, beta2=0.99, final_lr_share=0.05)
+        return Habits(batch=16, rate=8e-3, decay=0.01, warmup=25, beta2=0.99, final_lr_share=0.05)
 
     def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         names = AUGMENTATIONS.chosen(key)
