@@ -74,6 +74,18 @@ ODD: dict[str, tuple[Dims, ...]] = {
     "tabular_regressor": ({"n_frequencies": 1, "n_categorical": 0, "n_layers": 1},),
     "tabular_classifier": ({"n_outputs": 4, "n_frequencies": 1, "n_categorical": 0},),
     "point_diffusion": ({"n_points": 7, "text_length": 5, "text_layers": 2, "n_layers": 1},),
+    "gat": (
+        {"edge_features": 0, "dynamic": False, "d_model": 6, "n_heads": 3, "n_layers": 1},
+        {"dynamic": False, "sum_readout": False, "num_nodes": 5, "num_edges": 40},
+    ),
+    "rt_detr": (
+        {"image_height": 45, "image_width": 70, "num_channels": 3, "depth_3": 3},
+        {"bottleneck": True, "d_fusion": 20, "fusion_blocks": 2, "num_denoising": 0},
+    ),
+    "musicgen": (
+        dict.fromkeys(("text_length", "text_width", "text_layers", "text_heads"), 0),
+        {"n_kv_heads": 1, "n_codebooks": 2, "stride_2": 3, "codec_lstm_layers": 2},
+    ),
 }
 
 
@@ -159,6 +171,10 @@ SHARE_HELD: dict[str, tuple[float, float]] = {
     "latent_unet": (0.7, 1.0),
     "tabular_regressor": (0.5, 1.0),
     "tabular_classifier": (0.5, 1.0),
+    "rt_detr": (0.95, 1.0),
+    # The form has the samples of the codec, which a pass over tokens does not hold; what the codec
+    # holds is a test of the family.
+    "musicgen": (0.5, 0.6),
 }
 
 
@@ -295,6 +311,12 @@ def of_rows(made: Made) -> Splits:
     return {s: {rows[i].numpy().tobytes() for i in index} for s, index in table.parts.items()}
 
 
+def of_graphs(made: Made) -> Splits:
+    data, model = settings(made)
+    every = made.code["data"].load_graphs(data, None, model, "proxy")
+    return {split: set(made.code["data"].forms(part)) for split, part in every.parts.items()}
+
+
 # How a sample of the bundled data is recognized, for a family of each task and kind of target whose
 # samples are single records. Series, masks and glyphs are cut by time, place and shape, and a text
 # for generation is one stretch: their tasks' own tests hold those.
@@ -305,6 +327,7 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "unet_diffusion": of_pictures,
     "tabular_regressor": of_rows,
     "tabular_classifier": of_rows,
+    "gat": of_graphs,
 }
 
 

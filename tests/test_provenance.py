@@ -219,6 +219,7 @@ def test_a_value_is_traced_by_its_text_its_address_or_its_number(package: Path, 
 
 def test_a_number_with_another_space_or_without_its_unit_is_the_same(package: Path) -> None:
     assert trace(package, "7.98B").output == trace(package, "7.98 B").output
+    assert "7.98\u00a0B" in trace(package, "7.98B").output
     assert "fact     launch.usable_memory" in trace(package, "36.8").output
 
 

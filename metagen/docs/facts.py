@@ -302,6 +302,13 @@ def _preparation(facts: Facts) -> Fact:
     return Fact("derived.preparation", command, "", f"{FILES['arch']}: data")
 
 
+def _alone(facts: Facts) -> Fact:
+    """Return the command that installs data without its package's requirements; "" for none."""
+    names = " ".join(facts.family().task.benchmark.alone)
+    command = f"python -m pip install --no-deps {names}" if names else ""
+    return Fact("derived.alone", command, "", f"{FILES['arch']}: family")
+
+
 def _context(facts: Facts) -> Fact:
     """Return the context window, None for a family without one."""
     family, everything = design(facts)
@@ -391,6 +398,7 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     **{name: _word(name) for name in _WORDS},
     **{name: _of_the_training(name) for name in training.FIGURES},
     "usage": _usage,
+    "alone": _alone,
     "preparation": _preparation,
     "unknown_components": _unknown_components,
     "unused": _unused,

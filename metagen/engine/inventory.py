@@ -18,6 +18,7 @@ from metagen.errors import Problem, TaskError
 LARGEST = 2**27  # bytes of a file that is loaded; all of a package but weights are far smaller
 HASHED = 2**36  # bytes of a file that is hashed; the Hub takes no larger one
 _MOST = 100_000  # entries of a folder and of all below it
+_NO_BREAK = "\u00a0"  # The space between a number and its unit, which a terminal shows as one.
 
 
 @dataclass
@@ -129,4 +130,4 @@ def _topmost(path: str, shared: set[str]) -> str:
 
 def shown(text: str) -> str:
     """Return a text for a terminal, in which a name from a stranger can neither move nor color."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() or c == _NO_BREAK else ascii(c)[1:-1] for c in text)

@@ -171,6 +171,11 @@ class Family:
         """Return the context window in tokens, or None for a family without one."""
         return int(m[self.context_dim]) if self.context_dim else None
 
+    @property
+    def windowed(self) -> bool:
+        """Whether a spec may declare the context window."""
+        return self.context_dim is not None
+
     def input_length(self, m: Dims, use: Use = ALONE) -> int:
         """Return how many units are read before the first output."""
         return self.context(m) or 1

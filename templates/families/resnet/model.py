@@ -13,9 +13,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from layers.depth import StochasticDepth
-
-EXPANSION = 4  # channels of a block's output for each channel within
+from layers.convolution import Convolution
+from layers.residual import EXPANSION, Bottleneck
 
 
 @dataclass(frozen=True)
@@ -31,43 +30,6 @@ class Config:
     depth_2: int = 4  # blocks of the second stage
     depth_3: int = 6  # blocks of the third stage
     depth_4: int = 3  # blocks of the fourth stage
-
-
-class Convolution(nn.Module):
-    """A convolution without a bias, and batch normalization (Ioffe & Szegedy, arXiv:1502.03167)."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(
-            inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False
-        )
-        self.normalization = nn.BatchNorm2d(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs, h, w) to (B, outputs, h / stride, w / stride), rounded up."""
-        out: Tensor = self.normalization(self.convolution(x))
-        return out
-
-
-class Bottleneck(nn.Module):
-    """One residual block."""
-
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        outputs = EXPANSION * width
-        self.narrow = Convolution(inputs, width, 1)
-        self.mix = Convolution(width, width, 3, stride)
-        self.widen = Convolution(width, outputs, 1)
-        self.shortcut: nn.Module = nn.Identity()
-        if inputs != outputs or stride != 1:
-            self.shortcut = Convolution(inputs, outputs, 1, stride)
-        self.depth = StochasticDepth()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs, h, w) to (B, outputs, h / stride, w / stride), rounded up."""
-        inner = F.relu(self.narrow(x))
-        inner = F.relu(self.mix(inner))
-        return F.relu(self.shortcut(x) + self.depth(self.widen(inner)))
 
 
 class Model(nn.Module):

@@ -1,0 +1,182 @@
+"""Score a checkpoint on the test split, and compare with bright components and fixed boxes.
+
+    python eval.py                                   the checkpoint that train.py wrote to `out`
+    python eval.py --size full --data my_images      the full model, on your images and masks
+
+Prints JSON on stdout, and keeps it in OUT/scores.json. No other script reads the test split.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data import Config as DataConfig
+from data import load_scenes
+from model import Config as ModelConfig
+from model import Model
+from runtime.coco_scores import AveragePrecision, Kind
+from runtime.components import Components, fixed_boxes
+from runtime.errors import run
+from runtime.instances import pasted
+from runtime.labels import untested
+from runtime.objects import Found, Objects
+from runtime.pictures import Pictures, batch_of
+from runtime.report import Report, metric
+from runtime.scores import Samples
+from runtime.scripts import Setting, Trained, scoring
+
+FIGURE_IMAGES = 4
+FIGURE_SIDE = 96  # pixels of the longer side; the report grows with its square
+FIGURE_SCORE = 0.5  # Surer objects are drawn.
+METRICS: tuple[tuple[str, str, Kind, float | None], ...] = (
+    ("map_mask", "mask mAP", "segm", None),
+    ("ap_50", "mask AP50", "segm", 0.5),
+    ("ap_75", "mask AP75", "segm", 0.75),
+    ("map_box", "box mAP", "bbox", None),
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """How the test split is scored."""
+
+    batch_size: int = 2
+    """Images scored at once."""
+    baseline_images: int = 200
+    """Training images that fit the baselines, taken from the start."""
+
+
+@torch.no_grad()
+def segment(model: Model, images: Tensor) -> list[Found]:
+    """Return the objects of images (B, C, H, W), their masks in the pixels of the images."""
+    found = []
+    for boxes, classes, scores, masks in zip(*model(images), strict=True):
+        real = classes >= 0
+        whole = pasted(masks[real].cpu(), boxes[real].cpu(), (images.size(2), images.size(3)))
+        found.append(Found(boxes[real].cpu(), scores[real].cpu(), classes[real].cpu(), whole))
+    return found
+
+
+def segmented(
+    model: Model, pictures: Pictures, config: Config, device: torch.device
+) -> list[Found]:
+    """Return what the network finds in each image of the test split."""
+    found: list[Found] = []
+    count = len(pictures.splits["test"])
+    for start in range(0, count, config.batch_size):
+        indices = range(start, min(start + config.batch_size, count))
+        images, *_ = batch_of([pictures.sample("test", index) for index in indices])
+        found += segment(model, images.to(device))
+    return found
+
+
+def baselines(pictures: Pictures, config: Config) -> dict[str, list[Found]]:
+    """Return what simpler methods find in each image of the test split."""
+    places = range(min(config.baseline_images, len(pictures.splits["train"])))
+    samples = [pictures.sample("train", place) for place in places]
+    samples = [each for each in samples if len(each[1])] or samples
+    tests = range(len(pictures.splits["test"]))
+    components = Components.fitted(samples)
+    return {
+        "fixed boxes": fixed_boxes([objects for _, objects in samples], len(tests)),
+        "components and nearest": [
+            components.find(pictures.sample("test", place)[0]) for place in tests
+        ],
+    }
+
+
+def metrics(truth: list[Objects], found: dict[str, list[Found]]) -> list[dict[str, Any]]:
+    """Return the average precision of masks and of boxes, with its baselines."""
+    kinds: tuple[Kind, ...] = ("segm", "bbox")
+    every = {
+        (name, kind): AveragePrecision(truth, each, kind)
+        for name, each in found.items()
+        for kind in kinds
+    }
+    samples = Samples("images", len(truth))
+    rows = []
+    for name, title, kind, threshold in METRICS:
+        scores = {method: every[method, kind].at(threshold) for method in found}
+        own = scores.pop("model")
+        row = metric(name, "share", own, scores, samples, title=title, higher_is_better=True)
+        rows.append(row)
+    return rows
+
+
+def figure(pictures: Pictures, truth: list[Objects], found: list[Found]) -> dict[str, Any]:
+    """Return images spread over the split, with the true masks and those of the network."""
+    step = max(1, len(truth) // FIGURE_IMAGES)
+    images = []
+    for place in range(0, len(truth), step)[:FIGURE_IMAGES]:
+        grey = pictures.sample("test", place)[0].float().mean(0)  # (H, W)
+        skip = -(-max(grey.shape) // FIGURE_SIDE)
+        sure, objects = found[place], truth[place]
+        chosen = sure.scores >= FIGURE_SCORE
+        of_network = (sure.boxes[chosen], sure.classes[chosen], sure.masks, chosen)
+        true = (objects.boxes, objects.classes, objects.masks, torch.ones_like(objects.crowd))
+        images.append(
+            {
+                "pixels": grey[::skip, ::skip].round().int().tolist(),
+                "truth": _drawing(*true, skip, pictures.classes),
+                "found": _drawing(*of_network, skip, pictures.classes),
+            }
+        )
+    return {"kind": "masks", "images": images}
+
+
+def _drawing(
+    boxes: Tensor,
+    classes: Tensor,
+    masks: Tensor | None,
+    chosen: Tensor,
+    skip: int,
+    names: tuple[str, ...],
+) -> dict[str, Any]:
+    """Return the number of the object of each pixel, from 1 on, and where each has its name."""
+    assert masks is not None
+    small = masks[chosen][:, ::skip, ::skip]  # (N, H, W)
+    numbers = torch.arange(1, len(small) + 1)[:, None, None] * small
+    # The surest object is the first, and is drawn over the others.
+    over = torch.where(numbers > 0, numbers, len(small) + 1).amin(0) if len(small) else small.sum(0)
+    labels = [
+        {"at": [round(side / skip, 1) for side in box[:2]], "name": _name(names, number)}
+        for box, number in zip(boxes.tolist(), classes.tolist(), strict=True)
+    ]
+    return {"objects": torch.where(over > len(small), 0, over).tolist(), "labels": labels}
+
+
+def _name(names: tuple[str, ...], number: int) -> str:
+    return names[number] if number < len(names) else ""
+
+
+def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
+    """Score a checkpoint on the objects of the test split."""
+    pictures = load_scenes(trained.data, trained.args.data, trained.model)
+    model = trained.load(lambda: Model(trained.model))
+    truth = pictures.truth("test")
+    found = segmented(model, pictures, trained.config, trained.device)
+    every = {"model": found, **baselines(pictures, trained.config)}
+    numbers = {number for each in truth for number in each.classes.tolist()}
+    return Report(
+        pictures.name,
+        pictures.sha256,
+        len(truth),
+        metrics(truth, every),
+        figure(pictures, truth, found),
+        n_unit="images",
+        untested=untested(pictures.classes, numbers),
+    )
+
+
+main = scoring(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    report,
+    data="the data that train.py read (default: composed scenes)",
+    settings={"batch_size": Setting("images scored at once")},
+)
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,94 @@
+"""Train the segmentation network on your images, or on composed scenes of digits.
+
+    python train.py                                       the proxy, on the bundled scenes
+    python train.py --data my_images --steps 2000         the proxy, on your images and masks
+    python train.py --size full --data my_images          the full model
+    python train.py --resume                              go on from the last checkpoint
+    python train.py --init-from other/checkpoint          start from the weights of another run
+    torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
+
+Writes OUT/run.json, OUT/metrics.jsonl and OUT/checkpoint.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from data import Config as DataConfig
+from data import batch_at, load_scenes
+from model import Config as ModelConfig
+from model import Model
+from runtime.errors import run
+from runtime.job import Batch, Job
+from runtime.labels import class_names
+from runtime.pictures import Pictures, batch_of
+from runtime.settings import Training
+from runtime.training import script
+
+EXAMPLE_OBJECTS = 8  # in a dummy image; COCO has 7 in the mean
+
+
+@dataclass(frozen=True)
+class Config(Training):
+    """How the segmentation network is trained."""
+
+
+def instance_loss(module: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    """Return the mean loss of an image, the sum of five, and the number of images.
+
+    The losses are those of section 3 of the paper: whether anchors and which class regions are,
+    where their boxes move, and the cross-entropy of the masks' pixels.
+    """
+    images, boxes, classes, masks = batch  # (B, C, H, W), (B, M, 4), (B, M), (B, M, H, W)
+    return module(images, boxes, classes, masks), len(images)
+
+
+def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
+    """Return the loss of a dummy batch, to count FLOPs and memory."""
+    c = model.config
+    images = torch.zeros(samples, c.num_channels, c.image_height, c.image_width)
+    boxes = torch.zeros(samples, EXAMPLE_OBJECTS, 4)
+    classes = torch.zeros(samples, EXAMPLE_OBJECTS, dtype=torch.int64)
+    masks = torch.zeros(samples, EXAMPLE_OBJECTS, c.image_height, c.image_width, dtype=torch.bool)
+    loss: Tensor = model(images, boxes, classes, masks)
+    return loss
+
+
+def held_out(pictures: Pictures, size: int) -> Iterator[Batch]:
+    """Yield the batches of the validation split, without augmentation."""
+    count = len(pictures.splits["val"])
+    for start in range(0, count, size):
+        indices = range(start, min(start + size, count))
+        yield batch_of([pictures.sample("val", index) for index in indices])
+
+
+def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
+    pictures = load_scenes(data, args.data, model)
+    return Job(
+        config=config,
+        data=data,
+        name=pictures.name,
+        sha256=pictures.sha256,
+        splits={split: len(each) for split, each in pictures.splits.items()},
+        build=lambda: Model(model),
+        batch=lambda start, count: batch_at(pictures, data, start, count, config.seed),
+        held_out=lambda size: held_out(pictures, size),
+        loss=instance_loss,
+        example=example_loss,
+        unit="images",
+        entries=class_names(pictures.classes, model.num_classes),
+    )
+
+
+main = script(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    job_of,
+    data="folder with images and a COCO file (default: composed scenes)",
+)
+
+if __name__ == "__main__":
+    run(main)
