@@ -76,6 +76,7 @@ ODD: dict[str, tuple[Dims, ...]] = {
     "video_dit": (
         {"factorized": True, "n_layers": 3, "num_frames": 8, "image_channels": 3},
         {"patch_frames": 1, "given_frames": 3, "patch_size": 6, "image_width": 36},
+    ),
     "yolox": (
         {"width": 5, "depth": 2, "head_channels": 7, "num_channels": 3, "image_height": 64},
         {"depthwise": True, "num_classes": 3},

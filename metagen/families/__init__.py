@@ -71,7 +71,6 @@ video_dit | video | video | generation | diffusion transformer cnn | diffusion
 point_diffusion | text | 3d | generation | diffusion transformer | diffusion
 musicgen | audio audio+text text | audio | generation | transformer hybrid | autoregressive diffusion
 """.splitlines()  # noqa: E501
-""".splitlines()
 )
 # A family is the module of its name, which holds it as FAMILY.
 FAMILIES = {route.family: f"metagen.families.{route.family}" for route in ROUTES}
