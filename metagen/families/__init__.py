@@ -62,10 +62,15 @@ autoencoder | time_series | label time_series | anomaly_detection | mlp | recons
 tabular_regressor | tabular | regression | regression | mlp | regression
 tabular_classifier | tabular | label | classification | mlp | classification
 gat | graph | label | graph_classification | gnn | classification
+ppo | tabular image | action | policy_gradient | mlp cnn | policy_gradient
+dqn | tabular image | action | value_based | mlp cnn | value_based
 yolox | image | bounding_boxes | object_detection | cnn | object_detection
 rt_detr | image | bounding_boxes | object_detection | transformer | object_detection
 mask_rcnn | image | segmentation_mask | instance_segmentation | cnn | segmentation
-""".splitlines()
+video_dit | video | video | generation | diffusion transformer cnn | diffusion
+point_diffusion | text | 3d | generation | diffusion transformer | diffusion
+musicgen | audio audio+text text | audio | generation | transformer hybrid | autoregressive diffusion
+""".splitlines()  # noqa: E501
 )
 # A family is the module of its name, which holds it as FAMILY.
 FAMILIES = {route.family: f"metagen.families.{route.family}" for route in ROUTES}

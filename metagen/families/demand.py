@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from metagen.tasks.task import Dims
@@ -69,6 +69,8 @@ class Demand:
         weight_bits: Bits of most weights.
         passes: How many passes of one unit after another lead to a first output.
         batch: Requests at once; each piece of work gives so many outputs.
+        worth: How much of each unit of a rate an output a second is; a unit that is not named is
+            the output itself.
     """
 
     weights: int
@@ -80,6 +82,7 @@ class Demand:
     weight_bits: int = 16
     passes: int = 1
     batch: int = 1
+    worth: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def parts(self) -> dict[str, int]:

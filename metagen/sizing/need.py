@@ -188,16 +188,19 @@ def memory_text(demand: Demand) -> str:
 def _throughput(desk: Desk, rate: Rate | None, line: Roofline) -> Iterator[Limit]:
     if rate:
 
+        def used(demand: Demand) -> float:
+            return line.interval(demand) / demand.worth.get(rate.unit, 1)
+
         def text(demand: Demand) -> str:
             thing, bottleneck = rate.unit.removesuffix("/s"), _bottleneck(demand, line)
             each = f"{thing} of {demand.batch} requests" if demand.batch > 1 else thing
-            seconds = line.interval(demand) * demand.batch
+            seconds = used(demand) * demand.batch
             return f"{bottleneck} for each {each} take {seconds:.3g} s on {line.device.name}"
 
         yield Limit(
             THROUGHPUT,
             1 / rate.value,
-            line.interval,
+            used,
             text,
             f"a throughput of {desk.key('constraints.throughput')} is required",
             lambda seconds: 1 / seconds,
@@ -211,7 +214,7 @@ def use(key: Lookup) -> Use:
 
 def context(key: Lookup, family: Family) -> int | str | None:
     """Return the declared window; None for a family without one, of which the commands warn."""
-    window: int | str | None = key("constraints.context_window") if family.context_dim else None
+    window: int | str | None = key("constraints.context_window") if family.windowed else None
     return window
 
 
@@ -225,8 +228,10 @@ def throughput(key: Lookup, family: Family) -> Rate | None:
     if not declared:
         return None
     rate, unit = parse_rate(declared), rate_unit(family.task.work_unit)
-    if rate.unit != unit:
-        sentence = f"{declared} is not a throughput of {family.name}, which is counted in {unit}"
+    counted = (unit, *family.task.rates)
+    if rate.unit not in counted:
+        listed = " or ".join(counted)
+        sentence = f"{declared} is not a throughput of {family.name}, which is counted in {listed}"
         hint = f"write {rate.value:g} {unit}, if that is what you mean, or leave the key out"
         raise SpecError([Problem(sentence, "constraints.throughput", hint)])
     return rate
@@ -325,9 +330,12 @@ def _wrong(name: str, value: object, family: Family) -> Problem | None:
     else:
         largest = _largest(name, family)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        good = number and 0 < value <= largest and (kind is float or value == int(value))  # type: ignore
+        zero = name in family.zeros
+        above = number and (value > 0 or (zero and value == 0))  # type: ignore[operator]
+        good = above and value <= largest and (kind is float or value == int(value))  # type: ignore
         whole = "a whole number" if kind is int else "a number"
-        allowed = f"{whole} above 0, at most {largest:,.0f}"
+        allowed = f"{whole} of 0 or more" if zero else f"{whole} above 0"
+        allowed = f"{allowed}, at most {largest:,.0f}"
     return None if good else Problem(f"{value!r} is not allowed: give {allowed}", place)
 
 

@@ -158,15 +158,16 @@ def _latency(desk: Desk, model: Measured, line: Roofline | None) -> Entry:
 
 def _throughput(desk: Desk, model: Measured, line: Roofline | None) -> list[Entry]:
     declared = desk.key("constraints.throughput")
-    unit, rate = rate_unit(model.family.task.work_unit), need.throughput(desk.key, model.family)
+    usual, rate = rate_unit(model.family.task.work_unit), need.throughput(desk.key, model.family)
+    unit = rate.unit if rate else usual
     if line is None:
         return [unknown(THROUGHPUT, declared, unit, NO_DEVICE, "required")]
     required = Requirement(declared, rate.value if rate else None, "required")
     demand = model.demand
-    entries = [_speed(THROUGHPUT, demand.steady, model, line, _input(model), required)]
+    entries = [_speed(THROUGHPUT, demand.steady, model, line, _input(model), required, unit)]
     if demand.last:
         after = f"after {model.tokens:,} tokens"
-        entries.append(_speed(FULL, demand.last, model, line, after, NO_LIMIT))
+        entries.append(_speed(FULL, demand.last, model, line, after, NO_LIMIT, unit))
     return entries
 
 
@@ -187,25 +188,35 @@ def _where(model: Measured, line: Roofline) -> str:
 
 
 def _speed(
-    name: str, work: Cost, model: Measured, line: Roofline, after: str, required: Requirement
+    name: str,
+    work: Cost,
+    model: Measured,
+    line: Roofline,
+    after: str,
+    required: Requirement,
+    unit: str,
 ) -> Entry:
-    bits, batch = model.demand.weight_bits, model.demand.batch
-    unit = rate_unit(model.family.task.work_unit)
+    bits, worth = model.demand.weight_bits, model.demand.worth
+    given = model.demand.batch * worth.get(unit, 1)
     times = {
         _read(work, line, bits): line.traffic(work, bits),
         f"{work.flops:.3g} FLOP of arithmetic": line.arithmetic(work),
         _started(work, line): line.launches(work),
     }
     listed = "; ".join(f"{words} = {each:.3g} s" for words, each in times.items() if each)
-    low, high = (batch / each for each in reversed(line.between(work, bits)))
-    computed = batch / line.seconds(work, bits)
+    low, high = (given / each for each in reversed(line.between(work, bits)))
+    computed = given / line.seconds(work, bits)
     formula = f"{after}{_where(model, line)}: {listed}; {line.together}"
-    formula += (
-        f", so {batch:,} / {line.seconds(work, bits):.3g} s = {float(f'{computed:.3g}'):,g} {unit}"
-    )
+    formula += f", so {given:,g} / {line.seconds(work, bits):.3g} s = {_three(computed)} {unit}"
+    for other in worth.keys() - {unit}:
+        formula += f", which is {_three(computed * worth[other] / worth[unit])} {other}"
     shares = f"{line.arithmetic_share.source}; {_source(line, bits)}"
     ends, cites = (low, high), line.cites(bits)
     return entry(name, computed, unit, formula, shares, required, None, ends, cites)
+
+
+def _three(rate: float) -> str:
+    return f"{float(f'{rate:.3g}'):,g}"
 
 
 def _read(work: Cost, line: Roofline, bits: int) -> str:

@@ -82,12 +82,14 @@ class Task:
         checked: Keys of the spec that the task reads in a way of its own.
         metrics: What eval.py reports; the name of one may go on, as in `recall_at_1_text_to_image`.
         work_unit: What `constraints.throughput` counts: `tok`, `img`, ...
+        rates: Further units that `constraints.throughput` may have, as `Demand.worth` names them.
         units: Words of `training.data.size` that count its training data, the usual one first.
         input: What one pass is over, in a sentence: an `image`, a `row`, a `text`.
         defaults: The dimensions of its inputs and outputs, for a spec that declares none.
         default_reasons: Why each of `defaults` has its value.
         proxy: The same dimensions for the bundled data.
         fixed_by: The key of the spec that fixes a dimension, other than `architecture.dims`.
+        taken: What stands for the value of `--data` in commands.
         demonstration: The arguments of infer.py for a sample of output that documents show; "" for
             none, as where infer.py reads a file of the user.
     """
@@ -102,12 +104,14 @@ class Task:
     checked: frozenset[str] = frozenset()
     metrics: tuple[str, ...]
     work_unit = "sample"
+    rates: tuple[str, ...] = ()
     units: tuple[str, ...] = ITEMS
     input = "input"
     defaults: Mapping[str, Value] = {}
     default_reasons: Mapping[str, str] = {}
     proxy: Mapping[str, Value] = {}
     fixed_by: Mapping[str, str] = {}
+    taken = "PATH"
     demonstration = ""
 
     # What a task must state of its settings.
@@ -193,6 +197,13 @@ class Task:
     def folder(self) -> str:
         """The folder of the sources of the package's code files, beside `model.py`."""
         return f"templates/tasks/{self.name}"
+
+    def source(self, file: str) -> str:
+        """Return the source of a file of the package's code, or of a text about the task.
+
+        It is in the task's folder; tasks that share a file take it from one folder.
+        """
+        return f"{self.folder}/{file}"
 
     def dim_reasons(self, fixed: Dims) -> dict[str, str]:
         """Return why the dimensions of inputs and outputs have their values."""

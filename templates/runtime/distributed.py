@@ -51,7 +51,12 @@ def processes(device: torch.device) -> Iterator[None]:
 
 
 def parallelize(
-    model: nn.Module, blocks: Iterable[nn.Module], mode: str, device: torch.device, low: bool
+    model: nn.Module,
+    blocks: Iterable[nn.Module],
+    mode: str,
+    device: torch.device,
+    low: bool,
+    partly: bool = False,
 ) -> nn.Module:
     """Put a model on its device and return the module to call, which shares its gradients.
 
@@ -63,12 +68,15 @@ def parallelize(
             share of each tensor in each process (Zhao et al., 2023, arXiv:2304.11277).
         device: Where this process computes.
         low: Whether `fsdp` gathers weights in bfloat16; gradients are added in float32 anyway.
+        partly: Whether a pass may leave weights out, which then get no gradient.
     """
     if world_size() == 1:
         return model.to(device)
     if mode == "ddp":
         where = [device] if device.type == "cuda" else None
-        return DistributedDataParallel(model.to(device), device_ids=where)
+        return DistributedDataParallel(
+            model.to(device), device_ids=where, find_unused_parameters=partly
+        )
     return _sharded(model, blocks, device, low)
 
 
@@ -128,6 +136,15 @@ def total(values: Tensor) -> Tensor:
 def anywhere(flag: bool) -> bool:
     """Return whether a flag is set in any process."""
     return bool(total(torch.tensor(float(flag))) > 0)
+
+
+def joined(rows: Tensor) -> Tensor:
+    """Return the rows of all processes in their order; each has as many, (N, ...)."""
+    if world_size() == 1:
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(world_size())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -41,6 +41,8 @@ class Average:
         finally:
             self._swap()
 
+    validated = in_place  # what is validated is what a checkpoint will hold
+
     @torch.no_grad()
     def _swap(self) -> None:
         # A forward pass without gradients leaves some weights whole, but the average is in shards.

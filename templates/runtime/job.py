@@ -1,12 +1,57 @@
 """What the train.py of a task brings to a training run: its model, its data and its loss."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 Batch = tuple[Tensor, ...]
+Loss = Callable[[nn.Module, Batch], tuple[Tensor, int]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A training that follows another in one run, of other weights, with a loss of its own.
+
+    The learning rate warms up and falls again in each.
+
+    Attributes:
+        share: Share of the schedule's updates that lie before it.
+        loss: As that of a job.
+    """
+
+    share: float
+    loss: Loss
+
+
+class Experience(Protocol):
+    """What a network learns from where it makes its data itself, by acting.
+
+    Attributes:
+        seen: Metrics of the last validation beside its loss.
+    """
+
+    seen: dict[str, float]
+
+    def begin(self, module: nn.Module, device: torch.device) -> None:
+        """Take the module that acts, before the first step."""
+
+    def collect(self, module: nn.Module, step: int) -> dict[str, float]:
+        """Act as far as a step, counted from 0, needs; return metrics of what was seen.
+
+        A step that was broken off comes again, and then changes nothing.
+        """
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all that a resumed run needs; every process must call this."""
+
+    def state(self) -> dict[str, Any]:
+        """Return entries of the checkpoint's state.json."""
+
+    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go on from what `tensors` and `state` returned, or stop."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +80,8 @@ class Job:
         texts: The checkpoint's other files.
         average: Starts a `runtime.ema.Average` of the network's weights; validation and the
             checkpoint's model.safetensors then use the average. None: there is none.
+        experience: What the network learns from as it acts; None: the training split is stored.
+        stages: Trainings that follow that of `loss`, in their order.
         rates: Parameters whose learning rate is a multiple of the usual one, by name.
     """
 
@@ -46,7 +93,7 @@ class Job:
     build: Callable[[], Any]
     batch: Callable[[int, int], Batch]
     held_out: Callable[[int], Iterable[Batch]]
-    loss: Callable[[nn.Module, Batch], tuple[Tensor, int]]
+    loss: Loss
     example: Callable[[Any, int, Any], Tensor]
     unit: str
     counted: str | None = None
@@ -56,4 +103,6 @@ class Job:
     entries: Mapping[str, Any] | None = None
     texts: Mapping[str, str] | None = None
     average: Callable[[nn.Module], Any] | None = None
+    experience: Experience | None = None
+    stages: Sequence[Stage] = ()
     rates: Mapping[str, float] = field(default_factory=dict)
