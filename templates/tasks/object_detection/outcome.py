@@ -14,7 +14,8 @@ def draw(figure: Any, content: dict[str, Any]) -> None:
     grid = figure.subplots(2, len(images), squeeze=False)
     for line, kind, colour in zip(grid, ("truth", "found"), (TRUE, FOUND), strict=True):
         for axes, image in zip(line, images, strict=True):
-            axes.imshow(image["pixels"], cmap="gray", vmin=0, vmax=255)
+            pixels = [list(bytes.fromhex(row)) for row in image["pixels"]]
+            axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
             axes.set(xticks=[], yticks=[])
             for each in image[kind]:
                 outline(axes, each, colour)
