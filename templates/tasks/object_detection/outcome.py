@@ -31,4 +31,5 @@ def outline(axes: Any, each: dict[str, Any], colour: str) -> None:
     axes.add_patch(Rectangle((left, top), *sides, fill=False, edgecolor=colour, linewidth=0.9))
     # A name is printed as it is: a dollar sign would begin a formula.
     name = each["name"].replace("$", r"\$")
-    axes.text(left, top, name, fontsize=6, color=colour, va="bottom", ha="left", clip_on=True)
+    ground = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 0.8}
+    axes.text(left, top, name, fontsize=6, color=colour, va="bottom", clip_on=True, bbox=ground)
