@@ -302,12 +302,8 @@ class Model(nn.Module):
         objects, extra = self.as_shares(boxes), logits.new_zeros(())
         if self.training and self.config.num_denoising:
             noise = self.noise(objects, classes)
-            told = self.denoising_class_embed(noise.classes).to(queries.dtype)
-            queries, places = torch.cat((told, queries), 1), torch.cat((noise.boxes, starts), 1)
-            every = self.decode(queries, places, memory, sizes, noise.allowed)
-            few = noise.classes.size(1)
-            extra = restoring_loss(*(each[:, :, :few] for each in every), noise, objects, classes)
-            every = Predictions(*(each[:, :, few:] for each in every))
+            restored, every = self.decode_noisy(noise, queries, starts, memory, sizes)
+            extra = restoring_loss(*restored, noise, objects, classes)
         else:
             every = self.decode(queries, starts, memory, sizes)
         found = Predictions(*map(joined, (logits, starts), every))
@@ -329,8 +325,7 @@ class Model(nn.Module):
         logits = self.enc_score_head(pixels)  # (B, T, K)
         boxes = self.enc_bbox_head(pixels).float() + starts
         best = logits.amax(-1).topk(self.config.num_queries, 1).indices.unsqueeze(-1)  # (B, Q, 1)
-        # The decoder's loss does not reach the encoder through its queries, only through what they
-        # read.
+        # The decoder's loss reaches the encoder through what queries read, not through the queries.
         queries, logits, boxes = (
             each.gather(1, best.expand(-1, -1, each.size(-1))) for each in (pixels, logits, boxes)
         )
@@ -356,6 +351,21 @@ class Model(nn.Module):
             logits.append(class_head(x))
             refined.append(boxes)
         return Predictions(torch.stack(logits), torch.stack(refined))
+
+    def decode_noisy(
+        self,
+        noise: Noise,
+        x: Tensor,
+        boxes: Tensor,
+        memory: Tensor,
+        sizes: Sequence[tuple[int, int]],
+    ) -> tuple[Predictions, Predictions]:
+        """Return what the decoder predicts for noisy queries, and for the others."""
+        told = self.denoising_class_embed(noise.classes).to(x.dtype)
+        x, boxes = torch.cat((told, x), 1), torch.cat((noise.boxes, boxes), 1)
+        every, count = self.decode(x, boxes, memory, sizes, noise.allowed), told.size(1)
+        few = Predictions(*(each[:, :, :count] for each in every))
+        return few, Predictions(*(each[:, :, count:] for each in every))
 
     @torch.no_grad()
     def noise(self, objects: Tensor, classes: Tensor) -> Noise:
