@@ -77,6 +77,10 @@ ODD: dict[str, tuple[Dims, ...]] = {
         {"factorized": True, "n_layers": 3, "num_frames": 8, "image_channels": 3},
         {"patch_frames": 1, "given_frames": 3, "patch_size": 6, "image_width": 36},
     ),
+    "yolox": (
+        {"width": 5, "depth": 2, "head_channels": 7, "num_channels": 3, "image_height": 64},
+        {"depthwise": True, "num_classes": 3},
+    ),
     "point_diffusion": ({"n_points": 7, "text_length": 5, "text_layers": 2, "n_layers": 1},),
     "gat": (
         {"edge_features": 0, "dynamic": False, "d_model": 6, "n_heads": 3, "n_layers": 1},
@@ -162,6 +166,7 @@ def test_the_weights_are_parameters_and_statistics_in_bf16(made: Made, size: str
 # inference, some of what the form keeps for the widest place.
 SHARE_HELD: dict[str, tuple[float, float]] = {
     "segmentation_unet": (1.0, 1.0),
+    "yolox": (1.0, 1.0),
     "autoencoder": (1.0, 1.0),
     "clip": (1.0, 1.01),  # the tokens and the temperature
     "patch_forecaster": (1.0, 1.01),  # the mean and the deviation of the input
