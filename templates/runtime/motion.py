@@ -49,7 +49,9 @@ class Ridge:
         size = _neighbourhoods(given[:1]).size(-1)
         products = torch.zeros(size, size, dtype=torch.float64)
         targets = torch.zeros(size, following.size(2), dtype=torch.float64)
-        for some, after in zip(given.split(AT_ONCE), following.split(AT_ONCE), strict=True):
+        for some, after in zip(
+            torch.split(given, AT_ONCE), torch.split(following, AT_ONCE), strict=True
+        ):
             x = _neighbourhoods(some).double()  # (places, size)
             products += x.T @ x
             targets += x.T @ after.permute(0, 1, 3, 4, 2).flatten(0, 3).double()
@@ -60,7 +62,7 @@ class Ridge:
     def __call__(self, given: Tensor) -> Tensor:
         """Return the frames that follow, (N, C, K, H, W)."""
         n, c, _, height, width = given.shape
-        parts = [_neighbourhoods(some) @ self.weights for some in given.split(AT_ONCE)]
+        parts = [_neighbourhoods(some) @ self.weights for some in torch.split(given, AT_ONCE)]
         return torch.cat(parts).view(n, c, height, width, -1).permute(0, 1, 4, 2, 3)
 
 

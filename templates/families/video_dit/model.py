@@ -87,7 +87,7 @@ def rotary_table(config: Config, device: torch.device) -> Rotary:
 def rotate(x: Tensor, rotary: Rotary) -> Tensor:
     """Rotate each pair (x_2i, x_2i+1) of a head by its angle; x is (B, T, S, H, D)."""
     cos, sin = rotary
-    first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
+    first, second = x.reshape(*x.shape[:-1], -1, 2).unbind(-1)
     turned = torch.stack((first * cos - second * sin, first * sin + second * cos), dim=-1)
     return turned.flatten(-2).type_as(x)
 
@@ -238,7 +238,8 @@ class Model(nn.Module):
     def _frames(self, patches: Tensor) -> Tensor:
         """Return frames (B, C, frames, height, width) of patches (B, steps, S, numbers)."""
         config = self.config
-        x = patches.unflatten(2, config.grid).unflatten(4, (*config.patch, -1))
+        shape = (*config.grid, *config.patch, config.image_channels)
+        x = patches.view(*patches.shape[:2], *shape)
         # (B, steps, rows, columns, frames, height, width, C) of a patch
         x = x.permute(0, 7, 1, 4, 2, 5, 3, 6)
         return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)

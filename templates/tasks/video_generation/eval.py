@@ -10,6 +10,7 @@ one data set.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,8 +82,8 @@ def generated(
         windows = split.windows(indices[start : start + config.batch_size])
         # Noise is drawn on the CPU, so that every device starts from the same noise.
         noise = torch.randn(windows[:, :, c.given_frames :].shape, generator=generator)
-        given = windows[:, :, : c.given_frames].to(device)
-        drawn = sample(lambda x, t, given=given: model(given, x, t), noise.to(device), steps, shift)
+        predict = partial(model, windows[:, :, : c.given_frames].to(device))
+        drawn = sample(predict, noise.to(device), steps, shift)
         parts.append(_small((drawn.clamp(-1, 1).cpu() + 1) / 2, config.side))
     return torch.cat(parts)
 
@@ -91,7 +92,7 @@ def _small(clips: Tensor, side: int) -> Tensor:
     """Return clips (N, C, F, H, W) scaled down to a largest side; each pixel is a mean."""
     height, width = clips.shape[3:]
     size = (min(side, height), min(side, width))
-    return F.adaptive_avg_pool2d(clips.flatten(1, 2), size).unflatten(1, clips.shape[1:3])
+    return F.adaptive_avg_pool2d(clips.flatten(1, 2), size).view(*clips.shape[:3], *size)
 
 
 def spread(split: Split, most: int) -> list[int]:

@@ -9,6 +9,7 @@ than the model generates at once, its last ones are given to it again.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -53,11 +54,9 @@ def continued(model: Model, given: Tensor, data: DataConfig, config: Config) -> 
     size = (len(given), c.image_channels, c.num_frames - c.given_frames, *given.shape[3:])
     clip = given
     while made < config.frames:
-        last = clip[:, :, -c.given_frames :]
+        predict = partial(model, clip[:, :, -c.given_frames :])
         noise = torch.randn(size, generator=generator).to(given.device)
-        drawn = sample(
-            lambda x, t, last=last: model(last, x, t), noise, config.sampling_steps, data.shift
-        )
+        drawn = sample(predict, noise, config.sampling_steps, data.shift)
         clip, made = torch.cat((clip, drawn.clamp(-1, 1)), dim=2), made + size[2]
     return clip[:, :, given.size(2) :][:, :, : config.frames]
 
