@@ -331,7 +331,7 @@ def _wrong(name: str, value: object, family: Family) -> Problem | None:
         largest = _largest(name, family)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         zero = name in family.zeros
-        above = number and (0 < value or (zero and value == 0))  # type: ignore[operator]
+        above = number and (value > 0 or (zero and value == 0))  # type: ignore[operator]
         good = above and value <= largest and (kind is float or value == int(value))  # type: ignore
         whole = "a whole number" if kind is int else "a number"
         allowed = f"{whole} of 0 or more" if zero else f"{whole} above 0"
