@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from metagen.errors import Problem, SpecError
 from metagen.tasks.task import Dims, Lookup, Section, Task, Value
 from metagen.units import parse_hardware
 
@@ -55,14 +54,8 @@ class Control(Task):
         return super().source(file) if file in OWN else f"templates/tasks/control/{file}"
 
     def fixed(self, key: Lookup) -> dict[str, Value]:
-        """Return the dimensions of what is observed and of what is done.
-
-        Raises:
-            SpecError: The architecture does not read what is observed, or does not give such
-                actions.
-        """
+        """Return the dimensions of what is observed and of what is done."""
         frames = key("modality.inputs") == ("image",)
-        _check_architecture(key, frames)
         size = key("constraints.image_size") or (SIDE, SIDE)
         height, width = size if isinstance(size, tuple) else (size, size)
         read: dict[str, Value] = dict(NO_FRAMES)
@@ -116,11 +109,3 @@ def environments(samples: int, key: Lookup) -> int:
     hardware = key("training.compute.hardware")
     devices = parse_hardware(hardware)[0] if hardware else 1
     return math.gcd(samples, ENVS * 2 ** max(0, math.ceil(math.log2(devices / ENVS))))
-
-
-def _check_architecture(key: Lookup, frames: bool) -> None:
-    declared, wanted = key("architecture.family"), "cnn" if frames else "mlp"
-    if declared not in (None, wanted):
-        what = "frames of a screen" if frames else "numbers"
-        sentence = f"an agent reads {what} with the architecture {wanted}, not {declared}"
-        raise SpecError([Problem(sentence, "architecture.family", f"declare {wanted}")])

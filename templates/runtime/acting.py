@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from runtime.device import autocast
-from runtime.distributed import total
+from runtime.distributed import reshard, total
 from runtime.environments import Act, Observations, Played, World, Worlds, play
 from runtime.errors import fail
 from runtime.job import Batch
@@ -34,6 +34,8 @@ class Best:
         self.kept = self._tensors()
 
     def _tensors(self) -> dict[str, Tensor]:
+        # A forward pass without gradients leaves some weights whole; those kept are in shards.
+        reshard(self.model)
         named = (*self.model.named_parameters(), *self.model.named_buffers())
         return {name: tensor.detach().clone() for name, tensor in named}
 
@@ -63,6 +65,7 @@ class Best:
 
     @torch.no_grad()
     def _put(self, tensors: dict[str, Tensor]) -> None:
+        reshard(self.model)
         for name, tensor in (*self.model.named_parameters(), *self.model.named_buffers()):
             tensor.copy_(tensors[name])
 

@@ -107,6 +107,17 @@ def _sharded(
     return model
 
 
+def reshard(model: nn.Module) -> None:
+    """Split the weights that a forward pass has gathered into shards again."""
+    if world_size() == 1:
+        return
+    from torch.distributed.fsdp import FSDPModule
+
+    for part in model.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+
+
 def share_buffers(module: nn.Module) -> None:
     """Copy the buffers of the first process, such as running statistics, to all others."""
     for buffer in module.buffers() if world_size() > 1 else ():

@@ -146,5 +146,5 @@ def test_numbers_and_frames_lead_here_and_no_other_architecture() -> None:
         **{"obs_dim": 0, "frame_height": 84, "frame_width": 84, "n_frames": 4},
         **{"n_actions": 9, "continuous": False},
     }
-    with pytest.raises(SpecError, match="reads numbers with the architecture mlp, not cnn"):
-        ppo.fixed(keys(**{"architecture.family": "cnn"}).get)
+    with pytest.raises(SpecError, match="no model family makes action from tabular"):
+        families.route(keys(**{"architecture.family": "cnn"}).get)

@@ -28,7 +28,7 @@ from data import load_world, splits_of
 from model import Config as ModelConfig
 from model import Model, best_actions
 from runtime.acting import Acting, cut, normalize, share_of
-from runtime.distributed import joined, whole
+from runtime.distributed import joined, reshard, whole
 from runtime.environments import Played, World, Worlds, taken
 from runtime.errors import run
 from runtime.job import Batch, Job
@@ -141,6 +141,7 @@ class Agent(Acting):
     @torch.no_grad()
     def _renew(self, number: int) -> None:
         """Copy the weights, which may lie in shards."""
+        reshard(self.network)
         kept = self.target.state_dict()
         for name, tensor in self.network.state_dict().items():
             kept[name].copy_(whole(tensor))
