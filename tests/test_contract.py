@@ -73,6 +73,10 @@ ODD: dict[str, tuple[Dims, ...]] = {
     "autoencoder": ({"n_layers": 1}, {"n_layers": 4}, {"window": 1}),
     "tabular_regressor": ({"n_frequencies": 1, "n_categorical": 0, "n_layers": 1},),
     "tabular_classifier": ({"n_outputs": 4, "n_frequencies": 1, "n_categorical": 0},),
+    "video_dit": (
+        {"factorized": True, "n_layers": 3, "num_frames": 8, "image_channels": 3},
+        {"patch_frames": 1, "given_frames": 3, "patch_size": 6, "image_width": 36},
+    ),
     "yolox": (
         {"width": 5, "depth": 2, "head_channels": 7, "num_channels": 3, "image_height": 64},
         {"depthwise": True, "num_classes": 3},
@@ -305,6 +309,15 @@ def of_pictures(made: Made) -> Splits:
     }
 
 
+def of_clips(made: Made) -> Splits:
+    data, model = settings(made)
+    every = made.code["data"].load_clips(data, None, model)
+    return {
+        split: {each.read(place).numpy().tobytes() for place in range(len(each.lengths))}
+        for split, each in every.splits.items()
+    }
+
+
 def of_rows(made: Made) -> Splits:
     data, model = settings(made)
     code = made.code["data"]
@@ -332,6 +345,7 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "unet_diffusion": of_pictures,
     "tabular_regressor": of_rows,
     "tabular_classifier": of_rows,
+    "video_dit": of_clips,
     "gat": of_graphs,
 }
 

@@ -30,6 +30,7 @@ class Agent(Family):
         "d_conv": Trait("d_model / d_conv", lambda m: m["d_hidden"] / m["d_conv"], level=True),
     }
 
+    zeros = frozenset({"obs_dim", "frame_height", "frame_width", "n_frames", "d_conv"})
     rules = (
         Rule(
             ("obs_dim", "n_frames"),

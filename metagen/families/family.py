@@ -83,6 +83,7 @@ class Family:
             of the inputs and outputs are the task's.
         checked: Keys of the spec that the family reads in a way of its own.
         left_out: What a design without a dimension has, by the name of each that a pin leaves out.
+        zeros: Dimensions that are 0 in a design without what they measure.
         formats: Type of each number format of deployment, by its name in the `infer` section.
         context_dim: The dimension that is the context window, or None for a family without one.
         embedding_modules: Modules of the model whose parameters are embedding tables.
@@ -111,6 +112,7 @@ class Family:
     fixed_by: Mapping[str, str] = {}
     checked: frozenset[str] = frozenset()
     left_out: Mapping[str, str] = {}
+    zeros: frozenset[str] = frozenset()
     formats: Mapping[str, type] = {}
     context_dim: str | None = None
     embedding_modules: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from metagen.families.trend import Trend
 from metagen.families.vit import LEAST_PATCHES, PATCH, WHOLE, patch_sizes
 from metagen.families.vit import patches as patches_of_frame
 from metagen.tasks.video_generation import VideoGeneration
-from metagen.units import INFINITE
+from metagen.units import INFINITE, rate_unit
 
 HEAD_DIMS = (16, 128)
 LEAST_HEAD = 6  # dimensions: a pair for time, rows and columns each
@@ -33,6 +33,7 @@ GIVEN = 4  # A quarter of a clip is given.
 # Factorized attention is cheaper; the newer models of the table have full attention.
 FACTORIZED_PRICE = 1.0
 CONTEXT = "constraints.context_window"
+FRAMES = rate_unit(VideoGeneration.work_unit)
 
 
 class VideoDiT(Blocks):
@@ -143,7 +144,7 @@ class VideoDiT(Blocks):
             one,
             first=Cost(draws * one.first.flops, draws * one.first.bytes, calls=draws),
             passes=draws,
-            worth={"frame/s": float(generated(m))},
+            worth={FRAMES: float(generated(m))},
         )
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:

@@ -147,8 +147,7 @@ class ObjectDetection(Task):
 class SetDetection(ObjectDetection):
     """The same for networks that predict a set of objects, by the recipe of RT-DETR."""
 
-    # A query has one object, so that an image teaches fewer of them; more updates are cheaper than
-    # larger ones.
+    # One query alone learns from each object, so this proxy needs more updates; they are smaller.
     benchmark = replace(ObjectDetection.benchmark, steps={"quick": 350, "full": 3500})
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:

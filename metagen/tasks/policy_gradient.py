@@ -18,6 +18,8 @@ OF_NUMBERS = Habits(
     units=UNITS,
     data=1_000_000,
     epochs=10,
+    samples_at_once=4096,
+    at_once="4,096 samples",
     final_lr_share=0.0,
 )
 OF_FRAMES = replace(

@@ -30,7 +30,7 @@ class TextTo3D(Task):
 
     name = "text_to_3d"
     # The quick training takes about half a minute of one thread, the full one ten times as long.
-    benchmark = Benchmark("solids by caption", {"quick": 250, "full": 4000}, (), seeds=1)
+    benchmark = Benchmark("solids by caption", {"quick": 300, "full": 4000}, (), seeds=1)
     words = {
         "pipeline_tag": "text-to-3d",
         "unit": "shape",
@@ -93,7 +93,7 @@ class TextTo3D(Task):
             "sampling_steps": m.get("sampling_steps", PROXY_SAMPLING_STEPS),
             "guidance": 1.0,
             "shapes": 1000,
-            "references": 2000,
+            "references": 400 if reduced else 2000,
             "seed": key("reproducibility.seed"),
         }
 

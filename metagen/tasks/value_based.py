@@ -19,6 +19,8 @@ HABITS = Habits(
     units=UNITS,
     data=10_000_000,
     epochs=8,
+    samples_at_once=4096,
+    at_once="4,096 samples",
     final_lr_share=1.0,
 )
 

@@ -19,7 +19,8 @@ from runtime.formats import rows_of
 from runtime.listing import printable, suffix_of
 
 NPZ = ".npz"
-SUFFIXES = (*ROWS, NPZ)
+# A cell of a CSV file holds no list.
+SUFFIXES = (*(suffix for suffix in ROWS if ".csv" not in suffix and ".tsv" not in suffix), NPZ)
 # The names of PyG, of the Hub's data sets of graphs, and plain ones.
 NODES = ("nodes", "x", "node_feat", "node_features")
 INDEX = ("edges", "edge_index")
@@ -111,6 +112,8 @@ def read_graphs(path: Path, *, labelled: bool) -> Packed:
         path: A file of rows, or a .npz file.
         labelled: Whether each graph must have a class.
     """
+    if suffix_of(path) not in SUFFIXES:
+        fail(f"{path} is neither a {', '.join(SUFFIXES)} file nor a folder of them.")
     graphs = list(_npz(path, labelled) if suffix_of(path) == NPZ else _rows(path, labelled))
     if not graphs:
         fail(f"{path} has no graph: write one into each line.")
@@ -373,5 +376,8 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        fail(f"{path} cannot be read as arrays of numbers and words: {error}.")
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+        fail(
+            f"{path} cannot be read as arrays of numbers and words, and objects are never "
+            "unpickled: write it with numpy.savez, from plain arrays."
+        )

@@ -14,9 +14,10 @@ Points = NDArray[np.float64]  # (N, 3)
 Faces = NDArray[np.int64]  # (F, 3), indices of vertices
 
 GRID = 64  # cells of a mesh's grid along its longest side; memory grows with the cube
-# A shell around the points has no gap if it is thicker than the distances between neighbours.
-NEIGHBOURS, SHELL = 6, 1.2
-OFFSET = 0.3  # share of the shell that stays outside of the points; without it, flat shapes vanish
+# A shell around points is a little thicker than the distance to their sixth neighbour, so that it
+# has no gap even where points are drawn at random, and so unevenly.
+NEIGHBOURS, SHELL = 6, 1.3
+OFFSET = 0.1  # share of the shell that stays outside of the points; it keeps plates from vanishing
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,8 @@ def mesh_around(points: Points, grid: int = GRID) -> Surface:
     solid = ndimage.binary_fill_holes(apart <= reach)
     inside = cell * ndimage.distance_transform_edt(solid)
     depth = ndimage.gaussian_filter(np.where(solid, inside, reach - apart), 1.0)
-    level = (1 - OFFSET) * reach
-    if not depth.max() > level > depth.min():
-        level = depth.max() / 2
+    # A plate is no deeper than the shell, so it would vanish at a level near its depth.
+    level = min((1 - OFFSET) * reach, 0.8 * depth.max())
     vertices, faces, _, _ = measure.marching_cubes(depth, level)
     return Surface(low + cell * vertices.astype(np.float64), faces.astype(np.int64)[:, ::-1])
 

@@ -58,7 +58,7 @@ def write_clip(
     colour, path = draw.integers(60, 255, 3), Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=10)
+        stream: Any = container.add_stream(codec, rate=10)
         stream.width, stream.height = sizes[0]
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         for number in range(frames):
@@ -69,7 +69,7 @@ def write_clip(
             if (width, height) == sizes[0]:
                 container.mux(stream.encode(frame))
                 continue
-            other = av.CodecContext.create(codec, "w")
+            other: Any = av.CodecContext.create(codec, "w")
             other.width, other.height, other.pix_fmt = width, height, stream.pix_fmt
             other.time_base = stream.codec_context.time_base
             for packet in [*other.encode(frame), *other.encode()]:
@@ -84,7 +84,7 @@ def write_sound(path: Path) -> Path:
     import av
 
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=8000)
+        stream: Any = container.add_stream("aac", rate=8000)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))

@@ -12,7 +12,7 @@ turned. A .ply file without faces is a cloud of points.
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -295,10 +295,13 @@ def report(found: Listing, data: Dataset) -> None:
     clouds = sum(not len(each.faces) for each in every)
     faces = sorted(len(each.faces) for each in every if len(each.faces))
     if faces:
-        print(f"{len(faces):,} meshes of {faces[0]:,} to {faces[-1]:,} triangles")
+        print(f"{len(faces):,} meshes with {faces[0]:,} triangles at least, {faces[-1]:,} at most")
     if clouds:
         print(f"{clouds:,} clouds of points")
-    print(*found.left_out(), sep="\n", end="")
+    captions = {file.with_suffix(".txt") for file in found.files} | {found.folder / CAPTIONS}
+    others = [path for path in found.others if path not in captions]
+    for line in replace(found, others=others).left_out():
+        print(line)
 
 
 if __name__ == "__main__":

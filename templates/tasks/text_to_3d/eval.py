@@ -82,7 +82,7 @@ def chamfer(a: Tensor, b: Tensor) -> Tensor:
     The mean squared distance to the nearest point of the other cloud, from a to b and from b to a
     (Fan et al., 2017, arXiv:1612.00603, section 4.2, with means in place of sums).
     """
-    apart = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
+    apart = torch.cdist(a, b).square()
     return apart.amin(2).mean(1) + apart.amin(1).mean(1)
 
 
