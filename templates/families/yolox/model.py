@@ -202,7 +202,8 @@ class Head(nn.Module):
         boxes = self.reg_convs(x)
         classes = self.cls_preds(self.cls_convs(x))
         parts = (self.reg_preds(boxes), self.obj_preds(boxes), classes)
-        return torch.cat(parts, dim=1).flatten(2).transpose(1, 2)
+        # A copy, since FSDP warns of a view.
+        return torch.cat(parts, dim=1).flatten(2).transpose(1, 2).contiguous()
 
 
 class Model(nn.Module):
