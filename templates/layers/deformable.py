@@ -55,15 +55,16 @@ class DeformableAttention(nn.Module):
         offsets = self.sampling_offsets(queries).float()
         offsets = offsets.unflatten(-1, (self.heads, self.levels, self.points, 2))
         weights = self.attention_weights(queries).unflatten(-1, (self.heads, -1)).softmax(-1)
-        centers, extents = boxes[:, :, None, None, None].split(2, -1)
-        places = centers + offsets / self.points * extents * 0.5  # (B, Q, H, L, P, 2), 0 to 1
+        around = boxes[:, :, None, None, None]  # (B, Q, 1, 1, 1, 4)
+        moved = offsets / self.points * around[..., 2:] * 0.5
+        places = around[..., :2] + moved  # (B, Q, H, L, P, 2), from 0 to 1
         grids = (2 * places - 1).transpose(1, 2).flatten(0, 1)  # (B * H, Q, L, P, 2)
         read = [
             F.grid_sample(
                 _as_map(values_of_map, self.heads, size), grids[:, :, level], align_corners=False
             )
             for level, (values_of_map, size) in enumerate(
-                zip(values.split([h * w for h, w in sizes], 1), sizes, strict=True)
+                zip(torch.split(values, [h * w for h, w in sizes], 1), sizes, strict=True)
             )
         ]  # L times (B * H, D, Q, P)
         shares = weights.transpose(1, 2).flatten(0, 1).unsqueeze(1)  # (B * H, 1, Q, L * P)
@@ -75,4 +76,4 @@ class DeformableAttention(nn.Module):
 
 def _as_map(values: Tensor, heads: int, size: tuple[int, int]) -> Tensor:
     """Return pixels (B, h * w, width) as a feature map of each head, (B * H, D, h, w)."""
-    return values.transpose(1, 2).unflatten(1, (heads, -1)).flatten(0, 1).unflatten(-1, size)
+    return values.transpose(1, 2).reshape(len(values) * heads, -1, *size)

@@ -132,12 +132,13 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, d, h, w) to (B, d, h, w)."""
-        size, pixels = x.shape[2:], x.flatten(2).transpose(1, 2)  # (B, h * w, d)
-        position = waves(*size, x.size(1), x.device).to(x.dtype)
+        _, channels, height, width = x.shape
+        pixels = x.flatten(2).transpose(1, 2)  # (B, h * w, d)
+        position = waves(height, width, channels, x.device).to(x.dtype)
         pixels = self.self_attn_layer_norm(pixels + self.self_attn(pixels, position))
         widened = self.fc2(F.gelu(self.fc1(pixels)))
         out: Tensor = self.final_layer_norm(pixels + widened)
-        return out.transpose(1, 2).unflatten(2, size)
+        return out.transpose(1, 2).reshape(x.shape)
 
 
 class Fusion(nn.Module):
