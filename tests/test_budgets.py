@@ -39,6 +39,8 @@ LEAST = {
     "autoencoder": 100_000,
     "tabular_regressor": 5_000,
     "tabular_classifier": 5_000,
+    "point_diffusion": 50_000,
+    "rt_detr": 50_000,
     "musicgen": 300_000,
 }
 
@@ -89,6 +91,7 @@ FIXED: tuple[tuple[str, Dims], ...] = (
     ("autoencoder", {"d_latent": 5}),
     ("tabular_regressor", {"n_numeric": 100}),
     ("tabular_classifier", {"n_numeric": 100}),
+    ("rt_detr", {"num_queries": 100, "image_height": 96, "image_width": 128}),
 )
 
 

@@ -73,6 +73,23 @@ ODD: dict[str, tuple[Dims, ...]] = {
     "autoencoder": ({"n_layers": 1}, {"n_layers": 4}, {"window": 1}),
     "tabular_regressor": ({"n_frequencies": 1, "n_categorical": 0, "n_layers": 1},),
     "tabular_classifier": ({"n_outputs": 4, "n_frequencies": 1, "n_categorical": 0},),
+    "video_dit": (
+        {"factorized": True, "n_layers": 3, "num_frames": 8, "image_channels": 3},
+        {"patch_frames": 1, "given_frames": 3, "patch_size": 6, "image_width": 36},
+    ),
+    "yolox": (
+        {"width": 5, "depth": 2, "head_channels": 7, "num_channels": 3, "image_height": 64},
+        {"depthwise": True, "num_classes": 3},
+    ),
+    "point_diffusion": ({"n_points": 7, "text_length": 5, "text_layers": 2, "n_layers": 1},),
+    "gat": (
+        {"edge_features": 0, "dynamic": False, "d_model": 6, "n_heads": 3, "n_layers": 1},
+        {"dynamic": False, "sum_readout": False, "num_nodes": 5, "num_edges": 40},
+    ),
+    "rt_detr": (
+        {"image_height": 45, "image_width": 70, "num_channels": 3, "depth_3": 3},
+        {"bottleneck": True, "d_fusion": 20, "fusion_blocks": 2, "num_denoising": 0},
+    ),
     "musicgen": (
         dict.fromkeys(("text_length", "text_width", "text_layers", "text_heads"), 0),
         {"n_kv_heads": 1, "n_codebooks": 2, "stride_2": 3, "codec_lstm_layers": 2},
@@ -149,6 +166,7 @@ def test_the_weights_are_parameters_and_statistics_in_bf16(made: Made, size: str
 # inference, some of what the form keeps for the widest place.
 SHARE_HELD: dict[str, tuple[float, float]] = {
     "segmentation_unet": (1.0, 1.0),
+    "yolox": (1.0, 1.0),
     "autoencoder": (1.0, 1.0),
     "clip": (1.0, 1.01),  # the tokens and the temperature
     "patch_forecaster": (1.0, 1.01),  # the mean and the deviation of the input
@@ -162,6 +180,7 @@ SHARE_HELD: dict[str, tuple[float, float]] = {
     "latent_unet": (0.7, 1.0),
     "tabular_regressor": (0.5, 1.0),
     "tabular_classifier": (0.5, 1.0),
+    "rt_detr": (0.95, 1.0),
     # The form has the samples of the codec, which a pass over tokens does not hold; what the codec
     # holds is a test of the family.
     "musicgen": (0.5, 0.6),
@@ -290,6 +309,15 @@ def of_pictures(made: Made) -> Splits:
     }
 
 
+def of_clips(made: Made) -> Splits:
+    data, model = settings(made)
+    every = made.code["data"].load_clips(data, None, model)
+    return {
+        split: {each.read(place).numpy().tobytes() for place in range(len(each.lengths))}
+        for split, each in every.splits.items()
+    }
+
+
 def of_rows(made: Made) -> Splits:
     data, model = settings(made)
     code = made.code["data"]
@@ -299,6 +327,12 @@ def of_rows(made: Made) -> Splits:
     ]
     rows = torch.cat([each.double() for each in columns[:-1]], 1).nan_to_num(nan=math.inf)
     return {s: {rows[i].numpy().tobytes() for i in index} for s, index in table.parts.items()}
+
+
+def of_graphs(made: Made) -> Splits:
+    data, model = settings(made)
+    every = made.code["data"].load_graphs(data, None, model, "proxy")
+    return {split: set(made.code["data"].forms(part)) for split, part in every.parts.items()}
 
 
 # How a sample of the bundled data is recognized, for a family of each task and kind of target whose
@@ -311,6 +345,8 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "unet_diffusion": of_pictures,
     "tabular_regressor": of_rows,
     "tabular_classifier": of_rows,
+    "video_dit": of_clips,
+    "gat": of_graphs,
 }
 
 

@@ -107,7 +107,7 @@ def test_each_section_has_the_fields_of_its_file_in_order(family):
             model = config_fields(module.model_template(sections["model"]))
             assert list(sections["model"]) == model
             for name in ("data", "train", "eval", "infer"):
-                assert list(sections[name]) == config_fields(f"{module.task.folder}/{name}.py")
+                assert list(sections[name]) == config_fields(module.task.source(f"{name}.py"))
     assert known <= set(module.dims)
 
 

@@ -28,11 +28,13 @@ TEXTS: dict[str, dict[str, Any]] = yaml.safe_load(
 METRICS = "evaluation.metrics"
 PAGE = Path(__file__).parent.parent / "docs" / "tutorial_specs.md"
 BUILT = {
+    "3d_text_to_mesh",
     "anomaly_detector_autoencoder",
     "audio_musicgen",
     "audio_musicgen_like",
     "document_ranker",
     "edge_tiny_agent",
+    "graph_classifier_gat",
     "image_classifier_resnet",
     "image_diffusion_sdxl_like",
     "image_diffusion_small",
@@ -42,6 +44,8 @@ BUILT = {
     "multimodal_clip",
     "object_detector_detr",
     "object_detector_yolo",
+    "rl_agent_dqn",
+    "rl_agent_ppo",
     "semantic_segmentation_unet",
     "sentence_embedder",
     "tabular_regressor",
@@ -49,6 +53,7 @@ BUILT = {
     "text_llm_8b",
     "text_llm_tiny",
     "time_series_forecaster",
+    "video_generation",
 }
 HEAD = """\
 # The example specs of the tutorial project

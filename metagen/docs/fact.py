@@ -8,6 +8,8 @@ from typing import Any
 from metagen import entries
 from metagen.docs.sources import FILES, SPEC
 
+Figure = tuple[Any, str, str]  # A value, its unit and its source.
+
 
 class MissingFact(LookupError):
     """A document requests a fact that is in no file of the package."""

@@ -15,8 +15,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import families
-from metagen.docs import scores, statement, training, wording
-from metagen.docs.fact import Fact, MissingFact, Printed, Ref, address, file, source
+from metagen.docs import commands, scores, statement, training, wording
+from metagen.docs.fact import Fact, Figure, MissingFact, Printed, Ref, address, file, source
 from metagen.docs.sources import (
     BOUND,
     FILES,
@@ -271,11 +271,11 @@ def _of_the_family(name: str) -> Callable[[Facts], Fact]:
     return fact
 
 
-def _of_the_training(name: str) -> Callable[[Facts], Fact]:
-    """Return the function of a fact that is one of the figures of the trained model."""
+def _computed(name: str, figure: Callable[[Facts], Figure]) -> Callable[[Facts], Fact]:
+    """Return the function of a fact that a module of its own computes."""
 
     def fact(facts: Facts) -> Fact:
-        return Fact(f"derived.{name}", *training.FIGURES[name](facts))
+        return Fact(f"derived.{name}", *figure(facts))
 
     return fact
 
@@ -288,18 +288,6 @@ def _word(name: str) -> Callable[[Facts], Fact]:
         return Fact(f"derived.{name}", value, "", f"{FILES['arch']}: family")
 
     return fact
-
-
-def _usage(facts: Facts) -> Fact:
-    """Return a command that demonstrates `infer.py`."""
-    command = f"python infer.py {facts.family().words.usage}"
-    return Fact("derived.usage", command, "", f"{FILES['arch']}: family")
-
-
-def _preparation(facts: Facts) -> Fact:
-    """Return the command that prepares much data for the full model; "" for none."""
-    command = facts.family().task.preparation(facts.get("arch.data").value)
-    return Fact("derived.preparation", command, "", f"{FILES['arch']}: data")
 
 
 def _context(facts: Facts) -> Fact:
@@ -329,18 +317,6 @@ def _not_run(facts: Facts) -> Fact:
     rows = facts.get("results").value
     names = tuple(row["benchmark"] for row in rows if row["status"] == "not run")
     return Fact("derived.not_run", names, "", f"{FILES['results']}: entries that were not run")
-
-
-def _published(facts: Facts) -> Fact:
-    """Return the command that runs the benchmarks without a result on the full model."""
-    command, _ = facts.family().task.published(facts.get("derived.not_run").value)
-    return Fact("derived.published", command, "", f"{FILES['arch']}: family")
-
-
-def _unpublished(facts: Facts) -> Fact:
-    """Return the benchmarks that the command of `_published` leaves out."""
-    _, names = facts.family().task.published(facts.get("derived.not_run").value)
-    return Fact("derived.unpublished", names, "", f"{FILES['results']}: entries that were not run")
 
 
 def _judgement(facts: Facts) -> Fact:
@@ -385,13 +361,10 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "trained": _trained,
     "final_validation_loss": _final_validation_loss,
     "not_run": _not_run,
-    "published": _published,
-    "unpublished": _unpublished,
     "judgement": _judgement,
     **{name: _word(name) for name in _WORDS},
-    **{name: _of_the_training(name) for name in training.FIGURES},
-    "usage": _usage,
-    "preparation": _preparation,
+    **{name: _computed(name, figure) for name, figure in training.FIGURES.items()},
+    **{name: _computed(name, command) for name, command in commands.COMMANDS.items()},
     "unknown_components": _unknown_components,
     "unused": _unused,
     "edited": _edited,

@@ -61,7 +61,7 @@ def outcome(desk: Desk) -> dict[str, bytes]:
 
 def _form_of_the_task(desk: Desk, kind: str) -> Draw:
     """Return the `draw` function of the task's own outcome.py."""
-    path = f"{families.of_package(desk).task.folder}/outcome.py"
+    path = families.of_package(desk).task.source("outcome.py")
     try:
         source = desk.source(path)
     except (OSError, TaskError):

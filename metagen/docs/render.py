@@ -183,7 +183,8 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         ),
         "proxy": proxy,
         "family": lambda: facts.family().model_template({}).split("/")[2],
-        "task": lambda: facts.family().task.folder.rpartition("/")[2],
+        "of_task": lambda file: facts.family().task.source(file).removeprefix("templates/"),
+        "taken": lambda: facts.family().task.taken,
         "pipeline_tag": lambda: facts.family().words.pipeline_tag,
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from metagen.docs import scores
+from metagen.docs.fact import Figure
 from metagen.docs.sources import FILES
 from metagen.measure.results import FULL
 from metagen.sizing.training import CARBON_INTENSITY, CARBON_SOURCE, DIGITS, HOUR
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from metagen.docs.facts import Facts
 
 _TIMES = ((HOUR, "hours"), (60, "minutes"), (1, "seconds"))
-Figure = tuple[Any, str, str]  # A value, its unit and its source.
 
 
 def start(facts: Facts) -> Figure:

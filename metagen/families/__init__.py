@@ -61,9 +61,16 @@ patch_forecaster | time_series | time_series | time_series_forecast | transforme
 autoencoder | time_series | label time_series | anomaly_detection | mlp | reconstruction
 tabular_regressor | tabular | regression | regression | mlp | regression
 tabular_classifier | tabular | label | classification | mlp | classification
+gat | graph | label | graph_classification | gnn | classification
+ppo | tabular | action | policy_gradient | mlp | policy_gradient
+ppo | image | action | policy_gradient | cnn | policy_gradient
+dqn | tabular | action | value_based | mlp | value_based
+dqn | image | action | value_based | cnn | value_based
 yolox | image | bounding_boxes | object_detection | cnn | object_detection
 rt_detr | image | bounding_boxes | object_detection | transformer | object_detection
 mask_rcnn | image | segmentation_mask | instance_segmentation | cnn | segmentation
+video_dit | video | video | generation | diffusion transformer cnn | diffusion
+point_diffusion | text | 3d | generation | diffusion transformer | diffusion
 musicgen | audio audio+text text | audio | generation | transformer hybrid | autoregressive diffusion
 """.splitlines()  # noqa: E501
 )

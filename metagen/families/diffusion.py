@@ -127,25 +127,13 @@ class DiffusionUNet(Family):
         return HALF * self.count(m)
 
     def demand(self, m: Dims, use: Use = ALONE) -> Demand:
-        """Return what drawing one image takes: all sampling steps, each twice for guidance.
-
-        Both passes of a sampling step run side by side, so that the weights are read once for both.
-        """
-        draws, one = int(m["sampling_steps"]), super().demand(m, use)
-        return replace(
-            one,
-            activations=GUIDED * one.activations,
-            first=Cost(GUIDED * draws * one.first.flops, draws * one.first.bytes, calls=draws),
-            passes=GUIDED * draws,
-        )
+        """Return what drawing one image takes."""
+        return sampled(super().demand(m, use), int(m["sampling_steps"]))
 
     def explained(self, m: Dims, parameters: int, use: Use = ALONE) -> dict[str, str]:
-        [peak] = self.peaks(m)
-        return {
-            "weights": super().explained(m, parameters)["weights"],
-            "activations": f"{GUIDED * use.batch} images in bf16, with and without the condition, "
-            f"x ({peak.words})",
-        }
+        given, [peak] = super().explained(m, parameters), self.peaks(m)
+        held = held_in_sampling(peak, f"{GUIDED * use.batch} images")
+        return {"weights": given["weights"], "activations": held}
 
     def deviation(self, m: Dims, trend: Trend) -> float:
         embedding = math.log(m["embedding_dim"] / (EMBEDDING * m["base_channels"]))
@@ -210,6 +198,24 @@ STEPS = Axis(
     lambda m, value: STEP_PRICES[int(value or max(STEP_PRICES))],
     lambda m: f"{m['sampling_steps']} sampling steps",
 )
+
+
+def sampled(one: Demand, steps: int) -> Demand:
+    """Return what all sampling steps of a sample take, from the demand of one pass.
+
+    Both passes of a sampling step run side by side, so that the weights are read once for both.
+    """
+    return replace(
+        one,
+        activations=GUIDED * one.activations,
+        first=Cost(GUIDED * steps * one.first.flops, steps * one.first.bytes, calls=steps),
+        passes=GUIDED * steps,
+    )
+
+
+def held_in_sampling(peak: Peak, samples: str) -> str:
+    """Return the arithmetic of a sampling step's activations, for samples such as `2 images`."""
+    return f"{samples} in bf16, with and without the condition, x ({peak.words})"
 
 
 def rules(patch: str = "") -> tuple[Rule, ...]:

@@ -62,7 +62,7 @@ def _settings(family: Family, key: Lookup) -> Iterator[Unused]:
 
 def _windows(family: Family) -> set[str]:
     """Return the keys of what a family reads at once, which only some have."""
-    window = {"constraints.context_window"} if family.context_dim else set()
+    window = {"constraints.context_window"} if family.windowed else set()
     return window | ({"constraints.prompt_length"} if family.prompted else set())
 
 

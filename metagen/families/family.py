@@ -83,6 +83,7 @@ class Family:
             of the inputs and outputs are the task's.
         checked: Keys of the spec that the family reads in a way of its own.
         left_out: What a design without a dimension has, by the name of each that a pin leaves out.
+        zeros: Dimensions that are 0 in a design without what they measure.
         formats: Type of each number format of deployment, by its name in the `infer` section.
         context_dim: The dimension that is the context window, or None for a family without one.
         embedding_modules: Modules of the model whose parameters are embedding tables.
@@ -111,6 +112,7 @@ class Family:
     fixed_by: Mapping[str, str] = {}
     checked: frozenset[str] = frozenset()
     left_out: Mapping[str, str] = {}
+    zeros: frozenset[str] = frozenset()
     formats: Mapping[str, type] = {}
     context_dim: str | None = None
     embedding_modules: tuple[str, ...] = ()
@@ -170,6 +172,11 @@ class Family:
     def context(self, m: Dims) -> int | None:
         """Return the context window in tokens, or None for a family without one."""
         return int(m[self.context_dim]) if self.context_dim else None
+
+    @property
+    def windowed(self) -> bool:
+        """Whether a spec may declare the context window."""
+        return self.context_dim is not None
 
     def input_length(self, m: Dims, use: Use = ALONE) -> int:
         """Return how many units are read before the first output."""

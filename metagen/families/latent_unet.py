@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 
 from metagen.errors import Problem, SpecError
-from metagen.families import parts
+from metagen.families import captions
 from metagen.families.axes import Axis, Rule, divides, floor_power
 from metagen.families.demand import Need
 from metagen.families.diffusion import (
@@ -30,14 +30,10 @@ PATCHES = (8, 4, 2, 1)  # pixels a side; a latent of SDXL's VAE also stands for 
 BLOCKS = (2, 3)
 MOST_LAYERS = 24
 LAYER_RATIO = 5  # SDXL has 10 layers at the lowest level and 2 at those above it.
-HEAD_DIM = 64  # SDXL and CLIP have the same.
+HEAD_DIM = 64  # of SDXL
 HEAD_DIMS = (HEAD_DIM, 32, 16, 8)
 HEADS = 4  # heads of a level, at least; SDXL has 10 and 20
 GROUPS, FEWEST_GROUPS = 32, 4
-# The text encoder. CLIP ViT-L/14 has the first width, with 12 layers and 12 heads.
-TEXT_WIDTHS = (768, 512, 256, 128, 64, 32, 16)
-TEXT_SHARE = 0.25  # SDXL's text encoders have 817M of 3.4B parameters, about a quarter.
-TEXT_LENGTH, ENTRIES = 256, 257
 PATCH, LATENT = "constraints.patch_size", "constraints.latent_size"
 
 
@@ -57,7 +53,7 @@ class LatentUNet(DiffusionUNet):
     rules = (
         *rules("patch_size"),
         divides("norm_groups", "base_channels", "the groups share the channels evenly"),
-        divides("text_heads", "text_width", "the heads share the text encoder's width evenly"),
+        captions.RULE,
         Rule(
             ("base_channels", "head_dim"),
             lambda m: 2 * m["base_channels"] % m["head_dim"] == 0,
@@ -69,8 +65,7 @@ class LatentUNet(DiffusionUNet):
     checked = frozenset({LATENT})
     constants = {
         "n_levels": (3, "3 levels, as SDXL"),
-        "text_length": (TEXT_LENGTH, "about the bytes of the 77 tokens that CLIP reads"),
-        "vocab_size": (ENTRIES, "byte values, and one for what follows a caption"),
+        **captions.CONSTANTS,
     }
     # The proxy has about 0.3 million parameters. Its few pixels are their own latents.
     proxy_dims = {
@@ -87,7 +82,7 @@ class LatentUNet(DiffusionUNet):
         "text_width": 32,
         "text_layers": 1,
         "text_heads": 2,
-        "vocab_size": ENTRIES,
+        "vocab_size": captions.ENTRIES,
     }
 
     def fixed(self, key: Lookup) -> dict[str, Value]:
@@ -135,7 +130,8 @@ class LatentUNet(DiffusionUNet):
         )
 
     def condition(self, m: Dims) -> list[Part]:
-        return [*text_encoder(m), *two_layers(int(m["text_width"]), int(m["embedding_dim"]))]
+        width, embedding = int(m["text_width"]), int(m["embedding_dim"])
+        return [*captions.text_encoder(m), *two_layers(width, embedding)]
 
     def plain(self, m: Dims, width: int) -> int:
         """Return the count of a design of these depths and a first width, embedded as usual."""
@@ -144,14 +140,11 @@ class LatentUNet(DiffusionUNet):
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
         budget, pins = need.budget, need.pins
         depth = trend.lines["lowest_layers"].at(budget)
-        text = next((w for w in TEXT_WIDTHS if _affordable(w, budget)), TEXT_WIDTHS[-1])
         return (
             *self.image_axes(),
             Axis("lowest_layers", lambda m: _depths(depth), grid=True),
             Axis("upper_layers", _upper, grid=True),
-            Axis("text_width", lambda m: (text,)),
-            Axis("text_layers", lambda m: (_text_layers(int(m["text_width"])),)),
-            Axis("text_heads", lambda m: (_text_layers(int(m["text_width"])),)),
+            *captions.text_axes(budget),
             Axis("patch_size", lambda m: (self._patch(m, budget),)),
             Axis("blocks_per_level", lambda m: self._blocks(m, budget), grid=True),
             Axis("norm_groups", lambda m: (self._groups(m, budget),)),
@@ -187,20 +180,13 @@ class LatentUNet(DiffusionUNet):
         return super().deviation(m, trend) + ratio**2
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        encoder = parts.count(text_encoder(m))
         return {
             **super().reasons(m, need, trend),
             "patch_size": _patch_reason(m, need),
             "upper_layers": f"SDXL has {LAYER_RATIO} times as many at the lowest level",
             "head_dim": _head_reason(m),
             "norm_groups": _groups_reason(m),
-            "text_width": f"the text encoder has {encoder:,} parameters, "
-            f"{encoder / self.count(m):.1%} of all; {_text_reason(m, need)}, about the share of "
-            "SDXL's",
-            "text_layers": f"one for each {HEAD_DIM} of its width, as CLIP ViT-L/14, and at least "
-            "one",
-            "text_heads": f"heads of {m['text_width'] // m['text_heads']} dimensions; in CLIP "
-            f"{HEAD_DIM}",
+            **captions.text_reasons(m, self.count(m), need.budget),
         }
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
@@ -218,18 +204,8 @@ class LatentUNet(DiffusionUNet):
             "latent_channels": (input_channels(m), ""),
             "latent_height": (height, ""),
             "latent_width": (width, ""),
-            "text_parameters": (parts.count(text_encoder(m)), "parameters"),
+            **captions.text_figures(m),
         }
-
-
-def text_encoder(m: Dims) -> list[Part]:
-    """Return the tables of bytes and places, the layers and the last norm."""
-    width, length = m["text_width"], m["text_length"]
-    return [
-        parts.table(m["vocab_size"] + length, width),
-        parts.encoder_block(width, 4 * width, length) * m["text_layers"],
-        parts.norm(width),
-    ]
 
 
 def _depths(usual: float) -> range:
@@ -258,18 +234,6 @@ def _head_dim(m: Dims) -> int:
     return next((h for h in HEAD_DIMS if width % h == 0 and width >= HEADS * h), HEAD_DIMS[-1])
 
 
-def _text_layers(width: int) -> int:
-    """Return the layers of a text encoder, and the heads of each: one for 64 of its width."""
-    return max(1, width // HEAD_DIM)
-
-
-def _affordable(width: int, budget: int) -> bool:
-    """Return whether a text encoder of a width takes its share of the budget at most."""
-    lengths = {"text_length": TEXT_LENGTH, "vocab_size": ENTRIES}
-    encoder = text_encoder({**lengths, "text_width": width, "text_layers": _text_layers(width)})
-    return parts.count(encoder) <= TEXT_SHARE * budget
-
-
 def _sides(size: tuple[Value, ...]) -> str:
     return " x ".join(map(str, size))
 
@@ -283,13 +247,6 @@ def _patch_reason(m: Dims, need: Need) -> str:
     if m["patch_size"] == least:
         return f"{most} in SDXL; {least} gives a latent the fewest numbers, {channels}"
     return f"{most} in SDXL; a latent's {channels} numbers pass a first level within the budget"
-
-
-def _text_reason(m: Dims, need: Need) -> str:
-    listed, most = ", ".join(map(str, TEXT_WIDTHS)), f"{TEXT_SHARE:.0%} of the budget"
-    if _affordable(int(m["text_width"]), need.budget):
-        return f"the largest of the widths {listed} that takes at most {most}"
-    return f"even the smallest of the widths {listed} takes more than {most}"
 
 
 def _groups_reason(m: Dims) -> str:

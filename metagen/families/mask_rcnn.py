@@ -91,8 +91,9 @@ class MaskRCNN(Family):
         **dict.fromkeys(DEPTHS, 1),
         "fpn_channels": 32,
         "d_hidden": 128,
-        "num_proposals": 100,
-        "num_sampled": 32,
+        "mask_depth": 2,
+        "num_proposals": 50,
+        "num_sampled": 16,
         "num_detections": 20,
     }
 

@@ -78,7 +78,7 @@ class RTDETR(Family):
     }
     fixed_by = {"num_queries": "task.num_anchors"}
     proxy_dims = {
-        "num_queries": 60,
+        "num_queries": 30,
         "width": 16,
         "bottleneck": False,
         **dict.fromkeys(DEPTHS, 1),
@@ -146,7 +146,7 @@ class RTDETR(Family):
         budget, size = need.budget, min(need.budget, LARGEST)
         at = {name: line.at(size) for name, line in trend.lines.items()}
 
-        step = max(1, floor_power(at["depth_3"]) // 8)
+        step, layers = max(1, floor_power(at["depth_3"]) // 4), round(at["n_layers"])
 
         def depth(name: str) -> Axis:
             return Axis(name, lambda m: (max(1, round(at[name])),))
@@ -154,10 +154,10 @@ class RTDETR(Family):
         return (
             *self.usual(),
             Axis("num_queries", lambda m: (min(QUERIES, sum(pixels(m))),)),
-            Axis("bottleneck", lambda m: (True, False), grid=True),
+            Axis("bottleneck", lambda m: (at["expansion"] > EXPANSION / 2,)),
             *map(depth, ("depth_1", "depth_2", "depth_4")),
             Axis("depth_3", lambda m: near(at["depth_3"], step), grid=True),
-            Axis("n_layers", lambda m: near(at["n_layers"], 1), grid=True),
+            Axis("n_layers", lambda m: range(max(1, layers - 1), layers + 2), grid=True),
             Axis("width", lambda m: self._widths(m, budget, at), grid=True),
             Axis("d_encoder", lambda m: encoders(m, at), grid=True),
             Axis("d_encoder_ff", lambda m: (round(at["encoder_ff"]) * m["d_encoder"],)),
@@ -192,7 +192,7 @@ class RTDETR(Family):
         return {
             "num_queries": f"the {QUERIES} of published models, or all pixels of small maps",
             **super().reasons(m, need, trend),
-            "bottleneck": f"channels of a block grow by: {line['expansion'].reason(size, unit)}",
+            "bottleneck": f"growth of a block's channels: {line['expansion'].reason(size, unit)}",
             "d_model": f"{EXPANSION} x width, as all published models",
             "d_encoder": f"ratio to width: {line['encoder'].reason(size, unit)}",
             "d_encoder_ff": f"ratio to d_encoder: {line['encoder_ff'].reason(size, unit)}",

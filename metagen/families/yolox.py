@@ -59,14 +59,19 @@ class Yolox(Family):
         return [*backbone(m), *neck(m), *heads(m)]
 
     def peaks(self, m: Dims) -> list[Peak]:
-        """Return the stem, which holds most.
+        """Return the stem, and the predictions, which are many if the classes are.
 
-        It holds the image, its pixels as channels, the convolution's result and the normalized
-        copy; the stages and the head hold less, since each halves the sides.
+        The stem holds the image, the convolution's result, the normalized copy and the activation's
+        result; the stages hold less, since each halves the sides. The predictions are held for each
+        grid, joined, and once more with boxes in pixels.
         """
         image = int(m["num_channels"] * m["image_height"] * m["image_width"])
         stem = int(m["width"]) * area(m, 2)
-        return [Peak(image + 2 * stem, f"{image:,} of the image + 2 x the stem's {stem:,}")]
+        outputs = int(m["num_classes"] + BOX) * sum(area(m, stride) for stride in LEVELS)
+        return [
+            Peak(image + 3 * stem, f"the image's {image:,} numbers and 3 x the stem's {stem:,}"),
+            Peak(3 * outputs, f"3 x the {outputs:,} numbers that are predicted"),
+        ]
 
     def rows(self, published: bytes) -> list[Row]:
         """Return the models of whole convolutions; Nano's split ones follow another trend."""

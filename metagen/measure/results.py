@@ -156,7 +156,7 @@ HARNESS: Mapping[str, Kind] = {
     "file": or_null(LINE),
     "sha256": or_null(DIGEST),
 }
-_STATUS = rf"{MEASURED}|{NO_SCORE}|{NOT_RUN}|{NOT_MEASURED}(: pip install [\w .-]+)?"
+_STATUS = rf"{MEASURED}|{NO_SCORE}|{NOT_RUN}|{NOT_MEASURED}(: pip install [\w .=&-]+)?"
 _STATUSES = f"{MEASURED}, {NO_SCORE}, {NOT_RUN}, {NOT_MEASURED}"
 _OUTCOME = choice(BEATS, LOSES, CANNOT_TELL)
 FIELDS: Mapping[str, Kind] = {

@@ -33,7 +33,7 @@ from metagen.measure.results import (
 )
 from metagen.package.code import runtime_files
 from metagen.tasks import harness
-from metagen.tasks.task import Lookup
+from metagen.tasks.task import Benchmark, Lookup
 from metagen.work import Desk, Recipe
 
 SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train", "eval"))
@@ -116,9 +116,9 @@ def _measured(
     """
     family = families.of_package(desk)
     steps = family.task.benchmark.steps.get(desk.key("evaluation.bench"))
-    missing = [p for p in family.task.benchmark.packages if not desk.version(p)] if steps else []
+    missing = _missing(desk, family.task.benchmark) if steps else ""
     if steps is None or missing:
-        status = f"{NOT_MEASURED}: pip install {' '.join(missing)}" if missing else NOT_MEASURED
+        status = f"{NOT_MEASURED}: {missing}" if missing else NOT_MEASURED
         return {"status": status}, [], {}
     seed = (desk.key("reproducibility.seed") + number) % SEEDS
     training = ("train.py", "--steps", str(steps), "--seed", str(seed), *MACHINE)
@@ -130,6 +130,15 @@ def _measured(
     report, scored = _scored(desk, scoring, files | checkpoint)
     seconds = {"training": trained, "scoring": scored}
     return {"status": "measured", "run": run, "report": report}, curve, seconds
+
+
+def _missing(desk: Desk, benchmark: Benchmark) -> str:
+    """Return the commands that install what the data needs and is not there, "" for none."""
+    packages = [each for each in benchmark.packages if not desk.version(each)]
+    alone = [each for each in benchmark.alone if not desk.version(each.partition("==")[0])]
+    commands = [f"pip install {' '.join(packages)}"] if packages else []
+    commands += [f"pip install --no-deps {' '.join(alone)}"] if alone else []
+    return " && ".join(commands)
 
 
 def results(desk: Desk) -> dict[str, bytes]:

@@ -26,6 +26,7 @@ MUON_TORCH = "torch>=2.9"  # the first version with torch.optim.Muon
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "espeakng_loader": "espeakng-loader",
+    "skimage": "scikit-image",
     "sklearn": "scikit-learn",
 }
 """Names to install libraries by, if they differ from the names to import them by."""
@@ -36,8 +37,8 @@ def script(section: str) -> Work:
 
     def work(desk: Desk) -> dict[str, bytes]:
         family, values = families.of_package(desk), desk.entry(families.ARCHITECTURE, section)
-        scripts = f"{family.task.folder}/{section}.py"
-        template = family.model_template(values) if section == "model" else scripts
+        own = section == "model"
+        template = family.model_template(values) if own else family.task.source(f"{section}.py")
         return {f"code/{section}.py": bundle(template, desk.source, values)}
 
     return work
@@ -46,7 +47,7 @@ def script(section: str) -> Work:
 def bench(desk: Desk) -> dict[str, bytes]:
     """Make code/bench.py, which has no settings of its own: it measures what infer.py does."""
     family = families.of_package(desk)
-    return {BENCH: bundle(f"{family.task.folder}/bench.py", desk.source)}
+    return {BENCH: bundle(family.task.source("bench.py"), desk.source)}
 
 
 def runtime_files(family: Family, read: Read | None = None) -> tuple[str, ...]:
@@ -54,19 +55,21 @@ def runtime_files(family: Family, read: Read | None = None) -> tuple[str, ...]:
 
     The work of a task passes its desk's `source` as `read`, so that it depends on what it read.
     """
-    if read is None:
-        return _shipped_runtime(family.template, family.task.folder, paths.templates())
-    return _imported(family.template, family.task.folder, read)
+    sources = [family.task.source(f"{name}.py") for name in (*SECTIONS[1:], "bench")]
+    scripts = (family.template, *sources)
+    return (
+        _shipped_runtime(scripts, paths.templates()) if read is None else _imported(scripts, read)
+    )
 
 
 @cache
-def _shipped_runtime(model: str, task: str, templates: Path) -> tuple[str, ...]:
+def _shipped_runtime(scripts: tuple[str, ...], templates: Path) -> tuple[str, ...]:
     # The templates' folder is a key of the cache, so that another one is read anew.
-    return _imported(model, task, lambda name: paths.source(name).read_bytes())
+    return _imported(scripts, lambda name: paths.source(name).read_bytes())
 
 
-def _imported(model: str, task: str, read: Read) -> tuple[str, ...]:
-    waiting = [model, *(f"{task}/{name}.py" for name in (*SECTIONS[1:], "bench"))]
+def _imported(scripts: Iterable[str], read: Read) -> tuple[str, ...]:
+    waiting = [*scripts]
     modules = {"__init__"}
     while waiting:
         imported = set(RUNTIME_IMPORT.findall(read(waiting.pop()).decode()))
@@ -122,7 +125,7 @@ def lowest_versions(project: bytes) -> dict[str, str]:
 
 def readme(desk: Desk) -> dict[str, bytes]:
     """Make code/README.md: how to run the scripts."""
-    return {"code/README.md": desk.source(f"{families.of_package(desk).task.folder}/README.md")}
+    return {"code/README.md": desk.source(families.of_package(desk).task.source("README.md"))}
 
 
 def libraries(modules: Iterable[str]) -> set[str]:

@@ -216,7 +216,7 @@ def use(key: Lookup) -> Use:
 
 def context(key: Lookup, family: Family) -> int | str | None:
     """Return the declared window; None for a family without one, of which the commands warn."""
-    window: int | str | None = key("constraints.context_window") if family.context_dim else None
+    window: int | str | None = key("constraints.context_window") if family.windowed else None
     return window
 
 
@@ -332,9 +332,12 @@ def _wrong(name: str, value: object, family: Family) -> Problem | None:
     else:
         largest = _largest(name, family)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        good = number and 0 < value <= largest and (kind is float or value == int(value))  # type: ignore
+        zero = name in family.zeros
+        above = number and (value > 0 or (zero and value == 0))  # type: ignore[operator]
+        good = above and value <= largest and (kind is float or value == int(value))  # type: ignore
         whole = "a whole number" if kind is int else "a number"
-        allowed = f"{whole} above 0, at most {largest:,.0f}"
+        allowed = f"{whole} of 0 or more" if zero else f"{whole} above 0"
+        allowed = f"{allowed}, at most {largest:,.0f}"
     return None if good else Problem(f"{value!r} is not allowed: give {allowed}", place)
 
 

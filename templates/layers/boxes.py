@@ -102,7 +102,7 @@ def survivors(boxes: Tensor, classes: Tensor | None, threshold: float) -> Tensor
     before = torch.ones_like(boxes[..., 0], dtype=torch.bool)
     while True:
         stays = ~(rivals & before[:, :, None]).any(1)
-        # Tensors on the meta device have no values that could still change.
-        if stays.is_meta or stays.equal(before):
+        # What only has a shape, since operations or memory are counted, cannot change any more.
+        if stays.untyped_storage().device.type == "meta" or stays.equal(before):
             return stays
         before = stays

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from runtime.distributed import rank, shard_like, whole
@@ -25,18 +26,19 @@ from runtime.settings import read_json
 from runtime.weights import FILE, weight_files
 
 Tensors = Mapping[str, Tensor]
-OPTIMIZER = "optimizer/state.safetensors"
+OPTIMIZER, EXPERIENCE = (f"optimizer/{name}.safetensors" for name in ("state", "experience"))
 STATE = "state.json"
 DTYPES = {
     torch.float32: "F32",
     torch.float16: "F16",
     torch.bfloat16: "BF16",
     torch.int64: "I64",
+    torch.uint8: "U8",
 }
 
 
 def save_checkpoint(
-    folder: Path, weights: Tensors, optimizer: Tensors, texts: Mapping[str, str], step: int
+    folder: Path, files: Mapping[str, Tensors], texts: Mapping[str, str], step: int
 ) -> None:
     """Write a checkpoint next to the last one, then replace that; or stop.
 
@@ -46,13 +48,11 @@ def save_checkpoint(
 
     Args:
         folder: The folder of the checkpoint.
-        weights: The tensors of model.safetensors.
-        optimizer: The tensors of optimizer/state.safetensors.
+        files: The tensors of each file, model.safetensors and what only training reads.
         texts: The text of every other file.
-        step: Updates that were done; both files of tensors carry it.
+        step: Updates that were done; the files of tensors carry it.
     """
     new = _beside(folder, "new")
-    files = {FILE: weights, OPTIMIZER: optimizer}
     if rank() != 0:
         for tensors in files.values():
             write_tensors(None, tensors)
@@ -265,6 +265,13 @@ def load_optimizers(model: nn.Module, optimizers: Optimizers, path: Path) -> Non
         numbered = {index: states[p] for index, p in enumerate(ordered)}
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": numbered, "param_groups": groups})
+
+
+def load_tensors(path: Path, step: int) -> dict[str, Tensor]:
+    """Return the tensors of a file that was saved after a number of steps, or stop."""
+    if _step_of(path) != str(step):
+        fail(f"{path} was not saved at step {step} of {STATE}: {AGAIN}")
+    return load_file(path)
 
 
 def to_json(value: object) -> str:

@@ -96,11 +96,11 @@ def average_precision(matches: _Matches, weights: Weights) -> NDArray[np.float64
     counted = np.cumsum(matches.counted * each, axis=1)
     precision = right / np.maximum(counted, np.spacing(1))
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    means = []
-    for row, recall in zip(best, right / present, strict=True):
-        places = np.searchsorted(recall, RECALLS, side="left")
-        means.append(row[places[places < len(row)]].sum() / len(RECALLS))
-    return np.array(means)
+    # Each recall of COCO's is reached by one of the detections, or by none.
+    reached = np.searchsorted(RECALLS, right / present, side="right")  # (T, D)
+    new = np.diff(reached, axis=1, prepend=0)
+    means: NDArray[np.float64] = (best * new).sum(axis=1) / len(RECALLS)
+    return means
 
 
 def _matched(truth: Sequence[Objects], found: Sequence[Found], kind: Kind) -> list[_Matches]:
@@ -168,7 +168,7 @@ def _size(objects: Objects) -> dict[str, int]:
 
 def _packed(objects: Objects | Found) -> tuple[list[Any], list[float]]:
     """Return the masks of objects as the library takes them, and their areas in pixels."""
-    from pycocotools import mask as packer
+    from pycocotools import mask as packer  # type: ignore[import-untyped]
 
     assert objects.masks is not None
     # The library reads down the columns.
@@ -193,5 +193,5 @@ def _of_class(images: Sequence[dict[str, Any] | None]) -> _Matches:
         present[number] = np.sum(np.asarray(each["gtIgnore"]) == 0)
     # The library too keeps the order of images among equal scores.
     order = np.argsort(-np.concatenate(scores), kind="mergesort")
-    both = (np.concatenate(each, axis=1)[:, order] for each in (right, counted))
-    return _Matches(np.concatenate(numbers)[order], *both, present)
+    hits, scored = (np.concatenate(each, axis=1)[:, order] for each in (right, counted))
+    return _Matches(np.concatenate(numbers)[order], hits, scored, present)

@@ -27,12 +27,13 @@ def fixed_boxes(truth: Sequence[Objects], count: int) -> list[Found]:
     """Return the mean box of each class in training, as what is found in each of some images."""
     boxes = torch.cat([each.boxes for each in truth])
     classes = torch.cat([each.classes for each in truth])
-    numbers, sizes = classes.unique(return_counts=True)
+    sizes = classes.bincount()
+    numbers = sizes.nonzero()[:, 0]
     means = torch.stack([boxes[classes == number].mean(0) for number in numbers])
     masks = None
     if truth[0].masks is not None:
         masks = torch.stack([_filled(box, truth[0].masks.shape[1:]) for box in means])
-    return [Found(means, sizes / sizes.sum(), numbers, masks)] * count
+    return [Found(means, sizes[numbers] / sizes.sum(), numbers, masks)] * count
 
 
 def _filled(box: Tensor, size: Sequence[int]) -> Tensor:
@@ -107,7 +108,7 @@ class Components:
     def _nearest(
         self, grey: NDArray[np.float32], boxes: Sequence[tuple[int, ...]]
     ) -> tuple[Tensor, Tensor]:
-        """Return the likeness (0 to 1) of the training object nearest each box, and its class."""
+        """Return how like its nearest training object each box is, from 0 to 1, and its class."""
         if not boxes:
             return torch.zeros(0), torch.zeros(0, dtype=torch.int64)
         patches = torch.stack([_patch(grey, box) for box in boxes])
@@ -126,4 +127,5 @@ def _patch(grey: NDArray[np.float32], box: Sequence[int]) -> Tensor:
     part = grey[top : max(bottom, top + 1), left : max(right, left + 1)]
     pixels = F.interpolate(torch.from_numpy(part)[None, None], (SIDE, SIDE), mode="bilinear")
     centred = pixels.flatten() - pixels.mean()
-    return centred / centred.norm().clamp(min=1e-6)
+    patch: Tensor = centred / torch.linalg.vector_norm(centred).clamp(min=1e-6)
+    return patch

@@ -1,4 +1,4 @@
-"""Noise of a diffusion model: its levels, adding it to images, and removing it."""
+"""Noise of a diffusion model: its levels, adding it to images, and removing it; guidance."""
 
 import math
 from collections.abc import Callable
@@ -30,12 +30,22 @@ def add_noise(images: Tensor, noise: Tensor, left: Tensor) -> Tensor:
     """Return sqrt(a) x + sqrt(1 - a) noise (Ho et al., 2020, equation 4).
 
     Args:
-        images: (B, C, H, W) of -1 to 1.
+        images: (B, ...) of -1 to 1.
         noise: Standard normal, of the same shape.
         left: (B,) the share a of the variance that is left.
     """
-    a = left[:, None, None, None]
+    a = left.view(-1, *[1] * (images.dim() - 1))
     return a.sqrt() * images + (1 - a).sqrt() * noise
+
+
+def withheld(condition: Tensor, nothing: Tensor, share: float) -> Tensor:
+    """Return conditions (B, ...), a share of which are replaced by `nothing` (1, ...).
+
+    Guidance compares what a model predicts with a condition and without, so it learns both.
+    """
+    hidden = torch.rand(len(condition), device=condition.device) < share
+    nothing = nothing.to(condition.device)
+    return torch.where(hidden.view(-1, *[1] * (condition.dim() - 1)), nothing, condition)
 
 
 def sampling_levels(levels: int, steps: int) -> list[int]:
@@ -48,12 +58,12 @@ def sample(
 ) -> Tensor:
     """Return the images, from -1 to 1, that noise becomes; sampling adds no further noise.
 
-    DDIM (Song et al., 2020, arXiv:2010.02502, equation 12, with sigma = 0). Pixels
+    DDIM (Song et al., 2020, arXiv:2010.02502, equation 12, with sigma = 0). Values
     outside the range are clamped, and the noise is computed again from the clamped image.
 
     Args:
-        predict: Returns the noise in images (B, C, H, W) at levels (B,).
-        noise: Standard normal, (B, C, H, W).
+        predict: Returns the noise in images (B, ...) at levels (B,).
+        noise: Standard normal, (B, ...).
         left: What `signal` returns.
         steps: Number of predictions.
     """
@@ -85,7 +95,7 @@ def guided(
     def predict(x: Tensor, t: Tensor) -> Tensor:
         if guidance == 1:
             return model(x, t, condition)
-        both = model(x.repeat(2, 1, 1, 1), t.repeat(2), torch.cat((condition, nothing)))
+        both = model(torch.cat((x, x)), torch.cat((t, t)), torch.cat((condition, nothing)))
         conditional, free = both.chunk(2)
         return free + guidance * (conditional - free)
 

@@ -107,6 +107,17 @@ def _sharded(
     return model
 
 
+def reshard(model: nn.Module) -> None:
+    """Split the weights that a forward pass has gathered into shards again."""
+    if world_size() == 1:
+        return
+    from torch.distributed.fsdp import FSDPModule
+
+    for part in model.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+
+
 def share_buffers(module: nn.Module) -> None:
     """Copy the buffers of the first process, such as running statistics, to all others."""
     for buffer in module.buffers() if world_size() > 1 else ():
@@ -136,6 +147,15 @@ def total(values: Tensor) -> Tensor:
 def anywhere(flag: bool) -> bool:
     """Return whether a flag is set in any process."""
     return bool(total(torch.tensor(float(flag))) > 0)
+
+
+def joined(rows: Tensor) -> Tensor:
+    """Return the rows of all processes in their order; each has as many, (N, ...)."""
+    if world_size() == 1:
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(world_size())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
 
 
 def whole(tensor: Tensor) -> Tensor:

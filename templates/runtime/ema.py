@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from runtime.distributed import world_size
+from runtime.distributed import reshard
 
 
 class Average:
@@ -41,22 +41,13 @@ class Average:
         finally:
             self._swap()
 
+    validated = in_place  # what is validated is what a checkpoint will hold
+
     @torch.no_grad()
     def _swap(self) -> None:
         # A forward pass without gradients leaves some weights whole, but the average is in shards.
-        _reshard(self.model)
+        reshard(self.model)
         for name, parameter in self.model.named_parameters():
             own = parameter.detach().clone()
             parameter.copy_(self.weights[name])
             self.weights[name].copy_(own)
-
-
-def _reshard(model: nn.Module) -> None:
-    """Split the weights that a forward pass has gathered into shards again."""
-    if world_size() == 1:
-        return
-    from torch.distributed.fsdp import FSDPModule
-
-    for part in model.modules():
-        if isinstance(part, FSDPModule):
-            part.reshard()

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 Batch = tuple[Tensor, ...]
@@ -23,6 +24,34 @@ class Stage:
 
     share: float
     loss: Loss
+
+
+class Experience(Protocol):
+    """What a network learns from where it makes its data itself, by acting.
+
+    Attributes:
+        seen: Metrics of the last validation beside its loss.
+    """
+
+    seen: dict[str, float]
+
+    def begin(self, module: nn.Module, device: torch.device) -> None:
+        """Take the module that acts, before the first step."""
+
+    def collect(self, module: nn.Module, step: int) -> dict[str, float]:
+        """Act as far as a step, counted from 0, needs; return metrics of what was seen.
+
+        A step that was broken off comes again, and then changes nothing.
+        """
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all that a resumed run needs; every process must call this."""
+
+    def state(self) -> dict[str, Any]:
+        """Return entries of the checkpoint's state.json."""
+
+    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go on from what `tensors` and `state` returned, or stop."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +80,7 @@ class Job:
         texts: The checkpoint's other files.
         average: Starts a `runtime.ema.Average` of the network's weights; validation and the
             checkpoint's model.safetensors then use the average. None: there is none.
+        experience: What the network learns from as it acts; None: the training split is stored.
         stages: Trainings that follow that of `loss`, in their order.
         rates: Parameters whose learning rate is a multiple of the usual one, by name.
     """
@@ -73,5 +103,6 @@ class Job:
     entries: Mapping[str, Any] | None = None
     texts: Mapping[str, str] | None = None
     average: Callable[[nn.Module], Any] | None = None
+    experience: Experience | None = None
     stages: Sequence[Stage] = ()
     rates: Mapping[str, float] = field(default_factory=dict)

@@ -5,7 +5,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn, Protocol
@@ -57,8 +57,8 @@ class Steps(Protocol):
         that is broken off changes nothing and returns None.
         """
 
-    def validate(self, stopped: Callable[[], bool]) -> float | None:
-        """Return the loss on the validation split; None if it is broken off."""
+    def validate(self, stopped: Callable[[], bool]) -> dict[str, float] | None:
+        """Return metrics of the validation split, with `val_loss`; None if it is broken off."""
 
     def save(self, done: int) -> None:
         """Save a checkpoint after this number of steps."""
@@ -89,16 +89,17 @@ def fit(run: Steps, steps: range, metrics: Metrics) -> None:
             _check_finite(values, done)
             last = done == steps.stop
             due = last or done % run.config.eval_every == 0
-            val_loss = run.validate(stopped) if due else None
-            metrics.write(done, values | {"val_loss": val_loss} | run.size.speed(seconds))
-            loss = values["train_loss"]
+            held_out = run.validate(stopped) if due else None
+            scores: Mapping[str, float | None] = held_out or {"val_loss": None}
+            metrics.write(done, {**values, **scores, **run.size.speed(seconds)})
+            loss, val_loss = values["train_loss"], scores["val_loss"]
             bar.set_postfix(loss=f"{loss:.3f}")
             if val_loss is not None:
                 say(f"step {done}/{steps.stop}: train loss {loss:.3f}, validation {val_loss:.3f}")
             if last or done % run.config.save_every == 0:
                 run.save(done)
                 saved = done
-            broken_off = due and val_loss is None
+            broken_off = due and held_out is None
             if broken_off or (not last and stopped()):
                 _stop(run, done, saved, signals)
 

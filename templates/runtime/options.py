@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,33 @@ from runtime.weights import weight_files
 Group = argparse._ArgumentGroup
 
 
+def existing(text: str) -> Path:
+    """Read the path of a file or folder that exists."""
+    path = Path(text)
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"{text} does not exist")
+    return path
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What --data takes; a text alone is the help of a path.
+
+    Attributes:
+        text: Help of the option.
+        kind: Converts the option's text.
+        name: What stands for the value in the help.
+    """
+
+    text: str
+    kind: Callable[[str], Any] = existing
+    name: str = "PATH"
+
+
 def shared_options(
     description: str | None,
     *,
-    data: str = "not used here",
+    data: str | Taken = "not used here",
     steps: str = "not used here",
     batch_size: str = "not used here",
     seed: str = "not used here",
@@ -37,7 +60,7 @@ def shared_options(
         default="proxy",
         help="proxy: the reduced model of config.json; full: the Config defaults (default: proxy)",
     )
-    group.add_argument("--data", type=existing, metavar="PATH", help=data)
+    _add_data(group, data)
     _add_places(group)
     group.add_argument("--steps", type=positive, metavar="N", help=steps)
     group.add_argument("--batch-size", type=positive, metavar="N", help=batch_size)
@@ -58,6 +81,11 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     # Docstrings hold examples of command lines, whose line breaks must stay.
     raw = argparse.RawDescriptionHelpFormatter
     return argparse.ArgumentParser(description=description, formatter_class=raw)
+
+
+def _add_data(parser: argparse.ArgumentParser | Group, data: str | Taken) -> None:
+    taken = data if isinstance(data, Taken) else Taken(data)
+    parser.add_argument("--data", type=taken.kind, metavar=taken.name, help=taken.text)
 
 
 def _add_places(group: Group) -> None:
@@ -83,7 +111,7 @@ def _add_device(group: Group) -> None:
 
 
 def training_options(
-    doc: str | None, kind: type[Any], data: str, options: Callable[[Group], None]
+    doc: str | None, kind: type[Any], data: str | Taken, options: Callable[[Group], None]
 ) -> argparse.ArgumentParser:
     """Return a parser of the options of a train.py.
 
@@ -213,7 +241,7 @@ def _set_places(args: argparse.Namespace) -> None:
     check_free(args.folder)
 
 
-def data_options(description: str | None, *, data: str) -> argparse.ArgumentParser:
+def data_options(description: str | None, *, data: str | Taken) -> argparse.ArgumentParser:
     """Return a parser of a data.py, which shows what training will read.
 
     Args:
@@ -221,7 +249,7 @@ def data_options(description: str | None, *, data: str) -> argparse.ArgumentPars
         data: Help of `--data`, with its default.
     """
     parser = _parser(description)
-    parser.add_argument("--data", type=existing, metavar="PATH", help=data)
+    _add_data(parser, data)
     parser.add_argument(
         "--size",
         choices=("proxy", "full"),
@@ -229,14 +257,6 @@ def data_options(description: str | None, *, data: str) -> argparse.ArgumentPars
         help="(default: proxy)",
     )
     return parser
-
-
-def existing(text: str) -> Path:
-    """Read the path of a file or folder that exists."""
-    path = Path(text)
-    if not path.exists():
-        raise argparse.ArgumentTypeError(f"{text} does not exist")
-    return path
 
 
 def positive(text: str) -> int:

@@ -126,7 +126,7 @@ def _of_polygons(
 ) -> Mask:
     """Return the pixels that lie in any of some polygons, as COCO draws them."""
     try:
-        from pycocotools import mask as packer
+        from pycocotools import mask as packer  # type: ignore[import-untyped]
     except ImportError:
         fail("outlines of objects are drawn by a library: pip install pycocotools.")
     # What lies far outside would only take memory.

@@ -83,7 +83,7 @@ def _photograph(name: str) -> Floats:
     try:
         path = metadata.distribution("scikit-image").locate_file(f"skimage/data/{name}.png")
         with Image.open(str(path)) as image:
-            return np.asarray(image.convert("L"), dtype=np.float32) / 255
+            return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
     except (metadata.PackageNotFoundError, OSError):
         fail("the bundled textures come with a library: pip install scikit-image; or use --data.")
 
@@ -129,7 +129,7 @@ def _ground(texture: Floats, draw: np.random.Generator) -> Floats:
     top, left = (int(draw.integers(side - SIDE + 1)) for side in texture.shape)
     square = texture[top : top + SIDE, left : left + SIDE]
     standard: Floats = (square - square.mean()) / (square.std() + 1e-6)
-    return GROUND + TEXTURE * standard
+    return (GROUND + TEXTURE * standard).astype(np.float32)
 
 
 def _digit(materials: _Materials, draw: np.random.Generator) -> tuple[int, Floats]:

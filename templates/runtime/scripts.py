@@ -19,7 +19,7 @@ from runtime.device import choose_device
 from runtime.distributed import processes, rank
 from runtime.journal import to_text
 from runtime.limits import check_options
-from runtime.options import Group, positive, shared_options, sized
+from runtime.options import Group, Taken, positive, shared_options, sized
 from runtime.report import Report, contents
 from runtime.scored import check_scores, keep_score
 from runtime.settings import load_config
@@ -93,7 +93,7 @@ def scoring(
     kinds: Kinds[ConfigT, DataT, ModelT],
     report: Callable[[Trained[ConfigT, DataT, ModelT]], Report],
     *,
-    data: str,
+    data: str | Taken,
     settings: Mapping[str, Setting],
 ) -> Callable[[], None]:
     """Return the main function of an eval.py, which prints a report as JSON.
@@ -128,7 +128,7 @@ def serving(
     *,
     options: Callable[[Group], None],
     settings: Mapping[str, Setting],
-    data: str = "not used here",
+    data: str | Taken = "not used here",
 ) -> Callable[[], None]:
     """Return the main function of an infer.py.
 
@@ -153,7 +153,7 @@ def _trained(
     doc: str | None,
     section: str,
     kinds: Kinds[ConfigT, DataT, ModelT],
-    data: str,
+    data: str | Taken,
     settings: Mapping[str, Setting],
     options: Callable[[Group], None],
 ) -> Trained[ConfigT, DataT, ModelT]:
@@ -177,7 +177,7 @@ def _parser(
     doc: str | None,
     section: str,
     kind: type[Any],
-    data: str,
+    data: str | Taken,
     settings: Mapping[str, Setting],
     options: Callable[[Group], None],
 ) -> argparse.ArgumentParser:

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from runtime.checkpoint import (
+    EXPERIENCE,
     OPTIMIZER,
     STATE,
     check_only,
     find_checkpoint,
     load_optimizers,
+    load_tensors,
     optimizer_tensors,
     save_checkpoint,
     saved_state,
@@ -61,7 +63,7 @@ from runtime.optimization import (
     state_size,
     update,
 )
-from runtime.options import Group, training_config, training_options
+from runtime.options import Group, Taken, training_config, training_options
 from runtime.order import be_random_at
 from runtime.origin import (
     HERE,
@@ -75,7 +77,7 @@ from runtime.record import Record
 from runtime.settings import Training, load_config, read_json
 from runtime.speedup import checkpoint_gradients, compile_modules
 from runtime.usage import Usage
-from runtime.weights import check_network, check_same, load_weights, outline, weights_digest
+from runtime.weights import FILE, check_network, check_same, load_weights, outline, weights_digest
 
 NAMED = ("id2label", "classes", "columns")
 """Entries of config.json that say what the inputs and outputs of a network stand for."""
@@ -88,7 +90,7 @@ def script(
     kinds: tuple[type[Any], type[Any], type[Any]],
     job_of: Callable[[argparse.Namespace, Any, Any, Any], Job],
     *,
-    data: str,
+    data: str | Taken,
     options: Callable[[Group], None] = lambda group: None,
 ) -> Callable[[], None]:
     """Return the main function of a train.py.
@@ -265,10 +267,16 @@ class Run:
         multiply_rates(self.optimizers, self.model, job.rates)
         self.average = job.average(self.model) if job.average else None
         self.averaged = self.average.in_place if self.average else contextlib.nullcontext
+        self.validated = self.average.validated if self.average else contextlib.nullcontext
         # A checkpoint with an average has it in model.safetensors, so the average has just started
         # from itself; the weights that were being updated come with the optimizers' state.
         if args.resume:
             load_optimizers(self.model, self.optimizers, self.folder / OPTIMIZER)
+        if job.experience:
+            job.experience.begin(self.module, self.device)
+            if args.resume:
+                tensors = load_tensors(self.folder / EXPERIENCE, self.start)
+                job.experience.restore(tensors, saved_state(self.folder))
 
     def _step_size(self) -> StepSize:
         """Return what a step processes; its FLOPs only where the device's peak is known."""
@@ -283,9 +291,11 @@ class Run:
 
     def step(self, step: int, stopped: Callable[[], bool]) -> dict[str, float] | None:
         """Take a step, counted from 0, and return its metrics; None if it was broken off."""
-        config = self.config
+        config, experience = self.config, self.job.experience
         be_random_at(config.seed, step, rank())
         self.module.train()
+        with self.usage.timed():
+            made = experience.collect(self.module, step) if experience else {}
         rate = self._enter(step)
         parts = self.parts(step)
         if self.args.dry_run and len(parts) > 1:
@@ -298,7 +308,7 @@ class Run:
         loss, norm = done
         if self.average:
             self.average.update(step)
-        return {"train_loss": loss, "learning_rate": rate, "grad_norm": norm}
+        return {"train_loss": loss, "learning_rate": rate, "grad_norm": norm, **made}
 
     def _enter(self, step: int) -> float:
         """Take the loss of the stage that a step is in, and return the step's learning rate."""
@@ -330,8 +340,10 @@ class Run:
             return self.loss(self.module, batch)
 
     @torch.no_grad()
-    def validate(self, stopped: Callable[[], bool]) -> float | None:
+    def validate(self, stopped: Callable[[], bool]) -> dict[str, float] | None:
         """Return the mean loss on the first batches of the validation split; None if broken off.
+
+        What was seen on the way to these batches, as the return of episodes, stands beside it.
 
         FSDP needs every process in every forward pass, so a process that has run out of batches
         repeats the last one with weight 0.
@@ -339,11 +351,11 @@ class Run:
         config = self.config
         size = config.batch_size // config.grad_accum
         count = 1 if self.args.dry_run else config.eval_batches * config.grad_accum
-        batches = list(itertools.islice(self.job.held_out(size), count))
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-        with self.usage.timed(), self.averaged():
+        with self.usage.timed(), self.validated():
             self.module.eval()
             share_buffers(self.module)
+            batches = list(itertools.islice(self.job.held_out(size), count))
             for turn in range(math.ceil(len(batches) / world_size())):
                 if turn and stopped():
                     return None
@@ -356,7 +368,8 @@ class Run:
                 mean = loss.double()
                 sums += torch.stack((mean * scored, torch.full_like(mean, scored)))
         loss_sum, targets = total(sums).tolist()
-        return float(loss_sum / targets)
+        seen = self.job.experience.seen if self.job.experience else {}
+        return {"val_loss": float(loss_sum / targets), **seen}
 
     def save(self, done: int) -> None:
         """Save a checkpoint after this number of steps; a dry run writes nothing."""
@@ -367,7 +380,10 @@ class Run:
         # A shard needs a dimension to be cut along, but other readers of the file expect none.
         weights |= {n: whole(weights[n]).reshape(()) for n in getattr(model, "scalars", ())}
         entries = asdict(model.config) | model.checkpoint_config() | dict(job.entries or {})
+        experience = job.experience
         state = {"step": done, "init_from": self.begun_with} | self._identity()
+        state |= experience.state() if experience else {}
+        memory = experience.tensors() if experience else {}
         texts = {"config.json": to_json(entries), **(job.texts or {})}
         # Who takes the checkpoint in can tell that another tokenizer lies beside the weights.
         state["files"] = {name: digest(text.encode()) for name, text in texts.items()}
@@ -375,5 +391,8 @@ class Run:
         # The file's weights are those of the average; the optimizer needs those that it updates.
         with self.averaged() as raw:
             optimizer = optimizer_tensors(model, self.optimizers) | (raw or {})
-            save_checkpoint(self.folder, weights, optimizer, texts, done)
+            files = {FILE: weights, OPTIMIZER: optimizer}
+            if experience:
+                files[EXPERIENCE] = memory
+            save_checkpoint(self.folder, files, texts, done)
         self.record.saved(done, weights_digest(self.folder) if rank() == 0 else None)

@@ -36,7 +36,7 @@ NAMES = ("bolt", "nut", "ring")
 def pictured(count: int, start: int = 0, seed: int = 0) -> tuple[list[Any], dict[str, Any]]:
     """Return grey images of 48 x 40 pixels with bright rectangles, and the table that lists them.
 
-    An object's class is its brightness; category ids are 10, 20 and 30.
+    A class has its lower half, its right half or nothing dark; category ids are 10, 20 and 30.
     """
     draw = np.random.default_rng(seed)
     images, rows, objects = [], [], []
@@ -46,7 +46,11 @@ def pictured(count: int, start: int = 0, seed: int = 0) -> tuple[list[Any], dict
             kind = int(draw.integers(3))
             width, height = (int(side) for side in draw.integers(8, 18, 2))
             top = int(draw.integers(2, 20))
-            pixels[top : top + height, left : left + width] = 120 + 60 * kind
+            part = pixels[top : top + height, left : left + width]
+            part[:] = 240
+            part[height // 2 if kind == 0 else 0 :, width // 2 if kind == 1 else 0 :] -= (
+                90 if kind < 2 else 0
+            )
             corners = [left, top, left + width, top, left + width, top + height, left, top + height]
             objects.append(
                 {

@@ -72,7 +72,7 @@ def write_package(
     module = families.named(family)
     values = dict(chosen or sizes(family))
     for name, section in values.items():
-        script = f"{module.task.folder}/{name}.py"
+        script = module.task.source(f"{name}.py")
         template = module.model_template(section) if name == "model" else script
         text = bundle(template, lambda path: paths.source(path).read_bytes(), section)
         (folder / f"{name}.py").write_bytes(text)

@@ -64,11 +64,11 @@ def published(family: Family) -> bytes:
 def write_code(folder: Path, family: Family, sizes: Mapping[str, Mapping[str, Any]]) -> Path:
     """Write code/ of a family with these settings at both sizes and return the folder."""
     for name, values in sizes.items():
-        scripts = f"{family.task.folder}/{name}.py"
+        scripts = family.task.source(f"{name}.py")
         template = family.model_template(values) if name == "model" else scripts
         text = bundle(template, lambda n: paths.source(n).read_bytes(), values)
         (folder / f"{name}.py").write_bytes(text)
-    bench = bundle(f"{family.task.folder}/bench.py", lambda n: paths.source(n).read_bytes())
+    bench = bundle(family.task.source("bench.py"), lambda n: paths.source(n).read_bytes())
     (folder / "bench.py").write_bytes(bench)
     (folder / "runtime").mkdir()
     for path in runtime_files(family):

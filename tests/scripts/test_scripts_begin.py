@@ -224,7 +224,8 @@ def test_a_kill_leaves_a_checkpoint_of_one_step(
         tensors = {"a": torch.full((3,), float(step))}
         state = {"step": step, "init_from": None}
         texts = {"state.json": json.dumps(state), "config.json": str(step)}
-        ours.save_checkpoint(folder, tensors, tensors, texts, step)
+        files = dict.fromkeys(("model.safetensors", "optimizer/state.safetensors"), tensors)
+        ours.save_checkpoint(folder, files, texts, step)
 
     save(1)
     kill_at(moment)

@@ -134,6 +134,13 @@ class BoxHead(nn.Module):
         self.second = nn.Linear(hidden, hidden)
         self.classes = nn.Linear(hidden, classes)
         self.steps = nn.Linear(hidden, 4 * classes)
+        # At first each region has about the same chance of each class, and stays where it is.
+        for module, std in ((self.classes, 0.01), (self.steps, 0.001)):
+            nn.init.normal_(module.weight, std=std)
+            nn.init.zeros_(module.bias)
+        for module in (self.first, self.second):
+            nn.init.kaiming_uniform_(module.weight, a=1)
+            nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (regions, C, 7, 7) to logits (regions, K + 1) and steps (regions, K + 1, 4)."""

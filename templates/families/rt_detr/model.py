@@ -25,12 +25,10 @@ from layers.boxes import Detections, from_centres, giou, iou, to_centres
 from layers.convolution import Convolution
 from layers.deformable import DeformableAttention
 from layers.matching import assignment
+from layers.resnet_d import EXPANSION, Backbone
 
-EXPANSION = 4  # channels of a bottleneck's output for each channel within
 LEVELS = 3  # maps at an eighth, a sixteenth and a thirty-second of the image's sides
-SMALLEST = (
-    0.05  # side of the box that a pixel of the finest map starts from; coarser ones double it
-)
+SMALLEST = 0.05  # side of the box that a pixel of the finest map starts from, as a share
 EDGE = 0.01  # Pixels nearer to the edge than this share of the image start no query.
 WAVELENGTHS = 10_000  # the longest of a position's waves, in pixels of a map times 2 pi
 LEAST = 1e-5  # A box's share of the image is at least this, and at most 1 minus this.
@@ -97,78 +95,6 @@ class Noise(NamedTuple):
     boxes: Tensor
     near: Tensor
     allowed: Tensor
-
-
-class Shortcut(nn.Module):
-    """The input of a block, averaged over squares of its stride, with the block's channels."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.stride = stride
-        self.project = Convolution(inputs, outputs, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs, h, w) to (B, outputs, h / stride, w / stride), rounded up."""
-        if self.stride > 1:
-            x = F.avg_pool2d(x, self.stride, self.stride, ceil_mode=True)
-        out: Tensor = self.project(x)
-        return out
-
-
-class Block(nn.Module):
-    """A residual block of ResNet-D (He et al., 2019, arXiv:1812.01187, figure 2c)."""
-
-    def __init__(self, inputs: int, inner: int, stride: int, first: bool, bottleneck: bool) -> None:
-        super().__init__()
-        outputs = EXPANSION * inner if bottleneck else inner
-        narrow = [Convolution(inputs, inner, 1)] if bottleneck else []
-        reads = inner if bottleneck else inputs
-        mix = Convolution(reads, inner, 3, stride)
-        last = Convolution(inner, outputs, 1 if bottleneck else 3)
-        self.layer = nn.ModuleList([*narrow, mix, last])
-        self.shortcut: nn.Module = Shortcut(inputs, outputs, stride) if first else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs, h, w) to (B, outputs, h / stride, w / stride), rounded up."""
-        inner = x
-        for layer in self.layer[:-1]:
-            inner = F.relu(layer(inner))
-        return F.relu(self.shortcut(x) + self.layer[-1](inner))
-
-
-class Backbone(nn.Module):
-    """A residual network with a stem of three small convolutions."""
-
-    def __init__(self, c: Config) -> None:
-        super().__init__()
-        half = c.width // 2
-        pairs = [(c.num_channels, half), (half, half), (half, c.width)]
-        self.stem = nn.ModuleList(
-            Convolution(*pair, 3, 1 if place else 2) for place, pair in enumerate(pairs)
-        )
-        self.depths = (c.depth_1, c.depth_2, c.depth_3, c.depth_4)
-        self.blocks = nn.ModuleList()
-        inputs = c.width
-        for stage, depth in enumerate(self.depths):
-            inner = c.width * 2**stage
-            for place in range(depth):
-                stride = 2 if stage and place == 0 else 1
-                self.blocks.append(Block(inputs, inner, stride, place == 0, c.bottleneck))
-                inputs = inner * (EXPANSION if c.bottleneck else 1)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the maps of the last three stages, the finest first."""
-        x = images
-        for layer in self.stem:
-            x = F.relu(layer(x))
-        x = F.max_pool2d(x, 3, stride=2, padding=1)
-        ends = list(itertools.accumulate(self.depths))[1:]
-        maps = []
-        for number, block in enumerate(self.blocks, 1):
-            x = block(x)
-            if number in ends:
-                maps.append(x)
-        return maps
 
 
 class SelfAttention(nn.Module):
@@ -262,9 +188,10 @@ class HybridEncoder(nn.Module):
         self.ups = nn.ModuleList(Fusion(*fusion) for _ in steps)
         self.strides = nn.ModuleList(Convolution(d, d, 3, 2) for _ in steps)
         self.downs = nn.ModuleList(Fusion(*fusion) for _ in steps)
+        self.outputs = nn.ModuleList(Convolution(d, c.d_model, 1) for _ in widths)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Map three maps to as many of d_encoder channels, the finest first."""
+        """Map three maps to as many of d_model channels, the finest first."""
         *finer, coarsest = (layer(x) for layer, x in zip(self.inputs, maps, strict=True))
         x = self.attention(coarsest)
         laterals = []  # from the coarsest to the finest but one
@@ -275,7 +202,7 @@ class HybridEncoder(nn.Module):
         mixed = [x]
         for stride, down, beside in zip(self.strides, self.downs, reversed(laterals), strict=True):
             mixed.append(down(F.silu(stride(mixed[-1])), beside))
-        return mixed
+        return [layer(x) for layer, x in zip(self.outputs, mixed, strict=True)]
 
 
 class Perceptron(nn.Module):
@@ -333,7 +260,6 @@ class Model(nn.Module):
         d, classes = c.d_model, c.num_classes
         self.backbone = Backbone(c)
         self.encoder = HybridEncoder(c)
-        self.memory = nn.ModuleList(Convolution(c.d_encoder, d, 1) for _ in range(LEVELS))
         self.denoising_class_embed = nn.Embedding(classes + 1, d, padding_idx=classes)
         self.enc_output = nn.Linear(d, d)
         self.enc_norm = nn.LayerNorm(d)
@@ -376,12 +302,8 @@ class Model(nn.Module):
         objects, extra = self.as_shares(boxes), logits.new_zeros(())
         if self.training and self.config.num_denoising:
             noise = self.noise(objects, classes)
-            told = self.denoising_class_embed(noise.classes).to(queries.dtype)
-            queries, places = torch.cat((told, queries), 1), torch.cat((noise.boxes, starts), 1)
-            every = self.decode(queries, places, memory, sizes, noise.allowed)
-            few = noise.classes.size(1)
-            extra = restoring_loss(*(each[:, :, :few] for each in every), noise, objects, classes)
-            every = Predictions(*(each[:, :, few:] for each in every))
+            restored, every = self.decode_noisy(noise, queries, starts, memory, sizes)
+            extra = restoring_loss(*restored, noise, objects, classes)
         else:
             every = self.decode(queries, starts, memory, sizes)
         found = Predictions(*map(joined, (logits, starts), every))
@@ -391,7 +313,6 @@ class Model(nn.Module):
     def remember(self, images: Tensor) -> tuple[Tensor, list[tuple[int, int]]]:
         """Return the pixels (B, T, d) of all maps, and height and width of each map."""
         maps = self.encoder(self.backbone(images))
-        maps = [layer(x) for layer, x in zip(self.memory, maps, strict=True)]
         sizes = [(x.size(2), x.size(3)) for x in maps]
         return torch.cat([x.flatten(2).transpose(1, 2) for x in maps], 1), sizes
 
@@ -404,8 +325,7 @@ class Model(nn.Module):
         logits = self.enc_score_head(pixels)  # (B, T, K)
         boxes = self.enc_bbox_head(pixels).float() + starts
         best = logits.amax(-1).topk(self.config.num_queries, 1).indices.unsqueeze(-1)  # (B, Q, 1)
-        # The decoder's loss does not reach the encoder through its queries, only through what they
-        # read.
+        # The decoder's loss reaches the encoder through what queries read, not through the queries.
         queries, logits, boxes = (
             each.gather(1, best.expand(-1, -1, each.size(-1))) for each in (pixels, logits, boxes)
         )
@@ -431,6 +351,21 @@ class Model(nn.Module):
             logits.append(class_head(x))
             refined.append(boxes)
         return Predictions(torch.stack(logits), torch.stack(refined))
+
+    def decode_noisy(
+        self,
+        noise: Noise,
+        x: Tensor,
+        boxes: Tensor,
+        memory: Tensor,
+        sizes: Sequence[tuple[int, int]],
+    ) -> tuple[Predictions, Predictions]:
+        """Return what the decoder predicts for noisy queries, and for the others."""
+        told = self.denoising_class_embed(noise.classes).to(x.dtype)
+        x, boxes = torch.cat((told, x), 1), torch.cat((noise.boxes, boxes), 1)
+        every, count = self.decode(x, boxes, memory, sizes, noise.allowed), told.size(1)
+        few = Predictions(*(each[:, :, :count] for each in every))
+        return few, Predictions(*(each[:, :, count:] for each in every))
 
     @torch.no_grad()
     def noise(self, objects: Tensor, classes: Tensor) -> Noise:
@@ -648,7 +583,7 @@ def set_loss(
     return ranks + BOX_COST * distance + OVERLAP_COST * (true * (1 - giou(*sides))).sum()
 
 
-# Names of modules in transformers, by the names in this file; longer ones stand first.
+# Names of modules in transformers, by the names in this file.
 NAMES = {
     "backbone.stem": "model.backbone.model.embedder.embedder",
     "encoder.inputs": "model.encoder_input_proj",
@@ -657,7 +592,7 @@ NAMES = {
     "encoder.ups": "model.encoder.fpn_blocks",
     "encoder.strides": "model.encoder.downsample_convs",
     "encoder.downs": "model.encoder.pan_blocks",
-    "memory": "model.decoder_input_proj",
+    "encoder.outputs": "model.decoder_input_proj",
     "enc_output": "model.enc_output.0",
     "enc_norm": "model.enc_output.1",
     "query_pos_head": "model.decoder.query_pos_head",
@@ -673,7 +608,7 @@ def checkpoint_name(name: str, depths: Sequence[int]) -> str:
         return _block_name(name.removeprefix("backbone.blocks."), depths)
     prefix = next((each for each in NAMES if name.startswith(f"{each}.")), "")
     rest = name.removeprefix(f"{prefix}.")
-    if prefix in ("encoder.inputs", "memory"):
+    if prefix in ("encoder.inputs", "encoder.outputs"):
         rest = rest.replace("convolution", "0").replace("normalization", "1")
     elif not prefix.startswith("backbone"):
         rest = rest.replace("convolution", "conv").replace("normalization", "norm")

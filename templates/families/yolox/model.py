@@ -54,7 +54,7 @@ class Convolution(nn.Module):
         self.conv = nn.Conv2d(
             inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False
         )
-        self.bn = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.03)
+        self.bn = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, h, w) to (B, outputs, h / stride, w / stride)."""
@@ -225,9 +225,9 @@ class Model(nn.Module):
 
     def _init_weights(self) -> None:
         """Let each place begin with a small probability of an object and of each class."""
-        for head in self.heads:
-            for convolution in (head.cls_preds, head.obj_preds):
-                nn.init.constant_(convolution.bias, -math.log((1 - PRIOR) / PRIOR))
+        for name, parameter in self.heads.named_parameters():
+            if name.endswith(("cls_preds.bias", "obj_preds.bias")):
+                nn.init.constant_(parameter, -math.log((1 - PRIOR) / PRIOR))
 
     def forward(
         self, images: Tensor, boxes: Tensor | None = None, classes: Tensor | None = None

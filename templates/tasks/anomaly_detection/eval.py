@@ -21,6 +21,7 @@ from model import Config as ModelConfig
 from model import Model, errors
 from runtime.columns import read_schema
 from runtime.errors import fail, run
+from runtime.ranks import roc_auc
 from runtime.report import Report, metric
 from runtime.scores import Mean, Samples, Score, Weights
 from runtime.scripts import Setting, Trained, scoring
@@ -78,24 +79,6 @@ def average_precision(scores: Scores, truth: NDArray[np.bool_]) -> Score:
             return math.nan  # Without an anomalous window there is no recall.
         recall, precision = curve(scores, truth, weights)
         return float(np.sum(np.diff(recall, prepend=0.0) * precision))
-
-    return score
-
-
-def roc_auc(scores: Scores, truth: NDArray[np.bool_]) -> Score:
-    """Return the share of pairs in which the anomalous window has the higher score.
-
-    A tie counts as half a pair (Mann & Whitney, 1947).
-    """
-    # Sorting takes n log n steps; a comparison of all pairs would take n squared.
-    levels, place = np.unique(scores, return_inverse=True)
-
-    def score(weights: Weights) -> float:
-        anomalous = np.bincount(place, weights * truth, len(levels))
-        normal = np.bincount(place, weights * ~truth, len(levels))
-        pairs = anomalous.sum() * normal.sum()
-        below = np.cumsum(normal) - normal / 2  # normal windows below each level, ties as half
-        return float(anomalous @ below / pairs) if pairs else math.nan
 
     return score
 

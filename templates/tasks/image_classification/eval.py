@@ -21,6 +21,7 @@ from model import Model
 from runtime.classes import macro_f1
 from runtime.errors import fail, run
 from runtime.labels import read_labels, untested
+from runtime.linear import logistic_regression
 from runtime.report import Report, metric
 from runtime.scores import Mean, Samples, Score
 from runtime.scripts import Setting, Trained, scoring
@@ -96,32 +97,6 @@ def without_copies(rows: list[Tensor], channels: int) -> list[Tensor]:
     # A penalty on weights is weaker for a column that stands there three times.
     grey = all(bool((each == each[:, :1]).all()) for each in parts)
     return [each[:, 0] for each in parts] if grey else rows
-
-
-def logistic_regression(x: Tensor, y: Tensor, classes: int, test: Tensor) -> Tensor:
-    """Return log p (M, K) of rows `test` (M, D), fitted to rows x (N, D) of classes y (N,).
-
-    It minimizes the summed cross-entropy + |w|^2 / 2 by L-BFGS, on standardized columns.
-    """
-    # Pixels that never change would be divided by 0; the floor leaves them at 0.
-    mean, std = x.mean(0), x.std(0).clamp_min(1e-6)
-    x, test = (x - mean) / std, (test - mean) / std
-    # The loss is convex, so where the weights start does not matter.
-    weight = torch.zeros(x.size(1), classes, dtype=x.dtype, requires_grad=True)
-    bias = torch.zeros(classes, dtype=x.dtype, requires_grad=True)
-    # L-BFGS needs no learning rate; 300 steps are enough for a few thousand small images.
-    solver = torch.optim.LBFGS(
-        [weight, bias], max_iter=300, history_size=10, line_search_fn="strong_wolfe"
-    )
-
-    def loss() -> Tensor:
-        solver.zero_grad()
-        value = F.cross_entropy(x @ weight + bias, y, reduction="sum") + weight.square().sum() / 2
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    solver.step(loss)  # type: ignore[no-untyped-call]
-    return (test @ weight + bias).detach().log_softmax(-1)
 
 
 def confusion(scores: Tensor, targets: Tensor) -> Tensor:

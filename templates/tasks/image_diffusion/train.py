@@ -22,7 +22,7 @@ from data import Config as DataConfig
 from data import batch_at, batches, load_images
 from model import Config as ModelConfig
 from model import Model, conditions
-from runtime.diffusion import add_noise, signal
+from runtime.diffusion import add_noise, signal, withheld
 from runtime.ema import Average
 from runtime.errors import run
 from runtime.job import Batch, Job
@@ -41,7 +41,7 @@ class Config(Training):
 
 
 def noise_loss(
-    module: nn.Module, batch: Batch, left: Tensor, nothing: Tensor, withheld: float
+    module: nn.Module, batch: Batch, left: Tensor, nothing: Tensor, share: float
 ) -> tuple[Tensor, int]:
     """Return the mean squared error of the predicted noise, and the number of images.
 
@@ -53,16 +53,14 @@ def noise_loss(
         batch: Images (B, C, H, W) and their conditions.
         left: Share a_t of the image's variance that is left at each noise level, from `signal`.
         nothing: The condition of an image without one, with a first dimension of 1.
-        withheld: Share of the images that get it.
+        share: Share of the images that get it.
     """
     images, condition = batch
-    left, nothing = left.to(images.device), nothing.to(images.device)
+    left = left.to(images.device)
     # Every image gets a noise level of its own, so that an update sees many of them.
     t = torch.randint(len(left), (len(images),), device=images.device)
     noise = torch.randn_like(images)
-    # Guidance compares what the model predicts with a condition and without, so it learns both.
-    hidden = torch.rand(len(images), device=images.device) < withheld
-    condition = torch.where(hidden.view(-1, *[1] * (condition.dim() - 1)), nothing, condition)
+    condition = withheld(condition, nothing, share)
     predicted = module(add_noise(images, noise, left[t]), t, condition)
     return F.mse_loss(predicted.float(), noise), len(images)
 
@@ -78,7 +76,7 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
 def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
     images = load_images(data, args.data, model)
     left = signal(data.noise_schedule, data.timesteps)
-    nothing, withheld = conditions(model, [""], images.classes), config.unconditional_probability
+    nothing, share = conditions(model, [""], images.classes), config.unconditional_probability
     train_split, val_split, classes = images.splits["train"], images.splits["val"], images.classes
     return Job(
         config=config,
@@ -89,7 +87,7 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         build=lambda: Model(model),
         batch=lambda start, n: batch_at(train_split, start, n, model, classes, config.seed),
         held_out=lambda size: batches(val_split, size, model, classes),
-        loss=lambda module, batch: noise_loss(module, batch, left, nothing, withheld),
+        loss=lambda module, batch: noise_loss(module, batch, left, nothing, share),
         example=example_loss,
         unit="images",
         entries={"classes": classes},

@@ -14,7 +14,8 @@ def draw(figure: Any, content: dict[str, Any]) -> None:
     grid = figure.subplots(2, len(images), squeeze=False)
     for line, kind, colour in zip(grid, ("truth", "found"), (TRUE, FOUND), strict=True):
         for axes, image in zip(line, images, strict=True):
-            axes.imshow(image["pixels"], cmap="gray", vmin=0, vmax=255)
+            pixels = [list(bytes.fromhex(row)) for row in image["pixels"]]
+            axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
             axes.set(xticks=[], yticks=[])
             for each in image[kind]:
                 outline(axes, each, colour)
@@ -30,4 +31,5 @@ def outline(axes: Any, each: dict[str, Any], colour: str) -> None:
     axes.add_patch(Rectangle((left, top), *sides, fill=False, edgecolor=colour, linewidth=0.9))
     # A name is printed as it is: a dollar sign would begin a formula.
     name = each["name"].replace("$", r"\$")
-    axes.text(left, top, name, fontsize=6, color=colour, va="bottom", ha="left", clip_on=True)
+    ground = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 0.8}
+    axes.text(left, top, name, fontsize=6, color=colour, va="bottom", clip_on=True, bbox=ground)

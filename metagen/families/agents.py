@@ -1,0 +1,191 @@
+"""What agents share: the features of numbers or of frames, and hidden layers behind them."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Mapping
+
+from metagen.families import parts
+from metagen.families.axes import Axis, Rule, near
+from metagen.families.demand import Need
+from metagen.families.family import Dims, Family, Figures, Peak, Trait, dim
+from metagen.families.parts import Part
+from metagen.families.trend import Line, Row, Trend
+from metagen.families.trend import fit as fit_line
+
+KERNELS = ((8, 4), (4, 2), (3, 1))  # pixels a side of each convolution, and its stride
+WIDTH_STEP = 8  # units and channels; tensor cores take multiples of 8 at full speed
+UNUSED = 0.005  # multiples of the step are preferred unless they leave more of the budget unused
+
+
+class Agent(Family):
+    """Hidden layers behind a normalizer of numbers, or behind three convolutions of frames.
+
+    The dimensions of frames are 0 for an agent that reads numbers, and obs_dim is 0 for one that
+    reads frames. The published trend of one kind says nothing of the other.
+    """
+
+    traits: Mapping[str, Trait] = {
+        "n_layers": dim("n_layers"),
+        "d_conv": Trait("d_model / d_conv", lambda m: m["d_hidden"] / m["d_conv"], level=True),
+    }
+
+    zeros = frozenset({"obs_dim", "frame_height", "frame_width", "n_frames", "d_conv"})
+    rules = (
+        Rule(
+            ("obs_dim", "n_frames"),
+            lambda m: (m["obs_dim"] > 0) != (m["n_frames"] > 0),
+            "numbers or frames are observed, so one of obs_dim and n_frames is 0",
+        ),
+        Rule(
+            ("n_frames", "d_conv"),
+            lambda m: (m["n_frames"] > 0) == (m["d_conv"] > 0),
+            "convolutions read frames, so d_conv is 0 where n_frames is, and nowhere else",
+        ),
+        Rule(
+            ("n_frames", "frame_height", "frame_width"),
+            lambda m: (
+                not m["n_frames"]
+                or min(convolved(m["frame_height"]), convolved(m["frame_width"])) > 0
+            ),
+            "three convolutions leave a pixel of 36 at least, so frame_height and frame_width "
+            "must be 36 or more",
+        ),
+    )
+
+    def networks(self, m: Dims) -> int:
+        """Return how many stacks of hidden layers read the features side by side."""
+        raise NotImplementedError
+
+    def heads(self, m: Dims) -> list[Part]:
+        """Return what follows the hidden layers."""
+        raise NotImplementedError
+
+    def parts(self, m: Dims) -> list[Part]:
+        """Return the features, the stacks of hidden layers, and the heads."""
+        inputs, width, stacks = features(m), int(m["d_hidden"]), self.networks(m)
+        layers = [parts.linear(inputs, width) * stacks]
+        layers += [parts.linear(width, width) * (stacks * (m["n_layers"] - 1))]
+        # A mean and a variance of each number, and the count of both.
+        seen = [Part(state=2 * int(m["obs_dim"]) + 1)] if m["obs_dim"] else convolutions(m)
+        return [*seen, *layers, *self.heads(m)]
+
+    def peaks(self, m: Dims) -> list[Peak]:
+        """Return the first convolution of frames, and a hidden layer before and after activation.
+
+        A convolution's place holds the frames as numbers, its output and the rectified one.
+        """
+        width, inputs = int(m["d_hidden"]), features(m)
+        others = (self.networks(m) - 1) * width
+        hidden = inputs + others + 2 * width
+        layer = Peak(hidden, f"{inputs:,} features, and {others + 2 * width:,} of hidden layers")
+        if m["obs_dim"]:
+            return [layer]
+        frames = int(m["n_frames"] * m["frame_height"] * m["frame_width"])
+        height, wide = (convolved(m[side], 1) for side in ("frame_height", "frame_width"))
+        first = frames + 2 * int(m["d_conv"]) * height * wide
+        return [Peak(first, f"the first convolution's {first:,} numbers"), layer]
+
+    def line(self, trait: Trait, table: list[Row], size: float) -> Line:
+        """Fit a trait on the published models that have it: those of numbers, or of frames."""
+        frames = trait is self.traits["d_conv"]
+        own = [row for row in table if bool(row["d_conv"]) == frames]
+        points = [(float(row[self.size_column]), trait.published(row)) for row in own]
+        return fit_line(points, size, level=trait.level)
+
+    def deviation(self, m: Dims, trend: Trend) -> float:
+        """Return how far the one trait that a design has lies from its trend."""
+        name = "n_layers" if m["obs_dim"] else "d_conv"
+        return trend.lines[name].distance(self.size(m), self.traits[name].of(m))
+
+    def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
+        budget = need.budget
+
+        def depths(m: Dims) -> range:
+            return near(trend.lines["n_layers"].at(budget), 1) if m["obs_dim"] else range(1, 2)
+
+        def channels(m: Dims) -> range:
+            ratio = trend.lines["d_conv"].at(budget)
+            return range(0, 1) if m["obs_dim"] else self._channels(m, ratio, budget)
+
+        return (
+            *self.usual(),
+            Axis("n_layers", depths, grid=True),
+            Axis("d_conv", channels, grid=True),
+            Axis("d_hidden", lambda m: (self._widest(m, budget),), fills=True),
+        )
+
+    def _channels(self, m: Dims, ratio: float, budget: int) -> range:
+        """Return channels near those with which the hidden layer has its published ratio."""
+
+        def count(width: int) -> int:
+            return self.count({**m, "d_conv": width, "d_hidden": max(1, int(ratio * width))})
+
+        most = bisect.bisect_right(range(1, 2**14), budget, key=count)
+        step = WIDTH_STEP if most > 4 * WIDTH_STEP else 1
+        tried = near(max(1, most), step)
+        least = {**m, "d_hidden": 1}
+        return self.within(budget, tried, lambda width: {**least, "d_conv": width})
+
+    def _widest(self, m: Dims, budget: int) -> int:
+        """Return the widest hidden layers within the budget, a multiple of 8 where that fills it.
+
+        The count grows with the square of the width where layers follow each other.
+        """
+
+        def widest(step: int) -> int:
+            every = range(step, 2**20, step)
+            place = bisect.bisect_right(
+                every, budget, key=lambda width: self.count({**m, "d_hidden": width})
+            )
+            return every[max(0, place - 1)]
+
+        round_ = widest(WIDTH_STEP)
+        left = budget - self.count({**m, "d_hidden": round_})
+        return round_ if 0 <= left <= UNUSED * budget else widest(1)
+
+    def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
+        kept = super().reasons(m, need, trend)
+        none = "0: numbers are observed, and no frames"
+        fills = "the most units within the parameter count"
+        if m["obs_dim"]:
+            return {**kept, "d_conv": none, "d_hidden": fills}
+        line = trend.lines["d_conv"]
+        ratio = f"{line.points} published models have {line.at(self.size(m)):.1f} hidden units for "
+        return {
+            **kept,
+            "d_conv": f"{ratio}each channel of the first convolution",
+            "n_layers": "one hidden layer follows the convolutions, as in published networks",
+            "d_hidden": f"{fills}; {m['d_hidden'] / m['d_conv']:.1f} for each of these channels",
+        }
+
+    def figures(self, m: Dims) -> Figures:
+        """Return what the hidden layers read, and the channels of the later convolutions."""
+        return {"features": (features(m), "numbers"), "channels": (2 * int(m["d_conv"]), "")}
+
+
+def convolved(side: float, layers: int = len(KERNELS)) -> int:
+    """Return a side after some convolutions: 7 pixels of 84 after all three."""
+    for kernel, stride in KERNELS[:layers]:
+        side = (int(side) - kernel) // stride + 1
+    return int(side)
+
+
+def features(m: Dims) -> int:
+    """Return the numbers that the first hidden layer reads."""
+    if m["obs_dim"]:
+        return int(m["obs_dim"])
+    return 2 * int(m["d_conv"]) * convolved(m["frame_height"]) * convolved(m["frame_width"])
+
+
+def convolutions(m: Dims) -> list[Part]:
+    """Return the three convolutions of frames, of d, 2d and 2d channels."""
+    widths = [int(m["n_frames"]), *(times * int(m["d_conv"]) for times in (1, 2, 2))]
+    sides = [
+        convolved(m["frame_height"], layer) * convolved(m["frame_width"], layer)
+        for layer in (1, 2, 3)
+    ]
+    return [
+        parts.conv(widths[i], widths[i + 1], kernel, sides[i])
+        for i, (kernel, _) in enumerate(KERNELS)
+    ]

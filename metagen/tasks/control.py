@@ -1,0 +1,111 @@
+"""Agents: actions in an environment, for the sum of its rewards.
+
+What the scripts of every way to learn share lies in `templates/tasks/control/`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from metagen.tasks.task import Dims, Lookup, Section, Task, Value
+from metagen.units import parse_hardware
+
+OWN = ("train.py", "eval.py", "objective.tex")  # the files of a way to learn; the rest is shared
+NO_FRAMES: Mapping[str, Value] = dict.fromkeys(("frame_height", "frame_width", "n_frames"), 0)
+SIDE, FRAMES = 84, 4  # pixels and frames of Mnih et al. (2015)
+NUMBERS: Mapping[str, Value] = {"obs_dim": 17, **NO_FRAMES}
+ACTIONS = 6
+READ = "as in Mnih et al., 2015, Nature 518:529"
+ENVS = 8
+UNITS = ("transitions", "frames", "steps", "samples")
+
+
+class Control(Task):
+    """From what is observed (B, ...) to what an agent does.
+
+    Attributes:
+        continuous: Whether actions are quantities where a spec that observes numbers is silent.
+        epochs: How often an update learns from a transition.
+    """
+
+    continuous: bool
+    metrics: tuple[str, ...]
+    work_unit = "sample"
+    units = UNITS
+    input = "observation"
+    taken = "ID"
+    checked = frozenset({"task.action_space", "task.num_actions", "task.action_dim"})
+    default_reasons = {
+        "obs_dim": "room for the numbers of HalfCheetah and of smaller environments; an "
+        "environment may have fewer",
+        "n_actions": f"no task.action_dim or task.num_actions is declared: {ACTIONS}, and an "
+        "environment may have fewer",
+        **dict.fromkeys(NO_FRAMES, "0: numbers are observed, and no frames"),
+    }
+    fixed_by = {
+        **dict.fromkeys(("frame_height", "frame_width"), "constraints.image_size"),
+        "n_actions": "task.num_actions",
+    }
+
+    def source(self, file: str) -> str:
+        """Return the source of a file: the task's own, or that of all agents."""
+        return super().source(file) if file in OWN else f"templates/tasks/control/{file}"
+
+    def fixed(self, key: Lookup) -> dict[str, Value]:
+        """Return the dimensions of what is observed and of what is done."""
+        frames = key("modality.inputs") == ("image",)
+        size = key("constraints.image_size") or (SIDE, SIDE)
+        height, width = size if isinstance(size, tuple) else (size, size)
+        read: dict[str, Value] = dict(NO_FRAMES)
+        if frames:
+            read = {"obs_dim": 0, "frame_height": height, "frame_width": width, "n_frames": FRAMES}
+        declared = key("task.num_actions") or key("task.action_dim")
+        return {**read, **self.acts(key, frames), **({"n_actions": declared} if declared else {})}
+
+    def acts(self, key: Lookup, frames: bool) -> dict[str, Value]:
+        """Return the dimension that says of which kind actions are, where there is one."""
+        return {}
+
+    def dim_reasons(self, fixed: Dims) -> dict[str, str]:
+        reasons = super().dim_reasons(fixed)
+        if fixed.get("obs_dim") == 0:
+            reasons |= {"obs_dim": "0: frames are observed, and no numbers", "n_frames": READ}
+            square = fixed["frame_height"] == fixed["frame_width"] == SIDE
+            sides = READ if square else "constraints.image_size"
+            reasons |= dict.fromkeys(("frame_height", "frame_width"), sides)
+        else:
+            reasons |= {name: self.default_reasons[name] for name in NO_FRAMES}
+        return reasons
+
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
+        return {"val_episodes": 10, "test_episodes": 100}
+
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
+        return {"seed": 0}
+
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
+        return {"seed": 0, "most_steps": 2000, "dtype": "float32"}
+
+    def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
+        """Return the shape of what is observed: (length, obs_dim), or frames."""
+        if m["obs_dim"]:
+            return [{"shape": [length, m["obs_dim"]], "dtype": "float32"}]
+        shape = [length, m["n_frames"], m["frame_height"], m["frame_width"]]
+        return [{"shape": shape, "dtype": "uint8"}]
+
+    def updates(self, m: Dims, key: Lookup, *, reduced: bool) -> tuple[int, int, int]:
+        """Return the samples of an update, of how many environments, and uses of a sample."""
+        habits = self.proxy_habits(m) if reduced else self.habits(m, 1, key)
+        batch = None if reduced else key("training.config.batch_size")
+        epochs = None if reduced else key("training.config.epochs")
+        samples = batch or habits.batch
+        return samples, environments(samples, key), int(epochs or habits.epochs)
+
+
+def environments(samples: int, key: Lookup) -> int:
+    """Return how many environments share an update equally, at least one a device if they can."""
+    hardware = key("training.compute.hardware")
+    devices = parse_hardware(hardware)[0] if hardware else 1
+    return math.gcd(samples, ENVS * 2 ** max(0, math.ceil(math.log2(devices / ENVS))))

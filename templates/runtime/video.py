@@ -1,0 +1,179 @@
+"""Video files, read and written by PyAV: what their headers say, their frames, and refusals."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from runtime.errors import fail
+from runtime.listing import Listing, list_files, say_unread, suffix_of
+
+# A file is read as what its name says. FFmpeg's own guess could take a text for a list of other
+# files and addresses, and would open them.
+READERS = {
+    **dict.fromkeys((".mp4", ".m4v", ".mov"), "mov"),
+    **dict.fromkeys((".webm", ".mkv"), "matroska"),
+    **dict.fromkeys((".mpg", ".mpeg"), "mpeg"),
+    ".avi": "avi",
+    ".gif": "gif",
+}
+SUFFIXES = tuple(READERS)
+UNREAD = (".ts", ".flv", ".wmv", ".3gp", ".ogv", ".vob", ".mts", ".m2ts", ".m3u8", ".h264", ".y4m")
+MOST_PIXELS = 2**26  # of a frame: 8192 x 8192
+# Rec. 601, as Pillow makes grey of colours.
+GREY = (0.299, 0.587, 0.114)
+SHOWN_SIDE = 64  # pixels; lower frames are enlarged in the file that is written
+
+
+@dataclass(frozen=True)
+class Video:
+    """What the header and the packets of a video file say.
+
+    Attributes:
+        path: The file.
+        frames: Their number.
+        height: Pixels.
+        width: Pixels.
+        rate: Frames a second; 0 where the file does not say.
+    """
+
+    path: Path
+    frames: int
+    height: int
+    width: int
+    rate: float
+
+
+def list_videos(folder: Path) -> Listing:
+    """Return the video files in a folder and its subfolders, and what is left out; or stop."""
+    if not folder.is_dir():
+        fail(f"{folder} is not a folder with videos ({', '.join(SUFFIXES)}).")
+    found = list_files(folder, SUFFIXES)
+    if not found.files:
+        left_out = "; ".join(found.left_out())
+        fail(
+            f"{folder} is not a folder with videos ({', '.join(SUFFIXES)})"
+            f"{'; ' if left_out else ''}{left_out}."
+        )
+    say_unread(found, UNREAD, "Convert them to MP4.")
+    return found
+
+
+def look_at(path: Path) -> Video:
+    """Return what a file holds, or stop if that is no video."""
+    with _opened(path) as (container, stream):
+        context = stream.codec_context
+        # Headers may miscount frames, and some formats have no count; packets are cheap to count.
+        frames = sum(1 for packet in container.demux(stream) if packet.size)
+        height, width = int(context.height), int(context.width)
+        rate = float(stream.average_rate or 0)
+    if not frames or not height or not width:
+        fail(f"{path} has no frames: remove it, or copy it again.")
+    if height * width > MOST_PIXELS:
+        fail(f"{path} has frames of {width} x {height} pixels: scale it down before.")
+    return Video(path, frames, height, width, rate)
+
+
+def read_frames(path: Path, size: tuple[int, int], channels: int, count: int | None) -> Tensor:
+    """Return the first frames of a file as (frames, channels, height, width), uint8; or stop.
+
+    Each is turned upright, scaled until it covers the size, and its middle is cut out.
+
+    Args:
+        path: The file.
+        size: Height and width.
+        channels: 1 for grey, 3 for colours.
+        count: How many frames; None for all.
+    """
+    frames, first = [], None
+    with _opened(path) as (container, stream):
+        stream.thread_type = "AUTO"
+        for number, frame in enumerate(islice(container.decode(stream), count)):
+            shape = (frame.width, frame.height)
+            first = first or shape
+            if shape != first:
+                fail(
+                    f"{path}: frame {number} has {_sides(shape)} pixels, and those before it "
+                    f"{_sides(first)}: cut the file where the size changes."
+                )
+            pixels = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+            frames.append(_covered(pixels, size, channels))
+    if not frames:
+        fail(f"{path} has no frames that can be decoded: remove it, or copy it again.")
+    return torch.stack(frames)
+
+
+def write_video(path: Path, frames: Tensor, rate: float) -> None:
+    """Write frames (F, C, height, width), values from 0 to 1, as an MP4 file."""
+    av = _library()
+    pixels = (frames.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+    pixels = _enlarged(pixels.expand(-1, 3, -1, -1)).permute(0, 2, 3, 1)  # (F, H, W, 3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
+        stream.height, stream.width = pixels.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for each in pixels.numpy():
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(each), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+def _enlarged(pixels: Tensor) -> Tensor:
+    """Return frames enlarged by a whole factor; players want even sides, and people larger ones."""
+    height, width = pixels.shape[2:]
+    times = max(1, -(-SHOWN_SIDE // height))
+    times *= 2 if times * height % 2 or times * width % 2 else 1
+    return pixels.repeat_interleave(times, 2).repeat_interleave(times, 3)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Open a file and its first stream of pictures; stop if the block cannot read it."""
+    av = _library()
+    try:
+        with path.open("rb") as source, av.open(source, format=READERS[suffix_of(path)]) as file:
+            if not file.streams.video:
+                kinds = ", ".join(sorted({each.type for each in file.streams})) or "nothing"
+                fail(f"{path} has no pictures, only {kinds}: copy it again, or remove it.")
+            yield file, file.streams.video[0]
+    except MemoryError:
+        raise
+    # A decoder may raise almost any error at a damaged file.
+    except Exception as error:
+        fail(f"{path} cannot be read as a video: {error or type(error).__name__}.")
+
+
+def _library() -> Any:
+    try:
+        import av
+    except ImportError:
+        fail("videos are read and written by a library: pip install av.")
+    return av
+
+
+def _covered(pixels: NDArray[np.uint8], size: tuple[int, int], channels: int) -> Tensor:
+    """Return the middle of a frame (H, W, 3) that is scaled to cover a size, (C, height, width)."""
+    frame = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float()
+    if channels == 1:
+        frame = torch.tensordot(torch.tensor(GREY), frame, 1)[None]
+    scale = max(new / old for new, old in zip(size, frame.shape[1:], strict=True))
+    sides = [max(new, round(scale * old)) for new, old in zip(size, frame.shape[1:], strict=True)]
+    if sides != list(frame.shape[1:]):
+        frame = F.interpolate(frame[None], sides, mode="bilinear", antialias=True)[0]
+    top, left = ((whole - kept) // 2 for whole, kept in zip(sides, size, strict=True))
+    cut = frame[:, top : top + size[0], left : left + size[1]]
+    return cut.round().clamp(0, 255).to(torch.uint8)
+
+
+def _sides(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

