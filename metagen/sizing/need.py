@@ -162,7 +162,7 @@ def limits(desk: Desk, family: Family, device: Device | None) -> tuple[Limit, ..
     rate, bounds = throughput(desk.key, family), [*_memory(desk, device)]
     if device:
         line = devices.roofline(desk, device, family)
-        bounds += [*_throughput(desk, rate, line), *_latency(desk, line)]
+        bounds += [*_throughput(desk, rate, line, family.words.unit), *_latency(desk, line)]
     return tuple(bounds)
 
 
@@ -185,16 +185,18 @@ def memory_text(demand: Demand) -> str:
     return f"{format_bytes(demand.memory, 4)} ({listed})"
 
 
-def _throughput(desk: Desk, rate: Rate | None, line: Roofline) -> Iterator[Limit]:
+def _throughput(desk: Desk, rate: Rate | None, line: Roofline, output: str) -> Iterator[Limit]:
+    """Yield the limit of a declared rate; `output` is what one piece of work gives."""
     if rate:
 
         def used(demand: Demand) -> float:
             return line.interval(demand) / demand.worth.get(rate.unit, 1)
 
         def text(demand: Demand) -> str:
-            thing, bottleneck = rate.unit.removesuffix("/s"), _bottleneck(demand, line)
+            thing = output if rate.unit in demand.worth else rate.unit.removesuffix("/s")
+            bottleneck = _bottleneck(demand, line)
             each = f"{thing} of {demand.batch} requests" if demand.batch > 1 else thing
-            seconds = used(demand) * demand.batch
+            seconds = line.interval(demand) * demand.batch
             return f"{bottleneck} for each {each} take {seconds:.3g} s on {line.device.name}"
 
         yield Limit(

@@ -208,7 +208,7 @@ def _speed(
     computed = given / line.seconds(work, bits)
     formula = f"{after}{_where(model, line)}: {listed}; {line.together}"
     formula += f", so {given:,g} / {line.seconds(work, bits):.3g} s = {_three(computed)} {unit}"
-    for other in worth.keys() - {unit}:
+    for other in sorted(worth.keys() - {unit}):
         formula += f", which is {_three(computed * worth[other] / worth[unit])} {other}"
     shares = f"{line.arithmetic_share.source}; {_source(line, bits)}"
     ends, cites = (low, high), line.cites(bits)

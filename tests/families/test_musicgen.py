@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from helpers.family_code import Held, modules_of, published, write_code
 from helpers.musicgen_settings import MODEL, SIZES
+from helpers.plain_desk import PlainDesk
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
@@ -20,10 +22,12 @@ from transformers import (
 )
 
 from metagen import families
+from metagen.errors import SpecError
 from metagen.families import encodec as closed
 from metagen.families import musicgen, parts
 from metagen.families.musicgen import FAMILY
 from metagen.families.trend import rows
+from metagen.sizing import devices, need
 from metagen.tasks.audio_generation import hop
 from metagen.units import CLIP
 
@@ -251,3 +255,18 @@ def test_audio_from_audio_or_text_leads_here(inputs: tuple[str, ...]) -> None:
     assert families.route(keys.get) == "musicgen"
     silent = "text" not in inputs
     assert FAMILY.fixed(keys.get) == (dict.fromkeys(musicgen.TEXT, 0) if silent else {})
+
+
+def test_a_rate_of_sound_is_one_of_frames_and_another_thing_is_refused(tmp_path: Path) -> None:
+    m = full({**dict(rows(published(FAMILY))[1])})
+    spec = "constraints: {device: RTX-4090, throughput: %s}\n"
+    used = {}
+    for rate in ("30s clip/min", "25 tok/s"):
+        desk = PlainDesk(spec % rate, tmp_path)
+        (limit,) = need.limits(desk, FAMILY, devices.target(desk))[1:]
+        used[rate] = limit.used(FAMILY.demand(m)) / limit.allowed
+        assert "to read for each frame" in limit.text(FAMILY.demand(m))
+    # Half a second of sound a second is 25 frames, which are 100 tokens.
+    assert used["30s clip/min"] == pytest.approx(4 * used["25 tok/s"])
+    with pytest.raises(SpecError, match="counted in tok/s or s clip/min"):
+        need.limits(PlainDesk(spec % "2 img/s", tmp_path), FAMILY, None)

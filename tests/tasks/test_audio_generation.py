@@ -15,6 +15,7 @@ import pytest
 import soundfile
 import torch
 from helpers.family_code import beats_its_baselines, modules_of, write_code
+from helpers.generated import same_checkpoint
 from helpers.made import run
 from helpers.musicgen_settings import MODEL, SIZES
 from safetensors.torch import load_file
@@ -199,6 +200,8 @@ def test_training_has_two_stages_and_a_clip_is_written(folder: Path, tmp_path: P
     for steps in (2, 4):
         run(folder, "train", "--out", out, "--steps", steps, *shared, *["--resume"] * (steps > 2))
         made[steps] = load_file(out / "checkpoint" / "model.safetensors")
+    run(folder, "train", "--out", tmp_path / "straight", "--steps", 4, *shared)
+    assert same_checkpoint(tmp_path / "straight" / "checkpoint", out / "checkpoint")
     moved = {name for name, each in made[2].items() if not each.equal(made[4][name])}
     # The second stage leaves the codec as it is, and trains all but what a head of 0 holds back.
     assert moved

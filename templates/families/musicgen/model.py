@@ -134,12 +134,16 @@ class Block(nn.Module):
         return attn.heads(attn.k_proj(text)), attn.heads(attn.v_proj(text))
 
     def forward(
-        self, x: Tensor, caption: tuple[Tensor, Tensor] | None, cache: KVCache | None = None
+        self,
+        x: Tensor,
+        caption: Tensor | tuple[Tensor, Tensor] | None,
+        cache: KVCache | None = None,
     ) -> Tensor:
-        """Map (B, P, d_model) to (B, P, d_model)."""
+        """Map (B, P, d_model) to (B, P, d_model); a caption is (B, L, d_model), or its keys."""
         x = x + self.self_attn(self.self_attn_layer_norm(x), cache)
         if caption is not None:
-            x = x + self.encoder_attn.across(self.encoder_attn_layer_norm(x), *caption)
+            read = self.caption(caption) if isinstance(caption, Tensor) else caption
+            x = x + self.encoder_attn.across(self.encoder_attn_layer_norm(x), *read)
         x = x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
         return x
 
@@ -168,21 +172,26 @@ class Decoder(nn.Module):
         return [None if text is None else layer.caption(text) for layer in self.layers]  # type: ignore[operator]
 
     def forward(
-        self, moved: Tensor, captions: Captions, cache: list[KVCache] | None = None
+        self,
+        moved: Tensor,
+        captions: Captions | Tensor | None,
+        cache: list[KVCache] | None = None,
     ) -> Tensor:
         """Return logits (B, K, P, N) of delayed codes (B, K, P); each position predicts the next.
 
         Args:
             moved: What `delayed` returned, or with a cache what follows the positions it holds.
-            captions: What `captions` returned.
+            captions: (B, L, d_model), None without any, or what `captions` returned.
             cache: Keys and values of the positions so far, from `new_cache`; P more are added.
         """
         start = 0 if cache is None else cache[0].length
         books = zip(self.embed_tokens, moved.unbind(1), strict=True)
         x = torch.stack([table(tokens) for table, tokens in books]).sum(0)  # (B, P, d_model)
         x = x + sinusoids(start, x.size(1), x)
+        # Training passes captions as they are: a block's weights may lie in shards outside of it.
+        read = captions if isinstance(captions, list) else [captions] * len(self.layers)
         caches = [None] * len(self.layers) if cache is None else cache
-        for layer, caption, own in zip(self.layers, captions, caches, strict=True):
+        for layer, caption, own in zip(self.layers, read, caches, strict=True):
             x = layer(x, caption, own)
         x = self.layer_norm(x)
         return torch.stack([head(x) for head in self.lm_heads], dim=1)
@@ -235,10 +244,15 @@ class Model(nn.Module):
                 nn.init.normal_(weight, std=(scale if writes else 1) / math.sqrt(weight.size(1)))
 
     def read(self, text: Tensor | None) -> Captions:
-        """Return what the decoder attends to of captions (B, L), None for a model without them."""
+        """Return the keys and values of captions (B, L), None for a model without them."""
+        return self.decoder.captions(self.encoded(text))
+
+    def encoded(self, text: Tensor | None) -> Tensor | None:
+        """Return captions (B, L) as (B, L, d_model), None for a model without them."""
         if self.text_encoder is None or text is None:
-            return self.decoder.captions(None)
-        return self.decoder.captions(self.text_proj(self.text_encoder(text)))
+            return None
+        states: Tensor = self.text_proj(self.text_encoder(text))
+        return states
 
     def forward(
         self, clips: Tensor, text: Tensor | None = None, *, task: str = "logits"
@@ -262,7 +276,7 @@ class Model(nn.Module):
         moved = delayed(codes, size)
         start = moved.new_full((*moved.shape[:2], 1), size)
         before = torch.cat((start, moved[..., :-1]), dim=-1)  # (B, K, T + K - 1)
-        logits: Tensor = self.decoder(before, self.read(text))
+        logits: Tensor = self.decoder(before, self.encoded(text))
         if task == "logits":
             return logits
         # What stands for no token is known, and is no target.
