@@ -291,10 +291,13 @@ def _word(name: str) -> Callable[[Facts], Fact]:
 
 
 def _context(facts: Facts) -> Fact:
-    """Return the context window, None for a family without one."""
+    """Return the context window, None for a family that reads no sequence of some length.
+
+    The patches of a clip are a window that one pass always fills: no cost grows along it.
+    """
     family, everything = design(facts)
-    source = f"{FILES['arch']}: model"
-    return Fact("derived.context", family.context(everything), "tokens", source)
+    window = family.context(everything) if family.context_dim else None
+    return Fact("derived.context", window, "tokens", f"{FILES['arch']}: model")
 
 
 def _trained(facts: Facts) -> Fact:
