@@ -257,7 +257,8 @@ def memory_metric(own: Tensor, test: Clouds, train: Clouds) -> dict[str, Any]:
 def figure(own: Tensor, test: Clouds) -> dict[str, Any]:
     """Return real and drawn clouds of some captions."""
     firsts = {caption: place for place, caption in reversed([*enumerate(test.captions)])}
-    chosen = list(reversed(firsts.items()))[:SHOWN]
+    every = list(reversed(firsts.items()))
+    chosen = every[:: max(1, len(every) // SHOWN)][:SHOWN]
     clouds = [
         {"caption": caption, "real": _shown(test.points[place]), "drawn": _shown(own[place])}
         for caption, place in chosen
