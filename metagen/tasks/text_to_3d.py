@@ -93,7 +93,7 @@ class TextTo3D(Task):
             "sampling_steps": m.get("sampling_steps", PROXY_SAMPLING_STEPS),
             "guidance": 1.0,
             "shapes": 1000,
-            "references": 400 if reduced else 2000,
+            "references": 2000,
             "seed": key("reproducibility.seed"),
         }
 

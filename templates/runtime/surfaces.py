@@ -72,7 +72,7 @@ def mesh_around(points: Points, grid: int = GRID) -> Surface:
     becomes a plate.
     """
     ndimage, measure = _libraries()
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # type: ignore[import-untyped]
 
     distances = cKDTree(points).query(points, k=min(NEIGHBOURS, len(points)))[0][:, -1]
     cell = (points.max(0) - points.min(0)).max() / grid
@@ -98,7 +98,7 @@ def require_meshing() -> None:
 
 def _libraries() -> tuple[Any, Any]:
     try:
-        from scipy import ndimage
+        from scipy import ndimage  # type: ignore[import-untyped]
         from skimage import measure
     except ImportError:
         fail("a mesh is made with scikit-image: pip install scikit-image; or use --cloud.")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from data import Config as DataConfig
-from infer import Config, drawn
+from infer import Config, draw
 from model import Config as ModelConfig
 from model import Model, conditions
 from runtime.bench import Case, Cases, measuring, network_of, passes
@@ -29,10 +29,10 @@ def cases(trained: Trained[Config, DataConfig, ModelConfig]) -> Cases:
         captions = conditions(c, [""] * samples)
         return torch.zeros(samples, c.n_points, 3), torch.zeros(samples), captions
 
-    def draw() -> Tensor:
-        return drawn(network, [""], trained.config, device, 1)
+    def drawn() -> Tensor:
+        return draw(network, [""], trained.config, device, 1)
 
-    sample = Case("sample", 1, "shapes", 1, lambda: draw)
+    sample = Case("sample", 1, "shapes", 1, lambda: drawn)
     return network, [*passes(network, trained, "shapes", inputs), sample]
 
 

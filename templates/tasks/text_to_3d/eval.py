@@ -7,6 +7,7 @@ Prints JSON on stdout, and keeps it in OUT/scores.json. No other script reads th
 unit of length is half a side of the cube that shapes are scaled into.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +18,9 @@ from torch import Tensor
 
 from data import Config as DataConfig
 from data import Split, load_shapes
-from infer import Config as DrawConfig
-from infer import drawn
 from model import Config as ModelConfig
-from model import Model
+from model import Model, conditions
+from runtime.clouds import drawn
 from runtime.errors import run
 from runtime.report import Report, metric
 from runtime.scores import Mean, Samples
@@ -257,7 +257,8 @@ def memory_metric(own: Tensor, test: Clouds, train: Clouds) -> dict[str, Any]:
 def figure(own: Tensor, test: Clouds) -> dict[str, Any]:
     """Return real and drawn clouds of some captions."""
     firsts = {caption: place for place, caption in reversed([*enumerate(test.captions)])}
-    chosen = list(reversed(firsts.items()))[:SHOWN]
+    every = list(reversed(firsts.items()))
+    chosen = every[:: max(1, len(every) // SHOWN)][:SHOWN]
     clouds = [
         {"caption": caption, "real": _shown(test.points[place]), "drawn": _shown(own[place])}
         for caption, place in chosen
@@ -277,8 +278,8 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     model = trained.load(lambda: Model(trained.model))
     test = real(data.splits["test"], config.shapes, count, config.seed)
     train = real(data.splits["train"], config.references, count, config.seed)
-    how = DrawConfig(1, count, config.sampling_steps, config.guidance, config.seed, "float32")
-    own = drawn(model, test.captions, how, trained.device, config.batch_size)
+    read = functools.partial(conditions, trained.model)
+    own = drawn(model, read, test.captions, config, count, trained.device, config.batch_size)
     return Report(
         data.name,
         data.sha256,

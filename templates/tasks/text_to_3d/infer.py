@@ -9,6 +9,7 @@ coarse: details and openings narrower than the distances between points are fill
 """
 
 import argparse
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,8 @@ from torch import Tensor
 from data import Config as DataConfig
 from model import Config as ModelConfig
 from model import Model, conditions
-from runtime.diffusion import guided
+from runtime.clouds import drawn
 from runtime.errors import fail, run
-from runtime.flow import sample
 from runtime.meshes import write_cloud, write_obj
 from runtime.options import Group, existing
 from runtime.scripts import Setting, Trained, serving
@@ -48,27 +48,12 @@ class Config:
     """bfloat16 or float32: the format of weights and arithmetic."""
 
 
-@torch.inference_mode()
-def drawn(
-    model: Model,
-    captions: Sequence[str],
-    config: Config,
-    device: torch.device,
-    at_once: int,
+def draw(
+    model: Model, captions: Sequence[str], config: Config, device: torch.device, at_once: int
 ) -> Tensor:
-    """Return a cloud for each caption, (S, N, 3)."""
-    c = model.config
-    # Noise is drawn on the CPU, so that every device starts from the same noise.
-    generator = torch.Generator().manual_seed(config.seed)
-    parts = []
-    for start in range(0, len(captions), at_once):
-        some = captions[start : start + at_once]
-        noise = torch.randn(len(some), config.points, 3, generator=generator).to(device)
-        given, nothing = (conditions(c, each).to(device) for each in (some, [""] * len(some)))
-        # Guidance runs the model twice per step, with and without the caption.
-        predict = guided(model, given, nothing, config.guidance)
-        parts.append(sample(predict, noise, config.sampling_steps, 1.0).cpu())
-    return torch.cat(parts)
+    """Return a cloud for each caption, (S, points, 3)."""
+    read = functools.partial(conditions, model.config)
+    return drawn(model, read, captions, config, config.points, device, at_once)
 
 
 def captions_of(args: argparse.Namespace) -> list[str]:
@@ -99,7 +84,7 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         require_meshing()  # before the weights are read, which may take minutes
     model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
     every = [caption for caption in captions for _ in range(config.samples)]
-    clouds = drawn(model, every, config, trained.device, config.samples)
+    clouds = draw(model, every, config, trained.device, config.samples)
     target = args.mesh or args.out / "shape.obj"
     for number, (caption, cloud) in enumerate(zip(every, clouds, strict=True), start=1):
         name = target.stem if len(every) == 1 else f"{target.stem}-{number}"
