@@ -335,6 +335,12 @@ def of_graphs(made: Made) -> Splits:
     return {split: set(made.code["data"].forms(part)) for split, part in every.parts.items()}
 
 
+def of_seeds(made: Made) -> Splits:
+    """Return what tells the episodes of each split: the seeds that they begin with."""
+    splits = made.code["data"].splits_of(settings(made)[0])
+    return {split: {*seeds} for split, seeds in splits.items()}
+
+
 # How a sample of the bundled data is recognized, for a family of each task and kind of target whose
 # samples are single records. Series, masks and glyphs are cut by time, place and shape, and a text
 # for generation is one stretch: their tasks' own tests hold those.
@@ -347,6 +353,8 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "tabular_classifier": of_rows,
     "video_dit": of_clips,
     "gat": of_graphs,
+    "ppo": of_seeds,
+    "dqn": of_seeds,
 }
 
 
