@@ -24,10 +24,12 @@ from metagen.units import CLIP, INFINITE
 TEXT = ("text_length", "text_width", "text_layers", "text_heads")
 PROMPT = 512  # frames of a clip to continue; ten seconds of the published codec
 FILTERS = (64, 32, 16, 8, 4, 2)  # MusicGen's codec has the first.
-ENTRIES = tuple(2**power for power in range(11, 4, -1))  # MusicGen's codebooks have the first.
+# MusicGen's codebooks have the first.
+ENTRIES: tuple[int, ...] = tuple(2**power for power in range(11, 4, -1))
 CODEC_SHARE, TABLE_SHARE = 0.15, 0.25  # MusicGen-small has 12 % and 4 % there.
 HEAD_DIMS = (64, 32, 16, 8)  # Published models have the first.
-CONTEXTS = tuple(2**power for power in range(9, 31))  # windows to try for an infinite one
+# Windows to try for an infinite one.
+CONTEXTS: tuple[int, ...] = tuple(2**power for power in range(9, 31))
 MOST_SHARED = 8  # query heads that share one key head, at most; Llama 3 70B has as many
 SHARING_PRICE = 0.5  # of a halving of the key heads, in usual deviations squared
 
