@@ -234,11 +234,12 @@ class MusicGen(Blocks):
             **super().reasons(m, need, trend),
             **text,
             "codec_filters": f"the codec has {codec:,} parameters, {codec / total:.1%} of all; the "
-            f"largest of {', '.join(map(str, FILTERS))} that takes at most {CODEC_SHARE:.0%} of "
-            "the budget, or the last",
+            f"largest of {', '.join(map(str, FILTERS))} that takes no more than {CODEC_SHARE:.0%} "
+            "of the budget, or the last",
             "codec_dim": "twice the channels at the sample rate, as MusicGen's codec",
             "codebook_size": f"the largest power of two up to MusicGen's {ENTRIES[0]:,} whose "
-            f"tables take at most {TABLE_SHARE:.0%} of the budget, or the smallest that is tried",
+            f"tables take no more than {TABLE_SHARE:.0%} of the budget, or the smallest that is "
+            "tried",
             "n_heads": f"heads of {m['d_model'] / m['n_heads']:g} dimensions; published models "
             f"have {HEAD_DIMS[0]}",
             "n_kv_heads": f"{share:g} query heads share one; in MusicGen each has its own, and "

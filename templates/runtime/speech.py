@@ -72,7 +72,7 @@ def _spoken(requests: list[Request]) -> list[NDArray[np.float32]]:
     while done.returncode == 0 and place < len(done.stdout):
         size = 2 * int.from_bytes(done.stdout[place : place + 4], "little")
         values = np.frombuffer(done.stdout, "<i2", size // 2, place + 4)
-        sounds.append(values.astype(np.float32) / 2**15)
+        sounds.append(values.astype(np.float32) / np.float32(2**15))
         place += 4 + size
     if len(sounds) != len(requests) or not all(map(len, sounds)):
         cause = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]

@@ -55,7 +55,7 @@ class TransformCodec:
 def _nearest(points: Tensor, centres: Tensor) -> Tensor:
     # |x - c|^2 without |x|^2, in parts, so that the distances of many frames fit in memory.
     squares = centres.square().sum(1)
-    cuts = points.split(4096)
+    cuts = torch.split(points, 4096)
     return torch.cat([(squares - 2 * (cut @ centres.T)).argmin(1) for cut in cuts])
 
 

@@ -96,7 +96,7 @@ class Attention(nn.Module):
 
     def heads(self, x: Tensor) -> Tensor:
         """Return (B, P, heads * D) as (B, heads, P, D)."""
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        return x.view(*x.shape[:-1], -1, self.head_dim).transpose(1, 2)
 
     def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
         """Map (B, P, d_model), each position of which attends to itself and those before it."""

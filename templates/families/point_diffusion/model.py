@@ -107,8 +107,8 @@ class Model(nn.Module):
         x = self.norm_in(torch.cat(tokens, dim=1))  # (B, 1 + T + N, d)
         for layer in self.layers:
             x = layer(x)
-        x = self.point_out(self.norm_out(x[:, -points.shape[1] :]))
-        return x
+        velocity: Tensor = self.point_out(self.norm_out(x[:, -points.shape[1] :]))
+        return velocity
 
     def num_params(self) -> int:
         """Return the number of weights."""

@@ -195,7 +195,8 @@ class Rollouts(Acting):
         beyond = torch.from_numpy(seen.cut & ~seen.over).float()
         if not self._any(bool(seen.cut.any())):
             return beyond
-        return beyond * self.output(seen.last)[1].float().cpu()
+        values: Tensor = self.output(seen.last)[1]
+        return beyond * values.float().cpu()
 
     def _any(self, flag: bool) -> bool:
         # Shards of weights are gathered for a pass, so all processes take it or none.

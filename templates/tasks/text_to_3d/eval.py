@@ -90,8 +90,10 @@ def between(a: Tensor, b: Tensor) -> Tensor:
     """Return the Chamfer distance of each cloud of a from each of b, (A, B)."""
     rows = []
     for cloud in a:
-        same = (cloud.expand(len(part), -1, -1) for part in b.split(PAIRS))
-        rows.append(torch.cat([chamfer(c, p) for c, p in zip(same, b.split(PAIRS), strict=True)]))
+        same = (cloud.expand(len(part), -1, -1) for part in torch.split(b, PAIRS))
+        rows.append(
+            torch.cat([chamfer(c, p) for c, p in zip(same, torch.split(b, PAIRS), strict=True)])
+        )
     return torch.stack(rows)
 
 
@@ -156,7 +158,7 @@ def fitted_costs(train: Clouds, generator: torch.Generator) -> dict[str, float]:
 
 def batched(one: Tensor, two: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield pairs of indices in parts that are compared at once."""
-    return zip(one.split(PAIRS), two.split(PAIRS), strict=True)
+    return zip(torch.split(one, PAIRS), torch.split(two, PAIRS), strict=True)
 
 
 def nearest_caption(
