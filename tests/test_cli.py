@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.turns import in_turn
 
 from metagen.cli import main
 
@@ -68,7 +69,9 @@ def test_each_command_has_a_whole_line_of_help(tmp_path: Path) -> None:
     assert not [line for line in commands if not line.endswith(".") or line.endswith("...")]
 
 
-@pytest.mark.parametrize("text", [b"{}\n{}", b"[1]", b'{"constraints": [], "name": 3}', b"\xff"])
+@pytest.mark.parametrize(
+    "text", in_turn([b"{}\n{}", b"[1]", b'{"constraints": [], "name": 3}', b"\xff"])
+)
 def test_a_summary_that_a_person_spoiled_is_kept_and_not_believed(
     out: Path, tmp_path: Path, text: bytes
 ) -> None:

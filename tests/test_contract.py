@@ -24,6 +24,7 @@ from helpers.family_code import Held, spec_paths
 from helpers.generated import same_checkpoint
 from helpers.made import Made, making, run
 from helpers.plain_desk import PlainDesk
+from helpers.turns import in_turn
 from torch.utils.flop_counter import FlopCounterMode
 
 from metagen import families
@@ -255,6 +256,9 @@ PROSE = (
 )
 
 
+@pytest.mark.parametrize(
+    "made", in_turn(families.FAMILIES, "decoder", "resnet", "ppo"), indirect=True
+)
 def test_cards_and_sections_of_the_paper_miss_no_fact(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import yaml
 from helpers import docs_fixtures as sample
 from helpers import trained_states
 from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
+from helpers.turns import in_turn
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -242,7 +243,7 @@ def words(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", CARDS)
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", in_turn(HOSTILE))
 def test_a_hostile_string_is_only_text_in_a_card(name, text):
     clean, dirty = (page(name, infected(each)).text for each in ("word", text))
     assert inlines(dirty) == inlines(clean)

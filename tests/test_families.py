@@ -1,6 +1,7 @@
 """What the table of families leads to, and what each of them brings."""
 
 import ast
+import functools
 
 import pytest
 import yaml
@@ -96,12 +97,18 @@ def specs(family):
     ]
 
 
+@functools.cache
+def designed(spec):
+    """Return the desk of a spec after the task that writes its architecture, and the file."""
+    desk = PlainDesk.of(spec)
+    return desk, architecture.work(desk)[architecture.TARGET]
+
+
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_each_section_has_the_fields_of_its_file_in_order(family):
     module, known = families.named(family), set()
     for spec in specs(family):
-        desk = PlainDesk.of(spec)
-        found = yaml.safe_load(architecture.work(desk)[architecture.TARGET])
+        found = yaml.safe_load(designed(spec)[1])
         known |= found["model"].keys()
         for sections in (found, found["proxy"]):
             model = config_fields(module.model_template(sections["model"]))
@@ -113,15 +120,14 @@ def test_each_section_has_the_fields_of_its_file_in_order(family):
 
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_an_architecture_depends_on_the_template_that_has_its_dimensions(family):
-    desk = PlainDesk.of(specs(family)[0])
-    architecture.work(desk)
+    desk, _ = designed(specs(family)[0])
     assert families.named(family).template in desk.sources
 
 
 @pytest.mark.parametrize("step", [1, 8])
 def test_a_dimension_fills_a_budget_in_its_steps_and_has_one_at_least(step):
     vit = families.named("vit")
-    dims = yaml.safe_load(architecture.work(PlainDesk.of(specs("vit")[0]))[architecture.TARGET])
+    dims = yaml.safe_load(designed(specs("vit")[0])[1])
     counts = [vit.count({**dims["model"], "d_ff": step * times}) for times in (1, 5, 6)]
     for budget, times in ((counts[0] - 1, 1), (counts[1], 5), (counts[2] - 1, 5), (counts[2], 6)):
         assert vit.fill(dims["model"], "d_ff", step, budget) == times * step
@@ -129,7 +135,7 @@ def test_a_dimension_fills_a_budget_in_its_steps_and_has_one_at_least(step):
 
 def test_a_small_budget_has_smaller_values_down_to_the_least():
     resnet = families.named("resnet")
-    dims = yaml.safe_load(architecture.work(PlainDesk.of(specs("resnet")[0]))[architecture.TARGET])
+    dims = yaml.safe_load(designed(specs("resnet")[0])[1])
 
     def design(width):
         return {**dims["model"], "width": width}

@@ -86,7 +86,9 @@ def same_tensors(one: Path, other: Path) -> None:
             torch.testing.assert_close(b[key], tensor, atol=1e-5, rtol=1e-3)
 
 
-@pytest.mark.parametrize("mode", ["ddp", pytest.param("fsdp", marks=IN_CI)])
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+@pytest.mark.slow
+@pytest.mark.ci
 def test_two_processes_follow_the_curve_of_one_which_can_go_on_alone(
     folder: Path, alone: Path, train_alone: Callable[..., None], tmp_path: Path, mode: str
 ) -> None:

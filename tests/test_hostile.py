@@ -15,6 +15,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from helpers.building import TINY, build, fake_measurements, tree
+from helpers.turns import in_turn
 
 from metagen import paths
 from metagen.cli import main
@@ -70,16 +71,7 @@ TEXTS = {
     "null word": "null",
     "quote soup": "'\"`\u00b4\u201c\u201d\u2018\u2019",
 }
-QUICK = {
-    "docstring",
-    "jinja",
-    "latex specials",
-    "markdown table",
-    "html",
-    "front matter",
-    "shell",
-    "emoji",
-}
+QUICK = ("docstring", "latex specials", "html")
 """One text against each reader: Python, Jinja, LaTeX, Markdown, HTML, YAML, a shell, Unicode."""
 KEYS = ("name", "task.domain", "training.data.sources", "authors", "evaluation.benchmarks",
         "evaluation.baselines", "evaluation.metrics", "training.data.governance.pii",
@@ -135,15 +127,9 @@ def nothing_happened(folder: Path) -> None:
     assert inside <= {"spec.yaml", "out"}, "nothing is written beside the out folder"
 
 
-def _marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
-    return () if name in QUICK else (pytest.mark.slow,)
-
-
-@pytest.mark.parametrize(
-    "text", [pytest.param(TEXTS[name], id=name, marks=_marks(name)) for name in TEXTS]
-)
-def test_a_hostile_text_is_only_text(tmp_path: Path, plain: dict[str, bytes], text: str) -> None:
-    path = spec_with(tmp_path, text)
+@pytest.mark.parametrize("kind", in_turn(TEXTS, *QUICK))
+def test_a_hostile_text_is_only_text(tmp_path: Path, plain: dict[str, bytes], kind: str) -> None:
+    path = spec_with(tmp_path, TEXTS[kind])
     build(tmp_path / "out", path)
     check_package(tmp_path, path, plain)
     nothing_happened(tmp_path)
@@ -168,7 +154,9 @@ def check_package(folder: Path, path: Path, plain: dict[str, bytes]) -> None:
     assert load(folder / "out" / resolved).key("task.domain") == load(path).key("task.domain")
 
 
-@pytest.mark.parametrize("name", ["../../escape", "/absolute", "a/b", "..", "con\\x", "x" * 300])
+@pytest.mark.parametrize(
+    "name", in_turn(["../../escape", "/absolute", "a/b", "..", "con\\x", "x" * 300])
+)
 def test_a_run_id_stays_in_the_out_folder(tmp_path: Path, name: str) -> None:
     done = CliRunner().invoke(
         main, ["synth", str(TINY), "--out", "out", "--run-id", name, "bench=none"]

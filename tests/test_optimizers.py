@@ -96,6 +96,8 @@ def test_each_optimizer_learns_and_keeps_as_much_as_the_memory_table_says(
     assert kept == optimization.state_size(model, config.optimizer)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_each_optimizer_resumes_at_half_to_the_bit(
     train: Callable[..., None], tmp_path: Path
 ) -> None:

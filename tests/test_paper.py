@@ -14,6 +14,7 @@ import pytest
 import yaml
 from helpers import docs_fixtures as sample
 from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
+from helpers.turns import in_turn
 
 from metagen import paths
 from metagen.docs import escape, figures, latex, paper, render
@@ -164,7 +165,7 @@ LITERAL = r"\input{/etc/passwd} \write18{id} a_b $x$ 100% A&B {} ~ ^ -- << # \VA
 
 
 @tex
-@pytest.mark.parametrize("text", [LITERAL, "wide" * 150, " ".join(HOSTILE[2:])[:590]])
+@pytest.mark.parametrize("text", in_turn([LITERAL, "wide" * 150, " ".join(HOSTILE[2:])[:590]]))
 def test_a_paper_full_of_hostile_strings_compiles_and_shows_them(text, drawn, tmp_path):
     made = latex.compiled(project(infected(text), **drawn))
     assert latex.flaws(made.log) == []
@@ -257,7 +258,7 @@ def test_flaws_are_found_in_a_log():
     assert "5.1pt" in latex.flaws(log)[2]
 
 
-@pytest.mark.parametrize("recipe", figures.RECIPES, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", in_turn(figures.RECIPES), ids=lambda recipe: recipe.name)
 def test_a_figure_is_the_same_bytes_whatever_the_users_settings_are(recipe, tmp_path, clean):
     (tmp_path / "matplotlibrc").write_text("font.size: 30\naxes.facecolor: red\n")
     code = (

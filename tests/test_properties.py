@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.turns import in_turn
 
 from metagen import files
 from metagen.engine import verify
@@ -148,7 +149,7 @@ def test_a_verdict_that_a_decision_restates_is_one_value(made: Path, tmp_path: P
     assert tally.counts["restated verdicts"] == 1
 
 
-@pytest.mark.parametrize("name", ["text_llm_70b", "image_vit_base"])
+@pytest.mark.parametrize("name", in_turn(["text_llm_70b", "image_vit_base"]))
 def test_a_plan_of_many_devices_is_what_the_verdicts_are_about(name: str, lab: Lab) -> None:
     specs = [spec for spec in spec_files() if spec.stem == name]
     tally = consistent.measure(replace(lab, specs=specs, number=1))

@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 from helpers import docs_fixtures as sample
 from helpers import trained_states as trained
+from helpers.turns import in_turn
 
 from metagen import files
 from metagen.cli import main
@@ -144,7 +145,7 @@ def test_a_typed_result_is_typed() -> None:
     assert how(desk, "results.1.value") == "measured here"
 
 
-@pytest.mark.parametrize("state", trained.STATES)
+@pytest.mark.parametrize("state", in_turn(trained.STATES))
 def test_each_numeral_has_its_source_in_every_state_of_the_training(state: str) -> None:
     made = written(trained.state(state))
     tally = traced.hold(made, made.files, Tally("traced"))

@@ -191,6 +191,8 @@ def test_a_transform_codec_with_an_entry_for_each_frame_loses_nothing(
     torch.testing.assert_close(codec(wave), wave, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_training_has_two_stages_and_a_clip_is_written(folder: Path, tmp_path: Path) -> None:
     data, out = tmp_path / "sounds", tmp_path / "out"
     data.mkdir()

@@ -174,6 +174,8 @@ def test_a_folder_becomes_a_checkpoint_that_labels_and_opens_in_transformers(
         torch.testing.assert_close(theirs(prepared).logits, ours(prepared), **CLOSE)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_stopped_run_goes_on_to_the_same_bits(
     code: SimpleNamespace, image_folder: Path, tmp_path: Path
 ) -> None:
@@ -184,6 +186,8 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     assert same_checkpoint(tmp_path / "straight/checkpoint", tmp_path / "stopped/checkpoint")
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_gradient_checkpointing_changes_no_bit_nor_statistic(
     code: SimpleNamespace, image_folder: Path, tmp_path: Path
 ) -> None:

@@ -191,6 +191,8 @@ def test_a_checkpoint_holds_the_average_and_keeps_the_raw_weights_for_training(
     assert not averaged["conv_out.weight"].equal(raw["conv_out.weight/raw"])
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_run_on_your_images_is_scored_and_drawn(
     code: Modules,
     pictures: Path,

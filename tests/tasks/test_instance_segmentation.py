@@ -163,6 +163,8 @@ def test_true_objects_score_one_and_shifted_masks_less(code: Modules, tmp_path: 
     assert shifted["map_box"] == pytest.approx(1)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_users_images_are_learned_scored_and_segmented(folder: Path, tmp_path: Path) -> None:
     data, out = write_coco(tmp_path / "data"), tmp_path / "out"
     chosen = ("--out", out, "--data", data, "--threads", 1)

@@ -142,6 +142,8 @@ def test_data_py_says_what_it_understood(
     assert not set(seeds["val"]) & {*seeds["train"], *seeds["test"]}
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_it_trains_resumes_scores_and_plays(run: Run, tmp_path: Path) -> None:
     halves = ("--schedule-steps", 20, "--eval-every", 10)
     run("train", "--steps", 20, "--eval-every", 10, "--threads", 1, out="one")

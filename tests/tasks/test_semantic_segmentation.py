@@ -230,6 +230,8 @@ def test_scores_are_those_counted_by_hand(code: Modules) -> None:
     assert code["eval"].mean_iou(sizes) == pytest.approx((1 / 3 + 2 / 3 + 0) / 3)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_run_on_your_masks_is_scored_and_drawn(
     code: Modules,
     scans: Path,

@@ -265,6 +265,8 @@ def test_a_constant_column_has_no_deviation(
     assert "k: numbers from 0.1 to 0.1, 1 distinct, 0 missing; mean 0.1, deviation 0\n" in out
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_it_trains_scores_and_predicts(
     code: dict[str, Any],
     tmp_path: Path,

@@ -278,6 +278,8 @@ def ran(code: Any, monkeypatch: pytest.MonkeyPatch, name: str, *options: object)
     code[name].main()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_run_on_your_shapes_is_scored_and_drawn(
     code: Any,
     shapes: Path,

@@ -111,6 +111,8 @@ def test_an_episode_that_is_cut_off_is_not_over(code: Code) -> None:
     assert over.tolist() == [0, 1, 0, 0, 0]
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_it_trains_resumes_scores_and_plays(run: Run, environment: str, tmp_path: Path) -> None:
     halves = ("--schedule-steps", 12, "--eval-every", 4)
     run("train", "--steps", 12, "--eval-every", 4, out="one")
