@@ -12,7 +12,7 @@ from torch import Tensor
 from runtime.coco_scores import AveragePrecision
 from runtime.errors import fail
 from runtime.objects import Found, Objects
-from runtime.pictures import Sample
+from runtime.pictures import Pictures, Sample
 
 LEVELS = tuple(sign * level for sign in (1, -1) for level in (25, 38, 51, 64, 77))
 """Grey levels above or below the median of an image, from which a pixel may be of an object."""
@@ -21,6 +21,21 @@ SIDE = 20  # pixels of a component whose class is looked up
 REACH = 1.5  # A component may be so much larger or smaller than the objects of training.
 MOST_PARTS = 100  # components of an image
 BOTH = np.ones((3, 3))  # Pixels that meet at a corner belong together.
+
+
+def baselines(pictures: Pictures, most: int) -> dict[str, list[Found]]:
+    """Return what each finds in every test image, fitted on the first `most` training images."""
+    places = range(min(most, len(pictures.splits["train"])))
+    samples = [pictures.sample("train", place) for place in places]
+    samples = [each for each in samples if len(each[1])] or samples
+    tests = range(len(pictures.splits["test"]))
+    components = Components.fitted(samples)
+    return {
+        "fixed boxes": fixed_boxes([objects for _, objects in samples], len(tests)),
+        "components and nearest": [
+            components.find(pictures.sample("test", place)[0]) for place in tests
+        ],
+    }
 
 
 def fixed_boxes(truth: Sequence[Objects], count: int) -> list[Found]:

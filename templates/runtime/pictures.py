@@ -1,16 +1,27 @@
 """Images with objects in three splits: composed scenes, or a user's folder in COCO's form."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from runtime.coco import Annotated, read_annotated, read_coco
+from runtime.coco import (
+    Annotated,
+    read_annotated,
+    read_coco,
+    read_fitted,
+    scale_into,
+    whole_image,
+)
 from runtime.errors import fail
 from runtime.labels import say_untested, untested
-from runtime.objects import Objects, padded
+from runtime.objects import Objects, mirrored, padded, zoomed
+from runtime.order import samples_at
+from runtime.pixels import survey
 from runtime.scenes import CLASSES, NAME, SIDE, Scene, compose
 from runtime.splits import SPLITS, require_samples
 
@@ -34,6 +45,31 @@ class Shape:
     channels: int
     classes: int
     masks: bool = False
+
+
+class Changes(Protocol):
+    """How training images vary: whether half are mirrored, and the greatest factor of a zoom."""
+
+    @property
+    def flip(self) -> bool: ...
+    @property
+    def zoom(self) -> float: ...
+
+
+class Picture(NamedTuple):
+    """An image to look at.
+
+    Attributes:
+        name: Name for files.
+        whole: (height, width, 3), bytes.
+        image: (C, H, W), uint8, as the network takes it.
+        scale: Pixels of `image` for each pixel of `whole`.
+    """
+
+    name: str
+    whole: Any
+    image: Tensor
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -66,6 +102,34 @@ class Pictures:
     def truth(self, split: str) -> list[Objects]:
         """Return the objects of each image of a split."""
         return [self.sample(split, index)[1] for index in range(len(self.splits[split]))]
+
+    def batch_at(
+        self, changes: Changes, position: int, count: int, seed: int
+    ) -> tuple[Tensor, ...]:
+        """Return the training samples at some positions of the order, as `batch_of` does.
+
+        The position alone decides how a sample is changed, so a resumed run repeats it.
+        """
+        samples = []
+        every = samples_at(position, count, len(self.splits["train"]), seed)
+        for place, (_, index) in enumerate(every, start=position):
+            generator = torch.Generator().manual_seed((seed * 1_000_003 + place) % 2**63)
+            samples.append(_changed(*self.sample("train", index), changes, generator))
+        return batch_of(samples)
+
+    def batches(self, split: str, size: int) -> Iterator[tuple[Tensor, ...]]:
+        """Yield a split in batches, unchanged and in order, as `batch_of` does."""
+        count = len(self.splits[split])
+        for start in range(0, count, size):
+            indices = range(start, min(start + size, count))
+            yield batch_of([self.sample(split, index) for index in indices])
+
+    def first(self, split: str) -> Picture:
+        """Return the first image of a split."""
+        image, _ = self.sample(split, 0)
+        array = image.permute(1, 2, 0).numpy()
+        whole = np.broadcast_to(array, (*array.shape[:2], 3))
+        return Picture(f"{self.name}_{split}", whole, image, 1.0)
 
 
 def load_pictures(
@@ -114,6 +178,27 @@ def _composed(scene: Scene, shape: Shape) -> Sample:
         torch.zeros(len(scene.classes), dtype=torch.bool),
         torch.from_numpy(scene.masks) if shape.masks else None,
     )
+    return image, objects
+
+
+def picture_of(path: Path, size: tuple[int, int], channels: int) -> Picture:
+    """Return an image file as a network takes it, in `size` (height, width)."""
+    survey([path]).say(channels)
+    whole = whole_image(path)
+    fitted = read_fitted(path, size, channels)
+    return Picture(path.stem, whole, fitted, scale_into(whole.shape[:2], size))
+
+
+def _changed(
+    image: Tensor, objects: Objects, changes: Changes, generator: torch.Generator
+) -> Sample:
+    """Return an image and its objects mirrored and zoomed at random."""
+    # All numbers are drawn under all settings, so turning one off leaves the others unchanged.
+    mirror, *numbers = torch.rand(4, generator=generator).tolist()
+    if changes.flip and mirror < 0.5:
+        image, objects = mirrored(image, objects)
+    if changes.zoom > 1:
+        image, objects = zoomed(image, objects, changes.zoom, numbers)
     return image, objects
 
 

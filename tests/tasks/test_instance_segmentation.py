@@ -79,7 +79,7 @@ def test_outlines_of_each_form_become_the_masks_of_a_batch(
         as_runs(rows, packed=form == "packed")
     pictures = load(code, write_coco(tmp_path, annotations=rows))
     assert pictures.classes == NAMES
-    images, boxes, classes, masks = code["data"].batch_at(pictures, code["data"].Config(), 0, 4, 0)
+    images, boxes, classes, masks = pictures.batch_at(code["data"].Config(), 0, 4, 0)
     assert images.shape == (4, 1, 96, 96)
     assert masks.shape == (4, 2, 96, 96)
     assert masks.dtype == torch.bool

@@ -117,7 +117,7 @@ def test_crowds_are_not_learned_and_empty_boxes_are_left_out_with_a_note(
     found = {each.path.name: each for split in pictures.splits.values() for each in split}
     assert found["0000.png"].crowd.tolist() == [True]
     assert found["0001.png"].boxes.tolist() == [[40, 30, 48, 40]]
-    objects = code["data"].Objects(
+    objects = type(pictures.truth("train")[0])(
         torch.tensor([[0.0, 0, 9, 9], [5, 5, 8, 8]]),
         torch.tensor([1, 2]),
         torch.tensor([True, False]),

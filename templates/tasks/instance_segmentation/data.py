@@ -13,14 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from model import Config as ModelConfig
 from runtime.errors import run
-from runtime.objects import Objects, mirrored, zoomed
 from runtime.options import data_options
-from runtime.order import samples_at
-from runtime.pictures import Pictures, Sample, Shape, batch_of, load_pictures
+from runtime.pictures import Pictures, Shape, load_pictures
 from runtime.settings import load_config
 from runtime.splits import SPLITS
 
@@ -44,32 +41,6 @@ def load_scenes(config: Config, path: Path | None, model: ModelConfig) -> Pictur
     sides = model.image_height, model.image_width
     shape = Shape(*sides, model.num_channels, model.num_classes, masks=True)
     return load_pictures(path, shape, config.val_fraction, config.test_fraction)
-
-
-def batch_at(
-    pictures: Pictures, config: Config, position: int, count: int, seed: int
-) -> tuple[Tensor, ...]:
-    """Return the training samples at some positions of the order: images, boxes, classes, masks.
-
-    The position alone decides how a sample is changed, so a resumed run repeats it.
-    """
-    samples = []
-    every = samples_at(position, count, len(pictures.splits["train"]), seed)
-    for place, (_, index) in enumerate(every, start=position):
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + place) % 2**63)
-        samples.append(_changed(*pictures.sample("train", index), config, generator))
-    return batch_of(samples)
-
-
-def _changed(image: Tensor, objects: Objects, config: Config, generator: torch.Generator) -> Sample:
-    """Return an image and its objects mirrored and zoomed at random."""
-    # All numbers are drawn under all settings, so turning one off leaves the others unchanged.
-    mirror, *numbers = torch.rand(4, generator=generator).tolist()
-    if config.flip and mirror < 0.5:
-        image, objects = mirrored(image, objects)
-    if config.zoom > 1:
-        image, objects = zoomed(image, objects, config.zoom, numbers)
-    return image, objects
 
 
 def main() -> None:

@@ -17,12 +17,12 @@ from data import load_scenes
 from model import Config as ModelConfig
 from model import Model
 from runtime.coco_scores import AveragePrecision, Kind
-from runtime.components import Components, fixed_boxes
+from runtime.components import baselines
 from runtime.errors import run
 from runtime.instances import pasted
 from runtime.labels import untested
 from runtime.objects import Found, Objects
-from runtime.pictures import Pictures, batch_of
+from runtime.pictures import Pictures
 from runtime.report import Report, metric
 from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
@@ -64,27 +64,9 @@ def segmented(
 ) -> list[Found]:
     """Return what the network finds in each image of the test split."""
     found: list[Found] = []
-    count = len(pictures.splits["test"])
-    for start in range(0, count, config.batch_size):
-        indices = range(start, min(start + config.batch_size, count))
-        images, *_ = batch_of([pictures.sample("test", index) for index in indices])
+    for images, *_ in pictures.batches("test", config.batch_size):
         found += segment(model, images.to(device))
     return found
-
-
-def baselines(pictures: Pictures, config: Config) -> dict[str, list[Found]]:
-    """Return what simpler methods find in each image of the test split."""
-    places = range(min(config.baseline_images, len(pictures.splits["train"])))
-    samples = [pictures.sample("train", place) for place in places]
-    samples = [each for each in samples if len(each[1])] or samples
-    tests = range(len(pictures.splits["test"]))
-    components = Components.fitted(samples)
-    return {
-        "fixed boxes": fixed_boxes([objects for _, objects in samples], len(tests)),
-        "components and nearest": [
-            components.find(pictures.sample("test", place)[0]) for place in tests
-        ],
-    }
 
 
 def metrics(truth: list[Objects], found: dict[str, list[Found]]) -> list[dict[str, Any]]:
@@ -157,7 +139,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     model = trained.load(lambda: Model(trained.model))
     truth = pictures.truth("test")
     found = segmented(model, pictures, trained.config, trained.device)
-    every = {"model": found, **baselines(pictures, trained.config)}
+    every = {"model": found, **baselines(pictures, trained.config.baseline_images)}
     numbers = {number for each in truth for number in each.classes.tolist()}
     return Report(
         pictures.name,

@@ -19,7 +19,6 @@ from data import Config as DataConfig
 from data import load_scenes
 from model import Config as ModelConfig
 from model import Model
-from runtime.coco import read_fitted, scale_into, whole_image
 from runtime.drawing import colour_of, outlined
 from runtime.errors import run
 from runtime.instances import in_coco_form, pasted
@@ -27,7 +26,7 @@ from runtime.labels import read_labels
 from runtime.listing import printable
 from runtime.objects import Found
 from runtime.options import Group, existing
-from runtime.pixels import survey
+from runtime.pictures import Picture, picture_of
 from runtime.scripts import Setting, Trained, serving
 
 
@@ -78,21 +77,12 @@ def options(group: Group) -> None:
     group.add_argument("--input", type=existing, metavar="FILE", help="the image to look at")
 
 
-Picture = tuple[str, Any, Tensor, float]
-
-
 def image_of(trained: Trained[Config, DataConfig, ModelConfig]) -> Picture:
-    """Return a name for files, the whole image, the network's input, and its scale."""
+    """Return the image of the command line, or one of the validation split."""
     path, model = trained.args.input, trained.model
     if path is None:
-        pictures = load_scenes(trained.data, trained.args.data, model)
-        image, _ = pictures.sample("val", 0)
-        array = image.permute(1, 2, 0).numpy()
-        return f"{pictures.name}_val", np.broadcast_to(array, (*array.shape[:2], 3)), image, 1.0
-    size = (model.image_height, model.image_width)
-    survey([path]).say(model.num_channels)
-    whole, fitted = whole_image(path), read_fitted(path, size, model.num_channels)
-    return path.stem, whole, fitted, scale_into(whole.shape[:2], size)
+        return load_scenes(trained.data, trained.args.data, model).first("val")
+    return picture_of(path, (model.image_height, model.image_width), model.num_channels)
 
 
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:

@@ -11,20 +11,18 @@ Writes OUT/run.json, OUT/metrics.jsonl and OUT/checkpoint.
 """
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from data import Config as DataConfig
-from data import batch_at, load_scenes
+from data import load_scenes
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
 from runtime.job import Batch, Job
 from runtime.labels import class_names
-from runtime.pictures import Pictures, batch_of
 from runtime.settings import Training
 from runtime.training import script
 
@@ -57,14 +55,6 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     return loss
 
 
-def held_out(pictures: Pictures, size: int) -> Iterator[Batch]:
-    """Yield the batches of the validation split, without augmentation."""
-    count = len(pictures.splits["val"])
-    for start in range(0, count, size):
-        indices = range(start, min(start + size, count))
-        yield batch_of([pictures.sample("val", index) for index in indices])
-
-
 def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
     pictures = load_scenes(data, args.data, model)
     return Job(
@@ -74,8 +64,8 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         sha256=pictures.sha256,
         splits={split: len(each) for split, each in pictures.splits.items()},
         build=lambda: Model(model),
-        batch=lambda start, count: batch_at(pictures, data, start, count, config.seed),
-        held_out=lambda size: held_out(pictures, size),
+        batch=lambda start, count: pictures.batch_at(data, start, count, config.seed),
+        held_out=lambda size: pictures.batches("val", size),
         loss=instance_loss,
         example=example_loss,
         unit="images",
