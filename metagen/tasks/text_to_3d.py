@@ -19,7 +19,7 @@ from metagen.tasks.image_diffusion import (
 from metagen.tasks.schedule import Habits, of_spec
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task
 
-POINTS = 1024  # of Point-E's base models
+POINTS = 1024  # points of Point-E's base models
 # The proxy draws more points than it is trained with: a mesh needs neighbours that are near.
 PROXY_POINTS = {"eval": 128, "infer": 256}
 POINTS_AT_ONCE = 2**16  # A larger number takes more memory, a smaller one more passes an update.

@@ -10,7 +10,7 @@ from metagen.tasks.control import NO_FRAMES, NUMBERS, UNITS, Control
 from metagen.tasks.schedule import Habits
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Value
 
-CHOICES = 18  # of an Atari console's joystick
+CHOICES = 18  # what an Atari console's joystick and its button can do
 HABITS = Habits(
     batch=32,
     rate=1e-4,
