@@ -12,7 +12,7 @@ from metagen.families.parts import Part
 
 WIDTHS = (768, 512, 256, 128, 64, 32, 16)  # CLIP ViT-L/14 has the first, 12 layers and 12 heads.
 SHARE = 0.25  # SDXL's text encoders have 817M of 3.4B parameters, about a quarter.
-HEAD_DIM = 64  # of CLIP
+HEAD_DIM = 64  # width of a head of CLIP
 LENGTH, ENTRIES = 256, 257
 
 COMPONENTS = "text_encoder transformer_encoder"

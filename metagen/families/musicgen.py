@@ -31,7 +31,7 @@ HEAD_DIMS = (64, 32, 16, 8)  # Published models have the first.
 # Windows to try for an infinite one.
 CONTEXTS: tuple[int, ...] = tuple(2**power for power in range(9, 31))
 MOST_SHARED = 8  # query heads that share one key head, at most; Llama 3 70B has as many
-SHARING_PRICE = 0.5  # of a halving of the key heads, in usual deviations squared
+SHARING_PRICE = 0.5  # price of a halving of the key heads, in usual deviations squared
 
 
 class MusicGen(Blocks):

@@ -27,8 +27,8 @@ from metagen.units import INFINITE, rate_unit
 
 HEAD_DIMS = (16, 128)
 LEAST_HEAD = 6  # dimensions: a pair for time, rows and columns each
-TOKENS = 4096  # of a clip where no window is declared; Latte has 16 x 256 at 256 x 256 pixels
-MOST_STEPS = 2**12  # of patches in time, for an infinite window
+TOKENS = 4096  # tokens of a clip by default; Latte has 16 x 256 at 256 x 256 pixels
+MOST_STEPS = 2**12  # steps of patches in time, for an infinite window
 GIVEN = 4  # A quarter of a clip is given.
 # Factorized attention is cheaper; the newer models of the table have full attention.
 FACTORIZED_PRICE = 1.0

@@ -27,7 +27,7 @@ from runtime.splits import SPLITS, shares_left, split_named
 
 LISTS = ("images", "annotations", "categories")
 TURNED = 0x0112  # the EXIF tag that says how a photograph is turned upright
-MOST_OUTSIDE = 0.5  # of the boxes; more are given as corners, not as COCO gives them
+MOST_OUTSIDE = 0.5  # share of boxes; more are given as corners, not as COCO gives them
 
 
 @dataclass(frozen=True)

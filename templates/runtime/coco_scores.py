@@ -20,9 +20,9 @@ from runtime.scores import Score, Weights
 
 Kind = Literal["bbox", "segm"]
 
-THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # of the IoU
+THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # IoUs
 RECALLS = np.linspace(0, 1, 101)
-MOST_FOUND = 100  # in an image; COCO counts the surest of each class
+MOST_FOUND = 100  # objects of an image; COCO counts the surest of each class
 KEPT = 1100  # resamples whose precision is kept, so that AP, AP50 and AP75 count it once
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 REACH = 3  # pixels a frame, of the motion that is looked for
 NEAR = 4  # pixels on each side of a place that the ridge regression sees: 9 x 9
 FRAMES = 2  # given frames that the last three predictions see, at most
-PENALTY = 1.0  # of the ridge regression
+PENALTY = 1.0  # penalty of the ridge regression
 AT_ONCE = 64  # windows whose neighbourhoods are in memory together
 
 

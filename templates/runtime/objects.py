@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-GREY = 114  # of the pixels that an image leaves free, as YOLOX pads
-LEAST_INSIDE = 0.5  # of an object's area that must stay in an image
+GREY = 114  # brightness of pixels that an image leaves free, as YOLOX pads
+LEAST_INSIDE = 0.5  # share of an object's area that must stay in an image
 NO_CLASS = -1  # class of the places of a batch that hold no object
 
 

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 WIDE, HIGH = 900, 60  # pixels of a curve's panel
 MARGIN = 6
 MOST_PANELS = 24  # more numbers than these make a picture that nobody reads
-FRAMES = 12  # of a strip
-SECONDS = 1 / 30  # of a picture of an animation
+FRAMES = 12  # pictures of a strip
+SECONDS = 1 / 30  # seconds that a picture of an animation lasts
 INK, LINE, FAINT = (40, 40, 40), (31, 119, 180), (225, 225, 225)
 
 

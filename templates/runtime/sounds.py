@@ -17,7 +17,7 @@ from runtime.notes import note
 SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff", ".au")
 # Sound in formats that need a licence or another program.
 UNREAD = (".mp3", ".m4a", ".aac", ".wma", ".opus", ".mp4", ".mov", ".mkv", ".webm", ".mid", ".midi")
-MOST_SECONDS = 4 * 3600  # of a file: a header may name any length
+MOST_SECONDS = 4 * 3600  # seconds of a file; a header may name any length
 MOST_CHANNELS, MOST_RATE = 64, 384_000
 Samples = NDArray[np.float32]
 

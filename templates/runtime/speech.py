@@ -25,7 +25,7 @@ _VOICES = (
 )
 VOICES = _VOICES.split()
 COUNTS = {"train": 48, "val": 8, "test": 16}
-SEED = 0  # of the rates and pitches
+SEED = 0  # Rates and pitches are drawn from it.
 
 
 class Utterance(NamedTuple):

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ITERATIONS = 10  # of k-means
-MOST_FRAMES = 50_000  # that it is fitted on, spread evenly
+ITERATIONS = 10  # rounds of k-means
+MOST_FRAMES = 50_000  # frames that it is fitted on, spread evenly
 
 
 class TransformCodec:

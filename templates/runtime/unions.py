@@ -16,7 +16,7 @@ from runtime.listing import printable
 from runtime.notes import note
 from runtime.settings import read_json
 
-ENTRY = "columns"  # of config.json
+ENTRY = "columns"  # the entry of config.json
 SHOWN = 12  # words of a column in a line of data.py
 YES_OR_NO = (0.0, 1.0)  # mean and deviation of a column that is taken as it is
 

@@ -28,7 +28,7 @@ READERS = {
 }
 SUFFIXES = tuple(READERS)
 UNREAD = (".ts", ".flv", ".wmv", ".3gp", ".ogv", ".vob", ".mts", ".m2ts", ".m3u8", ".h264", ".y4m")
-MOST_PIXELS = 2**26  # of a frame: 8192 x 8192
+MOST_PIXELS = 2**26  # pixels of a frame: 8192 x 8192
 # Rec. 601, as Pillow makes grey of colours.
 GREY = (0.299, 0.587, 0.114)
 SHOWN_SIDE = 64  # pixels; lower frames are enlarged in the file that is written

@@ -17,7 +17,7 @@ from torch_geometric.nn import GATConv, GATv2Conv, global_add_pool, global_mean_
 from metagen.families.gat import FAMILY as gat
 from metagen.families.trend import rows
 
-BENCHMARKS = 6  # of the table's models, whose form is that of the family with static attention
+BENCHMARKS = 6  # models of the table that have the family's form with static attention
 
 
 def published_dims(row: dict[str, str]) -> dict[str, Any]:

@@ -28,14 +28,14 @@ STRIDES = (4, 8, 16, 32, 64)  # pixels from place to place, on each level of the
 RATIOS = (0.5, 1.0, 2.0)  # height of an anchor over its width
 BINS = 7  # a side, of a region that the box head reads
 USUAL_SIDE = 7  # anchors of the finest level; a region of that size is read from the third level
-PROPOSAL_OVERLAP, CLASS_OVERLAP = 0.7, 0.5  # of two boxes that both stay
+PROPOSAL_OVERLAP, CLASS_OVERLAP = 0.7, 0.5  # greatest IoU of two boxes that both stay
 OBJECT, NOTHING = 0.7, 0.3  # An anchor is an object from one overlap on, and none below the other.
-ANCHORS_SAMPLED = 256  # of an image, up to half of them objects
+ANCHORS_SAMPLED = 256  # anchors of an image, up to half of them objects
 REGION = 0.5  # overlap with an object from which on a region is one
-OBJECTS_SHARE = 0.25  # of the sampled regions
+OBJECTS_SHARE = 0.25  # share of objects among the sampled regions
 LEAST_SIDE = 1e-2  # pixels; smaller boxes are dropped
-LEAST_SCORE = 0.05  # of a detection
-WEIGHTS = (10, 5)  # of the ways and the logs of the box head's steps
+LEAST_SCORE = 0.05  # score from which a region is a detection
+WEIGHTS = (10, 5)  # factors of the ways and the logs of the box head's steps
 BETA = 1 / 9  # Steps that are further off than this have a linear loss.
 
 

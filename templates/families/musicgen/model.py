@@ -23,7 +23,7 @@ from layers.cache import KVCache
 from layers.encodec import Codec
 from layers.text import TextEncoder, caption_bytes
 
-WAVELENGTH = 1e4  # of the slowest sinusoid, in units of 2 pi positions
+WAVELENGTH = 1e4  # wavelength of the slowest sinusoid, in units of 2 pi positions
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from layers.unet import sinusoids, zeroed
 
 COORDINATES = 3
 LEVELS = 1000  # Sinusoids take times as if counted in so many levels of noise.
-INIT = 0.25  # of Point-E: a linear layer's weights have a deviation of INIT / sqrt(d)
+INIT = 0.25  # Point-E's first weights of a linear layer deviate by INIT / sqrt(d)
 
 
 @dataclass(frozen=True)

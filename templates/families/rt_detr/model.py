@@ -195,7 +195,7 @@ class HybridEncoder(nn.Module):
         """Map three maps to as many of d_model channels, the finest first."""
         *finer, coarsest = (layer(x) for layer, x in zip(self.inputs, maps, strict=True))
         x = self.attention(coarsest)
-        laterals = []  # from the coarsest to the finest but one
+        laterals = []  # maps from the coarsest to the finest but one
         for lateral, up, beside in zip(self.laterals, self.ups, reversed(finer), strict=True):
             x = F.silu(lateral(x))
             laterals.append(x)
@@ -384,7 +384,7 @@ class Model(nn.Module):
         told = torch.where(swapped, torch.randint_like(told, none), told)
         exact = objects.repeat(1, 2 * groups, 1)
         sign = torch.randint_like(exact, 2) * 2 - 1
-        moved = sign * (torch.rand_like(exact) + far[:, None])  # in half widths and heights
+        moved = sign * (torch.rand_like(exact) + far[:, None])  # half widths and heights
         sides = from_centres(exact) + moved * exact[..., 2:].repeat(1, 1, 2) / 2
         boxes = to_centres(sides.clamp(0, 1)).clamp(0, 1)
         group = order // (2 * many)

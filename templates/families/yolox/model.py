@@ -20,8 +20,8 @@ from layers.boxes import Detections, from_centres, iou, suppressed
 STRIDES = (8, 16, 32)  # pixels from one place of a grid to the next
 EXPANSION = 16  # channels of the coarsest features for each of the stem
 PRIOR = 0.01  # probability of an object, and of a class, before training
-BOX_WEIGHT = 5.0  # of the boxes' term in the loss
-IOU_WEIGHT = 3.0  # of the boxes in the cost of an assignment
+BOX_WEIGHT = 5.0  # weight of the boxes' term in the loss
+IOU_WEIGHT = 3.0  # weight of the boxes in the cost of an assignment
 FAR = 1e5  # cost of a place that is not both in the box and near its middle
 NEAR = 2.5  # strides from the middle of a box, within which places may be assigned to it
 MOST_ASSIGNED = 10  # places whose IoUs say how many an object takes

@@ -21,7 +21,7 @@ from runtime.bench import Case, Cases, measuring, network_of, passes
 from runtime.errors import run
 from runtime.scripts import Trained
 
-FRAMES = 64  # to draw; fewer make the codec's margins a larger part
+FRAMES = 64  # frames to draw; fewer make the codec's margins a larger part
 
 
 def cases(trained: Trained[Config, DataConfig, ModelConfig]) -> Cases:

@@ -42,7 +42,7 @@ from runtime.splits import SPLITS, require_samples, shares_left, split_folders
 
 BUNDLED = "spoken digits"
 BUNDLED_RATE = 8000  # samples a second
-LEAST_SHARE = 0.25  # of a clip: a shorter rest of a file would be mostly silence
+LEAST_SHARE = 0.25  # share of a clip; a shorter rest of a file would be mostly silence
 METADATA = "metadata"
 
 

@@ -33,7 +33,7 @@ from runtime.wl import colours
 
 MOST_DEGREE = 6  # nodes with more edges are counted together
 COLUMNS = 2048  # columns of WL counts; colours that share one are counted together
-MOST_POINTS = 150  # of a curve: more make the report longer and look the same
+MOST_POINTS = 150  # points of a curve; more make the report longer and look the same
 MOST_CURVES = 6  # classes of the figure; more would hide each other
 Shares = NDArray[np.float64]  # (graphs, classes)
 Targets = NDArray[np.int64]  # (graphs,)

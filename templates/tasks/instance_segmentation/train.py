@@ -26,7 +26,7 @@ from runtime.labels import class_names
 from runtime.settings import Training
 from runtime.training import script
 
-EXAMPLE_OBJECTS = 8  # in a dummy image; COCO has 7 in the mean
+EXAMPLE_OBJECTS = 8  # objects of a dummy image; COCO has 7 in the mean
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class Scale:
     def __init__(self, envs: int, discount: float) -> None:
         self.discount = discount
         self.running = torch.zeros(envs)  # the discounted return of each environment until now
-        self.sums = torch.zeros(3, dtype=torch.float64)  # of ones, of returns, and of their squares
+        self.sums = torch.zeros(3, dtype=torch.float64)  # ones, returns and their squares
 
     def add(self, rewards: Tensor, ends: Tensor) -> None:
         """Take the rewards of further steps (T, N), and whether each was an episode's last."""
