@@ -32,6 +32,18 @@ class Control(Task):
 
     continuous: bool
     metrics: tuple[str, ...]
+    words = {
+        "pipeline_tag": "reinforcement-learning",
+        "unit": "observation",
+        "usage": "--output episode.png",
+        "does": "plays an episode, prints its return, and draws it",
+        "data": "an environment that comes with gymnasium, in which it acts",
+        "outcome": "The proxy's mean return on the seeds of validation as it trains, beside its "
+        "baselines on the seeds of the test.",
+        "risks": "other environments, starts that the environment never draws, changes of its "
+        "physics, and harm that its rewards do not count",
+    }
+    proxy = {"obs_dim": 8, **NO_FRAMES, "n_actions": 4}
     work_unit = "sample"
     units = UNITS
     input = "observation"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from metagen.tasks.control import ACTIONS, NO_FRAMES, NUMBERS, UNITS, Control
+from metagen.tasks.control import ACTIONS, NUMBERS, UNITS, Control
 from metagen.tasks.schedule import Habits
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Value
 
@@ -39,24 +39,12 @@ class PolicyGradient(Control):
     continuous = True
     metrics = ("episode_return", "entropy")
     benchmark = Benchmark("swinging up a pendulum", {"quick": 2400, "full": 8000}, ("gymnasium",))
-    words = {
-        "pipeline_tag": "reinforcement-learning",
-        "unit": "observation",
-        "loss_unit": "loss of the policy and the critic",
-        "usage": "--output episode.png",
-        "does": "plays an episode, prints its return, and draws it",
-        "data": "an environment that comes with gymnasium, in which it acts",
-        "outcome": "The proxy's mean return on the seeds of validation as it trains, beside its "
-        "baselines on the seeds of the test.",
-        "risks": "other environments, starts that the environment never draws, changes of its "
-        "physics, and harm that its rewards do not count",
-    }
+    words = {**Control.words, "loss_unit": "loss of the policy and the critic"}
     defaults = {**NUMBERS, "n_actions": ACTIONS, "continuous": True}
     default_reasons = {
         **Control.default_reasons,
         "continuous": "no task.action_space is declared: quantities",
     }
-    proxy = {"obs_dim": 8, **NO_FRAMES, "n_actions": 4}
 
     def acts(self, key: Lookup, frames: bool) -> dict[str, Value]:
         """Return whether actions are quantities: as declared, or as their number is named."""

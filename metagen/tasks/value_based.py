@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from metagen.errors import Problem, SpecError
-from metagen.tasks.control import NO_FRAMES, NUMBERS, UNITS, Control
+from metagen.tasks.control import NUMBERS, UNITS, Control
 from metagen.tasks.schedule import Habits
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Value
 
@@ -32,25 +32,13 @@ class ValueBased(Control):
     continuous = False
     metrics = ("episode_return", "td_error")
     benchmark = Benchmark("balancing a pole", {"quick": 2400, "full": 8000}, ("gymnasium",))
-    words = {
-        "pipeline_tag": "reinforcement-learning",
-        "unit": "observation",
-        "loss_unit": "error of the return, in reward",
-        "usage": "--output episode.png",
-        "does": "plays an episode, prints its return, and draws it",
-        "data": "an environment that comes with gymnasium, in which it acts",
-        "outcome": "The proxy's mean return on the seeds of validation as it trains, beside its "
-        "baselines on the seeds of the test.",
-        "risks": "other environments, starts that the environment never draws, changes of its "
-        "physics, and harm that its rewards do not count",
-    }
+    words = {**Control.words, "loss_unit": "error of the return, in reward"}
     defaults = {**NUMBERS, "n_actions": CHOICES}
     default_reasons = {
         **Control.default_reasons,
         "n_actions": f"no task.num_actions is declared: {CHOICES}, and an environment may have "
         "fewer",
     }
-    proxy = {"obs_dim": 8, **NO_FRAMES, "n_actions": 4}
 
     def acts(self, key: Lookup, frames: bool) -> dict[str, Value]:
         """Return nothing: all actions are choices.
