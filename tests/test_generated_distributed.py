@@ -268,7 +268,7 @@ def test_two_processes_hold_half_a_model_with_two_tables_each(tmp_path: Path) ->
         weights = {model.checkpoint_name(name): p for name, p in model.named_parameters()}
         texts = {"config.json": json.dumps(vars(model.config))}
         save = sys.modules["runtime.checkpoint"].save_checkpoint
-        save(tmp_path / "checkpoint", weights, {}, texts, 0)
+        save(tmp_path / "checkpoint", {"model.safetensors": weights}, texts, 0)
     processes.finish(start(folder, tmp_path / "checkpoint", script="share.py"))
 
 

@@ -190,9 +190,8 @@ def test_a_token_depends_on_those_before_it_in_the_delayed_order(model: Any) -> 
 def test_decoding_with_a_cache_draws_what_passes_over_all_tokens_predict(
     code: dict[str, ModuleType], model: Any
 ) -> None:
-    config = code["infer"].Config(frames=7, temperature=0)
     start, text = torch.randint(8, (1, 3, 4)), torch.randint(257, (1, 6))
-    codes = code["infer"].generate(model.eval(), start, text, config)
+    codes = code["model"].generate(model.eval(), start, text, 7, temperature=0)
     assert codes.shape == (1, 3, 11)
     assert torch.equal(codes[..., :4], start)
     best = model(codes, text).argmax(-1)  # (1, K, T + K - 1)

@@ -293,3 +293,55 @@ class Model(nn.Module):
     def checkpoint_config(self) -> dict[str, Any]:
         """Return further entries of config.json: none."""
         return {}
+
+
+def draw(logits: Tensor, temperature: float, top_k: int, generator: torch.Generator) -> Tensor:
+    """Return a token for each row of logits (B, K, N), as (B, K)."""
+    if temperature == 0:
+        return logits.argmax(-1)
+    if top_k:
+        least = logits.topk(min(top_k, logits.size(-1))).values[..., -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    chances = torch.softmax(logits.double() / temperature, dim=-1)
+    drawn = torch.multinomial(chances.flatten(0, 1), 1, generator=generator)
+    return drawn.view(logits.shape[:2])
+
+
+@torch.inference_mode()
+def generate(
+    model: Model,
+    start: Tensor,
+    text: Tensor | None,
+    frames: int,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    seed: int = 0,
+) -> Tensor:
+    """Return codes (B, K, T) that begin with others, and some frames more.
+
+    Args:
+        model: The model.
+        start: (B, K, T) codes to continue; T may be 0.
+        text: (B, L) the captions; None for a model without them.
+        frames: Number of frames to add.
+        temperature: Divisor of the logits; 0 always takes the likeliest token.
+        top_k: Number of likeliest tokens to draw from; 0 for all.
+        seed: Seed of the draws.
+    """
+    size, given, books = model.config.codebook_size, start.size(2), start.size(1)
+    total = given + frames
+    moved = delayed(F.pad(start, (0, frames), value=size), size)  # (B, K, total + K - 1)
+    cache = model.decoder.new_cache(len(start), moved.size(2) + 1)
+    captions = model.read(text)
+    # Random numbers come from the CPU, so that a seed gives the same ones on every device.
+    generator = torch.Generator().manual_seed(seed)
+    column = torch.cat((torch.full_like(moved[..., :1], size), moved[..., :given]), dim=-1)
+    for place in range(given, moved.size(2)):
+        logits = model.decoder(column, captions, cache)[:, :, -1].float().cpu()  # (B, K, N)
+        tokens = draw(logits, temperature, top_k, generator).to(moved.device)
+        for book in range(books):
+            # A codebook has begun after as many columns as it is delayed by, and ends as late.
+            if given <= place - book < total:
+                moved[:, book, place] = tokens[:, book]
+        column = moved[..., place : place + 1]
+    return aligned(moved)

@@ -8,15 +8,13 @@ A pass reads the tokens of clips, one and many at once; `decoding` draws frames 
 them into sound, by the code of infer.py. Prints JSON on stdout.
 """
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from data import Config as DataConfig
-from infer import Config, generate, sound
+from infer import Config, sound
 from model import Config as ModelConfig
-from model import Model, conditions
+from model import Model, conditions, generate
 from runtime.bench import Case, Cases, measuring, network_of, passes
 from runtime.errors import run
 from runtime.scripts import Trained
@@ -34,11 +32,12 @@ def cases(trained: Trained[Config, DataConfig, ModelConfig]) -> Cases:
         return codes, *conditions(c, [""] * clips)
 
     frames = min(FRAMES, c.max_seq_len)
-    config = replace(trained.config, frames=frames)
+    temperature, top_k = trained.config.temperature, trained.config.top_k
     start, *text = (each.to(trained.device) for each in inputs(1))
 
     def decoding() -> object:
-        codes = generate(network, start[..., :0], text[0] if text else None, config)
+        captions = text[0] if text else None
+        codes = generate(network, start[..., :0], captions, frames, temperature, top_k)
         return sound(network, codes[0])
 
     sample = Case("decoding", 1, "frames", frames, lambda: decoding)

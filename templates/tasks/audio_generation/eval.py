@@ -18,10 +18,8 @@ from torch import Tensor
 
 from data import Config as DataConfig
 from data import Dataset, Split, batches, load_clips
-from infer import Config as Drawing
-from infer import generate
 from model import Config as ModelConfig
-from model import Model, aligned
+from model import Model, aligned, generate
 from runtime.errors import run
 from runtime.report import Report, metric
 from runtime.scores import Mean, Samples
@@ -190,8 +188,8 @@ def figure(model: Model, test: list[Read], seed: int, device: torch.device) -> d
     codes = first.codes[:count].to(device)
     text = [each[:count].to(device) for each in first.text]
     half = codes.size(2) // 2
-    drawing = Drawing(frames=codes.size(2) - half, top_k=0, seed=seed)
-    drawn = generate(model, codes[..., :half], text[0] if text else None, drawing)
+    start, added = codes[..., :half], codes.size(2) - half
+    drawn = generate(model, start, text[0] if text else None, added, seed=seed)
     waves = [first.wave[:count], *(model.codec.decode(each)[:, 0].cpu() for each in (codes, drawn))]
     columns = [_shown(wave, model.config.sample_rate) for wave in waves]
     rows = [[column[place] for column in columns] for place in range(count)]

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from data import Config as DataConfig
 from model import Config as ModelConfig
-from model import Model, aligned, conditions, delayed
+from model import Model, conditions, generate
 from runtime.device import in_bfloat16
 from runtime.errors import fail, run
 from runtime.options import Group, existing
@@ -44,47 +43,6 @@ class Config:
     """Seed of the draws."""
     dtype: str = "bfloat16"
     """Format of weights and arithmetic; auto is float32, as trained, on a CPU."""
-
-
-def draw(logits: Tensor, config: Config, generator: torch.Generator) -> Tensor:
-    """Return a token for each row of logits (B, K, N), as (B, K)."""
-    if config.temperature == 0:
-        return logits.argmax(-1)
-    if config.top_k:
-        least = logits.topk(min(config.top_k, logits.size(-1))).values[..., -1:]
-        logits = logits.masked_fill(logits < least, -torch.inf)
-    chances = torch.softmax(logits.double() / config.temperature, dim=-1)
-    drawn = torch.multinomial(chances.flatten(0, 1), 1, generator=generator)
-    return drawn.view(logits.shape[:2])
-
-
-@torch.inference_mode()
-def generate(model: Model, start: Tensor, text: Tensor | None, config: Config) -> Tensor:
-    """Return codes (B, K, T) that begin with others, and `frames` more.
-
-    Args:
-        model: The model.
-        start: (B, K, T) codes to continue; T may be 0.
-        text: (B, L) the captions; None for a model without them.
-        config: How the tokens are drawn.
-    """
-    size, given = model.config.codebook_size, start.size(2)
-    total, books = given + config.frames, start.size(1)
-    moved = delayed(F.pad(start, (0, config.frames), value=size), size)  # (B, K, total + K - 1)
-    cache = model.decoder.new_cache(len(start), moved.size(2) + 1)
-    captions = model.read(text)
-    # Random numbers come from the CPU, so that a seed gives the same ones on every device.
-    generator = torch.Generator().manual_seed(config.seed)
-    column = torch.cat((torch.full_like(moved[..., :1], size), moved[..., :given]), dim=-1)
-    for place in range(given, moved.size(2)):
-        logits = model.decoder(column, captions, cache)[:, :, -1].float().cpu()  # (B, K, N)
-        tokens = draw(logits, config, generator).to(moved.device)
-        for book in range(books):
-            # A codebook has begun after as many columns as it is delayed by, and ends as late.
-            if given <= place - book < total:
-                moved[:, book, place] = tokens[:, book]
-        column = moved[..., place : place + 1]
-    return aligned(moved)
 
 
 @torch.inference_mode()
@@ -137,7 +95,10 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         with torch.inference_mode():
             start = model.codec.encode(wave.to(trained.device, model.codec.codebooks.dtype))
     texts = [each.to(trained.device) for each in conditions(c, [args.prompt or ""])]
-    codes = generate(model, start, texts[0] if texts else None, config)
+    text = texts[0] if texts else None
+    codes = generate(
+        model, start, text, config.frames, config.temperature, config.top_k, config.seed
+    )
     target = args.sound or args.out / "clip.wav"
     write_sound(target, sound(model, codes[0]), c.sample_rate)
     frames, hop = codes.size(2), c.frame()
