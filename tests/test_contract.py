@@ -339,6 +339,12 @@ def of_graphs(made: Made) -> Splits:
     return {split: set(made.code["data"].forms(part)) for split, part in every.parts.items()}
 
 
+def of_questions(made: Made) -> Splits:
+    data, model = settings(made)
+    every = made.code["data"].load_questions(data, None, model)
+    return {split: {q.name for q in each} for split, each in every.splits.items()}
+
+
 def of_seeds(made: Made) -> Splits:
     """Return what tells the episodes of each split: the seeds that they begin with."""
     splits = made.code["data"].splits_of(settings(made)[0])
@@ -352,6 +358,7 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "text_classifier": of_records("text"),
     "sentence_embedder": of_records("text_a"),
     "vit": of_classes,
+    "vlm": of_questions,
     "unet_diffusion": of_pictures,
     "tabular_regressor": of_rows,
     "tabular_classifier": of_rows,
