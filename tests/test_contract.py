@@ -345,6 +345,10 @@ def of_series(made: Made) -> Splits:
     data, model = settings(made)
     every = made.code["data"].load_series(data, None, model)
     return {s: {x.numpy().tobytes() for x in each.series} for s, each in every.splits.items()}
+def of_questions(made: Made) -> Splits:
+    data, model = settings(made)
+    every = made.code["data"].load_questions(data, None, model)
+    return {split: {q.name for q in each} for split, each in every.splits.items()}
 
 
 def of_seeds(made: Made) -> Splits:
@@ -360,6 +364,7 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "text_classifier": of_records("text"),
     "sentence_embedder": of_records("text_a"),
     "vit": of_classes,
+    "vlm": of_questions,
     "unet_diffusion": of_pictures,
     "tabular_regressor": of_rows,
     "tabular_classifier": of_rows,
