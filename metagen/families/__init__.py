@@ -75,6 +75,7 @@ musicgen | audio audio+text text | audio | generation | transformer hybrid | aut
 patch_classifier | time_series | label | classification | transformer | classification
 whisper | audio | text | generation | transformer | autoregressive ctc
 vlm | image+text | text | generation | transformer hybrid | autoregressive instruction_tuning
+two_tower | graph | regression | recommendation | transformer | ranking
 """.splitlines()  # noqa: E501
 )
 # A family is the module of its name, which holds it as FAMILY.

@@ -24,7 +24,7 @@ from model import END_OF_TEXT, START
 from model import Config as ModelConfig
 from runtime.digests import digest, file_digests, split_of
 from runtime.errors import fail, run
-from runtime.features import log_mel_features
+from runtime.speech_features import log_mel_features
 from runtime.notes import note
 from runtime.options import data_options
 from runtime.order import samples_at
