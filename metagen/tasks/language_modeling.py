@@ -40,7 +40,9 @@ class LanguageModeling(Task):
     name = "language_modeling"
     metrics = ("bits_per_byte",)
     # The quick training takes about 25 seconds of one thread, the full one about a minute.
-    benchmark = Benchmark("held-out text", {"quick": 800, "full": 2250}, seeds=1)
+    benchmark = Benchmark(
+        "held-out text", {"quick": 800, "full": 2250}, seeds=1, sheets=("pydoc_topics",)
+    )
     words = {
         "pipeline_tag": "text-generation",
         "unit": "token",
