@@ -21,11 +21,6 @@ _LINE = 2  # points
 _FALL = 30  # the axis is logarithmic if the losses fall by a larger factor
 
 CURVE = "docs/trained_curve.svg"
-_STEP_UNITS = {
-    "parameter_budget.max": "parameters",
-    "memory_budget": "bytes",
-    "context_window": "tokens",
-}
 
 
 def learning_curve(desk: Desk) -> dict[str, bytes]:
@@ -50,12 +45,6 @@ def curve_of_report(desk: Desk) -> dict[str, bytes]:
     return {CURVE: figure(desk, "svg", 2.3, lambda f: draw_curve(f, rows, STEPS_UNIT, unit), WIDE)}
 
 
-def parameters(desk: Desk) -> dict[str, bytes]:
-    """Draw the parameters by module."""
-    facts = Facts(desk)
-    return drawn(desk, "parameters", 2.5, lambda figure: draw_parameters(figure, facts))
-
-
 def draw_parameters(figure: Figure, facts: Facts) -> None:
     """Draw the parameters of the full model by module."""
     parts = _parts(facts.get("params.by_module").value, facts.get("params.by_layer").value)
@@ -68,7 +57,8 @@ def cost(desk: Desk) -> dict[str, bytes]:
     if not facts.has("derived.context"):
         parts = facts.get("flops.by_operator").value
         axis = f"share of the operations of one {facts.family().words.unit}"
-        return drawn(desk, "cost", 2.5, lambda figure: _bars(figure, parts, axis, "FLOP"))
+        height = 0.55 + 0.22 * len(parts)
+        return drawn(desk, "cost", height, lambda figure: _bars(figure, parts, axis, "FLOP"))
     points = facts.get("flops.points").value
     budget = facts.get("spec.constraints.memory_budget").value
     memory = [_memory(facts, point["length"]) for point in points]
@@ -82,67 +72,6 @@ def _memory(facts: Facts, length: int) -> float:
     demand = family.demand({**everything, str(family.context_dim): length}, use)
     extra = facts.get("params.total").value - family.count(everything)
     return float(demand.memory + 2 * extra)
-
-
-def sensitivity(desk: Desk) -> dict[str, bytes]:
-    """Draw the memory of the design, and of the designs for a step of each constraint."""
-    content = Facts(desk).get("sensitivity").value
-    rows = [("as specified", content["specified"])]
-    rows += [(_named(step), step) for step in content["steps"]]
-    height = 0.9 + 0.24 * len(rows)
-    return drawn(desk, "sensitivity", height, lambda figure: _stacks(figure, rows), WIDE)
-
-
-def _named(step: dict[str, Any]) -> str:
-    """Return a step as `memory budget 12.0 GB`."""
-    name, value = step["constraint"], step["value"]
-    unit = _STEP_UNITS.get(name, "")
-    text = value if isinstance(value, str) else wording.write(value, unit, "short")
-    return f"{name.partition('.')[0].replace('_', ' ')} {text}".replace(wording.SPACE, " ")
-
-
-def _stacks(figure: Figure, rows: list[tuple[str, dict[str, Any]]]) -> None:
-    """Draw a bar per row: weights, cache and activations, in the prefix of the largest."""
-    axes = figure.add_subplot()
-    size, letter = wording.prefix(max(row["memory"]["total"] for _, row in rows))
-    edge = _memory_bars(axes, [row["memory"] for _, row in rows], size)
-    edge = _allowances(axes, [row["memory_allowed"] for _, row in rows], size, edge)
-    outcomes = [_outcome(row) for _, row in rows]
-    for place, text in enumerate(outcomes):
-        axes.text(1.03 * edge, -place, text, va="center", size=7)
-    # The axis extends past the bars, so that the longest outcome fits in the figure.
-    room = 1.08 + 0.016 * max(map(len, outcomes))
-    axes.set(xlabel=f"memory ({letter}B)", xlim=(0, edge * room))
-    axes.set_yticks([-place for place in range(len(rows))], [name for name, _ in rows])
-    axes.tick_params(axis="y", length=0)
-    figure.legend(loc="outside upper right", ncols=4)
-
-
-def _memory_bars(axes: Axes, memories: list[dict[str, int]], size: float) -> float:
-    """Draw the parts of each memory as a stacked bar; return the end of the longest bar."""
-    places = [-place for place in range(len(memories))]
-    left = [0.0] * len(memories)
-    for part, colour in (("weights", BLUE), ("cache", ORANGE), ("activations", GREEN)):
-        widths = [memory[part] / size for memory in memories]
-        axes.barh(places, widths, left=left, color=colour, height=0.62, label=part)
-        left = [start + width for start, width in zip(left, widths, strict=True)]
-    return max(left)
-
-
-def _allowances(axes: Axes, allowed: list[float | None], size: float, edge: float) -> float:
-    """Mark the memory allowed in each row, unless it is far beyond the bars; return the edge."""
-    marks = [(most / size, -place) for place, most in enumerate(allowed) if most]
-    shown = [mark for mark in marks if mark[0] < 1.6 * edge]
-    if not shown:
-        return edge
-    axes.plot(*zip(*shown, strict=True), "k|", markersize=11, label="allowed")
-    return max(edge, *(most for most, _ in shown))
-
-
-def _outcome(row: dict[str, Any]) -> str:
-    count = wording.write(row["parameters"], "parameters", "short").replace(wording.SPACE, " ")
-    exceeded = ", ".join(name.replace("_", " ") for name in row["exceeded"])
-    return f"{count}; exceeds {exceeded}" if exceeded else count
 
 
 def _parts(modules: dict[str, int], layer: dict[str, int]) -> dict[str, float]:
@@ -231,8 +160,6 @@ def _recipe(work: Callable[[Desk], dict[str, bytes]], title: str, *files: str) -
 RECIPES = (
     _recipe(learning_curve, "draw the proxy's learning curve", "curve", "results", "arch"),
     _recipe(trained_curve, "draw the losses of the trained model", "trained_curve", "arch"),
-    _recipe(parameters, "draw the parameters by module", "params"),
-    _recipe(sensitivity, "draw the effect of a step of each constraint", "sensitivity"),
     _recipe(cost, "draw the cost of an output", "flops", "params", "arch"),
 )
 # What only a package with a trained model has.

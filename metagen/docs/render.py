@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from markupsafe import Markup
 
-from metagen.docs import escape
+from metagen.docs import escape, numbered
 from metagen.docs.fact import MissingFact, Printed, Ref, proxy
 from metagen.docs.facts import Facts
 from metagen.docs.sources import FILES
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _FOLDER = "templates/"
 _SOURCES = "cards/parts/sources.md"
+_HEADLINES = 3  # scores of an abstract
 _FOLDED = 3  # a list of sources names a record once if it has at least this many entries
 
 
@@ -161,6 +162,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "each": facts.each,
         # The results of the proxy and of the full model have places of their own.
         "measured": lambda: facts.each("results", status=MEASURED, size=PROXY),
+        "headlines": lambda: facts.each("results", status=MEASURED, size=PROXY)[:_HEADLINES],
         "full": lambda: facts.each("results", status=MEASURED, size=FULL),
         "origin": facts.origin,
         "bound": facts.is_bound,
@@ -181,6 +183,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "judged": lambda row, part="sentence", style="full": facts.text(
             f"derived.{part}.{row[1]}", style
         ),
+        "marks": lambda row: numbered.numbers(facts, row),
         "proxy": proxy,
         "family": lambda: facts.family().model_template({}).split("/")[2],
         "of_task": lambda file: facts.family().task.source(file).removeprefix("templates/"),
