@@ -34,7 +34,12 @@ class Recommendation(Task):
 
     name = "recommendation"
     metrics = ("recall_at_10", "ndcg_at_10")
-    benchmark = Benchmark("names that modules import", {"quick": 300, "full": 600}, ("sympy",))
+    benchmark = Benchmark(
+        "names that modules import",
+        {"quick": 300, "full": 600},
+        ("sympy",),
+        sheets=("sympy_imports",),
+    )
     words = {
         "pipeline_tag": "tabular-regression",
         "unit": "pair",
