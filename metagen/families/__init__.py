@@ -72,6 +72,8 @@ mask_rcnn | image | segmentation_mask | instance_segmentation | cnn | segmentati
 video_dit | video | video | generation | diffusion transformer cnn | diffusion
 point_diffusion | text | 3d | generation | diffusion transformer | diffusion
 musicgen | audio audio+text text | audio | generation | transformer hybrid | autoregressive diffusion
+node_classifier | graph | label | node_classification | gnn | classification
+link_predictor | graph | regression | link_prediction | gnn | classification
 """.splitlines()  # noqa: E501
 )
 # A family is the module of its name, which holds it as FAMILY.
