@@ -64,7 +64,9 @@ def test_no_numeral_is_typed_into_a_card_template(path):
 # The others compile what these make; the paper's tests run them.
 FIRST = [r for r in docs.RECIPES if not any(path.startswith("paper/") for path in r.inputs)]
 # A form of the task's own is looked up by the family; tests/test_outcome.py draws one.
-SOMETIMES = {"paper:outcome": {"blueprint/architecture.yaml"}}
+SOMETIMES = {
+    name: {"blueprint/architecture.yaml"} for name in ("paper:outcome", "docs:figure_outcome")
+}
 
 
 @pytest.mark.parametrize("recipe", FIRST, ids=lambda recipe: recipe.name)

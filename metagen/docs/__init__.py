@@ -6,10 +6,13 @@ scores        scores with the digits that they support, and what they say togeth
 sources       the files that facts come from, and the units of their entries
 fact          a fact with its address, and as it was printed
 commands      the commands that documents print for the code of a package
+content       what the figures show, as data and in words
 facts         the only way from numbers to prose, and derived figures
 escape        escaping the text of a spec, for Markdown and for LaTeX
 provenance    where each number of a document comes from
 render        templates to documents
+references    works of the bibliography, as Markdown and records cite them
+sheets        data sheets of the data that the benchmark reads
 cards         model card, data card, evaluation report, limitations, launch guide
 summary       the content of the terminal's table
 drawing       the style and the helpers of all figures
@@ -20,6 +23,6 @@ latex         its PDF
 ============  ====================================================================
 """
 
-from metagen.docs import cards, latex, paper, summary
+from metagen.docs import cards, latex, paper, sheets, summary
 
-RECIPES = (*cards.RECIPES, *summary.RECIPES, *paper.RECIPES, *latex.RECIPES)
+RECIPES = (*sheets.RECIPES, *cards.RECIPES, *summary.RECIPES, *paper.RECIPES, *latex.RECIPES)

@@ -16,6 +16,7 @@ import numpy as np
 
 from runtime.digests import digest, files_digest
 from runtime.errors import fail
+from runtime.fields import LABEL, named, picked, read_arrays
 from runtime.files import open_text
 from runtime.formats import SUFFIXES as TABLES
 from runtime.formats import list_rows, rows_of
@@ -23,20 +24,16 @@ from runtime.graphs import (
     COUNT,
     EDGES,
     INDEX,
-    LABEL,
     NODES,
     NPZ,
     Cells,
     Graph,
     Integers,
     Packed,
-    arrays_of,
     cells_of,
     count_of,
     index_of,
-    keys_of,
     packed,
-    picked,
 )
 from runtime.listing import printable, suffix_of
 from runtime.notes import note
@@ -88,7 +85,7 @@ def read_network(path: Path) -> tuple[str, Network]:
         fail(f"{path} is neither a {', '.join(SUFFIXES)} file nor a folder with two of them.")
     total = digest(path.read_bytes())
     if suffix == NPZ:
-        return total, _of_columns(path, arrays_of(path))
+        return total, _of_columns(path, read_arrays(path))
     if suffix in (".json", ".json.gz"):
         return total, _of_json(path)
     return total, _of_rows(path, None, [*rows_of(path)])
@@ -126,7 +123,7 @@ def _of_json(path: Path) -> Network:
         columns = {"edges" if key == "links" else key: value for key, value in content.items()}
         return _of_columns(path, columns)
     if not isinstance(edges, list):
-        fail(f'{path} has no list of "edges", or "links"; it has {keys_of(content)}.')
+        fail(f'{path} has no list of "edges", or "links"; it has {named(content)}.')
     links = edges if _are_objects(edges) else [_ends(each) for each in edges]
     given = None if nodes is None else _objects(nodes, "node", path)
     return _of_rows(path, given, _objects(links, "edge", path))
@@ -159,7 +156,7 @@ def _of_columns(path: Path, columns: Mapping[str, Any]) -> Network:
     _, nodes = picked(columns, NODES, place)
     _, stated = picked(columns, COUNT, place)
     if index is None:
-        fail(f"{place} has no edges, nor edge_index; it has {keys_of(columns)}.")
+        fail(f"{place} has no edges, nor edge_index; it has {named(columns)}.")
     stated = stated.item() if isinstance(stated, np.ndarray) and stated.size == 1 else stated
     count = count_of(nodes, stated, place)
     index = index_of(index, name, count, place)
@@ -234,7 +231,7 @@ def _required(row: Mapping[str, Any], names: Sequence[str], place: str) -> str:
     """Return the name of a node where an edge begins or ends, or stop."""
     word = _word(picked(row, names, place)[1])
     if not word:
-        fail(f'{place} has no "{names[0]}" that is the name of a node; it has {keys_of(row)}.')
+        fail(f'{place} has no "{names[0]}" that is the name of a node; it has {named(row)}.')
     return word
 
 

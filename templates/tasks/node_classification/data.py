@@ -21,7 +21,7 @@ from torch import Tensor
 from model import Config as ModelConfig
 from runtime.digests import split_of, uniform
 from runtime.errors import fail, run
-from runtime.imports import import_graph
+from runtime.modules import import_graph
 from runtime.labels import say_untested, untested
 from runtime.listing import printable
 from runtime.networks import Network, read_network

@@ -20,7 +20,7 @@ from data import Config as DataConfig
 from data import Dataset, fitted, load_graph
 from model import Config as ModelConfig
 from model import Model
-from runtime.classes import macro_f1
+from runtime.classes import confusion, macro_f1
 from runtime.errors import fail, run
 from runtime.labels import read_labels, untested
 from runtime.linear import logistic_regression
@@ -29,7 +29,6 @@ from runtime.scores import Mean, Samples, Score
 from runtime.scripts import Trained, scoring
 from runtime.unions import read_columns
 
-MOST_LABELS = 20  # rows of the confusion matrix; labels of more would be illegible
 Classes = NDArray[np.int64]  # (nodes,)
 
 
@@ -127,15 +126,6 @@ def metrics(truth: Classes, own: Classes, simple: dict[str, Classes]) -> list[di
     ]
 
 
-def confusion(truth: Classes, own: Classes, labels: tuple[str, ...]) -> dict[str, Any]:
-    """Return the confusion matrix of the most frequent classes: rows are true."""
-    counts = np.bincount(truth, minlength=len(labels))
-    shown = sorted(counts.argsort(kind="stable")[::-1][:MOST_LABELS].tolist())
-    values = [[int(((truth == a) & (own == b)).sum()) for b in shown] for a in shown]
-    names = [labels[k] for k in shown]
-    return {"kind": "matrix", "labels": names, "values": values, "x": "predicted", "y": "true"}
-
-
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on the test nodes."""
     config, folder, size = trained.config, trained.folder, trained.args.size
@@ -157,7 +147,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         data.sha256,
         len(truth),
         metrics(truth, own, simple),
-        confusion(truth, own, data.labels),
+        confusion(own, truth, data.labels),
         n_unit="nodes",
         untested=untested(data.labels, truth.tolist()),
     )
