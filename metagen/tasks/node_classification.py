@@ -13,7 +13,9 @@ class NodeClassification(NetworkTask):
 
     name = "node_classification"
     metrics = ("accuracy", "macro_f1")
-    benchmark = Benchmark("modules of a library", {"quick": 100, "full": 400}, ("sympy",))
+    benchmark = Benchmark(
+        "modules of a library", {"quick": 100, "full": 400}, ("sympy",), sheets=("sympy_modules",)
+    )
     words = {
         "pipeline_tag": "graph-ml",
         "unit": "graph",

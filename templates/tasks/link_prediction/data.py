@@ -24,7 +24,7 @@ from model import Config as ModelConfig
 from runtime.digests import split_of
 from runtime.errors import fail, run
 from runtime.graphs import Packed
-from runtime.modules import import_graph
+from runtime.module_graph import import_graph
 from runtime.networks import Network, read_network
 from runtime.notes import note
 from runtime.options import data_options

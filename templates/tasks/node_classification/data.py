@@ -21,9 +21,9 @@ from torch import Tensor
 from model import Config as ModelConfig
 from runtime.digests import split_of, uniform
 from runtime.errors import fail, run
-from runtime.modules import import_graph
 from runtime.labels import say_untested, untested
 from runtime.listing import printable
+from runtime.module_graph import import_graph
 from runtime.networks import Network, read_network
 from runtime.options import data_options
 from runtime.settings import load_config
