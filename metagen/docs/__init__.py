@@ -12,6 +12,8 @@ escape        escaping the text of a spec, for Markdown, LaTeX and HTML
 provenance    where each number of a document comes from
 render        templates to documents
 markup        Markdown to HTML
+references    works of the bibliography, as Markdown and records cite them
+sheets        data sheets of the data that the benchmark reads
 cards         model card, data card, evaluation report, limitations, launch guide
 summary       the content of the terminal's table
 drawing       the style and the helpers of all figures
@@ -23,6 +25,6 @@ latex         its PDF
 ============  ====================================================================
 """
 
-from metagen.docs import cards, latex, paper, summary
+from metagen.docs import cards, latex, paper, sheets, summary
 
-RECIPES = (*cards.RECIPES, *summary.RECIPES, *paper.RECIPES, *latex.RECIPES)
+RECIPES = (*sheets.RECIPES, *cards.RECIPES, *summary.RECIPES, *paper.RECIPES, *latex.RECIPES)

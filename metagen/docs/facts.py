@@ -55,6 +55,7 @@ _COUNTED = {
     "trained.units": ("trained.unit", "{}"),
     "trained.throughput": ("trained.unit", "{}/s"),
     "trained.data.splits.*": ("trained.data.unit", "{}"),
+    "data.splits.*": ("data.unit", "{}"),
 }
 _NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
 

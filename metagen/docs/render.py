@@ -28,6 +28,8 @@ from metagen.work import Desk
 if TYPE_CHECKING:
     import jinja2
 
+    from metagen.docs.compiled import Codes
+
 _FOLDER = "templates/"
 _SOURCES = "cards/parts/sources.md"
 _FOLDED = 3  # a list of sources names a record once if it has at least this many entries
@@ -53,11 +55,12 @@ class Page:
 
 @dataclass(frozen=True)
 class _Language:
-    """The syntax of a template, and the escaping of its output."""
+    """The syntax of a template, the escaping of its output, and what was compiled so far."""
 
     escaped: Callable[[str], Markup]
     filters: Mapping[str, Callable[..., Markup]] = field(default_factory=dict)
     syntax: Mapping[str, Any] = field(default_factory=dict)
+    compiled: Codes = field(default_factory=dict)
 
 
 # Braces and percent signs have a meaning in TeX, so its templates mark expressions as macros.
@@ -221,6 +224,8 @@ def named(facts: Facts, source: Ref) -> Ref:
 def _environment(desk: Desk, language: _Language) -> jinja2.Environment:
     import jinja2
 
+    from metagen.docs.compiled import Compiled
+
     def load(name: str) -> tuple[str, str, None]:
         return desk.source(_FOLDER + name).decode(), _FOLDER + name, None
 
@@ -229,6 +234,7 @@ def _environment(desk: Desk, language: _Language) -> jinja2.Environment:
 
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(load),
+        bytecode_cache=Compiled(language.compiled),
         undefined=jinja2.StrictUndefined,
         autoescape=True,
         finalize=finalize,

@@ -51,6 +51,8 @@ _ARTIFACTS = {
     # The first steps of the model card install what the code requires.
     "code:requirements": {"model_card"},
     "paper:": {"paper"},
+    # Made only for what reads them.
+    "docs:data_sheets": set(),
 }
 
 

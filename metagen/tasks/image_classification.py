@@ -53,7 +53,9 @@ class ImageClassification(Task):
     name = "image_classification"
     # The quick training takes about ten seconds of one thread, the full one about a minute.
     metrics = ("accuracy", "macro_f1", "log_loss")
-    benchmark = Benchmark("handwritten digits", {"quick": 500, "full": 4000}, ("scikit-learn",))
+    benchmark = Benchmark(
+        "handwritten digits", {"quick": 500, "full": 4000}, ("scikit-learn",), sheets=("digits",)
+    )
     words = {
         "pipeline_tag": "image-classification",
         "unit": "image",
