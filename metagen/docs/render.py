@@ -80,6 +80,7 @@ _LATEX = _Language(
     {"code": escape.latex_code, "pdf_string": escape.pdf_string, "keys": escape.citation_keys},
     _MACROS,
 )
+_HTML = _Language(escape.html)
 _PLAIN = _Language(Markup, syntax=_MACROS)
 
 
@@ -97,10 +98,20 @@ def markdown(
     Raises:
         TaskError: The template is invalid, or requests a fact that does not exist.
     """
-    page = _page(desk, template, _MARKDOWN, documents=documents)
+    page = body(desk, template, documents)
     files = by_source(page.printed).items()
     sources = _render(desk, Facts(desk), _SOURCES, _MARKDOWN, sources=files)
     return Page(_header(metadata) + page.text + sources, page.printed)
+
+
+def body(desk: Desk, template: str, documents: str) -> Page:
+    """Render a Markdown template alone; arguments and errors are those of `markdown`."""
+    return _page(desk, template, _MARKDOWN, documents=documents)
+
+
+def html(desk: Desk, template: str, **values: Any) -> str:
+    """Render an HTML template; its values are escaped, but for `Markup`."""
+    return _render(desk, Facts(desk), template, _HTML, **values)
 
 
 def latex(desk: Desk, template: str) -> Page:
