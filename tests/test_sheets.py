@@ -48,7 +48,7 @@ def test_a_sheet_answers_all_questions_in_texts_that_fit_on_a_page(name):
     for field, value in read.items():
         assert isinstance(value, list if field in LISTS else str), field
         for text in value if field in LISTS else [value]:
-            assert text.strip() and len(text) <= LONGEST, field
+            assert 0 < len(text.strip()) <= LONGEST, field
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -173,7 +173,7 @@ def _addresses(subject: Subject) -> list[dict[str, str]]:
 
 def _documents() -> list[dict[str, str]]:
     return [
-        {"type": "model-card", "url": "docs/model_card.md"},
+        {"type": "model-card", "url": "README.md"},
         {"type": "documentation", "url": "paper/main.tex"},
         {"type": "build-meta", "url": "manifest.json"},
     ]
