@@ -95,6 +95,7 @@ ODD: dict[str, tuple[Dims, ...]] = {
         {"image_height": 45, "image_width": 70, "num_channels": 3, "depth_3": 3},
         {"bottleneck": True, "d_fusion": 20, "fusion_blocks": 2, "num_denoising": 0},
     ),
+    "patch_classifier": ({"n_channels": 2, "lookback": 29, "patch_len": 7, "stride": 5},),
     "musicgen": (
         dict.fromkeys(("text_length", "text_width", "text_layers", "text_heads"), 0),
         {"n_kv_heads": 1, "n_codebooks": 2, "stride_2": 3, "codec_lstm_layers": 2},
@@ -175,6 +176,7 @@ SHARE_HELD: dict[str, tuple[float, float]] = {
     "autoencoder": (1.0, 1.0),
     "clip": (1.0, 1.01),  # the tokens and the temperature
     "patch_forecaster": (1.0, 1.01),  # the mean and the deviation of the input
+    "patch_classifier": (1.0, 1.02),  # the mean and the deviation of the input
     "decoder": (1.0, 1.2),
     "text_classifier": (1.0, 1.5),
     "sentence_embedder": (1.0, 1.5),
@@ -356,6 +358,12 @@ def of_graphs(made: Made) -> Splits:
     return {split: set(made.code["data"].forms(part)) for split, part in every.parts.items()}
 
 
+def of_series(made: Made) -> Splits:
+    data, model = settings(made)
+    every = made.code["data"].load_series(data, None, model)
+    return {s: {x.numpy().tobytes() for x in each.series} for s, each in every.splits.items()}
+
+
 def of_seeds(made: Made) -> Splits:
     """Return what tells the episodes of each split: the seeds that they begin with."""
     splits = made.code["data"].splits_of(settings(made)[0])
@@ -374,6 +382,7 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "tabular_classifier": of_rows,
     "video_dit": of_clips,
     "gat": of_graphs,
+    "patch_classifier": of_series,
     "ppo": of_seeds,
     "dqn": of_seeds,
 }

@@ -8,8 +8,7 @@ import re
 import pytest
 import yaml
 from helpers import docs_fixtures as sample
-from helpers import documents
-from helpers import trained_states
+from helpers import documents, trained_states
 from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
 from helpers.turns import in_turn
 from huggingface_hub import ModelCard
@@ -65,7 +64,9 @@ def test_no_numeral_is_typed_into_a_card_template(path):
 # The others compile what these make; the paper's tests run them.
 FIRST = [r for r in docs.RECIPES if not any(path.startswith("paper/") for path in r.inputs)]
 # A form of the task's own is looked up by the family; tests/test_outcome.py draws one.
-SOMETIMES = {"paper:outcome": {"blueprint/architecture.yaml"}}
+SOMETIMES = {
+    name: {"blueprint/architecture.yaml"} for name in ("paper:outcome", "docs:figure_outcome")
+}
 
 
 @pytest.mark.parametrize("recipe", FIRST, ids=lambda recipe: recipe.name)

@@ -181,7 +181,10 @@ SAYS: dict[str, dict[str, tuple[list[str], list[str]]]] = {
         ),
         "not scored": (["No score of the model belongs to this package"], []),
         "partial": (["after 1,200 of 477,000 steps"], []),
-        "not recorded": (["The losses of the training are not recorded."], ["trained_curve.svg"]),
+        "not recorded": (
+            ["The losses of the training are not recorded."],
+            ["figures/trained_curve.svg"],
+        ),
     },
     "data_card": {
         "nothing trained": (["No proxy was trained"], ["Data of the training"]),

@@ -22,6 +22,7 @@ CLASSES = {
     "document_ranker": "AutoModelForSequenceClassification",
     "sentence_embedder": "AutoModel",
     "patch_forecaster": "PatchTSTForPrediction",
+    "patch_classifier": "PatchTSTForClassification",
 }
 
 

@@ -147,6 +147,7 @@ def _recipe(
 _TRAINED = ("trained", "plan", "samples", "bench")
 _CARD = (
     *("arch", "params", "shape", "flops", "constraints", "results", "machine"),
+    *("curve", "report"),
     *("lock", "launch", "sheets", "uses", *_TRAINED),
 )
 _REPORT = ("arch", "params", "results", "curve", "machine", "lock", "trained_curve", *_TRAINED[:3])

@@ -15,7 +15,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import families
-from metagen.docs import citation, commands, scores, statement, training, wording
+from metagen.docs import citation, commands, content, scores, statement, training, wording
+from metagen.docs.content import design
 from metagen.docs.fact import Fact, Figure, MissingFact, Printed, Ref, address, file, source
 from metagen.docs.sources import (
     BOUND,
@@ -116,6 +117,10 @@ class Facts:
     def is_trained(self) -> bool:
         """Return whether a training run of the full model is bound to the package."""
         return bool(self.get("trained.status").value != NOT_TRAINED)
+
+    def shipped(self, name: str) -> str:
+        """Return the text of a file that metagen ships, such as one of a task."""
+        return self._desk.source(name).decode()
 
     def device(self, name: str) -> Device | None:
         """Return the device that a driver calls by some name, as `NVIDIA H100 80GB HBM3`."""
@@ -254,13 +259,6 @@ def _said(facts: Facts, ref: Ref) -> Fact:
     return Fact(str(ref), _SAID[ref[1]](row), "", f"{FILES['constraints']}: {parts}")
 
 
-def design(facts: Facts) -> tuple[Family, dict[str, Any]]:
-    """Return the family, and the model's dimensions with its formats of deployment."""
-    family = facts.family()
-    formats = {name: facts.get(f"arch.infer.{name}").value for name in family.formats}
-    return family, {**facts.get("arch.model").value, **formats}
-
-
 def _of_the_family(name: str) -> Callable[[Facts], Fact]:
     """Return the function of a fact that is one of the family's `figures`."""
 
@@ -370,6 +368,7 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "bibtex": _computed("bibtex", citation.bibtex),
     **{name: _computed(name, figure) for name, figure in training.FIGURES.items()},
     **{name: _computed(name, command) for name, command in commands.COMMANDS.items()},
+    **{f"alt_{name}": _computed(f"alt_{name}", text) for name, text in content.TEXTS.items()},
     "unknown_components": _unknown_components,
     "unused": _unused,
     "edited": _edited,

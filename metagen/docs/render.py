@@ -30,6 +30,8 @@ from metagen.work import Desk
 if TYPE_CHECKING:
     import jinja2
 
+    from metagen.docs.compiled import Codes
+
 _FOLDER = "templates/"
 _FENCED_OR_EMPTY = re.compile(r"^(`{3,})[^\n]*\n.*?^\1$|\n{3,}", re.MULTILINE | re.DOTALL)
 
@@ -54,11 +56,12 @@ class Page:
 
 @dataclass(frozen=True)
 class _Language:
-    """The syntax of a template, and the escaping of its output."""
+    """The syntax of a template, the escaping of its output, and what was compiled so far."""
 
     escaped: Callable[[str], Markup]
     filters: Mapping[str, Callable[..., Markup]] = field(default_factory=dict)
     syntax: Mapping[str, Any] = field(default_factory=dict)
+    compiled: Codes = field(default_factory=dict)
 
 
 # Braces and percent signs have a meaning in TeX, so its templates mark expressions as macros.
@@ -233,6 +236,8 @@ def named(facts: Facts, source: Ref) -> Ref:
 def _environment(desk: Desk, language: _Language) -> jinja2.Environment:
     import jinja2
 
+    from metagen.docs.compiled import Compiled
+
     def load(name: str) -> tuple[str, str, None]:
         return desk.source(_FOLDER + name).decode(), _FOLDER + name, None
 
@@ -241,6 +246,7 @@ def _environment(desk: Desk, language: _Language) -> jinja2.Environment:
 
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(load),
+        bytecode_cache=Compiled(language.compiled),
         undefined=jinja2.StrictUndefined,
         autoescape=True,
         finalize=finalize,

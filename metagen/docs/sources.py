@@ -25,6 +25,7 @@ FILES = {
     "sensitivity": "blueprint/sensitivity.json",
     "ablations": "blueprint/ablations.yaml",
     "results": RESULTS,
+    "report": REPORT,
     "curve": CURVE,
     "machine": "benchmarks/machine.json",
     # What the proxy read: how much of it each split has.

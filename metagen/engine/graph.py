@@ -40,7 +40,7 @@ _ARTIFACTS = {
     "docs:launch": {"pytorch_skeleton", "training_recipe"},
     "benchmarks:": {"benchmark_report", "eval_report"},
     "docs:eval_report": {"benchmark_report", "eval_report"},
-    "docs:trained_curve": {"benchmark_report", "eval_report"},
+    "docs:figure_": {"model_card", "benchmark_report", "eval_report"},
     "docs:model_card": {"model_card"},
     "docs:data_card": {"model_card", "data_card"},
     "docs:limitations": {"model_card", "limitations"},

@@ -72,6 +72,7 @@ mask_rcnn | image | segmentation_mask | instance_segmentation | cnn | segmentati
 video_dit | video | video | generation | diffusion transformer cnn | diffusion
 point_diffusion | text | 3d | generation | diffusion transformer | diffusion
 musicgen | audio audio+text text | audio | generation | transformer hybrid | autoregressive diffusion
+patch_classifier | time_series | label | classification | transformer | classification
 """.splitlines()  # noqa: E501
 )
 # A family is the module of its name, which holds it as FAMILY.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -28,12 +29,9 @@ def empty_phrases(text: str) -> list[str]:
 
 def empty_sections(text: str) -> list[str]:
     """Return the headings that neither text nor a lower heading follows."""
-    lines = [line for line in _HEADER.sub("", text).split("\n") if line] + ["# end"]
-    found = []
-    for line, following in zip(lines, lines[1:], strict=False):
-        if (level := _level(line)) and 0 < _level(following) <= level:
-            found.append(line)
-    return found
+    lines = [line for line in prose(text).split("\n") if line] + ["# end"]
+    pairs = itertools.pairwise(lines)
+    return [a for a, b in pairs if _level(a) and 0 < _level(b) <= _level(a)]
 
 
 def _level(line: str) -> int:
