@@ -29,7 +29,7 @@ def empty_phrases(text: str) -> list[str]:
 
 def empty_sections(text: str) -> list[str]:
     """Return the headings that neither text nor a lower heading follows."""
-    lines = [line for line in prose(text).split("\n") if line] + ["# end"]
+    lines = [line for line in _FENCED.sub("code", text).split("\n") if line] + ["# end"]
     pairs = itertools.pairwise(lines)
     return [a for a, b in pairs if _level(a) and 0 < _level(b) <= _level(a)]
 
