@@ -32,7 +32,7 @@ KINDS = ("numerals without a source", "entries without their value", "other text
 _STYLES = ("full", "bare", "short", "percent", "words")
 _MARKDOWN = (str, escape.markdown, escape.markdown_code)
 _LATEX = (escape.latex, escape.latex_code, escape.pdf_string)
-# What holds numerals and states nothing: blocks of commands, lists of sources, markup, equations.
+# What holds numerals and states nothing: blocks of commands, markup, equations.
 _COMMANDS = re.compile(r"(?ms)^(`{3,}).*?^\1$|^## Where the figures come from$.*\Z")
 _TEX = re.compile(
     r"\\begin\{(equation|align|pmatrix)\}.*?\\end\{\1\}|\\ref\{[^}]*\}|\\label\{[^}]*\}"
