@@ -100,6 +100,10 @@ ODD: dict[str, tuple[Dims, ...]] = {
         dict.fromkeys(("text_length", "text_width", "text_layers", "text_heads"), 0),
         {"n_kv_heads": 1, "n_codebooks": 2, "stride_2": 3, "codec_lstm_layers": 2},
     ),
+    "two_tower": (
+        {"ordered": True, "edge_features": 5, "d_model": 6, "n_heads": 3, "d_tower": 7},
+        {"user_layers": 0, "node_features": 0, "history_length": 7},
+    ),
 }
 
 
@@ -367,6 +371,12 @@ def of_series(made: Made) -> Splits:
     return {s: {x.numpy().tobytes() for x in each.series} for s, each in every.splits.items()}
 
 
+def of_questions(made: Made) -> Splits:
+    data, model = settings(made)
+    every = made.code["data"].load_questions(data, None, model)
+    return {split: {q.name for q in each} for split, each in every.splits.items()}
+
+
 def of_seeds(made: Made) -> Splits:
     """Return what tells the episodes of each split: the seeds that they begin with."""
     splits = made.code["data"].splits_of(settings(made)[0])
@@ -380,6 +390,7 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "text_classifier": of_records("text"),
     "sentence_embedder": of_records("text_a"),
     "vit": of_classes,
+    "vlm": of_questions,
     "unet_diffusion": of_pictures,
     "tabular_regressor": of_rows,
     "tabular_classifier": of_rows,

@@ -1,6 +1,6 @@
 """Escaping the text of a spec for the language of the document.
 
-A spec may come from a stranger, so its text must never act as markup in Markdown or LaTeX.
+A spec may come from a stranger, so its text must never act as markup in Markdown, LaTeX or HTML.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import markupsafe
 from markupsafe import Markup
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ def markdown_block(text: str, language: str = "text") -> Markup:
     longest = max((len(run) for run in re.findall("`+", shown)), default=0)
     fence = "`" * max(3, longest + 1)
     return Markup(f"{fence}{language}\n{shown.rstrip()}\n{fence}")
+
+
+def html(text: str) -> Markup:
+    """Return text for an element or an attribute of HTML."""
+    return markupsafe.escape(plain(text))
 
 
 def latex(text: str) -> Markup:

@@ -81,6 +81,7 @@ _LATEX = _Language(
     {"code": escape.latex_code, "pdf_string": escape.pdf_string, "keys": escape.citation_keys},
     _MACROS,
 )
+_HTML = _Language(escape.html)
 _PLAIN = _Language(Markup, syntax=_MACROS)
 
 
@@ -98,10 +99,20 @@ def markdown(
     Raises:
         TaskError: The template is invalid, or requests a fact that does not exist.
     """
-    page = _page(
-        desk, template, _MARKDOWN, link=partial(_link, place), image=partial(_image, place)
-    )
-    return Page(_header(metadata) + _tidy(page.text), page.printed)
+    page = body(desk, template, place)
+    return Page(_header(metadata) + page.text, page.printed)
+
+
+def body(desk: Desk, template: str, place: str) -> Page:
+    """Render a Markdown template alone; arguments and errors are those of `markdown`."""
+    links = {"link": partial(_link, place), "image": partial(_image, place)}
+    page = _page(desk, template, _MARKDOWN, **links)
+    return Page(_tidy(page.text), page.printed)
+
+
+def html(desk: Desk, template: str, **values: Any) -> str:
+    """Render an HTML template; its values are escaped, but for `Markup`."""
+    return _render(desk, Facts(desk), template, _HTML, **values)
 
 
 def latex(desk: Desk, template: str) -> Page:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from metagen import families, files, measure, paths, release, trained
 from metagen.docs import RECIPES as DOCS
-from metagen.docs import licenses, provenance
+from metagen.docs import licenses, provenance, report
 from metagen.docs.figures import OF_THE_TRAINED
 from metagen.engine.binding import NOTHING, Binding, all_in, must_be_known
 from metagen.errors import Problem, SpecError, TaskError, UsageError
@@ -147,6 +147,7 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
     documents = (*DOCS, *licenses.recipes(spec.key), *_released(family, spec, binding))
     possible = (_resolved(spec), *BLUEPRINT, *code, *trained.recipes(family), *documents, *RECORDS)
     recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
+    recipes = (*recipes, *report.recipe(recipes))
     recipes = (*recipes, provenance.recipe(recipes))
     if binding.trained:
         recipes = (*recipes, *release.closing(recipes))

@@ -34,7 +34,7 @@ TASKS = (
 OBJECTIVES = (
     *("autoregressive", "diffusion", "contrastive", "masked", "classification", "regression"),
     *("forecasting", "ranking", "object_detection", "segmentation", "reconstruction"),
-    *(*POLICY_METHODS, "instruction_tuning"),
+    *(*POLICY_METHODS, "instruction_tuning", "ctc"),
 )
 OBJECTIVE_SYNONYMS = {
     "pairwise_ranking": "ranking",
