@@ -100,13 +100,14 @@ def markdown(
         TaskError: The template is invalid, or requests a fact that does not exist.
     """
     page = body(desk, template, place)
-    return Page(_header(metadata) + _tidy(page.text), page.printed)
+    return Page(_header(metadata) + page.text, page.printed)
 
 
 def body(desk: Desk, template: str, place: str) -> Page:
     """Render a Markdown template alone; arguments and errors are those of `markdown`."""
     links = {"link": partial(_link, place), "image": partial(_image, place)}
-    return _page(desk, template, _MARKDOWN, **links)
+    page = _page(desk, template, _MARKDOWN, **links)
+    return Page(_tidy(page.text), page.printed)
 
 
 def html(desk: Desk, template: str, **values: Any) -> str:
