@@ -345,6 +345,8 @@ def of_series(made: Made) -> Splits:
     data, model = settings(made)
     every = made.code["data"].load_series(data, None, model)
     return {s: {x.numpy().tobytes() for x in each.series} for s, each in every.splits.items()}
+
+
 def of_questions(made: Made) -> Splits:
     data, model = settings(made)
     every = made.code["data"].load_questions(data, None, model)
