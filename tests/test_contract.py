@@ -96,6 +96,10 @@ ODD: dict[str, tuple[Dims, ...]] = {
         dict.fromkeys(("text_length", "text_width", "text_layers", "text_heads"), 0),
         {"n_kv_heads": 1, "n_codebooks": 2, "stride_2": 3, "codec_lstm_layers": 2},
     ),
+    "two_tower": (
+        {"ordered": True, "edge_features": 5, "d_model": 6, "n_heads": 3, "d_tower": 7},
+        {"user_layers": 0, "node_features": 0, "history_length": 7},
+    ),
 }
 
 

@@ -122,7 +122,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "seed": SEED,
     },
     "model": {
-        "edge_features": LENGTH,
+        **dict.fromkeys(("node_features", "edge_features", "user_layers", "d_tower"), LENGTH),
         "n_numeric": LENGTH,
         "obs_dim": LENGTH,
         "frame_height": LENGTH,

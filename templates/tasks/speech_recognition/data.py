@@ -24,13 +24,13 @@ from model import END_OF_TEXT, START
 from model import Config as ModelConfig
 from runtime.digests import digest, file_digests, split_of
 from runtime.errors import fail, run
-from runtime.features import log_mel_features
 from runtime.notes import note
 from runtime.options import data_options
 from runtime.order import samples_at
 from runtime.settings import load_config
 from runtime.sounds import list_sounds, read_clip, say_changes, sound_of, survey
 from runtime.speech import spoken_numbers
+from runtime.speech_features import log_mel_features
 from runtime.splits import SPLITS, require_samples, shares_left
 from runtime.tokenizer import END_OF_TEXT as END_OF_TEXT_NAME
 from runtime.tokenizer import BPETokenizer, open_bpe, train_bpe
