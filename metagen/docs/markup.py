@@ -49,7 +49,7 @@ def html(text: str, picture: Picture, level: int = 0, folder: str = "") -> str:
             token.attrSet("tabindex", "0")  # A wide block scrolls, by keys too.
         for child in token.children or ():
             _finish(child, picture, folder)
-    return _markdown().renderer.render(list(_tables(tokens)), _markdown().options, {})
+    return str(_markdown().renderer.render(list(_tables(tokens)), _markdown().options, {}))
 
 
 def sections(text: str) -> list[Section]:
