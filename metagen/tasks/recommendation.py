@@ -36,7 +36,7 @@ class Recommendation(Task):
     metrics = ("recall_at_10", "ndcg_at_10")
     benchmark = Benchmark(
         "names that modules import",
-        {"quick": 300, "full": 600},
+        {"quick": 200, "full": 400},
         ("sympy",),
         sheets=("sympy_imports",),
     )
@@ -79,7 +79,7 @@ class Recommendation(Task):
 
     def proxy_habits(self, m: Dims) -> Habits:
         warmup = self.benchmark.steps["quick"] // 10
-        return replace(HABITS, batch=128, rate=4e-3, warmup=warmup)
+        return replace(HABITS, batch=128, rate=8e-3, warmup=warmup)
 
     def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"holdout": "time", "val_fraction": 0.1, "test_fraction": 0.1}
