@@ -41,7 +41,7 @@ class Recommendation(Task):
         sheets=("sympy_imports",),
     )
     words = {
-        "pipeline_tag": "tabular-regression",
+        "pipeline_tag": "graph-ml",
         "unit": "pair",
         "loss_unit": "nat/pair",
         "usage": "--user sympy.solvers.solveset",
@@ -85,7 +85,7 @@ class Recommendation(Task):
         return {"holdout": "time", "val_fraction": 0.1, "test_fraction": 0.1}
 
     def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
-        return {"batch_size": 256, "baseline_items": 20_000}
+        return {"batch_size": 256, "baseline_items": 10_000}
 
     def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"top": 10, "digits": 3, "dtype": "float32"}
