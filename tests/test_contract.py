@@ -14,26 +14,30 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
-from helpers import bound
+from helpers import bound, documents
 from helpers.building import fake_measurements
 from helpers.family_code import Held, spec_paths
 from helpers.generated import same_checkpoint
 from helpers.made import Made, making, run
 from helpers.plain_desk import PlainDesk
 from helpers.turns import in_turn
+from huggingface_hub import DatasetCard, ModelCard
 from torch.utils.flop_counter import FlopCounterMode
 
 from metagen import families
+from metagen.docs.facts import Facts
 from metagen.engine import graph
 from metagen.families import effects
 from metagen.families.family import Dims
 from metagen.measure import probe_worker, sandbox
+from metagen.release import hub
 from metagen.sizing import search
 from metagen.trained import header, model, results
+from metagen.work import Desk
 
 SIZES = ("full", "proxy")
 HALF = 2  # bytes of a number in bf16
@@ -253,9 +257,11 @@ def test_the_search_for_a_spec_counts_few_candidates(made: Made) -> None:
 # Documents
 
 # The documents with words of a family or of its task.
+CARDS = (
+    *("docs:model_card", "docs:data_card", "docs:eval_report", "docs:limitations", "docs:launch"),
+)
 PROSE = (
-    "docs:model_card",
-    "docs:eval_report",
+    *CARDS,
     "paper:architecture",
     "paper:training",
     "paper:evaluation",
@@ -279,7 +285,18 @@ def test_cards_and_sections_of_the_paper_miss_no_fact(
     assert not [
         name for name, text in texts.items() if re.search(r"\{\{|\{%|\\VAR\{|needed]", text)
     ]
-    assert made.family.kind in texts["docs/model_card.md"]
+    assert made.family.kind in texts["README.md"]
+    every = {target for recipe in tasks.recipes for target in recipe.targets}
+    facts = Facts(cast(Desk, desk))
+    said = [str(facts.get(f"derived.{name}").value) for name in ("judgement", "risks")]
+    cards = {r.targets[0]: texts[r.targets[0]] for r in prose if r.name in CARDS}
+    for name, text in cards.items():
+        assert documents.empty_phrases(text) == [], name
+        assert documents.empty_sections(text) == [], name
+        assert documents.dangling(name, text, every) == [], name
+        assert (ModelCard if name == "README.md" else DatasetCard)(text).content
+    assert documents.repeated(cards, said) == []
+    assert hub.problems(texts["README.md"]) == []
 
 
 # Splits
@@ -357,6 +374,12 @@ def of_interactions(made: Made) -> Splits:
     return {s: {(every.owner[i], every.item[i]) for i in every.rows(s)} for s in code.SPLITS}
 
 
+def of_questions(made: Made) -> Splits:
+    data, model = settings(made)
+    every = made.code["data"].load_questions(data, None, model)
+    return {split: {q.name for q in each} for split, each in every.splits.items()}
+
+
 def of_seeds(made: Made) -> Splits:
     """Return what tells the episodes of each split: the seeds that they begin with."""
     splits = made.code["data"].splits_of(settings(made)[0])
@@ -370,6 +393,7 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "text_classifier": of_records("text"),
     "sentence_embedder": of_records("text_a"),
     "vit": of_classes,
+    "vlm": of_questions,
     "unet_diffusion": of_pictures,
     "tabular_regressor": of_rows,
     "tabular_classifier": of_rows,

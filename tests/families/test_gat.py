@@ -109,7 +109,8 @@ class Reference(nn.Module):
             x = x + F.elu(block.norm(conv(x, index, features)))
         pool = global_add_pool if c.sum_readout else global_mean_pool
         whole = pool(x, graph, len(sizes)) / (c.num_nodes if c.sum_readout else 1)
-        logits: Tensor = own.classifier(own.readout2(own.readout1(whole).relu()).relu())
+        out = own.readout
+        logits: Tensor = out.last(out.second(out.first(whole).relu()).relu())
         return logits
 
 

@@ -28,9 +28,10 @@ from model import Config as ModelConfig
 from runtime.digests import digest, uniform
 from runtime.errors import fail, run
 from runtime.features import Features
-from runtime.imports import imported_names, part_of
+from runtime.imports import imported_names
 from runtime.interactions import Integers, Interactions, interactions, read_interactions
 from runtime.listing import printable
+from runtime.modules import part_of
 from runtime.notes import note
 from runtime.options import data_options
 from runtime.order import samples_at
