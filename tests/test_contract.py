@@ -371,6 +371,12 @@ def of_series(made: Made) -> Splits:
     return {s: {x.numpy().tobytes() for x in each.series} for s, each in every.splits.items()}
 
 
+def of_interactions(made: Made) -> Splits:
+    code, (data, model) = made.code["data"], settings(made)
+    every, _ = code.load_interactions(data, None, model, "proxy")
+    return {s: {(every.owner[i], every.item[i]) for i in every.rows(s)} for s in code.SPLITS}
+
+
 def of_questions(made: Made) -> Splits:
     data, model = settings(made)
     every = made.code["data"].load_questions(data, None, model)
@@ -399,6 +405,7 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "patch_classifier": of_series,
     "ppo": of_seeds,
     "dqn": of_seeds,
+    "two_tower": of_interactions,
 }
 
 
