@@ -34,6 +34,7 @@ class SpeechRecognition(Task):
         {"quick": 500, "full": 4000},
         ("espeakng-loader", "scipy"),
         seeds=1,
+        sheets=("spoken_digits_in_a_row",),
     )
     words = {
         "pipeline_tag": "automatic-speech-recognition",
@@ -96,6 +97,7 @@ class SpeechRecognition(Task):
 
     def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
+            "offset": 1.0 if reduced else 0.0,
             "masked_bands": 4 if reduced else 27,
             "masked_frames": 0 if reduced else 100,
             "val_fraction": 0.1 if reduced else 0.01,
@@ -132,6 +134,7 @@ class SpeechRecognition(Task):
         )
         return {
             "train.ctc_share": share,
+            "data.offset": "0: clips of Whisper are cut from long recordings, at any place",
             "data.masked_bands": "as Whisper large-v2: SpecAugment's policy for LibriSpeech",
             "data.masked_frames": "as Whisper large-v2: SpecAugment's policy for LibriSpeech",
             "infer.beams": f"{BEAMS}, as Whisper's section 4.5",
