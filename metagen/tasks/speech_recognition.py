@@ -97,7 +97,6 @@ class SpeechRecognition(Task):
 
     def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
-            "offset": 1.0 if reduced else 0.0,
             "masked_bands": 4 if reduced else 27,
             "masked_frames": 0 if reduced else 100,
             "val_fraction": 0.1 if reduced else 0.01,
@@ -134,7 +133,6 @@ class SpeechRecognition(Task):
         )
         return {
             "train.ctc_share": share,
-            "data.offset": "0: clips of Whisper are cut from long recordings, at any place",
             "data.masked_bands": "as Whisper large-v2: SpecAugment's policy for LibriSpeech",
             "data.masked_frames": "as Whisper large-v2: SpecAugment's policy for LibriSpeech",
             "infer.beams": f"{BEAMS}, as Whisper's section 4.5",

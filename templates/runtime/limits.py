@@ -88,7 +88,6 @@ RANGES: dict[str, dict[str, Range]] = {
         "word_drop": BELOW_ONE,
         "token_split": SHARE,
         "erase": SHARE,
-        "offset": SHARE,
         "pixel_std": ABOVE,
         "frame_step": COUNT,
         "shift": ABOVE,

@@ -15,7 +15,7 @@ WITHOUT = {"n_decoder_layers": 0, "text_length": 0}
 SIZES: dict[str, dict[str, Any]] = {
     "model": MODEL,
     "data": {
-        **{"offset": 0.5, "masked_bands": 2, "masked_frames": 3},
+        **{"masked_bands": 2, "masked_frames": 3},
         **{"val_fraction": 0.2, "test_fraction": 0.3},
     },
     "train": TRAIN | {"ctc_share": 0.3},

@@ -49,8 +49,6 @@ NO_TARGET = -100  # what cross-entropy leaves out
 class Config:
     """How sounds and texts become samples."""
 
-    offset: float = 0.0
-    """Share of the silence behind a sound that may come before it in training, at most."""
     masked_bands: int = 27
     """Most bands in a row that training hides of a clip."""
     masked_frames: int = 100
@@ -106,12 +104,10 @@ class Split:
     Attributes:
         texts: The text of each.
         read: Returns the samples of a sound, (S,) of -1 to 1, by its place.
-        lengths: The samples of each before what fills the clip up.
     """
 
     texts: list[str]
     read: Callable[[int], Tensor]
-    lengths: list[int]
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -172,7 +168,7 @@ def _fitting(name: str, split: str, own: Split, words: Words, model: ModelConfig
             "write so long a text of one clip."
         )
     require_samples(name, "sounds with a text that is short enough", {split: len(kept)})
-    return _part(own.texts, own.read, own.lengths, kept)
+    return _part(own.texts, own.read, kept)
 
 
 def _is_written(tokens: Sequence[int], model: ModelConfig) -> bool:
@@ -183,14 +179,8 @@ def _is_written(tokens: Sequence[int], model: ModelConfig) -> bool:
     return room and len(tokens) + repeats <= model.audio_positions
 
 
-def _part(
-    texts: Sequence[str],
-    read: Callable[[int], Tensor],
-    lengths: Sequence[int],
-    places: Sequence[int],
-) -> Split:
-    own = [texts[place] for place in places], [lengths[place] for place in places]
-    return Split(own[0], lambda index: read(places[index]), own[1])
+def _part(texts: Sequence[str], read: Callable[[int], Tensor], places: Sequence[int]) -> Split:
+    return Split([texts[place] for place in places], lambda index: read(places[index]))
 
 
 Parts = tuple[str, dict[str, Split], list[int] | None]
@@ -220,8 +210,7 @@ def _bundled(model: ModelConfig) -> Parts:
     )
     texts = [each.text for each in spoken]
     places = {s: [i for i, each in enumerate(spoken) if each.split == s] for s in SPLITS}
-    lengths = [len(each.samples) for each in spoken]
-    splits = {s: _part(texts, waves.__getitem__, lengths, own) for s, own in places.items()}
+    splits = {s: _part(texts, waves.__getitem__, own) for s, own in places.items()}
     return total, splits, _numbers([spoken[place].voice for place in places["test"]])
 
 
@@ -260,8 +249,7 @@ def _folder(config: Config, folder: Path, model: ModelConfig) -> Parts:
     )
     places = {s: [i for i, split in enumerate(own) if split == s] for s in SPLITS}
     texts = [each.text for each in every]
-    lengths = [round(sound.seconds * model.sample_rate) for sound in sounds]
-    splits = {s: _part(texts, read, lengths, places[s]) for s in SPLITS}
+    splits = {s: _part(texts, read, places[s]) for s in SPLITS}
     who = [every[place].speaker for place in places["test"]]
     return total, splits, _numbers(who) if all(who) else None
 
@@ -308,36 +296,23 @@ The first begin with START; the others end with END_OF_TEXT, and NO_TARGET fills
 
 def batch_of(data: Dataset, split: Split, places: Sequence[int]) -> Batch:
     """Return some sounds of a split as a batch."""
-    return _batch(data, [split.read(place) for place in places], [split.texts[p] for p in places])
-
-
-def _batch(data: Dataset, waves: Sequence[Tensor], texts: Sequence[str]) -> Batch:
-    rows = [data.words.encode(text) for text in texts]
+    audio = features(torch.stack([split.read(place) for place in places]), data.model)
+    rows = [data.words.encode(split.texts[place]) for place in places]
     length = 1 + max(map(len, rows))
     before = [[START, *row, *[END_OF_TEXT] * (length - 1 - len(row))] for row in rows]
     after = [[*row, END_OF_TEXT, *[NO_TARGET] * (length - 1 - len(row))] for row in rows]
-    return features(torch.stack([*waves]), data.model), torch.tensor(before), torch.tensor(after)
+    return audio, torch.tensor(before), torch.tensor(after)
 
 
 def batch_at(data: Dataset, config: Config, start: int, count: int, seed: int) -> Batch:
-    """Return the training sounds at some places of the order, each moved and partly hidden."""
+    """Return the training sounds at some places of the order, each partly hidden."""
+    # Seed and position decide what is hidden, so a resumed run continues with the same clips.
     train = data.splits["train"]
     places = [index for _, index in samples_at(start, count, len(train), seed)]
-    # Seed and position decide how a clip is changed, so a resumed run sees the same ones.
-    draws = [random.Random(f"{seed} {place}") for place in range(start, start + count)]
-    waves = [
-        moved(train.read(place), train.lengths[place], config.offset, draw)
-        for place, draw in zip(places, draws, strict=True)
-    ]
-    audio, before, after = _batch(data, waves, [train.texts[place] for place in places])
-    for clip, draw in zip(audio, draws, strict=True):
-        hide(clip, config, draw)
+    audio, before, after = batch_of(data, train, places)
+    for clip, place in zip(audio, range(start, start + count), strict=True):
+        hide(clip, config, random.Random(f"{seed} {place}"))
     return audio, before, after
-
-
-def moved(wave: Tensor, length: int, share: float, draw: random.Random) -> Tensor:
-    """Return a clip (S,) in which some of what follows the sound comes before it."""
-    return wave.roll(draw.randint(0, int(share * max(0, len(wave) - length))))
 
 
 def hide(clip: Tensor, config: Config, draw: random.Random) -> None:
