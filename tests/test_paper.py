@@ -17,7 +17,8 @@ from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
 from helpers.turns import in_turn
 
 from metagen import families, paths
-from metagen.docs import escape, figures, latex, paper, render
+from metagen.docs import content, escape, figures, latex, outcome, paper, render
+from metagen.docs.facts import Facts
 from metagen.errors import TaskError
 from metagen.sizing import training
 
@@ -278,8 +279,8 @@ def test_a_figure_is_the_same_bytes_whatever_the_users_settings_are(recipe, tmp_
     (tmp_path / "matplotlibrc").write_text("font.size: 30\naxes.facecolor: red\n")
     code = (
         "import sys\nfrom helpers import docs_fixtures as s\nfrom metagen.docs import figures\n"
-        f"work = getattr(figures, {recipe.work.__name__!r})\n"
-        "sys.stdout.buffer.write(next(iter(work(s.desk()).values())))\n"
+        f"recipe = figures.RECIPES[{figures.RECIPES.index(recipe)}]\n"
+        "sys.stdout.buffer.write(next(iter(recipe.work(s.desk()).values())))\n"
     )
     search = f"{Path(__file__).parent}:{paths.PACKAGE.parent}"
     environment = os.environ | {
@@ -291,6 +292,23 @@ def test_a_figure_is_the_same_bytes_whatever_the_users_settings_are(recipe, tmp_
     }
     made = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
     assert made.stdout == clean.files[recipe.targets[0]]
+
+
+def test_each_figure_is_said_in_words():
+    facts = Facts(sample.desk())
+    drawn = {r.targets[0] for r in (*figures.RECIPES, *figures.OF_THE_TRAINED, *outcome.RECIPES)}
+    names = {path[13:-4] for path in drawn if path.startswith("docs/figures/")}
+    assert {f"paper/figures/{name}.pdf" for name in names} <= drawn
+    assert names == set(content.TEXTS)
+    for name in sorted(names):
+        said = facts.text(f"derived.alt_{name}")
+        assert re.fullmatch(r"[A-Z][^\n]+\.", said), said
+
+
+def test_figures_for_pages_are_wide_and_undated(clean):
+    svg = clean.files["docs/figures/cost.svg"].decode()
+    assert 'width="432pt"' in svg
+    assert not re.search(r"<dc:(date|creator)>", svg)
 
 
 def test_a_paper_describes_local_layers_only_where_the_model_has_them(clean):

@@ -44,6 +44,7 @@ BUILT = {
     "multimodal_clip",
     "object_detector_detr",
     "object_detector_yolo",
+    "recommender_two_tower",
     "rl_agent_dqn",
     "rl_agent_ppo",
     "semantic_segmentation_unet",

@@ -16,12 +16,14 @@ from safetensors.torch import save_file
 CLASSES = {
     "decoder": "AutoModelForCausalLM",
     "vit": "AutoModelForImageClassification",
+    "vit_embedder": "AutoModelForImageClassification",
     "resnet": "AutoModelForImageClassification",
     "clip": "AutoModel",
     "text_classifier": "AutoModelForSequenceClassification",
     "document_ranker": "AutoModelForSequenceClassification",
     "sentence_embedder": "AutoModel",
     "patch_forecaster": "PatchTSTForPrediction",
+    "patch_classifier": "PatchTSTForClassification",
 }
 
 

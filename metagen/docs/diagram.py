@@ -13,8 +13,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from metagen.docs import wording
-from metagen.docs.drawing import BLUE, GREY, WIDTH, drawn, say_instead
+from metagen.docs.drawing import BLUE, GREY, WIDTH, Picture, recipes, say_instead
 from metagen.docs.facts import Facts
+from metagen.docs.sources import inputs
 from metagen.work import Desk
 
 if TYPE_CHECKING:
@@ -47,15 +48,14 @@ class Box:
     inside: str
 
 
-def diagram(desk: Desk) -> dict[str, bytes]:
+def diagram(desk: Desk) -> Picture:
     """Draw the modules of the model as boxes."""
-    facts = Facts(desk)
-    return drawn(desk, "diagram", _STEP, lambda figure: draw_diagram(figure, facts))
+    nodes = Facts(desk).get("graph.nodes").value
+    return Picture(lambda figure: draw_diagram(figure, nodes), _STEP)
 
 
-def draw_diagram(figure: Figure, facts: Facts) -> None:
+def draw_diagram(figure: Figure, nodes: Sequence[Node]) -> None:
     """Draw the model's modules, and beside them the inside of the largest."""
-    nodes = facts.get("graph.nodes").value
     outer = boxes(nodes, "")
     if not outer:
         return say_instead(figure, "the model has no modules with parameters")
@@ -161,3 +161,6 @@ def _lens(axes: Axes, top: float, right: float, rows: int) -> None:
     bottom = -_STEP * (rows - 1) - _HEIGHT
     for start, end in ((top, 0.0), (top - _HEIGHT, bottom)):
         axes.plot([right, right + _GAP], [start, end], color=GREY, lw=0.5, ls=(0, (2, 2)))
+
+
+RECIPES = (recipes(diagram, "draw the modules of the model", inputs("graph"))[0],)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from metagen.work import Desk
+from metagen.work import Desk, Recipe, Work
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+OF_PAPER, OF_PAGES = "paper/figures/", "docs/figures/"
 _ONE_AT_A_TIME = threading.Lock()  # matplotlib's settings are global
 WIDTH = 3.3  # inches; a column of the paper
 WIDE = 6.85  # its page
@@ -46,25 +49,74 @@ _METADATA: dict[str, dict[str, str | None]] = {
 }
 
 
-def drawn(
-    desk: Desk, name: str, height: float, draw: Callable[[Figure], None], width: float = WIDTH
-) -> dict[str, bytes]:
-    """Return `paper/figures/<name>.pdf`; the other arguments are those of `figure`."""
-    path = f"paper/figures/{name}.pdf"
-    return {path: figure(desk, "pdf", height, draw, width)}
+@dataclass(frozen=True)
+class Picture:
+    """What a figure shows.
+
+    Attributes:
+        draw: Draws on an empty figure; it may set a size of its own.
+        height: Height in inches.
+        width: Width in inches in the paper; a card or a page has room for WIDE.
+    """
+
+    draw: Callable[[Figure], None]
+    height: float
+    width: float = WIDTH
 
 
-def figure(
-    desk: Desk, form: str, height: float, draw: Callable[[Figure], None], width: float = WIDTH
-) -> bytes:
+Pictured = Callable[[Desk], Picture]
+
+
+def recipes(picture: Pictured, title: str, files: tuple[str, ...]) -> tuple[Recipe, Recipe]:
+    """Return the tasks that draw a figure for the paper, and for cards and pages.
+
+    Args:
+        picture: A function at the top of its module, whose name is the figure's.
+        title: What the task does, in a few words.
+        files: The files that the figure is drawn from.
+    """
+    name = picture.__name__
+    return (
+        Recipe(f"paper:{name}", for_paper(picture), files, (f"{OF_PAPER}{name}.pdf",), title),
+        Recipe(f"docs:figure_{name}", for_page(picture), files, (svg(name),), f"{title}, as SVG"),
+    )
+
+
+def svg(name: str) -> str:
+    """Return the path of a figure for cards and pages."""
+    return f"{OF_PAGES}{name}.svg"
+
+
+def for_paper(picture: Pictured) -> Work:
+    """Return the work that draws a figure for the paper."""
+
+    @functools.wraps(picture)  # The code of the work is that of the picture, and of this module.
+    def work(desk: Desk) -> dict[str, bytes]:
+        desk.code(__name__)
+        return {f"{OF_PAPER}{picture.__name__}.pdf": saved(desk, picture(desk), "pdf")}
+
+    return work
+
+
+def for_page(picture: Pictured) -> Work:
+    """Return the work that draws a figure for cards and pages."""
+
+    @functools.wraps(picture)
+    def work(desk: Desk) -> dict[str, bytes]:
+        desk.code(__name__)
+        shown = replace(picture(desk), width=WIDE)
+        return {svg(picture.__name__): saved(desk, shown, "svg")}
+
+    return work
+
+
+def saved(desk: Desk, picture: Picture, form: str) -> bytes:
     """Return a figure in one style that does not depend on the user's settings.
 
     Args:
         desk: Records the version of matplotlib.
+        picture: What to draw.
         form: `pdf` or `svg`.
-        height: Height in inches, unless `draw` sets another size.
-        draw: Draws on an empty figure.
-        width: Width in inches, unless `draw` sets another size.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -77,8 +129,8 @@ def figure(
         matplotlib.rcParams.update(_STYLE)
         matplotlib.rcParams["mathtext.fontset"] = _MATHEMATICS[form]
         matplotlib.rcParams["axes.prop_cycle"] = cycler(color=COLOURS)
-        drawing = Figure(figsize=(width, height), layout="constrained")
-        draw(drawing)
+        drawing = Figure(figsize=(picture.width, picture.height), layout="constrained")
+        picture.draw(drawing)
         _own_font(drawing, _FONTS[form])
         drawing.savefig(stream, format=form, metadata=_METADATA[form])
     return stream.getvalue()

@@ -15,7 +15,17 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import families
-from metagen.docs import commands, numbered, scores, statement, training, wording
+from metagen.docs import (
+    citation,
+    commands,
+    content,
+    numbered,
+    scores,
+    statement,
+    training,
+    wording,
+)
+from metagen.docs.content import design
 from metagen.docs.fact import Fact, Figure, MissingFact, Printed, Ref, address, file, source
 from metagen.docs.sources import (
     BOUND,
@@ -54,6 +64,7 @@ _COUNTED = {
     "trained.units": ("trained.unit", "{}"),
     "trained.throughput": ("trained.unit", "{}/s"),
     "trained.data.splits.*": ("trained.data.unit", "{}"),
+    "data.splits.*": ("data.unit", "{}"),
 }
 _NOT_DECLARED = ("spec.*", "constraints.*.required", "params.budget.*")
 
@@ -115,6 +126,10 @@ class Facts:
     def is_trained(self) -> bool:
         """Return whether a training run of the full model is bound to the package."""
         return bool(self.get("trained.status").value != NOT_TRAINED)
+
+    def shipped(self, name: str) -> str:
+        """Return the text of a file that metagen ships, such as one of a task."""
+        return self._desk.source(name).decode()
 
     def device(self, name: str) -> Device | None:
         """Return the device that a driver calls by some name, as `NVIDIA H100 80GB HBM3`."""
@@ -261,13 +276,6 @@ def _said(facts: Facts, ref: Ref) -> Fact:
     return Fact(str(ref), words(row), "", f"{file(Ref(place))}: {parts}")
 
 
-def design(facts: Facts) -> tuple[Family, dict[str, Any]]:
-    """Return the family, and the model's dimensions with its formats of deployment."""
-    family = facts.family()
-    formats = {name: facts.get(f"arch.infer.{name}").value for name in family.formats}
-    return family, {**facts.get("arch.model").value, **formats}
-
-
 def _of_the_family(name: str) -> Callable[[Facts], Fact]:
     """Return the function of a fact that is one of the family's `figures`."""
 
@@ -380,9 +388,11 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "not_run": _not_run,
     "judgement": _judgement,
     **{name: _word(name) for name in _WORDS},
+    "bibtex": _computed("bibtex", citation.bibtex),
     **{name: _computed(name, figure) for name, figure in training.FIGURES.items()},
     **{name: _computed(name, figure) for name, figure in numbered.FIGURES.items()},
     **{name: _computed(name, command) for name, command in commands.COMMANDS.items()},
+    **{f"alt_{name}": _computed(f"alt_{name}", text) for name, text in content.TEXTS.items()},
     "unknown_components": _unknown_components,
     "unused": _unused,
     "edited": _edited,

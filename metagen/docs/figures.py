@@ -1,17 +1,25 @@
-"""The paper's figures, drawn from measured files only, with equal bytes in each build."""
+"""The figures of paper, cards and pages, drawn from measured files only, the same in each build."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from metagen.docs import wording
-from metagen.docs.drawing import BLUE, GREEN, ORANGE, WIDE, drawn, figure, level_line, say_instead
-from metagen.docs.facts import Facts, design
+from metagen.docs.content import memory_over_context, module_parts, steps, window
+from metagen.docs.drawing import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    WIDE,
+    Picture,
+    level_line,
+    recipes,
+    say_instead,
+)
+from metagen.docs.facts import Facts
 from metagen.docs.sources import inputs
 from metagen.measure.results import PROXY, STEPS_UNIT
-from metagen.sizing import need
-from metagen.work import Desk, Recipe
+from metagen.work import Desk
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,67 +28,96 @@ if TYPE_CHECKING:
 _LINE = 2  # points
 _FALL = 30  # the axis is logarithmic if the losses fall by a larger factor
 
-CURVE = "docs/trained_curve.svg"
 
-
-def learning_curve(desk: Desk) -> dict[str, bytes]:
+def learning_curve(desk: Desk) -> Picture:
     """Draw the losses of the proxy over steps."""
     facts = Facts(desk)
     rows, unit = facts.get("curve").value, facts.family().words.loss_unit
     axis = next((row["steps_unit"] for row in facts.results(PROXY)), "")
-    return drawn(desk, "learning_curve", 2.3, lambda figure: draw_curve(figure, rows, axis, unit))
+    return Picture(lambda figure: draw_curve(figure, rows, axis, unit), 2.3)
 
 
-def trained_curve(desk: Desk) -> dict[str, bytes]:
+def trained_curve(desk: Desk) -> Picture:
     """Draw the losses of the trained model over steps."""
     facts = Facts(desk)
     rows, unit = facts.get("trained_curve").value, facts.family().words.loss_unit
-    return drawn(desk, "trained_curve", 2.3, lambda f: draw_curve(f, rows, STEPS_UNIT, unit))
+    return Picture(lambda figure: draw_curve(figure, rows, STEPS_UNIT, unit), 2.3)
 
 
-def curve_of_report(desk: Desk) -> dict[str, bytes]:
-    """Draw the losses of the trained model for the evaluation report."""
+def parameters(desk: Desk) -> Picture:
+    """Draw the parameters by module."""
     facts = Facts(desk)
-    rows, unit = facts.get("trained_curve").value, facts.family().words.loss_unit
-    return {CURVE: figure(desk, "svg", 2.3, lambda f: draw_curve(f, rows, STEPS_UNIT, unit), WIDE)}
+    parts = module_parts(facts)
+    return Picture(lambda figure: draw_parts(figure, parts), 2.5)
 
 
-def draw_parameters(figure: Figure, facts: Facts) -> None:
-    """Draw the parameters of the full model by module."""
-    parts = _parts(facts.get("params.by_module").value, facts.get("params.by_layer").value)
+def draw_parts(figure: Figure, parts: dict[str, float]) -> None:
+    """Draw parameters by module."""
     _bars(figure, parts, "share of all parameters", "parameters")
 
 
-def cost(desk: Desk) -> dict[str, bytes]:
+def cost(desk: Desk) -> Picture:
     """Draw operations and memory over the context, or operations by operator without one."""
     facts = Facts(desk)
     if not facts.has("derived.context"):
         parts = facts.get("flops.by_operator").value
         axis = f"share of the operations of one {facts.family().words.unit}"
         height = 0.55 + 0.22 * len(parts)
-        return drawn(desk, "cost", height, lambda figure: _bars(figure, parts, axis, "FLOP"))
+        return Picture(lambda figure: _bars(figure, parts, axis, "FLOP"), height)
     points = facts.get("flops.points").value
     budget = facts.get("spec.constraints.memory_budget").value
-    memory = [_memory(facts, point["length"]) for point in points]
-    return drawn(desk, "cost", 2.5, lambda figure: _costs(figure, points, memory, budget))
+    memory = memory_over_context(facts)
+    return Picture(lambda figure: _costs(figure, points, memory, budget), 2.5)
 
 
-def _memory(facts: Facts, length: int) -> float:
-    """Return the bytes of weights, cache and activations at a context of some length."""
-    family, everything = design(facts)
-    use = need.use(lambda name: facts.get(f"spec.{name}").value)
-    demand = family.demand({**everything, str(family.context_dim): length}, use)
-    extra = facts.get("params.total").value - family.count(everything)
-    return float(demand.memory + 2 * extra)
+def sensitivity(desk: Desk) -> Picture:
+    """Draw the memory of the design, and of the designs for a step of each constraint."""
+    rows = steps(Facts(desk))
+    return Picture(lambda figure: _stacks(figure, rows), 0.9 + 0.24 * len(rows), WIDE)
 
 
-def _parts(modules: dict[str, int], layer: dict[str, int]) -> dict[str, float]:
-    """Return the parameters by module; the layers are split into their blocks."""
-    one, stack = sum(layer.values()), modules.get("layers", 0)
-    blocks = {f"layers: {name}": stack * count // one for name, count in layer.items()}
-    whole = {name: count for name, count in modules.items() if not (blocks and name == "layers")}
-    parts = {name: count for name, count in (whole | blocks).items() if count}
-    return dict(sorted(parts.items(), key=lambda part: part[1]))
+def _stacks(figure: Figure, rows: list[tuple[str, dict[str, Any]]]) -> None:
+    """Draw a bar per row: weights, cache and activations, in the prefix of the largest."""
+    axes = figure.add_subplot()
+    size, letter = wording.prefix(max(row["memory"]["total"] for _, row in rows))
+    edge = _memory_bars(axes, [row["memory"] for _, row in rows], size)
+    edge = _allowances(axes, [row["memory_allowed"] for _, row in rows], size, edge)
+    outcomes = [_outcome(row) for _, row in rows]
+    for place, text in enumerate(outcomes):
+        axes.text(1.03 * edge, -place, text, va="center", size=7)
+    # The axis extends past the bars, so that the longest outcome fits in the figure.
+    room = 1.08 + 0.016 * max(map(len, outcomes))
+    axes.set(xlabel=f"memory ({letter}B)", xlim=(0, edge * room))
+    axes.set_yticks([-place for place in range(len(rows))], [name for name, _ in rows])
+    axes.tick_params(axis="y", length=0)
+    figure.legend(loc="outside upper right", ncols=4)
+
+
+def _memory_bars(axes: Axes, memories: list[dict[str, int]], size: float) -> float:
+    """Draw the parts of each memory as a stacked bar; return the end of the longest bar."""
+    places = [-place for place in range(len(memories))]
+    left = [0.0] * len(memories)
+    for part, colour in (("weights", BLUE), ("cache", ORANGE), ("activations", GREEN)):
+        widths = [memory[part] / size for memory in memories]
+        axes.barh(places, widths, left=left, color=colour, height=0.62, label=part)
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    return max(left)
+
+
+def _allowances(axes: Axes, allowed: list[float | None], size: float, edge: float) -> float:
+    """Mark the memory allowed in each row, unless it is far beyond the bars; return the edge."""
+    marks = [(most / size, -place) for place, most in enumerate(allowed) if most]
+    shown = [mark for mark in marks if mark[0] < 1.6 * edge]
+    if not shown:
+        return edge
+    axes.plot(*zip(*shown, strict=True), "k|", markersize=11, label="allowed")
+    return max(edge, *(most for most, _ in shown))
+
+
+def _outcome(row: dict[str, Any]) -> str:
+    count = wording.write(row["parameters"], "parameters", "short").replace(wording.SPACE, " ")
+    exceeded = ", ".join(name.replace("_", " ") for name in row["exceeded"])
+    return f"{count}; exceeds {exceeded}" if exceeded else count
 
 
 def draw_curve(figure: Figure, rows: list[dict[str, Any]], axis: str, unit: str) -> None:
@@ -143,32 +180,19 @@ def _growth(
 
 def _context_axis(axes: Axes, lengths: list[int]) -> None:
     axes.set_xscale("log", base=2)
-    axes.set_xticks(lengths, [_window(length) for length in lengths], minor=False)
+    axes.set_xticks(lengths, [window(length) for length in lengths], minor=False)
     axes.minorticks_off()
 
 
-def _window(tokens: int) -> str:
-    text = wording.write(tokens, "tokens", "short")
-    return text.removesuffix(f"{wording.SPACE}tokens")
-
-
-def _recipe(work: Callable[[Desk], dict[str, bytes]], title: str, *files: str) -> Recipe:
-    name = work.__name__
-    return Recipe(f"paper:{name}", work, inputs(*files), (f"paper/figures/{name}.pdf",), title)
-
-
+_TRAINED = recipes(
+    trained_curve, "draw the losses of the trained model", inputs("trained_curve", "arch")
+)
 RECIPES = (
-    _recipe(learning_curve, "draw the proxy's learning curve", "curve", "results", "arch"),
-    _recipe(trained_curve, "draw the losses of the trained model", "trained_curve", "arch"),
-    _recipe(cost, "draw the cost of an output", "flops", "params", "arch"),
+    *recipes(learning_curve, "draw the proxy's learning curve", inputs("curve", "results", "arch")),
+    _TRAINED[0],
+    recipes(parameters, "draw the parameters by module", inputs("params"))[1],
+    recipes(sensitivity, "draw the effect of a step of each constraint", inputs("sensitivity"))[1],
+    *recipes(cost, "draw the cost of an output", inputs("flops", "params", "arch")),
 )
 # What only a package with a trained model has.
-OF_THE_TRAINED = (
-    Recipe(
-        "docs:trained_curve",
-        curve_of_report,
-        inputs("trained_curve", "arch"),
-        (CURVE,),
-        "draw the losses of the trained model for the evaluation report",
-    ),
-)
+OF_THE_TRAINED = _TRAINED[1:]

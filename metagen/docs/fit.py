@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from metagen.docs import wording
-from metagen.docs.drawing import BLUE, GREEN, GREY, ORANGE, WIDTH, drawn
+from metagen.docs.drawing import BLUE, GREEN, GREY, ORANGE, WIDTH, Picture, recipes
 from metagen.docs.facts import Facts
+from metagen.docs.sources import inputs
 from metagen.families.demand import Cost, Demand
 from metagen.sizing import devices, measured
 from metagen.sizing.devices import Roofline
@@ -26,7 +27,7 @@ _DECADES = 30.0  # the axis of the roofline extends so far beyond its points and
 Limit = tuple[str, Any, float]
 
 
-def fit(desk: Desk) -> dict[str, bytes]:
+def fit(desk: Desk) -> Picture:
     """Draw the memory of the model beside its limits, and the roofline of the device."""
     rows = {row["constraint"]: row for row in Facts(desk).get("constraints").value}
     model, target = measured.read(desk), devices.target(desk)
@@ -34,7 +35,7 @@ def fit(desk: Desk) -> dict[str, bytes]:
     line = devices.roofline(desk, device, model.family, model.operations) if device else None
     known = line if line and line.device.flops else None
     height = 2.75 if known else 1.0
-    return drawn(desk, "fit", height, lambda figure: _draw(figure, rows, known, model.demand))
+    return Picture(lambda figure: _draw(figure, rows, known, model.demand), height)
 
 
 def _draw(figure: Figure, rows: dict[str, Any], line: Roofline | None, demand: Demand) -> None:
@@ -113,3 +114,7 @@ def _point(
     errors = [[max(0.0, speed - low)], [max(0.0, high - speed)]]
     style: dict[str, Any] = {"fmt": marker, "ms": 4, "color": colour, "capsize": 2, "lw": 0.9}
     axes.errorbar([work.flops / work.bytes], [speed], yerr=errors, label=name, **style)
+
+
+_READ = (*inputs("constraints"), *measured.INPUTS)
+RECIPES = (recipes(fit, "draw memory and speed beside their limits", _READ)[0],)

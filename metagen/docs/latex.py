@@ -95,5 +95,7 @@ def _first_error(log: str, output: str) -> Problem:
     return Problem(f"LaTeX: {error['what'] or error['fatal']}", place, hint)
 
 
-INPUTS = tuple(target for recipe in paper.RECIPES for target in recipe.targets)
+INPUTS = tuple(
+    target for recipe in paper.RECIPES for target in recipe.targets if target.startswith("paper/")
+)
 RECIPES = (Recipe("paper:pdf", pdf, INPUTS, (TARGET,), "compile the paper with LaTeX"),)

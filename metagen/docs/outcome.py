@@ -22,12 +22,22 @@ from typing import TYPE_CHECKING, Any
 
 from metagen import families
 from metagen.docs import scores
-from metagen.docs.drawing import BLUE, GREY, ORANGE, WIDE, WIDTH, drawn, literal, say_instead
+from metagen.docs.drawing import (
+    BLUE,
+    GREY,
+    ORANGE,
+    WIDE,
+    WIDTH,
+    Picture,
+    literal,
+    recipes,
+    say_instead,
+)
 from metagen.docs.facts import Facts
 from metagen.docs.sources import inputs
 from metagen.errors import Problem, TaskError
 from metagen.measure.results import MEASURED, PROXY, REPORT
-from metagen.work import Desk, Recipe
+from metagen.work import Desk
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +51,7 @@ Content = dict[str, Any]
 Draw = Callable[["Figure", Content], None]
 
 
-def outcome(desk: Desk) -> dict[str, bytes]:
+def outcome(desk: Desk) -> Picture:
     """Return the figure that eval.py describes.
 
     Raises:
@@ -49,14 +59,14 @@ def outcome(desk: Desk) -> dict[str, bytes]:
     """
     measured = Facts(desk).results(PROXY)
     if not measured:
-        return drawn(desk, "outcome", 1.0, lambda figure: say_instead(figure, "not measured"))
+        return Picture(lambda figure: say_instead(figure, "not measured"), 1.0)
     described = "figure" in desk.names(REPORT, "report")
     content = desk.entry(REPORT, "report", "figure") if described else None
     if content is None:
         height = 0.5 + 0.22 * sum(2 + len(row["baselines"]) for row in measured)
-        return drawn(desk, "outcome", height, lambda figure: _beside(figure, measured))
+        return Picture(lambda figure: _beside(figure, measured), height)
     draw = FORMS.get(content["kind"]) or _form_of_the_task(desk, content["kind"])
-    return drawn(desk, "outcome", HEIGHT, lambda figure: draw(figure, content), WIDE)
+    return Picture(lambda figure: draw(figure, content), HEIGHT, WIDE)
 
 
 def _form_of_the_task(desk: Desk, kind: str) -> Draw:
@@ -150,12 +160,6 @@ def _lines(figure: Figure, content: Content) -> None:
 
 
 FORMS: dict[str, Draw] = {"matrix": _matrix, "images": _images, "lines": _lines}
-RECIPES = (
-    Recipe(
-        "paper:outcome",
-        outcome,
-        (*inputs("arch", "results"), REPORT),
-        ("paper/figures/outcome.pdf",),
-        "draw the proxy's results on held-out data",
-    ),
+RECIPES = recipes(
+    outcome, "draw the proxy's results on held-out data", inputs("arch", "results", "report")
 )

@@ -7,7 +7,6 @@ import shlex
 
 from metagen.docs import diagram, figures, fit, outcome, provenance, render
 from metagen.docs.sources import SOURCES, inputs
-from metagen.sizing import measured
 from metagen.work import Desk, Recipe, Work
 
 BUILD = "build"
@@ -143,19 +142,7 @@ RECIPES = (
     ),
     Recipe("paper:makefile", makefile, (), ("paper/Makefile",), "write the paper's Makefile"),
     *figures.RECIPES,
-    Recipe(
-        "paper:diagram",
-        diagram.diagram,
-        inputs("graph"),
-        ("paper/figures/diagram.pdf",),
-        "draw the modules of the model",
-    ),
-    Recipe(
-        "paper:fit",
-        fit.fit,
-        (*inputs("constraints"), *measured.INPUTS),
-        ("paper/figures/fit.pdf",),
-        "draw memory and speed beside their limits",
-    ),
+    *diagram.RECIPES,
+    *fit.RECIPES,
     *outcome.RECIPES,
 )

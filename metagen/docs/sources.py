@@ -26,10 +26,17 @@ FILES = {
     "sensitivity": "blueprint/sensitivity.json",
     "ablations": "blueprint/ablations.yaml",
     "results": RESULTS,
+    "report": REPORT,
     "curve": CURVE,
     "machine": "benchmarks/machine.json",
+    # What the proxy read: how much of it each split has.
+    "data": "benchmarks/data.json",
     "launch": PLAN,
     "lock": "code/requirements.lock",
+    # What the task knows of the data of its benchmark.
+    "sheets": "docs/data_sheets.json",
+    # What task and family say of uses, risks and failures.
+    "uses": "docs/uses.json",
     # Of a release alone; only its README prints it.
     "release": "docs/release.json",
     # These always exist; without a trained model they say so.

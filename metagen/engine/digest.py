@@ -29,6 +29,8 @@ from metagen.engine.ledger import Ledger
 
 BODY = "<body>"  # Statements of a module that are neither definitions nor imports.
 IMPORTS = "<imports>"  # The names that a module imports.
+# The fields of a node that hold statements, or nodes that do.
+_BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -228,10 +230,18 @@ def _parse(name: str, path: Path) -> _Module:
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Module | _Definition) and ast.get_docstring(node, clean=False):
             node.body = node.body[1:] or [ast.Pass()]
     return tree
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield a node and the statements in it, at any depth; expressions hold no statement."""
+    yield node
+    for name in _BLOCKS:
+        for inner in getattr(node, name, ()):
+            yield from _statements(inner)
 
 
 def _defined(statement: ast.stmt) -> list[str]:
@@ -251,7 +261,7 @@ def _defined(statement: ast.stmt) -> list[str]:
 def _imported_in(node: ast.AST, module: _Module) -> dict[str, str]:
     """Return {local name: full dotted name} of the imports in a node, inside functions too."""
     names: dict[str, str] = {}
-    for inner in ast.walk(node):
+    for inner in _statements(node):
         if isinstance(inner, ast.Import):
             names |= {
                 a.asname or _top(a.name): a.name if a.asname else _top(a.name) for a in inner.names

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from metagen import families, files, measure, paths, release, trained
 from metagen.docs import RECIPES as DOCS
-from metagen.docs import provenance
+from metagen.docs import licenses, provenance, report
 from metagen.docs.figures import OF_THE_TRAINED
 from metagen.engine.binding import NOTHING, Binding, all_in, must_be_known
 from metagen.errors import Problem, SpecError, TaskError, UsageError
@@ -40,7 +40,7 @@ _ARTIFACTS = {
     "docs:launch": {"pytorch_skeleton", "training_recipe"},
     "benchmarks:": {"benchmark_report", "eval_report"},
     "docs:eval_report": {"benchmark_report", "eval_report"},
-    "docs:trained_curve": {"benchmark_report", "eval_report"},
+    "docs:figure_": {"model_card", "benchmark_report", "eval_report"},
     "docs:model_card": {"model_card"},
     "docs:data_card": {"model_card", "data_card"},
     "docs:limitations": {"model_card", "limitations"},
@@ -51,6 +51,9 @@ _ARTIFACTS = {
     # The first steps of the model card install what the code requires.
     "code:requirements": {"model_card"},
     "paper:": {"paper"},
+    # Made only for what reads them.
+    "docs:data_sheets": set(),
+    "docs:uses": set(),
 }
 
 
@@ -141,9 +144,10 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
     run = f"run-{paths.slug(run_id if run_id is not None else spec.key('name'))}"
     binding = bound(run)
     code = (*code_recipes(family), *measure.recipes(family, spec.key))
-    documents = (*DOCS, *_released(family, spec, binding))
+    documents = (*DOCS, *licenses.recipes(spec.key), *_released(family, spec, binding))
     possible = (_resolved(spec), *BLUEPRINT, *code, *trained.recipes(family), *documents, *RECORDS)
     recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
+    recipes = (*recipes, *report.recipe(recipes))
     recipes = (*recipes, provenance.recipe(recipes))
     if binding.trained:
         recipes = (*recipes, *release.closing(recipes))

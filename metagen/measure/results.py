@@ -55,6 +55,7 @@ _RANGES = {
     **dict.fromkeys(("percent", "%"), (0.0, 100.0)),
     **dict.fromkeys(("bit/byte", "nat/token", "nat/image", "ratio"), _POSITIVE),
     **dict.fromkeys(("distance", "squared distance", "perplexity"), _POSITIVE),
+    **dict.fromkeys(("error/word", "error/character"), _POSITIVE),
 }
 # Metrics whose range does not depend on the name of their unit.
 _BOUNDED = re.compile(r"accuracy|(^|_)(f1|recall|precision|auroc|mrr|ndcg|iou|dice)(_|$)")

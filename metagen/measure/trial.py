@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from metagen import families, paths
@@ -39,6 +39,7 @@ from metagen.work import Desk, Recipe
 SCRIPTS = tuple(f"code/{name}.py" for name in ("model", "data", "train", "eval"))
 CONFIG = "code/config.json"
 SEEN = "benchmarks/machine.json"
+DATA = "benchmarks/data.json"
 SEEDS = 2**32  # seeds are below this
 SOURCE = ("dataset", "sha256", "split", "n", "n_unit")
 METRIC = (
@@ -72,9 +73,14 @@ def trial(desk: Desk) -> dict[str, bytes]:
     Raises:
         TaskError: A script of the package failed; the error shows its last output.
     """
-    report, curve, seconds = _measured(desk, 0)
-    seen = desk.observed(SEEN, json_bytes(_machine(desk, seconds) if seconds else {}))
-    return {REPORT: json_bytes(report), CURVE: _table(curve), SEEN: seen}
+    report, training = _measured(desk, 0)
+    machine = _machine(desk, training.seconds) if training.seconds else {}
+    return {
+        REPORT: json_bytes(report),
+        CURVE: _table(training.curve),
+        DATA: json_bytes(training.data),
+        SEEN: desk.observed(SEEN, json_bytes(machine)),
+    }
 
 
 def _machine(desk: Desk, seconds: dict[str, float]) -> dict[str, Any]:
@@ -91,7 +97,7 @@ def _repeat(number: int) -> Recipe:
     path = report_path(number)
 
     def work(desk: Desk) -> dict[str, bytes]:
-        report, *_ = _measured(desk, number)
+        report, _ = _measured(desk, number)
         # Documents draw the figure of the first training only.
         report.get("report", {}).pop("figure", None)
         return {path: json_bytes(report)}
@@ -105,10 +111,25 @@ def report_path(number: int) -> str:
     return f"benchmarks/report_{number + 1}.json" if number else REPORT
 
 
-def _measured(
-    desk: Desk, number: int
-) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, float]]:
-    """Return the content of the report of a training, its learning curve, and what took how long.
+@dataclass
+class _Left:
+    """What a training leaves beside its report.
+
+    Attributes:
+        checkpoint: The files of the checkpoint.
+        curve: The lines of its record.
+        data: What it read: name, digest and unit, and how much of it each split has.
+        seconds: CPU time of training and scoring.
+    """
+
+    checkpoint: dict[str, bytes] = field(default_factory=dict)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def _measured(desk: Desk, number: int) -> tuple[dict[str, Any], _Left]:
+    """Return the content of the report of a training, and what it leaves beside it.
 
     Args:
         desk: Where the scripts are read.
@@ -119,17 +140,16 @@ def _measured(
     missing = _missing(desk, family.task.benchmark) if steps else ""
     if steps is None or missing:
         status = f"{NOT_MEASURED}: {missing}" if missing else NOT_MEASURED
-        return {"status": status}, [], {}
+        return {"status": status}, _Left()
     seed = (desk.key("reproducibility.seed") + number) % SEEDS
     training = ("train.py", "--steps", str(steps), "--seed", str(seed), *MACHINE)
     scoring = ("eval.py", *MACHINE, *(family.task.benchmark.again if number else ()))
     files = _files(desk, family)
-    checkpoint, curve, trained = _trained(desk, training, files)
+    left = _trained(desk, training, files)
     command = f"python {' '.join(training)} && python {' '.join(scoring)}"
     run = {"seed": seed, "steps": steps, "size": "proxy", "command": command}
-    report, scored = _scored(desk, scoring, files | checkpoint)
-    seconds = {"training": trained, "scoring": scored}
-    return {"status": "measured", "run": run, "report": report}, curve, seconds
+    report, left.seconds["scoring"] = _scored(desk, scoring, files | left.checkpoint)
+    return {"status": "measured", "run": run, "report": report}, left
 
 
 def _missing(desk: Desk, benchmark: Benchmark) -> str:
@@ -205,18 +225,17 @@ def _run(
     return sandbox.run(arguments, files, outputs, timeout=TIMEOUT, on_line=report)
 
 
-def _trained(
-    desk: Desk, training: Sequence[str], files: dict[str, bytes]
-) -> tuple[dict[str, bytes], list[dict[str, Any]], float]:
-    """Return the files of the checkpoint, the lines of the training's record, and its CPU time."""
+def _trained(desk: Desk, training: Sequence[str], files: dict[str, bytes]) -> _Left:
+    """Return what a training leaves."""
     tokenizer = ("tokenizer.json",) if TOKENIZER in files else ()
     names = ("model.safetensors", "config.json", "state.json", *tokenizer)
     checkpoint = [f"{OUT}/checkpoint/{name}" for name in names]
-    record = f"{OUT}/metrics.jsonl"
-    left = _run(desk, training, files, (*checkpoint, record, sandbox.SECONDS))
+    record, about = f"{OUT}/metrics.jsonl", f"{OUT}/run.json"
+    left = _run(desk, training, files, (*checkpoint, record, about, sandbox.SECONDS))
     seconds = float(left.pop(sandbox.SECONDS))
     lines = left.pop(record).decode().splitlines()
-    return left, [json.loads(line) for line in lines], seconds
+    data = json.loads(left.pop(about))["starts"][-1]["data"]
+    return _Left(left, [json.loads(line) for line in lines], data, {"training": seconds})
 
 
 def _scored(
@@ -276,7 +295,7 @@ def recipes(family: Family, trainings: int) -> tuple[Recipe, ...]:
     origins = "check the results, and list how each came about"
     listed = "list the results, and the benchmarks that were not run"
     return (
-        Recipe("benchmarks:trial", trial, inputs, (REPORT, CURVE, SEEN), train),
+        Recipe("benchmarks:trial", trial, inputs, (REPORT, CURVE, DATA, SEEN), train),
         *(replace(_repeat(number), inputs=inputs) for number in range(1, trainings)),
         Recipe("benchmarks:results", results, listed_from, (RESULTS,), listed),
         Recipe("benchmarks:evidence", evidence.evidence, edited, (evidence.EVIDENCE,), origins),

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from metagen.docs import drawing, figures
-from metagen.docs.facts import Facts
 from metagen.docs.sources import FILES, inputs
 from metagen.work import Desk, Output, Recipe
 
 CURVE, PARAMETERS = "release/figures/learning_curve.svg", "release/figures/parameters.svg"
-_STEPS = "training steps"
 
 
 def learning_curve(desk: Desk) -> dict[str, Output]:
     """Draw the losses of the trained model over steps."""
-    facts = Facts(desk)
-    rows, unit = facts.get("trained_curve").value, facts.family().words.loss_unit
-    data = drawing.figure(
-        desk, "svg", 2.3, lambda figure: figures.draw_curve(figure, rows, _STEPS, unit)
-    )
-    return {CURVE: data}
+    return {CURVE: drawing.saved(desk, figures.trained_curve(desk), "svg")}
 
 
 def parameters(desk: Desk) -> dict[str, Output]:
     """Draw the parameters of the model by module."""
-    facts = Facts(desk)
-    data = drawing.figure(
-        desk, "svg", 2.5, lambda figure: figures.draw_parameters(figure, facts), drawing.WIDE
-    )
-    return {PARAMETERS: data}
+    picture = replace(figures.parameters(desk), width=drawing.WIDE)
+    return {PARAMETERS: drawing.saved(desk, picture, "svg")}
 
 
 RECIPES = (

@@ -34,7 +34,7 @@ TASKS = (
 OBJECTIVES = (
     *("autoregressive", "diffusion", "contrastive", "masked", "classification", "regression"),
     *("forecasting", "ranking", "object_detection", "segmentation", "reconstruction"),
-    *(*POLICY_METHODS, "instruction_tuning"),
+    *(*POLICY_METHODS, "instruction_tuning", "ctc"),
 )
 OBJECTIVE_SYNONYMS = {
     "pairwise_ranking": "ranking",
@@ -76,6 +76,12 @@ ENERGY_SOURCES = (
 RISKS = ("low", "medium", "high", "serious")
 # How data was obtained: the kinds that the AI Office's template of a training summary tells apart.
 ACQUISITIONS = ("public", "licensed", "private", "scraped", "users", "synthetic", "other")
+
+
+@cache
+def languages() -> frozenset[str]:
+    """Return the codes of ISO 639-1 and ISO 639-3."""
+    return frozenset(hub_list("languages"))
 
 
 def device(name: str) -> str:

@@ -26,7 +26,9 @@ class AnomalyDetection(Task):
     name = "anomaly_detection"
     # The space shuttle's sensors are the one set with labels that comes in a small package.
     metrics = ("average_precision", "roc_auc")
-    benchmark = Benchmark("anomalies of a spacecraft", {"quick": 1500, "full": 6000}, ("river",))
+    benchmark = Benchmark(
+        "anomalies of a spacecraft", {"quick": 1500, "full": 6000}, ("river",), sheets=("shuttle",)
+    )
     words = {
         "pipeline_tag": "other",
         "unit": "window",

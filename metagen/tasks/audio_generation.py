@@ -44,6 +44,7 @@ class AudioGeneration(Task):
         {"quick": 360, "full": 4000},
         ("espeakng-loader", "scipy"),
         seeds=1,
+        sheets=("spoken_digits",),
     )
     words = {
         "pipeline_tag": "text-to-audio",

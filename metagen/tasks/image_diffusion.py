@@ -137,7 +137,7 @@ class ImageDiffusion(Task):
 class ClassConditional(ImageDiffusion):
     """Images of one of several classes."""
 
-    benchmark = Benchmark("digits by class", STEPS, PACKAGES)
+    benchmark = Benchmark("digits by class", STEPS, PACKAGES, sheets=("digits",))
     words = {
         **ImageDiffusion.words,
         "pipeline_tag": "unconditional-image-generation",
@@ -162,7 +162,7 @@ class ClassConditional(ImageDiffusion):
 class TextConditional(ImageDiffusion):
     """Images of a caption, which the model reads as bytes."""
 
-    benchmark = Benchmark("digits by caption", STEPS, PACKAGES)
+    benchmark = Benchmark("digits by caption", STEPS, PACKAGES, sheets=("digits",))
     words = {
         **ImageDiffusion.words,
         "pipeline_tag": "text-to-image",

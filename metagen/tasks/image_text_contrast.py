@@ -26,7 +26,12 @@ class ImageTextContrast(Task):
     name = "image_text_contrast"
     # The quick training takes about ten seconds of one thread, the full one about three minutes.
     metrics = ("recall_at_1", "recall_at_10")
-    benchmark = Benchmark("glyphs and their names", {"quick": 160, "full": 2000}, ("matplotlib",))
+    benchmark = Benchmark(
+        "glyphs and their names",
+        {"quick": 160, "full": 2000},
+        ("matplotlib",),
+        sheets=("dejavu_glyphs",),
+    )
     words = {
         "pipeline_tag": "zero-shot-image-classification",
         "unit": "pair",

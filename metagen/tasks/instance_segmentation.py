@@ -38,6 +38,7 @@ class InstanceSegmentation(ObjectsInImages):
         {"quick": 180, "full": 3000},
         PACKAGES,
         seeds=1,
+        sheets=("digits_on_textures",),
     )
     words = {
         "pipeline_tag": "image-segmentation",

@@ -40,7 +40,9 @@ class LanguageModeling(Task):
     name = "language_modeling"
     metrics = ("bits_per_byte",)
     # The quick training takes about 25 seconds of one thread, the full one about a minute.
-    benchmark = Benchmark("held-out text", {"quick": 800, "full": 2250}, seeds=1)
+    benchmark = Benchmark(
+        "held-out text", {"quick": 800, "full": 2250}, seeds=1, sheets=("pydoc_topics",)
+    )
     words = {
         "pipeline_tag": "text-generation",
         "unit": "token",
@@ -59,10 +61,10 @@ class LanguageModeling(Task):
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         length = sequence(m)
-        batch = max(1, _up_to(UPDATE_TOKENS, parameters) // length)
+        batch = max(1, up_to(UPDATE_TOKENS, parameters) // length)
         return Habits(
             batch=batch,
-            rate=_up_to(LEARNING_RATES, parameters),
+            rate=up_to(LEARNING_RATES, parameters),
             decay=DECAY,
             warmup=2000,
             source="as Llama 2",
@@ -153,6 +155,6 @@ def sequence(m: Dims, most: int = TRAINING_LENGTH) -> int:
     return int(min(m["max_seq_len"], most))
 
 
-def _up_to(table: tuple[tuple[float, Number], ...], parameters: int) -> Number:
+def up_to(table: tuple[tuple[float, Number], ...], parameters: int) -> Number:
     """Return the value of the first size that the count does not exceed."""
     return next(value for size, value in table if parameters <= size)

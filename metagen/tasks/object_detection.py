@@ -40,6 +40,7 @@ class ObjectDetection(ObjectsInImages):
         {"quick": 250, "full": 2500},
         PACKAGES,
         seeds=1,
+        sheets=("digits_on_textures",),
     )
     words = {
         "pipeline_tag": "object-detection",

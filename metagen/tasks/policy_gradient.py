@@ -38,7 +38,12 @@ class PolicyGradient(Control):
     name = "policy_gradient"
     continuous = True
     metrics = ("episode_return", "entropy")
-    benchmark = Benchmark("swinging up a pendulum", {"quick": 2400, "full": 8000}, ("gymnasium",))
+    benchmark = Benchmark(
+        "swinging up a pendulum",
+        {"quick": 2400, "full": 8000},
+        ("gymnasium",),
+        sheets=("pendulum",),
+    )
     words = {**Control.words, "loss_unit": "loss of the policy and the critic"}
     defaults = {**NUMBERS, "n_actions": ACTIONS, "continuous": True}
     default_reasons = {

@@ -47,7 +47,12 @@ class SemanticSegmentation(Task):
     name = "semantic_segmentation"
     # The quick training takes about ten seconds of one thread, the full one about two minutes.
     metrics = ("mean_foreground_dice", "mean_iou")
-    benchmark = Benchmark("tissues of an average brain", {"quick": 400, "full": 4000}, ("nilearn",))
+    benchmark = Benchmark(
+        "tissues of an average brain",
+        {"quick": 400, "full": 4000},
+        ("nilearn",),
+        sheets=("mni152_tissues",),
+    )
     words = {
         "pipeline_tag": "image-segmentation",
         "unit": "image",

@@ -16,7 +16,12 @@ class SentenceEmbedding(TextTask):
     name = "sentence_embedding"
     # The quick training takes about ten seconds of one thread, the full one some minutes.
     metrics = ("recall_at_1", "mrr")
-    benchmark = Benchmark("retrieval of a translation", {"quick": 300, "full": 3000}, ("django",))
+    benchmark = Benchmark(
+        "retrieval of a translation",
+        {"quick": 300, "full": 3000},
+        ("django",),
+        sheets=("django_translation_pairs",),
+    )
     words = {
         "pipeline_tag": "sentence-similarity",
         "unit": "token",

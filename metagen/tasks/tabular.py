@@ -89,7 +89,11 @@ class TabularRegression(Tabular):
     checked = frozenset({"task.num_outputs"})
     metrics = ("rmse", "r2")
     benchmark = Benchmark(
-        "progression of diabetes", {"quick": 400, "full": 1500}, ("scikit-learn",), again=AGAIN
+        "progression of diabetes",
+        {"quick": 400, "full": 1500},
+        ("scikit-learn",),
+        again=AGAIN,
+        sheets=("diabetes",),
     )
     words = {
         "pipeline_tag": "tabular-regression",
@@ -127,7 +131,11 @@ class TabularClassification(Tabular):
     digits = 4
     metrics = ("accuracy", "macro_f1")
     benchmark = Benchmark(
-        "benign and malignant tumours", {"quick": 300, "full": 400}, ("scikit-learn",), again=AGAIN
+        "benign and malignant tumours",
+        {"quick": 300, "full": 400},
+        ("scikit-learn",),
+        again=AGAIN,
+        sheets=("breast_cancer",),
     )
     words = {
         "pipeline_tag": "tabular-classification",

@@ -34,6 +34,7 @@ class Benchmark:
         seeds: Trainings of the quick benchmark, each with a seed of its own; 3 where training and
             scoring take about ten seconds of one thread, else 1.
         again: Options of eval.py for the seeds after the first, which leave out what takes long.
+        sheets: The data sheets of its data, by their names in `templates/data_sheets/`.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Benchmark:
     alone: tuple[str, ...] = ()
     seeds: int = 3
     again: tuple[str, ...] = ()
+    sheets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

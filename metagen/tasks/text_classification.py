@@ -13,7 +13,12 @@ class TextClassification(TextTask):
     name = "text_classification"
     # The quick training takes about ten seconds of one thread, the full one some minutes.
     metrics = ("accuracy", "macro_f1")
-    benchmark = Benchmark("language of a text", {"quick": 1000, "full": 12_000}, ("django",))
+    benchmark = Benchmark(
+        "language of a text",
+        {"quick": 1000, "full": 12_000},
+        ("django",),
+        sheets=("django_translations",),
+    )
     words = {
         "pipeline_tag": "text-classification",
         "unit": "token",

@@ -30,7 +30,9 @@ class TextTo3D(Task):
 
     name = "text_to_3d"
     # The quick training takes about half a minute of one thread, the full one ten times as long.
-    benchmark = Benchmark("solids by caption", {"quick": 300, "full": 4000}, (), seeds=1)
+    benchmark = Benchmark(
+        "solids by caption", {"quick": 300, "full": 4000}, (), seeds=1, sheets=("solids",)
+    )
     words = {
         "pipeline_tag": "text-to-3d",
         "unit": "shape",

@@ -31,7 +31,9 @@ class ValueBased(Control):
     name = "value_based"
     continuous = False
     metrics = ("episode_return", "td_error")
-    benchmark = Benchmark("balancing a pole", {"quick": 2400, "full": 8000}, ("gymnasium",))
+    benchmark = Benchmark(
+        "balancing a pole", {"quick": 2400, "full": 8000}, ("gymnasium",), sheets=("cartpole",)
+    )
     words = {**Control.words, "loss_unit": "error of the return, in reward"}
     defaults = {**NUMBERS, "n_actions": CHOICES}
     default_reasons = {

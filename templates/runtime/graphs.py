@@ -3,9 +3,7 @@
 A row of a JSONL, JSON, Parquet or Arrow file is a graph; a .npz file holds many, as PyG joins them.
 """
 
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import fail
+from runtime.fields import LABEL, label_of, named, picked, read_arrays
 from runtime.formats import SUFFIXES as ROWS
 from runtime.formats import rows_of
-from runtime.listing import printable, suffix_of
+from runtime.listing import suffix_of
 
 NPZ = ".npz"
 # A cell of a CSV file holds no list.
@@ -25,7 +24,6 @@ SUFFIXES = (*(suffix for suffix in ROWS if ".csv" not in suffix and ".tsv" not i
 NODES = ("nodes", "x", "node_feat", "node_features")
 INDEX = ("edges", "edge_index")
 EDGES = ("edge_attr", "edge_feat", "edge_features")
-LABEL = ("label", "y")
 COUNT = ("num_nodes",)
 Integers = NDArray[np.int64]
 Numbers = NDArray[np.float32]
@@ -170,36 +168,24 @@ def _rows(path: Path, labelled: bool) -> Iterator[Graph]:
     """Yield the graphs of a file of rows."""
     for place, row in rows_of(path):
         place = place.rstrip(",")
-        name, edges = _picked(row, INDEX, place)
-        _, nodes = _picked(row, NODES, place)
-        _, stated = _picked(row, COUNT, place)
+        name, edges = picked(row, INDEX, place)
+        _, nodes = picked(row, NODES, place)
+        _, stated = picked(row, COUNT, place)
         if edges is None:
-            fail(f'{place} has no edges: name them "edges", [] for none; it has {_keys(row)}.')
-        count = _count(nodes, stated, place)
-        index = _index(edges, name, count, place)
-        _, features = _picked(row, EDGES, place)
+            fail(f'{place} has no edges: name them "edges", [] for none; it has {named(row)}.')
+        count = count_of(nodes, stated, place)
+        index = index_of(edges, name, count, place)
+        _, features = picked(row, EDGES, place)
         yield Graph(
             place,
-            _cells(nodes, count, "nodes", place),
+            cells_of(nodes, count, "nodes", place),
             index,
-            _cells(features, index.shape[1], "edges", place),
-            _label(_picked(row, LABEL, place)[1], row, place) if labelled else None,
+            cells_of(features, index.shape[1], "edges", place),
+            label_of(picked(row, LABEL, place)[1], row, place) if labelled else None,
         )
 
 
-def _keys(row: Mapping[str, Any]) -> str:
-    return ", ".join(printable(str(key)) for key in row) or "nothing"
-
-
-def _picked(row: Mapping[str, Any], names: Sequence[str], place: str) -> tuple[str, Any]:
-    """Return the name and the value of what may have several names; None if it is not there."""
-    there = [name for name in names if row.get(name) is not None]
-    if len(there) > 1:
-        fail(f"{place} has both {' and '.join(there)}, which say the same: keep one.")
-    return (there[0], row[there[0]]) if there else ("", None)
-
-
-def _count(nodes: Any, stated: Any, place: str) -> int:
+def count_of(nodes: Any, stated: Any, place: str) -> int:
     """Return how many nodes a graph has, by their features or by a stated number."""
     while isinstance(stated, list | tuple) and len(stated) == 1:
         stated = stated[0]
@@ -215,7 +201,7 @@ def _count(nodes: Any, stated: Any, place: str) -> int:
     return int(count)
 
 
-def _index(value: Any, name: str, nodes: int, place: str) -> Integers:
+def index_of(value: Any, name: str, nodes: int, place: str) -> Integers:
     """Return edges as (2, edges): `edges` is a list of pairs, and `edge_index` two lists."""
     array = _array(value)
     if array is not None and array.size == 0:
@@ -245,7 +231,7 @@ def _array(value: Any) -> NDArray[Any] | None:
         return None
 
 
-def _cells(value: Any, rows: int, what: str, place: str) -> Cells:
+def cells_of(value: Any, rows: int, what: str, place: str) -> Cells:
     """Return features: a list of numbers and words for each row, or one of either."""
     if value is None:
         return Cells((), np.zeros((rows, 0), np.float32), _no_words(rows))
@@ -308,43 +294,25 @@ def _mixed(columns: Sequence[tuple[Any, ...]], rows: int, what: str, place: str)
     return Cells(kinds, _finite(table, what, place), words)
 
 
-def _label(value: Any, row: Mapping[str, Any], place: str) -> str:
-    """Return the name of a class, or stop if there is none, or several."""
-    while isinstance(value, list | tuple | np.ndarray) and len(value) == 1:
-        value = value[0]
-    if isinstance(value, list | tuple | np.ndarray):
-        fail(f"{place} has {len(value)} labels: a graph has one class.")
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if value is None or isinstance(value, float) or not isinstance(value, str | int):
-        fail(f'{place} has no "label" that is a word or a whole number; it has {_keys(row)}.')
-    text = str(value).strip()
-    if not text or any("\ud800" <= c <= "\udfff" for c in text):
-        fail(f'{place} has a "label" that is empty, or no valid Unicode.')
-    return text
-
-
 def _npz(path: Path, labelled: bool) -> Iterator[Graph]:
     """Yield the graphs of a .npz file: x, edge_index, edge_attr, batch and y, as PyG joins them."""
-    arrays = _arrays(path)
-    name, index = _picked(arrays, INDEX, str(path))
-    _, nodes = _picked(arrays, NODES, str(path))
-    _, stated = _picked(arrays, COUNT, str(path))
+    arrays = read_arrays(path)
+    name, index = picked(arrays, INDEX, str(path))
+    _, nodes = picked(arrays, NODES, str(path))
+    _, stated = picked(arrays, COUNT, str(path))
     if index is None:
-        fail(f"{path} has no edge_index; it has {_keys(arrays)}.")
+        fail(f"{path} has no edge_index; it has {named(arrays)}.")
     stated = int(stated) if stated is not None and stated.size == 1 else None
-    count = _count(nodes, stated, str(path))
-    index = _index(index, name, count, str(path))
+    count = count_of(nodes, stated, str(path))
+    index = index_of(index, name, count, str(path))
     graph = _graphs_of(arrays.get("batch"), count, path)
-    cells = _cells(nodes, count, "nodes", str(path))
-    edges = _cells(_picked(arrays, EDGES, str(path))[1], index.shape[1], "edges", str(path))
+    cells = cells_of(nodes, count, "nodes", str(path))
+    edges = cells_of(picked(arrays, EDGES, str(path))[1], index.shape[1], "edges", str(path))
     owner = graph[index[0]]
     across = np.flatnonzero(owner != graph[index[1]])
     if len(across):
         fail(f"{path}: edge {across[0]} leads from one graph to another, by batch: correct it.")
-    labels = _picked(arrays, LABEL, str(path))[1]
+    labels = picked(arrays, LABEL, str(path))[1]
     total = int(graph[-1]) + 1
     if labelled and (labels is None or np.ndim(labels) == 0 or len(labels) != total):
         fail(f"{path} has {total:,} graphs, and not as many labels: give y one for each graph.")
@@ -355,7 +323,7 @@ def _npz(path: Path, labelled: bool) -> Iterator[Graph]:
         own = order[cuts[each] : cuts[each + 1]]
         place = f"{path}, graph {each}"
         rows = np.arange(starts[each], starts[each + 1])
-        label = _label(labels[each], arrays, place) if labelled else None
+        label = label_of(labels[each], arrays, place) if labelled else None
         yield Graph(place, cells.taken(rows), index[:, own] - starts[each], edges.taken(own), label)
 
 
@@ -369,15 +337,3 @@ def _graphs_of(batch: NDArray[Any] | None, nodes: int, path: Path) -> Integers:
     if not np.isin(steps, (0, 1)).all() or steps[0] != 1:
         fail(f"{path}: batch must count graphs from 0, in order and without a gap.")
     return np.asarray(batch, np.int64)
-
-
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a .npz file; objects, which would be unpickled, are refused."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
-        fail(
-            f"{path} cannot be read as arrays of numbers and words, and objects are never "
-            "unpickled: write it with numpy.savez, from plain arrays."
-        )

@@ -74,6 +74,8 @@ RANGES: dict[str, dict[str, Range]] = {
         "exploration_share": SHARE,
         # Each of two stages needs an update.
         "codec_share": Range(0, 1, "least most"),
+        # A decoder of which the loss says nothing would stay as it began.
+        "ctc_share": BELOW_ONE,
     },
     "data": {
         "seq_len": COUNT,
@@ -116,10 +118,11 @@ RANGES: dict[str, dict[str, Range]] = {
         "frames": COUNT,
         "top_p": Range(0, 1, "least"),
         "opacity": SHARE,
+        "beams": COUNT,
         "seed": SEED,
     },
     "model": {
-        "edge_features": LENGTH,
+        **dict.fromkeys(("node_features", "edge_features", "user_layers", "d_tower"), LENGTH),
         "n_numeric": LENGTH,
         "obs_dim": LENGTH,
         "frame_height": LENGTH,
@@ -129,6 +132,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "n_categorical": LENGTH,
         "n_categories": LENGTH,
         "n_frequencies": LENGTH,
+        "n_decoder_layers": LENGTH,
         "upper_layers": LENGTH,
         "lowest_layers": LENGTH,
         "attention_level": LENGTH,

@@ -1,10 +1,12 @@
 """Scenes composed of handwritten digits on photographs of brick, grass and gravel.
 
-A scene is 0.4 + 0.12 * standardized texture + contrast * digit, so no threshold separates its one
-to four digits from what they lie on. The splits share neither digits nor parts of a photograph.
+A scene is 0.4 + deviation * standardized texture + contrast * digit. With the usual deviation of
+0.12 no threshold separates its one to four digits from what they lie on. The splits share neither
+digits nor parts of a photograph.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import NamedTuple
 
@@ -27,29 +29,54 @@ DIGITS = {"train": slice(0, 350), "val": slice(350, 400), "test": slice(400, 500
 # Rows and columns of each photograph, as shares of its sides.
 PARTS = {"train": ((0, 0.75), (0, 0.5)), "val": ((0.75, 1), (0, 0.5)), "test": ((0, 1), (0.5, 1))}
 
-MOST_DIGITS = 4
-DIGIT_SIDES = (20, 36)  # pixels
-GROUND, TEXTURE = 0.4, 0.12  # mean brightness, and deviation of the texture from it
-CONTRASTS = (0.35, 0.6)  # brightness of a stroke above its ground
+GROUND = 0.4  # mean brightness
 INK = 0.35  # A pixel with a larger share of ink belongs to the digit.
 GAP = 2  # pixels between two boxes, at least
 TRIES = 20  # places and digits that are tried before a scene keeps fewer digits
+
+
+@dataclass(frozen=True)
+class Form:
+    """What scenes look like, and how many each split has.
+
+    Attributes:
+        counts: The scenes of each split.
+        side: Pixels of a scene's side.
+        cells: Rows and columns of a grid, in one of whose cells each digit lies; 1 for anywhere.
+        most_digits: Digits of a scene, at most.
+        digit_sides: Least and greatest side of a digit in pixels.
+        texture: Deviation of the texture from the mean brightness.
+        contrasts: Least and greatest brightness of a stroke above its ground.
+    """
+
+    counts: Mapping[str, int] = field(default_factory=lambda: SCENES)
+    side: int = SIDE
+    cells: int = 1
+    most_digits: int = 4
+    digit_sides: tuple[int, int] = (20, 36)
+    texture: float = 0.12
+    contrasts: tuple[float, float] = (0.35, 0.6)
+
+
+USUAL = Form()
 
 
 class Scene(NamedTuple):
     """A scene with D digits.
 
     Attributes:
-        pixels: (SIDE, SIDE), grey, uint8.
+        pixels: (side, side), grey, uint8.
         boxes: (D, 4), left, top, right and bottom in pixels; the last two are outside.
         classes: (D,), the digits.
-        masks: (D, SIDE, SIDE), which pixels belong to each digit.
+        masks: (D, side, side), which pixels belong to each digit.
+        texture: The place of its texture among `TEXTURES`.
     """
 
     pixels: NDArray[np.uint8]
     boxes: Floats
     classes: NDArray[np.int64]
     masks: NDArray[np.bool_]
+    texture: int
 
 
 @dataclass(frozen=True)
@@ -61,16 +88,16 @@ class _Materials:
     textures: list[Floats]
 
 
-def compose(seed: int = 0) -> tuple[dict[str, list[Scene]], str]:
+def compose(seed: int = 0, form: Form = USUAL) -> tuple[dict[str, list[Scene]], str]:
     """Return the scenes of each split, and a digest of all their pixels, boxes and classes."""
     digits, labels = mnist_digits()
     photographs = [_photograph(name) for name in TEXTURES]
     splits = {}
-    for number, (split, count) in enumerate(SCENES.items()):
+    for number, (split, count) in enumerate(form.counts.items()):
         # A generator for each split: more scenes of one leave the others as they are.
         draw = np.random.default_rng((seed, number))
         materials = _materials(split, digits, labels, photographs)
-        splits[split] = [_scene(materials, draw) for _ in range(count)]
+        splits[split] = [_scene(materials, form, draw) for _ in range(count)]
     each = (part.tobytes() for scenes in splits.values() for scene in scenes for part in scene[:3])
     return splits, digest(*each)
 
@@ -105,43 +132,48 @@ def _materials(
     return _Materials(digits[chosen], labels[chosen], textures)
 
 
-def _scene(materials: _Materials, draw: np.random.Generator) -> Scene:
-    pixels = _ground(materials.textures[draw.integers(len(materials.textures))], draw)
+def _scene(materials: _Materials, form: Form, draw: np.random.Generator) -> Scene:
+    texture = int(draw.integers(len(materials.textures)))
+    pixels = _ground(materials.textures[texture], form, draw)
     boxes: list[tuple[int, ...]] = []
     classes: list[int] = []
     masks: list[NDArray[np.bool_]] = []
-    for _ in range(draw.integers(1, MOST_DIGITS + 1)):
+    for _ in range(draw.integers(1, form.most_digits + 1)):
         for _ in range(TRIES):
-            label, ink = _digit(materials, draw)
+            label, ink = _digit(materials, form, draw)
             box = _box(ink > INK)
             if box and all(_apart(box, other) for other in boxes):
-                pixels += draw.uniform(*CONTRASTS) * ink
+                pixels += draw.uniform(*form.contrasts) * ink
                 boxes.append(box)
                 classes.append(label)
                 masks.append(ink > INK)
                 break
     grey = (np.clip(pixels, 0, 1) * 255).round().astype(np.uint8)
-    return Scene(grey, np.array(boxes, np.float32), np.array(classes), np.stack(masks))
+    return Scene(grey, np.array(boxes, np.float32), np.array(classes), np.stack(masks), texture)
 
 
-def _ground(texture: Floats, draw: np.random.Generator) -> Floats:
+def _ground(texture: Floats, form: Form, draw: np.random.Generator) -> Floats:
     """Return a random square of a texture with the mean and the deviation of a scene."""
-    top, left = (int(draw.integers(side - SIDE + 1)) for side in texture.shape)
-    square = texture[top : top + SIDE, left : left + SIDE]
+    top, left = (int(draw.integers(side - form.side + 1)) for side in texture.shape)
+    square = texture[top : top + form.side, left : left + form.side]
     standard: Floats = (square - square.mean()) / (square.std() + 1e-6)
-    return (GROUND + TEXTURE * standard).astype(np.float32)
+    return (GROUND + form.texture * standard).astype(np.float32)
 
 
-def _digit(materials: _Materials, draw: np.random.Generator) -> tuple[int, Floats]:
-    """Return a random digit, and its ink (SIDE, SIDE) from 0 to 1 at a random size and place."""
+def _digit(materials: _Materials, form: Form, draw: np.random.Generator) -> tuple[int, Floats]:
+    """Return a random digit, and its ink (side, side) from 0 to 1 at a random size and place."""
     from PIL import Image
 
     which = int(draw.integers(len(materials.digits)))
-    side = int(draw.integers(DIGIT_SIDES[0], DIGIT_SIDES[1] + 1))
+    side = int(draw.integers(form.digit_sides[0], form.digit_sides[1] + 1))
     picture = Image.fromarray(materials.digits[which])
     small = picture.resize((side, side), Image.Resampling.BILINEAR)
-    top, left = (int(place) for place in draw.integers(SIDE - side + 1, size=2))
-    ink = np.zeros((SIDE, SIDE), np.float32)
+    cell = form.side // form.cells
+    top, left = (int(place) for place in draw.integers(cell - side + 1, size=2))
+    if form.cells > 1:
+        row, column = (int(place) for place in draw.integers(form.cells, size=2))
+        top, left = top + cell * row, left + cell * column
+    ink = np.zeros((form.side, form.side), np.float32)
     ink[top : top + side, left : left + side] = np.asarray(small, dtype=np.float32) / 255
     return int(materials.labels[which]), ink
 

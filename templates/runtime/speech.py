@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,32 +30,69 @@ SEED = 0  # Rates and pitches are drawn from it.
 
 
 class Utterance(NamedTuple):
-    """A digit that a voice says: its name, the split of the voice, and samples of -1 to 1 (S,)."""
+    """What a voice says: the words, the split of the voice, and samples of -1 to 1 (S,)."""
 
-    digit: str
+    text: str
+    voice: str
     split: str
     samples: NDArray[np.float32]
-
-
-def spoken_digits(rate: int) -> list[Utterance]:
-    """Return each digit in each voice, at so many samples a second; no voice is in two splits."""
-    said = _requests()
-    sounds = _spoken([request for _, request in said])
-    pairs = zip(said, sounds, strict=True)
-    return [Utterance(each[0], split, _resampled(x, rate)) for (split, each), x in pairs]
 
 
 Request = tuple[str, str, int, int]
 
 
-def _requests() -> list[tuple[str, Request]]:
-    """Return the split and the request of each utterance; the voices of a split alternate."""
-    draw, splits = random.Random(SEED), [s for s, count in COUNTS.items() for _ in range(count)]
+def spoken_digits(rate: int) -> list[Utterance]:
+    """Return each digit in each voice, at so many samples a second; no voice is in two splits."""
+    draw = random.Random(SEED)
+    return _utterances(
+        [
+            (split, (digit, f"en+{voice}", draw.randint(150, 200), draw.randint(35, 65)))
+            for voice, split in _voices(draw)
+            for digit in DIGITS
+        ],
+        rate,
+    )
+
+
+def spoken_numbers(rate: int, most: int, each: Mapping[str, int]) -> list[Utterance]:
+    """Return runs of 1 to `most` digits, which a voice says as one utterance.
+
+    Args:
+        rate: Samples a second.
+        most: Digits of the longest run.
+        each: Utterances of each voice of a split; no voice is in two splits.
+    """
+    draw = random.Random(SEED)
+    return _utterances(
+        [
+            (
+                split,
+                (_digits(draw, most), f"en+{voice}", draw.randint(150, 220), draw.randint(30, 70)),
+            )
+            for voice, split in _voices(draw)
+            for _ in range(each[split])
+        ],
+        rate,
+    )
+
+
+def _digits(draw: random.Random, most: int) -> str:
+    return " ".join(draw.choices(DIGITS, k=draw.randint(1, most)))
+
+
+def _voices(draw: random.Random) -> list[tuple[str, str]]:
+    """Return each voice with its split; the voices of a split alternate."""
+    splits = [split for split, count in COUNTS.items() for _ in range(count)]
     draw.shuffle(splits)
+    return list(zip(VOICES, splits, strict=True))
+
+
+def _utterances(said: Sequence[tuple[str, Request]], rate: int) -> list[Utterance]:
+    """Return what is said of requests, each with the split of its voice."""
+    sounds = _spoken([request for _, request in said])
     return [
-        (split, (digit, f"en+{voice}", draw.randint(150, 200), draw.randint(35, 65)))
-        for voice, split in zip(VOICES, splits, strict=True)
-        for digit in DIGITS
+        Utterance(text, voice, split, _resampled(samples, rate))
+        for (split, (text, voice, *_)), samples in zip(said, sounds, strict=True)
     ]
 
 

@@ -16,7 +16,7 @@ from transformers import PatchTSTForPrediction
 
 from metagen import families
 from metagen.families.patch_forecaster import FAMILY as forecaster
-from metagen.families.patch_forecaster import stride
+from metagen.families.patch_transformer import stride
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,12 @@ def fake_measurements(
         return {sandbox.STDOUT: report, sandbox.SECONDS: b"%d" % (number % 10)}
     steps = int(arguments[arguments.index("--steps") + 1]) if "--steps" in arguments else 1
     row = {"step": steps, "train_loss": number / 1e6, "val_loss": 2.0, "learning_rate": 0.001}
-    return dict.fromkeys(wanted, b"%d" % number) | {"out/metrics.jsonl": json.dumps(row).encode()}
+    data = {"name": "pydoc_topics", "unit": "bytes", "splits": {"train": number, "test": 100}}
+    record = {"version": 1, "starts": [{"data": data}]}
+    logs = {"out/metrics.jsonl": row, "out/run.json": record}
+    return dict.fromkeys(wanted, b"%d" % number) | {
+        name: json.dumps(log).encode() for name, log in logs.items()
+    }
 
 
 def _probed(number: int, given: Mapping[str, bytes], name: str) -> dict[str, Any]:

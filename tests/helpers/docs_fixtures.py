@@ -9,9 +9,11 @@ from typing import Any
 import yaml
 
 from metagen import entries, paths
+from metagen.docs import sheets, uses
 from metagen.families import parts, transformer
 from metagen.families.decoder import FAMILY as decoder
 from metagen.measure import trial
+from metagen.spec import words
 from metagen.spec.schema import keys
 
 DIMS = {
@@ -70,6 +72,7 @@ KEYS: dict[str, Any] = {
     "training.compute.duration": "21 days",
     "training.alignment.method": ("rlhf",),
     "training.alignment.policy": None,
+    "outputs.artifacts": words.ARTIFACTS,
     "evaluation.benchmarks": ("MMLU", "HellaSwag"),
     "evaluation.baselines": (),
     "evaluation.metrics": (),
@@ -108,6 +111,12 @@ def _files() -> dict[str, Any]:
         "benchmarks/results.json": _results(),
         "benchmarks/machine.json": {"cpu": "Some CPU", "cores": 8, "system": "Linux x86_64",
                                     "threads": 1, "seconds": {"training": 11.5, "scoring": 4.0}},
+        "benchmarks/data.json": {
+            "name": "pydoc_topics", "sha256": "ab" * 32, "unit": "bytes",
+            "splits": {"train": 330_000, "val": 3_900, "test": 41_234}, "counts": {},
+        },
+        "docs/data_sheets.json": _sheets(),
+        "docs/uses.json": uses.read(FakeDesk({}, {}), decoder),
         "benchmarks/report.json": {"report": {"figure": {
             "kind": "lines", "x": "bytes of context", "y": "bit/byte",
             "series": [{"name": "proxy", "x": [0, 1, 2], "y": [4.5, 3.5, 2.9]}],
@@ -121,6 +130,11 @@ def _files() -> dict[str, Any]:
         "code/requirements.lock": "# Python 3.11.7 and these versions made the package.\n"
         "numpy==2.4.6\ntorch==2.13.0\n",
     }  # fmt: skip
+
+
+def _sheets() -> list[dict[str, Any]]:
+    """Return the data sheets of a language model."""
+    return [sheets.read(FakeDesk({}, {}), "pydoc_topics")]
 
 
 def untrained() -> dict[str, Any]:

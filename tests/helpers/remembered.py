@@ -5,27 +5,25 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
-from metagen.docs import drawing, figures, outcome
+from metagen.docs import drawing
 from metagen.engine import digest
 from metagen.work import Desk
 
 _MOST = 500  # figures to remember
 _real_index = digest.CodeIndex.of_package
-_real_drawn = drawing.drawn
-drawings: dict[str, dict[str, bytes]] = {}
+_real_saved = drawing.saved
+drawings: dict[str, bytes] = {}
 
 
 @contextlib.contextmanager
 def figures_of_equal_data() -> Iterator[None]:
-    """Draw the same figure of a paper once: drawing takes two thirds of a clean build."""
-    with (
-        mock.patch.object(figures, "drawn", _drawn),
-        mock.patch.object(outcome, "drawn", _drawn),
-    ):
+    """Draw the same figure once: drawing takes two thirds of a clean build."""
+    with mock.patch.object(drawing, "saved", _saved):
         yield
 
 
@@ -45,18 +43,18 @@ def _indexed(root: Path, sha256: str) -> digest.CodeIndex:
     return _real_index(root)
 
 
-def _drawn(
-    desk: Desk, name: str, height: float, draw: Callable[..., None], width: float = drawing.WIDTH
-) -> dict[str, bytes]:
+def _saved(desk: Desk, picture: drawing.Picture, form: str) -> bytes:
     """Draw a figure unless its data was drawn before; data that has no JSON is drawn each time."""
+    draw: Any = picture.draw
     data = [cell.cell_contents for cell in draw.__closure__ or ()]
+    place = [draw.__code__.co_filename, draw.__code__.co_firstlineno]
     try:
-        key = json.dumps([name, height, width, draw.__code__.co_firstlineno, data])
+        key = json.dumps([form, picture.height, picture.width, place, data])
     except TypeError:
-        return _real_drawn(desk, name, height, draw, width)
+        return _real_saved(desk, picture, form)
     if len(drawings) > _MOST:
         drawings.clear()
     if key not in drawings:
-        drawings[key] = _real_drawn(desk, name, height, draw, width)
+        drawings[key] = _real_saved(desk, picture, form)
     desk.version("matplotlib")
     return drawings[key]

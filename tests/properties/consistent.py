@@ -339,7 +339,7 @@ def documents(package: Package, ledger: Ledger) -> None:
     desk = PlainDesk.of(package.folder / "spec_resolved.yaml")
     files = (path for path in package.folder.rglob("*") if path.is_file())
     desk.package = {p.relative_to(package.folder).as_posix(): p.read_bytes() for p in files}
-    drawn = "paper/figures/"
+    drawn = ("paper/figures/", "docs/figures/")
     for recipe in (*cards.RECIPES, *paper.RECIPES):
         if not recipe.targets[0].startswith(drawn) and recipe.targets[0] in desk.package:
             for path, made in recipe.work(desk).items():  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from metagen import families
-from metagen.docs import figures, outcome
+from metagen.docs import drawing
 from metagen.families.family import Dims, Family
 from metagen.measure import sandbox
 from metagen.spec import load
@@ -26,15 +26,14 @@ def counted(folder: Path, spec: Path) -> Build:
     family = families.named(families.route(load(spec).key))
     with (
         mock.patch.object(sandbox, "run", functools.partial(_closed_form, family)),
-        mock.patch.object(figures, "drawn", _blank),
-        mock.patch.object(outcome, "drawn", _blank),
+        mock.patch.object(drawing, "saved", _blank),
     ):
         return inside.build(folder, spec, ["evaluation.bench=none"])
 
 
-def _blank(desk: Desk, name: str, *_: Any) -> dict[str, bytes]:
+def _blank(desk: Desk, *_: Any) -> bytes:
     desk.version("matplotlib")
-    return {f"paper/figures/{name}.pdf": b""}
+    return b""
 
 
 def _closed_form(

@@ -176,7 +176,7 @@ WRONG: dict[str, tuple[Graph, str]] = {
     "unlike": ({**GOOD, "nodes": [[1.0], [2.0]]}, "give all graphs the same features"),
     "no label": ({"nodes": NODES, "edges": EDGES}, 'has no "label" that is a word or a whole'),
     "half a label": ({**GOOD, "label": 0.37}, 'has no "label" that is a word or a whole'),
-    "labels": ({**GOOD, "label": [0, 1]}, "has 2 labels: a graph has one class"),
+    "labels": ({**GOOD, "label": [0, 1]}, "has 2 labels: a sample has one class"),
     "no edges": ({"nodes": NODES, "label": "x"}, "has no edges: name them"),
     "no nodes": ({"edges": EDGES, "label": "x"}, 'has no "nodes", nor a whole number "num_nodes"'),
     "empty": ({"nodes": [], "edges": [], "label": "x"}, "has 0 nodes: a graph needs one"),

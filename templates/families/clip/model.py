@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from layers.tower import TowerBlock
+
 END_OF_TEXT = 0  # The token ends a text and pads the rest of its row.
 
 
@@ -40,60 +42,9 @@ class Config:
     norm_eps: float = 1e-05  # added to a variance before its root
 
 
-class Attention(nn.Module):
-    """Multi-head attention (Vaswani et al., 2017, arXiv:1706.03762, section 3.2)."""
-
-    def __init__(self, d_model: int, n_heads: int, causal: bool) -> None:
-        super().__init__()
-        assert d_model % n_heads == 0, f"{n_heads} heads cannot share a width of {d_model}"
-        self.n_heads, self.causal = n_heads, causal
-        self.q_proj = nn.Linear(d_model, d_model)
-        self.k_proj = nn.Linear(d_model, d_model)
-        self.v_proj = nn.Linear(d_model, d_model)
-        self.out_proj = nn.Linear(d_model, d_model)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix positions; x is (B, T, D)."""
-        heads = (x.size(0), x.size(1), self.n_heads, -1)
-        q, k, v = (
-            project(x).view(heads).transpose(1, 2)  # (B, n_heads, T, D / n_heads)
-            for project in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
-        return out
-
-
-class MLP(nn.Module):
-    """Feed-forward layer with x * sigmoid(1.702 x), an approximation of GELU (arXiv:1606.08415)."""
-
-    def __init__(self, d_model: int, d_ff: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(d_model, d_ff)
-        self.fc2 = nn.Linear(d_ff, d_model)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map each position separately; x is (B, T, D)."""
-        x = self.fc1(x)  # (B, T, d_ff)
-        out: Tensor = self.fc2(x * torch.sigmoid(1.702 * x))
-        return out
-
-
-class Block(nn.Module):
-    """One layer: attention, then the feed-forward layer, each on a normalized input."""
-
-    def __init__(self, d_model: int, n_heads: int, d_ff: int, eps: float, causal: bool) -> None:
-        super().__init__()
-        self.layer_norm1 = nn.LayerNorm(d_model, eps)
-        self.self_attn = Attention(d_model, n_heads, causal)
-        self.layer_norm2 = nn.LayerNorm(d_model, eps)
-        self.mlp = MLP(d_model, d_ff)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, T, D) to (B, T, D)."""
-        x = x + self.self_attn(self.layer_norm1(x))
-        x = x + self.mlp(self.layer_norm2(x))
-        return x
+def quick_gelu(x: Tensor) -> Tensor:
+    """Return x * sigmoid(1.702 x), an approximation of GELU (arXiv:1606.08415)."""
+    return x * torch.sigmoid(1.702 * x)
 
 
 class ImageTower(nn.Module):
@@ -109,7 +60,7 @@ class ImageTower(nn.Module):
         self.position_embedding = nn.Embedding(patches + 1, width)
         self.pre_layrnorm = nn.LayerNorm(width, c.norm_eps)  # the spelling of transformers
         self.layers = nn.ModuleList(
-            Block(width, c.vision_n_heads, c.vision_d_ff, c.norm_eps, causal=False)
+            TowerBlock(width, c.vision_n_heads, c.vision_d_ff, c.norm_eps, quick_gelu)
             for _ in range(c.vision_n_layers)
         )
         self.post_layernorm = nn.LayerNorm(width, c.norm_eps)
@@ -134,7 +85,9 @@ class TextTower(nn.Module):
         self.token_embedding = nn.Embedding(c.vocab_size, c.text_d_model)
         self.position_embedding = nn.Embedding(c.max_seq_len, c.text_d_model)
         self.layers = nn.ModuleList(
-            Block(c.text_d_model, c.text_n_heads, c.text_d_ff, c.norm_eps, causal=True)
+            TowerBlock(
+                c.text_d_model, c.text_n_heads, c.text_d_ff, c.norm_eps, quick_gelu, causal=True
+            )
             for _ in range(c.text_n_layers)
         )
         self.final_layer_norm = nn.LayerNorm(c.text_d_model, c.norm_eps)

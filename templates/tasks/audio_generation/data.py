@@ -136,13 +136,13 @@ def _bundled(config: Config, model: ModelConfig) -> Dataset:
     length, spoken = config.samples(model), spoken_digits(BUNDLED_RATE)
     clips = [each.samples[:length] for each in spoken]
     padded = [torch.from_numpy(np.pad(clip, (0, length - len(clip)))) for clip in clips]
-    total = digest(*(f"{each.digit}\0{each.split}".encode() for each in spoken), *map(bytes, clips))
+    total = digest(*(f"{each.text}\0{each.split}".encode() for each in spoken), *map(bytes, clips))
     places = {s: [i for i, each in enumerate(spoken) if each.split == s] for s in SPLITS}
     splits = {
-        s: _split([each.digit for each in spoken], padded.__getitem__, places[s]) for s in SPLITS
+        s: _split([each.text for each in spoken], padded.__getitem__, places[s]) for s in SPLITS
     }
     # All digits of a voice follow each other.
-    digits = len({each.digit for each in spoken})
+    digits = len({each.text for each in spoken})
     return Dataset(
         BUNDLED, total, splits, [place // digits for place in range(len(places["test"]))]
     )

@@ -18,7 +18,7 @@ from data import Config as DataConfig
 from data import Dataset, Sample, load_dataset
 from model import Config as ModelConfig
 from model import Model
-from runtime.classes import macro_f1
+from runtime.classes import confusion, macro_f1
 from runtime.errors import run
 from runtime.labels import untested
 from runtime.report import Report, metric
@@ -26,7 +26,6 @@ from runtime.scores import Mean, Samples, Score
 from runtime.scripts import Setting, Trained, scoring
 from runtime.sequences import outputs
 
-MOST_LABELS = 20  # rows of the confusion matrix; labels of more would be illegible
 Labels = NDArray[np.int64]
 
 
@@ -116,15 +115,6 @@ def metrics(predicted: Labels, truth: Labels, simpler: dict[str, Labels]) -> lis
             ("macro_f1", "macro F1", macro_f1),
         )
     ]
-
-
-def confusion(predicted: Labels, truth: Labels, labels: Sequence[str]) -> dict[str, Any]:
-    """Return the confusion matrix of the most common labels: rows are true, columns predicted."""
-    # Frequent labels have enough texts to distinguish a pattern from chance.
-    shown = sorted(label for label, _ in Counter(truth.tolist()).most_common(MOST_LABELS))
-    values = [[int(np.sum((truth == y) & (predicted == x))) for x in shown] for y in shown]
-    names = [labels[label] for label in shown]
-    return {"kind": "matrix", "labels": names, "values": values, "x": "predicted", "y": "true"}
 
 
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:

@@ -9,6 +9,7 @@ heads, D dimensions of a head.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,6 +47,18 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
+def masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Return softmax(q k^T / sqrt(D)) v over the positions where a mask is true, or over all.
+
+    q is (B, H, T, D), k and v (B, K, S, D); the mask (T, S), or (B, 1, T, S) for each sequence.
+    """
+    # The heads of a group are rows here: GPUs have no fused kernel for a mask and shared heads.
+    rows = q.reshape(q.size(0), k.size(1), -1, q.size(3))  # (B, K, H / K * T, D)
+    if mask is not None:
+        mask = mask.repeat(*[1] * (mask.dim() - 2), rows.size(2) // q.size(2), 1)
+    return F.scaled_dot_product_attention(rows, k, v, attn_mask=mask).reshape(q.shape)
+
+
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, window: int | None = None) -> Tensor:
     """Return softmax(q k^T / sqrt(D)) v (Vaswani et al., 2017, equation 1), over past positions.
 
@@ -55,15 +68,12 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, window: int | None = None)
     length, past = q.size(2), k.size(2) - q.size(2)
     if not past:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-    # The heads of a group are rows here: GPUs have no fused kernel for a mask and shared heads.
-    rows = q.reshape(q.size(0), k.size(1), -1, q.size(3))  # (B, K, H / K * T, D)
     mask = None
     if length > 1 or window is not None:  # A single token is the newest, so it attends to all.
         # A later chunk attends to the whole past and to a triangle of its own.
         mask = q.new_ones(length, k.size(2), dtype=torch.bool).tril(past)
         mask = mask if window is None else mask.triu(past + 1 - window)
-        mask = mask.repeat(rows.size(2) // length, 1)  # (H / K * T, S)
-    return F.scaled_dot_product_attention(rows, k, v, attn_mask=mask).reshape(q.shape)
+    return masked_attention(q, k, v, mask)
 
 
 RotaryTable = tuple[Tensor, Tensor]
@@ -103,7 +113,7 @@ def rotate(x: Tensor, table: RotaryTable) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Causal self-attention; groups of query heads share a key and value head.
+    """Self-attention, causal without a mask; groups of query heads share a key and value head.
 
     Grouped-query attention: Ainslie et al., 2023, arXiv:2305.13245.
     """
@@ -119,13 +129,23 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(d_model, n_kv_heads * head_dim, bias=False)
         self.o_proj = nn.Linear(n_heads * head_dim, d_model, bias=False)
 
-    def forward(self, x: Tensor, table: RotaryTable, cache: KVCache | None = None) -> Tensor:
-        """Mix positions; x is (B, T, d_model), the table's tensors are (T, D)."""
+    def forward(
+        self,
+        x: Tensor,
+        table: RotaryTable,
+        cache: KVCache | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Mix positions; x is (B, T, d_model), the table's tensors are (T, D).
+
+        A mask takes the place of the causal one: (B, 1, T, S), true where a position attends.
+        """
         heads = (x.size(0), x.size(1), -1, self.head_dim)
         q = rotate(self.q_proj(x).view(heads).transpose(1, 2), table)  # (B, H, T, D)
         k = rotate(self.k_proj(x).view(heads).transpose(1, 2), table)  # (B, K, T, D)
         v = self.v_proj(x).view(heads).transpose(1, 2)
-        y = self.attend(q, k, v) if cache is None else cache.attend(q, k, v, self.attend)
+        attend = self.attend if mask is None else partial(masked_attention, mask=mask)
+        y = attend(q, k, v) if cache is None else cache.attend(q, k, v, attend)
         mixed: Tensor = self.o_proj(y.transpose(1, 2).flatten(2))
         return mixed  # (B, T, d_model)
 
