@@ -1,6 +1,6 @@
 """Escaping the text of a spec for the language of the document.
 
-A spec may come from a stranger, so its text must never act as markup in Markdown or LaTeX.
+A spec may come from a stranger, so its text must never act as markup in Markdown, LaTeX or HTML.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import re
 import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+import markupsafe
 from markupsafe import Markup
 
 if TYPE_CHECKING:
@@ -66,6 +68,17 @@ def markdown_code(text: str) -> Markup:
     return Markup(f"{fence}{pad}{line}{pad}{fence}")
 
 
+def markdown_link(text: str, address: str) -> Markup:
+    """Return a link to a path or to an address of the web; text where there is none.
+
+    An address that is its own text stands in angle brackets.
+    """
+    if not address or (":" in address and not address.startswith(("https://", "http://"))):
+        return markdown(text)
+    target = quote(plain(address), safe="/:?#@!$&'*+,;=%~.-_")
+    return Markup(f"<{target}>" if text == address else f"[{markdown(text)}]({target})")
+
+
 def markdown_block(text: str, language: str = "text") -> Markup:
     """Return text of several lines as a fenced block, shortened to fit on a page."""
     lines = text[:_LONGEST_BLOCK].split("\n")
@@ -74,6 +87,11 @@ def markdown_block(text: str, language: str = "text") -> Markup:
     longest = max((len(run) for run in re.findall("`+", shown)), default=0)
     fence = "`" * max(3, longest + 1)
     return Markup(f"{fence}{language}\n{shown.rstrip()}\n{fence}")
+
+
+def html(text: str) -> Markup:
+    """Return text for an element or an attribute of HTML."""
+    return markupsafe.escape(plain(text))
 
 
 def latex(text: str) -> Markup:
