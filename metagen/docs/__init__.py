@@ -14,6 +14,9 @@ render        templates to documents
 markup        Markdown to HTML
 references    works of the bibliography, as Markdown and records cite them
 sheets        data sheets of the data that the benchmark reads
+uses          what a model is for, and how it is known to fail
+licenses      the text of the licence, or its name and its address
+citation      how to cite the model
 cards         model card, data card, evaluation report, limitations, launch guide
 summary       the content of the terminal's table
 drawing       the style and the helpers of all figures
@@ -25,6 +28,14 @@ latex         its PDF
 ============  ====================================================================
 """
 
-from metagen.docs import cards, latex, paper, sheets, summary
+from metagen.docs import cards, citation, latex, paper, sheets, summary, uses
 
-RECIPES = (*sheets.RECIPES, *cards.RECIPES, *summary.RECIPES, *paper.RECIPES, *latex.RECIPES)
+RECIPES = (
+    *sheets.RECIPES,
+    *uses.RECIPES,
+    citation.RECIPE,
+    *cards.RECIPES,
+    *summary.RECIPES,
+    *paper.RECIPES,
+    *latex.RECIPES,
+)

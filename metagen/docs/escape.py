@@ -9,6 +9,7 @@ import re
 import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import markupsafe
 from markupsafe import Markup
@@ -65,6 +66,17 @@ def markdown_code(text: str) -> Markup:
     fence = "`" * (longest + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     return Markup(f"{fence}{pad}{line}{pad}{fence}")
+
+
+def markdown_link(text: str, address: str) -> Markup:
+    """Return a link to a path or to an address of the web; text where there is none.
+
+    An address that is its own text stands in angle brackets.
+    """
+    if not address or (":" in address and not address.startswith(("https://", "http://"))):
+        return markdown(text)
+    target = quote(plain(address), safe="/:?#@!$&'*+,;=%~.-_")
+    return Markup(f"<{target}>" if text == address else f"[{markdown(text)}]({target})")
 
 
 def markdown_block(text: str, language: str = "text") -> Markup:

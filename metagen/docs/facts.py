@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import families
-from metagen.docs import commands, content, scores, statement, training, wording
+from metagen.docs import citation, commands, content, scores, statement, training, wording
 from metagen.docs.content import design
 from metagen.docs.fact import Fact, Figure, MissingFact, Printed, Ref, address, file, source
 from metagen.docs.sources import (
@@ -365,6 +365,7 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "not_run": _not_run,
     "judgement": _judgement,
     **{name: _word(name) for name in _WORDS},
+    "bibtex": _computed("bibtex", citation.bibtex),
     **{name: _computed(name, figure) for name, figure in training.FIGURES.items()},
     **{name: _computed(name, command) for name, command in commands.COMMANDS.items()},
     **{f"alt_{name}": _computed(f"alt_{name}", text) for name, text in content.TEXTS.items()},

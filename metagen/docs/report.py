@@ -20,7 +20,7 @@ from metagen.work import Desk, Recipe, Work
 TARGET = "report.html"
 STYLE = "templates/page/report.css"
 DOCUMENTS = {
-    "docs/model_card.md": "Model card",
+    "README.md": "Model card",
     "docs/data_card.md": "Data card",
     "docs/eval_report.md": "Evaluation report",
     "docs/limitations.md": "Limitations",
@@ -62,7 +62,7 @@ def page(paths: tuple[str, ...]) -> Work:
     """Return the work that writes the page from some files of the package."""
 
     def work(desk: Desk) -> dict[str, bytes]:
-        body = render.body(desk, "cards/report.md", documents="docs/")
+        body = render.body(desk, "cards/report.md", place="")
         text = framed(desk, body.text, paths)
         return provenance.written(TARGET, text.encode(), body.printed)
 
@@ -105,7 +105,7 @@ def policy(style: str, *more: str) -> str:
 
 
 def _document(desk: Desk, path: str) -> str:
-    folder = path.rpartition("/")[0] + "/"
+    folder = path[: path.rfind("/") + 1]
     return markup.html(desk.read(path).decode(), lambda _: None, 2, folder)
 
 

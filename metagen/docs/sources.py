@@ -34,6 +34,8 @@ FILES = {
     "lock": "code/requirements.lock",
     # What the task knows of the data of its benchmark.
     "sheets": "docs/data_sheets.json",
+    # What task and family say of uses, risks and failures.
+    "uses": "docs/uses.json",
     # Of a release alone; only its README prints it.
     "release": "docs/release.json",
     # These always exist; without a trained model they say so.

@@ -9,10 +9,11 @@ from typing import Any
 import yaml
 
 from metagen import entries, paths
-from metagen.docs import sheets
+from metagen.docs import sheets, uses
 from metagen.families import parts, transformer
 from metagen.families.decoder import FAMILY as decoder
 from metagen.measure import trial
+from metagen.spec import words
 from metagen.spec.schema import keys
 
 DIMS = {
@@ -71,6 +72,7 @@ KEYS: dict[str, Any] = {
     "training.compute.duration": "21 days",
     "training.alignment.method": ("rlhf",),
     "training.alignment.policy": None,
+    "outputs.artifacts": words.ARTIFACTS,
     "evaluation.benchmarks": ("MMLU", "HellaSwag"),
     "evaluation.baselines": (),
     "evaluation.metrics": (),
@@ -112,6 +114,7 @@ def _files() -> dict[str, Any]:
             "splits": {"train": 330_000, "val": 3_900, "test": 41_234}, "counts": {},
         },
         "docs/data_sheets.json": _sheets(),
+        "docs/uses.json": uses.read(FakeDesk({}, {}), decoder),
         "benchmarks/report.json": {"report": {"figure": {
             "kind": "lines", "x": "bytes of context", "y": "bit/byte",
             "series": [{"name": "proxy", "x": [0, 1, 2], "y": [4.5, 3.5, 2.9]}],
