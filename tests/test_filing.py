@@ -391,5 +391,5 @@ def test_the_names_of_sources_stay_a_list_of_names_in_the_cards():
     made = desk({"training.data.sources": ("web", {"name": "W", "license": "mit"})})
     text = markdown(made, "cards/data_card.md").text
     assert "- **Sources:** web, W\n" in text
-    assert "| W | not declared | mit |" in text
+    assert "- **W**; license mit\n" in text
     assert Facts(made).get("spec.training.data.sources.1.license").value == "mit"
