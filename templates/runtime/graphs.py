@@ -173,19 +173,19 @@ def _rows(path: Path, labelled: bool) -> Iterator[Graph]:
         _, stated = picked(row, COUNT, place)
         if edges is None:
             fail(f'{place} has no edges: name them "edges", [] for none; it has {named(row)}.')
-        count = _count(nodes, stated, place)
-        index = _index(edges, name, count, place)
+        count = count_of(nodes, stated, place)
+        index = index_of(edges, name, count, place)
         _, features = picked(row, EDGES, place)
         yield Graph(
             place,
-            _cells(nodes, count, "nodes", place),
+            cells_of(nodes, count, "nodes", place),
             index,
-            _cells(features, index.shape[1], "edges", place),
+            cells_of(features, index.shape[1], "edges", place),
             label_of(picked(row, LABEL, place)[1], row, place) if labelled else None,
         )
 
 
-def _count(nodes: Any, stated: Any, place: str) -> int:
+def count_of(nodes: Any, stated: Any, place: str) -> int:
     """Return how many nodes a graph has, by their features or by a stated number."""
     while isinstance(stated, list | tuple) and len(stated) == 1:
         stated = stated[0]
@@ -201,7 +201,7 @@ def _count(nodes: Any, stated: Any, place: str) -> int:
     return int(count)
 
 
-def _index(value: Any, name: str, nodes: int, place: str) -> Integers:
+def index_of(value: Any, name: str, nodes: int, place: str) -> Integers:
     """Return edges as (2, edges): `edges` is a list of pairs, and `edge_index` two lists."""
     array = _array(value)
     if array is not None and array.size == 0:
@@ -231,7 +231,7 @@ def _array(value: Any) -> NDArray[Any] | None:
         return None
 
 
-def _cells(value: Any, rows: int, what: str, place: str) -> Cells:
+def cells_of(value: Any, rows: int, what: str, place: str) -> Cells:
     """Return features: a list of numbers and words for each row, or one of either."""
     if value is None:
         return Cells((), np.zeros((rows, 0), np.float32), _no_words(rows))
@@ -303,11 +303,11 @@ def _npz(path: Path, labelled: bool) -> Iterator[Graph]:
     if index is None:
         fail(f"{path} has no edge_index; it has {named(arrays)}.")
     stated = int(stated) if stated is not None and stated.size == 1 else None
-    count = _count(nodes, stated, str(path))
-    index = _index(index, name, count, str(path))
+    count = count_of(nodes, stated, str(path))
+    index = index_of(index, name, count, str(path))
     graph = _graphs_of(arrays.get("batch"), count, path)
-    cells = _cells(nodes, count, "nodes", str(path))
-    edges = _cells(picked(arrays, EDGES, str(path))[1], index.shape[1], "edges", str(path))
+    cells = cells_of(nodes, count, "nodes", str(path))
+    edges = cells_of(picked(arrays, EDGES, str(path))[1], index.shape[1], "edges", str(path))
     owner = graph[index[0]]
     across = np.flatnonzero(owner != graph[index[1]])
     if len(across):

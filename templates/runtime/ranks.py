@@ -36,3 +36,28 @@ def roc_curve(scores: Values, truth: NDArray[np.bool_]) -> tuple[Values, Values]
     shares = [np.cumsum(each[order])[last] / max(1, each.sum()) for each in (~truth, truth)]
     false, true = (np.concatenate(([0.0], each)) for each in shares)
     return false, true
+
+
+def precision_curve(
+    scores: Values, truth: NDArray[np.bool_], weights: Weights
+) -> tuple[Values, Values]:
+    """Return recall and precision at each threshold, from the highest score down."""
+    # Values are compared by rank only, so any monotonic function of a score gives the same curve.
+    order = np.argsort(-scores, kind="stable")
+    hits, taken = np.cumsum((truth * weights)[order]), np.cumsum(weights[order])
+    # A threshold cannot separate equal scores, so only the last of them gives a point.
+    last = np.append(np.diff(scores[order]) != 0, True)
+    # The highest scores may have no weight in a resample; dividing by 1 makes their precision 0.
+    return hits[last] / hits[-1], hits[last] / np.maximum(taken[last], 1)
+
+
+def average_precision(scores: Values, truth: NDArray[np.bool_]) -> Score:
+    """Return the sum over thresholds of precision * (rise of recall), from the highest down."""
+
+    def score(weights: Weights) -> float:
+        if not (truth @ weights):
+            return math.nan  # Without a true sample there is no recall.
+        recall, precision = precision_curve(scores, truth, weights)
+        return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+    return score

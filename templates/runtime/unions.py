@@ -219,6 +219,43 @@ def with_degrees(graphs: Packed) -> Packed:
     return replace(graphs, nodes=Cells((False,), degrees[:, None].astype(np.float32), none))
 
 
+def linked(graphs: Packed, directed: bool, name: str) -> Packed:
+    """Return graphs with the edges that pass messages, and with features of all nodes.
+
+    Args:
+        graphs: The graphs as they were read.
+        directed: Whether messages pass in the direction of an edge only.
+        name: Name of the data, for notes.
+    """
+    if not directed:
+        single = int(one_way(graphs).sum())
+        if single:
+            note(
+                f"{name}: {single:,} of {graphs.index.shape[1]:,} edges have none back, and "
+                "messages pass in both directions: set directed in data.py if they must not."
+            )
+        graphs = both_ways(graphs)
+    if graphs.nodes.kinds:
+        return graphs
+    note(f"{name}: nodes have no features: how many edges lead to a node is its only one.")
+    return with_degrees(graphs)
+
+
+def require_room(columns: Columns, model: Any) -> None:
+    """Stop if a model has no room for the columns of some data.
+
+    Args:
+        columns: How features become numbers.
+        model: The Config of the model, which says how many it takes.
+    """
+    for name, features in (("node_features", columns.nodes), ("edge_features", columns.edges)):
+        if features.width > getattr(model, name):
+            fail(
+                f"the data has {features.width} columns of {name}, words counted one by one, and "
+                f"the model has room for {getattr(model, name)}: set task.{name} in the spec."
+            )
+
+
 def tensors(
     graphs: Packed, columns: Columns, widths: tuple[int, int], labels: Sequence[str], name: str
 ) -> Graphs:
@@ -251,6 +288,20 @@ def _padded(rows: Numbers, width: int) -> Tensor:
     return wide
 
 
+def outlines(graph: Packed, columns: Columns) -> Iterator[str]:
+    """Yield what data.py prints of one large graph: its features, its size and its edges."""
+    for what, features in (("nodes", columns.nodes), ("edges", columns.edges)):
+        lines = [*features.lines()]
+        more = f", and {len(lines) - SHOWN:,} more" if lines[SHOWN:] else ""
+        yield f"features of {what}: {', '.join(lines[:SHOWN]) or 'none'}{more}"
+    begin, end = graph.index
+    total = len(graph.nodes)
+    alone = total - len(np.unique(graph.index))
+    yield f"{total:,} nodes, {alone:,} without an edge; {len(begin):,} edges that pass messages"
+    repeated = len(begin) - len(np.unique(begin * total + end))
+    yield f"{int((begin == end).sum()):,} from a node to itself, {repeated:,} that repeat another"
+
+
 def usual(model: Any, count: int) -> tuple[Tensor, ...]:
     """Return graphs of the usual size, joined, with zeros for features: what `forward` takes.
 
@@ -275,3 +326,12 @@ def usual(model: Any, count: int) -> tuple[Tensor, ...]:
         graph,
         torch.full((count,), model.num_nodes),
     )
+
+
+def usual_pairs(model: Any, count: int) -> Tensor:
+    """Return pairs of nodes for each of `usual` graphs, (2, count * num_pairs)."""
+    first = torch.arange(count).repeat_interleave(
+        model.num_pairs, output_size=count * model.num_pairs
+    )
+    ends = torch.arange(count * model.num_pairs) % model.num_nodes
+    return torch.stack([ends, (ends + 1) % model.num_nodes]) + first * model.num_nodes

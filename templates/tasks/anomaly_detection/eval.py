@@ -7,7 +7,6 @@ The larger the reconstruction error of a window, the more anomalous it is. Print
 and keeps it in OUT/scores.json. No other script reads the test split.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +20,9 @@ from model import Config as ModelConfig
 from model import Model, errors
 from runtime.columns import read_schema
 from runtime.errors import fail, run
-from runtime.ranks import roc_auc
+from runtime.ranks import average_precision, precision_curve, roc_auc
 from runtime.report import Report, metric
-from runtime.scores import Mean, Samples, Score, Weights
+from runtime.scores import Mean, Samples, Score
 from runtime.scripts import Setting, Trained, scoring
 
 Scores = NDArray[np.float64]
@@ -60,29 +59,6 @@ def largest_deviation(dataset: Dataset, starts: Starts, size: int) -> Scores:
     return np.asarray(torch.cat(parts).double().numpy())  # (windows,)
 
 
-def curve(scores: Scores, truth: NDArray[np.bool_], weights: Weights) -> tuple[Scores, Scores]:
-    """Return recall and precision at each threshold, from the highest score down."""
-    # Scores are compared by rank only, so any monotonic function of the error gives the same curve.
-    order = np.argsort(-scores, kind="stable")
-    hits, taken = np.cumsum((truth * weights)[order]), np.cumsum(weights[order])
-    # A threshold cannot separate equal scores, so only the last of them gives a point.
-    last = np.append(np.diff(scores[order]) != 0, True)
-    # The highest scores may have no weight in a resample; dividing by 1 makes their precision 0.
-    return hits[last] / hits[-1], hits[last] / np.maximum(taken[last], 1)
-
-
-def average_precision(scores: Scores, truth: NDArray[np.bool_]) -> Score:
-    """Return the sum over thresholds of precision * (rise of recall), from the highest down."""
-
-    def score(weights: Weights) -> float:
-        if not (truth @ weights):
-            return math.nan  # Without an anomalous window there is no recall.
-        recall, precision = curve(scores, truth, weights)
-        return float(np.sum(np.diff(recall, prepend=0.0) * precision))
-
-    return score
-
-
 def metrics(own: Scores, deviations: Scores, truth: NDArray[np.bool_]) -> list[dict[str, Any]]:
     """Return average precision and the area under the ROC curve, with their baselines."""
     name = "largest deviation"
@@ -107,7 +83,7 @@ def picture(own: Scores, deviations: Scores, truth: NDArray[np.bool_]) -> dict[s
     """Return precision over recall of both rankings."""
 
     def line(name: str, scores: Scores, style: str) -> dict[str, Any]:
-        recall, precision = curve(scores, truth, np.ones(len(truth)))
+        recall, precision = precision_curve(scores, truth, np.ones(len(truth)))
         # A curve has a point for each different score; equal distances in recall look the same.
         at = np.unique(
             np.searchsorted(recall, np.linspace(0, 1, MOST_POINTS)).clip(max=len(recall) - 1)

@@ -36,11 +36,10 @@ from runtime.unions import (
     Columns,
     Features,
     Graphs,
-    both_ways,
-    one_way,
+    linked,
+    require_room,
     selected,
     tensors,
-    with_degrees,
 )
 from runtime.wl import forms
 
@@ -86,7 +85,7 @@ def load_graphs(config: Config, path: Path | None, model: ModelConfig, size: str
     name = path.name if path else BUNDLED
     sha256, parts = _files(config, path) if path else _bundled(config)
     require_samples(name, "graphs", {split: len(parts[split]) for split in SPLITS})
-    parts = {split: linked(part, config, name) for split, part in parts.items()}
+    parts = {split: linked(part, config.directed, name) for split, part in parts.items()}
     labels = _labels(parts, name)
     # Val and test graphs have no say in the scales and words.
     columns = Columns(Features.of(parts["train"].nodes), Features.of(parts["train"].edges))
@@ -94,22 +93,6 @@ def load_graphs(config: Config, path: Path | None, model: ModelConfig, size: str
     widths = model.node_features, model.edge_features
     splits = {s: tensors(part, columns, widths, labels, name) for s, part in parts.items()}
     return Dataset(name, sha256, labels, columns, parts, splits)
-
-
-def linked(graphs: Packed, config: Config, name: str) -> Packed:
-    """Return graphs with the edges that pass messages, and with features of all nodes."""
-    if not config.directed:
-        single = int(one_way(graphs).sum())
-        if single:
-            note(
-                f"{name}: {single:,} of {graphs.index.shape[1]:,} edges have none back, and "
-                "messages pass in both directions: set directed in data.py if they must not."
-            )
-        graphs = both_ways(graphs)
-    if graphs.nodes.kinds:
-        return graphs
-    note(f"{name}: nodes have no features: how many edges lead to a node is its only one.")
-    return with_degrees(graphs)
 
 
 def fitted(model: ModelConfig, columns: Columns, labels: Sequence[str], size: str) -> ModelConfig:
@@ -122,12 +105,7 @@ def fitted(model: ModelConfig, columns: Columns, labels: Sequence[str], size: st
     if size == "proxy":
         classes = len(labels)
         return replace(model, node_features=nodes, edge_features=edges, num_classes=classes)
-    for name, width in (("node_features", nodes), ("edge_features", edges)):
-        if width > getattr(model, name):
-            fail(
-                f"the data has {width} columns of {name}, words counted one by one, and the model "
-                f"has room for {getattr(model, name)}: set task.{name} in the spec."
-            )
+    require_room(columns, model)
     if len(labels) != model.num_classes:
         fail(
             f"the data has {len(labels)} classes, and the full model has {model.num_classes}: give "

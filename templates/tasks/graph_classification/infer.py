@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from data import Config as DataConfig
-from data import batches, fitted, linked
+from data import batches, fitted
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
@@ -23,7 +23,7 @@ from runtime.graphs import read_graphs
 from runtime.labels import read_labels
 from runtime.options import Group, existing
 from runtime.scripts import Setting, Trained, serving
-from runtime.unions import Graphs, read_columns, tensors
+from runtime.unions import Graphs, linked, read_columns, tensors
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     model_config = fitted(trained.model, columns, labels, trained.args.size)
     model = trained.load(lambda: Model(model_config), getattr(torch, config.dtype))
     # Edges pass messages as in training: in both directions, or in their own alone.
-    read = linked(read_graphs(path, labelled=False), trained.data, path.name)
+    read = linked(read_graphs(path, labelled=False), trained.data.directed, path.name)
     widths = model_config.node_features, model_config.edge_features
     graphs = tensors(read, columns, widths, (), path.name)
     table = csv.writer(sys.stdout, lineterminator="\n")
