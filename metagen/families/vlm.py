@@ -372,9 +372,13 @@ def affordable(tower: Tower, budget: int) -> bool:
 
 
 def _tower_reason(budget: int) -> str:
-    most = f"{SHARE:.0%} of the budget, about the share of SmolVLM-256M's"
-    widths = ", ".join(str(each.width) for each in TOWERS)
-    return f"the widest of {widths} whose blocks take at most {most}, or the last"
+    most, widths = f"{SHARE:.0%} of the budget", ", ".join(str(each.width) for each in TOWERS)
+    if affordable(TOWERS[-1], budget):
+        return (
+            f"the widest of {widths} whose blocks take at most {most}, about the share of "
+            "SmolVLM-256M's"
+        )
+    return f"the blocks of the narrowest of {widths} take more than {most}"
 
 
 def shuffle(m: Dims) -> int:
