@@ -151,7 +151,7 @@ def _cell(opens: Token, closes: Token, text: str, scope: str) -> None:
     opens.tag = closes.tag = "th" if scope else "td"
     aligned = str(opens.attrs.pop("style", "")).removeprefix("text-align:")
     classes = [aligned] if aligned in ("right", "center") else []
-    classes += [text.replace(" ", "-")] if text in VERDICTS else []
+    classes += [text] if text in VERDICTS and not scope else []
     if classes:
         opens.attrSet("class", " ".join(classes))
     if scope:

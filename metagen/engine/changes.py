@@ -129,7 +129,7 @@ def _figures(content: Mapping[str, Any]) -> dict[str, Any]:
         for row in rows
     }
     scores = {
-        f"{row['benchmark']}, {row['title']}": row["sentence"]
+        ", ".join(filter(None, (row["benchmark"], row["title"]))): row["sentence"]
         for row in content.get("benchmarks", ())
     }
     return {"parameters": content.get("parameters", {}).get("total"), **verdicts, **scores}
