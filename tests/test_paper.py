@@ -112,12 +112,21 @@ def test_what_the_sections_cite_is_in_the_bibliography_and_nothing_there_is_idle
     assert {"attention", "rope", "gqa", "swiglu", "rmsnorm", "adamw"} <= cited(text)
 
 
+def of_cards(value):
+    """Yield the works that a file of the cards names, at any depth."""
+    if isinstance(value, dict):
+        yield from value.get("cites") or ()
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, (dict, list)):
+            yield from of_cards(each)
+
+
 def test_each_known_entry_is_cited_by_some_family():
     folder = paths.templates()
     text = "".join(path.read_text() for path in folder.rglob("*.tex"))
     keys = {key for key in cited(text) if "\\" not in key} | set(training.CITES)
-    for path in folder.rglob("*.yaml"):  # works that cards name
-        keys |= set(re.findall(r"\bcites?: (\w+)", path.read_text()))
+    for path in folder.rglob("*.yaml"):
+        keys |= set(of_cards(yaml.safe_load(path.read_text())))
     for table in paths.source("data/devices.csv").parent.glob("*.csv"):
         with table.open(newline="") as stream:
             keys |= {row["cite"] for row in csv.DictReader(stream) if row.get("cite")}
