@@ -36,12 +36,12 @@ class Recommendation(Task):
     metrics = ("recall_at_10", "ndcg_at_10")
     benchmark = Benchmark(
         "names that modules import",
-        {"quick": 300, "full": 600},
+        {"quick": 200, "full": 400},
         ("sympy",),
         sheets=("sympy_imports",),
     )
     words = {
-        "pipeline_tag": "tabular-regression",
+        "pipeline_tag": "graph-ml",
         "unit": "pair",
         "loss_unit": "nat/pair",
         "usage": "--user sympy.solvers.solveset",
@@ -79,13 +79,13 @@ class Recommendation(Task):
 
     def proxy_habits(self, m: Dims) -> Habits:
         warmup = self.benchmark.steps["quick"] // 10
-        return replace(HABITS, batch=128, rate=4e-3, warmup=warmup)
+        return replace(HABITS, batch=128, rate=8e-3, warmup=warmup)
 
     def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"holdout": "time", "val_fraction": 0.1, "test_fraction": 0.1}
 
     def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
-        return {"batch_size": 256, "baseline_items": 20_000}
+        return {"batch_size": 256, "baseline_items": 10_000}
 
     def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"top": 10, "digits": 3, "dtype": "float32"}

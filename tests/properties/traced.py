@@ -35,9 +35,9 @@ _LATEX = (escape.latex, escape.latex_code, escape.pdf_string)
 # What holds numerals and states nothing: blocks of commands, markup, equations.
 _COMMANDS = re.compile(r"(?ms)^(`{3,}).*?^\1$")
 _TEX = re.compile(
-    r"\\begin\{(equation|align|pmatrix)\}.*?\\end\{\1\}|\\ref\{[^}]*\}|\\label\{[^}]*\}"
+    r"\\begin\{(equation|align|gather|pmatrix)\}.*?\\end\{\1\}|\\ref\{[^}]*\}|\\label\{[^}]*\}"
     r"|\\multicolumn\{\d\}|\\cite[tp]?\{[^}]*\}|\d[\d.]*(?:em|cm|pt|\\linewidth)|^\\pdf\w+=-?1$"
-    r"|\[T1\]|\[utf8\]|a4paper|\\renewcommand\{\\\w+fraction\}\{[\d.]+\}"
+    r"|^\\documentclass\[[^\]]*\]"
     # Indices and names in formulas.
     r"|(?<=\$)[012](?= )|[_^]\{?\d|\\mathbf\{0\}",
     re.DOTALL | re.MULTILINE,

@@ -174,7 +174,9 @@ class Model(nn.Module):
         if self.projector.bias is not None:
             nn.init.zeros_(self.projector.bias)
         if self.lm_head is not None:
-            nn.init.zeros_(self.lm_head.weight)  # All tokens are equally likely at first.
+            # Tokens begin about as long as the vectors of an image, and all are equally likely.
+            nn.init.normal_(self.language_model.embed_tokens.weight, std=0.5)
+            nn.init.zeros_(self.lm_head.weight)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Map images (B, C, image_size, image_size), -1 to 1, to vectors (B, M, d_model)."""
