@@ -123,7 +123,7 @@ def test_the_page_can_be_read_without_seeing_it(text: str) -> None:
 
 
 def test_each_numeral_of_the_page_is_a_fact() -> None:
-    body = render.body(sample.desk(), "cards/report.md", documents="docs/")
+    body = render.body(sample.desk(), "cards/report.md", place="")
     words = re.sub(r"\|[ :|-]+\|", "", body.text)
     forms = (escape.markdown, escape.markdown_code)
     assert not [n for n in untraced(words, body.printed, forms) if re.search(r"\d", n)]

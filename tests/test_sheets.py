@@ -10,7 +10,7 @@ import yaml
 from helpers.docs_fixtures import FakeDesk
 
 from metagen import families, paths
-from metagen.docs import sheets, uses
+from metagen.docs import references, sheets, uses
 from metagen.spec.words import hub_list
 
 FOLDER = paths.source(sheets.FOLDER)
@@ -79,3 +79,13 @@ def test_families_and_tasks_say_what_is_their_own():
     by_task = {each["direct"]: each for each in every}.values()
     for field in ("audience", "direct", "downstream", "recommendation"):
         assert len({each[field] for each in by_task}) == len(by_task)
+
+
+def test_a_work_is_cited_by_names_year_and_address():
+    bibliography = paths.source(references.BIBLIOGRAPHY).read_text()
+    known = re.findall(r"^@\w+\{(\w+)", bibliography, re.MULTILINE)
+    works = {each["key"]: each for each in references.resolved(bibliography, known)}
+    assert works["gat"]["label"] == "Veličković et al., 2018"
+    assert works["rmsnorm"]["label"] == "Zhang and Sennrich, 2019"
+    assert works["optdigits"]["url"] == "https://doi.org/10.24432/C50P49"
+    assert not [each for each in works.values() if re.search(r"[\\{}]", str(each["label"]))]

@@ -49,7 +49,7 @@ def html(text: str, picture: Picture, level: int = 0, folder: str = "") -> str:
             token.attrSet("tabindex", "0")  # A wide block scrolls, by keys too.
         for child in token.children or ():
             _finish(child, picture, folder)
-    return _markdown().renderer.render(list(_tables(tokens)), _markdown().options, {})
+    return str(_markdown().renderer.render(list(_tables(tokens)), _markdown().options, {}))
 
 
 def sections(text: str) -> list[Section]:
@@ -151,7 +151,7 @@ def _cell(opens: Token, closes: Token, text: str, scope: str) -> None:
     opens.tag = closes.tag = "th" if scope else "td"
     aligned = str(opens.attrs.pop("style", "")).removeprefix("text-align:")
     classes = [aligned] if aligned in ("right", "center") else []
-    classes += [text.replace(" ", "-")] if text in VERDICTS else []
+    classes += [text] if text in VERDICTS and not scope else []
     if classes:
         opens.attrSet("class", " ".join(classes))
     if scope:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from markupsafe import Markup
 
-from metagen.docs import escape
+from metagen.docs import escape, numbered
 from metagen.docs.fact import MissingFact, Printed, Ref, proxy
 from metagen.docs.facts import Facts
 from metagen.docs.sources import FILES
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from metagen.docs.compiled import Codes
 
 _FOLDER = "templates/"
+_HEADLINES = 3  # scores of an abstract
 _FENCED_OR_EMPTY = re.compile(r"^(`{3,})[^\n]*\n.*?^\1$|\n{3,}", re.MULTILINE | re.DOTALL)
 
 
@@ -100,13 +101,14 @@ def markdown(
         TaskError: The template is invalid, or requests a fact that does not exist.
     """
     page = body(desk, template, place)
-    return Page(_header(metadata) + _tidy(page.text), page.printed)
+    return Page(_header(metadata) + page.text, page.printed)
 
 
 def body(desk: Desk, template: str, place: str) -> Page:
     """Render a Markdown template alone; arguments and errors are those of `markdown`."""
     links = {"link": partial(_link, place), "image": partial(_image, place)}
-    return _page(desk, template, _MARKDOWN, **links)
+    page = _page(desk, template, _MARKDOWN, **links)
+    return Page(_tidy(page.text), page.printed)
 
 
 def html(desk: Desk, template: str, **values: Any) -> str:
@@ -179,6 +181,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "each": facts.each,
         # The results of the proxy and of the full model have places of their own.
         "measured": lambda: facts.each("results", status=MEASURED, size=PROXY),
+        "headlines": lambda: facts.each("results", status=MEASURED, size=PROXY)[:_HEADLINES],
         "full": lambda: facts.each("results", status=MEASURED, size=FULL),
         "origin": facts.origin,
         "bound": facts.is_bound,
@@ -199,6 +202,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "judged": lambda row, part="sentence", style="full": facts.text(
             f"derived.{part}.{row[1]}", style
         ),
+        "marks": lambda row: numbered.numbers(facts, row),
         "proxy": proxy,
         "family": lambda: facts.family().texts.rpartition("/")[2],
         "of_task": lambda file: facts.family().task.source(file).removeprefix("templates/"),

@@ -27,8 +27,10 @@ DOCUMENTS = {
     "code/launch/README.md": "Training on many devices",
 }
 _FIGURES = ("parameters", "sensitivity", "cost", "learning_curve", "outcome", "trained_curve")
-_READ = ("arch", "params", "shape", "flops", "constraints", "sensitivity", "results", "report")
-_READ += ("curve", "launch", "trained", "trained_curve", "plan", "samples", "bench")
+_READ = (
+    *("arch", "params", "shape", "flops", "constraints", "sensitivity", "results", "report"),
+    *("curve", "launch", "trained", "trained_curve", "plan", "samples", "bench"),
+)
 # The colours of the figures on a dark page, by those on a white one.
 _DARK = {
     "#000000": "#e6e9ed",

@@ -24,7 +24,7 @@ class TimeSeriesClassification(Task):
         {"quick": 400, "full": 1500},
         alone=("aeon==1.6.0",),
         seeds=1,
-        sheets=("osu_leaf",),
+        sheets=("OSULeaf",),
     )
     words = {
         "pipeline_tag": "other",

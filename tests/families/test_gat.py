@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from helpers.family_code import modules_of, published, write_code
 from helpers.graph_settings import MODEL, TINY
-from torch import Tensor, nn
-from torch_geometric.nn import GATConv, GATv2Conv, global_add_pool, global_mean_pool
+from helpers.graph_twins import Twin, assert_equal_gradients, with_statistics
+from torch import Tensor
+from torch_geometric.nn import global_add_pool, global_mean_pool
 
 from metagen.families.gat import FAMILY as gat
 from metagen.families.trend import rows
@@ -55,12 +55,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleT
 
 def network(code: dict[str, ModuleType], **changed: Any) -> Any:
     torch.manual_seed(0)
-    model = code["model"].Model(code["model"].Config(**{**MODEL, **changed}))
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm1d):
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-    return model
+    return with_statistics(code["model"].Model(code["model"].Config(**{**MODEL, **changed})))
 
 
 def union(edge_features: int = 3) -> tuple[Tensor, ...]:
@@ -72,46 +67,16 @@ def union(edge_features: int = 3) -> tuple[Tensor, ...]:
     return torch.randn(9, 5), edges, index, graph, torch.tensor([4, 4, 1])
 
 
-class Reference(nn.Module):
+class Reference(Twin):
     """The network of PyTorch Geometric's layers, with the weights of another."""
-
-    def __init__(self, other: Any) -> None:
-        super().__init__()
-        c = other.config
-        self.other, self.convs = other, nn.ModuleList()
-        options = {"heads": c.n_heads, "bias": False, "add_self_loops": False}
-        options |= {"edge_dim": c.edge_features or None, "negative_slope": c.negative_slope}
-        for block in other.layers:
-            layer = (GATv2Conv if c.dynamic else GATConv)(
-                c.d_model, c.d_model // c.n_heads, **options
-            )
-            self.convs.append(layer)
-            attention = block.attention
-            pairs = (
-                {"lin_l": attention.source, "lin_r": getattr(attention, "target", None)}
-                if c.dynamic
-                else {"lin": attention.source}
-            ) | ({"lin_edge": attention.edge} if c.edge_features else {})
-            for name, linear in pairs.items():
-                getattr(layer, name).weight = linear.weight
-            scores = attention.score
-            names = ("att",) if c.dynamic else ("att_src", "att_dst", "att_edge")
-            for name, score in zip(names, scores.split(1), strict=False):
-                setattr(layer, name, nn.Parameter(score.detach().clone()))
 
     def forward(
         self, nodes: Tensor, edges: Tensor, index: Tensor, graph: Tensor, sizes: Tensor
     ) -> Tensor:
-        own, c = self.other, self.other.config
-        x = own.encoder(nodes)
-        for block, conv in zip(own.layers, self.convs, strict=True):
-            features = edges if c.edge_features else None
-            x = x + F.elu(block.norm(conv(x, index, features)))
+        c = self.other.config
         pool = global_add_pool if c.sum_readout else global_mean_pool
-        whole = pool(x, graph, len(sizes)) / (c.num_nodes if c.sum_readout else 1)
-        out = own.readout
-        logits: Tensor = out.last(out.second(out.first(whole).relu()).relu())
-        return logits
+        x = self.encode(nodes, edges, index)
+        return self.readout(pool(x, graph, len(sizes)) / (c.num_nodes if c.sum_readout else 1))
 
 
 @pytest.mark.parametrize(
@@ -135,15 +100,7 @@ def test_logits_and_gradients_equal_those_of_pytorch_geometric(
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6)
     for each in (logits, expected):
         each.square().sum().backward()
-    theirs = dict(twin.other.named_parameters())
-    for name, weight in model.named_parameters():
-        if not name.endswith("score"):
-            torch.testing.assert_close(weight.grad, theirs[name].grad, rtol=1e-4, atol=1e-5)
-    for block, conv in zip(model.layers, twin.convs, strict=True):
-        names = ("att",) if model.config.dynamic else ("att_src", "att_dst", "att_edge")
-        theirs_of = [getattr(conv, name) for name in names if getattr(conv, name, None) is not None]
-        grads = torch.cat([each.grad for each in theirs_of])
-        torch.testing.assert_close(block.attention.score.grad, grads, rtol=1e-4, atol=1e-5)
+    assert_equal_gradients(model, twin)
 
 
 def test_a_graph_has_the_same_logits_alone_and_among_others(code: dict[str, ModuleType]) -> None:

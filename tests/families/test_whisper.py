@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from helpers.family_code import modules_of, published, write_code
+from helpers.plain_desk import PlainDesk
 from helpers.whisper_settings import MODEL, SIZES, WITHOUT
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from metagen.families import parts
 from metagen.families.trend import rows
 from metagen.families.whisper import FAMILY, cache_bytes, encoder
+from metagen.sizing import architecture
 from metagen.spec import load
 
 
@@ -233,7 +236,7 @@ def test_a_prefix_search_finds_the_text_with_the_likeliest_paths(
         assert float(loss) == pytest.approx(-torch.tensor(sums[best]).log().item(), rel=1e-4)
 
 
-def test_the_objective_says_whether_there_is_a_decoder(tmp_path: Any) -> None:
+def test_the_objective_says_whether_there_is_a_decoder(tmp_path: Path) -> None:
     def fixed(objective: str) -> dict[str, Any]:
         spec = tmp_path / "spec.yaml"
         head = 'metagen_version: "1.0"\nname: a\nmodality: {inputs: [audio], outputs: [text]}\n'
@@ -254,3 +257,16 @@ def test_writing_reads_the_decoder_for_each_token_and_the_encoder_once() -> None
     assert one.bytes == 2 * parts.count(encoder(m)) + 8 * (2 * weights + cached)
     assert two.bytes > one.bytes
     assert weights > head
+
+
+def test_a_spec_of_ctc_alone_is_designed_without_a_decoder(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    head = 'metagen_version: "1.0"\nname: a\nmodality: {inputs: [audio], outputs: [text]}\n'
+    spec.write_text(
+        f"{head}constraints: {{parameter_budget: {{max: 5M}}}}\ntraining: {{objective: [ctc]}}\n"
+    )
+    desk = PlainDesk.of(spec)
+    desk.package |= architecture.work(desk)
+    whole = desk.entry("blueprint/architecture.yaml")
+    assert whole["model"]["n_decoder_layers"] == whole["proxy"]["model"]["n_decoder_layers"] == 0
+    assert whole["train"]["ctc_share"] == whole["proxy"]["train"]["ctc_share"] == 0.0

@@ -100,6 +100,8 @@ def _files() -> dict[str, Any]:
             for name, (value, unit) in decoder.figures({**DIMS, **INFER}).items()
         },
         "blueprint/flops.json": _flops(),
+        "blueprint/graph.json": _graph(),
+        "blueprint/peers.json": _peers(),
         "blueprint/constraints.json": _constraints(),
         "blueprint/sensitivity.json": _sensitivity(),
         "blueprint/ablations.yaml": [
@@ -192,6 +194,41 @@ def _flops() -> dict[str, Any]:
         "by_operator": {"linear": 2.0 * TOTAL, "attention": 1.3e8},
         "points": points,
     }
+
+
+def _graph() -> dict[str, Any]:
+    """Return the modules of a decoder; of its equal blocks, two."""
+    modules, width = _by_module(DIMS), DIMS["d_model"]
+    layer, mlp = modules["layers"] // DIMS["n_layers"], 3 * width * DIMS["d_ff"]
+    inside = {"input_layernorm": ("RMSNorm", width), "mlp": ("SwiGLU", mlp)}
+    block = {"": ("Block", layer), **{f".{name}": each for name, each in inside.items()}}
+    blocks = {f"layers.{n}{name}": each for n in (0, 1) for name, each in block.items()}
+    named = {
+        "embed_tokens": ("Embedding", modules["embed_tokens"]),
+        **blocks,
+        "norm": ("RMSNorm", modules["norm"]),
+        "lm_head": ("Linear", modules["lm_head"]),
+    }
+    return {
+        "config": DIMS,
+        "operations": 900,
+        "nodes": [
+            {"name": name, "type": kind, "parameters": count, "output_shape": [1, 512, width]}
+            for name, (kind, count) in named.items()
+        ],
+    }
+
+
+def _peers() -> dict[str, Any]:
+    return {
+        "unit": "parameters",
+        "columns": ["layers", "width"],
+        "own": {"size": TOTAL, "values": [DIMS["n_layers"], DIMS["d_model"]]},
+        "models": [
+            {"model": "Llama-2-7B", "size": 6_738_415_616, "values": [32, 4096],
+             "source": "Lightning-AI/litgpt:litgpt/config.py"},
+        ],
+    }  # fmt: skip
 
 
 def _constraints() -> list[dict[str, Any]]:

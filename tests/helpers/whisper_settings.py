@@ -14,7 +14,10 @@ MODEL = {
 WITHOUT = {"n_decoder_layers": 0, "text_length": 0}
 SIZES: dict[str, dict[str, Any]] = {
     "model": MODEL,
-    "data": {"masked_bands": 2, "masked_frames": 3, "val_fraction": 0.2, "test_fraction": 0.3},
+    "data": {
+        **{"masked_bands": 2, "masked_frames": 3},
+        **{"val_fraction": 0.2, "test_fraction": 0.3},
+    },
     "train": TRAIN | {"ctc_share": 0.3},
     "eval": {"batch_size": 3, "baseline_clips": 50},
     "infer": {"beams": 2, "dtype": "float32"},

@@ -251,7 +251,7 @@ def test_digits_of_a_scene_lie_in_cells_and_splits_share_none(
     code: dict[str, ModuleType], scenes: Any
 ) -> None:
     for scene, _ in scenes["train"]:
-        assert scene.pixels.shape == (48, 48)
+        assert scene.pixels.shape == (32, 32)
         cells = [(int(box[1] // 16), int(box[0] // 16)) for box in scene.boxes]
         ends = [(int((box[3] - 1) // 16), int((box[2] - 1) // 16)) for box in scene.boxes]
         assert cells == ends
