@@ -81,8 +81,8 @@ class ImageTower(nn.Module):
         x = x + self.position_embedding.weight
         for layer in self.layers:
             x = layer(x)
-        x = self.post_layernorm(x)
-        return x
+        out: Tensor = self.post_layernorm(x)
+        return out
 
 
 def pixel_shuffle(x: Tensor, side: int) -> Tensor:
@@ -91,9 +91,10 @@ def pixel_shuffle(x: Tensor, side: int) -> Tensor:
     Space to depth (Shi et al., 2016, arXiv:1609.05158), as Idefics3 does: the vectors of a square
     stand behind each other row by row.
     """
-    rows = math.isqrt(x.size(1)) // side
-    squares = x.unflatten(1, (rows, side, rows, side)).transpose(2, 3)
-    return squares.flatten(3).flatten(1, 2).unflatten(2, (side * side, -1)).flatten(2)
+    batch, patches, width = x.shape
+    rows = math.isqrt(patches) // side
+    squares = x.reshape(batch, rows, side, rows, side, width).transpose(2, 3)
+    return squares.reshape(batch, rows * rows, side * side * width)
 
 
 class Block(nn.Module):
