@@ -17,7 +17,7 @@ from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
 from helpers.turns import in_turn
 
 from metagen import families, paths
-from metagen.docs import RECIPES, content, drawing, escape, figures, latex, outcome, paper, render
+from metagen.docs import RECIPES, content, drawing, escape, figures, latex, paper, render
 from metagen.docs.facts import Facts
 from metagen.errors import TaskError
 from metagen.sizing import training
