@@ -17,7 +17,7 @@ from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
 from helpers.turns import in_turn
 
 from metagen import families, paths
-from metagen.docs import content, escape, figures, latex, outcome, paper, render
+from metagen.docs import RECIPES, content, drawing, escape, figures, latex, paper, render
 from metagen.docs.facts import Facts
 from metagen.errors import TaskError
 from metagen.sizing import training
@@ -307,7 +307,7 @@ def test_a_figure_is_the_same_bytes_whatever_the_users_settings_are(recipe, tmp_
 
 def test_each_figure_is_said_in_words():
     facts = Facts(sample.desk())
-    drawn = {r.targets[0] for r in (*figures.RECIPES, *figures.OF_THE_TRAINED, *outcome.RECIPES)}
+    drawn = {target for recipe in (*RECIPES, *figures.OF_THE_TRAINED) for target in recipe.targets}
     names = {path[13:-4] for path in drawn if path.startswith("docs/figures/")}
     assert names == set(content.TEXTS)
     for name in sorted(names):
@@ -317,7 +317,7 @@ def test_each_figure_is_said_in_words():
 
 def test_figures_for_pages_are_wide_and_undated(clean):
     svg = clean.files["docs/figures/cost.svg"].decode()
-    assert 'width="432pt"' in svg
+    assert f'width="{72 * drawing.WIDE:g}pt"' in svg
     assert not re.search(r"<dc:(date|creator)>", svg)
 
 
