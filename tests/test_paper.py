@@ -163,6 +163,43 @@ def test_the_paper_has_no_undefined_reference_and_no_box_that_sticks_out(compile
 
 
 @tex
+@pytest.mark.skipif(not shutil.which("pdftoppm"), reason="poppler is not installed")
+def test_no_page_but_the_last_is_a_third_empty(compiled, tmp_path):
+    (tmp_path / "main.pdf").write_bytes(compiled.pdf)
+    command = ["pdftoppm", "-r", "20", "-gray", "main.pdf", "page"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    pages = sorted(tmp_path.glob("page-*.pgm"))
+    assert len(pages) >= 4
+    for page in pages[:-1]:
+        for column in columns(page.read_bytes()):
+            inked = [min(row) < 200 for row in column]
+            end = len(inked) - inked[::-1].index(True)
+            assert end > 0.67 * len(column), page.name
+
+
+def columns(pgm):
+    """Return the two columns of a page without its number, as rows of grey values."""
+    _, size, _, data = pgm.split(b"\n", 3)
+    width, height = map(int, size.split())
+    rows = [data[y * width : (y + 1) * width] for y in range(int(0.92 * height))]
+    return [row[: width // 2] for row in rows], [row[width // 2 :] for row in rows]
+
+
+@tex
+@pytest.mark.skipif(not shutil.which("pdfinfo"), reason="poppler is not installed")
+def test_the_pdf_names_itself_its_authors_and_its_subject(drawn, tmp_path):
+    keys = {"name": "server_30B / long context", "authors": ("Ada Müller", "José Ñ")}
+    made = latex.compiled(project(sample.desk(keys), **drawn))
+    (tmp_path / "main.pdf").write_bytes(made.pdf)
+    told = subprocess.run(["pdfinfo", tmp_path / "main.pdf"], capture_output=True, text=True).stdout
+    said = dict(re.split(r":\s*", line, maxsplit=1) for line in told.splitlines())
+    assert said["Title"] == "server_30B / long context"
+    assert said["Author"] == "Ada Muller, Jose N"
+    assert "language model" in said["Subject"]
+    assert said["Keywords"]
+
+
+@tex
 def test_the_pdf_is_the_same_bytes_again(clean, compiled, monkeypatch):
     monkeypatch.setenv("TZ", "Pacific/Apia")
     monkeypatch.setenv("TEXINPUTS", "/nowhere//:")
