@@ -6,6 +6,7 @@ scores        scores with the digits that they support, and what they say togeth
 sources       the files that facts come from, and the units of their entries
 fact          a fact with its address, and as it was printed
 commands      the commands that documents print for the code of a package
+modules       the modules of a model as the boxes of its diagram
 content       what the figures show, as data and in words
 facts         the only way from numbers to prose, and derived figures
 escape        escaping the text of a spec, for Markdown, LaTeX and HTML

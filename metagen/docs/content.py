@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from metagen.docs import scores, wording
 from metagen.docs.fact import Figure
+from metagen.docs.modules import Box, boxes
 from metagen.docs.sources import FILES
 from metagen.measure.results import PROXY, STEPS_UNIT
 from metagen.sizing import need
@@ -94,6 +95,22 @@ def _shares(parts: dict[str, float], unit: str) -> str:
         f"{name.replace('_', ' ')} {_short(count, unit)} ({_short(count / total, 'share')})"
         for name, count in every
     )
+
+
+def _of_modules(facts: Facts) -> Figure:
+    outer = boxes(facts.get("graph.nodes").value, "")
+    source = f"{FILES['graph']}: nodes"
+    if not outer:
+        return "No diagram: the model has no modules with parameters.", "", source
+    largest = max(outer, key=lambda box: box.parameters)
+    inner = boxes(facts.get("graph.nodes").value, largest.inside)
+    inside = f"; inside {largest.name}: {_boxes(inner)}" if inner else ""
+    return f"Diagram of the modules: {_boxes(outer)}{inside}.", "", source
+
+
+def _boxes(stack: Sequence[Box]) -> str:
+    said = (f"{box.name} ({box.kind}), {_short(box.parameters, 'parameters')}" for box in stack)
+    return "; ".join(said).replace(wording.SPACE, " ")
 
 
 def _of_cost(facts: Facts) -> Figure:
@@ -216,6 +233,7 @@ def _listed(names: Iterable[str]) -> str:
 _FORMS: dict[str, Callable[[Facts], str]] = {"matrix": _matrix, "images": _images, "lines": _lines}
 # The alternative text of each figure, by the figure's name.
 TEXTS: dict[str, Callable[[Facts], Figure]] = {
+    "diagram": _of_modules,
     "parameters": _of_parts,
     "cost": _of_cost,
     "sensitivity": _of_steps,

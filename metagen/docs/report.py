@@ -26,9 +26,18 @@ DOCUMENTS = {
     "docs/limitations.md": "Limitations",
     "code/launch/README.md": "Training on many devices",
 }
-_FIGURES = ("parameters", "sensitivity", "cost", "learning_curve", "outcome", "trained_curve")
+_FIGURES = (
+    "diagram",
+    "parameters",
+    "sensitivity",
+    "cost",
+    "learning_curve",
+    "outcome",
+    "trained_curve",
+)
 _READ = (
-    *("arch", "params", "shape", "flops", "constraints", "sensitivity", "results", "report"),
+    *("arch", "graph", "params", "shape", "flops", "constraints", "sensitivity"),
+    *("results", "report"),
     *("curve", "launch", "trained", "trained_curve", "plan", "samples", "bench"),
 )
 # The colours of the figures on a dark page, by those on a white one.
