@@ -39,7 +39,7 @@ class SpeechRecognition(Task):
     words = {
         "pipeline_tag": "automatic-speech-recognition",
         "unit": "clip",
-        "loss_unit": "nat",
+        "loss_unit": "nat/token",
         "usage": "--input speech.wav",
         "does": "prints the text of a sound",
         "data": "digits in a row that a formant synthesizer speaks, with noise",
