@@ -287,7 +287,7 @@ def test_cards_and_sections_of_the_paper_miss_no_fact(
         name
         for name, text in texts.items()
         # An author in BibTeX has two braces.
-        if re.search(r"\{\{|\{%|\\VAR\{|needed]", documents.prose(text))
+        if re.search(r"\{\{|\{% |\\VAR\{|needed]", documents.prose(text))
     ]
     assert made.family.kind in texts["README.md"]
     every = {target for recipe in tasks.recipes for target in recipe.targets}

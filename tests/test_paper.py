@@ -31,7 +31,7 @@ MARKUP = re.compile(
     r"\\begin\{(equation|align|gather|pmatrix)\}.*?\\end\{\1\}"
     r"|\d[\d.]*(?:em|cm|pt|\\linewidth)|^\\documentclass\[[^\]]*\]|^\\pdf\w+=-?1$"
     r"|\\(?:label|ref|cite[tp])\{[^}]*\}|\\multicolumn\{\d\}"
-    r"|row / \"sha256\"|equals\((?:\"[\w.]+\"|row / \"computed\"), [01]\)",
+    r"|row / \"sha256\"|equals\((?:\"[\w.]+\"|row / \"computed\"), [01](?:\.0)?\)",
     re.DOTALL | re.MULTILINE,
 )
 # Names and indices, such as bf16, x_0 and y^2.
@@ -112,10 +112,21 @@ def test_what_the_sections_cite_is_in_the_bibliography_and_nothing_there_is_idle
     assert {"attention", "rope", "gqa", "swiglu", "rmsnorm", "adamw"} <= cited(text)
 
 
+def of_cards(value):
+    """Yield the works that a file of the cards names, at any depth."""
+    if isinstance(value, dict):
+        yield from value.get("cites") or ()
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, (dict, list)):
+            yield from of_cards(each)
+
+
 def test_each_known_entry_is_cited_by_some_family():
     folder = paths.templates()
     text = "".join(path.read_text() for path in folder.rglob("*.tex"))
     keys = {key for key in cited(text) if "\\" not in key} | set(training.CITES)
+    for path in folder.rglob("*.yaml"):
+        keys |= set(of_cards(yaml.safe_load(path.read_text())))
     for table in paths.source("data/devices.csv").parent.glob("*.csv"):
         with table.open(newline="") as stream:
             keys |= {row["cite"] for row in csv.DictReader(stream) if row.get("cite")}
@@ -149,6 +160,43 @@ def test_a_hostile_string_leaves_no_markup_in_latex(text):
 def test_the_paper_has_no_undefined_reference_and_no_box_that_sticks_out(compiled):
     assert compiled.pdf.startswith(b"%PDF")
     assert latex.flaws(compiled.log) == []
+
+
+@tex
+@pytest.mark.skipif(not shutil.which("pdftoppm"), reason="poppler is not installed")
+def test_no_page_but_the_last_is_a_third_empty(compiled, tmp_path):
+    (tmp_path / "main.pdf").write_bytes(compiled.pdf)
+    command = ["pdftoppm", "-r", "20", "-gray", "main.pdf", "page"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    pages = sorted(tmp_path.glob("page-*.pgm"))
+    assert len(pages) >= 4
+    for page in pages[:-1]:
+        for column in columns(page.read_bytes()):
+            inked = [min(row) < 200 for row in column]
+            end = len(inked) - inked[::-1].index(True)
+            assert end > 0.67 * len(column), page.name
+
+
+def columns(pgm):
+    """Return the two columns of a page without its number, as rows of grey values."""
+    _, size, _, data = pgm.split(b"\n", 3)
+    width, height = map(int, size.split())
+    rows = [data[y * width : (y + 1) * width] for y in range(int(0.92 * height))]
+    return [row[: width // 2] for row in rows], [row[width // 2 :] for row in rows]
+
+
+@tex
+@pytest.mark.skipif(not shutil.which("pdfinfo"), reason="poppler is not installed")
+def test_the_pdf_names_itself_its_authors_and_its_subject(drawn, tmp_path):
+    keys = {"name": "server_30B / long context", "authors": ("Ada Müller", "José Ñ")}
+    made = latex.compiled(project(sample.desk(keys), **drawn))
+    (tmp_path / "main.pdf").write_bytes(made.pdf)
+    told = subprocess.run(["pdfinfo", tmp_path / "main.pdf"], capture_output=True, text=True).stdout
+    said = dict(re.split(r":\s*", line, maxsplit=1) for line in told.splitlines())
+    assert said["Title"] == "server_30B / long context"
+    assert said["Author"] == "Ada Muller, Jose N"
+    assert "language model" in said["Subject"]
+    assert said["Keywords"]
 
 
 @tex

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OF_PAPER, OF_PAGES = "paper/figures/", "docs/figures/"
 _ONE_AT_A_TIME = threading.Lock()  # matplotlib's settings are global
 WIDTH = 3.3  # inches; a column of the paper
-WIDE = 6.85  # its page
+WIDE = 6.0
 # The palette of Okabe and Ito is distinguishable with all common kinds of colour blindness.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
 # Series use these colours in turn, unless a figure names its own.

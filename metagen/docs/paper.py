@@ -57,7 +57,7 @@ SECTIONS = {
     "related": ("arch",),
     "architecture": ("arch", "params", "shape", "flops", "peers", "constraints"),
     "constraints": ("constraints", "sensitivity"),
-    "data": ("results",),
+    "data": ("results", "sheets", "trained"),
     "training": ("arch", "launch", "trained", "trained_curve", "plan"),
     "evaluation": ("arch", "params", "results", "curve", "trained"),
     "limitations": ("arch", "params", "constraints", "results", "trained", "bench"),

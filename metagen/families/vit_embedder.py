@@ -20,8 +20,6 @@ class ViTEmbedder(ViT):
         "transformer_encoder encoder vision_transformer vit patch_embedding class_token "
         "position_embedding projection projection_head"
     )
-    # Glyphs have finer strokes than digits, and so smaller patches than those.
-    proxy_dims = {**ViT.proxy_dims, "image_height": 32, "image_width": 32}
 
     def head(self, m: Dims) -> Part:
         return parts.linear(m["d_model"], m["embed_dim"])

@@ -101,7 +101,7 @@ class VLM(Blocks):
         "norm_eps": (1e-6, "the value of SigLIP and of Gemma"),
     }
     context_dim = "max_seq_len"
-    embedding_modules = ("lm_head",)
+    embedding_modules = ("embed_tokens", "lm_head")
     arithmetic = "text"
     prompted = True
     proxy_dims = {
@@ -291,7 +291,7 @@ class VLM(Blocks):
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
         grid = int(m["image_size"] // m["patch_size"])
-        coarser = next((n for n in range(m["pixel_shuffle"] + 1, grid) if grid % n == 0), grid)
+        coarser = next((n for n in axes.divisors(grid) if n > m["pixel_shuffle"]), grid)
         tied = m["tie_embeddings"]
         return (
             ("fewer vectors of an image", "pixel_shuffle", coarser),

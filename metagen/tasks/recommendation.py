@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from metagen.amounts import ITEMS
-from metagen.errors import Problem
+from metagen.errors import Problem, SpecError
 from metagen.tasks.schedule import Habits, of_samples
-from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task, Value
 
 OUTPUTS = "task.num_outputs"
 # A pair is contrasted with the other items of its part of an update, so parts are large.
@@ -102,10 +102,16 @@ class Recommendation(Task):
             nodes,
         ]
 
-    def refused(self, key: Lookup) -> Iterator[Problem]:
+    def fixed(self, key: Lookup) -> dict[str, Value]:
+        """Return the features of users, items and interactions.
+
+        Raises:
+            SpecError: The spec declares more than one output.
+        """
         if key(OUTPUTS) not in (None, 1):
             sentence = f"{OUTPUTS}: an item has one score for a user"
-            yield Problem(sentence, OUTPUTS, "give 1, or leave it out")
+            raise SpecError([Problem(sentence, OUTPUTS, "give 1, or leave it out")])
+        return super().fixed(key)
 
     def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         return {"data.holdout": "the latest interactions are held out, as they come in use"}

@@ -95,7 +95,7 @@ def _is_open(kind: str, boxes: NDArray[np.float32]) -> bool:
 
 
 def _middles(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    middles: NDArray[np.float32] = (boxes[:, 0] + boxes[:, 2]) / 2
+    middles: NDArray[np.float32] = (boxes[:, 0] + boxes[:, 2]) * np.float32(0.5)
     return middles
 
 

@@ -334,4 +334,5 @@ def usual_pairs(model: Any, count: int) -> Tensor:
         model.num_pairs, output_size=count * model.num_pairs
     )
     ends = torch.arange(count * model.num_pairs) % model.num_nodes
-    return torch.stack([ends, (ends + 1) % model.num_nodes]) + first * model.num_nodes
+    pairs = torch.stack([ends, (ends + 1) % model.num_nodes])  # (2, count * num_pairs)
+    return pairs + first * int(model.num_nodes)

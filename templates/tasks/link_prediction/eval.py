@@ -28,6 +28,7 @@ from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
 from runtime.unions import read_columns
 
+AT_ONCE = 1024  # pairs whose neighbours are counted at once
 MOST_POINTS = 150  # points of a curve; more make the report longer and look the same
 Scores = NDArray[np.float64]  # (pairs,)
 
@@ -50,7 +51,9 @@ def predict(model: Model, data: Dataset, pairs: Tensor, size: int, device: torch
     graph = data.graph
     vectors = model.encode(*(each.to(device) for each in (graph.nodes, graph.edges, graph.index)))
     # In float64, logits of nearly equal pairs keep their order in the metrics.
-    parts = [model.score(vectors, each.to(device)).double().cpu() for each in pairs.split(size, 1)]
+    parts = [
+        model.score(vectors, each.to(device)).double().cpu() for each in torch.split(pairs, size, 1)
+    ]
     return np.asarray(torch.cat(parts).numpy())
 
 
@@ -67,8 +70,7 @@ class Neighbours:
     def common(self, pairs: Tensor, weights: Tensor) -> Tensor:
         """Return the sum of weights of the neighbours that both nodes of a pair have, (P,)."""
         parts = [
-            (self.table[a] * self.table[b]) @ weights
-            for a, b in zip(pairs[0].split(1024), pairs[1].split(1024), strict=True)
+            (self.table[a] * self.table[b]) @ weights for a, b in torch.split(pairs, AT_ONCE, 1)
         ]
         return torch.cat(parts)
 
@@ -90,7 +92,8 @@ class Neighbours:
         values, vectors = torch.linalg.eigh(self.table)
         largest = values.abs().argsort(descending=True)[:rank]
         left = vectors[:, largest] * values[largest]
-        return (left[pairs[0]] * vectors[:, largest][pairs[1]]).sum(1)
+        scores: Tensor = (left[pairs[0]] * vectors[:, largest][pairs[1]]).sum(1)
+        return scores
 
     def columns(self, pairs: Tensor, own: Tensor) -> Tensor:
         """Return what logistic regression reads of each pair, (P, 4).

@@ -53,7 +53,7 @@ def shares(model: Model, graph: Graphs, pairs: Tensor, size: int) -> Tensor:
     # Features take the format of the weights, and places stay whole numbers.
     inputs = (graph.nodes.to(like), graph.edges.to(like), graph.index.to(like.device))
     vectors = model.encode(*inputs)
-    parts = [model.score(vectors, each.to(like.device)) for each in pairs.split(size, 1)]
+    parts = [model.score(vectors, each.to(like.device)) for each in torch.split(pairs, size, 1)]
     return torch.cat(parts).float().sigmoid().cpu()
 
 
@@ -67,7 +67,7 @@ def near(network: Network, name: str) -> Tensor:
         if len(around) > MOST_ENDS:
             note(f"{name}: the {len(around):,} neighbours of {network.names[node]} are not paired.")
         elif len(around) > 1:
-            found = torch.cat([found, codes(torch.combinations(around).T, nodes)]).unique()
+            found = torch.unique(torch.cat([found, codes(torch.combinations(around).T, nodes)]))
     found = found[~torch.isin(found, codes(links, nodes))]
     if not len(found):
         fail(f"{name} has no two nodes without a link that have a common neighbour: give --pairs.")
