@@ -77,7 +77,7 @@ def test_a_violated_limit_is_mended_by_what_explain_says(tmp_path: Path) -> None
 @pytest.mark.ci
 def test_a_package_is_read_and_compared(tmp_path: Path) -> None:
     said = told(READING, tmp_path)
-    assert "constraints.context_window: 512 -> 2048" in said
+    assert "constraints.context_window: 512 -> 2k" in said
     assert "max_seq_len: 512 -> 2,048" in said
     assert "run-text_llm_tiny/README.md: " in said
     assert "spec: constraints.context_window = 512" in said
