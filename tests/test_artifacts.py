@@ -21,7 +21,7 @@ def targets(*artifacts: str) -> set[str]:
         ("pytorch_skeleton", "code/launch/torchrun.sh"),
         ("training_recipe", "code/train.py"),
         ("benchmark_report", "docs/eval_report.md"),
-        ("model_card", "docs/model_card.md"),
+        ("model_card", "README.md"),
         ("data_card", "docs/data_card.md"),
         ("eval_report", "docs/eval_report.md"),
         ("limitations", "docs/limitations.md"),
@@ -41,4 +41,5 @@ def test_a_card_alone_builds_what_it_refers_to_and_no_other_document() -> None:
 
 
 def test_code_alone_comes_without_cards() -> None:
+    assert "README.md" not in targets("pytorch_skeleton")
     assert not [path for path in targets("pytorch_skeleton") if path.endswith("_card.md")]

@@ -30,6 +30,7 @@ LEAST = {
     "sentence_embedder": 10_000,
     "document_ranker": 10_000,
     "vit": 5_000,
+    "vit_embedder": 50_000,
     "resnet": 5_000,
     "segmentation_unet": 100_000,
     "unet_diffusion": 50_000,

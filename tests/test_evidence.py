@@ -323,7 +323,7 @@ def documents(change: Change) -> dict[str, str]:
     rows = json.loads(sample.desk().files[RESULTS])
     change(rows)
     desk = sample.desk(results=rows)
-    cards_ = {name: getattr(cards, name)(desk)[f"docs/{name}.md"].decode() for name in CARDS}
+    cards_ = {name: next(iter(getattr(cards, name)(desk).values())).decode() for name in CARDS}
     sections = {name: paper.section(name)(desk) for name in paper.SECTIONS}
     return cards_ | {
         f"{n}.tex": made[f"paper/sections/{n}.tex"].decode() for n, made in sections.items()
@@ -348,13 +348,12 @@ def test_a_result_of_the_full_model_has_a_block_of_its_own() -> None:
     assert "MMLU, accuracy of the full model, 0.6512: typed by a person" in after["limitations"]
 
 
-def test_the_header_of_the_card_keeps_the_models_apart_and_marks_what_is_typed() -> None:
+def test_the_header_of_the_card_has_scores_of_the_full_model_alone_and_marks_what_is_typed() -> (
+    None
+):
     card = documents(lambda rows: rows[2].update(FULL))["model_card"]
-    full, proxy = yaml.safe_load(card.split("---")[1])["model-index"]
-    assert (proxy["name"], full["name"]) == ("text_llm_8b (proxy)", "text_llm_8b")
-    assert [m["name"] for r in proxy["results"] for m in r["metrics"]] == [
-        "held-out text (proxy)"
-    ] * 2
+    (full,) = yaml.safe_load(card.split("---")[1])["model-index"]
+    assert full["name"] == "text_llm_8b"
     (metric,) = full["results"][0]["metrics"]
     typed = "typed by a person, not measured by this build, stated, not bound"
     assert metric["name"] == f"MMLU ({typed})"
@@ -399,7 +398,7 @@ def test_edits_of_a_package_are_typed_kept_or_refused_before_a_document_changes(
     here = files_of(run)
     stated = list(resting_on_edits(here, clean, {RESULTS, REPORT}))
     assert f"{RESULTS}: MMLU, accuracy, full: 0.6512 was typed, not measured by the build" in stated
-    assert any(s.startswith("docs/model_card.md:") and "0.6512" in s for s in stated)
+    assert any(s.startswith("README.md:") and "0.6512" in s for s in stated)
     assert list(resting_on_edits(here, clean, {"code/model.py"})) == []
 
     before = tree(tmp_path)

@@ -68,12 +68,12 @@ def test_another_setting_outdates_the_snapshot(out: Path) -> None:
 
 
 def test_an_edit_of_a_file_outdates_the_snapshot_even_at_the_same_size_and_time(out: Path) -> None:
-    card = out / "run-text_llm_tiny" / "docs" / "model_card.md"
+    card = out / "run-text_llm_tiny" / "README.md"
     stat, data = card.stat(), card.read_bytes()
     card.write_bytes(data.replace(b"a", b"b"))
     os.utime(card, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert not unchanged(out)
-    assert "docs/model_card.md, kept" in synth(out.parent / "spec.yaml", out)
+    assert "README.md, kept" in synth(out.parent / "spec.yaml", out)
 
 
 def test_a_deleted_file_outdates_the_snapshot(out: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_change_of_metagen_outdates_the_snapshot(
 
 
 def test_an_edited_package_has_no_snapshot(out: Path) -> None:
-    card = out / "run-text_llm_tiny" / "docs" / "model_card.md"
+    card = out / "run-text_llm_tiny" / "README.md"
     card.write_text("mine")
     time.sleep(0.1)
     synth(out.parent / "spec.yaml", out)

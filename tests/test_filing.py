@@ -375,7 +375,7 @@ def test_a_source_of_data_is_a_name_or_a_mapping(tmp_path):
         ("release: {date: yesterday}", "a date as YYYY-MM-DD"),
         ("release: {repository: example.org}", "an address that begins with https://"),
         ("release: {repository: 'https://a b'}", "an address that begins with https://"),
-        ("release: {language: [English]}", "a language's code"),
+        ("release: {language: [English]}", "an ISO 639 code"),
         ("release: {risk: none}", "low, medium, high, serious"),
         ("training: {data: {sources: [{url: 'https://w.org'}]}}", "a mapping with the keys name"),
         ("training: {data: {sources: [{name: W, licence: x}]}}", "did you mean license?"),
@@ -390,6 +390,6 @@ def test_a_flawed_value_of_a_record_is_refused_with_what_is_allowed(problems, te
 def test_the_names_of_sources_stay_a_list_of_names_in_the_cards():
     made = desk({"training.data.sources": ("web", {"name": "W", "license": "mit"})})
     text = markdown(made, "cards/data_card.md").text
-    assert "| Sources | web, W |" in text
-    assert "| W | not declared | mit |" in text
+    assert "- **Sources:** web, W\n" in text
+    assert "- **W**; license mit\n" in text
     assert Facts(made).get("spec.training.data.sources.1.license").value == "mit"

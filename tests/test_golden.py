@@ -20,6 +20,8 @@ from metagen.measure import sandbox
 GOLDEN = Path(__file__).parent / "golden" / "text_llm_tiny"
 COPIED = "code/runtime/"
 MEASURED = (
+    "README.md",
+    "report.html",
     "benchmarks/",
     "docs/",
     "paper/sections/",

@@ -145,7 +145,7 @@ def check_package(folder: Path, path: Path, plain: dict[str, bytes]) -> None:
             json.loads(data)
         elif inner.endswith(".yaml"):
             yaml.safe_load(data)
-        elif inner.endswith("model_card.md"):
+        elif inner == "README.md":
             header = yaml.safe_load(data.decode().split("\n---\n")[0])
             assert header["license"] == "mit"
     resolved = next(p for p in made if p.endswith("spec_resolved.yaml"))

@@ -23,6 +23,8 @@ with (out.parent / "metrics.jsonl").open("w") as log:
     for step in (1, 2):
         row = {"step": step, "train_loss": 1 / step, "val_loss": None, "learning_rate": 0.1}
         log.write(json.dumps(row | ({"val_loss": 0.7} if step == 2 else {})) + "\\n")
+record = {"version": 1, "starts": [{"data": {"splits": {"train": 7}}}]}
+(out.parent / "run.json").write_text(json.dumps(record))
 print("step 2/2: train loss 0.500", file=sys.stderr)
 """
 EVAL = """

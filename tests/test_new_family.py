@@ -58,7 +58,7 @@ def test_the_page_makes_a_family_that_builds_trains_and_documents_itself(copy: P
     assert built.returncode == 0, built.stdout + built.stderr
     package = copy / "out" / "run-image_perceptron"
     assert "violated" not in built.stdout
-    assert "hidden units" in (package / "docs" / "model_card.md").read_text()
+    assert "hidden units" in (package / "README.md").read_text()
     assert "hidden units" in (package / "paper" / "sections" / "architecture.tex").read_text()
     assert '"accuracy"' in (package / "benchmarks" / "results.json").read_text()
 

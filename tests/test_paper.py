@@ -16,7 +16,7 @@ from helpers import docs_fixtures as sample
 from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
 from helpers.turns import in_turn
 
-from metagen import paths
+from metagen import families, paths
 from metagen.docs import content, escape, figures, latex, outcome, paper, render
 from metagen.docs.facts import Facts
 from metagen.errors import TaskError
@@ -28,10 +28,10 @@ FORMS = (escape.latex, escape.latex_code, escape.pdf_string)
 PAGES = ("main.tex", *(f"sections/{name}.tex" for name in paper.SECTIONS))
 # Where a template of LaTeX may hold a numeral: lengths, switches, encodings, equations.
 MARKUP = re.compile(
-    r"\\begin\{(equation|align|pmatrix)\}.*?\\end\{\1\}"
-    r"|a4paper|\d[\d.]*(?:em|cm|pt|\\linewidth)|^\\pdf\w+=-?1$|\[T1\]|\[utf8\]|\\(?:label|ref)\{[^}]*\}"
-    r"|row / \"sha256\"|equals\(\"[\w.]+\", 0\)"
-    r"|\\renewcommand\{\\\w+fraction\}\{[\d.]+\}|\\multicolumn\{\d\}",
+    r"\\begin\{(equation|align|gather|pmatrix)\}.*?\\end\{\1\}"
+    r"|\d[\d.]*(?:em|cm|pt|\\linewidth)|^\\documentclass\[[^\]]*\]|^\\pdf\w+=-?1$"
+    r"|\\(?:label|ref|cite[tp])\{[^}]*\}|\\multicolumn\{\d\}"
+    r"|row / \"sha256\"|equals\((?:\"[\w.]+\"|row / \"computed\"), [01](?:\.0)?\)",
     re.DOTALL | re.MULTILINE,
 )
 # Names and indices, such as bf16, x_0 and y^2.
@@ -112,14 +112,40 @@ def test_what_the_sections_cite_is_in_the_bibliography_and_nothing_there_is_idle
     assert {"attention", "rope", "gqa", "swiglu", "rmsnorm", "adamw"} <= cited(text)
 
 
+def of_cards(value):
+    """Yield the works that a file of the cards names, at any depth."""
+    if isinstance(value, dict):
+        yield from value.get("cites") or ()
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, (dict, list)):
+            yield from of_cards(each)
+
+
 def test_each_known_entry_is_cited_by_some_family():
     folder = paths.templates()
     text = "".join(path.read_text() for path in folder.rglob("*.tex"))
     keys = {key for key in cited(text) if "\\" not in key} | set(training.CITES)
+    for path in folder.rglob("*.yaml"):
+        keys |= set(of_cards(yaml.safe_load(path.read_text())))
     for table in paths.source("data/devices.csv").parent.glob("*.csv"):
         with table.open(newline="") as stream:
             keys |= {row["cite"] for row in csv.DictReader(stream) if row.get("cite")}
     assert keys == entries((folder / "paper/bibliography.bib").read_text())
+
+
+FEWEST = 6  # related works of a family
+
+
+@pytest.mark.parametrize("name", sorted(families.FAMILIES))
+def test_each_family_names_related_work_that_is_in_the_bibliography(name):
+    folder = paths.templates() / "families" / (families.named(name).folder or name)
+    path = folder / "related.tex"
+    assert path.is_file(), f"write {path}: the works that a model of {name} follows"
+    text = path.read_text()
+    for other in re.findall(r'include "(families/\w+/related.tex)"', text):
+        text += (paths.templates() / other).read_text()
+    assert len(cited(text)) >= FEWEST
+    assert cited(text) <= entries((paths.templates() / "paper/bibliography.bib").read_text())
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -158,7 +184,7 @@ def test_make_pdf_gives_the_bytes_of_the_build_whatever_the_users_settings_are(
     (folder / "latexmkrc").unlink()
     subprocess.run(["make", "-s", "clean"], cwd=folder, check=True)
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("Makefile", "bibliography.bib", "figures", "main.tex", "sections"),
+        *("Makefile", "bibliography.bib", "figures", "main.tex", "report.sty", "sections"),
     ]
 
 
@@ -195,7 +221,7 @@ def test_every_character_that_is_set_as_itself_compiles(drawn):
 def test_a_paper_without_a_trained_proxy_mentions_no_training(name):
     desk = sample.desk(results=[], curve="step,train_loss,val_loss,learning_rate\n")
     training = re.compile(
-        r"We measured a|after a short training|trained (once|and|for \d)|(?<!No )training run"
+        r"We trained a|after a short training|trained (once|and|for \d)|(?<!No )training run"
     )
     assert not training.search(render.latex(desk, f"paper/sections/{name}.tex").text)
     assert training.search(render.latex(sample.desk(), f"paper/sections/{name}.tex").text)
@@ -283,7 +309,6 @@ def test_each_figure_is_said_in_words():
     facts = Facts(sample.desk())
     drawn = {r.targets[0] for r in (*figures.RECIPES, *figures.OF_THE_TRAINED, *outcome.RECIPES)}
     names = {path[13:-4] for path in drawn if path.startswith("docs/figures/")}
-    assert {f"paper/figures/{name}.pdf" for name in names} <= drawn
     assert names == set(content.TEXTS)
     for name in sorted(names):
         said = facts.text(f"derived.alt_{name}")

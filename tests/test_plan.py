@@ -52,7 +52,7 @@ def test_a_plan_of_what_is_current_is_empty(out: Path) -> None:
 
 def test_a_plan_names_files_and_causes(out: Path) -> None:
     told = metagen("plan", TINY, "--out", out, "description=Another").output
-    assert "run-text_llm_tiny/docs/model_card.md: description changed\n" in told
+    assert "run-text_llm_tiny/README.md: description changed\n" in told
 
 
 def test_a_change_is_traced_back_to_the_keys_of_the_spec(out: Path) -> None:

@@ -106,7 +106,7 @@ def made(lab: Lab) -> Iterator[Path]:
         ("code/launch/plan.json", '"batch_size": 1024', '"batch_size": 1000', consistent.batch),
         ("code/requirements.lock", "numpy==", "numpy==0", consistent.versions),
         ("code/data.py", '"pydoc_topics"', '"moon_phases"', consistent.names),
-        ("docs/model_card.md", "9,964,416", "9,964,417", consistent.documents),
+        ("README.md", "9,964,416", "9,964,417", consistent.documents),
         ("benchmarks/results.json", '"value": null', '"value": 0.5', consistent.results),
     ],
 )

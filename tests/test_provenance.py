@@ -120,7 +120,7 @@ def test_a_default_of_the_spec_language_is_not_called_declared() -> None:
 
 
 def test_a_derived_number_names_its_entries_and_its_formula(made: sample.FakeDesk) -> None:
-    row = rows(made, fact="derived.met", document="docs/model_card.md")[0]
+    row = rows(made, fact="derived.met", document="README.md")[0]
     assert row["entries"] == ["blueprint/constraints.json#/*/verdict"]
     assert row["formula"] == "number of constraints with the verdict 'met'"
     assert row["how"] == f"computed: {row['formula']}"
@@ -204,7 +204,7 @@ def trace(package: Path, value: str, *options: str) -> Result:
 def test_a_value_is_traced_by_its_text_its_address_or_its_number(package: Path, value: str) -> None:
     told = trace(package, value)
     assert told.exit_code == 0, told.output
-    assert "docs/model_card.md, paper/sections/abstract.tex" in told.output
+    assert "README.md, docs/eval_report.md, paper/sections/abstract.tex" in told.output
     digest = files.sha256((package / RESULTS).read_bytes())
     for line in (
         "  fact     results.0.value",

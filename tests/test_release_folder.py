@@ -15,10 +15,11 @@ from safetensors.torch import save_file
 from test_release_weights import TENSORS
 
 from metagen import paths
+from metagen.docs import citation, licenses
 from metagen.engine import graph
 from metagen.engine.binding import Binding
 from metagen.errors import TaskError
-from metagen.release import citation, hub, licenses, listing, opens, scores, smoke, texts
+from metagen.release import hub, listing, opens, scores, smoke, texts
 from metagen.release import smoke_worker as worker
 from metagen.spec import load, words
 from metagen.work import Recipe
@@ -113,7 +114,7 @@ def test_each_licence_has_a_file_that_says_what_it_is(tmp_path: Path) -> None:
         assert said.endswith("This file does not hold the text.\n")
         assert license.link in said
         assert (license.name or name) in said
-    assert licenses._instead(licenses.License("", "", "")).startswith("No licence is declared")
+    assert licenses.recipes({"license": None}.get) == ()
 
 
 def test_the_texts_are_those_in_the_folder() -> None:
@@ -185,8 +186,8 @@ def test_the_manifest_lists_digests_and_sizes(tmp_path: Path) -> None:
 
 
 def test_the_release_has_the_files_that_its_numbers_come_from() -> None:
-    targets = ("blueprint/params.json", "docs/model_card.md", "docs/release_check.json",
-               "docs/provenance/docs/model_card.md.json", "docs/provenance.json",
+    targets = ("blueprint/params.json", "README.md", "docs/release_check.json",
+               "docs/provenance/README.md.json", "docs/provenance.json",
                "code/model.py", "trained/model.json", "paper/main.tex",
                "manifest.json")  # fmt: skip
     kept = ("blueprint/params.json", "docs/provenance.json", "code/model.py", "trained/model.json")

@@ -90,9 +90,9 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
         "script or a library imports 'safetensors'",
     ),
     "a linked file": (
-        lambda p, _: [(p / "docs/model_card.md").unlink(),
-                      (p / "docs/model_card.md").symlink_to("/etc/passwd")],
-        "docs/model_card.md: a link;",
+        lambda p, _: [(p / "README.md").unlink(),
+                      (p / "README.md").symlink_to("/etc/passwd")],
+        "README.md: a link;",
     ),
     "a link to nothing": (lambda p, _: (p / "docs/x").symlink_to("nothing"), "docs/x: a link;"),
     "a linked parent": (
@@ -238,7 +238,7 @@ def test_byte_code_that_python_would_run_is_a_finding_of_the_command(
 
 def test_nothing_waits(package: Path) -> None:
     """A pipe that nobody writes to must not be opened for reading."""
-    pipe(package / "docs/model_card.md")
+    pipe(package / "README.md")
     thread = threading.Thread(target=findings, args=(package,), daemon=True)
     thread.start()
     thread.join(60)
@@ -265,11 +265,11 @@ def test_without_the_training_run_what_rests_on_it_is_hashed_and_named(
     assert (found, unbuilt) == ([], ["manifest.json", "release/x", "trained/model.json"])
     line = verify.not_built(package, unbuilt)
     assert "3 files not built again, since the training run is not here: manifest.json" in line
-    (package / "docs/model_card.md").write_bytes(b"# Another\n")
+    (package / "README.md").write_bytes(b"# Another\n")
     (package / "release/x").write_bytes(b"WEIGHTS")
     found = findings(package)
     assert "release/x: not as manifest.json says" in found
-    assert "docs/model_card.md: differs from a clean build" in found
+    assert "README.md: differs from a clean build" in found
 
 
 def test_what_rests_on_training_follows_from_the_traces(tmp_path: Path) -> None:
@@ -296,10 +296,10 @@ def test_a_file_too_large_to_load_is_hashed(package: Path, monkeypatch: pytest.M
     monkeypatch.setattr("metagen.engine.inventory.LARGEST", 4)
     monkeypatch.setattr(verify, "manifest", lambda here: manifest_rows(package))
     assert not findings(package)
-    (package / "docs/model_card.md").write_bytes(b"# Tox\n")
+    (package / "README.md").write_bytes(b"# Tox\n")
     assert findings(package) == [
-        "docs/model_card.md: not as manifest.json says",
-        "docs/model_card.md: differs from a clean build",
+        "README.md: not as manifest.json says",
+        "README.md: differs from a clean build",
     ]
 
 
@@ -311,4 +311,4 @@ def test_files_of_a_bound_package_only_rest_on_training() -> None:
     spec = load(paths.specs() / "tabular" / "tabular_classifier.yaml")
     only = verify._of_bound_graphs(of_spec(spec, "package"))
     assert {"docs/release.json", "release/README.md", "ro-crate-metadata.json"} <= only
-    assert not only & {"code/model.py", "docs/model_card.md"}
+    assert not only & {"code/model.py", "README.md"}

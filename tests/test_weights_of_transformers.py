@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 CLASSES = {
     "decoder": "AutoModelForCausalLM",
     "vit": "AutoModelForImageClassification",
+    "vit_embedder": "AutoModelForImageClassification",
     "resnet": "AutoModelForImageClassification",
     "clip": "AutoModel",
     "text_classifier": "AutoModelForSequenceClassification",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from metagen.engine.graph import Bound, Graph
     from metagen.engine.terminal import Terminal
 
-_build_options = options.stacked(
+build_options = options.stacked(
     options.specs_argument,
     options.out_option("build"),
     options.seed_option,
@@ -47,7 +47,7 @@ _build_options = options.stacked(
 
 
 @click.command(epilog=EXIT_STATUSES)
-@_build_options
+@build_options
 def synth(**given: Any) -> None:
     """Build the package of each SPEC: a file, or a folder of them.
 
@@ -60,7 +60,7 @@ def synth(**given: Any) -> None:
 @click.command(
     short_help="Build the paper of each SPEC with its PDF; this needs TeX.", epilog=EXIT_STATUSES
 )
-@_build_options
+@build_options
 def paper(**given: Any) -> None:
     """Build the paper of each SPEC with its PDF; this needs a TeX installation."""
     _build("paper", **given)
@@ -69,7 +69,7 @@ def paper(**given: Any) -> None:
 @click.command(
     short_help="Build the package of each SPEC with its trained model.", epilog=EXIT_STATUSES
 )
-@_build_options
+@build_options
 @options.bound_options
 @click.option("--train", is_flag=True, help="Train and score the full model here first; resumable.")
 @click.option(
@@ -198,7 +198,12 @@ def gc(out: Path | None, cache: Path | None, keep: int) -> None:
     click.echo(f"freed {format_bytes(freed)}")
 
 
-def _build(
+def _build(stage: str, **given: Any) -> NoReturn:
+    """Build one stage of the graph and exit with its status; see `built`."""
+    sys.exit(built(stage, **given))
+
+
+def built(
     stage: str,
     *,
     specs: Sequence[str],
@@ -213,8 +218,8 @@ def _build(
     no_wait: bool = False,
     bound: Callable[[Request], Bound] | None = None,
     **others: Any,
-) -> NoReturn:
-    """Build one stage of the graph and exit with its status; `others` go to `session.Options`.
+) -> int:
+    """Build one stage of the graph and return its status; `others` go to `session.Options`.
 
     `bound` returns what is bound to each run from now on; None stands for what the ledger says.
     """
@@ -243,7 +248,9 @@ def _build(
         how = Options(fingerprint, wait=not no_wait, strict=strict, rebind=rebind, **others)
         return doors.run(Session(out, graphs, terminal, how), stage, jobs)
 
-    _exit_with(terminal, work)
+    status = _status(terminal, work)
+    terminal.end(status)
+    return status
 
 
 def _graphs_to_build(

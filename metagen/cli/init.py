@@ -25,6 +25,12 @@ _SECTIONS = {
         "compute": ('{hardware: "1xA100", duration: "1 day"}', "training.compute.hardware"),
         "config": ("{batch_size: 64}", "training.config.batch_size"),
     },
+    "release": {
+        "language": ("[en]", "release.language"),
+        "intended_use": ('"Drafts that a person edits."', "release.intended_use"),
+        "out_of_scope": ('"Decisions about people."', "release.out_of_scope"),
+        "contact": ('"models@example.org"', "release.contact"),
+    },
 }
 
 

@@ -9,26 +9,27 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from metagen.docs import escape, provenance, render, scores
+from metagen.docs import escape, licenses, provenance, render, scores
 from metagen.docs.fact import Printed, Ref
 from metagen.docs.facts import Facts
 from metagen.docs.render import Page
 from metagen.docs.sources import FILES, ORIGINS, SOURCES, inputs
-from metagen.measure.results import FULL, MEASURED, PROXY
+from metagen.measure.results import FULL, MEASURED
 from metagen.work import Desk, Recipe
 
+MODEL_CARD = "README.md"
 LAUNCH = "code/launch/README.md"
 _HUB_DATASET = re.compile(r"[\w-]+/[\w.-]+", re.ASCII)
 
 
 def model_card(desk: Desk) -> dict[str, bytes]:
-    """Return `docs/model_card.md`."""
-    return _written("docs/model_card.md", model_card_page(desk))
+    """Return `README.md`, the model card."""
+    return _written(MODEL_CARD, model_card_page(desk))
 
 
 def model_card_page(desk: Desk) -> Page:
     """Return the model card with the record of the facts that it prints."""
-    page = render.markdown(desk, "cards/model_card.md", metadata(desk))
+    page = render.markdown(desk, "cards/model_card.md", metadata(desk), place="")
     return Page(page.text, (*_in_header(desk), *page.printed))
 
 
@@ -49,7 +50,7 @@ def limitations(desk: Desk) -> dict[str, bytes]:
 
 def launch(desk: Desk) -> dict[str, bytes]:
     """Return `code/launch/README.md`: how to train on many devices, and the memory of each."""
-    return _written(LAUNCH, render.markdown(desk, "cards/launch.md"))
+    return _written(LAUNCH, render.markdown(desk, "cards/launch.md", place="code/launch/"))
 
 
 def _written(path: str, page: Page) -> dict[str, bytes]:
@@ -58,26 +59,37 @@ def _written(path: str, page: Page) -> dict[str, bytes]:
 
 def metadata(desk: Desk) -> dict[str, Any]:
     """Return the entries of the model card's YAML header, without undeclared ones."""
-    facts = Facts(desk)
+    facts, license = Facts(desk), licenses.declared(desk)
+    # A score in the header reads as that of the model, so those of the proxy stay in the text.
     words, full = facts.family().words, facts.results(FULL)
-    # The header of a trained model is about that model alone.
-    proxies = [] if facts.is_trained() else facts.results(PROXY)
-    name = escape.plain(facts.get("spec.name").value)
     sources = [facts.entry(ref / "name") for ref in facts.each("spec.training.data.sources")]
+    named = license.id == licenses.OTHER
     entries: dict[str, Any] = {
         "language": list(facts.get("spec.release.language").value or ()),
-        "license": facts.get("spec.license").value,
-        "library_name": "pytorch",
+        "license": license.id,
+        "license_name": _slug(license.name) if named else "",
+        "license_link": (license.link or licenses.PATH) if named else "",
+        "base_model": _base(facts),
         "pipeline_tag": words.pipeline_tag,
         "tags": ["metagen", facts.get("arch.family").value],
         "datasets": [name for name in sources if _HUB_DATASET.fullmatch(name)],
-        "metrics": sorted({row["metric"] for row in (*proxies, *full)}),
-        "model-index": [
-            *_model_index(name, words.pipeline_tag, full),
-            *_model_index(f"{name} (proxy)", words.pipeline_tag, proxies),
-        ],
+        "metrics": sorted({row["metric"] for row in full}),
+        "model-index": _model_index(
+            escape.plain(facts.get("spec.name").value), words.pipeline_tag, full
+        ),
     }
     return {key: value for key, value in entries.items() if value}
+
+
+def _slug(name: str) -> str:
+    """Return the name of a licence in the form that the Hub takes: `my-license-1.0`."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")
+
+
+def _base(facts: Facts) -> str:
+    """Return the Hub's name of the model that training begins with; "" if none is declared."""
+    started = facts.has("spec.training.init_from")
+    return str(facts.get("spec.release.base_model").value or "") if started else ""
 
 
 def _model_index(name: str, task: str, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -90,9 +102,8 @@ def _result(task: str, row: dict[str, Any]) -> dict[str, Any]:
     dataset = {"name": row["dataset"], "type": row["dataset"], **split}
     # A page of the Hub shows the name of the metric, and not that of the model.
     notes = [
-        *(["proxy"] if row["size"] == PROXY else []),
         *([_came(row)] if row["origin"] != MEASURED else []),
-        *(["stated, not bound"] if row["size"] == FULL and not row.get("bound") else []),
+        *([] if row.get("bound") else ["stated, not bound"]),
     ]
     name = row["benchmark"] + (f" ({', '.join(notes)})" if notes else "")
     metric = {"name": name, "type": row["metric"], "value": _number(row)}
@@ -114,8 +125,7 @@ def _number(row: dict[str, Any]) -> float:
 def _in_header(desk: Desk) -> list[Printed]:
     """Return the scores that the header states, and its names from the spec and from results."""
     facts = Facts(desk)
-    where = {"size": FULL} if facts.is_trained() else {}
-    rows = facts.each("results", status=MEASURED, **where)
+    rows = facts.each("results", status=MEASURED, size=FULL)
     names: list[str | Ref] = [
         *("spec.name", "spec.license"),
         *(source / "name" for source in facts.each("spec.training.data.sources")),
@@ -126,19 +136,27 @@ def _in_header(desk: Desk) -> list[Printed]:
     return [*texts, *(Printed(fact, str(number)) for fact, number in values)]
 
 
-def _recipe(work: Any, title: str, *files: str, sources: tuple[str, ...] = ()) -> Recipe:
+def _recipe(
+    work: Any, title: str, *files: str, path: str = "", sources: tuple[str, ...] = ()
+) -> Recipe:
     name = work.__name__
     read = tuple(dict.fromkeys((*inputs(*files), *sources)))
-    return Recipe(f"docs:{name}", work, read, provenance.targets(f"docs/{name}.md"), title)
+    return Recipe(f"docs:{name}", work, read, provenance.targets(path or f"docs/{name}.md"), title)
 
 
 _TRAINED = ("trained", "plan", "samples", "bench")
-_CARD = ("arch", "params", "shape", "flops", "constraints", "results", "lock", "launch", *_TRAINED)
+_CARD = (
+    *("arch", "params", "shape", "flops", "constraints", "results", "machine"),
+    *("curve", "report"),
+    *("lock", "launch", "sheets", "uses", *_TRAINED),
+)
 _REPORT = ("arch", "params", "results", "curve", "machine", "lock", "trained_curve", *_TRAINED[:3])
 _LIMITS = ("arch", "params", "constraints", "results", "launch", "trained", "bench")
 RECIPES = (
-    _recipe(model_card, "write the model card", *_CARD, sources=SOURCES),
-    _recipe(data_card, "write the data card", "arch", "results", "launch", "trained"),
+    _recipe(model_card, "write the model card", *_CARD, path=MODEL_CARD, sources=SOURCES),
+    _recipe(
+        data_card, "write the data card", "arch", "results", "launch", "data", "sheets", "trained"
+    ),
     _recipe(eval_report, "write the evaluation report", *_REPORT),
     _recipe(limitations, "write the limitations", *_LIMITS, sources=SOURCES),
     Recipe(

@@ -1,6 +1,6 @@
 """Escaping the text of a spec for the language of the document.
 
-A spec may come from a stranger, so its text must never act as markup in Markdown or LaTeX.
+A spec may come from a stranger, so its text must never act as markup in Markdown, LaTeX or HTML.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import re
 import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+import markupsafe
 from markupsafe import Markup
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 600
 _LONGEST_BLOCK = 2000
+_LONGEST_PROPERTY = 200
 _BREAK = "\ue000"  # private-use marks; `plain` leaves none of them in a text
 _APART = "\ue001"
 _LONG_WORD = 18
@@ -39,6 +42,8 @@ _MARKDOWN = re.compile(
 )
 _ORDERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 _RAISED = re.compile("[\u207b\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+")
+# The macros of the paper for text that breaks anywhere take these characters as they are.
+_SIMPLE = re.compile(r"[A-Za-z0-9_./:=@,;()+*!?-]{1,600}")
 # TeX joins these pairs into one dash, quotation mark, guillemet or turned mark.
 _LIGATURE = re.compile(r"([-<>,'`])(?=\1)|([!?])(?=`)")
 
@@ -66,6 +71,17 @@ def markdown_code(text: str) -> Markup:
     return Markup(f"{fence}{pad}{line}{pad}{fence}")
 
 
+def markdown_link(text: str, address: str) -> Markup:
+    """Return a link to a path or to an address of the web; text where there is none.
+
+    An address that is its own text stands in angle brackets.
+    """
+    if not address or (":" in address and not address.startswith(("https://", "http://"))):
+        return markdown(text)
+    target = quote(plain(address), safe="/:?#@!$&'*+,;=%~.-_")
+    return Markup(f"<{target}>" if text == address else f"[{markdown(text)}]({target})")
+
+
 def markdown_block(text: str, language: str = "text") -> Markup:
     """Return text of several lines as a fenced block, shortened to fit on a page."""
     lines = text[:_LONGEST_BLOCK].split("\n")
@@ -76,16 +92,28 @@ def markdown_block(text: str, language: str = "text") -> Markup:
     return Markup(f"{fence}{language}\n{shown.rstrip()}\n{fence}")
 
 
+def html(text: str) -> Markup:
+    """Return text for an element or an attribute of HTML."""
+    return markupsafe.escape(plain(text))
+
+
 def latex(text: str) -> Markup:
     """Return text for a paragraph or a table cell of LaTeX; a long word may break anywhere."""
     line = "".join(c if TYPESET.match(c) else f"[U+{ord(c):04X}]" for c in plain(text))
-    words = (_breakable(word) if _is_long(word) else word for word in line.split(" "))
-    joined = _LIGATURE.sub(rf"\g<0>{_APART}", " ".join(words))
-    return Markup(_encoder().unicode_to_latex(joined))
+    return Markup(" ".join(map(_latex_word, line.split(" "))))
+
+
+def _latex_word(word: str) -> str:
+    if _is_long(word) and _SIMPLE.fullmatch(word):
+        return rf"\word{{{word}}}"
+    marked = _breakable(word) if _is_long(word) else word
+    return str(_encoder().unicode_to_latex(_LIGATURE.sub(rf"\g<0>{_APART}", marked)))
 
 
 def latex_code(text: str) -> Markup:
     """Return text in the typewriter face."""
+    if _SIMPLE.fullmatch(text):
+        return Markup(rf"\code{{{text}}}")
     return Markup(rf"\texttt{{{latex(text)}}}")
 
 
@@ -95,8 +123,11 @@ def citation_keys(text: str) -> Markup:
 
 
 def pdf_string(text: str) -> Markup:
-    """Return text with only the characters that a PDF title can hold in any encoding."""
-    return Markup(re.sub(r"[^A-Za-z0-9 .,-]+", "-", plain(text))[:120])
+    """Return text for the properties of a PDF, which hold Latin letters in any encoding."""
+    line = unicodedata.normalize("NFKD", plain(text)[:_LONGEST_PROPERTY])
+    known = "".join(char for char in line if not unicodedata.combining(char))
+    safe = re.sub(r"[^A-Za-z0-9 .,:;/()+'=@_-]+", "-", known)
+    return Markup(safe.replace("_", r"\_"))
 
 
 def _visible(char: str) -> str:

@@ -28,6 +28,11 @@ class Ref(tuple[str, ...]):
     def __str__(self) -> str:
         return ".".join(self)
 
+    @property
+    def key(self) -> str:
+        """The last part: a key, or a position in a list."""
+        return self[-1]
+
 
 @dataclass(frozen=True)
 class Fact:

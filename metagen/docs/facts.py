@@ -15,7 +15,16 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import families
-from metagen.docs import commands, content, scores, statement, training, wording
+from metagen.docs import (
+    citation,
+    commands,
+    content,
+    numbered,
+    scores,
+    statement,
+    training,
+    wording,
+)
 from metagen.docs.content import design
 from metagen.docs.fact import Fact, Figure, MissingFact, Printed, Ref, address, file, source
 from metagen.docs.sources import (
@@ -252,11 +261,19 @@ def _count(verdict: str) -> Callable[[Facts], Fact]:
     return count
 
 
+def _limited(facts: Facts) -> Fact:
+    """Return how many constraints are declared."""
+    rows = facts.get("constraints").value
+    number = sum(row["verdict"] not in ("figure", "not declared") for row in rows)
+    unit = "limit" if number == 1 else "limits"
+    return Fact("derived.limited", number, unit, f"{FILES['constraints']}: verdict")
+
+
 def _said(facts: Facts, ref: Ref) -> Fact:
-    """Return what is said of one entry of constraints.json, such as `derived.limit.4`."""
-    row = facts.get(Ref(("constraints", *ref[2:]))).value
-    parts = "computed, limit, low, high, unit"
-    return Fact(str(ref), _SAID[ref[1]](row), "", f"{FILES['constraints']}: {parts}")
+    """Return what is said of one entry of a list, such as `derived.limit.4` of constraints.json."""
+    place, parts, words = _SAID[ref[1]]
+    row = facts.get(Ref((*place.split("."), *ref[2:]))).value
+    return Fact(str(ref), words(row), "", f"{file(Ref(place))}: {parts}")
 
 
 def _of_the_family(name: str) -> Callable[[Facts], Fact]:
@@ -348,10 +365,15 @@ def _edited(facts: Facts) -> Fact:
     return Fact("derived.edited", names, "", "manifest.json: edited")
 
 
-_SAID: dict[str, Callable[[dict[str, Any]], str]] = {
-    "sentence": statement.sentence,
-    "limit": statement.limit,
-    "computed": statement.computed,
+_Said = tuple[str, str, Callable[[dict[str, Any]], str]]
+_VERDICT, _STEP = "computed, limit, low, high, unit", "constraint, value, changes"
+# What is said of an entry: of which list, of which parts of it, and the words.
+_SAID: dict[str, _Said] = {
+    "sentence": ("constraints", _VERDICT, statement.sentence),
+    "limit": ("constraints", _VERDICT, statement.limit),
+    "computed": ("constraints", _VERDICT, statement.computed),
+    "step": ("sensitivity.steps", _STEP, statement.step),
+    "changes": ("sensitivity.steps", _STEP, statement.changes),
 }
 _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "met": _count("met"),
@@ -359,13 +381,16 @@ _DERIVED: dict[str, Callable[[Facts], Fact]] = {
     "not_declared": _count("not declared"),
     "open": _count("open"),
     "bounded": _count("bounded"),
+    "limited": _limited,
     "context": _context,
     "trained": _trained,
     "final_validation_loss": _final_validation_loss,
     "not_run": _not_run,
     "judgement": _judgement,
     **{name: _word(name) for name in _WORDS},
+    "bibtex": _computed("bibtex", citation.bibtex),
     **{name: _computed(name, figure) for name, figure in training.FIGURES.items()},
+    **{name: _computed(name, figure) for name, figure in numbered.FIGURES.items()},
     **{name: _computed(name, command) for name, command in commands.COMMANDS.items()},
     **{f"alt_{name}": _computed(f"alt_{name}", text) for name, text in content.TEXTS.items()},
     "unknown_components": _unknown_components,

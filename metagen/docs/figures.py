@@ -62,7 +62,8 @@ def cost(desk: Desk) -> Picture:
     if not facts.has("derived.context"):
         parts = facts.get("flops.by_operator").value
         axis = f"share of the operations of one {facts.family().words.unit}"
-        return Picture(lambda figure: _bars(figure, parts, axis, "FLOP"), 2.5)
+        height = 0.55 + 0.22 * len(parts)
+        return Picture(lambda figure: _bars(figure, parts, axis, "FLOP"), height)
     points = facts.get("flops.points").value
     budget = facts.get("spec.constraints.memory_budget").value
     memory = memory_over_context(facts)
@@ -189,8 +190,8 @@ _TRAINED = recipes(
 RECIPES = (
     *recipes(learning_curve, "draw the proxy's learning curve", inputs("curve", "results", "arch")),
     _TRAINED[0],
-    *recipes(parameters, "draw the parameters by module", inputs("params")),
-    *recipes(sensitivity, "draw the effect of a step of each constraint", inputs("sensitivity")),
+    recipes(parameters, "draw the parameters by module", inputs("params"))[1],
+    recipes(sensitivity, "draw the effect of a step of each constraint", inputs("sensitivity"))[1],
     *recipes(cost, "draw the cost of an output", inputs("flops", "params", "arch")),
 )
 # What only a package with a trained model has.

@@ -107,7 +107,7 @@ def _matrix(figure: Figure, content: Content) -> None:
     """Draw counts as shades of their row's share; a small matrix also has numbers and labels."""
     labels, values = [literal(label) for label in content["labels"]], content["values"]
     few = len(labels) <= _MOST_LABELS
-    figure.set_size_inches(WIDTH * 1.15, WIDTH * 1.15)
+    figure.set_size_inches(WIDTH, WIDTH)
     axes = figure.add_subplot()
     shares = [[count / max(1, sum(row)) for count in row] for row in values]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
@@ -141,7 +141,7 @@ def _images(figure: Figure, content: Content) -> None:
 
 def _lines(figure: Figure, content: Content) -> None:
     """Draw series over one axis."""
-    figure.set_size_inches(WIDE * 0.8, HEIGHT)
+    figure.set_size_inches(WIDTH, HEIGHT)
     axes = figure.add_subplot()
     for series in content["series"]:
         style = series.get("style", "line")
@@ -156,7 +156,7 @@ def _lines(figure: Figure, content: Content) -> None:
     if content.get("diagonal"):
         axes.axline((0, 0), slope=1, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set(xlabel=literal(content["x"]), ylabel=literal(content["y"]))
-    figure.legend(loc="outside upper center", ncols=3)
+    figure.legend(loc="outside upper center", ncols=2)
 
 
 FORMS: dict[str, Draw] = {"matrix": _matrix, "images": _images, "lines": _lines}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from metagen.docs import figures, outcome, provenance, render
+from metagen.docs import diagram, figures, fit, outcome, provenance, render
 from metagen.docs.sources import SOURCES, inputs
 from metagen.work import Desk, Recipe, Work
 
@@ -54,12 +54,16 @@ COMMAND = (
 SECTIONS = {
     "abstract": ("arch", "params", "constraints", "results", "trained"),
     "introduction": ("results", "trained"),
-    "architecture": ("arch", "params", "shape", "flops"),
+    "related": ("arch",),
+    "architecture": ("arch", "params", "shape", "flops", "peers", "constraints"),
     "constraints": ("constraints", "sensitivity"),
+    "data": ("results", "sheets", "trained"),
     "training": ("arch", "launch", "trained", "trained_curve", "plan"),
     "evaluation": ("arch", "params", "results", "curve", "trained"),
     "limitations": ("arch", "params", "constraints", "results", "trained", "bench"),
     "reproducibility": ("results", "lock", "trained"),
+    "checklist": ("results", "trained", "machine"),
+    "appendix": ("arch", "params", "constraints", "peers"),
 }
 SECTION_FILES = tuple(f"paper/sections/{name}.tex" for name in SECTIONS)
 _ENTRY = re.compile(r"(@\w+\{(\w+),\n(?:  .*\n)*\}\n)")
@@ -68,6 +72,11 @@ _ENTRY = re.compile(r"(@\w+\{(\w+),\n(?:  .*\n)*\}\n)")
 def main(desk: Desk) -> dict[str, bytes]:
     """Return `paper/main.tex`: the preamble, the title and the order of the sections."""
     return _page(desk, "main.tex")
+
+
+def style(desk: Desk) -> dict[str, bytes]:
+    """Return `paper/report.sty`, which has all that is not the report's own text."""
+    return {"paper/report.sty": desk.source("templates/paper/report.sty")}
 
 
 def references(desk: Desk) -> dict[str, bytes]:
@@ -122,6 +131,7 @@ RECIPES = (
         provenance.targets("paper/main.tex"),
         "write the paper's frame",
     ),
+    Recipe("paper:style", style, (), ("paper/report.sty",), "write the paper's style"),
     *map(_section, SECTIONS),
     Recipe(
         "paper:references",
@@ -132,5 +142,7 @@ RECIPES = (
     ),
     Recipe("paper:makefile", makefile, (), ("paper/Makefile",), "write the paper's Makefile"),
     *figures.RECIPES,
+    *diagram.RECIPES,
+    *fit.RECIPES,
     *outcome.RECIPES,
 )

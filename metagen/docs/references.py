@@ -15,7 +15,7 @@ _MARKS = {
     **{"'": "\u0301", "`": "\u0300", '"': "\u0308", "^": "\u0302", "~": "\u0303"},
     **{"c": "\u0327", "v": "\u030c"},
 }
-_ACCENT = re.compile(r"\\(['`\"^~cv])\s*\{?(\w)\}?")
+_ACCENT = re.compile(r"\\(['`\"^~cv])\s*(?:\{(\w)\}|(\w))")
 _LETTERS = {r"\L": "Ł", r"\l": "ł", r"\O": "Ø", r"\o": "ø", r"\ss": "ß", r"\&": "&"}
 
 
@@ -53,7 +53,7 @@ def _url(fields: dict[str, str]) -> str | None:
 
 def _plain(text: str) -> str:
     """Return text of TeX as plain text."""
-    text = _ACCENT.sub(lambda found: found[2] + _MARKS[found[1]], text)
+    text = _ACCENT.sub(lambda found: (found[2] or found[3]) + _MARKS[found[1]], text)
     for command, letter in _LETTERS.items():
         text = text.replace(command, letter)
     return unicodedata.normalize("NFC", re.sub(r"[{}]", "", text).replace("~", " ")).strip()

@@ -8,16 +8,18 @@ document.
 
 from __future__ import annotations
 
+import posixpath
+import re
 import traceback
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from markupsafe import Markup
 
-from metagen.docs import escape
+from metagen.docs import escape, numbered
 from metagen.docs.fact import MissingFact, Printed, Ref, proxy
 from metagen.docs.facts import Facts
 from metagen.docs.sources import FILES
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from metagen.docs.compiled import Codes
 
 _FOLDER = "templates/"
-_SOURCES = "cards/parts/sources.md"
-_FOLDED = 3  # a list of sources names a record once if it has at least this many entries
+_HEADLINES = 3  # scores of an abstract
+_FENCED_OR_EMPTY = re.compile(r"^(`{3,})[^\n]*\n.*?^\1$|\n{3,}", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -80,27 +82,38 @@ _LATEX = _Language(
     {"code": escape.latex_code, "pdf_string": escape.pdf_string, "keys": escape.citation_keys},
     _MACROS,
 )
+_HTML = _Language(escape.html)
 _PLAIN = _Language(Markup, syntax=_MACROS)
 
 
 def markdown(
-    desk: Desk, template: str, metadata: dict[str, Any] | None = None, documents: str = ""
+    desk: Desk, template: str, metadata: dict[str, Any] | None = None, place: str = "docs/"
 ) -> Page:
-    """Render a Markdown template, with its YAML header if it has one, and its sources.
+    """Render a Markdown template, with its YAML header if it has one.
 
     Args:
         desk: Reads the template and its facts.
         template: Its path in `templates/`, such as `cards/model_card.md`.
         metadata: The header's entries; None for a document without a header.
-        documents: Where the other documents lie, seen from this one: "" or a folder with its slash.
+        place: The document's folder in the package, from where its links start; "" is the package.
 
     Raises:
         TaskError: The template is invalid, or requests a fact that does not exist.
     """
-    page = _page(desk, template, _MARKDOWN, documents=documents)
-    files = by_source(page.printed).items()
-    sources = _render(desk, Facts(desk), _SOURCES, _MARKDOWN, sources=files)
-    return Page(_header(metadata) + page.text + sources, page.printed)
+    page = body(desk, template, place)
+    return Page(_header(metadata) + page.text, page.printed)
+
+
+def body(desk: Desk, template: str, place: str) -> Page:
+    """Render a Markdown template alone; arguments and errors are those of `markdown`."""
+    links = {"link": partial(_link, place), "image": partial(_image, place)}
+    page = _page(desk, template, _MARKDOWN, **links)
+    return Page(_tidy(page.text), page.printed)
+
+
+def html(desk: Desk, template: str, **values: Any) -> str:
+    """Render an HTML template; its values are escaped, but for `Markup`."""
+    return _render(desk, Facts(desk), template, _HTML, **values)
 
 
 def latex(desk: Desk, template: str) -> Page:
@@ -113,21 +126,20 @@ def plain(desk: Desk, template: str, **values: Any) -> str:
     return _render(desk, Facts(desk), template, _PLAIN, **values)
 
 
-def by_source(printed: tuple[Printed, ...]) -> dict[str, list[str]]:
-    """Return the entries that a document printed, by their file."""
-    entries: dict[str, list[str]] = {}
-    for source in dict.fromkeys(item.fact.source for item in printed if item.fact.source):
-        file, _, entry = source.partition(": ")
-        entries.setdefault(file, []).append(entry)
-    return {file: _folded(entries[file]) for file in sorted(entries)}
+def _link(place: str, text: str, path: str) -> Markup:
+    """Return a link to a file of the package."""
+    return escape.markdown_link(text, posixpath.relpath(path, place or "."))
 
 
-def _folded(entries: list[str]) -> list[str]:
-    """Return entries, with one name for a record of which a document prints several."""
-    parents = Counter(entry.rpartition(".")[0] for entry in entries)
-    fold = {parent for parent, times in parents.items() if parent and times >= _FOLDED}
-    names = (f"{p}.*" if (p := entry.rpartition(".")[0]) in fold else entry for entry in entries)
-    return list(dict.fromkeys(names))
+def _image(place: str, text: str, path: str) -> Markup:
+    """Return a figure of the package, with a text for those who do not see it."""
+    return Markup("!") + _link(place, text, path)
+
+
+def _tidy(text: str) -> str:
+    """Return a document without the empty lines that omitted passages leave in a row."""
+    kept = _FENCED_OR_EMPTY.sub(lambda found: found[0] if found[1] else "\n\n", text)
+    return kept.strip("\n") + "\n"
 
 
 def _header(metadata: dict[str, Any] | None) -> str:
@@ -161,9 +173,15 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "answer": lambda name: _answer(facts, Ref(name)),
         "sources": lambda: _sources(facts),
         "named": lambda source: named(facts, source),
+        "works": lambda ref: _works(facts, ref),
+        "address": lambda name: _address(facts, name),
+        "requested": lambda *names: (
+            not set(names).isdisjoint(facts.get("spec.outputs.artifacts").value)
+        ),
         "each": facts.each,
         # The results of the proxy and of the full model have places of their own.
         "measured": lambda: facts.each("results", status=MEASURED, size=PROXY),
+        "headlines": lambda: facts.each("results", status=MEASURED, size=PROXY)[:_HEADLINES],
         "full": lambda: facts.each("results", status=MEASURED, size=FULL),
         "origin": facts.origin,
         "bound": facts.is_bound,
@@ -184,12 +202,31 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "judged": lambda row, part="sentence", style="full": facts.text(
             f"derived.{part}.{row[1]}", style
         ),
+        "marks": lambda row: numbered.numbers(facts, row),
         "proxy": proxy,
-        "family": lambda: facts.family().model_template({}).split("/")[2],
+        "family": lambda: facts.family().texts.rpartition("/")[2],
         "of_task": lambda file: facts.family().task.source(file).removeprefix("templates/"),
         "taken": lambda: facts.family().task.taken,
         "pipeline_tag": lambda: facts.family().words.pipeline_tag,
     }
+
+
+def _works(facts: Facts, of: Ref) -> Markup:
+    """Return the works that show a statement, in brackets and with their addresses."""
+    works = facts.each(of / "references")
+    links = [_linked(facts, work / "label", work / "url") for work in works]
+    return Markup(f" ({'; '.join(links)})") if links else Markup("")
+
+
+def _linked(facts: Facts, name: Ref, address: Ref) -> Markup:
+    text = facts.text(name)
+    return escape.markdown_link(text, facts.text(address) if facts.has(address) else "")
+
+
+def _address(facts: Facts, name: str | Ref) -> Markup:
+    """Return an address of the web as a link to itself."""
+    text = facts.text(name)
+    return escape.markdown_link(text, text)
 
 
 def _answer(facts: Facts, key: Ref) -> str:

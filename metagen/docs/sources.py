@@ -21,6 +21,7 @@ FILES = {
     "params": "blueprint/params.json",
     "shape": "blueprint/derived.json",
     "flops": "blueprint/flops.json",
+    "peers": "blueprint/peers.json",
     "constraints": "blueprint/constraints.json",
     "sensitivity": "blueprint/sensitivity.json",
     "ablations": "blueprint/ablations.yaml",
@@ -34,6 +35,8 @@ FILES = {
     "lock": "code/requirements.lock",
     # What the task knows of the data of its benchmark.
     "sheets": "docs/data_sheets.json",
+    # What task and family say of uses, risks and failures.
+    "uses": "docs/uses.json",
     # Of a release alone; only its README prints it.
     "release": "docs/release.json",
     # These always exist; without a trained model they say so.
@@ -72,6 +75,7 @@ UNITS = (
     ("params.embedding_share", "share"),
     ("params.proxy_share", "share"),
     ("params.*", "parameters"),
+    ("peers.*size", "parameters"),
     ("release.bytes", "bytes"),
     ("release.parameters", "parameters"),
     ("flops.unit", ""),

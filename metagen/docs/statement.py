@@ -94,3 +94,30 @@ def _rounded(value: float, digits: int | None) -> str:
         return f"{value:,.10g}" if value < 1e6 else f"{value:,.0f}"
     value = float(f"{value:.{digits - 1}e}")
     return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+
+
+# The unit of a step of a constraint, where its value is a number.
+_STEPS = {
+    "parameter_budget.max": "parameters",
+    "memory_budget": "bytes",
+    "context_window": "tokens",
+}
+
+
+def step(row: Row) -> str:
+    """Return a step of a constraint, such as `memory budget 12.0 GB`."""
+    name, value = row["constraint"], row["value"]
+    text = value if isinstance(value, str) else wording.write(value, _STEPS.get(name, ""), "short")
+    return f"{name.partition('.')[0].replace('_', ' ')} {text}"
+
+
+def changes(row: Row) -> str:
+    """Return what a step changes of the design, such as `n_layers 30 to 34`; "" for nothing."""
+    written = (
+        f"{each['name']} {_plain(each['from'])} to {_plain(each['to'])}" for each in row["changes"]
+    )
+    return ", ".join(written)
+
+
+def _plain(value: Any) -> str:
+    return "none" if value is None else wording.write(value, "", "bare")

@@ -19,7 +19,7 @@ _COUNT: _Prefixes = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _SECONDS: _Prefixes = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _BINARY = ((1048576, "M"), (1024, "k"))
 _DECIMALS = {"bit/byte": 3, "nat/token": 3, "bits_per_byte": 3}
-_MINUS, _TIMES = "\u2212", "\u00d7"
+_MINUS, TIMES = "\u2212", "\u00d7"
 _POWER = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)e([+-]?)0*(\d+)(?![\w.]*\w)")
 _NEGATIVE = re.compile(r"(?<![\w.)-])-(?=\d)")
 _RAISED = str.maketrans(
@@ -36,8 +36,8 @@ def write(value: Any, unit: str, style: str = "full") -> str:
         unit: The unit; "" without one.
         style: `full` (exact, with unit), `bare` (exact, without unit), `short` (three significant
             digits with a prefix), `percent`, `words` (an identifier as words),
-            `title` (with a capital at its start), or `direction` (whether higher or lower values
-            of a metric are better).
+            `title` (with a capital at its start), `heading` (words with a capital), or
+            `direction` (whether higher or lower values of a metric are better).
     """
     if isinstance(value, (list, tuple)):
         return ", ".join(write(item, unit, style) for item in value)
@@ -46,11 +46,17 @@ def write(value: Any, unit: str, style: str = "full") -> str:
             return "higher is better" if value else "lower is better"
         return "yes" if value else "no"
     if isinstance(value, str):
-        if style == "title":
-            return value[:1].upper() + value[1:]
-        return value.replace("_", " ").replace(".", " ") if style == "words" else value
+        return _text(value, style)
     text = _STYLES[style](value, unit)
     return f"{_MINUS}{text[1:]}" if text.startswith("-") else text
+
+
+def _text(value: str, style: str) -> str:
+    if style in ("title", "heading"):
+        value = value[:1].upper() + value[1:]
+    if style in ("words", "heading"):
+        value = value.replace("_", " ").replace(".", " ").replace("co2", "CO2")
+    return value
 
 
 def arithmetic(text: str) -> str:
@@ -58,7 +64,7 @@ def arithmetic(text: str) -> str:
     text = _POWER.sub(_power, text)
     return (
         _NEGATIVE.sub(_MINUS, text)
-        .replace(" x ", f" {_TIMES} ")
+        .replace(" x ", f" {TIMES} ")
         .replace("<=", "≤")
         .replace(">=", "≥")
     )
@@ -67,7 +73,7 @@ def arithmetic(text: str) -> str:
 def _power(match: re.Match[str]) -> str:
     figure, sign, exponent = match.groups()
     power = "10" + (sign.strip("+") + exponent).translate(_RAISED)
-    return power if figure == "1" else f"{figure}{SPACE}{_TIMES}{SPACE}{power}"
+    return power if figure == "1" else f"{figure}{SPACE}{TIMES}{SPACE}{power}"
 
 
 def _full(value: float, unit: str) -> str:

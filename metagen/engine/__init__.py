@@ -23,6 +23,7 @@ full        the training of the full model as a task of the build
 engine      decide, run, record: brings the tasks of one graph up to date
 session     one run of doit over the packages of an out folder
 statements  typed numbers, and the lines of documents that rest on them
+changes     what changed in a package since the build before
 query       dry run, why, impact, diff: questions that change nothing
 inventory   what lies in a folder from a stranger, without following or opening anything
 verify      a package against its manifest and against a clean build

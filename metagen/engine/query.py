@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from metagen import entries, families
+from metagen.engine import changes
 from metagen.engine.engine import CURRENT, Engine, Outcome
 from metagen.engine.graph import Graph, of_spec, whole
 from metagen.engine.ledger import Dependency
@@ -158,28 +159,12 @@ def _settings(engine: Engine) -> dict[str, Any]:
     recipe = engine.graph.maker[families.ARCHITECTURE]
     engine.build(recipe, lambda *_: None)
     data = engine.workspace.folder.load(families.ARCHITECTURE)
-    sections = entries.parse(families.ARCHITECTURE, data)
-    return dict(_flat({n: s for n, s in sections.items() if n not in ("proxy", "decisions")}))
-
-
-def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{name}.")
-        else:
-            yield f"{above}{name}", value
+    return changes.settings(entries.parse(families.ARCHITECTURE, data))
 
 
 def _changed_values(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
-    for name in dict.fromkeys([*one, *other]):
-        before, after = one.get(name, "none"), other.get(name, "none")
-        if before != after:
-            yield f"{name}: {_number(before)} -> {_number(after)}"
-
-
-def _number(value: Any) -> str:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return f"{value:,}" if whole else str(value)
+    for name, before, now in changes.differences(one, other):
+        yield f"{name}: {before} -> {now}"
 
 
 def _changed_files(before: Engine, after: Engine) -> Iterator[str]:

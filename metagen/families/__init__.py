@@ -72,6 +72,7 @@ mask_rcnn | image | segmentation_mask | instance_segmentation | cnn | segmentati
 video_dit | video | video | generation | diffusion transformer cnn | diffusion
 point_diffusion | text | 3d | generation | diffusion transformer | diffusion
 musicgen | audio audio+text text | audio | generation | transformer hybrid | autoregressive diffusion
+vit_embedder | image | embedding | embedding retrieval | transformer | contrastive
 patch_classifier | time_series | label | classification | transformer | classification
 whisper | audio | text | generation | transformer | autoregressive ctc
 vlm | image+text | text | generation | transformer hybrid | autoregressive instruction_tuning

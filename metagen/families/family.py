@@ -269,6 +269,11 @@ class Family:
         return f"templates/families/{self.folder or self.name}/model.py"
 
     @property
+    def texts(self) -> str:
+        """The folder of what documents say of the family."""
+        return f"templates/families/{self.folder or self.name}"
+
+    @property
     def published(self) -> str:
         """The table of published models."""
         return f"families/{self.table or self.name}.csv"

@@ -56,15 +56,19 @@ class ViT(Blocks):
     }
 
     def parts(self, m: Dims) -> list[Part]:
-        """Return patch embedding, class token and positions, blocks, last norm and classifier."""
+        """Return patch embedding, class token and positions, blocks, last norm and head."""
         d, n = m["d_model"], patches(m)
         return [
             parts.linear(m["num_channels"] * m["patch_size"] ** 2, d, n),
             parts.table(1 + n + 1, d),
             parts.encoder_block(d, m["d_ff"], n + 1) * m["n_layers"],
             parts.norm(d),
-            parts.linear(d, m["num_classes"]),
+            self.head(m),
         ]
+
+    def head(self, m: Dims) -> Part:
+        """Return the linear layer on the class vector."""
+        return parts.linear(m["d_model"], m["num_classes"])
 
     def peaks(self, m: Dims) -> list[Peak]:
         """Return the inside of a block together with the image itself."""

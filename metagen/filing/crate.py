@@ -25,6 +25,7 @@ _TYPES = {
     ".pdf": "application/pdf",
     ".svg": "image/svg+xml",
     ".png": "image/png",
+    ".html": "text/html",
     ".md": "text/markdown",
     ".yaml": "application/yaml",
     ".tex": "text/x-tex",

@@ -66,7 +66,7 @@ def content(subject: Subject) -> dict[str, Any]:
             "inLanguage": list(subject.value("spec.release.language") or ()),
             "size": subject.value("spec.training.data.size"),
             "isBasedOn": [_source(each) for each in sources],
-            "hasPart": [_part(each) for each in read],
+            "hasPart": [_part(each, subject.sheets(each["dataset"])) for each in read],
             **{
                 key: subject.value(f"spec.training.data.governance.{name}")
                 for key, name in _GOVERNANCE.items()
@@ -107,17 +107,22 @@ def _source(each: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _part(each: dict[str, Any]) -> dict[str, Any]:
+def _part(each: dict[str, Any], sheets: list[dict[str, Any]]) -> dict[str, Any]:
     digest = {"@type": "sc:PropertyValue", "propertyID": "sha256", "value": each.get("sha256")}
     split = f"{each['n']} {each.get('n_unit') or 'samples'} of the split {each['split']}"
     return known(
         {
             "@type": "sc:CreativeWork",
             "name": each["dataset"],
+            "description": " ".join(f"{sheet['instance']} {sheet['origin']}" for sheet in sheets),
+            "creator": [{"@type": "sc:Organization", "name": s["authors"]} for s in sheets],
+            "license": [s.get("license") or s["license_note"] for s in sheets],
+            "url": [sheet["url"] for sheet in sheets if "url" in sheet],
+            "inLanguage": sorted({code for s in sheets for code in s.get("language", ())}),
             "identifier": digest if "sha256" in each else {},
             "size": split if "n" in each and "split" in each else None,
         }
     )
 
 
-RECIPES = (recipe(dataset, PATH, "describe the data (Croissant)", ("results",)),)
+RECIPES = (recipe(dataset, PATH, "describe the data (Croissant)", ("results", "sheets")),)

@@ -173,7 +173,7 @@ def _addresses(subject: Subject) -> list[dict[str, str]]:
 
 def _documents() -> list[dict[str, str]]:
     return [
-        {"type": "model-card", "url": "docs/model_card.md"},
+        {"type": "model-card", "url": "README.md"},
         {"type": "documentation", "url": "paper/main.tex"},
         {"type": "build-meta", "url": "manifest.json"},
     ]
@@ -255,7 +255,7 @@ def _considerations(subject: Subject) -> dict[str, Any]:
     ]
     return known(
         {
-            "useCases": [use] if use else [],
+            "useCases": [use or subject.value("uses.direct")],
             "technicalLimitations": subject.limitations(),
             "ethicalConsiderations": risks,
             "environmentalConsiderations": _environment(subject),
@@ -308,6 +308,8 @@ def _data(subject: Subject) -> list[dict[str, Any]]:
             "type": "data",
             "bom-ref": f"benchmark-{place}",
             "name": each["dataset"],
+            "description": " ".join(f"{sheet['instance']} {sheet['origin']}" for sheet in sheets),
+            "licenses": [{"license": {"name": s["license"]}} for s in sheets if "license" in s],
             "hashes": [{"alg": "SHA-256", "content": each["sha256"]}] if "sha256" in each else [],
             "data": [{"type": "dataset", "name": each["dataset"]}],
             "properties": _properties(
@@ -315,6 +317,7 @@ def _data(subject: Subject) -> list[dict[str, Any]]:
             ),
         }
         for place, each in enumerate(subject.datasets(), 1)
+        for sheets in (subject.sheets(each["dataset"]),)
     ]
     return [known(each) for each in (*declared, *read)]
 
@@ -336,5 +339,5 @@ def _libraries(subject: Subject) -> list[dict[str, Any]]:
     ]
 
 
-_READS = (*MODEL, "params")
+_READS = (*MODEL, "params", "sheets")
 RECIPES = (recipe(bom, PATH, "write the bill of materials (CycloneDX)", _READS),)

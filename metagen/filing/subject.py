@@ -27,7 +27,7 @@ from metagen.work import Desk, Recipe, Work
 
 _LICENSES = "data/licenses.csv"
 TRAINED = ("trained",)
-MODEL = ("arch", "constraints", "results", "lock", *TRAINED)
+MODEL = ("arch", "constraints", "results", "lock", "uses", *TRAINED)
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,12 @@ class Subject(Facts):
         fields = ("dataset", "sha256", "split", "n", "n_unit", "size")
         return [known({field: self.value(ref / field) for field in fields}) for ref in refs]
 
+    def sheets(self, dataset: str) -> list[dict[str, Any]]:
+        """Return the data sheets of a data set of results, whose name may join several."""
+        refs = [ref for ref in self.each("sheets") if self.entry(ref / "name") in dataset]
+        fields = ("instance", "origin", "authors", "license", "license_note", "url", "language")
+        return [known({field: self.value(ref / field) for field in fields}) for ref in refs]
+
     def libraries(self) -> dict[str, str]:
         """Return the version of each library that made the package, without Python's."""
         names = [ref for ref in self.each("lock") if ref[-1] != "python"]
@@ -159,7 +165,9 @@ class Subject(Facts):
             unmet.append("No training run of the full model belongs to this package.")
         if self.value("trained.status") == PARTIAL:
             unmet.append("The training ended before its planned steps.")
-        return [*unmet, f"Not measured: {self.value('derived.risks')}."]
+        known_of = [*self.each("uses.risks"), *self.each("uses.failures")]
+        failures = [f"{self.value(ref / 'says')}." for ref in known_of]
+        return [*unmet, f"Not measured: {self.value('derived.risks')}.", *failures]
 
     def training(self) -> str:
         """Return how the full model is trained, in a sentence."""

@@ -8,8 +8,6 @@ hub        the Hub's rules for the metadata of a card, checked offline
 tensors    the plan of the files of weights, from the headers of the trained ones
 weights    the weights: links where nothing changes, else written by a worker
 texts      config, tokenizer and the other small files of a checkpoint
-licenses   the text of the licence, or its name and its address
-citation   how to cite the release
 scores     results on data sets of the Hub, for its leaderboards
 opens      the libraries that open a release
 about      what the release holds, in one file
@@ -33,9 +31,7 @@ from metagen.measure.results import FULL_MODEL, FULL_RESULTS
 from metagen.release import (
     about,
     card,
-    citation,
     figures,
-    licenses,
     listing,
     scores,
     smoke,
@@ -61,8 +57,6 @@ def recipes(family: Family, key: Lookup, trained: Path, *, results: bool) -> tup
         _weights(folder, key("release.dtype")),
         *texts.recipes(family.words.pipeline_tag, _names(folder)),
         about.RECIPE,
-        Recipe("release:license", licenses.license_file, (), (licenses.PATH,), "write the licence"),
-        Recipe("release:citation", citation.citation, (), (citation.PATH,), "say how to cite it"),
         *((_SCORES,) if results else ()),
         *figures.RECIPES,
         card.RECIPE,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from metagen import families
+from metagen.docs import licenses
 from metagen.files import json_bytes
 from metagen.measure.results import FULL_MODEL
-from metagen.release import licenses, opens, texts
+from metagen.release import opens, texts
 from metagen.release.weights import FOLDER, planned
 from metagen.trained.weights import CHECKPOINT
 from metagen.work import Desk, Output, Recipe

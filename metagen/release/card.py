@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from metagen import families
 from metagen.docs import cards, provenance, render
 from metagen.errors import Problem, TaskError
 from metagen.measure.results import FULL_MODEL
-from metagen.release import hub, licenses
+from metagen.release import hub
 from metagen.release.about import PATH as ABOUT
 from metagen.work import Desk, Output, Recipe
 
@@ -19,7 +18,7 @@ _BASE = "release.base_model"
 
 def readme(desk: Desk) -> dict[str, Output]:
     """Return the file README.md."""
-    page = render.markdown(desk, "cards/release.md", metadata(desk), documents="docs/")
+    page = render.markdown(desk, "cards/release.md", metadata(desk), place="")
     desk.source(hub.SOURCE)  # The check reads it, so the card depends on it.
     if wrong := hub.problems(page.text):
         raise TaskError(wrong)
@@ -27,24 +26,12 @@ def readme(desk: Desk) -> dict[str, Output]:
 
 
 def metadata(desk: Desk) -> dict[str, Any]:
-    """Return the entries of the header: those of the model card, as a repository needs them."""
+    """Return the entries of the header: those of the model card, and what its files decide."""
     entries = cards.metadata(desk)
-    license = licenses.declared(desk)
-    named = license.id == licenses.OTHER
-    entries |= {
-        "license_name": _slug(license.name) if named else "",
-        "license_link": (license.link or "LICENSE") if named else "",
-        "library_name": desk.entry(ABOUT, "library"),
-        "base_model": _base(desk),
-    }
+    entries |= {"library_name": desk.entry(ABOUT, "library"), "base_model": _base(desk)}
     order = ("language", "license", "license_name", "license_link", "library_name", "base_model")
     entries = {key: entries.pop(key, None) for key in order} | entries
     return {key: value for key, value in entries.items() if value}
-
-
-def _slug(name: str) -> str:
-    """Return the name of a licence in the form that the Hub takes: `my-license-1.0`."""
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")
 
 
 def _base(desk: Desk) -> str:

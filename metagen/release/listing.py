@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metagen.docs import latex
+from metagen.docs import citation, latex, licenses
 from metagen.docs.sources import SPEC
 from metagen.files import json_bytes
 from metagen.filing import crate
@@ -20,9 +20,10 @@ from metagen.work import Desk, Output, Recipe, Work
 PATH = f"{FOLDER}/manifest.json"
 PAPER, CRATE = f"{FOLDER}/paper.pdf", f"{FOLDER}/{crate.PATH}"
 STATEMENT = f"{FOLDER}/{signing.PATH}"
-_COPIED = ("blueprint/", "benchmarks/", "code/", "docs/", "trained/", SPEC)
-_LEFT_OUT = ("docs/model_card.md", "docs/release_check.json", "docs/provenance/")
-"""The README is the card of a release; its check comes later; its facts are joined in one file."""
+_BESIDE = (licenses.PATH, citation.PATH)
+_COPIED = ("blueprint/", "benchmarks/", "code/", "docs/", "trained/", SPEC, *_BESIDE)
+_LEFT_OUT = ("docs/release_check.json", "docs/provenance/")
+"""The check of a release comes later; its facts are joined in one file."""
 
 
 def to_copy(targets: tuple[str, ...]) -> tuple[str, ...]:

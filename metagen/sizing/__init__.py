@@ -5,6 +5,7 @@ devices       the figures of hardware, and how long a piece of work takes on it
 need          all that a search must meet: size, limits and pins of a spec
 search        the search, and the solution of a spec
 architecture  architecture.yaml with its reasons; ablations.yaml, derived.json
+peers         peers.json: the published models nearest in size
 alternatives  changes that meet a violated constraint; what a step of each buys
 measured      the measured model, and the verdict on one of its figures
 shares        the share of a peak that training reaches: a range of published runs
@@ -14,6 +15,6 @@ explain       the decisions and alternatives as lines for the terminal
 ============  ====================================================================
 """
 
-from metagen.sizing import alternatives, architecture, verdicts
+from metagen.sizing import alternatives, architecture, peers, verdicts
 
-RECIPES = (*architecture.RECIPES, *verdicts.RECIPES, *alternatives.RECIPES)
+RECIPES = (*architecture.RECIPES, *peers.RECIPES, *verdicts.RECIPES, *alternatives.RECIPES)

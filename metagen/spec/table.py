@@ -42,7 +42,6 @@ COUNT = quantity(units.parse_count, units.COUNT, numbers=True)
 TASK = choice(*words.TASKS)
 SHARE = real(0.0, 1.0)
 ADDRESS = pattern(r"https?://[^\s<>\"'`\\|]+", "an address that begins with https://")
-LANGUAGE = pattern(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", "a language's code, such as en or zh-Hant")
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,18 @@ def _device() -> Kind:
     return Kind(allowed, parse, json, as_text=True)
 
 
+def _language() -> Kind:
+    """A code of ISO 639, which script and region may follow."""
+    allowed = "an ISO 639 code of a language, such as en or zh-Hant"
+    form = pattern(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", allowed)
+
+    def parse(value: Any) -> Any:
+        code = form.parse(value)
+        return code if code.partition("-")[0] in words.languages() else refuse(value, allowed)
+
+    return Kind(allowed, parse, form.json)
+
+
 def table() -> tuple[Key, ...]:
     """Return every leaf key, in the order of a spec."""
     model = (*_task(), *_constraints(), *_training(), *_architecture())
@@ -133,13 +144,14 @@ def _release() -> tuple[Key, ...]:
         "location": (NAME, "Country or region of the supplier."),
         "date": (date(), "Day on which the model is released."),
         "repository": (ADDRESS, "Address of the repository that the model is loaded from."),
-        "language": (list_of(LANGUAGE), "Languages that the model is for, by ISO 639 code."),
+        "language": (list_of(_language()), "Languages that the model is for, by ISO 639 code."),
         "intended_use": (PROSE, "Uses that the model is meant for."),
         "out_of_scope": (PROSE, "Uses that the model is not meant for."),
         "risk": (choice(*words.RISKS), "Risk of the model, as its supplier assesses it."),
         "autonomous": (flag(), "Whether it acts without a person who approves each action."),
         "standards": (list_of(NAME), "Standards and regulations that the model complies with."),
         "license_name": (NAME, "Name of a licence that `license` calls `other`."),
+        "citation": (PROSE, "Reference or BibTeX by which the model is to be cited."),
         "base_model": (NAME, "The Hub's name of the model that `training.init_from` holds."),
         "license_link": (LINE, "Address of the licence's text."),
     }
@@ -156,7 +168,7 @@ def _source() -> Kind:
         "license": NAME,
         "date": date(coarse=True),
         "kind": choice(*words.ACQUISITIONS),
-        "language": list_of(LANGUAGE),
+        "language": list_of(_language()),
         "description": PROSE,
     }
     return either(LINE, record(known, name=LINE))
@@ -261,6 +273,12 @@ def _training() -> tuple[Key, ...]:
             "training.compute.energy_source",
             choice(*words.ENERGY_SOURCES),
             "Main source of the electricity of the full training.",
+            prose=True,
+        ),
+        Key(
+            "training.compute.region",
+            NAME,
+            "Country or region of the data centre of the full training.",
             prose=True,
         ),
         Key(

@@ -78,6 +78,12 @@ RISKS = ("low", "medium", "high", "serious")
 ACQUISITIONS = ("public", "licensed", "private", "scraped", "users", "synthetic", "other")
 
 
+@cache
+def languages() -> frozenset[str]:
+    """Return the codes of ISO 639-1 and ISO 639-3."""
+    return frozenset(hub_list("languages"))
+
+
 def device(name: str) -> str:
     """Return the device class or device of a name; "" if there is none."""
     same = (each for each in DEVICE_CLASSES if _joined(each) == _joined(name))

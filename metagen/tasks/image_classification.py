@@ -1,53 +1,19 @@
 """Image classification.
 
-The full model trains by the recipe of DeiT (arXiv:2012.12877, table 9), with its augmentation where
-a spec names it; ConvNeXt (arXiv:2201.03545, appendix A.1) trains ResNet-50 with the same optimizer,
-rate, decay and epochs.
+The strengths of mixing are DeiT's (arXiv:2012.12877, table 9).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from metagen.tasks.images import MIXING, PLAIN, ImageTask, variations
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section
 
-from metagen.amounts import IMAGES, ITEMS
-from metagen.errors import Problem
-from metagen.tasks.augmentation import KEY, Augmentations
-from metagen.tasks.schedule import Habits
-from metagen.tasks.task import IMAGE_SIDES, Benchmark, Dims, Lookup, Section, Task
-
-SIDE = 224  # pixels, usual since AlexNet's crops
-RATE_PER_IMAGE = 5e-4 / 512  # The peak rate grows in proportion to the batch.
-SGD_RATE_PER_IMAGE = 0.1 / 256
-IMAGES_AT_ONCE = 128  # images of 224 x 224 pixels, or as many pixels in images of another size
-PADDING_SHARE = 1 / 8  # A random crop shifts an image by up to this share of a side.
 BASELINE_SIDE = 16  # pixels a side; baselines on full images would take minutes
-AUGMENTATIONS = Augmentations(
-    names={
-        "random_crop": ("crop",),
-        "horizontal_flip": ("flip", "mirror", "random_horizontal_flip"),
-        "random_resized_crop": ("random_resize_crop",),
-        "rand_augment": ("randaugment",),
-        "mixup": (),
-        "cutmix": (),
-        "random_erasing": ("erasing",),
-        "drop_path": ("stochastic_depth",),
-    },
-    usual=frozenset({"random_crop"}),
-    all=frozenset({"random_crop", "horizontal_flip"}),
-    instead={"random_resized_crop": "random_crop"},
-    undone=frozenset({"auto_augment", "autoaugment"}),
-)
-LEAST_AREA = 0.08  # share of an image that a crop keeps at least, as arXiv:1409.4842
-# RandAugment and the strengths of the others are DeiT's (arXiv:2012.12877, table 9).
-OPERATIONS, MAGNITUDE = 2, 9.0
-ERASED, MIXUP, CUTMIX, DROP_PATH = 0.25, 0.8, 1.0, 0.1
-
+MIXUP, CUTMIX, DROP_PATH = 0.8, 1.0, 0.1
 DIGIT = 8  # pixels a side of the bundled digits
-PROXY_PADDING_SHARE = 1 / 16  # A digit fills its image, so it is shifted by half a pixel only.
 
 
-class ImageClassification(Task):
+class ImageClassification(ImageTask):
     """From an image (B, C, height, width) to the logits of its class."""
 
     name = "image_classification"
@@ -68,87 +34,18 @@ class ImageClassification(Task):
         "risks": "accuracy on other images than the split's, on rare classes and on disturbed "
         "images, calibration, and differences between groups of people",
     }
-    config_keys = Task.config_keys | {"data_augmentation"}
-    work_unit = "img"
-    units = (*IMAGES, *ITEMS)
-    input = "image"
-    defaults = {
-        "image_height": SIDE,
-        "image_width": SIDE,
-        "num_channels": 3,
-        "num_classes": 1000,
-    }
+    augmentations = variations({**PLAIN, **MIXING})
+    heavy = ("train.mixup", "train.cutmix", "train.drop_path")
+    defaults = {**ImageTask.defaults, "num_classes": 1000}
     default_reasons = {
-        "image_height": f"the usual {SIDE} pixels",
-        "image_width": f"the usual {SIDE} pixels",
-        "num_channels": "colours: red, green, blue",
+        **ImageTask.default_reasons,
         "num_classes": "none is declared: the 1,000 of ImageNet-1k",
     }
-    # Pipelines of other libraries turn every image into three colours, grey ones too.
-    proxy = {"num_classes": 10, "num_channels": 3}
-    fixed_by = {**IMAGE_SIDES, "num_classes": "task.num_classes"}
-
-    def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
-        batch = key("training.config.batch_size") or 1024
-        pixels = m["image_height"] * m["image_width"]
-        return Habits(
-            batch=batch,
-            rate=float(f"{RATE_PER_IMAGE * batch:.3g}"),
-            decay=0.05,
-            warmup_epochs=5,
-            source="as DeiT",
-            why={
-                "learning_rate": f"{RATE_PER_IMAGE:.3g} for each image of an update, as DeiT",
-                "data": "those of ImageNet-1k",
-            },
-            units=self.units,
-            data=1_281_167,
-            epochs=300,
-            samples_at_once=int(IMAGES_AT_ONCE * SIDE**2 // pixels),
-            at_once=f"{IMAGES_AT_ONCE} images of {SIDE} x {SIDE} pixels, or as many pixels in "
-            "images of another size,",
-            final_lr_share=0.01,
-            sgd=(
-                float(f"{SGD_RATE_PER_IMAGE * batch:.3g}"),
-                "0.1 for 256 images of an update, as ResNet, in proportion to the batch, as "
-                "arXiv:1706.02677",
-            ),
-        )
-
-    def proxy_habits(self, m: Dims) -> Habits:
-        # The decay is high because the bundled images are few.
-        return Habits(
-            batch=32,
-            rate=3e-3,
-            decay=0.3,
-            warmup=self.benchmark.steps["quick"] // 10,
-            final_lr_share=0.01,
-        )
-
-    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
-        names = AUGMENTATIONS.chosen(key)
-        share = PROXY_PADDING_SHARE if reduced else PADDING_SHARE
-        padding = round(share * min(m["image_height"], m["image_width"]))
-
-        def full(name: str, value: Any, otherwise: Any) -> Any:
-            # The proxy reads digits, which lose their meaning in a mirror or a heavy crop.
-            return value if name in names and not reduced else otherwise
-
-        return {
-            "val_fraction": 0.1,
-            "test_fraction": 0.2 if reduced else 0.1,
-            "pixel_mean": 0.5,
-            "pixel_std": 0.5,
-            "crop_padding": padding if reduced else full("random_crop", padding, 0),
-            "crop_scale": full("random_resized_crop", LEAST_AREA, 0.0),
-            "flip": full("horizontal_flip", True, False),
-            "operations": full("rand_augment", OPERATIONS, 0),
-            "magnitude": MAGNITUDE,
-            "erase": full("random_erasing", ERASED, 0.0),
-        }
+    proxy = {**ImageTask.proxy, "num_classes": 10}
+    fixed_by = {**ImageTask.fixed_by, "num_classes": "task.num_classes"}
 
     def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
-        names = frozenset() if reduced else AUGMENTATIONS.chosen(key)
+        names = frozenset() if reduced else self.augmentations.chosen(key)
         return {
             # Smoothing would make the proxy less sure than it may be on such easy images.
             "label_smoothing": 0.0 if reduced else 0.1,
@@ -157,36 +54,9 @@ class ImageClassification(Task):
             "drop_path": DROP_PATH if "drop_path" in names else 0.0,
         }
 
-    def refused(self, key: Lookup) -> Iterator[Problem]:
-        yield from AUGMENTATIONS.refused(key)
-
-    def undone(self, key: Lookup) -> dict[str, str]:
-        return super().undone(key) | AUGMENTATIONS.left_out(key)
-
     def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         side = DIGIT if reduced else BASELINE_SIDE
         return {"batch_size": 256, "baseline_side": side, "baseline_images": 20_000}
 
     def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"top": 3 if reduced else 5, "samples": 8, "dtype": "bfloat16"}
-
-    def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
-        """Return the shape of a batch of images: (length, C, height, width)."""
-        shape = [length, m["num_channels"], m["image_height"], m["image_width"]]
-        return [{"shape": shape, "dtype": "float32"}]
-
-    def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
-        why = KEY
-        if key(KEY) is None:
-            why = (
-                "data_augmentation is not declared: images are shifted, not mirrored, since "
-                "letters and digits lose their meaning in a mirror"
-            )
-        mixed = ("train.mixup", "train.cutmix", "train.drop_path")
-        heavy = ("data.operations", "data.erase", *mixed)
-        return {
-            "data.crop_padding": why,
-            "data.flip": why,
-            "data.crop_scale": f"{why}; the least area as arXiv:1409.4842",
-            **dict.fromkeys(heavy, f"{why}; strengths as DeiT, arXiv:2012.12877, table 9"),
-        }

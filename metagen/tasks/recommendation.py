@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from metagen.amounts import ITEMS
-from metagen.errors import Problem
+from metagen.errors import Problem, SpecError
 from metagen.tasks.schedule import Habits, of_samples
-from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task
+from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task, Value
 
 OUTPUTS = "task.num_outputs"
 # A pair is contrasted with the other items of its part of an update, so parts are large.
@@ -34,9 +34,14 @@ class Recommendation(Task):
 
     name = "recommendation"
     metrics = ("recall_at_10", "ndcg_at_10")
-    benchmark = Benchmark("names that modules import", {"quick": 300, "full": 600}, ("sympy",))
+    benchmark = Benchmark(
+        "names that modules import",
+        {"quick": 200, "full": 400},
+        ("sympy",),
+        sheets=("sympy_imports",),
+    )
     words = {
-        "pipeline_tag": "tabular-regression",
+        "pipeline_tag": "graph-ml",
         "unit": "pair",
         "loss_unit": "nat/pair",
         "usage": "--user sympy.solvers.solveset",
@@ -74,13 +79,13 @@ class Recommendation(Task):
 
     def proxy_habits(self, m: Dims) -> Habits:
         warmup = self.benchmark.steps["quick"] // 10
-        return replace(HABITS, batch=128, rate=4e-3, warmup=warmup)
+        return replace(HABITS, batch=128, rate=8e-3, warmup=warmup)
 
     def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"holdout": "time", "val_fraction": 0.1, "test_fraction": 0.1}
 
     def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
-        return {"batch_size": 256, "baseline_items": 20_000}
+        return {"batch_size": 256, "baseline_items": 10_000}
 
     def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"top": 10, "digits": 3, "dtype": "float32"}
@@ -97,10 +102,16 @@ class Recommendation(Task):
             nodes,
         ]
 
-    def refused(self, key: Lookup) -> Iterator[Problem]:
+    def fixed(self, key: Lookup) -> dict[str, Value]:
+        """Return the features of users, items and interactions.
+
+        Raises:
+            SpecError: The spec declares more than one output.
+        """
         if key(OUTPUTS) not in (None, 1):
             sentence = f"{OUTPUTS}: an item has one score for a user"
-            yield Problem(sentence, OUTPUTS, "give 1, or leave it out")
+            raise SpecError([Problem(sentence, OUTPUTS, "give 1, or leave it out")])
+        return super().fixed(key)
 
     def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         return {"data.holdout": "the latest interactions are held out, as they come in use"}

@@ -34,6 +34,7 @@ class SpeechRecognition(Task):
         {"quick": 500, "full": 4000},
         ("espeakng-loader", "scipy"),
         seeds=1,
+        sheets=("spoken_digits_in_a_row",),
     )
     words = {
         "pipeline_tag": "automatic-speech-recognition",

@@ -24,6 +24,7 @@ class TimeSeriesClassification(Task):
         {"quick": 400, "full": 1500},
         alone=("aeon==1.6.0",),
         seeds=1,
+        sheets=("OSULeaf",),
     )
     words = {
         "pipeline_tag": "other",

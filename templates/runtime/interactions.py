@@ -169,7 +169,7 @@ def _plain(name: str) -> str:
 
 def _named(columns: Mapping[str, Column], names: tuple[str, ...]) -> str | None:
     """Return the column with the likeliest of some names."""
-    plain = {_plain(name): name for name in reversed(columns)}
+    plain = {_plain(name): name for name in reversed([*columns])}
     return next((plain[name] for name in names if name in plain), None)
 
 

@@ -1,6 +1,6 @@
 """Questions about composed scenes, and their answers: from the truth, or from what a method finds.
 
-Each scene of 48 x 48 pixels has one to four handwritten digits, each in one of nine cells, on a
+Each scene of 32 x 32 pixels has one to three handwritten digits, each in one of four cells, on a
 photograph of brick, grass or gravel. A question that a scene leaves open is not asked of it.
 """
 
@@ -14,9 +14,10 @@ from runtime.scenes import CLASSES, TEXTURES, Form, Scene, compose
 
 NAME = "questions_about_digits"
 FORM = Form(
-    counts={"train": 4000, "val": 100, "test": 300},
-    side=48,
-    cells=3,
+    counts={"train": 3000, "val": 50, "test": 300},
+    side=32,
+    cells=2,
+    most_digits=3,
     digit_sides=(11, 16),
     texture=0.05,
     contrasts=(0.5, 0.7),

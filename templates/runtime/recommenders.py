@@ -11,6 +11,7 @@ Numbers = NDArray[np.float64]
 Scorer = Callable[[Sequence[Integers]], Numbers]
 """From the histories of some users, as item numbers, to a score of each item: (users, items)."""
 
+USERS_AT_ONCE = 1024
 SEEN = -np.inf  # the score of an item of the history: it is not recommended again
 
 
@@ -36,7 +37,7 @@ def best(scores: Numbers, histories: Sequence[Integers], count: int) -> Integers
     # Sorting all items would take far longer than finding the best.
     top = np.argpartition(-scores, count - 1, axis=1)[:, :count]
     order = np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable")
-    return np.take_along_axis(top, order, 1)
+    return np.asarray(np.take_along_axis(top, order, 1))
 
 
 def hits(scorer: Scorer, queries: Sequence[Query], count: int, batch: int) -> NDArray[np.bool_]:
@@ -56,7 +57,7 @@ def _hits(
 
 def recall(found: NDArray[np.bool_], queries: Sequence[Query], k: int) -> Numbers:
     """Return the share of each user's relevant items among the best k."""
-    return found[:, :k].sum(1) / np.array([len(query.relevant) for query in queries])
+    return np.asarray(found[:, :k].sum(1) / [len(query.relevant) for query in queries])
 
 
 def ndcg(found: NDArray[np.bool_], queries: Sequence[Query], k: int) -> Numbers:
@@ -75,25 +76,42 @@ def popularity(counts: Numbers) -> Scorer:
     return lambda histories: np.tile(counts, (len(histories), 1))
 
 
-def neighbours(matrix: Numbers) -> Scorer:
+def together(user: Integers, item: Integers, items: int) -> Numbers:
+    """Return how many users took both of each two items: X'X, (items, items).
+
+    Args:
+        user: The user of each pair, ascending: (M,).
+        item: The item of each pair, numbered from 0: (M,).
+        items: How many items there are.
+    """
+    total = np.zeros((items, items))
+    # The table of all users and items would not fit into memory, so some users come at a time.
+    for start in range(0, int(user.max()) + 1, USERS_AT_ONCE):
+        first, last = np.searchsorted(user, (start, start + USERS_AT_ONCE))
+        some = np.zeros((USERS_AT_ONCE, items))
+        some[user[first:last] - start, item[first:last]] = 1
+        total += some.T @ some
+    return total
+
+
+def neighbours(gram: Numbers) -> Scorer:
     """Return the recommender of items near those of the history: the sum of cosines to them.
 
-    Sarwar et al., 2001. `matrix` (users, items) says who took what.
+    Sarwar et al., 2001. `gram` is that of `together`.
     """
-    lengths = np.sqrt(np.maximum(matrix.sum(0), 1))
-    cosines = (matrix.T @ matrix) / np.outer(lengths, lengths)
+    lengths = np.sqrt(np.maximum(np.diag(gram), 1))
+    cosines = gram / np.outer(lengths, lengths)
     np.fill_diagonal(cosines, 0)
     return _linear(cosines)
 
 
-def ease(matrix: Numbers, weight: float) -> Scorer:
+def ease(gram: Numbers, weight: float) -> Scorer:
     """Return EASE, the linear model of items from items (Steck, 2019, arXiv:1905.03375).
 
     The weights B minimize |X - XB|^2 + weight |B|^2 with a diagonal of 0: with
-    P = (X'X + weight I)^-1, B is -P / diag(P) off the diagonal.
+    P = (X'X + weight I)^-1, B is -P / diag(P) off the diagonal. `gram` is X'X.
     """
-    gram = matrix.T @ matrix + weight * np.eye(matrix.shape[1])
-    inverse = np.linalg.inv(gram)
+    inverse = np.linalg.inv(gram + weight * np.eye(len(gram)))
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
     return _linear(weights)

@@ -79,16 +79,14 @@ def _texts(found: Listing) -> dict[Path, tuple[str, str]]:
     return texts
 
 
-def _of_metadata(file: Path) -> list[tuple[Path, str, str]]:
-    """Return path, text and speaker of each row of a metadata file, in the Hub's form."""
+def _of_metadata(file: Path) -> Iterator[tuple[Path, str, str]]:
+    """Yield path, text and speaker of each row of a metadata file, in the Hub's form."""
     columns = _columns(file)
     text = next((name for name in TEXTS if name in columns), TEXTS[0])
     who = next((name for name in SPEAKERS if name in columns), None)
     read = {"file_name": "file_name", "text": text} | ({"speaker": who} if who else {})
-    return [
-        (file.parent / row["file_name"], row["text"], row.get("speaker", ""))
-        for row in read_records(file, tuple(read), read)
-    ]
+    for row in read_records(file, tuple(read), read):
+        yield file.parent / row["file_name"], row["text"], row.get("speaker", "")
 
 
 def _columns(file: Path) -> Sequence[str]:

@@ -133,7 +133,7 @@ def _table(path: Path, labelled: bool) -> Iterator[Wave]:
     at = [place for place, name in enumerate(names) if name.strip().lower() in LABEL]
     if headed and labelled and len(at) != 1:
         fail(f"{first} names {len(at)} columns {' or '.join(LABEL)}: name one, or no column.")
-    column = (at or [None])[0] if headed else 0
+    column = (at[0] if at else None) if headed else 0
     every = rows if headed else _chain((first, names), rows)
     for place, cells in every:
         values = [cell for number, cell in enumerate(cells) if number != column]

@@ -83,7 +83,8 @@ class WordModels:
     def _fit_of(self, clip: Frames) -> NDArray[np.float64]:
         """Return (F, K), the logarithm of the density of each frame in each state."""
         apart = clip[:, None] - self.mean
-        return -0.5 * (apart**2 / self.variance + np.log(self.variance)).sum(2)
+        fit: NDArray[np.float64] = -0.5 * (apart**2 / self.variance + np.log(self.variance)).sum(2)
+        return fit
 
     def _aligned(self, clip: Frames, chain: Sequence[int]) -> NDArray[np.int64]:
         """Return the state of each frame (F,) on the likeliest path through a chain."""

@@ -9,10 +9,11 @@ from typing import Any
 import yaml
 
 from metagen import entries, paths
-from metagen.docs import sheets
+from metagen.docs import sheets, uses
 from metagen.families import parts, transformer
 from metagen.families.decoder import FAMILY as decoder
 from metagen.measure import trial
+from metagen.spec import words
 from metagen.spec.schema import keys
 
 DIMS = {
@@ -71,6 +72,7 @@ KEYS: dict[str, Any] = {
     "training.compute.duration": "21 days",
     "training.alignment.method": ("rlhf",),
     "training.alignment.policy": None,
+    "outputs.artifacts": words.ARTIFACTS,
     "evaluation.benchmarks": ("MMLU", "HellaSwag"),
     "evaluation.baselines": (),
     "evaluation.metrics": (),
@@ -98,6 +100,8 @@ def _files() -> dict[str, Any]:
             for name, (value, unit) in decoder.figures({**DIMS, **INFER}).items()
         },
         "blueprint/flops.json": _flops(),
+        "blueprint/graph.json": _graph(),
+        "blueprint/peers.json": _peers(),
         "blueprint/constraints.json": _constraints(),
         "blueprint/sensitivity.json": _sensitivity(),
         "blueprint/ablations.yaml": [
@@ -112,6 +116,7 @@ def _files() -> dict[str, Any]:
             "splits": {"train": 330_000, "val": 3_900, "test": 41_234}, "counts": {},
         },
         "docs/data_sheets.json": _sheets(),
+        "docs/uses.json": uses.read(FakeDesk({}, {}), decoder),
         "benchmarks/report.json": {"report": {"figure": {
             "kind": "lines", "x": "bytes of context", "y": "bit/byte",
             "series": [{"name": "proxy", "x": [0, 1, 2], "y": [4.5, 3.5, 2.9]}],
@@ -189,6 +194,41 @@ def _flops() -> dict[str, Any]:
         "by_operator": {"linear": 2.0 * TOTAL, "attention": 1.3e8},
         "points": points,
     }
+
+
+def _graph() -> dict[str, Any]:
+    """Return the modules of a decoder; of its equal blocks, two."""
+    modules, width = _by_module(DIMS), DIMS["d_model"]
+    layer, mlp = modules["layers"] // DIMS["n_layers"], 3 * width * DIMS["d_ff"]
+    inside = {"input_layernorm": ("RMSNorm", width), "mlp": ("SwiGLU", mlp)}
+    block = {"": ("Block", layer), **{f".{name}": each for name, each in inside.items()}}
+    blocks = {f"layers.{n}{name}": each for n in (0, 1) for name, each in block.items()}
+    named = {
+        "embed_tokens": ("Embedding", modules["embed_tokens"]),
+        **blocks,
+        "norm": ("RMSNorm", modules["norm"]),
+        "lm_head": ("Linear", modules["lm_head"]),
+    }
+    return {
+        "config": DIMS,
+        "operations": 900,
+        "nodes": [
+            {"name": name, "type": kind, "parameters": count, "output_shape": [1, 512, width]}
+            for name, (kind, count) in named.items()
+        ],
+    }
+
+
+def _peers() -> dict[str, Any]:
+    return {
+        "unit": "parameters",
+        "columns": ["layers", "width"],
+        "own": {"size": TOTAL, "values": [DIMS["n_layers"], DIMS["d_model"]]},
+        "models": [
+            {"model": "Llama-2-7B", "size": 6_738_415_616, "values": [32, 4096],
+             "source": "Lightning-AI/litgpt:litgpt/config.py"},
+        ],
+    }  # fmt: skip
 
 
 def _constraints() -> list[dict[str, Any]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any
 
 from helpers import docs_fixtures as sample
+from metagen.docs import escape
 from metagen.docs.fact import Printed
 
 HOSTILE = (
@@ -61,7 +63,14 @@ def infected(text: str) -> sample.FakeDesk:
     return sample.desk(keys, results=results, constraints=rows)
 
 
-def untraced(text: str, printed: tuple[Printed, ...], forms: tuple[Any, ...]) -> list[str]:
+# A card prints a fact as text, as code, as a block of code, or as the address of a link.
+FORMS = (
+    *(escape.markdown, escape.markdown_code, escape.markdown_block, escape.plain),
+    *(partial(escape.markdown_block, language=each) for each in ("bash", "bibtex")),
+)
+
+
+def untraced(text: str, printed: tuple[Printed, ...], forms: tuple[Any, ...] = FORMS) -> list[str]:
     """Return the numerals of a document that stand between the facts that it printed."""
     gaps, at = [], 0
     for item in printed:

@@ -82,8 +82,8 @@ def code_of(folder: Path) -> Iterator[SimpleNamespace]:
                 patch.setattr(sys, "argv", [f"{name}.py", *map(str, options)])
                 found[name].main()
 
-        images = importlib.import_module("runtime.images")
-        yield SimpleNamespace(**found, images=images, run=run)
+        shared = {n: importlib.import_module(f"runtime.{n}") for n in ("images", "image_batches")}
+        yield SimpleNamespace(**found, **shared, run=run)
 
 
 def write_images(folder: Path, count: int = 30, side: int = 12) -> Path:

@@ -136,7 +136,7 @@ FILES = {
     "code/train.py": b"import data, model\nif __name__ == '__main__': ...\n",
     "code/runtime/__init__.py": b"",
     "code/runtime/loop.py": b"def step(): ...\n",
-    "docs/model_card.md": b"# Toy\n",
+    "README.md": b"# Toy\n",
     "paper/main.tex": b"\\documentclass{article}\n",
 }
 

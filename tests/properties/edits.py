@@ -212,7 +212,7 @@ def _real(folder: Path, tally: Tally) -> None:
     for path, data in before.items():
         follows = (run / path).read_bytes() != data
         tally.check(follows, "does not follow", f"code/model.py edited: {path} stays")
-    card = (run / "docs" / "model_card.md").read_text()
+    card = (run / "README.md").read_text()
     tally.check(f"{more:,}" in card, "does not follow", f"the card does not say {more:,}")
     tally.count("real edits")
 
@@ -220,7 +220,7 @@ def _real(folder: Path, tally: Tally) -> None:
 _WIDTH = "        self.gate_proj = nn.Linear(d_model, d_ff, bias=False)\n"
 _FOLLOWING = (
     "blueprint/params.json", "blueprint/flops.json", "benchmarks/report.json",
-    "docs/model_card.md", "docs/summary.json", "paper/sections/abstract.tex", "manifest.json",
+    "README.md", "docs/summary.json", "paper/sections/abstract.tex", "manifest.json",
 )  # fmt: skip
 
 

@@ -70,11 +70,11 @@ def _locked(spec: Path, out: Path, tally: Tally) -> None:
 
 
 def _in_conflict(spec: Path, out: Path, tally: Tally) -> None:
-    card = out / f"run-{spec.stem}" / "docs" / "model_card.md"
+    card = out / f"run-{spec.stem}" / "README.md"
     card.write_text("".join(f"mine: {line}" for line in card.read_text().splitlines(True)))
     events = _events(5, spec, out, tally, "description=another")
     waiting = [path for e in _of(events, "summary") for path in e["conflicts"]]
-    tally.check(waiting == ["docs/model_card.md"], "no reason", f"{spec.stem}: {waiting}")
+    tally.check(waiting == ["README.md"], "no reason", f"{spec.stem}: {waiting}")
 
 
 _CASES: tuple[_Case, ...] = (

@@ -194,13 +194,13 @@ def _false(run: str, tree: Tree, clean: Tree) -> list[str]:
     wrong = [f"impossible: {row}" for row in new if not _possible(row)]
     pages = {p: tree[p].decode() for p in tree if p.endswith((".md", ".tex")) and "/code/" not in p}
     marked = [p for p, text in pages.items() if MARK in re.sub(r"\\allowbreak\{\}", "", text)]
-    for name in ("docs/model_card.md", "docs/limitations.md", "paper/sections/evaluation.tex"):
+    for name in ("README.md", "docs/limitations.md", "paper/sections/evaluation.tex"):
         if bool(new) != (f"{run}/{name}" in marked):
             wrong.append(f"{name} does not tell typed from measured: {new}")
     full = any(row["size"] == "full" for row in rows)
     if full and any(_UNTRAINED.search(text) for text in pages.values()):
         wrong.append("the full model is said to be untrained")
-    if full != ("Results of the full model" in pages[f"{run}/docs/model_card.md"]):
+    if full != ("Results of the full model" in pages[f"{run}/README.md"]):
         wrong.append("results of the full model have no block of their own")
     return wrong + [f"{p} holds markup" for p, text in pages.items() if _acts(p, text)]
 

@@ -32,12 +32,12 @@ KINDS = ("numerals without a source", "entries without their value", "other text
 _STYLES = ("full", "bare", "short", "percent", "words")
 _MARKDOWN = (str, escape.markdown, escape.markdown_code)
 _LATEX = (escape.latex, escape.latex_code, escape.pdf_string)
-# What holds numerals and states nothing: blocks of commands, lists of sources, markup, equations.
-_COMMANDS = re.compile(r"(?ms)^(`{3,}).*?^\1$|^## Where the figures come from$.*\Z")
+# What holds numerals and states nothing: blocks of commands, markup, equations.
+_COMMANDS = re.compile(r"(?ms)^(`{3,}).*?^\1$")
 _TEX = re.compile(
-    r"\\begin\{(equation|align|pmatrix)\}.*?\\end\{\1\}|\\ref\{[^}]*\}|\\label\{[^}]*\}"
+    r"\\begin\{(equation|align|gather|pmatrix)\}.*?\\end\{\1\}|\\ref\{[^}]*\}|\\label\{[^}]*\}"
     r"|\\multicolumn\{\d\}|\\cite[tp]?\{[^}]*\}|\d[\d.]*(?:em|cm|pt|\\linewidth)|^\\pdf\w+=-?1$"
-    r"|\[T1\]|\[utf8\]|a4paper|\\renewcommand\{\\\w+fraction\}\{[\d.]+\}"
+    r"|^\\documentclass\[[^\]]*\]"
     # Indices and names in formulas.
     r"|(?<=\$)[012](?= )|[_^]\{?\d|\\mathbf\{0\}",
     re.DOTALL | re.MULTILINE,

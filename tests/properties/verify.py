@@ -16,7 +16,7 @@ from .lab import Lab
 from .tally import Tally
 
 _METAGEN = str(Path(sys.executable).parent / "metagen")
-_TAMPERED = ("docs/model_card.md", "code/model.py", "paper/figures/cost.pdf")
+_TAMPERED = ("README.md", "code/model.py", "paper/figures/cost.pdf")
 
 
 def measure(lab: Lab) -> Tally:

@@ -88,11 +88,12 @@ def test_how_a_sample_is_varied_follows_from_its_position_alone(
 ) -> None:
     config = scripts.data.Config(**DATA, **HEAVY, crop_padding=3, flip=True)
     split = scripts.data.load_images(config, image_folder, scripts.model.Config()).splits["train"]
-    whole, targets = scripts.data.batch_at(split, 10, 12, 0, config, 7)
-    parts = [scripts.data.batch_at(split, start, 4, start + 4, config, 7) for start in (10, 14, 18)]
+    batch_at = scripts.image_batches.batch_at
+    whole, targets = batch_at(split, 10, 12, 0, config, 7)
+    parts = [batch_at(split, start, 4, start + 4, config, 7) for start in (10, 14, 18)]
     assert torch.equal(whole, torch.cat([part[0] for part in parts]))
     assert torch.equal(targets, torch.cat([part[1] for part in parts]))
-    again, _ = scripts.data.batch_at(split, 10 + len(split.targets), 12, 0, config, 7)
+    again, _ = batch_at(split, 10 + len(split.targets), 12, 0, config, 7)
     assert not torch.equal(whole, again)
 
 

@@ -66,7 +66,9 @@ def test_the_baselines_are_those_of_scikit_learn(scripts: SimpleNamespace) -> No
     images = scripts.data.load_images(scripts.data.Config(), None, scripts.model.Config())
     scores = dict(scripts.eval.baselines(images, lambda: images, config))
     train, test = (images.splits[split] for split in ("train", "test"))
-    known, asked = (scripts.eval.flat_pixels(split, config).numpy() for split in (train, test))
+    known, asked = (
+        scripts.eval.flat_pixels(split, config.batch_size).numpy() for split in (train, test)
+    )
     scaler = StandardScaler().fit(known)
     theirs = LogisticRegression(max_iter=500).fit(scaler.transform(known), train.targets)
     expected = theirs.predict_proba(scaler.transform(asked))
@@ -168,7 +170,7 @@ def test_a_folder_becomes_a_checkpoint_that_labels_and_opens_in_transformers(
         prepared = processor(file, return_tensors="pt")["pixel_values"]
     size = (config.image_height, config.image_width)
     pixels = code.images.read_image(photo, size, config.num_channels)
-    normalized = code.data.normalized(pixels, code.data.Config())
+    normalized = code.image_batches.normalized(pixels, code.data.Config())
     torch.testing.assert_close(prepared[0], normalized, atol=1e-6, rtol=0.0)
     with torch.no_grad():
         torch.testing.assert_close(theirs(prepared).logits, ours(prepared), **CLOSE)

@@ -43,7 +43,7 @@ class Model(PatchEncoder):
         """Return logits (B, num_classes) of series (B, C, lookback)."""
         x, *_ = self.encode(series.flatten(0, 1))  # (B * C, N, d_model)
         pooled = x.mean(1)  # (B * C, d_model)
-        logits: Tensor = self.classifier(pooled.unflatten(0, (len(series), -1)).flatten(1))
+        logits: Tensor = self.classifier(pooled.view(len(series), -1))
         return logits
 
     def num_params(self) -> int:

@@ -115,16 +115,6 @@ class Block(nn.Module):
         return x
 
 
-class Decoder(nn.Module):
-    """The token table and the blocks of the language model."""
-
-    def __init__(self, c: Config) -> None:
-        super().__init__()
-        self.embed_tokens = nn.Embedding(c.vocab_size, c.d_model)
-        self.layers = nn.ModuleList(Block(c) for _ in range(c.n_layers))
-        self.norm = RMSNorm(c.d_model, c.norm_eps)
-
-
 def prefix_mask(prefix: Tensor, length: int) -> Tensor:
     """Return which positions each position attends to, (B, 1, S, S).
 
@@ -149,7 +139,9 @@ class Model(nn.Module):
         self.vision_tower = ImageTower(c)
         joined = c.vision_d_model * c.pixel_shuffle**2
         self.projector = nn.Linear(joined, c.d_model, bias=c.projector_bias)
-        self.language_model = Decoder(c)
+        self.embed_tokens = nn.Embedding(c.vocab_size, c.d_model)
+        self.layers = nn.ModuleList(Block(c) for _ in range(c.n_layers))
+        self.norm = RMSNorm(c.d_model, c.norm_eps)
         self.lm_head: nn.Linear | None = None  # None if tied to the token table
         if not c.tie_embeddings:
             self.lm_head = nn.Linear(c.d_model, c.vocab_size, bias=False)
@@ -161,20 +153,18 @@ class Model(nn.Module):
         The 2L outputs that a stack of L blocks adds to its stream sum up, so each is scaled by
         1 / sqrt(2L) (Radford et al., 2019, section 2.3).
         """
-        for part in (self.vision_tower, self.language_model):
-            writes = 1 / math.sqrt(2 * len(part.layers))
-            for name, weight in part.named_parameters():
-                if weight.dim() > 1:
-                    ends = ("out_proj.weight", "fc2.weight", "o_proj.weight", "down_proj.weight")
-                    scale = writes if name.endswith(ends) else 1.0
-                    nn.init.normal_(weight, std=scale * weight[0].numel() ** -0.5)
-                elif name.endswith("bias"):
-                    nn.init.zeros_(weight)
-        nn.init.normal_(self.projector.weight, std=self.projector.in_features**-0.5)
-        if self.projector.bias is not None:
-            nn.init.zeros_(self.projector.bias)
+        ends = ("out_proj.weight", "fc2.weight", "o_proj.weight", "down_proj.weight")
+        for name, weight in self.named_parameters():
+            blocks = self.vision_tower.layers if name.startswith("vision") else self.layers
+            if weight.dim() > 1:
+                scale = 1 / math.sqrt(2 * len(blocks)) if name.endswith(ends) else 1.0
+                nn.init.normal_(weight, std=scale * weight[0].numel() ** -0.5)
+            elif name.endswith("bias"):
+                nn.init.zeros_(weight)
         if self.lm_head is not None:
-            nn.init.zeros_(self.lm_head.weight)  # All tokens are equally likely at first.
+            # Tokens begin about as long as the vectors of an image, and all are equally likely.
+            nn.init.normal_(self.embed_tokens.weight, std=0.5)
+            nn.init.zeros_(self.lm_head.weight)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Map images (B, C, image_size, image_size), -1 to 1, to vectors (B, M, d_model)."""
@@ -202,7 +192,7 @@ class Model(nn.Module):
             cache: Keys and values of the positions so far, from `new_cache`.
         """
         c, length = self.config, tokens.size(1)
-        x = self.language_model.embed_tokens(tokens)  # (B, T, d_model)
+        x = self.embed_tokens(tokens)  # (B, T, d_model)
         mask = None
         if images is not None:
             before = c.image_tokens()
@@ -213,21 +203,19 @@ class Model(nn.Module):
         start = 0 if cache is None else cache[0].length
         assert start + x.size(1) <= c.max_seq_len, f"more than {c.max_seq_len} positions"
         table = rotary_table(start, x.size(1), c.head_dim, c.rope_theta, x)
-        for index, layer in enumerate(self.language_model.layers):
+        for index, layer in enumerate(self.layers):
             x = layer(x, table, mask, None if cache is None else cache[index])
-        x = self.language_model.norm(x[:, -length:])  # Vectors of the image predict no token.
+        x = self.norm(x[:, -length:])  # Vectors of the image predict no token.
         logits: Tensor  # (B, T, V)
-        table_of_tokens = self.language_model.embed_tokens.weight
-        logits = F.linear(x, table_of_tokens) if self.lm_head is None else self.lm_head(x)
+        logits = F.linear(x, self.embed_tokens.weight) if self.lm_head is None else self.lm_head(x)
         if targets is None:
             return logits
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-1)
 
     def new_cache(self, batch: int, positions: int) -> list[KVCache]:
         """Return an empty cache a layer for so many positions, in the weights' dtype."""
-        c, like = self.config, self.language_model.norm.weight
-        layers = self.language_model.layers
-        return [KVCache(batch, c.n_kv_heads, positions, c.head_dim, like) for _ in layers]
+        c, like = self.config, self.norm.weight
+        return [KVCache(batch, c.n_kv_heads, positions, c.head_dim, like) for _ in self.layers]
 
     def num_params(self) -> int:
         """Return the number of weights; a tied output layer counts once."""
@@ -239,12 +227,9 @@ class Model(nn.Module):
         if part == "vision_tower":
             inner = "embeddings." if "_embedding" in rest else ""
             return f"{part}.{'encoder.' if rest.startswith('layers.') else inner}{rest}"
-        theirs = {
-            "projector": "multi_modal_projector.linear",
-            "language_model": "language_model.model",
-            "lm_head": "language_model.lm_head",
-        }
-        return f"{theirs[part]}.{rest}"
+        if part == "projector":
+            return f"multi_modal_projector.linear.{rest}"
+        return f"language_model.{'' if part == 'lm_head' else 'model.'}{name}"
 
     def checkpoint_config(self) -> dict[str, Any]:
         """Return further entries of config.json.

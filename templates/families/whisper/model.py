@@ -121,6 +121,8 @@ class EncoderLayer(nn.Module):
 class Encoder(nn.Module):
     """Two convolutions, the second of which joins two frames, and blocks of full attention."""
 
+    places: Tensor
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         width = config.d_model
@@ -132,7 +134,7 @@ class Encoder(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """Map log-mel spectrograms (B, M, F) to states (B, P, d_model)."""
-        x = F.gelu(self.conv2(F.gelu(self.conv1(audio)))).transpose(1, 2)
+        x: Tensor = F.gelu(self.conv2(F.gelu(self.conv1(audio)))).transpose(1, 2)
         x = x + self.places
         for layer in self.layers:
             x = layer(x)
@@ -395,7 +397,7 @@ def prefixes(chances: Tensor, beams: int) -> list[int]:
                 _add(found, (*text, token), -math.inf, value + before)
         ranked = sorted(found, key=lambda text: added(*found[text]), reverse=True)
         known = {text: found[text] for text in ranked[:beams]}
-    return list(max(known, key=lambda text: added(*known[text])))
+    return list(max(known.items(), key=lambda each: added(*each[1]))[0])
 
 
 def _add(

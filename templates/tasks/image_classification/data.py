@@ -9,26 +9,26 @@ on the Hugging Face Hub. Without --data, the script reads small digits. Hidden f
 What may surprise in the data, train.py says too, on standard error.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from model import Config as ModelConfig
-from runtime.augmentation import erased, rand_augment, resized_crop, shifted
 from runtime.digests import digest
 from runtime.digits import handwritten_digits
 from runtime.errors import fail, run
 from runtime.examples import Example, read_examples
+from runtime.image_batches import (
+    Split,
+    batches,
+)
 from runtime.images import ImageFiles
 from runtime.labels import say_untested, untested
 from runtime.listing import printable
 from runtime.options import data_options
-from runtime.order import samples_at
 from runtime.pixels import survey
 from runtime.settings import load_config
 from runtime.splits import SPLITS, require_samples
@@ -63,14 +63,6 @@ class Config:
     """Strength of these operations, from 0 to 10."""
     erase: float = 0.0
     """Share of the training images of which noise replaces a rectangle."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """The images of a split, uint8 (N, channels, height, width), and their classes (N,)."""
-
-    pixels: Tensor | ImageFiles
-    targets: Tensor
 
 
 @dataclass(frozen=True)
@@ -116,89 +108,6 @@ def fitted(model: ModelConfig, labels: Sequence[str], size: str) -> ModelConfig:
             "data with that many by --data, or change num_classes in model.py."
         )
     return replace(model, num_classes=len(labels))
-
-
-def batch_at(
-    split: Split, position: int, count: int, following: int, config: Config, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Return the samples at some positions of the training order: (B, C, H, W) and classes (B,).
-
-    The position alone decides how a sample is varied, so a resumed run repeats it. `following` is
-    the position of the next call: its image files are read while the model computes.
-    """
-    total = len(split.targets)
-    # No generator has to be saved for a resumed run, because seed and position decide everything.
-    places = samples_at(position, count, total, seed)
-    indices = [index for _, index in places]
-    # Images are decoded in this line if they are files.
-    pixels = split.pixels[indices]
-    if isinstance(split.pixels, ImageFiles):
-        # Reading files takes longer than a training step of a small model, so both run in parallel.
-        split.pixels.expect(index for _, index in samples_at(following, count, total, seed))
-    generators = [_generator(seed, epoch, index) for epoch, index in places]
-    images = [varied(*pair, config) for pair in zip(pixels, generators, strict=True)]
-    return normalized(torch.stack(images), config), split.targets[indices]
-
-
-def batches(split: Split, size: int, config: Config) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield all samples of a split unchanged, in order: (B, C, H, W) and classes (B,)."""
-    # Val and test images are neither cropped nor mirrored: scores must not depend on chance.
-    for start in range(0, len(split.targets), size):
-        indices = list(range(start, min(start + size, len(split.targets))))
-        yield normalized(split.pixels[indices], config), split.targets[indices]
-
-
-def varied(image: Tensor, generator: torch.Generator, config: Config) -> Tensor:
-    """Return an image (C, H, W), uint8, varied at random."""
-    # All numbers are drawn under all settings, so turning one on leaves the others unchanged.
-    top, left, mirror, area, shape, erase, *hole = torch.rand(10, generator=generator).tolist()
-    picks = torch.rand(2 * config.operations, generator=generator).tolist()
-    image = shifted(image, config.crop_padding, top, left)
-    if config.crop_scale:
-        image = resized_crop(image, config.crop_scale, (top, left, area, shape))
-    # Mirroring keeps the class of most photographs, and doubles the data at no cost.
-    if config.flip and mirror < 0.5:
-        image = image.flip(-1)
-    if picks:
-        image = rand_augment(image, config.magnitude, picks)
-    return erased(image, hole, generator) if erase < config.erase else image
-
-
-def normalized(pixels: Tensor, config: Config) -> Tensor:
-    """Return uint8 images as float32: (pixels / 255 - mean) / std."""
-    # Pixels stay uint8 until here, which takes a quarter of the memory of float32.
-    return (pixels.float() / 255 - config.pixel_mean) / config.pixel_std
-
-
-def preprocessor(model: ModelConfig, config: Config) -> dict[str, Any]:
-    """Return preprocessor_config.json, with which transformers prepares an image as `read_image`.
-
-    It differs for a shape that is not square: transformers then stretches the image to the shape.
-    """
-    height, width = model.image_height, model.image_width
-    square = {"shortest_edge": height}
-    return {
-        "image_processor_type": "BitImageProcessor",
-        "do_convert_rgb": model.num_channels == 3,
-        "do_resize": True,
-        "size": square if height == width else {"height": height, "width": width},
-        "resample": 2,  # bilinear, as PIL counts them
-        # `read_image` also crops the middle of the scaled image.
-        "do_center_crop": True,
-        "crop_size": {"height": height, "width": width},
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": [config.pixel_mean] * model.num_channels,
-        "image_std": [config.pixel_std] * model.num_channels,
-    }
-
-
-def _generator(seed: int, epoch: int, index: int) -> torch.Generator:
-    """Return the random numbers of a sample in an epoch."""
-    # The factor is a large prime, so two samples hardly ever share a number.
-    number = ((seed * 1_000_003 + epoch) * 1_000_003 + index) % 2**63
-    return torch.Generator().manual_seed(number)
 
 
 def _digits(config: Config, model: ModelConfig) -> Images:

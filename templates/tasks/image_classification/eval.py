@@ -15,13 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data import Config as DataConfig
-from data import Images, Split, batches, fitted, load_images
+from data import Images, fitted, load_images
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import macro_f1
 from runtime.errors import fail, run
+from runtime.image_batches import Split, batches
 from runtime.labels import read_labels, untested
 from runtime.linear import logistic_regression
+from runtime.pixel_rows import flat_pixels, without_copies
 from runtime.report import Report, metric
 from runtime.scores import Mean, Samples, Score
 from runtime.scripts import Setting, Trained, scoring
@@ -73,30 +75,13 @@ def baselines(
         return
     # Small images are enough for methods that know no shapes, and keep distances cheap.
     small = load_small()
-    both = [flat_pixels(small.splits[split], config) for split in ("train", "test")]
+    both = [flat_pixels(small.splits[split], config.batch_size) for split in ("train", "test")]
     known, test = without_copies(both, small.splits["train"].pixels[[0]].size(1))
     # A network that cannot beat a linear model of pixels has learned no shapes.
     yield "logistic regression", logistic_regression(known, targets, classes, test)
     nearest = targets[torch.cdist(test, known).argmin(1)]
     # 1-NN is certain of its class, so every other class has log p = -inf.
     yield "1-NN", F.one_hot(nearest, classes).double().log()
-
-
-def flat_pixels(split: Split, config: Config) -> Tensor:
-    """Return the pixels of each image, from 0 to 1, as a row: (N, D), float64."""
-    total = len(split.targets)
-    starts = range(0, total, config.batch_size)
-    # Images are read in batches, because files are decoded on access.
-    parts = [split.pixels[list(range(s, min(s + config.batch_size, total)))] for s in starts]
-    return torch.cat(parts).flatten(1).double() / 255
-
-
-def without_copies(rows: list[Tensor], channels: int) -> list[Tensor]:
-    """Return rows of pixels, with one channel if all images are grey."""
-    parts = [each.reshape(len(each), channels, -1) for each in rows]
-    # A penalty on weights is weaker for a column that stands there three times.
-    grey = all(bool((each == each[:, :1]).all()) for each in parts)
-    return [each[:, 0] for each in parts] if grey else rows
 
 
 def confusion(scores: Tensor, targets: Tensor) -> Tensor:

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from data import Config as DataConfig
-from data import fitted, load_images, normalized
+from data import fitted, load_images
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
+from runtime.image_batches import normalized
 from runtime.images import image_files, read_image
 from runtime.labels import read_labels
 from runtime.options import Group, existing

@@ -25,12 +25,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data import Config as DataConfig
-from data import batch_at, batches, fitted, load_images, preprocessor
+from data import fitted, load_images
 from model import Config as ModelConfig
 from model import Model
 from runtime.augmentation import mixed
 from runtime.checkpoint import to_json
 from runtime.errors import fail, run
+from runtime.image_batches import batch_at, batches, preprocessor
 from runtime.images import position_after
 from runtime.job import Batch, Job
 from runtime.labels import class_names

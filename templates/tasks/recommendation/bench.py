@@ -38,11 +38,10 @@ def made_up(c: ModelConfig, samples: int) -> tuple[Tensor, ...]:
 
 def catalogue(trained: Trained[Config, DataConfig, ModelConfig], c: ModelConfig) -> list[Case]:
     """Return the work of scoring all items for one user, and for a batch."""
-    like = {"device": trained.device, "dtype": dtype_of(trained)}
-    items = torch.zeros(c.num_items, c.d_model, **like)
+    items = torch.zeros(c.num_items, c.d_model, device=trained.device, dtype=dtype_of(trained))
 
     def product(users: int) -> Callable[[], Callable[[], object]]:
-        vectors = torch.zeros(users, c.d_model, **like)
+        vectors = items.new_zeros(users, c.d_model)
         return lambda: lambda: vectors @ items.T
 
     batches = dict.fromkeys((1, trained.args.batch_size or 32))

@@ -84,8 +84,11 @@ def read_catalogue(folder: Path) -> Catalogue:
     """Return the catalogue that a checkpoint was trained with, or stop."""
     entry: Any = read_json(folder / "config.json").get(ENTRY)
     try:
-        features = [Features.from_json(entry[name]) for name in ("users", "of_items", "edges")]
-        return Catalogue(tuple(map(str, entry["items"])), *features, bool(entry["ordered"]))
+        users, items, edges = (
+            Features.from_json(entry[name]) for name in ("users", "of_items", "edges")
+        )
+        names = tuple(map(str, entry["items"]))
+        return Catalogue(names, users, items, edges, bool(entry["ordered"]))
     except (AttributeError, KeyError, TypeError, ValueError):
         fail(f"{folder / 'config.json'} names no items: choose a checkpoint of this task.")
 
@@ -107,7 +110,8 @@ class Dataset:
         ends: Where a user's rows begin, and where those of train, val and test end: (users, 4).
         user_features: Features of the users, (users, F).
         item_features: Features of the items by number, (items + 1, F).
-        shares: The share of each item in the training rows by number, (items + 1,).
+        shares: The share of each item in the training rows by number, (items + 1,); the first,
+            of no item, means nothing.
     """
 
     name: str
@@ -132,18 +136,26 @@ class Dataset:
 
 
 def load_interactions(
-    config: Config, path: Path | None, model: ModelConfig, size: str
+    config: Config, path: Path | None, model: ModelConfig, size: str, begin: Path | None = None
 ) -> tuple[Dataset, ModelConfig]:
-    """Return the interactions of a path, or the bundled ones, and the model for them; or stop."""
+    """Return the interactions of a path, or the bundled ones, and the model for them; or stop.
+
+    Args:
+        config: How interactions are held out.
+        path: A table; None for the bundled interactions.
+        model: The model's dimensions.
+        size: `proxy`, which takes any data, or `full`.
+        begin: A checkpoint whose items keep their numbers; None to number those of the data.
+    """
     every = read_interactions(path) if path else bundled()
     split = splits_of(every, config)
-    trained = np.isin(np.arange(len(every.items)), every.item[split == 0])
-    if (new := int((~trained[every.item]).sum())) > 0:
+    # A trained model keeps its own items: other numbers would select other rows of its table.
+    catalogue = read_catalogue(begin) if begin else catalogue_of(every, split)
+    if new := int((~np.isin(every.items, catalogue.items))[every.item].sum()):
         note(
-            f"{every.name}: {new:,} rows of val and test are of items that training never saw: no "
-            "method here can recommend these, so they are left out."
+            f"{every.name}: {new:,} rows are of items that training never saw: no method here can "
+            "recommend these, so they are left out."
         )
-    catalogue = catalogue_of(every, split, trained)
     data = dataset(every, catalogue, split, fitted(model, catalogue, size))
     counts = {each: len(data.rows(each)) for each in SPLITS}
     require_samples(every.name, "interactions", counts, least=2)
@@ -190,13 +202,13 @@ def _last_of_each(user: Integers, order: NDArray[np.float64]) -> Integers:
     return split
 
 
-def catalogue_of(every: Interactions, split: Integers, trained: NDArray[np.bool_]) -> Catalogue:
+def catalogue_of(every: Interactions, split: Integers) -> Catalogue:
     """Return the items and the scales of the training rows: other rows have no say in them."""
-    users = np.unique(every.user[split == 0])
+    users, items = (np.unique(side[split == 0]) for side in (every.user, every.item))
     return Catalogue(
-        tuple(every.items[trained].tolist()),
+        tuple(every.items[items].tolist()),
         Features.of(every.of_users, users, every.name),
-        Features.of(every.of_items, np.flatnonzero(trained), every.name),
+        Features.of(every.of_items, items, every.name),
         Features.of(every.of_pairs, np.flatnonzero(split == 0), every.name),
         every.times is not None,
     )
@@ -215,6 +227,8 @@ def dataset(
         split: The split of each row.
         model: Sets how many features there is room for.
     """
+    if catalogue.ordered and every.times is None:
+        fail(f"{every.name} has no column of times, and the model reads histories in their order.")
     place = {name: number for number, name in enumerate(catalogue.items, start=NO_ITEM + 1)}
     numbers = np.array([place.get(name, NO_ITEM) for name in every.items.tolist()], np.int64)
     # Rows of one split keep their order, which is that of times.
@@ -227,7 +241,8 @@ def dataset(
     known = numbers[numbers != NO_ITEM]
     described = np.zeros((len(place) + 1, catalogue.of_items.width), np.float32)
     described[known] = catalogue.of_items.encoded(of_items, len(known))
-    seen = np.bincount(item[part == 0], minlength=len(place) + 1)
+    # An item that only a checkpoint has seen counts once, since its share has a logarithm.
+    seen = np.maximum(1, np.bincount(item[part == 0], minlength=len(place) + 1))
     pairs = catalogue.edges.encoded(every.of_pairs, len(every))[rows]
     users = catalogue.users.encoded(every.of_users, len(every.users))
     return Dataset(
@@ -241,7 +256,7 @@ def dataset(
         np.concatenate([ends[:1] - counts[:1], ends]).T,
         _padded(users, model.node_features),
         _padded(described, model.node_features),
-        seen / max(1, seen.sum()),
+        seen / seen[NO_ITEM + 1 :].sum(),
     )
 
 
@@ -372,7 +387,7 @@ def main() -> None:
 
 def described(data: Dataset) -> Iterator[str]:
     """Yield what data.py prints."""
-    catalogue, most = data.catalogue, np.argsort(-data.shares, kind="stable")[:MOST_SHOWN]
+    catalogue, most = data.catalogue, 1 + np.argsort(-data.shares[1:], kind="stable")[:MOST_SHOWN]
     order = "in the order of times" if catalogue.ordered else "as sets, without times"
     yield f"{len(data.users):,} users, {len(catalogue.items):,} items, histories {order}"
     for split in SPLITS:

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data import NO_ITEM, Dataset, before, load_interactions, read_catalogue
 from data import Config as DataConfig
+from data import Dataset, before, load_interactions
+from model import NO_ITEM, Model
 from model import Config as ModelConfig
-from model import Model
 from runtime.errors import fail, run
 from runtime.notes import note
 from runtime.recommenders import (
@@ -32,6 +32,7 @@ from runtime.recommenders import (
     neighbours,
     popularity,
     recall,
+    together,
 )
 from runtime.report import Report, metric
 from runtime.scores import Mean, Samples
@@ -49,7 +50,7 @@ class Config:
 
     batch_size: int = 256
     """Users scored at once."""
-    baseline_items: int = 20000
+    baseline_items: int = 10000
     """Items above which popularity is the only baseline: the others take a square table of them."""
 
 
@@ -69,7 +70,7 @@ def item_vectors(model: Model, data: Dataset, device: torch.device, size: int) -
     numbers = torch.arange(NO_ITEM + 1, len(data.catalogue.items) + 1)
     parts = [
         model.encode_items(some.to(device), data.item_features[some].to(like))
-        for some in numbers.split(size)
+        for some in torch.split(numbers, size)
     ]
     return torch.cat(parts)
 
@@ -106,25 +107,24 @@ def baselines(data: Dataset, config: Config, asked: Sequence[Query]) -> dict[str
     """
     made: dict[str, Scorer] = {"popularity": popularity(data.shares[NO_ITEM + 1 :])}
     if len(data.catalogue.items) <= config.baseline_items:
-        matrix = np.zeros((len(data.users), len(data.catalogue.items)))
         rows = data.rows("train")
-        matrix[data.owner[rows], data.item[rows] - 1] = 1
-        made["item neighbours"] = neighbours(matrix)
-        made["EASE"] = chosen(matrix, data, config)
+        gram = together(data.owner[rows], data.item[rows] - 1, len(data.catalogue.items))
+        made["item neighbours"] = neighbours(gram)
+        made["EASE"] = chosen(gram, data, config)
     else:
         note(f"EASE is left out: more than {config.baseline_items:,} items.")
     return {name: hits(each, asked, max(DRAWN), config.batch_size) for name, each in made.items()}
 
 
-def chosen(matrix: Numbers, data: Dataset, config: Config) -> Scorer:
+def chosen(gram: Numbers, data: Dataset, config: Config) -> Scorer:
     """Return EASE with the regularization that finds most on the val split."""
     val = queries(data, "val")
 
     def share(weight: float) -> float:
-        found = hits(ease(matrix, weight), val, K, config.batch_size)
+        found = hits(ease(gram, weight), val, K, config.batch_size)
         return float(recall(found, val, K).mean())
 
-    return ease(matrix, max(WEIGHTS, key=share) if val else WEIGHTS[0])
+    return ease(gram, max(WEIGHTS, key=share) if val else WEIGHTS[0])
 
 
 Measure = Callable[[Found, Sequence[Query], int], Numbers]
@@ -171,16 +171,10 @@ def figure(own: Found, others: Mapping[str, Found], asked: Sequence[Query]) -> d
 
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on the users of the test split."""
-    config, folder = trained.config, trained.folder
+    config = trained.config
     data, model_config = load_interactions(
-        trained.data, trained.args.data, trained.model, trained.args.size
+        trained.data, trained.args.data, trained.model, trained.args.size, trained.folder
     )
-    # Items and features are positions, so other data would mix them up.
-    if read_catalogue(folder) != data.catalogue:
-        fail(
-            f"{folder} was trained on other items or features than those of {data.name}: give the "
-            "--data of its training."
-        )
     model = trained.load(lambda: Model(model_config))
     asked = queries(data, "test")
     if not asked:

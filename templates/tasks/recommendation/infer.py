@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from eval import item_vectors
 
-from data import NO_ITEM, Catalogue, Dataset, Histories, bundled, dataset, fitted, read_catalogue
+from data import Catalogue, Dataset, Histories, bundled, dataset, fitted, read_catalogue
 from data import Config as DataConfig
+from model import NO_ITEM, Model
 from model import Config as ModelConfig
-from model import Model
 from runtime.errors import fail, run
 from runtime.interactions import read_interactions
 from runtime.listing import printable

@@ -89,7 +89,7 @@ def held_out(data: Dataset, model: ModelConfig, size: int) -> Iterator[Batch]:
 
 
 def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
-    every, model = load_interactions(data, args.data, model, args.size)
+    every, model = load_interactions(data, args.data, model, args.size, args.begin)
     rows = {split: every.rows(split) for split in ("train", "val", "test")}
     train = rows["train"]
     return Job(

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from model import END_OF_TEXT, START
 from model import Config as ModelConfig
-from runtime.digests import digest, file_digests, split_of
+from runtime.digests import digest, file_digests, split_of, uniform
 from runtime.errors import fail, run
 from runtime.notes import note
 from runtime.options import data_options
@@ -40,7 +40,7 @@ BUNDLED = "spoken digits in a row"
 BUNDLED_RATE = 8000  # samples a second
 MOST_DIGITS = 4
 OF_A_VOICE = {"train": 10, "val": 4, "test": 8}  # utterances of each voice
-NOISE = 10.0  # the power of a voice over that of the noise
+NOISE = 100.0  # the power of a voice over that of the noise
 START_NAME = "<|startoftranscript|>"
 NO_TARGET = -100  # what cross-entropy leaves out
 
@@ -260,19 +260,25 @@ def _splits(
     """Return the split of each sound: that of its folder, or one by speaker, or by file."""
     named = [each.split for each in every]
     left = shares_left(named, config.val_fraction, config.test_fraction)
-
-    def cut(by: Sequence[str]) -> list[str]:
-        # Names of files do not decide the split, or a renamed file could move from train to test.
-        pairs = zip(by, named, strict=True)
-        return [split_of(key, *left) if s in (None, "train") else s for key, s in pairs]
-
-    if not every or not all(each.speaker for each in every):
-        return cut(keys)
-    made = cut([f"speaker {each.speaker}" for each in every])
-    if len(set(made)) < len(SPLITS):
-        note(f"{folder} has too few speakers for three splits: one may be in several of them.")
-        return cut(keys)
+    who = [each.speaker for each in every]
+    # Names of files do not decide the split, or a renamed file could move from train to test.
+    by = [f"speaker {each}" for each in who] if all(who) else keys
+    cut = {key: split_of(key, *left) for key in by}
+    if all(who):
+        _fill(cut, left)
+    pairs = zip(by, named, strict=True)
+    made = [cut[key] if split in (None, "train") else split for key, split in pairs]
+    if all(who) and len(set(made)) < len(SPLITS):
+        note(f"{folder} has too few speakers: each split needs one of its own.")
     return made
+
+
+def _fill(cut: dict[str, str], left: tuple[float, float]) -> None:
+    """Give a speaker of train to a split that has a share and got none, as happens with few."""
+    for split, share in zip(("val", "test"), left, strict=True):
+        train = sorted(key for key, own in cut.items() if own == "train")
+        if share and split not in cut.values() and len(train) > 1:
+            cut[min(train, key=uniform)] = split
 
 
 def features(waves: Tensor, model: ModelConfig) -> Tensor:

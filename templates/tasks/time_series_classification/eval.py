@@ -67,8 +67,8 @@ def baselines(data: Dataset, config: Config, seed: int) -> Iterator[tuple[str, L
     nearest = torch.cdist(new.flatten(1), known.flatten(1)).argmin(1)
     yield "1-NN", train.targets[nearest].numpy()
     kernels = random_kernels(config.baseline_kernels, known.size(1), known.size(2), seed)
-    features = [torch.cat([kernel(each) for kernel in kernels], 1) for each in (known, new)]
-    yield "random kernels", ridge_classes(*features, train.targets, len(data.labels)).numpy()
+    known, new = (torch.cat([kernel(each) for kernel in kernels], 1) for each in (known, new))
+    yield "random kernels", ridge_classes(known, new, train.targets, len(data.labels)).numpy()
 
 
 def standardized(series: Tensor) -> Tensor:
@@ -130,7 +130,8 @@ def ridge_classes(known: Tensor, new: Tensor, targets: Tensor, classes: int) -> 
 
     best = min(PENALTIES, key=error)
     weights = vt.T @ ((s / (s**2 + best))[:, None] * uy)
-    return (other @ weights + level).argmax(1)
+    classes_of: Tensor = (other @ weights + level).argmax(1)
+    return classes_of
 
 
 def accuracy(truth: Labels, predicted: Labels) -> Score:

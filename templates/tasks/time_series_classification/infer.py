@@ -41,7 +41,10 @@ class Config:
 def shares(model: Model, series: Tensor, size: int) -> Tensor:
     """Return the probability of each class (K,) for series (N, C, L): (N, K)."""
     device = next(model.parameters()).device
-    parts = [model(each.to(device)).float().softmax(1).cpu() for each in series.split(size)]
+    parts = []
+    for start in range(0, len(series), size):
+        logits = model(series[start : start + size].to(device)).float()
+        parts.append(logits.softmax(1).cpu())
     return torch.cat(parts)
 
 

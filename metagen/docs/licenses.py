@@ -1,4 +1,4 @@
-"""The licence of a release: its text where metagen has it, else its name and its address.
+"""LICENSE: the text of the licence where metagen has it, else its name and its address.
 
 The texts and names are those of the SPDX License List, from the npm package spdx-license-list
 6.12.0; names of licences without an SPDX identifier are those of the Hub
@@ -13,9 +13,10 @@ import re
 from dataclasses import dataclass
 
 from metagen.docs import escape
-from metagen.work import Desk, Output
+from metagen.families.family import Lookup
+from metagen.work import Desk, Output, Recipe
 
-PATH = "release/LICENSE"
+PATH = "LICENSE"
 OTHER, UNKNOWN = "other", "unknown"
 TEXTS = frozenset(
     (
@@ -62,12 +63,12 @@ def declared(desk: Desk) -> License:
 
 
 def has_text(license: License) -> bool:
-    """Return whether a release has the text of a licence."""
+    """Return whether a package has the text of a licence."""
     return license.id in TEXTS
 
 
 def license_file(desk: Desk) -> dict[str, Output]:
-    """Return the file LICENSE."""
+    """Return the file LICENSE, for a spec that declares a licence."""
     license = declared(desk)
     return {PATH: (_text(desk, license) if has_text(license) else _instead(license)).encode()}
 
@@ -87,11 +88,15 @@ def _text(desk: Desk, license: License) -> str:
 
 def _instead(license: License) -> str:
     """Return what stands in place of a text."""
-    if not license.id:
-        return "No licence is declared for this model.\n"
     name = escape.plain(license.name) or f"a licence that the Hub lists as `{license.id}`"
     link = f"Its text is at {escape.plain(license.link)}\n" if license.link else ""
     told = "" if link else "No address of its text is declared.\n"
     return (
         f"This model is released under {name}.\n\n{link}{told}This file does not hold the text.\n"
     )
+
+
+def recipes(key: Lookup) -> tuple[Recipe, ...]:
+    """Return the recipe of LICENSE; none for a spec that declares no licence."""
+    made = Recipe("docs:license", license_file, (), (PATH,), "write the licence")
+    return (made,) if key("license") else ()

@@ -1,0 +1,40 @@
+"""The sources of a paper as one list, to which its tables refer by number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from metagen.docs.fact import Figure, Ref
+from metagen.docs.sources import FILES
+
+if TYPE_CHECKING:
+    from metagen.docs.facts import Facts
+
+_APART = "; "
+
+
+def sources(facts: Facts) -> Figure:
+    """Return what the verdicts and the table of published models rest on, each once."""
+    texts = (*_of_constraints(facts), *_of_peers(facts))
+    return tuple(dict.fromkeys(texts)), "", f"{FILES['constraints']}: source"
+
+
+def numbers(facts: Facts, row: Ref) -> list[int]:
+    """Return the places in `sources` of what one entry rests on, in their order."""
+    listed, text = sources(facts)[0], facts.entry(row / "source")
+    found = text.split(_APART) if row[0] == "constraints" else [text]
+    return sorted({listed.index(each) for each in found})
+
+
+def _of_constraints(facts: Facts) -> Iterator[str]:
+    for row in facts.each("constraints"):
+        yield from facts.entry(row / "source").split(_APART)
+
+
+def _of_peers(facts: Facts) -> Iterator[str]:
+    for row in facts.each("peers.models"):
+        yield facts.entry(row / "source")
+
+
+FIGURES = {"sources": sources}

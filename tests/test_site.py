@@ -1,0 +1,48 @@
+"""The documentation as a site, built offline, and the files that run the project elsewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def test_the_start_page_names_every_page() -> None:
+    docs = REPOSITORY / "docs"
+    pages = {page.relative_to(docs).as_posix() for page in docs.rglob("*.md")} - {"index.md"}
+    assert pages == set(re.findall(r"\]\(([^)]+\.md)\)", (docs / "index.md").read_text()))
+
+
+def test_hosted_ci_runs_what_ci_runs() -> None:
+    job = yaml.safe_load((REPOSITORY / ".github/workflows/ci.yml").read_text())["jobs"]["ci"]
+    assert job["steps"][-1] == {"run": "bash .ci/run"}
+    assert job["steps"][0]["with"] == {"fetch-depth": 0}
+
+
+def test_the_image_runs_the_demo() -> None:
+    from metagen.cli import main
+
+    last = (REPOSITORY / "Dockerfile").read_text().splitlines()[-1]
+    command = yaml.safe_load(last.removeprefix("CMD "))
+    assert command[0] in main.commands
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_the_site_is_built_without_a_warning_and_requests_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="The extra `site` is not installed.")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > 15
+    for page in pages:
+        text = page.read_text()
+        assert not re.search(r"<(script|img|iframe)[^>]*src=[\"']?(https?:)?//", text), page
+        assert not re.search(r"<link[^>]*stylesheet[^>]*(https?:)?//", text), page
