@@ -13,6 +13,7 @@ from metagen.families.family import Dims, Figures, Peak, Trait, Value
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.tasks.image_classification import ImageClassification
+from metagen.tasks.images import ImageTask
 
 PATCH = 16  # pixels a side, of most published models
 LEAST_PATCHES = 8  # along a side; an image that would have fewer gets smaller patches
@@ -28,7 +29,7 @@ class ViT(Blocks):
 
     name = "vit"
     kind = "Vision Transformer for image classification"
-    task = ImageClassification()
+    task: ImageTask = ImageClassification()
     arithmetic = "images"
     components = (
         "transformer_encoder encoder vision_transformer vit patch_embedding class_token "

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from metagen.families import axes, clip, levers, parts, transformer
+from metagen.families import axes, clip, levers, parts, siglip, transformer
 from metagen.families.axes import Axis, Rule
 from metagen.families.blocks import Blocks
 from metagen.families.decoder import GROUPING
@@ -28,27 +28,6 @@ from metagen.tasks.visual_question_answering import (
 )
 from metagen.units import INFINITE
 
-
-class Tower(NamedTuple):
-    """Width, blocks, heads and feed-forward width of an image tower."""
-
-    width: int
-    layers: int
-    heads: int
-    inner: int
-
-
-TOWERS = (
-    Tower(1152, 27, 16, 4304),  # So400m of SigLIP; PaliGemma, SmolVLM-2.2B and Idefics3 have it
-    Tower(768, 12, 12, 3072),  # base of SigLIP; SmolVLM-256M and -500M have it
-    Tower(384, 12, 6, 1536),  # the small Vision Transformer of DeiT
-    Tower(192, 12, 3, 768),  # its tiny one
-    Tower(96, 6, 3, 384),
-    Tower(48, 3, 3, 192),
-    Tower(16, 2, 1, 64),
-    Tower(8, 1, 1, 32),
-)
-SHARE = 0.4  # SmolVLM-256M has 36 % of its parameters in the tower.
 IMAGE_TOKENS = 256  # vectors of an image, at most; PaliGemma at 224 pixels
 VOCABULARY = 49_152  # entries; SmolLM2, the decoder of SmolVLM
 HEAD_DIMS = (128, 64, 32, 16, 8)  # Idefics3 has the first, SmolVLM the second.
@@ -214,10 +193,10 @@ class VLM(Blocks):
         return (
             *self.usual(),
             Axis("patch_size", lambda m: (clip.patch_size(m),)),
-            Axis("vision_d_model", lambda m: (tower_of(m, budget).width,)),
-            Axis("vision_n_layers", lambda m: (tower_of(m, budget).layers,)),
-            Axis("vision_n_heads", lambda m: (tower_heads(m, budget),)),
-            Axis("vision_d_ff", lambda m: (tower_of(m, budget).inner,)),
+            Axis("vision_d_model", lambda m: (siglip.tower_of(m, budget).width,)),
+            Axis("vision_n_layers", lambda m: (siglip.tower_of(m, budget).layers,)),
+            Axis("vision_n_heads", lambda m: (siglip.heads(m, budget),)),
+            Axis("vision_d_ff", lambda m: (siglip.tower_of(m, budget).inner,)),
             Axis("pixel_shuffle", lambda m: (shuffle(m),)),
             Axis("n_layers", lambda m: axes.depths_near(depth), grid=True),
             Axis("d_model", narrow, grid=True),
@@ -255,7 +234,7 @@ class VLM(Blocks):
         return {
             **given,
             "patch_size": f"{given['patch_size']}; an image has {patches(m):,} patches",
-            "vision_d_model": f"{named}; {_tower_reason(need.budget)}",
+            "vision_d_model": f"{named}; {siglip.reason(need.budget)}",
             "vision_n_layers": "as the tower of this width",
             "vision_n_heads": "as the tower of this width",
             "vision_d_ff": "as the tower of this width",
@@ -350,35 +329,6 @@ def decoder(m: Dims, tokens: int, past: int | None = None) -> list[Part]:
         Part(others=d),
         parts.linear(d, m["vocab_size"], tokens, bias=False),
     ]
-
-
-def tower_of(m: Dims, budget: int) -> Tower:
-    """Return the tower of a pinned width, or the widest that takes its share of a budget."""
-    width = m.get("vision_d_model")
-    if width is None:
-        return next((each for each in TOWERS if affordable(each, budget)), TOWERS[-1])
-    return min(TOWERS, key=lambda each: abs(each.width - width))
-
-
-def tower_heads(m: Dims, budget: int) -> int:
-    """Return the tower's heads, or about as many that share its width evenly."""
-    return axes.divisor_near(m["vision_d_model"], tower_of(m, budget).heads)
-
-
-def affordable(tower: Tower, budget: int) -> bool:
-    """Return whether the blocks of a tower take at most their share of a budget."""
-    blocks = parts.encoder_block(tower.width, tower.inner, 1) * tower.layers
-    return parts.count([blocks]) <= SHARE * budget
-
-
-def _tower_reason(budget: int) -> str:
-    most, widths = f"{SHARE:.0%} of the budget", ", ".join(str(each.width) for each in TOWERS)
-    if affordable(TOWERS[-1], budget):
-        return (
-            f"the widest of {widths} whose blocks take at most {most}, about the share of "
-            "SmolVLM-256M's"
-        )
-    return f"the blocks of the narrowest of {widths} take more than {most}"
 
 
 def shuffle(m: Dims) -> int:

@@ -15,7 +15,7 @@ from helpers.plain_desk import PlainDesk
 from helpers.vlm_settings import MODEL, SIZES
 
 from metagen import families, paths
-from metagen.families import parts, vlm
+from metagen.families import parts, siglip, vlm
 from metagen.families.demand import Use
 from metagen.families.trend import Row, rows
 from metagen.families.vlm import FAMILY
@@ -270,8 +270,8 @@ def test_the_memory_of_a_pass_is_planned_for(code: dict[str, ModuleType]) -> Non
 def test_a_tower_is_as_large_as_its_share_allows() -> None:
     widths = {10**7: 96, 3 * 10**8: 768, 3 * 10**9: 1152, 10**10: 1152}
     for budget, width in widths.items():
-        assert vlm.tower_of({}, budget).width == width
-    assert vlm.tower_of({"vision_d_model": 768}, 10**10).layers == 12
+        assert siglip.tower_of({}, budget).width == width
+    assert siglip.tower_of({"vision_d_model": 768}, 10**10).layers == 12
 
 
 @pytest.mark.parametrize(("side", "joined"), [(224, 1), (448, 2), (896, 4), (32, 1)])
