@@ -2,6 +2,7 @@
 
 import ast
 import functools
+from collections import defaultdict
 
 import pytest
 import yaml
@@ -90,11 +91,13 @@ def config_fields(template):
     return list(dict.fromkeys([*shared, *fields(template)]))
 
 
-def specs(family):
-    """Return the specs that lead to a family."""
-    return [
-        p for p in sorted(paths.specs().rglob("*.yaml")) if families.route(load(p).key) == family
-    ]
+@functools.cache
+def shipped():
+    """Return the specs that lead to each family."""
+    found = defaultdict(list)
+    for path in sorted(paths.specs().rglob("*.yaml")):
+        found[families.route(load(path).key)].append(path)
+    return found
 
 
 @functools.cache
@@ -107,7 +110,7 @@ def designed(spec):
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_each_section_has_the_fields_of_its_file_in_order(family):
     module, known = families.named(family), set()
-    for spec in specs(family):
+    for spec in shipped()[family]:
         found = yaml.safe_load(designed(spec)[1])
         known |= found["model"].keys()
         for sections in (found, found["proxy"]):
@@ -120,14 +123,14 @@ def test_each_section_has_the_fields_of_its_file_in_order(family):
 
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_an_architecture_depends_on_the_template_that_has_its_dimensions(family):
-    desk, _ = designed(specs(family)[0])
+    desk, _ = designed(shipped()[family][0])
     assert families.named(family).template in desk.sources
 
 
 @pytest.mark.parametrize("step", [1, 8])
 def test_a_dimension_fills_a_budget_in_its_steps_and_has_one_at_least(step):
     vit = families.named("vit")
-    dims = yaml.safe_load(designed(specs("vit")[0])[1])
+    dims = yaml.safe_load(designed(shipped()["vit"][0])[1])
     counts = [vit.count({**dims["model"], "d_ff": step * times}) for times in (1, 5, 6)]
     for budget, times in ((counts[0] - 1, 1), (counts[1], 5), (counts[2] - 1, 5), (counts[2], 6)):
         assert vit.fill(dims["model"], "d_ff", step, budget) == times * step
@@ -135,7 +138,7 @@ def test_a_dimension_fills_a_budget_in_its_steps_and_has_one_at_least(step):
 
 def test_a_small_budget_has_smaller_values_down_to_the_least():
     resnet = families.named("resnet")
-    dims = yaml.safe_load(designed(specs("resnet")[0])[1])
+    dims = yaml.safe_load(designed(shipped()["resnet"][0])[1])
 
     def design(width):
         return {**dims["model"], "width": width}

@@ -46,8 +46,6 @@ class Config:
     """Share of the classes for validation during training."""
     test_fraction: float = 0.1
     """Share of the classes that only eval.py reads."""
-    views: int = 4
-    """Images of a class that follow each other in the training order."""
     pixel_mean: float = 0.5
     """Subtracted from pixels, which lie between 0 and 1."""
     pixel_std: float = 0.5
@@ -64,6 +62,8 @@ class Config:
     """Strength of these operations, from 0 to 10."""
     erase: float = 0.0
     """Share of the training images of which noise replaces a rectangle."""
+    views: int = 4
+    """Images of a class that follow each other in the training order."""
 
 
 @dataclass(frozen=True)
