@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.generated import LOCAL_MODEL, TINY, modules, write_package
+from helpers.turns import in_turn
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -139,7 +140,7 @@ def test_greedy_continuations_equal(pair: tuple[Any, Any]) -> None:
 @pytest.mark.parametrize(
     "shape", ["tied", "heads that do not divide the model", "local, untied, all local"]
 )
-@pytest.mark.parametrize("tokenizer", ["byte", "bpe"])
+@pytest.mark.parametrize("tokenizer", in_turn(["byte", "bpe"]))
 def test_a_trained_checkpoint_opens_in_transformers(
     shape: str, tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,7 @@ from tests.properties.stated import Package
 from tests.properties.tally import Tally, headline
 
 QUICK = {
-    "consistent": 1, "traced": 1, "leaf": 2, "nulls": 3, "types": 40,
+    "consistent": 1, "traced": 1, "leaf": 1, "nulls": 3, "types": 40,
     "statements": 4, "spoiled": 3, "evidence": 10, "corrupted": 56, "honest": 4, "bounded": 3,
     "tables": 40,
     "dates": 30, "strangers": 25, "packages": 8,

@@ -19,6 +19,7 @@ import torch
 from helpers.family_code import beats_its_baselines, modules_of, write_code
 from helpers.generated import same_checkpoint
 from helpers.made import run
+from helpers.turns import in_turn
 from helpers.whisper_settings import MODEL, SIZES, WITHOUT
 
 from metagen import paths
@@ -314,7 +315,7 @@ def test_word_models_recognize_words_in_a_row_that_they_were_trained_on(
 # Scripts
 
 
-@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("alone", in_turn([False, True]))
 def test_a_training_on_a_users_folder_resumes_and_writes_texts(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], alone: bool
 ) -> None:
