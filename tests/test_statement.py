@@ -3,7 +3,7 @@
 import pytest
 from helpers import docs_fixtures as sample
 
-from metagen.docs import figures, statement
+from metagen.docs import content, statement
 from metagen.docs.facts import Facts
 from metagen.families import transformer
 from metagen.sizing.measured import NO_LIMIT, Requirement, entry
@@ -73,7 +73,8 @@ def test_nothing_finite_is_infinite():
 
 
 def test_the_figure_of_memory_over_the_context_holds_the_declared_requests():
-    one, four = (
-        figures._memory(Facts(sample.desk({"constraints.batch": batch})), 512) for batch in (1, 4)
-    )
-    assert four - one == 3 * transformer.cache_bytes(sample.DIMS, 512, sample.INFER["cache_bits"])
+    facts = [Facts(sample.desk({"constraints.batch": batch})) for batch in (1, 4)]
+    one, four = (content.memory_over_context(each)[0] for each in facts)
+    length = facts[0].get("flops.points").value[0]["length"]
+    cache = transformer.cache_bytes(sample.DIMS, length, sample.INFER["cache_bits"])
+    assert four - one == 3 * cache

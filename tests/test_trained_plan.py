@@ -142,5 +142,5 @@ def test_a_bench_that_prints_no_report_ends_the_task(
 
 
 def test_the_report_has_a_figure_of_the_losses() -> None:
-    (data,) = figures.curve_of_report(made.state("both")).values()
+    (data,) = figures.OF_THE_TRAINED[0].work(made.state("both")).values()
     assert data.startswith(b"<?xml")

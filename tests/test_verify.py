@@ -94,11 +94,11 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
                       (p / "README.md").symlink_to("/etc/passwd")],
         "README.md: a link;",
     ),
-    "a link to nothing": (lambda p, _: (p / "docs/x").symlink_to("nothing"), "docs/x: a link;"),
+    "a link to nothing": (lambda p, _: (p / "code/x").symlink_to("nothing"), "code/x: a link;"),
     "a linked parent": (
-        lambda p, other: [shutil.move(p / "docs", other / "docs"),
-                          (p / "docs").symlink_to(other / "docs")],
-        "docs: a link;",
+        lambda p, other: [shutil.move(p / "code", other / "code"),
+                          (p / "code").symlink_to(other / "code")],
+        "code: a link;",
     ),
     "a package of a name": (
         lambda p, _: written(p / "code/model/__init__.py"),
@@ -111,9 +111,9 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
         "imports 'numpy'",
     ),
     "leftovers of TeX": (lambda p, _: written(p / "paper/build/main.aux"), "paper/build: 1 file"),
-    "a pipe": (lambda p, _: pipe(p / "docs/pipe"), "docs/pipe: a FIFO;"),
+    "a pipe": (lambda p, _: pipe(p / "code/pipe"), "code/pipe: a FIFO;"),
     "a pipe as a file": (lambda p, _: pipe(p / "code/model.py"), "code/model.py: a FIFO;"),
-    "a socket": (lambda p, _: bound(p / "docs/s"), "docs/s: a socket;"),
+    "a socket": (lambda p, _: bound(p / "code/s"), "code/s: a socket;"),
     "an empty folder": (lambda p, _: (p / "code/torch").mkdir(), "code/torch: a folder with 0"),
     "a hidden file": (lambda p, _: written(p / ".git/hooks/x"), ".git: a folder with 1 file"),
     "a makefile": (lambda p, _: written(p / "paper/GNUmakefile"), "paper/GNUmakefile: manifest"),
@@ -125,7 +125,7 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
         "code/model.py: differs from a clean build",
     ),
     "a name that moves the cursor": (
-        lambda p, _: written(p / "docs/\x1b[2J\udcff"), r"docs/\x1b[2J\udcff: manifest.json"
+        lambda p, _: written(p / "code/\x1b[2J\udcff"), r"code/\x1b[2J\udcff: manifest.json"
     ),
 }  # fmt: skip
 
@@ -203,7 +203,7 @@ def test_a_folder_without_a_spec_is_no_package(
 
 
 def test_a_folder_that_is_too_deep_or_too_full_ends(package: Path, monkeypatch) -> None:
-    deep = package / "docs"
+    deep = package / "code"
     handle = os.open(deep, os.O_RDONLY)
     for _ in range(40):  # deeper than a path may be long
         os.mkdir("d" * 200, dir_fd=handle)
