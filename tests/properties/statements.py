@@ -36,7 +36,9 @@ STATES: dict[str, dict[str, Any]] = {
 _REAL = Facts.has
 # What an omitted passage leaves behind where its template is wrong.
 FLAWS = {
-    "a sentence that is cut off": re.compile(r"[\w)}\"'] ?[,;:] ?\.(?!\w)|\.\.(?![./])| \.(?![\w.])"),
+    "a sentence that is cut off": re.compile(
+        r"[\w)}\"'] ?[,;:] ?\.(?!\w)|\.\.(?![./])| \.(?![\w.])"
+    ),
     "a sentence about a missing fact": re.compile(
         r"\b(?:is|are|of|for|from|with|domain|duration|declares) (?:not declared|not measured)"
     ),
