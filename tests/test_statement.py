@@ -78,3 +78,10 @@ def test_the_figure_of_memory_over_the_context_holds_the_declared_requests():
     length = facts[0].get("flops.points").value[0]["length"]
     cache = transformer.cache_bytes(sample.DIMS, length, sample.INFER["cache_bits"])
     assert four - one == 3 * cache
+
+
+def test_a_range_has_the_unit_of_its_estimate():
+    row = {"constraint": "training_time", "relation": "available", "required": "3 days"}
+    row |= {"unit": "days", "limit": 3, "computed": 7.7 / 1440, "low": 5.2 / 1440}
+    told = statement.computed(row | {"high": 22 / 1440}).replace("\u00a0", " ")
+    assert told == "about 7.7 minutes (5.2 to 22 minutes)"

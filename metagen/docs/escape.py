@@ -74,12 +74,13 @@ def markdown_code(text: str) -> Markup:
 def markdown_link(text: str, address: str) -> Markup:
     """Return a link to a path or to an address of the web; text where there is none.
 
-    An address that is its own text stands in angle brackets.
+    An address of the web that is its own text stands in angle brackets.
     """
     if not address or (":" in address and not address.startswith(("https://", "http://"))):
         return markdown(text)
     target = quote(plain(address), safe="/:?#@!$&'*+,;=%~.-_")
-    return Markup(f"<{target}>" if text == address else f"[{markdown(text)}]({target})")
+    alone = text == address and ":" in address
+    return Markup(f"<{target}>" if alone else f"[{markdown(text)}]({target})")
 
 
 def markdown_block(text: str, language: str = "text") -> Markup:

@@ -59,18 +59,26 @@ def computed(row: Row) -> str:
         return f"not computed: {row['formula']}"
     if row["low"] is None:
         return _amount(row["computed"], row, _EXACT)
-    low, high = (_amount(row[end], row, _ESTIMATE) for end in ("low", "high"))
+    value = row["computed"]
+    low, high = (_amount(row[end], row, _ESTIMATE, like=value) for end in ("low", "high"))
     if low == high:
         return f"about {low}"
-    return f"about {_amount(row['computed'], row, _ESTIMATE)} ({low.partition(SPACE)[0]} to {high})"
+    return f"about {_amount(value, row, _ESTIMATE)} ({low.partition(SPACE)[0]} to {high})"
 
 
-def _amount(value: float, row: Row, digits: int | None) -> str:
-    """Return an amount in the unit of its row; `digits` is None for one that was declared."""
+def _amount(value: float, row: Row, digits: int | None, like: float | None = None) -> str:
+    """Return an amount in the unit of its row.
+
+    Args:
+        value: The amount.
+        row: The entry that has it.
+        digits: Significant digits; None for an amount that was declared.
+        like: An amount whose unit it shares.
+    """
     unit = row["unit"]
     if unit in ("parameters", "tokens") or not value:
         return wording.write(value, unit, "short")
-    size, name = _unit(row, value)
+    size, name = _unit(row, like or value)
     return f"{_rounded(value / size, digits)}{SPACE}{name}"
 
 
