@@ -209,7 +209,7 @@ def _speed(
     formula = f"{after}{_where(model, line)}: {listed}; {line.together}"
     formula += f", so {given:,g} / {line.seconds(work, bits):.3g} s = {_three(computed)} {unit}"
     for other in sorted(worth.keys() - {unit}):
-        formula += f", which is {_three(computed * worth[other] / worth[unit])} {other}"
+        formula += f", which is {_three(computed * worth[other] / worth.get(unit, 1))} {other}"
     shares = f"{line.arithmetic_share.source}; {_source(line, bits)}"
     ends, cites = (low, high), line.cites(bits)
     return entry(name, computed, unit, formula, shares, required, None, ends, cites)
