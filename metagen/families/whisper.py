@@ -30,7 +30,7 @@ class Whisper(Blocks):
     """Two convolutions and blocks over a spectrogram; blocks over tokens, which attend to them."""
 
     name = "whisper"
-    kind = "encoder-decoder of speech to text"
+    kind = "speech-to-text Transformer"
     task = SpeechRecognition()
     components = (
         "transformer_encoder encoder audio_encoder transformer_decoder decoder convolution conv "
