@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STEP, _HEIGHT, _GAP = 0.45, 0.31, 0.12  # inches: between two boxes, of a box, between the stacks
-_LETTERS = 26  # of a line in a box
+_LETTERS = 26  # A line of a box holds as many.
 
 
 def diagram(desk: Desk) -> Picture:

@@ -26,7 +26,7 @@ SIDE = 224  # pixels; the first stage of PaliGemma, and its smallest model
 PROMPT = 64  # tokens of a question where a spec declares no length
 TEXT = 128  # tokens of a question and its answer in training; PaliGemma's first stage
 ANSWER = 32  # tokens of an answer, at most; captions and longer answers have their option
-QUESTIONS = 1_000_000_000  # of PaliGemma's first stage
+QUESTIONS = 1_000_000_000  # PaliGemma's first stage has as many.
 
 
 class VisualQuestionAnswering(Task):

@@ -25,7 +25,7 @@ NPZ = ".npz"
 TABLES = (*(each for each in ROWS if ".csv" not in each and ".tsv" not in each), NPZ)
 SUFFIXES = (*TABLES, *MESHES)
 POINTS = ("points", "pos", "x", "X", "data")
-LARGEST = 1e12  # of a coordinate, whose square is far from the largest float32
+LARGEST = 1e12  # A coordinate's square stays far from the largest float32.
 
 
 @dataclass(frozen=True)

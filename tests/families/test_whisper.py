@@ -32,7 +32,8 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleT
 def made(code: dict[str, ModuleType], **changed: int) -> Any:
     torch.manual_seed(0)
     network = code["model"].Model(code["model"].Config(**{**MODEL, **changed})).eval()
-    for parameter in network.parameters():  # so that biases and gains matter
+    # Biases and gains matter only where they are not 0 and 1.
+    for parameter in network.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     return network
 

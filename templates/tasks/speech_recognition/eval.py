@@ -27,7 +27,7 @@ from runtime.scripts import Setting, Trained, scoring
 from runtime.word_models import WordModels, cepstra
 
 SHOWN = 3  # clips in the figure
-FRAMES, BANDS = 200, 40  # of a spectrogram in the figure, at most
+FRAMES, BANDS = 200, 40  # The figure's spectrograms have no more.
 
 
 @dataclass(frozen=True)
