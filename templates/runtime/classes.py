@@ -1,12 +1,13 @@
 """Scores and the confusion matrix of predicted classes."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from runtime.scores import Score, Weights
+from runtime.report import metric
+from runtime.scores import Mean, Samples, Score, Weights
 
 MOST_LABELS = 20  # rows of the confusion matrix; labels of more would be illegible
 
@@ -35,6 +36,40 @@ def macro_f1(truth: Any, predicted: Any) -> Score:
         return float(np.mean(2 * hits[present] / sizes[present]))
 
     return score
+
+
+def accuracy(truth: Any, predicted: Any) -> Score:
+    """Return the share of classes (samples,) that are right, as a score."""
+    return Mean(predicted == truth)
+
+
+def class_metrics(
+    truth: Any, predicted: Any, simpler: Mapping[str, Any], samples: Samples
+) -> list[dict[str, Any]]:
+    """Return accuracy and macro F1 of predicted classes, with those of the baselines.
+
+    Args:
+        truth: The class of each sample, (samples,).
+        predicted: The predicted class of each sample, (samples,).
+        simpler: The classes that each baseline predicts, (samples,).
+        samples: What a sample is.
+    """
+    return [
+        metric(
+            name,
+            "share",
+            score(truth, predicted),
+            {each: score(truth, guess) for each, guess in simpler.items()},
+            samples,
+            title=title,
+            higher_is_better=True,
+        )
+        # Accuracy favours frequent classes; macro F1 weighs all classes alike.
+        for name, title, score in (
+            ("accuracy", "accuracy", accuracy),
+            ("macro_f1", "macro F1", macro_f1),
+        )
+    ]
 
 
 def confusion(predicted: Any, truth: Any, labels: Sequence[str]) -> dict[str, Any]:

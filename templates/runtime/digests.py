@@ -2,9 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
+
+from runtime.splits import SPLITS
+
+S = TypeVar("S")  # a sample
 
 THREADS = min(16, os.cpu_count() or 1)  # hashing releases Python's lock
 
@@ -32,6 +37,16 @@ def split_of(key: str, val_fraction: float, test_fraction: float) -> str:
     if place < test_fraction:
         return "test"
     return "val" if place < test_fraction + val_fraction else "train"
+
+
+def divided(
+    samples: Iterable[S], key: Callable[[S], str], val_fraction: float, test_fraction: float
+) -> dict[str, list[S]]:
+    """Return samples by split; a digest of the key decides, so new samples move no old ones."""
+    splits: dict[str, list[S]] = {split: [] for split in SPLITS}
+    for sample in samples:
+        splits[split_of(key(sample), val_fraction, test_fraction)].append(sample)
+    return splits
 
 
 def file_digests(paths: Sequence[Path]) -> list[str]:

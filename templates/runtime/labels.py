@@ -1,6 +1,6 @@
 """The names of a classifier's classes: in a checkpoint, and where a split lacks some."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from runtime.errors import fail
@@ -21,6 +21,25 @@ def class_names(labels: Sequence[str], outputs: int) -> dict[str, dict[str, str 
         "id2label": {str(number): name for number, name in enumerate(names)},
         "label2id": {name: number for number, name in enumerate(names)},
     }
+
+
+def labels_of(used: Mapping[str, Sequence[str]], name: str, sample: str) -> tuple[str, ...]:
+    """Return the names of the classes, numbers in their order, or stop if there is only one.
+
+    Args:
+        used: The class of each sample, by split; a class without a training sample is still one.
+        name: Name of the data, for notes and errors.
+        sample: What a sample is, such as "graph".
+    """
+    found = {label for each in used.values() for label in each}
+    numbers = all(label.isdecimal() for label in found)
+    labels = tuple(sorted(found, key=int if numbers else str))
+    if len(labels) < 2:
+        fail(f"{name} has only the class {labels[0]!r}: a classifier needs at least two.")
+    for split in ("val", "test"):
+        absent = untested(labels, map(labels.index, used[split]))
+        say_untested(f"{name} has no {split} {sample}", absent)
+    return labels
 
 
 def untested(labels: Sequence[str], numbers: Iterable[int]) -> list[str]:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime.digests import digest, split_of
+from runtime.digests import digest, divided
 from runtime.errors import fail
 from runtime.folders import column_option
 from runtime.formats import SUFFIXES, columns_of, list_rows, rows_of, split_of_file
 from runtime.listing import Listing, shown, suffix_of
 from runtime.notes import note
-from runtime.splits import SPLITS, require_samples, shares_left
+from runtime.splits import SPLITS, copies, require_samples, shares_left
 
 Record = dict[str, str]
 Names = Mapping[str, str]
@@ -54,20 +54,16 @@ def read_splits(
 
 def _say_copies(path: Path, splits: Mapping[str, Sequence[Record]], key: str) -> None:
     """Say how many training records val or test hold too, which makes a score too good."""
-    held_out = {record[key] for split in ("val", "test") for record in splits[split]}
-    copies = sum(record[key] in held_out for record in splits["train"])
-    if copies:
-        note(f'{path}: {copies:,} records of train have the "{key}" of one in val or test.')
+    twice = copies({split: [each[key] for each in some] for split, some in splits.items()})
+    if twice:
+        note(f'{path}: {twice:,} records of train have the "{key}" of one in val or test.')
 
 
 def cut(
     records: Iterable[Record], key: str, val_fraction: float, test_fraction: float
 ) -> dict[str, list[Record]]:
     """Return records by split; a digest of the key decides, so new records move no old ones."""
-    splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
-    for record in records:
-        splits[split_of(record[key], val_fraction, test_fraction)].append(record)
-    return splits
+    return divided(records, lambda record: record[key], val_fraction, test_fraction)
 
 
 def read_records(path: Path, columns: Sequence[str], names: Names | None = None) -> list[Record]:

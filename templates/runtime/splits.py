@@ -57,6 +57,15 @@ def shares_left(
     return 0.0 if "val" in named else val_fraction, 0.0 if "test" in named else test_fraction
 
 
+def copies(keys: Mapping[str, Collection[object]]) -> int:
+    """Return how many training samples val or test hold too, by the keys of each split's samples.
+
+    Such samples make a score too good.
+    """
+    held_out = {key for split in ("val", "test") for key in keys[split]}
+    return sum(key in held_out for key in keys["train"])
+
+
 def in_order(length: int, val_fraction: float, test_fraction: float) -> dict[str, slice]:
     """Return the range of each split in ordered data, such as a text or a series.
 

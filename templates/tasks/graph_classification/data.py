@@ -23,7 +23,7 @@ from runtime.digests import digest, files_digest, split_of
 from runtime.errors import fail, run
 from runtime.formats import list_rows
 from runtime.graphs import SUFFIXES, Packed, joined, packed, read_graphs
-from runtime.labels import say_untested, untested
+from runtime.labels import labels_of
 from runtime.listing import printable
 from runtime.molecules import molecules, shipped
 from runtime.notes import note
@@ -31,7 +31,7 @@ from runtime.options import data_options
 from runtime.order import samples_at
 from runtime.records import split_files
 from runtime.settings import load_config
-from runtime.splits import SPLITS, require_samples, shares_left
+from runtime.splits import SPLITS, copies, require_samples, shares_left
 from runtime.unions import (
     Columns,
     Features,
@@ -86,7 +86,8 @@ def load_graphs(config: Config, path: Path | None, model: ModelConfig, size: str
     sha256, parts = _files(config, path) if path else _bundled(config)
     require_samples(name, "graphs", {split: len(parts[split]) for split in SPLITS})
     parts = {split: linked(part, config.directed, name) for split, part in parts.items()}
-    labels = _labels(parts, name)
+    used = {split: [label or "" for label in part.labels] for split, part in parts.items()}
+    labels = labels_of(used, name, "graph")
     # Val and test graphs have no say in the scales and words.
     columns = Columns(Features.of(parts["train"].nodes), Features.of(parts["train"].edges))
     model = fitted(model, columns, labels, size)
@@ -159,24 +160,9 @@ def _cut(graphs: Packed, val_fraction: float, test_fraction: float) -> dict[str,
 
 def _say_copies(path: Path, parts: dict[str, Packed]) -> None:
     """Say how many training graphs val or test hold too, which makes a score too good."""
-    held_out = {form for split in ("val", "test") for form in forms(parts[split])}
-    copies = sum(form in held_out for form in forms(parts["train"]))
-    if copies:
-        note(f"{path}: {copies:,} graphs of train have the same form as one in val or test.")
-
-
-def _labels(parts: dict[str, Packed], name: str) -> tuple[str, ...]:
-    """Return the names of the classes, numbers in their order, or stop if there is only one."""
-    # Labels of all splits count: a class without a training graph is still one.
-    found = {label for part in parts.values() for label in part.labels if label is not None}
-    numbers = all(label.isdecimal() for label in found)
-    labels = tuple(sorted(found, key=int if numbers else str))
-    if len(labels) < 2:
-        fail(f"{name} has only the class {labels[0]!r}: a classifier needs at least two.")
-    for split in ("val", "test"):
-        absent = untested(labels, [labels.index(label or "") for label in parts[split].labels])
-        say_untested(f"{name} has no {split} graph", absent)
-    return labels
+    twice = copies({split: list(forms(part)) for split, part in parts.items()})
+    if twice:
+        note(f"{path}: {twice:,} graphs of train have the same form as one in val or test.")
 
 
 def batch_at(graphs: Graphs, position: int, count: int, seed: int) -> tuple[Tensor, ...]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from model import Config as ModelConfig
 from runtime.digests import split_of, uniform
 from runtime.errors import fail, run
-from runtime.labels import say_untested, untested
+from runtime.labels import labels_of
 from runtime.listing import printable
 from runtime.module_graph import import_graph
 from runtime.networks import Network, read_network
@@ -79,7 +79,8 @@ def load_graph(config: Config, path: Path | None, model: ModelConfig, size: str)
     sha256, network = read_network(path) if path else import_graph()
     splits = _splits(config, network) if path else _few_of_each(network)
     require_samples(name, "labelled nodes", {split: len(splits[split]) for split in SPLITS})
-    labels = _labels(network, splits, name)
+    used = {split: [network.labels[node] or "" for node in splits[split]] for split in SPLITS}
+    labels = labels_of(used, name, "node")
     network = replace(network, graph=linked(network.graph, config.directed, name))
     # Features of all nodes are there while the network learns; the labels of some are not.
     columns = Columns(Features.of(network.graph.nodes), Features.of(network.graph.edges))
@@ -141,20 +142,6 @@ def _few_of_each(network: Network) -> dict[str, list[int]]:
         splits["val"] += nodes[train : train + val]
         splits["test"] += nodes[train + val :]
     return splits
-
-
-def _labels(network: Network, splits: dict[str, list[int]], name: str) -> tuple[str, ...]:
-    """Return the names of the classes, numbers in their order, or stop if there is only one."""
-    used = {split: [network.labels[node] or "" for node in splits[split]] for split in SPLITS}
-    found = {label for each in used.values() for label in each}
-    numbers = all(label.isdecimal() for label in found)
-    labels = tuple(sorted(found, key=int if numbers else str))
-    if len(labels) < 2:
-        fail(f"{name} has only the class {labels[0]!r}: a classifier needs at least two.")
-    for split in ("val", "test"):
-        absent = untested(labels, [labels.index(label) for label in used[split]])
-        say_untested(f"{name} has no {split} node", absent)
-    return labels
 
 
 def batch_of(data: Dataset, split: str, count: int) -> tuple[Tensor, ...]:

@@ -9,7 +9,6 @@ split.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +19,12 @@ from data import Config as DataConfig
 from data import Dataset, fitted, load_graph
 from model import Config as ModelConfig
 from model import Model
-from runtime.classes import confusion, macro_f1
+from runtime.classes import class_metrics, confusion
 from runtime.errors import fail, run
 from runtime.labels import read_labels, untested
 from runtime.linear import logistic_regression
-from runtime.report import Report, metric
-from runtime.scores import Mean, Samples, Score
+from runtime.report import Report
+from runtime.scores import Samples
 from runtime.scripts import Trained, scoring
 from runtime.unions import read_columns
 
@@ -101,31 +100,6 @@ def neighbours_mean(rows: Tensor, index: Tensor) -> Tensor:
     return torch.zeros_like(rows).index_add(0, end, rows[begin]) / counts
 
 
-def metrics(truth: Classes, own: Classes, simple: dict[str, Classes]) -> list[dict[str, Any]]:
-    """Return accuracy and macro F1, with those of the baselines."""
-
-    def accuracy(truth: Classes, guess: Classes) -> Score:
-        return Mean(guess == truth)
-
-    samples = Samples("nodes", len(truth))
-    return [
-        metric(
-            name,
-            "share",
-            score(truth, own),
-            {each: score(truth, guess) for each, guess in simple.items()},
-            samples,
-            title=title,
-            higher_is_better=True,
-        )
-        # Accuracy favours frequent classes; macro F1 weighs all classes alike.
-        for name, title, score in (
-            ("accuracy", "accuracy", accuracy),
-            ("macro_f1", "macro F1", macro_f1),
-        )
-    ]
-
-
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on the test nodes."""
     config, folder, size = trained.config, trained.folder, trained.args.size
@@ -146,7 +120,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         data.name,
         data.sha256,
         len(truth),
-        metrics(truth, own, simple),
+        class_metrics(truth, own, simple, Samples("nodes", len(truth))),
         confusion(own, truth, data.labels),
         n_unit="nodes",
         untested=untested(data.labels, truth.tolist()),

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from model import Config as ModelConfig
-from runtime.digests import digest, files_digest, split_of
+from runtime.digests import digest, divided, files_digest
 from runtime.errors import fail, run
 from runtime.formats import list_rows
-from runtime.labels import say_untested, untested
+from runtime.labels import labels_of
 from runtime.listing import list_files, printable
 from runtime.meshes import SUFFIXES as MESHES
 from runtime.notes import note
@@ -30,7 +30,7 @@ from runtime.order import samples_at
 from runtime.point_files import TABLES, Cloud, read_clouds
 from runtime.records import split_files
 from runtime.settings import load_config
-from runtime.splits import SPLITS, require_samples, shares_left, split_folders
+from runtime.splits import SPLITS, copies, require_samples, shares_left, split_folders
 from runtime.turned_solids import KINDS, rotation, solids
 
 BUNDLED = "cut_solids"
@@ -85,7 +85,8 @@ def load_clouds(config: Config, path: Path | None, model: ModelConfig) -> Datase
         return Dataset(BUNDLED, digest(*arrays), KINDS, splits)
     sha256, parts = _files(config, path)
     require_samples(path.name, "clouds", {split: len(parts[split]) for split in SPLITS})
-    labels = _labels(parts, path.name)
+    used = {split: [each.label or "" for each in part] for split, part in parts.items()}
+    labels = labels_of(used, path.name, "cloud")
     splits = {split: _split(part, labels, model.n_points) for split, part in parts.items()}
     return Dataset(path.name, sha256, labels, splits)
 
@@ -135,7 +136,7 @@ def _files(config: Config, path: Path) -> tuple[str, Parts]:
         found.setdefault(split, []).extend(read_clouds(each, labelled=label is None, label=label))
     train = found.pop("train")
     shares = shares_left(found, config.val_fraction, config.test_fraction)
-    parts = {**_cut(train, *shares), **found}
+    parts = {**divided(train, _key, *shares), **found}
     _say_copies(path, parts)
     return total, parts
 
@@ -169,35 +170,11 @@ def _key(cloud: Cloud) -> str:
     return digest(cloud.surface.vertices.tobytes(), cloud.surface.faces.tobytes())
 
 
-def _cut(clouds: Sequence[Cloud], val_fraction: float, test_fraction: float) -> Parts:
-    """Return clouds by split; equal ones are in the same split."""
-    # A digest of the points decides, so new clouds move no old ones.
-    parts: Parts = {split: [] for split in SPLITS}
-    for each in clouds:
-        parts[split_of(_key(each), val_fraction, test_fraction)].append(each)
-    return parts
-
-
 def _say_copies(path: Path, parts: Parts) -> None:
     """Say how many training clouds val or test hold too, which makes a score too good."""
-    held_out = {_key(each) for split in ("val", "test") for each in parts[split]}
-    copies = sum(_key(each) in held_out for each in parts["train"])
-    if copies:
-        note(f"{path}: {copies:,} clouds of train are equal to one in val or test.")
-
-
-def _labels(parts: Parts, name: str) -> tuple[str, ...]:
-    """Return the names of the classes, numbers in their order, or stop if there is only one."""
-    # Labels of all splits count: a class without a training cloud is still one.
-    found = {each.label for part in parts.values() for each in part if each.label is not None}
-    numbers = all(label.isdecimal() for label in found)
-    labels = tuple(sorted(found, key=int if numbers else str))
-    if len(labels) < 2:
-        fail(f"{name} has only the class {labels[0]!r}: a classifier needs at least two.")
-    for split in ("val", "test"):
-        present = [labels.index(each.label or "") for each in parts[split]]
-        say_untested(f"{name} has no {split} cloud", untested(labels, present))
-    return labels
+    twice = copies({split: list(map(_key, part)) for split, part in parts.items()})
+    if twice:
+        note(f"{path}: {twice:,} clouds of train are equal to one in val or test.")
 
 
 def batch_at(

@@ -8,7 +8,6 @@ Prints JSON on stdout, and keeps it in OUT/scores.json. No other script reads th
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +18,13 @@ from data import Config as DataConfig
 from data import Dataset, Split, batches, fitted, load_clouds
 from model import Config as ModelConfig
 from model import Model
-from runtime.classes import confusion, macro_f1
+from runtime.classes import class_metrics, confusion
 from runtime.errors import fail, run
 from runtime.labels import read_labels, untested
 from runtime.linear import logistic_regression
 from runtime.notes import note
-from runtime.report import Report, metric
-from runtime.scores import Mean, Samples, Score
+from runtime.report import Report
+from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
 
 PAIRS = 2000  # pairs of points whose distances are counted
@@ -120,31 +119,6 @@ def random_forest(
     return np.asarray(forest.predict(others.numpy()))
 
 
-def metrics(truth: Labels, own: Labels, simple: dict[str, Labels]) -> list[dict[str, Any]]:
-    """Return accuracy and macro F1, with those of the baselines."""
-
-    def accuracy(truth: Labels, guess: Labels) -> Score:
-        return Mean(guess == truth)
-
-    samples = Samples("clouds", len(truth))
-    return [
-        metric(
-            name,
-            "share",
-            score(truth, own),
-            {each: score(truth, guess) for each, guess in simple.items()},
-            samples,
-            title=title,
-            higher_is_better=True,
-        )
-        # Accuracy favours frequent classes; macro F1 weighs all classes alike.
-        for name, title, score in (
-            ("accuracy", "accuracy", accuracy),
-            ("macro_f1", "macro F1", macro_f1),
-        )
-    ]
-
-
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on the clouds of the test split."""
     config, folder, size = trained.config, trained.folder, trained.args.size
@@ -160,11 +134,12 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     test = data.splits["test"]
     truth = np.asarray(test.targets.numpy())
     own = predict(model, test, config.batch_size, trained.device)
+    simple = dict(baselines(data, config, seed=0))
     return Report(
         data.name,
         data.sha256,
         len(truth),
-        metrics(truth, own, dict(baselines(data, config, seed=0))),
+        class_metrics(truth, own, simple, Samples("clouds", len(truth))),
         confusion(own, truth, data.labels),
         n_unit="clouds",
         untested=untested(data.labels, truth.tolist()),

@@ -25,7 +25,7 @@ from data import Config as DataConfig
 from data import Facts, encoded, load_rows, load_table, untested
 from model import Config as ModelConfig
 from model import Model
-from runtime.classes import macro_f1
+from runtime.classes import accuracy, macro_f1
 from runtime.columns import Rows, Table, design, folds_of, read_schema
 from runtime.crossval import as_trained, trained_network
 from runtime.errors import fail, run
@@ -153,11 +153,6 @@ def r2(truth: Values, values: Values) -> Score:
         return 1 - squares(weights) / (variance or 1.0)
 
     return score
-
-
-def accuracy(truth: Values, values: Values) -> Score:
-    """Return the share of rows whose class is right."""
-    return Mean(values == truth)
 
 
 def scatter(values: Predictions, target: Facts) -> dict[str, Any]:

@@ -9,7 +9,6 @@ Prints JSON on stdout, and keeps it in OUT/scores.json. No other script reads th
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,11 @@ from data import Config as DataConfig
 from data import Dataset, Sample, load_dataset
 from model import Config as ModelConfig
 from model import Model
-from runtime.classes import confusion, macro_f1
+from runtime.classes import class_metrics, confusion
 from runtime.errors import run
 from runtime.labels import untested
-from runtime.report import Report, metric
-from runtime.scores import Mean, Samples, Score
+from runtime.report import Report
+from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
 from runtime.sequences import outputs
 
@@ -77,11 +76,6 @@ class NaiveBayes:
         return np.array([np.argmax(self.prior + self.weights[rows].sum(0)) for rows in known])
 
 
-def accuracy(truth: Labels, predicted: Labels) -> Score:
-    """Return the share of labels that are right."""
-    return Mean(predicted == truth)
-
-
 def baselines(data: Dataset, config: Config) -> dict[str, Labels]:
     """Return the labels of the test split by simpler methods that are fitted on the train split."""
     train, texts = data.splits["train"], [text for text, _ in data.splits["test"]]
@@ -97,26 +91,6 @@ def baselines(data: Dataset, config: Config) -> dict[str, Labels]:
     return labels
 
 
-def metrics(predicted: Labels, truth: Labels, simpler: dict[str, Labels]) -> list[dict[str, Any]]:
-    """Return accuracy and macro F1, with those of the baselines."""
-    return [
-        metric(
-            name,
-            "share",
-            score(truth, predicted),
-            {each: score(truth, guess) for each, guess in simpler.items()},
-            Samples("texts", len(truth)),
-            title=title,
-            higher_is_better=True,
-        )
-        for name, title, score in (
-            # Accuracy favours frequent labels; macro F1 weighs all labels alike.
-            ("accuracy", "accuracy", accuracy),
-            ("macro_f1", "macro F1", macro_f1),
-        )
-    ]
-
-
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on the texts of the test split."""
     data = load_dataset(trained.data, trained.args.data, trained.model, trained.folder)
@@ -127,7 +101,8 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     logits = outputs(model, texts, data.tokenizer, length, size, trained.device)
     predicted = logits.argmax(1).numpy()
     truth = np.array([label for _, label in data.splits["test"]])
-    scores = metrics(predicted, truth, baselines(data, trained.config))
+    samples, simpler = Samples("texts", len(truth)), baselines(data, trained.config)
+    scores = class_metrics(truth, predicted, simpler, samples)
     figure = confusion(predicted, truth, data.labels)
     return Report(
         data.name,

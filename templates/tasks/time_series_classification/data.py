@@ -20,17 +20,17 @@ import torch
 from torch import Tensor
 
 from model import Config as ModelConfig
-from runtime.digests import digest, files_digest, split_of
+from runtime.digests import digest, divided, files_digest
 from runtime.errors import fail, run
 from runtime.formats import list_rows
-from runtime.labels import say_untested, untested
+from runtime.labels import labels_of
 from runtime.listing import printable
 from runtime.notes import note
 from runtime.options import data_options
 from runtime.order import samples_at
 from runtime.records import split_files
 from runtime.settings import load_config, read_json
-from runtime.splits import SPLITS, require_samples, shares_left
+from runtime.splits import SPLITS, copies, require_samples, shares_left
 from runtime.waves import SUFFIXES, Numbers, Wave, check_channels, read_waves, shipped
 
 BUNDLED = "OSULeaf"
@@ -94,7 +94,8 @@ def load_series(config: Config, path: Path | None, model: ModelConfig) -> Datase
             f"{name}: series have {ends[0]:,} to {ends[1]:,} steps, and each is stretched to the "
             f"model's {model.lookback:,}, on straight lines between its steps."
         )
-    labels = _labels(parts, name)
+    used = {split: [each.label or "" for each in part] for split, part in parts.items()}
+    labels = labels_of(used, name, "series")
     splits = {split: _split(part, labels, model.lookback) for split, part in parts.items()}
     return Dataset(name, sha256, labels, ends, splits)
 
@@ -152,7 +153,7 @@ def _bundled(config: Config) -> tuple[str, Parts]:
     paths = [shipped(split) for split in ("TRAIN", "TEST")]
     train, test = (read_waves(path, labelled=True) for path in paths)
     total = digest(*(path.read_bytes() for path in paths))
-    return total, {**_cut(train, config.val_fraction, 0.0), "test": test}
+    return total, {**divided(train, _key, config.val_fraction, 0.0), "test": test}
 
 
 def _files(config: Config, path: Path) -> tuple[str, Parts]:
@@ -167,7 +168,10 @@ def _files(config: Config, path: Path) -> tuple[str, Parts]:
     names = [f"{s} {p.relative_to(path) if path.is_dir() else p.name}" for s, p in every]
     total = files_digest([each for _, each in every], names)
     train = found.pop("train")
-    parts = {**_cut(train, *shares_left(found, config.val_fraction, config.test_fraction)), **found}
+    parts = {
+        **divided(train, _key, *shares_left(found, config.val_fraction, config.test_fraction)),
+        **found,
+    }
     _say_copies(path, parts)
     return total, parts
 
@@ -176,35 +180,11 @@ def _key(wave: Wave) -> str:
     return digest(wave.channels.tobytes())
 
 
-def _cut(waves: Sequence[Wave], val_fraction: float, test_fraction: float) -> Parts:
-    """Return series by split; equal ones are in the same split."""
-    # A digest of the values decides, so new series move no old ones.
-    parts: Parts = {split: [] for split in SPLITS}
-    for each in waves:
-        parts[split_of(_key(each), val_fraction, test_fraction)].append(each)
-    return parts
-
-
 def _say_copies(path: Path, parts: Parts) -> None:
     """Say how many training series val or test hold too, which makes a score too good."""
-    held_out = {_key(each) for split in ("val", "test") for each in parts[split]}
-    copies = sum(_key(each) in held_out for each in parts["train"])
-    if copies:
-        note(f"{path}: {copies:,} series of train are equal to one in val or test.")
-
-
-def _labels(parts: Parts, name: str) -> tuple[str, ...]:
-    """Return the names of the classes, numbers in their order, or stop if there is only one."""
-    # Labels of all splits count: a class without a training series is still one.
-    found = {each.label for part in parts.values() for each in part if each.label is not None}
-    numbers = all(label.isdecimal() for label in found)
-    labels = tuple(sorted(found, key=int if numbers else str))
-    if len(labels) < 2:
-        fail(f"{name} has only the class {labels[0]!r}: a classifier needs at least two.")
-    for split in ("val", "test"):
-        present = [labels.index(each.label or "") for each in parts[split]]
-        say_untested(f"{name} has no {split} series", untested(labels, present))
-    return labels
+    twice = copies({split: list(map(_key, part)) for split, part in parts.items()})
+    if twice:
+        note(f"{path}: {twice:,} series of train are equal to one in val or test.")
 
 
 def batch_at(split: Split, position: int, count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,6 @@ Prints JSON on stdout, and keeps it in OUT/scores.json. No other script reads th
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +19,11 @@ from data import Config as DataConfig
 from data import Dataset, Split, batches, fitted, load_series
 from model import Config as ModelConfig
 from model import Model
-from runtime.classes import confusion, macro_f1
+from runtime.classes import class_metrics, confusion
 from runtime.errors import fail, run
 from runtime.labels import read_labels, untested
-from runtime.report import Report, metric
-from runtime.scores import Mean, Samples, Score
+from runtime.report import Report
+from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
 
 LENGTHS = (7, 9, 11)  # steps of a random kernel (Dempster et al., 2020, section 3)
@@ -134,31 +133,6 @@ def ridge_classes(known: Tensor, new: Tensor, targets: Tensor, classes: int) -> 
     return classes_of
 
 
-def accuracy(truth: Labels, predicted: Labels) -> Score:
-    """Return the share of classes that are right."""
-    return Mean(predicted == truth)
-
-
-def metrics(predicted: Labels, truth: Labels, simple: dict[str, Labels]) -> list[dict[str, Any]]:
-    """Return accuracy and macro F1, with those of the baselines."""
-    return [
-        metric(
-            name,
-            "share",
-            score(truth, predicted),
-            {each: score(truth, guess) for each, guess in simple.items()},
-            Samples("series", len(truth)),
-            title=title,
-            higher_is_better=True,
-        )
-        for name, title, score in (
-            # Accuracy favours frequent classes; macro F1 weighs all alike.
-            ("accuracy", "accuracy", accuracy),
-            ("macro_f1", "macro F1", macro_f1),
-        )
-    ]
-
-
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on the series of the test split."""
     config = trained.config
@@ -174,11 +148,12 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     test = data.splits["test"]
     truth = np.asarray(test.targets.numpy())
     predicted = predict(model, test, config.batch_size, trained.device)
+    simple = dict(baselines(data, config, seed=0))
     return Report(
         data.name,
         data.sha256,
         len(truth),
-        metrics(predicted, truth, dict(baselines(data, config, seed=0))),
+        class_metrics(truth, predicted, simple, Samples("series", len(truth))),
         confusion(predicted, truth, data.labels),
         n_unit="series",
         untested=untested(data.labels, truth.tolist()),

@@ -32,7 +32,7 @@ from runtime.records import read_records, split_files
 from runtime.records import report as rows_report
 from runtime.scenes import Scene
 from runtime.settings import load_config
-from runtime.splits import SPLITS, require_samples, shares_left
+from runtime.splits import SPLITS, copies, require_samples, shares_left
 from runtime.stored import digests_of
 from runtime.tokenizer import END_OF_TEXT, BPETokenizer, open_bpe, train_bpe
 
@@ -277,10 +277,9 @@ def _image(file: Path, name: str) -> Path:
 
 def _say_copies(path: Path, splits: dict[str, list[Question]]) -> None:
     """Say how many training questions are about an image of val or test too."""
-    held_out = {q.name for split in ("val", "test") for q in splits[split]}
-    copies = sum(q.name in held_out for q in splits["train"])
-    if copies:
-        note(f"{path}: {copies:,} questions of train are about an image of val or test.")
+    twice = copies({split: [each.name for each in some] for split, some in splits.items()})
+    if twice:
+        note(f"{path}: {twice:,} questions of train are about an image of val or test.")
 
 
 def batch_at(whole: Questions, position: int, count: int, seed: int) -> tuple[Tensor, ...]:
