@@ -93,7 +93,7 @@ def test_each_file_that_the_card_shows_is_there(released: Path) -> None:
     named |= set(re.findall(r"`((?:docs|blueprint|benchmarks|trained|code)/[\w./-]+)`", text))
     listed = text.partition("## Files of this repository")[2].partition("## ")[0]
     named |= set(re.findall(r"`([\w.-]+(?:\.\w+|/))`", listed))
-    assert {"figures/learning_curve.svg", "docs/limitations.md", "code/"} <= named
+    assert {"docs/figures/trained_curve.svg", "docs/limitations.md", "code/"} <= named
     assert [name for name in sorted(named) if not (release / name).exists()] == []
 
 

@@ -12,7 +12,6 @@ scores     results on data sets of the Hub, for its leaderboards
 opens      the libraries that open a release
 about      what the release holds, in one file
 card       the model card as README.md
-figures    the figures of the card
 listing    the files that are copied, and the manifest
 smoke      the release opened by others, and its first steps run
 =========  =======================================================================
@@ -31,7 +30,6 @@ from metagen.measure.results import FULL_MODEL, FULL_RESULTS
 from metagen.release import (
     about,
     card,
-    figures,
     listing,
     scores,
     smoke,
@@ -58,7 +56,6 @@ def recipes(family: Family, key: Lookup, trained: Path, *, results: bool) -> tup
         *texts.recipes(family.words.pipeline_tag, _names(folder)),
         about.RECIPE,
         *((_SCORES,) if results else ()),
-        *figures.RECIPES,
         card.RECIPE,
     )
 

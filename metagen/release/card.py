@@ -6,6 +6,7 @@ from typing import Any
 
 from metagen import families
 from metagen.docs import cards, provenance, render
+from metagen.docs.sources import FILES
 from metagen.errors import Problem, TaskError
 from metagen.measure.results import FULL_MODEL
 from metagen.release import hub
@@ -47,11 +48,12 @@ def _base(desk: Desk) -> str:
     return name
 
 
+_READ = (families.ARCHITECTURE, FILES["trained_curve"])
 _CARD = next(each for each in cards.RECIPES if each.name == "docs:model_card")
 RECIPE = Recipe(
     "release:readme",
     readme,
-    tuple(dict.fromkeys((*_CARD.inputs, FULL_MODEL, families.ARCHITECTURE, ABOUT))),
+    tuple(dict.fromkeys((*_CARD.inputs, FULL_MODEL, *_READ, ABOUT))),
     provenance.targets(PATH),
     "write the card for the Hub",
 )
