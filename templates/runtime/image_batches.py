@@ -83,7 +83,8 @@ def varied(image: Tensor, generator: torch.Generator, config: Any) -> Tensor:
 def normalized(pixels: Tensor, config: Any) -> Tensor:
     """Return uint8 images as float32: (pixels / 255 - mean) / std."""
     # Pixels stay uint8 until here, which takes a quarter of the memory of float32.
-    return (pixels.float() / 255 - config.pixel_mean) / config.pixel_std
+    scaled: Tensor = (pixels.float() / 255 - config.pixel_mean) / config.pixel_std
+    return scaled
 
 
 def preprocessor(model: Any, config: Any) -> dict[str, Any]:

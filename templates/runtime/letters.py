@@ -95,8 +95,9 @@ def _turned(pixels: Pixels, side: int, draw: random.Random) -> Pixels:
     from PIL import Image
 
     angle, scale = draw.uniform(-MOST_TURN, MOST_TURN), draw.uniform(LEAST_SCALE, 1)
-    shift = [round(draw.uniform(-MOST_SHIFT, MOST_SHIFT) * len(pixels)) for _ in range(2)]
-    image = Image.fromarray(pixels).rotate(angle, Image.Resampling.BILINEAR, translate=shift)
+    right, down = (round(draw.uniform(-MOST_SHIFT, MOST_SHIFT) * len(pixels)) for _ in range(2))
+    image = Image.fromarray(pixels)
+    image = image.rotate(angle, Image.Resampling.BILINEAR, translate=(right, down))
     small = max(1, round(scale * side))
     canvas, at = Image.new("L", (side, side)), (side - small) // 2
     canvas.paste(image.resize((small, small), Image.Resampling.BOX), (at, at))

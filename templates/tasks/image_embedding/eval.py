@@ -110,7 +110,7 @@ def baselines(
 
 def discriminant(rows: Tensor, targets: Tensor) -> Tensor:
     """Return the directions (D, K) between which classes differ most, relative to their spread."""
-    _, places = targets.unique(return_inverse=True)
+    places = torch.from_numpy(np.unique(targets.numpy(), return_inverse=True)[1])
     counts = torch.bincount(places).double()[:, None]
     sums = rows.new_zeros(len(counts), rows.size(1)).index_add_(0, places, rows)
     means = sums / counts
