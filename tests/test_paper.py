@@ -8,16 +8,30 @@ import re
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
 import yaml
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from helpers import docs_fixtures as sample
 from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
 from helpers.turns import in_turn
 
-from metagen import families, paths
-from metagen.docs import RECIPES, content, drawing, escape, figures, latex, paper, render
+from metagen import families, fonts, paths
+from metagen.docs import (
+    RECIPES,
+    content,
+    directions,
+    drawing,
+    escape,
+    figures,
+    latex,
+    letters,
+    paper,
+    render,
+)
 from metagen.docs.facts import Facts
 from metagen.errors import TaskError
 from metagen.sizing import training
@@ -96,6 +110,16 @@ def test_no_numeral_is_typed_into_a_paper_template(path):
 def test_no_fact_touches_the_name_of_a_command():
     for path in paths.templates().rglob("*.tex"):
         assert not re.search(r"\\[A-Za-z]+\\VAR", path.read_text()), path
+
+
+def test_the_paper_has_the_declared_date_or_none():
+    dated = sample.desk({"release.date": "2026-03-14"})
+    assert r"\date{Technical report, version 1.0.0, 2026-03-14}" in title(dated)
+    assert r"\date{Technical report, version 1.0.0}" in title(sample.desk())
+
+
+def title(desk: sample.FakeDesk) -> str:
+    return render.latex(desk, "paper/main.tex").text
 
 
 def cited(text: str) -> set[str]:
@@ -194,7 +218,7 @@ def test_the_pdf_names_itself_its_authors_and_its_subject(drawn, tmp_path):
     told = subprocess.run(["pdfinfo", tmp_path / "main.pdf"], capture_output=True, text=True).stdout
     said = dict(re.split(r":\s*", line, maxsplit=1) for line in told.splitlines())
     assert said["Title"] == "server_30B / long context"
-    assert said["Author"] == "Ada Muller, Jose N"
+    assert said["Author"] == "Ada Müller, José Ñ"
     assert "language model" in said["Subject"]
     assert said["Keywords"]
 
@@ -221,7 +245,8 @@ def test_make_pdf_gives_the_bytes_of_the_build_whatever_the_users_settings_are(
     (folder / "latexmkrc").unlink()
     subprocess.run(["make", "-s", "clean"], cwd=folder, check=True)
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("Makefile", "bibliography.bib", "figures", "main.tex", "report.sty", "sections"),
+        *("Makefile", "bibliography.bib", "figures", "letters.sty", "main.tex"),
+        *("report.sty", "sections"),
     ]
 
 
@@ -249,9 +274,72 @@ def shown(pdf: Path) -> str:
 @tex
 def test_every_character_that_is_set_as_itself_compiles(drawn):
     letters = "".join(chr(c) for c in range(0x20, 0x2300) if escape.TYPESET.match(chr(c)))
-    assert len(letters) > 300
+    assert len(letters) > 250
     made = latex.compiled(project(sample.desk({"description": letters}), **drawn))
     assert latex.flaws(made.log) == []
+
+
+AUTHORS = ("Анна Жук", "Παύλος Ἀγαθός", "Xiǎomíng Lǐ", "Nguyễn Thị Ánh", "∀x∈ℝ ∑∫√")  # noqa: RUF001
+CHINESE, HINDI = "王小明", "हिन्दी"
+
+
+@tex
+@pytest.mark.skipif(not shutil.which("pdfinfo"), reason="poppler is not installed")
+def test_letters_of_other_scripts_are_shown_found_and_in_the_properties(drawn, tmp_path):
+    made = latex.compiled(project(sample.desk({"authors": AUTHORS, "name": "Модель"}), **drawn))
+    (tmp_path / "main.pdf").write_bytes(made.pdf)
+    text = unicodedata.normalize("NFC", shown(tmp_path / "main.pdf"))
+    for author in AUTHORS:
+        assert author.replace(" ", "") in text
+    told = subprocess.run(["pdfinfo", tmp_path / "main.pdf"], capture_output=True, text=True).stdout
+    assert ", ".join(AUTHORS) in told
+    assert latex.flaws(made.log) == []
+
+
+@tex
+def test_a_letter_without_a_font_is_a_code_point_and_the_paper_says_so(
+    drawn, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(fonts, "installed", tuple)
+    made = latex.compiled(project(sample.desk({"authors": (CHINESE, HINDI)}), **drawn))
+    (tmp_path / "main.pdf").write_bytes(made.pdf)
+    text = shown(tmp_path / "main.pdf")
+    assert "[U+738B][U+5C0F][U+660E]" in text
+    assert "nofontforsomeletters" in text
+
+
+def test_a_font_of_the_machine_draws_what_the_others_lack(tmp_path, monkeypatch):
+    """A font of this test alone has a square for each letter of a name in Chinese."""
+    font = FontBuilder(1000)
+    names = [".notdef", *(f"uni{ord(char):04X}" for char in CHINESE)]
+    pen = TTGlyphPen(None)
+    for place in ((0, 0), (0, 900), (900, 900), (900, 0)):
+        (pen.lineTo if place != (0, 0) else pen.moveTo)(place)
+    pen.closePath()
+    font.setupGlyphOrder(names)
+    font.setupCharacterMap({ord(char): f"uni{ord(char):04X}" for char in CHINESE})
+    font.setupGlyf(dict.fromkeys(names, pen.glyph()))
+    font.setupHorizontalMetrics(dict.fromkeys(names, (1000, 0)))
+    font.setupHorizontalHeader()
+    font.save(tmp_path / "some.ttf")
+    monkeypatch.setattr(fonts, "installed", lambda: (tmp_path / "some.ttf",))
+    desk = sample.FakeDesk({"page": f"{CHINESE} Ж {HINDI}".encode()}, {})
+    lines = letters.style(desk, ("page",)).decode().splitlines()
+    square = "{1000}{0 0 900 900}{1}{0 0 m 0 900 l 900 900 l 900 0 l h}"
+    for char in CHINESE:
+        assert any(line.endswith(f"{square} % {char}") for line in lines)
+    assert lines.count(r"\letterfont") == 1
+    assert sum(line.startswith(r"\missingletter") for line in lines) == len(set(HINDI))
+
+
+def test_arabic_letters_join_and_run_from_right_to_left():
+    assert directions.joined("سلام") == "\ufeb3\ufefc\ufee1"  # initial, final lam-alef, isolated
+    assert directions.joined("محمد") == "\ufee3\ufea4\ufee4\ufeaa"
+    assert directions.joined("دار") == "\ufea9\ufe8d\ufead"  # none of them joins the next
+    assert directions.runs("by שלום כהן, 2026") == [
+        ("by ", False), ("שלום כהן", True), (", 2026", False)
+    ]  # fmt: skip
+    assert str(escape.latex("a ٢٣ש")) == r"a \righttoleft{\lefttoright{٢٣}ש}"
 
 
 @pytest.mark.parametrize("name", ["abstract", "limitations", "reproducibility", "evaluation"])

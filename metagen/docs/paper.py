@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from metagen.docs import diagram, figures, fit, outcome, provenance, render
+from metagen.docs import diagram, figures, fit, letters, outcome, provenance, render
 from metagen.docs.sources import SOURCES, inputs
 from metagen.work import Desk, Recipe, Work
 
@@ -79,6 +79,11 @@ def style(desk: Desk) -> dict[str, bytes]:
     return {"paper/report.sty": desk.source("templates/paper/report.sty")}
 
 
+def drawn_letters(desk: Desk) -> dict[str, bytes]:
+    """Return `paper/letters.sty`, with the letters that the fonts of TeX lack."""
+    return {letters.TARGET: letters.style(desk, ("paper/main.tex", *SECTION_FILES))}
+
+
 def references(desk: Desk) -> dict[str, bytes]:
     """Return `paper/bibliography.bib`: the cited entries of the bibliography that metagen ships."""
     cited = {key for path in SECTION_FILES for key in desk.entry(path, "citations")}
@@ -133,6 +138,13 @@ RECIPES = (
     ),
     Recipe("paper:style", style, (), ("paper/report.sty",), "write the paper's style"),
     *map(_section, SECTIONS),
+    Recipe(
+        "paper:letters",
+        drawn_letters,
+        ("paper/main.tex", *SECTION_FILES),
+        (letters.TARGET,),
+        "draw the letters that the paper's fonts lack",
+    ),
     Recipe(
         "paper:references",
         references,
