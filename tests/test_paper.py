@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import re
 import shutil
@@ -18,17 +19,21 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from helpers import docs_fixtures as sample
 from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
 from helpers.turns import in_turn
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from metagen import families, fonts, paths
 from metagen.docs import (
     RECIPES,
     content,
+    diagram,
     directions,
     drawing,
     escape,
     figures,
     latex,
     letters,
+    modules,
     paper,
     render,
 )
@@ -84,7 +89,7 @@ def drawn(clean) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def compiled(clean) -> latex.Compiled:
-    return latex.compiled(clean)
+    return latex.compiled(clean, latex.INPUTS)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -213,7 +218,7 @@ def columns(pgm):
 @pytest.mark.skipif(not shutil.which("pdfinfo"), reason="poppler is not installed")
 def test_the_pdf_names_itself_its_authors_and_its_subject(drawn, tmp_path):
     keys = {"name": "server_30B / long context", "authors": ("Ada Müller", "José Ñ")}
-    made = latex.compiled(project(sample.desk(keys), **drawn))
+    made = latex.compiled(project(sample.desk(keys), **drawn), latex.INPUTS)
     (tmp_path / "main.pdf").write_bytes(made.pdf)
     told = subprocess.run(["pdfinfo", tmp_path / "main.pdf"], capture_output=True, text=True).stdout
     said = dict(re.split(r":\s*", line, maxsplit=1) for line in told.splitlines())
@@ -256,7 +261,7 @@ LITERAL = r"\input{/etc/passwd} \write18{id} a_b $x$ 100% A&B {} ~ ^ -- << # \VA
 @tex
 @pytest.mark.parametrize("text", in_turn([LITERAL, "wide" * 150, " ".join(HOSTILE[2:])[:590]]))
 def test_a_paper_full_of_hostile_strings_compiles_and_shows_them(text, drawn, tmp_path):
-    made = latex.compiled(project(infected(text), **drawn))
+    made = latex.compiled(project(infected(text), **drawn), latex.INPUTS)
     assert latex.flaws(made.log) == []
     assert not re.search(r"\(\S*passwd", made.log)
     (tmp_path / "main.pdf").write_bytes(made.pdf)
@@ -275,7 +280,7 @@ def shown(pdf: Path) -> str:
 def test_every_character_that_is_set_as_itself_compiles(drawn):
     letters = "".join(chr(c) for c in range(0x20, 0x2300) if escape.TYPESET.match(chr(c)))
     assert len(letters) > 250
-    made = latex.compiled(project(sample.desk({"description": letters}), **drawn))
+    made = latex.compiled(project(sample.desk({"description": letters}), **drawn), latex.INPUTS)
     assert latex.flaws(made.log) == []
 
 
@@ -286,7 +291,9 @@ CHINESE, HINDI = "王小明", "हिन्दी"
 @tex
 @pytest.mark.skipif(not shutil.which("pdfinfo"), reason="poppler is not installed")
 def test_letters_of_other_scripts_are_shown_found_and_in_the_properties(drawn, tmp_path):
-    made = latex.compiled(project(sample.desk({"authors": AUTHORS, "name": "Модель"}), **drawn))
+    made = latex.compiled(
+        project(sample.desk({"authors": AUTHORS, "name": "Модель"}), **drawn), latex.INPUTS
+    )
     (tmp_path / "main.pdf").write_bytes(made.pdf)
     text = unicodedata.normalize("NFC", shown(tmp_path / "main.pdf"))
     for author in AUTHORS:
@@ -301,7 +308,8 @@ def test_a_letter_without_a_font_is_a_code_point_and_the_paper_says_so(
     drawn, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(fonts, "installed", tuple)
-    made = latex.compiled(project(sample.desk({"authors": (CHINESE, HINDI)}), **drawn))
+    desk = sample.desk({"authors": (CHINESE, HINDI)})
+    made = latex.compiled(project(desk, **drawn), latex.INPUTS)
     (tmp_path / "main.pdf").write_bytes(made.pdf)
     text = shown(tmp_path / "main.pdf")
     assert "[U+738B][U+5C0F][U+660E]" in text
@@ -355,7 +363,7 @@ def test_a_paper_without_a_trained_proxy_mentions_no_training(name):
 @tex
 def test_the_paper_of_the_barest_spec_compiles():
     desk = sample.desk(EMPTY, results=[], curve="step,train_loss,val_loss,learning_rate\n")
-    assert latex.flaws(latex.compiled(project(desk)).log) == []
+    assert latex.flaws(latex.compiled(project(desk), latex.INPUTS).log) == []
 
 
 @tex
@@ -457,3 +465,43 @@ def test_a_paper_describes_local_layers_only_where_the_model_has_them(clean):
     desk = sample.desk(architecture=arch)
     (section,) = (r for r in paper.RECIPES if path in r.targets)
     assert "A local layer sees and caches only the newest" in section.work(desk)[path].decode()
+
+
+NODES = [
+    {"name": name, "type": "Linear", "parameters": 7, "output_shape": [1, 1024, 4096]}
+    for name in (
+        "blocks.0",
+        "blocks.0.norm",
+        "blocks.0.a_name_too_long_for_a_box",
+        "blocks.0.out",
+    )
+]
+
+
+def test_a_residual_connection_goes_round_whole_boxes():
+    stack = modules.boxes(NODES, "blocks.0.")
+    norm, long, out = (node["name"] for node in NODES[1:])
+    assert modules.span(stack, [norm, long]) == (0, 1)
+    assert modules.span(stack, [norm, long, out]) == (0, 2)
+    assert modules.span(stack, ["elsewhere"]) is None
+    whole = modules.boxes(NODES, "")
+    assert modules.span(whole, [norm]) is None
+    assert modules.span(whole, [norm, long, out]) == (0, 0)
+
+
+def test_the_names_of_a_diagram_are_cut_before_they_meet_its_numbers():
+    figure = Figure()
+    diagram.draw_diagram(figure, NODES, [[NODES[1]["name"]]])
+    canvas = FigureCanvasAgg(figure)
+    texts = [each for each in figure.axes[0].texts if each.get_text() not in ("", "+")]
+    boxes = [each.get_window_extent(canvas.get_renderer()) for each in texts]
+    assert any(each.get_text().endswith("…") for each in texts)
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+
+
+def test_a_small_setting_is_set_as_mathematics():
+    assert str(escape.latex("eps 1e-5, 2.5e-4")) == (
+        r"eps \ensuremath{10^{-5}}, \ensuremath{2.5\times 10^{-4}}"
+    )
+    assert str(escape.latex("e5 1e5b")) == "e5 1e5b"

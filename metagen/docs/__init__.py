@@ -29,7 +29,7 @@ latex         its PDF
 ============  ====================================================================
 """
 
-from metagen.docs import cards, citation, latex, paper, sheets, summary, uses
+from metagen.docs import cards, citation, paper, sheets, summary, uses
 
 RECIPES = (
     *sheets.RECIPES,
@@ -38,5 +38,4 @@ RECIPES = (
     *cards.RECIPES,
     *summary.RECIPES,
     *paper.RECIPES,
-    *latex.RECIPES,
 )

@@ -45,6 +45,7 @@ _MARKDOWN = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _ORDERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
+_POWER = re.compile(r"(\d+(?:\.\d+)?)e(-?\d{1,2})([.,;:)]?)")
 _RAISED = re.compile("[\u207b\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+")
 # The macros of the paper for text that breaks anywhere take these characters as they are.
 _SIMPLE = re.compile(r"[A-Za-z0-9_./:=@,;()+*!?-]{1,600}")
@@ -119,6 +120,9 @@ def _latex_run(text: str, turned: bool) -> str:
 
 
 def _latex_word(word: str) -> str:
+    if power := _POWER.fullmatch(word):
+        figure = "" if power[1] == "1" else rf"{power[1]}\times "
+        return rf"\ensuremath{{{figure}10^{{{power[2]}}}}}{power[3]}"
     if _is_long(word) and _SIMPLE.fullmatch(word):
         return rf"\word{{{word}}}"
     marked = _breakable(word) if _is_long(word) else word

@@ -55,7 +55,7 @@ SECTIONS = {
     "abstract": ("arch", "params", "constraints", "results", "trained"),
     "introduction": ("results", "trained"),
     "related": ("arch",),
-    "architecture": ("arch", "params", "shape", "flops", "peers", "constraints"),
+    "architecture": ("arch", "graph", "params", "shape", "flops", "peers", "constraints"),
     "constraints": ("constraints", "sensitivity"),
     "data": ("results", "sheets", "trained"),
     "training": ("arch", "launch", "trained", "trained_curve", "plan"),
