@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from metagen import families, paths
-from metagen.errors import TaskError
 from metagen.families.family import Family
 from metagen.files import json_bytes
 from metagen.measure import comparison, evidence, machine, sandbox
@@ -31,6 +29,7 @@ from metagen.measure.results import (
     has_result,
     strayed,
 )
+from metagen.measure.training import TIMEOUT, Left, scored, trained
 from metagen.package.code import runtime_files
 from metagen.tasks import harness
 from metagen.tasks.task import Benchmark, Lookup
@@ -47,12 +46,8 @@ METRIC = (
     *("interval_method", "interval_unit", "interval_n"),
 )
 OF_THE_FULL = ("standard_error", "bound", "harness")  # what only results of the full model have
-TIMEOUT = 3600
-TOKENIZER = "code/runtime/tokenizer.py"  # if a package has it, checkpoints contain a tokenizer
 Training = tuple[dict[str, Any], dict[str, Any]]  # The run of a training, and its report.
-OUT = "out"  # default of the scripts' --out
 MACHINE = ("--size", "proxy", "--device", "cpu", "--threads", "1")
-STEP = re.compile(r"step (\d+)/(\d+): (.*)")
 
 
 def seeds(family: Family, key: Lookup) -> int:
@@ -111,24 +106,7 @@ def report_path(number: int) -> str:
     return f"benchmarks/report_{number + 1}.json" if number else REPORT
 
 
-@dataclass
-class _Left:
-    """What a training leaves beside its report.
-
-    Attributes:
-        checkpoint: The files of the checkpoint.
-        curve: The lines of its record.
-        data: What it read: name, digest and unit, and how much of it each split has.
-        seconds: CPU time of training and scoring.
-    """
-
-    checkpoint: dict[str, bytes] = field(default_factory=dict)
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    data: dict[str, Any] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-def _measured(desk: Desk, number: int) -> tuple[dict[str, Any], _Left]:
+def _measured(desk: Desk, number: int) -> tuple[dict[str, Any], Left]:
     """Return the content of the report of a training, and what it leaves beside it.
 
     Args:
@@ -140,15 +118,15 @@ def _measured(desk: Desk, number: int) -> tuple[dict[str, Any], _Left]:
     missing = _missing(desk, family.task.benchmark) if steps else ""
     if steps is None or missing:
         status = f"{NOT_MEASURED}: {missing}" if missing else NOT_MEASURED
-        return {"status": status}, _Left()
+        return {"status": status}, Left()
     seed = (desk.key("reproducibility.seed") + number) % SEEDS
     training = ("train.py", "--steps", str(steps), "--seed", str(seed), *MACHINE)
     scoring = ("eval.py", *MACHINE, *(family.task.benchmark.again if number else ()))
     files = _files(desk, family)
-    left = _trained(desk, training, files)
+    left = trained(files, training, desk.progress)
     command = f"python {' '.join(training)} && python {' '.join(scoring)}"
     run = {"seed": seed, "steps": steps, "size": "proxy", "command": command}
-    report, left.seconds["scoring"] = _scored(desk, scoring, files | left.checkpoint)
+    report, left.seconds["scoring"] = scored(files | left.checkpoint, scoring, desk.progress)
     return {"status": "measured", "run": run, "report": report}, left
 
 
@@ -212,42 +190,6 @@ def _files(desk: Desk, family: Family) -> dict[str, bytes]:
     proxy = {"proxy": desk.entry(CONFIG, "proxy")}
     scripts = {name: desk.read(name) for name in (*SCRIPTS, *runtime_files(family, desk.source))}
     return {CONFIG: json_bytes(proxy), **scripts}
-
-
-def _run(
-    desk: Desk, command: Sequence[str], files: dict[str, bytes], outputs: Sequence[str]
-) -> dict[str, bytes]:
-    def report(line: str) -> None:
-        if match := STEP.search(line):
-            desk.progress(int(match[1]), int(match[2]), match[3])
-
-    arguments = (f"code/{command[0]}", *command[1:])
-    return sandbox.run(arguments, files, outputs, timeout=TIMEOUT, on_line=report)
-
-
-def _trained(desk: Desk, training: Sequence[str], files: dict[str, bytes]) -> _Left:
-    """Return what a training leaves."""
-    tokenizer = ("tokenizer.json",) if TOKENIZER in files else ()
-    names = ("model.safetensors", "config.json", "state.json", *tokenizer)
-    checkpoint = [f"{OUT}/checkpoint/{name}" for name in names]
-    record, about = f"{OUT}/metrics.jsonl", f"{OUT}/run.json"
-    left = _run(desk, training, files, (*checkpoint, record, about, sandbox.SECONDS))
-    seconds = float(left.pop(sandbox.SECONDS))
-    lines = left.pop(record).decode().splitlines()
-    data = json.loads(left.pop(about))["starts"][-1]["data"]
-    return _Left(left, [json.loads(line) for line in lines], data, {"training": seconds})
-
-
-def _scored(
-    desk: Desk, scoring: Sequence[str], files: dict[str, bytes]
-) -> tuple[dict[str, Any], float]:
-    """Return the report that eval.py prints, and the seconds that it took."""
-    printed = _run(desk, scoring, files, (sandbox.STDOUT, sandbox.SECONDS))
-    try:
-        report: dict[str, Any] = json.loads(printed[sandbox.STDOUT])
-    except ValueError as error:
-        raise TaskError("code/eval.py printed something other than its JSON report") from error
-    return report, float(printed[sandbox.SECONDS])
 
 
 def _rows(benchmark: str, trainings: Sequence[Training]) -> list[dict[str, Any]]:
