@@ -17,12 +17,13 @@ from metagen.engine.ledger import Trace
 from metagen.engine.store import Cache
 from metagen.files import canonical, json_bytes, sha256
 from metagen.measure.training import Left, trained
-from metagen.trials import count
+from metagen.trials import counted
 from metagen.trials.outcome import Outcome, Point
 from metagen.trials.trial import CONFIG, Trial
 
 Watch = Callable[[int, int, float], None]  # Steps done, steps in all, and the validation loss.
-_OUTCOME, _COUNTS = "outcome.json", "counts.json"
+_OUTCOME = "outcome.json"
+_COUNTER, _COUNTING = Path(counted.__file__), "counted.py"
 _REQUIREMENTS = "code/requirements.txt"
 _FORMAT = 1  # Part of every key: what an older metagen stored is not read.
 _VALIDATION = re.compile(r"validation (\S+)")
@@ -65,7 +66,7 @@ def run(
     key = _key(files, trial, _TRAINED)
     stored = _stored(cache, key, _OUTCOME)
     if stored is None:
-        outcome = _trained(files, trial, _counts(files, trial, cache), watch)
+        outcome = _trained(files, trial, cache, watch)
         _store(cache, key, _OUTCOME, json_bytes(outcome.content()))
         return outcome
     outcome = Outcome.of(json.loads(stored))
@@ -84,15 +85,23 @@ def _key(files: Mapping[str, bytes], trial: Trial, sections: tuple[str, ...]) ->
     return sha256(canonical([_FORMAT, code, settings, versions]).encode())
 
 
-def _trained(
-    files: Mapping[str, bytes], trial: Trial, counts: Mapping[str, int], watch: Watch
-) -> Outcome:
+def _trained(files: Mapping[str, bytes], trial: Trial, cache: Cache, watch: Watch) -> Outcome:
     def progress(done: int, steps: int, note: str) -> None:
         if match := _VALIDATION.search(note):
             watch(done, steps, float(match[1]))
 
-    command = ("train.py", "--steps", str(trial.steps), "--seed", str(trial.seed), *_MACHINE)
-    return _outcome(trained(files, command, progress), trial, counts)
+    arguments = ("--steps", str(trial.steps), "--seed", str(trial.seed), *_MACHINE)
+    key = _key(files, trial, _COUNTED)
+    counts = _stored(cache, key, counted.COUNTS)
+    if counts is None:
+        # The process that trains has torch in memory anyway, so it is the one that counts.
+        counting = {**files, f"code/{_COUNTING}": _COUNTER.read_bytes()}
+        left = trained(counting, (_COUNTING, *arguments), progress, (counted.COUNTS,))
+        counts = left.more[counted.COUNTS]
+        _store(cache, key, counted.COUNTS, counts)
+    else:
+        left = trained(files, ("train.py", *arguments), progress)
+    return _outcome(left, trial, json.loads(counts))
 
 
 def _outcome(left: Left, trial: Trial, counts: Mapping[str, int]) -> Outcome:
@@ -113,17 +122,6 @@ def _outcome(left: Left, trial: Trial, counts: Mapping[str, int]) -> Outcome:
         seconds=left.seconds["training"],
         memory=left.run["memory_peak"],
     )
-
-
-def _counts(files: Mapping[str, bytes], trial: Trial, cache: Cache) -> dict[str, int]:
-    """Return the counts of a trial's model, which trials of several seeds share."""
-    key = _key(files, trial, _COUNTED)
-    stored = _stored(cache, key, _COUNTS)
-    if stored is None:
-        stored = count.counted(files)
-        _store(cache, key, _COUNTS, stored)
-    counts: dict[str, int] = json.loads(stored)
-    return counts
 
 
 def _stored(cache: Cache, key: str, name: str) -> bytes | None:
