@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from metagen.docs import scores, wording
 from metagen.docs.fact import Figure
-from metagen.docs.modules import Box, boxes
+from metagen.docs.modules import Box, boxes, span
 from metagen.docs.sources import FILES
 from metagen.measure.results import PROXY, STEPS_UNIT
 from metagen.sizing import need
@@ -104,7 +104,12 @@ def _of_modules(facts: Facts) -> Figure:
         return "No diagram: the model has no modules with parameters.", "", source
     largest = max(outer, key=lambda box: box.parameters)
     inner = boxes(facts.get("graph.nodes").value, largest.inside)
+    spans = {span(inner, names) for names in facts.get("graph.residuals").value} - {None}
     inside = f"; inside {largest.name}: {_boxes(inner)}" if inner else ""
+    inside += "".join(
+        f"; a residual connection from before {inner[first].name} to after {inner[last].name}"
+        for first, last in sorted(filter(None, spans))
+    )
     return f"Diagram of the modules: {_boxes(outer)}{inside}.", "", source
 
 

@@ -184,15 +184,13 @@ def _context_axis(axes: Axes, lengths: list[int]) -> None:
     axes.minorticks_off()
 
 
-_TRAINED = recipes(
-    trained_curve, "draw the losses of the trained model", inputs("trained_curve", "arch")
-)
 RECIPES = (
     *recipes(learning_curve, "draw the proxy's learning curve", inputs("curve", "results", "arch")),
-    _TRAINED[0],
     recipes(parameters, "draw the parameters by module", inputs("params"))[1],
     recipes(sensitivity, "draw the effect of a step of each constraint", inputs("sensitivity"))[1],
     *recipes(cost, "draw the cost of an output", inputs("flops", "params", "arch")),
 )
 # What only a package with a trained model has.
-OF_THE_TRAINED = _TRAINED[1:]
+OF_THE_TRAINED = recipes(
+    trained_curve, "draw the losses of the trained model", inputs("trained_curve", "arch")
+)

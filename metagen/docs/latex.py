@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from metagen import programs
-from metagen.docs import paper
+from metagen.docs import figures, paper
 from metagen.errors import Problem, TaskError
 from metagen.work import Desk, Recipe
 
@@ -43,18 +44,23 @@ def pdf(desk: Desk) -> dict[str, bytes]:
     Raises:
         TaskError: TeX is not installed, or the paper does not compile.
     """
-    return {TARGET: compiled(desk).pdf}
+    return {TARGET: compiled(desk, INPUTS).pdf}
 
 
-def compiled(desk: Desk) -> Compiled:
-    """Compile the paper; see `pdf`."""
+def trained_pdf(desk: Desk) -> dict[str, bytes]:
+    """Return `paper/main.pdf` of a package with a trained model; see `pdf`."""
+    return {TARGET: compiled(desk, (*INPUTS, *_TRAINED)).pdf}
+
+
+def compiled(desk: Desk, paths: tuple[str, ...]) -> Compiled:
+    """Compile the paper from its files; see `pdf`."""
     require_tex()
     desk.version("tex")
     (log, made) = (f"paper/{paper.BUILD}/main.{kind}" for kind in ("log", "pdf"))
     ended = programs.run(
         lambda scratch: paper.COMMAND,
         _environment,
-        {path: desk.read(path) for path in INPUTS} | {f"paper/{paper.BUILD}/sections/.keep": b""},
+        {path: desk.read(path) for path in paths} | {f"paper/{paper.BUILD}/sections/.keep": b""},
         (log, made, programs.STDOUT),
         timeout=_TIMEOUT,
         folder="paper",
@@ -95,7 +101,15 @@ def _first_error(log: str, output: str) -> Problem:
     return Problem(f"LaTeX: {error['what'] or error['fatal']}", place, hint)
 
 
-INPUTS = tuple(
-    target for recipe in paper.RECIPES for target in recipe.targets if target.startswith("paper/")
-)
-RECIPES = (Recipe("paper:pdf", pdf, INPUTS, (TARGET,), "compile the paper with LaTeX"),)
+def recipe(*, trained: bool) -> Recipe:
+    """Return the task of the PDF; a package with a trained model has more figures."""
+    work, inputs = (trained_pdf, (*INPUTS, *_TRAINED)) if trained else (pdf, INPUTS)
+    return Recipe("paper:pdf", work, inputs, (TARGET,), "compile the paper with LaTeX")
+
+
+def _of_the_paper(recipes: Iterable[Recipe]) -> tuple[str, ...]:
+    targets = (target for recipe in recipes for target in recipe.targets)
+    return tuple(target for target in targets if target.startswith("paper/"))
+
+
+INPUTS, _TRAINED = _of_the_paper(paper.RECIPES), _of_the_paper(figures.OF_THE_TRAINED)

@@ -25,7 +25,22 @@ _NEGATIVE = re.compile(r"(?<![\w.)-])-(?=\d)")
 _RAISED = str.maketrans(
     "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
 )
-_SINGULAR = {"parameters": "parameter", "tokens": "token", "bytes": "byte"}
+# Nouns that a sentence counts, and the verbs that may follow them.
+_COUNTED = (
+    "axes blocks bytes cells channels classes clips codebooks columns components convolutions "
+    "devices dimensions directions documents edges embeddings entries epochs examples experts "
+    "features filters forecasts frames groups heads images inputs items layers levels maps "
+    "networks nodes "
+    "numbers outputs parameters passages passes patches pixels places points positions queries "
+    "questions rows samples scales seeds sequences series stages steps tokens units values vectors "
+    "videos windows words"
+)
+_VERBS = "add attend compute follow have hold make map mix pass read share"
+_ONE = re.compile(
+    rf"(?<![\w.,\u2212-])1(?P<gap>(?:[ ~{SPACE}][A-Za-z][\w-]*){{0,2}}[ ~{SPACE}])"
+    rf"(?P<noun>{_COUNTED.replace(' ', '|')})\b(?P<verb> (?:{_VERBS.replace(' ', '|')})\b)?"
+)
+_IRREGULAR = {"series": "series", "axes": "axis", "have": "has", "pass": "passes"}
 
 
 def write(value: Any, unit: str, style: str = "full") -> str:
@@ -59,6 +74,28 @@ def _text(value: str, style: str) -> str:
     return value
 
 
+def agreeing(text: str) -> str:
+    """Return a document in which `1 blocks follow` is `1 block follows`."""
+    return _ONE.sub(_agreeing, text)
+
+
+def _agreeing(match: re.Match[str]) -> str:
+    verb = match["verb"] or ""
+    if verb:
+        verb = f" {_IRREGULAR.get(verb[1:], verb[1:] + 's')}"
+    return f"1{match['gap']}{singular(match['noun'])}{verb}"
+
+
+def singular(noun: str) -> str:
+    """Return the singular of a noun that a document counts: `entries` gives `entry`."""
+    if noun in _IRREGULAR:
+        return _IRREGULAR[noun]
+    for end, instead in (("ies", "y"), ("sses", "ss"), ("ches", "ch")):
+        if noun.endswith(end):
+            return noun.removesuffix(end) + instead
+    return noun.removesuffix("s")
+
+
 def arithmetic(text: str) -> str:
     """Return the arithmetic of a file as in print: with powers of ten and signs for x and <=."""
     text = _POWER.sub(_power, text)
@@ -79,7 +116,7 @@ def _power(match: re.Match[str]) -> str:
 def _full(value: float, unit: str) -> str:
     if unit == "share":
         return _percent(value, unit)
-    name = _SINGULAR.get(unit, unit) if value == 1 else unit
+    name = singular(unit) if value == 1 and unit in _COUNTED.split() else unit
     return f"{_bare(value, unit)}{SPACE}{name}" if name else _bare(value, unit)
 
 

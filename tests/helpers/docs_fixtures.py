@@ -216,6 +216,7 @@ def _graph() -> dict[str, Any]:
             {"name": name, "type": kind, "parameters": count, "output_shape": [1, 512, width]}
             for name, (kind, count) in named.items()
         ],
+        "residuals": [[f"layers.{n}.input_layernorm", f"layers.{n}.mlp"] for n in (0, 1)],
     }
 
 
