@@ -33,7 +33,7 @@ class ActorCritic(QuantityControl):
     method = "the soft actor-critic"
     benchmark = Benchmark(
         "swinging up a pendulum",
-        {"quick": 6000, "full": 20_000},
+        {"quick": 4000, "full": 12_000},
         ("gymnasium",),
         sheets=("pendulum",),
     )
