@@ -414,6 +414,7 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "patch_classifier": of_series,
     "ppo": of_seeds,
     "dqn": of_seeds,
+    "sac": of_seeds,
     "two_tower": of_interactions,
 }
 
