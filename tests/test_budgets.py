@@ -28,6 +28,7 @@ POINTS = 8
 LEAST = {
     "decoder": 100_000,
     "text_classifier": 10_000,
+    "text_regressor": 10_000,
     "sentence_embedder": 10_000,
     "document_ranker": 10_000,
     "vit": 5_000,
