@@ -65,6 +65,7 @@ ODD: dict[str, tuple[Dims, ...]] = {
     "sentence_embedder": ({"vocab_size": 1000, "max_seq_len": 7, "n_segments": 1},),
     "document_ranker": ({"vocab_size": 1000, "max_seq_len": 7, "n_segments": 1},),
     "vit": ({"image_height": 12, "image_width": 18, "patch_size": 6, "num_channels": 3},),
+    "vit_regressor": ({"image_height": 12, "image_width": 18, "patch_size": 6},),
     "resnet": ({"image_height": 45, "image_width": 70, "num_channels": 3, "depth_3": 3},),
     "segmentation_unet": ({"n_levels": 2, "max_channels": 8}, {"in_channels": 3}),
     "unet_diffusion": (
@@ -198,7 +199,9 @@ SHARE_HELD: dict[str, tuple[float, float]] = {
     "document_ranker": (1.0, 1.5),
     "vit": (1.0, 1.2),
     "vit_embedder": (1.0, 1.2),
+    "vit_regressor": (1.0, 1.2),
     "resnet": (0.8, 1.0),
+    "resnet_regressor": (0.8, 1.0),
     "unet_diffusion": (0.6, 1.0),
     "latent_unet": (0.7, 1.0),
     "tabular_regressor": (0.5, 1.0),
@@ -347,6 +350,13 @@ def of_classes(made: Made) -> Splits:
     return {s: {x.numpy().tobytes() for x in each.pixels} for s, each in every.splits.items()}
 
 
+def of_numbered_images(made: Made) -> Splits:
+    data, model = settings(made)
+    code = made.code["data"]
+    every = code.load_images(data, None, code.ANGLE, model)
+    return {s: {x.numpy().tobytes() for x in each.pixels} for s, each in every.splits.items()}
+
+
 def of_pictures(made: Made) -> Splits:
     data, model = settings(made)
     every = made.code["data"].load_images(data, None, model)
@@ -416,6 +426,7 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "vit": of_classes,
     "vlm": of_questions,
     "vit_embedder": of_classes,
+    "vit_regressor": of_numbered_images,
     "unet_diffusion": of_pictures,
     "tabular_regressor": of_rows,
     "tabular_classifier": of_rows,

@@ -35,6 +35,7 @@ class TextRegression(TextTask):
     printed = {"digits": 6}
     # Names of molecules are short, and their parts are few.
     proxy = {"vocab_size": 1024, "max_seq_len": 32}
+    proxy_rate = 1.5e-3
     proxy_decay = 0.1  # The bundled texts are few.
 
     def fixed(self, key: Lookup) -> dict[str, Value]:
@@ -49,10 +50,10 @@ class TextRegression(TextTask):
     def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         # The training texts are few, and held-out ones have other words: tokens that are split into
         # their parts show that the parts of words tell the number too.
-        return {**super().data(m, key, reduced=reduced), "token_split": 0.3 if reduced else 0.0}
+        return {**super().data(m, key, reduced=reduced), "token_split": 0.5 if reduced else 0.0}
 
     def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
-        return {"token_drop": 0.1 if reduced else 0.0}
+        return {"token_drop": 0.2 if reduced else 0.0}
 
     def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {**super().eval(m, key, reduced=reduced), "baseline_texts": 5000}
