@@ -14,7 +14,7 @@ from metagen.docs import licenses, provenance, report
 from metagen.docs.figures import OF_THE_TRAINED
 from metagen.engine.binding import NOTHING, Binding, all_in, must_be_known
 from metagen.errors import Problem, SpecError, TaskError, UsageError
-from metagen.families import effects
+from metagen.families import ablations, effects
 from metagen.families.family import Family
 from metagen.filing import RECIPES as RECORDS
 from metagen.filing import crate
@@ -216,6 +216,7 @@ def _family(spec: Spec) -> Family:
         need.throughput(spec.key, family)
         search.check_pins(explain.desk_over(spec), family)
         family.check(spec.key)
+        ablations.check(family, spec.key)
     except SpecError as error:
         raise SpecError(replace(p, place=_place(spec, p.place)) for p in error.problems) from None
     return family

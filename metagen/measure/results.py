@@ -31,6 +31,8 @@ from metagen.spec.kinds import (
 REPORT, CURVE, RESULTS = (
     f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json")
 )
+# What the changes of the proxy measured that the spec selects; nobody may edit it.
+ABLATED = "benchmarks/ablations.json"
 # What the bound training folder and the bound result files hold; nobody may edit it here.
 FULL_MODEL, FULL_CURVE, FULL_RESULTS = BOUND = tuple(
     f"trained/{name}" for name in ("model.json", "curve.csv", "results.json")
