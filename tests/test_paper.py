@@ -344,7 +344,8 @@ def test_a_figure_is_the_same_bytes_whatever_the_users_settings_are(recipe, tmp_
 
 def test_each_figure_is_said_in_words():
     facts = Facts(sample.desk())
-    drawn = {target for recipe in (*RECIPES, *figures.OF_THE_TRAINED) for target in recipe.targets}
+    every = (*RECIPES, *figures.OF_THE_TRAINED, *figures.OF_ABLATIONS)
+    drawn = {target for recipe in every for target in recipe.targets}
     names = {path[13:-4] for path in drawn if path.startswith("docs/figures/")}
     assert names == set(content.TEXTS)
     for name in sorted(names):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from metagen import families, files, measure, paths, release, trained
 from metagen.docs import RECIPES as DOCS
 from metagen.docs import licenses, provenance, report
-from metagen.docs.figures import OF_THE_TRAINED
+from metagen.docs.figures import OF_ABLATIONS, OF_THE_TRAINED
 from metagen.engine.binding import NOTHING, Binding, all_in, must_be_known
 from metagen.errors import Problem, SpecError, TaskError, UsageError
 from metagen.families import ablations, effects
@@ -144,7 +144,11 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
     run = f"run-{paths.slug(run_id if run_id is not None else spec.key('name'))}"
     binding = bound(run)
     code = (*code_recipes(family), *measure.recipes(family, spec.key))
-    documents = (*DOCS, *licenses.recipes(spec.key), *_released(family, spec, binding))
+    figures = OF_ABLATIONS if ablations.selected(family, spec.key) else ()
+    documents = (
+        *(*DOCS, *figures),
+        *(*licenses.recipes(spec.key), *_released(family, spec, binding)),
+    )
     possible = (_resolved(spec), *BLUEPRINT, *code, *trained.recipes(family), *documents, *RECORDS)
     recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
     recipes = (*recipes, *report.recipe(recipes))

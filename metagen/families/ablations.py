@@ -39,7 +39,7 @@ class Ablation:
 
     def apply(self, sections: Sections) -> dict[str, dict[str, Any]]:
         """Return the dimensions and settings with the change."""
-        changed = {section: dict(fields) for section, fields in sections.items()}
+        changed = {section: dict(sections[section]) for section in SECTIONS}
         for name, value in self.change.items():
             section, _, setting = name.rpartition(".")
             changed[section or MODEL][setting] = value

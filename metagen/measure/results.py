@@ -28,11 +28,9 @@ from metagen.spec.kinds import (
     whole,
 )
 
-REPORT, CURVE, RESULTS = (
-    f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json")
+REPORT, CURVE, RESULTS, ABLATED = (
+    f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json", "ablations.json")
 )
-# What the changes of the proxy measured that the spec selects; nobody may edit it.
-ABLATED = "benchmarks/ablations.json"
 # What the bound training folder and the bound result files hold; nobody may edit it here.
 FULL_MODEL, FULL_CURVE, FULL_RESULTS = BOUND = tuple(
     f"trained/{name}" for name in ("model.json", "curve.csv", "results.json")
