@@ -47,6 +47,7 @@ class Tabular(Task):
     target_kind: str
     digits: int
     input = "row"
+    switches = (("no weight decay", "train.weight_decay", 0.0),)
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return HABITS
