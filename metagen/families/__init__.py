@@ -80,6 +80,7 @@ two_tower | graph | regression | recommendation | transformer | ranking
 node_classifier | graph | label | node_classification | gnn | classification
 link_predictor | graph | regression | link_prediction | gnn | classification
 pointnet | point_cloud | label | classification | mlp | classification
+panoptic_fpn | image | segmentation_mask | panoptic_segmentation | cnn | segmentation
 """.splitlines()  # noqa: E501
 )
 # A family is the module of its name, which holds it as FAMILY.
