@@ -232,7 +232,7 @@ def test_the_pdf_names_itself_its_authors_and_its_subject(drawn, tmp_path):
 def test_the_pdf_is_the_same_bytes_again(clean, compiled, monkeypatch):
     monkeypatch.setenv("TZ", "Pacific/Apia")
     monkeypatch.setenv("TEXINPUTS", "/nowhere//:")
-    assert latex.pdf(clean) == {"paper/main.pdf": compiled.pdf}
+    assert latex.recipe().work(clean) == {"paper/main.pdf": compiled.pdf}
 
 
 @tex
@@ -371,7 +371,7 @@ def test_an_error_of_latex_names_its_file_and_line(clean):
     desk = sample.FakeDesk(dict(clean.files), clean.keys)
     desk.files["paper/sections/training.tex"] += b"\n\\nosuchcommand\n"
     with pytest.raises(TaskError, match=r"paper/sections/training.tex:\d+: LaTeX: Undefined"):
-        latex.pdf(desk)
+        latex.recipe().work(desk)
 
 
 @tex
@@ -381,13 +381,13 @@ def test_a_missing_package_says_what_to_install(clean):
         b"\\documentclass{article}\n\\usepackage{nosuch}\n\\begin{document}\\end{document}\n"
     )
     with pytest.raises(TaskError, match=r"nosuch.sty' not found(?s:.*)texlive-latex-recommended"):
-        latex.pdf(desk)
+        latex.recipe().work(desk)
 
 
 def test_without_tex_one_sentence_says_what_to_install(clean, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TaskError) as caught:
-        latex.pdf(clean)
+        latex.recipe().work(clean)
     sentence = str(caught.value)
     assert "\n" not in sentence
     for package in ("latexmk", "texlive-latex-recommended", "texlive-fonts-recommended"):
@@ -440,7 +440,8 @@ def test_a_figure_is_the_same_bytes_whatever_the_users_settings_are(recipe, tmp_
 
 def test_each_figure_is_said_in_words():
     facts = Facts(sample.desk())
-    drawn = {target for recipe in (*RECIPES, *figures.OF_THE_TRAINED) for target in recipe.targets}
+    every = (*RECIPES, *figures.OF_THE_TRAINED, *figures.OF_ABLATIONS)
+    drawn = {target for recipe in every for target in recipe.targets}
     names = {path[13:-4] for path in drawn if path.startswith("docs/figures/")}
     assert names == set(content.TEXTS)
     for name in sorted(names):

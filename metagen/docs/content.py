@@ -195,6 +195,24 @@ def _scored(row: dict[str, Any]) -> str:
     return f"{row['title']} ({row['unit']}): {said}"
 
 
+def _of_ablations(facts: Facts) -> Figure:
+    metrics, source = facts.get("ablations.metrics").value, f"{FILES['ablations']}: metrics"
+    if not metrics:
+        return "No picture: no ablation was run.", "", source
+    first = metrics[0]
+    rows = _listed(map(_differing, first["changes"]))
+    text = f"Differences of {first['title']} ({first['unit']}) from the unchanged proxy: {rows}."
+    return text, "", source
+
+
+def _differing(row: dict[str, Any]) -> str:
+    difference = row["difference"]
+    low_high = difference["interval"]
+    interval = f", interval {scores.write(low_high, difference)}" if low_high else ""
+    value = scores.write(difference["value"], difference)
+    return f"{row['name']} {value}{interval} ({row['outcome']})"
+
+
 def _matrix(facts: Facts) -> str:
     x, y, labels = (facts.get(f"{_OUTCOME}.{name}").value for name in ("x", "y", "labels"))
     values = facts.get(f"{_OUTCOME}.values").value
@@ -256,4 +274,5 @@ TEXTS: dict[str, Callable[[Facts], Figure]] = {
     "learning_curve": _of_curve,
     "trained_curve": _of_trained_curve,
     "outcome": _of_outcome,
+    "ablations": _of_ablations,
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metagen import programs
-from metagen.docs import figures, paper
+from metagen.docs import paper
 from metagen.errors import Problem, TaskError
 from metagen.work import Desk, Recipe
 
@@ -38,22 +38,12 @@ class Compiled:
     log: str
 
 
-def pdf(desk: Desk) -> dict[str, bytes]:
-    """Return `paper/main.pdf`.
+def compiled(desk: Desk, paths: tuple[str, ...]) -> Compiled:
+    """Compile the paper from its files.
 
     Raises:
         TaskError: TeX is not installed, or the paper does not compile.
     """
-    return {TARGET: compiled(desk, INPUTS).pdf}
-
-
-def trained_pdf(desk: Desk) -> dict[str, bytes]:
-    """Return `paper/main.pdf` of a package with a trained model; see `pdf`."""
-    return {TARGET: compiled(desk, (*INPUTS, *_TRAINED)).pdf}
-
-
-def compiled(desk: Desk, paths: tuple[str, ...]) -> Compiled:
-    """Compile the paper from its files; see `pdf`."""
     require_tex()
     desk.version("tex")
     (log, made) = (f"paper/{paper.BUILD}/main.{kind}" for kind in ("log", "pdf"))
@@ -101,10 +91,18 @@ def _first_error(log: str, output: str) -> Problem:
     return Problem(f"LaTeX: {error['what'] or error['fatal']}", place, hint)
 
 
-def recipe(*, trained: bool) -> Recipe:
-    """Return the task of the PDF; a package with a trained model has more figures."""
-    work, inputs = (trained_pdf, (*INPUTS, *_TRAINED)) if trained else (pdf, INPUTS)
-    return Recipe("paper:pdf", work, inputs, (TARGET,), "compile the paper with LaTeX")
+def recipe(figures: Iterable[Recipe] = ()) -> Recipe:
+    """Return the task of `paper/main.pdf`; it fails if TeX is missing or cannot compile the paper.
+
+    Args:
+        figures: Tasks of figures that only some packages have.
+    """
+    inputs = (*INPUTS, *_of_the_paper(figures))
+
+    def pdf(desk: Desk) -> dict[str, bytes]:
+        return {TARGET: compiled(desk, inputs).pdf}
+
+    return Recipe("paper:pdf", pdf, inputs, (TARGET,), "compile the paper with LaTeX")
 
 
 def _of_the_paper(recipes: Iterable[Recipe]) -> tuple[str, ...]:
@@ -112,4 +110,4 @@ def _of_the_paper(recipes: Iterable[Recipe]) -> tuple[str, ...]:
     return tuple(target for target in targets if target.startswith("paper/"))
 
 
-INPUTS, _TRAINED = _of_the_paper(paper.RECIPES), _of_the_paper(figures.OF_THE_TRAINED)
+INPUTS = _of_the_paper(paper.RECIPES)

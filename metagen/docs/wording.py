@@ -19,7 +19,7 @@ _COUNT: _Prefixes = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _SECONDS: _Prefixes = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _BINARY = ((1048576, "M"), (1024, "k"))
 _DECIMALS = {"bit/byte": 3, "nat/token": 3, "bits_per_byte": 3}
-_MINUS, TIMES = "\u2212", "\u00d7"
+MINUS, TIMES = "\u2212", "\u00d7"
 _POWER = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)e([+-]?)0*(\d+)(?![\w.]*\w)")
 _NEGATIVE = re.compile(r"(?<![\w.)-])-(?=\d)")
 _RAISED = str.maketrans(
@@ -63,7 +63,7 @@ def write(value: Any, unit: str, style: str = "full") -> str:
     if isinstance(value, str):
         return _text(value, style)
     text = _STYLES[style](value, unit)
-    return f"{_MINUS}{text[1:]}" if text.startswith("-") else text
+    return f"{MINUS}{text[1:]}" if text.startswith("-") else text
 
 
 def _text(value: str, style: str) -> str:
@@ -100,7 +100,7 @@ def arithmetic(text: str) -> str:
     """Return the arithmetic of a file as in print: with powers of ten and signs for x and <=."""
     text = _POWER.sub(_power, text)
     return (
-        _NEGATIVE.sub(_MINUS, text)
+        _NEGATIVE.sub(MINUS, text)
         .replace(" x ", f" {TIMES} ")
         .replace("<=", "≤")
         .replace(">=", "≥")
