@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 HEIGHT = 2.6
 _MOST_LABELS = 20
 _CELL = 0.62  # inches of an image in a grid
-_LINE_LETTERS, _TEXT_LINE, _NAMES_WIDTH = 92, 0.16, 1.0  # of texts: letters and inches
+_LINE_LETTERS, _TEXT_LINE, _NAMES_WIDTH = 70, 0.16, 1.0  # of texts: letters and inches
 _LINES = {"line": "-", "dashed": "--", "points": ""}
 
 Content = dict[str, Any]
