@@ -226,7 +226,7 @@ def _graph(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Any]
     }
 
 
-class Additions(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class Additions(TorchFunctionMode):
     """Finds residual connections: additions of a tensor to what some modules made of it.
 
     Attributes:
@@ -234,7 +234,7 @@ class Additions(TorchFunctionMode):  # type: ignore[no-untyped-call]
     """
 
     def __init__(self, innermost: Sequence[str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.innermost = frozenset(innermost)
         self.ran: list[str] = []
         self.around: list[list[str]] = []
