@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from metagen.engine.cache import Cache, Folder
 from metagen.engine.digest import version
 from metagen.engine.ledger import Trace
-from metagen.engine.store import Cache
 from metagen.files import canonical, json_bytes, sha256
 from metagen.measure.training import Left, trained
 from metagen.trials import counted
@@ -38,9 +38,9 @@ def cache_in(folder: Path) -> Cache:
     Raises:
         UsageError: The folder holds files of somebody else.
     """
-    cache = Cache(folder)
-    cache.claim()
-    return cache
+    shelf = Folder(folder)
+    shelf.claim()
+    return Cache(shelf)
 
 
 def _unwatched(done: int, steps: int, val_loss: float) -> None:
