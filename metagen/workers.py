@@ -176,7 +176,7 @@ def _skypilot(work: Work) -> str:
 
 def _submitit(work: Work) -> str:
     """Return a script of Python, whose constants are replaced."""
-    values = {"COMMAND": list(work.command), "OUT": work.out}
+    values: dict[str, object] = {"COMMAND": list(work.command), "OUT": work.out}
     values |= {"WORKERS": work.workers, "CORES": work.jobs}
     lines = paths.source("templates/workers/array.py").read_text().splitlines()
     # In ASCII, so that an editor shows every character.
