@@ -70,7 +70,7 @@ def text(kind: str, work: Work) -> str:
         sentence = f"A file of {kind} starts at most {most} workers."
         raise UsageError(Problem(sentence, "--workers", "Give each worker a larger share."))
     if kind in _IN_CONTAINERS and not work.image:
-        hint = "Name a container image with metagen, such as one of the Dockerfile."
+        hint = "Name a container image that has metagen and bash."
         raise UsageError(Problem(f"A file of {kind} needs an image.", "--image", hint))
     return KINDS[kind](work)
 
