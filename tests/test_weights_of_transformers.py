@@ -24,6 +24,11 @@ CLASSES = {
     "sentence_embedder": "AutoModel",
     "patch_forecaster": "PatchTSTForPrediction",
     "patch_classifier": "PatchTSTForClassification",
+    "whisper": "AutoModelForSpeechSeq2Seq",
+    "vlm": "AutoModelForImageTextToText",
+    "text_regressor": "AutoModelForSequenceClassification",
+    "vit_regressor": "AutoModelForImageClassification",
+    "resnet_regressor": "AutoModelForImageClassification",
 }
 
 
