@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ def test_the_names_of_a_family_are_those_of_each_design(name: str) -> None:
     assert len(names) >= 3
     assert len({ablations.slug(each) for each in names}) == len(names)
     assert "unchanged" not in map(ablations.slug, names)
+    # A list on a command line takes the names as they are.
+    assert all(re.fullmatch(r"[a-z0-9][\w /'-]+", each) for each in names)
 
 
 def test_a_name_that_the_family_lacks_is_refused_with_those_that_it_has() -> None:

@@ -106,6 +106,10 @@ ODD: dict[str, tuple[Dims, ...]] = {
         {"ordered": True, "edge_features": 5, "d_model": 6, "n_heads": 3, "d_tower": 7},
         {"user_layers": 0, "node_features": 0, "history_length": 7},
     ),
+    "panoptic_fpn": (
+        {"image_height": 90, "image_width": 70, "num_channels": 3, "num_stuff": 1},
+        {"semantic_channels": 7, "depth_3": 3, "frozen_norm": True},
+    ),
 }
 
 

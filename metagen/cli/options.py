@@ -144,7 +144,9 @@ class Request:
         if shard is None:
             return cls(tuple(specs), tuple(overrides), run_id)
         part = Shard.of(shard)
-        return cls(tuple(part.take(specs, run_id)), tuple(overrides), run_id, part, len(specs))
+        return cls(
+            tuple(part.take(specs, overrides, run_id)), tuple(overrides), run_id, part, len(specs)
+        )
 
     def fingerprint(self) -> str:
         """Return the `workspace.fingerprint` of this build."""

@@ -332,7 +332,7 @@ def _session(values: dict[str, str], given: Sequence[str], terminal: Terminal) -
     specs, rebind = spec_files(places), _RELEASE in given or bool(trained or results)
     if shard:
         part, total = Shard.of(shard), len(specs)
-        specs = part.take(specs, run_id)
+        specs = part.take(specs, overrides, run_id)
         terminal.shard_taken(part, specs, total)
     bound = graphs.known_in(out)
     if rebind:

@@ -291,16 +291,18 @@ class Shard:
             raise UsageError(Problem(f"There is no shard {text!r}.", "--shard", hint))
         return cls(int(number), int(count))
 
-    def take(self, specs: Iterable[Path], run_id: str | None) -> list[Path]:
+    def take(
+        self, specs: Iterable[Path], overrides: Sequence[str], run_id: str | None
+    ) -> list[Path]:
         """Return the specs of this shard: every `count`-th, in the order of their paths.
 
         Raises:
             UsageError: Two specs, which may be in two shards, would fill one folder.
         """
         every = sorted(specs)
-        if run_id is not None:
-            hint = "leave --run-id out; each package is named by its spec"
-            raise UsageError(Problem("All shards would fill one folder.", "--run-id", hint))
+        if run_id is not None or any(each.startswith("name=") for each in overrides):
+            hint = "Leave --run-id and name= out; each package is named by its spec."
+            raise UsageError(Problem("All shards would fill one folder.", "--shard", hint))
         _must_differ(every)
         return every[self.number - 1 :: self.count]
 

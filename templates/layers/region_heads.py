@@ -67,9 +67,13 @@ class MaskHead(nn.Module):
         )
         self.up = nn.ConvTranspose2d(channels, channels, 2, stride=2)
         self.classes = nn.Conv2d(channels, classes, 1)
-        for module in (*self.layers, self.up, self.classes):
+        for module in (*self.layers, self.up):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(module.bias)
+        # At first each pixel is undecided: few steps of training would not undo random masks.
+        nn.init.normal_(self.classes.weight, std=0.001)
+        assert self.classes.bias is not None
+        nn.init.zeros_(self.classes.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (regions, C, R / 2, R / 2) to logits (regions, K + 1, R, R)."""
