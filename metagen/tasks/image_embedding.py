@@ -27,6 +27,7 @@ class ImageEmbedding(ImageTask):
 
     name = "image_embedding"
     metrics = ("recall_at_1", "map_at_r")
+    unit_vectors = True
     # The quick training takes about thirty seconds of one thread.
     benchmark = Benchmark(
         "characters in other faces",
