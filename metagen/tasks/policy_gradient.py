@@ -38,6 +38,10 @@ class PolicyGradient(ScreenControl):
     name = "policy_gradient"
     continuous = True
     metrics = ("episode_return", "entropy")
+    switches = (
+        ("one pass over a rollout", "train.n_epochs", 1),
+        ("advantages from whole returns", "train.gae_lambda", 1.0),
+    )
     benchmark = Benchmark(
         "swinging up a pendulum",
         {"quick": 2400, "full": 8000},

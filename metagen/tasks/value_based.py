@@ -31,6 +31,7 @@ class ValueBased(ScreenControl):
     name = "value_based"
     continuous = False
     metrics = ("episode_return", "td_error")
+    switches = (("a target network of the last update", "train.target_every", 1),)
     benchmark = Benchmark(
         "balancing a pole", {"quick": 2400, "full": 8000}, ("gymnasium",), sheets=("cartpole",)
     )
