@@ -19,6 +19,7 @@ from metagen.tasks.schedule import Lookup as Lookup
 Value = int | float | bool
 Dims = Mapping[str, Value]
 Section = dict[str, Any]
+Switch = tuple[str, str, Value | str]
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Task:
         proxy: The same dimensions for the bundled data.
         fixed_by: The key of the spec that fixes a dimension, other than `architecture.dims`.
         taken: What stands for the value of `--data` in commands.
+        switches: Changes of its training worth an ablation: a name, a setting as
+            `section.setting`, and its value.
         demonstration: The arguments of infer.py for a sample of output that documents show; "" for
             none, as where infer.py reads a file of the user.
     """
@@ -114,6 +117,7 @@ class Task:
     proxy: Mapping[str, Value] = {}
     fixed_by: Mapping[str, str] = {}
     taken = "PATH"
+    switches: tuple[Switch, ...] = ()
     demonstration = ""
 
     # What a task must state of its settings.
