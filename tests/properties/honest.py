@@ -1,7 +1,7 @@
 """Keys that do what they say.
 
 For every leaf key and each value that it allows: more than prose changes in the package, or the
-table of keys says that the key is prose, or the door or the search refuses the value, or a
+table of keys says what alone the key is for, or the door or the search refuses the value, or a
 warning names the key. Two different values that make the same package show that one of them does
 nothing.
 """
@@ -18,6 +18,7 @@ from metagen.errors import SpecError
 from metagen.sizing.devices import CLASSES
 from metagen.spec import Spec, load
 from metagen.spec.schema import keys
+from metagen.spec.table import ONLY
 from metagen.work import Recipe
 from tests.helpers.plain_desk import PlainDesk
 
@@ -49,9 +50,9 @@ def first_of_each(specs: Any) -> list[Path]:
 
 def _of_case(lab: Lab, case: Case) -> Tally:
     """Count what each value of a key does."""
-    tally, same = Tally("honest"), dict[str, list[str]]()
-    if keys()[case.key].prose:
-        tally.count("keys that are prose")
+    tally = Tally("honest")
+    if only := keys()[case.key].only:
+        tally.count(f"keys that are {ONLY[only].lower().rstrip('.')}")
         return tally
     tally.count("keys")
     graphs = dict(_followed(lab, case, tally))
