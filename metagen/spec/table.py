@@ -193,18 +193,19 @@ def _source() -> Kind:
 def _ablations() -> Kind:
     """Names of ablations; `all` stands for each of the family, and on a command line so does 1."""
     named = list_of(NAME)
-    words = {"all": ("all",), "none": (), 1: ("all",), 0: ()}
+    every: tuple[str, ...] = ("all",)
+    meant: dict[str | int, tuple[str, ...]] = {"all": every, "none": (), 1: every, 0: ()}
     allowed = "all or 1, none or 0, or a list of names of the family's ablations"
 
     def parse(value: Any) -> tuple[str, ...]:
         if isinstance(value, list):
             return tuple(named.parse(value))
-        if isinstance(value, (str, int)) and value in words:
-            return words[value]
+        if isinstance(value, (str, int)) and value in meant:
+            return meant[value]
         hint = f"write [{value}]" if isinstance(value, str) else ""
         refuse(value, allowed, hint)
 
-    return Kind(allowed, parse, {"anyOf": [{"enum": list(words)}, dict(named.json)]})
+    return Kind(allowed, parse, {"anyOf": [{"enum": list(meant)}, dict(named.json)]})
 
 
 def _task() -> tuple[Key, ...]:
