@@ -13,7 +13,7 @@ from typing import Any
 
 from metagen.amounts import ITEMS
 from metagen.errors import Problem, SpecError
-from metagen.tasks.schedule import Habits, Schedule, uncounted
+from metagen.tasks.schedule import Growth, Habits, Schedule, uncounted
 from metagen.tasks.schedule import Lookup as Lookup
 
 Value = int | float | bool
@@ -92,6 +92,7 @@ class Task:
         proxy: The same dimensions for the bundled data.
         fixed_by: The key of the spec that fixes a dimension, other than `architecture.dims`.
         taken: What stands for the value of `--data` in commands.
+        growth: How batch and rate grow with the size of a model; None where no rule is published.
         demonstration: The arguments of infer.py for a sample of output that documents show; "" for
             none, as where infer.py reads a file of the user.
     """
@@ -114,6 +115,7 @@ class Task:
     proxy: Mapping[str, Value] = {}
     fixed_by: Mapping[str, str] = {}
     taken = "PATH"
+    growth: Growth | None = None
     demonstration = ""
 
     # What a task must state of its settings.
