@@ -25,6 +25,7 @@ docs         numbers to prose: facts, cards, figures, the paper
 filing       what a release must file: records for programs, forms for authorities
 release      a trained model as a repository of the Hugging Face Hub
 engine       the incremental engine: traces, store, tasks, the two doors to doit
+trials       small trainings of a package's own code, of which none runs twice
 view         a package in a browser on this machine; a spec that is watched
 cli          the command line
 ===========  =====================================================================

@@ -26,13 +26,14 @@ class Left:
     Attributes:
         checkpoint: The files of the checkpoint.
         curve: The lines of its record.
-        data: What it read: name, digest and unit, and how much of it each split has.
+        run: Its entry in run.json: `data` (name, digest and unit, and how much of it each split
+            has), `units` that were read, `memory_peak` and so on.
         seconds: CPU time of training and scoring.
     """
 
     checkpoint: dict[str, bytes] = field(default_factory=dict)
     curve: list[dict[str, Any]] = field(default_factory=list)
-    data: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -54,8 +55,8 @@ def trained(files: Files, command: Sequence[str], progress: Progress) -> Left:
     left = _run(files, command, (*checkpoint, record, about, sandbox.SECONDS), progress)
     seconds = float(left.pop(sandbox.SECONDS))
     lines = left.pop(record).decode().splitlines()
-    data = json.loads(left.pop(about))["starts"][-1]["data"]
-    return Left(left, [json.loads(line) for line in lines], data, {"training": seconds})
+    run = json.loads(left.pop(about))["starts"][-1]
+    return Left(left, [json.loads(line) for line in lines], run, {"training": seconds})
 
 
 def scored(

@@ -73,7 +73,7 @@ def trial(desk: Desk) -> dict[str, bytes]:
     return {
         REPORT: json_bytes(report),
         CURVE: _table(training.curve),
-        DATA: json_bytes(training.data),
+        DATA: json_bytes(training.run.get("data", {})),
         SEEN: desk.observed(SEEN, json_bytes(machine)),
     }
 

@@ -1,0 +1,136 @@
+"""A trial to its outcome: by a training in the sandbox, or from the cache of what was run.
+
+The key of a training is the sha256 of all that decides its result: each file of the code, the
+settings, and the versions of Python and of the libraries that the code requires. Its outcome goes
+to the cache when it has ended, in one step; a training that was stopped leaves nothing there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from metagen.engine.digest import version
+from metagen.engine.ledger import Trace
+from metagen.engine.store import Cache
+from metagen.files import canonical, json_bytes, sha256
+from metagen.measure.training import Left, trained
+from metagen.trials import count
+from metagen.trials.outcome import Outcome, Point
+from metagen.trials.trial import CONFIG, Trial
+
+Watch = Callable[[int, int, float], None]  # Steps done, steps in all, and the validation loss.
+_OUTCOME, _COUNTS = "outcome.json", "counts.json"
+_REQUIREMENTS = "code/requirements.txt"
+_FORMAT = 1  # Part of every key: what an older metagen stored is not read.
+_VALIDATION = re.compile(r"validation (\S+)")
+_MACHINE = ("--size", "proxy", "--device", "cpu", "--threads", "1")
+_COUNTED = ("model", "data")  # Sections of the settings that a count reads.
+_TRAINED = (*_COUNTED, "train")
+
+
+def cache_in(folder: Path) -> Cache:
+    """Return the cache in a folder, which is made; builds may use the same one.
+
+    Raises:
+        UsageError: The folder holds files of somebody else.
+    """
+    cache = Cache(folder)
+    cache.claim()
+    return cache
+
+
+def _unwatched(done: int, steps: int, val_loss: float) -> None:
+    """Let a training go on."""
+
+
+def run(
+    package: Mapping[str, bytes], trial: Trial, cache: Cache, watch: Watch = _unwatched
+) -> Outcome:
+    """Return the outcome of a trial; the same trial is trained once.
+
+    Args:
+        package: The files of `code/`, as `package_of` returns them.
+        trial: What to train.
+        cache: Where outcomes are kept.
+        watch: Called at each validation, with its loss to three decimals. An exception that it
+            raises ends the training. What the cache has is replayed, so it sees the same.
+
+    Raises:
+        TaskError: The code of the package failed; the error shows its last output.
+    """
+    files = {**package, CONFIG: json_bytes({"proxy": trial.settings})}
+    key = _key(files, trial, _TRAINED)
+    stored = _stored(cache, key, _OUTCOME)
+    if stored is None:
+        outcome = _trained(files, trial, _counts(files, trial, cache), watch)
+        _store(cache, key, _OUTCOME, json_bytes(outcome.content()))
+        return outcome
+    outcome = Outcome.of(json.loads(stored))
+    for point in outcome.curve:
+        watch(point.step, trial.steps, float(f"{point.val_loss:.3f}"))
+    return outcome
+
+
+def _key(files: Mapping[str, bytes], trial: Trial, sections: tuple[str, ...]) -> str:
+    """Return the sha256 of all that decides the result of a run that reads some settings."""
+    settings = {name: trial.settings[name] for name in sections}
+    code = {name: sha256(data) for name, data in files.items() if name != CONFIG}
+    listed = files.get(_REQUIREMENTS, b"").decode().split()
+    names = {"python", "torch", "numpy", *(re.split("[<>=~]", line)[0] for line in listed)}
+    versions = {name: version(name) for name in sorted(names)}
+    return sha256(canonical([_FORMAT, code, settings, versions]).encode())
+
+
+def _trained(
+    files: Mapping[str, bytes], trial: Trial, counts: Mapping[str, int], watch: Watch
+) -> Outcome:
+    def progress(done: int, steps: int, note: str) -> None:
+        if match := _VALIDATION.search(note):
+            watch(done, steps, float(match[1]))
+
+    command = ("train.py", "--steps", str(trial.steps), "--seed", str(trial.seed), *_MACHINE)
+    return _outcome(trained(files, command, progress), trial, counts)
+
+
+def _outcome(left: Left, trial: Trial, counts: Mapping[str, int]) -> Outcome:
+    speeds = [name for name in left.curve[-1] if name.endswith("_per_second") or name == "mfu"]
+    metrics = {name: value for name, value in left.curve[-1].items() if name not in speeds}
+    samples = trial.steps * trial.settings["train"]["batch_size"]
+    rows = (line for line in left.curve if line.get("val_loss") is not None)
+    return Outcome(
+        val_loss=metrics["val_loss"],
+        curve=tuple(Point(line["step"], line["val_loss"]) for line in rows),
+        metrics=metrics,
+        parameters=counts["parameters"],
+        flops=samples * counts["flops"],
+        samples=samples,
+        units=left.run["units"],
+        unit=left.run["unit"],
+        data=left.run["data"],
+        seconds=left.seconds["training"],
+        memory=left.run["memory_peak"],
+    )
+
+
+def _counts(files: Mapping[str, bytes], trial: Trial, cache: Cache) -> dict[str, int]:
+    """Return the counts of a trial's model, which trials of several seeds share."""
+    key = _key(files, trial, _COUNTED)
+    stored = _stored(cache, key, _COUNTS)
+    if stored is None:
+        stored = count.counted(files)
+        _store(cache, key, _COUNTS, stored)
+    counts: dict[str, int] = json.loads(stored)
+    return counts
+
+
+def _stored(cache: Cache, key: str, name: str) -> bytes | None:
+    # A key holds all that a run read, so that its trace has no dependencies beside.
+    found = cache.find(key, lambda kind, name: "")
+    return found[1].get(name) if found else None
+
+
+def _store(cache: Cache, key: str, name: str, data: bytes) -> None:
+    cache.put(key, Trace((), {name: sha256(data)}, {}), {name: data})
