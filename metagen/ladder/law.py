@@ -11,8 +11,9 @@ This module knows no training and no file. It takes losses and returns numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -90,24 +91,33 @@ class Law:
     """The fits of the bootstrap, from which every forecast of a ladder is read.
 
     Attributes:
-        draws: By the name of x, of each draw: E, A and the exponent a, in units of the top rung's x.
+        draws: By the name of x, of each draw: E, A and the exponent a, with x of the top rung as 1.
         tops: x of the top rung.
+        slopes: How many times the logarithm of N that of x grows along the ladder.
         noise: Standard deviation over seeds at the top rung, as a share of the loss.
         top: Parameters of the top rung.
         widening: Factor by which the back-test widens each interval, 1 or more.
+        data: Of each draw, the share of the loss above E that the amount of data decides.
     """
 
     draws: dict[str, tuple[Numbers, Numbers, Numbers]]
     tops: dict[str, float]
+    slopes: dict[str, float]
     noise: float
     top: float
+    data: dict[str, Numbers]
     widening: float = 1.0
 
-    def forecast(self, target: Target) -> Interval:
-        """Return the median and the interval of the loss of a single training of a size."""
+    def forecast(self, target: Target, data: float = 1.0) -> Interval:
+        """Return the median and the interval of the loss of a single training of a size.
+
+        Args:
+            target: The size on the dial.
+            data: A factor on its data alone, which leaves the dial.
+        """
         import numpy as np
 
-        losses = np.concatenate([self._losses(axis, target) for axis in AXES])
+        losses = np.concatenate([self._losses(axis, target, data) for axis in AXES])
         generator = np.random.default_rng(1)
         own = self.noise * (target.size / self.top) ** -NOISE_FALL
         losses = losses * (1 + own * generator.standard_normal(len(losses)))
@@ -128,9 +138,36 @@ class Law:
             found.append(float(np.median(np.concatenate(near))))
         return found
 
-    def _losses(self, axis: str, target: Target) -> Numbers:
+    def with_data(self, rung: Target, losses: Mapping[float, float]) -> Law:
+        """Return the law with what the amount of data decides, as measured at one rung.
+
+        On the dial data grows like N, so its part of the loss above E falls like the whole: as
+        D^-a, where a is the exponent in N. A factor f on the data alone then changes the loss by
+        s (L - E) (f^-a - 1), which gives the share s.
+
+        Args:
+            rung: The size.
+            losses: The loss of one seed by the factor on its data, that of 1 among them.
+        """
+        import numpy as np
+
+        shares = {}
+        for axis in AXES:
+            gap = self._losses(axis, rung) - self.draws[axis][0]
+            factors = [each for each in losses if each != 1.0]
+            made = np.stack([gap * (self._powers(axis, each) - 1) for each in factors])
+            seen = np.array([losses[each] - losses[1.0] for each in factors])[:, None]
+            shares[axis] = np.clip((made * seen).sum(0) / (made**2).sum(0), 0.0, 1.0)
+        return replace(self, data=shares)
+
+    def _powers(self, axis: str, factor: float) -> Numbers:
+        powers: Numbers = factor ** (-self.draws[axis][2] * self.slopes[axis])
+        return powers
+
+    def _losses(self, axis: str, target: Target, data: float = 1.0) -> Numbers:
         floor, scale, exponent = self.draws[axis]
-        losses: Numbers = floor + scale * (getattr(target, axis) / self.tops[axis]) ** -exponent
+        above = scale * (getattr(target, axis) / self.tops[axis]) ** -exponent
+        losses: Numbers = floor + above * (1 + self.data[axis] * (self._powers(axis, data) - 1))
         return losses
 
 
@@ -186,14 +223,18 @@ def drawn(rungs: Sequence[Rung], draws: int = DRAWS) -> Law:
     generator = np.random.default_rng(0)
     means, shares = np.array([each.loss for each in rungs]), noise(rungs)
     errors = means * np.array(shares) / np.sqrt([len(each.losses) for each in rungs])
-    made = {}
+    made, slopes, data = {}, {}, {}
     for axis in AXES:
         x = np.array([getattr(each, axis) for each in rungs]) / getattr(top, axis)
         floor = generator.uniform(0.0, E_SHARE * means[-1], draws // len(AXES))
         spread = errors * _misfit(x, means, errors, floor)[:, None]
         moved = means + spread * generator.standard_normal((len(floor), len(rungs)))
         made[axis] = (floor, *_solved(x, moved, errors, floor)[:2])
-    return Law(made, {axis: getattr(top, axis) for axis in AXES}, shares[-1], top.size)
+        slopes[axis] = -math.log(x[0]) / math.log(top.size / rungs[0].size)
+        # Nothing is known of the data's share until it is measured.
+        data[axis] = generator.uniform(0.0, 1.0, len(floor))
+    tops = {axis: getattr(top, axis) for axis in AXES}
+    return Law(made, tops, slopes, shares[-1], top.size, data)
 
 
 def noise(rungs: Sequence[Rung]) -> list[float]:
@@ -207,9 +248,7 @@ def noise(rungs: Sequence[Rung]) -> list[float]:
     if not repeated:
         return [ASSUMED_NOISE * (each.size / first) ** -NOISE_FALL for each in rungs]
     squares = math.fsum(
-        (each.spread or 0.0) ** 2
-        * (each.size / first) ** (2 * NOISE_FALL)
-        * (len(each.losses) - 1)
+        (each.spread or 0.0) ** 2 * (each.size / first) ** (2 * NOISE_FALL) * (len(each.losses) - 1)
         for each in repeated
     )
     pooled = math.sqrt(squares / sum(len(each.losses) - 1 for each in repeated))
@@ -244,7 +283,7 @@ def is_identified(rungs: Sequence[Rung], forecast: float) -> bool:
 
 def _must_grow(rungs: Sequence[Rung]) -> None:
     sizes = [(each.size, each.compute) for each in rungs]
-    for small, large in zip(sizes, sizes[1:], strict=False):
+    for small, large in pairwise(sizes):
         if not (small[0] < large[0] and small[1] < large[1]):
             raise ValueError("each rung needs more parameters and operations than the one before")
 

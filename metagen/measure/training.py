@@ -37,13 +37,16 @@ class Left:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def trained(files: Files, command: Sequence[str], progress: Progress) -> Left:
+def trained(
+    files: Files, command: Sequence[str], progress: Progress, timeout: float = TIMEOUT
+) -> Left:
     """Train the code of a package.
 
     Args:
         files: The scripts of `code/`, what they import, and `code/config.json`.
         command: `train.py` and its arguments.
         progress: Called after steps; an exception that it raises ends the training.
+        timeout: Seconds after which it is stopped.
 
     Raises:
         TaskError: The script failed; the error shows its last output.
@@ -52,7 +55,7 @@ def trained(files: Files, command: Sequence[str], progress: Progress) -> Left:
     names = ("model.safetensors", "config.json", "state.json", *tokenizer)
     checkpoint = [f"{OUT}/checkpoint/{name}" for name in names]
     record, about = f"{OUT}/metrics.jsonl", f"{OUT}/run.json"
-    left = _run(files, command, (*checkpoint, record, about, sandbox.SECONDS), progress)
+    left = _run(files, command, (*checkpoint, record, about, sandbox.SECONDS), progress, timeout)
     seconds = float(left.pop(sandbox.SECONDS))
     lines = left.pop(record).decode().splitlines()
     run = json.loads(left.pop(about))["starts"][-1]
@@ -72,7 +75,7 @@ def scored(
     Raises:
         TaskError: The script failed, or printed something other than its report.
     """
-    printed = _run(files, command, (sandbox.STDOUT, sandbox.SECONDS), progress)
+    printed = _run(files, command, (sandbox.STDOUT, sandbox.SECONDS), progress, TIMEOUT)
     try:
         report: dict[str, Any] = json.loads(printed[sandbox.STDOUT])
     except ValueError as error:
@@ -81,11 +84,15 @@ def scored(
 
 
 def _run(
-    files: Files, command: Sequence[str], outputs: Sequence[str], progress: Progress
+    files: Files,
+    command: Sequence[str],
+    outputs: Sequence[str],
+    progress: Progress,
+    timeout: float,
 ) -> dict[str, bytes]:
     def report(line: str) -> None:
         if match := STEP.search(line):
             progress(int(match[1]), int(match[2]), match[3])
 
     arguments = (f"code/{command[0]}", *command[1:])
-    return sandbox.run(arguments, files, outputs, timeout=TIMEOUT, on_line=report)
+    return sandbox.run(arguments, files, outputs, timeout=timeout, on_line=report)
