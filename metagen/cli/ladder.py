@@ -124,7 +124,8 @@ def _climb(
     from metagen.ladder import climb, report
     from metagen.ladder.sizes import Full
 
-    package, full = trials.package_of(out / graph.run), Full.of_run(out / graph.run)
+    package = trials.package_of(out / graph.run)
+    full = Full.of_run(out / graph.run, graph.spec.key)
     kept = trials.cache_in(cache or out / ".metagen" / "trials")
     plan = climb.planned(package, full, kept, number=rungs, largest=largest, share=share)
 
@@ -215,6 +216,7 @@ def check(run: Path, data: Path | None, trained: Path | None, as_json: bool) -> 
 def _check(terminal: Terminal, run: Path, data: Path | None, trained: Path | None) -> int:
     from metagen import files, trials
     from metagen.engine.binding import bound_in
+    from metagen.engine.graph import of_run
     from metagen.ladder import check, forecast, report, results
     from metagen.ladder.sizes import Full
 
@@ -226,7 +228,8 @@ def _check(terminal: Terminal, run: Path, data: Path | None, trained: Path | Non
     if training is None:
         hint = "name the folder that train.py wrote with --trained DIR"
         raise UsageError(Problem("No training is bound to this package.", str(run), hint))
-    left = check.measured(trials.package_of(run), Full.of_run(run), training, data)
+    full = Full.of_run(run, of_run(run).spec.key)
+    left = check.measured(trials.package_of(run), full, training, data)
     source = files.read_plain(folder / forecast.FILE)
     fact = check.content(registered, source, left, training)
     files.write_atomic(folder / check.FILE, files.json_bytes(fact), folder)

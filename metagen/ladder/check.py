@@ -16,9 +16,9 @@ from metagen.errors import Problem, UsageError
 from metagen.ladder import forecast
 from metagen.ladder.sizes import Full
 from metagen.measure.training import Left, trained
+from metagen.trained.forecast import CHECK
 from metagen.trials.trial import CONFIG, WHOLE_SPLIT
 
-KIND = "metagen ladder check 1"
 FILE = "check.json"
 _NO_LIMIT = 1e8  # seconds
 _STILL = {"learning_rate": 1e-30, "warmup_steps": 0, "steps": 1, "eval_every": 1, "save_every": 1}
@@ -72,7 +72,7 @@ def content(
         raise UsageError(Problem(sentence, str(left.run["data"]["name"]), hint))
     said, loss = registered["forecast"], float(left.curve[-1]["val_loss"])
     return {
-        "kind": KIND,
+        "kind": CHECK,
         "forecast_sha256": files.sha256(source),
         "weights_sha256": left.run["init_from"],
         "forecast": said,
@@ -97,8 +97,3 @@ def _different(registered: Mapping[str, Any], training: Path) -> Iterator[str]:
     for name, wanted in registered["model"]["settings"].items():
         if name != "grad_accum" and made.get(name) != wanted:
             yield f"{name} is {made.get(name)}, and the forecast is of {wanted}"
-
-
-def is_check(found: Any) -> bool:
-    """Tell whether some JSON is a check."""
-    return isinstance(found, dict) and found.get("kind") == KIND

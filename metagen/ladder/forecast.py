@@ -21,10 +21,9 @@ from metagen.ladder import law
 from metagen.ladder.law import BackTest, Interval, Law, Target
 from metagen.ladder.sizes import MOST_EPOCHS, Full, Scaling, Setting, Size
 from metagen.ladder.study import Run
+from metagen.trained.forecast import KIND, METRIC
 
-KIND = "metagen ladder forecast 1"
 FILE = "forecast.json"
-METRIC = "val_loss"
 SHARES_OF_E = (0.0, 1 / 3, 2 / 3, 1.0)  # of the range that E is drawn from
 CURVE_POINTS = 24
 MOST_BYTES = 2**24

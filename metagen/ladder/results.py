@@ -9,9 +9,10 @@ from typing import Any, cast
 from metagen import files
 from metagen.docs import drawing
 from metagen.ladder import picture, report
+from metagen.trained.forecast import RUNS
 from metagen.work import Desk
 
-FIGURE, TABLE, RUNS = "ladder.svg", "ladder.md", "ladder.json"
+FIGURE, TABLE, TRAININGS = "ladder.svg", "ladder.md", "ladder.json"
 
 
 class _NoTrace:
@@ -32,11 +33,11 @@ def write(folder: Path, forecast: Mapping[str, Any], fact: Mapping[str, Any] | N
     """
     svg = drawing.saved(cast(Desk, _NoTrace()), picture.picture(forecast, fact), "svg")
     words = picture.alternative(forecast, fact)
-    runs = {"runs": forecast["runs"], "rungs": forecast["rungs"], "rule": forecast["rule"]}
+    runs = {name: forecast[name] for name in ("model", "rule", "rungs", "runs")}
     for name, data in (
         (FIGURE, picture.with_words(svg, words)),
         (TABLE, "".join(f"{line}\n" for line in _page(forecast, fact, words)).encode()),
-        (RUNS, files.json_bytes(runs)),
+        (TRAININGS, files.json_bytes({"kind": RUNS, **runs})),
     ):
         files.write_atomic(folder / name, data, folder)
 

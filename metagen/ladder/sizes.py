@@ -17,7 +17,7 @@ from typing import Any
 from metagen import entries, families
 from metagen.errors import Problem, UsageError
 from metagen.families import parts
-from metagen.families.family import Family
+from metagen.families.family import Family, Lookup
 from metagen.tasks.schedule import WARMUP_PARTS, Growth
 from metagen.trials import Trial
 
@@ -27,7 +27,6 @@ LEAST_BATCH = 0.25  # Factor on the rule's batch that tuning begins with, at lea
 MOST_TABLES = 0.5  # Share of a rung's operations that its token tables may take.
 MOST_EPOCHS = 4  # Data that is read more often is worth less (Muennighoff et al., 2023).
 SPAN = 12  # The top rung has so many times the parameters of the smallest one.
-ROUNDING = 1.1  # by which the span may be exceeded, since widths come in steps
 TOP_SHARE = 1 / 3  # of the full model's parameters, at most
 TRAININGS_OF_TOP = 5  # the top rung itself, with half and twice its batch and its rate
 TRAININGS_BELOW = 3  # seeds of each other rung, at most
@@ -42,16 +41,24 @@ class Full:
     Attributes:
         family: Its family.
         sections: Its settings, by the section of architecture.yaml.
+        units: Units of data that its training reads.
     """
 
     family: Family
     sections: Mapping[str, Mapping[str, Any]]
+    units: int
 
     @classmethod
-    def of_run(cls, run: Path) -> Full:
-        """Read the plan in a run folder, as the user may have edited it."""
+    def of_run(cls, run: Path, key: Lookup) -> Full:
+        """Read the plan in a run folder, as the user may have edited it, and the spec's data."""
         plan = entries.parse(families.ARCHITECTURE, (run / families.ARCHITECTURE).read_bytes())
-        return cls(families.named(plan["family"]), {name: plan[name] for name in SECTIONS})
+        family, sections = families.named(plan["family"]), {name: plan[name] for name in SECTIONS}
+        dims, train = sections["model"], sections["train"]
+        schedule = family.task.schedule(dims, family.count(dims), key, reduced=False)
+        # Updates of a plan may be so large that their number rounds the data off.
+        planned = train["steps"] * train["batch_size"] * family.task.amount(sections["data"])
+        units = schedule.data * schedule.epochs if schedule.data else planned
+        return cls(family, sections, round(units))
 
     @property
     def dims(self) -> Mapping[str, Any]:
@@ -66,12 +73,6 @@ class Full:
     def per_sample(self) -> int:
         """Units of data in a sample."""
         return self.family.task.amount(dict(self.sections["data"]))
-
-    @property
-    def units(self) -> int:
-        """Units of data that the planned training reads."""
-        train = self.sections["train"]
-        return int(train["steps"] * train["batch_size"] * self.per_sample)
 
     @property
     def ratio(self) -> float:
@@ -227,7 +228,9 @@ def rungs(full: Full, number: int, largest: float | None, share: float) -> list[
         hint = "ladders are built for language models"
         raise UsageError(Problem(sentence, "architecture.family", hint))
     top = largest or full.size * _affordable(full, list(known.values()), share)
-    within = sorted(size for size in known if top / SPAN <= size * ROUNDING and size <= top)
+    end = max((size for size in known if size <= top), default=0)
+    start = min(known, key=lambda size: abs(math.log(size * SPAN / max(1, end))))
+    within = sorted(size for size in known if start <= size <= end)
     if len(within) < number:
         sentence = f"Below {top:,.0f} parameters there are {len(within)} sizes of this shape"
         hint = "name a larger --largest, or fewer --rungs"
