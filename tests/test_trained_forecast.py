@@ -9,7 +9,8 @@ import yaml
 from helpers.plain_desk import PlainDesk
 
 from metagen.docs import statement
-from metagen.errors import TaskError
+from metagen.engine.binding import Change
+from metagen.errors import TaskError, UsageError
 from metagen.files import sha256
 from metagen.trained import forecast, results
 
@@ -78,7 +79,7 @@ def test_a_forecast_is_judged_by_its_range(target: Any, verdict: str, tmp_path: 
     row = entries(desk(tmp_path, spec, given={"forecast.json": FORECAST}))["validation_loss"]
     assert row["verdict"] == verdict
     assert (row["low"], row["high"]) == (0.998, 1.188)
-    assert "1.078 (0.9980 to 1.188" in statement.computed(row)
+    assert "(0.9980 to 1.188" in statement.computed(row)
     assert "registered 2026-01-02" in row["formula"]
 
 
@@ -141,3 +142,14 @@ def test_files_of_a_ladder_are_no_results_of_a_harness(tmp_path: Path) -> None:
     made = desk(tmp_path, given=given)
     made.package["blueprint/params.json"] = b'{"total": 5}'
     assert json.loads(results.results(made)["trained/results.json"]) == []
+
+
+def test_release_binds_the_ladder_beside_the_run_folder(tmp_path: Path) -> None:
+    ladder = tmp_path / "ladder-small"
+    ladder.mkdir()
+    bound = Change().over(tmp_path, [Path("spec.yaml")])
+    with pytest.raises(UsageError, match="No training is bound"):
+        bound("run-small")
+    (ladder / "forecast.json").write_text("{}")
+    assert bound("run-small").results == (ladder,)
+    assert Change(unbind=True).over(tmp_path, [Path("spec.yaml")])("run-small").results == ()

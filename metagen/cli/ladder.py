@@ -186,7 +186,7 @@ def _register(terminal: Terminal, done: Any, folder: Path, *, replace: bool) -> 
     terminal.result("forecast", content, report.lines(content))
     path = folder / forecast.FILE
     words = "registered in" if is_new else f"registered on {content['registered']} in"
-    release = f"metagen release SPEC --out {folder.parent} --results {folder}"
+    release = f"metagen release SPEC --out {folder.parent}"
     terminal.result("registered", {"path": str(path)}, [f"{words} {path}", f"then: {release}"])
     return DONE
 

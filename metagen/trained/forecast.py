@@ -37,7 +37,7 @@ _CHECKED = {
     "miss": real(-1.0, 1e9),
     "differs": list_of(text(300)),
 }
-_AGAIN = "bind the folder that metagen ladder wrote, or leave it out"
+_AGAIN = "run metagen ladder again with --replace, or remove its folder"
 # Metrics of which less is better, by their names.
 _LOWER = re.compile(r"loss|error|distance|perplexity|^bits_|(^|_)(mae|mase|mse|rmse|wer|cer)(_|$)")
 _NONE = "no forecast is bound: metagen ladder makes one"
