@@ -29,16 +29,22 @@ class Left:
         run: Its entry in run.json: `data` (name, digest and unit, and how much of it each split
             has), `units` that were read, `memory_peak` and so on.
         seconds: CPU time of training and scoring.
+        more: The further files.
     """
 
     checkpoint: dict[str, bytes] = field(default_factory=dict)
     curve: list[dict[str, Any]] = field(default_factory=list)
     run: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    more: dict[str, bytes] = field(default_factory=dict)
 
 
 def trained(
-    files: Files, command: Sequence[str], progress: Progress, timeout: float = TIMEOUT
+    files: Files,
+    command: Sequence[str],
+    progress: Progress,
+    more: Sequence[str] = (),
+    timeout: float = TIMEOUT,
 ) -> Left:
     """Train the code of a package.
 
@@ -46,6 +52,7 @@ def trained(
         files: The scripts of `code/`, what they import, and `code/config.json`.
         command: `train.py` and its arguments.
         progress: Called after steps; an exception that it raises ends the training.
+        more: Further files that the script leaves, to return.
         timeout: Seconds after which it is stopped.
 
     Raises:
@@ -55,11 +62,13 @@ def trained(
     names = ("model.safetensors", "config.json", "state.json", *tokenizer)
     checkpoint = [f"{OUT}/checkpoint/{name}" for name in names]
     record, about = f"{OUT}/metrics.jsonl", f"{OUT}/run.json"
-    left = _run(files, command, (*checkpoint, record, about, sandbox.SECONDS), progress, timeout)
+    outputs = (*checkpoint, record, about, sandbox.SECONDS, *more)
+    left = _run(files, command, outputs, progress, timeout)
+    beside = {name: left.pop(name) for name in more}
     seconds = float(left.pop(sandbox.SECONDS))
     lines = left.pop(record).decode().splitlines()
     run = json.loads(left.pop(about))["starts"][-1]
-    return Left(left, [json.loads(line) for line in lines], run, {"training": seconds})
+    return Left(left, [json.loads(line) for line in lines], run, {"training": seconds}, beside)
 
 
 def scored(

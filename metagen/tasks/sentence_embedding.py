@@ -14,8 +14,9 @@ class SentenceEmbedding(TextTask):
     """From token ids (B, T) to the vector of each text."""
 
     name = "sentence_embedding"
-    # The quick training takes about ten seconds of one thread, the full one some minutes.
     metrics = ("recall_at_1", "mrr")
+    switches = (("no hidden tokens in training", "train.token_drop", 0.0),)
+    # The quick training takes about ten seconds of one thread, the full one some minutes.
     benchmark = Benchmark(
         "retrieval of a translation",
         {"quick": 300, "full": 3000},

@@ -19,6 +19,7 @@ from metagen.tasks.schedule import Lookup as Lookup
 Value = int | float | bool
 Dims = Mapping[str, Value]
 Section = dict[str, Any]
+Switch = tuple[str, str, Value | str]
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ class Task:
         fixed_by: The key of the spec that fixes a dimension, other than `architecture.dims`.
         taken: What stands for the value of `--data` in commands.
         growth: How batch and rate grow with the size of a model; None where no rule is published.
+        switches: Changes of its training worth an ablation: a name, a setting as
+            `section.setting`, and its value.
         demonstration: The arguments of infer.py for a sample of output that documents show; "" for
             none, as where infer.py reads a file of the user.
     """
@@ -116,6 +119,7 @@ class Task:
     fixed_by: Mapping[str, str] = {}
     taken = "PATH"
     growth: Growth | None = None
+    switches: tuple[Switch, ...] = ()
     demonstration = ""
 
     # What a task must state of its settings.

@@ -3,7 +3,7 @@
 ============  ==================================================================
 trial         what is trained: settings of the proxy, its steps and its seed
 outcome       what a training showed: losses, counts, data and cost
-count         exact parameters and operations of a trial's model, on `meta`
+counted       the training of a trial, which first counts its model on `meta`
 run           a trial to its outcome, by a training or from a cache
 ============  ==================================================================
 """

@@ -18,13 +18,15 @@ from metagen.engine.ledger import Trace
 from metagen.engine.store import Cache
 from metagen.errors import Problem, UsageError
 from metagen.files import canonical, json_bytes, sha256, sha256_of
+from metagen.measure import sandbox
 from metagen.measure.training import Left, trained
-from metagen.trials import count
+from metagen.trials import counted
 from metagen.trials.outcome import Outcome, Point
 from metagen.trials.trial import CONFIG, Trial
 
 Watch = Callable[[int, int, float], None]  # Steps done, steps in all, and the validation loss.
-_OUTCOME, _COUNTS = "outcome.json", "counts.json"
+_OUTCOME = "outcome.json"
+_COUNTER, _COUNTING = Path(counted.__file__), "counted.py"
 _REQUIREMENTS = "code/requirements.txt"
 _NO_LIMIT = 1e8  # seconds; a user who waits no longer stops the command
 _FORMAT = 1  # Part of every key: what an older metagen stored is not read.
@@ -68,7 +70,7 @@ def run(
     key = _key(files, trial, _TRAINED, _digest_of(trial.data) if trial.data else "")
     stored = _stored(cache, key, _OUTCOME)
     if stored is None:
-        outcome = _trained(files, trial, _counts(files, trial, cache), watch)
+        outcome = _trained(files, trial, cache, watch)
         _store(cache, key, _OUTCOME, json_bytes(outcome.content()))
         return outcome
     outcome = Outcome.of(json.loads(stored))
@@ -79,7 +81,17 @@ def run(
 
 def counts(package: Mapping[str, bytes], trial: Trial, cache: Cache) -> dict[str, int]:
     """Return `parameters`, and the `flops` of an update on one sample, without a training."""
-    return _counts({**package, CONFIG: json_bytes({"proxy": trial.settings})}, trial, cache)
+    files = {**package, CONFIG: json_bytes({"proxy": trial.settings})}
+    key = _key(files, trial, _COUNTED)
+    stored = _stored(cache, key, counted.COUNTS)
+    if stored is None:
+        counting = {**files, f"code/{_COUNTING}": _COUNTER.read_bytes()}
+        command = (f"code/{_COUNTING}", counted.ALONE)
+        left = sandbox.run(command, counting, (counted.COUNTS,), timeout=_NO_LIMIT)
+        stored = left[counted.COUNTS]
+        _store(cache, key, counted.COUNTS, stored)
+    found: dict[str, int] = json.loads(stored)
+    return found
 
 
 @lru_cache(maxsize=16)
@@ -107,16 +119,24 @@ def _key(
     return sha256(canonical([_FORMAT, code, settings, versions, data]).encode())
 
 
-def _trained(
-    files: Mapping[str, bytes], trial: Trial, counts: Mapping[str, int], watch: Watch
-) -> Outcome:
+def _trained(files: Mapping[str, bytes], trial: Trial, cache: Cache, watch: Watch) -> Outcome:
     def progress(done: int, steps: int, note: str) -> None:
         if match := _VALIDATION.search(note):
             watch(done, steps, float(match[1]))
 
     data = ("--data", str(trial.data.resolve())) if trial.data else ()
-    options = ("--steps", str(trial.steps), "--seed", str(trial.seed), *_MACHINE, *data)
-    return _outcome(trained(files, ("train.py", *options), progress, _NO_LIMIT), trial, counts)
+    arguments = ("--steps", str(trial.steps), "--seed", str(trial.seed), *_MACHINE, *data)
+    key = _key(files, trial, _COUNTED)
+    counts = _stored(cache, key, counted.COUNTS)
+    if counts is None:
+        # The process that trains has torch in memory anyway, so it is the one that counts.
+        counting = {**files, f"code/{_COUNTING}": _COUNTER.read_bytes()}
+        left = trained(counting, (_COUNTING, *arguments), progress, (counted.COUNTS,), _NO_LIMIT)
+        counts = left.more[counted.COUNTS]
+        _store(cache, key, counted.COUNTS, counts)
+    else:
+        left = trained(files, ("train.py", *arguments), progress, (), _NO_LIMIT)
+    return _outcome(left, trial, json.loads(counts))
 
 
 def _outcome(left: Left, trial: Trial, counts: Mapping[str, int]) -> Outcome:
@@ -137,17 +157,6 @@ def _outcome(left: Left, trial: Trial, counts: Mapping[str, int]) -> Outcome:
         seconds=left.seconds["training"],
         memory=left.run["memory_peak"],
     )
-
-
-def _counts(files: Mapping[str, bytes], trial: Trial, cache: Cache) -> dict[str, int]:
-    """Return the counts of a trial's model, which trials of several seeds share."""
-    key = _key(files, trial, _COUNTED)
-    stored = _stored(cache, key, _COUNTS)
-    if stored is None:
-        stored = count.counted(files)
-        _store(cache, key, _COUNTS, stored)
-    counts: dict[str, int] = json.loads(stored)
-    return counts
 
 
 def _stored(cache: Cache, key: str, name: str) -> bytes | None:
