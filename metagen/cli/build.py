@@ -139,7 +139,7 @@ def _train(data: Path | None, *, out: Path, dry_run: bool, **given: Any) -> Path
         return doors.run(Session(out, graphs, terminal, how), task)
 
     graphs: list[Graph] = []
-    status = _status(terminal, work)
+    status = status_of(terminal, work)
     if status:
         terminal.end(status)
         sys.exit(status)
@@ -278,7 +278,7 @@ def built(
         how = Options(fingerprint, waits, strict, cache=shared, rebind=rebind, **others)
         return doors.run(Session(out, graphs, terminal, how), stage, jobs)
 
-    status = _status(terminal, work)
+    status = status_of(terminal, work)
     terminal.end(status)
     return status
 
@@ -374,12 +374,12 @@ def _dry_run(
 
 def _exit_with(terminal: Terminal, work: Callable[[], int]) -> NoReturn:
     """Do the work of a command, report its errors, and exit with its status."""
-    status = _status(terminal, work)
+    status = status_of(terminal, work)
     terminal.end(status)
     sys.exit(status)
 
 
-def _status(terminal: Terminal, work: Callable[[], int]) -> int:
+def status_of(terminal: Terminal, work: Callable[[], int]) -> int:
     """Do some work, report its errors, and return its exit status."""
     try:
         return work()

@@ -316,6 +316,23 @@ def pins() -> Kind:
     return Kind(allowed, parse, {"type": "object"})
 
 
+def targets() -> Kind:
+    """Values by the name of a metric, each a number."""
+    allowed = "a mapping of a metric's name to a number"
+    number = real(-1e9, 1e9)
+
+    def parse(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            refuse(value, allowed)
+        for name in value:
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise RefusedError(Flaw(f"names the metric {shown(name)}; allowed: {allowed}"))
+        declared = {f".{name}": part for name, part in value.items() if part is not None}
+        return {at[1:]: part for at, part in _each(declared, lambda _: number).items()}
+
+    return Kind(allowed, parse, {"type": "object", "additionalProperties": {"type": "number"}})
+
+
 def either(first: Kind, second: Kind) -> Kind:
     """A value of one kind or the other; lists and mappings must be of the second."""
 

@@ -26,6 +26,7 @@ from metagen.spec.kinds import (
     real,
     record,
     refuse,
+    targets,
     text,
     whole,
 )
@@ -33,6 +34,10 @@ from metagen.spec.kinds import (
 _ARTIFACTS_DOC = (
     "Artifacts to build, with all that they are measured on; `pytorch_skeleton` and "
     "`training_recipe` are `code/`, `benchmark_report` and `eval_report` the same report."
+)
+_TARGET_DOC = (
+    "Values that the trained model must reach, by metric: `val_loss`, which `metagen ladder` "
+    "forecasts, or one of `eval.py`."
 )
 NAME = text(200)
 LINE = text(10_000)
@@ -402,6 +407,7 @@ def _results() -> tuple[Key, ...]:
             [],
             only="check",
         ),
+        Key("evaluation.target", targets(), _TARGET_DOC, {}),
         Key("evaluation.bench", choice(*words.BENCHES), "Length of the proxy's training.", "quick"),
         Key("evaluation.seeds", whole(1, 10), "Trainings of the proxy, a seed each."),
         Key(

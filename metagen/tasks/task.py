@@ -13,7 +13,7 @@ from typing import Any
 
 from metagen.amounts import ITEMS
 from metagen.errors import Problem, SpecError
-from metagen.tasks.schedule import Habits, Schedule, uncounted
+from metagen.tasks.schedule import Growth, Habits, Schedule, uncounted
 from metagen.tasks.schedule import Lookup as Lookup
 
 Value = int | float | bool
@@ -95,6 +95,7 @@ class Task:
         unit_vectors: Whether the network makes the length of its outputs 1, which the class of
             transformers that has its weights leaves to its caller.
         taken: What stands for the value of `--data` in commands.
+        growth: How batch and rate grow with the size of a model; None where no rule is published.
         switches: Changes of its training worth an ablation: a name, a setting as
             `section.setting`, and its value.
         demonstration: The arguments of infer.py for a sample of output that documents show; "" for
@@ -120,6 +121,7 @@ class Task:
     fixed_by: Mapping[str, str] = {}
     unit_vectors = False
     taken = "PATH"
+    growth: Growth | None = None
     switches: tuple[Switch, ...] = ()
     demonstration = ""
 
