@@ -4,6 +4,7 @@
 options   arguments and options that several commands use
 init      a first spec
 build     synth, paper, demo, plan, gc: change an out folder, or print what would change
+search    search, search join: small trainings over what a spec leaves open
 live      view, watch: stay until the user ends them
 query     validate, explain, families, why, impact, trace, diff, verify ...: change nothing
 ========  ========================================================================
@@ -20,7 +21,7 @@ from typing import Any
 import click
 
 from metagen import __version__
-from metagen.cli import build, init, live, query
+from metagen.cli import build, init, live, query, search
 from metagen.cli.options import EXIT_STATUSES
 from metagen.engine.terminal import Terminal, discard_rest, exiting_on_signals
 from metagen.errors import MetagenError, from_system
@@ -67,5 +68,11 @@ def main() -> None:
     """Make complete, measured model release packages from YAML specs."""
 
 
-for _command in (*init.COMMANDS, *build.COMMANDS, *live.COMMANDS, *query.COMMANDS):
+for _command in (
+    *init.COMMANDS,
+    *build.COMMANDS,
+    *search.COMMANDS,
+    *live.COMMANDS,
+    *query.COMMANDS,
+):
     main.add_command(_command)

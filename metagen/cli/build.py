@@ -23,6 +23,7 @@ build_options = options.stacked(
     options.out_option("build"),
     options.seed_option,
     options.run_id_option,
+    options.search_option,
     click.option(
         "-n",
         "--jobs",
@@ -112,7 +113,8 @@ def release(
 def _train(data: Path | None, *, out: Path, dry_run: bool, **given: Any) -> Path:
     """Train the full model of one spec; return the training folder, or exit with an error."""
     terminal = options.terminal(quiet=given["quiet"], as_json=given["as_json"])
-    request = options.Request.of(given["specs"], given["seed"], given["run_id"])
+    arguments = (given[name] for name in ("specs", "seed", "run_id", "search"))
+    request = options.Request.of(*arguments)
 
     def work() -> int:
         from metagen.engine import doors, full
@@ -156,9 +158,15 @@ def demo(out: Path) -> None:
 @options.out_option("build")
 @options.seed_option
 @options.run_id_option
+@options.search_option
 @options.json_option
 def plan(
-    specs: Sequence[str], out: Path, seed: int | None, run_id: str | None, as_json: bool
+    specs: Sequence[str],
+    out: Path,
+    seed: int | None,
+    run_id: str | None,
+    search: Path | None,
+    as_json: bool,
 ) -> None:
     """Print which files `synth` would make, each with its cause; write nothing.
 
@@ -167,7 +175,7 @@ def plan(
     them before they run.
     """
     terminal = options.terminal(as_json=as_json)
-    request = options.Request.of(specs, seed, run_id)
+    request = options.Request.of(specs, seed, run_id, search)
     _exit_with(terminal, lambda: _dry_run("synth", request, out, terminal, _known_in(out)))
 
 
@@ -210,6 +218,7 @@ def built(
     out: Path,
     seed: int | None = None,
     run_id: str | None = None,
+    search: Path | None = None,
     jobs: int = 1,
     dry_run: bool = False,
     strict: bool = False,
@@ -226,7 +235,7 @@ def built(
     terminal = options.terminal(quiet=quiet, as_json=as_json)
 
     def work() -> int:
-        request = options.Request.of(specs, seed, run_id)
+        request = options.Request.of(specs, seed, run_id, search)
 
         def binding() -> Bound:
             return bound(request) if bound else _known_in(out)

@@ -30,6 +30,12 @@ Command = Callable[..., Any]
 specs_argument = click.argument("specs", nargs=-1, required=True, metavar="SPEC... [KEY=VALUE...]")
 seed_option = click.option("--seed", type=int, help="Seed; the same as reproducibility.seed=N.")
 run_id_option = click.option("--run-id", help="Name of the run folder: run-ID. [default: the name]")
+search_option = click.option(
+    "--search",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Build what `metagen search` chose: its search.yaml.",
+)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON event per line instead of text."
 )
@@ -102,11 +108,19 @@ class Request:
     run_id: str | None
 
     @classmethod
-    def of(cls, arguments: Sequence[str], seed: int | None, run_id: str | None) -> Request:
+    def of(
+        cls,
+        arguments: Sequence[str],
+        seed: int | None,
+        run_id: str | None,
+        search: Path | None = None,
+    ) -> Request:
         """Read the arguments SPEC... [KEY=VALUE...].
 
+        What a search chose goes before settings of the command line.
+
         Raises:
-            UsageError: There is no spec.
+            UsageError: There is no spec, or several with one search.
         """
         from metagen.engine.workspace import spec_files
 
@@ -116,7 +130,14 @@ class Request:
                 Problem("No spec is given.", hint="Name a spec file, or a folder of spec files.")
             )
         overrides += [] if seed is None else [f"seed={seed}"]
-        return cls(tuple(spec_files(places)), tuple(overrides), run_id)
+        specs = tuple(spec_files(places))
+        if search:
+            from metagen.search import choices
+
+            if len(specs) > 1:
+                raise UsageError(Problem("A search is of one spec.", "--search", "Name one spec."))
+            overrides = [*choices.overrides(search), *overrides]
+        return cls(specs, tuple(overrides), run_id)
 
     def fingerprint(self) -> str:
         """Return the `workspace.fingerprint` of this build."""

@@ -25,6 +25,7 @@ class ImageTextContrast(Task):
 
     name = "image_text_contrast"
     # The quick training takes about ten seconds of one thread, the full one about three minutes.
+    compares_within_a_batch = True
     metrics = ("recall_at_1", "recall_at_10")
     benchmark = Benchmark(
         "glyphs and their names",

@@ -15,6 +15,7 @@ class SentenceEmbedding(TextTask):
 
     name = "sentence_embedding"
     # The quick training takes about ten seconds of one thread, the full one some minutes.
+    compares_within_a_batch = True
     metrics = ("recall_at_1", "mrr")
     benchmark = Benchmark(
         "retrieval of a translation",

@@ -91,6 +91,8 @@ class Task:
         default_reasons: Why each of `defaults` has its value.
         proxy: The same dimensions for the bundled data.
         fixed_by: The key of the spec that fixes a dimension, other than `architecture.dims`.
+        compares_within_a_batch: Whether the loss of a sample depends on the others of its batch, so
+            that losses of different batches are no rivals.
         taken: What stands for the value of `--data` in commands.
         demonstration: The arguments of infer.py for a sample of output that documents show; "" for
             none, as where infer.py reads a file of the user.
@@ -113,6 +115,7 @@ class Task:
     default_reasons: Mapping[str, str] = {}
     proxy: Mapping[str, Value] = {}
     fixed_by: Mapping[str, str] = {}
+    compares_within_a_batch = False
     taken = "PATH"
     demonstration = ""
 
