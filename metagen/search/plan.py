@@ -73,7 +73,7 @@ class Plan:
         """The choices.
 
         Raises:
-            SpecError: The spec leaves nothing open.
+            SpecError: The spec leaves nothing open, or its own design breaks its limits.
         """
         desk = explain.desk_over(self.spec)
         solution, proxy = search.solution(desk), json.loads(self.package[CONFIG])["proxy"]
@@ -83,6 +83,10 @@ class Plan:
         if not space.choices:
             hint = "leave out a pinned dimension or a setting of training.config"
             sentence = "The spec leaves nothing open that a search could choose."
+            raise SpecError(Problem(sentence, str(self.spec.path), hint))
+        if isinstance(space.candidate(space.plain), str):
+            sentence = "The spec's own design breaks its budget or its limits."
+            hint = "read what limits it: metagen explain SPEC"
             raise SpecError(Problem(sentence, str(self.spec.path), hint))
         return space
 
