@@ -18,8 +18,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from metagen import trials
+from metagen.engine.cache import Cache
 from metagen.engine.graph import of_files
-from metagen.engine.store import Cache
 from metagen.engine.terminal import Terminal
 from metagen.measure.comparison import STUDENT
 from metagen.search import front, objectives, run

@@ -10,7 +10,9 @@ errors       what went wrong: a sentence, a place and a next step; exit statuses
 paths        where templates, specs and data lie; safe folder names
 files        bytes on disk: sha256, atomic writes
 programs     other programs: in a scratch folder, none outliving the build
+fonts        fonts of this machine, for scripts that other fonts lack
 entries      structured files of a package, and their entries by address
+workers      files that start many workers on machines of others
 work         the contract between a task's work and the engine
 units        8B, 16GB, 256k, 120 tok/s, 21 days: text to numbers and back
 amounts      2T tokens, 1M sentence pairs: training data in the words people use

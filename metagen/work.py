@@ -114,7 +114,7 @@ class Desk(Protocol):
         """Return a file that metagen ships: `templates/...` or `data/...`."""
 
     def version(self, name: str) -> str:
-        """Return the version of an installed library, of `python`, or of the `tex` programs."""
+        """Return the version of an installed library, of `python`, `tex` or the extra `fonts`."""
 
     def observed(self, path: str, seen: bytes) -> bytes:
         """Return a target that says what was seen of the machine while the task ran.

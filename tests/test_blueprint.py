@@ -8,6 +8,7 @@ from helpers.plain_desk import PlainDesk
 
 from metagen import families, paths
 from metagen.errors import SpecError
+from metagen.families import ablations
 from metagen.families.decoder import FAMILY as decoder
 from metagen.sizing import alternatives, architecture, search
 from metagen.spec import load
@@ -139,15 +140,20 @@ def test_what_cannot_be_built_stops_before_anything_is_written(tmp_path):
 def test_each_ablation_changes_one_thing_and_is_counted_exactly(spec):
     desk = PlainDesk.of(spec)
     made = built(desk)
-    family, dims = families.named(made["family"]), made["model"]
-    variants = yaml.safe_load(architecture.ablations(desk)[architecture.ABLATIONS])
-    assert len(variants) >= 3
-    for each in variants:
-        assert 1 <= len(each["change"]) <= 2  # some dimensions go together
-        assert not each["change"].items() <= dims.items()
-        assert each["parameters"] == family.count({**dims, **each["change"]})
-        assert each["status"] == "not run"
-        assert not any(rule.broken({**dims, **each["change"]}) for rule in family.rules)
+    family = families.named(made["family"])
+    listed = yaml.safe_load(architecture.ablated(desk)[architecture.ABLATIONS])
+    assert [each["name"] for each in listed] == list(ablations.names(family))
+    for size, sections in (("full", made), ("proxy", made["proxy"])):
+        possible = [each[size] for each in listed if "change" in each[size]]
+        assert len(possible) >= 2
+        for each in possible:
+            assert 1 <= len(each["change"]) <= 2  # some dimensions go together
+            changed = ablations.Ablation("", each["change"]).apply(sections)
+            assert changed != {name: sections[name] for name in ablations.SECTIONS}
+            assert each["parameters"] == family.count(changed["model"])
+            assert not any(rule.broken(changed["model"]) for rule in family.rules)
+        others = [each[size] for each in listed if "change" not in each[size]]
+        assert all(len(each["not possible"]) > 10 for each in others)
 
 
 def test_a_lever_is_reasoned_with_both_figures():

@@ -207,6 +207,17 @@ def test_a_config_may_have_inherited_fields_only() -> None:
     assert body.startswith('\n\n    steps: int = 7\n    """Updates."""\n    # How they go.\n')
 
 
+def test_a_config_inherits_from_a_class_that_inherits_itself() -> None:
+    middle = OWN.replace("class Config(", "class Longer(")
+    main = OWN.replace("settings", "longer").replace("Training", "Longer")
+    values = {"steps": 7, "rate": 2, "seed": 3, "drop": 0.2}
+    text = made(main, values, runtime_settings=SHARED, runtime_longer=middle)
+    body = text.partition('"""Settings."""')[2]
+    fields = [line.split(":")[0].strip() for line in body.splitlines() if ": " in line]
+    assert fields == ["steps", "rate", "seed", "drop"]
+    assert "import Training" not in text
+
+
 @pytest.mark.parametrize(
     ("main", "values", "words"),
     [

@@ -61,9 +61,11 @@ def test_every_family_has_a_spec() -> None:
 # go with a dimension or whose sides need not be even.
 ODD: dict[str, tuple[Dims, ...]] = {
     "text_classifier": ({"vocab_size": 1000, "max_seq_len": 7, "n_segments": 1},),
+    "text_regressor": ({"vocab_size": 1000, "max_seq_len": 7, "n_segments": 1},),
     "sentence_embedder": ({"vocab_size": 1000, "max_seq_len": 7, "n_segments": 1},),
     "document_ranker": ({"vocab_size": 1000, "max_seq_len": 7, "n_segments": 1},),
     "vit": ({"image_height": 12, "image_width": 18, "patch_size": 6, "num_channels": 3},),
+    "vit_regressor": ({"image_height": 12, "image_width": 18, "patch_size": 6},),
     "resnet": ({"image_height": 45, "image_width": 70, "num_channels": 3, "depth_3": 3},),
     "segmentation_unet": ({"n_levels": 2, "max_channels": 8}, {"in_channels": 3}),
     "unet_diffusion": (
@@ -104,6 +106,10 @@ ODD: dict[str, tuple[Dims, ...]] = {
         {"ordered": True, "edge_features": 5, "d_model": 6, "n_heads": 3, "d_tower": 7},
         {"user_layers": 0, "node_features": 0, "history_length": 7},
     ),
+    "panoptic_fpn": (
+        {"image_height": 90, "image_width": 70, "num_channels": 3, "num_stuff": 1},
+        {"semantic_channels": 7, "depth_3": 3, "frozen_norm": True},
+    ),
 }
 
 
@@ -139,7 +145,9 @@ def test_the_probe_names_each_tensor_of_a_checkpoint(made: Made) -> None:
 
 # A pass over a whole context hides the head that reads one of its positions: the closed form leaves
 # it out.
-POOLED = {"text_classifier": ("pooler", "classifier"), "document_ranker": ("pooler", "classifier")}
+POOLED = dict.fromkeys(
+    ("text_classifier", "text_regressor", "document_ranker"), ("pooler", "classifier")
+)
 
 
 # Layers that only repeat are counted a few times, since torch takes seconds for so many.
@@ -190,11 +198,14 @@ SHARE_HELD: dict[str, tuple[float, float]] = {
     "patch_classifier": (1.0, 1.02),  # the mean and the deviation of the input
     "decoder": (1.0, 1.2),
     "text_classifier": (1.0, 1.5),
+    "text_regressor": (1.0, 1.5),
     "sentence_embedder": (1.0, 1.5),
     "document_ranker": (1.0, 1.5),
     "vit": (1.0, 1.2),
     "vit_embedder": (1.0, 1.2),
+    "vit_regressor": (1.0, 1.2),
     "resnet": (0.8, 1.0),
+    "resnet_regressor": (0.8, 1.0),
     "unet_diffusion": (0.6, 1.0),
     "latent_unet": (0.7, 1.0),
     "tabular_regressor": (0.5, 1.0),
@@ -332,9 +343,21 @@ def of_records(*columns: str) -> Callable[[Made], Splits]:
     return splits
 
 
+def of_numbered_texts(made: Made) -> Splits:
+    every = made.code["data"].load_records(settings(made)[0], None, made.code["data"].SOLUBILITY)
+    return {split: {record["text"] for record in each} for split, each in every.items()}
+
+
 def of_classes(made: Made) -> Splits:
     data, model = settings(made)
     every = made.code["data"].load_images(data, None, model)
+    return {s: {x.numpy().tobytes() for x in each.pixels} for s, each in every.splits.items()}
+
+
+def of_numbered_images(made: Made) -> Splits:
+    data, model = settings(made)
+    code = made.code["data"]
+    every = code.load_images(data, None, code.ANGLE, model)
     return {s: {x.numpy().tobytes() for x in each.pixels} for s, each in every.splits.items()}
 
 
@@ -402,10 +425,12 @@ def of_seeds(made: Made) -> Splits:
 # for generation is one stretch: their tasks' own tests hold those.
 SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "text_classifier": of_records("text"),
+    "text_regressor": of_numbered_texts,
     "sentence_embedder": of_records("text_a"),
     "vit": of_classes,
     "vlm": of_questions,
     "vit_embedder": of_classes,
+    "vit_regressor": of_numbered_images,
     "unet_diffusion": of_pictures,
     "tabular_regressor": of_rows,
     "tabular_classifier": of_rows,
@@ -414,6 +439,7 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "patch_classifier": of_series,
     "ppo": of_seeds,
     "dqn": of_seeds,
+    "sac": of_seeds,
     "two_tower": of_interactions,
 }
 

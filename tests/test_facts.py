@@ -79,6 +79,26 @@ def test_arithmetic_is_set_as_in_print(text, printed):
     assert wording.arithmetic(text).replace(wording.SPACE, " ") == printed
 
 
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        (
+            "1 pre-norm blocks of width 4, and 11 blocks",
+            "1 pre-norm block of width 4, and 11 blocks",
+        ),
+        ("1 query heads share 8 key-value heads", "1 query head shares 8 key-value heads"),
+        ("1 blocks follow", "1 block follows"),
+        ("1 entries, 1 classes, 1 patches", "1 entry, 1 class, 1 patch"),
+        (
+            "0.1 layers, layer 1 has 2 layers, x1 blocks",
+            "0.1 layers, layer 1 has 2 layers, x1 blocks",
+        ),
+    ],
+)
+def test_one_of_a_thing_is_singular(text, printed):
+    assert wording.agreeing(text) == printed
+
+
 def test_only_texts_with_arithmetic_are_changed():
     rows = [{"formula": "2 x 3e+12 = 6e+12"}]
     door = facts(constraints=rows, keys={"description": "a 2 x 3e+12 model"})

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from helpers.building import TINY, fake_measurements
+from helpers.cache_server import serving
 
 from metagen.cli import main
 from metagen.engine import workspace
@@ -54,6 +55,14 @@ def unchanged(out: Path, *overrides: str) -> bool:
 
 def test_an_unchanged_package_is_summed_up_as_it_was(out: Path) -> None:
     assert "0 tasks ran, 0 restored" in synth(out.parent / "spec.yaml", out)
+
+
+def test_a_cache_is_not_asked_for_an_unchanged_package(out: Path) -> None:
+    with serving() as server:
+        synth(out.parent / "spec.yaml", out, "--cache", server.url)
+        assert not server.asked
+        synth(out.parent / "spec.yaml", out, "--cache", server.url, "license=gpl-3.0")
+        assert server.asked
 
 
 def test_an_edit_of_the_spec_outdates_the_snapshot(out: Path) -> None:

@@ -216,3 +216,30 @@ def test_a_mistake_in_an_edited_model_is_named_with_its_line(package, old, new, 
         probe.work(desk)
     assert error.value.problems[0].place == f"code/model.py:{line}"
     assert error.value.problems[0].sentence.startswith(sentence)
+
+
+def test_an_addition_to_what_modules_made_is_a_residual_connection(torch):
+    from torch import nn
+
+    from metagen.measure import probe_worker
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.linear, self.other = nn.LayerNorm(4), nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            x = x + self.linear(self.norm(x))
+            # Neither branch comes from the other, so this goes round nothing.
+            return self.linear(x) + self.other(x)
+
+    class Small(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.start, self.block = nn.Linear(4, 4), Block()
+
+        def forward(self, x):
+            return self.block(self.start(x))
+
+    graph = probe_worker._graph(Small(), (torch.zeros(1, 4),))
+    assert graph["residuals"] == [["block.norm", "block.linear"]]

@@ -10,6 +10,7 @@ from helpers.plain_desk import PlainDesk
 from metagen.errors import TaskError
 from metagen.families.decoder import FAMILY as decoder
 from metagen.measure import trial
+from metagen.measure.results import ABLATED
 from metagen.package import code
 from metagen.sizing import architecture
 
@@ -45,6 +46,7 @@ def desk_with(folder, spec, train=TRAIN, evaluate=EVAL):
     # No full model is trained.
     empty = {"model.json": b'{"status": "not trained"}', "curve.csv": b"", "results.json": b"[]"}
     desk.package |= {f"trained/{name}": data for name, data in empty.items()}
+    desk.package[ABLATED] = b"{}"
     desk.package["code/config.json"] = b'{"proxy": {}}'
     desk.package["blueprint/architecture.yaml"] = b"family: decoder\ntrain: {steps: 300}\n"
     return desk

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
 import yaml
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from helpers import docs_fixtures as sample
 from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
 from helpers.turns import in_turn
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from metagen import families, paths
-from metagen.docs import RECIPES, content, drawing, escape, figures, latex, paper, render
+from metagen import families, fonts, paths
+from metagen.docs import (
+    RECIPES,
+    content,
+    diagram,
+    directions,
+    drawing,
+    escape,
+    figures,
+    latex,
+    letters,
+    modules,
+    paper,
+    render,
+)
 from metagen.docs.facts import Facts
 from metagen.errors import TaskError
 from metagen.sizing import training
@@ -70,7 +89,7 @@ def drawn(clean) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def compiled(clean) -> latex.Compiled:
-    return latex.compiled(clean)
+    return latex.compiled(clean, latex.INPUTS)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -96,6 +115,16 @@ def test_no_numeral_is_typed_into_a_paper_template(path):
 def test_no_fact_touches_the_name_of_a_command():
     for path in paths.templates().rglob("*.tex"):
         assert not re.search(r"\\[A-Za-z]+\\VAR", path.read_text()), path
+
+
+def test_the_paper_has_the_declared_date_or_none():
+    dated = sample.desk({"release.date": "2026-03-14"})
+    assert r"\date{Technical report, version 1.0.0, 2026-03-14}" in title(dated)
+    assert r"\date{Technical report, version 1.0.0}" in title(sample.desk())
+
+
+def title(desk: sample.FakeDesk) -> str:
+    return render.latex(desk, "paper/main.tex").text
 
 
 def cited(text: str) -> set[str]:
@@ -189,12 +218,12 @@ def columns(pgm):
 @pytest.mark.skipif(not shutil.which("pdfinfo"), reason="poppler is not installed")
 def test_the_pdf_names_itself_its_authors_and_its_subject(drawn, tmp_path):
     keys = {"name": "server_30B / long context", "authors": ("Ada Müller", "José Ñ")}
-    made = latex.compiled(project(sample.desk(keys), **drawn))
+    made = latex.compiled(project(sample.desk(keys), **drawn), latex.INPUTS)
     (tmp_path / "main.pdf").write_bytes(made.pdf)
     told = subprocess.run(["pdfinfo", tmp_path / "main.pdf"], capture_output=True, text=True).stdout
     said = dict(re.split(r":\s*", line, maxsplit=1) for line in told.splitlines())
     assert said["Title"] == "server_30B / long context"
-    assert said["Author"] == "Ada Muller, Jose N"
+    assert said["Author"] == "Ada Müller, José Ñ"
     assert "language model" in said["Subject"]
     assert said["Keywords"]
 
@@ -203,7 +232,7 @@ def test_the_pdf_names_itself_its_authors_and_its_subject(drawn, tmp_path):
 def test_the_pdf_is_the_same_bytes_again(clean, compiled, monkeypatch):
     monkeypatch.setenv("TZ", "Pacific/Apia")
     monkeypatch.setenv("TEXINPUTS", "/nowhere//:")
-    assert latex.pdf(clean) == {"paper/main.pdf": compiled.pdf}
+    assert latex.recipe().work(clean) == {"paper/main.pdf": compiled.pdf}
 
 
 @tex
@@ -221,7 +250,8 @@ def test_make_pdf_gives_the_bytes_of_the_build_whatever_the_users_settings_are(
     (folder / "latexmkrc").unlink()
     subprocess.run(["make", "-s", "clean"], cwd=folder, check=True)
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("Makefile", "bibliography.bib", "figures", "main.tex", "report.sty", "sections"),
+        *("Makefile", "bibliography.bib", "figures", "letters.sty", "main.tex"),
+        *("report.sty", "sections"),
     ]
 
 
@@ -231,7 +261,7 @@ LITERAL = r"\input{/etc/passwd} \write18{id} a_b $x$ 100% A&B {} ~ ^ -- << # \VA
 @tex
 @pytest.mark.parametrize("text", in_turn([LITERAL, "wide" * 150, " ".join(HOSTILE[2:])[:590]]))
 def test_a_paper_full_of_hostile_strings_compiles_and_shows_them(text, drawn, tmp_path):
-    made = latex.compiled(project(infected(text), **drawn))
+    made = latex.compiled(project(infected(text), **drawn), latex.INPUTS)
     assert latex.flaws(made.log) == []
     assert not re.search(r"\(\S*passwd", made.log)
     (tmp_path / "main.pdf").write_bytes(made.pdf)
@@ -249,9 +279,75 @@ def shown(pdf: Path) -> str:
 @tex
 def test_every_character_that_is_set_as_itself_compiles(drawn):
     letters = "".join(chr(c) for c in range(0x20, 0x2300) if escape.TYPESET.match(chr(c)))
-    assert len(letters) > 300
-    made = latex.compiled(project(sample.desk({"description": letters}), **drawn))
+    assert len(letters) > 250
+    made = latex.compiled(project(sample.desk({"description": letters}), **drawn), latex.INPUTS)
     assert latex.flaws(made.log) == []
+
+
+AUTHORS = ("Анна Жук", "Παύλος Ἀγαθός", "Xiǎomíng Lǐ", "Nguyễn Thị Ánh", "∀x∈ℝ ∑∫√")  # noqa: RUF001
+CHINESE, HINDI = "王小明", "हिन्दी"
+
+
+@tex
+@pytest.mark.skipif(not shutil.which("pdfinfo"), reason="poppler is not installed")
+def test_letters_of_other_scripts_are_shown_found_and_in_the_properties(drawn, tmp_path):
+    made = latex.compiled(
+        project(sample.desk({"authors": AUTHORS, "name": "Модель"}), **drawn), latex.INPUTS
+    )
+    (tmp_path / "main.pdf").write_bytes(made.pdf)
+    text = unicodedata.normalize("NFC", shown(tmp_path / "main.pdf"))
+    for author in AUTHORS:
+        assert author.replace(" ", "") in text
+    told = subprocess.run(["pdfinfo", tmp_path / "main.pdf"], capture_output=True, text=True).stdout
+    assert ", ".join(AUTHORS) in told
+    assert latex.flaws(made.log) == []
+
+
+@tex
+def test_a_letter_without_a_font_is_a_code_point_and_the_paper_says_so(
+    drawn, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(fonts, "installed", tuple)
+    desk = sample.desk({"authors": (CHINESE, HINDI)})
+    made = latex.compiled(project(desk, **drawn), latex.INPUTS)
+    (tmp_path / "main.pdf").write_bytes(made.pdf)
+    text = shown(tmp_path / "main.pdf")
+    assert "[U+738B][U+5C0F][U+660E]" in text
+    assert "nofontforsomeletters" in text
+
+
+def test_a_font_of_the_machine_draws_what_the_others_lack(tmp_path, monkeypatch):
+    """A font of this test alone has a square for each letter of a name in Chinese."""
+    font = FontBuilder(1000)
+    names = [".notdef", *(f"uni{ord(char):04X}" for char in CHINESE)]
+    pen = TTGlyphPen(None)
+    for place in ((0, 0), (0, 900), (900, 900), (900, 0)):
+        (pen.lineTo if place != (0, 0) else pen.moveTo)(place)
+    pen.closePath()
+    font.setupGlyphOrder(names)
+    font.setupCharacterMap({ord(char): f"uni{ord(char):04X}" for char in CHINESE})
+    font.setupGlyf(dict.fromkeys(names, pen.glyph()))
+    font.setupHorizontalMetrics(dict.fromkeys(names, (1000, 0)))
+    font.setupHorizontalHeader()
+    font.save(tmp_path / "some.ttf")
+    monkeypatch.setattr(fonts, "installed", lambda: (tmp_path / "some.ttf",))
+    desk = sample.FakeDesk({"page": f"{CHINESE} Ж {HINDI}".encode()}, {})
+    lines = letters.style(desk, ("page",)).decode().splitlines()
+    square = "{1000}{0 0 900 900}{1}{0 0 m 0 900 l 900 900 l 900 0 l h}"
+    for char in CHINESE:
+        assert any(line.endswith(f"{square} % {char}") for line in lines)
+    assert lines.count(r"\letterfont") == 1
+    assert sum(line.startswith(r"\missingletter") for line in lines) == len(set(HINDI))
+
+
+def test_arabic_letters_join_and_run_from_right_to_left():
+    assert directions.joined("سلام") == "\ufeb3\ufefc\ufee1"  # initial, final lam-alef, isolated
+    assert directions.joined("محمد") == "\ufee3\ufea4\ufee4\ufeaa"
+    assert directions.joined("دار") == "\ufea9\ufe8d\ufead"  # none of them joins the next
+    assert directions.runs("by שלום כהן, 2026") == [
+        ("by ", False), ("שלום כהן", True), (", 2026", False)
+    ]  # fmt: skip
+    assert str(escape.latex("a ٢٣ש")) == r"a \righttoleft{\lefttoright{٢٣}ש}"
 
 
 @pytest.mark.parametrize("name", ["abstract", "limitations", "reproducibility", "evaluation"])
@@ -267,7 +363,7 @@ def test_a_paper_without_a_trained_proxy_mentions_no_training(name):
 @tex
 def test_the_paper_of_the_barest_spec_compiles():
     desk = sample.desk(EMPTY, results=[], curve="step,train_loss,val_loss,learning_rate\n")
-    assert latex.flaws(latex.compiled(project(desk)).log) == []
+    assert latex.flaws(latex.compiled(project(desk), latex.INPUTS).log) == []
 
 
 @tex
@@ -275,7 +371,7 @@ def test_an_error_of_latex_names_its_file_and_line(clean):
     desk = sample.FakeDesk(dict(clean.files), clean.keys)
     desk.files["paper/sections/training.tex"] += b"\n\\nosuchcommand\n"
     with pytest.raises(TaskError, match=r"paper/sections/training.tex:\d+: LaTeX: Undefined"):
-        latex.pdf(desk)
+        latex.recipe().work(desk)
 
 
 @tex
@@ -285,13 +381,13 @@ def test_a_missing_package_says_what_to_install(clean):
         b"\\documentclass{article}\n\\usepackage{nosuch}\n\\begin{document}\\end{document}\n"
     )
     with pytest.raises(TaskError, match=r"nosuch.sty' not found(?s:.*)texlive-latex-recommended"):
-        latex.pdf(desk)
+        latex.recipe().work(desk)
 
 
 def test_without_tex_one_sentence_says_what_to_install(clean, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TaskError) as caught:
-        latex.pdf(clean)
+        latex.recipe().work(clean)
     sentence = str(caught.value)
     assert "\n" not in sentence
     for package in ("latexmk", "texlive-latex-recommended", "texlive-fonts-recommended"):
@@ -344,7 +440,8 @@ def test_a_figure_is_the_same_bytes_whatever_the_users_settings_are(recipe, tmp_
 
 def test_each_figure_is_said_in_words():
     facts = Facts(sample.desk())
-    drawn = {target for recipe in (*RECIPES, *figures.OF_THE_TRAINED) for target in recipe.targets}
+    every = (*RECIPES, *figures.OF_THE_TRAINED, *figures.OF_ABLATIONS)
+    drawn = {target for recipe in every for target in recipe.targets}
     names = {path[13:-4] for path in drawn if path.startswith("docs/figures/")}
     assert names == set(content.TEXTS)
     for name in sorted(names):
@@ -369,3 +466,43 @@ def test_a_paper_describes_local_layers_only_where_the_model_has_them(clean):
     desk = sample.desk(architecture=arch)
     (section,) = (r for r in paper.RECIPES if path in r.targets)
     assert "A local layer sees and caches only the newest" in section.work(desk)[path].decode()
+
+
+NODES = [
+    {"name": name, "type": "Linear", "parameters": 7, "output_shape": [1, 1024, 4096]}
+    for name in (
+        "blocks.0",
+        "blocks.0.norm",
+        "blocks.0.a_name_too_long_for_a_box",
+        "blocks.0.out",
+    )
+]
+
+
+def test_a_residual_connection_goes_round_whole_boxes():
+    stack = modules.boxes(NODES, "blocks.0.")
+    norm, long, out = (node["name"] for node in NODES[1:])
+    assert modules.span(stack, [norm, long]) == (0, 1)
+    assert modules.span(stack, [norm, long, out]) == (0, 2)
+    assert modules.span(stack, ["elsewhere"]) is None
+    whole = modules.boxes(NODES, "")
+    assert modules.span(whole, [norm]) is None
+    assert modules.span(whole, [norm, long, out]) == (0, 0)
+
+
+def test_the_names_of_a_diagram_are_cut_before_they_meet_its_numbers():
+    figure = Figure()
+    diagram.draw_diagram(figure, NODES, [[NODES[1]["name"]]])
+    canvas = FigureCanvasAgg(figure)
+    texts = [each for each in figure.axes[0].texts if each.get_text() not in ("", "+")]
+    boxes = [each.get_window_extent(canvas.get_renderer()) for each in texts]
+    assert any(each.get_text().endswith("…") for each in texts)
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+
+
+def test_a_small_setting_is_set_as_mathematics():
+    assert str(escape.latex("eps 1e-5, 2.5e-4")) == (
+        r"eps \ensuremath{10^{-5}}, \ensuremath{2.5\times 10^{-4}}"
+    )
+    assert str(escape.latex("e5 1e5b")) == "e5 1e5b"

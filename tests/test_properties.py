@@ -35,7 +35,7 @@ SLOWER = {
     "code": 1, "plan": 1, "templates": 2,
     "histories": 3, "edits": 2, "leaks": 1, "toctou": 1, "lint": 2,
     "altered": 2, "crash": 3, "release_crash": 12, "disk": 2,
-    "concurrency": 1, "events": 3, "power": 3,
+    "concurrency": 1, "events": 3, "power": 3, "shards": 20,
 }  # fmt: skip
 MORE = {"leaf": 10}
 LONG = {"repro": 1, "verify": 1}

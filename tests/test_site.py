@@ -10,13 +10,39 @@ from pathlib import Path
 import pytest
 import yaml
 
+from metagen import families
+from metagen.docs import pages
+
+LINK = re.compile(r"\]\(([^)]+\.md)\)")
 REPOSITORY = Path(__file__).parent.parent
 
 
 def test_the_start_page_names_every_page() -> None:
     docs = REPOSITORY / "docs"
-    pages = {page.relative_to(docs).as_posix() for page in docs.rglob("*.md")} - {"index.md"}
-    assert pages == set(re.findall(r"\]\(([^)]+\.md)\)", (docs / "index.md").read_text()))
+    found = {page.relative_to(docs).as_posix() for page in docs.rglob("*.md")} - {"index.md"}
+    of_families = {f"families/{name}.md" for name in families.FAMILIES}
+    assert found - of_families == set(LINK.findall((docs / "index.md").read_text()))
+    named = LINK.findall((docs / "families/gallery.md").read_text())
+    assert of_families == {f"families/{name}" for name in named}
+
+
+def test_the_pages_of_families_are_those_that_the_command_writes() -> None:
+    written = pages.pages()
+    found = {path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob("docs/families/*")}
+    assert found == set(written)
+    for path, text in written.items():
+        assert (REPOSITORY / path).read_text() == text, "run `python -m metagen.docs.pages`"
+
+
+def test_the_files_and_pictures_that_the_pages_of_families_name_are_there() -> None:
+    shown = set()
+    for page in (REPOSITORY / "docs/families").glob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+            shown.add((page.parent / target).resolve())
+    pictures = set((REPOSITORY / "docs/images/families").iterdir())
+    assert pictures == {path for path in shown if path.suffix == ".png"}
+    assert sum(path.stat().st_size for path in pictures) < 1_000_000
 
 
 def test_hosted_ci_runs_what_ci_runs() -> None:

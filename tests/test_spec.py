@@ -37,6 +37,7 @@ def test_what_nobody_declared_is_none_or_the_documented_default(written):
         "evaluation.baselines": (),
         "evaluation.metrics": (),
         "evaluation.bench": "quick",
+        "evaluation.ablations": (),
         "reproducibility.seed": 42,
     }
     values = {name: spec.key(name) for name in spec.keys()}  # noqa: SIM118

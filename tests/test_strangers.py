@@ -17,7 +17,7 @@ from helpers.toy import ALL, UPPER, Out
 from metagen import files
 from metagen.cli import main
 from metagen.engine import ledger
-from metagen.engine.store import Cache
+from metagen.engine.cache import Folder
 from metagen.engine.workspace import collect_garbage
 from metagen.errors import MetagenError, TaskError, UsageError
 from metagen.work import Desk, Recipe
@@ -328,7 +328,7 @@ def test_a_cache_loses_its_own_entries_only(tmp_path: Path, victim: Path) -> Non
     (cache / "store" / "ff").mkdir(exist_ok=True)
     (cache / "store" / "ff" / ("0" * 62)).symlink_to(victim / "keep.txt")
     (cache / "runs" / ("0" * 64)).symlink_to(victim)
-    assert Cache(cache).shrink(0) > 0
+    assert Folder(cache).shrink(0) > 0
     kept = set(tree(cache))
     assert kept & own == {"CACHEDIR.TAG"}
     assert {"sub/1.jpg", "sub/2.jpg", "runs/exp1/read.json", "store/abc/cd"} < kept
@@ -344,7 +344,7 @@ def test_a_linked_folder_of_a_cache_is_refused(top: str, tmp_path: Path, victim:
     with pytest.raises(UsageError, match="A cache holds no links"):
         Out(tmp_path / "other", cache).build()
     with pytest.raises(UsageError, match="A cache holds no links"):
-        Cache(cache).shrink(0)
+        Folder(cache).shrink(0)
     assert tree(victim) == before
 
 

@@ -15,6 +15,7 @@ from metagen.cli.options import EXIT_STATUSES, Request
 from metagen.errors import DONE, MetagenError, Problem, SpecError, UsageError
 
 if TYPE_CHECKING:
+    from metagen.engine.cache import Shared
     from metagen.engine.graph import Bound, Graph
     from metagen.engine.terminal import Terminal
 
@@ -42,6 +43,7 @@ build_options = options.stacked(
     ),
     click.option("--lint", is_flag=True, help="Fail a task that reads anything outside its trace."),
     options.cache_option,
+    options.upload_option,
     options.json_option,
     click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
 )
@@ -49,11 +51,14 @@ build_options = options.stacked(
 
 @click.command(epilog=EXIT_STATUSES)
 @build_options
+@options.shard_option
 def synth(**given: Any) -> None:
     """Build the package of each SPEC: a file, or a folder of them.
 
     KEY=VALUE sets a key of the spec for this build, such as constraints.context_window=8k.
     `bench=full` trains the scaled-down model longer, `bench=none` not at all.
+
+    Several machines share many specs by --shard 1/4, --shard 2/4 and so on, and a --cache.
     """
     _build("synth", **given)
 
@@ -113,8 +118,8 @@ def release(
 def _train(data: Path | None, *, out: Path, dry_run: bool, **given: Any) -> Path:
     """Train the full model of one spec; return the training folder, or exit with an error."""
     terminal = options.terminal(quiet=given["quiet"], as_json=given["as_json"])
-    arguments = (given[name] for name in ("specs", "seed", "run_id", "search"))
-    request = options.Request.of(*arguments)
+    chosen = {"search": given["search"]}
+    request = options.Request.of(given["specs"], given["seed"], given["run_id"], **chosen)
 
     def work() -> int:
         from metagen.engine import doors, full
@@ -124,11 +129,12 @@ def _train(data: Path | None, *, out: Path, dry_run: bool, **given: Any) -> Path
             raise UsageError(Problem("--train takes one spec, and no --dry-run."))
         (graph,) = request.graphs(terminal)
         graphs.append(full.graph_of(graph, out, data))
-        names = ("strict", "discard_edits", "lint", "cache")
+        names = ("strict", "discard_edits", "lint")
         how = Options(
             request.fingerprint(),
             wait=not given["no_wait"],
             trains=True,
+            cache=_shared(given["cache"], given["cache_upload"]),
             **{name: given[name] for name in names},
         )
         task = graphs[0].task_name(graphs[0].recipes[-1])
@@ -159,6 +165,8 @@ def demo(out: Path) -> None:
 @options.seed_option
 @options.run_id_option
 @options.search_option
+@options.cache_option
+@options.shard_option
 @options.json_option
 def plan(
     specs: Sequence[str],
@@ -166,6 +174,8 @@ def plan(
     seed: int | None,
     run_id: str | None,
     search: Path | None,
+    cache: str | None,
+    shard: str | None,
     as_json: bool,
 ) -> None:
     """Print which files `synth` would make, each with its cause; write nothing.
@@ -175,8 +185,14 @@ def plan(
     them before they run.
     """
     terminal = options.terminal(as_json=as_json)
-    request = options.Request.of(specs, seed, run_id, search)
-    _exit_with(terminal, lambda: _dry_run("synth", request, out, terminal, _known_in(out)))
+    request = options.Request.of(specs, seed, run_id, shard, search)
+
+    def work() -> int:
+        _report_shard(request, terminal)
+        shared = _shared(cache)
+        return _dry_run("synth", request, out, terminal, _known_in(out), shared)
+
+    _exit_with(terminal, work)
 
 
 @click.command()
@@ -193,16 +209,20 @@ def plan(
     callback=options.number_of_bytes,
     help="Size to shrink the cache to; the least recently used files go first.",
 )
-def gc(out: Path | None, cache: Path | None, keep: int) -> None:
+def gc(out: Path | None, cache: str | None, keep: int) -> None:
     """Free disk space in an out folder, in a shared cache, or in both."""
-    from metagen.engine.store import Cache
+    from metagen.engine.cache import Folder
     from metagen.engine.workspace import collect_garbage
     from metagen.units import format_bytes
 
-    if out is None and cache is None:
+    shared = _shared(cache)
+    if out is None and shared is None:
         raise UsageError(Problem("No folder is given.", hint="Add --out DIR or --cache DIR."))
+    if shared and shared.is_remote and out is None:
+        hint = "Set a limit where the server is started."
+        raise UsageError(Problem("A server removes its entries itself.", "--cache", hint))
     freed = collect_garbage(out) if out else 0
-    freed += Cache(cache).shrink(keep) if cache else 0
+    freed += Folder(Path(shared.place)).shrink(keep) if shared and not shared.is_remote else 0
     click.echo(f"freed {format_bytes(freed)}")
 
 
@@ -225,6 +245,9 @@ def built(
     quiet: bool = False,
     as_json: bool = False,
     no_wait: bool = False,
+    shard: str | None = None,
+    cache: str | None = None,
+    cache_upload: bool = False,
     bound: Callable[[Request], Bound] | None = None,
     **others: Any,
 ) -> int:
@@ -235,13 +258,14 @@ def built(
     terminal = options.terminal(quiet=quiet, as_json=as_json)
 
     def work() -> int:
-        request = options.Request.of(specs, seed, run_id, search)
+        request = options.Request.of(specs, seed, run_id, shard, search)
+        _report_shard(request, terminal)
 
         def binding() -> Bound:
             return bound(request) if bound else _known_in(out)
 
         if dry_run:
-            return _dry_run(stage, request, out, terminal, binding())
+            return _dry_run(stage, request, out, terminal, binding(), _shared(cache))
         # The fast path looks at whole packages, and not at whether they violate a constraint.
         fast = stage == "synth" and not strict and not bound
         fingerprint = request.fingerprint()
@@ -254,7 +278,9 @@ def built(
         from metagen.engine.session import Options, Session
 
         rebind = bound is not None
-        how = Options(fingerprint, wait=not no_wait, strict=strict, rebind=rebind, **others)
+        shared = _shared(cache, cache_upload)
+        waits = not no_wait
+        how = Options(fingerprint, waits, strict, cache=shared, rebind=rebind, **others)
         return doors.run(Session(out, graphs, terminal, how), stage, jobs)
 
     status = _status(terminal, work)
@@ -319,12 +345,31 @@ def _known_in(out: Path) -> Bound:
     return known_in(out)
 
 
-def _dry_run(stage: str, request: Request, out: Path, terminal: Terminal, bound: Bound) -> int:
+def _shared(cache: str | None, upload: bool = False) -> Shared | None:
+    """Return the cache at a place; the module is none of those of a build with nothing to do."""
+    from metagen.engine.cache import Shared
+
+    return Shared.of(cache, uploads=upload)
+
+
+def _report_shard(request: Request, terminal: Terminal) -> None:
+    if request.shard:
+        terminal.shard_taken(request.shard, request.specs, request.all)
+
+
+def _dry_run(
+    stage: str,
+    request: Request,
+    out: Path,
+    terminal: Terminal,
+    bound: Bound,
+    shared: Shared | None,
+) -> int:
     from metagen.engine.query import dry_run
 
     graphs = request.graphs(terminal, bound=bound)
     _warn_of_takeovers(graphs, out, terminal)
-    for engine, done in dry_run(out, graphs, stage, terminal):
+    for engine, done in dry_run(out, graphs, stage, terminal, shared):
         for recipe, outcome in done:
             terminal.task_pending(engine.graph, outcome, recipe)
         terminal.outputs_removed(engine.graph, engine.outputs.sweep())

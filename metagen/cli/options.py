@@ -15,6 +15,7 @@ from metagen.errors import Problem, UsageError
 if TYPE_CHECKING:
     from metagen.engine.graph import Bound, Graph
     from metagen.engine.terminal import Terminal
+    from metagen.engine.workspace import Shard
 
 EXIT_STATUSES = """\b
 Exit status:
@@ -41,10 +42,23 @@ json_option = click.option(
 )
 cache_option = click.option(
     "--cache",
-    type=click.Path(path_type=Path, file_okay=False),
+    metavar="PLACE",
     envvar="METAGEN_CACHE",
     show_envvar=True,
-    help="Folder of results shared by out folders; share it only with users you trust.",
+    help="Results shared by out folders: a folder, or the URL of a server. Share it only with "
+    "users you trust.",
+)
+upload_option = click.option(
+    "--cache-upload",
+    is_flag=True,
+    envvar="METAGEN_CACHE_UPLOAD",
+    show_envvar=True,
+    help="Add results to the cache on a server; a cache in a folder is always written.",
+)
+shard_option = click.option(
+    "--shard",
+    metavar="K/N",
+    help="Take the K-th of N equal shares of the specs, as one of N machines does.",
 )
 
 
@@ -101,11 +115,15 @@ class Request:
         specs: Spec files.
         overrides: KEY=VALUE settings.
         run_id: Name of the run folder; None for the name in the spec.
+        shard: Which share of all specs these are; None where they are all.
+        all: Number of all specs, where these are a shard.
     """
 
     specs: tuple[Path, ...]
     overrides: tuple[str, ...]
     run_id: str | None
+    shard: Shard | None = None
+    all: int = 0
 
     @classmethod
     def of(
@@ -113,16 +131,17 @@ class Request:
         arguments: Sequence[str],
         seed: int | None,
         run_id: str | None,
+        shard: str | None = None,
         search: Path | None = None,
     ) -> Request:
-        """Read the arguments SPEC... [KEY=VALUE...].
+        """Read the arguments SPEC... [KEY=VALUE...], and take a shard K/N of the specs.
 
         What a search chose goes before settings of the command line.
 
         Raises:
-            UsageError: There is no spec, or several with one search.
+            UsageError: There is no spec or no such shard, or several specs with one search.
         """
-        from metagen.engine.workspace import spec_files
+        from metagen.engine.workspace import Shard, spec_files
 
         places, overrides = _split(arguments)
         if not places:
@@ -130,14 +149,19 @@ class Request:
                 Problem("No spec is given.", hint="Name a spec file, or a folder of spec files.")
             )
         overrides += [] if seed is None else [f"seed={seed}"]
-        specs = tuple(spec_files(places))
+        specs = spec_files(places)
         if search:
             from metagen.search import choices
 
             if len(specs) > 1:
                 raise UsageError(Problem("A search is of one spec.", "--search", "Name one spec."))
             overrides = [*choices.overrides(search), *overrides]
-        return cls(specs, tuple(overrides), run_id)
+        if shard is None:
+            return cls(tuple(specs), tuple(overrides), run_id)
+        part = Shard.of(shard)
+        return cls(
+            tuple(part.take(specs, overrides, run_id)), tuple(overrides), run_id, part, len(specs)
+        )
 
     def fingerprint(self) -> str:
         """Return the `workspace.fingerprint` of this build."""

@@ -85,7 +85,7 @@ def _spec(
     sampler: str,
     objectives: tuple[str, ...],
     seeds: int,
-    cache: Path | None,
+    cache: str | None,
     quiet: bool,
     **how: Any,
 ) -> None:
@@ -131,7 +131,7 @@ def _spec(
 @grace_option
 @options.cache_option
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
-def join(study: Path, storage: str | None, grace: float, cache: Path | None, quiet: bool) -> None:
+def join(study: Path, storage: str | None, grace: float, cache: str | None, quiet: bool) -> None:
     """Run trials of the STUDY in a folder OUT/search-NAME until all have ended.
 
     Workers share the folder, on one machine or on several that see the same disk. The trial of a

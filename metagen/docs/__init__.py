@@ -24,12 +24,16 @@ drawing       the style and the helpers of all figures
 figures       figures of the model and of its training
 outcome       the figure of the proxy's results on held-out data
 report        the package as one page, `report.html`
+directions    text that runs from right to left
+outlines      outlines of letters, as operators of PDF
+letters       the letters that the paper's fonts lack
 paper         the LaTeX project
 latex         its PDF
+pages         the pages of the documentation about families
 ============  ====================================================================
 """
 
-from metagen.docs import cards, citation, latex, paper, sheets, summary, uses
+from metagen.docs import cards, citation, paper, sheets, summary, uses
 
 RECIPES = (
     *sheets.RECIPES,
@@ -38,5 +42,4 @@ RECIPES = (
     *cards.RECIPES,
     *summary.RECIPES,
     *paper.RECIPES,
-    *latex.RECIPES,
 )

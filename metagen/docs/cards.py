@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from metagen.docs import escape, licenses, provenance, render, scores
+from metagen.docs import escape, licenses, provenance, render, scores, wording
 from metagen.docs.fact import Printed, Ref
 from metagen.docs.facts import Facts
 from metagen.docs.render import Page
@@ -119,7 +119,8 @@ def _came(row: dict[str, Any]) -> str:
 
 def _number(row: dict[str, Any]) -> float:
     """Return the value of a row with the digits that it supports."""
-    return float(scores.write(row["value"], row).replace(",", ""))
+    text = scores.write(row["value"], row)
+    return float(text.replace(",", "").replace(wording.MINUS, "-"))
 
 
 def _in_header(desk: Desk) -> list[Printed]:
@@ -150,7 +151,10 @@ _CARD = (
     *("curve", "report"),
     *("lock", "launch", "sheets", "uses", *_TRAINED),
 )
-_REPORT = ("arch", "params", "results", "curve", "machine", "lock", "trained_curve", *_TRAINED[:3])
+_REPORT = (
+    *("arch", "params", "results", "ablations", "curve", "machine", "lock", "trained_curve"),
+    *_TRAINED[:3],
+)
 _LIMITS = ("arch", "params", "constraints", "results", "launch", "trained", "bench")
 RECIPES = (
     _recipe(model_card, "write the model card", *_CARD, path=MODEL_CARD, sources=SOURCES),

@@ -57,7 +57,7 @@ def bibtex(facts: Facts) -> Figure:
 
 def _bibtex(value: str | tuple[str, ...]) -> str:
     if isinstance(value, str):
-        return str(escape.latex(value)).replace(r"\allowbreak{}", "")
+        return escape.bibtex(value)
     return " and ".join(f"{{{_bibtex(each)}}}" for each in value)
 
 

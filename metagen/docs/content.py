@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from metagen.docs import scores, wording
 from metagen.docs.fact import Figure
-from metagen.docs.modules import Box, boxes
+from metagen.docs.modules import Box, boxes, span
 from metagen.docs.sources import FILES
 from metagen.measure.results import PROXY, STEPS_UNIT
 from metagen.sizing import need
@@ -104,7 +104,12 @@ def _of_modules(facts: Facts) -> Figure:
         return "No diagram: the model has no modules with parameters.", "", source
     largest = max(outer, key=lambda box: box.parameters)
     inner = boxes(facts.get("graph.nodes").value, largest.inside)
+    spans = {span(inner, names) for names in facts.get("graph.residuals").value} - {None}
     inside = f"; inside {largest.name}: {_boxes(inner)}" if inner else ""
+    inside += "".join(
+        f"; a residual connection from before {inner[first].name} to after {inner[last].name}"
+        for first, last in sorted(filter(None, spans))
+    )
     return f"Diagram of the modules: {_boxes(outer)}{inside}.", "", source
 
 
@@ -190,6 +195,24 @@ def _scored(row: dict[str, Any]) -> str:
     return f"{row['title']} ({row['unit']}): {said}"
 
 
+def _of_ablations(facts: Facts) -> Figure:
+    metrics, source = facts.get("ablations.metrics").value, f"{FILES['ablations']}: metrics"
+    if not metrics:
+        return "No picture: no ablation was run.", "", source
+    first = metrics[0]
+    rows = _listed(map(_differing, first["changes"]))
+    text = f"Differences of {first['title']} ({first['unit']}) from the unchanged proxy: {rows}."
+    return text, "", source
+
+
+def _differing(row: dict[str, Any]) -> str:
+    difference = row["difference"]
+    low_high = difference["interval"]
+    interval = f", interval {scores.write(low_high, difference)}" if low_high else ""
+    value = scores.write(difference["value"], difference)
+    return f"{row['name']} {value}{interval} ({row['outcome']})"
+
+
 def _matrix(facts: Facts) -> str:
     x, y, labels = (facts.get(f"{_OUTCOME}.{name}").value for name in ("x", "y", "labels"))
     values = facts.get(f"{_OUTCOME}.values").value
@@ -240,4 +263,5 @@ TEXTS: dict[str, Callable[[Facts], Figure]] = {
     "learning_curve": _of_curve,
     "trained_curve": _of_trained_curve,
     "outcome": _of_outcome,
+    "ablations": _of_ablations,
 }

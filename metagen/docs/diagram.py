@@ -1,19 +1,19 @@
 """The block diagram of a model: its modules with their parameters and the shapes of their outputs.
 
 The left stack has the model's own modules, in the order of the code; the right one is the inside of
-the largest of them, or of one of its equal blocks.
+the largest of them, or of one of its equal blocks. A line round boxes is a residual connection.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metagen.docs import wording
 from metagen.docs.drawing import BLUE, GREY, WIDTH, Picture, recipes, say_instead
 from metagen.docs.facts import Facts
-from metagen.docs.modules import Box, Node, boxes
+from metagen.docs.modules import Box, Node, boxes, span
 from metagen.docs.sources import inputs
 from metagen.work import Desk
 
@@ -22,16 +22,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STEP, _HEIGHT, _GAP = 0.45, 0.31, 0.12  # inches: between two boxes, of a box, between the stacks
-_LETTERS = 26  # A line of a box holds as many.
+_EDGE, _SPACE = 0.05, 0.08  # inches: from a frame to its text, and between two texts of a line
+_SIDE = 0.16  # inches beside a stack for its residual connections
+_POINTS = 72  # of an inch
 
 
 def diagram(desk: Desk) -> Picture:
     """Draw the modules of the model as boxes."""
-    nodes = Facts(desk).get("graph.nodes").value
-    return Picture(lambda figure: draw_diagram(figure, nodes), _STEP)
+    facts = Facts(desk)
+    nodes, around = (facts.get(f"graph.{name}").value for name in ("nodes", "residuals"))
+    return Picture(lambda figure: draw_diagram(figure, nodes, around), _STEP)
 
 
-def draw_diagram(figure: Figure, nodes: Sequence[Node]) -> None:
+def draw_diagram(
+    figure: Figure, nodes: Sequence[Node], around: Sequence[Sequence[str]] = ()
+) -> None:
     """Draw the model's modules, and beside them the inside of the largest."""
     outer = boxes(nodes, "")
     if not outer:
@@ -45,13 +50,18 @@ def draw_diagram(figure: Figure, nodes: Sequence[Node]) -> None:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, WIDTH), ylim=(-_STEP * rows, 0.28))
     axes.set_axis_off()
-    width = (WIDTH - _GAP) / 2
-    for place, stack in enumerate(stacks):
-        _stack(axes, stack, place * (width + _GAP), width)
+    rounds = [_rounds(stack, around) for stack in stacks]
+    width = (WIDTH - _GAP - _SIDE * sum(map(bool, rounds))) / 2
+    _stack(axes, outer, 0.0, width)
+    _round(axes, rounds[0], width)
+    start = width + _GAP + _SIDE * bool(rounds[0])
+    if inner:
+        _stack(axes, inner, start, width)
+        _round(axes, rounds[1], start + width)
     axes.text(0, 0.1, "model", size=8, va="center")
     if inner:
-        axes.text(width + _GAP, 0.1, f"in {_title(largest)}", size=8, va="center")
-        _lens(axes, -_STEP * outer.index(largest), width, len(inner))
+        axes.text(start, 0.1, f"in {_title(largest)}", size=8, va="center")
+        _lens(axes, -_STEP * outer.index(largest), (width, start), len(inner))
 
 
 def _title(box: Box) -> str:
@@ -75,23 +85,59 @@ def _draw(axes: Axes, box: Box, corner: tuple[float, float], width: float, weigh
     axes.add_patch(frame)
     axes.add_patch(Rectangle((left, top - _HEIGHT), width, _HEIGHT, fill=False, ec=GREY, lw=0.5))
     count = wording.write(box.parameters, "parameters", "short").replace(wording.SPACE, " ")
-    right, upper, lower = left + width - 0.05, top - 0.09, top - 0.22
-    axes.text(left + 0.05, upper, _cut(box.name), size=7.5, va="center")
-    axes.text(right, upper, count, size=7.5, va="center", ha="right")
-    axes.text(left + 0.05, lower, _cut(box.kind), size=7, va="center", color=GREY)
     shape = f" {wording.TIMES} ".join(f"{size:,}" for size in box.shape)
-    axes.text(right, lower, shape, size=7, va="center", ha="right", color=GREY)
+    _line(axes, (box.name, count), (left, top - 0.09, width), size=7.5)
+    _line(axes, (box.kind, shape), (left, top - 0.22, width), size=7, color=GREY)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
+def _line(
+    axes: Axes, texts: tuple[str, str], place: tuple[float, float, float], **style: Any
+) -> None:
+    """Write a text at the left of a box and one at its right, and cut the first where they meet.
+
+    Args:
+        axes: Where to draw.
+        texts: Both texts.
+        place: The left end of the box, the middle of the line, and the width of the box.
+        style: Of the letters.
+    """
+    left, middle, width = place
+    room = width - 2 * _EDGE - _SPACE - _width(texts[1], style["size"])
+    first = texts[0]
+    while _width(first, style["size"]) > room and len(first) > 1:
+        first = f"{first.rstrip('…')[:-1]}…"
+    axes.text(left + _EDGE, middle, first, va="center", **style)
+    axes.text(left + width - _EDGE, middle, texts[1], va="center", ha="right", **style)
 
 
-def _lens(axes: Axes, top: float, right: float, rows: int) -> None:
+def _width(text: str, size: float) -> float:
+    """Return the width of a text in inches, in the font of the figure."""
+    from matplotlib.textpath import TextPath
+
+    return float(TextPath((0, 0), text, size=size).get_extents().width) / _POINTS if text else 0.0
+
+
+def _rounds(stack: Sequence[Box], around: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
+    """Return the first and the last box that each residual connection of a stack goes round."""
+    return sorted({found for names in around if (found := span(stack, names))})
+
+
+def _round(axes: Axes, spans: Sequence[tuple[int, int]], edge: float) -> None:
+    """Draw residual connections beside a stack: from above the first box to below the last."""
+    for first, last in spans:
+        top, bottom = -_STEP * first + 0.05, -_STEP * last - _HEIGHT - 0.05
+        side = edge + _SIDE - 0.06
+        axes.plot([edge - 0.15, side, side], [top, top, bottom], color=GREY, lw=0.8)
+        arrow = {"arrowstyle": "-|>", "color": GREY, "lw": 0.8, "shrinkA": 0, "shrinkB": 0}
+        axes.annotate("", (edge - 0.15, bottom), (side, bottom), arrowprops=arrow)
+        axes.text(edge - 0.2, bottom, "+", size=8, va="center", ha="center", color=GREY)
+
+
+def _lens(axes: Axes, top: float, ends: tuple[float, float], rows: int) -> None:
     """Join the corners of a box of the left stack with the right stack."""
     bottom = -_STEP * (rows - 1) - _HEIGHT
     for start, end in ((top, 0.0), (top - _HEIGHT, bottom)):
-        axes.plot([right, right + _GAP], [start, end], color=GREY, lw=0.5, ls=(0, (2, 2)))
+        axes.plot(ends, [start, end], color=GREY, lw=0.5, ls=(0, (2, 2)))
 
 
 RECIPES = recipes(diagram, "draw the modules of the model", inputs("graph"))

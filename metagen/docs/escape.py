@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
+from itertools import starmap
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import markupsafe
 from markupsafe import Markup
+
+from metagen.docs import directions
 
 if TYPE_CHECKING:
     from pylatexenc.latexencode import UnicodeToLatexEncoder
@@ -25,12 +28,13 @@ _APART = "\ue001"
 _LONG_WORD = 18
 _AMOUNT = re.compile(r"[\d,.]{1,24}\u00a0\S{1,12}")
 _GAP = re.compile(r"(?:[^\S\u00a0]|[\x00-\x1f\x7f-\x9f])+")
-# The characters of the paper's fonts; all others are written as their code points.
+# The characters of the paper's fonts; `letters` draws the others.
 TYPESET = re.compile(
     "[\u0020-\u007e\u00a0-\u00ac\u00ae-\u00b7\u00b9-\u0131\u0139-\u0148\u014a-\u017e"
     "\u2013\u2014\u2018-\u201a\u201c-\u201e\u2020-\u2022\u2026\u20ac\u2122"
-    "\u03b1-\u03bf\u03c0-\u03c9\u2192\u2212\u221e\u2248\u2264\u2265\u00d7\u2070\u2074-\u2079\u207b]"
+    "\u2192\u2212\u221e\u2248\u2264\u2265\u00d7\u2070\u2074-\u2079\u207b]"
 )
+_DRAWN = re.compile(f"(?!{TYPESET.pattern}).", re.DOTALL)
 _MARKDOWN = re.compile(
     r"""[\\`*\[\]<>|~$]               # markup in any position
       | &(?=\#|\w+;)                 # an entity
@@ -41,10 +45,13 @@ _MARKDOWN = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _ORDERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
+_POWER = re.compile(r"(\d+(?:\.\d+)?)e(-?\d{1,2})([.,;:)]?)")
 _RAISED = re.compile("[\u207b\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+")
 # The macros of the paper for text that breaks anywhere take these characters as they are.
 _SIMPLE = re.compile(r"[A-Za-z0-9_./:=@,;()+*!?-]{1,600}")
 # TeX joins these pairs into one dash, quotation mark, guillemet or turned mark.
+_DIGITS = r"\\lefttoright{\g<0>}"  # digits of Arabic run from left to right
+_WIDE = re.compile("[\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
 _LIGATURE = re.compile(r"([-<>,'`])(?=\1)|([!?])(?=`)")
 
 
@@ -100,11 +107,22 @@ def html(text: str) -> Markup:
 
 def latex(text: str) -> Markup:
     """Return text for a paragraph or a table cell of LaTeX; a long word may break anywhere."""
-    line = "".join(c if TYPESET.match(c) else f"[U+{ord(c):04X}]" for c in plain(text))
-    return Markup(" ".join(map(_latex_word, line.split(" "))))
+    return Markup("".join(starmap(_latex_run, directions.runs(plain(text)))))
+
+
+def _latex_run(text: str, turned: bool) -> str:
+    """Return text of one direction."""
+    line = directions.joined(text) if turned else text
+    written = " ".join(map(_latex_word, line.split(" ")))
+    if not turned:
+        return written
+    return rf"\righttoleft{{{directions.DIGITS.sub(_DIGITS, written)}}}"
 
 
 def _latex_word(word: str) -> str:
+    if power := _POWER.fullmatch(word):
+        figure = "" if power[1] == "1" else rf"{power[1]}\times "
+        return rf"\ensuremath{{{figure}10^{{{power[2]}}}}}{power[3]}"
     if _is_long(word) and _SIMPLE.fullmatch(word):
         return rf"\word{{{word}}}"
     marked = _breakable(word) if _is_long(word) else word
@@ -118,17 +136,22 @@ def latex_code(text: str) -> Markup:
     return Markup(rf"\texttt{{{latex(text)}}}")
 
 
+def bibtex(text: str) -> str:
+    """Return text for a field of BibTeX, without the macros of the paper."""
+    return str(_encoder().unicode_to_latex(_LIGATURE.sub(rf"\g<0>{_APART}", plain(text))))
+
+
 def citation_keys(text: str) -> Markup:
     """Return keys of the bibliography for a citation: their letters and digits, and commas."""
     return Markup(re.sub("[^a-z0-9,]", "", text))
 
 
 def pdf_string(text: str) -> Markup:
-    """Return text for the properties of a PDF, which hold Latin letters in any encoding."""
-    line = unicodedata.normalize("NFKD", plain(text)[:_LONGEST_PROPERTY])
-    known = "".join(char for char in line if not unicodedata.combining(char))
-    safe = re.sub(r"[^A-Za-z0-9 .,:;/()+'=@_-]+", "-", known)
-    return Markup(safe.replace("_", r"\_"))
+    """Return text for the properties of a PDF: as it is, or as the digits of its UTF-16."""
+    line = plain(text)[:_LONGEST_PROPERTY]
+    if re.fullmatch(r"[A-Za-z0-9 .,:;/()+'=@_-]*", line):
+        return Markup(line.replace("_", r"\_"))
+    return Markup(rf"\unicode{{FEFF{line.encode('utf-16-be').hex().upper()}}}")
 
 
 def _visible(char: str) -> str:
@@ -138,8 +161,9 @@ def _visible(char: str) -> str:
 
 
 def _is_long(word: str) -> bool:
-    """Return whether a word may break in a line; an amount may not."""
-    return len(word) > _LONG_WORD and not _AMOUNT.fullmatch(word)
+    """Return whether a word may break in a line; an amount may not, and Chinese does anyway."""
+    longest = max(map(len, _WIDE.split(word)))
+    return longest > _LONG_WORD and not _AMOUNT.fullmatch(word)
 
 
 def _breakable(word: str) -> str:
@@ -158,7 +182,8 @@ def _encoder() -> UnicodeToLatexEncoder:
     marks = {ord(_BREAK): r"\allowbreak{}", ord(_APART): "{}", ord('"'): r"\textquotedbl{}"}
     rule = UnicodeToLatexConversionRule(RULE_DICT, marks)
     raised = UnicodeToLatexConversionRule(RULE_REGEX, [(_RAISED, _superscript)])
-    rules = [rule, raised, "defaults"]
+    drawn = UnicodeToLatexConversionRule(RULE_REGEX, [(_DRAWN, lambda match: match[0])])
+    rules = [rule, raised, drawn, "defaults"]
     return UnicodeToLatexEncoder(conversion_rules=rules, unknown_char_policy="fail")
 
 

@@ -143,7 +143,8 @@ class Facts:
     def score(self, ref: Ref) -> str:
         """Return a score of a row of results, with the row's digits, and record that."""
         fact = self.get(ref)
-        text = scores.write(fact.value, self.entry(Ref(ref[:2])))
+        row = Ref(ref[:2] if ref[0] == "results" else ref[:-1])
+        text = scores.write(fact.value, self.entry(row))
         self.printed.append(Printed(fact, text))
         return text
 

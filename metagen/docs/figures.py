@@ -9,15 +9,19 @@ from metagen.docs.content import memory_over_context, module_parts, steps, windo
 from metagen.docs.drawing import (
     BLUE,
     GREEN,
+    GREY,
     ORANGE,
     WIDE,
     Picture,
     level_line,
+    literal,
     recipes,
     say_instead,
 )
 from metagen.docs.facts import Facts
 from metagen.docs.sources import inputs
+from metagen.measure.ablation import BETTER, WORSE
+from metagen.measure.comparison import CANNOT_TELL
 from metagen.measure.results import PROXY, STEPS_UNIT
 from metagen.work import Desk
 
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LINE = 2  # points
+_OUTCOMES = {BETTER: GREEN, WORSE: ORANGE, CANNOT_TELL: GREY}
 _FALL = 30  # the axis is logarithmic if the losses fall by a larger factor
 
 
@@ -42,6 +47,43 @@ def trained_curve(desk: Desk) -> Picture:
     facts = Facts(desk)
     rows, unit = facts.get("trained_curve").value, facts.family().words.loss_unit
     return Picture(lambda figure: draw_curve(figure, rows, STEPS_UNIT, unit), 2.3)
+
+
+def ablations(desk: Desk) -> Picture:
+    """Draw how the benchmark's first score differs with each ablation."""
+    facts = Facts(desk)
+    metrics = facts.get("ablations.metrics").value
+    if not metrics:
+        return Picture(lambda figure: say_instead(figure, "not run"), 1.0)
+    height = 0.75 + 0.24 * len(metrics[0]["changes"])
+    return Picture(lambda figure: _differences(figure, metrics[0]), height, WIDE)
+
+
+def _differences(figure: Figure, metric: dict[str, Any]) -> None:
+    """Draw each change's difference with its interval and its seeds around a line at zero."""
+    axes = figure.add_subplot()
+    axes.axvline(0, color="black", linewidth=0.7, zorder=0)
+    for place, row in enumerate(metric["changes"]):
+        _difference(axes, -place, row)
+    names = [literal(row["name"]) for row in metric["changes"]]
+    axes.set_yticks([-place for place in range(len(names))], names)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(0.6 - len(names), 0.6)
+    better = wording.write(metric["higher_is_better"], "", "direction")
+    axes.set_xlabel(literal(f"difference of {metric['title']} ({metric['unit']}; {better})"))
+
+
+def _difference(axes: Axes, place: int, row: dict[str, Any]) -> None:
+    difference, colour = row["difference"], _OUTCOMES[row["outcome"]]
+    seeds = list(difference["seeds"].values())
+    axes.plot(seeds, [place] * len(seeds), "|", color=GREY, markersize=5, markeredgewidth=0.7)
+    if difference["interval"]:
+        axes.plot(difference["interval"], [place] * 2, color=colour, linewidth=1.2)
+    face = "white" if row["resized"] else colour
+    style: dict[str, Any] = {"color": colour, "markerfacecolor": face, "markersize": 5}
+    axes.plot([difference["value"]], [place], "o", **style)
+    at = axes.get_yaxis_transform()
+    axes.text(1.02, place, row["outcome"], transform=at, va="center", size=7, color=colour)
 
 
 def parameters(desk: Desk) -> Picture:
@@ -184,15 +226,15 @@ def _context_axis(axes: Axes, lengths: list[int]) -> None:
     axes.minorticks_off()
 
 
-_TRAINED = recipes(
-    trained_curve, "draw the losses of the trained model", inputs("trained_curve", "arch")
-)
 RECIPES = (
     *recipes(learning_curve, "draw the proxy's learning curve", inputs("curve", "results", "arch")),
-    _TRAINED[0],
     recipes(parameters, "draw the parameters by module", inputs("params"))[1],
     recipes(sensitivity, "draw the effect of a step of each constraint", inputs("sensitivity"))[1],
     *recipes(cost, "draw the cost of an output", inputs("flops", "params", "arch")),
 )
 # What only a package with a trained model has.
-OF_THE_TRAINED = _TRAINED[1:]
+OF_THE_TRAINED = recipes(
+    trained_curve, "draw the losses of the trained model", inputs("trained_curve", "arch")
+)
+# What only a package with ablations has.
+OF_ABLATIONS = recipes(ablations, "draw the effect of each ablation", inputs("ablations"))

@@ -64,9 +64,10 @@ def _memory(axes: Axes, rows: dict[str, Any]) -> None:
     for name, style, limit in shown:
         axes.axvline(limit / size, color="black", lw=0.9, ls=style, label=name)
     axes.set(yticks=[], ylim=(-0.4, 0.4), xlabel=f"memory ({letter}B)")
-    axes.set_xlim(0, 1.05 * max(left, *(limit[-1] / size for limit in shown), 0))
+    axes.set_xlim(0, 1.05 * max(left, *(limit[-1] / size for limit in shown), 0) or 1)
     axes.spines["left"].set_visible(False)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 0.95), ncols=5, **_CLOSE)
+    if left or shown:
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 0.95), ncols=5, **_CLOSE)
 
 
 _CLOSE: dict[str, Any] = {"handlelength": 1.3, "columnspacing": 0.9, "handletextpad": 0.4}

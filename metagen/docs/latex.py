@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,24 +38,19 @@ class Compiled:
     log: str
 
 
-def pdf(desk: Desk) -> dict[str, bytes]:
-    """Return `paper/main.pdf`.
+def compiled(desk: Desk, paths: tuple[str, ...]) -> Compiled:
+    """Compile the paper from its files.
 
     Raises:
         TaskError: TeX is not installed, or the paper does not compile.
     """
-    return {TARGET: compiled(desk).pdf}
-
-
-def compiled(desk: Desk) -> Compiled:
-    """Compile the paper; see `pdf`."""
     require_tex()
     desk.version("tex")
     (log, made) = (f"paper/{paper.BUILD}/main.{kind}" for kind in ("log", "pdf"))
     ended = programs.run(
         lambda scratch: paper.COMMAND,
         _environment,
-        {path: desk.read(path) for path in INPUTS} | {f"paper/{paper.BUILD}/sections/.keep": b""},
+        {path: desk.read(path) for path in paths} | {f"paper/{paper.BUILD}/sections/.keep": b""},
         (log, made, programs.STDOUT),
         timeout=_TIMEOUT,
         folder="paper",
@@ -95,7 +91,23 @@ def _first_error(log: str, output: str) -> Problem:
     return Problem(f"LaTeX: {error['what'] or error['fatal']}", place, hint)
 
 
-INPUTS = tuple(
-    target for recipe in paper.RECIPES for target in recipe.targets if target.startswith("paper/")
-)
-RECIPES = (Recipe("paper:pdf", pdf, INPUTS, (TARGET,), "compile the paper with LaTeX"),)
+def recipe(figures: Iterable[Recipe] = ()) -> Recipe:
+    """Return the task of `paper/main.pdf`; it fails if TeX is missing or cannot compile the paper.
+
+    Args:
+        figures: Tasks of figures that only some packages have.
+    """
+    inputs = (*INPUTS, *_of_the_paper(figures))
+
+    def pdf(desk: Desk) -> dict[str, bytes]:
+        return {TARGET: compiled(desk, inputs).pdf}
+
+    return Recipe("paper:pdf", pdf, inputs, (TARGET,), "compile the paper with LaTeX")
+
+
+def _of_the_paper(recipes: Iterable[Recipe]) -> tuple[str, ...]:
+    targets = (target for recipe in recipes for target in recipe.targets)
+    return tuple(target for target in targets if target.startswith("paper/"))
+
+
+INPUTS = _of_the_paper(paper.RECIPES)

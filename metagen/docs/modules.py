@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -23,6 +23,7 @@ class Box:
         parameters: Of all of them.
         shape: Of its output, without the batch; () where it returns several.
         inside: The prefix of the names of its own modules.
+        innermost: The names of the modules in it that hold no others, or of itself.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Box:
     parameters: int
     shape: tuple[int, ...]
     inside: str
+    innermost: frozenset[str] = frozenset()
 
 
 def boxes(nodes: Sequence[Node], prefix: str) -> list[Box]:
@@ -38,7 +40,33 @@ def boxes(nodes: Sequence[Node], prefix: str) -> list[Box]:
     own = [(node, _first(node["name"].removeprefix(prefix))) for node in below]
     own = [(node, name) for node, name in own if node["name"] == prefix + name]
     groups = [list(group) for _, group in groupby(own, key=lambda pair: _stem(pair[1]))]
-    return _shortened([_box([node for node, _ in group], prefix) for group in groups])
+    made = [_box([node for node, _ in group], prefix) for group in groups]
+    return _shortened([replace(box, innermost=_innermost(box.innermost, below)) for box in made])
+
+
+def _innermost(names: frozenset[str], nodes: Sequence[Node]) -> frozenset[str]:
+    """Return the modules in some modules that hold no others."""
+    inside = [node["name"] for node in nodes]
+    held = {name.rpartition(".")[0] for name in inside}
+    held |= {name.rpartition(".")[0] for name in held}
+    within = (n for n in inside if any(n == each or n.startswith(f"{each}.") for each in names))
+    return frozenset(name for name in within if name not in held)
+
+
+def span(stack: Sequence[Box], around: Sequence[str]) -> tuple[int, int] | None:
+    """Return the first and the last box that a residual connection goes round.
+
+    Args:
+        stack: Boxes in the order of the code.
+        around: The innermost modules that the connection goes round.
+
+    Returns:
+        None if it goes round none of them, or round a part of one.
+    """
+    touched = [place for place, box in enumerate(stack) if not box.innermost.isdisjoint(around)]
+    if not touched or not all(stack[place].innermost.issubset(around) for place in touched):
+        return None
+    return touched[0], touched[-1]
 
 
 def _first(name: str) -> str:
@@ -64,6 +92,7 @@ def _box(group: list[Node], prefix: str) -> Box:
         parameters=sum(node["parameters"] for node in group),
         shape=shape[1:] if shape[:1] == (1,) and shape[1:] else shape,
         inside=f"{first['name']}.",
+        innermost=frozenset(node["name"] for node in group),
     )
 
 

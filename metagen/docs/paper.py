@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from metagen.docs import diagram, figures, fit, outcome, provenance, render
+from metagen.docs import diagram, figures, fit, letters, outcome, provenance, render
 from metagen.docs.sources import SOURCES, inputs
 from metagen.work import Desk, Recipe, Work
 
@@ -55,11 +55,11 @@ SECTIONS = {
     "abstract": ("arch", "params", "constraints", "results", "trained"),
     "introduction": ("results", "trained"),
     "related": ("arch",),
-    "architecture": ("arch", "params", "shape", "flops", "peers", "constraints"),
+    "architecture": ("arch", "graph", "params", "shape", "flops", "peers", "constraints"),
     "constraints": ("constraints", "sensitivity"),
     "data": ("results", "sheets", "trained"),
     "training": ("arch", "launch", "trained", "trained_curve", "plan"),
-    "evaluation": ("arch", "params", "results", "curve", "trained"),
+    "evaluation": ("arch", "params", "results", "ablations", "curve", "trained"),
     "limitations": ("arch", "params", "constraints", "results", "trained", "bench"),
     "reproducibility": ("results", "lock", "trained"),
     "checklist": ("results", "trained", "machine"),
@@ -77,6 +77,11 @@ def main(desk: Desk) -> dict[str, bytes]:
 def style(desk: Desk) -> dict[str, bytes]:
     """Return `paper/report.sty`, which has all that is not the report's own text."""
     return {"paper/report.sty": desk.source("templates/paper/report.sty")}
+
+
+def drawn_letters(desk: Desk) -> dict[str, bytes]:
+    """Return `paper/letters.sty`, with the letters that the fonts of TeX lack."""
+    return {letters.TARGET: letters.style(desk, ("paper/main.tex", *SECTION_FILES))}
 
 
 def references(desk: Desk) -> dict[str, bytes]:
@@ -133,6 +138,13 @@ RECIPES = (
     ),
     Recipe("paper:style", style, (), ("paper/report.sty",), "write the paper's style"),
     *map(_section, SECTIONS),
+    Recipe(
+        "paper:letters",
+        drawn_letters,
+        ("paper/main.tex", *SECTION_FILES),
+        (letters.TARGET,),
+        "draw the letters that the paper's fonts lack",
+    ),
     Recipe(
         "paper:references",
         references,

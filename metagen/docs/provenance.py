@@ -55,6 +55,8 @@ FORMULAS = {
 }
 # Where an entry repeats what the spec declares; elsewhere the task of the file says how it came.
 _REPEATED = ("blueprint/constraints.json#/*/required", "code/launch/plan.json#/declared")
+# Counts of the family, in a file of measurements.
+_COUNTED = tuple(f"{FILES['ablations']}#/*{name}" for name in ("parameters", "share", "resized"))
 _BY_STAGE = {"spec": DECLARED, "measure": ORIGINS[MEASURED], "benchmarks": ORIGINS[MEASURED]}
 _TRAINED = "trained/"
 _POSITION = re.compile(r"/\d+(?=/|$)")
@@ -205,6 +207,8 @@ def _how(
     address = entries.pointer(source, way)
     if any(fnmatchcase(address, pattern) for pattern in _REPEATED):
         return DECLARED
+    if any(fnmatchcase(address, pattern) for pattern in _COUNTED):
+        return COMPUTED
     if source in _BY_FILE:
         return _BY_FILE[source]
     return _BY_STAGE.get(makers.get(source, "").partition(":")[0], COMPUTED)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from markupsafe import Markup
 
-from metagen.docs import escape, numbered
+from metagen.docs import escape, numbered, wording
 from metagen.docs.fact import MissingFact, Printed, Ref, proxy
 from metagen.docs.facts import Facts
 from metagen.docs.sources import FILES
@@ -159,7 +159,8 @@ def _render(desk: Desk, facts: Facts, template: str, language: _Language, **valu
     import jinja2
 
     try:
-        return _environment(desk, language).get_template(template).render(_door(facts), **values)
+        page = _environment(desk, language).get_template(template)
+        return wording.agreeing(page.render(_door(facts), **values))
     except jinja2.TemplateSyntaxError as error:
         raise TaskError(Problem(str(error.message), f"{error.name}:{error.lineno}")) from error
     except (jinja2.UndefinedError, MissingFact) as error:

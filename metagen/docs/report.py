@@ -33,11 +33,12 @@ _FIGURES = (
     "cost",
     "learning_curve",
     "outcome",
-    "trained_curve",
 )
+# Figures that only some packages have.
+_OF_SOME = ("trained_curve", "ablations")
 _READ = (
     *("arch", "graph", "params", "shape", "flops", "constraints", "sensitivity"),
-    *("results", "report"),
+    *("results", "report", "ablations"),
     *("curve", "launch", "trained", "trained_curve", "plan", "samples", "bench"),
 )
 # The colours of the figures on a dark page, by those on a white one.
@@ -58,10 +59,10 @@ def recipe(made: Sequence[Recipe]) -> tuple[Recipe, ...]:
         made: The other tasks of the package.
     """
     targets = {target for each in made for target in each.targets}
-    read = (*inputs(*_READ), *map(drawing.svg, _FIGURES[:-1]))
+    read = (*inputs(*_READ), *map(drawing.svg, _FIGURES))
     if not targets.issuperset(read):
         return ()
-    others = (path for path in (*DOCUMENTS, drawing.svg(_FIGURES[-1])) if path in targets)
+    others = (path for path in (*DOCUMENTS, *map(drawing.svg, _OF_SOME)) if path in targets)
     read = tuple(dict.fromkeys((*read, *others)))
     parts = provenance.targets(TARGET)
     return (Recipe("docs:report", page(read), read, parts, "write the package as one page"),)

@@ -42,7 +42,9 @@ def write(value: float | Sequence[float], row: Row) -> str:
     if places is None:
         return wording.write(value, "", "bare")
     text = f"{value:,.{places}f}"
-    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
+    if float(text.replace(",", "")) == 0:
+        return text.removeprefix("-")
+    return text.replace("-", wording.MINUS)
 
 
 def is_best(value: float, row: Row) -> bool:

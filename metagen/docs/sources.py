@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metagen.measure.evidence import EVIDENCE
 from metagen.measure.results import (
+    ABLATED,
     CURVE,
     FULL_CURVE,
     FULL_MODEL,
@@ -24,9 +25,10 @@ FILES = {
     "peers": "blueprint/peers.json",
     "constraints": "blueprint/constraints.json",
     "sensitivity": "blueprint/sensitivity.json",
-    "ablations": "blueprint/ablations.yaml",
     "results": RESULTS,
     "report": REPORT,
+    # Changes of the proxy beside it; without any that was selected it says so.
+    "ablations": ABLATED,
     "curve": CURVE,
     "machine": "benchmarks/machine.json",
     # What the proxy read: how much of it each split has.
@@ -81,7 +83,9 @@ UNITS = (
     ("flops.unit", ""),
     ("flops.*length", ""),
     ("flops.*", "FLOP"),
-    ("ablations.*.parameters", "parameters"),
+    ("ablations.*parameters", "parameters"),
+    ("ablations.*share", "share"),
+    ("ablations.resized", "share"),
     ("constraints.*.margin", "share"),
     ("sensitivity.*parameters", "parameters"),
     ("sensitivity.*.memory*", "bytes"),
@@ -107,7 +111,7 @@ UNITS = (
 )
 
 
-_CHECKED = {"results", "curve", "trained", "trained_curve"}
+_CHECKED = {"results", "ablations", "curve", "trained", "trained_curve"}
 
 
 def inputs(*names: str) -> tuple[str, ...]:

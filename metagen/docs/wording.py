@@ -19,13 +19,28 @@ _COUNT: _Prefixes = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _SECONDS: _Prefixes = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _BINARY = ((1048576, "M"), (1024, "k"))
 _DECIMALS = {"bit/byte": 3, "nat/token": 3, "bits_per_byte": 3}
-_MINUS, TIMES = "\u2212", "\u00d7"
+MINUS, TIMES = "\u2212", "\u00d7"
 _POWER = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)e([+-]?)0*(\d+)(?![\w.]*\w)")
 _NEGATIVE = re.compile(r"(?<![\w.)-])-(?=\d)")
 _RAISED = str.maketrans(
     "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
 )
-_SINGULAR = {"parameters": "parameter", "tokens": "token", "bytes": "byte"}
+# Nouns that a sentence counts, and the verbs that may follow them.
+_COUNTED = (
+    "axes blocks bytes cells channels classes clips codebooks columns components convolutions "
+    "devices dimensions directions documents edges embeddings entries epochs examples experts "
+    "features filters forecasts frames groups heads images inputs items layers levels maps "
+    "networks nodes "
+    "numbers outputs parameters passages passes patches pixels places points positions queries "
+    "questions rows samples scales seeds sequences series stages steps tokens units values vectors "
+    "videos windows words"
+)
+_VERBS = "add attend compute follow have hold make map mix pass read share"
+_ONE = re.compile(
+    rf"(?<![\w.,\u2212-])1(?P<gap>(?:[ ~{SPACE}][A-Za-z][\w-]*){{0,2}}[ ~{SPACE}])"
+    rf"(?P<noun>{_COUNTED.replace(' ', '|')})\b(?P<verb> (?:{_VERBS.replace(' ', '|')})\b)?"
+)
+_IRREGULAR = {"series": "series", "axes": "axis", "have": "has", "pass": "passes"}
 
 
 def write(value: Any, unit: str, style: str = "full") -> str:
@@ -48,7 +63,7 @@ def write(value: Any, unit: str, style: str = "full") -> str:
     if isinstance(value, str):
         return _text(value, style)
     text = _STYLES[style](value, unit)
-    return f"{_MINUS}{text[1:]}" if text.startswith("-") else text
+    return f"{MINUS}{text[1:]}" if text.startswith("-") else text
 
 
 def _text(value: str, style: str) -> str:
@@ -59,11 +74,33 @@ def _text(value: str, style: str) -> str:
     return value
 
 
+def agreeing(text: str) -> str:
+    """Return a document in which `1 blocks follow` is `1 block follows`."""
+    return _ONE.sub(_agreeing, text)
+
+
+def _agreeing(match: re.Match[str]) -> str:
+    verb = match["verb"] or ""
+    if verb:
+        verb = f" {_IRREGULAR.get(verb[1:], verb[1:] + 's')}"
+    return f"1{match['gap']}{singular(match['noun'])}{verb}"
+
+
+def singular(noun: str) -> str:
+    """Return the singular of a noun that a document counts: `entries` gives `entry`."""
+    if noun in _IRREGULAR:
+        return _IRREGULAR[noun]
+    for end, instead in (("ies", "y"), ("sses", "ss"), ("ches", "ch")):
+        if noun.endswith(end):
+            return noun.removesuffix(end) + instead
+    return noun.removesuffix("s")
+
+
 def arithmetic(text: str) -> str:
     """Return the arithmetic of a file as in print: with powers of ten and signs for x and <=."""
     text = _POWER.sub(_power, text)
     return (
-        _NEGATIVE.sub(_MINUS, text)
+        _NEGATIVE.sub(MINUS, text)
         .replace(" x ", f" {TIMES} ")
         .replace("<=", "≤")
         .replace(">=", "≥")
@@ -79,7 +116,7 @@ def _power(match: re.Match[str]) -> str:
 def _full(value: float, unit: str) -> str:
     if unit == "share":
         return _percent(value, unit)
-    name = _SINGULAR.get(unit, unit) if value == 1 else unit
+    name = singular(unit) if value == 1 and unit in _COUNTED.split() else unit
     return f"{_bare(value, unit)}{SPACE}{name}" if name else _bare(value, unit)
 
 

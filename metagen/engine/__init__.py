@@ -4,7 +4,7 @@ From base to top; a module imports only from modules above it in this table.
 
 ==========  ======================================================================
 ledger      the record of every task's runs: what was read, what was made
-store       outputs by their sha256, and the cache that several out folders share
+store       outputs by their sha256
 merge       three-way merges of texts
 signatures  stat signatures, which tell that a file need not be read again
 large       files too large to load: linked, copied or moved into place
@@ -13,6 +13,8 @@ memory      a run folder as a build would leave it, for dry runs
 digest      current digests of metagen's code, its data files and libraries
 terminal    what a build reports, as lines or JSON events; exit at Ctrl-C
 workspace   the out folder: lock, `.metagen/`, snapshots for the fast path, clean-up
+cache       runs and outputs that several out folders share; those in a folder
+remote      those on a server, over HTTP
 causes      why a task runs
 binding     the training folder and the results that are bound to a package
 training    the files of these, read without following anything

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
-from metagen import files, paths
+from metagen import files, fonts, paths
 from metagen.engine.ledger import Ledger
 
 BODY = "<body>"  # Statements of a module that are neither definitions nor imports.
@@ -83,10 +83,9 @@ class Environment:
 
 
 def version(name: str) -> str:
-    """Return the version of a library, of `python` or of `tex`; "" if it is not installed."""
-    if name == "python":
-        return platform.python_version()
-    return _tex_version() if name == "tex" else installed().get(_normal(name), "")
+    """Return the version of a library, `python`, `tex` or `fonts`; "" if it is not installed."""
+    others = {"python": platform.python_version, "tex": _tex_version, "fonts": fonts.version}
+    return others[name]() if name in others else installed().get(_normal(name), "")
 
 
 @cache

@@ -24,12 +24,13 @@ from doit.task import Task
 
 from metagen.engine import graph as graphs
 from metagen.engine.binding import Change
+from metagen.engine.cache import Shared
 from metagen.engine.causes import sentence
 from metagen.engine.engine import CURRENT, Decision
 from metagen.engine.graph import Graph
 from metagen.engine.session import Options, Session
 from metagen.engine.terminal import Terminal, exit_on_signals
-from metagen.engine.workspace import fingerprint, spec_files
+from metagen.engine.workspace import Shard, fingerprint, spec_files
 from metagen.errors import TASK_FAILED, MetagenError, Problem, UsageError, from_system
 from metagen.spec import nearest
 from metagen.spec.schema import variables
@@ -37,7 +38,7 @@ from metagen.work import Recipe
 
 Result = TypeVar("Result")
 # Variables of doit's command line besides keys of the spec.
-_NOT_KEYS = ("spec", "out", "run_id", "trained", "results")
+_NOT_KEYS = ("spec", "out", "run_id", "trained", "results", "shard", "cache")
 _RELEASE = "release"
 
 STAGES = {
@@ -326,13 +327,19 @@ def _session(values: dict[str, str], given: Sequence[str], terminal: Terminal) -
     places = sorted(Path().glob(str(place))) if "*" in str(place) else [place]
     out, run_id = Path(values.pop("out", "build")), values.pop("run_id", None)
     trained, results = values.pop("trained", None), values.pop("results", "")
+    shard, cache = values.pop("shard", None), values.pop("cache", None)
     overrides = [f"{name}={value}" for name, value in values.items()]
     specs, rebind = spec_files(places), _RELEASE in given or bool(trained or results)
+    if shard:
+        part, total = Shard.of(shard), len(specs)
+        specs = part.take(specs, overrides, run_id)
+        terminal.shard_taken(part, specs, total)
     bound = graphs.known_in(out)
     if rebind:
         paths = tuple(Path(path) for path in results.split(",") if path)
         bound = Change(Path(trained) if trained else None, paths).over(out, specs)
-    options = Options(fingerprint((*overrides, run_id)), rebind=rebind)
+    shared = Shared.of_environment(cache)
+    options = Options(fingerprint((*overrides, run_id)), cache=shared, rebind=rebind)
     packages = graphs.of_files(specs, overrides, run_id, bound)
     for graph in packages:
         terminal.warn(graph.warnings)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from metagen import entries, files
+from metagen.engine.cache import Cache
 from metagen.engine.causes import FIRST, Cause, file_changed, sentence, value_changed
 from metagen.engine.desk import (
     TracingDesk,
@@ -27,7 +28,6 @@ from metagen.engine.digest import Environment
 from metagen.engine.folder import Outputs
 from metagen.engine.graph import RESOLVED, Graph
 from metagen.engine.ledger import Dependency, Trace
-from metagen.engine.store import Cache
 from metagen.engine.terminal import Progress
 from metagen.engine.training import KINDS as BOUND_KINDS
 from metagen.engine.training import Training

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from metagen import families, files, measure, paths, release, trained
 from metagen.docs import RECIPES as DOCS
-from metagen.docs import licenses, provenance, report
-from metagen.docs.figures import OF_THE_TRAINED
+from metagen.docs import latex, licenses, provenance, report
+from metagen.docs.figures import OF_ABLATIONS, OF_THE_TRAINED
 from metagen.engine.binding import NOTHING, Binding, all_in, must_be_known
 from metagen.errors import Problem, SpecError, TaskError, UsageError
-from metagen.families import effects
+from metagen.families import ablations, effects
 from metagen.families.family import Family
 from metagen.filing import RECIPES as RECORDS
 from metagen.filing import crate
@@ -144,7 +144,9 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
     run = f"run-{paths.slug(run_id if run_id is not None else spec.key('name'))}"
     binding = bound(run)
     code = (*code_recipes(family), *measure.recipes(family, spec.key))
-    documents = (*DOCS, *licenses.recipes(spec.key), *_released(family, spec, binding))
+    figures = _figures(family, spec, binding)
+    documents = (*DOCS, *figures, latex.recipe(figures), *licenses.recipes(spec.key))
+    documents = (*documents, *_released(family, spec, binding))
     possible = (_resolved(spec), *BLUEPRINT, *code, *trained.recipes(family), *documents, *RECORDS)
     recipes = _requested(Graph(spec, "", possible), spec.key("outputs.artifacts"))
     recipes = (*recipes, *report.recipe(recipes))
@@ -156,12 +158,17 @@ def of_spec(spec: Spec, run_id: str | None = None, bound: Bound = unbound) -> Gr
     return Graph(spec, run, (*made, _manifest(whole(made))), warnings, binding)
 
 
+def _figures(family: Family, spec: Spec, binding: Binding) -> tuple[Recipe, ...]:
+    """Return the tasks of the figures that only some packages have."""
+    of_ablations = OF_ABLATIONS if ablations.selected(family, spec.key) else ()
+    return (*of_ablations, *(OF_THE_TRAINED if binding.trained else ()))
+
+
 def _released(family: Family, spec: Spec, binding: Binding) -> tuple[Recipe, ...]:
-    """Return the tasks of `release/` and its figure; only a bound package has them."""
+    """Return the tasks of `release/`; only a bound package has them."""
     if binding.trained is None:
         return ()
-    made = release.recipes(family, spec.key, binding.trained, results=bool(binding.results))
-    return (*OF_THE_TRAINED, *made)
+    return release.recipes(family, spec.key, binding.trained, results=bool(binding.results))
 
 
 def of_files(
@@ -216,6 +223,7 @@ def _family(spec: Spec) -> Family:
         need.throughput(spec.key, family)
         search.check_pins(explain.desk_over(spec), family)
         family.check(spec.key)
+        ablations.check(family, spec.key)
     except SpecError as error:
         raise SpecError(replace(p, place=_place(spec, p.place)) for p in error.problems) from None
     return family

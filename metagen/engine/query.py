@@ -14,6 +14,7 @@ from typing import Any
 
 from metagen import entries, families
 from metagen.engine import changes
+from metagen.engine.cache import Shared
 from metagen.engine.engine import CURRENT, Engine, Outcome
 from metagen.engine.graph import Graph, of_spec, whole
 from metagen.engine.ledger import Dependency
@@ -27,7 +28,11 @@ _NOWHERE = Path("/nonexistent")  # The out folder of a package that is only buil
 
 
 def dry_run(
-    out: Path, graphs: Sequence[Graph], stage: str, terminal: Terminal
+    out: Path,
+    graphs: Sequence[Graph],
+    stage: str,
+    terminal: Terminal,
+    shared: Shared | None = None,
 ) -> Iterator[tuple[Engine, list[tuple[Recipe, Outcome]]]]:
     """Yield each graph's engine, after a build in memory, and the tasks that were not current.
 
@@ -36,10 +41,11 @@ def dry_run(
         graphs: What to build.
         stage: `synth` for whole packages, `paper` for the paper with its PDF.
         terminal: Where long work reports its progress.
+        shared: A cache, from which the build would restore what is in it.
     """
     for graph in graphs:
         graph.binding.check()
-    with in_memory(out, graphs, terminal.warn) as engines:
+    with in_memory(out, graphs, terminal.warn, shared) as engines:
         for engine in engines:
             done = []
             for recipe in _stage(engine.graph, stage):
@@ -133,12 +139,14 @@ def diff(first: Path, second: Path) -> Iterator[str]:
     one, other = (of_spec(load(path), "both") for path in (first, second))
     yield from _section("keys", _changed_keys(one.spec, other.spec))
     with in_memory(_NOWHERE, [one]) as engines:
-        before, after = engines[0], engines[0].rebuilt_as(other)
+        before = next(engines)
+        after = before.rebuilt_as(other)
         settings = [_settings(engine) for engine in (before, after)]
         yield from _section("dimensions and settings", _changed_values(*settings))
     with in_memory(_NOWHERE, [one]) as engines:
-        _build(engines[0])
-        yield from _section("files", _changed_files(engines[0], engines[0].rebuilt_as(other)))
+        before = next(engines)
+        _build(before)
+        yield from _section("files", _changed_files(before, before.rebuilt_as(other)))
 
 
 def _section(title: str, lines: Iterator[str]) -> Iterator[str]:

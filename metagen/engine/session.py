@@ -10,11 +10,11 @@ from pathlib import Path
 
 from metagen import errors, programs
 from metagen.engine import binding, lint
+from metagen.engine.cache import Cache, Folder, Shared
 from metagen.engine.digest import Environment
 from metagen.engine.engine import RESTORE, RUN, Engine, Warn, blame_edits
 from metagen.engine.graph import RELEASE, Graph, of_run, whole
 from metagen.engine.ledger import Ledger
-from metagen.engine.store import Cache
 from metagen.engine.terminal import SUMMARY, BuildReport, Terminal, violates
 from metagen.engine.workspace import Snapshots, StateFolder, Workspace, locked
 from metagen.errors import Problem
@@ -30,7 +30,7 @@ class Options:
         strict: Violated constraints make the exit status 3.
         discard_edits: Replace edited files by generated ones; a backup is made.
         lint: A task that reads something past its desk fails.
-        cache: The folder of a cache that several out folders share.
+        cache: The cache that several out folders share.
         rebind: What the graphs are bound to replaces what the ledger has bound.
         trains: The build makes the training folder that the graphs are bound to.
     """
@@ -40,7 +40,7 @@ class Options:
     strict: bool = False
     discard_edits: bool = False
     lint: bool = False
-    cache: Path | None = None
+    cache: Shared | None = None
     rebind: bool = False
     trains: bool = False
 
@@ -66,9 +66,8 @@ class Session:
         self.building = False
         self._options = options
         # A task whose outputs come from a cache does not run, so the lint could not watch it.
-        self._cache = Cache(options.cache) if options.cache and not options.lint else None
-        if self._cache:
-            self._cache.claim()
+        shared = options.cache if not options.lint else None
+        self._cache = opened(shared, terminal.warn) if shared else None
         self._open = ExitStack()
         self._engines: dict[str, Engine] = {}
 
@@ -172,6 +171,28 @@ class Session:
         return errors.VIOLATED if violated else errors.DONE
 
 
+def opened(shared: Shared, warn: Warn, *, adds: bool = True) -> Cache:
+    """Return a cache.
+
+    Args:
+        shared: Which.
+        warn: Where a fault of a server is reported.
+        adds: Whether runs may be added.
+
+    Raises:
+        UsageError: The folder holds other files, or the URL is malformed.
+    """
+    if shared.is_remote:
+        # http.client takes as long to import as a small build takes.
+        from metagen.engine.remote import Server
+
+        server = Server(shared.place, writes=adds and shared.uploads, warn=warn)
+        return Cache(server, shared.key)
+    folder = Folder(Path(shared.place), writes=adds)
+    folder.claim()
+    return Cache(folder, shared.key)
+
+
 def _report(engine: Engine) -> BuildReport:
     actions = [outcome.action for outcome in engine.outcomes.values()]
     ran, restored = actions.count(RUN), actions.count(RESTORE)
@@ -191,15 +212,26 @@ def _report(engine: Engine) -> BuildReport:
 
 @contextmanager
 def in_memory(
-    out: Path, graphs: Sequence[Graph], warn: Warn = lambda problems: None
-) -> Iterator[list[Engine]]:
-    """Yield engines that know what was built, and whose builds do not change the disk."""
+    out: Path,
+    graphs: Sequence[Graph],
+    warn: Warn = lambda problems: None,
+    shared: Shared | None = None,
+) -> Iterator[Iterator[Engine]]:
+    """Yield engines that know what was built, and whose builds change neither disk nor cache.
+
+    Each is made when it is asked for, since it holds the whole package that it builds.
+    """
     with ExitStack() as held:
         ledger = held.enter_context(closing(Ledger.copy(StateFolder(out).ledger)))
         scratch = cache(lambda: held.enter_context(programs.scratch()))
         environment = Environment(ledger)
-        spaces = [(graph, Workspace.in_memory(out, graph.run, ledger, scratch)) for graph in graphs]
-        yield [Engine(graph, space, environment, warn=warn) for graph, space in spaces]
+        runs = opened(shared, warn, adds=False) if shared else None
+
+        def engine(graph: Graph) -> Engine:
+            space = Workspace.in_memory(out, graph.run, ledger, scratch)
+            return Engine(graph, space, environment, runs, warn=warn)
+
+        yield map(engine, graphs)
 
 
 @contextmanager
@@ -210,4 +242,4 @@ def of_built(run: Path) -> Iterator[Engine]:
         UsageError: The folder is not a run folder.
     """
     with in_memory(run.resolve().parent, [of_run(run)]) as engines:
-        yield engines[0]
+        yield next(engines)

@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -141,6 +141,11 @@ class Terminal:
         for path in paths:
             self.write(f"  removed {graph.run}/{path}  <- no task makes it any more")
 
+    def shard_taken(self, shard: object, specs: Sequence[Path], total: int) -> None:
+        """Print which share of all specs this build takes."""
+        if not self._quiet:
+            self.write(f"shard {shard}: {len(specs):,} of {total:,} specs")
+
     def files_replaced(self, graph: Graph, paths: Iterable[str]) -> None:
         for path in paths:
             self.write(
@@ -208,6 +213,9 @@ class Events(Terminal):
 
     def outputs_removed(self, graph: Graph, paths: Iterable[str]) -> None:
         self._paths("removed", graph, paths)
+
+    def shard_taken(self, shard: object, specs: Sequence[Path], total: int) -> None:
+        self._event("shard", shard=str(shard), specs=list(map(str, specs)), all=total)
 
     def files_replaced(self, graph: Graph, paths: Iterable[str]) -> None:
         self._paths("displaced", graph, paths)

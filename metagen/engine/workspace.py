@@ -270,6 +270,65 @@ def spec_files(places: Iterable[Path]) -> list[Path]:
     return specs
 
 
+@dataclass(frozen=True)
+class Shard:
+    """One of the equal shares of many specs that several machines take."""
+
+    number: int
+    count: int
+
+    @classmethod
+    def of(cls, text: str) -> Shard:
+        """Read `2/4`.
+
+        Raises:
+            UsageError: There is no such shard.
+        """
+        number, _, count = text.partition("/")
+        whole = all(part.isascii() and part.isdigit() for part in (number, count))
+        if not whole or not 1 <= int(number) <= int(count):
+            hint = "Write K/N, such as 2/4: the second of four."
+            raise UsageError(Problem(f"There is no shard {text!r}.", "--shard", hint))
+        return cls(int(number), int(count))
+
+    def take(
+        self, specs: Iterable[Path], overrides: Sequence[str], run_id: str | None
+    ) -> list[Path]:
+        """Return the specs of this shard: every `count`-th, in the order of their paths.
+
+        Raises:
+            UsageError: Two specs, which may be in two shards, would fill one folder.
+        """
+        every = sorted(specs)
+        if run_id is not None or any(each.startswith("name=") for each in overrides):
+            hint = "Leave --run-id and name= out; each package is named by its spec."
+            raise UsageError(Problem("All shards would fill one folder.", "--shard", hint))
+        _must_differ(every)
+        return every[self.number - 1 :: self.count]
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+def _must_differ(specs: Iterable[Path]) -> None:
+    """Check the names of specs, of which a machine loads only its own.
+
+    Raises:
+        UsageError: Two have the same name.
+    """
+    from metagen.spec.reader import of_top  # A build with nothing to do reads no spec.
+
+    seen: dict[str, Path] = {}
+    for spec in specs:
+        name = of_top(spec, "name")
+        # A name that refers to other keys is known only when its spec is loaded.
+        run = paths.slug(name) if name and "${" not in name else str(spec)
+        if run in seen:
+            sentence = f"{seen[run]} and {spec} would both be built in run-{run}."
+            raise UsageError(Problem(sentence, str(spec), "Give each spec a name of its own."))
+        seen[run] = spec
+
+
 def collect_garbage(out: Path) -> int:
     """Delete records of run folders that no longer exist, and outputs that no record refers to.
 

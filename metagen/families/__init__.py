@@ -80,6 +80,11 @@ two_tower | graph | regression | recommendation | transformer | ranking
 node_classifier | graph | label | node_classification | gnn | classification
 link_predictor | graph | regression | link_prediction | gnn | classification
 pointnet | point_cloud | label | classification | mlp | classification
+sac | tabular | action | actor_critic | mlp | actor_critic
+text_regressor | text | regression | regression | transformer | regression
+vit_regressor | image | regression | regression | transformer | regression
+resnet_regressor | image | regression | regression | cnn | regression
+panoptic_fpn | image | segmentation_mask | panoptic_segmentation | cnn | segmentation
 """.splitlines()  # noqa: E501
 )
 # A family is the module of its name, which holds it as FAMILY.

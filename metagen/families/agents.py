@@ -1,4 +1,4 @@
-"""What agents share: the features of numbers or of frames, and hidden layers behind them."""
+"""What agents share: hidden layers of one width, behind numbers or behind frames of a screen."""
 
 from __future__ import annotations
 
@@ -15,10 +15,49 @@ from metagen.families.trend import fit as fit_line
 
 KERNELS = ((8, 4), (4, 2), (3, 1))  # pixels a side of each convolution, and its stride
 WIDTH_STEP = 8  # units and channels; tensor cores take multiples of 8 at full speed
+FILLS = "the most units within the parameter count"
 UNUSED = 0.005  # multiples of the step are preferred unless they leave more of the budget unused
 
 
 class Agent(Family):
+    """Hidden layers of one width, which fills the budget."""
+
+    traits: Mapping[str, Trait] = {"n_layers": dim("n_layers")}
+
+    def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
+        budget = need.budget
+
+        def depths(m: Dims) -> range:
+            return near(trend.lines["n_layers"].at(budget), 1)
+
+        return (*self.usual(), Axis("n_layers", depths, grid=True), self.width_axis(budget))
+
+    def width_axis(self, budget: int) -> Axis:
+        """Return the axis of `d_hidden`, which fills the budget."""
+        return Axis("d_hidden", lambda m: (self._widest(m, budget),), fills=True)
+
+    def _widest(self, m: Dims, budget: int) -> int:
+        """Return the widest hidden layers within the budget, a multiple of 8 where that fills it.
+
+        The count grows with the square of the width where layers follow each other.
+        """
+
+        def widest(step: int) -> int:
+            every = range(step, 2**20, step)
+            place = bisect.bisect_right(
+                every, budget, key=lambda width: self.count({**m, "d_hidden": width})
+            )
+            return every[max(0, place - 1)]
+
+        round_ = widest(WIDTH_STEP)
+        left = budget - self.count({**m, "d_hidden": round_})
+        return round_ if 0 <= left <= UNUSED * budget else widest(1)
+
+    def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
+        return {**super().reasons(m, need, trend), "d_hidden": FILLS}
+
+
+class ScreenAgent(Agent):
     """Hidden layers behind a normalizer of numbers, or behind three convolutions of frames.
 
     The dimensions of frames are 0 for an agent that reads numbers, and obs_dim is 0 for one that
@@ -26,7 +65,7 @@ class Agent(Family):
     """
 
     traits: Mapping[str, Trait] = {
-        "n_layers": dim("n_layers"),
+        **Agent.traits,
         "d_conv": Trait("d_model / d_conv", lambda m: m["d_hidden"] / m["d_conv"], level=True),
     }
 
@@ -66,8 +105,7 @@ class Agent(Family):
         inputs, width, stacks = features(m), int(m["d_hidden"]), self.networks(m)
         layers = [parts.linear(inputs, width) * stacks]
         layers += [parts.linear(width, width) * (stacks * (m["n_layers"] - 1))]
-        # A mean and a variance of each number, and the count of both.
-        seen = [Part(state=2 * int(m["obs_dim"]) + 1)] if m["obs_dim"] else convolutions(m)
+        seen = [normalizer(m)] if m["obs_dim"] else convolutions(m)
         return [*seen, *layers, *self.heads(m)]
 
     def peaks(self, m: Dims) -> list[Peak]:
@@ -112,7 +150,7 @@ class Agent(Family):
             *self.usual(),
             Axis("n_layers", depths, grid=True),
             Axis("d_conv", channels, grid=True),
-            Axis("d_hidden", lambda m: (self._widest(m, budget),), fills=True),
+            self.width_axis(budget),
         )
 
     def _channels(self, m: Dims, ratio: float, budget: int) -> range:
@@ -127,41 +165,34 @@ class Agent(Family):
         least = {**m, "d_hidden": 1}
         return self.within(budget, tried, lambda width: {**least, "d_conv": width})
 
-    def _widest(self, m: Dims, budget: int) -> int:
-        """Return the widest hidden layers within the budget, a multiple of 8 where that fills it.
-
-        The count grows with the square of the width where layers follow each other.
-        """
-
-        def widest(step: int) -> int:
-            every = range(step, 2**20, step)
-            place = bisect.bisect_right(
-                every, budget, key=lambda width: self.count({**m, "d_hidden": width})
-            )
-            return every[max(0, place - 1)]
-
-        round_ = widest(WIDTH_STEP)
-        left = budget - self.count({**m, "d_hidden": round_})
-        return round_ if 0 <= left <= UNUSED * budget else widest(1)
-
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         kept = super().reasons(m, need, trend)
-        none = "0: numbers are observed, and no frames"
-        fills = "the most units within the parameter count"
         if m["obs_dim"]:
-            return {**kept, "d_conv": none, "d_hidden": fills}
+            return {**kept, "d_conv": "0: numbers are observed, and no frames"}
         line = trend.lines["d_conv"]
         ratio = f"{line.points} published models have {line.at(self.size(m)):.1f} hidden units for "
         return {
             **kept,
             "d_conv": f"{ratio}each channel of the first convolution",
             "n_layers": "one hidden layer follows the convolutions, as in published networks",
-            "d_hidden": f"{fills}; {m['d_hidden'] / m['d_conv']:.1f} for each of these channels",
+            "d_hidden": f"{FILLS}; {m['d_hidden'] / m['d_conv']:.1f} for each of these channels",
         }
 
     def figures(self, m: Dims) -> Figures:
         """Return what the hidden layers read, and the channels of the later convolutions."""
         return {"features": (features(m), "numbers"), "channels": (2 * int(m["d_conv"]), "")}
+
+
+def normalizer(m: Dims) -> Part:
+    """Return the statistics of what is observed: a mean and a variance each, and their count."""
+    return Part(state=2 * int(m["obs_dim"]) + 1)
+
+
+def perceptron(inputs: float, m: Dims, outputs: float) -> list[Part]:
+    """Return a network of its own: hidden layers, and a linear layer behind them."""
+    width = int(m["d_hidden"])
+    hidden = parts.linear(width, width) * (m["n_layers"] - 1)
+    return [parts.linear(inputs, width), hidden, parts.linear(width, outputs)]
 
 
 def convolved(side: float, layers: int = len(KERNELS)) -> int:

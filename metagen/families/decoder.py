@@ -350,13 +350,14 @@ class Decoder(Blocks):
         return {**small, "rope_theta": transformer.rope_base(small)}
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        step, tied, wide = axes.granule(m["d_model"]), m["tie_embeddings"], 8 / 3 * m["d_model"]
+        step, wide = axes.granule(m["d_model"]), 8 / 3 * m["d_model"]
         return (
             ("one key/value head for each query head", "n_kv_heads", m["n_heads"]),
             ("one key/value head for all query heads", "n_kv_heads", 1),
             ("half of the layers global", "global_every", 2),
             ("byte vocabulary", "vocab_size", BYTE_VOCABULARY),
-            (f"token tables {'untied' if tied else 'tied'}", "tie_embeddings", not tied),
+            ("token tables untied", "tie_embeddings", False),
+            ("token tables tied", "tie_embeddings", True),
             ("feed-forward layer of 8/3 the width", "d_ff", axes.multiple(wide, step)),
             ("half the depth", "n_layers", max(1, int(m["n_layers"] // 2))),
         )

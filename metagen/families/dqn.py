@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from metagen.families import parts
-from metagen.families.agents import Agent
+from metagen.families.agents import ScreenAgent
 from metagen.families.family import Dims, Value
 from metagen.families.parts import Part
 from metagen.tasks.value_based import ValueBased
 
 
-class DQN(Agent):
+class DQN(ScreenAgent):
     """A stream for the advantages of all choices, and one for the value of what is observed."""
 
     name = "dqn"

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from metagen.families import ablations
 from metagen.families.family import Family, Lookup
 from metagen.spec.schema import keys
 
@@ -44,6 +45,7 @@ def unused(family: Family, key: Lookup) -> list[Unused]:
         *_unpowered(key),
         *_undone(family, key),
         *_objectives(key),
+        *_ablations(family, key),
         *_metrics(family, key),
     ]
 
@@ -94,6 +96,13 @@ def _objectives(key: Lookup) -> Iterator[Unused]:
             "without a chat template and without a mask on prompts"
         )
         yield Unused("training.objective", reason, "tune the trained checkpoint with another tool")
+
+
+def _ablations(family: Family, key: Lookup) -> Iterator[Unused]:
+    """Yield the ablations where no proxy is trained that they could be compared with."""
+    if key(ablations.KEY) and key("evaluation.bench") not in family.task.benchmark.steps:
+        reason = "evaluation.bench is none, so no proxy is trained to compare them with"
+        yield Unused(ablations.KEY, reason, "set evaluation.bench to quick or full")
 
 
 def _metrics(family: Family, key: Lookup) -> Iterator[Unused]:

@@ -140,7 +140,10 @@ class Family:
         raise NotImplementedError
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
-        """Return single changes worth an ablation: (name, dimension, value)."""
+        """Return changes worth an ablation: (name, dimension, value).
+
+        The names are the same for each design. Entries of one name are one change.
+        """
         raise NotImplementedError
 
     # What a family may state otherwise.
@@ -279,13 +282,22 @@ class Family:
         return f"families/{self.table or self.name}.csv"
 
     @cached_property
-    def dims(self) -> dict[str, type]:
-        """Type of each dimension: the fields of the template's `Config`, in their order."""
+    def _fields(self) -> list[ast.AnnAssign]:
+        """The fields of the template's `Config`, in their order."""
         tree = ast.parse(paths.source(self.template).read_bytes())
         config = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Config")
-        fields = [node for node in config.body if isinstance(node, ast.AnnAssign)]
+        return [node for node in config.body if isinstance(node, ast.AnnAssign)]
+
+    @cached_property
+    def dims(self) -> dict[str, type]:
+        """Type of each dimension, by its name in the template's `Config`."""
         types = {"int": int, "float": float, "bool": bool}
-        return {ast.unparse(node.target): types[ast.unparse(node.annotation)] for node in fields}
+        return {ast.unparse(n.target): types[ast.unparse(n.annotation)] for n in self._fields}
+
+    @cached_property
+    def written(self) -> dict[str, Value]:
+        """The dimensions that the template's `Config` has as it stands."""
+        return {ast.unparse(n.target): ast.literal_eval(n.value) for n in self._fields if n.value}
 
     @cached_property
     def component_types(self) -> frozenset[str]:
@@ -345,11 +357,20 @@ class Family:
         }
 
     def variants(self, m: Dims) -> list[tuple[str, dict[str, Value]]]:
-        """Return the ablations that change something and break no rule."""
-        changed = [
-            (name, {n: value}) for name, n, value in self.changes(m) if m.get(n, value) != value
-        ]
-        return [(n, c) for n, c in changed if not any(r.broken({**m, **c}) for r in self.rules)]
+        """Return the changes of dimensions that change something and break no rule."""
+        return [(name, change) for name, change in self.changed(m).items() if self.fits(m, change)]
+
+    def changed(self, m: Dims) -> dict[str, dict[str, Value]]:
+        """Return the dimensions that each of `changes` sets, by its name."""
+        named: dict[str, dict[str, Value]] = {}
+        for name, dimension, value in self.changes(m):
+            named.setdefault(name, {})[dimension] = value
+        return named
+
+    def fits(self, m: Dims, change: Dims) -> bool:
+        """Return whether a change is one of this design, and leaves one that can exist."""
+        known = change.keys() <= m.keys() and {**m, **change} != m
+        return known and not any(rule.broken({**m, **change}) for rule in self.rules)
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
         """Return shape and dtype of each argument of `Model.forward` for `length` units."""

@@ -116,7 +116,7 @@ class GraphAttention(Family):
 
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
         return (
-            ("static attention, as GAT", "dynamic", False),
+            ("static attention as in GAT", "dynamic", False),
             ("no features of edges", "edge_features", 0),
             ("half the heads", "n_heads", axes.divisor_near(m["d_model"], m["n_heads"] / 2)),
             ("half the depth", "n_layers", max(1, m["n_layers"] // 2)),

@@ -7,7 +7,7 @@ image has, and an image with fewer is computed with empty ones, so a pass has on
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -86,14 +86,17 @@ class MaskRCNN(Family):
         "frozen_norm": (False, "the backbone starts from random weights, so its norms are trained"),
     }
     fixed_by = {"mask_resolution": "task.mask_resolution"}
+    multiples: Mapping[str, str] = {"d_hidden": "hidden"}
+    """The trait by which a dimension is a multiple of the pyramid's channels."""
     proxy_dims = {
         "width": 8,
         **dict.fromkeys(DEPTHS, 1),
         "fpn_channels": 32,
         "d_hidden": 128,
         "mask_depth": 2,
-        "num_proposals": 50,
-        "num_sampled": 16,
+        "mask_resolution": 14,
+        "num_proposals": 30,
+        "num_sampled": 64,
         "num_detections": 20,
     }
 
@@ -125,6 +128,10 @@ class MaskRCNN(Family):
         The box head holds the regions' features as they are read and in its layer's order; the
         mask head its up-convolution's result and the rectified copy.
         """
+        return [*residual.peaks(m), *self.region_peaks(m)]
+
+    def region_peaks(self, m: Dims) -> list[Peak]:
+        """Return those of the heads."""
         channels, fine = int(m["fpn_channels"]), pyramid(m)[:-1]
         table = channels * sum(level.places for level in fine)
         bins, pixels = proposals(m) * BINS**2, detections(m) * int(m["mask_resolution"]) ** 2
@@ -132,7 +139,6 @@ class MaskRCNN(Family):
         masks = table + pixels * channels * 9 // 4
         pairs = table + 2 * IOU * proposals(m) ** 2
         return [
-            *residual.peaks(m),
             Peak(boxes, f"the pyramid and {bins:,} bins of proposals, {boxes:,}"),
             Peak(pairs, f"the pyramid and all pairs of {proposals(m):,} proposals, {pairs:,}"),
             Peak(masks, f"the pyramid and {pixels:,} pixels of masks, {masks:,}"),
@@ -162,16 +168,20 @@ class MaskRCNN(Family):
 
     def axes(self, need: Need, trend: Trend) -> tuple[Axis, ...]:
         budget = need.budget
-        pyramid, hidden = (trend.lines[name].at(budget) for name in ("pyramid", "hidden"))
+        pyramid = trend.lines["pyramid"].at(budget)
         return (
             *self.usual(),
             Axis("image_width", lambda m: (m["image_height"],)),
             Axis("width", lambda m: self._widths(m, budget, trend), grid=True),
             *(residual.depth_axis(name, trend, budget) for name in OTHERS),
             Axis("fpn_channels", lambda m: (round(pyramid * m["width"]),)),
-            Axis("d_hidden", lambda m: (round(hidden * m["fpn_channels"]),)),
+            *(self._multiple(name, trend, budget) for name in self.multiples),
             Axis("depth_3", lambda m: (self.fill(m, "depth_3", 1, budget),), fills=True),
         )
+
+    def _multiple(self, name: str, trend: Trend, budget: int) -> Axis:
+        times = trend.lines[self.multiples[name]].at(budget)
+        return Axis(name, lambda m: (round(times * m["fpn_channels"]),))
 
     def _widths(self, m: Dims, budget: int, trend: Trend) -> range:
         """Return round channels around the trend, or around what fills the budget.
@@ -179,12 +189,14 @@ class MaskRCNN(Family):
         Published models differ in depth alone: beyond the deepest of them, the channels grow; below
         the smallest, they shrink.
         """
-        pyramid, hidden = (trend.lines[name].at(budget) for name in ("pyramid", "hidden"))
 
         def design(width: int, blocks: Dims) -> Dims:
-            channels = round(pyramid * width)
-            heads = {"fpn_channels": channels, "d_hidden": round(hidden * channels)}
-            return {**heads, **blocks, **m, "width": width}
+            channels = round(trend.lines["pyramid"].at(budget) * width)
+            heads = {
+                name: round(trend.lines[trait].at(budget) * channels)
+                for name, trait in self.multiples.items()
+            }
+            return {"fpn_channels": channels, **heads, **blocks, **m, "width": width}
 
         centre = trend.lines["width"].at(budget)
         deepest = {name: int(trend.levels[name]) for name in DEPTHS}
@@ -195,12 +207,18 @@ class MaskRCNN(Family):
         return self.within(budget, near(centre, step), lambda width: design(width, least))
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
-        usual_third = trend.lines["depth_3"].at(self.count(m))
-        pyramid, hidden = (trend.lines[name].at(self.count(m)) for name in ("pyramid", "hidden"))
+        size = self.count(m)
+        usual_third = trend.lines["depth_3"].at(size)
+        multiples = {
+            name: f"{trend.lines[trait].at(size):g} times the pyramid's channels, as in published "
+            "models"
+            for name, trait in self.multiples.items()
+        }
         return {
             **super().reasons(m, need, trend),
-            "fpn_channels": f"{pyramid:g} times the width, as in published models",
-            "d_hidden": f"{hidden:g} times the pyramid's channels, as in published models",
+            "fpn_channels": f"{trend.lines['pyramid'].at(size):g} times the width, as in published "
+            "models",
+            **multiples,
             "depth_3": f"the most blocks within the parameter count; the trend gives "
             f"{usual_third:.1f} of {sum(depths(m))} in all",
         }

@@ -139,18 +139,12 @@ class PatchTransformer(Blocks):
             f"give {head_dim:.0f}",
         }
 
-    def variants(self, m: Dims) -> list[tuple[str, dict[str, Value]]]:
-        """Return the ablations; half a patch is one change of two dimensions."""
-        half = max(1, int(m["stride"] // 2))
-        finer: dict[str, Value] = {"stride": half, "patch_len": 2 * half}
-        changed = {**m, **finer}
-        possible = changed != m and not any(rule.broken(changed) for rule in self.rules)
-        patches_halved = [("patches of half the length", finer)] if possible else []
-        return [*patches_halved, *super().variants(m)]
-
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
         half = axes.closest(axes.divisors(int(m["d_model"])), m["n_heads"] / 2)
+        stride = max(1, int(m["stride"] // 2))
         return (
+            ("patches of half the length", "stride", stride),
+            ("patches of half the length", "patch_len", 2 * stride),
             ("patches that do not overlap", "stride", m["patch_len"]),
             ("half the heads", "n_heads", half),
             ("feed-forward layer of twice the width", "d_ff", 2 * m["d_model"]),

@@ -100,6 +100,8 @@ class PointNet(Family):
         return (
             ("no matrix on the input", "input_transform", False),
             ("no matrix on the features", "feature_transform", False),
+            ("a matrix on the input", "input_transform", True),
+            ("a matrix on the features", "feature_transform", True),
             ("half the width", "width", max(1, m["width"] // 2)),
             ("half the points", "n_points", max(1, m["n_points"] // 2)),
         )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from metagen.families import parts
-from metagen.families.agents import Agent
+from metagen.families.agents import ScreenAgent
 from metagen.families.family import Dims, Value
 from metagen.families.parts import Part
 from metagen.tasks.policy_gradient import PolicyGradient
 
 
-class PPO(Agent):
+class PPO(ScreenAgent):
     """A policy and a value: of numbers two MLPs, of frames one network with two heads."""
 
     name = "ppo"

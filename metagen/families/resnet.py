@@ -12,6 +12,7 @@ from metagen.families.parts import Part, conv_norm, linear
 from metagen.families.residual import DEPTHS, EXPANSION, STAGES, depths
 from metagen.families.trend import Row, Trend, rows
 from metagen.tasks.image_classification import ImageClassification
+from metagen.tasks.images import ImageTask
 
 BASIC = frozenset({"resnet18"})  # Blocks of two convolutions follow another trend.
 OTHERS = ("depth_1", "depth_2", "depth_4")  # The third stage fills the budget.
@@ -23,7 +24,7 @@ class ResNet(Family):
 
     name = "resnet"
     kind = "residual network for image classification"
-    task = ImageClassification()
+    task: ImageTask = ImageClassification()
     arithmetic = "convolutions"
     convolutional = True
     components = "cnn convolutional_backbone backbone resnet bottleneck stem classifier"
@@ -36,7 +37,11 @@ class ResNet(Family):
 
     def parts(self, m: Dims) -> list[Part]:
         features = EXPANSION * 2 ** (len(STAGES) - 1) * m["width"]
-        return [*residual.convolutions(m, conv_norm), linear(features, m["num_classes"])]
+        return [*residual.convolutions(m, conv_norm), linear(features, self.outputs(m))]
+
+    def outputs(self, m: Dims) -> Value:
+        """Return the outputs of the last layer."""
+        return m["num_classes"]
 
     def peaks(self, m: Dims) -> list[Peak]:
         return residual.peaks(m)

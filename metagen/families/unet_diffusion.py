@@ -99,8 +99,10 @@ class PixelUNet(DiffusionUNet):
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
         return (
             ("attention at the lowest level instead", "attention_level", m["n_levels"] - 1),
+            ("attention at the first level instead", "attention_level", 0),
             ("widths that double once", "max_multiplier", 2),
             ("one block a level", "blocks_per_level", 1),
+            ("two blocks a level", "blocks_per_level", 2),
             ("no dropout", "dropout", 0.0),
         )
 

@@ -225,7 +225,8 @@ class VideoDiT(Blocks):
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
         width, step = m["d_model"], self.inner_step(m)
         return (
-            ("factorized attention", "factorized", not m["factorized"]),
+            ("factorized attention", "factorized", True),
+            ("joint attention", "factorized", False),
             ("half the heads", "n_heads", axes.divisor_near(width, m["n_heads"] / 2)),
             ("feed-forward layer of twice the width", "d_ff", axes.multiple(2 * width, step)),
             ("half the depth", "n_layers", max(1, m["n_layers"] // 2)),

@@ -271,13 +271,13 @@ class VLM(Blocks):
     def changes(self, m: Dims) -> Iterable[tuple[str, str, Value]]:
         grid = int(m["image_size"] // m["patch_size"])
         coarser = next((n for n in axes.divisors(grid) if n > m["pixel_shuffle"]), grid)
-        tied = m["tie_embeddings"]
         return (
             ("fewer vectors of an image", "pixel_shuffle", coarser),
             ("half the depth of the tower", "vision_n_layers", max(1, m["vision_n_layers"] // 2)),
             ("half the depth of the decoder", "n_layers", max(1, int(m["n_layers"] // 2))),
             ("one key/value head for all query heads", "n_kv_heads", 1),
-            (f"token tables {'untied' if tied else 'tied'}", "tie_embeddings", not tied),
+            ("token tables untied", "tie_embeddings", False),
+            ("token tables tied", "tie_embeddings", True),
         )
 
     def figures(self, m: Dims) -> Figures:

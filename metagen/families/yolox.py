@@ -118,7 +118,8 @@ class Yolox(Family):
             ("half the channels of the stem", "width", max(1, width // 2)),
             ("twice the bottlenecks", "depth", 2 * m["depth"]),
             ("the published channels of the head", "head_channels", HEAD_SHARE * width),
-            ("depthwise convolutions", "depthwise", not m["depthwise"]),
+            ("depthwise convolutions", "depthwise", True),
+            ("full convolutions", "depthwise", False),
         )
 
     def figures(self, m: Dims) -> Figures:

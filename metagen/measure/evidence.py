@@ -19,6 +19,7 @@ from metagen.entries import pointer
 from metagen.errors import Problem, TaskError
 from metagen.files import json_bytes
 from metagen.measure.results import (
+    ABLATED,
     BOUND,
     COLUMNS,
     CURVE,
@@ -54,7 +55,7 @@ def evidence(desk: Desk) -> dict[str, bytes]:
     """
     rows = checked(RESULTS, content(RESULTS, desk.read(RESULTS)))
     curve, own_curve = _curve(desk.read(CURVE)), desk.generated(CURVE)
-    settle([*_figure(desk), *_bound(desk), *_edits(desk, rows)])
+    settle([*_figure(desk), *edited(desk, [ABLATED]), *_bound(desk), *_edits(desk, rows)])
     as_generated = own_curve is not None and _curve(own_curve) == curve
     state = NOT_MEASURED if not curve else MEASURED if as_generated else TYPED
     fields = ("benchmark", "metric", "size", "dataset", "origin")
@@ -133,6 +134,14 @@ def _figure(desk: Desk) -> Iterator[Problem]:
     if _report(content(REPORT, data)).get("figure") != figure:
         sentence = "The figure was edited; it shows what the build measured, so it cannot be typed."
         yield Problem(sentence, pointer(REPORT, ("report", "figure")), HINT)
+
+
+def edited(desk: Desk, paths: Iterable[str]) -> Iterator[Problem]:
+    """Yield a problem for each of some files that was edited and that only a build may write."""
+    for path in paths:
+        if desk.generated(path) not in (None, desk.read(path)):
+            sentence = "This file was edited; it says what the build measured; nobody can type it."
+            yield Problem(sentence, path, "build with --discard-edits, which makes a backup")
 
 
 def _bound(desk: Desk) -> Iterator[Problem]:

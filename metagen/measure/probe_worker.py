@@ -15,6 +15,7 @@ import sys
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from fvcore.nn import FlopCountAnalysis
 from fvcore.nn.jit_handles import get_shape
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -34,6 +36,8 @@ MODEL = "code/model.py"
 GRAPH_DEPTH = 3  # `layers.0.self_attn` is shown, the projections in it are not
 # Operators whose multiply-adds fvcore counts as one; it counts operations of all others.
 MULTIPLY_ADDS = frozenset({"linear", "matmul", "bmm", "addmm", "conv", "einsum", "attention"})
+ADDITIONS = frozenset({"add", "__add__", "__radd__", "add_", "__iadd__"})
+MOST_STEPS = 4000  # operations from an addition back to the tensor that goes round modules
 STORED = {  # the names of formats in a .safetensors file
     torch.float64: "F64",
     torch.float32: "F32",
@@ -187,16 +191,21 @@ def _operations(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> int:
 
 
 def _graph(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Any]:
-    """Return the modules that ran, and the order of the innermost ones."""
+    """Return the modules that ran, the order of the innermost ones, and what additions go round."""
     shapes: dict[str, list[int]] = {}
     shown = {n: m for n, m in model.named_modules() if n and n.count(".") < GRAPH_DEPTH}
+    additions = Additions([n for n in shown if not any(each.startswith(f"{n}.") for each in shown)])
+
+    def ran(name: str, output: Any) -> None:
+        shapes[name] = _shape(output)
+        additions.passed(name, output)
+
     hooks = [
-        module.register_forward_hook(
-            lambda m, i, output, name=name: shapes.__setitem__(name, _shape(output))
-        )
+        module.register_forward_hook(lambda m, i, output, name=name: ran(name, output))
         for name, module in shown.items()
     ]
-    model(*inputs)
+    with additions:
+        model(*inputs)
     for hook in hooks:
         hook.remove()
     nodes = [
@@ -210,7 +219,65 @@ def _graph(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Any]
         if name in shapes
     ]
     inner = [name for name in shapes if not any(n.startswith(f"{name}.") for n in shapes)]
-    return {"nodes": nodes, "edges": [list(edge) for edge in pairwise(inner)]}
+    return {
+        "nodes": nodes,
+        "edges": [list(edge) for edge in pairwise(inner)],
+        "residuals": additions.around,
+    }
+
+
+class Additions(TorchFunctionMode):  # type: ignore[no-untyped-call]
+    """Finds residual connections: additions of a tensor to what some modules made of it.
+
+    Attributes:
+        around: The innermost modules that each of them goes round.
+    """
+
+    def __init__(self, innermost: Sequence[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.innermost = frozenset(innermost)
+        self.ran: list[str] = []
+        self.around: list[list[str]] = []
+
+    def passed(self, name: str, output: Any) -> None:
+        """Note that a module has run."""
+        if name in self.innermost:
+            self.ran.append(name)
+            for each in output if isinstance(output, tuple) else (output,):
+                self._dated(each)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in ADDITIONS and len(args) == 2:
+            self._added(*args)
+        result = func(*args, **(kwargs or {}))
+        return self._dated(result)
+
+    def _dated(self, result: Any) -> Any:
+        """Note before which module a tensor was made."""
+        if isinstance(result, torch.Tensor):
+            result.made = len(self.ran)  # type: ignore[attr-defined]
+        return result
+
+    def _added(self, one: Any, other: Any) -> None:
+        if not all(hasattr(each, "made") for each in (one, other)) or one.shape != other.shape:
+            return
+        earlier, later = sorted((one, other), key=lambda each: int(each.made))
+        between = dict.fromkeys(self.ran[earlier.made : later.made])
+        if between and _follows(later, earlier):
+            self.around.append(list(between))
+
+
+def _follows(later: torch.Tensor, earlier: torch.Tensor) -> bool:
+    """Return whether a tensor was computed from another one, by the graph of their gradients."""
+    left, seen = [later.grad_fn], set()
+    while left and earlier.grad_fn and len(seen) < MOST_STEPS:
+        step = left.pop()
+        if step is earlier.grad_fn:
+            return True
+        if step is not None and step not in seen:
+            seen.add(step)
+            left += [before for before, _ in step.next_functions]
+    return False
 
 
 def _shape(output: Any) -> list[int]:

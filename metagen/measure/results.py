@@ -28,8 +28,8 @@ from metagen.spec.kinds import (
     whole,
 )
 
-REPORT, CURVE, RESULTS = (
-    f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json")
+REPORT, CURVE, RESULTS, ABLATED = (
+    f"benchmarks/{name}" for name in ("report.json", "curve.csv", "results.json", "ablations.json")
 )
 # What the bound training folder and the bound result files hold; nobody may edit it here.
 FULL_MODEL, FULL_CURVE, FULL_RESULTS = BOUND = tuple(

@@ -10,10 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 from metagen import families, paths
+from metagen.families import ablations
 from metagen.families.family import Family
 from metagen.files import json_bytes
 from metagen.measure import comparison, evidence, machine, sandbox
 from metagen.measure.results import (
+    ABLATED,
     BOUND,
     COLUMNS,
     CURVE,
@@ -47,6 +49,8 @@ METRIC = (
 )
 OF_THE_FULL = ("standard_error", "bound", "harness")  # what only results of the full model have
 Training = tuple[dict[str, Any], dict[str, Any]]  # The run of a training, and its report.
+ABLATIONS = "benchmarks/ablations/"
+OF_ABLATIONS = 3  # trainings of the proxy and of each change, unless the spec declares a number
 MACHINE = ("--size", "proxy", "--device", "cpu", "--threads", "1")
 
 
@@ -55,8 +59,9 @@ def seeds(family: Family, key: Lookup) -> int:
     bench = key("evaluation.bench")
     if bench not in family.task.benchmark.steps:
         return 1
+    usual = family.task.benchmark.seeds if bench == "quick" else 1
     declared: int | None = key("evaluation.seeds")
-    return declared or (family.task.benchmark.seeds if bench == "quick" else 1)
+    return declared or (max(usual, OF_ABLATIONS) if key(ablations.KEY) else usual)
 
 
 def trial(desk: Desk) -> dict[str, bytes]:
@@ -68,9 +73,19 @@ def trial(desk: Desk) -> dict[str, bytes]:
     Raises:
         TaskError: A script of the package failed; the error shows its last output.
     """
-    report, training = _measured(desk, 0)
+    return _trial(desk, ablated=False)
+
+
+def trial_beside_ablations(desk: Desk) -> dict[str, bytes]:
+    """Return what `trial` does, and the scores that the ablations are compared with."""
+    return _trial(desk, ablated=True)
+
+
+def _trial(desk: Desk, *, ablated: bool) -> dict[str, bytes]:
+    report, training = _measured(desk, 0, ablated=ablated)
     machine = _machine(desk, training.seconds) if training.seconds else {}
     return {
+        **_unchanged(report, 0, ablated=ablated),
         REPORT: json_bytes(report),
         CURVE: _table(training.curve),
         DATA: json_bytes(training.run.get("data", {})),
@@ -87,18 +102,37 @@ def _machine(desk: Desk, seconds: dict[str, float]) -> dict[str, Any]:
     return {**json.loads(result["machine.json"]), "threads": 1, "seconds": seconds}
 
 
-def _repeat(number: int) -> Recipe:
+def _repeat(number: int, *, ablated: bool) -> Recipe:
     """Return the task that trains and scores the proxy with the seed of a further training."""
     path = report_path(number)
 
     def work(desk: Desk) -> dict[str, bytes]:
-        report, _ = _measured(desk, number)
+        report, _ = _measured(desk, number, ablated=ablated)
         # Documents draw the figure of the first training only.
         report.get("report", {}).pop("figure", None)
-        return {path: json_bytes(report)}
+        return {**_unchanged(report, number, ablated=ablated), path: json_bytes(report)}
 
     doc = "train and score the scaled-down model with another seed"
-    return Recipe(f"benchmarks:trial_{number + 1}", work, (), (path,), doc)
+    targets = (path, *([unchanged_path(number)] if ablated else []))
+    return Recipe(f"benchmarks:trial_{number + 1}", work, (), targets, doc)
+
+
+def _unchanged(report: dict[str, Any], number: int, *, ablated: bool) -> dict[str, bytes]:
+    """Return the file of the scores of each resample, which a report then no longer holds."""
+    if not ablated:
+        return {}
+    content = {"status": report["status"]}
+    if "report" in report:
+        kept = {name: value for name, value in report["report"].items() if name != "figure"}
+        content["report"] = {**kept, "metrics": [dict(each) for each in kept["metrics"]]}
+        for metric in report["report"]["metrics"]:
+            metric.pop("resamples", None)
+    return {unchanged_path(number): json_bytes(content)}
+
+
+def unchanged_path(number: int) -> str:
+    """Return the path of the scores that the ablations of a training are compared with."""
+    return f"{ABLATIONS}unchanged_{number + 1}.json"
 
 
 def report_path(number: int) -> str:
@@ -106,12 +140,13 @@ def report_path(number: int) -> str:
     return f"benchmarks/report_{number + 1}.json" if number else REPORT
 
 
-def _measured(desk: Desk, number: int) -> tuple[dict[str, Any], Left]:
+def _measured(desk: Desk, number: int, *, ablated: bool) -> tuple[dict[str, Any], Left]:
     """Return the content of the report of a training, and what it leaves beside it.
 
     Args:
         desk: Where the scripts are read.
         number: Which training, counted from 0.
+        ablated: Whether ablations are compared with it, so that each resample is scored.
     """
     family = families.of_package(desk)
     steps = family.task.benchmark.steps.get(desk.key("evaluation.bench"))
@@ -119,15 +154,34 @@ def _measured(desk: Desk, number: int) -> tuple[dict[str, Any], Left]:
     if steps is None or missing:
         status = f"{NOT_MEASURED}: {missing}" if missing else NOT_MEASURED
         return {"status": status}, Left()
+    training, scoring, run = commands(desk, family, number, ablated=ablated)
+    code = files(desk, family)
+    left = trained(code, training, desk.progress)
+    report, left.seconds["scoring"] = scored(code | left.checkpoint, scoring, desk.progress)
+    return {"status": MEASURED, "run": run, "report": report}, left
+
+
+def commands(
+    desk: Desk, family: Family, number: int, *, ablated: bool, changed: bool = False
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]:
+    """Return how a training and its scoring are run, and the record of both.
+
+    Args:
+        desk: Gives the keys of the spec; it asks for a benchmark.
+        family: The family of the package.
+        number: Which training, counted from 0.
+        ablated: Whether the scores of each resample are printed.
+        changed: Whether it is an ablation, whose scoring leaves out what takes long.
+    """
+    benchmark = family.task.benchmark
+    steps = benchmark.steps[desk.key("evaluation.bench")]
     seed = (desk.key("reproducibility.seed") + number) % SEEDS
     training = ("train.py", "--steps", str(steps), "--seed", str(seed), *MACHINE)
-    scoring = ("eval.py", *MACHINE, *(family.task.benchmark.again if number else ()))
-    files = _files(desk, family)
-    left = trained(files, training, desk.progress)
+    again = benchmark.again if number or changed else ()
+    scoring = ("eval.py", *MACHINE, *again, *(("--resamples",) if ablated else ()))
     command = f"python {' '.join(training)} && python {' '.join(scoring)}"
     run = {"seed": seed, "steps": steps, "size": "proxy", "command": command}
-    report, left.seconds["scoring"] = scored(files | left.checkpoint, scoring, desk.progress)
-    return {"status": "measured", "run": run, "report": report}, left
+    return training, scoring, run
 
 
 def _missing(desk: Desk, benchmark: Benchmark) -> str:
@@ -183,7 +237,7 @@ def _content(desk: Desk, path: str) -> Training:
     return desk.entry(path, "run"), {name: desk.entry(path, "report", name) for name in names}
 
 
-def _files(desk: Desk, family: Family) -> dict[str, bytes]:
+def files(desk: Desk, family: Family) -> dict[str, bytes]:
     """Return the files of a run: the scripts and the proxy's settings."""
     for library in ("torch", "python", "numpy"):
         desk.version(library)
@@ -223,22 +277,29 @@ def _table(curve: list[dict[str, Any]]) -> bytes:
     return table.getvalue().encode()
 
 
-def recipes(family: Family, trainings: int) -> tuple[Recipe, ...]:
+def inputs(family: Family) -> tuple[str, ...]:
+    """Return the files that a training and its scoring read."""
+    return (families.ARCHITECTURE, CONFIG, *SCRIPTS, *runtime_files(family))
+
+
+def recipes(family: Family, trainings: int, *, ablated: bool = False) -> tuple[Recipe, ...]:
     """Return the tasks that train and score the scaled-down model some times.
 
     Each training is a task, so two can run side by side, and a build that is stopped keeps those
     that ended.
     """
     reports = tuple(report_path(number) for number in range(trainings))
-    inputs = (families.ARCHITECTURE, CONFIG, *SCRIPTS, *runtime_files(family))
+    read = inputs(family)
+    first = (REPORT, CURVE, DATA, SEEN, *([unchanged_path(0)] if ablated else []))
+    work = trial_beside_ablations if ablated else trial
     train = "train the scaled-down model and score it on held-out data"
-    edited = (families.ARCHITECTURE, REPORT, CURVE, RESULTS, *BOUND)
+    edited = (families.ARCHITECTURE, REPORT, CURVE, RESULTS, ABLATED, *BOUND)
     listed_from = (families.ARCHITECTURE, *reports, FULL_RESULTS)
     origins = "check the results, and list how each came about"
     listed = "list the results, and the benchmarks that were not run"
     return (
-        Recipe("benchmarks:trial", trial, inputs, (REPORT, CURVE, DATA, SEEN), train),
-        *(replace(_repeat(number), inputs=inputs) for number in range(1, trainings)),
+        Recipe("benchmarks:trial", work, read, first, train),
+        *(replace(_repeat(n, ablated=ablated), inputs=read) for n in range(1, trainings)),
         Recipe("benchmarks:results", results, listed_from, (RESULTS,), listed),
         Recipe("benchmarks:evidence", evidence.evidence, edited, (evidence.EVIDENCE,), origins),
     )

@@ -83,10 +83,12 @@ def _inherited(
             sentence = f"Config inherits from {ast.unparse(base)}"
             fail(module.name, base.lineno, sentence, "inherit from a class of runtime/ only")
         path = imported(item.module)
-        definition = parse(path, read(path).decode()).definition(item.name or "")
+        shared = parse(path, read(path).decode())
+        definition = shared.definition(item.name or "")
         if definition is None:
             fail(module.name, base.lineno, f"{path} does not define {item.name}")
-        fields |= _split(path, definition)[1]
+        assert isinstance(definition.node, ast.ClassDef)
+        fields |= _inherited(shared, definition.node, read) | _split(path, definition)[1]
     return fields
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metagen.docs import citation, latex, licenses
+from metagen.docs import citation, latex, licenses, report
 from metagen.docs.sources import SPEC
 from metagen.files import json_bytes
 from metagen.filing import crate
@@ -21,7 +21,7 @@ PATH = f"{FOLDER}/manifest.json"
 PAPER, CRATE = f"{FOLDER}/paper.pdf", f"{FOLDER}/{crate.PATH}"
 STATEMENT = f"{FOLDER}/{signing.PATH}"
 _BESIDE = (licenses.PATH, citation.PATH)
-_COPIED = ("blueprint/", "benchmarks/", "code/", "docs/", "trained/", SPEC, *_BESIDE)
+_COPIED = ("blueprint/", "benchmarks/", "code/", "docs/", "trained/", SPEC, report.TARGET, *_BESIDE)
 _LEFT_OUT = ("docs/release_check.json", "docs/provenance/")
 """The check of a release comes later; its facts are joined in one file."""
 

@@ -14,7 +14,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from metagen import trials
-from metagen.engine.store import Cache
+from metagen.engine.cache import Cache
 from metagen.measure.comparison import STUDENT
 from metagen.measure.trial import SEEDS
 from metagen.search import objectives

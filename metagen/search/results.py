@@ -18,7 +18,7 @@ from dataclasses import asdict
 from typing import Any
 
 from metagen import files
-from metagen.engine.store import Cache
+from metagen.engine.cache import Cache
 from metagen.errors import TaskError
 from metagen.search import figure, objectives
 from metagen.search.bought import ALL, UNKNOWN, Bought, bought

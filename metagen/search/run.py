@@ -8,9 +8,9 @@ from typing import Any
 
 from metagen import families, files, trials
 from metagen.engine import doors
+from metagen.engine.cache import Cache
 from metagen.engine.graph import Graph
 from metagen.engine.session import Options, Session
-from metagen.engine.store import Cache
 from metagen.engine.terminal import Terminal
 from metagen.errors import Problem, TaskError, UsageError
 from metagen.search import plan as plans
@@ -21,12 +21,12 @@ from metagen.search.study import Study, storage_of
 from metagen.search.worker import Say, Worker
 
 CACHE = "cache"
-JOURNAL_OF_STUDIES = "search-"
+PREFIX = "search-"
 
 
 def folder_of(out: Path, run: str) -> Path:
     """Return the folder of a package's studies, beside its run folder."""
-    return out / f"{JOURNAL_OF_STUDIES}{run.removeprefix('run-')}"
+    return out / f"{PREFIX}{run.removeprefix('run-')}"
 
 
 def planned(graph: Graph, out: Path, settings: Settings, terminal: Terminal) -> Plan:
@@ -52,7 +52,7 @@ def usual_steps(graph: Graph) -> int:
     return family.task.benchmark.steps["quick"]
 
 
-def cache_of(plan: Plan, shared: Path | None) -> Cache:
+def cache_of(plan: Plan, shared: str | None) -> Cache:
     """Return the cache of a study's trials: the shared one, or one in its folder."""
     folder = shared or plan.folder / CACHE
     if shared is None and (blocked := files.obstacle(plan.folder, f"{CACHE}/-")):
@@ -94,7 +94,7 @@ def searched(plan: Plan, cache: Cache, say: Say, **how: Any) -> list[Row]:
     return results.write(plan, study, cache, say)
 
 
-def joined(folder: Path, shared: Path | None, url: str | None, grace: float, say: Say) -> Plan:
+def joined(folder: Path, shared: str | None, url: str | None, grace: float, say: Say) -> Plan:
     """Run trials of the study in a folder until all have ended.
 
     Raises:

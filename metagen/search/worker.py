@@ -14,7 +14,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from metagen import trials
-from metagen.engine.store import Cache
+from metagen.engine.cache import Cache
 from metagen.errors import Problem, TaskError
 from metagen.search import objectives, study
 from metagen.search.plan import Plan

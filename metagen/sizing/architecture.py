@@ -1,6 +1,6 @@
 """blueprint/architecture.yaml: every dimension and setting, and why it was chosen.
 
-blueprint/ablations.yaml beside it lists single changes of that architecture, exactly counted, and
+blueprint/ablations.yaml beside it lists single changes of it, exactly counted, and
 blueprint/derived.json figures of its shape that follow from the dimensions.
 """
 
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from metagen import families
-from metagen.families import effects
+from metagen.families import ablations, effects
+from metagen.families.ablations import SECTIONS, Ablation, Sections
 from metagen.families.axes import Axis
 from metagen.families.demand import Demand, Limit
 from metagen.families.family import Dims, Family
@@ -205,20 +206,28 @@ def _limit(limit: Limit, demand: Demand) -> dict[str, Any]:
     }
 
 
-def ablations(desk: Desk) -> dict[str, bytes]:
-    """List the variants of the chosen family; the build runs none of them."""
+def ablated(desk: Desk) -> dict[str, bytes]:
+    """List the family's ablations, of the full model and of the proxy, which is what is trained."""
     family = families.of_package(desk)
-    dims = desk.entry(families.ARCHITECTURE, "model")
-    variants = [
-        {
-            "name": name,
-            "change": change,
-            "parameters": family.count({**dims, **change}),
-            "status": "not run",
-        }
-        for name, change in family.variants(dims)
+    full, proxy = (
+        {section: desk.entry(families.ARCHITECTURE, *size, section) for section in SECTIONS}
+        for size in ((), ("proxy",))
+    )
+    pairs = zip(*(ablations.of_design(family, each) for each in (full, proxy)), strict=True)
+    listed = [
+        {"name": one.name, "full": _ablation(family, one, full)}
+        | {"proxy": _ablation(family, other, proxy)}
+        for one, other in pairs
     ]
-    return {ABLATIONS: yaml_bytes(variants)}
+    return {ABLATIONS: yaml_bytes(listed)}
+
+
+def _ablation(family: Family, ablation: Ablation, sections: Sections) -> dict[str, Any]:
+    """Return what a change sets and the count that it leaves, or why it cannot be made."""
+    if ablation.reason:
+        return {"not possible": ablation.reason}
+    dims = ablation.apply(sections)[ablations.MODEL]
+    return {"change": dict(ablation.change), "parameters": family.count(dims)}
 
 
 def derived(desk: Desk) -> dict[str, bytes]:
@@ -234,7 +243,7 @@ RECIPES = (
     Recipe("blueprint:architecture", work, (), (TARGET,), "dimensions and settings, with reasons"),
     Recipe(
         "blueprint:ablations",
-        ablations,
+        ablated,
         (families.ARCHITECTURE,),
         (ABLATIONS,),
         "single changes and their exact sizes",

@@ -10,7 +10,11 @@ from typing import Any
 
 from metagen.spec.table import Key, table
 
-SHORTHANDS: Mapping[str, str] = {"seed": "reproducibility.seed", "bench": "evaluation.bench"}
+SHORTHANDS: Mapping[str, str] = {
+    "seed": "reproducibility.seed",
+    "bench": "evaluation.bench",
+    "ablate": "evaluation.ablations",
+}
 
 _ID = "urn:metagen:spec:1.0"
 _INTRODUCTION = """\
@@ -87,7 +91,8 @@ def _row(key: Key) -> str:
 
 def markdown() -> str:
     """Return the text of docs/spec.md: every key, what is allowed, its default, its meaning."""
-    shorthands = " and ".join(f"`{short}=` is `{name}=`" for short, name in SHORTHANDS.items())
+    *others, last = (f"`{short}=` is `{name}=`" for short, name in SHORTHANDS.items())
+    shorthands = f"{', '.join(others)} and {last}"
     text, section = _INTRODUCTION.replace("{shorthands}", shorthands), None
     for key in keys().values():
         top = key.name.partition(".")[0] if "." in key.name else "the package"

@@ -175,6 +175,23 @@ def _source() -> Kind:
     return either(LINE, record(known, name=LINE))
 
 
+def _ablations() -> Kind:
+    """Names of ablations; `all` stands for each of the family, and on a command line so does 1."""
+    named = list_of(NAME)
+    words = {"all": ("all",), "none": (), 1: ("all",), 0: ()}
+    allowed = "all or 1, none or 0, or a list of names of the family's ablations"
+
+    def parse(value: Any) -> tuple[str, ...]:
+        if isinstance(value, list):
+            return tuple(named.parse(value))
+        if isinstance(value, (str, int)) and value in words:
+            return words[value]
+        hint = f"write [{value}]" if isinstance(value, str) else ""
+        refuse(value, allowed, hint)
+
+    return Kind(allowed, parse, {"anyOf": [{"enum": list(words)}, dict(named.json)]})
+
+
 def _task() -> tuple[Key, ...]:
     actions = choice("discrete", "continuous")
     return (
@@ -359,6 +376,13 @@ def _results() -> tuple[Key, ...]:
         Key("evaluation.metrics", list_of(NAME), "Metrics to report.", []),
         Key("evaluation.bench", choice(*words.BENCHES), "Length of the proxy's training.", "quick"),
         Key("evaluation.seeds", whole(1, 10), "Trainings of the proxy, a seed each."),
+        Key(
+            "evaluation.ablations",
+            _ablations(),
+            "Changes of the proxy to train and score beside it; `blueprint/ablations.yaml` lists "
+            "the family's.",
+            [],
+        ),
         Key("reproducibility.seed", whole(0, 2**32 - 1), "Seed of all random numbers.", 42),
         Key("reproducibility.determinism", PROSE, "Guarantee for repeated runs.", prose=True),
     )

@@ -40,6 +40,7 @@ OBJECTIVE_SYNONYMS = {
     "pairwise_ranking": "ranking",
     "semantic_segmentation": "segmentation",
     "instance_segmentation": "segmentation",
+    "panoptic_segmentation": "segmentation",
 }
 FAMILIES = ("transformer", "diffusion", "cnn", "hybrid", "mlp", "gnn")
 OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "adafactor", "muon")

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from metagen.errors import Problem, SpecError
 from metagen.tasks.task import Dims, Lookup, Section, Task, Value
 from metagen.units import parse_hardware
 
@@ -27,7 +28,6 @@ class Control(Task):
 
     Attributes:
         continuous: Whether actions are quantities where a spec that observes numbers is silent.
-        epochs: How often an update learns from a transition.
     """
 
     continuous: bool
@@ -43,23 +43,19 @@ class Control(Task):
         "risks": "other environments, starts that the environment never draws, changes of its "
         "physics, and harm that its rewards do not count",
     }
-    proxy = {"obs_dim": 8, **NO_FRAMES, "n_actions": 4}
+    proxy: Mapping[str, Value] = {"obs_dim": 8, "n_actions": 4}
     work_unit = "sample"
     units = UNITS
     input = "observation"
     taken = "ID"
     checked = frozenset({"task.action_space", "task.num_actions", "task.action_dim"})
-    default_reasons = {
+    default_reasons: Mapping[str, str] = {
         "obs_dim": "room for the numbers of HalfCheetah and of smaller environments; an "
         "environment may have fewer",
         "n_actions": f"no task.action_dim or task.num_actions is declared: {ACTIONS}, and an "
         "environment may have fewer",
-        **dict.fromkeys(NO_FRAMES, "0: numbers are observed, and no frames"),
     }
-    fixed_by = {
-        **dict.fromkeys(("frame_height", "frame_width"), "constraints.image_size"),
-        "n_actions": "task.num_actions",
-    }
+    fixed_by: Mapping[str, str] = {"n_actions": "task.num_actions"}
 
     def source(self, file: str) -> str:
         """Return the source of a file: the task's own, or that of all agents."""
@@ -68,17 +64,55 @@ class Control(Task):
     def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the dimensions of what is observed and of what is done."""
         frames = key("modality.inputs") == ("image",)
-        size = key("constraints.image_size") or (SIDE, SIDE)
-        height, width = size if isinstance(size, tuple) else (size, size)
-        read: dict[str, Value] = dict(NO_FRAMES)
-        if frames:
-            read = {"obs_dim": 0, "frame_height": height, "frame_width": width, "n_frames": FRAMES}
         declared = key("task.num_actions") or key("task.action_dim")
-        return {**read, **self.acts(key, frames), **({"n_actions": declared} if declared else {})}
+        return {**self.acts(key, frames), **({"n_actions": declared} if declared else {})}
 
     def acts(self, key: Lookup, frames: bool) -> dict[str, Value]:
         """Return the dimension that says of which kind actions are, where there is one."""
         return {}
+
+    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
+        return {"val_episodes": 10, "test_episodes": 100}
+
+    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
+        return {"seed": 0}
+
+    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
+        return {"seed": 0, "most_steps": 2000, "dtype": "float32"}
+
+    def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
+        """Return the shape of what is observed: (length, obs_dim)."""
+        return [{"shape": [length, m["obs_dim"]], "dtype": "float32"}]
+
+    def updates(self, m: Dims, key: Lookup, *, reduced: bool) -> tuple[int, int, int]:
+        """Return the samples of an update, of how many environments, and uses of a sample."""
+        habits = self.proxy_habits(m) if reduced else self.habits(m, 1, key)
+        batch = None if reduced else key("training.config.batch_size")
+        epochs = None if reduced else key("training.config.epochs")
+        samples = batch or habits.batch
+        return samples, environments(samples, key), int(epochs or habits.epochs)
+
+
+class ScreenControl(Control):
+    """From numbers, or from the last frames of a screen, to what an agent does."""
+
+    proxy = {**Control.proxy, **NO_FRAMES}
+    default_reasons = {
+        **Control.default_reasons,
+        **dict.fromkeys(NO_FRAMES, "0: numbers are observed, and no frames"),
+    }
+    fixed_by = {
+        **Control.fixed_by,
+        **dict.fromkeys(("frame_height", "frame_width"), "constraints.image_size"),
+    }
+
+    def fixed(self, key: Lookup) -> dict[str, Value]:
+        if key("modality.inputs") != ("image",):
+            return {**NO_FRAMES, **super().fixed(key)}
+        size = key("constraints.image_size") or (SIDE, SIDE)
+        height, width = size if isinstance(size, tuple) else (size, size)
+        frames = {"frame_height": height, "frame_width": width, "n_frames": FRAMES}
+        return {"obs_dim": 0, **frames, **super().fixed(key)}
 
     def dim_reasons(self, fixed: Dims) -> dict[str, str]:
         reasons = super().dim_reasons(fixed)
@@ -91,29 +125,33 @@ class Control(Task):
             reasons |= {name: self.default_reasons[name] for name in NO_FRAMES}
         return reasons
 
-    def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
-        return {"val_episodes": 10, "test_episodes": 100}
-
-    def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
-        return {"seed": 0}
-
-    def infer(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
-        return {"seed": 0, "most_steps": 2000, "dtype": "float32"}
-
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
         """Return the shape of what is observed: (length, obs_dim), or frames."""
         if m["obs_dim"]:
-            return [{"shape": [length, m["obs_dim"]], "dtype": "float32"}]
+            return super().example(m, length)
         shape = [length, m["n_frames"], m["frame_height"], m["frame_width"]]
         return [{"shape": shape, "dtype": "uint8"}]
 
-    def updates(self, m: Dims, key: Lookup, *, reduced: bool) -> tuple[int, int, int]:
-        """Return the samples of an update, of how many environments, and uses of a sample."""
-        habits = self.proxy_habits(m) if reduced else self.habits(m, 1, key)
-        batch = None if reduced else key("training.config.batch_size")
-        epochs = None if reduced else key("training.config.epochs")
-        samples = batch or habits.batch
-        return samples, environments(samples, key), int(epochs or habits.epochs)
+
+class QuantityControl(Control):
+    """From numbers to quantities; choices are refused."""
+
+    continuous = True
+    defaults = {"obs_dim": NUMBERS["obs_dim"], "n_actions": ACTIONS}
+    fixed_by = {"n_actions": "task.action_dim"}
+    method: str  # what learns so, in a sentence
+
+    def acts(self, key: Lookup, frames: bool) -> dict[str, Value]:
+        """Return nothing: all actions are quantities.
+
+        Raises:
+            SpecError: The spec declares choices.
+        """
+        if key("task.action_space") == "discrete" or key("task.num_actions"):
+            sentence = f"{self.method} moves quantities, and choices have no values between them"
+            hint = "declare task.type: value_based, or task.action_space: continuous"
+            raise SpecError([Problem(sentence, "task.action_space", hint)])
+        return {}
 
 
 def environments(samples: int, key: Lookup) -> int:

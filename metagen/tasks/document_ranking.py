@@ -14,9 +14,13 @@ class DocumentRanking(TextTask):
     """From token ids (B, T) of a query and a passage to the score of the pair."""
 
     name = "document_ranking"
+    metrics = ("mrr", "ndcg_at_10")
+    switches = (
+        ("no queries cut from passages", "data.crop_share", 0.0),
+        ("no words left out of queries", "data.word_drop", 0.0),
+    )
     # The quick training takes about twenty seconds of one thread; the full one about twenty
     # minutes, to a score above that of BM25.
-    metrics = ("mrr", "ndcg_at_10")
     benchmark = Benchmark(
         "passages for a sentence",
         {"quick": 200, "full": 14_000},

@@ -17,8 +17,13 @@ class ImageClassification(ImageTask):
     """From an image (B, C, height, width) to the logits of its class."""
 
     name = "image_classification"
-    # The quick training takes about ten seconds of one thread, the full one about a minute.
     metrics = ("accuracy", "macro_f1", "log_loss")
+    switches = (
+        ("no random crops", "data.crop_padding", 0),
+        ("label smoothing", "train.label_smoothing", 0.1),
+        ("mixup", "train.mixup", 0.2),
+    )
+    # The quick training takes about ten seconds of one thread, the full one about a minute.
     benchmark = Benchmark(
         "handwritten digits", {"quick": 500, "full": 4000}, ("scikit-learn",), sheets=("digits",)
     )

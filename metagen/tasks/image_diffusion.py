@@ -42,6 +42,10 @@ class ImageDiffusion(Task):
         "risks": "bias, offensive images, memorisation of images of people, and robustness",
     }
     metrics = ("frechet_distance", "trained_classifier_accuracy", "nearest_training_image")
+    switches = (
+        ("no moving average of the weights", "train.ema_decay", 0.0),
+        ("no samples without a condition", "train.unconditional_probability", 0.0),
+    )
     config_keys = Task.config_keys | {
         "ema_decay",
         "noise_schedule",

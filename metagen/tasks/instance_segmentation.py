@@ -35,7 +35,7 @@ class InstanceSegmentation(ObjectsInImages):
     metrics = ("map_mask", "ap_50", "ap_75", "map_box")
     benchmark = Benchmark(
         "digits on textures",
-        {"quick": 180, "full": 3000},
+        {"quick": 360, "full": 6000},
         PACKAGES,
         seeds=1,
         sheets=("digits_on_textures",),
@@ -95,7 +95,7 @@ class InstanceSegmentation(ObjectsInImages):
         )
 
     def proxy_habits(self, m: Dims) -> Habits:
-        return Habits(batch=8, rate=4e-3, decay=0.01, warmup=20, beta2=0.99, final_lr_share=0.05)
+        return Habits(batch=4, rate=3e-3, decay=0.01, warmup=20, beta2=0.99, final_lr_share=0.05)
 
     def eval(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"batch_size": 16 if reduced else 2, "baseline_images": 200}

@@ -39,6 +39,7 @@ class LanguageModeling(Task):
 
     name = "language_modeling"
     metrics = ("bits_per_byte",)
+    switches = (("no weight decay", "train.weight_decay", 0.0),)
     # The quick training takes about 25 seconds of one thread, the full one about a minute.
     benchmark = Benchmark(
         "held-out text", {"quick": 800, "full": 2250}, seeds=1, sheets=("pydoc_topics",)

@@ -28,6 +28,7 @@ class PointCloudClassification(Task):
 
     name = "point_cloud_classification"
     metrics = ("accuracy", "macro_f1")
+    switches = (("no random turns in training", "data.turned", False),)
     # The quick training takes about twenty seconds of one thread.
     benchmark = Benchmark(
         "turned, cut and noisy solids",

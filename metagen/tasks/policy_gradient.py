@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from metagen.tasks.control import ACTIONS, NUMBERS, UNITS, Control
+from metagen.tasks.control import ACTIONS, NUMBERS, UNITS, ScreenControl
 from metagen.tasks.schedule import Habits
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Value
 
@@ -32,22 +32,26 @@ OF_FRAMES = replace(
 )
 
 
-class PolicyGradient(Control):
+class PolicyGradient(ScreenControl):
     """A policy over actions, and the value of what is observed."""
 
     name = "policy_gradient"
     continuous = True
     metrics = ("episode_return", "entropy")
+    switches = (
+        ("one pass over a rollout", "train.n_epochs", 1),
+        ("advantages from whole returns", "train.gae_lambda", 1.0),
+    )
     benchmark = Benchmark(
         "swinging up a pendulum",
         {"quick": 2400, "full": 8000},
         ("gymnasium",),
         sheets=("pendulum",),
     )
-    words = {**Control.words, "loss_unit": "loss of the policy and the critic"}
+    words = {**ScreenControl.words, "loss_unit": "loss of the policy and the critic"}
     defaults = {**NUMBERS, "n_actions": ACTIONS, "continuous": True}
     default_reasons = {
-        **Control.default_reasons,
+        **ScreenControl.default_reasons,
         "continuous": "no task.action_space is declared: quantities",
     }
 

@@ -45,8 +45,9 @@ class SemanticSegmentation(Task):
     """From an image (B, C, height, width) to the logits of each pixel's class."""
 
     name = "semantic_segmentation"
-    # The quick training takes about ten seconds of one thread, the full one about two minutes.
     metrics = ("mean_foreground_dice", "mean_iou")
+    switches = (("no augmentation", "data.augmentation", "none"),)
+    # The quick training takes about ten seconds of one thread, the full one about two minutes.
     benchmark = Benchmark(
         "tissues of an average brain",
         {"quick": 400, "full": 4000},

@@ -28,6 +28,7 @@ class SpeechRecognition(Task):
 
     name = "speech_recognition"
     metrics = ("word_error_rate", "character_error_rate")
+    switches = (("no hidden bands in training", "data.masked_bands", 0),)
     # The quick training takes about half a minute of one thread, the full one some minutes.
     benchmark = Benchmark(
         "spoken digits in a row, of unheard voices",

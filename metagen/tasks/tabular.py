@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from metagen.errors import Problem, SpecError
+from metagen.tasks.quantities import OUTPUTS, require_one
 from metagen.tasks.schedule import Habits, of_samples
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task, Value
 
@@ -47,6 +47,7 @@ class Tabular(Task):
     target_kind: str
     digits: int
     input = "row"
+    switches = (("no weight decay", "train.weight_decay", 0.0),)
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
         return HABITS
@@ -86,7 +87,7 @@ class TabularRegression(Tabular):
 
     target_kind = "number"
     digits = 6
-    checked = frozenset({"task.num_outputs"})
+    checked = frozenset({OUTPUTS})
     metrics = ("rmse", "r2")
     benchmark = Benchmark(
         "progression of diabetes",
@@ -116,11 +117,7 @@ class TabularRegression(Tabular):
         Raises:
             SpecError: The spec declares a number of outputs other than 1.
         """
-        outputs = key("task.num_outputs")
-        if outputs not in (None, 1):
-            sentence = f"tabular regression predicts one number for a row, not {outputs}"
-            place = "task.num_outputs"
-            raise SpecError([Problem(sentence, place, "train a model for each of them")])
+        require_one(self.input, key)
         return {"n_outputs": 1}
 
 

@@ -19,6 +19,7 @@ from metagen.tasks.schedule import Lookup as Lookup
 Value = int | float | bool
 Dims = Mapping[str, Value]
 Section = dict[str, Any]
+Switch = tuple[str, str, Value | str]
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ class Task:
         compares_within_a_batch: Whether the loss of a sample depends on the others of its batch, so
             that losses of different batches are no rivals.
         taken: What stands for the value of `--data` in commands.
+        switches: Changes of its training worth an ablation: a name, a setting as
+            `section.setting`, and its value.
         demonstration: The arguments of infer.py for a sample of output that documents show; "" for
             none, as where infer.py reads a file of the user.
     """
@@ -117,6 +120,7 @@ class Task:
     fixed_by: Mapping[str, str] = {}
     compares_within_a_batch = False
     taken = "PATH"
+    switches: tuple[Switch, ...] = ()
     demonstration = ""
 
     # What a task must state of its settings.

@@ -11,8 +11,12 @@ class TextClassification(TextTask):
     """From token ids (B, T) to the logits of each text's class."""
 
     name = "text_classification"
-    # The quick training takes about ten seconds of one thread, the full one some minutes.
     metrics = ("accuracy", "macro_f1")
+    switches = (
+        ("no hidden tokens in training", "train.token_drop", 0.0),
+        ("one division of a text into tokens", "data.token_split", 0.0),
+    )
+    # The quick training takes about ten seconds of one thread, the full one some minutes.
     benchmark = Benchmark(
         "language of a text",
         {"quick": 1000, "full": 12_000},

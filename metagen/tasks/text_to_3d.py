@@ -29,6 +29,7 @@ class TextTo3D(Task):
     """From points on the way to noise, the time and a caption to their velocity."""
 
     name = "text_to_3d"
+    switches = (("no moving average of the weights", "train.ema_decay", 0.0),)
     # The quick training takes about half a minute of one thread, the full one ten times as long.
     benchmark = Benchmark(
         "solids by caption", {"quick": 300, "full": 4000}, (), seeds=1, sheets=("solids",)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from metagen.errors import Problem, SpecError
-from metagen.tasks.control import NUMBERS, UNITS, Control
+from metagen.tasks.control import NUMBERS, UNITS, ScreenControl
 from metagen.tasks.schedule import Habits
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Value
 
@@ -25,19 +25,20 @@ HABITS = Habits(
 )
 
 
-class ValueBased(Control):
+class ValueBased(ScreenControl):
     """The expected return of each choice, by what is observed."""
 
     name = "value_based"
     continuous = False
     metrics = ("episode_return", "td_error")
+    switches = (("a target network of the last update", "train.target_every", 1),)
     benchmark = Benchmark(
         "balancing a pole", {"quick": 2400, "full": 8000}, ("gymnasium",), sheets=("cartpole",)
     )
-    words = {**Control.words, "loss_unit": "error of the return, in reward"}
+    words = {**ScreenControl.words, "loss_unit": "error of the return, in reward"}
     defaults = {**NUMBERS, "n_actions": CHOICES}
     default_reasons = {
-        **Control.default_reasons,
+        **ScreenControl.default_reasons,
         "n_actions": f"no task.num_actions is declared: {CHOICES}, and an environment may have "
         "fewer",
     }

@@ -23,6 +23,7 @@ class VideoGeneration(Task):
     """From given frames, noisy frames and a time to the velocity of the noisy ones."""
 
     name = "video_generation"
+    switches = (("no moving average of the weights", "train.ema_decay", 0.0),)
     # The quick training takes about twenty seconds of one thread, the full one some minutes.
     benchmark = Benchmark(
         "bouncing digits",

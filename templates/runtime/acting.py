@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from runtime.device import autocast
 from runtime.distributed import reshard, total
-from runtime.environments import Act, Observations, Played, World, Worlds, play
+from runtime.environments import World
+from runtime.episodes import Act, Observations, Played, Worlds, play
 from runtime.errors import fail
 from runtime.job import Batch
 from runtime.settings import Training

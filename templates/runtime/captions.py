@@ -1,6 +1,6 @@
-"""Images with texts: a metadata file in their folder lists them, or rows hold them."""
+"""Images with texts or numbers: a metadata file in their folder lists them, or rows hold them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ TEXTS = ("text", "caption")
 
 @dataclass(frozen=True)
 class Captions:
-    """The texts of the images in a folder.
+    """The texts of the images in a folder, or their numbers as they are written.
 
     Attributes:
         metadata: The files that list them: one in the folder, or one in the folder of each split.
@@ -40,14 +40,20 @@ def has_metadata(folder: Path) -> bool:
     return has_rows(folder) or bool(_metadata(folder)[0])
 
 
-def read_captions(folder: Path) -> Captions:
+def read_captions(folder: Path, columns: Sequence[str] = TEXTS) -> Captions:
     """Return the texts of the images in a folder, or stop.
 
-    A row has a `file_name`, an image beside its metadata file, and a `text`. A name must not lead
-    out of the folder, so that a data set from a stranger cannot read other files of this machine.
+    A row has a `file_name`, an image beside its metadata file, and a text. A name must not lead out
+    of the folder, so that a data set from a stranger cannot read other files of this machine.
+
+    Args:
+        folder: The folder, or a file with rows that hold images.
+        columns: The names that the column of the texts may have; in metadata it has the first.
     """
     if has_rows(folder):
-        return _of_rows(folder)
+        return _of_rows(folder, columns)
+    if not folder.is_dir():
+        fail(f"{folder} is no folder: name the one that holds the images and {METADATA}.csv.")
     metadata, folders = _metadata(folder)
     if not metadata:
         fail(
@@ -57,11 +63,11 @@ def read_captions(folder: Path) -> Captions:
     rows: list[tuple[str, str]] = []
     inside = folder.resolve()
     for file in metadata:
-        for row in read_records(file, ("file_name", "text")):
+        for row in read_records(file, ("file_name", columns[0])):
             path = file.parent / row["file_name"]
             if not path.resolve().is_relative_to(inside) or not path.is_file():
                 fail(f"{file} names {row['file_name']}, which is not a file in {file.parent}.")
-            rows.append((path.relative_to(folder).as_posix(), row["text"]))
+            rows.append((path.relative_to(folder).as_posix(), row[columns[0]]))
     known = {(folder / name).resolve() for name, _ in rows}
     loose = [path for path in list_images(folder).files if path.resolve() not in known]
     if loose:
@@ -76,11 +82,11 @@ def splits_of(names: Iterable[str], folders: Mapping[str, str]) -> dict[str, str
     return {name: folders[name.partition("/")[0]] for name in names} if folders else {}
 
 
-def _of_rows(path: Path) -> Captions:
+def _of_rows(path: Path, columns: Sequence[str]) -> Captions:
     """Return the images and texts of rows, which are named by their places."""
     files: dict[str, Picture] = {}
     rows, splits = [], {}
-    for split, image, text in stored_images(path, TEXTS):
+    for split, image, text in stored_images(path, columns):
         name = image.place.removeprefix(str(path))
         files[name], splits[name] = image, split
         rows.append((name, text))

@@ -5,7 +5,7 @@ then says which, as in `instances_train2017.json` or `valid/_annotations.coco.js
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,14 +59,14 @@ class Coco:
         name: Name in reports.
         sha256: Digest of all files.
         classes: The names of the categories, in the order of their ids.
-        splits: The images of each split.
+        splits: The images of each split, in a form of their reader.
         left_out: Sentences on the files that are not read.
     """
 
     name: str
     sha256: str
     classes: tuple[str, ...]
-    splits: Mapping[str, list[Annotated]]
+    splits: Mapping[str, list[Any]]
     left_out: Sequence[str] = ()
 
 
@@ -92,23 +92,41 @@ def read_coco(path: Path, val_fraction: float, test_fraction: float, *, outlines
     if not path.is_dir():
         fail(f"{path} is not a folder with a COCO file (.json) and the images that it names.")
     found, pictures = list_files(path, (".json",)), list_images(path)
-    tables = _tables(path, found)
-    classes = _classes(tables)
-    splits: dict[str, list[Annotated]] = {split: [] for split in SPLITS}
+    tables = tables_of(path, found)
+    classes = classes_of(tables)
     left = shares_left(tables, val_fraction, test_fraction)
-    for split, (file, table) in tables.items():
-        for annotated in _images(file, table, classes, pictures, outlines):
-            # The name of an image alone decides, so more images leave the others where they are.
-            cut = split_of(annotated.path.name, *left) if split == "train" else split
-            splits[cut].append(annotated)
-    _refuse_shared(path, splits)
+    splits = in_splits(
+        {
+            split: _images(file, table, classes, pictures, outlines)
+            for split, (file, table) in tables.items()
+        },
+        left,
+    )
+    refuse_shared(path, splits)
     files = [file for file, _ in tables.values()]
     files += [each.path for split in splits.values() for each in split]
     sha256 = files_digest(files, [str(file.relative_to(path)) for file in files])
-    return Coco(path.name, sha256, tuple(classes), splits, [*_unnamed(pictures, files)])
+    return Coco(path.name, sha256, tuple(classes), splits, [*unnamed(pictures, files)])
 
 
-def _unnamed(pictures: Listing, files: Sequence[Path]) -> Iterator[str]:
+def in_splits(
+    images: Mapping[str, Iterable[Any]], left: tuple[float, float]
+) -> dict[str, list[Any]]:
+    """Return images by split, those of train cut into the splits that the data does not name.
+
+    Args:
+        images: The images of each annotation file; each has a `path`.
+        left: The shares of train that become val and test.
+    """
+    splits: dict[str, list[Any]] = {split: [] for split in SPLITS}
+    for split, every in images.items():
+        for each in every:
+            # The name of an image alone decides, so more images leave the others where they are.
+            splits[split_of(each.path.name, *left) if split == "train" else split].append(each)
+    return splits
+
+
+def unnamed(pictures: Listing, files: Sequence[Path]) -> Iterator[str]:
     """Yield a sentence on the images that no annotation file names."""
     loose = sorted(set(pictures.files) - set(files))
     if loose:
@@ -116,7 +134,7 @@ def _unnamed(pictures: Listing, files: Sequence[Path]) -> Iterator[str]:
         yield f"left out, named by no annotation file: {len(loose):,} images, such as {names}"
 
 
-def _tables(path: Path, found: Listing) -> dict[str, tuple[Path, dict[str, Any]]]:
+def tables_of(path: Path, found: Listing) -> dict[str, tuple[Path, dict[str, Any]]]:
     """Return the annotation file of each split, or one as "train" if no name is a split's."""
     tables: dict[str, tuple[Path, dict[str, Any]]] = {}
     others = []
@@ -144,9 +162,9 @@ def _tables(path: Path, found: Listing) -> dict[str, tuple[Path, dict[str, Any]]
     return tables
 
 
-def _classes(tables: Mapping[str, tuple[Path, dict[str, Any]]]) -> list[str]:
+def classes_of(tables: Mapping[str, tuple[Path, dict[str, Any]]]) -> list[str]:
     """Return the names of the categories of train, in the order of their ids."""
-    every = {split: _categories(*tables[split]) for split in tables}
+    every = {split: categories_of(*tables[split]) for split in tables}
     classes = [*every["train"].values()]
     for split, categories in every.items():
         new = [name for name in categories.values() if name not in classes]
@@ -158,7 +176,7 @@ def _classes(tables: Mapping[str, tuple[Path, dict[str, Any]]]) -> list[str]:
     return classes
 
 
-def _categories(file: Path, table: Mapping[str, Any]) -> dict[Any, str]:
+def categories_of(file: Path, table: Mapping[str, Any]) -> dict[Any, str]:
     """Return the name of each category by its id, in the order of ids; or stop."""
     rows = [row for row in table["categories"] if isinstance(row, dict)]
     ids, names = [row.get("id") for row in rows], [row.get("name") for row in rows]
@@ -178,19 +196,19 @@ def _images(
     file: Path, table: dict[str, Any], classes: list[str], pictures: Listing, outlines: bool
 ) -> Iterator[Annotated]:
     """Yield the images of an annotation file with their objects, or stop."""
-    names = _names(file, table["images"])
-    paths = _paths(file, names, pictures)
-    numbers = {key: classes.index(name) for key, name in _categories(file, table).items()}
+    names = names_of(file, table["images"])
+    paths = paths_of(file, names, pictures)
+    numbers = {key: classes.index(name) for key, name in categories_of(file, table).items()}
     objects: dict[Any, list[dict[str, Any]]] = {key: [] for key in names}
     for place, row in enumerate(table["annotations"]):
         _check_row(f"{file}: annotations[{place}]", row, names, numbers)
         objects[row["image_id"]].append({**row, "place": f"{file}: annotations[{place}]"})
-    sizes = _sizes([paths[key] for key in names])
+    sizes = sizes_of([paths[key] for key in names])
     doubts = _Doubts()
     every = []
     for row in table["images"]:
         key = row["id"]
-        _check_size(f"{file}: image {key}", row, paths[key], sizes[paths[key]])
+        check_size(f"{file}: image {key}", row, paths[key], sizes[paths[key]])
         every.append(
             _annotated(paths[key], sizes[paths[key]], objects[key], numbers, doubts, outlines)
         )
@@ -198,7 +216,7 @@ def _images(
     yield from every
 
 
-def _names(file: Path, rows: list[Any]) -> dict[Any, str]:
+def names_of(file: Path, rows: list[Any]) -> dict[Any, str]:
     """Return the name of each image by its id, or stop."""
     names: dict[Any, str] = {}
     for place, row in enumerate(rows):
@@ -217,7 +235,7 @@ def _names(file: Path, rows: list[Any]) -> dict[Any, str]:
     return names
 
 
-def _paths(file: Path, names: Mapping[Any, str], pictures: Listing) -> dict[Any, Path]:
+def paths_of(file: Path, names: Mapping[Any, str], pictures: Listing) -> dict[Any, Path]:
     """Return the file of each image, or stop.
 
     Names are looked up among the files of the folder, so none leads out of it.
@@ -261,13 +279,13 @@ def _check_row(where: str, row: Any, names: Mapping[Any, str], numbers: Mapping[
         fail(f"{where} has an iscrowd that is neither 0 nor 1.")
 
 
-def _sizes(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+def sizes_of(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
     """Return height and width of image files, or stop."""
     kinds = survey(paths).kinds
     return {path: kind.size[::-1] for path, kind in zip(paths, kinds, strict=True)}
 
 
-def _check_size(where: str, row: Mapping[str, Any], path: Path, size: tuple[int, int]) -> None:
+def check_size(where: str, row: Mapping[str, Any], path: Path, size: tuple[int, int]) -> None:
     """Stop at an image that has not the size which its row states."""
     stated = row.get("height"), row.get("width")
     if stated not in (size, (None, None)):
@@ -339,7 +357,7 @@ def _say(file: Path, doubts: _Doubts) -> None:
         note(f"{file}: {cut:,} boxes reach out of their image and are cut at its edge.")
 
 
-def _refuse_shared(path: Path, splits: Mapping[str, Sequence[Annotated]]) -> None:
+def refuse_shared(path: Path, splits: Mapping[str, Sequence[Any]]) -> None:
     """Stop if an image is in two splits, since a score would then be of what was learned."""
     seen: dict[Path, str] = {}
     for split, every in splits.items():

@@ -49,6 +49,19 @@ def read_examples(path: Path) -> list[Example]:
     return examples
 
 
+def without_copies(examples: Sequence[Example]) -> list[Example]:
+    """Return examples without training images that val or test hold too."""
+    # A user's own folders may hold one image twice: scores would then reward memorization.
+    held_out = {each.key for each in examples if each.split != "train"}
+    return [each for each in examples if each.split != "train" or each.key not in held_out]
+
+
+def examples_digest(examples: Sequence[Example]) -> str:
+    """Return the sha256 of examples with their names and splits."""
+    # A moved file makes another data set, and old scores do not apply.
+    return digest(*(f"{each.split}\0{each.name}\0{each.key}\n".encode() for each in examples))
+
+
 def _of_folders(found: Listing) -> list[Example]:
     """Return the images of a folder with their classes, and with their splits if it names them."""
     path, files = found.folder, found.files

@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from runtime.errors import fail
@@ -11,7 +11,12 @@ from runtime.options import data_options
 
 
 def prepare_options(
-    description: str | None, *, data: str, out: str, columns: Sequence[str] = ()
+    description: str | None,
+    *,
+    data: str,
+    out: str,
+    columns: Sequence[str] = (),
+    options: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
 ) -> argparse.Namespace:
     """Return the options of a data.py that shows its data or prepares it.
 
@@ -20,6 +25,7 @@ def prepare_options(
         data: Help of --data.
         out: Default of --out.
         columns: The columns of records, each with an option for another name in the data.
+        options: Adds the task's own.
     """
     parser = data_options(description, data=data)
     parser.set_defaults(size=None)
@@ -35,6 +41,7 @@ def prepare_options(
         parser.add_argument(
             column_option(column), metavar="NAME", help=f"the column to read as {column}"
         )
+    options(parser)
     args = parser.parse_args()
     args.size = args.size or ("full" if args.command == "prepare" else "proxy")
     return args

@@ -3,8 +3,9 @@
 A `config` is the Config of data.py: how pixels are normalized, and how training images vary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,32 @@ from torch import Tensor
 from runtime.augmentation import erased, rand_augment, resized_crop, shifted
 from runtime.images import ImageFiles
 from runtime.order import samples_at
+from runtime.pixels import Picture, survey
+from runtime.stored import list_pictures
+
+READ_AT_ONCE = 256  # more images take more memory, and are not read faster
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How pixels are normalized, and how training images vary."""
+
+    pixel_mean: float = 0.5
+    """Subtracted from pixels, which lie between 0 and 1."""
+    pixel_std: float = 0.5
+    """Divides pixels after the subtraction."""
+    crop_padding: int = 28
+    """Black pixels around a training image before a random crop to its size; 0 for no crop."""
+    crop_scale: float = 0.0
+    """Least share of a training image that a random crop keeps and scales up; 0 for no crop."""
+    flip: bool = False
+    """Whether to mirror half of the training images; leave it off for letters and digits."""
+    operations: int = 0
+    """Operations of RandAugment on a training image."""
+    magnitude: float = 9.0
+    """Strength of these operations, from 0 to 10."""
+    erase: float = 0.0
+    """Share of the training images of which noise replaces a rectangle."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +48,35 @@ class Split:
 
     pixels: Tensor | ImageFiles
     targets: Tensor
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of classes in three splits.
+
+    Attributes:
+        name: Name in reports.
+        sha256: Digest of all images with their classes and splits.
+        labels: Names of the classes of all splits; a name's place is its number.
+        splits: The samples by split.
+    """
+
+    name: str
+    sha256: str
+    labels: tuple[str, ...]
+    splits: dict[str, Split]
+
+
+def of_files(files: Sequence[Picture], targets: Tensor, model: Any) -> Split:
+    """Return image files as a split; they stay on the disk until a batch needs them."""
+    size = (model.image_height, model.image_width)
+    return Split(ImageFiles(files, size, model.num_channels), targets)
+
+
+def drawn(pixels: Tensor, targets: Tensor, model: Any) -> Split:
+    """Return images (N, height, width), uint8, that a script drew, with the model's channels."""
+    # `expand` repeats the one channel without copying it.
+    return Split(pixels[:, None].expand(-1, model.num_channels, -1, -1), targets)
 
 
 def batch_at(
@@ -62,6 +118,45 @@ def batches(split: Split, size: int, config: Any) -> Iterator[tuple[Tensor, Tens
     for start in range(0, len(split.targets), size):
         indices = list(range(start, min(start + size, len(split.targets))))
         yield normalized(split.pixels[indices], config), split.targets[indices]
+
+
+def spread(split: Split, count: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield the places and the pixels of some images of a split, in equal steps."""
+    # Neighbours in a split are often alike: equal steps show more kinds.
+    total = len(split.targets)
+    for turn in range(min(count, total)):
+        index = turn * total // min(count, total)
+        yield index, split.pixels[[index]][0]
+
+
+def shown(
+    splits: dict[str, Split],
+    config: Any,
+    path: Path | None,
+    described: Callable[[str, Split], Iterable[str]],
+) -> Iterator[str]:
+    """Yield what data.py prints of images: what their files are, and lines about each split.
+
+    Args:
+        splits: The samples by split.
+        config: How pixels are normalized.
+        path: The data; None for the bundled set.
+        described: Returns the lines about a split.
+    """
+    if path:
+        found = list_pictures(path)
+        yield from survey([file for each in splits.values() for file in files_of(each)]).lines()
+        yield from found.left_out()
+    for name, split in splits.items():
+        # Reading every file now reports a damaged one before hours of training.
+        for _ in batches(split, READ_AT_ONCE, config):
+            pass
+        yield from described(name, split)
+
+
+def files_of(split: Split) -> Sequence[Picture]:
+    """Return the files of a split; none for images that a script drew."""
+    return split.pixels.paths if isinstance(split.pixels, ImageFiles) else ()
 
 
 def varied(image: Tensor, generator: torch.Generator, config: Any) -> Tensor:

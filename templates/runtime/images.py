@@ -1,6 +1,6 @@
 """Image files: listed from folders, read at one size, and cached while memory allows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from runtime.distributed import world_size
 from runtime.errors import fail
 from runtime.listing import Listing, list_files, say_unread
-from runtime.pixels import THREADS, Picture, covered, eight_bits, opened
+from runtime.pixels import THREADS, Picture, covered, eight_bits, opened, survey
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".apng"),
@@ -77,6 +77,16 @@ def read_image(path: Picture, size: tuple[int, int], channels: int) -> Tensor:
     return array.unsqueeze(0) if array.dim() == 2 else array.permute(2, 0, 1).contiguous()
 
 
+def read_images(path: Path, size: tuple[int, int], channels: int) -> Iterator[tuple[str, Tensor]]:
+    """Yield the name and the pixels of an image file, or of each image of a folder."""
+    paths = image_files(path) if path.is_dir() else [path]
+    # A grey model reads colours as grey, which what it prints would not show.
+    survey(paths).say(channels)
+    # Files are read one by one, so the first line appears at once.
+    for file in paths:
+        yield str(file), read_image(file, size, channels)
+
+
 class ImageFiles:
     """Images that several threads read on demand, cached while there is room.
 
@@ -84,14 +94,14 @@ class ImageFiles:
     """
 
     def __init__(self, paths: Sequence[Picture], size: tuple[int, int], channels: int) -> None:
-        self._paths, self._size, self._channels = paths, size, channels
+        self.paths, self._size, self._channels = paths, size, channels
         self._pool = ThreadPoolExecutor(THREADS)
         self._room = KEPT_BYTES // (channels * size[0] * size[1])  # images
         self._kept: dict[int, Tensor] = {}
         self._coming: dict[int, Future[Tensor]] = {}
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.paths)
 
     def expect(self, indices: Iterable[int]) -> None:
         """Start reading the images that are needed next, and cancel those of an earlier call."""
@@ -100,7 +110,7 @@ class ImageFiles:
             self._coming.pop(index).cancel()
         for index in needed - self._coming.keys():
             self._coming[index] = self._pool.submit(
-                read_image, self._paths[index], self._size, self._channels
+                read_image, self.paths[index], self._size, self._channels
             )
 
     def __getitem__(self, indices: Sequence[int]) -> Tensor:

@@ -66,6 +66,8 @@ RANGES: dict[str, dict[str, Range]] = {
         "replay_size": COUNT,
         "replay_ratio": COUNT,
         "target_every": COUNT,
+        # A copy that takes nothing would stay as it began.
+        "target_share": Range(0, 1, "least"),
         "discount": SHARE,
         "gae_lambda": SHARE,
         "clip": ABOVE,

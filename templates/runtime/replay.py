@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from runtime.environments import Observations, Seen, World
+from runtime.environments import World
+from runtime.episodes import Observations, Seen
 from runtime.errors import fail
 
 
@@ -20,14 +21,15 @@ class Replay:
 
     def __init__(self, world: World, envs: int, size: int) -> None:
         """Make room for the last `size` transitions of each environment."""
-        self.frames = 0 if world.sizes.obs_dim else world.sizes.n_frames
+        self.frames = world.frames
         # The newest transition needs the place of what followed it, and frames those before.
         if size < 2 * self.frames + 2:
             fail(f"a memory of {size} transitions an environment is too small: raise replay_size.")
         self.size = size
         one = world.read[1:] if self.frames else world.read
         self.seen: Observations = np.zeros((envs, size, *one), dtype=world.dtype)
-        self.actions = np.zeros((envs, size), dtype=np.int64)
+        kind = ((), np.int64) if world.low is None else ((world.actions,), np.float32)
+        self.actions: NDArray[Any] = np.zeros((envs, size, *kind[0]), dtype=kind[1])
         self.rewards = np.zeros((envs, size), dtype=np.float32)
         self.over = np.zeros((envs, size), dtype=np.float32)
         # Steps since the episode began; -1 minus that where the observation was its last.

@@ -16,6 +16,7 @@ NO_INTERVAL: Mapping[str, Any] = {
     "standard_error": None,
     "interval": None,
     "differences": None,
+    "resamples": None,
     "interval_method": "none: the score has no parts to resample",
     "interval_unit": None,
     "interval_n": None,
@@ -103,6 +104,15 @@ def _value(score: Score | float, samples: Samples | None) -> float:
         return float(score)
     assert samples is not None, "a score that is a function needs samples"
     return score(np.ones(samples.count))
+
+
+def brief(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `contents` does without the scores of single resamples."""
+    metrics = [
+        {name: value for name, value in metric.items() if name != "resamples"}
+        for metric in content["metrics"]
+    ]
+    return {**content, "metrics": metrics}
 
 
 def contents(report: Report, folder: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Returns of episodes on the seeds of the test, beside those of simpler ways to act."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from runtime.acting import read_validations
 from runtime.checkpoint import STATE
-from runtime.environments import Act, Played, World, play
+from runtime.environments import World
+from runtime.episodes import Act, Observations, Played, followed, play
 from runtime.errors import fail
 from runtime.report import metric
 from runtime.scores import Mean, Samples
@@ -49,6 +50,39 @@ def episode_return(
         Samples("episodes", len(seeds)),
         title="mean return",
         higher_is_better=True,
+    )
+
+
+Valued = Callable[[Observations, NDArray[Any] | None], NDArray[Any]]
+"""From what is observed, (N, ...), and actions to their values (N,); of None, the best actions'."""
+
+
+def td_errors(played: Played, value: Valued, discount: float, size: int) -> NDArray[np.float64]:
+    """Return by how much the value of each action was off what followed, (steps,).
+
+    That is |r + discount * V(s') - Q(s, a)|, where V is the value of the best action, and of r
+    alone at the end of an episode. At most `size` observations are valued at once.
+    """
+    later, over = followed(played)
+    errors = []
+    for at in range(0, len(over), size):
+        rows = slice(at, at + size)
+        then = played.rewards[rows] + discount * (1 - over[rows]) * value(later[rows], None)
+        errors.append(np.abs(then - value(played.seen[rows], played.actions[rows])))
+    return np.concatenate(errors).astype(np.float64)
+
+
+def td_error(played: Played, value: Valued, discount: float, size: int) -> dict[str, Any]:
+    """Return the mean of `td_errors`, with that of a critic that values all at zero."""
+    episodes = np.repeat(np.arange(len(played.lengths)), played.lengths)
+    return metric(
+        "td_error",
+        "reward",
+        Mean(td_errors(played, value, discount, size)),
+        {"values of zero": Mean(np.abs(played.rewards))},
+        Samples("steps", len(played.rewards), episodes, "episodes"),
+        title="temporal-difference error",
+        higher_is_better=False,
     )
 
 

@@ -32,6 +32,7 @@ PARTS = {"train": ((0, 0.75), (0, 0.5)), "val": ((0.75, 1), (0, 0.5)), "test": (
 GROUND = 0.4  # mean brightness
 INK = 0.35  # A pixel with a larger share of ink belongs to the digit.
 GAP = 2  # pixels between two boxes, at least
+CUTS = (0.3, 0.7)  # least and greatest share of a side before a second texture
 TRIES = 20  # places and digits that are tried before a scene keeps fewer digits
 
 
@@ -47,6 +48,7 @@ class Form:
         digit_sides: Least and greatest side of a digit in pixels.
         texture: Deviation of the texture from the mean brightness.
         contrasts: Least and greatest brightness of a stroke above its ground.
+        joined: Whether a second texture begins at a straight line.
     """
 
     counts: Mapping[str, int] = field(default_factory=lambda: SCENES)
@@ -56,6 +58,7 @@ class Form:
     digit_sides: tuple[int, int] = (20, 36)
     texture: float = 0.12
     contrasts: tuple[float, float] = (0.35, 0.6)
+    joined: bool = False
 
 
 USUAL = Form()
@@ -70,6 +73,7 @@ class Scene(NamedTuple):
         classes: (D,), the digits.
         masks: (D, side, side), which pixels belong to each digit.
         texture: The place of its texture among `TEXTURES`.
+        ground: (side, side), that of the texture below each pixel.
     """
 
     pixels: NDArray[np.uint8]
@@ -77,6 +81,7 @@ class Scene(NamedTuple):
     classes: NDArray[np.int64]
     masks: NDArray[np.bool_]
     texture: int
+    ground: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,9 @@ def _materials(
 def _scene(materials: _Materials, form: Form, draw: np.random.Generator) -> Scene:
     texture = int(draw.integers(len(materials.textures)))
     pixels = _ground(materials.textures[texture], form, draw)
+    ground = np.full(pixels.shape, texture, np.uint8)
+    if form.joined:
+        _join(pixels, ground, materials, form, draw)
     boxes: list[tuple[int, ...]] = []
     classes: list[int] = []
     masks: list[NDArray[np.bool_]] = []
@@ -149,7 +157,26 @@ def _scene(materials: _Materials, form: Form, draw: np.random.Generator) -> Scen
                 masks.append(ink > INK)
                 break
     grey = (np.clip(pixels, 0, 1) * 255).round().astype(np.uint8)
-    return Scene(grey, np.array(boxes, np.float32), np.array(classes), np.stack(masks), texture)
+    return Scene(
+        grey, np.array(boxes, np.float32), np.array(classes), np.stack(masks), texture, ground
+    )
+
+
+def _join(
+    pixels: Floats,
+    ground: NDArray[np.uint8],
+    materials: _Materials,
+    form: Form,
+    draw: np.random.Generator,
+) -> None:
+    """Put another texture beyond a straight line, in the pixels and in the map of textures."""
+    count = len(materials.textures)
+    other = (int(ground[0, 0]) + 1 + int(draw.integers(count - 1))) % count
+    low, high = (round(share * form.side) for share in CUTS)
+    cut = int(draw.integers(low, high))
+    part = np.s_[cut:] if draw.integers(2) else np.s_[:, cut:]
+    pixels[part] = _ground(materials.textures[other], form, draw)[part]
+    ground[part] = other
 
 
 def _ground(texture: Floats, form: Form, draw: np.random.Generator) -> Floats:

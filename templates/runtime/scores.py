@@ -22,6 +22,7 @@ RESAMPLES = 1000  # more of them change the third digit of an interval's width
 FEWEST_UNITS = 10
 # Neighbouring samples of a larger split are drawn together, which keeps resampling cheap.
 MOST_UNITS = 10000
+_OF_RESAMPLES = ("standard_error", "interval", "differences", "resamples")
 
 
 @dataclass(frozen=True)
@@ -78,17 +79,17 @@ def compared(
     them cancels out of the difference (a paired bootstrap). A baseline that is a number is exact.
 
     Returns:
-        `standard_error` (the standard deviation of the score over resamples), `interval` and
-        `differences` (own minus baseline, by the baseline's name), or None if there are too few
-        samples; `interval_method`, `interval_unit` and `interval_n`: how, and over how many of
-        what.
+        `standard_error` (the standard deviation of the score over resamples), `interval`,
+        `differences` (own minus baseline, by the baseline's name) and `resamples` (the score of
+        each), or None if there are too few samples; `interval_method`, `interval_unit` and
+        `interval_n`: how, and over how many of what.
     """
     units, counted = _units(samples)
     unit = samples.groups_unit if samples.groups is not None else samples.unit
     if counted < FEWEST_UNITS:
         method = f"none: fewer than {FEWEST_UNITS} {unit}"
         about = {"interval_method": method, "interval_unit": unit, "interval_n": counted}
-        return {"standard_error": None, "interval": None, "differences": None, **about}
+        return {**dict.fromkeys(_OF_RESAMPLES), **about}
     scores = {"": own, **{k: v for k, v in baselines.items() if callable(v)}}
     drawn = _resampled(scores, units, counted)
     ones = np.ones(samples.count)
@@ -101,8 +102,8 @@ def compared(
         apart = drawn[""] - (drawn[name] if callable(other) else other)
         differences[name] = _interval(value - (other(ones) if callable(other) else other), apart)
     about = {"interval_method": method, "interval_unit": unit, "interval_n": counted}
-    error = _standard_error(drawn[""])
-    return {"standard_error": error, "interval": interval, "differences": differences, **about}
+    values = (_standard_error(drawn[""]), interval, differences, drawn[""].tolist())
+    return {**dict(zip(_OF_RESAMPLES, values, strict=True)), **about}
 
 
 def _units(samples: Samples) -> tuple[NDArray[np.int64], int]:
@@ -117,7 +118,7 @@ def _resampled(
     scores: Mapping[str, Score], units: NDArray[np.int64], count: int
 ) -> dict[str, NDArray[np.float64]]:
     """Return each score of each resample, (RESAMPLES,)."""
-    # A fixed seed gives the same interval at each run.
+    # A fixed seed gives the same interval at each run, and two checkpoints the same resamples.
     generator = np.random.default_rng(0)
     drawn: dict[str, list[float]] = {name: [] for name in scores}
     for _ in range(RESAMPLES):

@@ -20,7 +20,7 @@ from runtime.distributed import processes, rank
 from runtime.journal import to_text
 from runtime.limits import check_options
 from runtime.options import Group, Taken, positive, shared_options, sized
-from runtime.report import Report, contents
+from runtime.report import Report, brief, contents
 from runtime.scored import check_scores, keep_score
 from runtime.settings import load_config
 from runtime.weights import Signature, load_model, signature
@@ -109,16 +109,24 @@ def scoring(
     """
 
     def main() -> None:
-        trained = _trained(doc, "eval", kinds, data, settings, lambda group: None)
+        trained = _trained(doc, "eval", kinds, data, settings, _of_scoring)
         check_scores(trained.args.out)
         with processes(trained.device):
             made = report(trained)
         if rank() == 0:
             content = contents(made, trained.folder)
-            print(to_text(content))
-            keep_score(trained.args, trained.device, trained.opened, content)
+            print(to_text(content if trained.args.resamples else brief(content)))
+            keep_score(trained.args, trained.device, trained.opened, brief(content))
 
     return main
+
+
+def _of_scoring(group: Group) -> None:
+    group.add_argument(
+        "--resamples",
+        action="store_true",
+        help="print the score of each resample too: those of two checkpoints are paired",
+    )
 
 
 def serving(

@@ -34,13 +34,13 @@ def list_pictures(path: Path) -> Listing:
 
 
 def stored_images(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Stored, str]]:
-    """Yield the split of each row, its image, and its text or label; or stop.
+    """Yield the split of each row, its image, and its text, label or number; or stop.
 
     Rows stay in memory as the image files that they hold.
 
     Args:
         path: A file with rows, or a folder of them.
-        columns: The names that the column of the text may have.
+        columns: The names that the column beside the image may have.
     """
     room = _Room(path)
     for split, place, row in _rows(path):
@@ -100,7 +100,7 @@ def _image_and_text(
     place: str, row: Mapping[str, Any], columns: Sequence[str]
 ) -> tuple[Stored, str]:
     images = [data for value in row.values() if (data := _bytes(value)) is not None]
-    texts = [row[column] for column in columns if isinstance(row.get(column), str | int)]
+    texts = [row[column] for column in columns if isinstance(row.get(column), str | int | float)]
     if len(images) != 1 or not texts:
         fail(
             f"{place} needs one column with the bytes of an image file, and one of "

@@ -197,7 +197,7 @@ def test_an_image_without_objects_teaches_that_there_is_nothing(code: Modules) -
     model = code["model"].Model(code["model"].Config(**MODEL)).eval()
     images, boxes, classes, masks = (part[:1] for part in scene())
     nothing = torch.zeros_like(boxes), torch.full_like(classes, -1), torch.zeros_like(masks)
-    losses = model.losses(model.features(images), *nothing)
+    losses = model.losses(model.features(model.levels(images)), *nothing)
     assert [bool(loss > 0) for loss in losses] == [True, False, True, False, False]
 
 

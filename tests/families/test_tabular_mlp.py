@@ -54,7 +54,7 @@ def test_missing_values_and_absent_columns_count_for_nothing(code: dict[str, Any
 
 
 def test_a_regressor_of_several_numbers_is_refused() -> None:
-    with pytest.raises(SpecError, match="predicts one number for a row, not 3"):
+    with pytest.raises(SpecError, match="predicts one number for each row, not 3"):
         regressor.fixed({"task.num_outputs": 3}.get)
     assert classifier.fixed({"task.num_classes": 7}.get) == {"n_outputs": 7}
 

@@ -1,4 +1,4 @@
-"""PPO and the deep Q-network at a tiny size, and an environment of frames that tests register."""
+"""Agents at a tiny size, and an environment of frames that tests register."""
 
 from __future__ import annotations
 
@@ -36,6 +36,14 @@ DQN = {
     "last_exploration": 0.1,
     "exploration_share": 0.5,
 }
+SAC = {
+    "n_envs": 4,
+    "replay_size": 400,
+    "first_random": 40,
+    "replay_ratio": 8,
+    "discount": 0.9,
+    "target_share": 0.1,
+}
 PPO_SIZES: dict[str, dict[str, Any]] = {
     "model": {**NUMBERS, "continuous": True, "d_conv": 0, "n_layers": 2, "d_hidden": 8},
     "data": DATA,
@@ -47,6 +55,15 @@ DQN_SIZES: dict[str, dict[str, Any]] = {
     "model": {**NUMBERS, "d_conv": 0, "n_layers": 1, "d_hidden": 8, "dueling": True},
     "data": DATA,
     "train": {**TRAIN, "batch_size": 8, **DQN},
+    "eval": {"seed": 0, "discount": 0.9, "batch_size": 50},
+    "infer": INFER,
+}
+
+
+SAC_SIZES: dict[str, dict[str, Any]] = {
+    "model": {"obs_dim": 5, "n_actions": 3, "n_layers": 2, "d_hidden": 8},
+    "data": DATA,
+    "train": {**TRAIN, "batch_size": 8, **SAC},
     "eval": {"seed": 0, "discount": 0.9, "batch_size": 50},
     "infer": INFER,
 }

@@ -100,7 +100,7 @@ def _probed(number: int, given: Mapping[str, bytes], name: str) -> dict[str, Any
         "by_module": {"embed_tokens": number // 4, "layers": number // 2, "norm": number // 8},
         "by_layer": {"self_attn": 10, "mlp": 20, "norms": 2},
         "proxy_total": 7,
-        "graph": {"config": model, "nodes": [], "edges": [], "operations": 12},
+        "graph": {"config": model, "nodes": [], "edges": [], "residuals": [], "operations": 12},
         "tensors": {"parameters": tensors, "others": {}, "spare": []},
         "measured": measured,
         "tool": "fvcore",

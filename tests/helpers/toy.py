@@ -11,12 +11,14 @@ from unittest import mock
 from metagen import files
 from metagen.engine import verify
 from metagen.engine.binding import Binding
+from metagen.engine.cache import Shared
 from metagen.engine.digest import Environment, version
 from metagen.engine.engine import Engine, Guard
 from metagen.engine.graph import Graph
 from metagen.engine.ledger import Ledger
-from metagen.engine.store import Cache
+from metagen.engine.session import opened
 from metagen.engine.workspace import Workspace, locked
+from metagen.errors import Problem
 from metagen.work import Desk, Recipe
 
 
@@ -89,11 +91,12 @@ class Out:
     """An out folder to build in again and again, each time as a new process would."""
 
     def __init__(
-        self, folder: Path, cache: Path | None = None, trained: Path | None = None
+        self, folder: Path, cache: Path | Shared | None = None, trained: Path | None = None
     ) -> None:
         self.folder = folder
         self.run = folder / "run-toy"
-        self.cache = cache
+        self.cache = Shared(str(cache)) if isinstance(cache, Path) else cache
+        self.warnings: list[Problem] = []
         self.trained = trained
         self.results: tuple[Path, ...] = ()
 
@@ -110,9 +113,7 @@ class Out:
         RUNS.clear()
         bound = Binding.of(self.trained, self.results)
         graph = Graph(FakeSpec(**values), "run-toy", recipes, (), bound)  # type: ignore[arg-type]
-        cache = Cache(self.cache) if self.cache else None
-        if cache:
-            cache.claim()
+        cache = opened(self.cache, self.warnings.extend) if self.cache else None
         with locked(self.folder, wait=False) as state, closing(Ledger(state.ledger)) as ledger:
             workspace = Workspace.on_disk(self.folder, "run-toy", ledger)
             with closing(Engine(graph, workspace, Unchanged(ledger), cache, guard)) as engine:

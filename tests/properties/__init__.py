@@ -25,6 +25,6 @@ PROPERTIES = (
     "crash", "release_crash", "disk", "concurrency", "edits", "spoiled", "evidence", "corrupted",
     "repro",
     "leaks", "toctou", "lint", "events", "verify", "power", "honest", "bounded", "tables", "dates",
-    "strangers", "packages",
+    "strangers", "packages", "shards",
 )
 # fmt: on

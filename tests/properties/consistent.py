@@ -31,8 +31,8 @@ from .tally import Tally
 
 KINDS = (
     "settings", "parameters", "memory", "restated verdicts", "context", "operations", "devices",
-    "batch", "data", "days", "energy", "formulas", "results", "data sets", "figures", "versions",
-    "documents",
+    "batch", "data", "days", "energy", "formulas", "results", "ablations", "data sets", "figures",
+    "versions", "documents",
 )  # fmt: skip
 # Training takes seconds in these, so their results are measured and not left out.
 TRAINED = ("tabular_classifier", "tabular_regressor", "time_series_forecaster")
@@ -264,6 +264,28 @@ def results(package: Package, ledger: Ledger) -> None:
     ledger.same("results", "seed", spec=spec, summary=seed, code=package.design["train"]["seed"])
 
 
+def ablations(package: Package, ledger: Ledger) -> None:
+    """Ablations: the scores of the unchanged proxy, the sizes of the changes, the differences."""
+    made, first = package["benchmarks/ablations.json"], package.key("reproducibility.seed")
+    listed = {each["name"]: each["proxy"] for each in package["blueprint/ablations.yaml"]}
+    proxy = package["blueprint/params.json"]["proxy_total"]
+    ledger.same("ablations", "parameters", table=made.get("parameters"), counted=proxy)
+    for metric in made["metrics"]:
+        base, name = metric["unchanged"], metric["metric"]
+        for seed, value in base["seeds"].items():
+            number = f"_{1 + int(seed) - first}" if int(seed) != first else ""
+            report = package[f"benchmarks/report{number}.json"]["report"]["metrics"]
+            own = next(each["value"] for each in report if each["metric"] == name)
+            ledger.same("ablations", f"{name} with seed {seed}", table=value, report=own)
+        for row in metric["changes"]:
+            of = f"{row['name']}, {name}"
+            size = listed[row["name"]]["parameters"]
+            ledger.same("ablations", f"size of {of}", table=row["parameters"], blueprint=size)
+            apart = [value - base["seeds"][seed] for seed, value in row["seeds"].items()]
+            stated = row["difference"]["value"]
+            ledger.same("ablations", of, 1e-6, table=stated, seeds=sum(apart) / len(apart))
+
+
 def names(package: Package, ledger: Ledger) -> None:
     """Each word of a data set's name occurs in the code that loads it, beside the name itself."""
     source = package.text("code/data.py")
@@ -348,7 +370,7 @@ def documents(package: Package, ledger: Ledger) -> None:
 
 CHECKS: tuple[Check, ...] = (
     settings, parameters, memory, restated, context, operations, devices, batch, data, days,
-    energy, formulas, results, names, figures, versions, documents,
+    energy, formulas, results, ablations, names, figures, versions, documents,
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metagen import files
+from metagen.engine.cache import Shared
 from metagen.errors import CONFLICT, DONE, USAGE, SpecError
 
 from . import inside, outside, values
@@ -151,7 +152,8 @@ class Record:
         return files.canonical(changed)
 
     def result(self, **rules: bool) -> Build:
-        return _result(self.out, self.spec, self._settings(), cache=self.cache, **rules)
+        cache = str(self.cache) if self.cache else None
+        return _result(self.out, self.spec, self._settings(), cache=Shared.of(cache), **rules)
 
     def start(self, *more: str) -> Any:
         name = ("--run-id", self.spec.stem, "--out", str(self.out))

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from metagen import files
 from metagen.engine import ledger, verify
 from metagen.engine.binding import NOTHING
-from metagen.engine.store import Cache
+from metagen.engine.cache import Folder
 from metagen.engine.workspace import collect_garbage
 from metagen.errors import MetagenError
 from tests.helpers.toy import Out, clean_build, write_package
@@ -124,7 +124,7 @@ def _build(folder: Path, data: st.DataObject, tally: Tally) -> None:
         lambda: out.build(),
         lambda: out.build(text="third"),
         lambda: collect_garbage(out.folder),
-        lambda: Cache(folder / "cache").shrink(0),
+        lambda: Folder(folder / "cache").shrink(0),
         lambda: out.build(text="other", discard=True),
     ):
         tally.count("builds of changed out folders")

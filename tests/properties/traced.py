@@ -18,7 +18,7 @@ from metagen.docs import escape, provenance, scores, wording
 from metagen.docs.fact import MissingFact, Ref
 from metagen.docs.facts import Facts
 from metagen.docs.sources import TERMS
-from metagen.measure.results import RESULTS
+from metagen.measure.results import ABLATED, RESULTS
 from metagen.spec import load
 from metagen.work import Desk
 from tests.helpers.plain_desk import PlainDesk
@@ -137,13 +137,21 @@ def _texts(row: Row, facts: Facts, package: Mapping[str, bytes]) -> Iterator[str
     for style in _STYLES:
         text = wording.write(row["value"], row["unit"], style)
         yield from (text, wording.arithmetic(text), text[:1].upper() + text[1:])
-    if row["source"] == RESULTS and row["formula"] is None:
-        result = json.loads(package[RESULTS])[int(row["pointer"].split("/")[1])]
+    if row["source"] in (RESULTS, ABLATED) and row["formula"] is None:
         if row["fact"].endswith(".origin"):
             yield facts.origin(Ref(row["fact"].removesuffix(".origin")))
         elif not isinstance(row["value"], (str, bool)):
-            text = scores.write(row["value"], result)
-            yield from (text, str(float(text.replace(",", ""))) if " to " not in text else text)
+            yield from _scores(row, package)
+
+
+def _scores(row: Row, package: Mapping[str, bytes]) -> Iterator[str]:
+    """Yield a score with the digits of the row that it belongs to."""
+    _, way = entries.split(f"#{row['pointer']}")
+    # A baseline has the digits of the proxy's score.
+    of = way[:1] if row["source"] == RESULTS else way[:-1]
+    text = scores.write(row["value"], entries.at(json.loads(package[row["source"]]), of))
+    number = text.replace(",", "").replace(wording.MINUS, "-")
+    yield from (text, str(float(number)) if " to " not in text else text)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def code(folder: Path) -> Iterator[dict[str, ModuleType]]:
     with modules_of(folder) as modules:
-        names = ("wl", "molecules")
+        names = ("wl", "molecules", "sdf")
         yield modules | {name: importlib.import_module(f"runtime.{name}") for name in names}
 
 
@@ -232,7 +232,7 @@ def test_the_full_model_refuses_data_that_it_has_no_room_for(
 
 
 def test_bundled_molecules_are_what_their_file_says(code: dict[str, ModuleType]) -> None:
-    path = code["molecules"].shipped("train")
+    path = code["sdf"].shipped("train")
     first = next(code["molecules"].molecules(path))
     lines = path.read_text().splitlines()
     atoms, bonds = int(lines[3][:3]), int(lines[3][3:6])

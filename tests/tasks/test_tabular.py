@@ -324,7 +324,7 @@ def test_baselines_are_those_of_scikit_learn(code: dict[str, Any], tmp_path: Pat
     settings = score.Config()
     if code["task"] == "regression":
         theirs = linear_model.Ridge(alpha=settings.penalty).fit(x, y.astype(float)).predict(at)
-        assert np.allclose(score.ridge(table, config, settings), theirs, atol=1e-5)
+        assert np.allclose(score.linear(table, config, settings), theirs, atol=1e-5)
     else:
         fitted = linear_model.LogisticRegression(C=1 / settings.penalty, max_iter=9999).fit(x, y)
         ours = score.logistic(table, config, settings)

@@ -73,11 +73,13 @@ def test_samples_are_varied_by_their_position_alone(
     data, config, model = code["data"], code["data"].Config(), code["model"].Config()
     assert config.token_split > 0
     loaded = data.load_dataset(config, path, model)
-    tokens, labels = data.batch_at(loaded, 0, 8, config, 1)
-    later, their = data.batch_at(loaded, 5, 3, config, 1)
+    batch_at = code["runtime.text_batches"].batch_at
+    given = loaded.splits["train"], loaded.tokenizer
+    tokens, labels = batch_at(*given, 0, 8, config, 1)
+    later, their = batch_at(*given, 5, 3, config, 1)
     width = later.size(1)
     assert torch.equal(tokens[5:, :width], later)
     assert torch.equal(labels[5:], their)
     assert not tokens[5:, width:].any()
-    plain, _ = data.batch_at(loaded, 0, 8, replace(config, token_split=0.0), 1)
+    plain, _ = batch_at(*given, 0, 8, replace(config, token_split=0.0), 1)
     assert (tokens > 0).sum() > (plain > 0).sum()

@@ -73,9 +73,10 @@ def test_the_network_chooses_what_its_copy_values(code: Code) -> None:
 def test_the_memory_gives_what_happened_and_nothing_across_episodes(
     code: Code, environment: str
 ) -> None:
-    environments, replay = sys.modules["runtime.environments"], sys.modules["runtime.replay"]
+    names = ("environments", "episodes", "replay")
+    environments, episodes, replay = (sys.modules[f"runtime.{name}"] for name in names)
     world = environments.opened(environment, code["model"].Config())
-    worlds = environments.Worlds(world, 2, 0)
+    worlds = episodes.Worlds(world, 2, 0)
     memory = replay.Replay(world, 2, 23)
     draw, happened = np.random.default_rng(0), [set(), set()]
     for step in range(60):
@@ -96,8 +97,7 @@ def test_the_memory_gives_what_happened_and_nothing_across_episodes(
 
 
 def test_an_episode_that_is_cut_off_is_not_over(code: Code) -> None:
-    environments = sys.modules["runtime.environments"]
-    played = environments.Played(
+    played = sys.modules["runtime.episodes"].Played(
         returns=np.zeros(2),
         lengths=np.array([2, 3]),
         seen=np.arange(5.0)[:, None],
@@ -106,7 +106,7 @@ def test_an_episode_that_is_cut_off_is_not_over(code: Code) -> None:
         ends=np.array([[10.0], [20.0]]),
         over=np.array([True, False]),
     )
-    *_, later, over = code["train"].transitions_of(played)
+    *_, later, over = sys.modules["runtime.off_policy"].transitions_of(played)
     assert later[:, 0].tolist() == [1, 10, 3, 4, 20]
     assert over.tolist() == [0, 1, 0, 0, 0]
 

@@ -10,11 +10,9 @@ Shapes in comments: B images, C channels.
 from dataclasses import dataclass
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from layers.convolution import Convolution
-from layers.residual import EXPANSION, Bottleneck
+from layers.residual import ResNetEncoder, depths_of, features_of, resnet_config, resnet_name
 
 
 @dataclass(frozen=True)
@@ -32,38 +30,16 @@ class Config:
     depth_4: int = 3  # blocks of the fourth stage
 
 
-class Model(nn.Module):
+class Model(ResNetEncoder):
     """The classifier."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.config = config
-        self.depths = (config.depth_1, config.depth_2, config.depth_3, config.depth_4)
-        self.stem = Convolution(config.num_channels, config.width, 7, stride=2)
-        self.layers = nn.ModuleList()
-        channels = config.width
-        for stage, depth in enumerate(self.depths):
-            width = config.width * 2**stage
-            for index in range(depth):
-                stride = 2 if stage and index == 0 else 1
-                self.layers.append(Bottleneck(channels, width, stride))
-                channels = EXPANSION * width
-        self.classifier = nn.Linear(channels, config.num_classes)
-        self._init_weights()
-
-    def _init_weights(self) -> None:
-        """Draw kernels from N(0, 2 / fan-out) (He et al., 2015, arXiv:1502.01852)."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        super().__init__(config)
+        self.classifier = nn.Linear(features_of(config), config.num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, num_classes) of images (B, C, height, width)."""
-        x = F.relu(self.stem(images))  # (B, width, height / 2, width / 2)
-        x = F.max_pool2d(x, 3, stride=2, padding=1)
-        for layer in self.layers:
-            x = layer(x)
-        logits: Tensor = self.classifier(x.mean((2, 3)))  # (B, 32 * width), over all places
+        logits: Tensor = self.classifier(self.encode(images))
         return logits
 
     def num_params(self) -> int:
@@ -72,30 +48,10 @@ class Model(nn.Module):
 
     def checkpoint_name(self, name: str) -> str:
         """Return the name of a tensor in transformers' ResNetForImageClassification."""
-        head, _, rest = name.partition(".")
-        if head == "classifier":
-            return f"classifier.1.{rest}"
-        if head == "stem":
-            return f"resnet.embedder.embedder.{rest}"
-        number, part, rest = rest.split(".", 2)
-        stage, place = 0, int(number)
-        while place >= self.depths[stage]:
-            place -= self.depths[stage]
-            stage += 1
-        order = {"narrow": "layer.0", "mix": "layer.1", "widen": "layer.2"}
-        return f"resnet.encoder.stages.{stage}.layers.{place}.{order.get(part, part)}.{rest}"
+        if name.startswith("classifier."):
+            return name.replace("classifier", "classifier.1")
+        return f"resnet.{resnet_name(name, depths_of(self.config))}"
 
     def checkpoint_config(self) -> dict[str, Any]:
         """Return further entries of config.json, with which transformers loads it as ResNet."""
-        width = self.config.width
-        return {
-            "architectures": ["ResNetForImageClassification"],
-            "model_type": "resnet",
-            "embedding_size": width,
-            "hidden_sizes": [EXPANSION * width * 2**stage for stage in range(4)],
-            "depths": list(self.depths),
-            "layer_type": "bottleneck",
-            "hidden_act": "relu",
-            "downsample_in_first_stage": False,
-            "downsample_in_bottleneck": False,
-        }
+        return {"architectures": ["ResNetForImageClassification"], **resnet_config(self.config)}

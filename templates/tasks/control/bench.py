@@ -8,7 +8,6 @@ A pass reads observations, one and many at once; the environment's own time is n
 JSON on stdout.
 """
 
-import torch
 from torch import Tensor
 
 from data import Config as DataConfig
@@ -16,6 +15,7 @@ from infer import Config
 from model import Config as ModelConfig
 from model import Model
 from runtime.bench import Cases, measuring, network_of, passes
+from runtime.environments import blank
 from runtime.errors import run
 from runtime.scripts import Trained
 
@@ -26,9 +26,7 @@ def cases(trained: Trained[Config, DataConfig, ModelConfig]) -> Cases:
     network = network_of(trained, lambda: Model(c))
 
     def inputs(samples: int) -> tuple[Tensor, ...]:
-        if c.obs_dim:
-            return (torch.zeros(samples, c.obs_dim),)
-        return (torch.zeros(samples, c.n_frames, c.frame_height, c.frame_width, dtype=torch.uint8),)
+        return (blank(c, samples),)
 
     return network, [*passes(network, trained, "observations", inputs)]
 

@@ -16,18 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model import Config as ModelConfig
-from runtime.environments import (
-    SEEDS,
-    TRAIN_SEEDS,
-    Act,
-    Observations,
-    Sizes,
-    World,
-    opened,
-    taken,
-)
+from runtime.environments import Sizes, World, opened, taken
+from runtime.episodes import SEEDS, TRAIN_SEEDS, Act, Observations
 from runtime.errors import fail, run
 from runtime.options import data_options
+from runtime.returns import same_action
 from runtime.settings import load_config
 
 BUNDLED = {True: "Pendulum-v1", False: "CartPole-v1"}  # for quantities, and for choices
@@ -93,6 +86,16 @@ def random_actions(world: World, seed: int) -> Act:
         return draw.uniform(-1, 1, (len(seen), world.actions)).astype(np.float32)
 
     return act
+
+
+def baselines(world: World, config: Config, seed: int) -> dict[str, Act]:
+    """Return what an agent is compared with: a rule too, where the environment is known."""
+    rule = dict([RULES[world.name]]) if world.name in RULES else {}
+    return {
+        "random actions": random_actions(world, seed),
+        "the same action": same_action(world, splits_of(config)["val"]),
+        **rule,
+    }
 
 
 def main() -> None:

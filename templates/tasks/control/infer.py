@@ -23,7 +23,8 @@ from data import Config as DataConfig
 from data import load_world
 from model import Config as ModelConfig
 from model import Model, best_actions
-from runtime.environments import Episode, World, taken
+from runtime.environments import World, taken
+from runtime.episodes import Episode
 from runtime.errors import fail, run
 from runtime.options import Group
 from runtime.panels import animation, curves, strip

@@ -25,11 +25,12 @@ from runtime.formats import list_rows
 from runtime.graphs import SUFFIXES, Packed, joined, packed, read_graphs
 from runtime.labels import labels_of
 from runtime.listing import printable
-from runtime.molecules import molecules, shipped
+from runtime.molecules import molecules
 from runtime.notes import note
 from runtime.options import data_options
 from runtime.order import samples_at
 from runtime.records import split_files
+from runtime.sdf import shipped
 from runtime.settings import load_config
 from runtime.splits import SPLITS, copies, require_samples, shares_left
 from runtime.unions import (

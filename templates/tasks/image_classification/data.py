@@ -9,7 +9,7 @@ on the Hugging Face Hub. Without --data, the script reads small digits. Hidden f
 What may surprise in the data, train.py says too, on standard error.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,66 +20,27 @@ from model import Config as ModelConfig
 from runtime.digests import digest
 from runtime.digits import handwritten_digits
 from runtime.errors import fail, run
-from runtime.examples import Example, read_examples
-from runtime.image_batches import (
-    Split,
-    batches,
-)
-from runtime.images import ImageFiles
+from runtime.examples import Example, examples_digest, read_examples, without_copies
+from runtime.image_batches import Images, Pixels, Split, drawn, of_files, shown
 from runtime.labels import say_untested, untested
 from runtime.listing import printable
 from runtime.options import data_options
 from runtime.pixels import survey
 from runtime.settings import load_config
 from runtime.splits import SPLITS, require_samples
-from runtime.stored import list_pictures
 
 BUNDLED = "digits"
-READ_AT_ONCE = 256  # more images take more memory, and are not read faster
 MOST_SHOWN = 20  # classes that data.py counts by name
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Pixels):
     """How images become samples."""
 
     val_fraction: float = 0.1
     """Share of each class for validation during training."""
     test_fraction: float = 0.1
     """Share of each class that only eval.py reads."""
-    pixel_mean: float = 0.5
-    """Subtracted from pixels, which lie between 0 and 1."""
-    pixel_std: float = 0.5
-    """Divides pixels after the subtraction."""
-    crop_padding: int = 28
-    """Black pixels around a training image before a random crop to its size; 0 for no crop."""
-    crop_scale: float = 0.0
-    """Least share of a training image that a random crop keeps and scales up; 0 for no crop."""
-    flip: bool = False
-    """Whether to mirror half of the training images; leave it off for letters and digits."""
-    operations: int = 0
-    """Operations of RandAugment on a training image."""
-    magnitude: float = 9.0
-    """Strength of these operations, from 0 to 10."""
-    erase: float = 0.0
-    """Share of the training images of which noise replaces a rectangle."""
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images in three splits.
-
-    Attributes:
-        name: Name in reports.
-        sha256: Digest of all images with their classes and splits.
-        labels: Names of the classes.
-        splits: The samples by split.
-    """
-
-    name: str
-    sha256: str
-    labels: tuple[str, ...]
-    splits: dict[str, Split]
 
 
 def load_images(config: Config, path: Path | None, model: ModelConfig) -> Images:
@@ -121,14 +82,13 @@ def _digits(config: Config, model: ModelConfig) -> Images:
     size = (model.image_height, model.image_width)
     # The digits have 8 x 8 pixels. Without antialias, a smaller model would drop rows of them.
     scaled = F.interpolate(pixels[:, None].float(), size, mode="bilinear", antialias=True)
-    # `expand` repeats the one channel without copying it.
-    images = scaled.round().to(torch.uint8).expand(-1, model.num_channels, -1, -1)
+    grey = scaled.round().to(torch.uint8)[:, 0]
     parts = {s: torch.tensor([i for i, each in enumerate(splits) if each == s]) for s in SPLITS}
     return Images(
         BUNDLED,
         digest(pixels.numpy().tobytes(), targets.numpy().tobytes(), "".join(splits).encode()),
         tuple(sorted(set(names))),
-        {split: Split(images[part], targets[part]) for split, part in parts.items()},
+        {split: drawn(grey[part], targets[part], model) for split, part in parts.items()},
     )
 
 
@@ -141,15 +101,12 @@ def _folder(config: Config, path: Path, model: ModelConfig) -> Images:
     # Alphabetical order fixes the number of a class; the order of a directory differs by machine.
     labels = sorted({each.label for each in examples})
     numbers = {label: number for number, label in enumerate(labels)}
-    size, splits = (model.image_height, model.image_width), {}
+    splits = {}
     for split in SPLITS:
-        chosen = [each for each in _without_copies(examples) if each.split == split]
-        pixels = ImageFiles([each.file for each in chosen], size, model.num_channels)
-        splits[split] = Split(pixels, torch.tensor([numbers[each.label] for each in chosen]))
-    # The digest covers splits too: a moved file makes another data set, and old scores do not
-    # apply.
-    total = digest(*(f"{each.split}\0{each.name}\0{each.key}\n".encode() for each in examples))
-    return Images(path.name, total, tuple(labels), splits)
+        chosen = [each for each in without_copies(examples) if each.split == split]
+        targets = torch.tensor([numbers[each.label] for each in chosen])
+        splits[split] = of_files([each.file for each in chosen], targets, model)
+    return Images(path.name, examples_digest(examples), tuple(labels), splits)
 
 
 def _cut(examples: list[Example], fractions: Mapping[str, float]) -> list[Example]:
@@ -159,13 +116,6 @@ def _cut(examples: list[Example], fractions: Mapping[str, float]) -> list[Exampl
     rest = [each for each in examples if each.split == "train"]
     splits = iter(stratified([each.label for each in rest], [each.key for each in rest], missing))
     return [replace(e, split=next(splits)) if e.split == "train" else e for e in examples]
-
-
-def _without_copies(examples: list[Example]) -> list[Example]:
-    """Return examples without training images that val or test hold too."""
-    # A user's own folders may hold one image twice: scores would then reward memorization.
-    held_out = {each.key for each in examples if each.split != "train"}
-    return [each for each in examples if each.split != "train" or each.key not in held_out]
 
 
 def stratified(
@@ -206,19 +156,15 @@ def main() -> None:
     shape = f"{model.image_height} x {model.image_width} x {model.num_channels}"
     print(f"{images.name}, sha256 {images.sha256}")
     print(f"{len(images.labels)} classes; images become {shape}")
-    if args.data:
-        files = [each.file for each in read_examples(args.data)]
-        print(*survey(files).lines(), *list_pictures(args.data).left_out(), sep="\n")
-    for split, samples in images.splits.items():
-        # Reading every file now reports a damaged one before hours of training.
-        for _ in batches(samples, READ_AT_ONCE, config):
-            pass
+
+    def counted(split: str, samples: Split) -> Iterator[str]:
         counts = torch.bincount(samples.targets, minlength=len(images.labels)).tolist()
-        print(
-            f"{split:>5}: {len(samples.targets):,} images, {min(counts)} to {max(counts)} a class"
-        )
+        total, least, most = len(samples.targets), min(counts), max(counts)
+        yield f"{split:>5}: {total:,} images, {least} to {most} a class"
         pairs = zip(images.labels[:MOST_SHOWN], counts, strict=False)
-        print("      ", ", ".join(f"{printable(label)} {count:,}" for label, count in pairs))
+        yield "       " + ", ".join(f"{printable(label)} {count:,}" for label, count in pairs)
+
+    print(*shown(images.splits, config, args.data, counted), sep="\n")
 
 
 if __name__ == "__main__":

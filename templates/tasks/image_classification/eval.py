@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data import Config as DataConfig
-from data import Images, fitted, load_images
+from data import fitted, load_images
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import macro_f1
 from runtime.errors import fail, run
-from runtime.image_batches import Split, batches
+from runtime.image_batches import Images, Split, batches
 from runtime.labels import read_labels, untested
 from runtime.linear import logistic_regression
 from runtime.pixel_rows import flat_pixels, without_copies

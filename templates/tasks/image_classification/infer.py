@@ -19,11 +19,10 @@ from data import fitted, load_images
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
-from runtime.image_batches import normalized
-from runtime.images import image_files, read_image
+from runtime.image_batches import normalized, spread
+from runtime.images import read_images
 from runtime.labels import read_labels
 from runtime.options import Group, existing
-from runtime.pixels import survey
 from runtime.scripts import Setting, Trained, serving
 
 
@@ -49,17 +48,6 @@ def label(model: Model, image: Tensor) -> Tensor:
     return logits.float().softmax(-1).cpu()  # (K,)
 
 
-def files(path: Path, model: ModelConfig) -> Iterator[tuple[str, Tensor]]:
-    """Yield the name and the pixels of an image file, or of each image of a folder."""
-    size = (model.image_height, model.image_width)
-    paths = image_files(path) if path.is_dir() else [path]
-    # A grey model reads colours as grey, which its labels would not show.
-    survey(paths).say(model.num_channels)
-    # Files are read one by one, so the first line appears at once.
-    for file in paths:
-        yield str(file), read_image(file, size, model.num_channels)
-
-
 def samples(
     path: Path | None, model: ModelConfig, data: DataConfig, count: int
 ) -> Iterator[tuple[str, Tensor]]:
@@ -67,12 +55,8 @@ def samples(
     images = load_images(data, path, model)
     # The test split is for eval.py alone: choosing a model by its pictures would use it up.
     split = images.splits["val"]
-    total = len(split.targets)
-    for turn in range(min(count, total)):
-        # Neighbours in the split often share a class: equal steps show more classes.
-        index = turn * total // min(count, total)
-        name = images.labels[int(split.targets[index])]
-        yield f"validation image {index} ({name})", split.pixels[[index]][0]
+    for index, pixels in spread(split, count):
+        yield f"validation image {index} ({images.labels[int(split.targets[index])]})", pixels
 
 
 def line(name: str, probabilities: Tensor, labels: tuple[str, ...], top: int) -> str:
@@ -97,7 +81,8 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     model_config = fitted(trained.model, labels, args.size)
     model = trained.load(lambda: Model(model_config), getattr(torch, config.dtype))
     if args.input:
-        images = files(args.input, model_config)
+        size = (model_config.image_height, model_config.image_width)
+        images = read_images(args.input, size, model_config.num_channels)
     else:
         images = samples(args.data, model_config, trained.data, config.samples)
     for name, pixels in images:

@@ -21,9 +21,17 @@ from torch import Tensor
 from model import Config as ModelConfig
 from runtime.digests import digest, split_of
 from runtime.errors import run
-from runtime.examples import Example, read_examples
-from runtime.image_batches import Split, batches, chosen_at
-from runtime.images import ImageFiles
+from runtime.examples import Example, examples_digest, read_examples, without_copies
+from runtime.image_batches import (
+    Images,
+    Pixels,
+    Split,
+    batches,
+    chosen_at,
+    drawn,
+    of_files,
+    shown,
+)
 from runtime.letters import letters
 from runtime.notes import note
 from runtime.options import data_options
@@ -31,56 +39,21 @@ from runtime.order import samples_at
 from runtime.pixels import survey
 from runtime.settings import load_config
 from runtime.splits import SPLITS, require_samples, shares_left
-from runtime.stored import list_pictures
 
 BUNDLED = "turned_letters"
-READ_AT_ONCE = 256  # more images take more memory, and are not read faster
 PAIR = 2  # A class of a single image has no other to be found.
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Pixels):
     """How images become samples."""
 
     val_fraction: float = 0.1
     """Share of the classes for validation during training."""
     test_fraction: float = 0.1
     """Share of the classes that only eval.py reads."""
-    pixel_mean: float = 0.5
-    """Subtracted from pixels, which lie between 0 and 1."""
-    pixel_std: float = 0.5
-    """Divides pixels after the subtraction."""
-    crop_padding: int = 28
-    """Black pixels around a training image before a random crop to its size; 0 for no crop."""
-    crop_scale: float = 0.0
-    """Least share of a training image that a random crop keeps and scales up; 0 for no crop."""
-    flip: bool = False
-    """Whether to mirror half of the training images; leave it off for letters and digits."""
-    operations: int = 0
-    """Operations of RandAugment on a training image."""
-    magnitude: float = 9.0
-    """Strength of these operations, from 0 to 10."""
-    erase: float = 0.0
-    """Share of the training images of which noise replaces a rectangle."""
     views: int = 4
     """Images of a class that follow each other in the training order."""
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images in three splits.
-
-    Attributes:
-        name: Name in reports.
-        sha256: Digest of all images with their classes and splits.
-        labels: Names of the classes of all splits; a name's place is its number.
-        splits: The samples by split, those of a class together.
-    """
-
-    name: str
-    sha256: str
-    labels: tuple[str, ...]
-    splits: dict[str, Split]
 
 
 def load_images(config: Config, path: Path | None, model: ModelConfig) -> Images:
@@ -154,20 +127,19 @@ def batch_at(
 def _letters(config: Config, model: ModelConfig) -> Images:
     """Return the bundled letters at the model's size."""
     side = min(model.image_height, model.image_width)
-    drawn = list(letters(side))
-    total = digest(*(each.pixels.tobytes() + each.label.encode() for each in drawn))
+    found = list(letters(side))
+    total = digest(*(each.pixels.tobytes() + each.label.encode() for each in found))
     fractions = config.val_fraction, config.test_fraction
-    splits = [split_of(each.label, *fractions) for each in drawn]
-    labels = tuple(sorted({each.label for each in drawn}))
+    splits = [split_of(each.label, *fractions) for each in found]
+    labels = tuple(sorted({each.label for each in found}))
     height, width = model.image_height - side, model.image_width - side
     parts = {}
     for split in SPLITS:
-        own = [each for each, name in zip(drawn, splits, strict=True) if name == split]
-        pixels = torch.stack([torch.from_numpy(each.pixels) for each in own])[:, None]
-        # `expand` repeats the one channel without copying it.
+        own = [each for each, name in zip(found, splits, strict=True) if name == split]
+        pixels = torch.stack([torch.from_numpy(each.pixels) for each in own])
         pixels = torch.nn.functional.pad(pixels, (0, width, 0, height))
-        pixels = pixels.expand(-1, model.num_channels, -1, -1)
-        parts[split] = Split(pixels, torch.tensor([labels.index(each.label) for each in own]))
+        targets = torch.tensor([labels.index(each.label) for each in own])
+        parts[split] = drawn(pixels, targets, model)
     return Images(BUNDLED, total, labels, parts)
 
 
@@ -178,26 +150,22 @@ def _folder(config: Config, path: Path, model: ModelConfig) -> Images:
     survey([each.file for each in examples]).say(model.num_channels)
     labels = sorted({each.label for each in examples})
     numbers = {label: number for number, label in enumerate(labels)}
-    size, splits = (model.image_height, model.image_width), {}
+    splits = {}
     for split in SPLITS:
         own = sorted((each for each in examples if each.split == split), key=lambda e: e.label)
-        pixels = ImageFiles([each.file for each in own], size, model.num_channels)
         targets = torch.tensor([numbers[each.label] for each in own], dtype=torch.int64)
-        splits[split] = Split(pixels, targets)
-    total = digest(*(f"{each.split}\0{each.name}\0{each.key}\n".encode() for each in examples))
-    return Images(path.name, total, tuple(labels), splits)
+        splits[split] = of_files([each.file for each in own], targets, model)
+    return Images(path.name, examples_digest(examples), tuple(labels), splits)
 
 
 def _cut(examples: Sequence[Example], config: Config) -> list[Example]:
     """Return examples with the splits that the folder lacks cut from the classes of train."""
-    # A digest of the class decides its split, so new images move no old ones. An image that a held
-    # out split has too is left out of train: finding it again would be no merit.
+    # A digest of the class decides its split, so new images move no old ones.
     left = shares_left({e.split for e in examples}, config.val_fraction, config.test_fraction)
     cut = [
         replace(e, split=split_of(e.label, *left)) if e.split == "train" else e for e in examples
     ]
-    held_out = {each.key for each in cut if each.split != "train"}
-    return [each for each in cut if each.split != "train" or each.key not in held_out]
+    return without_copies(cut)
 
 
 def held_out(split: Split, size: int, config: Config) -> Iterator[tuple[Tensor, Tensor]]:
@@ -218,18 +186,13 @@ def main() -> None:
     shape = f"{model.image_height} x {model.image_width} x {model.num_channels}"
     print(f"{images.name}, sha256 {images.sha256}")
     print(f"{len(images.labels)} classes; images become {shape}")
-    if args.data:
-        files = [each.file for each in read_examples(args.data)]
-        print(*survey(files).lines(), *list_pictures(args.data).left_out(), sep="\n")
-    for split, samples in images.splits.items():
-        # Reading every file now reports a damaged one before hours of training.
-        for _ in batches(samples, READ_AT_ONCE, config):
-            pass
+
+    def counted(split: str, samples: Split) -> Iterator[str]:
         counts = Counter(samples.targets.tolist()).values()
-        print(
-            f"{split:>5}: {len(samples.targets):,} images of {len(counts):,} classes, "
-            f"{min(counts)} to {max(counts)} a class"
-        )
+        total, least, most = len(samples.targets), min(counts), max(counts)
+        yield f"{split:>5}: {total:,} images of {len(counts):,} classes, {least} to {most} a class"
+
+    print(*shown(images.splits, config, args.data, counted), sep="\n")
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data import Config as DataConfig
-from data import Images, load_images
+from data import load_images
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
-from runtime.image_batches import Split, batches
+from runtime.image_batches import Images, Split, batches
 from runtime.pixel_rows import flat_pixels, without_copies
 from runtime.report import Report, metric
 from runtime.scores import Mean, Samples

@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data import RULES, load_world, random_actions, splits_of
 from data import Config as DataConfig
+from data import baselines, load_world, splits_of
 from model import Config as ModelConfig
 from model import Model, Policy, best_actions
-from runtime.environments import World, play, taken
+from runtime.environments import World, taken
+from runtime.episodes import play
 from runtime.errors import run
 from runtime.report import Report, metric
-from runtime.returns import episode_return, picture, same_action
+from runtime.returns import episode_return, picture
 from runtime.scripts import Setting, Trained, scoring
 
 
@@ -67,13 +68,8 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     world, seeds = load_world(trained.args.data, trained.model), splits_of(trained.data)
     player = Player(trained.load(lambda: Model(trained.model)), world, trained.device)
     played = play(world, seeds["test"], player)
-    rule = {RULES[world.name][0]: RULES[world.name][1]} if world.name in RULES else {}
-    baselines = {
-        "random actions": random_actions(world, trained.config.seed),
-        "the same action": same_action(world, seeds["val"]),
-        **rule,
-    }
-    returned = episode_return(played, world, seeds["test"], baselines)
+    others = baselines(world, trained.data, trained.config.seed)
+    returned = episode_return(played, world, seeds["test"], others)
     entropy = metric(
         "entropy",
         "nat",

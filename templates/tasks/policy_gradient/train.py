@@ -26,7 +26,8 @@ from model import Config as ModelConfig
 from model import Model, Policy, best_actions
 from runtime.acting import Acting, cut, normalize, share_of
 from runtime.distributed import joined, total, world_size
-from runtime.environments import Played, Seen, World, Worlds, taken
+from runtime.environments import World, blank, taken
+from runtime.episodes import Played, Seen, Worlds
 from runtime.errors import fail, run
 from runtime.job import Batch, Job
 from runtime.settings import Training
@@ -306,12 +307,7 @@ def clipped_loss(config: Config, policy: Policy, values: Tensor, batch: Batch) -
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     """Return the loss of a dummy batch, to count FLOPs and memory."""
     sizes = model.config
-    shape = (
-        (sizes.obs_dim,)
-        if sizes.obs_dim
-        else (sizes.n_frames, sizes.frame_height, sizes.frame_width)
-    )
-    observed, ones = torch.zeros(samples, *shape), torch.zeros(samples)
+    observed, ones = blank(sizes, samples), torch.zeros(samples)
     output, values = model(observed)
     policy = Policy(output, sizes.continuous, sizes.n_actions)
     batch = (observed, policy.best().detach(), ones, ones, ones, ones)

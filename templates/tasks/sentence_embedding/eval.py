@@ -7,9 +7,8 @@ Each text of a pair is a query once; its partner is searched among all partners 
 JSON on stdout, and keeps it in OUT/scores.json. No other script reads the test split.
 """
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +25,7 @@ from runtime.report import Report, metric
 from runtime.scores import Mean, Samples
 from runtime.scripts import Setting, Trained, scoring
 from runtime.sequences import outputs
+from runtime.tfidf import TfIdf
 
 CUTS = (1, 2, 3, 5, 10, 20)  # k of the recall@k in the figure
 CHUNK = 1024  # queries compared at once; more take more memory and give the same ranks
@@ -40,44 +40,6 @@ class Config:
     """Texts encoded at once."""
     baseline_texts: int = 5000
     """Test texts above which TF-IDF is skipped; its memory grows with their square."""
-
-
-class TfIdf:
-    """Cosines of texts by TF-IDF over character n-grams of length one to three.
-
-    The weight of an n-gram g in a text is count(g) * (1 + log((1 + N) / (1 + texts with g))), for
-    the N texts of training (Sparck Jones, 1972).
-    """
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        known = list(texts)
-        self.texts_with = Counter(gram for text in known for gram in self._grams(text))
-        self.total = len(known)
-
-    def _grams(self, text: str) -> Counter[str]:
-        # Spaces at both ends make n-grams at the edge of a word differ from those inside one.
-        line = f" {text.lower()} "
-        return Counter(line[i : i + n] for n in (1, 2, 3) for i in range(len(line) - n + 1))
-
-    def similarities(self, texts: Sequence[str]) -> Tensor:
-        """Return the cosines of all pairs of texts, (N, N)."""
-        # Only texts that share an n-gram have a cosine above 0, so each n-gram adds to its texts
-        # alone.
-        postings: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
-        for row, text in enumerate(texts):
-            weights = {
-                gram: count * (1 + math.log((1 + self.total) / (1 + self.texts_with[gram])))
-                for gram, count in self._grams(text).items()
-            }
-            norm = math.sqrt(sum(weight**2 for weight in weights.values()))
-            for gram, weight in weights.items():
-                postings[gram].append((row, weight / norm))
-        cosines = torch.zeros(len(texts), len(texts))  # (N, N)
-        for entries in postings.values():
-            rows = torch.tensor([row for row, _ in entries])
-            weights_of = torch.tensor([weight for _, weight in entries])
-            cosines[rows[:, None], rows] += weights_of[:, None] * weights_of
-        return cosines
 
 
 def first_ranks(similarity: Similarity, pairs: Sequence[Pair], index: dict[str, int]) -> Tensor:

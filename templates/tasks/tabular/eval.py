@@ -10,7 +10,6 @@ checkpoint's settings, and scored on the fold. Prints JSON on stdout, and keeps 
 OUT/scores.json. No other script reads the test split.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,8 +28,9 @@ from runtime.classes import accuracy, macro_f1
 from runtime.columns import Rows, Table, design, folds_of, read_schema
 from runtime.crossval import as_trained, trained_network
 from runtime.errors import fail, run
+from runtime.regression import r2, ridge, rmse, scatter
 from runtime.report import Report, metric
-from runtime.scores import Mean, Samples, Score, Weights
+from runtime.scores import Samples, Score
 from runtime.scripts import Setting, Trained, scoring
 from runtime.settings import load_config
 from train import Config as TrainConfig
@@ -39,7 +39,6 @@ from train import job_on
 Values = NDArray[Any]  # (rows,): numbers, or numbers of classes
 Predictions = dict[str, Values]
 MODEL, TRUTH = "model", "truth"
-MOST_POINTS = 400  # more points overlap, and make the report larger
 MOST_LABELS = 20  # rows of the confusion matrix; cells of more would be too small to read
 
 
@@ -61,21 +60,13 @@ class Config:
     """Largest number of training rows for a baseline."""
 
 
-def ridge(table: Table, model: ModelConfig, config: Config) -> Values:
-    """Return predictions for the test rows by ridge regression, fitted on training rows.
-
-    (X^T X + penalty I)^-1 X^T y, with standardized targets: their mean is 0, so there is no
-    intercept.
-    """
+def linear(table: Table, model: ModelConfig, config: Config) -> Values:
+    """Return predictions for the test rows by ridge regression, fitted on training rows."""
     train = table.rows(table.parts["train"][: config.baseline_rows])
     test = table.rows(table.parts["test"])
     # Categories become columns of 0 and 1, and missing numbers 0, which is the mean.
-    x = design(train, model)  # (rows, features)
-    x, at = x - (mean := x.mean(0)), design(test, model)
-    # The penalty keeps the matrix invertible if columns depend on each other.
-    normal = x.T @ x + config.penalty * np.eye(x.shape[1])
-    weights = np.linalg.solve(normal, x.T @ train[2].double().numpy())
-    return np.asarray((at - mean) @ weights)
+    y = train[2].double().numpy()
+    return ridge(design(train, model), y, design(test, model), config.penalty)
 
 
 def logistic(table: Table, model: ModelConfig, config: Config) -> Values:
@@ -115,7 +106,7 @@ def number_predictions(
         MODEL: outputs[:, 0].numpy() * std + mean,
         # The mean of the training rows has an R² of about 0: a method below it learned nothing.
         "mean": np.full(len(test), mean),
-        "ridge regression": ridge(table, model, config) * std + mean,
+        "ridge regression": linear(table, model, config) * std + mean,
         TRUTH: rows.values[test],
     }
 
@@ -136,39 +127,9 @@ def class_predictions(
     }
 
 
-def rmse(truth: Values, values: Values) -> Score:
-    """Return the root of the mean squared error."""
-    # Large errors dominate the root of squares; one outlier can decide it.
-    mean = Mean((values - truth) ** 2)
-    return lambda weights: math.sqrt(mean(weights))
-
-
-def r2(truth: Values, values: Values) -> Score:
-    """Return 1 - (mean squared error) / (variance of the truth); predicting the mean gives 0."""
-    squares, level = Mean((values - truth) ** 2), Mean(truth)
-
-    def score(weights: Weights) -> float:
-        variance = Mean((truth - level(weights)) ** 2)(weights)
-        # A constant truth has a variance of 0; dividing by 1 instead avoids an infinite score.
-        return 1 - squares(weights) / (variance or 1.0)
-
-    return score
-
-
-def scatter(values: Predictions, target: Facts) -> dict[str, Any]:
-    """Return a figure of predictions against the truth, for some rows."""
-    # Every n-th row is a fair sample, because the rows of a split are in no order of the target.
-    some = slice(None, None, max(1, len(values[TRUTH]) // MOST_POINTS))
-    x, y = ([round(float(value), 4) for value in values[each][some]] for each in (TRUTH, MODEL))
-    name = f"{len(x)} of {len(values[TRUTH])} test rows"
-    points = {"name": name, "x": x, "y": y, "style": "points"}
-    return {
-        "kind": "lines",
-        "x": f"{target['name']}, truth",
-        "y": f"{target['name']}, prediction",
-        "series": [points],
-        "diagonal": True,
-    }
+def picture_of_numbers(values: Predictions, target: Facts) -> dict[str, Any]:
+    """Return a figure of predictions against the truth."""
+    return scatter(values[TRUTH], values[MODEL], target["name"], "rows")
 
 
 def confusion(values: Predictions, target: Facts) -> dict[str, Any]:
@@ -216,7 +177,7 @@ KINDS = {
             "rmse": Measure("RMSE", None, False, rmse),
             "r2": Measure("R²", "share of variance", True, r2),
         },
-        scatter,
+        picture_of_numbers,
     ),
     "class": Kind(
         class_predictions,

@@ -9,24 +9,19 @@ is cut from train. `prepare` takes columns of other names. Without a tokenizer.j
 training makes the tokenizer of the train split, as `prepare` does.
 """
 
-import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import Tensor
 
 from model import Config as ModelConfig
 from runtime.errors import fail, run
 from runtime.folders import names_of_columns, prepare_options
 from runtime.labels import say_untested, untested
 from runtime.listing import printable
-from runtime.order import samples_at
 from runtime.records import Names, Record, cut, read_splits, records_digest, report
 from runtime.sequences import TextTokenizer, find_tokenizer, prepare_records
 from runtime.settings import load_config
+from runtime.text_batches import Sample
 from runtime.translations import translations
 
 BUNDLED = "django_translations"
@@ -46,9 +41,6 @@ class Config:
     """Share of a file that only eval.py reads."""
     token_split: float = 0.0
     """Share of a training text's tokens to split into the two tokens that they were merged from."""
-
-
-Sample = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -143,43 +135,6 @@ def load_records(
         split: [{column: record[column] for column in COLUMNS} for record in each]
         for split, each in splits.items()
     }
-
-
-def rows(
-    samples: Sequence[Sample], tokenizer: TextTokenizer, max_len: int
-) -> tuple[Tensor, Tensor]:
-    """Return tokens (B, T) and labels (B) of some samples."""
-    # Val and test texts keep their first tokens and whole words: scores must not depend on chance.
-    tokens, _ = tokenizer.rows([text for text, _ in samples], max_len)  # (B, T)
-    return tokens, torch.tensor([label for _, label in samples])
-
-
-def batch_at(
-    data: Dataset, position: int, count: int, config: Config, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Return the samples at some positions of the training order: tokens (B, T), labels (B).
-
-    The position alone decides how a sample is varied, so a resumed run repeats it.
-    """
-    train = data.splits["train"]
-    # Seed and position decide the samples, so several processes can share the work without overlap.
-    samples = [train[index] for _, index in samples_at(position, count, len(train), seed)]
-    # Each sample has its own generator, so its draws do not depend on the batch size.
-    draws = [random.Random(f"{seed} {place}") for place in range(position, position + count)]
-    texts = [text for text, _ in samples]
-    # Random parts and split tokens give a text another form in each epoch, which delays
-    # overfitting.
-    tokens = data.tokenizer.varied(texts, config.max_len, config.token_split, draws)
-    return tokens, torch.tensor([label for _, label in samples])
-
-
-def batches(
-    data: Dataset, split: str, max_len: int, batch_size: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the samples of a split in order, in batches."""
-    samples = data.splits[split]
-    for start in range(0, len(samples), batch_size):
-        yield rows(samples[start : start + batch_size], data.tokenizer, max_len)
 
 
 def prepare(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data import Config as DataConfig
-from data import Dataset, Sample, load_dataset
+from data import Dataset, load_dataset
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import class_metrics, confusion
@@ -24,6 +24,7 @@ from runtime.report import Report
 from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
 from runtime.sequences import outputs
+from runtime.text_batches import Sample
 
 Labels = NDArray[np.int64]
 

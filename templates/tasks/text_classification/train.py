@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data import Config as DataConfig
-from data import batch_at, batches, load_dataset
+from data import load_dataset
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
@@ -27,6 +27,7 @@ from runtime.job import Batch, Job
 from runtime.labels import class_names
 from runtime.sequences import partly_hidden
 from runtime.settings import Training
+from runtime.text_batches import batch_at, batches
 from runtime.training import script
 
 
@@ -59,6 +60,7 @@ def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
 
 def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
     texts = load_dataset(data, args.data, model, args.begin)
+    train, val = (texts.splits[split] for split in ("train", "val"))
     return Job(
         config=config,
         data=data,
@@ -66,8 +68,10 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         sha256=texts.sha256,
         splits={split: len(each) for split, each in texts.splits.items()},
         build=lambda: Model(model),
-        batch=lambda start, count: batch_at(texts, start, count, data, config.seed),
-        held_out=lambda size: batches(texts, "val", data.max_len, size),
+        batch=lambda start, count: batch_at(
+            train, texts.tokenizer, start, count, data, config.seed
+        ),
+        held_out=lambda size: batches(val, texts.tokenizer, data.max_len, size),
         loss=lambda module, batch: label_loss(module, batch, config.token_drop),
         example=example_loss,
         unit="texts",

@@ -14,8 +14,8 @@ return.
 """
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,32 +27,19 @@ from data import Config as DataConfig
 from data import load_world, splits_of
 from model import Config as ModelConfig
 from model import Model, best_actions
-from runtime.acting import Acting, cut, normalize, share_of
-from runtime.distributed import joined, reshard, whole
-from runtime.environments import Played, World, Worlds, taken
+from runtime.environments import World, blank, taken
 from runtime.errors import run
 from runtime.job import Batch, Job
-from runtime.replay import Replay
-from runtime.settings import Training
+from runtime.off_policy import Copy, OffPolicy, Remembering
 from runtime.training import script
 
 
 @dataclass(frozen=True)
-class Config(Training):
+class Config(OffPolicy):
     """How the Q-network is trained."""
 
-    n_envs: int = 8
-    """Environments that are acted in side by side; processes share them."""
-    replay_size: int = 1000000
-    """Transitions that the replay memory holds, of all environments together."""
-    first_random: int = 80000
-    """Transitions of random actions before the first update."""
-    replay_ratio: int = 8
-    """How often a transition is learned from, on average."""
     target_every: int = 250
     """Updates between two renewals of the copy that values the next choice."""
-    discount: float = 0.99
-    """What a reward counts for one step before it."""
     first_exploration: float = 1.0
     """Share of random actions at the first update."""
     last_exploration: float = 0.01
@@ -80,8 +67,8 @@ def double_targets(
     return rewards + discount * (1 - over) * target.gather(1, best).squeeze(1)
 
 
-class Agent(Acting):
-    """The replay memory, the copy of the network, and how the agent explores."""
+class Agent(Remembering):
+    """The copy of the network, and how the agent explores."""
 
     config: Config
 
@@ -89,35 +76,14 @@ class Agent(Acting):
         super().__init__(
             config, world, seeds, lambda output, actions: best_actions(output, model, actions)
         )
-        self.worlds = Worlds(world, config.n_envs, config.seed)
-        self.share = share_of(config.batch_size, config.n_envs)
-        numbers = self.worlds.numbers
-        self.replay = Replay(world, len(numbers), config.replay_size // config.n_envs)
-        self.target = Model(model).requires_grad_(False)
-        self.renewed = -1  # the update at which the copy was renewed last
-        self.steps = 0  # steps that were taken in each environment
-
-    @property
-    def transitions(self) -> int:
-        return self.steps * self.config.n_envs
+        self.copy = Copy(Model(model))
 
     def begin(self, module: nn.Module, device: torch.device) -> None:
         super().begin(module, device)
-        self.target.to(device)
+        self.copy.network.to(device)
 
-    def collect(self, module: nn.Module, step: int) -> dict[str, float]:
-        """Act as often as the update needs, and renew the copy where that is due."""
-        config = self.config
-        self.done = step + 1
-        first = -(-config.first_random // config.n_envs)
-        learned = step * config.batch_size // (config.replay_ratio * config.n_envs)
-        while self.steps <= first + learned:
-            self._act(self.exploration(step) if self.steps >= first else 1.0)
-            if self.steps == first and self.world.sizes.obs_dim:
-                normalize(module, self.replay.everything())
-        if step // config.target_every > self.renewed:
-            self._renew(step // config.target_every)
-        return self.worlds.mean_return()
+    def renew(self, step: int) -> None:
+        self.copy.follow(self.network, step // self.config.target_every)
 
     def exploration(self, step: int) -> float:
         """Return the share of random actions before an update."""
@@ -125,82 +91,36 @@ class Agent(Acting):
         share = min(1.0, step / max(1.0, config.exploration_share * config.steps))
         return config.first_exploration * (1 - share) + config.last_exploration * share
 
-    def _act(self, exploration: float) -> None:
-        """Take a step in each environment."""
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.steps)
-        own = slice(self.worlds.numbers.start, self.worlds.numbers.stop)
-        draws = torch.rand(self.config.n_envs, 2, generator=generator)[own].numpy()
+    def explore(self, step: int | None, generator: torch.Generator) -> NDArray[Any]:
+        exploration = 1.0 if step is None else self.exploration(step)
+        draws = torch.rand(self.config.n_envs, 2, generator=generator)[self.own].numpy()
         actions = (draws[:, 1] * self.world.actions).astype(np.int64)
         if exploration < 1:
             actions = np.where(draws[:, 0] < exploration, actions, self.greedy()(self.worlds.now))
-        before = self.worlds.now
-        seen = self.worlds.step(actions)
-        self.replay.add(before, actions, seen)
-        self.steps += 1
-
-    @torch.no_grad()
-    def _renew(self, number: int) -> None:
-        """Copy the weights, which may lie in shards."""
-        reshard(self.network)
-        kept = self.target.state_dict()
-        for name, tensor in self.network.state_dict().items():
-            kept[name].copy_(whole(tensor))
-        self.renewed = number
-
-    def batch(self, start: int, count: int) -> Batch:
-        """Return samples of the memory, from a position in the order of all updates."""
-        update, first = divmod(start, self.config.batch_size)
-        numbers, _ = self.share.places(update, torch.arange(first, first + count))
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + update)
-        draws = torch.rand(self.config.batch_size, generator=generator)[first : first + count]
-        envs = numbers - self.worlds.numbers.start
-        return self.replay.sample(envs.numpy(), draws.double().numpy())
-
-    def held_out(self, size: int) -> Iterator[Batch]:
-        """Yield the transitions of the validation's episodes."""
-        yield from cut(transitions_of(self.validation()), size)
+        return actions
 
     def errors(self, module: nn.Module, batch: Batch) -> Tensor:
         """Return by how much the value of each action is off its target, (B,)."""
         seen, actions, rewards, later, over = batch
         own = self.world.actions
         with torch.no_grad():
-            online, target = (f(later)[:, :own].float() for f in (module, self.target))
+            online, target = (f(later)[:, :own].float() for f in (module, self.copy.network))
             wanted = double_targets(rewards, over, online, target, self.config.discount)
         values: Tensor = module(seen)[:, :own].float()
         return values.gather(1, actions.unsqueeze(1)).squeeze(1) - wanted
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the memory and the copy, and what `Acting` has."""
-        copy = {f"target.{name}": tensor for name, tensor in self.target.state_dict().items()}
-        memory = {f"replay.{name}": joined(each) for name, each in self.replay.tensors().items()}
-        numbers = {"steps": torch.tensor(self.steps), "renewed": torch.tensor(self.renewed)}
-        return super().tensors() | copy | memory | numbers
+        """Return the copy, and what `Remembering` has."""
+        return super().tensors() | self.copy.tensors()
 
     def _restore(self, tensors: dict[str, Tensor]) -> None:
         super()._restore(tensors)
-        own = slice(self.worlds.numbers.start, self.worlds.numbers.stop)
-        self.replay.restore({n: tensors[f"replay.{n}"][own] for n in self.replay.tensors()})
-        self.target.load_state_dict({n: tensors[f"target.{n}"] for n in self.target.state_dict()})
-        self.steps, self.renewed = int(tensors["steps"]), int(tensors["renewed"])
-
-
-def transitions_of(played: Played) -> Batch:
-    """Return what was seen, done and rewarded in some episodes, what followed, and the ends."""
-    ends = np.cumsum(played.lengths) - 1
-    later = np.concatenate((played.seen[1:], played.seen[:1]))
-    later[ends] = played.ends
-    over = np.zeros(len(later), dtype=np.float32)
-    over[ends] = played.over
-    rows: tuple[NDArray[np.generic], ...] = (played.seen, played.actions, played.rewards)
-    return tuple(torch.from_numpy(each) for each in (*rows, later, over))
+        self.copy.restore(tensors)
 
 
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     """Return the loss of a dummy batch, to count FLOPs and memory."""
-    c = model.config
-    shape = (c.obs_dim,) if c.obs_dim else (c.n_frames, c.frame_height, c.frame_width)
-    values: Tensor = model(torch.zeros(samples, *shape))
+    values: Tensor = model(blank(model.config, samples))
     return values.square().mean()
 
 

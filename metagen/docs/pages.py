@@ -1,0 +1,197 @@
+"""The pages of the documentation about families: `python -m metagen.docs.pages` renews them.
+
+A page says what is known of a family in its own files: the specs that lead to it, what it does, on
+which data it is tried, which models of its kind were published, and how it fails. Its picture is
+the outcome of a benchmark, `paper/figures/outcome.pdf` of a package as PNG, named after the spec.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metagen import families, paths, spec
+from metagen.docs import escape, references, sheets
+from metagen.families.family import Family
+
+FOLDER = "docs/families"
+GALLERY = "gallery"
+_PICTURES = "docs/images/families"
+_HEAD = "<!-- Written by `python -m metagen.docs.pages`. -->\n\n"
+_MOST_MODELS = 12
+
+
+def pages() -> dict[str, str]:
+    """Return the text of each page by its path in the repository."""
+    made = {name: page(families.named(name)) for name in sorted(families.FAMILIES)}
+    return {
+        f"{FOLDER}/{name}.md": _HEAD + text for name, text in {**made, GALLERY: gallery()}.items()
+    }
+
+
+def gallery() -> str:
+    """Return the page that names all families."""
+    head = "# What can be built\n\nEach family has a page with a picture of what it makes.\n\n"
+    table = ["| model | family | for |", "| --- | --- | --- |"]
+    for family in map(families.named, sorted(families.FAMILIES)):
+        link = f"[{family.words.kind}]({family.name}.md)"
+        table.append(f"| {link} | `{family.name}` | {_uses(family)['audience']} |")
+    return head + "\n".join(table) + "\n"
+
+
+def page(family: Family) -> str:
+    """Return the page of a family."""
+    parts = (
+        f"# {family.words.kind[:1].upper()}{family.words.kind[1:]}",
+        _picture(family),
+        _uses(family)["direct"],
+        _build(family),
+        _routes(family),
+        _data(family),
+        _published(family),
+        _failures(family),
+        _files(family),
+    )
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def _picture(family: Family) -> str:
+    """Return the picture of the first spec that has one, or the command that draws it."""
+    for path in specs()[family.name]:
+        picture = f"{_PICTURES}/{path.stem}.png"
+        if (paths.PACKAGE.parent / picture).is_file():
+            caption = escape.markdown(family.words.outcome)
+            says = f"*{caption} The benchmark of `metagen synth {_shown(path)}` drew it.*"
+            return f"![{caption}](../images/families/{path.stem}.png)\n\n{says}"
+    command = f"metagen synth {_shown(specs()[family.name][0])} --out out"
+    return (
+        f"There is no picture here yet. `{command}` draws it, as `docs/figures/outcome.svg` of the "
+        f"package: {family.words.outcome[:1].lower()}{family.words.outcome[1:]}"
+    )
+
+
+def _build(family: Family) -> str:
+    own = specs()[family.name]
+    lines = [f"- [{path.stem}](../../{_shown(path)})" for path in own]
+    command = f"```console\n$ metagen synth {_shown(own[0])} --out out\n```"
+    return "\n".join([f"## Specs\n\n{command}\n", *lines])
+
+
+def _routes(family: Family) -> str:
+    """Return which values of keys lead to the family."""
+    keys = list(families.KEYS)
+    table = [f"| {' | '.join(f'`{key}`' for key in keys)} |", "|" + " --- |" * len(keys)]
+    for route in families.ROUTES:
+        if route.family == family.name:
+            table.append(f"| {' | '.join(_values(route.allowed[key]) for key in keys)} |")
+    head = "A spec with these values leads to this family; a key that it omits fits every value."
+    return "\n".join(["## What leads to it", "", head, "", *table])
+
+
+def _values(values: frozenset[str]) -> str:
+    return ", ".join(f"`{value}`" for value in sorted(values))
+
+
+def _data(family: Family) -> str:
+    """Return the data that the scaled-down model is tried on, and its metrics."""
+    task = family.task
+    lines = [
+        f"- {sheet['title'][:1].upper()}{sheet['title'][1:]}, by {sheet['authors']}"
+        for sheet in map(_sheet, task.benchmark.sheets)
+    ]
+    names = ", ".join(f"`{name}`" for name in task.metrics)
+    return "\n".join(
+        [
+            "## How it is tried",
+            "",
+            f"A scaled-down model reads {family.words.data}:",
+            "",
+            *lines,
+            "",
+            f"`eval.py` reports {names}. [Scores](../scores.md) has what each family learns.",
+            "",
+            f"The full model trains on your data: `train.py --size full --data {task.taken}`.",
+        ]
+    )
+
+
+def _published(family: Family) -> str:
+    """Return the published models that the search for dimensions follows."""
+    with paths.source(family.published).open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    column = family.size_column
+    shown = [f"| {escape.markdown(row['model'])} | {_size(row, column)} |" for row in rows]
+    count = f"{len(rows)} published models" if rows[1:] else "one published model"
+    more = " The first of them are:" if len(rows) > _MOST_MODELS else ""
+    head = ["## Published models", "", f"Its shape follows {count}.{more}", ""]
+    table = [
+        f"| model | {column.replace('params', 'parameters').replace('_', ' ')} |",
+        "| --- | ---: |",
+        *shown[:_MOST_MODELS],
+    ]
+    return "\n".join([*head, *table])
+
+
+def _size(row: Mapping[str, str], column: str) -> str:
+    value = row.get(column) or ""
+    return f"{float(value):,.0f}" if value.replace(".", "", 1).isdigit() else value
+
+
+def _failures(family: Family) -> str:
+    rows = yaml.safe_load(paths.source(f"{family.texts}/failures.yaml").read_text())
+    return "\n".join(["## How it fails", "", *map(_failure, rows)])
+
+
+def _failure(row: Mapping[str, Any]) -> str:
+    bibliography = paths.source(references.BIBLIOGRAPHY).read_text()
+    works = references.resolved(bibliography, row.get("cites", ()))
+    links = [escape.markdown_link(str(work["label"]), work["url"] or "") for work in works]
+    return f"- {row['says'].rstrip('.')}" + (f" ({'; '.join(links)})." if links else ".")
+
+
+def _files(family: Family) -> str:
+    task = family.task.source("").rstrip("/")
+    return (
+        f"## Its files\n\n[The family](../../metagen/families/{family.name}.py), "
+        f"[its model](../../{family.model_template({})}) and "
+        f"[the scripts of its task](../../{task})."
+    )
+
+
+def _uses(family: Family) -> dict[str, Any]:
+    made: dict[str, Any] = yaml.safe_load(paths.source(family.task.source("uses.yaml")).read_text())
+    return made
+
+
+def _sheet(name: str) -> dict[str, Any]:
+    made: dict[str, Any] = yaml.safe_load(paths.source(f"{sheets.FOLDER}/{name}.yaml").read_text())
+    return made
+
+
+@cache
+def specs() -> dict[str, list[Path]]:
+    """Return the specs that metagen ships, by their family."""
+    found: dict[str, list[Path]] = {name: [] for name in families.FAMILIES}
+    for path in sorted(paths.specs().rglob("*.yaml")):
+        found[families.route(spec.load(path, ()).key)].append(path)
+    return found
+
+
+def _shown(path: Path) -> str:
+    return f"specs/{path.relative_to(paths.specs()).as_posix()}"
+
+
+def main() -> None:
+    """Write the pages in the current folder, which is the repository."""
+    for path, text in pages().items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

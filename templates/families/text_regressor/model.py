@@ -1,0 +1,68 @@
+"""A text regressor in the BERT form (Devlin et al., 2019, arXiv:1810.04805).
+
+A bidirectional encoder reads the text; the vector of its first token, [CLS], passes through a
+pooler, and a linear layer gives one number: the target, standardized by the training texts.
+
+Shapes in comments: B texts, T tokens.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from layers.encoder import Encoder, bert_config, bert_name, init_weights
+
+
+@dataclass(frozen=True)
+class Config:
+    """Dimensions of the model; the defaults are the full model."""
+
+    d_model: int = 768  # width of the residual stream
+    n_layers: int = 12  # number of blocks
+    n_heads: int = 12  # heads in each layer; they divide d_model
+    d_ff: int = 3072  # width of the feed-forward layer
+    vocab_size: int = 30522  # entries of the vocabulary
+    max_seq_len: int = 512  # longest text, in tokens
+    n_segments: int = 2  # texts of an input, each with its own vector; a regressor reads one
+    norm_eps: float = 1e-12  # added to the variance before its root
+    dropout: float = 0.1  # share of activations that training drops
+
+
+class Model(Encoder):
+    """The text regressor."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.config = config
+        self.pooler = nn.Linear(config.d_model, config.d_model)
+        self.classifier = nn.Linear(config.d_model, 1)
+        init_weights(self, config.d_model)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return numbers (B) of texts (B, T), token 0 after the end of each."""
+        first = self.encode(tokens)[:, 0]  # (B, d_model)
+        pooled = torch.tanh(self.pooler(first))
+        numbers: Tensor = self.classifier(F.dropout(pooled, self.config.dropout, self.training))
+        return numbers.squeeze(1)
+
+    def num_params(self) -> int:
+        """Return the number of weights."""
+        return sum(p.numel() for p in self.parameters())
+
+    def checkpoint_name(self, name: str) -> str:
+        """Return the name of a parameter in transformers' BertForSequenceClassification."""
+        if name.startswith("classifier."):
+            return name
+        return f"bert.{bert_name(name)}"
+
+    def checkpoint_config(self) -> dict[str, Any]:
+        """Return further entries of config.json, with which transformers loads it as BERT."""
+        return {
+            "architectures": ["BertForSequenceClassification"],
+            "num_labels": 1,
+            "problem_type": "regression",
+            **bert_config(self.config),
+        }

@@ -1,0 +1,168 @@
+"""Score a checkpoint on the test split, and compare with one stuff, and components and textures.
+
+    python eval.py                                   the checkpoint that train.py wrote to `out`
+    python eval.py --size full --data my_images      the full model, on your images and maps
+
+Prints JSON on stdout, and keeps it in OUT/scores.json. No other script reads the test split.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from data import Config as DataConfig
+from data import load_scenes
+from model import Config as ModelConfig
+from model import Model
+from runtime.errors import run
+from runtime.instances import pasted
+from runtime.objects import Found, Objects
+from runtime.panoptic_scores import Kind, PanopticQuality
+from runtime.report import Report, metric
+from runtime.scores import Samples
+from runtime.scripts import Setting, Trained, scoring
+from runtime.segments import SegmentedPictures, Segments, merged
+from runtime.textures import baselines
+
+FIGURE_IMAGES = 4
+FIGURE_SIDE = 96  # pixels of the longer side; the report grows with its square
+METRICS: tuple[tuple[str, str, Kind], ...] = (
+    ("pq", "PQ", "pq"),
+    ("sq", "SQ", "sq"),
+    ("rq", "RQ", "rq"),
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """How the test split is scored."""
+
+    batch_size: int = 2
+    """Images scored at once."""
+    baseline_images: int = 200
+    """Training images that fit the baselines, taken from the start."""
+    least_score: float = 0.5
+    """Score from which a thing counts."""
+    least_area: int = 4096
+    """Pixels from which on stuff counts."""
+
+
+@torch.no_grad()
+def segment(model: Model, images: Tensor, config: Config) -> list[Segments]:
+    """Return the segments of images (B, C, H, W), in their pixels."""
+    size, segments = (images.size(2), images.size(3)), []
+    told = model(images)
+    logits = F.interpolate(told.stuff.float(), size=size, mode="bilinear", align_corners=False)
+    every = (told.boxes, told.classes, told.scores, told.masks, logits.argmax(1))
+    for boxes, classes, scores, masks, stuff in zip(*(each.cpu() for each in every), strict=True):
+        real = classes >= 0
+        whole = pasted(masks[real], boxes[real], size)
+        found = Found(boxes[real], scores[real], classes[real], whole)
+        things = model.config.num_classes
+        segments.append(merged(found, stuff, things, config.least_score, config.least_area))
+    return segments
+
+
+def segmented(
+    model: Model, pictures: SegmentedPictures, config: Config, device: torch.device
+) -> list[Segments]:
+    """Return what the network finds in each image of the test split."""
+    found: list[Segments] = []
+    for images, *_ in pictures.batches("test", config.batch_size):
+        found += segment(model, images.to(device), config)
+    return found
+
+
+def metrics(
+    truth: list[Objects], found: dict[str, list[Segments]], things: int, classes: int
+) -> list[dict[str, Any]]:
+    """Return the panoptic quality of all classes, of things and of stuff, with its baselines."""
+    every = {name: PanopticQuality(truth, each, classes) for name, each in found.items()}
+    samples = Samples("images", len(truth))
+    parts = (("things", slice(things)), ("stuff", slice(things, None)))
+    scored = [(*each, slice(None)) for each in METRICS]
+    scored += [(f"pq_{name}", f"PQ of {name}", "pq", part) for name, part in parts]
+    rows = []
+    for name, title, kind, part in scored:
+        scores = {method: quality.of(kind, part) for method, quality in every.items()}
+        own = scores.pop("model")
+        row = metric(name, "share", own, scores, samples, title=title, higher_is_better=True)
+        rows.append(row)
+    return rows
+
+
+def figure(
+    pictures: SegmentedPictures, truth: list[Objects], found: list[Segments]
+) -> dict[str, Any]:
+    """Return images spread over the split, with the true segments and those of the network."""
+    step = max(1, len(truth) // FIGURE_IMAGES)
+    images = []
+    for place in range(0, len(truth), step)[:FIGURE_IMAGES]:
+        grey = pictures.sample("test", place)[0].float().mean(0)  # (H, W)
+        skip = -(-max(grey.shape) // FIGURE_SIDE)
+        objects, own = truth[place], found[place]
+        assert objects.masks is not None
+        own_masks = [own.numbers == n + 1 for n in range(len(own.classes))]
+        images.append(
+            {
+                "pixels": grey[::skip, ::skip].round().int().tolist(),
+                "truth": _drawing([*objects.masks], objects.classes, pictures, skip),
+                "found": _drawing(own_masks, own.classes, pictures, skip),
+            }
+        )
+    return {"kind": "segments", "images": images}
+
+
+def _drawing(
+    masks: list[Tensor], classes: Tensor, pictures: SegmentedPictures, skip: int
+) -> dict[str, Any]:
+    """Return the number of the segment of each pixel, and each one's class and name's place."""
+    names, labels = pictures.named(), []
+    numbers = torch.zeros(1, dtype=torch.int64)
+    for number, (mask, kind) in enumerate(zip(masks, classes.tolist(), strict=True), start=1):
+        small = mask[::skip, ::skip]
+        numbers = torch.where(small, number, numbers)
+        rows, columns = small.nonzero(as_tuple=True)
+        thing = kind < pictures.things
+        if len(rows):
+            at = [int(columns.min()), int(rows.min())]
+            labels.append({"at": at, "name": names[kind], "class": kind, "thing": thing})
+        else:
+            labels.append({"at": None, "name": names[kind], "class": kind, "thing": thing})
+    return {"segments": numbers.tolist(), "labels": labels}
+
+
+def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
+    """Score a checkpoint on the segments of the test split."""
+    pictures = load_scenes(trained.data, trained.args.data, trained.model)
+    model = trained.load(lambda: Model(trained.model))
+    truth = pictures.truth("test")
+    config = trained.config
+    found = segmented(model, pictures, config, trained.device)
+    every = {"model": found, **baselines(pictures, config.baseline_images, config.least_area)}
+    seen = {number for each in truth for number in each.classes.tolist()}
+    untested = [name for n, name in enumerate(pictures.classes) if name and n not in seen]
+    return Report(
+        pictures.name,
+        pictures.sha256,
+        len(truth),
+        metrics(truth, every, pictures.things, len(pictures.classes)),
+        figure(pictures, truth, found),
+        n_unit="images",
+        untested=untested,
+    )
+
+
+main = scoring(
+    __doc__,
+    (Config, DataConfig, ModelConfig),
+    report,
+    data="the data that train.py read (default: composed scenes)",
+    settings={"batch_size": Setting("images scored at once")},
+)
+
+if __name__ == "__main__":
+    run(main)
