@@ -28,6 +28,7 @@ from metagen.spec.kinds import (
     refuse,
     targets,
     text,
+    texts,
     whole,
 )
 
@@ -380,6 +381,12 @@ def _architecture() -> tuple[Key, ...]:
             only="check",
         ),
         Key("architecture.dims", pins(), "Dimensions pinned by name in architecture.yaml.", {}),
+        Key(
+            "architecture.search",
+            texts(1_000),
+            "Reasons of pinned dimensions and of settings, as `metagen search` finds them.",
+            {},
+        ),
     )
 
 
