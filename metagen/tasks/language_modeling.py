@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from metagen.tasks import harness
-from metagen.tasks.schedule import Habits
+from metagen.tasks.schedule import Growth, Habits
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Task
 
 Number = TypeVar("Number", int, float)
@@ -59,6 +59,16 @@ class LanguageModeling(Task):
     units = ("tokens",)
     input = "text"
     demonstration = words["usage"]
+    # 160 sequences of 2,048 tokens, and a rate of 0.0047, at 108M parameters outside the tables.
+    growth = Growth(
+        size=108e6,
+        batch=160 * 2048,
+        rate=0.0047,
+        batch_power=2 / 3,
+        rate_power=-1 / 3,
+        source="Porian et al., 2024, arXiv:2406.19146, as OLMo-core's ladder has it",
+        cite="porian",
+    )
     proxy = {"vocab_size": PROXY_VOCABULARY, "max_seq_len": 2 * PROXY_LENGTH}
 
     def habits(self, m: Dims, parameters: int, key: Lookup) -> Habits:
