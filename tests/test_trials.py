@@ -1,5 +1,6 @@
 """A trial trains the code of a package once; what it showed comes from the cache from then on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,22 @@ def test_code_is_part_of_the_key_and_settings_of_other_scripts_are_not(package, 
     assert starts() == 1
     run({**package, "code/data.py": b"class Config:\n    pass\n"}, trial(package), cache)
     assert starts() == 2
+
+
+def test_the_content_of_the_users_data_is_part_of_the_key(package, starts, tmp_path):
+    data, cache = tmp_path / "texts", cache_in(tmp_path / "cache")
+    data.mkdir()
+    (data / "a.txt").write_text("one")
+    first = replace(trial(package), data=data)
+    run(package, first, cache)
+    run(package, first, cache)
+    assert starts() == 1
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved" / "a.txt").write_text("two")
+    run(package, replace(first, data=tmp_path / "moved"), cache)
+    assert starts() == 2
+    with pytest.raises(UsageError, match="no such file or folder"):
+        run(package, replace(first, data=tmp_path / "none"), cache)
 
 
 class Ended(Exception):

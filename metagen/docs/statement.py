@@ -14,6 +14,7 @@ from metagen.docs.wording import SPACE
 
 Row = Mapping[str, Any]
 _ESTIMATE, _EXACT = 2, 3  # significant digits of a figure with a range, and of one without
+_LOSS, _LOSSES = 4, ("nat/", "bit/")  # Losses differ in their third digit.
 _LEAST = 0.01  # A smaller amount gets a unit of its own.
 # The units of a time: from which amount it is used, its size and its name.
 _TIMES = {
@@ -57,13 +58,14 @@ def computed(row: Row) -> str:
     """Return the computed figure, with the range of an estimate: `110 tok/s (88 to 130)`."""
     if row["computed"] is None:
         return f"not computed: {row['formula']}"
+    is_loss = row["unit"].startswith(_LOSSES)
     if row["low"] is None:
-        return _amount(row["computed"], row, _EXACT)
-    value = row["computed"]
-    low, high = (_amount(row[end], row, _ESTIMATE, like=value) for end in ("low", "high"))
+        return _amount(row["computed"], row, _LOSS if is_loss else _EXACT)
+    value, digits = row["computed"], _LOSS if is_loss else _ESTIMATE
+    low, high = (_amount(row[end], row, digits, like=value) for end in ("low", "high"))
     if low == high:
         return f"about {low}"
-    return f"about {_amount(value, row, _ESTIMATE)} ({low.partition(SPACE)[0]} to {high})"
+    return f"about {_amount(value, row, digits)} ({low.partition(SPACE)[0]} to {high})"
 
 
 def _amount(value: float, row: Row, digits: int | None, like: float | None = None) -> str:

@@ -125,7 +125,7 @@ class Change:
 
         def bound(run: str) -> Binding:
             known = bound_in(out, run) or NOTHING
-            binding = NOTHING if self.unbind else self._changed(known)
+            binding = NOTHING if self.unbind else _with_ladder(self._changed(known), out, run)
             binding.check()
             if not self.unbind and binding.trained is None and not binding.results:
                 sentence = f"No training is bound to {run}."
@@ -149,6 +149,14 @@ class Change:
         if named and len(specs) != 1:
             sentence = f"A training belongs to one spec, and {len(specs)} are given."
             raise UsageError(Problem(sentence, hint="name the file of one spec"))
+
+
+def _with_ladder(binding: Binding, out: Path, run: str) -> Binding:
+    """Return a binding with the forecast that `metagen ladder` registered beside the run folder."""
+    folder = out.resolve() / f"ladder-{run.removeprefix('run-')}"
+    if folder in binding.results or not (folder / "forecast.json").is_file():
+        return binding
+    return Binding(binding.trained, (*binding.results, folder))
 
 
 def read(ledger: Ledger, out: Path, run: str) -> Binding | None:

@@ -115,6 +115,21 @@ class Terminal:
         finally:
             bar.close()
 
+    @contextmanager
+    def bar(self, label: str) -> Iterator[Progress]:
+        """Yield the function that work outside of a build calls with (done, in all, note)."""
+        bar = _Bar(label, self._stream)
+        try:
+            yield bar.move
+        finally:
+            bar.close()
+
+    def result(self, event: str, content: Mapping[str, Any], lines: Iterable[str]) -> None:
+        """Print the lines of a result; to a program, its content as an event of this name."""
+        if not self._quiet:
+            for line in lines:
+                self.write(line)
+
     def task_done(self, graph: Graph, outcome: Outcome, recipe: Recipe) -> None:
         """Print what a task made and why; nothing for a task that was current."""
         if outcome.action == "current" or self._quiet:
@@ -200,6 +215,16 @@ class Events(Terminal):
             self._event("progress", graph, task=recipe.name, done=done, total=total, note=note)
 
         yield move
+
+    @contextmanager
+    def bar(self, label: str) -> Iterator[Progress]:
+        def move(done: int, total: int, note: str = "") -> None:
+            self._event("progress", task=label, done=done, total=total, note=note)
+
+        yield move
+
+    def result(self, event: str, content: Mapping[str, Any], lines: Iterable[str]) -> None:
+        self._event(event, **content)
 
     def task_done(self, graph: Graph, outcome: Outcome, recipe: Recipe) -> None:
         if outcome.action != "current":

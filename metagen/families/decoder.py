@@ -196,6 +196,12 @@ class Decoder(Blocks):
         shares = [max(1, window // n) for n in (64, 8, 1)]
         return sequence(full["model"], full["data"]["seq_len"]), [min(PROMPT, window), *shares]
 
+    def smaller(self, m: Dims) -> Iterable[dict[str, Value]]:
+        return transformer.smaller(m)
+
+    def table_flops(self, m: Dims) -> int:
+        return int(2 * m["vocab_size"] * m["d_model"])
+
     # What published decoders look like, and the space around them.
 
     def levels(self, table: list[Row]) -> dict[str, float]:

@@ -201,6 +201,18 @@ class Family:
         """Return the dimensions that keys other than `architecture.dims` fix."""
         return {**self.task.fixed(key), **declared(self.fixed_by, key)}
 
+    def smaller(self, m: Dims) -> Iterable[dict[str, Value]]:
+        """Yield smaller designs of the same shape, narrowest first, as rungs of a ladder.
+
+        One dial makes them: depth, heads and inner widths follow the width. Inputs and outputs
+        stay. A family without such a rule yields none.
+        """
+        return ()
+
+    def table_flops(self, m: Dims) -> int:
+        """Return the operations a unit of a pass that scale with a vocabulary, not with depth."""
+        return 0
+
     def proxy(self, m: Dims) -> dict[str, Value]:
         """Return the dimensions of the scaled-down model that is trained in the build."""
         full = {name: m[name] for name in self.dims if name in m}

@@ -8,6 +8,7 @@ the whole context and the others w tokens.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple
@@ -26,6 +27,7 @@ PROMPT = 512  # Tokens that pass through the model at once; a longer prompt take
 BLOCK, PAIRS = 8192, 512 * 512  # Positions of an 8-bit cache, and pairs, that are read at once.
 SINGLE = 4  # Bytes of a number in float32.
 PAIR_BYTES = 12  # A pair of positions has a distance of 8 bytes and four flags, in all heads.
+WIDTH_STEP, LEAST_HEAD = 4, 4  # of a model that is a rung of a ladder
 ROPE_BASES = (1e4, 5e5, 1e6, 1e7, 1e8)  # Llama 2, Llama 3 and Qwen2.5, then steps of ten
 ROPE_TURNS = 1 / 8  # The slowest pair of dimensions makes at most so many turns over the window.
 
@@ -153,6 +155,29 @@ def _block_bytes(m: Dims, window: int, queries: int) -> int:
     keys = min(window, BLOCK, PAIRS // queries)
     unpacked = 2 * SINGLE * m["n_kv_heads"] * m["head_dim"]
     return int(keys * (unpacked + queries * (SINGLE * m["n_heads"] + PAIR_BYTES)))
+
+
+def smaller(m: Dims) -> Iterator[dict[str, Value]]:
+    """Yield narrower models of the same shape: depth as width, at least two layers.
+
+    Heads and their size both fall like the root of the width. Query heads still share keys and
+    values in groups of the same number.
+    """
+    group = int(m["n_heads"] // m["n_kv_heads"])
+    for width in range(WIDTH_STEP, int(m["d_model"]), WIDTH_STEP):
+        share = width / m["d_model"]
+        heads = group * max(1, round(m["n_heads"] * math.sqrt(share) / group))
+        size = 2 * round(m["n_heads"] * m["head_dim"] * share / heads / 2)
+        if size >= LEAST_HEAD:
+            yield {
+                **m,
+                "d_model": width,
+                "n_layers": max(2, round(m["n_layers"] * share)),
+                "n_heads": heads,
+                "n_kv_heads": heads // group,
+                "head_dim": size,
+                "d_ff": max(WIDTH_STEP, round(m["d_ff"] * share / WIDTH_STEP) * WIDTH_STEP),
+            }
 
 
 def rope_turns(m: Dims, base: float) -> float:

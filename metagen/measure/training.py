@@ -40,7 +40,11 @@ class Left:
 
 
 def trained(
-    files: Files, command: Sequence[str], progress: Progress, more: Sequence[str] = ()
+    files: Files,
+    command: Sequence[str],
+    progress: Progress,
+    more: Sequence[str] = (),
+    timeout: float = TIMEOUT,
 ) -> Left:
     """Train the code of a package.
 
@@ -49,6 +53,7 @@ def trained(
         command: `train.py` and its arguments.
         progress: Called after steps; an exception that it raises ends the training.
         more: Further files that the script leaves, to return.
+        timeout: Seconds after which it is stopped.
 
     Raises:
         TaskError: The script failed; the error shows its last output.
@@ -58,7 +63,7 @@ def trained(
     checkpoint = [f"{OUT}/checkpoint/{name}" for name in names]
     record, about = f"{OUT}/metrics.jsonl", f"{OUT}/run.json"
     outputs = (*checkpoint, record, about, sandbox.SECONDS, *more)
-    left = _run(files, command, outputs, progress)
+    left = _run(files, command, outputs, progress, timeout)
     beside = {name: left.pop(name) for name in more}
     seconds = float(left.pop(sandbox.SECONDS))
     lines = left.pop(record).decode().splitlines()
@@ -79,7 +84,7 @@ def scored(
     Raises:
         TaskError: The script failed, or printed something other than its report.
     """
-    printed = _run(files, command, (sandbox.STDOUT, sandbox.SECONDS), progress)
+    printed = _run(files, command, (sandbox.STDOUT, sandbox.SECONDS), progress, TIMEOUT)
     try:
         report: dict[str, Any] = json.loads(printed[sandbox.STDOUT])
     except ValueError as error:
@@ -88,11 +93,15 @@ def scored(
 
 
 def _run(
-    files: Files, command: Sequence[str], outputs: Sequence[str], progress: Progress
+    files: Files,
+    command: Sequence[str],
+    outputs: Sequence[str],
+    progress: Progress,
+    timeout: float,
 ) -> dict[str, bytes]:
     def report(line: str) -> None:
         if match := STEP.search(line):
             progress(int(match[1]), int(match[2]), match[3])
 
     arguments = (f"code/{command[0]}", *command[1:])
-    return sandbox.run(arguments, files, outputs, timeout=TIMEOUT, on_line=report)
+    return sandbox.run(arguments, files, outputs, timeout=timeout, on_line=report)

@@ -30,6 +30,7 @@ from metagen.units import INFINITE, rate_unit, spell_context
 from metagen.work import Desk, Recipe
 
 TARGET = "blueprint/constraints.json"
+FORECAST = "trained/forecast.json"  # has the verdicts on the targets of the trained model
 FULL = "throughput_at_full_context"
 FORMATS = f"{COUNTED}; formats of code/infer.py"
 NO_DEVICE = "no device is declared"
@@ -45,6 +46,7 @@ def work(desk: Desk) -> dict[str, bytes]:
         _latency(desk, model, line),
         *_throughput(desk, model, line),
         *training.verdicts(desk, model),
+        *desk.entry(FORECAST, "verdicts"),
     ]
     return {TARGET: json_bytes(_with_changes(desk, model, verdicts))}
 
@@ -237,7 +239,7 @@ RECIPES = (
     Recipe(
         "blueprint:constraints",
         work,
-        (*INPUTS, PLAN),
+        (*INPUTS, PLAN, FORECAST),
         (TARGET,),
         "a verdict for every constraint",
     ),

@@ -73,6 +73,32 @@ class Habits:
     growth: str = ""
 
 
+@dataclass(frozen=True)
+class Growth:
+    """How batch and peak rate grow with the size of a model, by a published rule.
+
+    At size N, an update has `batch` x (N / `size`)**`batch_power` units of data, and the rate is
+    `rate` x (N / `size`)**`rate_power`. Trainings of small models tune both constants.
+
+    Attributes:
+        size: Parameters at which the constants hold.
+        batch: Units of training data in an update.
+        rate: Peak learning rate.
+        batch_power: Exponent of the batch.
+        rate_power: Exponent of the rate.
+        source: The publication.
+        cite: Its entry in the bibliography.
+    """
+
+    size: float
+    batch: float
+    rate: float
+    batch_power: float
+    rate_power: float
+    source: str
+    cite: str
+
+
 def of_samples(
     *, batch: int, rate: float, decay: float, epochs: int, data: float, source: str
 ) -> Habits:

@@ -14,6 +14,7 @@ metrics       metrics by the names of harnesses
 found         a result of a file, of which model it may be, and its entry
 readers       the forms of result files, a module each
 results       trained/results.json
+forecast      trained/forecast.json: what a ladder forecast, and the verdicts on targets
 plan          trained/plan.json: the plan of the training beside the training
 checkpoint    scripts of the package that run on the bound checkpoint
 samples       trained/samples.json: what the model answers to its demonstration
@@ -26,7 +27,8 @@ from metagen.families.family import Family
 from metagen.measure.probe import TENSORS
 from metagen.measure.results import FULL_CURVE, FULL_MODEL, FULL_RESULTS
 from metagen.package.code import SCRIPTS, runtime_files
-from metagen.trained import bench, checkpoint, model, plan, results, samples
+from metagen.sizing.verdicts import FORECAST
+from metagen.trained import bench, checkpoint, forecast, model, plan, results, samples
 from metagen.work import Recipe
 
 
@@ -49,6 +51,13 @@ def recipes(family: Family) -> tuple[Recipe, ...]:
             (families.ARCHITECTURE, results.PARAMS, FULL_MODEL, *code),
             (FULL_RESULTS,),
             "list the results of the full model",
+        ),
+        Recipe(
+            "trained:forecast",
+            forecast.forecast,
+            (families.ARCHITECTURE, FULL_MODEL, FULL_RESULTS),
+            (FORECAST,),
+            "list the forecast of a ladder, and judge the targets",
         ),
         Recipe(
             "trained:plan",

@@ -18,7 +18,7 @@ from metagen.files import json_bytes, sha256
 from metagen.measure.results import FULL_MODEL, FULL_RESULTS, NOT_TRAINED, Row, key
 from metagen.spec.findings import shown
 from metagen.tasks import harness
-from metagen.trained import door
+from metagen.trained import door, forecast
 from metagen.trained.found import ELSEWHERE, REMOVE, Found, Model, row
 from metagen.trained.model import code_of
 from metagen.trained.readers import READERS, own
@@ -43,11 +43,19 @@ def results(desk: Desk) -> dict[str, bytes]:
     """
     model = _model(desk)
     files = [*_scores(desk, model), *desk.results()]
+    files = [each for each in files if not _of_a_ladder(*each)]
     found = [each for name, data in files for each in _read(desk, name, data, model)]
-    if desk.results() and not any(not own_file(each) for each, _ in found):
+    others = [name for name, data in desk.results() if not _of_a_ladder(name, data)]
+    if others and not any(not own_file(each) for each, _ in found):
         hint = "name the file, or the folder, that the harness wrote"
         door.refuse("The files of --results hold no results.", "--results", hint)
     return {FULL_RESULTS: json_bytes(_once(found))}
+
+
+def _of_a_ladder(name: str, data: bytes) -> bool:
+    """Tell whether `trained/forecast.json` reads a file, which then holds no results."""
+    marked = name.endswith(".json") and forecast.MARK in data
+    return marked and forecast.is_of_a_ladder(door.content(name, data))
 
 
 def own_file(found: Found) -> bool:

@@ -9,7 +9,7 @@ run           a trial to its outcome, by a training or from a cache
 """
 
 from metagen.trials.outcome import Outcome, Point
-from metagen.trials.run import Watch, cache_in, run
+from metagen.trials.run import Watch, cache_in, counts, run
 from metagen.trials.trial import Trial, package_of
 
-__all__ = ["Outcome", "Point", "Trial", "Watch", "cache_in", "package_of", "run"]
+__all__ = ["Outcome", "Point", "Trial", "Watch", "cache_in", "counts", "package_of", "run"]

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 COUNTS = "counts.json"
+ALONE = "--count-alone"  # The argument with which no training follows.
 
 
 def count() -> dict[str, int]:
@@ -33,5 +34,6 @@ def count() -> dict[str, int]:
 
 if __name__ == "__main__":
     Path(COUNTS).write_text(json.dumps(count()))
-    sys.argv[0] = str(Path(__file__).with_name("train.py"))
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    if sys.argv[1:] != [ALONE]:
+        sys.argv[0] = str(Path(__file__).with_name("train.py"))
+        runpy.run_path(sys.argv[0], run_name="__main__")

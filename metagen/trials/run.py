@@ -10,12 +10,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
+from metagen.engine.cache import Cache, Shared
 from metagen.engine.digest import version
 from metagen.engine.ledger import Trace
-from metagen.engine.store import Cache
-from metagen.files import canonical, json_bytes, sha256
+from metagen.engine.session import opened
+from metagen.errors import Problem, UsageError
+from metagen.files import canonical, json_bytes, sha256, sha256_of
+from metagen.measure import sandbox
 from metagen.measure.training import Left, trained
 from metagen.trials import counted
 from metagen.trials.outcome import Outcome, Point
@@ -25,6 +29,7 @@ Watch = Callable[[int, int, float], None]  # Steps done, steps in all, and the v
 _OUTCOME = "outcome.json"
 _COUNTER, _COUNTING = Path(counted.__file__), "counted.py"
 _REQUIREMENTS = "code/requirements.txt"
+_NO_LIMIT = 1e8  # seconds; a user who waits no longer stops the command
 _FORMAT = 1  # Part of every key: what an older metagen stored is not read.
 _VALIDATION = re.compile(r"validation (\S+)")
 _MACHINE = ("--size", "proxy", "--device", "cpu", "--threads", "1")
@@ -32,15 +37,16 @@ _COUNTED = ("model", "data")  # Sections of the settings that a count reads.
 _TRAINED = (*_COUNTED, "train")
 
 
-def cache_in(folder: Path) -> Cache:
-    """Return the cache in a folder, which is made; builds may use the same one.
+def cache_in(place: Path | str) -> Cache:
+    """Return the cache in a folder, which is made, or on a server; builds may use the same one.
 
     Raises:
-        UsageError: The folder holds files of somebody else.
+        UsageError: The folder holds files of somebody else, or the URL is malformed.
     """
-    cache = Cache(folder)
-    cache.claim()
-    return cache
+    shared = Shared.of_environment(str(place))
+    assert shared
+    # A fault of a server costs a training and nothing else.
+    return opened(shared, lambda problems: None)
 
 
 def _unwatched(done: int, steps: int, val_loss: float) -> None:
@@ -63,7 +69,7 @@ def run(
         TaskError: The code of the package failed; the error shows its last output.
     """
     files = {**package, CONFIG: json_bytes({"proxy": trial.settings})}
-    key = _key(files, trial, _TRAINED)
+    key = _key(files, trial, _TRAINED, _digest_of(trial.data) if trial.data else "")
     stored = _stored(cache, key, _OUTCOME)
     if stored is None:
         outcome = _trained(files, trial, cache, watch)
@@ -75,14 +81,44 @@ def run(
     return outcome
 
 
-def _key(files: Mapping[str, bytes], trial: Trial, sections: tuple[str, ...]) -> str:
+def counts(package: Mapping[str, bytes], trial: Trial, cache: Cache) -> dict[str, int]:
+    """Return `parameters`, and the `flops` of an update on one sample, without a training."""
+    files = {**package, CONFIG: json_bytes({"proxy": trial.settings})}
+    key = _key(files, trial, _COUNTED)
+    stored = _stored(cache, key, counted.COUNTS)
+    if stored is None:
+        counting = {**files, f"code/{_COUNTING}": _COUNTER.read_bytes()}
+        command = (f"code/{_COUNTING}", counted.ALONE)
+        left = sandbox.run(command, counting, (counted.COUNTS,), timeout=_NO_LIMIT)
+        stored = left[counted.COUNTS]
+        _store(cache, key, counted.COUNTS, stored)
+    found: dict[str, int] = json.loads(stored)
+    return found
+
+
+@lru_cache(maxsize=16)
+def _digest_of(data: Path) -> str:
+    """Return the digest of all files of the data, which is read once in a process.
+
+    Raises:
+        UsageError: There is nothing at the path.
+    """
+    if not data.exists():
+        raise UsageError(Problem("There is no such file or folder.", str(data), "correct --data"))
+    inside = sorted(p for p in data.rglob("*") if p.is_file()) if data.is_dir() else [data]
+    return sha256(canonical([[str(p.relative_to(data)), sha256_of(p)] for p in inside]).encode())
+
+
+def _key(
+    files: Mapping[str, bytes], trial: Trial, sections: tuple[str, ...], data: str = ""
+) -> str:
     """Return the sha256 of all that decides the result of a run that reads some settings."""
     settings = {name: trial.settings[name] for name in sections}
     code = {name: sha256(data) for name, data in files.items() if name != CONFIG}
     listed = files.get(_REQUIREMENTS, b"").decode().split()
     names = {"python", "torch", "numpy", *(re.split("[<>=~]", line)[0] for line in listed)}
     versions = {name: version(name) for name in sorted(names)}
-    return sha256(canonical([_FORMAT, code, settings, versions]).encode())
+    return sha256(canonical([_FORMAT, code, settings, versions, data]).encode())
 
 
 def _trained(files: Mapping[str, bytes], trial: Trial, cache: Cache, watch: Watch) -> Outcome:
@@ -90,17 +126,18 @@ def _trained(files: Mapping[str, bytes], trial: Trial, cache: Cache, watch: Watc
         if match := _VALIDATION.search(note):
             watch(done, steps, float(match[1]))
 
-    arguments = ("--steps", str(trial.steps), "--seed", str(trial.seed), *_MACHINE)
+    data = ("--data", str(trial.data.resolve())) if trial.data else ()
+    arguments = ("--steps", str(trial.steps), "--seed", str(trial.seed), *_MACHINE, *data)
     key = _key(files, trial, _COUNTED)
     counts = _stored(cache, key, counted.COUNTS)
     if counts is None:
         # The process that trains has torch in memory anyway, so it is the one that counts.
         counting = {**files, f"code/{_COUNTING}": _COUNTER.read_bytes()}
-        left = trained(counting, (_COUNTING, *arguments), progress, (counted.COUNTS,))
+        left = trained(counting, (_COUNTING, *arguments), progress, (counted.COUNTS,), _NO_LIMIT)
         counts = left.more[counted.COUNTS]
         _store(cache, key, counted.COUNTS, counts)
     else:
-        left = trained(files, ("train.py", *arguments), progress)
+        left = trained(files, ("train.py", *arguments), progress, (), _NO_LIMIT)
     return _outcome(left, trial, json.loads(counts))
 
 

@@ -26,11 +26,15 @@ class Trial:
         config: The sections of `proxy` in code/config.json: `model`, `data`, `train` and so on.
         steps: Updates; the learning rate's schedule spans them.
         seed: Draws the first weights and the order of samples.
+        data: What train.py reads by --data; None for the bundled data.
+        points: Validations, each of the whole split; one alone is the last one.
     """
 
     config: Settings
     steps: int
     seed: int
+    data: Path | None = None
+    points: int = POINTS
 
     @classmethod
     def of(cls, package: Mapping[str, bytes], changes: Settings, *, steps: int, seed: int) -> Trial:
@@ -57,7 +61,7 @@ class Trial:
             "steps": self.steps,
             "seed": self.seed,
             "eval_batches": WHOLE_SPLIT,
-            "eval_every": max(1, self.steps // POINTS),
+            "eval_every": max(1, self.steps // self.points),
             "save_every": self.steps,
         }
         return config

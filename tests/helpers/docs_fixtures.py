@@ -125,6 +125,8 @@ def _files() -> dict[str, Any]:
         "trained/model.json": {"status": "not trained"},
         "trained/curve.csv": "step,train_loss,val_loss,learning_rate\n",
         "trained/results.json": [],
+        "trained/forecast.json": {"status": "not forecast", "forecast": None, "check": None,
+                                  "verdicts": []},
         "code/launch/plan.json": plan(),
         **untrained(),
         "code/requirements.lock": "# Python 3.11.7 and these versions made the package.\n"

@@ -75,6 +75,7 @@ def verdicts(
         "blueprint/graph.json": json.dumps({"config": dims, "operations": 0}).encode(),
         "blueprint/params.json": json.dumps({"total": parameters}).encode(),
         "blueprint/flops.json": json.dumps(flops).encode(),
+        "trained/forecast.json": b'{"verdicts": []}',
     }
     desk.package |= _plan(desk, dims, parameters)
     made = json.loads(work(desk)[TARGET])
