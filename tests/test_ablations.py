@@ -168,8 +168,8 @@ def test_each_change_and_seed_is_a_task_and_the_documents_tell_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox, "run", resampled)
-    selected = f"evaluation.ablations=[{DEPTH}, {TIED}]"
-    build(tmp_path, TINY, [selected])
+    only = "outputs.artifacts=[eval_report]"
+    build(tmp_path, TINY, [f"evaluation.ablations=[{DEPTH}, {TIED}]", only])
     made = json.loads(tree(tmp_path)[f"run-text_llm_tiny/{ABLATED}"])
     (metric,) = made["metrics"]
     (row,) = metric["changes"]
@@ -178,11 +178,9 @@ def test_each_change_and_seed_is_a_task_and_the_documents_tell_of_them(
     report = json.loads(tree(tmp_path)["run-text_llm_tiny/benchmarks/report.json"])
     assert metric["unchanged"]["seeds"]["42"] == report["report"]["metrics"][0]["value"]
     assert "resamples" not in report["report"]["metrics"][0]
-    for name in ("docs/eval_report.md", "report.html", "paper/sections/evaluation.tex"):
-        assert DEPTH in tree(tmp_path)[f"run-text_llm_tiny/{name}"].decode(), name
-    assert b"blation" not in tree(tmp_path)["run-text_llm_tiny/paper/sections/abstract.tex"]
+    assert DEPTH in tree(tmp_path)["run-text_llm_tiny/docs/eval_report.md"].decode()
 
-    more = ran(build(tmp_path, TINY, [f"evaluation.ablations=[{DEPTH}, {DECAY}, {TIED}]"]))
+    more = ran(build(tmp_path, TINY, [f"evaluation.ablations=[{DEPTH}, {DECAY}, {TIED}]", only]))
     trained = {f"benchmarks:{ablations.slug(DECAY)}_{n}" for n in (1, 2, 3)}
     # The list of results counts the seeds, which depend on whether there are ablations.
     assert {name for name in more if name.startswith("benchmarks:")} == {
@@ -192,7 +190,7 @@ def test_each_change_and_seed_is_a_task_and_the_documents_tell_of_them(
     place = tmp_path / "run-text_llm_tiny" / ABLATED
     place.write_text(place.read_text().replace("cannot tell", "better"))
     with pytest.raises(TaskError, match="says what the build measured"):
-        build(tmp_path, TINY, [f"evaluation.ablations=[{DEPTH}, {DECAY}, {TIED}]"])
+        build(tmp_path, TINY, [f"evaluation.ablations=[{DEPTH}, {DECAY}, {TIED}]", only])
 
 
 def test_documents_have_a_table_and_a_figure_only_where_ablations_were_run() -> None:
@@ -207,6 +205,14 @@ def test_documents_have_a_table_and_a_figure_only_where_ablations_were_run() -> 
             )
             assert "not that of the choice alone: half the depth (\u221225.8%)." in report
             assert "token tables untied (it is so already)" in report
+        abstract = paper.section("abstract")(desk)["paper/sections/abstract.tex"].decode()
+        assert "blation" not in abstract
+
+
+def test_only_a_package_with_ablations_has_their_figure() -> None:
+    made = [set(graph.of_spec(load(TINY, given)).maker) for given in ([], ["ablate=1"])]
+    figures = {"docs/figures/ablations.svg", "paper/figures/ablations.pdf"}
+    assert [figures & targets for targets in made] == [set(), figures]
 
 
 @pytest.mark.slow
