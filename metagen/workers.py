@@ -70,7 +70,7 @@ def text(kind: str, work: Work) -> str:
         sentence = f"A file of {kind} starts at most {most} workers."
         raise UsageError(Problem(sentence, "--workers", "Give each worker a larger share."))
     if kind in _IN_CONTAINERS and not work.image:
-        hint = "Name a container image with metagen, such as one of the Dockerfile."
+        hint = "Name a container image that has metagen and bash."
         raise UsageError(Problem(f"A file of {kind} needs an image.", "--image", hint))
     return KINDS[kind](work)
 
@@ -176,7 +176,7 @@ def _skypilot(work: Work) -> str:
 
 def _submitit(work: Work) -> str:
     """Return a script of Python, whose constants are replaced."""
-    values = {"COMMAND": list(work.command), "OUT": work.out}
+    values: dict[str, object] = {"COMMAND": list(work.command), "OUT": work.out}
     values |= {"WORKERS": work.workers, "CORES": work.jobs}
     lines = paths.source("templates/workers/array.py").read_text().splitlines()
     # In ASCII, so that an editor shows every character.

@@ -59,6 +59,15 @@ def _metagen_is_read_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
+def figures_drawn_once() -> Iterator[None]:
+    """A module whose builds draw the same figures needs each of them once."""
+    from helpers import remembered
+
+    with remembered.figures_of_equal_data():
+        yield
+
+
+@pytest.fixture(scope="module")
 def _runtime() -> Iterator[Readers]:
     from helpers.readers import readers  # imports torch
 

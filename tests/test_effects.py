@@ -39,6 +39,12 @@ def test_a_setting_of_its_own_has_an_effect() -> None:
     assert not unused("segmentation_unet", task__mask_resolution=(8, 8))
 
 
+def test_several_devices_have_an_effect_where_infer_py_divides_the_model() -> None:
+    assert unused("vit", constraints__device="8xH100-80GB-SXM") == ["constraints.device"]
+    assert not unused("vit", constraints__device="H100-80GB-SXM")
+    assert not unused("decoder", constraints__device="8xH100-80GB-SXM")
+
+
 def test_a_part_that_is_not_read_has_no_effect() -> None:
     assert unused("patch_forecaster", task__num_outputs=9) == ["task.num_outputs"]
     assert not unused("patch_forecaster", task__num_outputs=1)

@@ -16,6 +16,8 @@ from metagen.cli import main
 from metagen.engine import workspace
 from metagen.measure import sandbox
 
+pytestmark = pytest.mark.usefixtures("figures_drawn_once")
+
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:

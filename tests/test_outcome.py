@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from typing import Any
 
 import pytest
 from helpers import docs_fixtures as sample
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from metagen import paths
 from metagen.docs import drawing, outcome
@@ -70,7 +73,7 @@ def test_a_form_that_nothing_draws_names_those_that_are_there():
         drawn(TaskDesk(CONTENT))
     text = str(error.value)
     assert "'boxes'" in text
-    assert "matrix, images, lines" in text
+    assert "matrix, images, lines, texts" in text
     assert OWN in text
 
 
@@ -101,6 +104,8 @@ def test_a_ready_form_needs_no_source_of_the_task(content):
         ({"kind": "lines", "x": "k", "y": "share", "series": [
             {"name": str(n), "x": [0], "y": [0]} for n in range(14)]},
          "Lines of share over k: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, and 2 more."),
+        ({"kind": "texts", "columns": ["begins", "goes on"], "rows": [["a", "b"], ["c", "d"]]},
+         "Texts. begins: a, goes on: b; begins: c, goes on: d."),
         (CONTENT, "Boxes around cats."),
     ],
     ids=lambda case: case["kind"] if isinstance(case, dict) else "",
@@ -108,6 +113,18 @@ def test_a_ready_form_needs_no_source_of_the_task(content):
 def test_a_figure_is_said_in_words(content, said):
     own = b'"""Boxes\naround cats.\n\nNot this."""\n' + BOXES
     assert Facts(TaskDesk(content, own=own)).text("derived.alt_outcome") == said
+
+
+def test_texts_are_drawn_in_full_and_none_over_another():
+    rows = [["one $ beginning", "word " * 60], ["two", "end"]]
+    figure = Figure()
+    outcome.FORMS["texts"](figure, {"kind": "texts", "columns": ["reads", "writes"], "rows": rows})
+    shown = figure.axes[0].texts
+    assert sum(text.get_text().count("word") for text in shown) == 60
+    canvas = FigureCanvasAgg(figure)
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in shown]
+    assert all(figure.bbox.x1 > box.x1 and box.y0 > 0 for box in boxes)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
 def test_without_a_figure_in_the_report_the_scores_are_said():

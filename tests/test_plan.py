@@ -14,6 +14,8 @@ from metagen.cli import main
 from metagen.engine.causes import Cause, file_changed, sentence, value_changed
 from metagen.measure import sandbox
 
+pytestmark = pytest.mark.usefixtures("figures_drawn_once")
+
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:

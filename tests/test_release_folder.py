@@ -189,8 +189,14 @@ def test_the_release_has_the_files_that_its_numbers_come_from() -> None:
     targets = ("blueprint/params.json", "README.md", "docs/release_check.json",
                "docs/provenance/README.md.json", "docs/provenance.json",
                "code/model.py", "trained/model.json", "paper/main.tex",
-               "manifest.json")  # fmt: skip
-    kept = ("blueprint/params.json", "docs/provenance.json", "code/model.py", "trained/model.json")
+               "manifest.json", "report.html")  # fmt: skip
+    kept = (
+        "report.html",
+        "blueprint/params.json",
+        "docs/provenance.json",
+        "code/model.py",
+        "trained/model.json",
+    )
     assert set(listing.to_copy(targets)) == set(kept)
 
 
@@ -221,7 +227,7 @@ def test_files_of_one_task_are_copied_by_one_task() -> None:
         Recipe("docs:limits", licenses.license_file, (), ("docs/a.md", "docs/provenance/a"), ""),
         Recipe("paper:main", licenses.license_file, (), ("paper/main.tex",), ""),
     ]
-    (copy,) = listing.recipes(made)
+    (copy,) = listing.recipes(made, paper=False)
     assert (copy.inputs, copy.targets) == (("docs/a.md",), ("release/docs/a.md",))
 
 
@@ -305,6 +311,18 @@ def test_failures_of_the_check_end_the_build() -> None:
     step = {"status": "failed", "command": "python infer.py", "why": "Traceback"}
     with pytest.raises(TaskError, match=r"first steps do not run: python infer\.py"):
         smoke._judge(good | {"steps": [step]})
+
+
+@pytest.mark.parametrize(
+    ("paper", "shown"), [(True, b'see <a href="paper.pdf">paper</a>'), (False, b"see paper")]
+)
+def test_the_page_of_a_release_links_the_paper_that_the_release_has(
+    tmp_path: Path, paper: bool, shown: bytes
+) -> None:
+    desk = trained(tmp_path)
+    desk.package["report.html"] = b'see <a href="paper/main.tex">paper</a>'
+    made = listing.page(paper=paper)(desk)
+    assert made == {"release/report.html": shown}
 
 
 def test_the_copy_of_a_release_links_its_weights_alone(tmp_path: Path) -> None:

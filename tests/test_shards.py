@@ -62,7 +62,13 @@ def test_a_build_says_which_shard_it_takes(specs: Path) -> None:
     assert CliRunner().invoke(main, ["plan", *arguments[1:]]).output.startswith("shard 8/9")
 
 
-def test_doit_takes_a_shard(specs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_doit_takes_a_shard(
+    specs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doors, "exit_on_signals", lambda: None)
     variables = (f"spec={specs}", "shard=7/7", f"out={tmp_path / 'out'}", f"cache={tmp_path / 'c'}")
     _, tasks = doors.open_graph(["synth", *variables])
     names = {task["name"] for task in tasks if task["basename"] == "manifest" and task["name"]}

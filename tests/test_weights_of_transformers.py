@@ -24,7 +24,14 @@ CLASSES = {
     "sentence_embedder": "AutoModel",
     "patch_forecaster": "PatchTSTForPrediction",
     "patch_classifier": "PatchTSTForClassification",
+    "whisper": "AutoModelForSpeechSeq2Seq",
+    "vlm": "AutoModelForImageTextToText",
+    "text_regressor": "AutoModelForSequenceClassification",
+    "vit_regressor": "AutoModelForImageClassification",
+    "resnet_regressor": "AutoModelForImageClassification",
 }
+# A model of speech may have no decoder, and transformers knows those with one.
+MORE = {"whisper": {"n_decoder_layers": 2, "text_length": 16}}
 
 
 def write(model: Any, folder: Path) -> None:
@@ -52,7 +59,7 @@ def test_what_transformers_saves_is_the_network_that_it_loaded(
     (tmp_path / "made").mkdir()
     with making(name, tmp_path / "made") as made:
         torch.manual_seed(0)
-        own = made.model(made.sections("proxy")["model"])
+        own = made.model(made.sections("proxy")["model"] | MORE.get(name, {}))
         write(own, tmp_path / "ours")
         theirs = getattr(transformers, CLASSES[name]).from_pretrained(tmp_path / "ours")
         theirs.to(dtype).save_pretrained(tmp_path / "theirs")

@@ -41,7 +41,7 @@ def launch(
     """Print a file for Slurm, Kubernetes, GitHub Actions, SkyPilot, `hf jobs` or submitit.
 
     It starts workers that each build a shard of the SPECs and share a cache, or that join a study.
-    Nothing is started here; the first lines of the file say how it is.
+    Nothing is started here; a comment in the file says what starts it.
     """
     if bool(specs) == (study is not None):
         raise UsageError(Problem("Name SPECs, or a --study.", "metagen launch"))

@@ -235,6 +235,12 @@ def _lines(facts: Facts) -> str:
     return f"Lines of {y} over {x}: {_listed(str(facts.get(s / 'name').value) for s in series)}."
 
 
+def _texts(facts: Facts) -> str:
+    names, rows = (facts.get(f"{_OUTCOME}.{name}").value for name in ("columns", "rows"))
+    said = (_listed(f"{n}: {t}" for n, t in zip(names, row, strict=True)) for row in rows)
+    return f"Texts. {'; '.join(said)}."
+
+
 def _by_the_task(facts: Facts) -> str:
     """Return how the task's own outcome.py describes the figure that it draws."""
     source = facts.shipped(facts.family().task.source("outcome.py"))
@@ -253,7 +259,12 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join([*every[:_MOST], *([f"and {rest} more"] if rest > 0 else [])])
 
 
-_FORMS: dict[str, Callable[[Facts], str]] = {"matrix": _matrix, "images": _images, "lines": _lines}
+_FORMS: dict[str, Callable[[Facts], str]] = {
+    "matrix": _matrix,
+    "images": _images,
+    "lines": _lines,
+    "texts": _texts,
+}
 # The alternative text of each figure, by the figure's name.
 TEXTS: dict[str, Callable[[Facts], Figure]] = {
     "diagram": _of_modules,

@@ -41,7 +41,8 @@ _STYLE = {
     "svg.hashsalt": "figure",
 }
 # The paper is set in Times, and STIX General has its letters; a page on the web has none of these.
-_FONTS = {"pdf": "STIXGeneral", "svg": "DejaVuSans"}
+# Matplotlib brings both fonts, and takes its own before a system's font of the same name.
+_FONTS = {"pdf": "STIXGeneral", "svg": "DejaVu Sans"}
 _MATHEMATICS = {"pdf": "stix", "svg": "dejavusans"}
 _METADATA: dict[str, dict[str, str | None]] = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -127,25 +128,13 @@ def saved(desk: Desk, picture: Picture, form: str) -> bytes:
     with _ONE_AT_A_TIME, matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams["font.family"] = _FONTS[form]
         matplotlib.rcParams["mathtext.fontset"] = _MATHEMATICS[form]
         matplotlib.rcParams["axes.prop_cycle"] = cycler(color=COLOURS)
         drawing = Figure(figsize=(picture.width, picture.height), layout="constrained")
         picture.draw(drawing)
-        _own_font(drawing, _FONTS[form])
         drawing.savefig(stream, format=form, metadata=_METADATA[form])
     return stream.getvalue()
-
-
-def _own_font(figure: Figure, name: str) -> None:
-    """Use the font file of matplotlib, because a system's font of that name may differ."""
-    import matplotlib
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.text import Text
-
-    path = matplotlib.get_data_path() + f"/fonts/ttf/{name}.ttf"
-    figure.draw_without_rendering()
-    for text in figure.findobj(Text):
-        text.set_fontproperties(FontProperties(fname=path, size=text.get_fontsize()))
 
 
 def literal(text: str) -> str:

@@ -1,8 +1,8 @@
 """The figure of the proxy's results on held-out data.
 
 The report of eval.py holds its content: an object whose `kind` names a form. The forms `matrix`,
-`images` and `lines` in this module work for any task. A task that needs another one, such as boxes
-over images, waveforms or point clouds, defines it in `templates/tasks/<task>/outcome.py`:
+`images`, `lines` and `texts` in this module work for any task. A task that needs another one, such
+as boxes over images, waveforms or point clouds, defines it in `templates/tasks/<task>/outcome.py`:
 
     def draw(figure, content):
         axes = figure.add_subplot()
@@ -17,6 +17,7 @@ Without a figure in the report, the bars of each metric and its baselines are dr
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 HEIGHT = 2.6
 _MOST_LABELS = 20
 _CELL = 0.62  # inches of an image in a grid
+_LINE_LETTERS, _TEXT_LINE, _NAMES_WIDTH = 70, 0.16, 1.0  # of texts: letters and inches
 _LINES = {"line": "-", "dashed": "--", "points": ""}
 
 Content = dict[str, Any]
@@ -159,7 +161,36 @@ def _lines(figure: Figure, content: Content) -> None:
     figure.legend(loc="outside upper center", ncols=2)
 
 
-FORMS: dict[str, Draw] = {"matrix": _matrix, "images": _images, "lines": _lines}
+def _texts(figure: Figure, content: Content) -> None:
+    """Draw rows of texts, each below its name; a long text goes on in the next line."""
+    rows = [
+        (str(name), textwrap.wrap(str(text), _LINE_LETTERS) or [""])
+        for row in content["rows"]
+        for name, text in zip(content["columns"], row, strict=True)
+    ]
+    lines = sum(len(text) for _, text in rows)
+    figure.set_size_inches(WIDE, _TEXT_LINE * (lines + 0.6 * len(content["rows"])))
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, WIDE), ylim=(-_TEXT_LINE * (lines + 0.6 * len(content["rows"])), 0))
+    axes.set_axis_off()
+    top = -0.6 * _TEXT_LINE
+    for number, (name, text) in enumerate(rows):
+        axes.text(0.05, top, literal(name), size=7, va="center", color=GREY)
+        for line in text:
+            axes.text(_NAMES_WIDTH, top, literal(line), size=8, va="center")
+            top -= _TEXT_LINE
+        if (number + 1) % len(content["columns"]) == 0:
+            axes.axhline(top + 0.35 * _TEXT_LINE, color=GREY, linewidth=0.3)
+            top -= 0.6 * _TEXT_LINE
+
+
+FORMS: dict[str, Draw] = {
+    "matrix": _matrix,
+    "images": _images,
+    "lines": _lines,
+    "texts": _texts,
+}
 RECIPES = recipes(
     outcome, "draw the proxy's results on held-out data", inputs("arch", "results", "report")
 )

@@ -14,11 +14,13 @@ from typing import NamedTuple
 from metagen.families import ablations
 from metagen.families.family import Family, Lookup
 from metagen.spec.schema import keys
+from metagen.units import counted
 
 _OF_FAMILIES = re.compile(
     r"task\.(?!type)|constraints\.(\w+_size|context_window|prompt_length)|training\.config\."
 )
 _CONFIG = "training.config."
+_DEVICE = "constraints.device"
 _SHARE, _HARDWARE = "training.compute.utilization", "training.compute.hardware"
 UNUSED = "declared, not followed: "
 """How the reason of such a key begins among the decisions of architecture.yaml."""
@@ -47,6 +49,7 @@ def unused(family: Family, key: Lookup) -> list[Unused]:
         *_objectives(key),
         *_ablations(family, key),
         *_metrics(family, key),
+        *_devices(family, key),
     ]
 
 
@@ -57,7 +60,7 @@ def _settings(family: Family, key: Lookup) -> Iterator[Unused]:
     own |= family.checked | family.task.checked | _windows(family)
     hint = f"remove it; the {family.name} family uses {', '.join(sorted(own))}"
     for name in keys():
-        follows = name in own or keys()[name].prose or not _OF_FAMILIES.match(name)
+        follows = name in own or keys()[name].only or not _OF_FAMILIES.match(name)
         if not follows and key(name) is not None:
             yield Unused(name, f"the {family.name} family has no such setting", hint)
 
@@ -111,6 +114,14 @@ def _metrics(family: Family, key: Lookup) -> Iterator[Unused]:
         if not any(is_part(name, each) for each in own):
             hint = f"it reports {', '.join(own)}"
             yield Unused("evaluation.metrics", f"{name} is not computed by eval.py", hint)
+
+
+def _devices(family: Family, key: Lookup) -> Iterator[Unused]:
+    """Yield the number of the devices where infer.py runs the model on one."""
+    number, name = counted(key(_DEVICE) or "")
+    if number > 1 and not family.divided:
+        reason = f"infer.py runs on one device, so the verdicts are of one {name}, not of {number}"
+        yield Unused(_DEVICE, reason, f"declare {name}, and one copy of the model for each device")
 
 
 def is_part(name: str, longer: str) -> bool:

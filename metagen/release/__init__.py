@@ -67,7 +67,8 @@ def closing(made: Sequence[Recipe]) -> tuple[Recipe, ...]:
         made: The other tasks of the package, those of `recipes` among them.
     """
     targets = tuple(target for recipe in made for target in recipe.targets)
-    copies = (*listing.recipes(made), *(_paper() if latex.TARGET in targets else ()))
+    pdf = _paper() if latex.TARGET in targets else ()
+    copies = (*listing.recipes(made, paper=bool(pdf)), *pdf)
     every = (*targets, *(target for recipe in copies for target in recipe.targets))
     paths = tuple(path for path in every if path.startswith(f"{weights.FOLDER}/"))
     lists = listing.closing(paths)

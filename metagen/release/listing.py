@@ -21,7 +21,12 @@ PATH = f"{FOLDER}/manifest.json"
 PAPER, CRATE = f"{FOLDER}/paper.pdf", f"{FOLDER}/{crate.PATH}"
 STATEMENT = f"{FOLDER}/{signing.PATH}"
 _BESIDE = (licenses.PATH, citation.PATH)
-_COPIED = ("blueprint/", "benchmarks/", "code/", "docs/", "trained/", SPEC, report.TARGET, *_BESIDE)
+_COPIED = (
+    *("blueprint/", "benchmarks/", "code/", "docs/", "trained/"),
+    *(SPEC, report.TARGET, *_BESIDE),
+)
+# A release has the paper's PDF, not its sources.
+_SOURCES, _PDF = b'<a href="paper/main.tex">paper</a>', b'<a href="paper.pdf">paper</a>'
 _LEFT_OUT = ("docs/release_check.json", "docs/provenance/")
 """The check of a release comes later; its facts are joined in one file."""
 
@@ -47,6 +52,16 @@ def copies(paths: tuple[str, ...]) -> Work:
 
     def work(desk: Desk) -> dict[str, Output]:
         return {f"{FOLDER}/{path}": desk.read(path) for path in paths}
+
+    return work
+
+
+def page(*, paper: bool) -> Work:
+    """Return the work that copies the page, whose link to the paper leads to the PDF if any."""
+
+    def work(desk: Desk) -> dict[str, Output]:
+        shown = _PDF if paper else b"paper"
+        return {f"{FOLDER}/{report.TARGET}": desk.read(report.TARGET).replace(_SOURCES, shown)}
 
     return work
 
@@ -78,16 +93,22 @@ def _row(desk: Desk, path: str) -> dict[str, Any]:
     }
 
 
-def recipes(made: Sequence[Recipe]) -> tuple[Recipe, ...]:
-    """Return the recipes that copy what the other tasks of a package make, one for each of them."""
+def recipes(made: Sequence[Recipe], *, paper: bool) -> tuple[Recipe, ...]:
+    """Return the recipes that copy what the other tasks of a package make, one for each of them.
+
+    Args:
+        made: The other tasks.
+        paper: Whether the release has the paper's PDF.
+    """
     kept = ((recipe, to_copy(recipe.targets)) for recipe in made)
-    return tuple(_copy(recipe, paths) for recipe, paths in kept if paths)
+    return tuple(_copy(recipe, paths, paper) for recipe, paths in kept if paths)
 
 
-def _copy(maker: Recipe, paths: tuple[str, ...]) -> Recipe:
+def _copy(maker: Recipe, paths: tuple[str, ...], paper: bool) -> Recipe:
+    work = page(paper=paper) if paths == (report.TARGET,) else copies(paths)
     targets = tuple(f"{FOLDER}/{path}" for path in paths)
     name = f"release:copy_{maker.name.replace(':', '_')}"
-    return Recipe(name, copies(paths), paths, targets, f"copy {paths[0]} into the release")
+    return Recipe(name, work, paths, targets, f"copy {paths[0]} into the release")
 
 
 def closing(paths: tuple[str, ...]) -> tuple[Recipe, ...]:

@@ -21,6 +21,9 @@ CLASSES = {
     "ViTForImageClassification": TRANSFORMERS,
     "ResNetForImageClassification": TRANSFORMERS,
     "PatchTSTForPrediction": TRANSFORMERS,
+    "PatchTSTForClassification": TRANSFORMERS,
+    "WhisperForConditionalGeneration": TRANSFORMERS,
+    "PaliGemmaForConditionalGeneration": TRANSFORMERS,
 }
 """The classes of transformers that our networks are, each with the library that has it."""
 _MODULES = "modules.json"

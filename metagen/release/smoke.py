@@ -61,6 +61,7 @@ def _report(desk: Desk, places: Mapping[str, Path]) -> dict[str, Any]:
         "class": desk.entry(ABOUT, "class"),
         "inputs": family.task.example(dims, length),
         "vocabulary": dims.get("vocab_size"),
+        "unit_vectors": family.task.unit_vectors,
         "bytes": 4 * desk.entry(ABOUT, "parameters"),
         "bound": BOUND,
         "steps": [list(step) for step in steps(desk.read(README).decode())],

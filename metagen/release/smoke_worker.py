@@ -155,6 +155,8 @@ def _theirs(task: Report, release: Path, inputs: list[Any], own: Any) -> Report:
         network = kind.from_pretrained(release, dtype=torch.float32, local_files_only=True)
         with torch.no_grad():
             out = _CALLS[task["class"]](network.eval(), inputs)
+        if task["unit_vectors"]:
+            out = torch.nn.functional.normalize(out, dim=-1)
     except Exception as error:
         why = f"transformers {transformers.__version__} does not open it: {error}"
         return {"status": "failed", "why": why, "hint": "install another version of transformers"}
@@ -202,6 +204,27 @@ def _forecast(network: Any, inputs: list[Any]) -> Any:
     return network(past_values=inputs[0][:, :, None]).prediction_outputs[:, :, 0]
 
 
+def _series(network: Any, inputs: list[Any]) -> Any:
+    return network(past_values=inputs[0].transpose(1, 2)).prediction_logits
+
+
+def _speech(network: Any, inputs: list[Any]) -> Any:
+    return network(input_features=inputs[0], decoder_input_ids=inputs[1]).logits
+
+
+def _question(network: Any, inputs: list[Any]) -> Any:
+    import torch
+
+    images, tokens = inputs
+    vision = network.config.vision_config
+    vectors = (vision.image_size // vision.patch_size) ** 2
+    places = torch.full((len(tokens), vectors), network.config.image_token_id)
+    ids = torch.cat((places, tokens), dim=1)
+    # A type of 0 is the prompt: each position of it sees all others.
+    more = {"token_type_ids": torch.zeros_like(ids), "attention_mask": torch.ones_like(ids)}
+    return network(input_ids=ids, pixel_values=images, **more).logits[:, vectors:]
+
+
 _CALLS: dict[str, Callable[[Any, list[Any]], Any]] = {
     "LlamaForCausalLM": _language,
     "MistralForCausalLM": _language,
@@ -212,6 +235,9 @@ _CALLS: dict[str, Callable[[Any, list[Any]], Any]] = {
     "ViTForImageClassification": _image,
     "ResNetForImageClassification": _image,
     "PatchTSTForPrediction": _forecast,
+    "PatchTSTForClassification": _series,
+    "WhisperForConditionalGeneration": _speech,
+    "PaliGemmaForConditionalGeneration": _question,
 }
 
 

@@ -309,8 +309,7 @@ def pins() -> Kind:
         for name in value:
             if not _NAME.fullmatch(name):
                 raise RefusedError(Flaw(f"names the dimension {shown(name)}; allowed: {allowed}"))
-        declared = {f".{name}": part for name, part in value.items() if part is not None}
-        parsed = _each(declared, lambda _: Kind("", one))
+        parsed = _each(_parts(value), lambda _: Kind("", one))
         return {at[1:]: part for at, part in parsed.items()}
 
     return Kind(allowed, parse, {"type": "object"})
@@ -318,19 +317,29 @@ def pins() -> Kind:
 
 def targets() -> Kind:
     """Values by the name of a metric, each a number."""
-    allowed = "a mapping of a metric's name to a number"
-    number = real(-1e9, 1e9)
+    return _by_name(real(-1e9, 1e9), "a mapping of a metric's name to a number")
 
+
+def texts(longest: int) -> Kind:
+    """Texts by name, each on one line."""
+    return _by_name(text(longest), "a mapping of a name to a text")
+
+
+def _by_name(part: Kind, allowed: str) -> Kind:
     def parse(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             refuse(value, allowed)
         for name in value:
             if not isinstance(name, str) or not _NAME.fullmatch(name):
-                raise RefusedError(Flaw(f"names the metric {shown(name)}; allowed: {allowed}"))
-        declared = {f".{name}": part for name, part in value.items() if part is not None}
-        return {at[1:]: part for at, part in _each(declared, lambda _: number).items()}
+                raise RefusedError(Flaw(f"has the name {shown(name)}; allowed: {allowed}"))
+        return {at[1:]: one for at, one in _each(_parts(value), lambda _: part).items()}
 
-    return Kind(allowed, parse, {"type": "object", "additionalProperties": {"type": "number"}})
+    return Kind(allowed, parse, {"type": "object", "additionalProperties": dict(part.json)})
+
+
+def _parts(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a mapping that are not null, by their places in it."""
+    return {f".{name}": part for name, part in value.items() if part is not None}
 
 
 def either(first: Kind, second: Kind) -> Kind:

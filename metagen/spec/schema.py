@@ -8,7 +8,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from metagen.spec.table import Key, table
+from metagen.spec.table import ONLY, Key, table
 
 SHORTHANDS: Mapping[str, str] = {
     "seed": "reproducibility.seed",
@@ -44,8 +44,10 @@ and a test checks it.
   `architecture.dims.d_model=512` sets one dimension. A mapping is merged with the file's, a list
   replaces it, null unsets it.
 - **Effect**: a key that is *prose only* changes the text of documents, and neither code nor
-  figures. Any other declared key changes more than prose, or is refused, or the commands warn by
-  name that it is not followed; limitations.md repeats that.
+  figures. One that is *checked only* says what a model or a report must have: the commands warn of
+  what it lacks. One that is *of a release only* changes `release/`, which a trained model has. Any
+  other declared key changes more than prose, or is refused, or the commands warn by name that it is
+  not followed; limitations.md repeats each warning.
 - **Editors** with a YAML language server complete and check a spec by its JSON Schema, which
   `metagen schema > spec.schema.json` writes. A line in the spec names it by its path from the spec,
   `# yaml-language-server: $schema=spec.schema.json`; `metagen init` writes that line, and the
@@ -85,7 +87,7 @@ def _row(key: Key) -> str:
     default = "required" if key.required else "not declared"
     if key.default is not None:
         default = f"`{json.dumps(key.default)}`"
-    doc = f"{key.doc} *Prose only.*" if key.prose else key.doc
+    doc = f"{key.doc} *{ONLY[key.only]}*" if key.only else key.doc
     return f"| `{key.name}` | {key.kind.allowed} | {default} | {doc} |\n"
 
 

@@ -28,6 +28,7 @@ from metagen.spec.kinds import (
     refuse,
     targets,
     text,
+    texts,
     whole,
 )
 
@@ -49,11 +50,20 @@ SHARE = real(0.0, 1.0)
 ADDRESS = pattern(r"https?://[^\s<>\"'`\\|]+", "an address that begins with https://")
 
 
+# What a key may be for alone, as the table in docs/spec.md says it.
+ONLY = {
+    "prose": "Prose only.",
+    "check": "Checked only.",
+    "release": "Of a release only.",
+}
+
+
 @dataclass(frozen=True)
 class Key:
     """A leaf key: its dotted name, allowed values, meaning and default.
 
-    A key that is `prose` changes the text of documents, and no figure and no code.
+    Attributes:
+        only: What alone a key changes, a key of `ONLY`; "" for one that changes the package.
     """
 
     name: str
@@ -61,7 +71,7 @@ class Key:
     doc: str
     default: Any = None
     required: bool = False
-    prose: bool = False
+    only: str = ""
 
 
 def _inputs() -> Kind:
@@ -124,16 +134,18 @@ def _package() -> tuple[Key, ...]:
             NAME,
             "Name of the model; the run folder is named after it.",
             required=True,
-            prose=True,
+            only="prose",
         ),
-        Key("description", PROSE, "Description of the model in a sentence or two.", prose=True),
-        Key("version", NAME, "Version of the model package.", prose=True),
-        Key("license", license_id, "Licence of the model: a Hugging Face identifier.", prose=True),
+        Key("description", PROSE, "Description of the model in a sentence or two.", only="prose"),
+        Key("version", NAME, "Version of the model package.", only="prose"),
+        Key(
+            "license", license_id, "Licence of the model: a Hugging Face identifier.", only="prose"
+        ),
         Key(
             "authors",
             list_of(NAME),
             "Authors of the model, for the cards and the paper.",
-            prose=True,
+            only="prose",
         ),
         Key("modality.inputs", _inputs(), "Inputs of the model.", ["text"]),
         Key("modality.outputs", _outputs(), "Outputs of the model.", ["text"]),
@@ -161,8 +173,13 @@ def _release() -> tuple[Key, ...]:
         "license_link": (LINE, "Address of the licence's text."),
     }
     return (
-        Key("release.dtype", dtypes, "Format of the released weights; left out, as trained."),
-        *(Key(f"release.{name}", kind, doc, prose=True) for name, (kind, doc) in kinds.items()),
+        Key(
+            "release.dtype",
+            dtypes,
+            "Format of the released weights; left out, as trained.",
+            only="release",
+        ),
+        *(Key(f"release.{name}", kind, doc, only="prose") for name, (kind, doc) in kinds.items()),
     )
 
 
@@ -182,25 +199,26 @@ def _source() -> Kind:
 def _ablations() -> Kind:
     """Names of ablations; `all` stands for each of the family, and on a command line so does 1."""
     named = list_of(NAME)
-    words = {"all": ("all",), "none": (), 1: ("all",), 0: ()}
+    every: tuple[str, ...] = ("all",)
+    meant: dict[str | int, tuple[str, ...]] = {"all": every, "none": (), 1: every, 0: ()}
     allowed = "all or 1, none or 0, or a list of names of the family's ablations"
 
     def parse(value: Any) -> tuple[str, ...]:
         if isinstance(value, list):
             return tuple(named.parse(value))
-        if isinstance(value, (str, int)) and value in words:
-            return words[value]
+        if isinstance(value, (str, int)) and value in meant:
+            return meant[value]
         hint = f"write [{value}]" if isinstance(value, str) else ""
         refuse(value, allowed, hint)
 
-    return Kind(allowed, parse, {"anyOf": [{"enum": list(words)}, dict(named.json)]})
+    return Kind(allowed, parse, {"anyOf": [{"enum": list(meant)}, dict(named.json)]})
 
 
 def _task() -> tuple[Key, ...]:
     actions = choice("discrete", "continuous")
     return (
         Key("task.type", TASK, "Task of the model; where it is left out, the modalities tell."),
-        Key("task.domain", NAME, "Domain of the task.", prose=True),
+        Key("task.domain", NAME, "Domain of the task.", only="prose"),
         Key("task.num_classes", NUMBER_OF, "Number of classes of a classifier."),
         Key("task.num_outputs", NUMBER_OF, "Outputs of a regression; channels of a series."),
         Key("task.horizon", NUMBER_OF, "Future steps of a forecast."),
@@ -256,33 +274,39 @@ def _training() -> tuple[Key, ...]:
             "training.data.sources",
             list_of(_source()),
             "Sources of the training data, each a name or a mapping.",
-            prose=True,
+            only="prose",
         ),
         Key("training.data.size", amount, "Amount of training data (k = 1,000)."),
-        Key("training.data.governance.pii", PROSE, "Handling of personal data.", prose=True),
+        Key("training.data.governance.pii", PROSE, "Handling of personal data.", only="prose"),
         Key(
             "training.data.governance.copyright",
             PROSE,
             "Legal basis for using the data.",
-            prose=True,
+            only="prose",
         ),
         Key(
             "training.data.governance.consent",
             PROSE,
             "Consent of the people in the data.",
-            prose=True,
+            only="prose",
         ),
         Key(
             "training.data.governance.retention",
             PROSE,
             "Time for which the data is stored.",
-            prose=True,
+            only="prose",
         ),
         Key(
-            "training.data.governance.filtering", PROSE, "Filters applied to the data.", prose=True
+            "training.data.governance.filtering",
+            PROSE,
+            "Filters applied to the data.",
+            only="prose",
         ),
         Key(
-            "training.data.governance.provenance", PROSE, "Record of the data's origin.", prose=True
+            "training.data.governance.provenance",
+            PROSE,
+            "Record of the data's origin.",
+            only="prose",
         ),
         Key("training.compute.hardware", hardware, "Devices for the full training."),
         Key("training.compute.duration", duration, "Duration of the full training."),
@@ -295,13 +319,13 @@ def _training() -> tuple[Key, ...]:
             "training.compute.energy_source",
             choice(*words.ENERGY_SOURCES),
             "Main source of the electricity of the full training.",
-            prose=True,
+            only="prose",
         ),
         Key(
             "training.compute.region",
             NAME,
             "Country or region of the data centre of the full training.",
-            prose=True,
+            only="prose",
         ),
         Key(
             "training.init_from",
@@ -313,9 +337,9 @@ def _training() -> tuple[Key, ...]:
             "training.alignment.method",
             list_of(NAME),
             "Alignment methods, such as rlhf.",
-            prose=True,
+            only="prose",
         ),
-        Key("training.alignment.policy", PROSE, "Policy for the alignment.", prose=True),
+        Key("training.alignment.policy", PROSE, "Policy for the alignment.", only="prose"),
         *_training_config(),
     )
 
@@ -349,8 +373,20 @@ def _architecture() -> tuple[Key, ...]:
     components = list_of(record(name=NAME, type=NAME), distinct=False)
     return (
         Key("architecture.family", choice(*words.FAMILIES), "Family of architectures."),
-        Key("architecture.components", components, "Parts that the model must have.", []),
+        Key(
+            "architecture.components",
+            components,
+            "Parts that the model must have.",
+            [],
+            only="check",
+        ),
         Key("architecture.dims", pins(), "Dimensions pinned by name in architecture.yaml.", {}),
+        Key(
+            "architecture.search",
+            texts(1_000),
+            "Reasons of pinned dimensions and of settings, as `metagen search` finds them.",
+            {},
+        ),
     )
 
 
@@ -368,10 +404,16 @@ def _results() -> tuple[Key, ...]:
             list_of(NAME),
             "Benchmarks intended for the model.",
             [],
-            prose=True,
+            only="prose",
         ),
-        Key("evaluation.baselines", list_of(NAME), "Models to compare with.", [], prose=True),
-        Key("evaluation.metrics", list_of(NAME), "Metrics to report.", []),
+        Key("evaluation.baselines", list_of(NAME), "Models to compare with.", [], only="prose"),
+        Key(
+            "evaluation.metrics",
+            list_of(NAME),
+            "Metrics that eval.py must report.",
+            [],
+            only="check",
+        ),
         Key("evaluation.target", targets(), _TARGET_DOC, {}),
         Key("evaluation.bench", choice(*words.BENCHES), "Length of the proxy's training.", "quick"),
         Key("evaluation.seeds", whole(1, 10), "Trainings of the proxy, a seed each."),
@@ -383,5 +425,5 @@ def _results() -> tuple[Key, ...]:
             [],
         ),
         Key("reproducibility.seed", whole(0, 2**32 - 1), "Seed of all random numbers.", 42),
-        Key("reproducibility.determinism", PROSE, "Guarantee for repeated runs.", prose=True),
+        Key("reproducibility.determinism", PROSE, "Guarantee for repeated runs.", only="prose"),
     )

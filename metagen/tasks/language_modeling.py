@@ -51,7 +51,8 @@ class LanguageModeling(Task):
         "usage": '--prompt "The "',
         "does": "continues a prompt",
         "data": "the bundled text",
-        "outcome": "The proxy beside its baselines, which read the same text.",
+        "outcome": "Passages of the test split: how each begins, how it goes on there, and how the "
+        "proxy continues its beginning. Ends of lines are shown as spaces.",
         "risks": "bias, toxicity, factuality, memorisation and robustness",
     }
     work_unit = "tok"

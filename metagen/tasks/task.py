@@ -92,6 +92,10 @@ class Task:
         default_reasons: Why each of `defaults` has its value.
         proxy: The same dimensions for the bundled data.
         fixed_by: The key of the spec that fixes a dimension, other than `architecture.dims`.
+        unit_vectors: Whether the network makes the length of its outputs 1, which the class of
+            transformers that has its weights leaves to its caller.
+        compares_within_a_batch: Whether the loss of a sample depends on the others of its batch, so
+            that losses of different batches are no rivals.
         taken: What stands for the value of `--data` in commands.
         growth: How batch and rate grow with the size of a model; None where no rule is published.
         switches: Changes of its training worth an ablation: a name, a setting as
@@ -117,6 +121,8 @@ class Task:
     default_reasons: Mapping[str, str] = {}
     proxy: Mapping[str, Value] = {}
     fixed_by: Mapping[str, str] = {}
+    unit_vectors = False
+    compares_within_a_batch = False
     taken = "PATH"
     growth: Growth | None = None
     switches: tuple[Switch, ...] = ()

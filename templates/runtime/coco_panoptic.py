@@ -136,7 +136,8 @@ def _images(
     """Yield the images of an annotation file with their segments, or stop."""
     names = names_of(file, table["images"])
     numbers = {key: classes.index(name) for key, name in categories_of(file, table).items()}
-    maps, rows = _maps(file, table["annotations"], names, pictures), {}
+    maps = _maps(file, table["annotations"], names, pictures)
+    rows: dict[Any, tuple[str, dict[str, Any]]] = {}
     for place, row in enumerate(table["annotations"]):
         rows[row["image_id"]] = f"{file}: annotations[{place}]", row
     bare = [key for key in names if key not in rows]

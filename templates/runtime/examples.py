@@ -24,7 +24,7 @@ class Example:
     Attributes:
         file: The file.
         name: Its place in the data set, for the digest of the data.
-        label: Its class.
+        label: Its class, or its number as it is written.
         split: Its split; images that are not yet in a split are in "train".
         key: A digest of its bytes: the same image under two names has one key.
     """

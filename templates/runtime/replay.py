@@ -28,8 +28,10 @@ class Replay:
         self.size = size
         one = world.read[1:] if self.frames else world.read
         self.seen: Observations = np.zeros((envs, size, *one), dtype=world.dtype)
-        kind = ((), np.int64) if world.low is None else ((world.actions,), np.float32)
-        self.actions: NDArray[Any] = np.zeros((envs, size, *kind[0]), dtype=kind[1])
+        # A choice is a whole number, and an action of quantities a row of them.
+        action: tuple[int, ...] = () if world.low is None else (world.actions,)
+        kind: type = np.int64 if world.low is None else np.float32
+        self.actions: NDArray[Any] = np.zeros((envs, size, *action), dtype=kind)
         self.rewards = np.zeros((envs, size), dtype=np.float32)
         self.over = np.zeros((envs, size), dtype=np.float32)
         # Steps since the episode began; -1 minus that where the observation was its last.

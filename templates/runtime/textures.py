@@ -99,38 +99,44 @@ class Forest:
             features.append(surroundings(image)[chosen])
             numbers.append(stuff[chosen])
         forest = RandomForestClassifier(TREES, min_samples_leaf=LEAST_LEAF, random_state=0)
-        self._forest: Any = forest.fit(np.concatenate(features), np.concatenate(numbers))
+        known = np.concatenate(numbers)
+        self._forest: Any = forest.fit(np.concatenate(features), known) if len(known) else None
 
     def stuff(self, image: Tensor) -> Tensor:
         """Return the stuff of each pixel (H, W) of an image (C, H, W), from 1."""
-        from scipy import ndimage  # type: ignore[import-untyped]
-
         height, width = image.shape[-2:]
+        if self._forest is None:
+            return torch.zeros(height, width, dtype=torch.int64)
         features = surroundings(image).reshape(height, width, -1)[::STEP, ::STEP]
         told = self._forest.predict(features.reshape(-1, features.shape[-1]))
-        coarse = ndimage.median_filter(told.reshape(features.shape[:2]), SMOOTHED)
+        coarse = _filters().median_filter(told.reshape(features.shape[:2]), SMOOTHED)
         whole = coarse.repeat(STEP, 0).repeat(STEP, 1)[:height, :width]
         return torch.from_numpy(whole).long()
 
 
 def surroundings(image: Tensor) -> Floats:
     """Return brightness, slope and deviation around each pixel of (C, H, W), (H * W, features)."""
-    # The library comes with those of the bundled scenes.
-    try:
-        from scipy import ndimage
-    except ImportError:
-        fail("textures are filtered by a library: pip install scipy.")
+    filters = _filters()
     grey = image.float().mean(0).numpy() / 255
     maps = []
     for scale in SCALES:
         side = 4 * scale + 1
-        mean, square = (ndimage.uniform_filter(each, side) for each in (grey, grey**2))
+        mean, square = (filters.uniform_filter(each, side) for each in (grey, grey**2))
         maps += [
-            ndimage.gaussian_filter(grey, scale),
-            ndimage.gaussian_gradient_magnitude(grey, scale),
+            filters.gaussian_filter(grey, scale),
+            filters.gaussian_gradient_magnitude(grey, scale),
             np.sqrt(np.maximum(square - mean**2, 0)),
-            *(np.abs(ndimage.gaussian_filter1d(grey, scale, axis, 1)) for axis in (0, 1)),
+            *(np.abs(filters.gaussian_filter1d(grey, scale, axis, 1)) for axis in (0, 1)),
         ]
-    around = [ndimage.uniform_filter(each, AROUND) for each in maps]
+    around = [filters.uniform_filter(each, AROUND) for each in maps]
     features: Floats = np.stack(around, -1).reshape(-1, len(around)).astype(np.float32)
     return features
+
+
+def _filters() -> Any:
+    """Return the library's filters, or stop; it comes with those of the bundled scenes."""
+    try:
+        from scipy import ndimage  # type: ignore[import-untyped]
+    except ImportError:
+        fail("textures are filtered by a library: pip install scipy.")
+    return ndimage

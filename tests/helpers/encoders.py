@@ -39,6 +39,13 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
         "eval": {"batch_size": 8, "baseline_texts": 100},
         "infer": {"batch_size": 8, "most_labels": 3, "dtype": "float32"},
     },
+    "text_regressor": {
+        "model": {},
+        "data": {"token_split": 0.5},
+        "train": {"token_drop": 0.0},
+        "eval": {"batch_size": 8, "baseline_texts": 100},
+        "infer": {"batch_size": 8, "digits": 6, "dtype": "float32"},
+    },
     "sentence_embedder": {
         "model": {},
         "train": {"token_drop": 0.0, "temperature": 0.05},
@@ -115,6 +122,8 @@ def records(name: str, count: int = 60) -> list[dict[str, str]]:
     texts = [f"{a} {b}" for a in WORDS for b in WORDS][:count]
     if name == "text_classifier":
         return [{"text": t, "label": "ab"[n % 2]} for n, t in enumerate(texts)]
+    if name == "text_regressor":
+        return [{"text": t, "target": f"{1000.5 + len(t)}"} for t in texts]
     if name == "sentence_embedder":
         return [{"text_a": t, "text_b": t.upper() + " thing"} for t in texts]
     return [
@@ -140,4 +149,4 @@ def output(name: str, model: Any, tokens: torch.Tensor, segments: torch.Tensor) 
         vectors = model(**given).last_hidden_state
         return (vectors * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
     logits = model(**given).logits
-    return logits.squeeze(1) if name == "document_ranker" else logits
+    return logits.squeeze(1) if name in ("document_ranker", "text_regressor") else logits

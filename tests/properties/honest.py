@@ -1,7 +1,7 @@
 """Keys that do what they say.
 
 For every leaf key and each value that it allows: more than prose changes in the package, or the
-table of keys says that the key is prose, or the door or the search refuses the value, or a
+table of keys says what alone the key is for, or the door or the search refuses the value, or a
 warning names the key. Two different values that make the same package show that one of them does
 nothing.
 """
@@ -9,7 +9,7 @@ nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from metagen.errors import SpecError
 from metagen.sizing.devices import CLASSES
 from metagen.spec import Spec, load
 from metagen.spec.schema import keys
+from metagen.spec.table import ONLY
+from metagen.work import Recipe
 from tests.helpers.plain_desk import PlainDesk
 
 from . import inside, values
@@ -48,24 +50,43 @@ def first_of_each(specs: Any) -> list[Path]:
 
 def _of_case(lab: Lab, case: Case) -> Tally:
     """Count what each value of a key does."""
-    tally, same = Tally("honest"), dict[str, list[str]]()
-    if keys()[case.key].prose:
-        tally.count("keys that are prose")
+    tally = Tally("honest")
+    if only := keys()[case.key].only:
+        tally.count(f"keys that are {ONLY[only].lower().rstrip('.')}")
         return tally
     tally.count("keys")
+    graphs = dict(_followed(lab, case, tally))
+    # An architecture that no other value has sets its value apart; the rest need not be made.
+    for alike in _groups(graphs, _architecture):
+        for texts in _groups({text: graphs[text] for text in alike}, _package):
+            same = len({_meaning(case.key, json.loads(text)) for text in texts}) == 1
+            tally.check(same, "silent", f"{case}: one package for {', '.join(texts)}")
+    return tally
+
+
+def _followed(lab: Lab, case: Case, tally: Tally) -> Iterator[tuple[str, Any]]:
+    """Yield each value with its graph that neither a warning names nor the search refuses."""
     for text, graph in _values(lab, case, tally):
         tally.count("values")
         if any(_names(case.key, problem) for problem in graph.warnings):
             tally.count("warned by name")
             continue
         try:
-            same.setdefault(_package(graph), []).append(text)
+            _architecture(graph)
         except SpecError:
             tally.count("refused by the search")
-    for texts in same.values():
-        alike = len({_meaning(case.key, json.loads(text)) for text in texts}) == 1
-        tally.check(alike, "silent", f"{case}: one package for {', '.join(texts)}")
-    return tally
+            continue
+        yield text, graph
+
+
+def _groups(graphs: dict[str, Any], digest: Callable[[Any], str]) -> list[list[str]]:
+    """Return the texts of the values that have one digest; a value by itself needs none."""
+    if len(graphs) == 1:
+        return [list(graphs)]
+    groups: dict[str, list[str]] = {}
+    for text, graph in graphs.items():
+        groups.setdefault(digest(graph), []).append(text)
+    return list(groups.values())
 
 
 def _meaning(key: str, raw: Any) -> Any:
@@ -108,11 +129,20 @@ def _parts(raw: Any) -> list[Any]:
     return raw[:1] if isinstance(raw, list) else [raw]
 
 
+def _architecture(graph: Any) -> str:
+    """Return a digest of what architecture.yaml says other than in prose."""
+    return _made(graph, [r for r in graph.recipes if r.name == "blueprint:architecture"])
+
+
 def _package(graph: Any) -> str:
     """Return a digest of everything that a package says other than in prose."""
+    prose = ("docs:", "paper:", "manifest:")
+    return _made(graph, [r for r in graph.recipes if not r.name.startswith(prose)])
+
+
+def _made(graph: Any, recipes: list[Recipe]) -> str:
     desk = PlainDesk.of_spec(graph.spec)
-    kept = [r for r in graph.recipes if not r.name.startswith(("docs:", "paper:", "manifest:"))]
-    for recipe in graph.in_order(kept):
+    for recipe in graph.in_order(recipes):
         desk.package |= recipe.work(desk)
     plain = {path: _plain(path, data) for path, data in desk.package.items() if _is_data(path)}
     return files.sha256(

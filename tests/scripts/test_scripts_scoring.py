@@ -8,7 +8,7 @@ import itertools
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -41,6 +41,22 @@ def test_evaluation_prints_the_contract(run: Run, trained: Path) -> None:
     unigram, bigram, witten_bell, kneser_ney = bits["baselines"].values()
     assert 0 < kneser_ney < witten_bell < bigram < unigram < 8
     assert bits["value"] > 0
+
+
+def test_passages_of_the_test_split_are_continued(code: dict[str, ModuleType]) -> None:
+    module, np = code["eval"], importlib.import_module("numpy")
+    model = code["model"].Model(code["model"].Config())
+    text = "".join(f"This is line {number} of a text.\n" for number in range(30))
+    tokenizer = importlib.import_module("runtime.tokenizer").ByteTokenizer()
+    splits = {"test": np.frombuffer(text.encode(), np.uint8)}
+    corpus = SimpleNamespace(splits=splits, tokenizer=tokenizer)
+    figure = module.passages(model, corpus, 16, torch.device("cpu"))
+    assert figure["columns"] == ["beginning", "there", "proxy"]
+    assert len(figure["rows"]) == 3
+    for beginning, there, drawn in figure["rows"]:
+        assert beginning.replace(" ", "") + there.replace(" ", "") in "".join(text.split())
+        assert drawn.isprintable()
+    assert figure == module.passages(model, corpus, 16, torch.device("cpu"))
 
 
 def test_the_score_is_the_sum_over_all_bytes_with_enough_context(

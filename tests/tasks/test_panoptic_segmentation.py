@@ -205,7 +205,7 @@ def quality(truth: list[Any], found: list[Any], classes: range) -> tuple[float, 
     """Return PQ, SQ and RQ as their paper defines them, of sets of pixels; void is in no set."""
     shared, right, wrong, missed = (dict.fromkeys(range(5), 0.0) for _ in range(4))
     for true, own in zip(truth, found, strict=True):
-        labelled = set().union(*(pixels for _, pixels, _ in true))
+        labelled = {place for _, pixels, _ in true for place in pixels}
         free = [segment for segment in true if not segment[2]]
         for kind, pixels in own:
             for number, (other, place, _) in enumerate(free):
@@ -216,9 +216,10 @@ def quality(truth: list[Any], found: list[Any], classes: range) -> tuple[float, 
                     del free[number]
                     break
             else:
-                crowds = [place for other, place, crowd in true if crowd and other == kind]
-                ignored = pixels - labelled
-                ignored |= pixels & set().union(*crowds)
+                crowds = {
+                    p for other, place, crowd in true if crowd and other == kind for p in place
+                }
+                ignored = (pixels - labelled) | (pixels & crowds)
                 wrong[kind] += len(ignored) <= len(pixels) / 2
         for kind, _, _ in free:
             missed[kind] += 1
@@ -235,7 +236,8 @@ def places(mask: Tensor) -> set[tuple[int, ...]]:
 
 def test_the_score_is_that_of_the_formula_with_crowds_and_void(runtime: Readers) -> None:
     draw = torch.Generator().manual_seed(0)
-    truth, found = [], []
+    truth: list[Any] = []
+    found: list[Any] = []
     for _ in range(8):
         # Blocks are segments; a method finds most of them, shifted, and some with another class.
         blocks = torch.arange(9).view(3, 3).repeat_interleave(6, 0).repeat_interleave(6, 1)

@@ -48,7 +48,7 @@ class Network(nn.Module):
         """Map (B, inputs) to (B, outputs); if `frozen`, no weight gets a gradient."""
         for layer in self.linear:
             x = x if layer is self.linear[0] else F.relu(x)
-            x = F.linear(x, layer.weight.detach(), layer.bias.detach()) if frozen else layer(x)
+            x = F.linear(x, *(p.detach() for p in layer.parameters())) if frozen else layer(x)
         return x
 
 

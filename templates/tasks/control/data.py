@@ -1,6 +1,6 @@
 """Open the environment that the agent acts in, and cut the seeds of its episodes into splits.
 
-    python data.py --data Acrobot-v1     shows what training will act in
+    python data.py --data package:id     shows what training will act in
 
 The data of an agent is an environment of gymnasium, named by its id; `package:id` imports a package
 of yours that registers it. An episode follows from the seed that it begins with, so a split is a

@@ -1,7 +1,7 @@
 """Play an episode with a trained checkpoint, print its return, and draw it.
 
     python infer.py --output episode.png
-    python infer.py --output episode.png --seed 7 --data Acrobot-v1
+    python infer.py --output episode.png --seed 7 --data package:id
     python infer.py --output episode.gif                 where the environment draws itself
 
 A PNG shows what was observed, what was done and what was rewarded over the steps; of frames it

@@ -22,11 +22,16 @@ from data import Corpus, Tokens, load_corpus, windows
 from model import Config as ModelConfig
 from model import Model
 from runtime.device import in_bfloat16
+from runtime.distributed import world_size
 from runtime.errors import run
 from runtime.report import Report, metric
 from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
 from runtime.shares import load_share
+
+PASSAGES = 3  # of the test split that are continued, for readers to see
+BEGINNING, DRAWN = 64, 160  # tokens that the model reads and draws
+TEMPERATURE = 0.8  # lower values favour likely tokens
 
 
 @dataclass(frozen=True)
@@ -193,6 +198,37 @@ def metrics(
     ]
 
 
+@torch.no_grad()
+def continued(model: Model, tokens: list[int], seq_len: int, device: torch.device) -> list[int]:
+    """Return DRAWN tokens that the model draws after others, of which it reads the last seq_len."""
+    generator = torch.Generator().manual_seed(0)
+    text = list(tokens)
+    for _ in range(DRAWN):
+        logits = model(torch.tensor([text[-seq_len:]], device=device))[0, -1].double().cpu()  # (V,)
+        chances = torch.softmax((logits - logits.max()) / TEMPERATURE, dim=-1)
+        text.append(int(torch.multinomial(chances, 1, generator=generator)))
+    return text[len(tokens) :]
+
+
+def passages(model: Model, corpus: Corpus, seq_len: int, device: torch.device) -> dict[str, Any]:
+    """Return some passages of the test split, and how the model continues their beginnings."""
+    tokens, length = corpus.splits["test"], BEGINNING + DRAWN
+    rows = []
+    count = min(PASSAGES, len(tokens) // length)
+    for number in range(count):
+        start = number * (len(tokens) // count)
+        passage = tokens[start : start + length].tolist()
+        texts = (passage[:BEGINNING], passage[BEGINNING:])
+        drawn = continued(model, texts[0], seq_len, device)
+        rows.append([shown(corpus.tokenizer.decode(each)) for each in (*texts, drawn)])
+    return {"kind": "texts", "columns": ["beginning", "there", "proxy"], "rows": rows}
+
+
+def shown(text: str) -> str:
+    """Return a text on one line, without characters that have no shape."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on every token of the test split."""
     corpus = load_corpus(trained.data, trained.args.data, trained.model.vocab_size, trained.folder)
@@ -200,7 +236,12 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     low = in_bfloat16(trained.device, trained.config.dtype)
     model.to(trained.device, torch.bfloat16 if low else torch.float32)
     scores = metrics(model, corpus, trained.data.seq_len, trained.config, trained.device)
-    return Report(corpus.name, corpus.sha256, corpus.num_bytes["test"], scores, n_unit="bytes")
+    # Processes that share a model would have to draw the same token, as infer.py makes them do.
+    alone = world_size() == 1
+    texts = passages(model, corpus, trained.data.seq_len, trained.device) if alone else {}
+    figure = texts if texts.get("rows") else None
+    size = corpus.num_bytes["test"]
+    return Report(corpus.name, corpus.sha256, size, scores, figure, n_unit="bytes")
 
 
 main = scoring(

@@ -105,33 +105,30 @@ def figure(
         skip = -(-max(grey.shape) // FIGURE_SIDE)
         objects, own = truth[place], found[place]
         assert objects.masks is not None
-        own_masks = [own.numbers == n + 1 for n in range(len(own.classes))]
+        numbers = torch.zeros_like(own.numbers)
+        for number, mask in enumerate(objects.masks, start=1):
+            numbers[mask] = number
         images.append(
             {
                 "pixels": grey[::skip, ::skip].round().int().tolist(),
-                "truth": _drawing([*objects.masks], objects.classes, pictures, skip),
-                "found": _drawing(own_masks, own.classes, pictures, skip),
+                "truth": _drawing(numbers[::skip, ::skip], objects.classes, pictures),
+                "found": _drawing(own.numbers[::skip, ::skip], own.classes, pictures),
             }
         )
     return {"kind": "segments", "images": images}
 
 
-def _drawing(
-    masks: list[Tensor], classes: Tensor, pictures: SegmentedPictures, skip: int
-) -> dict[str, Any]:
-    """Return the number of the segment of each pixel, and each one's class and name's place."""
+def _drawing(numbers: Tensor, classes: Tensor, pictures: SegmentedPictures) -> dict[str, Any]:
+    """Return the number of the segment of each pixel, and the class of each and its name's place.
+
+    A segment too small for the figure has no place.
+    """
     names, labels = pictures.named(), []
-    numbers = torch.zeros(1, dtype=torch.int64)
-    for number, (mask, kind) in enumerate(zip(masks, classes.tolist(), strict=True), start=1):
-        small = mask[::skip, ::skip]
-        numbers = torch.where(small, number, numbers)
-        rows, columns = small.nonzero(as_tuple=True)
+    for number, kind in enumerate(classes.tolist(), start=1):
+        rows, columns = (numbers == number).nonzero(as_tuple=True)
+        at = [int(columns.min()), int(rows.min())] if len(rows) else None
         thing = kind < pictures.things
-        if len(rows):
-            at = [int(columns.min()), int(rows.min())]
-            labels.append({"at": at, "name": names[kind], "class": kind, "thing": thing})
-        else:
-            labels.append({"at": None, "name": names[kind], "class": kind, "thing": thing})
+        labels.append({"at": at, "name": names[kind], "class": kind, "thing": thing})
     return {"segments": numbers.tolist(), "labels": labels}
 
 

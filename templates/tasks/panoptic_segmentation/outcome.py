@@ -24,11 +24,11 @@ def draw(figure: Any, content: dict[str, Any]) -> None:
 
 def _segments(axes: Any, drawing: dict[str, Any]) -> None:
     """Draw segments over an image, with the names of those that have a place."""
-    colours = [(0.0, 0.0, 0.0, 0.0), *map(_colour, range(1, 1 + len(drawing["labels"])),
-                                          drawing["labels"])]  # fmt: skip
+    labels = drawing["labels"]
+    colours = [(0.0, 0.0, 0.0, 0.0), *map(_colour, range(1, len(labels) + 1), labels)]
     rows = [[colours[number] for number in row] for row in drawing["segments"]]
     axes.imshow(rows, interpolation="nearest")
-    for each in drawing["labels"]:
+    for each in labels:
         if each["at"]:
             # A name is printed as it is: a dollar sign would begin a formula.
             name, bottom = each["name"].replace("$", r"\$"), "bottom" if each["thing"] else "top"

@@ -1,7 +1,7 @@
 """Score a checkpoint by its returns on the seeds of the test, next to simpler ways to act.
 
     python eval.py                         the checkpoint that train.py wrote to `out`
-    python eval.py --data Acrobot-v1       a checkpoint that was trained in another environment
+    python eval.py --data package:id       a checkpoint that was trained in another environment
 
 The policy takes its likeliest actions. Prints JSON on stdout, and keeps it in OUT/scores.json. No
 other script plays the seeds of the test.

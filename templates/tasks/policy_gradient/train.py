@@ -1,7 +1,7 @@
 """Train the policy in an environment of yours, or in one that comes with gymnasium.
 
     python train.py                                       the proxy, in the bundled environment
-    python train.py --data Acrobot-v1 --steps 2000        the proxy, in another one
+    python train.py --data package:id --steps 2000        the proxy, in another one
     python train.py --size full --data HalfCheetah-v5     the full model
     python train.py --resume                              go on from the last checkpoint
     python train.py --init-from other/checkpoint          start from the weights of another run
