@@ -110,7 +110,7 @@ def _climb(
     share: float,
     dry_run: bool,
     replace: bool,
-    cache: Path | None,
+    cache: str | None,
     **others: Any,
 ) -> int:
     request = options.Request.of(specs, seed, run_id)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from metagen import files, trials
-from metagen.engine.store import Cache
+from metagen.engine.cache import Cache
 from metagen.ladder import law, sizes
 from metagen.ladder.forecast import Climbed
 from metagen.ladder.sizes import (
