@@ -28,6 +28,7 @@ filing       what a release must file: records for programs, forms for authoriti
 release      a trained model as a repository of the Hugging Face Hub
 engine       the incremental engine: traces, store, tasks, the two doors to doit
 trials       small trainings of a package's own code, of which none runs twice
+search       the architecture search over what a spec leaves open
 view         a package in a browser on this machine; a spec that is watched
 cli          the command line
 ===========  =====================================================================

@@ -5,6 +5,7 @@ options   arguments and options that several commands use
 init      a first spec
 build     synth, paper, demo, plan, gc: change an out folder, or print what would change
 launch    files that start workers on many machines
+search    search, search join: small trainings over what a spec leaves open
 live      view, watch: stay until the user ends them
 query     validate, explain, families, why, impact, trace, diff, verify ...: change nothing
 ========  ========================================================================
@@ -21,7 +22,7 @@ from typing import Any
 import click
 
 from metagen import __version__
-from metagen.cli import build, init, launch, live, query
+from metagen.cli import build, init, launch, live, query, search
 from metagen.cli.options import EXIT_STATUSES
 from metagen.engine.terminal import Terminal, discard_rest, exiting_on_signals
 from metagen.errors import MetagenError, from_system
@@ -71,6 +72,7 @@ def main() -> None:
 _COMMANDS = (
     *init.COMMANDS,
     *build.COMMANDS,
+    *search.COMMANDS,
     *launch.COMMANDS,
     *live.COMMANDS,
     *query.COMMANDS,

@@ -24,6 +24,7 @@ build_options = options.stacked(
     options.out_option("build"),
     options.seed_option,
     options.run_id_option,
+    options.search_option,
     click.option(
         "-n",
         "--jobs",
@@ -117,7 +118,8 @@ def release(
 def _train(data: Path | None, *, out: Path, dry_run: bool, **given: Any) -> Path:
     """Train the full model of one spec; return the training folder, or exit with an error."""
     terminal = options.terminal(quiet=given["quiet"], as_json=given["as_json"])
-    request = options.Request.of(given["specs"], given["seed"], given["run_id"])
+    chosen = {"search": given["search"]}
+    request = options.Request.of(given["specs"], given["seed"], given["run_id"], **chosen)
 
     def work() -> int:
         from metagen.engine import doors, full
@@ -162,6 +164,7 @@ def demo(out: Path) -> None:
 @options.out_option("build")
 @options.seed_option
 @options.run_id_option
+@options.search_option
 @options.cache_option
 @options.shard_option
 @options.json_option
@@ -170,6 +173,7 @@ def plan(
     out: Path,
     seed: int | None,
     run_id: str | None,
+    search: Path | None,
     cache: str | None,
     shard: str | None,
     as_json: bool,
@@ -181,7 +185,7 @@ def plan(
     them before they run.
     """
     terminal = options.terminal(as_json=as_json)
-    request = options.Request.of(specs, seed, run_id, shard)
+    request = options.Request.of(specs, seed, run_id, shard, search)
 
     def work() -> int:
         _report_shard(request, terminal)
@@ -234,6 +238,7 @@ def built(
     out: Path,
     seed: int | None = None,
     run_id: str | None = None,
+    search: Path | None = None,
     jobs: int = 1,
     dry_run: bool = False,
     strict: bool = False,
@@ -253,7 +258,7 @@ def built(
     terminal = options.terminal(quiet=quiet, as_json=as_json)
 
     def work() -> int:
-        request = options.Request.of(specs, seed, run_id, shard)
+        request = options.Request.of(specs, seed, run_id, shard, search)
         _report_shard(request, terminal)
 
         def binding() -> Bound:

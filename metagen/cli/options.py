@@ -31,6 +31,12 @@ Command = Callable[..., Any]
 specs_argument = click.argument("specs", nargs=-1, required=True, metavar="SPEC... [KEY=VALUE...]")
 seed_option = click.option("--seed", type=int, help="Seed; the same as reproducibility.seed=N.")
 run_id_option = click.option("--run-id", help="Name of the run folder: run-ID. [default: the name]")
+search_option = click.option(
+    "--search",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Build what `metagen search` chose: its search.yaml.",
+)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON event per line instead of text."
 )
@@ -126,11 +132,14 @@ class Request:
         seed: int | None,
         run_id: str | None,
         shard: str | None = None,
+        search: Path | None = None,
     ) -> Request:
         """Read the arguments SPEC... [KEY=VALUE...], and take a shard K/N of the specs.
 
+        What a search chose goes before settings of the command line.
+
         Raises:
-            UsageError: There is no spec or no such shard.
+            UsageError: There is no spec or no such shard, or several specs with one search.
         """
         from metagen.engine.workspace import Shard, spec_files
 
@@ -141,6 +150,12 @@ class Request:
             )
         overrides += [] if seed is None else [f"seed={seed}"]
         specs = spec_files(places)
+        if search:
+            from metagen.search import choices
+
+            if len(specs) > 1:
+                raise UsageError(Problem("A search is of one spec.", "--search", "Name one spec."))
+            overrides = [*choices.overrides(search), *overrides]
         if shard is None:
             return cls(tuple(specs), tuple(overrides), run_id)
         part = Shard.of(shard)

@@ -19,6 +19,7 @@ from metagen.families.family import Dims, Family
 from metagen.files import json_bytes, yaml_bytes
 from metagen.sizing import search
 from metagen.sizing.search import Solution
+from metagen.tasks.schedule import DECLARED
 from metagen.work import Desk, Recipe
 
 TARGET = "blueprint/architecture.yaml"
@@ -44,12 +45,20 @@ def work(desk: Desk) -> dict[str, bytes]:
         **full,
         "proxy": {"model": proxy, **family.sections(proxy, desk.key, reduced=True)},
         "decisions": [
-            *decisions(solution),
-            *_settings(desk, family, full, design.parameters),
+            *_evident(desk, decisions(solution)),
+            *_evident(desk, _settings(desk, family, full, design.parameters)),
             *_unused(desk, family),
         ],
     }
     return {TARGET: yaml_bytes(architecture)}
+
+
+def _evident(desk: Desk, decided: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield decisions, with the evidence of a search for those that the spec declares."""
+    evidence = desk.key("architecture.search") or {}
+    for each in decided:
+        found = evidence.get(each["name"].removeprefix("train."))
+        yield {**each, "reason": found} if found and each["reason"] in (PINNED, DECLARED) else each
 
 
 def _settings(

@@ -309,11 +309,31 @@ def pins() -> Kind:
         for name in value:
             if not _NAME.fullmatch(name):
                 raise RefusedError(Flaw(f"names the dimension {shown(name)}; allowed: {allowed}"))
-        declared = {f".{name}": part for name, part in value.items() if part is not None}
-        parsed = _each(declared, lambda _: Kind("", one))
+        parsed = _each(_parts(value), lambda _: Kind("", one))
         return {at[1:]: part for at, part in parsed.items()}
 
     return Kind(allowed, parse, {"type": "object"})
+
+
+def texts(longest: int) -> Kind:
+    """Texts by name, each on one line."""
+    allowed = "a mapping of a name to a text"
+    line = text(longest)
+
+    def parse(value: Any) -> dict[str, str]:
+        if not isinstance(value, dict):
+            refuse(value, allowed)
+        for name in value:
+            if not _NAME.fullmatch(name):
+                raise RefusedError(Flaw(f"has the name {shown(name)}; allowed: {allowed}"))
+        return {at[1:]: one for at, one in _each(_parts(value), lambda _: line).items()}
+
+    return Kind(allowed, parse, {"type": "object", "additionalProperties": dict(line.json)})
+
+
+def _parts(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a mapping that are not null, by their places in it."""
+    return {f".{name}": part for name, part in value.items() if part is not None}
 
 
 def either(first: Kind, second: Kind) -> Kind:

@@ -27,6 +27,7 @@ from metagen.spec.kinds import (
     record,
     refuse,
     text,
+    texts,
     whole,
 )
 
@@ -346,6 +347,12 @@ def _architecture() -> tuple[Key, ...]:
         Key("architecture.family", choice(*words.FAMILIES), "Family of architectures."),
         Key("architecture.components", components, "Parts that the model must have.", []),
         Key("architecture.dims", pins(), "Dimensions pinned by name in architecture.yaml.", {}),
+        Key(
+            "architecture.search",
+            texts(1_000),
+            "Reasons of pinned dimensions and of settings, as `metagen search` finds them.",
+            {},
+        ),
     )
 
 

@@ -26,6 +26,7 @@ class ImageEmbedding(ImageTask):
     """From an image (B, C, height, width) to its vector of length 1."""
 
     name = "image_embedding"
+    compares_within_a_batch = True
     metrics = ("recall_at_1", "map_at_r")
     # The quick training takes about thirty seconds of one thread.
     benchmark = Benchmark(

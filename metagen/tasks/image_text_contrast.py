@@ -24,6 +24,7 @@ class ImageTextContrast(Task):
     """From an image (B, C, side, side) and a text (B, T) to two vectors of one space."""
 
     name = "image_text_contrast"
+    compares_within_a_batch = True
     metrics = ("recall_at_1", "recall_at_10")
     switches = (("no random shifts", "data.shift", 0),)
     # The quick training takes about ten seconds of one thread, the full one about three minutes.

@@ -33,6 +33,7 @@ class Recommendation(Task):
     """From a user's history and features, and an item and its features, to two vectors."""
 
     name = "recommendation"
+    compares_within_a_batch = True
     metrics = ("recall_at_10", "ndcg_at_10")
     benchmark = Benchmark(
         "names that modules import",

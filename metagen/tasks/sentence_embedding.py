@@ -14,6 +14,7 @@ class SentenceEmbedding(TextTask):
     """From token ids (B, T) to the vector of each text."""
 
     name = "sentence_embedding"
+    compares_within_a_batch = True
     metrics = ("recall_at_1", "mrr")
     switches = (("no hidden tokens in training", "train.token_drop", 0.0),)
     # The quick training takes about ten seconds of one thread, the full one some minutes.

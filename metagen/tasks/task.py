@@ -92,6 +92,8 @@ class Task:
         default_reasons: Why each of `defaults` has its value.
         proxy: The same dimensions for the bundled data.
         fixed_by: The key of the spec that fixes a dimension, other than `architecture.dims`.
+        compares_within_a_batch: Whether the loss of a sample depends on the others of its batch, so
+            that losses of different batches are no rivals.
         taken: What stands for the value of `--data` in commands.
         switches: Changes of its training worth an ablation: a name, a setting as
             `section.setting`, and its value.
@@ -116,6 +118,7 @@ class Task:
     default_reasons: Mapping[str, str] = {}
     proxy: Mapping[str, Value] = {}
     fixed_by: Mapping[str, str] = {}
+    compares_within_a_batch = False
     taken = "PATH"
     switches: tuple[Switch, ...] = ()
     demonstration = ""

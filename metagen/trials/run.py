@@ -12,9 +12,10 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from metagen.engine.cache import Cache, Shared
 from metagen.engine.digest import version
 from metagen.engine.ledger import Trace
-from metagen.engine.store import Cache
+from metagen.engine.session import opened
 from metagen.files import canonical, json_bytes, sha256
 from metagen.measure.training import Left, trained
 from metagen.trials import counted
@@ -32,15 +33,16 @@ _COUNTED = ("model", "data")  # Sections of the settings that a count reads.
 _TRAINED = (*_COUNTED, "train")
 
 
-def cache_in(folder: Path) -> Cache:
-    """Return the cache in a folder, which is made; builds may use the same one.
+def cache_in(place: Path | str) -> Cache:
+    """Return the cache in a folder, which is made, or on a server; builds may use the same one.
 
     Raises:
-        UsageError: The folder holds files of somebody else.
+        UsageError: The folder holds files of somebody else, or the URL is malformed.
     """
-    cache = Cache(folder)
-    cache.claim()
-    return cache
+    shared = Shared.of_environment(str(place))
+    assert shared
+    # A fault of a server costs a training and nothing else.
+    return opened(shared, lambda problems: None)
 
 
 def _unwatched(done: int, steps: int, val_loss: float) -> None:
