@@ -325,13 +325,15 @@ def begun(made):
     return first
 
 
-def waited(condition, seconds=240.0):
+def waited(condition, seconds=900.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.05)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_trial_of_a_killed_worker_is_run_again(tmp_path):
     made = plan_of(tmp_path, count=5, seconds=0.1)
     seen = begun(made)

@@ -6,7 +6,7 @@ count, memory and latency the closed forms and the roofline that give the verdic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from metagen.errors import Problem, UsageError
 from metagen.families.family import Family
@@ -18,7 +18,6 @@ from metagen.work import Desk
 HELD_OUT, PARAMETERS, MEMORY, LATENCY = "held_out", "parameters", "memory", "latency"
 NAMES = (HELD_OUT, PARAMETERS, MEMORY, LATENCY)
 RETURN = "val_return"  # What episodes of the validation split return, of a network that acts.
-UNITS = {PARAMETERS: "parameters", MEMORY: "bytes", LATENCY: "s"}
 HOW = {
     HELD_OUT: "measured on the validation split, at proxy size",
     PARAMETERS: "exact count of the full design",
@@ -57,8 +56,3 @@ def score(outcome: Outcome) -> float:
     """Return what is minimized of a training: its validation loss, or the negative return."""
     returned = outcome.metrics.get(RETURN)
     return outcome.val_loss if returned is None else -returned
-
-
-def acts(outcome: Mapping[str, float]) -> bool:
-    """Return whether the metrics of an outcome are those of a network that acts."""
-    return RETURN in outcome

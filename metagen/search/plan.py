@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from metagen import families, files
+from metagen import files
 from metagen.errors import Problem, SpecError, UsageError
 from metagen.files import canonical, sha256
 from metagen.search import objectives
@@ -26,7 +26,6 @@ from metagen.trials import Trial, package_of
 from metagen.trials.trial import CONFIG
 
 PLAN, SPEC, CODE = "study.json", "spec.yaml", "code"
-SAMPLERS = ("tpe", "nsga2", "random")
 _MOST_BYTES = 2**20
 _FORMAT = 1
 
@@ -169,7 +168,6 @@ def read(folder: Path) -> Plan:
         hint = "name a folder OUT/search-NAME that `metagen search SPEC` has made"
         raise UsageError(Problem("This folder holds no study.", str(folder), hint)) from None
     plan = Plan(folder, settings, load(folder / SPEC), package_of(folder))
-    families.named(families.route(plan.spec.key))
     if plan.name != name:
         sentence = "This worker would run other trials than those of the study."
         hint = "use the version of metagen that began it, or begin it again with `metagen search`"
