@@ -45,6 +45,7 @@ class SemanticSegmentation(Task):
     """From an image (B, C, height, width) to the logits of each pixel's class."""
 
     name = "semantic_segmentation"
+    augmentations = AUGMENTATIONS
     metrics = ("mean_foreground_dice", "mean_iou")
     switches = (("no augmentation", "data.augmentation", "none"),)
     # The quick training takes about ten seconds of one thread, the full one about two minutes.

@@ -8,6 +8,7 @@ nothing.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from metagen.sizing.devices import CLASSES
 from metagen.spec import Spec, load
 from metagen.spec.schema import keys
 from metagen.spec.table import ONLY
+from metagen.tasks.augmentation import KEY as AUGMENTATION
 from metagen.work import Recipe
 from tests.helpers.plain_desk import PlainDesk
 
@@ -59,7 +61,7 @@ def _of_case(lab: Lab, case: Case) -> Tally:
     # An architecture that no other value has sets its value apart; the rest need not be made.
     for alike in _groups(graphs, _architecture):
         for texts in _groups({text: graphs[text] for text in alike}, _package):
-            same = len({_meaning(case.key, json.loads(text)) for text in texts}) == 1
+            same = len({_meaning(case, json.loads(text)) for text in texts}) == 1
             tally.check(same, "silent", f"{case}: one package for {', '.join(texts)}")
     return tally
 
@@ -89,13 +91,32 @@ def _groups(graphs: dict[str, Any], digest: Callable[[Any], str]) -> list[list[s
     return list(groups.values())
 
 
-def _meaning(key: str, raw: Any) -> Any:
-    """Return what a value means: the table of keys gives some meanings two names."""
-    if key == "constraints.device":
+def _meaning(case: Case, raw: Any) -> Any:
+    """Return what a value means: the spec language gives some meanings several names."""
+    if case.key == "constraints.device":
         return CLASSES.get(raw, raw)
-    if key == "outputs.artifacts":
-        return frozenset(_ARTIFACTS.get(name, name) for name in raw)
+    if case.key == "outputs.artifacts":
+        return _without_brought(case.spec, frozenset(_ARTIFACTS.get(name, name) for name in raw))
+    if case.key == AUGMENTATION:
+        words = tuple(raw) if isinstance(raw, list) else raw
+        known = getattr(
+            families.named(families.route(load(case.spec).key)).task, "augmentations", None
+        )
+        return known.chosen({case.key: words}.get) if known else repr(raw or [])
     return repr(raw)
+
+
+def _without_brought(spec: Path, names: frozenset[str]) -> frozenset[str]:
+    """Return artifacts without those that others of them are made from, which are built anyway."""
+    made = {name: _recipes(spec, name) for name in names}
+    return frozenset(n for n in names if not any(made[n] < others for others in made.values()))
+
+
+@functools.cache
+def _recipes(spec: Path, artifact: str) -> frozenset[str]:
+    """Return the tasks of a package that has one artifact."""
+    graph = inside.package(spec, (values.setting("outputs.artifacts", [artifact]),))
+    return frozenset(recipe.name for recipe in graph.recipes)
 
 
 def _names(key: str, problem: Any) -> bool:
