@@ -31,7 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from metagen import families
 from metagen.docs.facts import Facts
 from metagen.engine import graph
-from metagen.families import effects
+from metagen.families import ablations, effects
 from metagen.families.family import Dims
 from metagen.measure import probe_worker, sandbox
 from metagen.release import hub
@@ -129,7 +129,7 @@ def test_the_closed_form_is_the_count_of_the_network(made: Made) -> None:
 @pytest.mark.ci
 def test_the_closed_form_is_the_count_of_each_ablation(made: Made) -> None:
     proxy = made.dims("proxy")
-    for _, changed in made.family.variants(proxy):
+    for changed in ablations.variants(made.family, proxy).values():
         dims = {**proxy, **changed}
         assert made.network(dims).num_params() == made.family.count(dims), dims
 
@@ -254,9 +254,12 @@ def test_the_rules_hold_for_the_design_the_proxy_and_the_ablations(made: Made) -
     rules = made.family.rules
     for size in SIZES:
         dims = made.dims(size)
-        each = [dims, *({**dims, **changed} for _, changed in made.family.variants(dims))]
+        each = [
+            dims,
+            *({**dims, **changed} for changed in ablations.variants(made.family, dims).values()),
+        ]
         assert not [(rule, m) for m in each for rule in rules if rule.broken(m)]
-    assert len(made.family.variants(made.dims("full"))) >= 1
+    assert len(ablations.variants(made.family, made.dims("full"))) >= 1
 
 
 def test_a_spec_fills_its_budget_and_keeps_what_it_fixes(made: Made) -> None:

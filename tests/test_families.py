@@ -85,10 +85,20 @@ def fields(template, name="Config"):
     return [n.target.id for n in config.body if isinstance(n, ast.AnnAssign)]
 
 
-def config_fields(template):
-    """Return the fields of a file's Config; train.py's begin with those of every training."""
-    shared = fields("templates/runtime/settings.py", "Training") if "/train.py" in template else []
-    return list(dict.fromkeys([*shared, *fields(template)]))
+def config_fields(template, name="Config"):
+    """Return the fields of a file's Config, in the order that a dataclass gives them."""
+    tree = ast.parse(paths.source(template).read_bytes())
+    config = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
+    bases = [base.id for base in reversed(config.bases)]
+    inherited = [f for base in bases for f in config_fields(home(tree, base), base)]
+    return list(dict.fromkeys([*inherited, *fields(template, name)]))
+
+
+def home(tree, name):
+    """Return the template of `runtime` that a name is imported from."""
+    imports = (node for node in tree.body if isinstance(node, ast.ImportFrom))
+    module = next(n.module for n in imports if name in {alias.name for alias in n.names})
+    return f"templates/{module.replace('.', '/')}.py"
 
 
 @functools.cache

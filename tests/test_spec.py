@@ -36,6 +36,7 @@ def test_what_nobody_declared_is_none_or_the_documented_default(written):
         "evaluation.benchmarks": (),
         "evaluation.baselines": (),
         "evaluation.metrics": (),
+        "evaluation.target": {},
         "evaluation.bench": "quick",
         "evaluation.ablations": (),
         "reproducibility.seed": 42,

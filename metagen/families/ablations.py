@@ -91,6 +91,12 @@ def of_design(family: Family, sections: Sections) -> list[Ablation]:
     return [*found, *(_switched(sections, *switch) for switch in family.task.switches)]
 
 
+def variants(family: Family, dims: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return by its name each change of dimensions that a design can show."""
+    changed = family.changed(dims)
+    return {n: change for n, change in changed.items() if not _barred(family, dims, change)}
+
+
 def _barred(family: Family, dims: Mapping[str, Any], change: Mapping[str, Any]) -> str:
     """Return why a change of dimensions cannot be made; "" where it can."""
     if absent := [name for name in change if name not in dims]:

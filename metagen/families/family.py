@@ -368,21 +368,12 @@ class Family:
             "activations": f"{_several(use, thing)} in bf16: {largest}",
         }
 
-    def variants(self, m: Dims) -> list[tuple[str, dict[str, Value]]]:
-        """Return the changes of dimensions that change something and break no rule."""
-        return [(name, change) for name, change in self.changed(m).items() if self.fits(m, change)]
-
     def changed(self, m: Dims) -> dict[str, dict[str, Value]]:
         """Return the dimensions that each of `changes` sets, by its name."""
         named: dict[str, dict[str, Value]] = {}
         for name, dimension, value in self.changes(m):
             named.setdefault(name, {})[dimension] = value
         return named
-
-    def fits(self, m: Dims, change: Dims) -> bool:
-        """Return whether a change is one of this design, and leaves one that can exist."""
-        known = change.keys() <= m.keys() and {**m, **change} != m
-        return known and not any(rule.broken({**m, **change}) for rule in self.rules)
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
         """Return shape and dtype of each argument of `Model.forward` for `length` units."""

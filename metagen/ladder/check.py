@@ -49,7 +49,7 @@ def measured(package: Mapping[str, bytes], full: Full, training: Path, data: Pat
     read = ("--data", str(data.resolve())) if data else ()
     options = ("--size", "proxy", "--device", "cpu", "--threads", "1", *read)
     command = ("train.py", *options, "--init-from", str(checkpoint))
-    return trained(code, command, lambda done, steps, note: None, _NO_LIMIT)
+    return trained(code, command, lambda done, steps, note: None, timeout=_NO_LIMIT)
 
 
 def content(

@@ -269,7 +269,8 @@ class Additions(TorchFunctionMode):
 
 def _follows(later: torch.Tensor, earlier: torch.Tensor) -> bool:
     """Return whether a tensor was computed from another one, by the graph of their gradients."""
-    left, seen = [later.grad_fn], set()
+    left: list[Any] = [later.grad_fn]
+    seen: set[Any] = set()
     while left and earlier.grad_fn and len(seen) < MOST_STEPS:
         step = left.pop()
         if step is earlier.grad_fn:

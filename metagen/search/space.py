@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from metagen.families import ablations
 from metagen.families.family import Dims, Value
 from metagen.package.bundle import bundle
 from metagen.search.shapes import Shapes, Small
@@ -140,7 +141,7 @@ class Space:
         small = self.shapes.small(wanted, size)
         if small is None or variant == NONE:
             return (small, {}) if small else None
-        changes = dict(self.shapes.family.variants(self._whole(small.dims))).get(variant)
+        changes = ablations.variants(self.shapes.family, self._whole(small.dims)).get(variant)
         if changes is None:
             return None
         changed = self.shapes.small(wanted, size, changes)
@@ -150,7 +151,7 @@ class Space:
         design = self.shapes.full(small.ratios, size)
         if design is None or variant == NONE:
             return (design, {}) if design else None
-        changes = dict(self.shapes.family.variants(design.everything)).get(variant)
+        changes = ablations.variants(self.shapes.family, design.everything).get(variant)
         if changes is None or changes.keys() & self.shapes.solution.need.pins.keys():
             return None
         changed = self.shapes.full(small.ratios, size, changes)
@@ -199,8 +200,8 @@ class Space:
     def _of_variants(self) -> Iterator[Choice]:
         """Yield the choice among single changes of the structure that no shape includes."""
         family, pinned = self.shapes.family, self.shapes.solution.need.pins
-        full = dict(family.variants(self.shapes.solution.design.everything))
-        small = dict(family.variants(self._whole(self.shapes.base)))
+        full = ablations.variants(family, self.shapes.solution.design.everything)
+        small = ablations.variants(family, self._whole(self.shapes.base))
         ruled = {*self.shapes.free, *pinned, *family.formats}
         # A loss is that of the inputs and outputs, so a change of these has no rivals.
         ruled |= {*family.task.proxy, *family.task.defaults}

@@ -2,7 +2,7 @@
 
 ========  ========================================================================
 schema    the keys by name, as a page and as a JSON Schema
-table     the table of keys; words, kinds: their allowed values
+table     the table of keys; words, kinds, values: what they allow
 reader    text to nodes with their places, within limits
 declared  nodes to leaf keys; overrides
 door      loading: merges defaults, file and overrides, resolves references, types values

@@ -10,27 +10,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from metagen import amounts, units
-from metagen.spec import words
+from metagen.spec import values, words
 from metagen.spec.kinds import (
     Kind,
     choice,
     date,
-    did_you_mean,
     either,
     flag,
     image_size,
     list_of,
-    pattern,
     pins,
     quantity,
     real,
     record,
-    refuse,
     targets,
-    text,
     texts,
     whole,
 )
+from metagen.spec.values import ADDRESS, COUNT, LINE, NAME, NUMBER_OF, PROSE, SHARE, TASK
 
 _ARTIFACTS_DOC = (
     "Artifacts to build, with all that they are measured on; `pytorch_skeleton` and "
@@ -40,15 +37,6 @@ _TARGET_DOC = (
     "Values that the trained model must reach, by metric: `val_loss`, which `metagen ladder` "
     "forecasts, or one of `eval.py`."
 )
-NAME = text(200)
-LINE = text(10_000)
-PROSE = text(10_000, lines=True)
-NUMBER_OF = whole(1, 10**9)
-COUNT = quantity(units.parse_count, units.COUNT, numbers=True)
-TASK = choice(*words.TASKS)
-SHARE = real(0.0, 1.0)
-ADDRESS = pattern(r"https?://[^\s<>\"'`\\|]+", "an address that begins with https://")
-
 
 # What a key may be for alone, as the table in docs/spec.md says it.
 ONLY = {
@@ -72,51 +60,6 @@ class Key:
     default: Any = None
     required: bool = False
     only: str = ""
-
-
-def _inputs() -> Kind:
-    return list_of(choice(*words.INPUTS, barred=words.UNBUILDABLE), least=1)
-
-
-def _outputs() -> Kind:
-    synonyms, barred = words.OUTPUT_SYNONYMS, words.UNBUILDABLE
-    return list_of(choice(*words.OUTPUTS, synonyms=synonyms, barred=barred), least=1)
-
-
-def _objective() -> Kind:
-    return list_of(choice(*words.OBJECTIVES, synonyms=words.OBJECTIVE_SYNONYMS), least=1)
-
-
-def _device() -> Kind:
-    """One device or a class of them, or a number of devices such as 8xH100."""
-    known = (*words.DEVICE_CLASSES, *words.devices())
-    allowed = f"{', '.join(known)}, or a number of one of these, such as 8xH100"
-
-    def parse(value: Any) -> Any:
-        if not isinstance(value, str):
-            refuse(value, allowed)
-        count, name = units.counted(value)
-        near = units.nearest(name, (*words.short_names(), *known))
-        many = f"{count}x" if count > 1 else ""
-        device = words.device(name) or refuse(
-            value, allowed, did_you_mean(near and f"{many}{near}")
-        )
-        return f"{many}{device}"
-
-    json = {"anyOf": [{"enum": list(known)}, {"type": "string"}]}
-    return Kind(allowed, parse, json, as_text=True)
-
-
-def _language() -> Kind:
-    """A code of ISO 639, which script and region may follow."""
-    allowed = "an ISO 639 code of a language, such as en or zh-Hant"
-    form = pattern(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", allowed)
-
-    def parse(value: Any) -> Any:
-        code = form.parse(value)
-        return code if code.partition("-")[0] in words.languages() else refuse(value, allowed)
-
-    return Kind(allowed, parse, form.json)
 
 
 def table() -> tuple[Key, ...]:
@@ -147,8 +90,8 @@ def _package() -> tuple[Key, ...]:
             "Authors of the model, for the cards and the paper.",
             only="prose",
         ),
-        Key("modality.inputs", _inputs(), "Inputs of the model.", ["text"]),
-        Key("modality.outputs", _outputs(), "Outputs of the model.", ["text"]),
+        Key("modality.inputs", values.inputs(), "Inputs of the model.", ["text"]),
+        Key("modality.outputs", values.outputs(), "Outputs of the model.", ["text"]),
     )
 
 
@@ -161,7 +104,10 @@ def _release() -> tuple[Key, ...]:
         "location": (NAME, "Country or region of the supplier."),
         "date": (date(), "Day on which the model is released."),
         "repository": (ADDRESS, "Address of the repository that the model is loaded from."),
-        "language": (list_of(_language()), "Languages that the model is for, by ISO 639 code."),
+        "language": (
+            list_of(values.language()),
+            "Languages that the model is for, by ISO 639 code.",
+        ),
         "intended_use": (PROSE, "Uses that the model is meant for."),
         "out_of_scope": (PROSE, "Uses that the model is not meant for."),
         "risk": (choice(*words.RISKS), "Risk of the model, as its supplier assesses it."),
@@ -181,37 +127,6 @@ def _release() -> tuple[Key, ...]:
         ),
         *(Key(f"release.{name}", kind, doc, only="prose") for name, (kind, doc) in kinds.items()),
     )
-
-
-def _source() -> Kind:
-    """One source of training data: its name, or a mapping with what is known of it."""
-    known = {
-        "url": ADDRESS,
-        "license": NAME,
-        "date": date(coarse=True),
-        "kind": choice(*words.ACQUISITIONS),
-        "language": list_of(_language()),
-        "description": PROSE,
-    }
-    return either(LINE, record(known, name=LINE))
-
-
-def _ablations() -> Kind:
-    """Names of ablations; `all` stands for each of the family, and on a command line so does 1."""
-    named = list_of(NAME)
-    every: tuple[str, ...] = ("all",)
-    meant: dict[str | int, tuple[str, ...]] = {"all": every, "none": (), 1: every, 0: ()}
-    allowed = "all or 1, none or 0, or a list of names of the family's ablations"
-
-    def parse(value: Any) -> tuple[str, ...]:
-        if isinstance(value, list):
-            return tuple(named.parse(value))
-        if isinstance(value, (str, int)) and value in meant:
-            return meant[value]
-        hint = f"write [{value}]" if isinstance(value, str) else ""
-        refuse(value, allowed, hint)
-
-    return Kind(allowed, parse, {"anyOf": [{"enum": list(meant)}, dict(named.json)]})
 
 
 def _task() -> tuple[Key, ...]:
@@ -255,7 +170,7 @@ def _constraints() -> tuple[Key, ...]:
         Key("constraints.prompt_length", tokens, "Tokens that are read before the first output."),
         Key(
             "constraints.device",
-            _device(),
+            values.device(),
             "Device to run on: a class, a device, or several devices.",
         ),
         Key("constraints.image_size", image_size(65_536), "Size of an image."),
@@ -266,13 +181,13 @@ def _constraints() -> tuple[Key, ...]:
 
 def _training() -> tuple[Key, ...]:
     amount = quantity(amounts.spell_amount, amounts.AMOUNT)
-    hardware = quantity(_spell_hardware, units.HARDWARE)
+    hardware = quantity(values.spell_hardware, units.HARDWARE)
     duration = quantity(units.spell_duration, units.DURATION)
     return (
-        Key("training.objective", _objective(), "Training objective, or several of them."),
+        Key("training.objective", values.objective(), "Training objective, or several of them."),
         Key(
             "training.data.sources",
-            list_of(_source()),
+            list_of(values.source()),
             "Sources of the training data, each a name or a mapping.",
             only="prose",
         ),
@@ -342,11 +257,6 @@ def _training() -> tuple[Key, ...]:
         Key("training.alignment.policy", PROSE, "Policy for the alignment.", only="prose"),
         *_training_config(),
     )
-
-
-def _spell_hardware(value: str) -> str:
-    count, device = units.parse_hardware(value)
-    return f"{count}x{device}"
 
 
 def _training_config() -> tuple[Key, ...]:
@@ -419,7 +329,7 @@ def _results() -> tuple[Key, ...]:
         Key("evaluation.seeds", whole(1, 10), "Trainings of the proxy, a seed each."),
         Key(
             "evaluation.ablations",
-            _ablations(),
+            values.ablations(),
             "Changes of the proxy to train and score beside it; `blueprint/ablations.yaml` lists "
             "the family's.",
             [],

@@ -127,8 +127,6 @@ class ImageTask(Task):
             return value if name in names and not reduced else otherwise
 
         return {
-            "val_fraction": 0.1,
-            "test_fraction": 0.2 if reduced else 0.1,
             "pixel_mean": 0.5,
             "pixel_std": 0.5,
             "crop_padding": padding if reduced else full("random_crop", padding, 0),
@@ -137,6 +135,8 @@ class ImageTask(Task):
             "operations": full("rand_augment", OPERATIONS, 0),
             "magnitude": MAGNITUDE,
             "erase": full("random_erasing", ERASED, 0.0),
+            "val_fraction": 0.1,
+            "test_fraction": 0.2 if reduced else 0.1,
         }
 
     def refused(self, key: Lookup) -> Iterator[Problem]:

@@ -32,7 +32,7 @@ class InstanceSegmentation(ObjectsInImages):
 
     name = "instance_segmentation"
     # One seed, since the quick training takes most of a minute of one thread.
-    metrics = ("map_mask", "ap_50", "ap_75", "map_box")
+    metrics: tuple[str, ...] = ("map_mask", "ap_50", "ap_75", "map_box")
     benchmark = Benchmark(
         "digits on textures",
         {"quick": 360, "full": 6000},
