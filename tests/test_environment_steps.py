@@ -22,7 +22,7 @@ import numpy
 from safetensors.numpy import save_file
 
 from runtime.journal import to_text
-from runtime.report import Report, contents, metric
+from runtime.report import Report, brief, contents, metric
 
 checkpoint = pathlib.Path("out/checkpoint")
 save_file({"policy": numpy.zeros(2)}, checkpoint / "model.safetensors", {"step": "240"})
@@ -31,8 +31,9 @@ returns = metric("mean_return", "reward", 312.5, {"random policy": 22.1}, title=
                  higher_is_better=True)
 curve = {"name": "proxy", "x": [0, 240], "y": [20.0, 312.5]}
 figure = {"kind": "lines", "x": "environment steps", "y": "return", "series": [curve]}
-print(to_text(contents(Report("CartPole-v1", None, None, [returns], figure, split=None,
-                              steps_unit="environment steps"), checkpoint)))
+report = Report("CartPole-v1", None, None, [returns], figure, split=None,
+                steps_unit="environment steps")
+print(to_text(brief(contents(report, checkpoint))))
 """
 
 

@@ -73,5 +73,7 @@ def test_the_page_names_every_file_that_a_family_has() -> None:
     named = {path for path, _ in BLOCK.findall(PAGE.read_text())}
     known = {path.replace("perceptron", "resnet") for path in named if "specs/" not in path}
     assert all((REPOSITORY / path).is_file() for path in known)
-    folder = REPOSITORY / "templates" / "families" / "resnet"
-    assert {f"templates/families/resnet/{p.name}" for p in folder.iterdir()} <= known
+    models = (REPOSITORY / "templates" / "families").glob("*/model.py")
+    files = [{path.name for path in model.parent.iterdir()} for model in models]
+    every = set.intersection(*files)
+    assert {f"templates/families/resnet/{name}" for name in every} <= known

@@ -32,6 +32,7 @@ def test_what_nobody_declared_is_none_or_the_documented_default(written):
         "constraints.batch": 1,
         "architecture.components": (),
         "architecture.dims": {},
+        "architecture.search": {},
         "outputs.artifacts": spec.key("outputs.artifacts"),
         "evaluation.benchmarks": (),
         "evaluation.baselines": (),

@@ -21,7 +21,7 @@ def test_the_examples_are_these():
     assert names == [
         "document_ranker", "edge_tiny_agent", "infinite_context", "out_of_reach", "phone_135m",
         "pinned", "sentence_embedder", "text_classifier_bert", "text_llm_70b", "text_llm_8b",
-        "text_llm_tiny",
+        "text_llm_tiny", "text_regressor",
     ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ KIND, CHECK, RUNS = (f"metagen ladder {name} 1" for name in ("forecast", "check"
 MARK = b'"metagen ladder '  # is in each of these files
 METRIC = "val_loss"
 TITLE = "validation_loss"  # name of its entry among the constraints
+CITES = ("porian", "choshen")  # the rule of batch and rate, and how a law is fitted
 _LOSS = real(0.0, 1e9)
 _SAID = {"loss": _LOSS, "low": _LOSS, "high": _LOSS, "level": real(0.0, 1.0)}
 _DIGEST = pattern(r"[0-9a-f]{64}", "a sha256")
@@ -137,7 +138,7 @@ def _of_loss(
     said = known["forecast"]
     spoken = f"forecast {said['loss']:.4g} ({said['level']:.0%}: {said['low']:.4g} to "
     spoken += f"{said['high']:.4g}), registered {known['registered']}"
-    source, cites = f"{FORECAST}: a ladder of {_counted(known)}", ("porian", "choshen")
+    source, cites = f"{FORECAST}: a ladder of {_counted(known)}", CITES
     if fact:
         formula = f"measured {fact['measured']:.4g}; {spoken}; missed by {fact['miss']:+.1%}"
         formula += "".join(f"; {each}" for each in fact["differs"])
