@@ -13,6 +13,7 @@ from metagen.families.family import Family
 from metagen.sizing import devices
 from metagen.sizing.search import Design
 from metagen.trials import Outcome
+from metagen.units import format_bytes
 from metagen.work import Desk
 
 HELD_OUT, PARAMETERS, MEMORY, LATENCY = "held_out", "parameters", "memory", "latency"
@@ -25,6 +26,15 @@ HOW = {
     LATENCY: "roofline of the declared device, of the full design",
 }
 Figure = Callable[[Design], float]
+
+
+def shown(name: str, value: float) -> str:
+    """Return a value of an objective with its unit; a loss has that of the task."""
+    if name == PARAMETERS:
+        return f"{value:,.0f}"
+    if name == MEMORY:
+        return format_bytes(round(value))
+    return f"{1000 * value:.3g} ms" if name == LATENCY else f"{value:.5g}"
 
 
 def figures(desk: Desk, family: Family, names: tuple[str, ...]) -> dict[str, Figure]:

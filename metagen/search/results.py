@@ -129,7 +129,7 @@ def report(plan: Plan, found: Sequence[Row], chosen: Row, gains: Sequence[Bought
         "# Search",
         "",
         f"{len(found)} trials of {settings.steps:,} steps, sampler {settings.sampler}, seed "
-        f"{settings.seed}; {ended} were ended early by their learning curves.",
+        f"{settings.seed}; ended early by their learning curves: {ended}.",
         "",
         f"![{alt}]({FIGURE})",
         "",
@@ -149,7 +149,7 @@ def report(plan: Plan, found: Sequence[Row], chosen: Row, gains: Sequence[Bought
 def _shown(plan: Plan, row: Row) -> list[str]:
     plain, point = plan.space.plain, row["point"]
     changed = [f"{n} {_power(v)}" for n, v in point.items() if v != plain[n]]
-    values = [f"{row['values'][name]:.5g}" for name in plan.settings.objectives]
+    values = [objectives.shown(name, row["values"][name]) for name in plan.settings.objectives]
     return [str(row["trial"]), *values, ", ".join(changed) or "the package's own design"]
 
 
