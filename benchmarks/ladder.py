@@ -4,8 +4,8 @@
 
 For each data set a ladder registers its forecast of the full model of a byte-level spec; the full
 model is trained afterwards, with the batch and rate that the forecast names, and `metagen ladder
-check` compares. Shorter ladders below it forecast the same model from fewer rungs. Everything that
-has run is kept in DIR, so a run that was stopped goes on. All of it takes hours of an idle machine.
+check` compares. Everything that has run is kept in DIR, so a run that was stopped goes on.
+All of it takes hours of an idle machine.
 
 The texts ship with Python, with torch and with the extra `data`: the sources of Python's standard
 library, the sources of torch, and the translations of Django into some ninety languages.

@@ -14,7 +14,7 @@ from typing import Any
 
 from metagen.measure.results import CURVE, REPORT, RESULTS, has_result, named
 
-_FOLDERS = ("docs/", "paper/")
+_DOCUMENTS = ("README.md", "docs/", "paper/")
 _LINES = 20  # lines shown of each document
 _WIDTH = 100  # characters of a line
 _WORD, _WORDS = re.compile(r"[A-Za-z]{2,}"), 6  # what a sentence has at least
@@ -34,7 +34,7 @@ def resting_on_edits(
         return
     yield from _typed(here.get(RESULTS, b""), clean.get(RESULTS, b""))
     for path in sorted(here.keys() & clean.keys() - edited):
-        if path.startswith(_FOLDERS) and path.endswith((".md", ".tex")):
+        if path.startswith(_DOCUMENTS) and path.endswith((".md", ".tex")):
             yield from _lines(path, here[path].decode(errors="replace"), clean[path].decode())
 
 

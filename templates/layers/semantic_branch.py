@@ -37,12 +37,14 @@ class SemanticBranch(nn.Module):
         )
         self.classes = nn.Conv2d(channels, classes, 1)
         nn.init.normal_(self.classes.weight, std=0.01)
+        assert self.classes.bias is not None
         nn.init.zeros_(self.classes.bias)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Map levels (B, inputs, h, w), the finest first, to logits (B, classes, h, w)."""
         total: Tensor | None = None
         for place, (x, stages) in enumerate(zip(levels, self.stages, strict=True)):
+            assert isinstance(stages, nn.ModuleList)
             for number, stage in enumerate(stages, start=1):
                 x = stage(x)
                 if place:

@@ -189,7 +189,7 @@ def merged(
         if score >= least_score and area and int(free.sum()) >= (1 - MOST_HIDDEN) * area:
             rows.append((int(found.classes[place]), score))
             numbers[free] = len(rows)
-    for kind in stuff.unique().tolist():
+    for kind in np.unique(stuff.numpy()).tolist():
         free = (stuff == kind) & (numbers == 0)
         if kind > 0 and int(free.sum()) >= least_area:
             rows.append((things + int(kind) - 1, 1.0))

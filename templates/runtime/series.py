@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from runtime.errors import fail
 from runtime.notes import note
 from runtime.numbers import Column
-from runtime.tables import INDEX, is_numeric, read_table
+from runtime.parts import INDEX
+from runtime.tables import is_numeric, read_table
 from runtime.times import (
     Times,
     is_clock,
