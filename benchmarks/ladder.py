@@ -22,7 +22,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-MOST_BYTES = 24_000_000  # of a text
+MOST_BYTES = 24_000_000  # A longer text is cut.
 # The package of each text, None for the standard library, and which of its files are read.
 TEXTS = {"stdlib": (None, "*.py"), "torch": ("torch", "*.py"), "django": ("django", "*.po")}
 SPEC = """\

@@ -5,10 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from helpers.waiting import wait_for
 
 from metagen.errors import TaskError
 from metagen.measure import sandbox
@@ -91,15 +91,6 @@ def test_a_stopped_build_takes_the_program_and_its_children_with_it(tmp_path, nu
     pids = [int(pid) for pid in note.read_text().split()]
     assert len(pids) == 2
     wait_for(lambda: not any(alive(pid) for pid in pids))
-
-
-def wait_for(condition):
-    """Look until a condition holds; on a busy machine that takes many looks."""
-    for _ in range(30_000):
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError("the condition never held")
 
 
 def alive(pid):

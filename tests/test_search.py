@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import yaml
 from click.testing import CliRunner
 from helpers.family_code import spec_paths
 from helpers.quick_code import quick_code
+from helpers.waiting import wait_for
 
 from metagen import families, paths, trials
 from metagen.cli import main
@@ -325,13 +325,6 @@ def begun(made):
     return first
 
 
-def waited(condition, seconds=900.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.05)
-
-
 @pytest.mark.slow
 @pytest.mark.ci
 def test_the_trial_of_a_killed_worker_is_run_again(tmp_path):
@@ -339,7 +332,7 @@ def test_the_trial_of_a_killed_worker_is_run_again(tmp_path):
     seen = begun(made)
     starts = tmp_path / "starts"
     first = joined(tmp_path)
-    waited(lambda: starts.exists() and len(starts.read_text().split()) >= 2)
+    wait_for(lambda: starts.exists() and len(starts.read_text().split()) >= 2)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     lost = [t for t in seen._study.get_trials() if t.state.name == "RUNNING"]
@@ -359,7 +352,7 @@ def test_of_three_workers_two_are_killed_and_each_trial_ends_once(tmp_path):
     seen = begun(made)
     workers = [joined(tmp_path) for _ in range(3)]
     for number, worker_ in enumerate(workers[:2], 1):
-        waited(lambda n=number: len(seen.complete()) >= 3 * n)
+        wait_for(lambda n=number: len(seen.complete()) >= 3 * n)
         os.killpg(worker_.pid, signal.SIGKILL)
         worker_.wait()
     assert workers[2].wait(timeout=900) == 0

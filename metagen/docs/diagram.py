@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _STEP, _HEIGHT, _GAP = 0.45, 0.31, 0.12  # inches: between two boxes, of a box, between the stacks
 _EDGE, _SPACE = 0.05, 0.08  # inches: from a frame to its text, and between two texts of a line
 _SIDE = 0.16  # inches beside a stack for its residual connections
-_POINTS = 72  # of an inch
+_POINTS = 72  # An inch has so many.
 
 
 def diagram(desk: Desk) -> Picture:

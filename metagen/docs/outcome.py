@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 HEIGHT = 2.6
 _MOST_LABELS = 20
 _CELL = 0.62  # inches of an image in a grid
-_LINE_LETTERS, _TEXT_LINE, _NAMES_WIDTH = 70, 0.16, 1.0  # of texts: letters and inches
+_LINE_LETTERS = 70
+_TEXT_LINE, _NAMES_WIDTH = 0.16, 1.0  # inches
 _LINES = {"line": "-", "dashed": "--", "points": ""}
 
 Content = dict[str, Any]

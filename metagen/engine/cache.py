@@ -38,7 +38,7 @@ _MARKED = b"""Signature: 8a477f597d28d172789f06886806bc55
 # This folder is a cache of MetaGen. `metagen gc --cache` removes files from it.
 """
 _KEY = "METAGEN_CACHE_KEY"
-_YES = ("1", "true", "t", "yes", "y", "on")  # as click reads a switch
+_YES = ("1", "true", "t", "yes", "y", "on")  # Click takes each of these for a switch that is on.
 _LEAST = 16  # characters of a key
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _NAMED_BY_PATH = ("file", "entry", "names", "source", "trained", "results")

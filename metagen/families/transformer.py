@@ -27,7 +27,7 @@ PROMPT = 512  # Tokens that pass through the model at once; a longer prompt take
 BLOCK, PAIRS = 8192, 512 * 512  # Positions of an 8-bit cache, and pairs, that are read at once.
 SINGLE = 4  # Bytes of a number in float32.
 PAIR_BYTES = 12  # A pair of positions has a distance of 8 bytes and four flags, in all heads.
-WIDTH_STEP, LEAST_HEAD = 4, 4  # of a model that is a rung of a ladder
+WIDTH_STEP, LEAST_HEAD = 4, 4  # The rungs of a ladder keep these.
 ROPE_BASES = (1e4, 5e5, 1e6, 1e7, 1e8)  # Llama 2, Llama 3 and Qwen2.5, then steps of ten
 ROPE_TURNS = 1 / 8  # The slowest pair of dimensions makes at most so many turns over the window.
 

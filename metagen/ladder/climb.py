@@ -30,7 +30,7 @@ from metagen.trials import Outcome, Trial
 from metagen.trials.trial import CONFIG
 
 _TIMED = ((20, 120), (5, 25))  # updates of the short trainings of the smallest and the top rung
-_DATA_TRAININGS = 2.5  # of the middle rung, with half and twice its data, in its own operations
+_DATA_TRAININGS = 2.5  # Half and twice the data of the middle rung, in its operations.
 Report = Callable[[float, float, str], None]  # Share done, its total, and what has ended.
 
 

@@ -24,7 +24,7 @@ from metagen.ladder.study import Run
 from metagen.trained.forecast import KIND, METRIC
 
 FILE = "forecast.json"
-SHARES_OF_E = (0.0, 1 / 3, 2 / 3, 1.0)  # of the range that E is drawn from
+SHARES_OF_E = (0.0, 1 / 3, 2 / 3, 1.0)  # Places in the range that E is drawn from.
 CURVE_POINTS = 24
 MOST_BYTES = 2**24
 

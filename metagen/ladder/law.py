@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-DRAWS = 2000  # of the bootstrap, half of them in N and half in C
-LEVEL = 0.8  # of an interval: from its 10th to its 90th percentile
+DRAWS = 2000  # The bootstrap has half of them in N and half in C.
+LEVEL = 0.8  # An interval goes from the 10th to the 90th percentile.
 E_SHARE = 0.75  # E is drawn from 0 to this share of the top rung's loss.
 LEAST_RUNGS = 4
 EXPONENTS = (0.01, 1.2, 239)  # first, last and number of the exponents that a fit tries

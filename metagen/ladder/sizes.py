@@ -27,11 +27,11 @@ LEAST_BATCH = 0.25  # Factor on the rule's batch that tuning begins with, at lea
 MOST_TABLES = 0.5  # Share of a rung's operations that its token tables may take.
 MOST_EPOCHS = 4  # Data that is read more often is worth less (Muennighoff et al., 2023).
 SPAN = 12  # The top rung has so many times the parameters of the smallest one.
-TOP_SHARE = 1 / 3  # of the full model's parameters, at most
+TOP_SHARE = 1 / 3  # The top rung has at most this share of the full model's parameters.
 TRAININGS_OF_TOP = 5  # the top rung itself, with half and twice its batch and its rate
 TRAININGS_BELOW = 3  # seeds of each other rung, at most
-TUNED = 2  # of the smallest rungs
-TRAININGS_TUNED = 5  # of each of them
+TUNED = 2  # Batch and rate are tuned on the smallest rungs.
+TRAININGS_TUNED = 5  # Each of them takes so many.
 
 
 @dataclass(frozen=True)

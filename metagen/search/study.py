@@ -34,7 +34,7 @@ POINT, BEAT, REFUSED, RESULT, ENDED, FAILED, SURPLUS = (
 )  # fmt: skip
 GRACE = 120.0  # seconds without a sign of life
 STARTUP = 10  # trials that TPE draws at random before it learns
-POPULATION = 16  # of NSGA-II; Optuna's 50 would leave few generations of some hundred trials
+POPULATION = 16  # NSGA-II's; Optuna's 50 would leave few generations of some hundred trials
 _FIXED = "fixed_params"  # Optuna's own note of a point that is to be run.
 Frozen = Any  # optuna.trial.FrozenTrial
 

@@ -29,7 +29,7 @@ from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
 from runtime.shares import load_share
 
-PASSAGES = 3  # of the test split that are continued, for readers to see
+PASSAGES = 3  # Readers see so many of the test split, continued.
 BEGINNING, DRAWN = 64, 160  # tokens that the model reads and draws
 TEMPERATURE = 0.8  # lower values favour likely tokens
 
