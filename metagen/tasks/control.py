@@ -13,7 +13,16 @@ from metagen.errors import Problem, SpecError
 from metagen.tasks.task import Dims, Lookup, Section, Task, Value
 from metagen.units import parse_hardware
 
-OWN = ("train.py", "eval.py", "objective.tex")  # the files of a way to learn; the rest is shared
+# Ways to learn differ in train.py, eval.py and objective.tex alone.
+SHARED = (
+    "README.md",
+    "baselines.md",
+    "baselines.tex",
+    "bench.py",
+    "data.py",
+    "infer.py",
+    "uses.yaml",
+)
 NO_FRAMES: Mapping[str, Value] = dict.fromkeys(("frame_height", "frame_width", "n_frames"), 0)
 SIDE, FRAMES = 84, 4  # pixels and frames of Mnih et al. (2015)
 NUMBERS: Mapping[str, Value] = {"obs_dim": 17, **NO_FRAMES}
@@ -56,10 +65,7 @@ class Control(Task):
         "environment may have fewer",
     }
     fixed_by: Mapping[str, str] = {"n_actions": "task.num_actions"}
-
-    def source(self, file: str) -> str:
-        """Return the source of a file: the task's own, or that of all agents."""
-        return super().source(file) if file in OWN else f"templates/tasks/control/{file}"
+    shared = dict.fromkeys(SHARED, "control")
 
     def fixed(self, key: Lookup) -> dict[str, Value]:
         """Return the dimensions of what is observed and of what is done."""

@@ -14,6 +14,7 @@ class DocumentRanking(TextTask):
     """From token ids (B, T) of a query and a passage to the score of the pair."""
 
     name = "document_ranking"
+    shared = {}  # A pass reads pairs, so bench.py is its own.
     metrics = ("mrr", "ndcg_at_10")
     switches = (
         ("no queries cut from passages", "data.crop_share", 0.0),

@@ -66,6 +66,7 @@ class ImageTask(Task):
     work_unit = "img"
     units = (*IMAGES, *ITEMS)
     input = "image"
+    shared: Mapping[str, str] = {"bench.py": "images"}
     defaults: Mapping[str, int] = {
         "image_height": SIDE,
         "image_width": SIDE,

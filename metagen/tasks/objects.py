@@ -32,6 +32,7 @@ class ObjectsInImages(Task):
     work_unit = "img"
     units = (*IMAGES, *ITEMS)
     input = "image"
+    shared = {"bench.py": "images"}
     proxy = {
         "image_height": BUNDLED_SIDE,
         "image_width": BUNDLED_SIDE,

@@ -96,6 +96,7 @@ class Task:
             transformers that has its weights leaves to its caller.
         compares_within_a_batch: Whether the loss of a sample depends on the others of its batch, so
             that losses of different batches are no rivals.
+        shared: The folder, below `templates/tasks/`, of each file that several tasks share.
         taken: What stands for the value of `--data` in commands.
         growth: How batch and rate grow with the size of a model; None where no rule is published.
         switches: Changes of its training worth an ablation: a name, a setting as
@@ -123,6 +124,7 @@ class Task:
     fixed_by: Mapping[str, str] = {}
     unit_vectors = False
     compares_within_a_batch = False
+    shared: Mapping[str, str] = {}
     taken = "PATH"
     growth: Growth | None = None
     switches: tuple[Switch, ...] = ()
@@ -207,17 +209,12 @@ class Task:
         """What training data is counted in: `tokens`, `images`, ..."""
         return self.units[0]
 
-    @property
-    def folder(self) -> str:
-        """The folder of the sources of the package's code files, beside `model.py`."""
-        return f"templates/tasks/{self.name}"
-
     def source(self, file: str) -> str:
         """Return the source of a file of the package's code, or of a text about the task.
 
-        It is in the task's folder; tasks that share a file take it from one folder.
+        It is in the task's folder, or in that of the tasks that share it.
         """
-        return f"{self.folder}/{file}"
+        return f"templates/tasks/{self.shared.get(file, self.name)}/{file}"
 
     def dim_reasons(self, fixed: Dims) -> dict[str, str]:
         """Return why the dimensions of inputs and outputs have their values."""

@@ -29,6 +29,7 @@ class TextTask(Task):
     """
 
     input = "text"
+    shared: Mapping[str, str] = {"bench.py": "texts"}
     units: tuple[str, ...] = ("pairs",)
     units_per_sample = 1
     texts_per_sample = 1

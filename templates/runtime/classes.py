@@ -1,7 +1,7 @@
 """Scores and the confusion matrix of predicted classes."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,16 +43,29 @@ def accuracy(truth: Any, predicted: Any) -> Score:
     return Mean(predicted == truth)
 
 
+Scored = tuple[str, str, Callable[[Any, Any], Score]]  # The score's name, title and function.
+# Accuracy favours frequent classes; macro F1 weighs all classes alike.
+OF_CLASSES: tuple[Scored, ...] = (
+    ("accuracy", "accuracy", accuracy),
+    ("macro_f1", "macro F1", macro_f1),
+)
+
+
 def class_metrics(
-    truth: Any, predicted: Any, simpler: Mapping[str, Any], samples: Samples
+    truth: Any,
+    predicted: Any,
+    simpler: Mapping[str, Any],
+    samples: Samples,
+    scores: Sequence[Scored] = OF_CLASSES,
 ) -> list[dict[str, Any]]:
     """Return accuracy and macro F1 of predicted classes, with those of the baselines.
 
     Args:
         truth: The class of each sample, (samples,).
-        predicted: The predicted class of each sample, (samples,).
-        simpler: The classes that each baseline predicts, (samples,).
+        predicted: What is predicted of each sample: its class, (samples,), or what scores read.
+        simpler: The same of each baseline.
         samples: What a sample is.
+        scores: Other scores from 0 to 1, higher ones better, of truth and prediction.
     """
     return [
         metric(
@@ -64,11 +77,7 @@ def class_metrics(
             title=title,
             higher_is_better=True,
         )
-        # Accuracy favours frequent classes; macro F1 weighs all classes alike.
-        for name, title, score in (
-            ("accuracy", "accuracy", accuracy),
-            ("macro_f1", "macro F1", macro_f1),
-        )
+        for name, title, score in scores
     ]
 
 

@@ -254,7 +254,7 @@ def test_scores_are_those_of_scikit_learn(code: dict[str, ModuleType]) -> None:
     for classes in (2, 4):
         truth = draw.integers(classes, size=80)
         shares = draw.dirichlet(np.ones(classes), 80)
-        area, even = (code["eval"].macro_auc(s, truth) for s in (shares, np.ones_like(shares)))
+        area, even = (code["eval"].macro_auc(truth, s) for s in (shares, np.ones_like(shares)))
         options = {"multi_class": "ovr", "average": "macro"} if classes > 2 else {}
         given = shares if classes > 2 else shares[:, 1]
         ones = np.ones(len(truth))

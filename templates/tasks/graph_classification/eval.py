@@ -19,14 +19,15 @@ from data import Config as DataConfig
 from data import Dataset, batches, fitted, load_graphs
 from model import Config as ModelConfig
 from model import Model
+from runtime.classes import accuracy, class_metrics
 from runtime.errors import fail, run
 from runtime.graphs import Packed
 from runtime.labels import read_labels, untested
 from runtime.linear import logistic_regression
 from runtime.notes import note
 from runtime.ranks import roc_auc, roc_curve
-from runtime.report import Report, metric
-from runtime.scores import Mean, Samples, Score, Weights
+from runtime.report import Report
+from runtime.scores import Samples, Score, Weights
 from runtime.scripts import Setting, Trained, scoring
 from runtime.unions import Graphs, read_columns
 from runtime.wl import colours
@@ -132,7 +133,7 @@ def random_forest(
     return shares
 
 
-def macro_auc(shares: Shares, truth: Targets) -> Score:
+def macro_auc(truth: Targets, shares: Shares) -> Score:
     """Return the area under the ROC curve of each class against the others, their mean.
 
     With two classes it is that of the second. A class that a draw lacks is not in the mean.
@@ -149,29 +150,18 @@ def macro_auc(shares: Shares, truth: Targets) -> Score:
     return score
 
 
+def hits(truth: Targets, shares: Shares) -> Score:
+    """Return the share of graphs whose most probable class is the true one."""
+    return accuracy(truth, shares.argmax(1))
+
+
+# The area judges the order of probabilities, whatever the shares of the classes.
+SCORES = (("accuracy", "accuracy", hits), ("roc_auc", "ROC AUC", macro_auc))
+
+
 def metrics(shares: Shares, truth: Targets, simple: dict[str, Shares]) -> list[dict[str, Any]]:
     """Return accuracy and the area under the ROC curve, with those of the baselines."""
-
-    def accuracy(each: Shares, targets: Targets) -> Score:
-        return Mean(each.argmax(1) == targets)
-
-    samples = Samples("graphs", len(truth))
-    return [
-        metric(
-            name,
-            "share",
-            score(shares, truth),
-            {each: score(guess, truth) for each, guess in simple.items()},
-            samples,
-            title=title,
-            higher_is_better=True,
-        )
-        for name, title, score in (
-            ("accuracy", "accuracy", accuracy),
-            # The area judges the order of probabilities, whatever the shares of the classes.
-            ("roc_auc", "ROC AUC", macro_auc),
-        )
-    ]
+    return class_metrics(truth, shares, simple, Samples("graphs", len(truth)), SCORES)
 
 
 def figure(shares: Shares, truth: Targets, labels: tuple[str, ...]) -> dict[str, Any]:

@@ -4,8 +4,7 @@
     python bench.py --size full --random         the full model, before it is trained
     python bench.py --size full > bench.json     the full model, into a file
 
-A pass predicts the numbers of texts of the greatest length, one and many at once. Prints JSON on
-stdout.
+A pass reads images, one and many at once. Prints JSON on stdout.
 """
 
 import torch
@@ -21,14 +20,14 @@ from runtime.scripts import Trained
 
 
 def cases(trained: Trained[Config, DataConfig, ModelConfig]) -> Cases:
-    """Return the network, and passes over texts."""
-    c, data = trained.model, trained.data
+    """Return the network, and passes over images."""
+    c = trained.model
     network = network_of(trained, lambda: Model(c))
 
     def inputs(samples: int) -> tuple[Tensor, ...]:
-        return (torch.ones(samples, data.max_len, dtype=torch.int64),)
+        return (torch.zeros(samples, c.num_channels, c.image_height, c.image_width),)
 
-    return network, [*passes(network, trained, "texts", inputs)]
+    return network, [*passes(network, trained, "images", inputs)]
 
 
 main = measuring(__doc__, (Config, DataConfig, ModelConfig), cases)
