@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from layers.encoder import Encoder, bert_config, bert_name, init_weights
+from layers.encoder import bert_config, init_weights
+from layers.pooled import PooledEncoder
 
 LIKENESS = 11.0  # initial attention score of two equal tokens; of others it is 0 on average
 
@@ -35,14 +35,11 @@ class Config:
     dropout: float = 0.1  # share of activations that training drops
 
 
-class Model(Encoder):
+class Model(PooledEncoder):
     """The ranker of passages."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.config = config
-        self.pooler = nn.Linear(config.d_model, config.d_model)
-        self.classifier = nn.Linear(config.d_model, 1)
+        super().__init__(config, 1)
         self._init_weights()
 
     def _init_weights(self) -> None:
@@ -73,20 +70,7 @@ class Model(Encoder):
             tokens: (B, T) token ids of query and passage, 0 after the end.
             segments: (B, T) 0 for tokens of the query, 1 for those of the passage.
         """
-        first = self.encode(tokens, segments)[:, 0]  # (B, d_model)
-        pooled = torch.tanh(self.pooler(first))
-        scores: Tensor = self.classifier(F.dropout(pooled, self.config.dropout, self.training))
-        return scores.squeeze(1)
-
-    def num_params(self) -> int:
-        """Return the number of weights."""
-        return sum(p.numel() for p in self.parameters())
-
-    def checkpoint_name(self, name: str) -> str:
-        """Return the name of a parameter in transformers' BertForSequenceClassification."""
-        if name.startswith("classifier."):
-            return name
-        return f"bert.{bert_name(name)}"
+        return self.outputs(tokens, segments).squeeze(1)
 
     def checkpoint_config(self) -> dict[str, Any]:
         """Return further entries of config.json, with which transformers loads it as BERT."""

@@ -9,11 +9,10 @@ Shapes in comments: B texts, T tokens, C classes.
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from layers.encoder import Encoder, bert_config, bert_name, init_weights
+from layers.encoder import bert_config, init_weights
+from layers.pooled import PooledEncoder
 
 
 @dataclass(frozen=True)
@@ -32,32 +31,16 @@ class Config:
     num_classes: int = 2  # classes; each text has one
 
 
-class Model(Encoder):
+class Model(PooledEncoder):
     """The text classifier."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.config = config
-        self.pooler = nn.Linear(config.d_model, config.d_model)
-        self.classifier = nn.Linear(config.d_model, config.num_classes)
+        super().__init__(config, config.num_classes)
         init_weights(self, config.d_model)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return logits (B, C) of texts (B, T), token 0 after the end of each."""
-        first = self.encode(tokens)[:, 0]  # (B, d_model)
-        pooled = torch.tanh(self.pooler(first))
-        logits: Tensor = self.classifier(F.dropout(pooled, self.config.dropout, self.training))
-        return logits
-
-    def num_params(self) -> int:
-        """Return the number of weights."""
-        return sum(p.numel() for p in self.parameters())
-
-    def checkpoint_name(self, name: str) -> str:
-        """Return the name of a parameter in transformers' BertForSequenceClassification."""
-        if name.startswith("classifier."):
-            return name
-        return f"bert.{bert_name(name)}"
+        return self.outputs(tokens)
 
     def checkpoint_config(self) -> dict[str, Any]:
         """Return further entries of config.json, with which transformers loads it as BERT."""
