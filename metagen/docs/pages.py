@@ -130,7 +130,7 @@ def _published(family: Family) -> str:
     more = " The first of them are:" if len(rows) > _MOST_MODELS else ""
     head = ["## Published models", "", f"Its shape follows {count}.{more}", ""]
     table = [
-        f"| model | {column.replace('params', 'parameters').replace('_', ' ')} |",
+        f"| model | {family.size_unit} |",
         "| --- | ---: |",
         *shown[:_MOST_MODELS],
     ]
