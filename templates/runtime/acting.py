@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,7 +16,7 @@ from runtime.distributed import reshard, total
 from runtime.environments import World
 from runtime.episodes import Act, Observations, Played, Worlds, play
 from runtime.errors import fail
-from runtime.job import Batch
+from runtime.job import Batch, Job, Loss
 from runtime.settings import Training
 
 VALIDATIONS = "validations"
@@ -172,6 +172,46 @@ class Acting:
             self.best.highest = max(returned for _, returned in self.validations)
         for name, buffer in self._buffers():
             buffer.copy_(tensors[f"buffer.{name}"])
+
+
+def job_of_agent(
+    agent: Any,
+    data: Any,
+    seeds: Mapping[str, Sequence[int]],
+    *,
+    build: Callable[[], Any],
+    loss: Loss,
+    example: Callable[[Any, int, Any], Tensor],
+) -> Job:
+    """Return the training of an agent.
+
+    Args:
+        agent: An `Acting` with `batch` and `held_out`, as `Job` has them.
+        data: The Config of data.py.
+        seeds: Those of the episodes of each split.
+        build: Makes the network.
+        loss: As that of `Job`.
+        example: As that of `Job`.
+    """
+    return Job(
+        config=agent.config,
+        data=data,
+        name=agent.world.name,
+        sha256=agent.world.sha256,
+        splits={split: len(each) for split, each in seeds.items()},
+        counted="seeds",
+        build=build,
+        batch=agent.batch,
+        held_out=agent.held_out,
+        loss=loss,
+        example=example,
+        unit="transitions",
+        average=agent.keep_best,
+        experience=agent,
+        # Which weights are the best depends on when they are validated.
+        identity={"eval_every": agent.config.eval_every},
+        entries={"environment": agent.world.name},
+    )
 
 
 def read_validations(state: dict[str, Any]) -> list[list[float]]:

@@ -16,6 +16,7 @@ whose weights are those of the validation with the highest return.
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from data import Config as DataConfig
 from data import load_world, splits_of
 from model import Config as ModelConfig
 from model import Model, Policy, best_actions
-from runtime.acting import Acting, cut, normalize, share_of
+from runtime.acting import Acting, cut, job_of_agent, normalize, share_of
 from runtime.distributed import joined, total, world_size
 from runtime.environments import World, blank, taken
 from runtime.episodes import Played, Seen, Worlds
@@ -323,25 +324,8 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         each = clipped_loss(config, rollouts.policy(output), values.float(), batch)
         return each.mean(), len(each)
 
-    return Job(
-        config=config,
-        data=data,
-        name=world.name,
-        sha256=world.sha256,
-        splits={split: len(each) for split, each in seeds.items()},
-        counted="seeds",
-        build=lambda: Model(model),
-        batch=rollouts.batch,
-        held_out=rollouts.held_out,
-        loss=loss,
-        example=example_loss,
-        unit="transitions",
-        average=rollouts.keep_best,
-        experience=rollouts,
-        # Which weights are the best depends on when they are validated.
-        identity={"eval_every": config.eval_every},
-        entries={"environment": world.name},
-    )
+    build = partial(Model, model)
+    return job_of_agent(rollouts, data, seeds, build=build, loss=loss, example=example_loss)
 
 
 main = script(__doc__, (Config, DataConfig, ModelConfig), job_of, data=taken("that of the proxy"))

@@ -15,6 +15,7 @@ return.
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from data import Config as DataConfig
 from data import load_world, splits_of
 from model import Config as ModelConfig
 from model import Model, best_actions
+from runtime.acting import job_of_agent
 from runtime.environments import World, blank, taken
 from runtime.errors import run
 from runtime.job import Batch, Job
@@ -133,25 +135,8 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         errors = agent.errors(module, batch)
         return F.huber_loss(errors, torch.zeros_like(errors)), len(errors)
 
-    return Job(
-        config=config,
-        data=data,
-        name=world.name,
-        sha256=world.sha256,
-        splits={split: len(each) for split, each in seeds.items()},
-        counted="seeds",
-        build=lambda: Model(model),
-        batch=agent.batch,
-        held_out=agent.held_out,
-        loss=loss,
-        example=example_loss,
-        unit="transitions",
-        average=agent.keep_best,
-        experience=agent,
-        # Which weights are the best depends on when they are validated.
-        identity={"eval_every": config.eval_every},
-        entries={"environment": world.name},
-    )
+    build = partial(Model, model)
+    return job_of_agent(agent, data, seeds, build=build, loss=loss, example=example_loss)
 
 
 main = script(__doc__, (Config, DataConfig, ModelConfig), job_of, data=taken("that of the proxy"))
