@@ -15,7 +15,7 @@ import pytest
 import torch
 from helpers.detection_settings import MODEL, NAMES, TINY, Modules, pictured, write_coco
 from helpers.family_code import beats_its_baselines, modules_of, write_code
-from helpers.readers import Readers, readers
+from helpers.readers import Readers
 from PIL import Image
 from pycocotools import mask as packer
 from pycocotools.coco import COCO
@@ -30,12 +30,6 @@ SPEC = paths.specs() / "image/object_detector_yolo.yaml"
 @pytest.fixture(scope="module")
 def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Modules]:
     with modules_of(write_code(tmp_path_factory.mktemp("code"), yolox, TINY)) as modules:
-        yield modules
-
-
-@pytest.fixture
-def runtime() -> Iterator[Readers]:
-    with readers() as modules:
         yield modules
 
 

@@ -14,7 +14,7 @@ from helpers.family_code import beats_its_baselines, modules_of, write_code
 from helpers.made import run
 from helpers.mask_rcnn_settings import Modules
 from helpers.panoptic_settings import MODEL, STUFF, THINGS, TINY, mapped, write_panoptic
-from helpers.readers import Readers, readers
+from helpers.readers import Readers
 from PIL import Image
 from torch import Tensor
 
@@ -33,12 +33,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def code(folder: Path) -> Iterator[Modules]:
     with modules_of(folder) as modules:
-        yield modules
-
-
-@pytest.fixture
-def runtime() -> Iterator[Readers]:
-    with readers() as modules:
         yield modules
 
 
