@@ -10,12 +10,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from metagen import paths
 from metagen.errors import Problem, UsageError
+
+if TYPE_CHECKING:
+    import yaml
 
 _MOST = {"github": 256}  # jobs of one matrix
 _NAME = "metagen"
@@ -188,21 +189,20 @@ def _script(lines: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes a script as a block, line by line."""
+def _yaml(kind: str, content: Mapping[str, Any]) -> str:
+    import yaml  # Every command imports this module, and few need YAML.
+
+    class Dumper(yaml.SafeDumper):
+        """Writes a script as a block, line by line."""
+
+    Dumper.add_representer(str, _block)
+    text = yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1 << 20)
+    return f"# {_LINES[kind]}\n{text}"
 
 
-def _block(dumper: _Dumper, value: str) -> yaml.Node:
+def _block(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
     style = "|" if "\n" in value else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
-
-
-_Dumper.add_representer(str, _block)
-
-
-def _yaml(kind: str, content: Mapping[str, Any]) -> str:
-    text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20)
-    return f"# {_LINES[kind]}\n{text}"
 
 
 KINDS: Mapping[str, Callable[[Work], str]] = {
