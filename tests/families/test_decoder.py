@@ -66,7 +66,7 @@ def test_a_trend_is_fitted_on_every_published_decoder():
 
 
 def test_a_prompt_passes_in_the_length_that_activations_are_counted_at():
-    text = paths.source(f"{decoder.task.folder}/infer.py").read_text()
+    text = paths.source(decoder.task.source("infer.py")).read_text()
     assert f"\nCHUNK = {PROMPT} " in text
 
 
