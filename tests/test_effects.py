@@ -52,6 +52,19 @@ def test_a_part_that_is_not_read_has_no_effect() -> None:
     assert not unused("latent_unet", modality__inputs=("text",))
 
 
+@pytest.mark.parametrize("family", ["ppo", "dqn"])
+def test_the_size_of_a_screen_has_no_effect_where_numbers_are_observed(family: str) -> None:
+    size, inputs = {"constraints__image_size": (84, 84)}, "modality__inputs"
+    assert unused(family, **size, **{inputs: ("tabular",)}) == ["constraints.image_size"]
+    assert not unused(family, **size, **{inputs: ("image",)})
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_a_warm_up_that_every_training_would_cut_is_named(family: str) -> None:
+    name = "training.config.warmup_steps"
+    assert name in unused(family, **{name.replace(".", "__"): 10**9})
+
+
 @pytest.mark.parametrize(
     ("family", "metric", "computed"),
     [

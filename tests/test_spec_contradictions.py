@@ -19,6 +19,8 @@ CLASHES = [
      "task.action_space", "3:8", "task.num_actions", "3:34"),
     ("constraints: {image_size: 32, patch_size: 64}",
      "constraints.patch_size", "3:31", "constraints.image_size", "3:15"),
+    ("training: {config: {warmup_steps: 9, warmup_epochs: 0}}",
+     "training.config.warmup_epochs", "3:38", "training.config.warmup_steps", "3:21"),
 ]  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def contradictions(values: Values, place: Place) -> Iterator[Problem]:
         values: The typed value of each leaf key; None if it is refused or not declared.
         place: Returns the place of a key; "" for a key that is not declared.
     """
-    for rule in (_budget, _prompt, _objective, _mlp_diffusion, _inputs, _actions, _patches):
+    for rule in RULES:
         for first, second, why in rule(values):
             if place(first) and place(second):
                 yield _clash(values, place, first, second, why)
@@ -111,6 +111,12 @@ def _inputs(values: Values) -> Clash:
         yield "task.type", "modality.inputs", why
 
 
+def _warmups(values: Values) -> Clash:
+    steps, epochs = "training.config.warmup_steps", "training.config.warmup_epochs"
+    if values[steps] is not None and values[epochs] is not None:
+        yield epochs, steps, "a training has one warm-up"
+
+
 def _actions(values: Values) -> Clash:
     space, clash = "task.action_space", {"discrete": "action_dim", "continuous": "num_actions"}
     other = f"task.{clash[values[space]]}" if values[space] else ""
@@ -123,6 +129,9 @@ def _patches(values: Values) -> Clash:
     if image and patch and any(p > i for p, i in zip(patch, image, strict=True)):
         why = "a patch cannot be larger than the image"
         yield "constraints.patch_size", "constraints.image_size", why
+
+
+RULES = (_budget, _prompt, _objective, _mlp_diffusion, _inputs, _warmups, _actions, _patches)
 
 
 def warnings(values: Values, place: Place) -> Iterator[Problem]:

@@ -99,11 +99,11 @@ class AudioGeneration(Task):
         caption = {"shape": [1, int(m["text_length"])], "dtype": "int64"}
         return [tokens, caption] if m["text_length"] else [tokens]
 
-    def undone(self, key: Lookup) -> dict[str, str]:
+    def left_out(self, key: Lookup) -> dict[str, str]:
         name = "training.objective"
         diffusion = "diffusion" in (key(name) or ())
         why = "the model predicts tokens autoregressively, and has no diffusion"
-        return super().undone(key) | ({name: why} if diffusion else {})
+        return {name: why} if diffusion else {}
 
     def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         return {

@@ -120,6 +120,10 @@ class ScreenControl(Control):
         frames = {"frame_height": height, "frame_width": width, "n_frames": FRAMES}
         return {"obs_dim": 0, **frames, **super().fixed(key)}
 
+    def left_out(self, key: Lookup) -> dict[str, str]:
+        name, frames = "constraints.image_size", key("modality.inputs") == ("image",)
+        return {} if frames or key(name) is None else {name: self.default_reasons["n_frames"]}
+
     def dim_reasons(self, fixed: Dims) -> dict[str, str]:
         reasons = super().dim_reasons(fixed)
         if fixed.get("obs_dim") == 0:

@@ -64,7 +64,7 @@ class Forecasting(Task):
     def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {"val_fraction": 0.1, "test_fraction": 0.2, "season": 0}
 
-    def undone(self, key: Lookup) -> dict[str, str]:
+    def left_out(self, key: Lookup) -> dict[str, str]:
         name = "task.num_outputs"
         why = "each column of a table is forecast alone, and there may be any number of them"
         return {name: why} if key(name) not in (None, 1) else {}

@@ -177,7 +177,7 @@ class TextConditional(ImageDiffusion):
     defaults = {"image_height": 1024, "image_channels": 3}
     default_reasons = {**side_reasons(1024), "image_channels": COLOURS}
 
-    def undone(self, key: Lookup) -> dict[str, str]:
+    def left_out(self, key: Lookup) -> dict[str, str]:
         name = "modality.inputs"
         why = "infer.py draws an image from a caption and noise, and reads no image"
         return {name: why} if "image" in (key(name) or ()) else {}

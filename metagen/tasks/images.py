@@ -143,8 +143,8 @@ class ImageTask(Task):
     def refused(self, key: Lookup) -> Iterator[Problem]:
         yield from self.augmentations.refused(key)
 
-    def undone(self, key: Lookup) -> dict[str, str]:
-        return super().undone(key) | self.augmentations.left_out(key)
+    def left_out(self, key: Lookup) -> dict[str, str]:
+        return self.augmentations.left_out(key)
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
         """Return the shape of a batch of images: (length, C, height, width)."""

@@ -59,8 +59,8 @@ class ObjectsInImages(Task):
     def refused(self, key: Lookup) -> Iterator[Problem]:
         yield from self.augmentations.refused(key)
 
-    def undone(self, key: Lookup) -> dict[str, str]:
-        return super().undone(key) | self.augmentations.left_out(key)
+    def left_out(self, key: Lookup) -> dict[str, str]:
+        return self.augmentations.left_out(key)
 
     def more_reasons(self, full: Mapping[str, Any], key: Lookup) -> dict[str, str]:
         undeclared = f"data_augmentation is not declared: {self.undeclared}"

@@ -192,12 +192,16 @@ class Task:
         """Yield a problem for each declared setting of training that the code does not have."""
         yield from ()
 
-    def undone(self, key: Lookup) -> dict[str, str]:
+    def left_out(self, key: Lookup) -> dict[str, str]:
         """Return why a declared setting is followed in part only, by the key."""
-        habits = self.habits({**self.defaults, **self.proxy}, 1, key)
-        return Schedule.declared(habits, key).shortened(key)
+        return {}
 
     # What follows.
+
+    def undone(self, key: Lookup) -> dict[str, str]:
+        """Return why a declared setting, a warm-up too, is followed in part only, by the key."""
+        habits = self.habits({**self.defaults, **self.proxy}, 1, key)
+        return Schedule.declared(habits, key).shortened(key) | self.left_out(key)
 
     def uncounted(self, key: Lookup) -> dict[str, str]:
         """Return the declared keys without an effect since the data is not counted, with why."""

@@ -128,13 +128,13 @@ class VideoGeneration(Task):
             "train.ema_decay": of_spec(key, "ema_decay", "as DiT"),
         }
 
-    def undone(self, key: Lookup) -> dict[str, str]:
+    def left_out(self, key: Lookup) -> dict[str, str]:
         name = "architecture.family"
         why = (
             "only the layer that reads patches is a convolution, as in published video models; the "
             "blocks after it are those of a Transformer"
         )
-        return super().undone(key) | ({name: why} if key(name) == "cnn" else {})
+        return {name: why} if key(name) == "cnn" else {}
 
 
 def clips_at_once(m: Dims) -> int:

@@ -186,6 +186,6 @@ def test_a_rate_counts_the_generated_frames(tmp_path: Path) -> None:
 
 
 def test_a_cnn_is_said_to_be_followed_in_part() -> None:
-    left = FAMILY.task.undone({"architecture.family": "cnn"}.get)
+    left = FAMILY.task.left_out({"architecture.family": "cnn"}.get)
     assert "convolution" in left["architecture.family"]
-    assert not FAMILY.task.undone({"architecture.family": "diffusion"}.get)
+    assert not FAMILY.task.left_out({"architecture.family": "diffusion"}.get)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,9 @@ def _meaning(case: Case, raw: Any) -> Any:
         return CLASSES.get(raw, raw)
     if case.key == "outputs.artifacts":
         return _without_brought(case.spec, frozenset(_ARTIFACTS.get(name, name) for name in raw))
+    if case.key == "architecture.dims":
+        own = _dims(case.spec)
+        return {name: size for name, size in raw.items() if own.get(name) != size}
     if case.key == AUGMENTATION:
         words = tuple(raw) if isinstance(raw, list) else raw
         known = getattr(
@@ -104,6 +107,13 @@ def _meaning(case: Case, raw: Any) -> Any:
         )
         return known.chosen({case.key: words}.get) if known else repr(raw or [])
     return repr(raw)
+
+
+@functools.cache
+def _dims(spec: Path) -> Mapping[str, Any]:
+    """Return the dimensions of a spec: to pin one to the size that it has is to change nothing."""
+    graph = inside.package(spec, ())
+    return dict(_desk(graph, _designing(graph)).entry(families.ARCHITECTURE, "model"))
 
 
 def _without_brought(spec: Path, names: frozenset[str]) -> frozenset[str]:
@@ -152,7 +162,12 @@ def _parts(raw: Any) -> list[Any]:
 
 def _architecture(graph: Any) -> str:
     """Return a digest of what architecture.yaml says other than in prose."""
-    return _made(graph, [r for r in graph.recipes if r.name == "blueprint:architecture"])
+    return _made(graph, _designing(graph))
+
+
+def _designing(graph: Any) -> list[Recipe]:
+    """Return the recipe of architecture.yaml."""
+    return [r for r in graph.recipes if r.name == "blueprint:architecture"]
 
 
 def _package(graph: Any) -> str:
@@ -162,13 +177,19 @@ def _package(graph: Any) -> str:
 
 
 def _made(graph: Any, recipes: list[Recipe]) -> str:
-    desk = PlainDesk.of_spec(graph.spec)
-    for recipe in graph.in_order(recipes):
-        desk.package |= recipe.work(desk)
-    plain = {path: _plain(path, data) for path, data in desk.package.items() if _is_data(path)}
+    made = _desk(graph, recipes).package
+    plain = {path: _plain(path, data) for path, data in made.items() if _is_data(path)}
     return files.sha256(
         files.canonical(plain | {"recipes": [r.name for r in graph.recipes]}).encode()
     )
+
+
+def _desk(graph: Any, recipes: list[Recipe]) -> PlainDesk:
+    """Return a desk on which recipes, and what they need, have run."""
+    desk = PlainDesk.of_spec(graph.spec)
+    for recipe in graph.in_order(recipes):
+        desk.package |= recipe.work(desk)
+    return desk
 
 
 def _is_data(path: str) -> bool:
