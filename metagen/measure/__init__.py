@@ -12,7 +12,7 @@ def recipes(family: Family, key: Lookup) -> tuple[Recipe, ...]:
     trainings = trial.seeds(family, key)
     ablated = bool(ablations.selected(family, key))
     return (
-        *probe.RECIPES,
+        *probe.recipes(family),
         *memory.recipes(family),
         *trial.recipes(family, trainings, ablated=ablated),
         *ablation.recipes(family, key, trainings),

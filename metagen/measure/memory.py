@@ -14,6 +14,7 @@ from metagen.amounts import parse_amount
 from metagen.families.family import Family
 from metagen.files import json_bytes
 from metagen.measure import sandbox
+from metagen.package.bundle import Read
 from metagen.package.code import runtime_files
 from metagen.package.launch import PASSING, PLAN, STATES
 from metagen.sizing import devices
@@ -96,16 +97,21 @@ def _passes(declared: str | None, task: Task, units: int) -> dict[str, Any]:
 
 def _measured(desk: Desk, count: int) -> dict[str, Any]:
     worker = desk.code("metagen.measure.memory_worker")
-    scripts = (*SCRIPTS, *runtime_files(families.of_package(desk), desk.source))
+    names = scripts(families.of_package(desk), desk.source)
     result = sandbox.run(
         ("-P", "-m", worker, str(count)),
-        {name: desk.read(name) for name in scripts},
+        {name: desk.read(name) for name in names},
         ("memory.json",),
         timeout=TIMEOUT,
         module_path=paths.PACKAGE.parent,
     )
     measured: dict[str, Any] = json.loads(result["memory.json"])
     return measured
+
+
+def scripts(family: Family, read: Read | None = None) -> tuple[str, ...]:
+    """Return train.py and the files that it imports; `read` is that of `runtime_files`."""
+    return (*SCRIPTS, *runtime_files(family, read))
 
 
 def _mode(measured: dict[str, Any], mode: str, again: str, device: Device | None) -> dict[str, Any]:
@@ -132,6 +138,6 @@ def _mode(measured: dict[str, Any], mode: str, again: str, device: Device | None
 
 def recipes(family: Family) -> tuple[Recipe, ...]:
     """Return the task that counts the memory of training."""
-    inputs = (families.ARCHITECTURE, *SCRIPTS, *runtime_files(family))
+    inputs = (families.ARCHITECTURE, *scripts(family))
     title = "the number of devices for training, and the memory of each"
     return (Recipe("measure:memory", work, inputs, (PLAN,), title),)

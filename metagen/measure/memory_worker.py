@@ -30,7 +30,7 @@ NUMBER = 4  # bytes of a number in float32
 # Bytes per parameter of what training with AdamW keeps: the weight, its gradient, two moments.
 STATES: Mapping[str, Fraction | int] = {"weights": 4, "gradients": 4, "optimizer": 8}
 LOW = 2  # bytes of a weight in bfloat16
-PASSES = 3  # A step costs three forward passes: the backward pass costs two.
+PASSES = 3  # A pass with gradients costs three: the backward pass costs two.
 # The CPU's attention has no formula of its own in torch's table of operations.
 _aten = torch.ops.aten
 _ALIKE = {"_scaled_dot_product_flash_attention_for_cpu": _aten._scaled_dot_product_flash_attention}
@@ -121,7 +121,8 @@ class Pass(TorchDispatchMode):  # type: ignore[no-untyped-call]
         inside: Bytes that each block saved.
         inputs: Bytes of each block's input.
         results: Bytes of the results that the selective mode keeps in all blocks.
-        operations: Operations, those within blocks, and those that the selective mode repeats.
+        operations: Operations of a step, those within blocks that a backward pass may repeat, and
+            those that the selective mode repeats.
         largest: Bytes of the largest result.
     """
 
@@ -156,7 +157,7 @@ class Pass(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @property
     def repeated(self) -> dict[str, float]:
         """Operations of a step as a multiple of those without recomputation, by the mode."""
-        step = PASSES * max(1, self.operations["all"])
+        step = max(1, self.operations["all"])
         again = {name: 1 + self.operations[name] / step for name in ("selective", "full")}
         return {"none": 1.0, **again}
 
@@ -173,7 +174,7 @@ class Pass(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         operations = _operations(func, args, kwargs or {}, result)
-        self.operations["all"] += operations
+        self.operations["all"] += operations * (PASSES if torch.is_grad_enabled() else 1)
         self.largest = max(self.largest, _bytes(result))
         if self._selection:
             self.operations["full"] += operations
@@ -184,12 +185,15 @@ class Pass(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _enter(self, block: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if not torch.is_grad_enabled():
+            return  # Nothing is kept, and nothing repeated.
         self.inputs.append(args[0].nbytes)
         self.inside.append(-self.size())
         self._selection = self._new_selection()
 
     def _leave(self, block: nn.Module, args: tuple[Tensor, ...], output: object) -> None:
-        self.inside[-1] += self.size()
+        if self._selection:
+            self.inside[-1] += self.size()
         self._selection = None
 
 

@@ -9,7 +9,7 @@ from metagen import families, paths
 from metagen.errors import Problem, TaskError
 from metagen.families.family import Family
 from metagen.files import json_bytes
-from metagen.measure import sandbox
+from metagen.measure import memory, sandbox
 from metagen.work import Desk, Recipe
 
 TIMEOUT = 300
@@ -29,22 +29,23 @@ def work(desk: Desk) -> dict[str, bytes]:
     family = families.of_package(desk)
     for library in ("torch", "fvcore", "python"):
         desk.version(library)
-    probed = _probed(desk, family.name)
+    probed = _probed(desk, family)
     counts = (_params(desk, family, probed), _flops(family, probed))
     results = (*counts, probed["graph"], probed["tensors"])
     return {path: json_bytes(each) for path, each in zip(TARGETS, results, strict=True)}
 
 
-def _probed(desk: Desk, family: str) -> dict[str, Any]:
+def _probed(desk: Desk, family: Family) -> dict[str, Any]:
     worker = desk.code("metagen.measure.probe_worker")
     architecture, model, config = INPUTS
     sizes = {
         "full": {"data": desk.entry(architecture, "data")},
         "proxy": {"model": desk.entry(config, "proxy", "model")},
     }
-    files = {model: desk.read(model), SIZES: json_bytes(sizes)}
+    scripts = memory.scripts(family, desk.source) if family.task.more_passes else (model,)
+    files = {**{name: desk.read(name) for name in scripts}, SIZES: json_bytes(sizes)}
     result = sandbox.run(
-        ("-P", "-m", worker, family),
+        ("-P", "-m", worker, family.name),
         files,
         ("probe.json",),
         timeout=TIMEOUT,
@@ -75,7 +76,10 @@ def _params(desk: Desk, family: Family, probed: dict[str, Any]) -> dict[str, Any
 
 
 def _flops(family: Family, probed: dict[str, Any]) -> dict[str, Any]:
-    """Return the operations per unit: those of a pass, divided by its number of units."""
+    """Return the operations per unit: those of a pass, divided by its number of units.
+
+    An update costs three passes, or what its loss in train.py does where it has more of them.
+    """
     measured = probed["measured"]
     totals = {int(n): ops for n, ops in probed["by_operator"].items()}
     forward = sum(totals[measured].values()) / measured
@@ -85,7 +89,8 @@ def _flops(family: Family, probed: dict[str, Any]) -> dict[str, Any]:
         "unit": family.words.unit,
         "length": measured,
         "forward_per_unit": forward,
-        "training_per_unit": BACKWARD * forward,
+        "training_per_unit": probed.get("update", BACKWARD * forward),
+        **({"more_passes": family.task.more_passes} if family.task.more_passes else {}),
         "by_operator": {name: count / measured for name, count in totals[measured].items()},
         "points": [
             {"length": length, "forward_per_unit": sum(ops.values()) / length}
@@ -94,12 +99,9 @@ def _flops(family: Family, probed: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-RECIPES = (
-    Recipe(
-        "measure:probe",
-        work,
-        INPUTS,
-        TARGETS,
-        "exact parameters, FLOPs and module graph of the generated model",
-    ),
-)
+def recipes(family: Family) -> tuple[Recipe, ...]:
+    """Return the task that counts the full model."""
+    scripts = memory.scripts(family) if family.task.more_passes else ()
+    inputs = tuple(dict.fromkeys((*INPUTS, *scripts)))
+    title = "exact parameters, FLOPs and module graph of the generated model"
+    return (Recipe("measure:probe", work, inputs, TARGETS, title),)

@@ -1,13 +1,15 @@
 """The part of the probe that imports torch: counts and traces a generated model.
 
 `python -m metagen.measure.probe_worker FAMILY` in a folder that holds `code/model.py` and
-`sizes.json` writes `probe.json`. Tensors are on the meta device, so a model of any size costs no
+`sizes.json` writes `probe.json`; with `code/train.py` and what that imports, the operations of an
+update are counted too. Tensors are on the meta device, so a model of any size costs no
 memory. An exception of the model's code is written as `error`, with its line.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.util
 import json
 import logging
@@ -32,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from metagen import families
 from metagen.families.family import Family
 
-MODEL = "code/model.py"
+MODEL, TRAIN = "code/model.py", Path("code/train.py")
 GRAPH_DEPTH = 3  # `layers.0.self_attn` is shown, the projections in it are not
 # Operators whose multiply-adds fvcore counts as one; it counts operations of all others.
 MULTIPLY_ADDS = frozenset({"linear", "matmul", "bmm", "addmm", "conv", "einsum", "attention"})
@@ -86,8 +88,9 @@ def probe(family: Family) -> dict[str, Any]:
                 **_graph(model, inputs[measured]),
             },
             "measured": measured,
-            "tool": "torch.utils.flop_counter" if _convolves(model) else "fvcore",
+            "tool": "torch.utils.flop_counter" if _by_torch(model) else "fvcore",
             "by_operator": {str(each): _flops(model, inputs[each]) for each in sorted(inputs)},
+            **({"update": _update(model)} if TRAIN.is_file() else {}),
         }
 
 
@@ -288,8 +291,8 @@ def _shape(output: Any) -> list[int]:
 
 def _flops(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, float]:
     """Return the operations of one forward pass by operator; a multiply-add counts as two."""
-    if _convolves(model):
-        return _by_torch(model, inputs)
+    if _by_torch(model):
+        return _torch_flops(model, inputs)
     analysis = FlopCountAnalysis(model, inputs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none")
@@ -298,12 +301,22 @@ def _flops(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, floa
     return {n: float(c * (2 if n in MULTIPLY_ADDS else 1)) for n, c in sorted(counts.items()) if c}
 
 
-def _convolves(model: nn.Module) -> bool:
-    """Return whether a model has convolutions, which fvcore cannot trace on the meta device."""
-    return any(isinstance(module, _ConvNd) for module in model.modules())
+def _update(model: nn.Module) -> int:
+    """Return the operations of an update on one sample, by the loss of train.py."""
+    sys.path.insert(0, str(TRAIN.parent))
+    train, data, flops = map(importlib.import_module, ("train", "data", "runtime.flops"))
+    return int(flops.training_flops(lambda: train.example_loss(model, 1, data.Config())))
 
 
-def _by_torch(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, float]:
+def _by_torch(model: nn.Module) -> bool:
+    """Return whether torch's counter counts a model.
+
+    fvcore cannot trace convolutions on the meta device, and counts no update.
+    """
+    return TRAIN.is_file() or any(isinstance(module, _ConvNd) for module in model.modules())
+
+
+def _torch_flops(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, float]:
     """Return the operations of matrix products and convolutions by torch's counter."""
     with FlopCounterMode(display=False) as counter:
         model(*inputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from metagen.tasks.control import UNITS, QuantityControl
+from metagen.tasks.control import TARGETS, UNITS, QuantityControl
 from metagen.tasks.schedule import Habits
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section
 
@@ -31,6 +31,7 @@ class ActorCritic(QuantityControl):
     name = "actor_critic"
     metrics = ("episode_return", "td_error")
     method = "the soft actor-critic"
+    more_passes = TARGETS
     benchmark = Benchmark(
         "swinging up a pendulum",
         {"quick": 4000, "full": 12_000},

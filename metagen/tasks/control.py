@@ -30,6 +30,7 @@ ACTIONS = 6
 READ = "as in Mnih et al., 2015, Nature 518:529"
 ENVS = 8
 UNITS = ("transitions", "frames", "steps", "samples")
+TARGETS = "the passes that give its target"
 
 
 class Control(Task):

@@ -101,6 +101,8 @@ class Task:
         growth: How batch and rate grow with the size of a model; None where no rule is published.
         switches: Changes of its training worth an ablation: a name, a setting as
             `section.setting`, and its value.
+        more_passes: What passes through the network in an update beside its samples, forward and
+            backward, in words; the operations of an update are then counted on train.py's loss.
         demonstration: The arguments of infer.py for a sample of output that documents show; "" for
             none, as where infer.py reads a file of the user.
     """
@@ -128,6 +130,7 @@ class Task:
     taken = "PATH"
     growth: Growth | None = None
     switches: tuple[Switch, ...] = ()
+    more_passes = ""
     demonstration = ""
 
     # What a task must state of its settings.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from metagen.errors import Problem, SpecError
-from metagen.tasks.control import NUMBERS, UNITS, ScreenControl
+from metagen.tasks.control import NUMBERS, TARGETS, UNITS, ScreenControl
 from metagen.tasks.schedule import Habits
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section, Value
 
@@ -30,6 +30,7 @@ class ValueBased(ScreenControl):
 
     name = "value_based"
     continuous = False
+    more_passes = TARGETS
     metrics = ("episode_return", "td_error")
     switches = (("a target network of the last update", "train.target_every", 1),)
     benchmark = Benchmark(

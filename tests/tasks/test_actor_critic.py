@@ -72,6 +72,23 @@ def test_the_lower_value_and_the_entropy_give_the_targets(code: Code) -> None:
         assert float(ours[i]) == pytest.approx(expected, abs=1e-6)
 
 
+def test_the_operations_of_an_update_are_those_of_its_passes(code: Code) -> None:
+    with torch.device("meta"):
+        model = code["model"].Model(code["model"].Config())
+        data = code["data"].Config()
+        counted = sys.modules["runtime.flops"].training_flops(
+            lambda: code["train"].example_loss(model, 3, data)
+        )
+    policy, *critics = (
+        [2 * p.numel() for p in each.parameters() if p.dim() == 2] for each in model.layers
+    )
+    # Four passes forward, and one backward, in which nothing needs a gradient of the inputs.
+    expected = 6 * sum(policy) - policy[0]
+    # The gradient of the policy's own actions passes through the critics once more.
+    expected += sum(7 * sum(each) - each[0] for each in critics)
+    assert counted == 3 * expected
+
+
 def drawn_by(model: Any, x: torch.Tensor, noise: torch.Tensor) -> tuple[Any, Any]:
     """Return actions of the one quantity of the pendulum, and log pi, by torch's distributions."""
     mean, raw = model.layers[0](model.features(x))[:, [0, 3]].split(1, dim=1)

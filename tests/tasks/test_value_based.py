@@ -16,6 +16,7 @@ from helpers import agent_settings
 from helpers.agent_settings import DQN_SIZES, FRAMES, RESTLESS, SCREEN
 from helpers.family_code import beats_its_baselines, modules_of, write_code
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from metagen import paths
 from metagen.families.dqn import FAMILY as dqn
@@ -57,6 +58,18 @@ def run(
         return capsys.readouterr().out
 
     return started
+
+
+def test_the_operations_of_an_update_are_those_of_three_passes_and_of_one_back(code: Code) -> None:
+    flops, config = sys.modules["runtime.flops"], code["model"].Config()
+    with torch.device("meta"):
+        model, data = code["model"].Model(config), code["data"].Config()
+        observed = sys.modules["runtime.environments"].blank(config, 3)
+        trained = flops.training_flops(lambda: model(observed).sum())
+        with FlopCounterMode(display=False) as passed:
+            model(observed)
+        counted = flops.training_flops(lambda: code["train"].example_loss(model, 3, data))
+    assert counted == trained + 2 * passed.get_total_flops()
 
 
 def test_the_network_chooses_what_its_copy_values(code: Code) -> None:

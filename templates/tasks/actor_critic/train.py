@@ -133,19 +133,7 @@ class Agent(Remembering):
 
     def losses(self, module: nn.Module, batch: Batch) -> Tensor:
         """Return the loss of each sample, (B,)."""
-        seen, actions, rewards, later, over, noise = batch
-        output = module(seen, actions)
-        with torch.no_grad():
-            next_policy = Policy(module(later).policy, self.world.actions)
-            next_actions, next_log_probs = next_policy.sample(noise[:, 1])
-            expected = self.copy.network(later, next_actions).values.float()
-            entropies = -output.log_temperature.exp() * next_log_probs
-            wanted = soft_targets(rewards, over, expected, entropies, self.config.discount)
-        drawn, log_probs = Policy(output.policy, self.world.actions).sample(noise[:, 0])
-        own = module(seen, drawn, frozen=True).values.float()
-        least = -float(self.world.actions)  # appendix D: minus the quantities of an action
-        temperature = output.log_temperature
-        return soft_loss(output.values.float(), wanted, own, log_probs, temperature, least)
+        return losses(module, self.copy.network, batch, self.world.actions, self.config.discount)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the copy, and what `Remembering` has."""
@@ -156,15 +144,33 @@ class Agent(Remembering):
         self.copy.restore(tensors)
 
 
+def losses(
+    module: nn.Module, copy: nn.Module, batch: Batch, quantities: int, discount: float
+) -> Tensor:
+    """Return the loss of each sample, (B,), whose actions have some quantities."""
+    seen, actions, rewards, later, over, noise = batch
+    output = module(seen, actions)
+    with torch.no_grad():
+        next_policy = Policy(module(later).policy, quantities)
+        next_actions, next_log_probs = next_policy.sample(noise[:, 1])
+        expected = copy(later, next_actions).values.float()
+        entropies = -output.log_temperature.exp() * next_log_probs
+        wanted = soft_targets(rewards, over, expected, entropies, discount)
+    drawn, log_probs = Policy(output.policy, quantities).sample(noise[:, 0])
+    own = module(seen, drawn, frozen=True).values.float()
+    least = -float(quantities)  # appendix D: minus the quantities of an action
+    temperature = output.log_temperature
+    return soft_loss(output.values.float(), wanted, own, log_probs, temperature, least)
+
+
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     """Return the loss of a dummy batch, to count FLOPs and memory."""
-    observed, actions = blank(model.config, samples), model.config.n_actions
-    output = model(observed, torch.zeros(samples, actions))
-    noise, targets = torch.zeros(samples, actions), torch.zeros(samples)
-    drawn, log_probs = Policy(output.policy, actions).sample(noise)
-    own = model(observed, drawn, frozen=True).values
-    each = soft_loss(output.values, targets, own, log_probs, output.log_temperature, -1.0)
-    return each.mean()
+    observed, zeros = blank(model.config, samples), torch.zeros(samples)
+    quantities = model.config.n_actions
+    actions, noise = torch.zeros(samples, quantities), torch.zeros(samples, 2, quantities)
+    batch = (observed, actions, zeros, observed, zeros, noise)
+    # The copy is as large as the network.
+    return losses(model, model, batch, quantities, 1.0).mean()
 
 
 def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:

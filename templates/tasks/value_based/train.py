@@ -103,13 +103,7 @@ class Agent(Remembering):
 
     def errors(self, module: nn.Module, batch: Batch) -> Tensor:
         """Return by how much the value of each action is off its target, (B,)."""
-        seen, actions, rewards, later, over = batch
-        own = self.world.actions
-        with torch.no_grad():
-            online, target = (f(later)[:, :own].float() for f in (module, self.copy.network))
-            wanted = double_targets(rewards, over, online, target, self.config.discount)
-        values: Tensor = module(seen)[:, :own].float()
-        return values.gather(1, actions.unsqueeze(1)).squeeze(1) - wanted
+        return errors(module, self.copy.network, batch, self.world.actions, self.config.discount)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the copy, and what `Remembering` has."""
@@ -120,10 +114,24 @@ class Agent(Remembering):
         self.copy.restore(tensors)
 
 
+def errors(
+    module: nn.Module, copy: nn.Module, batch: Batch, choices: int, discount: float
+) -> Tensor:
+    """Return by how much the values of an environment's choices are off their targets, (B,)."""
+    seen, actions, rewards, later, over = batch
+    with torch.no_grad():
+        online, target = (each(later)[:, :choices].float() for each in (module, copy))
+        wanted = double_targets(rewards, over, online, target, discount)
+    values: Tensor = module(seen)[:, :choices].float()
+    return values.gather(1, actions.unsqueeze(1)).squeeze(1) - wanted
+
+
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
     """Return the loss of a dummy batch, to count FLOPs and memory."""
-    values: Tensor = model(blank(model.config, samples))
-    return values.square().mean()
+    observed, zeros = blank(model.config, samples), torch.zeros(samples)
+    batch = (observed, zeros.long(), zeros, observed, zeros)
+    # The copy is as large as the network.
+    return errors(model, model, batch, model.config.n_actions, 1.0).square().mean()
 
 
 def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: ModelConfig) -> Job:
