@@ -27,11 +27,14 @@ PROMPT = "a number of tokens, such as 512, 8k or 128k"
 RATE = "a rate above zero of what the model gives out, such as 120 tok/s, 2 img/s or 30s clip/min"
 DURATION = "a time above zero, such as 90 minutes, 36 hours or 21 days"
 HARDWARE = "a number of devices and their name, such as 8xH100 or 256xA100"
+INTENSITY = "grams of CO2 equivalent a kWh, above zero and at most 2,000, such as 380 g/kWh"
 LATENCY = f"{', '.join(LATENCY_CLASSES)}, or a time above zero such as 10ms"
 
 SCALES = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _CONTEXT_SCALES = {"": 1, "k": 2**10, "M": 2**20}
 JOULES_PER_KWH = 3.6e6
+_INTENSITIES = {"g/kWh": 1, "kg/kWh": 1000}
+_MOST_GRAMS = 2000  # Above any grid: a value beyond it has the wrong unit.
 BYTE_UNITS = {"B": 1} | {
     f"{prefix}{unit}": base**power
     for unit, base in (("B", 1000), ("iB", 1024))
@@ -236,6 +239,28 @@ def spell_latency(text: str) -> str:
         return text
     number, unit = _split(text, _LATENCY_UNITS, LATENCY)
     return f"{plain(number)}{unit}"
+
+
+def parse_intensity(text: str) -> float:
+    """Return grams of CO2 equivalent a kWh of electricity: `380 g/kWh`, `0.38 kg/kWh`.
+
+    Raises:
+        UnitError: It is not above zero and at most 2,000 g/kWh.
+    """
+    return float(_grams(text))
+
+
+def spell_intensity(text: str) -> str:
+    """Return an intensity in its one spelling: `0.38 kg/kWh` is `380 g/kWh`."""
+    return f"{plain(_grams(text))} g/kWh"
+
+
+def _grams(text: str) -> Decimal:
+    number, unit = _split(text, _INTENSITIES, INTENSITY)
+    grams = number * _INTENSITIES[unit]
+    if grams > _MOST_GRAMS:
+        raise UnitError(INTENSITY)
+    return grams
 
 
 def parse_hardware(text: str) -> tuple[int, str]:

@@ -139,6 +139,15 @@ def test_energy_and_carbon_are_those_of_the_time_that_training_needs(tmp_path):
     assert "Ember" in carbon["source"]
 
 
+def test_a_declared_intensity_of_the_grid_takes_the_place_of_the_average(tmp_path):
+    declared = USED.replace("compute: {", "compute: {carbon_intensity: 380 g/kWh, ")
+    made = verdicts(declared, tmp_path)
+    energy, carbon = made["training_energy"], made["training_co2"]
+    assert carbon["computed"] == pytest.approx(energy["computed"] * 0.380, rel=1e-2)
+    assert "x 0.38 kg/kWh" in carbon["formula"]
+    assert carbon["source"] == "380 g/kWh: training.compute.carbon_intensity of the spec"
+
+
 def test_estimates_have_three_digits(tmp_path):
     made = verdicts(TRAINED, tmp_path)
     for name in ("training_time", "training_energy", "training_co2"):

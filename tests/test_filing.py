@@ -222,6 +222,14 @@ def test_a_bound_model_gives_its_digest_and_its_measured_energy():
         assert (sentence in limits) is not digest
 
 
+def test_measured_energy_gives_its_co2_where_the_grid_is_declared():
+    for spec, carbon in ((declared(), 2000 * 0.38 / 1000), (None, None)):
+        made = bom(Subject(desk(spec, TRAINED)))["components"][0]["modelCard"]
+        spent = made["considerations"]["environmentalConsiderations"]["energyConsumptions"][0]
+        stated = spent.get("co2CostEquivalent", {"value": None})
+        assert stated["value"] == carbon
+
+
 def test_a_partial_training_is_a_limitation():
     said = "The training ended before its planned steps."
     assert said in full({**TRAINED, "status": "partial"}).limitations()
@@ -279,20 +287,49 @@ def test_the_statement_leaves_itself_and_the_signature_out():
     assert statement.command("release").startswith("model_signing sign sigstore release")
 
 
-def test_an_evaluation_card_answers_24_of_28_fields_where_its_data_is_a_declared_source():
-    (bare,) = evaluation.content(full())
+def test_an_evaluation_card_answers_27_of_28_fields_where_its_data_is_a_declared_source():
+    (bare,) = evaluation.content(Subject(desk()))
     fields = [*evaluation.SOURCE, *evaluation.LIFE]
     fields += [f"{name}.{each}" for name in evaluation.FIELDS for each in evaluation.FIELDS[name]]
     # The registry counts the four fields of the data as one, in quarters.
     assert len(fields) - 3 == 28
     source = {"name": "pydoc_topics", "license": "psf-2.0", "language": ("en",)}
+    source["annotation"] = "none"
     spec = {**declared(), "training.data.sources": (source,)}
     (card,) = evaluation.content(Subject(desk(spec)))
     assert set(card["missing"]) < set(bare["missing"]) < set(fields)
-    assert card["missing"] == [
-        *("benchmark_details.similar_benchmarks", "data.annotation"),
-        *("lifecycle_status", "preregistration_url"),
-    ]
+    assert card["missing"] == ["benchmark_details.similar_benchmarks"]
+    assert card["evalcards"] == {
+        "lifecycle_status": "stable",
+        "preregistration_url": "https://osf.io/example",
+    }
+
+
+def test_an_evaluation_card_says_what_a_data_sheet_does_of_data_that_nobody_declares():
+    (card,) = evaluation.content(Subject(desk()))
+    (sheet,) = json.loads(sample.package()["docs/data_sheets.json"])
+    made = card["autobenchmarkcard"]
+    ethics = made["ethical_and_legal_considerations"]
+    assert ethics == {
+        "privacy_and_anonymity": sheet["people"],
+        "data_licensing": sheet["license"],
+    }
+    assert made["benchmark_details"]["languages"] == sheet["language"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "command", "described"),
+    [
+        ("pydoc_topics", "python eval.py --size proxy", True),
+        ("a and pydoc_topics", "python eval.py --size proxy", True),
+        ("my_pydoc_topics", "python eval.py --size full --data my_pydoc_topics", False),
+        ("pydoc_topics", "python eval.py --size full --data pydoc_topics", False),
+        ("pydoc_topics", None, False),
+    ],
+)
+def test_only_data_that_comes_along_is_described_by_its_data_sheet(dataset, command, described):
+    row = {"dataset": dataset, "command": command}
+    assert bool(full().sheets(row)) is described
 
 
 def test_an_evaluation_card_is_of_the_proxy_where_the_scores_are():

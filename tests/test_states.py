@@ -11,6 +11,7 @@ from helpers import trained_states as made
 from helpers.docs_strangers import untraced
 
 from metagen.docs import cards, render, summary
+from metagen.release import hub
 
 CARDS = ("model_card", "data_card", "eval_report", "limitations")
 BOUND = [name for name, (model, *_) in made.STATES.items() if model is not None]
@@ -236,6 +237,49 @@ def test_the_header_gives_the_model_its_own_results_only(state: str) -> None:
 def _values(model: dict[str, object]) -> set[float]:
     results: list[dict[str, list[dict[str, float]]]] = model["results"]  # type: ignore[assignment]
     return {metric["value"] for result in results for metric in result["metrics"]}
+
+
+GRID = {
+    "training__compute__carbon_intensity": "380 g/kWh",
+    "training__compute__region": "Germany",
+}
+
+
+def test_the_header_states_the_co2_of_measured_energy_on_a_declared_grid() -> None:
+    page = cards.model_card_page(made.desk(made.RECORDED, [], **GRID))
+    told = yaml.safe_load(page.text.split("---\n")[1])["co2_eq_emissions"]
+    assert told == {
+        "emissions": 12_700_000.0,  # 1.2e11 J are 33,333 kWh
+        "source": "energy of the devices by NVML, times 380 g/kWh as the spec declares it",
+        "training_type": "pre-training",
+        "geographical_location": "Germany",
+        "hardware_used": "256 x NVIDIA A100-SXM4-40GB",
+    }
+    assert hub.problems(page.text) == []
+    printed = {each.text for each in page.printed}
+    assert {"12700000.0", "380 g/kWh", "256", "NVIDIA A100-SXM4-40GB"} <= printed
+    assert "the intensity that the spec declares" in page.text
+    assert "average" not in page.text.partition("## Environmental Impact")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "grid"),
+    [
+        (made.RECORDED, {}),
+        (made.UNRECORDED, GRID),
+        (None, GRID),
+        (made.RECORDED, {"training__compute__region": "Germany"}),
+    ],
+    ids=["no grid", "energy not measured", "nothing trained", "a region alone"],
+)
+def test_the_header_states_no_co2_without_a_measurement_and_a_grid(model, grid) -> None:
+    page = cards.model_card_page(made.desk(model, [], **grid))
+    assert "co2_eq_emissions" not in page.text
+
+
+def test_weights_that_training_began_with_make_it_fine_tuning() -> None:
+    page = cards.model_card_page(made.desk({**made.RECORDED, "init_from": "ab" * 32}, [], **GRID))
+    assert "training_type: fine-tuning" in page.text
 
 
 def test_the_header_marks_what_is_not_bound() -> None:

@@ -79,6 +79,12 @@ def test_a_latency_is_seconds_or_a_class(text, parsed, spelled):
     assert units.spell_latency(text) == spelled
 
 
+@pytest.mark.parametrize("text", ["380 g/kWh", "0.38 kg/kWh", "380g/kWh", "380.0 g/kwh"])
+def test_an_intensity_is_grams_of_co2_a_kwh(text):
+    assert units.parse_intensity(text) == 380
+    assert units.spell_intensity(text) == "380 g/kWh"
+
+
 def test_hardware_is_a_number_and_a_name():
     assert units.parse_hardware("256xA100") == (256, "A100")
     assert units.parse_hardware("8 × H100-80GB SXM") == (8, "H100-80GB SXM")  # noqa: RUF001
@@ -103,6 +109,7 @@ REFUSED = {
     units.parse_context: ["0", "-8k", "8q", "9999999M", "1:30", ""],
     units.parse_rate: ["120", "0 tok/s", "-3 fps", "fast", "tok/s", "1 tok/s/s", "1 tok/min",
                        "1 a b c d/s", "1 t0k/s", "1 " + 21 * "k" + "/s", "1 tok\n/s"],
+    units.parse_intensity: ["380", "0 g/kWh", "380 kg/kWh", "2001 g/kWh", "380 g", "low"],
     units.parse_duration: ["21", "0 days", "soon", "1 fortnight"],
     units.parse_latency: ["0ms", "10", "quick", "1 day"],
     units.parse_hardware: ["A100", "0xA100", "256x", "x", "256xA100\\input{x}",

@@ -15,10 +15,17 @@ from metagen.docs.facts import Facts
 from metagen.docs.render import Page
 from metagen.docs.sources import FILES, ORIGINS, SOURCES, inputs
 from metagen.measure.results import FULL, MEASURED
+from metagen.sizing.training import INTENSITY
 from metagen.work import Desk, Recipe
 
 MODEL_CARD = "README.md"
 LAUNCH = "code/launch/README.md"
+# What the entry of the CO2 states beside its grams.
+_SPENT = (
+    *("trained.energy.source", f"spec.{INTENSITY}", "spec.training.compute.region"),
+    *("trained.devices.count", "derived.emitted"),
+)
+_NAMES = "trained.devices.names"
 _HUB_DATASET = re.compile(r"[\w-]+/[\w.-]+", re.ASCII)
 
 
@@ -74,11 +81,37 @@ def metadata(desk: Desk) -> dict[str, Any]:
         "tags": ["metagen", facts.get("arch.family").value],
         "datasets": [name for name in sources if _HUB_DATASET.fullmatch(name)],
         "metrics": sorted({row["metric"] for row in full}),
+        "co2_eq_emissions": _emissions(facts),
         "model-index": _model_index(
             escape.plain(facts.get("spec.name").value), words.pipeline_tag, full
         ),
     }
     return {key: value for key, value in entries.items() if value}
+
+
+def _emissions(facts: Facts) -> dict[str, Any]:
+    """Return the CO2 of the training as the Hub takes it.
+
+    {} unless the energy was measured and the spec declares the intensity of its grid.
+    """
+    if not facts.has("derived.emitted"):
+        return {}
+    meter, declared, region, count, grams = (facts.get(name).value for name in _SPENT)
+    names = [facts.get(ref).value for ref in _devices(facts)]
+    devices = f"{count} x {', '.join(names)}" if names else None
+    known = {
+        "source": f"energy of the devices by {meter}, times {declared} as the spec declares it",
+        "training_type": "fine-tuning" if facts.has("trained.init_from") else "pre-training",
+        "geographical_location": region,
+        "hardware_used": devices,
+    }
+    texts = {key: escape.plain(text) for key, text in known.items() if text}
+    return {"emissions": grams, **texts}
+
+
+def _devices(facts: Facts) -> list[Ref]:
+    """Return the addresses of the names of the devices; none where they are not recorded."""
+    return facts.each(_NAMES) if facts.has(_NAMES) else []
 
 
 def _slug(name: str) -> str:
@@ -127,10 +160,12 @@ def _in_header(desk: Desk) -> list[Printed]:
     """Return the scores that the header states, and its names from the spec and from results."""
     facts = Facts(desk)
     rows = facts.each("results", status=MEASURED, size=FULL)
+    spent = (*_SPENT, *_devices(facts)) if facts.has("derived.emitted") else ()
     names: list[str | Ref] = [
         *("spec.name", "spec.license"),
         *(source / "name" for source in facts.each("spec.training.data.sources")),
         *(row / each for row in rows for each in ("benchmark", "dataset", "metric", "split")),
+        *spent,
     ]
     texts = [Printed(fact, str(fact.value)) for fact in (facts.get(name) for name in names)]
     values = ((facts.get(row / "value"), _number(facts.get(row).value)) for row in rows)

@@ -9,7 +9,7 @@ from metagen.docs import scores
 from metagen.docs.fact import Figure
 from metagen.docs.sources import FILES
 from metagen.measure.results import FULL
-from metagen.sizing.training import CARBON_INTENSITY, CARBON_SOURCE, DIGITS, HOUR
+from metagen.sizing.training import DIGITS, HOUR, INTENSITY, carbon_of_a_kwh
 from metagen.trained.header import NAMES
 from metagen.units import JOULES_PER_KWH
 
@@ -86,13 +86,25 @@ def emissions(facts: Facts) -> Figure:
     """Return the CO2 of the measured or else of the estimated energy; None without either."""
     spent = energy(facts)[0]
     spent = energy_estimate(facts)[0] if spent is None else spent
-    value = None if spent is None else _rounded(spent * CARBON_INTENSITY)
-    return value, "kg CO2e", f"{FILES['trained']}: energy, seconds.wall; {CARBON_SOURCE}"
+    rate, _, source = intensity(facts)
+    value = None if spent is None else _rounded(spent * rate)
+    return value, "kg CO2e", f"{FILES['trained']}: energy, seconds.wall; {source}"
 
 
 def intensity(facts: Facts) -> Figure:
-    """Return the CO2 of a kWh."""
-    return CARBON_INTENSITY, "kg CO2e/kWh", f"metagen: {CARBON_SOURCE}"
+    """Return the CO2 of a kWh: as the spec declares it, or the world's average."""
+    declared = facts.get(f"spec.{INTENSITY}").value
+    rate, source, _ = carbon_of_a_kwh(declared)
+    return rate, "kg CO2e/kWh", source if declared else f"metagen: {source}"
+
+
+def emitted(facts: Facts) -> Figure:
+    """Return the grams of CO2 where the energy was measured and its intensity is declared."""
+    joules, declared = _of(facts, "trained.energy.joules"), _of(facts, f"spec.{INTENSITY}")
+    rate, _, source = intensity(facts)
+    measured = joules is not None and declared is not None
+    value = _rounded(joules / JOULES_PER_KWH * rate * 1000) if measured else None
+    return value, "g CO2e", f"{FILES['trained']}: energy.joules; {source}"
 
 
 def full_judgement(facts: Facts) -> Figure:
@@ -121,6 +133,7 @@ FIGURES: dict[str, Callable[[Facts], Figure]] = {
             energy_formula,
             emissions,
             intensity,
+            emitted,
         ),
         full_judgement,
     )

@@ -65,8 +65,11 @@ def content(subject: Subject) -> dict[str, Any]:
             "creator": _creator(subject),
             "inLanguage": list(subject.value("spec.release.language") or ()),
             "size": subject.value("spec.training.data.size"),
+            "rai:dataAnnotationProtocol": [
+                each["annotation"] for each in sources if "annotation" in each
+            ],
             "isBasedOn": [_source(each) for each in sources],
-            "hasPart": [_part(each, subject.sheets(each["dataset"])) for each in read],
+            "hasPart": [_part(each, subject.sheets(each)) for each in read],
             **{
                 key: subject.value(f"spec.training.data.governance.{name}")
                 for key, name in _GOVERNANCE.items()

@@ -317,7 +317,7 @@ def _data(subject: Subject) -> list[dict[str, Any]]:
             ),
         }
         for place, each in enumerate(subject.datasets(), 1)
-        for sheets in (subject.sheets(each["dataset"]),)
+        for sheets in (subject.sheets(each),)
     ]
     return [known(each) for each in (*declared, *read)]
 

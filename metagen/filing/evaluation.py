@@ -2,8 +2,9 @@
 
 The completeness signal of Evaluation Cards counts 28 fields: those of a benchmark's card, of the
 source of its results, and two of its life cycle (github.com/evaleval/eval_cards_backend_pipeline,
-`registry/completeness_fields.json`). A field that no file of the package answers is absent, and
-`missing` names it.
+`registry/completeness_fields.json`). What is said of the data is what the spec declares of the
+source that has its name, or else the data sheet of a data set that MetaGen brings along. A field
+that no file of the package answers is absent, and `missing` names it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ FIELDS = {
     "data": ("source", "size", "format", "annotation"),
 }
 SOURCE = ("source_type", "source_organization_name", "evaluator_relationship")
-LIFE = ("lifecycle_status", "preregistration_url")
+LIFE = {"lifecycle_status": "lifecycle", "preregistration_url": "preregistration"}
 
 
 def cards(desk: Desk) -> dict[str, bytes]:
@@ -56,6 +57,7 @@ def content(subject: Subject) -> list[dict[str, Any]]:
 def _record(subject: Subject, scored: Scored) -> dict[str, Any]:
     card = {section: known(part) for section, part in _card(subject, scored).items()}
     source = _source(subject, scored[0][1])
+    life = known({name: subject.value(f"spec.evaluation.{LIFE[name]}") for name in LIFE})
     names = [f"{section}.{name}" for section in FIELDS for name in FIELDS[section]]
     lacks = [name for name in names if not _at(card, name)]
     return {
@@ -65,7 +67,12 @@ def _record(subject: Subject, scored: Scored) -> dict[str, Any]:
             "model_info": _model(subject, scored[0][1]),
             "evaluation_results": [_result(subject, *pair) for pair in scored],
         },
-        "missing": [*lacks, *(name for name in SOURCE if name not in source), *LIFE],
+        "evalcards": life,
+        "missing": [
+            *lacks,
+            *(name for name in SOURCE if name not in source),
+            *(name for name in LIFE if name not in life),
+        ],
     }
 
 
@@ -93,7 +100,7 @@ def _details(subject: Subject, ref: Ref) -> dict[str, Any]:
         "overview": f"{row['benchmark']}, on {place}.",
         "data_type": ", ".join(subject.value("spec.modality.inputs") or ()),
         "domains": [tag] if tag else [],
-        "languages": list(_declared(subject, row).get("language", ())),
+        "languages": _languages(subject, row),
         "resources": ["code/eval.py", "docs/eval_report.md", "docs/data_card.md"],
     }
 
@@ -145,15 +152,30 @@ def _validation(row: Row) -> str:
 
 
 def _ethics(subject: Subject, row: Row) -> dict[str, Any]:
-    """Return what is declared of the data set, where it is a source of the training."""
+    """Return what is declared of the data set, where it is a source of the training.
+
+    Of a data set that MetaGen brings along, it is what its data sheet says.
+    """
     source = _declared(subject, row)
+    if not source:
+        sheets = subject.sheets(row)
+        terms = [each.get("license") or each.get("license_note") for each in sheets]
+        return {
+            "privacy_and_anonymity": " ".join(each["people"] for each in sheets),
+            "data_licensing": "; ".join(term for term in terms if term),
+        }
     governed = "spec.training.data.governance."
     return {
-        "privacy_and_anonymity": subject.value(f"{governed}pii") if source else None,
+        "privacy_and_anonymity": subject.value(f"{governed}pii"),
         "data_licensing": source.get("license"),
-        "consent_procedures": subject.value(f"{governed}consent") if source else None,
-        "compliance_with_regulations": subject.value(f"{governed}copyright") if source else None,
+        "consent_procedures": subject.value(f"{governed}consent"),
+        "compliance_with_regulations": subject.value(f"{governed}copyright"),
     }
+
+
+def _languages(subject: Subject, row: Row) -> list[str]:
+    described = [_declared(subject, row), *subject.sheets(row)]
+    return sorted({code for each in described for code in each.get("language", ())})
 
 
 def _declared(subject: Subject, row: Row) -> dict[str, Any]:
@@ -169,6 +191,7 @@ def _data(subject: Subject, ref: Ref) -> dict[str, Any]:
         "source": f"{row['dataset']}, sha256 {digest}" if digest else row["dataset"],
         "size": f"{size} {row['n_unit'] or 'samples'}" if size else None,
         "format": ", ".join(subject.value("spec.modality.inputs") or ()),
+        "annotation": _declared(subject, row).get("annotation"),
     }
 
 
@@ -218,5 +241,5 @@ def _result(subject: Subject, ref: Ref, row: Row) -> dict[str, Any]:
     }
 
 
-_READS = ("arch", "params", "results")
+_READS = ("arch", "params", "results", "sheets")
 RECIPES = (recipe(cards, PATH, "describe the benchmarks (Evaluation Cards)", _READS),)

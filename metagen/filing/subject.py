@@ -114,12 +114,23 @@ class Subject(Facts):
         """Return the data sets of the results, each with its digest, split and count."""
         refs = self.distinct("results", "dataset", status="measured")
         fields = ("dataset", "sha256", "split", "n", "n_unit", "size")
-        return [known({field: self.value(ref / field) for field in fields}) for ref in refs]
+        stated = [{field: self.value(ref / field) for field in fields} for ref in refs]
+        commands = [{"command": self.entry(ref / "command")} for ref in refs]
+        return [known(row | more) for row, more in zip(stated, commands, strict=True)]
 
-    def sheets(self, dataset: str) -> list[dict[str, Any]]:
-        """Return the data sheets of a data set of results, whose name may join several."""
-        refs = [ref for ref in self.each("sheets") if self.entry(ref / "name") in dataset]
-        fields = ("instance", "origin", "authors", "license", "license_note", "url", "language")
+    def sheets(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the data sheets of what a result was measured on, whose name may join two.
+
+        What a person gave by `--data` has none, whatever its name.
+        """
+        if "--data" in (row.get("command") or "--data").split():
+            return []
+        names = row["dataset"].split(" and ")
+        refs = [ref for ref in self.each("sheets") if self.entry(ref / "name") in names]
+        fields = (
+            *("instance", "origin", "authors", "license", "license_note", "url", "language"),
+            "people",
+        )
         return [known({field: self.value(ref / field) for field in fields}) for ref in refs]
 
     def libraries(self) -> dict[str, str]:
@@ -149,7 +160,9 @@ class Subject(Facts):
         joules = self.value("trained.energy.joules")
         if joules is not None:
             source = self.value("trained.energy.source")
-            return Energy(joules / JOULES_PER_KWH, f"measured by {source}", None)
+            grams = self.value("derived.emitted")
+            carbon = None if grams is None else grams / 1000
+            return Energy(joules / JOULES_PER_KWH, f"measured by {source}", carbon)
         spent = self.estimate(ENERGY)
         return None if spent is None else Energy(spent, "estimated", self.estimate(CARBON))
 

@@ -29,7 +29,7 @@ from metagen.sizing.measured import (
     unknown,
 )
 from metagen.sizing.shares import Share
-from metagen.units import parse_duration, parse_hardware, spell_count
+from metagen.units import parse_duration, parse_hardware, parse_intensity, spell_count
 from metagen.work import Desk
 
 COMPUTE, TIME, MEMORY = "training_compute", "training_time", "training_memory"
@@ -47,6 +47,7 @@ PUE = 1.58
 PUE_SOURCE = (
     "PUE 1.58, industry average of 2023: Uptime Institute, intelligence update 221, November 2023"
 )
+INTENSITY = "training.compute.carbon_intensity"
 CARBON_INTENSITY = 0.480  # kg of CO2 equivalent a kWh
 CARBON_SOURCE = "0.480 kg/kWh, world average of 2023: Ember, Global Electricity Review 2024"
 
@@ -122,7 +123,7 @@ def verdicts(desk: Desk, model: Measured) -> list[Entry]:
         _time(desk, run),
         _memory(desk, run),
         _data(desk, model, plan),
-        *_energy(run),
+        *_energy(run, *carbon_of_a_kwh(desk.key(INTENSITY))),
     ]
 
 
@@ -299,7 +300,19 @@ def _passes(desk: Desk, model: Measured, plan: dict[str, Any]) -> float | None:
     return schedule.epochs if schedule.data else None
 
 
-def _energy(run: _Run) -> Iterator[Entry]:
+def carbon_of_a_kwh(declared: str | None) -> tuple[float, str, tuple[str, ...]]:
+    """Return the kilograms of CO2 equivalent, their source and the bibliography's entries.
+
+    They are those that the spec declares, and else the world's average.
+    """
+    if declared is None:
+        return CARBON_INTENSITY, CARBON_SOURCE, CITES[2:]
+    return parse_intensity(declared) / 1000, f"{declared}: {INTENSITY} of the spec", ()
+
+
+def _energy(
+    run: _Run, intensity: float, intensity_source: str, origin: tuple[str, ...]
+) -> Iterator[Entry]:
     """Yield the estimates of energy and CO2 for the time that the run needs."""
     device = run.device
     if device.power is None:
@@ -316,11 +329,10 @@ def _energy(run: _Run) -> Iterator[Entry]:
     cites = (*CITES[:2], device.cite)
     spent = entry(ENERGY, energy, "kWh", formula, sources, NO_LIMIT, None, between, cites)
     yield _rounded(spent)
-    carbon, ends = CARBON_INTENSITY * energy, run.between(CARBON_INTENSITY * rate)
-    words = f"{_figure(energy)} kWh x {CARBON_INTENSITY:g} kg/kWh = {_figure(carbon)} kg"
-    words += ", an estimate"
-    unit, origin = "kg CO2e", CITES[2:]
-    yield _rounded(entry(CARBON, carbon, unit, words, CARBON_SOURCE, NO_LIMIT, None, ends, origin))
+    carbon, ends = intensity * energy, run.between(intensity * rate)
+    words = f"{_figure(energy)} kWh x {intensity:g} kg/kWh = {_figure(carbon)} kg, an estimate"
+    made = entry(CARBON, carbon, "kg CO2e", words, intensity_source, NO_LIMIT, None, ends, origin)
+    yield _rounded(made)
 
 
 def _powerless(reason: str) -> Iterator[Entry]:

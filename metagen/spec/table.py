@@ -183,6 +183,7 @@ def _training() -> tuple[Key, ...]:
     amount = quantity(amounts.spell_amount, amounts.AMOUNT)
     hardware = quantity(values.spell_hardware, units.HARDWARE)
     duration = quantity(units.spell_duration, units.DURATION)
+    intensity = quantity(units.spell_intensity, units.INTENSITY)
     return (
         Key("training.objective", values.objective(), "Training objective, or several of them."),
         Key(
@@ -240,6 +241,12 @@ def _training() -> tuple[Key, ...]:
             "training.compute.region",
             NAME,
             "Country or region of the data centre of the full training.",
+            only="prose",
+        ),
+        Key(
+            "training.compute.carbon_intensity",
+            intensity,
+            "CO2 of the electricity there, for each kWh; left out, the world's average.",
             only="prose",
         ),
         Key(
@@ -323,6 +330,18 @@ def _results() -> tuple[Key, ...]:
             "Metrics that eval.py must report.",
             [],
             only="check",
+        ),
+        Key(
+            "evaluation.lifecycle",
+            choice(*words.LIFECYCLES),
+            "Stage of the evaluation: whether it will still change, or is given up.",
+            only="prose",
+        ),
+        Key(
+            "evaluation.preregistration",
+            ADDRESS,
+            "Address of the plan of the evaluation, where it was registered before it ran.",
+            only="prose",
         ),
         Key("evaluation.target", targets(), _TARGET_DOC, {}),
         Key("evaluation.bench", choice(*words.BENCHES), "Length of the proxy's training.", "quick"),

@@ -86,6 +86,7 @@ def source() -> Kind:
         "kind": choice(*words.ACQUISITIONS),
         "language": list_of(language()),
         "description": PROSE,
+        "annotation": PROSE,
     }
     return either(LINE, record(known, name=LINE))
 

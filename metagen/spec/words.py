@@ -73,6 +73,8 @@ ENERGY_SOURCES = (
     *("coal", "oil", "natural-gas", "nuclear", "wind", "solar", "geothermal", "hydropower"),
     *("biofuel", "other"),
 )
+# Stages of an evaluation, as the warehouse of Evaluation Cards names them (`lifecycle_status`).
+LIFECYCLES = ("draft", "stable", "deprecated")
 # Levels of SPDX 3.0.1, `SafetyRiskAssessmentType`.
 RISKS = ("low", "medium", "high", "serious")
 # How data was obtained: the kinds that the AI Office's template of a training summary tells apart.
