@@ -145,6 +145,16 @@ def test_the_report_names_machine_threads_versions_and_seconds():
     assert "**Versions:**" in text
 
 
+@pytest.mark.parametrize("name", ["model_card", "eval_report"])
+def test_examples_show_the_answers_of_a_query_and_mark_the_right_ones(name):
+    text = MarkdownIt().render(page(name, sample.desk()).text)
+    shown = text[text.index("Who * reads 3 lines?") : text.index("Nothing &amp; nobody.")]
+    assert "the first right one has rank 2" in shown
+    assert "<li>Nobody_ | does.</li>" in shown
+    assert "<li><strong>All 7 do.</strong></li>" in shown
+    assert "none of those that were ranked is right" in shown
+
+
 def test_hugging_face_reads_the_model_card():
     text = cards.model_card(sample.desk())["README.md"].decode()
     card = ModelCard(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -125,6 +126,18 @@ def test_texts_are_drawn_in_full_and_none_over_another():
     boxes = [text.get_window_extent(canvas.get_renderer()) for text in shown]
     assert all(figure.bbox.x1 > box.x1 and box.y0 > 0 for box in boxes)
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+def test_passages_of_a_language_model_take_a_third_of_a_page_at_most():
+    letters = {"beginning": 64, "there": 96, "proxy": 96}  # tokens, of 3.3 letters each in English
+    words = "the value of a name is bound to this function and returned from it as an object "
+    row = [(words * 9)[: int(3.3 * count)] for count in letters.values()]
+    content = {"kind": "texts", "columns": list(letters), "rows": [row] * 3}
+    pdf = drawing.saved(
+        sample.desk(), drawing.Picture(lambda f: outcome.FORMS["texts"](f, content), 1.0), "pdf"
+    )
+    (height,) = re.findall(rb"/MediaBox \[ 0 0 432 ([\d.]+) \]", pdf)
+    assert float(height) < 253 / 25.4 * 72 / 3  # points; 253 mm is the height of the text
 
 
 def test_without_a_figure_in_the_report_the_scores_are_said():

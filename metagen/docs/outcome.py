@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 HEIGHT = 2.6
 _MOST_LABELS = 20
 _CELL = 0.62  # inches of an image in a grid
-_LINE_LETTERS = 70
-_TEXT_LINE, _NAMES_WIDTH = 0.16, 1.0  # inches
+_TEXT_SIZE, _TEXT_LINE, _NAMES_WIDTH = 7, 0.122, 0.66  # points, and inches
+_LONGEST_LINE = 160  # letters
 _LINES = {"line": "-", "dashed": "--", "points": ""}
 
 Content = dict[str, Any]
@@ -163,27 +163,45 @@ def _lines(figure: Figure, content: Content) -> None:
 
 
 def _texts(figure: Figure, content: Content) -> None:
-    """Draw rows of texts, each below its name; a long text goes on in the next line."""
+    """Draw rows of texts, each beside its name; a long text goes on in the next line."""
     rows = [
-        (str(name), textwrap.wrap(str(text), _LINE_LETTERS) or [""])
+        (str(name), _wrapped(literal(str(text)), WIDE - _NAMES_WIDTH))
         for row in content["rows"]
         for name, text in zip(content["columns"], row, strict=True)
     ]
-    lines = sum(len(text) for _, text in rows)
-    figure.set_size_inches(WIDE, _TEXT_LINE * (lines + 0.6 * len(content["rows"])))
+    lines = sum(len(text) for _, text in rows) + 0.6 * len(content["rows"])
+    figure.set_size_inches(WIDE, _TEXT_LINE * lines)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, WIDE), ylim=(-_TEXT_LINE * (lines + 0.6 * len(content["rows"])), 0))
+    axes.set(xlim=(0, WIDE), ylim=(-_TEXT_LINE * lines, 0))
     axes.set_axis_off()
     top = -0.6 * _TEXT_LINE
     for number, (name, text) in enumerate(rows):
-        axes.text(0.05, top, literal(name), size=7, va="center", color=GREY)
+        axes.text(0.05, top, literal(name), size=_TEXT_SIZE, va="center", color=GREY)
         for line in text:
-            axes.text(_NAMES_WIDTH, top, literal(line), size=8, va="center")
+            axes.text(_NAMES_WIDTH, top, line, size=_TEXT_SIZE, va="center")
             top -= _TEXT_LINE
         if (number + 1) % len(content["columns"]) == 0:
             axes.axhline(top + 0.35 * _TEXT_LINE, color=GREY, linewidth=0.3)
             top -= 0.6 * _TEXT_LINE
+
+
+def _wrapped(text: str, width: float) -> list[str]:
+    """Return the lines of a text, each as many letters long as fit in some inches of the font."""
+    for letters in range(_LONGEST_LINE, 1, -4):
+        lines = textwrap.wrap(text, letters) or [""]
+        if all(_inches(line) <= width for line in lines):
+            break
+    return lines
+
+
+def _inches(line: str) -> float:
+    """Return the width of a line in the font of the figure."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(size=_TEXT_SIZE)
+    return float(text_to_path.get_text_width_height_descent(line, font, ismath=False)[0]) / 72
 
 
 FORMS: dict[str, Draw] = {

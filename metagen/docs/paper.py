@@ -59,7 +59,7 @@ SECTIONS = {
     "constraints": ("constraints", "sensitivity"),
     "data": ("results", "sheets", "trained"),
     "training": ("arch", "launch", "trained", "trained_curve", "plan"),
-    "evaluation": ("arch", "params", "results", "ablations", "curve", "trained"),
+    "evaluation": ("arch", "params", "results", "report", "ablations", "curve", "trained"),
     "limitations": ("arch", "params", "constraints", "results", "trained", "bench"),
     "reproducibility": ("results", "lock", "trained"),
     "checklist": ("results", "trained", "machine"),

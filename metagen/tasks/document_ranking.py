@@ -42,6 +42,7 @@ class DocumentRanking(TextTask):
     units_per_sample = GROUP
     texts_per_sample = GROUP
     printed = {"best": 5}
+    demonstration = words["usage"]
     proxy = {"vocab_size": 4096, "max_seq_len": 128}
     proxy_batch = 4
     proxy_rate = 2e-3

@@ -38,6 +38,7 @@ class SentenceEmbedding(TextTask):
     units = ("pairs", *ITEMS)
     texts_per_sample = 2
     printed = {"nearest": 5}
+    demonstration = words["usage"]
     proxy = {"vocab_size": 4096, "max_seq_len": 64}
 
     def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:

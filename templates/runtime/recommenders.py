@@ -40,19 +40,21 @@ def best(scores: Numbers, histories: Sequence[Integers], count: int) -> Integers
     return np.asarray(np.take_along_axis(top, order, 1))
 
 
-def hits(scorer: Scorer, queries: Sequence[Query], count: int, batch: int) -> NDArray[np.bool_]:
-    """Return whether each of the best `count` items is relevant to each user: (users, count)."""
-    return np.concatenate([*_hits(scorer, queries, count, batch)])
+def first(scorer: Scorer, queries: Sequence[Query], count: int, batch: int) -> Integers:
+    """Return the numbers of the best `count` items of each user, the best first: (users, count)."""
+    return np.concatenate([*_first(scorer, queries, count, batch)])
 
 
-def _hits(
-    scorer: Scorer, queries: Sequence[Query], count: int, batch: int
-) -> Iterator[NDArray[np.bool_]]:
+def _first(scorer: Scorer, queries: Sequence[Query], count: int, batch: int) -> Iterator[Integers]:
     for start in range(0, len(queries), batch):
-        some = queries[start : start + batch]
-        histories = [query.history for query in some]
-        for query, found in zip(some, best(scorer(histories), histories, count), strict=True):
-            yield np.isin(found, query.relevant)[None]
+        histories = [query.history for query in queries[start : start + batch]]
+        yield best(scorer(histories), histories, count)
+
+
+def hits(found: Integers, queries: Sequence[Query]) -> NDArray[np.bool_]:
+    """Return whether each item of `first` is relevant to its user: (users, count)."""
+    pairs = zip(found, queries, strict=True)
+    return np.stack([np.isin(items, query.relevant) for items, query in pairs])
 
 
 def recall(found: NDArray[np.bool_], queries: Sequence[Query], k: int) -> Numbers:

@@ -120,6 +120,12 @@ def _files() -> dict[str, Any]:
         "benchmarks/report.json": {"report": {"figure": {
             "kind": "lines", "x": "bytes of context", "y": "bit/byte",
             "series": [{"name": "proxy", "x": [0, 1, 2], "y": [4.5, 3.5, 2.9]}],
+            "examples": {"asked": "query", "given": "passages, the best first", "rows": [
+                {"query": "Who * reads 3 lines?", "first_right": 2, "answers": [
+                    {"text": "Nobody_ | does.", "right": False},
+                    {"text": "All 7 do.", "right": True}]},
+                {"query": "What is right?", "first_right": None, "answers": [
+                    {"text": "Nothing & nobody.", "right": False}]}]},
         }}},
         "benchmarks/curve.csv": _curve(),
         "trained/model.json": {"status": "not trained"},

@@ -301,7 +301,8 @@ def test_scores_are_those_of_scikit_learn(code: Code) -> None:
         queries.append(module.Query(order[:4], order[4:cut]))
         masked[row, order[:4]] = -100
         truth[row, order[4:cut]] = 1
-    found = module.hits(lambda histories: _next(scores, histories), queries, 20, batch=40)
+    first = module.first(lambda histories: _next(scores, histories), queries, 20, batch=40)
+    found = module.hits(first, queries)
     expected = [ndcg_score(t[None], s[None], k=10) for t, s in zip(truth, masked, strict=True)]
     np.testing.assert_allclose(module.ndcg(found, queries, 10), expected)
     top = np.argsort(-masked, 1)[:, :10]
@@ -318,6 +319,18 @@ def test_what_a_user_has_is_not_recommended_again(code: Code) -> None:
     scores = np.arange(12.0)[None].repeat(2, 0)
     chosen = code["recommenders"].best(scores, [np.array([11, 9]), np.array([0])], 3)
     assert chosen.tolist() == [[10, 8, 7], [11, 10, 9]]
+
+
+def test_examples_name_the_latest_items_and_what_is_new(code: Code) -> None:
+    query, items = code["recommenders"].Query, [f"i{n}" for n in range(9)]
+    asked = [query(np.array([0, 1, 2, 3, 4, 5]), np.array([6, 8]))]
+    best = np.array([[7, 8, 5, 6]])
+    made = code["eval"].examples(best, asked, items)
+    (row,) = made["rows"]
+    assert row["query"] == "i2, i3, i4, i5, and 2 before"
+    assert [each["text"] for each in row["answers"]] == ["i7", "i8", "i6"]
+    assert [each["right"] for each in row["answers"]] == [False, True, True]
+    assert row["first_right"] == 2
 
 
 # Scripts

@@ -101,6 +101,22 @@ def test_ranks_are_those_of_the_nearest_partner_of_each_pool(
     assert sorted(ranks.tolist()) == [1, 1, 1, 1, 2, 2]
 
 
+def test_examples_are_the_nearest_texts_of_the_pool(embedder: dict[str, ModuleType]) -> None:
+    Pair = embedder["data"].Pair
+    pairs = [Pair(("a", "x"), (0, 0), "p"), Pair(("b", "y"), (1, 1), "p")]
+    pairs += [Pair(("c", "z"), (2, 2), "q"), Pair(("a", "w"), (0, 0), "p")]
+    texts = sorted({text for pair in pairs for text in pair.texts})
+    index = {text: number for number, text in enumerate(texts)}
+    angles = {"a": 0, "b": 50, "c": 0, "w": 30, "x": 20, "y": 10, "z": 0}
+    turns = torch.tensor([math.radians(angles[text]) for text in texts])
+    vectors = torch.stack([turns.cos(), turns.sin()], dim=-1)
+    rows = embedder["eval"].examples(vectors, texts, pairs, index)["rows"]
+    assert [row["query"] for row in rows] == ["a", "b", "c"]
+    assert [row["first_right"] for row in rows] == [2, 3, 1]
+    first = [(each["text"], each["right"]) for each in rows[0]["answers"]]
+    assert first == [("y", False), ("x", True), ("w", True)]
+
+
 def test_tf_idf_is_the_cosine_of_its_formula(embedder: dict[str, ModuleType]) -> None:
     made = embedder["eval"].TfIdf(["ab", "ac"])
     vectors = []
@@ -158,6 +174,23 @@ def test_orders_are_scored_by_their_formulas(ranker: dict[str, ModuleType]) -> N
     best = 3 / math.log2(2) + 1 / math.log2(3)
     shares = [ranker["eval"].ndcg_at_10(each) for each in rankings]
     assert shares == pytest.approx([gained / best, 1])
+
+
+def test_examples_are_spread_over_the_queries_and_show_their_first_passages(
+    ranker: dict[str, ModuleType],
+) -> None:
+    Judged, module = ranker["data"].Judged, ranker["eval"]
+    passages = ["p0", "p1 " + 300 * "w", "p2", "p3"]
+    queries = [(Judged(f"q{n}", {passages[n % 4]: 1.0}), passages) for n in range(10)]
+    orders = module.ordered(queries, lambda query, each: [float(len(text)) for text in each])
+    rows = module.examples(queries, orders)["rows"]
+    assert [row["query"] for row in rows] == ["q0", "q3", "q6"]
+    assert [row["first_right"] for row in rows] == [2, 4, 3]
+    assert [each["right"] for each in rows[2]["answers"]] == [False, False, True]
+    longest = rows[0]["answers"][0]["text"]
+    assert longest.startswith("p1 www")
+    assert longest.endswith("w …")
+    assert len(longest) < 250
 
 
 def test_a_group_is_an_answer_and_passages_that_are_none(ranker: dict[str, ModuleType]) -> None:

@@ -25,6 +25,7 @@ from runtime.report import Report, metric
 from runtime.scores import Mean, Samples
 from runtime.scripts import Setting, Trained, scoring
 from runtime.sequences import outputs
+from runtime.shown import QUERIES, answered, spread
 
 CUTS = (1, 2, 3, 5, 10, 20)  # depths of the list at which the figure has a point
 DRAWS = 100  # random orders that estimate chance; more of them change its last digits alone
@@ -42,6 +43,7 @@ class Config:
     """Passages to order for each query; a query with more judged passages orders all of them."""
 
 
+Queries = Sequence[tuple[Judged, list[str]]]  # each with its candidates
 Ranking = list[float]  # the relevance of a query's candidates, the best-scored first
 Scorer = Callable[[str, Sequence[str]], list[float]]
 
@@ -95,15 +97,23 @@ def candidates(data: Dataset, size: int) -> list[tuple[Judged, list[str]]]:
     return queries
 
 
-def ranked(queries: Sequence[tuple[Judged, list[str]]], scorer: Scorer) -> list[Ranking]:
-    """Return the relevance of each query's candidates in the order of their scores."""
-    rankings = []
+def ordered(queries: Queries, scorer: Scorer) -> list[list[str]]:
+    """Return each query's candidates in the order of their scores."""
+    orders = []
     for judged, passages in queries:
         scores = scorer(judged.query, passages)
         order = sorted(range(len(passages)), key=lambda i: -scores[i])
-        # A passage that was drawn rather than judged counts as irrelevant to the query.
-        rankings.append([judged.passages.get(passages[i], 0.0) for i in order])
-    return rankings
+        orders.append([passages[i] for i in order])
+    return orders
+
+
+def ranked(queries: Queries, orders: Sequence[Sequence[str]]) -> list[Ranking]:
+    """Return the relevance of each query's candidates in some order."""
+    # A passage that was drawn rather than judged counts as irrelevant to the query.
+    return [
+        [judged.passages.get(passage, 0.0) for passage in order]
+        for (judged, _), order in zip(queries, orders, strict=True)
+    ]
 
 
 def first_rank(ranking: Ranking) -> int:
@@ -167,7 +177,7 @@ def metrics(model: Sequence[Ranking], bm25: Sequence[Ranking]) -> list[dict[str,
     ]
 
 
-def answered(rankings: dict[str, Sequence[Ranking]]) -> dict[str, Any]:
+def depths(rankings: dict[str, Sequence[Ranking]]) -> dict[str, Any]:
     """Return the share of queries with a relevant passage in the first k, over k."""
     series = []
     for name, each in rankings.items():
@@ -192,6 +202,16 @@ def answered(rankings: dict[str, Sequence[Ranking]]) -> dict[str, Any]:
     }
 
 
+def examples(queries: Queries, orders: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """Return some queries with the passages that the model puts first."""
+    rows = []
+    for place in spread(len(queries), QUERIES):
+        judged = queries[place][0]
+        passages = [(text, judged.passages.get(text, 0.0) > 0) for text in orders[place]]
+        rows.append(answered(judged.query, passages))
+    return {"asked": "query", "given": "passages, the best first", "rows": rows}
+
+
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint by the order of each query's candidates."""
     size, length = trained.config.batch_size, trained.data.max_len
@@ -205,8 +225,10 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         return outputs(model, pairs, data.tokenizer, length, size, trained.device).tolist()
 
     # BM25 knows the words of the whole test pool, as a search engine knows its index.
-    own, bm25 = ranked(queries, scorer), ranked(queries, BM25(data.pools["test"]).scores)
-    figure = answered({"proxy": own, "BM25": bm25})
+    orders = ordered(queries, scorer)
+    own = ranked(queries, orders)
+    bm25 = ranked(queries, ordered(queries, BM25(data.pools["test"]).scores))
+    figure = depths({"proxy": own, "BM25": bm25}) | {"examples": examples(queries, orders)}
     scores = metrics(own, bm25)
     return Report(data.name, data.sha256, len(own), scores, figure, n_unit="queries")
 

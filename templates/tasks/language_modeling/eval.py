@@ -28,9 +28,10 @@ from runtime.report import Report, metric
 from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
 from runtime.shares import load_share
+from runtime.shown import one_line
 
 PASSAGES = 3  # Readers see so many of the test split, continued.
-BEGINNING, DRAWN = 64, 160  # tokens that the model reads and draws
+BEGINNING, DRAWN = 64, 96  # tokens that the model reads and draws
 TEMPERATURE = 0.8  # lower values favour likely tokens
 
 
@@ -220,13 +221,8 @@ def passages(model: Model, corpus: Corpus, seq_len: int, device: torch.device) -
         passage = tokens[start : start + length].tolist()
         texts = (passage[:BEGINNING], passage[BEGINNING:])
         drawn = continued(model, texts[0], seq_len, device)
-        rows.append([shown(corpus.tokenizer.decode(each)) for each in (*texts, drawn)])
+        rows.append([one_line(corpus.tokenizer.decode(each)) for each in (*texts, drawn)])
     return {"kind": "texts", "columns": ["beginning", "there", "proxy"], "rows": rows}
-
-
-def shown(text: str) -> str:
-    """Return a text on one line, without characters that have no shape."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:

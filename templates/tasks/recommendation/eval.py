@@ -23,10 +23,12 @@ from model import Config as ModelConfig
 from runtime.errors import fail, run
 from runtime.notes import note
 from runtime.recommenders import (
+    Integers,
     Numbers,
     Query,
     Scorer,
     ease,
+    first,
     hits,
     ndcg,
     neighbours,
@@ -37,9 +39,11 @@ from runtime.recommenders import (
 from runtime.report import Report, metric
 from runtime.scores import Mean, Samples
 from runtime.scripts import Setting, Trained, scoring
+from runtime.shown import QUERIES, answered, spread
 
 K = 10  # recommended items that count
 DRAWN = (1, 2, 3, 5, 10, 20, 30, 50)  # k of the points in the figure
+LATEST = 4  # items of a history that documents name
 WEIGHTS = (10.0, 50.0, 200.0, 1000.0)  # regularizations of EASE, of which val chooses
 Found = NDArray[np.bool_]
 
@@ -76,10 +80,10 @@ def item_vectors(model: Model, data: Dataset, device: torch.device, size: int) -
 
 
 @torch.no_grad()
-def model_hits(
+def model_first(
     model: Model, data: Dataset, config: Config, device: torch.device, asked: Sequence[Query]
-) -> Found:
-    """Return whether each of the model's best items is relevant to each user: (users, k)."""
+) -> Integers:
+    """Return the numbers of the model's best items for each user, the best first: (users, k)."""
     model_config, vectors = model.config, item_vectors(model, data, device, config.batch_size)
     firsts = iter(_first_rows(data).tolist())
 
@@ -91,7 +95,7 @@ def model_hits(
         )
         return np.asarray((user.float() @ vectors.float().T).double().cpu().numpy())
 
-    return hits(scores, asked, max(DRAWN), config.batch_size)
+    return first(scores, asked, max(DRAWN), config.batch_size)
 
 
 def _first_rows(data: Dataset) -> NDArray[np.int64]:
@@ -113,7 +117,10 @@ def baselines(data: Dataset, config: Config, asked: Sequence[Query]) -> dict[str
         made["EASE"] = chosen(gram, data, config)
     else:
         note(f"EASE is left out: more than {config.baseline_items:,} items.")
-    return {name: hits(each, asked, max(DRAWN), config.batch_size) for name, each in made.items()}
+    return {
+        name: hits(first(each, asked, max(DRAWN), config.batch_size), asked)
+        for name, each in made.items()
+    }
 
 
 def chosen(gram: Numbers, data: Dataset, config: Config) -> Scorer:
@@ -121,7 +128,7 @@ def chosen(gram: Numbers, data: Dataset, config: Config) -> Scorer:
     val = queries(data, "val")
 
     def share(weight: float) -> float:
-        found = hits(ease(gram, weight), val, K, config.batch_size)
+        found = hits(first(ease(gram, weight), val, K, config.batch_size), val)
         return float(recall(found, val, K).mean())
 
     return ease(gram, max(WEIGHTS, key=share) if val else WEIGHTS[0])
@@ -169,6 +176,25 @@ def figure(own: Found, others: Mapping[str, Found], asked: Sequence[Query]) -> d
     return {"kind": "lines", "x": "k (items)", "y": "recall@k (share)", "series": series}
 
 
+def examples(best: Integers, asked: Sequence[Query], items: Sequence[str]) -> dict[str, Any]:
+    """Return what some users took last, with the items that the model puts first for them."""
+    rows = []
+    for place in spread(len(asked), QUERIES):
+        query = asked[place]
+        # A small catalogue has too few items without those of the history.
+        found = [item for item in best[place].tolist() if item not in query.history]
+        answers = [(items[item], item in query.relevant) for item in found]
+        rows.append(answered(taken(query, items), answers))
+    return {"asked": "taken so far", "given": "recommended next, the best first", "rows": rows}
+
+
+def taken(query: Query, items: Sequence[str]) -> str:
+    """Return the latest items of a history, and how many others there are."""
+    names = ", ".join(items[item] for item in query.history[-LATEST:])
+    others = len(query.history) - LATEST
+    return f"{names}, and {others:,} before" if others > 0 else names
+
+
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on the users of the test split."""
     config = trained.config
@@ -179,10 +205,11 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     asked = queries(data, "test")
     if not asked:
         fail(f"{data.name}: no user of the test split has a history before it.")
-    own = model_hits(model, data, config, trained.device, asked)
+    best = model_first(model, data, config, trained.device, asked)
+    own = hits(best, asked)
     others = baselines(data, config, asked)
     rows = metrics(own, others, asked)
-    curve = figure(own, others, asked)
+    curve = figure(own, others, asked) | {"examples": examples(best, asked, data.catalogue.items)}
     return Report(data.name, data.sha256, len(asked), rows, curve, n_unit="users")
 
 

@@ -25,6 +25,7 @@ from runtime.report import Report, metric
 from runtime.scores import Mean, Samples
 from runtime.scripts import Setting, Trained, scoring
 from runtime.sequences import outputs
+from runtime.shown import QUERIES, answered, spread
 from runtime.tfidf import TfIdf
 
 CUTS = (1, 2, 3, 5, 10, 20)  # k of the recall@k in the figure
@@ -130,6 +131,23 @@ def recalls(ranks: dict[str, Tensor]) -> dict[str, Any]:
     return {"kind": "lines", "x": "nearest texts", "y": "recall (share)", "series": series}
 
 
+def examples(
+    vectors: Tensor, texts: Sequence[str], pairs: Sequence[Pair], index: dict[str, int]
+) -> dict[str, Any]:
+    """Return some texts of the test split with those nearest to them among their candidates."""
+    rows = []
+    for place in spread(len(pairs), QUERIES):
+        text, pool = pairs[place].texts[0], pairs[place].pool
+        links = [each.texts for each in pairs if each.pool == pool]
+        candidates = sorted({index[b] for _, b in links})
+        partners = {b for a, b in links if a == text}
+        scores = vectors[candidates] @ vectors[index[text]]
+        order = scores.argsort(descending=True, stable=True).tolist()
+        found = [texts[candidates[each]] for each in order]
+        rows.append(answered(text, [(each, each in partners) for each in found]))
+    return {"asked": "text", "given": "texts, the nearest first", "rows": rows}
+
+
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint by how it ranks the partners of each text."""
     data = load_dataset(trained.data, trained.args.data, trained.model, trained.folder)
@@ -148,7 +166,8 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         for name, similarity in similarities(vectors, texts, data, trained.config).items()
     }
     count, scores = len(ranks["model"]), metrics(ranks)
-    return Report(data.name, data.sha256, count, scores, recalls(ranks), n_unit="queries")
+    figure = recalls(ranks) | {"examples": examples(vectors, texts, pairs, index)}
+    return Report(data.name, data.sha256, count, scores, figure, n_unit="queries")
 
 
 main = scoring(
