@@ -87,7 +87,7 @@ def wan(ours: Any) -> Any:
     diffusers = pytest.importorskip("diffusers")
     c = ours.config
     theirs = diffusers.WanTransformer3DModel(
-        patch_size=c.patch,
+        patch_size=(c.patch_frames, c.patch_size, c.patch_size),
         num_attention_heads=c.n_heads,
         attention_head_dim=c.d_model // c.n_heads,
         in_channels=c.image_channels,
@@ -134,7 +134,7 @@ def test_outputs_and_gradients_are_those_of_diffusers(model: ModuleType) -> None
 def test_factorized_blocks_see_a_step_and_then_a_place(model: ModuleType) -> None:
     torch.manual_seed(0)
     config = model.Config(**{**MODEL, "n_layers": 1, "factorized": True})
-    x, rotary = torch.randn(1, 3, 6, 32), model.rotary_table(config, torch.device("cpu"))
+    x, rotary = torch.randn(1, 3, 6, 32), model.rotary_table(config, 3, torch.device("cpu"))
     for along, (step, place) in (("space", (1, slice(None))), ("time", (slice(None), 4))):
         attention = model.Attention(config, along)
         changed = x.clone()
@@ -150,7 +150,7 @@ def test_a_new_model_predicts_nothing_and_each_block_adds_nothing(model: ModuleT
     clips = torch.randn(1, 3, 2, 12, 8), torch.randn(1, 3, 4, 12, 8)
     assert not ours(*clips, torch.rand(1)).any()
     x, time = torch.randn(1, 3, 6, 32), torch.zeros(1, 3, 6, 32)
-    rotary = model.rotary_table(ours.config, x.device)
+    rotary = model.rotary_table(ours.config, 3, x.device)
     assert torch.equal(ours.layers[0](x, time, rotary), x)
 
 
