@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -23,6 +24,23 @@ def between(samples: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """Return (1 - t) x + t noise of samples (B, ...) at times (B,)."""
     t = t.view(-1, *[1] * (samples.dim() - 1))
     return (1 - t) * samples + t * noise
+
+
+def flow_loss(predict: Callable[[Tensor, Tensor], Tensor], samples: Tensor, shift: float) -> Tensor:
+    """Return the mean squared error of the predicted velocity.
+
+    E over x, e and t of |e - x - model((1 - t) x + t e, t)|^2, the mean over the numbers of a
+    sample (Lipman et al., 2022, arXiv:2210.02747, equation 23, with noise at 1).
+
+    Args:
+        predict: Returns the velocity, noise minus sample, of (B, ...) at times (B,).
+        samples: (B, ...).
+        shift: How far times are moved towards noise; 1 leaves them even.
+    """
+    # Every sample gets a time of its own, so that an update sees many of them.
+    t = shifted(torch.rand(len(samples), device=samples.device), shift)
+    noise = torch.randn_like(samples)
+    return F.mse_loss(predict(between(samples, noise, t), t).float(), noise - samples)
 
 
 def sample(

@@ -12,6 +12,7 @@ import torch
 from helpers.family_code import modules_of, published, write_code
 from helpers.plain_desk import PlainDesk, spec_of
 from helpers.video_settings import MODEL, SETTINGS
+from helpers.wan import their_state
 from torch import nn
 
 from metagen import families
@@ -53,33 +54,6 @@ def test_the_table_of_latte_has_its_closed_form() -> None:
         d, layers = int(row["d_model"]), int(row["n_layers"])
         time, last = 256 * d + d + d * d + d, 2 * d * d + 2 * d + 32 * d + 32
         assert 16 * d + d + time + layers * (18 * d * d + 15 * d) + last == int(row["params_exact"])
-
-
-def their_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return our tensors by their names in diffusers."""
-    names = {
-        "time_embedding.0": "condition_embedder.time_embedder.linear_1",
-        "time_embedding.2": "condition_embedder.time_embedder.linear_2",
-        "time_proj": "condition_embedder.time_proj",
-        "layers.": "blocks.",
-        "attention.q_proj": "attn1.to_q",
-        "attention.k_proj": "attn1.to_k",
-        "attention.v_proj": "attn1.to_v",
-        "attention.o_proj": "attn1.to_out.0",
-        "attention.q_norm": "attn1.norm_q",
-        "attention.k_norm": "attn1.norm_k",
-        "mlp.fc1": "ffn.net.0.proj",
-        "mlp.fc2": "ffn.net.2",
-        "table_out": "scale_shift_table",
-        ".table": ".scale_shift_table",
-    }
-    found = {}
-    for name, tensor in state.items():
-        theirs = name
-        for old, new in names.items():
-            theirs = theirs.replace(old, new)
-        found[theirs] = tensor[None] if name.endswith(("table", "table_out")) else tensor
-    return found
 
 
 def wan(ours: Any) -> Any:
