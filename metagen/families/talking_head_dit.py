@@ -54,6 +54,7 @@ class TalkingHeadDiT(VideoDiT):
     # The proxy has about 0.4 million parameters.
     proxy_dims = {
         **VideoDiT.proxy_dims,
+        "patch_size": 6,
         "audio_reach": 1,
         "text_length": 32,
         "text_width": 32,

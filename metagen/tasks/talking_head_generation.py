@@ -7,9 +7,11 @@ The sound of the video that infer.py writes is the given speech.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from metagen.amounts import ITEMS
+from metagen.tasks.schedule import Habits
 from metagen.tasks.task import Benchmark, Dims, Lookup, Section
 from metagen.tasks.video_generation import VideoGeneration
 
@@ -52,6 +54,9 @@ class TalkingHeadGeneration(VideoGeneration):
         **{"image_height": 24, "image_width": 24, "image_channels": 3},
         **{"num_frames": 6, "given_frames": 2, "frame_rate": 20, "sample_rate": 8000},
     }
+
+    def proxy_habits(self, m: Dims) -> Habits:
+        return replace(super().proxy_habits(m), rate=2e-3)
 
     def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         section = super().data(m, key, reduced=reduced)

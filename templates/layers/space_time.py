@@ -211,7 +211,7 @@ class VideoTransformer(nn.Module):
         each = [time[:, which : which + 1].expand(-1, n, -1, -1) for which, n in counts]
         return torch.cat(each, dim=1), embedded[:, 1]
 
-    def velocity(self, x: Tensor, embedded: Tensor) -> Tensor:
+    def frames(self, x: Tensor, embedded: Tensor) -> Tensor:
         """Return frames (B, C, frames, height, width) of noisy patches (B, steps, S, d)."""
         modulation = self.table_out + embedded[:, None]  # (B, 2, d)
         shift, scale = modulation[:, None].split(1, dim=2)  # (B, 1, 1, d)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from runtime.motion import PENALTY, neighbourhoods
 
-SHARE = 0.04  # share of the pixels of a frame that are its mouth
+SHARE = 0.02  # share of the pixels of a frame that are its mouth
 
 
 class Mouth(NamedTuple):

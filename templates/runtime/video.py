@@ -32,6 +32,8 @@ SOUND_READERS = {
     ".m4a": "mov",
 }
 UNREAD = (".ts", ".flv", ".wmv", ".3gp", ".ogv", ".vob", ".mts", ".m2ts", ".m3u8", ".h264", ".y4m")
+# The rates that AAC has, in samples a second.
+AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 MOST_PIXELS = 2**26  # pixels of a frame: 8192 x 8192
 # Rec. 601, as Pillow makes grey of colours.
 GREY = (0.299, 0.587, 0.114)
@@ -132,7 +134,8 @@ def write_video(
         stream.height, stream.width = pixels.shape[1:3]
         stream.pix_fmt = "yuv420p"
         # All streams are there before the first packet is written.
-        heard = container.add_stream("aac", rate=sound[1], layout="mono") if sound else None
+        rate_heard = next(r for r in AAC_RATES if r >= sound[1]) if sound else 0
+        heard = container.add_stream("aac", rate=rate_heard, layout="mono") if sound else None
         for each in pixels.numpy():
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(each), format="rgb24")
             container.mux(stream.encode(picture))
@@ -141,8 +144,11 @@ def write_video(
             values = sound[0].float().cpu().numpy()[None]  # (1, S)
             spoken = av.AudioFrame.from_ndarray(values, format="fltp", layout="mono")
             spoken.sample_rate = sound[1]
-            container.mux(heard.encode(spoken))
-            container.mux(heard.encode())
+            # Without a time, the encoder's delay would move the sound behind the frames.
+            spoken.pts, spoken.time_base = 0, Fraction(1, sound[1])
+            resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate_heard)
+            for each in (*resampler.resample(spoken), *resampler.resample(None), None):
+                container.mux(heard.encode(each))
 
 
 def read_sound(path: Path, rate: int) -> Tensor:

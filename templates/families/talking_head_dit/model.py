@@ -5,6 +5,8 @@ block attends to the patches of all of these, and then to a caption and to the s
 step, in the decoupled cross-attention that Wan has for images (IP-Adapter, Ye et al., 2023,
 arXiv:2308.06721), as FantasyTalking has it for sound (arXiv:2504.04842). Here a small Transformer
 that is trained with the rest reads the bytes of a caption, and two layers read log-mel spectra.
+The network predicts how frames differ from the portrait, and their velocity follows: patches of
+pixels have more noise than a width can carry (Li & He, 2025, arXiv:2511.13720).
 
 Shapes in comments: B clips, C channels, T steps of patches (one of the portrait and those of the
 chunk), S patches of a step, K spectra that a step hears, L bytes of a caption, d = d_model.
@@ -27,6 +29,7 @@ from layers.space_time import (
 from layers.text import TextEncoder, caption_bytes
 
 TICKS = 4  # spectra of a frame
+LEAST_TIME = 0.05  # A velocity is a difference by the time, which is taken as no less.
 SAMPLES_A_BAND = 8  # A narrower band of the spectrum would hold no frequency of a short window.
 
 
@@ -184,7 +187,8 @@ class Model(VideoTransformer):
         rotary = rotary_table(self.config, steps, x.device)
         for layer in self.layers:
             x = layer(x, time, rotary, text, audio)
-        return self.velocity(x[:, -made:], embedded)
+        frames = portrait.unsqueeze(2) + self.frames(x[:, -made:], embedded)
+        return (noisy - frames) / t.clamp(min=LEAST_TIME).view(-1, 1, 1, 1, 1)
 
     def heard(self, sound: Tensor) -> Tensor:
         """Return what each step hears, (B, T, K, d); the portrait's step hears zeros."""

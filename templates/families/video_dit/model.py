@@ -69,4 +69,4 @@ class Model(VideoTransformer):
         rotary = rotary_table(self.config, steps, x.device)
         for layer in self.layers:
             x = layer(x, time, rotary)
-        return self.velocity(x[:, start:], embedded)
+        return self.frames(x[:, start:], embedded)

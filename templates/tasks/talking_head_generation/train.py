@@ -39,7 +39,7 @@ class Config(Training):
 
 
 def loss_of(module: nn.Module, batch: Batch, shift: float) -> tuple[Tensor, int]:
-    """Return the mean squared error of the predicted velocity, and the number of chunks.
+    """Return the mean squared error of the predicted frames, and the number of chunks.
 
     Args:
         module: The model.
@@ -52,7 +52,7 @@ def loss_of(module: nn.Module, batch: Batch, shift: float) -> tuple[Tensor, int]
         velocity: Tensor = module(portrait, given, noisy, t, sound, caption)
         return velocity
 
-    return flow_loss(predicted, following, shift), len(following)
+    return flow_loss(predicted, following, shift, of_samples=True), len(following)
 
 
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
