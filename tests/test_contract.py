@@ -84,6 +84,11 @@ ODD: dict[str, tuple[Dims, ...]] = {
         {"factorized": True, "n_layers": 3, "num_frames": 8, "image_channels": 3},
         {"patch_frames": 1, "given_frames": 3, "patch_size": 6, "image_width": 36},
     ),
+    "talking_head_dit": (
+        {"factorized": True, "n_layers": 3, "num_frames": 8, "image_channels": 1},
+        {"patch_frames": 1, "given_frames": 3, "patch_size": 6, "audio_reach": 0},
+        {"text_layers": 2, "text_length": 7, "sample_rate": 1600, "image_width": 36},
+    ),
     "yolox": (
         {"width": 5, "depth": 2, "head_channels": 7, "num_channels": 3, "image_height": 64},
         {"depthwise": True, "num_classes": 3},
@@ -382,6 +387,15 @@ def of_clips(made: Made) -> Splits:
     }
 
 
+def of_heads(made: Made) -> Splits:
+    data, model = settings(made)
+    every = made.code["data"].load_clips(data, None, model)
+    return {
+        split: {bytes(each.read(place).frames.numpy()) for place in range(len(each.lengths))}
+        for split, each in every.splits.items()
+    }
+
+
 def of_rows(made: Made) -> Splits:
     data, model = settings(made)
     code = made.code["data"]
@@ -438,6 +452,7 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "tabular_regressor": of_rows,
     "tabular_classifier": of_rows,
     "video_dit": of_clips,
+    "talking_head_dit": of_heads,
     "gat": of_graphs,
     "patch_classifier": of_series,
     "ppo": of_seeds,

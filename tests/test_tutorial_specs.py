@@ -55,6 +55,7 @@ BUILT = {
     "text_llm_tiny",
     "time_series_forecaster",
     "video_generation",
+    "video_realtime_avatar",
 }
 HEAD = """\
 # The example specs of the tutorial project

@@ -70,6 +70,7 @@ yolox | image | bounding_boxes | object_detection | cnn | object_detection
 rt_detr | image | bounding_boxes | object_detection | transformer | object_detection
 mask_rcnn | image | segmentation_mask | instance_segmentation | cnn | segmentation
 video_dit | video | video | generation | diffusion transformer cnn | diffusion
+talking_head_dit | audio+image+text | audio+video | generation | hybrid diffusion transformer | diffusion autoregressive
 point_diffusion | text | 3d | generation | diffusion transformer | diffusion
 musicgen | audio audio+text text | audio | generation | transformer hybrid | autoregressive diffusion
 vit_embedder | image | embedding | embedding retrieval | transformer | contrastive

@@ -54,7 +54,7 @@ class VideoDiT(Blocks):
         **Blocks.traits,
         "head_dim": Trait("d_model / n_heads", lambda m: m["d_model"] / m["n_heads"]),
     }
-    rules = (
+    rules: tuple[Rule, ...] = (
         axes.divides("n_heads", "d_model", "the heads share the width evenly"),
         Rule(
             ("d_model", "n_heads"),
@@ -99,6 +99,8 @@ class VideoDiT(Blocks):
         "rope_theta": 10.0,
     }
 
+    still_steps = 0  # steps of patches of still images, before those of the clip
+
     # A clip is one pass, and its patches are what the context window counts.
 
     @property
@@ -106,8 +108,23 @@ class VideoDiT(Blocks):
         return True
 
     def context(self, m: Dims) -> int:
-        """Return the patches of a clip: T S."""
-        return steps(m) * patches_of_frame(m)
+        """Return the patches of a pass: T S."""
+        return self.steps(m) * patches_of_frame(m)
+
+    def steps(self, m: Dims) -> int:
+        """Return the steps of patches of a pass."""
+        return self.still_steps + steps(m)
+
+    def noisy(self, m: Dims) -> int:
+        """Return the patches that are generated."""
+        return int(generated(m) // m["patch_frames"]) * patches_of_frame(m)
+
+    def pairs(self, m: Dims) -> tuple[tuple[int, int], ...]:
+        """Return the pairs of patches that attend in a block, and how many blocks have as many."""
+        t, s, layers = self.steps(m), patches_of_frame(m), int(m["n_layers"])
+        if not m["factorized"]:
+            return (((t * s) ** 2, layers),)
+        return ((t * s**2, layers - layers // 2), (s * t**2, layers // 2))
 
     def input_length(self, m: Dims, use: Use = ALONE) -> int:
         return 1
@@ -129,9 +146,9 @@ class VideoDiT(Blocks):
             hidden._replace(places=2),
             embedded._replace(places=2),
             parts.linear(d, 6 * d, 2),
-            *(block._replace(pairs=4 * each * d, times=times) for each, times in pairs(m)),
+            *(block._replace(pairs=4 * each * d, times=times) for each, times in self.pairs(m)),
             parts.table(2, d),
-            parts.linear(d, numbers(m), n - given_steps(m) * patches_of_frame(m)),
+            parts.linear(d, numbers(m), self.noisy(m)),
         ]
 
     def peaks(self, m: Dims) -> list[Peak]:
@@ -187,7 +204,7 @@ class VideoDiT(Blocks):
             return self._most_frames(m, need)
         wanted = TOKENS if need.context is None else int(need.context)
         filled = wanted / patches_of_frame(m)
-        return int(m["patch_frames"]) * max(2, math.ceil(filled))
+        return int(m["patch_frames"]) * max(2, math.ceil(filled) - self.still_steps)
 
     def _most_frames(self, m: Dims, need: Need) -> int:
         """Return the largest power of two of steps that meets the limits, or else two."""
@@ -235,7 +252,7 @@ class VideoDiT(Blocks):
     def figures(self, m: Dims) -> Figures:
         return {
             "patches": (self.context(m), ""),
-            "steps": (steps(m), ""),
+            "steps": (self.steps(m), ""),
             "patches_of_step": (patches_of_frame(m), ""),
             "generated_frames": (generated(m), ""),
             "head_dim": (int(m["d_model"] // m["n_heads"]), ""),
@@ -251,11 +268,6 @@ def steps(m: Dims) -> int:
     return int(m["num_frames"] // m["patch_frames"])
 
 
-def given_steps(m: Dims) -> int:
-    """Return the steps of patches that are given."""
-    return int(m["given_frames"] // m["patch_frames"])
-
-
 def generated(m: Dims) -> int:
     """Return the frames that a pass generates."""
     return int(m["num_frames"] - m["given_frames"])
@@ -264,14 +276,6 @@ def generated(m: Dims) -> int:
 def numbers(m: Dims) -> int:
     """Return the numbers of a patch."""
     return int(m["image_channels"] * m["patch_frames"] * m["patch_size"] ** 2)
-
-
-def pairs(m: Dims) -> tuple[tuple[int, int], ...]:
-    """Return the pairs of patches that attend in a block, and how many blocks have as many."""
-    t, s, layers = steps(m), patches_of_frame(m), int(m["n_layers"])
-    if not m["factorized"]:
-        return (((t * s) ** 2, layers),)
-    return ((t * s**2, layers - layers // 2), (s * t**2, layers // 2))
 
 
 def _given(m: Dims) -> int:

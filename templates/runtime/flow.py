@@ -25,6 +25,33 @@ def between(samples: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     return (1 - t) * samples + t * noise
 
 
+def flow_loss(
+    predict: Callable[[Tensor, Tensor], Tensor],
+    samples: Tensor,
+    shift: float,
+    *,
+    of_samples: bool = False,
+) -> Tensor:
+    """Return the mean squared error of the predicted velocity.
+
+    E over x, e and t of |e - x - model((1 - t) x + t e, t)|^2, the mean over the numbers of a
+    sample (Lipman et al., 2022, arXiv:2210.02747, equation 23, with noise at 1).
+
+    Args:
+        predict: Returns the velocity, noise minus sample, of (B, ...) at times (B,).
+        samples: (B, ...).
+        shift: How far times are moved towards noise; 1 leaves them even.
+        of_samples: Whether the error is of the samples that a velocity leads to in one step: it is
+            t times as large, so that little noise has no great weight.
+    """
+    # Every sample gets a time of its own, so that an update sees many of them.
+    t = shifted(torch.rand(len(samples), device=samples.device), shift)
+    noise = torch.randn_like(samples)
+    error = predict(between(samples, noise, t), t).float() - (noise - samples)
+    scale = t.view(-1, *[1] * (samples.dim() - 1)) if of_samples else 1.0
+    return (scale * error).square().mean()
+
+
 def sample(
     predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int, shift: float
 ) -> Tensor:

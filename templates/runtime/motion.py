@@ -46,13 +46,13 @@ class Ridge:
 
     def __init__(self, given: Tensor, following: Tensor) -> None:
         """Fit the maps on training windows: given frames, and those that follow."""
-        size = _neighbourhoods(given[:1]).size(-1)
+        size = neighbourhoods(given[:1]).size(-1)
         products = torch.zeros(size, size, dtype=torch.float64)
         targets = torch.zeros(size, following.size(2), dtype=torch.float64)
         for some, after in zip(
             torch.split(given, AT_ONCE), torch.split(following, AT_ONCE), strict=True
         ):
-            x = _neighbourhoods(some).double()  # (places, size)
+            x = neighbourhoods(some).double()  # (places, size)
             products += x.T @ x
             targets += x.T @ after.permute(0, 1, 3, 4, 2).flatten(0, 3).double()
         penalty = PENALTY * torch.eye(size, dtype=torch.float64)
@@ -62,11 +62,11 @@ class Ridge:
     def __call__(self, given: Tensor) -> Tensor:
         """Return the frames that follow, (N, C, K, H, W)."""
         n, c, _, height, width = given.shape
-        parts = [_neighbourhoods(some) @ self.weights for some in torch.split(given, AT_ONCE)]
+        parts = [neighbourhoods(some) @ self.weights for some in torch.split(given, AT_ONCE)]
         return torch.cat(parts).view(n, c, height, width, -1).permute(0, 1, 4, 2, 3)
 
 
-def _neighbourhoods(given: Tensor) -> Tensor:
+def neighbourhoods(given: Tensor) -> Tensor:
     """Return the values around each place in the last given frames, and a constant 1."""
     last = given[:, :, -FRAMES:].flatten(0, 1)  # (N * C, frames, H, W)
     cut = F.unfold(last, 2 * NEAR + 1, padding=NEAR).transpose(1, 2).flatten(0, 1)

@@ -4,6 +4,7 @@ Shapes in comments: B clips, S samples, F frames of a spectrogram, M bands.
 """
 
 import functools
+import math
 
 import torch
 from torch import Tensor
@@ -53,3 +54,23 @@ def log_mel_distance(one: Tensor, other: Tensor, rate: int) -> Tensor:
         for window in WINDOWS
     ]
     return torch.stack(apart).mean(0)
+
+
+TICKS = 4  # spectra of a frame of a video
+SILENCE = math.log(FLOOR) / 6 + 1
+"""What `frame_spectra` returns where nothing is heard."""
+
+
+def frame_spectra(wave: Tensor, rate: int, frame: int) -> Tensor:
+    """Return spectra (F, TICKS, M) of about -1 to 1 of the frames of a video with sound (S,).
+
+    They do not depend on how loud the rest of the sound is, so a stream has them at once.
+
+    Args:
+        wave: The sound, of -1 to 1.
+        rate: Samples a second.
+        frame: Samples of a frame, which is as long as a window; F = S / frame.
+    """
+    count = len(wave) // frame
+    spectra = log_mel(wave[None, : count * frame], rate, frame)[0, : TICKS * count]
+    return (spectra / 6 + 1).unflatten(0, (count, TICKS))

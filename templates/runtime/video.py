@@ -1,4 +1,4 @@
-"""Video files, read and written by PyAV: what their headers say, their frames, and refusals."""
+"""Video files, read and written by PyAV: headers, frames, sound, and refusals."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +27,13 @@ READERS = {
     ".gif": "gif",
 }
 SUFFIXES = tuple(READERS)
+SOUND_READERS = {
+    **{f".{name}": name for name in ("wav", "flac", "ogg", "mp3", "aiff", "au")},
+    ".m4a": "mov",
+}
 UNREAD = (".ts", ".flv", ".wmv", ".3gp", ".ogv", ".vob", ".mts", ".m2ts", ".m3u8", ".h264", ".y4m")
+# The rates that AAC has, in samples a second.
+AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 MOST_PIXELS = 2**26  # pixels of a frame: 8192 x 8192
 # Rec. 601, as Pillow makes grey of colours.
 GREY = (0.299, 0.587, 0.114)
@@ -112,8 +118,13 @@ def read_frames(path: Path, size: tuple[int, int], channels: int, count: int | N
     return torch.stack(frames)
 
 
-def write_video(path: Path, frames: Tensor, rate: float) -> None:
-    """Write frames (F, C, height, width), values from 0 to 1, as an MP4 file."""
+def write_video(
+    path: Path, frames: Tensor, rate: float, sound: tuple[Tensor, int] | None = None
+) -> None:
+    """Write frames (F, C, height, width), values from 0 to 1, as an MP4 file.
+
+    `sound` is samples (S,) of -1 to 1 and their rate, which begin with the first frame.
+    """
     av = _library()
     pixels = (frames.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
     pixels = _enlarged(pixels.expand(-1, 3, -1, -1)).permute(0, 2, 3, 1)  # (F, H, W, 3)
@@ -122,10 +133,45 @@ def write_video(path: Path, frames: Tensor, rate: float) -> None:
         stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
         stream.height, stream.width = pixels.shape[1:3]
         stream.pix_fmt = "yuv420p"
+        # All streams are there before the first packet is written.
+        rate_heard = next(r for r in AAC_RATES if r >= sound[1]) if sound else 0
+        heard = container.add_stream("aac", rate=rate_heard, layout="mono") if sound else None
         for each in pixels.numpy():
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(each), format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
+        if sound:
+            values = sound[0].float().cpu().numpy()[None]  # (1, S)
+            spoken = av.AudioFrame.from_ndarray(values, format="fltp", layout="mono")
+            spoken.sample_rate = sound[1]
+            # Without a time, the encoder's delay would move the sound behind the frames.
+            spoken.pts, spoken.time_base = 0, Fraction(1, sound[1])
+            resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate_heard)
+            for each in (*resampler.resample(spoken), *resampler.resample(None), None):
+                container.mux(heard.encode(each))
+
+
+def read_sound(path: Path, rate: int) -> Tensor:
+    """Return the sound of a file, of video or of sound alone, as (S,) of -1 to 1, or stop.
+
+    It has one channel and `rate` samples a second, and begins with the first frame of a video.
+    """
+    av = _library()
+    resampler, parts = av.AudioResampler(format="flt", layout="mono", rate=rate), []
+    with _opened(path, "audio", "sound") as (container, stream):
+        pictures = container.streams.video
+        begin = float((pictures[0].start_time or 0) * pictures[0].time_base) if pictures else 0.0
+        late = float((stream.start_time or 0) * stream.time_base) - begin
+        for frame in container.decode(stream):
+            frame.pts = None  # Gaps are not filled: players do not hear them either.
+            parts += [each.to_ndarray()[0] for each in resampler.resample(frame)]
+        parts += [each.to_ndarray()[0] for each in resampler.resample(None)]
+    samples = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    shift = round(late * rate)
+    samples = np.pad(samples, (shift, 0)) if shift > 0 else samples[-shift:]
+    if not len(samples) or not np.isfinite(samples).all():
+        fail(f"{path} has no sound that can be read: convert it to WAV, or remove it.")
+    return torch.from_numpy(samples.clip(-1, 1).astype(np.float32))
 
 
 def _enlarged(pixels: Tensor) -> Tensor:
@@ -137,20 +183,26 @@ def _enlarged(pixels: Tensor) -> Tensor:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    """Open a file and its first stream of pictures; stop if the block cannot read it."""
+def _opened(path: Path, kind: str = "video", noun: str = "pictures") -> Iterator[tuple[Any, Any]]:
+    """Open a file and its first stream of a kind; stop if the block cannot read it."""
     av = _library()
+    reader = {**READERS, **SOUND_READERS}.get(suffix_of(path))
+    if reader is None:
+        known = ", ".join((*SOUND_READERS, *SUFFIXES))
+        fail(f"{path} is in no format that is read here: {known}.")
     try:
-        with path.open("rb") as source, av.open(source, format=READERS[suffix_of(path)]) as file:
-            if not file.streams.video:
+        with path.open("rb") as source, av.open(source, format=reader) as file:
+            streams = [each for each in file.streams if each.type == kind]
+            if not streams:
                 kinds = ", ".join(sorted({each.type for each in file.streams})) or "nothing"
-                fail(f"{path} has no pictures, only {kinds}: copy it again, or remove it.")
-            yield file, file.streams.video[0]
+                fail(f"{path} has no {noun}, only {kinds}: copy it again, or remove it.")
+            yield file, streams[0]
     except MemoryError:
         raise
     # A decoder may raise almost any error at a damaged file.
     except Exception as error:
-        fail(f"{path} cannot be read as a video: {error or type(error).__name__}.")
+        what = "a video" if kind == "video" else "sound"
+        fail(f"{path} cannot be read as {what}: {error or type(error).__name__}.")
 
 
 def _library() -> Any:

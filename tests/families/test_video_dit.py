@@ -12,6 +12,7 @@ import torch
 from helpers.family_code import modules_of, published, write_code
 from helpers.plain_desk import PlainDesk, spec_of
 from helpers.video_settings import MODEL, SETTINGS
+from helpers.wan import their_state
 from torch import nn
 
 from metagen import families
@@ -55,39 +56,12 @@ def test_the_table_of_latte_has_its_closed_form() -> None:
         assert 16 * d + d + time + layers * (18 * d * d + 15 * d) + last == int(row["params_exact"])
 
 
-def their_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return our tensors by their names in diffusers."""
-    names = {
-        "time_embedding.0": "condition_embedder.time_embedder.linear_1",
-        "time_embedding.2": "condition_embedder.time_embedder.linear_2",
-        "time_proj": "condition_embedder.time_proj",
-        "layers.": "blocks.",
-        "attention.q_proj": "attn1.to_q",
-        "attention.k_proj": "attn1.to_k",
-        "attention.v_proj": "attn1.to_v",
-        "attention.o_proj": "attn1.to_out.0",
-        "attention.q_norm": "attn1.norm_q",
-        "attention.k_norm": "attn1.norm_k",
-        "mlp.fc1": "ffn.net.0.proj",
-        "mlp.fc2": "ffn.net.2",
-        "table_out": "scale_shift_table",
-        ".table": ".scale_shift_table",
-    }
-    found = {}
-    for name, tensor in state.items():
-        theirs = name
-        for old, new in names.items():
-            theirs = theirs.replace(old, new)
-        found[theirs] = tensor[None] if name.endswith(("table", "table_out")) else tensor
-    return found
-
-
 def wan(ours: Any) -> Any:
     """Return diffusers' Wan with our weights, in which the text adds nothing."""
     diffusers = pytest.importorskip("diffusers")
     c = ours.config
     theirs = diffusers.WanTransformer3DModel(
-        patch_size=c.patch,
+        patch_size=(c.patch_frames, c.patch_size, c.patch_size),
         num_attention_heads=c.n_heads,
         attention_head_dim=c.d_model // c.n_heads,
         in_channels=c.image_channels,
@@ -134,7 +108,7 @@ def test_outputs_and_gradients_are_those_of_diffusers(model: ModuleType) -> None
 def test_factorized_blocks_see_a_step_and_then_a_place(model: ModuleType) -> None:
     torch.manual_seed(0)
     config = model.Config(**{**MODEL, "n_layers": 1, "factorized": True})
-    x, rotary = torch.randn(1, 3, 6, 32), model.rotary_table(config, torch.device("cpu"))
+    x, rotary = torch.randn(1, 3, 6, 32), model.rotary_table(config, 3, torch.device("cpu"))
     for along, (step, place) in (("space", (1, slice(None))), ("time", (slice(None), 4))):
         attention = model.Attention(config, along)
         changed = x.clone()
@@ -150,7 +124,7 @@ def test_a_new_model_predicts_nothing_and_each_block_adds_nothing(model: ModuleT
     clips = torch.randn(1, 3, 2, 12, 8), torch.randn(1, 3, 4, 12, 8)
     assert not ours(*clips, torch.rand(1)).any()
     x, time = torch.randn(1, 3, 6, 32), torch.zeros(1, 3, 6, 32)
-    rotary = model.rotary_table(ours.config, x.device)
+    rotary = model.rotary_table(ours.config, 3, x.device)
     assert torch.equal(ours.layers[0](x, time, rotary), x)
 
 

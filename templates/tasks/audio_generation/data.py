@@ -20,14 +20,13 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from model import conditions
+from runtime.captioned import METADATA, listed_captions
 from runtime.digests import digest, file_digests, split_of
 from runtime.errors import fail, run
-from runtime.formats import SUFFIXES as ROWS
-from runtime.listing import Listing, shown, suffix_of
+from runtime.listing import Listing, shown
 from runtime.notes import note
 from runtime.options import data_options
 from runtime.order import samples_at
-from runtime.records import read_records
 from runtime.settings import load_config
 from runtime.sounds import (
     Sound,
@@ -43,7 +42,6 @@ from runtime.splits import SPLITS, require_samples, shares_left, split_folders
 BUNDLED = "spoken digits"
 BUNDLED_RATE = 8000  # samples a second
 LEAST_SHARE = 0.25  # share of a clip; a shorter rest of a file would be mostly silence
-METADATA = "metadata"
 
 
 @dataclass(frozen=True)
@@ -218,10 +216,9 @@ def _captions(found: Listing, *, needed: bool) -> tuple[dict[Path, str], dict[Pa
     splits = {path: folders[names[0]] for path, names in parts.items() if names[0] in folders}
     if not needed:
         return dict.fromkeys(found.files, ""), splits
-    rows = [path for path in found.others if path.name.lower().partition(".")[0] == METADATA]
-    rows = [path for path in rows if suffix_of(path) in ROWS]
-    if rows:
-        return _listed(found, rows), splits
+    captions = listed_captions(found, "sound")
+    if captions is not None:
+        return captions, splits
     depth = 2 if folders else 1
     loose = [path for path, names in parts.items() if len(names) <= depth]
     if loose:
@@ -230,22 +227,6 @@ def _captions(found: Listing, *, needed: bool) -> tuple[dict[Path, str], dict[Pa
             "put it in a folder that is named after its caption."
         )
     return {path: names[-2] for path, names in parts.items()}, splits
-
-
-def _listed(found: Listing, rows: Sequence[Path]) -> dict[Path, str]:
-    """Return the captions of metadata files; a file without a row is left out."""
-    known, captions = set(found.files), {}
-    for file in rows:
-        for row in read_records(file, ("file_name", "text")):
-            path = file.parent / row["file_name"]
-            if path not in known:
-                fail(f"{file} names {row['file_name']!a}, which is no sound file beside it.")
-            captions[path] = row["text"]
-    loose = [path for path in found.files if path not in captions]
-    if loose:
-        names = shown(found.folder, loose)
-        note(f"{found.folder}: {len(loose):,} sounds have no row, and are left out: {names}.")
-    return captions
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from data import Config as DataConfig
@@ -24,16 +23,16 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
 from runtime.flow import sample
+from runtime.frames import psnr, shown, small
 from runtime.frechet import components, frechet_distance
 from runtime.motion import Ridge, copy_last, global_motion, mean_frame
 from runtime.report import Report, metric
-from runtime.scores import Mean, Samples, Score, Weights
+from runtime.scores import Samples, Score
 from runtime.scripts import Setting, Trained, scoring
 
 # The figure has a row for each of SHOWN_ROWS clips: given frames, real ones, a generated
 # continuation and the expected one, SHOWN frames of each, with gaps.
 SHOWN, SHOWN_ROWS = 2, 8
-SHOWN_SIDE = 24  # pixels per side in the figure; the report grows with their square
 
 
 @dataclass(frozen=True)
@@ -84,15 +83,8 @@ def generated(
         noise = torch.randn(windows[:, :, c.given_frames :].shape, generator=generator)
         predict = partial(model, windows[:, :, : c.given_frames].to(device))
         drawn = sample(predict, noise.to(device), steps, shift)
-        parts.append(_small((drawn.clamp(-1, 1).cpu() + 1) / 2, config.side))
+        parts.append(small((drawn.clamp(-1, 1).cpu() + 1) / 2, config.side))
     return torch.cat(parts)
-
-
-def _small(clips: Tensor, side: int) -> Tensor:
-    """Return clips (N, C, F, H, W) scaled down to a largest side; each pixel is a mean."""
-    height, width = clips.shape[3:]
-    size = (min(side, height), min(side, width))
-    return F.adaptive_avg_pool2d(clips.flatten(1, 2), size).view(*clips.shape[:3], *size)
 
 
 def spread(split: Split, most: int) -> list[int]:
@@ -104,7 +96,7 @@ def spread(split: Split, most: int) -> list[int]:
 def windows_of(split: Split, indices: list[int], given: int, side: int) -> Windows:
     """Return some windows of a split."""
     # Windows are scaled down one by one: those of a full model would fill the memory.
-    each = torch.cat([_small((split.windows([i]) + 1) / 2, side) for i in indices])
+    each = torch.cat([small((split.windows([i]) + 1) / 2, side) for i in indices])
     clips = [split.place_of(index)[0] for index in indices]
     return Windows(each[:, :, :given], each[:, :, given:], clips)
 
@@ -123,27 +115,21 @@ def simple_predictions(train: Windows, given: Tensor) -> dict[str, Tensor]:
     return others
 
 
-def psnr(predicted: Tensor, real: Tensor) -> Score:
-    """Return the peak signal-to-noise ratio in dB: -10 log10 of the mean squared error."""
-    errors = Mean((predicted - real).square().flatten(1).mean(1))
-
-    def score(weights: Weights) -> float:
-        return float(-10 * np.log10(max(errors(weights), 1e-12)))
-
-    return score
-
-
 def error_metric(
     name: str, title: str, expected: Tensor, others: Mapping[str, Tensor], real: Windows, last: int
 ) -> dict[str, Any]:
     """Return the PSNR of the expected frames, up to the `last`-th that follows."""
     target = real.following[:, :, :last]
     clips = np.unique(real.clips, return_inverse=True)[1]
+
+    def ratio(frames: Tensor) -> Score:
+        return psnr((frames[:, :, :last] - target).square().flatten(1).mean(1))
+
     return metric(
         name,
         "dB",
-        psnr(expected[:, :, :last], target),
-        {each: psnr(frames[:, :, :last], target) for each, frames in others.items()},
+        ratio(expected),
+        {each: ratio(frames) for each, frames in others.items()},
         # Windows of a clip show the same things, so they are drawn together.
         Samples("windows", len(clips), clips, "clips"),
         title=title,
@@ -202,16 +188,8 @@ def figure(real: Windows, drawn: Tensor, expected: Tensor) -> dict[str, Any]:
     rows = []
     for row in firsts:
         cells = [[*frames[row].transpose(0, 1), *gap] for frames in parts]
-        rows.append([_shown(cell) for cells_of in cells for cell in cells_of][:-1])
+        rows.append([shown(cell) for cells_of in cells for cell in cells_of][:-1])
     return {"kind": "images", "columns": columns[:-1], "rows": rows}
-
-
-def _shown(frame: Tensor) -> Any:
-    """Return a frame as nested lists: rows of grey values, or of red, green and blue."""
-    # Two digits of brightness are as much as print shows, and keep the report short.
-    small = _small(frame[None, :, None], SHOWN_SIDE)[0, :, 0]
-    values = small[0] if len(small) == 1 else small.permute(1, 2, 0)
-    return np.round(values.double().numpy(), 2).tolist()
 
 
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:

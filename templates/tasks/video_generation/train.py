@@ -13,6 +13,7 @@ moving average of those that are trained.
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.ema import Average
 from runtime.errors import run
-from runtime.flow import between, shifted
+from runtime.flow import flow_loss
 from runtime.job import Batch, Job
 from runtime.settings import Training
 from runtime.training import script
@@ -38,11 +39,8 @@ class Config(Training):
     """Share of the moving average of the weights that an update keeps."""
 
 
-def flow_loss(module: nn.Module, batch: Batch, shift: float) -> tuple[Tensor, int]:
+def loss_of(module: nn.Module, batch: Batch, shift: float) -> tuple[Tensor, int]:
     """Return the mean squared error of the predicted velocity, and the number of windows.
-
-    E over x, e and t of |e - x - model((1 - t) x + t e, t)|^2, the mean over the pixels of the
-    frames that are generated (Lipman et al., 2022, arXiv:2210.02747, equation 23, with noise at 1).
 
     Args:
         module: The model.
@@ -50,11 +48,7 @@ def flow_loss(module: nn.Module, batch: Batch, shift: float) -> tuple[Tensor, in
         shift: How far times are moved towards noise.
     """
     given, frames = batch
-    # Every window gets a time of its own, so that an update sees many of them.
-    t = shifted(torch.rand(len(frames), device=frames.device), shift)
-    noise = torch.randn_like(frames)
-    predicted = module(given, between(frames, noise, t), t)
-    return F.mse_loss(predicted.float(), noise - frames), len(frames)
+    return flow_loss(partial(module, given), frames, shift), len(frames)
 
 
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
@@ -78,7 +72,7 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         build=lambda: Model(model),
         batch=lambda start, n: batch_at(train_split, start, n, model, config.seed),
         held_out=lambda size: batches(val_split, size, model),
-        loss=lambda module, batch: flow_loss(module, batch, data.shift),
+        loss=lambda module, batch: loss_of(module, batch, data.shift),
         example=example_loss,
         unit="windows",
         counts={"clips": {split: len(each.lengths) for split, each in clips.splits.items()}},
