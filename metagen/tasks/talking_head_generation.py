@@ -6,7 +6,7 @@ The sound of the video that infer.py writes is the given speech.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -98,11 +98,11 @@ class TalkingHeadGeneration(VideoGeneration):
         given = super().more_reasons(full, key)
         return {name: reason for name, reason in given.items() if name != "data.frame_step"}
 
-    def undone(self, key: Lookup) -> dict[str, str]:
-        return super().undone(key) | dict(_undone(key))
+    def left_out(self, key: Lookup) -> dict[str, str]:
+        return dict(_left_out(key))
 
 
-def _undone(key: Lookup) -> Any:
+def _left_out(key: Lookup) -> Iterator[tuple[str, str]]:
     """Yield the declared keys that are followed in part, each with why."""
     if "audio" in (key("modality.outputs") or ()):
         yield (

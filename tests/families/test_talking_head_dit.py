@@ -185,5 +185,5 @@ def test_the_spec_is_told_what_it_does_not_get() -> None:
     assert "no sound is generated" in unused["modality.outputs"]
     assert "autoregressive over chunks" in unused["training.objective"]
     assert "hybrid" in unused["architecture.family"]
-    plain = FAMILY.task.undone({"modality.outputs": ("video",)}.get)
+    plain = FAMILY.task.left_out({"modality.outputs": ("video",)}.get)
     assert "modality.outputs" not in plain

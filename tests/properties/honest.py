@@ -99,7 +99,7 @@ def _meaning(case: Case, raw: Any) -> Any:
         return _without_brought(case.spec, frozenset(_ARTIFACTS.get(name, name) for name in raw))
     if case.key == "architecture.dims":
         own = _dims(case.spec)
-        return {name: size for name, size in raw.items() if own.get(name) != size}
+        return frozenset(pin for pin in raw.items() if own.get(pin[0]) != pin[1])
     if case.key == AUGMENTATION:
         words = tuple(raw) if isinstance(raw, list) else raw
         known = getattr(
