@@ -452,6 +452,8 @@ def test_synth_takes_what_a_search_chose_as_decisions_with_their_evidence(tmp_pa
     assert made["train"]["learning_rate"] == 0.0012
     # The spec does not pin this one, so that nothing chosen elsewhere is its reason.
     assert reasons["d_ff"] != "no"
+    explained = {each["name"]: each["reason"] for each in explain.content(spec)["decisions"]}
+    assert explained["n_layers"] == reasons["n_layers"]
 
 
 @pytest.mark.parametrize(

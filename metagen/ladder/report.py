@@ -20,6 +20,7 @@ def plan_lines(plan: Plan, seconds: float | None) -> Iterator[str]:
         rows.append((f"{rung.size:,}", f"{compute:.2e}", f"{setting.steps:,}", f"{share:.2%}"))
     yield from table(rows)
     yield f"batch and rate: {plan.rule.growth.source}"
+    yield "updates: at the batch of this rule; another one that tuning finds changes them"
     cost = f"about {plan.operations():.2e} operations at most"
     if seconds is not None:
         cost += f", {duration(seconds)} of one thread of this machine"

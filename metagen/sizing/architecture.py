@@ -45,7 +45,7 @@ def work(desk: Desk) -> dict[str, bytes]:
         **full,
         "proxy": {"model": proxy, **family.sections(proxy, desk.key, reduced=True)},
         "decisions": [
-            *_evident(desk, decisions(solution)),
+            *decisions(desk, solution),
             *_evident(desk, _settings(desk, family, full, design.parameters)),
             *_unused(desk, family),
         ],
@@ -77,7 +77,7 @@ def _unused(desk: Desk, family: Family) -> Iterator[dict[str, Any]]:
         yield {"name": name, "value": shown, "reason": f"{effects.UNUSED}{reason}"}
 
 
-def decisions(solution: Solution) -> list[dict[str, Any]]:
+def decisions(desk: Desk, solution: Solution) -> list[dict[str, Any]]:
     """Return each dimension and format with its value and the reason for it."""
     everything, need = solution.design.everything, solution.need
     reasons = {**solution.family.reasons(everything, need, solution.trend), **_levers(solution)}
@@ -92,7 +92,7 @@ def decisions(solution: Solution) -> list[dict[str, Any]]:
         for name, full in solution.family.left_out.items()
         if name in need.pins and name not in everything
     ]
-    return [_size(solution), *chosen, *left_out]
+    return list(_evident(desk, [_size(solution), *chosen, *left_out]))
 
 
 def limits(solution: Solution) -> list[dict[str, Any]]:
