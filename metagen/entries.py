@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import copy
 import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -16,6 +18,8 @@ from metagen.files import sha256
 
 ABSENT = "absent"  # The digest of a missing entry; it cannot be mistaken for a sha256.
 _VERSION = re.compile(r"(?m)^(?:# (?=Python))?([\w.-]+)(?:==| )(\d[\w.]*)")
+# The fields of a node of Python that hold statements, or nodes that do.
+_BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
 _CITATION = re.compile(r"\\cite[tp]?\{([^}]*)\}")
 
 
@@ -32,12 +36,9 @@ def parse(path: str, data: bytes) -> Any:
     if path.endswith(".json"):
         return json.loads(data)
     if path.endswith(".yaml"):
-        try:
-            return yaml.load(data, Loader=yaml.CSafeLoader)  # libyaml's, which is fast
-        except yaml.YAMLError as error:
-            raise ValueError(str(error)) from None
+        return copy.deepcopy(_yaml(data))
     if path.endswith(".py"):
-        return {"imports": _imports(data)}
+        return {"imports": list(_imports(data))}
     if path.endswith(".tex"):
         return {"citations": _citations(data)}
     if path.endswith(".lock"):
@@ -52,13 +53,32 @@ def csv_rows(data: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(data.decode())))
 
 
-def _imports(data: bytes) -> list[str]:
+# A build reads its plan and its scripts in dozens of tasks.
+@lru_cache(maxsize=64)
+def _yaml(data: bytes) -> Any:
     try:
-        nodes = list(ast.walk(ast.parse(data)))
+        return yaml.load(data, Loader=yaml.CSafeLoader)  # libyaml's, which is fast
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+
+
+@lru_cache(maxsize=256)
+def _imports(data: bytes) -> tuple[str, ...]:
+    try:
+        nodes = list(statements(ast.parse(data)))
     except SyntaxError as error:
         raise ValueError(f"it is not valid Python, line {error.lineno}: {error.msg}") from None
     names = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
-    return sorted(names | {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module})
+    froms = {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
+    return tuple(sorted(names | froms))
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield a node and the statements in it, at any depth; expressions hold no statement."""
+    yield node
+    for name in _BLOCKS:
+        for inner in getattr(node, name, ()):
+            yield from statements(inner)
 
 
 def _citations(data: bytes) -> list[str]:

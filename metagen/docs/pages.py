@@ -13,9 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from metagen import families, paths, spec
+from metagen import entries, families, paths, spec
 from metagen.docs import escape, references, sheets
 from metagen.families.family import Family
 
@@ -143,7 +141,7 @@ def _size(row: Mapping[str, str], column: str) -> str:
 
 
 def _failures(family: Family) -> str:
-    rows = yaml.safe_load(paths.source(f"{family.texts}/failures.yaml").read_text())
+    rows = _read(f"{family.texts}/failures.yaml")
     return "\n".join(["## How it fails", "", *map(_failure, rows)])
 
 
@@ -164,13 +162,17 @@ def _files(family: Family) -> str:
 
 
 def _uses(family: Family) -> dict[str, Any]:
-    made: dict[str, Any] = yaml.safe_load(paths.source(family.task.source("uses.yaml")).read_text())
+    made: dict[str, Any] = _read(family.task.source("uses.yaml"))
     return made
 
 
 def _sheet(name: str) -> dict[str, Any]:
-    made: dict[str, Any] = yaml.safe_load(paths.source(f"{sheets.FOLDER}/{name}.yaml").read_text())
+    made: dict[str, Any] = _read(f"{sheets.FOLDER}/{name}.yaml")
     return made
+
+
+def _read(name: str) -> Any:
+    return entries.parse(name, paths.source(name).read_bytes())
 
 
 @cache

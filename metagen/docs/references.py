@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 BIBLIOGRAPHY = "templates/paper/bibliography.bib"
 _ENTRY = re.compile(r"^@\w+\{(\w+),\n((?:  .*\n)*)\}$", re.MULTILINE)
@@ -25,8 +26,13 @@ def resolved(bibliography: str, keys: Iterable[str]) -> list[dict[str, str | Non
     Raises:
         KeyError: No entry has a key.
     """
-    fields = {key: dict(_FIELD.findall(body)) for key, body in _ENTRY.findall(bibliography)}
-    return [{"key": key, **_work(fields[key])} for key in keys]
+    bodies = _bodies(bibliography)
+    return [{"key": key, **_work(dict(_FIELD.findall(bodies[key])))} for key in keys]
+
+
+@lru_cache(maxsize=2)
+def _bodies(bibliography: str) -> dict[str, str]:
+    return dict(_ENTRY.findall(bibliography))
 
 
 def _work(fields: dict[str, str]) -> dict[str, str | None]:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
-from metagen import families
+from metagen import entries, families
 from metagen.docs import references
 from metagen.files import json_bytes
 from metagen.work import Desk, Recipe
@@ -48,7 +46,8 @@ def sheets(desk: Desk) -> dict[str, bytes]:
 
 def read(desk: Desk, name: str) -> dict[str, Any]:
     """Return a sheet with all of `FIELDS`, and `references` in place of the keys."""
-    sheet = yaml.safe_load(desk.source(f"{FOLDER}/{name}.yaml"))
+    source = f"{FOLDER}/{name}.yaml"
+    sheet = entries.parse(source, desk.source(source))
     bibliography = desk.source(references.BIBLIOGRAPHY).decode()
     known = {field: sheet.get(field) for field in FIELDS if field != "cites"}
     return {**known, "references": references.resolved(bibliography, sheet.get("cites", ()))}

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
-from metagen import families
+from metagen import entries, families
 from metagen.docs import references
 from metagen.families.family import Family
 from metagen.files import json_bytes
@@ -36,8 +34,8 @@ def uses(desk: Desk) -> dict[str, bytes]:
 def read(desk: Desk, family: Family) -> dict[str, Any]:
     """Return the uses of a family's task, with `failures` and with works in place of keys."""
     bibliography = desk.source(references.BIBLIOGRAPHY).decode()
-    of_task = yaml.safe_load(desk.source(family.task.source("uses.yaml")))
-    of_family = yaml.safe_load(desk.source(f"{family.texts}/failures.yaml"))
+    of_task = _rows(desk, family.task.source("uses.yaml"))
+    of_family = _rows(desk, f"{family.texts}/failures.yaml")
 
     def cited(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         works = (references.resolved(bibliography, row.get("cites", ())) for row in rows)
@@ -48,6 +46,10 @@ def read(desk: Desk, family: Family) -> dict[str, Any]:
         ]
 
     return {**of_task, "risks": cited(of_task["risks"]), "failures": cited(of_family)}
+
+
+def _rows(desk: Desk, name: str) -> Any:
+    return entries.parse(name, desk.source(name))
 
 
 RECIPES = (

@@ -24,13 +24,11 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
-from metagen import files, fonts, paths
+from metagen import entries, files, fonts, paths
 from metagen.engine.ledger import Ledger
 
 BODY = "<body>"  # Statements of a module that are neither definitions nor imports.
 IMPORTS = "<imports>"  # The names that a module imports.
-# The fields of a node that hold statements, or nodes that do.
-_BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -229,18 +227,10 @@ def _parse(name: str, path: Path) -> _Module:
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in _statements(tree):
+    for node in entries.statements(tree):
         if isinstance(node, ast.Module | _Definition) and ast.get_docstring(node, clean=False):
             node.body = node.body[1:] or [ast.Pass()]
     return tree
-
-
-def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield a node and the statements in it, at any depth; expressions hold no statement."""
-    yield node
-    for name in _BLOCKS:
-        for inner in getattr(node, name, ()):
-            yield from _statements(inner)
 
 
 def _defined(statement: ast.stmt) -> list[str]:
@@ -260,7 +250,7 @@ def _defined(statement: ast.stmt) -> list[str]:
 def _imported_in(node: ast.AST, module: _Module) -> dict[str, str]:
     """Return {local name: full dotted name} of the imports in a node, inside functions too."""
     names: dict[str, str] = {}
-    for inner in _statements(node):
+    for inner in entries.statements(node):
         if isinstance(inner, ast.Import):
             names |= {
                 a.asname or _top(a.name): a.name if a.asname else _top(a.name) for a in inner.names

@@ -53,11 +53,17 @@ def code_digests() -> dict[str, str]:
     Names are relative to `code/`, such as `runtime/loop.py`. A script that is not imported, such as
     infer.py in a training, has no part in its numbers.
     """
-    files = (getattr(module, "__dict__", {}).get("__file__") for module in [*sys.modules.values()])
-    paths = {Path(file).resolve() for file in files if isinstance(file, str)}
     # A virtual environment may lie below this folder too, so only the two folders count.
-    own = sorted(path for path in paths if path.parent in (HERE, HERE / "runtime"))
+    own = sorted(path for path in _imported() if path.parent in (HERE, HERE / "runtime"))
     return {p.relative_to(HERE).as_posix(): digest(p.read_bytes()) for p in own if p.is_file()}
+
+
+def _imported() -> set[Path]:
+    """Return the files of all modules: thousands, in hundreds of folders, which are resolved."""
+    files = (getattr(module, "__dict__", {}).get("__file__") for module in [*sys.modules.values()])
+    parts = [file.rpartition(os.sep) for file in files if isinstance(file, str)]
+    folders = {folder: Path(folder).resolve() for folder, _, _ in parts}
+    return {folders[folder] / name for folder, _, name in parts}
 
 
 def config_digest() -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import cache
 from typing import Any
 
 import yaml
@@ -445,11 +446,16 @@ def encode(path: str, value: Any) -> bytes:
 
 def package(**changed: Any) -> dict[str, bytes]:
     """Return the sample package's files; `changed` replaces one by the stem of its name."""
-    files = _files()
+    files = dict(_encoded())
     for stem, value in changed.items():
         path = next(path for path in files if path.rsplit("/", 1)[1].startswith(f"{stem}."))
-        files[path] = value
-    return {path: encode(path, value) for path, value in files.items()}
+        files[path] = encode(path, value)
+    return files
+
+
+@cache
+def _encoded() -> dict[str, bytes]:
+    return {path: encode(path, value) for path, value in _files().items()}
 
 
 def desk(keys: dict[str, Any] | None = None, **changed: Any) -> FakeDesk:
