@@ -88,6 +88,8 @@ class MaskRCNN(Family):
     fixed_by = {"mask_resolution": "task.mask_resolution"}
     multiples: Mapping[str, str] = {"d_hidden": "hidden"}
     """The trait by which a dimension is a multiple of the pyramid's channels."""
+    # Anchors are about as large as the bundled digits: larger ones contain a digit in many places,
+    # all overlap it alike and little, and none tells the proposals where it is.
     proxy_dims = {
         "width": 8,
         **dict.fromkeys(DEPTHS, 1),
@@ -95,6 +97,7 @@ class MaskRCNN(Family):
         "d_hidden": 128,
         "mask_depth": 2,
         "mask_resolution": 14,
+        "anchor_size": 16,
         "num_proposals": 30,
         "num_sampled": 64,
         "num_detections": 20,

@@ -162,6 +162,16 @@ def test_anchors_are_those_of_torchvision(code: Modules) -> None:
     assert (anchors[3] - anchors[0]).tolist() == [4, 0, 4, 0]
 
 
+def test_the_proxys_anchors_are_as_large_as_the_bundled_digits(code: Modules) -> None:
+    model, data = code["model"], code["data"]
+    scenes = data.load_scenes(data.Config(**TINY["data"]), None, model.Config(**MODEL))
+    digits = torch.cat([each.boxes for each in scenes.truth("val")[:50]])
+    size = mask_rcnn.proxy_dims["anchor_size"]
+    anchors = model._anchors(torch.zeros(1, 1, 24, 24), 4, size)
+    shared = model.iou(digits[:, None].float(), anchors.float())
+    assert shared.amax(1).mean() > 0.5
+
+
 # Losses
 
 
