@@ -160,7 +160,9 @@ def _in_header(desk: Desk) -> list[Printed]:
     """Return the scores that the header states, and its names from the spec and from results."""
     facts = Facts(desk)
     rows = facts.each("results", status=MEASURED, size=FULL)
-    spent = (*_SPENT, *_devices(facts)) if facts.has("derived.emitted") else ()
+    spent: tuple[str | Ref, ...] = ()
+    if facts.has("derived.emitted"):
+        spent = (*_SPENT, *_devices(facts))
     names: list[str | Ref] = [
         *("spec.name", "spec.license"),
         *(source / "name" for source in facts.each("spec.training.data.sources")),
