@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import tempfile
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from helpers.harness_files import encoded
 from metagen import files
 from metagen.errors import TaskError
 from metagen.tasks import harness
-from metagen.trained import metrics, model, results
+from metagen.trained import metrics, results
 
 Rows = list[dict[str, Any]]
 Change = Callable[[Any], object]
@@ -36,17 +34,9 @@ def taken(folder: Path | None, *given: Any, keys: dict[str, Any] | None = None) 
     pairs = [given[at : at + 2] for at in range(0, len(given), 2)]
     named = {name: c if isinstance(c, bytes) else encoded(c) for name, c in pairs}
     desk = bound.desk(folder, named, keys)
-    desk.package |= checked(folder is not None)
+    desk.package |= bound.checked(folder is not None)
     rows: Rows = json.loads(results.results(desk)["trained/results.json"])
     return rows
-
-
-@cache
-def checked(trained: bool) -> dict[str, bytes]:
-    """Return what the check of a training folder writes; results read no more of it."""
-    with tempfile.TemporaryDirectory() as place:
-        bound.training(Path(place) / "run")
-        return dict(model.model(bound.desk(Path(place) / "run" if trained else None)))
 
 
 def refused(folder: Path | None, *given: Any) -> str:
@@ -323,6 +313,11 @@ def test_an_impossible_score_is_refused(
         ("lighteval", lambda c: c.update(results=[]), "must be an object of tasks"),
         ("inspect", lambda c: c.update(status="error"), "has the status 'error', not 'success'"),
         ("inspect", lambda c: c["eval"].update(model="openai/gpt-4o"), "model 'openai/gpt-4o'"),
+        (
+            "inspect",
+            lambda c: c["eval"].update(model_args={"model_path": "runs/gpt-4o"}),
+            "model 'runs/gpt-4o'",
+        ),
         ("inspect", lambda c: c["eval"].update(created="2026-04-01T00:00:00+00:00"), "before the"),
         ("inspect", lambda c: c["eval"].update(task=7), "The task is 7, no name."),
         ("inspect", lambda c: c["results"].update(scores=None), "must be a list of scores"),

@@ -160,9 +160,9 @@ def _in_header(desk: Desk) -> list[Printed]:
     """Return the scores that the header states, and its names from the spec and from results."""
     facts = Facts(desk)
     rows = facts.each("results", status=MEASURED, size=FULL)
-    spent: list[str | Ref] = []
+    spent: tuple[str | Ref, ...] = ()
     if facts.has("derived.emitted"):
-        spent = [*_SPENT, *_devices(facts)]
+        spent = (*_SPENT, *_devices(facts))
     names: list[str | Ref] = [
         *("spec.name", "spec.license"),
         *(source / "name" for source in facts.each("spec.training.data.sources")),
@@ -189,8 +189,8 @@ _CARD = (
     *("lock", "launch", "sheets", "uses", *_TRAINED),
 )
 _REPORT = (
-    *("arch", "params", "results", "report", "ablations", "curve", "machine", "lock"),
-    *("trained_curve", *_TRAINED[:3]),
+    *("arch", "params", "results", "ablations", "curve", "machine", "lock", "trained_curve"),
+    *_TRAINED[:3],
 )
 _LIMITS = ("arch", "params", "constraints", "results", "launch", "trained", "bench")
 RECIPES = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
@@ -18,7 +19,7 @@ from metagen.engine.training import Training
 from metagen.families.decoder import FAMILY as decoder
 from metagen.package.code import SCRIPTS, runtime_files
 from metagen.spec import Spec, load
-from metagen.trained import header
+from metagen.trained import header, model
 
 from .plain_desk import PlainDesk
 
@@ -243,3 +244,11 @@ def change(path: Path, *way: Any, to: Any) -> None:
         part = part[name]
     part[last] = to
     write(path, content)
+
+
+@cache
+def checked(trained: bool = True) -> dict[str, bytes]:
+    """Return what the check of a training folder writes; results read no more of it."""
+    with tempfile.TemporaryDirectory() as place:
+        training(Path(place) / "run")
+        return dict(model.model(desk(Path(place) / "run" if trained else None)))

@@ -1,7 +1,8 @@
 """Results in the form of Every Eval Ever, an exchange format of many harnesses.
 
-Format: evaleval/every_eval_ever, eval.schema.json, 0.2. `additional_details` of the model may hold
-`checkpoint_sha256`, which binds the results to weights.
+Format: evaleval/every_eval_ever, eval.schema.json, 0.2 and 0.3. `additional_details` of the model
+may hold `checkpoint_sha256`, which binds the results to weights; its values are texts, so that
+`num_parameters`, which the converter from lm-eval writes, is one too.
 """
 
 from __future__ import annotations
@@ -10,7 +11,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from metagen.trained.door import refuse
-from metagen.trained.found import REMOVE, Found, Model, check_digest, check_model, check_time
+from metagen.trained.found import (
+    REMOVE,
+    Found,
+    Model,
+    check_count,
+    check_digest,
+    check_model,
+    check_time,
+)
 
 NAME = "Every Eval Ever"
 
@@ -27,6 +36,8 @@ def read(path: str, content: Any, model: Model) -> Iterator[Found]:
         refuse("This must be a list of results.", f"{path}#/evaluation_results", REMOVE)
     check_model(f"{path}#/model_info/id", about.get("id") or about.get("name"), model)
     details = _object(about.get("additional_details"))
+    counted = f"{path}#/model_info/additional_details/num_parameters"
+    check_count(counted, _number(details.get("num_parameters")), model)
     place = f"{path}#/model_info/additional_details/checkpoint_sha256"
     bound = check_digest(place, details.get("checkpoint_sha256"), model)
     library = _object(content.get("eval_library"))
@@ -41,6 +52,12 @@ def read(path: str, content: Any, model: Model) -> Iterator[Found]:
 
 def _object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _number(text: Any) -> Any:
+    """Return a count that is written as text; anything else as it is, for the check to refuse."""
+    plain = isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < 20
+    return int(text) if plain else text
 
 
 def _found(place: str, result: Mapping[str, Any], library: Mapping[str, Any], bound: bool) -> Found:

@@ -38,7 +38,12 @@ def read(path: str, content: Any, model: Model) -> Iterator[Found]:
     if content["status"] != "success":
         sentence = f"The evaluation has the status {shown(content['status'])}, not 'success'."
         refuse(sentence, f"{path}#/status", RERUN)
-    check_model(f"{path}#/eval/model", about.get("model"), model)
+    # With the argument `model_path`, the name is any word: `--model hf/local -M model_path=DIR`.
+    folder = _object(about.get("model_args")).get("model_path")
+    if folder is None:
+        check_model(f"{path}#/eval/model", about.get("model"), model)
+    else:
+        check_model(f"{path}#/eval/model_args/model_path", folder, model)
     check_time(f"{path}#/eval/created", about.get("created"), model)
     scores = _object(content.get("results")).get("scores")
     if not isinstance(scores, list):

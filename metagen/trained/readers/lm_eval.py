@@ -18,6 +18,7 @@ from metagen.trained.found import REMOVE, Found, Model, check_count, check_model
 
 NAME = "lm-eval"
 _PATH = re.compile(r"(?:^|,)\s*(?:peft|delta|pretrained|model|path)=([^,]+)")
+_FORMS = ("json", "csv", "parquet", "text", "arrow")
 _NO_METRICS = ("alias", "name", "sample_len", "sample_count")
 _MARKS = ("lm_eval_version", "n-shot", "configs", "git_hash")
 
@@ -105,10 +106,22 @@ def _scores(
             n=_samples(task, content, (task,)),
             standard_error=scores.get(f"{base}_stderr{comma}{way}"),
             higher=better.get(base),
-            dataset=settings.get("dataset_path"),
+            dataset=_dataset(settings),
             split=settings.get("test_split") or settings.get("validation_split"),
             harness=harness,
         )
+
+
+def _dataset(settings: Mapping[str, Any]) -> Any:
+    """Return the data set of a task; of data in files, their names, for its path is their form."""
+    path, arguments = settings.get("dataset_path"), _object(settings.get("dataset_kwargs"))
+    if path not in _FORMS:
+        return path
+    given = arguments.get("data_files")
+    values = list(given.values()) if isinstance(given, dict) else [given]
+    files = [each for value in values for each in (value if isinstance(value, list) else [value])]
+    names = [re.split(r"[/\\]", each)[-1] for each in files if isinstance(each, str)]
+    return ", ".join(dict.fromkeys(names)) or path
 
 
 def _text(value: Any) -> str | None:
