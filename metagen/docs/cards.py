@@ -189,8 +189,8 @@ _CARD = (
     *("lock", "launch", "sheets", "uses", *_TRAINED),
 )
 _REPORT = (
-    *("arch", "params", "results", "ablations", "curve", "machine", "lock", "trained_curve"),
-    *_TRAINED[:3],
+    *("arch", "params", "results", "report", "ablations", "curve", "machine", "lock"),
+    *("trained_curve", *_TRAINED[:3]),
 )
 _LIMITS = ("arch", "params", "constraints", "results", "launch", "trained", "bench")
 RECIPES = (
