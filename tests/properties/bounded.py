@@ -65,7 +65,7 @@ def measure(lab: Lab) -> Tally:
     tally.must_not("slow", "large", "crashed")
     chance, specs = lab.chance("bounded"), first_of_each(lab.specs)
     cases = [_drawn(specs, chance) for _ in range(lab.size(_FULL))]
-    return lab.apart(tally, _of_case, lab.progress("bounded", cases))
+    return lab.apart(tally, _of_case, cases)
 
 
 def _drawn(specs: list[Path], chance: random.Random) -> Case:

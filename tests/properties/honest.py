@@ -40,7 +40,7 @@ def measure(lab: Lab) -> Tally:
     tally = Tally("honest")
     tally.must_not("silent")
     everything = [Case(spec, key) for spec in first_of_each(lab.specs) for key in keys()]
-    return lab.apart(tally, _of_case, lab.progress("honest", lab.some(everything, "honest")))
+    return lab.apart(tally, _of_case, lab.some(everything, "honest"))
 
 
 def first_of_each(specs: Any) -> list[Path]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from metagen import paths
 
@@ -83,16 +83,23 @@ class Lab:
             measure: A function at the top of a module.
             items: What it measures, in the order in which it is begun and counted.
         """
-        work = functools.partial(measure, self)
-        if self.jobs == 1:
-            parts = list(map(work, items))
-        else:
-            # By a fork, so that the measurements stay faked.
-            with ProcessPoolExecutor(self.jobs, get_context("fork")) as pool:
-                parts = list(pool.map(work, items))
-        for part in parts:
-            tally.add(part)
+        work, todo, started = functools.partial(measure, self), list(items), time.monotonic()
+        with self._mapped() as mapped:
+            for done, part in enumerate(mapped(work, todo), 1):
+                tally.add(part)
+                self._show(f"{tally.name} {done}/{len(todo)}", started)
+        self._show("", started)
         return tally
+
+    @contextmanager
+    def _mapped(self) -> Iterator[Callable[..., Iterable[Any]]]:
+        """Yield what applies a function to items: in this process, or side by side."""
+        if self.jobs == 1:
+            yield map
+            return
+        # By a fork, so that the measurements stay faked.
+        with ProcessPoolExecutor(self.jobs, get_context("fork")) as pool:
+            yield pool.map
 
     def shares(self, items: Sequence[Item]) -> list[Sequence[Item]]:
         """Deal items out to as many processes as there are, for work that needs a set-up."""
