@@ -78,7 +78,7 @@ class TalkingHeadDiT(VideoDiT):
             *_each(two_layers(int(m["text_width"]), d), length),
             *_each(two_layers(bands(m), d), spoken),
             parts.table(heard, d),
-            parts.linear(numbers(m), d, n),
+            parts.linear(2 * numbers(m), d, n),  # beside those of the portrait
             *_each((hidden, embedded, parts.linear(d, 6 * d)), 2),
             *self.blocks(m),
             parts.table(2, d),

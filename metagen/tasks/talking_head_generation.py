@@ -56,7 +56,7 @@ class TalkingHeadGeneration(VideoGeneration):
     }
 
     def proxy_habits(self, m: Dims) -> Habits:
-        return replace(super().proxy_habits(m), rate=2e-3)
+        return replace(super().proxy_habits(m), rate=4e-3)
 
     def data(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         section = super().data(m, key, reduced=reduced)

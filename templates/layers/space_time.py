@@ -159,12 +159,13 @@ class VideoTransformer(nn.Module):
     Wan2.2-TI2V).
     """
 
-    def __init__(self, config: Any, blocks: Iterable[nn.Module]) -> None:
+    def __init__(self, config: Any, blocks: Iterable[nn.Module], beside: int = 0) -> None:
+        """Build what is around blocks; `beside` is how many more channels patches read."""
         super().__init__()
         self.config = config
         width, numbers = config.d_model, config.image_channels * config.patch_frames
-        size = patch_of(config)
-        self.patch_embedding = nn.Conv3d(config.image_channels, width, size, stride=size)
+        channels, size = config.image_channels + beside, patch_of(config)
+        self.patch_embedding = nn.Conv3d(channels, width, size, stride=size)
         self.time_embedding = two_layers(config.time_dim, width)
         self.time_proj = zeroed(nn.Linear(width, 6 * width))
         self.layers = nn.ModuleList(blocks)

@@ -40,8 +40,8 @@ COLOURS = {
     "blue": (0.45, 0.6, 0.9),
     "grey": (0.7, 0.7, 0.7),
 }
-SHAPES = {"round": (8.5, 8.5), "long": (7.0, 10.0), "wide": (10.0, 7.5)}  # half axes in pixels
-OPENING = {"a little": 1.2, "far": 2.6}  # half the height of the mouth at its widest, in pixels
+SHAPES = {"round": (9.5, 9.5), "long": (8.0, 10.5), "wide": (10.5, 8.5)}  # half axes in pixels
+OPENING = {"a little": 1.6, "far": 3.6}  # half the height of the mouth at its widest, in pixels
 LIPS, EYES = (0.25, 0.05, 0.1), (0.1, 0.1, 0.15)
 BLINKS = 0.04  # chance that a blink starts at a frame
 BLINK = 2  # frames that a blink takes
@@ -160,7 +160,7 @@ def _drawn(
         frames = _painted(frames, eye, np.where(shut, 0.35, 1.1), 1.1 * still, np.array(EYES))
     height, width = mouth
     place = (row + 0.45 * down, column)
-    frames = _painted(frames, place, 0.5 + height, 0.38 * across * width, np.array(LIPS))
+    frames = _painted(frames, place, 0.5 + height, 0.42 * across * width, np.array(LIPS))
     return np.round(255 * frames).astype(np.uint8).transpose(0, 3, 1, 2)
 
 

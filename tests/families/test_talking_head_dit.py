@@ -70,7 +70,7 @@ def wan(ours: Any) -> Any:
         patch_size=(c.patch_frames, c.patch_size, c.patch_size),
         num_attention_heads=c.n_heads,
         attention_head_dim=c.d_model // c.n_heads,
-        in_channels=c.image_channels,
+        in_channels=2 * c.image_channels,
         out_channels=c.image_channels,
         text_dim=c.text_width,
         freq_dim=c.time_dim,
@@ -100,6 +100,7 @@ def test_outputs_and_gradients_are_those_of_diffusers(model: ModuleType) -> None
     assert torch.equal(heard, heard[:, :1].expand_as(heard))
     found = ours(portrait, given, noisy, t, sound, caption)
     frames = torch.cat((portrait[:, :, None].repeat(1, 1, 2, 1, 1), given, noisy), dim=2)
+    frames = torch.cat((frames, portrait[:, :, None].expand_as(frames)), dim=1)
     # The patches of the portrait and of given frames have the time 0; a step has six patches.
     times = torch.cat((torch.zeros(2, 12), 1000 * t[:, None].expand(2, 12)), dim=1)
     text = ours.text_encoder(caption)

@@ -10,31 +10,18 @@ import numpy as np
 import torch
 
 from helpers.family_code import TRAIN
+from helpers.video_settings import MODEL as VIDEO
 
 MODEL: dict[str, Any] = {
-    "num_frames": 6,
-    "given_frames": 2,
-    "image_height": 12,
-    "image_width": 8,
-    "image_channels": 3,
+    **VIDEO,
     "frame_rate": 10,
     "sample_rate": 1600,
     "audio_reach": 1,
-    "patch_frames": 2,
-    "patch_size": 4,
-    "d_model": 32,
-    "n_layers": 2,
-    "n_heads": 2,
-    "d_ff": 48,
-    "time_dim": 16,
     "text_length": 10,
     "text_width": 16,
     "text_layers": 1,
     "text_heads": 2,
     "vocab_size": 257,
-    "factorized": False,
-    "norm_eps": 1e-6,
-    "rope_theta": 10000.0,
 }
 SETTINGS = {
     "model": MODEL,

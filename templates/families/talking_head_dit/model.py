@@ -1,6 +1,7 @@
 """A diffusion Transformer of talking heads: Wan (arXiv:2503.20314) that hears speech.
 
-A chunk of frames is generated beside a portrait and the frames before it, which stay clean. Each
+A chunk of frames is generated beside a portrait and the frames before it, which stay clean; each
+patch also has that of the portrait beside it, as further channels (as Wan's image to video). Each
 block attends to the patches of all of these, and then to a caption and to the sound around each
 step, in the decoupled cross-attention that Wan has for images (IP-Adapter, Ye et al., 2023,
 arXiv:2308.06721), as FantasyTalking has it for sound (arXiv:2504.04842). Here a small Transformer
@@ -148,7 +149,8 @@ class Model(VideoTransformer):
     """
 
     def __init__(self, config: Config) -> None:
-        super().__init__(config, (TalkingBlock(config, each) for each in attention_turns(config)))
+        blocks = (TalkingBlock(config, each) for each in attention_turns(config))
+        super().__init__(config, blocks, beside=config.image_channels)
         d = config.d_model
         self.text_encoder = TextEncoder(config)
         self.text_in = two_linear(config.text_width, d)
@@ -178,7 +180,9 @@ class Model(VideoTransformer):
             caption: (B, L) what `conditions` returned.
         """
         still = portrait.unsqueeze(2).expand(-1, -1, self.config.patch_frames, -1, -1)
-        x = self.patches(torch.cat((still, given, noisy), dim=2))  # (B, T, S, d)
+        frames = torch.cat((still, given, noisy), dim=2)
+        beside = portrait.unsqueeze(2).expand_as(frames)
+        x = self.patches(torch.cat((frames, beside), dim=1))  # (B, T, S, d)
         made = self.config.made_frames // self.config.patch_frames
         steps = x.size(1)
         time, embedded = self.times(t, steps - made, made)
@@ -187,8 +191,8 @@ class Model(VideoTransformer):
         rotary = rotary_table(self.config, steps, x.device)
         for layer in self.layers:
             x = layer(x, time, rotary, text, audio)
-        frames = portrait.unsqueeze(2) + self.frames(x[:, -made:], embedded)
-        return (noisy - frames) / t.clamp(min=LEAST_TIME).view(-1, 1, 1, 1, 1)
+        drawn = portrait.unsqueeze(2) + self.frames(x[:, -made:], embedded)
+        return (noisy - drawn) / t.clamp(min=LEAST_TIME).view(-1, 1, 1, 1, 1)
 
     def heard(self, sound: Tensor) -> Tensor:
         """Return what each step hears, (B, T, K, d); the portrait's step hears zeros."""

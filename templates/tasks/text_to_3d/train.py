@@ -25,7 +25,7 @@ from model import Model, conditions
 from runtime.diffusion import withheld
 from runtime.ema import Average
 from runtime.errors import run
-from runtime.flow import between
+from runtime.flow import flow_loss
 from runtime.job import Batch, Job
 from runtime.settings import Training
 from runtime.training import script
@@ -41,11 +41,8 @@ class Config(Training):
     """Share of samples that are trained without their caption, for classifier-free guidance."""
 
 
-def flow_loss(module: nn.Module, batch: Batch, nothing: Tensor, share: float) -> tuple[Tensor, int]:
+def loss_of(module: nn.Module, batch: Batch, nothing: Tensor, share: float) -> tuple[Tensor, int]:
     """Return the mean squared error of the predicted velocity, and the number of shapes.
-
-    E over x, e and t of |e - x - model((1 - t) x + t e, t)|^2, the mean over coordinates (Lipman et
-    al., 2022, arXiv:2210.02747, equation 23, with noise at 1).
 
     Args:
         module: The model.
@@ -54,11 +51,12 @@ def flow_loss(module: nn.Module, batch: Batch, nothing: Tensor, share: float) ->
         share: Share of the shapes that get it.
     """
     points, caption = batch
-    # Every shape gets a time of its own, so that an update sees many of them.
-    t = torch.rand(len(points), device=points.device)
-    noise = torch.randn_like(points)
-    predicted = module(between(points, noise, t), t, withheld(caption, nothing, share))
-    return F.mse_loss(predicted.float(), noise - points), len(points)
+
+    def predicted(noisy: Tensor, t: Tensor) -> Tensor:
+        velocity: Tensor = module(noisy, t, withheld(caption, nothing, share))
+        return velocity
+
+    return flow_loss(predicted, points, shift=1), len(points)
 
 
 def example_loss(model: Model, samples: int, data: DataConfig) -> Tensor:
@@ -82,7 +80,7 @@ def job_of(args: argparse.Namespace, config: Config, data: DataConfig, model: Mo
         build=lambda: Model(model),
         batch=lambda start, n: batch_at(train_split, start, n, model, config.seed),
         held_out=lambda size: batches(val_split, size, model),
-        loss=lambda module, batch: flow_loss(module, batch, nothing, share),
+        loss=lambda module, batch: loss_of(module, batch, nothing, share),
         example=example_loss,
         unit="shapes",
         # Averaged weights draw better samples than those of any one update.
