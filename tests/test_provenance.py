@@ -127,6 +127,14 @@ def test_a_derived_number_names_its_entries_and_its_formula(made: sample.FakeDes
     assert row["task"] == "blueprint:constraints"
 
 
+def test_the_words_of_a_figure_have_entries(made: sample.FakeDesk) -> None:
+    named = [row for row in rows(made) if row["fact"].startswith("derived.alt_")]
+    said = {row["fact"]: row["entries"] for row in named}
+    assert said["derived.alt_learning_curve"]
+    assert f"{FILES['curve']}#" in said["derived.alt_learning_curve"]
+    assert all(said.values())
+
+
 def test_an_entry_that_a_person_edited_is_typed_and_its_neighbours_are_not() -> None:
     desk = sample.desk()
     own = json.loads(desk.files[FILES["params"]])

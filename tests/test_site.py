@@ -37,11 +37,16 @@ def test_the_pages_of_families_are_those_that_the_command_writes() -> None:
 def test_the_files_and_pictures_that_the_pages_of_families_name_are_there() -> None:
     shown = set()
     for page in (REPOSITORY / "docs/families").glob("*.md"):
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        text = page.read_text()
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
             shown.add((page.parent / target).resolve())
+        named = re.findall(r"`((?:specs|metagen|templates)/[^` ]+)`", text)
+        assert all((REPOSITORY / each).exists() for each in named), page.name
+        assert len(named) >= 4 or page.stem == pages.GALLERY, page.name
     pictures = set((REPOSITORY / "docs/images/families").iterdir())
     assert pictures == {path for path in shown if path.suffix == ".png"}
+    assert max(path.stat().st_size for path in pictures) <= 60_000
     assert sum(path.stat().st_size for path in pictures) < 1_000_000
 
 

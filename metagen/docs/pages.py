@@ -1,4 +1,7 @@
-"""The pages of the documentation about families: `python -m metagen.docs.pages` renews them.
+"""The pages of the documentation about families.
+
+    python -m metagen.docs.pages              renews the texts
+    python -m metagen.docs.pages out/run-*    renews the pictures of packages too, with poppler
 
 A page says what is known of a family in its own files: the specs that lead to it, what it does, on
 which data it is tried, which models of its kind were published, and how it fails. Its picture is
@@ -8,7 +11,10 @@ the outcome of a benchmark, `paper/figures/outcome.pdf` of a package as PNG, nam
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import io
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +28,9 @@ GALLERY = "gallery"
 _PICTURES = "docs/images/families"
 _HEAD = "<!-- Written by `python -m metagen.docs.pages`. -->\n\n"
 _MOST_MODELS = 12
+_LARGEST = 60_000  # bytes of a picture
+# Pixels an inch and colours, of which the first that make a picture small enough are taken.
+_FORMS = ((110, 64), (110, 24), (90, 24), (70, 24))
 
 
 def pages() -> dict[str, str]:
@@ -75,7 +84,8 @@ def _picture(family: Family) -> str:
 
 def _build(family: Family) -> str:
     own = specs()[family.name]
-    lines = [f"- [{path.stem}](../../{_shown(path)})" for path in own]
+    # The site holds no file outside of docs/, so paths of the repository are text and no links.
+    lines = [f"- `{_shown(path)}`" for path in own]
     command = f"```console\n$ metagen synth {_shown(own[0])} --out out\n```"
     return "\n".join([f"## Specs\n\n{command}\n", *lines])
 
@@ -155,9 +165,8 @@ def _failure(row: Mapping[str, Any]) -> str:
 def _files(family: Family) -> str:
     task = family.task.source("").rstrip("/")
     return (
-        f"## Its files\n\n[The family](../../metagen/families/{family.name}.py), "
-        f"[its model](../../{family.model_template({})}) and "
-        f"[the scripts of its task](../../{task})."
+        f"## Its files\n\nThe family is `metagen/families/{family.name}.py`, its model "
+        f"`{family.model_template({})}`, and `{task}/` has the scripts of its task."
     )
 
 
@@ -188,12 +197,40 @@ def _shown(path: Path) -> str:
     return f"specs/{path.relative_to(paths.specs()).as_posix()}"
 
 
-def main() -> None:
-    """Write the pages in the current folder, which is the repository."""
+def drawn(package: Path) -> dict[str, bytes]:
+    """Return the picture of a package, the run folder of a spec, by its path in the repository.
+
+    Raises:
+        subprocess.CalledProcessError: The package has no figure of an outcome.
+    """
+    figure = package / "paper/figures/outcome.pdf"
+    for resolution, colours in _FORMS:
+        picture = _png(figure, resolution, colours)
+        if len(picture) <= _LARGEST:
+            break
+    return {f"{_PICTURES}/{package.name.removeprefix('run-')}.png": picture}
+
+
+def _png(figure: Path, resolution: int, colours: int) -> bytes:
+    from PIL import Image
+
+    command = ("pdftoppm", "-png", "-singlefile", "-r", str(resolution), str(figure))
+    made = subprocess.run(command, check=True, capture_output=True).stdout
+    stream = io.BytesIO()
+    picture = Image.open(io.BytesIO(made)).convert("RGB").quantize(colours)
+    picture.save(stream, format="PNG", optimize=True)
+    return stream.getvalue()
+
+
+def main(packages: Sequence[str]) -> None:
+    """Write the pages, and pictures of packages, in the current folder, which is the repository."""
+    files = {path: data for each in packages for path, data in drawn(Path(each)).items()}
+    for path, data in files.items():
+        Path(path).write_bytes(data)
     for path, text in pages().items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
