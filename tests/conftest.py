@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import signal
 import zlib
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from metagen import paths
 from metagen.errors import USAGE, Problem, SpecError
 from metagen.spec import Spec, load
 
@@ -27,6 +29,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Workers that run side by side have a core each; torch's threads would only wait for one another.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep byte code of metagen for programs that tests start, also where Python writes none."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(paths.PACKAGE, quiet=2)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

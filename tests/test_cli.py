@@ -9,11 +9,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from click.testing import CliRunner
+from helpers import remembered
+from helpers.building import fake_measurements
 from helpers.turns import in_turn
 
 from metagen.cli import main
+from metagen.measure import sandbox
 
 REPOSITORY = Path(__file__).parent.parent
 SPEC = REPOSITORY / "specs" / "text" / "text_llm_tiny.yaml"
@@ -29,11 +34,17 @@ def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An out folder built by the command line, without training."""
-    folder = tmp_path_factory.mktemp("cli")
-    done = run("metagen", "synth", str(SPEC), "--out", "out", "bench=none", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return folder / "out"
+    """An out folder built by the command, without training and with measurements of no cost."""
+    folder = tmp_path_factory.mktemp("cli") / "out"
+    line = ["synth", str(SPEC), "--out", str(folder), "bench=none"]
+    with (
+        mock.patch.object(sandbox, "run", fake_measurements),
+        remembered.code(),
+        remembered.figures_of_equal_data(),
+    ):
+        done = CliRunner().invoke(main, line)
+    assert done.exit_code == 0, done.output
+    return folder
 
 
 def test_a_second_synth_runs_no_task_and_imports_nothing_heavy(out: Path) -> None:
@@ -146,9 +157,8 @@ def test_doit_forget_makes_the_next_build_run_its_tasks_again(tmp_path: Path) ->
     assert "architecture.yaml" not in told.stdout
 
 
-def test_doit_info_tells_why_a_task_is_not_current(tmp_path: Path) -> None:
-    arguments = ("spec:text_llm_tiny/resolved", f"spec={SPEC}", f"out={tmp_path}")
-    assert run("doit", *arguments, cwd=REPOSITORY).returncode == 0
+def test_doit_info_tells_why_a_task_is_not_current(out: Path) -> None:
+    arguments = ("spec:text_llm_tiny/resolved", f"spec={SPEC}", f"out={out}", "bench=none")
     told = run("doit", "info", *arguments, "license=gpl-3.0", cwd=REPOSITORY)
     assert "license mit -> gpl-3.0" in told.stdout
 

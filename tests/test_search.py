@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from helpers.building import fake_measurements
 from helpers.family_code import spec_paths
 from helpers.quick_code import quick_code
 from helpers.waiting import wait_for
@@ -20,6 +21,7 @@ from metagen import families, paths, trials
 from metagen.cli import main
 from metagen.errors import SpecError, TaskError, UsageError
 from metagen.families.demand import Limit
+from metagen.measure import sandbox
 from metagen.search import bought, choices, front, plan, results, run, study, worker
 from metagen.search.plan import Plan, Settings
 from metagen.search.shapes import Shapes
@@ -483,6 +485,7 @@ def test_a_spec_that_leaves_nothing_open_is_refused(tmp_path, monkeypatch):
 
 def test_the_command_searches_and_says_how_to_build_the_result(tmp_path, monkeypatch):
     monkeypatch.setattr(trials, "run", pretended(tmp_path))
+    monkeypatch.setattr(sandbox, "run", fake_measurements)
     arguments = ["search", str(SPEC), "--out", str(tmp_path), "--trials", "4", "--seeds", "2", "-q"]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output

@@ -13,12 +13,13 @@ from metagen.engine.graph import Graph
 from metagen.engine.session import Options, Session
 from metagen.engine.terminal import Terminal
 from metagen.errors import Problem, TaskError, UsageError
+from metagen.search import objectives, results
 from metagen.search import plan as plans
-from metagen.search import results
 from metagen.search.front import Row
 from metagen.search.plan import Plan, Settings
 from metagen.search.study import Study, storage_of
 from metagen.search.worker import Say, Worker
+from metagen.sizing import explain
 
 CACHE = "cache"
 PREFIX = "search-"
@@ -33,9 +34,13 @@ def planned(graph: Graph, out: Path, settings: Settings, terminal: Terminal) -> 
     """Make the code of a package, and the plan of a study of it.
 
     Raises:
+        UsageError: An objective cannot be computed for the spec.
         TaskError: The code cannot be made.
         SpecError: The spec leaves nothing open.
     """
+    # Making the code takes seconds, and what is asked for is known before.
+    family = families.named(families.route(graph.spec.key))
+    objectives.figures(explain.desk_over(graph.spec), family, settings.objectives)
     session = Session(out, [graph], terminal, Options(""))
     if doors.run(session, "code"):
         raise TaskError("The code of the package could not be made.")
