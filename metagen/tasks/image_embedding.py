@@ -29,10 +29,10 @@ class ImageEmbedding(ImageTask):
     compares_within_a_batch = True
     metrics = ("recall_at_1", "map_at_r")
     unit_vectors = True
-    # The quick training takes about thirty seconds of one thread.
+    # The quick training takes about twenty-five seconds of one thread.
     benchmark = Benchmark(
         "characters in other faces",
-        {"quick": 700, "full": 6000},
+        {"quick": 900, "full": 6000},
         ("matplotlib",),
         seeds=1,
         sheets=("turned_letters",),

@@ -2,7 +2,7 @@
 
 import random
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,20 +38,26 @@ class Letter(NamedTuple):
     label: str
 
 
-def letters(side: int) -> Iterator[Letter]:
-    """Yield each letter and digit that all faces have, once in each face.
+def letters(side: int, turns: Callable[[str], int]) -> Iterator[Letter]:
+    """Yield each letter and digit that all faces have, in each face.
 
     Letters that look alike in a face, such as the Latin and the Greek capital A, are one class. How
     a letter is turned follows from its code and its face alone.
+
+    Args:
+        side: Pixels of each side of an image.
+        turns: Returns how often the letters of a class are drawn in each face, turned anew.
     """
     fonts = [_font(face, TIMES * side) for face in FACES]
     codes = sorted(set.intersection(*(codes for _, codes in fonts)))
     drawn = {code: [_drawn(font, code, TIMES * side) for font, _ in fonts] for code in codes}
     names = _classes({code: [each.tobytes() for each in images] for code, images in drawn.items()})
     for code, images in drawn.items():
+        label = f"U+{names[code]:04X} {chr(names[code])}"
         for face, image in zip(FACES, images, strict=True):
             draw = random.Random(f"{code} {face}")
-            yield Letter(_turned(image, side, draw), f"U+{names[code]:04X} {chr(names[code])}")
+            for _ in range(turns(label)):
+                yield Letter(_turned(image, side, draw), label)
 
 
 def _font(face: str, side: int) -> tuple[Any, set[int]]:

@@ -55,6 +55,18 @@ def test_val_and_test_have_classes_that_training_never_saw(
     assert all((torch.bincount(s.targets).unique() <= 6).all() for s in images.splits.values())
 
 
+def test_letters_of_training_are_drawn_in_several_turns_and_others_in_one(
+    code: dict[str, ModuleType],
+) -> None:
+    splits, turns = loaded(code, None).splits, code["data"].TURNS
+    fewest = {
+        name: int(torch.bincount(split.targets).unique()[1]) for name, split in splits.items()
+    }
+    assert fewest == {"train": 8 * turns, "val": 8, "test": 8}  # eight faces
+    drawings = splits["train"].pixels[:turns].flatten(1)
+    assert len(drawings.unique(dim=0)) == turns
+
+
 def test_shared_classes_copies_and_single_images_are_noted(
     code: dict[str, ModuleType],
     patterns: Path,

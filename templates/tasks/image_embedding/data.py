@@ -42,6 +42,7 @@ from runtime.splits import SPLITS, require_samples, shares_left
 
 BUNDLED = "turned_letters"
 PAIR = 2  # A class of a single image has no other to be found.
+TURNS = 6  # drawings of a letter in a face for training; with few, new letters are not told apart
 
 
 @dataclass(frozen=True)
@@ -127,19 +128,22 @@ def batch_at(
 def _letters(config: Config, model: ModelConfig) -> Images:
     """Return the bundled letters at the model's size."""
     side = min(model.image_height, model.image_width)
-    found = list(letters(side))
+
+    def split(label: str) -> str:
+        return split_of(label, config.val_fraction, config.test_fraction)
+
+    found = list(letters(side, lambda label: TURNS if split(label) == "train" else 1))
     total = digest(*(each.pixels.tobytes() + each.label.encode() for each in found))
-    fractions = config.val_fraction, config.test_fraction
-    splits = [split_of(each.label, *fractions) for each in found]
+    splits = [split(each.label) for each in found]
     labels = tuple(sorted({each.label for each in found}))
     height, width = model.image_height - side, model.image_width - side
     parts = {}
-    for split in SPLITS:
-        own = [each for each, name in zip(found, splits, strict=True) if name == split]
+    for name in SPLITS:
+        own = [each for each, of in zip(found, splits, strict=True) if of == name]
         pixels = torch.stack([torch.from_numpy(each.pixels) for each in own])
         pixels = torch.nn.functional.pad(pixels, (0, width, 0, height))
         targets = torch.tensor([labels.index(each.label) for each in own])
-        parts[split] = drawn(pixels, targets, model)
+        parts[name] = drawn(pixels, targets, model)
     return Images(BUNDLED, total, labels, parts)
 
 
