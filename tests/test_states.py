@@ -288,6 +288,16 @@ def test_the_header_marks_what_is_not_bound() -> None:
     assert "by lm-eval 0.4.9" in str(header("both")["model-index"])
 
 
+def test_metrics_of_one_run_name_its_command_once() -> None:
+    rows = [made.scored(), made.scored(metric="perplexity", title="perplexity", value=5.1)]
+    rows += [made.scored(metric="top1", command="python eval.py --size full --data other")]
+    text = cards.model_card_page(made.desk(made.RECORDED, rows)).text
+    part = text.partition("### Testing Data")[2].partition("\n## ")[0]
+    assert part.count(", command: `python eval.py --size full --data tokens`") == 1
+    assert part.count(", command: `python eval.py --size full --data other`") == 1
+    assert part.count(": scored after") == 2
+
+
 def test_a_sample_cannot_leave_its_fence() -> None:
     text = page("model_card", "both").text
     assert "````text\nThe cat\n```\n# sat 7 | times\n````" in text

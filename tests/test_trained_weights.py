@@ -129,6 +129,7 @@ def _entry(shape: Any = (2,), offsets: Any = (0, 8), dtype: Any = "F32") -> dict
     ("data", "sentence"),
     [
         (b"", "This is no .safetensors file, or it is cut short."),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS"),
         (b"\x80\x04pickle of something", "This is no .safetensors file"),
         ((10**15).to_bytes(8, "little") + b"{}", "This is no .safetensors file"),
         (_headed(b'{"a": '), "This is not valid JSON, or it is cut short"),

@@ -184,6 +184,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "measured": lambda: facts.each("results", status=MEASURED, size=PROXY),
         "headlines": lambda: facts.each("results", status=MEASURED, size=PROXY)[:_HEADLINES],
         "full": lambda: facts.each("results", status=MEASURED, size=FULL),
+        "full_runs": lambda: facts.runs(FULL),
         "origin": facts.origin,
         "bound": facts.is_bound,
         # A training run of the full model is bound to the package, complete or in part.

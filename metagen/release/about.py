@@ -25,7 +25,8 @@ def about(desk: Desk) -> dict[str, Output]:
     tag = families.of_package(desk).words.pipeline_tag
     content: dict[str, Any] = {
         "dtype": plan.dtype,
-        "parameters": plan.parameters,
+        "parameters": desk.entry(FULL_MODEL, "checkpoint", "parameters"),
+        "numbers": plan.numbers,
         "bytes": plan.size,
         "files": len(plan.shards),
         "same": plan.unchanged,

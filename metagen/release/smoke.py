@@ -62,7 +62,7 @@ def _report(desk: Desk, places: Mapping[str, Path]) -> dict[str, Any]:
         "inputs": family.task.example(dims, length),
         "vocabulary": dims.get("vocab_size"),
         "unit_vectors": family.task.unit_vectors,
-        "bytes": 4 * desk.entry(ABOUT, "parameters"),
+        "bytes": 4 * desk.entry(ABOUT, "numbers"),
         "bound": BOUND,
         "steps": [list(step) for step in steps(desk.read(README).decode())],
     }

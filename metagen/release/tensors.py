@@ -77,8 +77,8 @@ class Plan:
         return tuple(piece for shard in self.shards for piece in shard.pieces)
 
     @property
-    def parameters(self) -> int:
-        """The numbers of all tensors."""
+    def numbers(self) -> int:
+        """The numbers of all tensors, with those that training does not set, such as means."""
         return sum(piece.released.count for piece in self.pieces)
 
     @property
@@ -101,10 +101,10 @@ class Plan:
         """Whether each file has the bytes of a file of the training."""
         return all(shard.same for shard in self.shards)
 
-    def index(self) -> dict[str, Any]:
+    def index(self, parameters: int) -> dict[str, Any]:
         """Return the content of the index, as transformers writes and reads it."""
         files = {p.released.name: shard.name for shard in self.shards for p in shard.pieces}
-        total = {"total_parameters": self.parameters, "total_size": self.size}
+        total = {"total_parameters": parameters, "total_size": self.size}
         return {"metadata": total, "weight_map": dict(sorted(files.items()))}
 
 

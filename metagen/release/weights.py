@@ -10,6 +10,7 @@ from metagen import paths
 from metagen.errors import Problem, TaskError
 from metagen.files import json_bytes
 from metagen.measure import sandbox
+from metagen.measure.results import FULL_MODEL
 from metagen.release import tensors
 from metagen.release.tensors import Plan, Shard
 from metagen.trained.weights import CHECKPOINT, FILE, INDEX
@@ -31,7 +32,8 @@ def weights(desk: Desk) -> dict[str, Output]:
     if written:
         made |= _written(desk, written)
     if len(plan.shards) > 1:
-        made[f"{FOLDER}/{INDEX}"] = json_bytes(plan.index())
+        parameters = desk.entry(FULL_MODEL, "checkpoint", "parameters")
+        made[f"{FOLDER}/{INDEX}"] = json_bytes(plan.index(parameters))
     return made
 
 

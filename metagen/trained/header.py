@@ -30,6 +30,7 @@ _LENGTH = 8  # bytes before the header, which say how long it is
 _LONGEST = 100_000_000  # bytes of a header, the limit of the safetensors library
 _MOST_SIDES = 64
 _NUMBERS = 2**53  # beyond, JSON readers disagree on whole numbers
+_POINTER = b"version https://git-lfs"  # how a file begins that Git LFS has not fetched
 _DAMAGED = "copy the file again, or save the checkpoint again"
 
 
@@ -81,7 +82,12 @@ def read(place: Path, path: str) -> Header:
     """
     with from_system(), open_plain(place) as stream:
         whole = place.stat().st_size
-        length = int.from_bytes(stream.read(_LENGTH), "little")
+        begin = stream.read(_LENGTH)
+        if begin + stream.read(len(_POINTER) - _LENGTH) == _POINTER:
+            hint = "run `git lfs pull` in the repository that it comes from"
+            refuse("This is a pointer of Git LFS in the place of the weights.", path, hint)
+        stream.seek(_LENGTH)
+        length = int.from_bytes(begin, "little")
         if not 2 <= length <= min(_LONGEST, whole - _LENGTH):
             refuse("This is no .safetensors file, or it is cut short.", path, _DAMAGED)
         head = stream.read(length)
