@@ -77,9 +77,14 @@ def soft_loss(
 
 
 class SoftAgent(Remembering):
-    """The copy of the critics, and how the agent explores: it draws actions from its policy."""
+    """The copy of the critics, and how the agent explores: it draws actions from its policy.
+
+    Attributes:
+        least_entropy: What the policy's entropy is held at, for each quantity of an action.
+    """
 
     config: SoftTraining
+    least_entropy = -1.0  # appendix D of the paper
 
     def __init__(
         self,
@@ -153,8 +158,7 @@ class SoftAgent(Remembering):
             wanted = soft_targets(rewards, over, expected, entropies, self.config.discount)
         drawn, log_probs = self.policy(output.policy, self.world.actions).sample(noise[:, 0])
         own = module(seen, drawn, frozen=True).values.float()
-        least = -float(self.world.actions)  # appendix D: minus the quantities of an action
-        temperature = output.log_temperature
+        temperature, least = output.log_temperature, self.least_entropy * self.world.actions
         return soft_loss(output.values.float(), wanted, own, log_probs, temperature, least)
 
     def tensors(self) -> dict[str, Tensor]:
