@@ -32,11 +32,33 @@ class Agent(Family):
 
         return (*self.usual(), Axis("n_layers", depths, grid=True), self.width_axis(budget))
 
-    def width_axis(self, budget: int) -> Axis:
-        """Return the axis of `d_hidden`, which fills the budget."""
-        return Axis("d_hidden", lambda m: (self._widest(m, budget),), fills=True)
+    def width_axis(self, budget: int, name: str = "d_hidden") -> Axis:
+        """Return the axis of a width of hidden layers, which fills the budget."""
+        return Axis(name, lambda m: (self._widest(m, budget, name),), fills=True)
 
-    def _widest(self, m: Dims, budget: int) -> int:
+    def beside(
+        self, m: Dims, names: tuple[str, str], ratio: float, budget: int, least: Dims
+    ) -> range:
+        """Return widths near the one beside which another has its published ratio in the budget.
+
+        Args:
+            m: What is chosen already.
+            names: The width, and the one that fills the budget.
+            ratio: What published models have of the second for each of the first.
+            budget: Parameters.
+            least: The smallest design with a width, but for the width.
+        """
+        name, filling = names
+
+        def count(width: int) -> int:
+            return self.count({**m, name: width, filling: max(1, int(ratio * width))})
+
+        most = bisect.bisect_right(range(1, 2**14), budget, key=count)
+        step = WIDTH_STEP if most > 4 * WIDTH_STEP else 1
+        tried = near(max(1, most), step)
+        return self.within(budget, tried, lambda width: {**m, **least, name: width})
+
+    def _widest(self, m: Dims, budget: int, name: str) -> int:
         """Return the widest hidden layers within the budget, a multiple of 8 where that fills it.
 
         The count grows with the square of the width where layers follow each other.
@@ -45,12 +67,12 @@ class Agent(Family):
         def widest(step: int) -> int:
             every = range(step, 2**20, step)
             place = bisect.bisect_right(
-                every, budget, key=lambda width: self.count({**m, "d_hidden": width})
+                every, budget, key=lambda width: self.count({**m, name: width})
             )
             return every[max(0, place - 1)]
 
         round_ = widest(WIDTH_STEP)
-        left = budget - self.count({**m, "d_hidden": round_})
+        left = budget - self.count({**m, name: round_})
         return round_ if 0 <= left <= UNUSED * budget else widest(1)
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
@@ -144,7 +166,9 @@ class ScreenAgent(Agent):
 
         def channels(m: Dims) -> range:
             ratio = trend.lines["d_conv"].at(budget)
-            return range(0, 1) if m["obs_dim"] else self._channels(m, ratio, budget)
+            names = ("d_conv", "d_hidden")
+            least = {"d_hidden": 1}
+            return range(0, 1) if m["obs_dim"] else self.beside(m, names, ratio, budget, least)
 
         return (
             *self.usual(),
@@ -152,18 +176,6 @@ class ScreenAgent(Agent):
             Axis("d_conv", channels, grid=True),
             self.width_axis(budget),
         )
-
-    def _channels(self, m: Dims, ratio: float, budget: int) -> range:
-        """Return channels near those with which the hidden layer has its published ratio."""
-
-        def count(width: int) -> int:
-            return self.count({**m, "d_conv": width, "d_hidden": max(1, int(ratio * width))})
-
-        most = bisect.bisect_right(range(1, 2**14), budget, key=count)
-        step = WIDTH_STEP if most > 4 * WIDTH_STEP else 1
-        tried = near(max(1, most), step)
-        least = {**m, "d_hidden": 1}
-        return self.within(budget, tried, lambda width: {**least, "d_conv": width})
 
     def reasons(self, m: Dims, need: Need, trend: Trend) -> dict[str, str]:
         kept = super().reasons(m, need, trend)

@@ -152,7 +152,8 @@ class Acting:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the running episodes, and the statistics that the best weights do not have."""
-        buffers = {f"buffer.{name}": buffer for name, buffer in self._buffers()}
+        # A checkpoint's weights are the best ones, whose statistics are put in place of these.
+        buffers = {f"buffer.{name}": buffer.clone() for name, buffer in self._buffers()}
         return self.worlds.tensors() | buffers
 
     def _buffers(self) -> list[tuple[str, Tensor]]:

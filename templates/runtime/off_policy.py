@@ -131,7 +131,7 @@ class Copy:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        """Take a network of the same kind; the first renewal gives it the weights."""
+        """Take a network of the same kind, or a part of it; the first renewal gives it weights."""
         self.network = network.requires_grad_(False)
         self.renewed = -1
 
@@ -145,9 +145,9 @@ class Copy:
             return
         share = share if self.renewed >= 0 else 1.0
         reshard(network)
-        kept = self.network.state_dict()
-        for name, tensor in network.state_dict().items():
-            kept[name].lerp_(whole(tensor), share)
+        tensors = network.state_dict()
+        for name, kept in self.network.state_dict().items():
+            kept.lerp_(whole(tensors[name]), share)
         self.renewed = number
 
     def tensors(self) -> dict[str, Tensor]:

@@ -8,21 +8,16 @@ script plays the seeds of the test.
 """
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from data import Config as DataConfig
 from data import baselines, load_world, splits_of
 from model import Config as ModelConfig
 from model import Model, best_actions
-from runtime.environments import World, taken
-from runtime.episodes import play
+from runtime.environments import taken
 from runtime.errors import run
+from runtime.player import Player
 from runtime.report import Report
-from runtime.returns import episode_return, picture, td_error
+from runtime.returns import picture
 from runtime.scripts import Setting, Trained, scoring
 
 
@@ -38,40 +33,21 @@ class Config:
     """Observations that are valued at once."""
 
 
-class Player:
-    """A trained network that acts, and values actions by its more careful critic."""
-
-    def __init__(self, model: Model, world: World, device: torch.device) -> None:
-        self.model, self.world, self.device = model, world, device
-
-    @torch.no_grad()
-    def __call__(self, seen: NDArray[Any]) -> NDArray[Any]:
-        """Return the best actions for what is observed, (N, A)."""
-        output = self.model(torch.from_numpy(seen).to(self.device))
-        return np.asarray(best_actions(output, self.model.config, self.world.actions).cpu().numpy())
-
-    @torch.no_grad()
-    def value(self, seen: NDArray[Any], actions: NDArray[Any] | None) -> NDArray[Any]:
-        """Return the lower value of actions (N, A), or of the best ones, (N,)."""
-        done = torch.from_numpy(self(seen) if actions is None else actions).to(self.device)
-        values = self.model(torch.from_numpy(seen).to(self.device), done).values
-        return np.asarray(values.amin(1).float().cpu().numpy())
-
-
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Play an episode from each seed of the test, and each baseline from the same seeds."""
     world, seeds = load_world(trained.args.data, trained.model), splits_of(trained.data)
-    player = Player(trained.load(lambda: Model(trained.model)), world, trained.device)
-    played, config = play(world, seeds["test"], player), trained.config
+    model, config = trained.load(lambda: Model(trained.model)), trained.config
+    player = Player(
+        model, world, trained.device, lambda output, own: best_actions(output, trained.model, own)
+    )
     others = baselines(world, trained.data, config.seed)
-    returned = episode_return(played, world, seeds["test"], others)
-    error = td_error(played, player.value, config.discount, config.batch_size)
+    _, metrics = player.scored(seeds["test"], others, config.discount, config.batch_size)
     return Report(
         world.name,
         world.sha256,
         len(seeds["test"]),
-        [returned, error],
-        picture(trained.folder, returned),
+        metrics,
+        picture(trained.folder, metrics[0]),
         n_unit="episodes",
     )
 
