@@ -140,15 +140,6 @@ class Facts:
         rows = self.get("results").value
         return [row for row in rows if row["status"] == MEASURED and row["size"] == size]
 
-    def runs(self, size: str) -> list[Ref]:
-        """Return the rows of results, one for each run: of several metrics of a run, the first."""
-        first: dict[tuple[Any, ...], Ref] = {}
-        for ref in self.each("results", status=MEASURED, size=size):
-            row = self.entry(ref)
-            key = tuple(row.get(name) for name in ("benchmark", "steps", "command", "sha256"))
-            first.setdefault(key, ref)
-        return list(first.values())
-
     def score(self, ref: Ref) -> str:
         """Return a score of a row of results, with the row's digits, and record that."""
         fact = self.get(ref)

@@ -184,7 +184,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "measured": lambda: facts.each("results", status=MEASURED, size=PROXY),
         "headlines": lambda: facts.each("results", status=MEASURED, size=PROXY)[:_HEADLINES],
         "full": lambda: facts.each("results", status=MEASURED, size=FULL),
-        "full_runs": lambda: facts.runs(FULL),
+        "full_runs": lambda: _runs(facts, FULL),
         "origin": facts.origin,
         "bound": facts.is_bound,
         # A training run of the full model is bound to the package, complete or in part.
@@ -211,6 +211,16 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "taken": lambda: facts.family().task.taken,
         "pipeline_tag": lambda: facts.family().words.pipeline_tag,
     }
+
+
+def _runs(facts: Facts, size: str) -> list[Ref]:
+    """Return the rows of results, one for each run: of several metrics of a run, the first."""
+    first: dict[tuple[Any, ...], Ref] = {}
+    for ref in facts.each("results", status=MEASURED, size=size):
+        row = facts.entry(ref)
+        key = tuple(row.get(name) for name in ("benchmark", "steps", "command", "sha256"))
+        first.setdefault(key, ref)
+    return list(first.values())
 
 
 def _works(facts: Facts, of: Ref) -> Markup:
