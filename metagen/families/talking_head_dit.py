@@ -15,7 +15,7 @@ from metagen.families import captions, parts
 from metagen.families.axes import Axis, Rule
 from metagen.families.demand import Need
 from metagen.families.diffusion import two_layers
-from metagen.families.family import Dims, Figures, Value
+from metagen.families.family import Dims, Figures, Peak, Value
 from metagen.families.parts import Part
 from metagen.families.trend import Trend
 from metagen.families.video_dit import VideoDiT, generated, numbers
@@ -100,6 +100,18 @@ class TalkingHeadDiT(VideoDiT):
             keys._replace(places=length, times=int(m["n_layers"])),
             keys._replace(places=self.steps(m) * heard, times=int(m["n_layers"])),
         ]
+
+    def peaks(self, m: Dims) -> list[Peak]:
+        """Return the inside of a block, beside what all blocks read of the caption and the sound.
+
+        Keys and values of the sound are there too while it is read.
+        """
+        (block,) = super().peaks(m)
+        d, heard = int(m["d_model"]), self.steps(m) * spectra(m)
+        length = int(m["text_length"])
+        read = (length + 3 * heard) * d
+        words = f"{block.words} + ({length:,} bytes + 3 x {heard:,} spectra) x {d:,}"
+        return [Peak(block.numbers + read, words)]
 
     def size(self, m: Dims) -> int:
         """Return the parameters of the blocks, which the table of published models has."""

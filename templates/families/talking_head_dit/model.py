@@ -179,10 +179,7 @@ class Model(VideoTransformer):
                 and of audio_reach frames before and after them.
             caption: (B, L) what `conditions` returned.
         """
-        still = portrait.unsqueeze(2).expand(-1, -1, self.config.patch_frames, -1, -1)
-        frames = torch.cat((still, given, noisy), dim=2)
-        beside = portrait.unsqueeze(2).expand_as(frames)
-        x = self.patches(torch.cat((frames, beside), dim=1))  # (B, T, S, d)
+        x = self.patches(self._beside_portrait(portrait, given, noisy))  # (B, T, S, d)
         made = self.config.made_frames // self.config.patch_frames
         steps = x.size(1)
         time, embedded = self.times(t, steps - made, made)
@@ -193,6 +190,13 @@ class Model(VideoTransformer):
             x = layer(x, time, rotary, text, audio)
         drawn = portrait.unsqueeze(2) + self.frames(x[:, -made:], embedded)
         return (noisy - drawn) / t.clamp(min=LEAST_TIME).view(-1, 1, 1, 1, 1)
+
+    def _beside_portrait(self, portrait: Tensor, given: Tensor, noisy: Tensor) -> Tensor:
+        """Return all frames, with the portrait in further channels, (B, 2C, frames, H, W)."""
+        still = portrait.unsqueeze(2)
+        first = still.expand(-1, -1, self.config.patch_frames, -1, -1)
+        frames = torch.cat((first, given, noisy), dim=2)
+        return torch.cat((frames, still.expand_as(frames)), dim=1)
 
     def heard(self, sound: Tensor) -> Tensor:
         """Return what each step hears, (B, T, K, d); the portrait's step hears zeros."""
