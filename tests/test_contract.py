@@ -315,6 +315,15 @@ def test_cards_and_sections_of_the_paper_miss_no_fact(
         # An author in BibTeX has two braces.
         if re.search(r"\{\{|\{% |\\VAR\{|needed]", documents.prose(text))
     ]
+    # A conditional passage at the end of a line takes the space to the next sentence with it.
+    joined = re.compile(r"[a-z)$]\.[A-Z][a-z]* [a-z]")
+    assert [
+        found for text in texts.values() for found in joined.findall(documents.prose(text))
+    ] == []
+    # A table that compares the design with published models has a figure of it in each column.
+    own = json.loads(desk.package["blueprint/peers.json"])["own"]["values"]
+    assert own
+    assert None not in own
     assert made.family.kind in texts["README.md"]
     every = {target for recipe in tasks.recipes for target in recipe.targets}
     facts = Facts(cast(Desk, desk))

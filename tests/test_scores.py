@@ -212,10 +212,11 @@ def test_a_row_reads_as_a_line() -> None:
 def test_one_sentence_says_what_is_beaten_and_what_is_not() -> None:
     other = {**ROW, "title": "accuracy", "outcomes": {"bigram": BEATS, "5-gram": CANNOT_TELL}}
     assert (
-        shown.judgement([ROW]) == "On bits per byte, the proxy beats bigram, and loses to 5-gram."
+        shown.judgement([ROW])
+        == "On bits per byte, the proxy beats “bigram”, and loses to “5-gram”."
     )
     assert shown.judgement([ROW, {**ROW, "title": "loss"}, other]) == (
-        "On bits per byte and loss, the proxy beats bigram, and loses to 5-gram; "
-        "on accuracy, it beats bigram, and cannot be told from 5-gram."
+        "On bits per byte and loss, the proxy beats “bigram”, and loses to “5-gram”; "
+        "on accuracy, it beats “bigram”, and cannot be told from “5-gram”."
     )
     assert shown.judgement([{**ROW, "size": "full"}, {**ROW, "status": "no score"}]) == ""

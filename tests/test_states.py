@@ -111,7 +111,7 @@ SAYS: dict[str, dict[str, tuple[list[str], list[str]]]] = {
                 "measured with NVML",
                 "--checkpoint ..",
                 "The code of this package trained it.",
-                "On bits per byte, the model beats unigram and bigram",
+                "On bits per byte, the model beats “unigram” and “bigram”",
                 "| Memory of a device | 35.1 GB | 33.4 GB |",
             ],
             ["proxy", "Proxy", "trains the proxy", "stated, not bound"],

@@ -37,12 +37,13 @@ def diagram(desk: Desk) -> Picture:
 def draw_diagram(
     figure: Figure, nodes: Sequence[Node], around: Sequence[Sequence[str]] = ()
 ) -> None:
-    """Draw the model's modules, and beside them the inside of the largest."""
+    """Draw the model's modules, and beside them the inside of the largest that has one."""
     outer = boxes(nodes, "")
     if not outer:
         return say_instead(figure, "the model has no modules with parameters")
-    largest = max(outer, key=lambda box: box.parameters)
-    inner = boxes(nodes, largest.inside)
+    within = {box.inside: boxes(nodes, box.inside) for box in outer}
+    largest = max(outer, key=lambda box: (bool(within[box.inside]), box.parameters))
+    inner = within[largest.inside]
     stacks = [outer, inner] if inner else [outer]
     rows = max(map(len, stacks))
     figure.set_size_inches(WIDTH, _STEP * rows + 0.28)

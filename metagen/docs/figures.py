@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from metagen.docs import wording
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LINE = 2  # points
+_LABEL_LETTERS = 34  # of a line beside an axis; a longer label goes on in the next
 _OUTCOMES = {BETTER: GREEN, WORSE: ORANGE, CANNOT_TELL: GREY}
 _FALL = 30  # the axis is logarithmic if the losses fall by a larger factor
 
@@ -141,6 +143,8 @@ def _memory_bars(axes: Axes, memories: list[dict[str, int]], size: float) -> flo
     left = [0.0] * len(memories)
     for part, colour in (("weights", BLUE), ("cache", ORANGE), ("activations", GREEN)):
         widths = [memory[part] / size for memory in memories]
+        if not any(widths):  # A family without a cache has no name of it in the legend either.
+            continue
         axes.barh(places, widths, left=left, color=colour, height=0.62, label=part)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     return max(left)
@@ -179,8 +183,9 @@ def draw_curve(figure: Figure, rows: list[dict[str, Any]], axis: str, unit: str)
         axes.set_yscale("log")
     else:
         axes.set_ylim(0, None)
-    axes.set(xlabel=axis, ylabel=f"loss ({unit})", xlim=(0, rows[-1]["step"]))
-    axes.legend(loc="upper right", ncols=2)
+    named = textwrap.fill(f"loss ({unit})", _LABEL_LETTERS)
+    axes.set(xlabel=axis, ylabel=named, xlim=(0, rows[-1]["step"]))
+    figure.legend(loc="outside upper right", ncols=2)
 
 
 def _bars(figure: Figure, parts: dict[str, float], axis: str, unit: str) -> None:

@@ -43,7 +43,8 @@ def pages() -> dict[str, str]:
 
 def gallery() -> str:
     """Return the page that names all families."""
-    head = "# What can be built\n\nEach family has a page with a picture of what it makes.\n\n"
+    said = "Each family has a page, most of them with a picture of what it makes."
+    head = f"# What can be built\n\n{said}\n\n"
     table = ["| model | family | for |", "| --- | --- | --- |"]
     for family in map(families.named, sorted(families.FAMILIES)):
         link = f"[{family.words.kind}]({family.name}.md)"

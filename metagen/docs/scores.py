@@ -15,6 +15,7 @@ from metagen.measure.results import FULL, MEASURED, PROXY
 
 _Z = 1.96  # half of a 95 % interval is that many standard errors
 _MOST_DECIMALS = 6
+_LEFT, _RIGHT = "\u201c", "\u201d"  # quotation marks
 _VERBS = {BEATS: "beats", LOSES: "loses to", CANNOT_TELL: "cannot be told from"}
 
 Row = Mapping[str, Any]
@@ -87,11 +88,16 @@ def judgement(rows: Iterable[Row], size: str = PROXY) -> str:
         if row["status"] == MEASURED and row["size"] == size and row["outcomes"]:
             titles.setdefault(tuple(row["outcomes"].items()), []).append(row["title"])
     clauses = [
-        f"on {_listed(names)}, {'it' if number else name} {_said(dict(outcomes))}"
+        f"on {_listed(names)}, {'it' if number else name} {_said(_quoted(outcomes))}"
         for number, (outcomes, names) in enumerate(titles.items())
     ]
     sentence = "; ".join(clauses)
     return f"{sentence[:1].upper()}{sentence[1:]}." if sentence else ""
+
+
+def _quoted(outcomes: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return outcomes by the quoted names of baselines: a name may hold a comma or an `and`."""
+    return {f"{_LEFT}{name}{_RIGHT}": outcome for name, outcome in outcomes}
 
 
 def _said(outcomes: Mapping[str, str]) -> str:

@@ -40,6 +40,11 @@ _ONE = re.compile(
     rf"(?<![\w.,\u2212-])1(?P<gap>(?:[ ~{SPACE}][A-Za-z][\w-]*){{0,2}}[ ~{SPACE}])"
     rf"(?P<noun>{_COUNTED.replace(' ', '|')})\b(?P<verb> (?:{_VERBS.replace(' ', '|')})\b)?"
 )
+# What a limit of two ends is called; a budget is the most that may be used.
+_LIMITS = {
+    "parameter_budget.max": "parameter budget",
+    "parameter_budget.min": "least number of parameters",
+}
 _IRREGULAR = {"series": "series", "axes": "axis", "have": "has", "pass": "passes"}
 
 
@@ -67,10 +72,12 @@ def write(value: Any, unit: str, style: str = "full") -> str:
 
 
 def _text(value: str, style: str) -> str:
-    if style in ("title", "heading"):
+    if style == "title":
         value = value[:1].upper() + value[1:]
     if style in ("words", "heading"):
+        value = _LIMITS.get(value.lower(), value)
         value = value.replace("_", " ").replace(".", " ").replace("co2", "CO2")
+        value = value[:1].upper() + value[1:] if style == "heading" else value
     return value
 
 

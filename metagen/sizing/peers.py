@@ -21,7 +21,16 @@ MOST = 5
 EXACT = "params_exact"  # the column of all parameters, where a family's table has it
 _ROOM = 36  # letters of all columns together, with a space on each side
 # What a column of published models is called in the family's own dimensions.
-_DIMS = {"ffn": "d_ff", "context": "max_seq_len", "vocab": "vocab_size", "patch": "patch_size"}
+_DIMS = {
+    "d_model": "d_hidden",
+    "ffn": "d_ff",
+    "context": "max_seq_len",
+    "vocab": "vocab_size",
+    "patch": "patch_size",
+    "image_size": "image_height",
+    "fpn": "fpn_channels",
+}
+_DEPTHS = ("depth_1", "depth_2", "depth_3", "depth_4")  # layers of a residual network, by stage
 _TITLES = {
     "d_model": "width",
     "n_layers": "layers",
@@ -31,6 +40,8 @@ _TITLES = {
     "context": "context",
     "vocab": "vocabulary",
     "image_size": "image",
+    "fpn": "pyramid",
+    "d_hidden": "hidden",
 }
 # The columns of most use to a reader come first; others follow in the order of the table.
 _FIRST = ("n_layers", "d_model", "n_heads", "ffn", "context", "image_size")
@@ -44,11 +55,12 @@ def work(desk: Desk) -> dict[str, bytes]:
     table = rows(desk.source(family.published))
     size, column = _size(family, dims, table)
     near = _nearest(table, column, size)
-    columns = _columns(near)
+    own = _own(family, dims, near)
+    columns = _columns(near, own)
     content = {
         "unit": "parameters" if column == EXACT else family.size_unit,
         "columns": [_title(name) for name in columns],
-        "own": {"size": size, "values": [dims.get(_DIMS.get(name, name)) for name in columns]},
+        "own": {"size": size, "values": [own[name] for name in columns]},
         "models": [_model(row, column, columns) for row in near],
     }
     return {TARGET: json_bytes(content)}
@@ -68,9 +80,24 @@ def _nearest(table: Iterable[Row], column: str, size: int) -> list[Row]:
     return sorted(near, key=lambda row: float(row[column]))
 
 
-def _columns(near: list[Row]) -> list[str]:
-    """Return the dimensions that these models have, those of most use first."""
-    filled = {name: None for row in near for name, text in row.items() if text and _is_one(name)}
+def _own(family: Family, dims: Dims, near: list[Row]) -> dict[str, int | str]:
+    """Return the figures of the design, by the columns of the table that it has one of."""
+    traits = {trait.column: trait.of for trait in family.traits.values()}
+    own: dict[str, int | str] = {}
+    for column in near[0]:
+        if column == "n_layers" and _DEPTHS[0] in dims:
+            own[column] = "-".join(str(dims[depth]) for depth in _DEPTHS)
+        elif column in traits:
+            own[column] = int(traits[column](dims))
+        elif column in dims or (_DIMS.get(column) in dims and _DIMS[column] not in near[0]):
+            own[column] = int(dims[column if column in dims else _DIMS[column]])
+    return own
+
+
+def _columns(near: list[Row], own: Iterable[str]) -> list[str]:
+    """Return the dimensions that these models and the design have, those of most use first."""
+    named = {name: None for row in near for name, text in row.items() if text and _is_one(name)}
+    filled = {name: None for name in named if name in own}
     ordered = dict.fromkeys([*(name for name in _FIRST if name in filled), *filled])
     widths = accumulate(_width(near, name) for name in ordered)
     return [name for name, width in zip(ordered, widths, strict=True) if width <= _ROOM]

@@ -98,7 +98,7 @@ def picture(folder: Path, returned: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     ends = [pairs[0][0], pairs[-1][0]]
     x, y = ([round(float(pair[i]), 3) for pair in pairs] for i in (0, 1))
-    series = [{"name": "model", "x": x, "y": y, "style": "line"}]
+    series = [{"name": "proxy", "x": x, "y": y, "style": "line"}]
     for name, value in returned["baselines"].items():
         series.append({"name": name, "x": ends, "y": [value] * 2, "style": "dashed"})
     labels = {"x": "transitions of training", "y": "mean return (reward)"}

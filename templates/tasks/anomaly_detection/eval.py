@@ -91,7 +91,7 @@ def picture(own: Scores, deviations: Scores, truth: NDArray[np.bool_]) -> dict[s
         x, y = ([round(float(v), 4) for v in values[at]] for values in (recall, precision))
         return {"name": name, "x": x, "y": y, "style": style}
 
-    lines = [line("model", own, "line"), line("largest deviation", deviations, "dashed")]
+    lines = [line("proxy", own, "line"), line("largest deviation", deviations, "dashed")]
     return {"kind": "lines", "x": "recall (share)", "y": "precision (share)", "series": lines}
 
 

@@ -184,7 +184,7 @@ def picture(series: Series, forecasts: dict[str, Forecast], model: ModelConfig) 
         "y": f"{series.name} ({series.unit})",
         "series": [
             line("truth", np.concatenate([past, future]), 1 - len(past), "line"),
-            line(MODEL, guesses[MODEL], 0, "line"),
+            line("proxy", guesses[MODEL], 0, "line"),
             line("seasonal naive", guesses["seasonal naive"], 0, "dashed"),
         ],
     }

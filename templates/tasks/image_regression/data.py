@@ -35,7 +35,7 @@ from runtime.targets import TARGET, Target, Values, numbers_of, target_of, targe
 from runtime.turned_digits import turned_digits
 
 BUNDLED = "turned_digits"
-ANGLE = "angle (degrees)"
+ANGLE = "angle in degrees"
 TURNS = 2  # images of a training digit; one of val or test has its first alone
 
 

@@ -167,7 +167,7 @@ def figure(curves: dict[str, dict[str, Curve]]) -> dict[str, Any]:
     styles = {"model": "line", "1-NN and TF-IDF": "dashed", "chance": "points"}
     series = [
         {
-            "name": f"{name}, {way.replace('_', ' ')}",
+            "name": f"{'proxy' if name == 'model' else name}, {way.replace('_', ' ')}",
             "x": list(DRAWN),
             "y": [round(float(score.values.mean()), 4) for score in curves[way][name].values()],
             "style": style,

@@ -126,7 +126,8 @@ def _drawing(numbers: Tensor, classes: Tensor, pictures: SegmentedPictures) -> d
     names, labels = pictures.named(), []
     for number, kind in enumerate(classes.tolist(), start=1):
         rows, columns = (numbers == number).nonzero(as_tuple=True)
-        at = [int(columns.min()), int(rows.min())] if len(rows) else None
+        # The first pixel is the segment's own, so names of different segments stand apart.
+        at = [int(columns[0]), int(rows[0])] if len(rows) else None
         thing = kind < pictures.things
         labels.append({"at": at, "name": names[kind], "class": kind, "thing": thing})
     return {"segments": numbers.tolist(), "labels": labels}

@@ -162,7 +162,7 @@ def metrics(
 
 def figure(own: Found, others: Mapping[str, Found], asked: Sequence[Query]) -> dict[str, Any]:
     """Return recall against k, with the baselines."""
-    styles = {"model": "line", "popularity": "points"}
+    styles = {"proxy": "line", "popularity": "points"}
     drawn = [k for k in DRAWN if k <= own.shape[1]]
     series = [
         {
@@ -171,7 +171,7 @@ def figure(own: Found, others: Mapping[str, Found], asked: Sequence[Query]) -> d
             "y": [round(float(recall(found, asked, k).mean()), 4) for k in drawn],
             "style": styles.get(name, "dashed"),
         }
-        for name, found in {"model": own, **others}.items()
+        for name, found in {"proxy": own, **others}.items()
     ]
     return {"kind": "lines", "x": "k (items)", "y": "recall@k (share)", "series": series}
 

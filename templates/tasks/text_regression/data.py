@@ -33,7 +33,7 @@ from runtime.targets import (
 from runtime.text_batches import Sample
 
 BUNDLED = "solubility_of_names"
-SOLUBILITY = "solubility (log mol/l)"
+SOLUBILITY = "solubility in log mol/l"
 TEXT = "text"
 SHOWN = 40  # characters of a text in an error
 
