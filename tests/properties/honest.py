@@ -30,6 +30,7 @@ from .leaf import Case
 from .tally import Tally
 
 _ARTIFACTS = {"training_recipe": "pytorch_skeleton", "benchmark_report": "eval_report"}
+_BOTH = ("diffusion", "transformer")  # What is built for either is a diffusion Transformer.
 _MOST = 12  # values of a key whose kind has no list of words
 _PROSE_FILES = ("docs/", "paper/", "manifest.json", "spec_resolved.yaml")
 _PROSE_ENTRIES = {"decisions", "formula", "source", "reason", "note", "how"}
@@ -97,6 +98,8 @@ def _meaning(case: Case, raw: Any) -> Any:
         return CLASSES.get(raw, raw)
     if case.key == "outputs.artifacts":
         return _without_brought(case.spec, frozenset(_ARTIFACTS.get(name, name) for name in raw))
+    if case.key == "architecture.family":
+        return _BOTH if raw in _BOTH else raw
     if case.key == "architecture.dims":
         own = _dims(case.spec)
         return frozenset(pin for pin in raw.items() if own.get(pin[0]) != pin[1])
