@@ -467,7 +467,6 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "ppo": of_seeds,
     "dqn": of_seeds,
     "sac": of_seeds,
-    "mbpo": of_seeds,
     "two_tower": of_interactions,
 }
 
