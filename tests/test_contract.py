@@ -467,6 +467,7 @@ SAMPLES: dict[str, Callable[[Made], Splits]] = {
     "ppo": of_seeds,
     "dqn": of_seeds,
     "sac": of_seeds,
+    "mbpo": of_seeds,
     "two_tower": of_interactions,
 }
 

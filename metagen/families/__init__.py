@@ -82,6 +82,7 @@ node_classifier | graph | label | node_classification | gnn | classification
 link_predictor | graph | regression | link_prediction | gnn | classification
 pointnet | point_cloud | label | classification | mlp | classification
 sac | tabular | action | actor_critic | mlp | actor_critic
+mbpo | tabular | action | model_based | mlp | model_based
 text_regressor | text | regression | regression | transformer | regression
 vit_regressor | image | regression | regression | transformer | regression
 resnet_regressor | image | regression | regression | cnn | regression

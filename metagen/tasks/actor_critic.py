@@ -29,7 +29,7 @@ class ActorCritic(QuantityControl):
     """A policy over quantities, and what two critics expect of each action."""
 
     name = "actor_critic"
-    metrics = ("episode_return", "td_error")
+    metrics: tuple[str, ...] = ("episode_return", "td_error")
     method = "the soft actor-critic"
     more_passes = TARGETS
     benchmark = Benchmark(

@@ -68,6 +68,13 @@ RANGES: dict[str, dict[str, Range]] = {
         "target_every": COUNT,
         # A copy that takes nothing would stay as it began.
         "target_share": Range(0, 1, "least"),
+        "real_share": SHARE,
+        # The entropy of numbers is negative where they vary little.
+        "least_entropy": Range(-(10**9), 10**9),
+        "rollout_every": UPDATES,
+        "rollout_starts": COUNT,
+        "rollout_length": COUNT,
+        "rollouts_kept": COUNT,
         "discount": SHARE,
         "gae_lambda": SHARE,
         "clip": ABOVE,

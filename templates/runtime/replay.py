@@ -63,23 +63,39 @@ class Replay:
         kept = [self.seen[env, : min(count, self.size)] for env, count in enumerate(self.count)]
         return torch.from_numpy(np.concatenate(kept))
 
-    def sample(self, envs: NDArray[np.int64], draws: NDArray[np.float64]) -> tuple[Tensor, ...]:
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """The place behind the last whole transition of each environment, (envs,).
+
+        The newest transition is not whole yet: what followed it is stored with the next one.
+        """
+        return self.count - 1
+
+    def sample(
+        self,
+        envs: NDArray[np.int64],
+        draws: NDArray[np.float64],
+        since: NDArray[np.int64] | None = None,
+        until: NDArray[np.int64] | None = None,
+    ) -> tuple[Tensor, ...]:
         """Return transitions of some environments: seen, done, rewarded, what followed, the end.
 
         Args:
             envs: The environment of each, (B,).
             draws: A number from 0 to 1 for each, which chooses the transition, (B,).
+            since: An earlier value of `ends`, before which no transition is taken; None: all are.
+            until: One from which on no transition is taken.
         """
         count, filled = self.count[envs], np.minimum(self.count[envs], self.size)
-        # The oldest frames have lost those before them, and the newest place what followed it.
-        oldest = np.where(count > self.size, max(0, self.frames - 1), 0)
-        spare = np.maximum(1, filled - 1 - oldest)
-        first = count - filled + oldest
-        place = first + (draws * spare).astype(np.int64)
+        # The oldest frames have lost those before them.
+        oldest = count - filled + np.where(count > self.size, max(0, self.frames - 1), 0)
+        first = oldest if since is None else np.maximum(oldest, since[envs])
+        end = (self.ends if until is None else until)[envs]
+        place = first + (draws * np.maximum(1, end - first)).astype(np.int64)
         # An episode's last observation has no action; the place before it has, or the one behind
         # where the one before is no longer kept.
         last = self.age[envs, place % self.size] < 0
-        place = np.where(last, place + np.where(place == first, 1, -1), place)
+        place = np.where(last, place + np.where(place == oldest, 1, -1), place)
         at = place % self.size
         rows = (
             self._observed(envs, place),

@@ -44,6 +44,16 @@ SAC = {
     "discount": 0.9,
     "target_share": 0.1,
 }
+MBPO = {
+    **SAC,
+    "dynamics_rate": 2.0,
+    "rollout_every": 2,
+    "rollout_starts": 8,
+    "rollout_length": 2,
+    "rollouts_kept": 2,
+    "real_share": 0.25,
+    "least_entropy": -0.5,
+}
 PPO_SIZES: dict[str, dict[str, Any]] = {
     "model": {**NUMBERS, "continuous": True, "d_conv": 0, "n_layers": 2, "d_hidden": 8},
     "data": DATA,
@@ -66,6 +76,13 @@ SAC_SIZES: dict[str, dict[str, Any]] = {
     "train": {**TRAIN, "batch_size": 8, **SAC},
     "eval": {"seed": 0, "discount": 0.9, "batch_size": 50},
     "infer": INFER,
+}
+
+ENSEMBLE = {"n_networks": 3, "n_elites": 2, "dynamics_layers": 2, "d_dynamics": 6, "ends": True}
+MBPO_SIZES: dict[str, dict[str, Any]] = {
+    **SAC_SIZES,
+    "model": {**SAC_SIZES["model"], **ENSEMBLE},
+    "train": {**TRAIN, "batch_size": 8, **MBPO},
 }
 
 
