@@ -40,7 +40,14 @@ class MBPO(SAC):
             "steps are made up by some networks of the ensemble, so n_elites is at most n_networks",
         ),
     )
-    proxy_dims = {"n_layers": 2, "d_hidden": 64, "dynamics_layers": 2, "d_dynamics": 64}
+    proxy_dims = {
+        "n_layers": 2,
+        "d_hidden": 64,
+        "n_networks": 3,
+        "n_elites": 2,
+        "dynamics_layers": 2,
+        "d_dynamics": 64,
+    }
 
     def parts(self, m: Dims) -> list[Part]:
         """Return the parts of a soft actor-critic, and the ensemble, which no action needs."""
@@ -96,17 +103,17 @@ class MBPO(SAC):
 
 
 def ensemble(m: Dims) -> Part:
-    """Return the networks that say what follows, with a loss of each, and bounds of variances.
+    """Return the networks that say what follows, with an error of each, and bounds of variances.
 
     Each gives a mean and a variance of the reward and of each number that is observed, and a logit
-    of the episode's end where that is predicted.
+    of the episode's end where that is predicted. The rewards' mean and deviation are stored too.
     """
     predicted, width = 1 + int(m["obs_dim"]), int(m["d_dynamics"])
     shape = {"d_hidden": width, "n_layers": m["dynamics_layers"]}
     outputs = 2 * predicted + int(m["ends"])
     one = count(perceptron(m["obs_dim"] + m["n_actions"], shape, outputs))
     networks = int(m["n_networks"])
-    return Part(others=networks * one + 2 * predicted, state=networks)
+    return Part(others=networks * one + 2 * predicted, state=networks + 2)
 
 
 FAMILY = MBPO()

@@ -30,7 +30,7 @@ class ModelBased(ActorCritic):
     switches = (("only steps that were taken", "train.real_share", 1.0),)
     benchmark = Benchmark(
         "swinging up a pendulum",
-        {"quick": 4000, "full": 12_000},
+        {"quick": 5000, "full": 12_000},
         ("gymnasium",),
         sheets=("pendulum",),
     )
@@ -43,19 +43,21 @@ class ModelBased(ActorCritic):
         return HABITS
 
     def proxy_habits(self, m: Dims) -> Habits:
-        return replace(HABITS, batch=128, epochs=320, rate=1e-3)
+        return replace(HABITS, batch=128, epochs=256, rate=1e-3)
 
     def train(self, m: Dims, key: Lookup, *, reduced: bool) -> Section:
         return {
             **super().train(m, key, reduced=reduced),
             "first_random": 500 if reduced else 5_000,
+            "target_share": 0.04 if reduced else 0.005,
             "dynamics_rate": 1.0 if reduced else 3.33,
+            "rollout_from": 500 if reduced else 5_000,
             "rollout_every": 100 if reduced else 5_000,
             "rollout_starts": 1_000 if reduced else 100_000,
             "rollout_length": 1,
-            "rollouts_kept": 4,
-            "real_share": 0.25 if reduced else 0.05,
-            "least_entropy": -0.05 if reduced else -0.5,
+            "rollouts_kept": 2 if reduced else 4,
+            "real_share": 0.5 if reduced else 0.05,
+            "least_entropy": -1.0 if reduced else -0.5,
         }
 
     def more_reasons(self, full: Any, key: Lookup) -> dict[str, str]:
@@ -65,6 +67,7 @@ class ModelBased(ActorCritic):
             **{f"train.{name}": SOURCE for name in names},
             "train.dynamics_rate": f"{SOURCE}, where it is 0.001 beside 0.0003",
             "train.least_entropy": f"{SOURCE}, for HalfCheetah, Walker2d and Ant",
+            "train.rollout_from": "250 steps of 20 updates, the first of the renewals",
             "train.rollout_every": "250 steps of 20 updates, as for most environments of the paper",
             "train.rollout_length": "as the paper has for HalfCheetah and Walker2d",
             "train.replay_ratio": "training.config.epochs"

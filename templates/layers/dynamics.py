@@ -18,7 +18,7 @@ class Ahead(NamedTuple):
     """What each network expects to follow.
 
     Attributes:
-        mean: The reward, and by how much each standardized number changes, (N, B, S).
+        mean: The standardized reward, and by how much each such number changes, (N, B, S).
         log_variance: Logarithm of the variance of each, (N, B, S).
         ends: Logit of the episode's end, (N, B, 1); (N, B, 0) where ends are not predicted.
         bounds: Within which the logarithms lie softly: the highest and the lowest, (2, S).
@@ -46,9 +46,9 @@ class Parallel(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """N networks of one shape, with a loss of each on transitions that it had not learned from."""
+    """N networks of one shape, and the error of each on transitions it had not learned from."""
 
-    losses: Tensor
+    errors: Tensor
 
     def __init__(
         self, networks: int, inputs: int, width: int, depth: int, predicted: int, ends: int
@@ -59,7 +59,7 @@ class Ensemble(nn.Module):
         self.linear = nn.ModuleList(Parallel(networks, a, b) for a, b in itertools.pairwise(sizes))
         highest, lowest = torch.full((predicted,), 0.5), torch.full((predicted,), -10.0)
         self.bounds = nn.Parameter(torch.stack((highest, lowest)))
-        self.register_buffer("losses", torch.zeros(networks))
+        self.register_buffer("errors", torch.zeros(networks))
 
     def forward(self, x: Tensor) -> Ahead:
         """Return what each network expects.
@@ -67,7 +67,7 @@ class Ensemble(nn.Module):
         Args:
             x: What is standardized and done, (B, inputs), or for each network, (B, N, inputs).
         """
-        networks = len(self.losses)
+        networks = len(self.errors)
         x = x.expand(networks, *x.shape) if x.dim() == 2 else x.transpose(0, 1)
         for layer in self.linear:
             x = layer(x if layer is self.linear[0] else F.silu(x))
@@ -79,5 +79,5 @@ class Ensemble(nn.Module):
         return Ahead(mean, lowest + F.softplus(capped - lowest), ends, self.bounds.float())
 
     def best(self, count: int) -> Tensor:
-        """Return the numbers of the networks with the lowest losses, (count,)."""
-        return self.losses.argsort(stable=True)[:count]
+        """Return the numbers of the networks with the lowest errors, (count,)."""
+        return self.errors.argsort(stable=True)[:count]

@@ -282,12 +282,17 @@ class Statistics(Protocol):
         """Take those of `count` further observations."""
 
 
+def moments(rows: Tensor) -> tuple[float, Tensor, Tensor]:
+    """Return how many rows (N, D) all processes have, their mean and their variance, (D,) each."""
+    x = rows.double()
+    sums = total(torch.stack((torch.full_like(x[0], len(x)), x.sum(0), x.square().sum(0))))
+    mean = sums[1] / sums[0]
+    return float(sums[0, 0]), mean, (sums[2] / sums[0] - mean**2).clamp(min=0)
+
+
 def normalize(module: nn.Module, observed: Tensor) -> None:
     """Add what all processes observed, (N, obs_dim), to a network's statistics, if it has any."""
-    x = observed.double()
-    sums = total(torch.stack((torch.full_like(x[0], len(x)), x.sum(0), x.square().sum(0))))
-    count, mean = float(sums[0, 0]), sums[1] / sums[0]
-    variance = (sums[2] / sums[0] - mean**2).clamp(min=0)
+    count, mean, variance = moments(observed)
     for part in module.modules():
         if isinstance(part, Statistics):
             part.update(mean.float(), variance.float(), count)

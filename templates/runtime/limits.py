@@ -71,6 +71,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "real_share": SHARE,
         # The entropy of numbers is negative where they vary little.
         "least_entropy": Range(-(10**9), 10**9),
+        "rollout_from": UPDATES,
         "rollout_every": UPDATES,
         "rollout_starts": COUNT,
         "rollout_length": COUNT,

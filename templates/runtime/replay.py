@@ -63,6 +63,11 @@ class Replay:
         kept = [self.seen[env, : min(count, self.size)] for env, count in enumerate(self.count)]
         return torch.from_numpy(np.concatenate(kept))
 
+    def rewarded(self) -> Tensor:
+        """Return the reward of each step, (N,)."""
+        filled = np.arange(self.size)[None] < self.count[:, None]
+        return torch.from_numpy(self.rewards[filled & (self.age >= 0)])
+
     @property
     def ends(self) -> NDArray[np.int64]:
         """The place behind the last whole transition of each environment, (envs,).

@@ -112,7 +112,7 @@ def test_changes_are_of_standardized_numbers(code: Code) -> None:
 def test_the_networks_with_the_lowest_losses_are_the_best(code: Code) -> None:
     ensemble = code["model"].Model(code["model"].Config()).dynamics
     assert ensemble.best(2).tolist() == [0, 1]
-    ensemble.losses.copy_(torch.tensor([0.3, -2.0, 0.1]))
+    ensemble.errors.copy_(torch.tensor([0.3, -2.0, 0.1]))
     assert ensemble.best(2).tolist() == [1, 2]
 
 

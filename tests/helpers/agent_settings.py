@@ -47,6 +47,7 @@ SAC = {
 MBPO = {
     **SAC,
     "dynamics_rate": 2.0,
+    "rollout_from": 4,
     "rollout_every": 2,
     "rollout_starts": 8,
     "rollout_length": 2,

@@ -58,7 +58,7 @@ def pendulum(code: Code) -> tuple[Any, Any]:
     return agent, network
 
 
-def test_the_loss_is_the_likelihood_of_torchs_distributions(code: Code) -> None:
+def test_the_loss_is_the_weighted_likelihood_of_torchs_distributions(code: Code) -> None:
     torch.manual_seed(0)
     mean, log_variance = torch.randn(3, 7, 6), torch.randn(3, 7, 6)
     ends, bounds = torch.randn(3, 7, 1), torch.zeros(2, 6)
@@ -67,6 +67,7 @@ def test_the_loss_is_the_likelihood_of_torchs_distributions(code: Code) -> None:
     losses = code["train"].prediction_losses(ahead, targets, over)
     gaussian: Any = Normal(mean[..., :4], (log_variance[..., :4] / 2).exp())
     expected = -2 * gaussian.log_prob(targets) - torch.tensor(2 * torch.pi).log()
+    expected = expected * gaussian.stddev  # the weight of beta = 0.5
     ended: Any = Bernoulli(logits=ends[..., 0])
     expected = expected.mean(2) - ended.log_prob(over)
     torch.testing.assert_close(losses, expected)
@@ -74,7 +75,8 @@ def test_the_loss_is_the_likelihood_of_torchs_distributions(code: Code) -> None:
 
 def test_what_is_made_up_is_that_of_a_loop(code: Code) -> None:
     agent, network = pendulum(code)
-    network.dynamics.losses.copy_(torch.tensor([3.0, 1.0, 2.0]))
+    network.dynamics.errors.copy_(torch.tensor([3.0, 1.0, 2.0]))
+    network.rewards.copy_(torch.tensor([-6.0, 2.5]))
     seen = agent.replay.everything()[:6]
     noise, chosen = torch.randn(6, 1 + 1 + 3), torch.tensor([0.0, 0.49, 0.5, 0.99, 0.2, 0.7])
     made = agent.imagine(seen, noise, chosen)
@@ -82,14 +84,14 @@ def test_what_is_made_up_is_that_of_a_loop(code: Code) -> None:
         now = seen[row : row + 1]
         mean, raw = network(now).policy[0, [0, 3]]
         action = (mean + (-5 + 3.5 * (raw.tanh() + 1)).exp() * noise[row, 0]).tanh()
-        member = 1 if chosen[row] < 0.5 else 2  # the two with the lowest losses
+        member = 1 if chosen[row] < 0.5 else 2  # the two with the lowest errors
         ahead = network(now, action.view(1, 1), ahead=True)
         deviations = (ahead.log_variance[member, 0] / 2).exp()[:4]
         drawn = ahead.mean[member, 0, :4] + deviations * noise[row, 1:]
         later = now[0].clone()
         later[:3] += drawn[1:] * (network.features.variance[:3] + 1e-8).sqrt()
         over = float(ahead.ends[member, 0, 0] > 0)
-        expected = (now[0], action.view(1), drawn[0], later, torch.tensor(over))
+        expected = (now[0], action.view(1), 2.5 * drawn[0] - 6, later, torch.tensor(over))
         for mine, theirs in zip(made, expected, strict=True):
             torch.testing.assert_close(mine[row], theirs)
 
@@ -140,12 +142,12 @@ def test_the_ensemble_learns_from_nothing_that_will_judge_it(code: Code) -> None
     newest = agent.replay.sample(envs, draws, since=agent.learned)[0]
     judged = {order.index(tuple(row)) for row in newest.tolist()}
     assert judged == set(range(known, len(order) - 1))
-    before = network.dynamics.losses.clone()
+    before = network.dynamics.errors.clone()
     agent._judge()
-    assert (network.dynamics.losses != before).all()
+    assert (network.dynamics.errors != before).all()
 
 
-def test_networks_are_judged_by_their_loss_on_the_newest_transitions(code: Code) -> None:
+def test_networks_are_judged_by_their_error_on_the_newest_transitions(code: Code) -> None:
     agent, network = pendulum(code)
     while agent.steps < 40:
         agent._act(0)
@@ -165,6 +167,26 @@ def test_each_network_has_samples_of_its_own_that_follow_from_their_place(code: 
     assert not whole[6][:, 0].equal(whole[6][:, 1])
 
 
+def test_rewards_are_foreseen_in_units_of_those_of_the_random_actions(code: Code) -> None:
+    agent, network = pendulum(code)
+    known = agent.replay.rewards[:, : agent.replay.count[0]]
+    expected = torch.tensor([known.mean(), known.std()])
+    torch.testing.assert_close(network.rewards, expected)
+    seen = agent.replay.everything()[:2]
+    targets = agent._targets(seen, torch.from_numpy(known[0, :2]), seen)
+    assert targets[:, 0].tolist() == pytest.approx((known[0, :2] - known.mean()) / known.std())
+    assert (targets[:, 1:] == 0).all()
+
+
+def test_nothing_is_made_up_before_the_ensemble_has_learned(code: Code) -> None:
+    agent, network = pendulum(code)
+    counts = []
+    for step in range(8):
+        agent.collect(network, step)
+        counts.append(agent.imagined.count)
+    assert counts == [0, 0, 0, 0, 1, 1, 2, 2]  # from the fourth update, at every second one
+
+
 def test_a_share_of_the_samples_is_real(code: Code) -> None:
     agent, _ = pendulum(code)
     agent._imagine()
@@ -182,16 +204,19 @@ def test_the_ensemble_gets_the_gradient_of_its_loss_alone(code: Code) -> None:
     mine = [p.grad.clone() for p in network.dynamics.parameters()]
     network.zero_grad()
     seen, actions, rewards, later, over = batch[6:]
+    mean, deviation = network.rewards
     loss = torch.tensor(0.0)
     for member in range(3):
         rows = (seen[:, member], actions[:, member])
         ahead = network(*rows, ahead=True)
         changes = network.features(later[:, member]) - network.features(seen[:, member])
-        targets = torch.cat((rewards[:, member, None], changes[:, :3]), 1)
+        units = (rewards[:, member, None] - mean) / deviation
+        targets = torch.cat((units, changes[:, :3]), 1)
         log_variance = ahead.log_variance[member, :, :4]
         squares = (ahead.mean[member, :, :4] - targets) ** 2 / log_variance.exp()
         ends = torch.nn.functional.softplus(ahead.ends[member, :, 0])  # no episode ended
-        loss = loss + (squares + log_variance).mean() + ends.mean()
+        weights = log_variance.detach().exp().sqrt()
+        loss = loss + (weights * (squares + log_variance)).mean() + ends.mean()
     assert not over.any()
     bounds = network.dynamics.bounds
     (loss + 0.01 * (bounds[0, :4] - bounds[1, :4]).sum()).backward()

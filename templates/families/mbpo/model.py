@@ -38,7 +38,13 @@ class Config:
 
 
 class Model(SoftActorCritic):
-    """The network; its tensors keep their own names, since transformers has no counterpart."""
+    """The network; its tensors keep their own names, since transformers has no counterpart.
+
+    Attributes:
+        rewards: Mean and deviation of those of the random actions, in which rewards are foreseen.
+    """
+
+    rewards: Tensor
 
     def __init__(self, config: Config) -> None:
         c = config
@@ -48,6 +54,8 @@ class Model(SoftActorCritic):
         self.dynamics = Ensemble(
             c.n_networks, inputs, c.d_dynamics, c.dynamics_layers, predicted, int(c.ends)
         )
+
+        self.register_buffer("rewards", torch.tensor([0.0, 1.0]))
 
     def forward(  # type: ignore[override]
         self,

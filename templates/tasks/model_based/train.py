@@ -29,7 +29,7 @@ from data import Config as DataConfig
 from data import load_world, splits_of
 from model import Config as ModelConfig
 from model import Model, Policy, SoftActorCritic
-from runtime.acting import job_of_agent
+from runtime.acting import job_of_agent, moments
 from runtime.device import autocast
 from runtime.distributed import joined, total, world_size
 from runtime.environments import World, blank, taken
@@ -48,6 +48,8 @@ class Config(SoftTraining):
 
     dynamics_rate: float = 3.33
     """Multiple of the learning rate at which the ensemble learns."""
+    rollout_from: int = 5000
+    """Updates before any step is made up, in which the ensemble learns what is real."""
     rollout_every: int = 5000
     """Updates between two renewals of the steps that are made up."""
     rollout_starts: int = 100000
@@ -65,23 +67,30 @@ class Config(SoftTraining):
 def prediction_losses(ahead: Any, targets: Tensor, over: Tensor) -> Tensor:
     """Return the loss of each network on each transition, (N, B).
 
-    For a number y that a network expects as a Gaussian of mean m and variance v it is
-    (y - m)^2 / v + log v, which is -2 log N(y; m, v) but for a constant (equation 1 of Chua et al.,
-    2018, arXiv:1805.12114); its mean over all numbers is taken. Cross-entropy is added where ends
-    are predicted.
+    For a number y that a network expects as a Gaussian of mean m and variance v,
+    (y - m)^2 / v + log v is -2 log N(y; m, v) but for a constant (equation 1 of Chua et al., 2018,
+    arXiv:1805.12114). It is weighted by the deviation sqrt(v), which gets no gradient; without
+    that, a number that is foreseen badly at first gets a high variance and is learned last
+    (Seitzer et al., 2022, arXiv:2203.09168, with beta = 0.5). The mean over all numbers
+    is taken, and cross-entropy added where ends are predicted.
 
     Args:
         ahead: What each network expects.
-        targets: The rewards, and the changes of those standardized numbers that the environment
-            has, (N, B, numbers).
+        targets: The rewards and the changes of the numbers that the environment has, all of them
+            standardized, (N, B, numbers).
         over: 1 where the episode was over, (N, B).
     """
-    own = targets.size(2)
-    mean, log_variance = ahead.mean[..., :own], ahead.log_variance[..., :own]
-    each = ((targets - mean).square() * (-log_variance).exp() + log_variance).mean(2)
+    log_variance = ahead.log_variance[..., : targets.size(2)]
+    unlikely = errors(ahead, targets) * (-log_variance).exp() + log_variance
+    each = (unlikely * (log_variance / 2).exp().detach()).mean(2)
     for logits in ahead.ends.unbind(2):  # one, or none
         each = each + F.binary_cross_entropy_with_logits(logits, over, reduction="none")
     return each
+
+
+def errors(ahead: Any, targets: Tensor) -> Tensor:
+    """Return the squared error of each number that each network expects, (N, B, numbers)."""
+    return (targets - ahead.mean[..., : targets.size(2)]).square()
 
 
 class Agent(SoftAgent):
@@ -113,13 +122,23 @@ class Agent(SoftAgent):
         """Act as often as the update needs, and renew what is made up when it is due."""
         made = super().collect(module, step)
         if step // self.config.rollout_every >= self.renewals:
-            # The first renewal comes before the first update, when nothing is known.
-            if self.renewals:
-                self._judge()
-                self._imagine()
-            self.learned = self.replay.ends
-            self.renewals += 1
+            self._renew(step)
         return made
+
+    def _renew(self, step: int) -> None:
+        """Judge the ensemble, let it make steps up, and give it what it was judged by."""
+        if not self.renewals:
+            self._measure()
+        if self.renewals and step >= self.config.rollout_from:
+            self._judge()
+            self._imagine()
+        self.learned = self.replay.ends
+        self.renewals += 1
+
+    def _measure(self) -> None:
+        """Take the mean and the deviation of the rewards, in whose units the ensemble learns."""
+        _, mean, variance = moments(self.replay.rewarded()[:, None])
+        self.network.rewards.copy_(torch.cat((mean, variance.sqrt().clamp(min=1e-4))))
 
     @torch.no_grad()
     def _ahead(self, seen: Tensor, actions: Tensor) -> Any:
@@ -129,18 +148,16 @@ class Agent(SoftAgent):
 
     @torch.no_grad()
     def _judge(self) -> None:
-        """Take the loss of each network on transitions that it has not learned from."""
+        """Take the error of each network on transitions that it has not learned from."""
         if (self.replay.ends <= self.learned).any():
             return
         envs, draws = self._draws(2, self.renewals, self.config.batch_size)
         rows = self.replay.sample(envs, draws, since=self.learned)
-        seen, actions, rewards, later, over = (row.to(self.device) for row in rows)
+        seen, actions, rewards, later, _ = (row.to(self.device) for row in rows)
         targets = self._targets(seen, rewards, later)
-        ahead = self._ahead(seen, actions)
-        networks = len(ahead.mean)
-        each = prediction_losses(ahead, targets[None], over.expand(networks, -1))
-        losses = total(each.mean(1).double()) / world_size()
-        self.network.dynamics.losses.copy_(losses)
+        each = errors(self._ahead(seen, actions), targets[None])
+        means = total(each.mean((1, 2)).double()) / world_size()
+        self.network.dynamics.errors.copy_(means)
 
     def _draws(self, kind: int, number: int, each: int) -> tuple[Any, Any]:
         """Return the environments of this process, `each` times, and a draw for each entry."""
@@ -152,7 +169,8 @@ class Agent(SoftAgent):
         """Return what the ensemble should expect, (..., numbers + 1)."""
         features = self.network.features
         changes = (features(later) - features(seen))[..., : self.numbers]
-        return torch.cat((rewards[..., None], changes.float()), -1)
+        mean, deviation = self.network.rewards
+        return torch.cat(((rewards[..., None] - mean) / deviation, changes.float()), -1)
 
     @torch.no_grad()
     def _imagine(self) -> None:
@@ -198,7 +216,9 @@ class Agent(SoftAgent):
         drawn = ahead.mean[place][:, :own] + deviations * noise[:, actions:]
         changes = F.pad(drawn[:, 1:], (0, seen.size(1) - self.numbers))
         over = (ahead.ends[place] > 0).any(1).float()  # no column: nothing ends
-        return seen, done, drawn[:, 0], self.network.follow(seen, changes), over
+        mean, deviation = self.network.rewards
+        rewards = drawn[:, 0] * deviation + mean
+        return seen, done, rewards, self.network.follow(seen, changes), over
 
     def batch(self, start: int, count: int) -> Batch:
         """Return samples of the memory and of what was made up, and transitions for each network.
@@ -207,7 +227,8 @@ class Agent(SoftAgent):
         """
         update, first = divmod(start, self.config.batch_size)
         *real, noise = super().batch(start, count)
-        shape = (self.config.batch_size, 2 + self.model.n_networks)
+        each = self.model.n_networks
+        shape = (self.config.batch_size, 2 + each)
         draws = torch.rand(shape, generator=self.generator(5, update))[first : first + count]
         numbers, _ = self.share.places(update, torch.arange(first, first + count))
         envs = (numbers - self.worlds.numbers.start).numpy()
@@ -215,7 +236,6 @@ class Agent(SoftAgent):
             made = self.imagined.sample(envs, draws[:, 1].double().numpy())
             kept = draws[:, 0] < self.config.real_share
             real = [torch.where(_like(kept, a), a, b) for a, b in zip(real, made, strict=True)]
-        each = self.model.n_networks
         places = draws[:, 2:].double().numpy().ravel()
         rows = self.replay.sample(np.repeat(envs, each), places, until=self.learned)
         return *real, noise, *(row.unflatten(0, (count, each)) for row in rows)
