@@ -7,6 +7,7 @@ Shapes in comments: B observations, N networks, S the reward and the numbers of 
 """
 
 import itertools
+import math
 from typing import NamedTuple
 
 import torch
@@ -35,9 +36,11 @@ class Parallel(nn.Module):
 
     def __init__(self, networks: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        # A normal distribution cut off at two deviations, as in the code of MBPO's authors.
-        weight = nn.init.trunc_normal_(torch.empty(networks, inputs, outputs))
-        self.weight = nn.Parameter(weight / (2 * inputs**0.5))
+        # A normal distribution cut off at two deviations, as in the code of MBPO's authors. It is
+        # drawn through its inverse: torch's own draws again, which tensors without memory cannot.
+        most = math.erf(2 / math.sqrt(2))
+        weight = torch.empty(networks, inputs, outputs).uniform_(-most, most).erfinv()
+        self.weight = nn.Parameter(weight / (2 * inputs) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(networks, 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:

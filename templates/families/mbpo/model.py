@@ -55,7 +55,7 @@ class Model(SoftActorCritic):
             c.n_networks, inputs, c.d_dynamics, c.dynamics_layers, predicted, int(c.ends)
         )
 
-        self.register_buffer("rewards", torch.tensor([0.0, 1.0]))
+        self.register_buffer("rewards", torch.arange(2.0))  # 0, and 1
 
     def forward(  # type: ignore[override]
         self,
