@@ -34,7 +34,7 @@ from metagen.engine import graph
 from metagen.families import ablations, effects
 from metagen.families.family import Dims
 from metagen.measure import probe_worker, sandbox
-from metagen.release import hub
+from metagen.release import hub, smoke, smoke_worker
 from metagen.sizing import search
 from metagen.trained import header, model, results
 from metagen.work import Desk
@@ -233,6 +233,15 @@ def test_a_pass_holds_what_memory_was_planned_for(made: Made) -> None:
     # The form of a Vision Transformer holds the image beside a block.
     own = sum(each.nbytes for each in inputs) if made.family.published.endswith("/vit.csv") else 0
     assert least <= (held.most + own) / planned <= most
+
+
+def test_what_the_check_of_a_release_draws_passes_through_the_network(made: Made) -> None:
+    dims = made.dims("proxy")
+    shapes = smoke.example(made.family, dims)
+    task = {"inputs": shapes, "vocabulary": dims.get("vocab_size"), "class": None}
+    with torch.no_grad():
+        out = made.model(dims)(*smoke_worker._inputs(task))
+    assert smoke_worker._first(out).isfinite().all()
 
 
 # Dimensions and their reasons

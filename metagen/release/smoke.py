@@ -50,16 +50,21 @@ def smoke(paths_of_release: tuple[str, ...]) -> Work:
     return work
 
 
+def example(family: families.Family, dims: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return shape and dtype of each argument of the network, for what its window holds."""
+    length = 1 if family.context_dim is None else min(_LENGTH, family.input_length(dims))
+    return family.task.example(dims, length)
+
+
 def _report(desk: Desk, places: Mapping[str, Path]) -> dict[str, Any]:
     """Return what the worker saw of the files of the release, which lie at these places."""
     family, dims = families.of_package(desk), desk.entry(families.ARCHITECTURE, "model")
-    length = min(_LENGTH, dims.get("max_seq_len", 1))
     for library in _LIBRARIES:
         desk.version(library)
     task = {
         "files": {name: str(place) for name, place in places.items()},
         "class": desk.entry(ABOUT, "class"),
-        "inputs": family.task.example(dims, length),
+        "inputs": example(family, dims),
         "vocabulary": dims.get("vocab_size"),
         "unit_vectors": family.task.unit_vectors,
         "bytes": 4 * desk.entry(ABOUT, "numbers"),

@@ -112,6 +112,8 @@ def _inputs(task: Report) -> list[Any]:
     for place, each in enumerate(task["inputs"]):
         if each["dtype"] == "float32":
             drawn.append(torch.randn(each["shape"]))
+        elif "below" in each:
+            drawn.append(torch.randint(0, each["below"], each["shape"]))
         elif place and not drawn[0].is_floating_point():
             # A token is of the first or of the second text.
             drawn.append(torch.randint(0, 2, each["shape"]))

@@ -45,15 +45,15 @@ def work(desk: Desk) -> dict[str, bytes]:
         **full,
         "proxy": {"model": proxy, **family.sections(proxy, desk.key, reduced=True)},
         "decisions": [
-            *decisions(desk, solution),
-            *_evident(desk, _settings(desk, family, full, design.parameters)),
+            *evident(desk, decisions(solution)),
+            *evident(desk, _settings(desk, family, full, design.parameters)),
             *_unused(desk, family),
         ],
     }
     return {TARGET: yaml_bytes(architecture)}
 
 
-def _evident(desk: Desk, decided: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def evident(desk: Desk, decided: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield decisions, with the evidence of a search for those that the spec declares."""
     evidence = desk.key("architecture.search") or {}
     for each in decided:
@@ -77,7 +77,7 @@ def _unused(desk: Desk, family: Family) -> Iterator[dict[str, Any]]:
         yield {"name": name, "value": shown, "reason": f"{effects.UNUSED}{reason}"}
 
 
-def decisions(desk: Desk, solution: Solution) -> list[dict[str, Any]]:
+def decisions(solution: Solution) -> list[dict[str, Any]]:
     """Return each dimension and format with its value and the reason for it."""
     everything, need = solution.design.everything, solution.need
     reasons = {**solution.family.reasons(everything, need, solution.trend), **_levers(solution)}
@@ -92,7 +92,7 @@ def decisions(desk: Desk, solution: Solution) -> list[dict[str, Any]]:
         for name, full in solution.family.left_out.items()
         if name in need.pins and name not in everything
     ]
-    return list(_evident(desk, [_size(solution), *chosen, *left_out]))
+    return [_size(solution), *chosen, *left_out]
 
 
 def limits(solution: Solution) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ def content(spec: Spec) -> dict[str, Any]:
         "family": best.family.name,
         "parameters": best.design.parameters,
         "exceeded": _exceeded(best),
-        "decisions": architecture.decisions(desk, best),
+        "decisions": list(architecture.evident(desk, architecture.decisions(best))),
         "limits": architecture.limits(best),
         "nearest": alternatives.nearest(desk, best, best.design.parameters),
         **json.loads(alternatives.sensitivity(desk)[alternatives.TARGET]),

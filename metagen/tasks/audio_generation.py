@@ -95,7 +95,8 @@ class AudioGeneration(Task):
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
         """Return the shapes of the tokens of a clip of `length` frames, and of a caption."""
-        tokens = {"shape": [1, int(m["n_codebooks"]), length], "dtype": "int64"}
+        shape, size = [1, int(m["n_codebooks"]), length], int(m["codebook_size"])
+        tokens = {"shape": shape, "dtype": "int64", "below": size}
         caption = {"shape": [1, int(m["text_length"])], "dtype": "int64"}
         return [tokens, caption] if m["text_length"] else [tokens]
 

@@ -102,7 +102,7 @@ class GraphClassification(Task):
         return [
             {"shape": [nodes, m["node_features"]], "dtype": "float32"},
             {"shape": [edges, m["edge_features"]], "dtype": "float32"},
-            {"shape": [2, edges], "dtype": "int64"},
-            {"shape": [nodes], "dtype": "int64"},
+            {"shape": [2, edges], "dtype": "int64", "below": nodes},
+            {"shape": [nodes], "dtype": "int64", "below": length},
             {"shape": [length], "dtype": "int64"},
         ]

@@ -51,5 +51,6 @@ class LinkPrediction(NetworkTask):
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
         """Return the shapes of `length` graphs of the usual size, joined to one, and of pairs."""
-        pairs = {"shape": [2, length * m["num_pairs"]], "dtype": "int64"}
+        nodes = length * m["num_nodes"]
+        pairs = {"shape": [2, length * m["num_pairs"]], "dtype": "int64", "below": nodes}
         return [*self.graphs(m, length), pairs]

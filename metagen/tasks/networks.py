@@ -70,5 +70,5 @@ class NetworkTask(Task):
         return [
             {"shape": [nodes, m["node_features"]], "dtype": "float32"},
             {"shape": [edges, m["edge_features"]], "dtype": "float32"},
-            {"shape": [2, edges], "dtype": "int64"},
+            {"shape": [2, edges], "dtype": "int64", "below": nodes},
         ]

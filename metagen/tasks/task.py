@@ -156,7 +156,10 @@ class Task:
         raise NotImplementedError
 
     def example(self, m: Dims, length: int) -> list[dict[str, Any]]:
-        """Return shape and dtype of each argument of `Model.forward` for `length` units."""
+        """Return shape and dtype of each argument of `Model.forward` for `length` units.
+
+        Whole numbers that count something else have `below`, which each of them is less than.
+        """
         raise NotImplementedError
 
     # What a task may add.
