@@ -14,6 +14,7 @@ from typing import Any
 
 from metagen import families, paths
 from metagen.errors import Problem, TaskError
+from metagen.families.family import Family
 from metagen.files import json_bytes
 from metagen.measure import sandbox
 from metagen.release.about import PATH as ABOUT
@@ -50,7 +51,7 @@ def smoke(paths_of_release: tuple[str, ...]) -> Work:
     return work
 
 
-def example(family: families.Family, dims: dict[str, Any]) -> list[dict[str, Any]]:
+def example(family: Family, dims: dict[str, Any]) -> list[dict[str, Any]]:
     """Return shape and dtype of each argument of the network, for what its window holds."""
     length = 1 if family.context_dim is None else min(_LENGTH, family.input_length(dims))
     return family.task.example(dims, length)
