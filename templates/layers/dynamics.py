@@ -74,9 +74,8 @@ class Ensemble(nn.Module):
         x = x.expand(networks, *x.shape) if x.dim() == 2 else x.transpose(0, 1)
         for layer in self.linear:
             x = layer(x if layer is self.linear[0] else F.silu(x))
-        mean, raw, ends = x.float().split(
-            (self.predicted, self.predicted, x.size(2) - 2 * self.predicted), 2
-        )
+        sizes = [self.predicted, self.predicted, x.size(2) - 2 * self.predicted]
+        mean, raw, ends = torch.split(x.float(), sizes, 2)
         highest, lowest = self.bounds.float()
         capped = highest - F.softplus(highest - raw)
         return Ahead(mean, lowest + F.softplus(capped - lowest), ends, self.bounds.float())

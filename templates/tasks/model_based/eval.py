@@ -43,6 +43,8 @@ class Config:
 class Foreseer(Player):
     """A player that also foresees what it will observe, by the mean of the best networks."""
 
+    model: Model
+
     def standardized(self, seen: Observations) -> NDArray[Any]:
         """Return the numbers that the environment has, in deviations, (N, numbers)."""
         rows = self.model.features(torch.from_numpy(seen).to(self.device))

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from data import Config as DataConfig
 from data import load_world, splits_of
+from model import Ahead, Model, Policy, SoftActorCritic
 from model import Config as ModelConfig
-from model import Model, Policy, SoftActorCritic
 from runtime.acting import job_of_agent, moments
 from runtime.device import autocast
 from runtime.distributed import joined, total, world_size
@@ -64,7 +64,7 @@ class Config(SoftTraining):
     """What the policy's entropy is held at, for each quantity of an action."""
 
 
-def prediction_losses(ahead: Any, targets: Tensor, over: Tensor) -> Tensor:
+def prediction_losses(ahead: Ahead, targets: Tensor, over: Tensor) -> Tensor:
     """Return the loss of each network on each transition, (N, B).
 
     For a number y that a network expects as a Gaussian of mean m and variance v,
@@ -88,7 +88,7 @@ def prediction_losses(ahead: Any, targets: Tensor, over: Tensor) -> Tensor:
     return each
 
 
-def errors(ahead: Any, targets: Tensor) -> Tensor:
+def errors(ahead: Ahead, targets: Tensor) -> Tensor:
     """Return the squared error of each number that each network expects, (N, B, numbers)."""
     return (targets - ahead.mean[..., : targets.size(2)]).square()
 
@@ -104,6 +104,7 @@ class Agent(SoftAgent):
     """
 
     config: Config
+    network: Model
 
     def __init__(self, config: Config, world: World, model: ModelConfig, seeds: range) -> None:
         shape = (model.obs_dim, model.n_actions, model.d_hidden, model.n_layers)
@@ -141,10 +142,11 @@ class Agent(SoftAgent):
         self.network.rewards.copy_(torch.cat((mean, variance.sqrt().clamp(min=1e-4))))
 
     @torch.no_grad()
-    def _ahead(self, seen: Tensor, actions: Tensor) -> Any:
+    def _ahead(self, seen: Tensor, actions: Tensor) -> Ahead:
         """Return what the ensemble expects after actions."""
         with autocast(self.device, self.config.dtype):
-            return self.module(seen, actions, ahead=True)
+            expected: Ahead = self.module(seen, actions, ahead=True)
+        return expected
 
     @torch.no_grad()
     def _judge(self) -> None:
@@ -238,7 +240,7 @@ class Agent(SoftAgent):
             real = [torch.where(_like(kept, a), a, b) for a, b in zip(real, made, strict=True)]
         places = draws[:, 2:].double().numpy().ravel()
         rows = self.replay.sample(np.repeat(envs, each), places, until=self.learned)
-        return *real, noise, *(row.unflatten(0, (count, each)) for row in rows)
+        return *real, noise, *(row.view(count, each, *row.shape[1:]) for row in rows)
 
     def held_out(self, size: int) -> Iterator[Batch]:
         """Yield the transitions of the validation's episodes, the same for each network."""
@@ -250,12 +252,13 @@ class Agent(SoftAgent):
         """Return the loss of each sample, (B,)."""
         own = super().losses(module, batch[:6])
         seen, actions, rewards, later, over = batch[6:]
-        ahead = module(seen, actions, ahead=True)
+        ahead: Ahead = module(seen, actions, ahead=True)
         with torch.no_grad():
             targets = self._targets(seen, rewards, later)
         each = prediction_losses(ahead, targets.transpose(0, 1), over.T)
         highest, lowest = ahead.bounds[:, : 1 + self.numbers]
-        return own + each.sum(0) + BOUNDS_WEIGHT * (highest - lowest).sum()
+        bounds: Tensor = BOUNDS_WEIGHT * (highest - lowest).sum()
+        return own + each.sum(0) + bounds
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what was made up, and what `SoftAgent` has."""
