@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from metagen.amounts import parse_amount
@@ -289,7 +290,10 @@ def ablations(package: Package, ledger: Ledger) -> None:
 def names(package: Package, ledger: Ledger) -> None:
     """Each word of a data set's name occurs in the code that loads it, beside the name itself."""
     source = package.text("code/data.py")
-    labels = {row["dataset"] for row in package.measured} | set(_constants(source, "BUNDLED"))
+    labels = {row["dataset"] for row in package.measured}
+    for bundled in _constants(source, "BUNDLED"):
+        # Names in a table are those of a library, which takes them as they are.
+        labels = labels - {*bundled.values()} if isinstance(bundled, dict) else labels | {bundled}
     for label in sorted(labels):
         words = set(re.findall(r"[a-z]+", label.lower())) - _ALONE
         known = _spoken(package, label)
@@ -321,7 +325,7 @@ def _docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
             yield node.value
 
 
-def _constants(source: str, name: str) -> Iterator[str]:
+def _constants(source: str, name: str) -> Iterator[Any]:
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             yield ast.literal_eval(node.value)
