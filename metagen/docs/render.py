@@ -128,7 +128,8 @@ def plain(desk: Desk, template: str, **values: Any) -> str:
 
 def _link(place: str, text: str, path: str) -> Markup:
     """Return a link to a file of the package."""
-    return escape.markdown_link(text, posixpath.relpath(path, place or "."))
+    # From a root, so that the current folder plays no part.
+    return escape.markdown_link(text, posixpath.relpath(f"/{path}", f"/{place}"))
 
 
 def _image(place: str, text: str, path: str) -> Markup:
