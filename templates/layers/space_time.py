@@ -144,12 +144,14 @@ class Block(nn.Module):
     def attended(self, x: Tensor, modulation: Tensor, rotary: Rotary) -> Tensor:
         """Return x with what attention adds."""
         shift, scale, gate = modulation
-        return x + gate * self.attention(self.norm(x) * (1 + scale) + shift, rotary)
+        added: Tensor = gate * self.attention(self.norm(x) * (1 + scale) + shift, rotary)
+        return x + added
 
     def fed(self, x: Tensor, modulation: Tensor) -> Tensor:
         """Return x with what the feed-forward layer adds."""
         shift, scale, gate = modulation
-        return x + gate * self.mlp(self.norm(x) * (1 + scale) + shift)
+        added: Tensor = gate * self.mlp(self.norm(x) * (1 + scale) + shift)
+        return x + added
 
 
 class VideoTransformer(nn.Module):
@@ -205,7 +207,7 @@ class VideoTransformer(nn.Module):
             noisy: Their number.
         """
         both = TIMES * torch.stack((torch.zeros_like(t), t), dim=1).flatten()
-        embedded = sinusoids(both, self.config.time_dim).to(self.time_proj.weight.dtype)
+        embedded = sinusoids(both, self.config.time_dim).to(self.table_out.dtype)
         embedded = self.time_embedding(embedded).unflatten(0, (-1, 2))  # (B, 2, d)
         time = self.time_proj(F.silu(embedded)).unflatten(2, (6, -1))  # (B, 2, 6, d)
         counts = ((0, clean), (1, noisy))
@@ -215,8 +217,8 @@ class VideoTransformer(nn.Module):
     def frames(self, x: Tensor, embedded: Tensor) -> Tensor:
         """Return frames (B, C, frames, height, width) of noisy patches (B, steps, S, d)."""
         modulation = self.table_out + embedded[:, None]  # (B, 2, d)
-        shift, scale = modulation[:, None].split(1, dim=2)  # (B, 1, 1, d)
-        patches = self.proj_out(self.norm_out(x) * (1 + scale) + shift)
+        shift, scale = torch.split(modulation[:, None], 1, dim=2)  # (B, 1, 1, d)
+        patches: Tensor = self.proj_out(self.norm_out(x) * (1 + scale) + shift)
         config = self.config
         shape = (*grid_of(config), *patch_of(config), config.image_channels)
         frames = patches.view(*patches.shape[:2], *shape)

@@ -78,5 +78,5 @@ class LoudnessRidge:
     def __call__(self, portrait: Tensor, loud: Tensor) -> Tensor:
         """Return the frames (C, F, H, W) of a portrait (C, H, W)."""
         plain, moved = (neighbourhoods(portrait[None, :, None]) @ self.weights.T).unbind(1)
-        values = plain[:, None] + moved[:, None] * loud
+        values: Tensor = plain[:, None] + moved[:, None] * loud
         return values.view(*portrait.shape, -1).permute(0, 3, 1, 2)

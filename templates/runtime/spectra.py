@@ -73,4 +73,5 @@ def frame_spectra(wave: Tensor, rate: int, frame: int) -> Tensor:
     """
     count = len(wave) // frame
     spectra = log_mel(wave[None, : count * frame], rate, frame)[0, : TICKS * count]
-    return (spectra / 6 + 1).unflatten(0, (count, TICKS))
+    scaled: Tensor = spectra / 6 + 1
+    return scaled.view(count, TICKS, -1)

@@ -95,12 +95,13 @@ def _speech(draw: np.random.Generator) -> tuple[NDArray[np.int16], Floats, Float
     samples = np.round(np.clip(0.2 * wave, -1, 1) * (2**15 - 1)).astype(np.int16)
     heights = loud * np.array([each.height for each in VOWELS])[vowels]
     widths = np.array([each.width for each in VOWELS])[vowels]
-    return samples, *(_of_frames(each) for each in (heights, widths))
+    return samples, _of_frames(heights), _of_frames(widths)
 
 
 def _of_frames(values: NDArray[np.float64]) -> Floats:
     """Return the mean of values (S,) in each frame."""
-    return values.reshape(FRAMES, -1).mean(1).astype(np.float32)
+    means: Floats = values.reshape(FRAMES, -1).mean(1).astype(np.float32)
+    return means
 
 
 def _syllables(
@@ -129,7 +130,8 @@ def _voices(phase: NDArray[np.float64], pitch: float) -> NDArray[np.float64]:
         waves += gain[:, None] * now
         # cos((k + 1) x) = 2 cos(x) cos(k x) - cos((k - 1) x)
         before, now = now, twice * now - before
-    return waves / np.sqrt(np.mean(waves**2, axis=1, keepdims=True))
+    even: NDArray[np.float64] = waves / np.sqrt(np.mean(waves**2, axis=1, keepdims=True))
+    return even
 
 
 def _drawn(
@@ -181,4 +183,5 @@ def _painted(
     inside = 1 - (rows / down) ** 2 - (columns / across) ** 2
     slope = 2 * np.sqrt((rows / down**2) ** 2 + (columns / across**2) ** 2)
     share = np.clip(0.5 + inside / np.maximum(slope, 1e-6), 0, 1)[..., None]
-    return frames * (1 - share) + share * colour
+    covered: NDArray[np.float64] = frames * (1 - share) + share * colour
+    return covered

@@ -135,7 +135,7 @@ def write_video(
         stream.pix_fmt = "yuv420p"
         # All streams are there before the first packet is written.
         rate_heard = next(r for r in AAC_RATES if r >= sound[1]) if sound else 0
-        heard = container.add_stream("aac", rate=rate_heard, layout="mono") if sound else None
+        heard: Any = container.add_stream("aac", rate=rate_heard, layout="mono") if sound else None
         for each in pixels.numpy():
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(each), format="rgb24")
             container.mux(stream.encode(picture))

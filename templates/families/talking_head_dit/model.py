@@ -120,7 +120,7 @@ class Read(nn.Module):
     def _attended(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return attention of (N, places, d) to (N, others, d), head by head."""
         heads = (self.n_heads, -1)
-        q, k, v = (each.unflatten(-1, heads).transpose(1, 2) for each in (q, k, v))
+        q, k, v = (each.view(*each.shape[:2], *heads).transpose(1, 2) for each in (q, k, v))
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 

@@ -152,7 +152,8 @@ def empty_chunks(model: ModelConfig, samples: int) -> Chunk:
     """Return chunks of zeros."""
     size = (model.image_height, model.image_width)
     frames = torch.zeros(samples, model.image_channels, model.num_frames, *size)
-    given, following = frames.split([model.given_frames, model.made_frames], dim=2)
+    lengths = [model.given_frames, model.made_frames]
+    given, following = torch.split(frames, lengths, dim=2)
     heard = model.num_frames + 2 * model.audio_reach
     sound = torch.zeros(samples, heard, TICKS, model.bands)
     captions = conditions(model, [""] * samples)

@@ -99,8 +99,9 @@ def generated(
         sounds = torch.stack([_fitted(each, longest) for each in heard[some]])
         portraits = torch.cat([scaled(each.frames[:1])[None, :, 0] for each in clips[some]])
         texts = conditions(network.config, captions[some])
-        inputs = (each.to(device) for each in (portraits, sounds, texts))
-        drawn = small((animated(network, *inputs, way).cpu() + 1) / 2, config.side)
+        portrait, sound, text = (each.to(device) for each in (portraits, sounds, texts))
+        moving = animated(network, portrait, sound, text, way).cpu()
+        drawn = small((moving + 1) / 2, config.side)
         lengths = [len(each.frames) for each in clips[some]]
         made += [frames[:, :length] for frames, length in zip(drawn, lengths, strict=True)]
     return made
