@@ -337,6 +337,8 @@ def test_cards_and_sections_of_the_paper_miss_no_fact(
     every = {target for recipe in tasks.recipes for target in recipe.targets}
     facts = Facts(cast(Desk, desk))
     said = [str(facts.get(f"derived.{name}").value) for name in ("judgement", "risks")]
+    decided = desk.entry(families.ARCHITECTURE, "decisions")
+    said += [each["reason"] for each in decided if each["reason"].startswith(effects.UNUSED)]
     cards = {r.targets[0]: texts[r.targets[0]] for r in prose if r.name in CARDS}
     for name, text in cards.items():
         assert documents.empty_phrases(text) == [], name

@@ -105,23 +105,12 @@ class TalkingHeadGeneration(VideoGeneration):
 def _left_out(key: Lookup) -> Iterator[tuple[str, str]]:
     """Yield the declared keys that are followed in part, each with why."""
     if "audio" in (key("modality.outputs") or ()):
-        yield (
-            "modality.outputs",
-            "no sound is generated: that of the video is the given speech, at the model's rate and "
-            "cut to the length of the video",
-        )
+        yield "modality.outputs", "no sound is generated; the video has the speech that was given"
     if "autoregressive" in (key("training.objective") or ()):
-        yield (
-            "training.objective",
-            "the one loss is that of diffusion, by flow matching; the model is autoregressive over "
-            "chunks of frames, and each is given the frames before it",
-        )
+        why = "its loss is that of diffusion; it is autoregressive over chunks of frames"
+        yield "training.objective", why
     if key("architecture.family") == "hybrid":
-        yield (
-            "architecture.family",
-            "the hybrid is a Transformer that diffuses the frames of a chunk and goes on from "
-            "chunk to chunk; it has no second kind of blocks",
-        )
+        yield "architecture.family", "the hybrid has one kind of blocks, those of a Transformer"
 
 
 def bands(m: Dims) -> int:
