@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LINE = 2  # points
-_LABEL_LETTERS = 34  # of a line beside an axis; a longer label goes on in the next
+_LABEL_LETTERS = 34  # A longer label beside an axis goes on in another line.
 _OUTCOMES = {BETTER: GREEN, WORSE: ORANGE, CANNOT_TELL: GREY}
 _FALL = 30  # the axis is logarithmic if the losses fall by a larger factor
 

@@ -11,7 +11,7 @@ from metagen.tasks.task import Benchmark, Dims, Lookup, Section
 
 COCO_STUFF = 53
 BUNDLED_STUFF = 3
-LEAST_SCORE = 0.5  # from which on a thing counts, as in detectron2
+LEAST_SCORE = 0.5  # A thing counts from this score on, as in detectron2.
 SHORT_SCORE = 0.3  # After a short training few scores are high; chosen on validation scenes.
 LEAST_SHARE = 256  # Stuff counts from 4,096 of 1024 x 1024 pixels on, as in detectron2.
 

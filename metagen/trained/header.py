@@ -30,7 +30,7 @@ _LENGTH = 8  # bytes before the header, which say how long it is
 _LONGEST = 100_000_000  # bytes of a header, the limit of the safetensors library
 _MOST_SIDES = 64
 _NUMBERS = 2**53  # beyond, JSON readers disagree on whole numbers
-_POINTER = b"version https://git-lfs"  # how a file begins that Git LFS has not fetched
+_POINTER = b"version https://git-lfs"  # A file that Git LFS has not fetched begins so.
 _DAMAGED = "copy the file again, or save the checkpoint again"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 QUERIES, ANSWERS = 3, 3  # More would take more room than the scores that they illustrate.
-LETTERS = 240  # of a text; the rest is cut
+LETTERS = 240  # The rest of a text is cut.
 
 
 def spread(count: int, shown: int) -> list[int]:

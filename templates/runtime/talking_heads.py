@@ -28,11 +28,11 @@ class Vowel(NamedTuple):
 
 
 VOWELS = (
-    Vowel((730.0, 1090.0), 1.0, 1.0),  # as in father
-    Vowel((270.0, 2290.0), 0.4, 1.3),  # as in heed
-    Vowel((300.0, 870.0), 0.6, 0.6),  # as in who
+    Vowel((730.0, 1090.0), 1.0, 1.0),  # The vowel of father
+    Vowel((270.0, 2290.0), 0.4, 1.3),  # The vowel of heed
+    Vowel((300.0, 870.0), 0.6, 0.6),  # The vowel of who
 )
-BANDWIDTH = 90.0  # Hz, of a formant
+BANDWIDTH = 90.0  # A formant is so many Hz wide.
 COLOURS = {
     "red": (0.85, 0.45, 0.4),
     "yellow": (0.9, 0.8, 0.4),

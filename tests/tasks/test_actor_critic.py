@@ -201,7 +201,7 @@ def test_it_trains_resumes_scores_and_plays(run: Run, tmp_path: Path) -> None:
     returned = report["metrics"][0]
     assert {*returned["baselines"]} == {"random actions", "the same action", "energy rule"}
     line = json.loads(run("infer", "--output", tmp_path / "episode.png", out="one"))
-    assert line["steps"] == 60  # where infer.py was told to stop
+    assert line["steps"] == 60  # The settings of infer.py stop it there.
     assert Image.open(line["output"]).size[0] == 900
 
 

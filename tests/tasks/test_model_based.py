@@ -276,7 +276,7 @@ def test_it_trains_resumes_scores_and_plays(run: Run, tmp_path: Path) -> None:
     assert names == ["episode_return", "td_error", "model_error"]
     assert {*report["metrics"][2]["baselines"]} == {"no change", "linear model"}
     line = json.loads(run("infer", out="one"))
-    assert line["steps"] == 60  # where infer.py was told to stop
+    assert line["steps"] == 60  # The settings of infer.py stop it there.
 
 
 @pytest.mark.slow

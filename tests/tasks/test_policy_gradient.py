@@ -162,7 +162,7 @@ def test_it_trains_resumes_scores_and_plays(run: Run, tmp_path: Path) -> None:
     assert returned["interval"][0] <= returned["value"] <= returned["interval"][1]
     assert report["figure"]["series"][0]["x"] == [pair[0] for pair in state["validations"]]
     line = json.loads(run("infer", "--output", tmp_path / "episode.png", out="one"))
-    assert line["steps"] == 60  # where infer.py was told to stop
+    assert line["steps"] == 60  # The settings of infer.py stop it there.
     assert Image.open(line["output"]).size[0] == 900
 
 

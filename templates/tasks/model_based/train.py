@@ -39,7 +39,7 @@ from runtime.job import Batch, Job
 from runtime.soft_actor_critic import SoftAgent, SoftTraining, example_losses
 from runtime.training import script
 
-BOUNDS_WEIGHT = 0.01  # of the bounds of variances, as in Chua et al. (2018, arXiv:1805.12114)
+BOUNDS_WEIGHT = 0.01  # Bounds of variances count so much (Chua et al., 2018, arXiv:1805.12114).
 
 
 @dataclass(frozen=True)
