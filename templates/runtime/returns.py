@@ -12,7 +12,7 @@ from runtime.checkpoint import STATE
 from runtime.environments import World
 from runtime.episodes import Act, Observations, Played, followed, play
 from runtime.errors import fail
-from runtime.report import metric
+from runtime.report import Report, metric
 from runtime.scores import Mean, Samples
 from runtime.settings import read_json
 
@@ -84,6 +84,19 @@ def td_error(played: Played, value: Valued, discount: float, size: int) -> dict[
         title="temporal-difference error",
         higher_is_better=False,
     )
+
+
+def report_of(world: World, folder: Path, seeds: range, metrics: list[dict[str, Any]]) -> Report:
+    """Return the report of an episode from each seed of the test.
+
+    Args:
+        world: Where they were played.
+        folder: That of the training, whose validations the figure shows.
+        seeds: Those of the test.
+        metrics: What was scored; the first is `episode_return`.
+    """
+    figure = picture(folder, metrics[0])
+    return Report(world.name, world.sha256, len(seeds), metrics, figure, n_unit="episodes")
 
 
 def picture(folder: Path, returned: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from runtime.environments import taken
 from runtime.errors import run
 from runtime.player import Player
 from runtime.report import Report
-from runtime.returns import picture
+from runtime.returns import report_of
 from runtime.scripts import Setting, Trained, scoring
 
 
@@ -42,14 +42,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     )
     others = baselines(world, trained.data, config.seed)
     _, metrics = player.scored(seeds["test"], others, config.discount, config.batch_size)
-    return Report(
-        world.name,
-        world.sha256,
-        len(seeds["test"]),
-        metrics,
-        picture(trained.folder, metrics[0]),
-        n_unit="episodes",
-    )
+    return report_of(world, trained.folder, seeds["test"], metrics)
 
 
 main = scoring(

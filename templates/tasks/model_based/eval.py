@@ -24,7 +24,7 @@ from runtime.errors import run
 from runtime.foresight import model_error
 from runtime.player import Player
 from runtime.report import Report
-from runtime.returns import picture
+from runtime.returns import report_of
 from runtime.scripts import Setting, Trained, scoring
 
 
@@ -72,14 +72,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     # The linear model is fitted to episodes of the same policy, from the seeds of validation.
     fitted = play(world, seeds["val"], player)
     metrics.append(model_error(played, fitted, player.changes, player.standardized))
-    return Report(
-        world.name,
-        world.sha256,
-        len(seeds["test"]),
-        metrics,
-        picture(trained.folder, metrics[0]),
-        n_unit="episodes",
-    )
+    return report_of(world, trained.folder, seeds["test"], metrics)
 
 
 main = scoring(

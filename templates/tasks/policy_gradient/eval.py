@@ -23,7 +23,7 @@ from runtime.environments import World, taken
 from runtime.episodes import play
 from runtime.errors import run
 from runtime.report import Report, metric
-from runtime.returns import episode_return, picture
+from runtime.returns import episode_return, report_of
 from runtime.scripts import Setting, Trained, scoring
 
 
@@ -80,14 +80,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         higher_is_better=None,
         status="no score",
     )
-    return Report(
-        world.name,
-        world.sha256,
-        len(seeds["test"]),
-        [returned, entropy],
-        picture(trained.folder, returned),
-        n_unit="episodes",
-    )
+    return report_of(world, trained.folder, seeds["test"], [returned, entropy])
 
 
 main = scoring(

@@ -22,7 +22,7 @@ from runtime.environments import taken
 from runtime.episodes import play
 from runtime.errors import run
 from runtime.report import Report
-from runtime.returns import episode_return, picture, td_error
+from runtime.returns import episode_return, report_of, td_error
 from runtime.scripts import Setting, Trained, scoring
 
 
@@ -60,14 +60,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
 
     config = trained.config
     error = td_error(played, value, config.discount, config.batch_size)
-    return Report(
-        world.name,
-        world.sha256,
-        len(seeds["test"]),
-        [returned, error],
-        picture(trained.folder, returned),
-        n_unit="episodes",
-    )
+    return report_of(world, trained.folder, seeds["test"], [returned, error])
 
 
 main = scoring(
