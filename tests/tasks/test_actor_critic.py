@@ -5,17 +5,17 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from helpers import agent_settings
+from helpers import agents
 from helpers.agent_settings import SAC_SIZES, SCREEN
-from helpers.family_code import beats_its_baselines, modules_of, write_code
+from helpers.agents import Code, Run, pendulum
+from helpers.family_code import beats_its_baselines
 from PIL import Image
 from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
@@ -24,15 +24,11 @@ from metagen import paths
 from metagen.families.sac import FAMILY as sac
 
 SPEC = paths.specs() / "control" / "rl_agent_sac.yaml"
-Code = dict[str, ModuleType]
-Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Code]:
-    agent_settings.register()
-    folder = tmp_path_factory.mktemp("code")
-    with modules_of(write_code(folder, sac, SAC_SIZES)) as modules:
+    with agents.code_of(sac, SAC_SIZES, tmp_path_factory) as modules:
         yield modules
 
 
@@ -40,25 +36,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Code]:
 def run(
     code: Code, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Run:
-    def started(name: str, *options: object, out: str = "out") -> str:
-        line = [f"{name}.py", "--threads", "1", *map(str, options)]
-        monkeypatch.setattr("sys.argv", [*line, "--out", str(tmp_path / out)])
-        code[name].main()
-        return capsys.readouterr().out
-
-    return started
-
-
-def pendulum(code: Code) -> tuple[Any, Any]:
-    """Return an agent in the pendulum's environment, with a network, before the first update."""
-    opened, model = sys.modules["runtime.environments"].opened, code["model"]
-    config = code["train"].Config()
-    agent = code["train"].Agent(config, opened("Pendulum-v1", model.Config()), model.Config(), [])
-    network = model.Model(model.Config())
-    agent.keep_best(network)
-    agent.begin(network, torch.device("cpu"))
-    agent.collect(network, 0)
-    return agent, network
+    return agents.runner(code, monkeypatch, capsys, tmp_path, "--threads", 1)
 
 
 def test_the_lower_value_and_the_entropy_give_the_targets(code: Code) -> None:
@@ -189,13 +167,7 @@ def test_an_environment_that_does_not_fit_ends_in_a_sentence(
 @pytest.mark.slow
 @pytest.mark.ci
 def test_it_trains_resumes_scores_and_plays(run: Run, tmp_path: Path) -> None:
-    halves = ("--schedule-steps", 12, "--eval-every", 4)
-    run("train", "--steps", 12, "--eval-every", 4, out="one")
-    run("train", "--steps", 7, *halves, out="two")
-    run("train", "--steps", 12, *halves, "--resume", out="two")
-    for file in ("model", "optimizer/state", "optimizer/experience"):
-        one, two = (tmp_path / out / "checkpoint" / f"{file}.safetensors" for out in ("one", "two"))
-        assert one.read_bytes() == two.read_bytes(), file
+    agents.trains_and_resumes(run, tmp_path, 12, 4)
     report = json.loads(run("eval", out="one"))
     assert [row["metric"] for row in report["metrics"]] == ["episode_return", "td_error"]
     returned = report["metrics"][0]

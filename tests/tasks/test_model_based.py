@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from helpers import agent_settings
+from helpers import agents
 from helpers.agent_settings import MBPO_SIZES
-from helpers.family_code import beats_its_baselines, modules_of, write_code
+from helpers.agents import Code, Run, pendulum
+from helpers.family_code import beats_its_baselines
 from torch.distributions import Bernoulli, Normal
 
 from metagen import paths
 from metagen.families.mbpo import FAMILY as mbpo
 
 SPEC = paths.specs() / "control" / "rl_agent_mbpo.yaml"
-Code = dict[str, ModuleType]
-Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Code]:
-    agent_settings.register()
-    folder = tmp_path_factory.mktemp("code")
-    with modules_of(write_code(folder, mbpo, MBPO_SIZES)) as modules:
+    with agents.code_of(mbpo, MBPO_SIZES, tmp_path_factory) as modules:
         yield modules
 
 
@@ -37,25 +33,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Code]:
 def run(
     code: Code, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Run:
-    def started(name: str, *options: object, out: str = "out") -> str:
-        line = [f"{name}.py", "--threads", "1", *map(str, options)]
-        monkeypatch.setattr("sys.argv", [*line, "--out", str(tmp_path / out)])
-        code[name].main()
-        return capsys.readouterr().out
-
-    return started
-
-
-def pendulum(code: Code) -> tuple[Any, Any]:
-    """Return an agent in the pendulum's environment, with a network, before the first update."""
-    opened, model = sys.modules["runtime.environments"].opened, code["model"]
-    config = code["train"].Config()
-    agent = code["train"].Agent(config, opened("Pendulum-v1", model.Config()), model.Config(), [])
-    network = model.Model(model.Config())
-    agent.keep_best(network)
-    agent.begin(network, torch.device("cpu"))
-    agent.collect(network, 0)
-    return agent, network
+    return agents.runner(code, monkeypatch, capsys, tmp_path, "--threads", 1)
 
 
 def test_the_loss_is_the_weighted_likelihood_of_torchs_distributions(code: Code) -> None:
@@ -264,13 +242,7 @@ def test_starts_that_environments_cannot_share_are_refused(
 @pytest.mark.slow
 @pytest.mark.ci
 def test_it_trains_resumes_scores_and_plays(run: Run, tmp_path: Path) -> None:
-    halves = ("--schedule-steps", 12, "--eval-every", 4)
-    run("train", "--steps", 12, "--eval-every", 4, out="one")
-    run("train", "--steps", 7, *halves, out="two")
-    run("train", "--steps", 12, *halves, "--resume", out="two")
-    for file in ("model", "optimizer/state", "optimizer/experience"):
-        one, two = (tmp_path / out / "checkpoint" / f"{file}.safetensors" for out in ("one", "two"))
-        assert one.read_bytes() == two.read_bytes(), file
+    agents.trains_and_resumes(run, tmp_path, 12, 4)
     report = json.loads(run("eval", out="one"))
     names = [row["metric"] for row in report["metrics"]]
     assert names == ["episode_return", "td_error", "model_error"]

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-from helpers import agent_settings
+from helpers import agents
 from helpers.agent_settings import PPO_SIZES, SCREEN
-from helpers.family_code import beats_its_baselines, modules_of, write_code
+from helpers.agents import Code, Run
+from helpers.family_code import beats_its_baselines
 from PIL import Image
 
 from metagen import paths
 from metagen.families.ppo import FAMILY as ppo
 
 SPEC = paths.specs() / "control" / "rl_agent_ppo.yaml"
-Code = dict[str, ModuleType]
-Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Code]:
-    agent_settings.register()
-    folder = tmp_path_factory.mktemp("code")
-    with modules_of(write_code(folder, ppo, PPO_SIZES)) as modules:
+    with agents.code_of(ppo, PPO_SIZES, tmp_path_factory) as modules:
         yield modules
 
 
@@ -36,13 +32,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Code]:
 def run(
     code: Code, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Run:
-    def started(name: str, *options: object, out: str = "out") -> str:
-        line = [f"{name}.py", *map(str, options)]
-        monkeypatch.setattr("sys.argv", [*line, "--out", str(tmp_path / out)])
-        code[name].main()
-        return capsys.readouterr().out
-
-    return started
+    return agents.runner(code, monkeypatch, capsys, tmp_path, "--threads", 1)
 
 
 def test_advantages_are_sums_of_discounted_errors(code: Code) -> None:
@@ -115,7 +105,7 @@ def test_an_environment_that_does_not_fit_ends_in_a_sentence(
     name: str, sentence: str, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        run("train", "--data", name, "--threads", 1)
+        run("train", "--data", name)
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err
 
@@ -145,18 +135,12 @@ def test_data_py_says_what_it_understood(
 @pytest.mark.slow
 @pytest.mark.ci
 def test_it_trains_resumes_scores_and_plays(run: Run, tmp_path: Path) -> None:
-    halves = ("--schedule-steps", 20, "--eval-every", 10)
-    run("train", "--steps", 20, "--eval-every", 10, "--threads", 1, out="one")
-    run("train", "--steps", 7, *halves, "--threads", 1, out="two")
-    run("train", "--steps", 20, *halves, "--threads", 1, "--resume", out="two")
-    for file in ("model", "optimizer/state", "optimizer/experience"):
-        one, two = (tmp_path / out / "checkpoint" / f"{file}.safetensors" for out in ("one", "two"))
-        assert one.read_bytes() == two.read_bytes(), file
+    agents.trains_and_resumes(run, tmp_path, 20, 10)
     kept = [json.loads(line) for line in (tmp_path / "one" / "metrics.jsonl").open()]
     assert [row["step"] for row in kept if "val_return" in row] == [10, 20]
     state = json.loads((tmp_path / "one" / "checkpoint" / "state.json").read_text())
     assert len(state["validations"]) == 2
-    report = json.loads(run("eval", "--threads", 1, out="one"))
+    report = json.loads(run("eval", out="one"))
     returned = report["metrics"][0]
     assert {*returned["baselines"]} == {"random actions", "the same action", "energy rule"}
     assert returned["interval"][0] <= returned["value"] <= returned["interval"][1]

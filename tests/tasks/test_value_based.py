@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from helpers import agent_settings
+from helpers import agents
 from helpers.agent_settings import DQN_SIZES, FRAMES, RESTLESS, SCREEN
-from helpers.family_code import beats_its_baselines, modules_of, write_code
+from helpers.agents import Code, Run
+from helpers.family_code import beats_its_baselines
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -22,8 +22,6 @@ from metagen import paths
 from metagen.families.dqn import FAMILY as dqn
 
 SPEC = paths.specs() / "control" / "rl_agent_dqn.yaml"
-Code = dict[str, ModuleType]
-Run = Callable[..., str]
 OF_FRAMES = {**FRAMES, "d_conv": 2, "n_layers": 1, "d_hidden": 8, "dueling": True}
 
 
@@ -31,10 +29,8 @@ OF_FRAMES = {**FRAMES, "d_conv": 2, "n_layers": 1, "d_hidden": 8, "dueling": Tru
 def code(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Code]:
-    agent_settings.register()
     sizes = {**DQN_SIZES, **({"model": OF_FRAMES} if request.param == "frames" else {})}
-    folder = tmp_path_factory.mktemp("code")
-    with modules_of(write_code(folder, dqn, sizes)) as modules:
+    with agents.code_of(dqn, sizes, tmp_path_factory) as modules:
         yield modules
 
 
@@ -51,13 +47,12 @@ def run(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> Run:
-    def started(name: str, *options: object, out: str = "out", data: str = environment) -> str:
-        line = [f"{name}.py", "--data", data, "--threads", "1", *map(str, options)]
-        monkeypatch.setattr("sys.argv", [*line, "--out", str(tmp_path / out)])
-        code[name].main()
-        return capsys.readouterr().out
+    started = agents.runner(code, monkeypatch, capsys, tmp_path, "--threads", 1)
 
-    return started
+    def there(name: str, *options: object, out: str = "out", data: str = environment) -> str:
+        return started(name, "--data", data, *options, out=out)
+
+    return there
 
 
 def test_the_operations_of_an_update_are_those_of_three_passes_and_of_one_back(code: Code) -> None:
@@ -127,13 +122,7 @@ def test_an_episode_that_is_cut_off_is_not_over(code: Code) -> None:
 @pytest.mark.slow
 @pytest.mark.ci
 def test_it_trains_resumes_scores_and_plays(run: Run, environment: str, tmp_path: Path) -> None:
-    halves = ("--schedule-steps", 12, "--eval-every", 4)
-    run("train", "--steps", 12, "--eval-every", 4, out="one")
-    run("train", "--steps", 7, *halves, out="two")
-    run("train", "--steps", 12, *halves, "--resume", out="two")
-    for file in ("model", "optimizer/state", "optimizer/experience"):
-        one, two = (tmp_path / out / "checkpoint" / f"{file}.safetensors" for out in ("one", "two"))
-        assert one.read_bytes() == two.read_bytes(), file
+    agents.trains_and_resumes(run, tmp_path, 12, 4)
     report = json.loads(run("eval", out="one"))
     assert [row["metric"] for row in report["metrics"]] == ["episode_return", "td_error"]
     assert ("lean rule" in report["metrics"][0]["baselines"]) == (environment == "CartPole-v1")
