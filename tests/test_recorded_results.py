@@ -9,16 +9,12 @@ xxhash, and without its look-ups of judges and of tinyBenchmarks, neither of whi
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import bound
+from helpers import bound, own_questions
 
 from metagen.errors import TaskError
 from metagen.trained import results
@@ -86,36 +82,12 @@ def test_a_file_that_counts_other_parameters_is_of_another_model(name: str) -> N
         read(recorded(name), Model(MODEL.name, MODEL.parameters + 1))
 
 
-HARNESS = all(map(importlib.util.find_spec, ("lm_eval", "accelerate")))  # the extra `clients`
-TASK = """task: own_questions
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {folder}/questions.jsonl}}}}
-test_split: test
-output_type: multiple_choice
-doc_to_text: '{{{{question}}}}'
-doc_to_choice: '{{{{choices}}}}'
-doc_to_target: '{{{{answer}}}}'
-metric_list: [{{metric: acc}}]
-metadata: {{version: 1.0}}
-"""
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(not HARNESS, reason="the extra clients is not installed")
+@pytest.mark.skipif(not own_questions.INSTALLED, reason="the extra clients is not installed")
 def test_what_the_installed_lm_eval_writes_is_read_like_the_recorded_file(tmp_path: Path) -> None:
-    parameters = checkpoint(tmp_path / "full_run" / "checkpoint")
-    question = {"question": "The import statement", "choices": [" yes", " is"], "answer": 1}
-    (tmp_path / "questions.jsonl").write_text(8 * (json.dumps(question) + "\n"))
-    (tmp_path / "own.yaml").write_text(TASK.format(folder=tmp_path))
-    line = "lm_eval run --model hf --model_args pretrained=full_run/checkpoint --device cpu"
-    options = "--include_path . --tasks own_questions --output_path out"
-    offline = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
-    subprocess.run(
-        [sys.executable, "-m", *line.split(), *options.split()],
-        cwd=tmp_path,
-        env=os.environ | offline,
-        check=True,
-    )
+    weights = tmp_path / "full_run" / "checkpoint"
+    parameters = checkpoint(weights)
+    own_questions.scored(tmp_path, weights, 8, "metadata: {version: 1.0}\n")
     (path,) = tmp_path.rglob("results_*.json")
     found, old = read(json.loads(path.read_text()), Model("x", parameters)), recorded("lm_eval")
     same = ("task", "metric", "n", "dataset", "split", "higher", "bound")

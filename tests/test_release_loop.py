@@ -5,9 +5,7 @@ Each model is small enough to be trained in seconds, and everything around it is
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from helpers import own_questions
 from safetensors.torch import load_file
 
 from metagen import files, paths
@@ -150,37 +149,15 @@ LM = (
     "constraints.context_window=64",
     "constraints.parameter_budget.max=1M",
 )
-TASK = """task: own_questions
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {folder}/questions.jsonl}}}}
-test_split: test
-output_type: multiple_choice
-doc_to_text: '{{{{question}}}}'
-doc_to_choice: '{{{{choices}}}}'
-doc_to_target: '{{{{answer}}}}'
-metric_list: [{{metric: acc}}]
-"""
-
-
-HARNESS = all(map(importlib.util.find_spec, ("lm_eval", "accelerate")))  # the extra `clients`
 
 
 def of_the_harness(loop: Loop) -> tuple[object, ...]:
     """Score the checkpoint by lm-eval on a task of our own, if it is installed."""
-    if not HARNESS:
+    if not own_questions.INSTALLED:
         return ()
     folder = loop.root / "harness"
     folder.mkdir()
-    question = {"question": "The import statement", "choices": [" yes", " is"], "answer": 1}
-    (folder / "questions.jsonl").write_text(4 * (json.dumps(question) + "\n"))
-    (folder / "own.yaml").write_text(TASK.format(folder=folder))
-    line = f"lm_eval run --model hf --model_args pretrained={loop.out / 'checkpoint'} --device cpu"
-    options = f"--include_path {folder} --tasks own_questions --output_path {folder / 'out'}"
-    offline = {"HF_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", *line.split(), *options.split()]
-    done = subprocess.run(command, env=os.environ | offline, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return "--results", folder / "out"
+    return "--results", own_questions.scored(folder, loop.out / "checkpoint", 4)
 
 
 def test_a_language_model_goes_from_a_spec_to_a_release(tmp_path: Path) -> None:
@@ -190,7 +167,7 @@ def test_a_language_model_goes_from_a_spec_to_a_release(tmp_path: Path) -> None:
     rows = json.loads((loop.package / "benchmarks" / "results.json").read_text())
     measured = {row["metric"] for row in rows if row["size"] == "full"}
     assert "bits_per_byte" in measured
-    if HARNESS:
+    if own_questions.INSTALLED:
         assert any("acc" in metric for metric in measured)
     transformers = pytest.importorskip("transformers")
     model = transformers.AutoModelForCausalLM.from_pretrained(release)
