@@ -45,6 +45,12 @@ def test_several_devices_have_an_effect_where_infer_py_divides_the_model() -> No
     assert not unused("decoder", constraints__device="8xH100-80GB-SXM")
 
 
+def test_the_carbon_of_a_kwh_has_an_effect_where_energy_is_estimated() -> None:
+    intensity = {"training__compute__carbon_intensity": "380 g/kWh"}
+    assert unused("vit", **intensity) == ["training.compute.carbon_intensity"]
+    assert not unused("vit", **intensity, training__compute__hardware="8xA100")
+
+
 def test_a_part_that_is_not_read_has_no_effect() -> None:
     assert unused("patch_forecaster", task__num_outputs=9) == ["task.num_outputs"]
     assert not unused("patch_forecaster", task__num_outputs=1)

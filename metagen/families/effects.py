@@ -22,6 +22,7 @@ _OF_FAMILIES = re.compile(
 _CONFIG = "training.config."
 _DEVICE = "constraints.device"
 _SHARE, _HARDWARE = "training.compute.utilization", "training.compute.hardware"
+_INTENSITY = "training.compute.carbon_intensity"
 UNUSED = "declared, not followed: "
 """How the reason of such a key begins among the decisions of architecture.yaml."""
 
@@ -80,10 +81,15 @@ def _uncounted(family: Family, key: Lookup) -> Iterator[Unused]:
 
 
 def _unpowered(key: Lookup) -> Iterator[Unused]:
-    """Yield the share of a peak where no device is declared that has one."""
-    if key(_SHARE) is not None and key(_HARDWARE) is None:
-        reason = f"{_HARDWARE} is not declared, so the training has no peak to reach a share of"
-        yield Unused(_SHARE, reason, f"declare {_HARDWARE}, or remove the key")
+    """Yield the keys of estimates that need the hardware of the training, which is not declared."""
+    missing = {
+        _SHARE: "so the training has no peak to reach a share of",
+        _INTENSITY: "so no energy is estimated; a release uses it for energy that was measured",
+    }
+    for name, why in missing.items():
+        if key(name) is not None and key(_HARDWARE) is None:
+            reason = f"{_HARDWARE} is not declared, {why}"
+            yield Unused(name, reason, f"declare {_HARDWARE}, or remove the key")
 
 
 def _undone(family: Family, key: Lookup) -> Iterator[Unused]:

@@ -247,7 +247,6 @@ def _training() -> tuple[Key, ...]:
             "training.compute.carbon_intensity",
             intensity,
             "CO2 of the electricity there, for each kWh; left out, the world's average.",
-            only="prose",
         ),
         Key(
             "training.init_from",

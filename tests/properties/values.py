@@ -20,7 +20,7 @@ from . import inside
 _TEXTS = (
     "another text, with 100% of $special #characters", "100ms", "batch", "5 tok/s", "2 img/s",
     "1B tokens", "8xA100", "4xH100", "2 days", "3 hours", "9M", "1GB", "1k", "another name",
-    "2025-01-31", "https://example.org/another", "nl",
+    "2025-01-31", "https://example.org/another", "nl", "380 g/kWh", "0.3 kg/kWh",
 )  # fmt: skip
 _NUMBERS = (7, 3, 32, 1, 0.125, 0.999, 64, True, False)
 _PARTS = [{"name": "Decoder", "type": "transformer_decoder"}, {"name": "Odd", "type": "odd_part"}]
