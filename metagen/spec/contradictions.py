@@ -56,7 +56,7 @@ def contradictions(values: Values, place: Place) -> Iterator[Problem]:
         values: The typed value of each leaf key; None if it is refused or not declared.
         place: Returns the place of a key; "" for a key that is not declared.
     """
-    for rule in RULES:
+    for rule in _RULES:
         for first, second, why in rule(values):
             if place(first) and place(second):
                 yield _clash(values, place, first, second, why)
@@ -131,7 +131,7 @@ def _patches(values: Values) -> Clash:
         yield "constraints.patch_size", "constraints.image_size", why
 
 
-RULES = (_budget, _prompt, _objective, _mlp_diffusion, _inputs, _warmups, _actions, _patches)
+_RULES = (_budget, _prompt, _objective, _mlp_diffusion, _inputs, _warmups, _actions, _patches)
 
 
 def warnings(values: Values, place: Place) -> Iterator[Problem]:
