@@ -45,6 +45,7 @@ _LIMITS = {
     "parameter_budget.max": "parameter budget",
     "parameter_budget.min": "least number of parameters",
 }
+_SHORT = re.compile(r"\b(?:co2|cpu|gpu|npu)\b")
 _IRREGULAR = {"series": "series", "axes": "axis", "have": "has", "pass": "passes"}
 
 
@@ -76,7 +77,9 @@ def _text(value: str, style: str) -> str:
         value = value[:1].upper() + value[1:]
     if style in ("words", "heading"):
         value = _LIMITS.get(value.lower(), value)
-        value = value.replace("_", " ").replace(".", " ").replace("co2", "CO2")
+        value = _SHORT.sub(
+            lambda found: found[0].upper(), value.replace("_", " ").replace(".", " ")
+        )
         value = value[:1].upper() + value[1:] if style == "heading" else value
     return value
 
