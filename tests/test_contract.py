@@ -177,6 +177,14 @@ def test_the_operations_of_a_pass_are_those_that_torch_counts(made: Made) -> Non
         assert demand.first.flops == demand.passes * counted, dims
 
 
+def test_a_step_of_training_is_counted_without_numbers(made: Made) -> None:
+    data, config = settings(made)
+    count, train = made.code["runtime.flops"].sample_flops, made.code["train"]
+    with torch.device("meta"):
+        network = made.code["model"].Model(config)  # in training mode, as train.py counts it
+        assert count(lambda samples: train.example_loss(network, samples, data)) > 0
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_the_weights_are_parameters_and_statistics_in_bf16(made: Made, size: str) -> None:
     dims = made.dims(size)

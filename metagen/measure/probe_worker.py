@@ -305,7 +305,7 @@ def _update(model: nn.Module) -> int:
     """Return the operations of an update on one sample, by the loss of train.py."""
     sys.path.insert(0, str(TRAIN.parent))
     train, data, flops = map(importlib.import_module, ("train", "data", "runtime.flops"))
-    return int(flops.training_flops(lambda: train.example_loss(model, 1, data.Config())))
+    return int(flops.sample_flops(lambda count: train.example_loss(model, count, data.Config())))
 
 
 def _by_torch(model: nn.Module) -> bool:

@@ -28,7 +28,7 @@ def count() -> dict[str, int]:
     read = settings.load_config(data.Config, "data", "proxy")
     with torch.device("meta"):
         network = model.Model(config)
-        operations = flops.training_flops(lambda: train.example_loss(network, 1, read))
+        operations = flops.sample_flops(lambda count: train.example_loss(network, count, read))
     return {"parameters": network.num_params(), "flops": operations}
 
 

@@ -64,6 +64,14 @@ def autocast(device: torch.device, dtype: str) -> contextlib.AbstractContextMana
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
+def in_float32(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Return the context in which matrix products run in float32, within that of `autocast`."""
+    # Autocast does not know the meta device, on which FLOPs are counted.
+    if device.type == "meta":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
 def capability(device: torch.device) -> tuple[float, float]:
     """Return the compute capability of a GPU, such as (8, 0) of an A100; infinite for a CPU."""
     if device.type != "cuda":

@@ -15,3 +15,13 @@ def training_flops(loss: Callable[[], Tensor]) -> int:
     with FlopCounterMode(display=False) as counter:
         loss().backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())
+
+
+def sample_flops(loss: Callable[[int], Tensor]) -> int:
+    """Return the FLOPs of a training step for each of its samples.
+
+    Args:
+        loss: Returns the loss of so many dummy samples.
+    """
+    # Batch normalization refuses a single sample, so that two are counted.
+    return training_flops(lambda: loss(2)) // 2

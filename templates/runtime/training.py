@@ -47,7 +47,7 @@ from runtime.distributed import (
     world_size,
 )
 from runtime.errors import fail
-from runtime.flops import training_flops
+from runtime.flops import sample_flops
 from runtime.job import Batch, Job
 from runtime.limits import check_settings
 from runtime.lock import locked
@@ -286,7 +286,7 @@ class Run:
         if peak is None:
             return StepSize(unit, amount)
         with torch.device("meta"):
-            flops = training_flops(lambda: self.job.example(self.outline, 1, self.job.data))
+            flops = sample_flops(lambda count: self.job.example(self.outline, count, self.job.data))
         return StepSize(unit, amount, config.batch_size * flops / (peak * world_size()))
 
     def step(self, step: int, stopped: Callable[[], bool]) -> dict[str, float] | None:

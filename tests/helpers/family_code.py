@@ -92,11 +92,11 @@ def write_proxy(desk: PlainDesk, root: Path) -> Path:
 
 @contextmanager
 def modules_of(folder: Path) -> Iterator[dict[str, ModuleType]]:
-    """Import a folder's six files by their names, and forget them afterwards."""
+    """Import a folder's six files and the counter of FLOPs by name, and forget them afterwards."""
     before = forget()
     sys.path.insert(0, str(folder))
     try:
-        names = ("model", "data", "train", "eval", "infer", "bench")
+        names = ("model", "data", "train", "eval", "infer", "bench", "runtime.flops")
         yield {name: importlib.import_module(name) for name in names}
     finally:
         sys.path.remove(str(folder))

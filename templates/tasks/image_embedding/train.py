@@ -24,6 +24,7 @@ from data import Order, batch_at, held_out, load_images
 from model import Config as ModelConfig
 from model import Model
 from runtime.checkpoint import to_json
+from runtime.device import in_float32
 from runtime.errors import run
 from runtime.gather import gather, own_places
 from runtime.image_batches import preprocessor
@@ -54,7 +55,7 @@ def contrastive_loss(module: nn.Module, batch: Batch, temperature: float) -> tup
     every, classes = gather(vectors), gather(targets)
     own = own_places(vectors, every)
     # Logits differ by less than bfloat16 can express.
-    with torch.autocast(vectors.device.type, enabled=False):
+    with in_float32(vectors.device):
         logits = vectors @ every.T / temperature
         itself = F.one_hot(own, len(every)).bool()
         shares = logits.masked_fill(itself, -torch.inf).log_softmax(1)

@@ -24,6 +24,7 @@ from data import Pairs, batch_at, load_pairs
 from model import Config as ModelConfig
 from model import Model
 from runtime.checkpoint import to_json
+from runtime.device import in_float32
 from runtime.errors import run
 from runtime.gather import gather, own_places
 from runtime.job import Batch, Job
@@ -54,7 +55,7 @@ def contrastive_loss(module: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     images_of_all, texts_of_all = gather(image), gather(text)
     right = own_places(image, images_of_all)
     # Logits differ by less than bfloat16 can express.
-    with torch.autocast(image.device.type, enabled=False):
+    with in_float32(image.device):
         by_image = F.cross_entropy(image @ texts_of_all.T, right)
         by_text = F.cross_entropy(text @ images_of_all.T, right)
     return (by_image + by_text) / 2, len(image)

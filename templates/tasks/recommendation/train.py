@@ -22,6 +22,7 @@ from data import Config as DataConfig
 from data import Dataset, batch_at, load_interactions, samples
 from model import Config as ModelConfig
 from model import Model
+from runtime.device import in_float32
 from runtime.errors import run
 from runtime.gather import gather, own_places
 from runtime.job import Batch, Job
@@ -53,7 +54,7 @@ def retrieval_loss(module: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     vectors, numbers, corrections = gather(item), gather(items), gather(shares)  # those of N pairs
     right = own_places(user, vectors)
     # Logits differ by less than bfloat16 can express.
-    with torch.autocast(user.device.type, enabled=False):
+    with in_float32(user.device):
         logits = user @ vectors.T - corrections  # (B, N)
     same = items[:, None] == numbers
     same[torch.arange(len(user), device=user.device), right] = False

@@ -27,6 +27,7 @@ from data import batch_at, batches, load_dataset
 from model import Config as ModelConfig
 from model import Model
 from runtime.checkpoint import to_json
+from runtime.device import in_float32
 from runtime.distributed import world_size
 from runtime.errors import fail, run
 from runtime.gather import gather, own_places
@@ -70,7 +71,7 @@ def contrastive_loss(module: nn.Module, batch: Batch, config: Config) -> tuple[T
     apart = part & ~first & ~second
     apart[torch.arange(len(own)), partner] = True
     # Cosines, divided by a small temperature, need more digits than bfloat16 has.
-    with torch.autocast(own.device.type, enabled=False):
+    with in_float32(own.device):
         directions = (own[:, 0] @ every[:, 1].T, own[:, 1] @ every[:, 0].T)
     scores = [c.div(config.temperature).masked_fill(~apart, -torch.inf) for c in directions]
     loss = F.cross_entropy(scores[0], partner) + F.cross_entropy(scores[1], partner)
