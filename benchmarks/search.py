@@ -21,6 +21,7 @@ from metagen import trials
 from metagen.engine.cache import Cache
 from metagen.engine.graph import of_files
 from metagen.engine.terminal import Terminal
+from metagen.measure import warm
 from metagen.measure.comparison import STUDENT
 from metagen.search import front, objectives, run
 from metagen.search.plan import Plan, Settings
@@ -89,8 +90,9 @@ def _loss(plan: Plan, point: Point, count: int, cache: Cache) -> float:
     """Return the mean loss of a point over seeds that no study has seen."""
     candidate = plan.space.candidate(point)
     assert isinstance(candidate, Candidate)
-    seeds = range(FRESH, FRESH + count)
-    outcomes = [trials.run(*plan.trial(candidate, seed), cache) for seed in seeds]
+    each = [plan.trial(candidate, seed) for seed in range(FRESH, FRESH + count)]
+    with warm.python(plan.package) as python:
+        outcomes = [trials.run(*trial, cache, python=python) for trial in each]
     return fmean(map(objectives.score, outcomes))
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 SHOWN_LINES = 12  # Last lines of standard error that an error message shows.
 STDOUT = "stdout"  # Name of the file in the scratch folder that receives standard output.
@@ -91,47 +92,85 @@ def run(
         on_line: Called with each line of standard error when it is printed.
     """
     with scratch() as place:
-        for name, data in files.items():
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            (place / name).write_bytes(data)
+        fill(place, files)
         with (place / STDOUT).open("wb") as output:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", _LEASH, "leash", *command(place)],
-                cwd=place / folder,
-                env=dict(environment(place)),
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
+            process = started(command(place), environment(place), place / folder, output)
         status, late, tail, seconds = _wait(process, timeout, on_line)
-        (place / SECONDS).write_text(f"{seconds:.1f}")
-        paths = {name: place / name for name in results}
-        left = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
-        return Ended(status, late, tail, left)
+        return Ended(status, late, tail, left_in(place, seconds, results))
+
+
+def fill(place: Path, files: Mapping[str, bytes]) -> None:
+    """Write the contents of a scratch folder, by relative path."""
+    for name, data in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
+
+
+def left_in(place: Path, seconds: float, results: Sequence[str]) -> dict[str, bytes]:
+    """Return the requested files of a scratch folder that exist, after so much CPU time."""
+    (place / SECONDS).write_text(f"{seconds:.1f}")
+    paths = {name: place / name for name in results}
+    return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
+
+
+def started(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    output: IO[bytes] | int,
+    inherited: Sequence[int] = (),
+) -> subprocess.Popen[str]:
+    """Start a program on a leash; its standard error is a pipe of text.
+
+    Args:
+        command: The program and its arguments.
+        environment: All of its environment.
+        folder: Its current folder.
+        output: What receives its standard output.
+        inherited: Open files that it gets by the same numbers.
+    """
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _LEASH, "leash", *command],
+        cwd=folder,
+        env=dict(environment),
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        pass_fds=tuple(inherited),
+    )
 
 
 def _wait(
     process: subprocess.Popen[str], timeout: float, on_line: Callable[[str], None]
 ) -> tuple[int, bool, tuple[str, ...], float]:
     """Wait for a program to end; return status, whether it was late, last lines and CPU time."""
+    try:
+        with limited(process, timeout) as late:
+            tail = _follow(process, on_line)
+            seconds = _reap(process)
+    finally:
+        kill(process)
+    return process.returncode, late.is_set(), tuple(tail), seconds
+
+
+@contextmanager
+def limited(process: subprocess.Popen[str], timeout: float) -> Iterator[threading.Event]:
+    """Kill a program that takes more seconds than this, and set the event that is yielded."""
     late = threading.Event()
 
     def stop() -> None:
         late.set()
-        _kill(process)
+        kill(process)
 
     timer = threading.Timer(timeout, stop)
     timer.start()
     try:
-        tail = _follow(process, on_line)
-        seconds = _reap(process)
+        yield late
     finally:
         timer.cancel()
-        _kill(process)
-    return process.returncode, late.is_set(), tuple(tail), seconds
 
 
 def _reap(process: subprocess.Popen[str]) -> float:
@@ -155,7 +194,7 @@ def _follow(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> d
     return tail
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
+def kill(process: subprocess.Popen[str]) -> None:
     """Kill a program, its leash and everything that it started: they are one process group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -158,7 +158,7 @@ def test_trials_with_other_batches_read_as_many_samples(tmp_path):
 def pretended(folder, seen=None):
     """Return what stands in for `trials.run`: a loss that is a formula of the settings."""
 
-    def pretend(package, trial, cache, watch=lambda *each: None):
+    def pretend(package, trial, cache, watch=lambda *each: None, python=None):
         train, model = trial.settings["train"], trial.settings["model"]
         loss = abs(train["learning_rate"] - 0.002) * 100 + model["d_model"] / 100
         loss += 0.001 * (trial.seed % 7)
@@ -195,7 +195,7 @@ def stopped(folder, monkeypatch, stops, **how):
     made.save()
     pretend, count = pretended(folder), iter(range(10**6))
 
-    def dying(package, trial, cache, watch=lambda *each: None):
+    def dying(package, trial, cache, watch=lambda *each: None, python=None):
         if next(count) in stops:
             raise Killed
         return pretend(package, trial, cache, watch)

@@ -10,7 +10,8 @@ from metagen import programs
 from metagen.errors import Problem, TaskError
 from metagen.programs import SECONDS, STDOUT, Ended
 
-__all__ = ["SECONDS", "STDOUT", "environment", "run"]
+__all__ = ["SECONDS", "STDOUT", "Python", "check", "environment", "run"]
+Python = Callable[..., dict[str, bytes]]  # As `run`.
 
 
 def run(
@@ -44,11 +45,11 @@ def run(
         timeout=timeout,
         on_line=on_line,
     )
-    _check(ended, " ".join(("python", *arguments)), outputs, timeout)
+    check(ended, " ".join(("python", *arguments)), outputs, timeout)
     return dict(ended.left)
 
 
-def _check(ended: Ended, command: str, outputs: Sequence[str], timeout: float) -> None:
+def check(ended: Ended, command: str, outputs: Sequence[str], timeout: float) -> None:
     """Raise a TaskError unless a program ended well, in time, and wrote its outputs."""
     if ended.late:
         raise TaskError(f"{command} was stopped after {timeout:.0f} seconds")

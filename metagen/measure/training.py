@@ -45,6 +45,7 @@ def trained(
     progress: Progress,
     more: Sequence[str] = (),
     timeout: float = TIMEOUT,
+    python: sandbox.Python = sandbox.run,
 ) -> Left:
     """Train the code of a package.
 
@@ -54,6 +55,7 @@ def trained(
         progress: Called after steps; an exception that it raises ends the training.
         more: Further files that the script leaves, to return.
         timeout: Seconds after which it is stopped.
+        python: What runs it.
 
     Raises:
         TaskError: The script failed; the error shows its last output.
@@ -63,7 +65,7 @@ def trained(
     checkpoint = [f"{OUT}/checkpoint/{name}" for name in names]
     record, about = f"{OUT}/metrics.jsonl", f"{OUT}/run.json"
     outputs = (*checkpoint, record, about, sandbox.SECONDS, *more)
-    left = _run(files, command, outputs, progress, timeout)
+    left = _run(files, command, outputs, progress, timeout, python)
     beside = {name: left.pop(name) for name in more}
     seconds = float(left.pop(sandbox.SECONDS))
     lines = left.pop(record).decode().splitlines()
@@ -98,10 +100,11 @@ def _run(
     outputs: Sequence[str],
     progress: Progress,
     timeout: float,
+    python: sandbox.Python = sandbox.run,
 ) -> dict[str, bytes]:
     def report(line: str) -> None:
         if match := STEP.search(line):
             progress(int(match[1]), int(match[2]), match[3])
 
     arguments = (f"code/{command[0]}", *command[1:])
-    return sandbox.run(arguments, files, outputs, timeout=timeout, on_line=report)
+    return python(arguments, files, outputs, timeout=timeout, on_line=report)

@@ -15,6 +15,7 @@ from typing import Any
 
 from metagen import trials
 from metagen.engine.cache import Cache
+from metagen.measure import sandbox
 from metagen.measure.comparison import STUDENT
 from metagen.measure.trial import SEEDS
 from metagen.search import objectives
@@ -63,7 +64,9 @@ class Bought:
         }
 
 
-def bought(plan: Plan, point: Point, cache: Cache, say: Say) -> list[Bought]:
+def bought(
+    plan: Plan, point: Point, cache: Cache, say: Say, python: sandbox.Python
+) -> list[Bought]:
     """Return what a point bought beside the package's own, and what each of its choices did.
 
     Raises:
@@ -71,11 +74,11 @@ def bought(plan: Plan, point: Point, cache: Cache, say: Say) -> list[Bought]:
     """
     if plan.settings.seeds < 1 or point == plan.space.plain:
         return []
-    chosen = _losses(plan, point, cache, say)
+    chosen = _losses(plan, point, cache, say, python)
     assert chosen is not None
     found = []
     for choice, value, without in _without(plan, point):
-        if losses := _losses(plan, without, cache, say):
+        if losses := _losses(plan, without, cache, say, python):
             found.append(_compared(choice, value, chosen, losses))
     return found
 
@@ -89,7 +92,9 @@ def _without(plan: Plan, point: Point) -> Iterator[tuple[str, float | str, Point
         yield name, point[name], {**point, name: plain[name]}
 
 
-def _losses(plan: Plan, point: Point, cache: Cache, say: Say) -> list[float] | None:
+def _losses(
+    plan: Plan, point: Point, cache: Cache, say: Say, python: sandbox.Python
+) -> list[float] | None:
     """Return the losses of a point for each new seed; None if no full design stands for it."""
     candidate = plan.space.candidate(point)
     if not isinstance(candidate, Candidate):
@@ -97,7 +102,7 @@ def _losses(plan: Plan, point: Point, cache: Cache, say: Say) -> list[float] | N
     losses = []
     for number in range(1, plan.settings.seeds + 1):
         seed = (plan.settings.seed + number) % SEEDS
-        outcome = trials.run(*plan.trial(candidate, seed), cache)
+        outcome = trials.run(*plan.trial(candidate, seed), cache, python=python)
         losses.append(objectives.score(outcome))
         say(f"seed {seed}: {losses[-1]:.4g}")
     return losses

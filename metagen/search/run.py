@@ -13,6 +13,7 @@ from metagen.engine.graph import Graph
 from metagen.engine.session import Options, Session
 from metagen.engine.terminal import Terminal
 from metagen.errors import Problem, TaskError, UsageError
+from metagen.measure import warm
 from metagen.search import objectives, results
 from metagen.search import plan as plans
 from metagen.search.front import Row
@@ -78,14 +79,14 @@ def work(plan: Plan, cache: Cache, url: str | None, grace: float, say: Say, jobs
     def more() -> None:
         try:
             own = Study(plan, storage_of(plan.folder, url), grace)
-            Worker(plan, own, cache, say).run()
+            _run(plan, own, cache, say)
         except BaseException as error:
             errors.append(error)
 
     threads = [threading.Thread(target=more, daemon=True) for _ in range(jobs - 1)]
     for thread in threads:
         thread.start()
-    Worker(plan, study, cache, say).run()
+    _run(plan, study, cache, say)
     for thread in threads:
         thread.join()
     if errors:
@@ -93,10 +94,16 @@ def work(plan: Plan, cache: Cache, url: str | None, grace: float, say: Say, jobs
     return study
 
 
+def _run(plan: Plan, study: Study, cache: Cache, say: Say) -> None:
+    with warm.python(plan.package) as python:
+        Worker(plan, study, cache, say, python).run()
+
+
 def searched(plan: Plan, cache: Cache, say: Say, **how: Any) -> list[Row]:
     """Run a study to its end and write its results; return its trials."""
     study = work(plan, cache, how.get("url"), how["grace"], say, how.get("jobs", 1))
-    return results.write(plan, study, cache, say)
+    with warm.python(plan.package) as python:
+        return results.write(plan, study, cache, say, python)
 
 
 def joined(folder: Path, shared: str | None, url: str | None, grace: float, say: Say) -> Plan:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from metagen import trials
 from metagen.engine.cache import Cache
 from metagen.errors import Problem, TaskError
+from metagen.measure import sandbox
 from metagen.search import objectives, study
 from metagen.search.plan import Plan
 from metagen.search.space import Candidate
@@ -44,12 +45,14 @@ class Worker:
         study: Its trials.
         cache: Where outcomes are kept.
         say: Takes a line about each trial.
+        python: What runs the code.
     """
 
     plan: Plan
     study: Study
     cache: Cache
     say: Say
+    python: sandbox.Python
 
     def run(self) -> None:
         """Run trials until none is left and those of all other workers have ended.
@@ -79,7 +82,7 @@ class Worker:
 
         try:
             with self.study.alive(trial):
-                outcome = trials.run(*self.plan.trial(candidate), self.cache, watch)
+                outcome = trials.run(*self.plan.trial(candidate), self.cache, watch, self.python)
         except _EndedError:
             self.study.end(trial, curve)
             self.say(f"trial {trial.number}: ended early at {curve[-1]:.4g}")

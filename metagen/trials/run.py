@@ -54,7 +54,11 @@ def _unwatched(done: int, steps: int, val_loss: float) -> None:
 
 
 def run(
-    package: Mapping[str, bytes], trial: Trial, cache: Cache, watch: Watch = _unwatched
+    package: Mapping[str, bytes],
+    trial: Trial,
+    cache: Cache,
+    watch: Watch = _unwatched,
+    python: sandbox.Python = sandbox.run,
 ) -> Outcome:
     """Return the outcome of a trial; the same trial is trained once.
 
@@ -64,6 +68,7 @@ def run(
         cache: Where outcomes are kept.
         watch: Called at each validation, with its loss to three decimals. An exception that it
             raises ends the training. What the cache has is replayed, so it sees the same.
+        python: What runs the code; `warm.python` saves time where trainings are short.
 
     Raises:
         TaskError: The code of the package failed; the error shows its last output.
@@ -72,7 +77,7 @@ def run(
     key = _key(files, trial, _TRAINED, _digest_of(trial.data) if trial.data else "")
     stored = _stored(cache, key, _OUTCOME)
     if stored is None:
-        outcome = _trained(files, trial, cache, watch)
+        outcome = _trained(files, trial, cache, watch, python)
         _store(cache, key, _OUTCOME, json_bytes(outcome.content()))
         return outcome
     outcome = Outcome.of(json.loads(stored))
@@ -121,7 +126,9 @@ def _key(
     return sha256(canonical([_FORMAT, code, settings, versions, data]).encode())
 
 
-def _trained(files: Mapping[str, bytes], trial: Trial, cache: Cache, watch: Watch) -> Outcome:
+def _trained(
+    files: Mapping[str, bytes], trial: Trial, cache: Cache, watch: Watch, python: sandbox.Python
+) -> Outcome:
     def progress(done: int, steps: int, note: str) -> None:
         if match := _VALIDATION.search(note):
             watch(done, steps, float(match[1]))
@@ -133,11 +140,12 @@ def _trained(files: Mapping[str, bytes], trial: Trial, cache: Cache, watch: Watc
     if counts is None:
         # The process that trains has torch in memory anyway, so it is the one that counts.
         counting = {**files, f"code/{_COUNTING}": _COUNTER.read_bytes()}
-        left = trained(counting, (_COUNTING, *arguments), progress, (counted.COUNTS,), _NO_LIMIT)
+        command, more = (_COUNTING, *arguments), (counted.COUNTS,)
+        left = trained(counting, command, progress, more, _NO_LIMIT, python)
         counts = left.more[counted.COUNTS]
         _store(cache, key, counted.COUNTS, counts)
     else:
-        left = trained(files, ("train.py", *arguments), progress, (), _NO_LIMIT)
+        left = trained(files, ("train.py", *arguments), progress, (), _NO_LIMIT, python)
     return _outcome(left, trial, json.loads(counts))
 
 
