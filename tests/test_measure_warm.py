@@ -95,19 +95,30 @@ def test_lines_arrive_and_a_failure_shows_the_last_ones_and_ends_nothing():
         assert run(python, b"print(1)\n")[sandbox.STDOUT] == b"1\n"
 
 
-def test_a_program_that_is_late_or_whose_watcher_ends_it_is_killed_and_the_next_one_runs():
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_program_that_its_watcher_ends_is_killed_and_the_next_one_runs(error):
     def end(line: str) -> None:
-        raise KeyboardInterrupt(line)
+        raise error(line)
 
+    program = b"import os, sys, time\nprint(os.getpid(), file=sys.stderr, flush=True)\n"
+    own = b"import os\nprint(os.getppid())\n"
+    with warm.python({}) as python:
+        first = run(python, own)[sandbox.STDOUT]
+        with pytest.raises(error) as ended:
+            run(python, program + b"time.sleep(60)\n", on_line=end)
+        wait_for(lambda: not alive(int(str(ended.value))))
+        # An interruption ends everything, and the end of a trial nothing else.
+        assert (run(python, own)[sandbox.STDOUT] == first) == (error is ValueError)
+
+
+def test_a_program_that_is_late_is_killed_and_the_next_one_runs():
     sleeps = b"import os, sys, time\nprint(os.getpid(), file=sys.stderr, flush=True)\n"
     sleeps += b"time.sleep(60)\n"
     seen: list[str] = []
     with warm.python({}) as python:
         with pytest.raises(TaskError, match="stopped after 1 seconds"):
             run(python, sleeps, timeout=1, on_line=seen.append)
-        with pytest.raises(KeyboardInterrupt) as error:
-            run(python, sleeps, on_line=end)
-        wait_for(lambda: not alive(int(seen[0])) and not alive(int(str(error.value))))
+        wait_for(lambda: not alive(int(seen[0])))
         assert run(python, b"print(1)\n")[sandbox.STDOUT] == b"1\n"
 
 

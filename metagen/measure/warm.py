@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -58,17 +59,19 @@ class _Process:
     Attributes:
         leashed: The process.
         requests: An open file that takes a line of JSON for each program.
-        mark: Begins the line of standard error that ends what a program has printed.
+        mark: Begins a line of standard error in which no program speaks, in JSON: of the
+            `program` that has begun, a process id, and of how that ended, `status` and `seconds`.
     """
 
     leashed: subprocess.Popen[str]
     requests: int
     mark: str
+    program: int = 0
 
     @classmethod
     def start(cls, modules: Sequence[str]) -> _Process:
         reading, writing = _pipe()
-        mark = f"ended {secrets.token_hex(8)} "
+        mark = f"{secrets.token_hex(8)} "
         command = (sys.executable, warm_worker.__file__, str(reading), mark, *modules)
         try:
             environment = sandbox.environment(Path("/"), None)
@@ -84,6 +87,25 @@ class _Process:
         # A process that has ended tells why where its lines are read.
         with suppress(BrokenPipeError):
             os.write(self.requests, json.dumps(request).encode() + b"\n")
+
+    def lines(self) -> Iterator[str | dict[str, Any]]:
+        """Yield what a program prints, then how it ended, if the process outlives it."""
+        for line in self.leashed.stderr or ():
+            if not line.startswith(self.mark):
+                yield line.rstrip()
+                continue
+            told = json.loads(line.removeprefix(self.mark))
+            self.program = told.get("program", self.program)
+            if "status" in told:
+                yield told
+                return
+
+    def end_program(self) -> None:
+        """Kill the program that it runs, and go on to the next one."""
+        with suppress(ProcessLookupError):
+            os.kill(self.program, signal.SIGKILL)
+        for _ in self.lines():
+            pass
 
     def close(self) -> None:
         """Kill it and the program that it runs."""
@@ -130,8 +152,7 @@ class _Warm:
             programs.fill(place, files)
             try:
                 ended = self._ended(place, arguments, outputs, timeout, on_line)
-            except BaseException:
-                # Killing the process is what ends its fork.
+            except (KeyboardInterrupt, SystemExit):
                 self.close()
                 raise
         sandbox.check(ended, " ".join(("python", *arguments)), outputs, timeout)
@@ -150,7 +171,11 @@ class _Warm:
         request = {"folder": str(place), "arguments": arguments, "environment": environment}
         process.ask(request)
         with programs.limited(process.leashed, timeout) as late:
-            tail, how = _followed(process, on_line)
+            try:
+                tail, how = _followed(process, on_line)
+            except Exception:
+                process.end_program()
+                raise
         if how is None:
             self.close()
             return Ended(process.leashed.returncode, late.is_set(), tail, {})
@@ -163,10 +188,10 @@ def _followed(
 ) -> tuple[tuple[str, ...], dict[str, Any] | None]:
     """Pass on the lines of a program; return the last ones, and how it ended if that is known."""
     tail: deque[str] = deque(maxlen=programs.SHOWN_LINES)
-    for line in process.leashed.stderr or ():
-        if line.startswith(process.mark):
-            return tuple(tail), json.loads(line.removeprefix(process.mark))
-        if text := line.rstrip():
-            tail.append(text)
-            on_line(text)
+    for line in process.lines():
+        if isinstance(line, dict):
+            return tuple(tail), line
+        if line:
+            tail.append(line)
+            on_line(line)
     return tuple(tail), None

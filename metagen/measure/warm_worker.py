@@ -1,7 +1,7 @@
 """A process that imports libraries once, and forks for each program that it is asked to run.
 
-Its arguments are the number of the open file that has the requests, the mark that ends what a
-program prints, and the modules to import. A request is a line of JSON with the folder, the
+Its arguments are the number of the open file that has the requests, the mark of the lines in which
+it speaks itself, and the modules to import. A request is a line of JSON with the folder, the
 environment and the arguments of a program.
 """
 
@@ -36,12 +36,17 @@ def _ran(mark: str) -> bool:
     """Fork; return True in this process, once the other one has ended, and False in that one."""
     child = os.fork()
     if not child:
+        _say(mark, {"program": os.getpid()})
         return False
     _, status, usage = os.wait4(child, 0)
     seconds = usage.ru_utime + usage.ru_stime
-    how = {"status": os.waitstatus_to_exitcode(status), "seconds": seconds}
-    print(f"\n{mark}{json.dumps(how)}", file=sys.stderr, flush=True)
+    _say(mark, {"status": os.waitstatus_to_exitcode(status), "seconds": seconds})
     return True
+
+
+def _say(mark: str, told: dict[str, float]) -> None:
+    # A program may have left its last line open.
+    print(f"\n{mark}{json.dumps(told)}", file=sys.stderr, flush=True)
 
 
 def _become(request: dict[str, Any]) -> None:
