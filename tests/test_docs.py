@@ -320,6 +320,8 @@ def test_passes_over_the_declared_data_are_said():
 def test_the_parts_of_an_update_are_those_of_the_launched_devices():
     card = body(page("model_card", planned(devices=2048, grad_accum=4)).text)
     assert "is for one device; on the 2,048 devices of the launch plan it is 4." in card
+    whole = body(page("model_card", planned(devices=2048, grad_accum=1)).text)
+    assert "is for one device" not in whole
 
 
 def test_operations_of_training_are_for_a_unit_and_not_for_a_step():

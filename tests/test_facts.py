@@ -89,6 +89,7 @@ def test_arithmetic_is_set_as_in_print(text, printed):
         ("1 query heads share 8 key-value heads", "1 query head shares 8 key-value heads"),
         ("1 blocks follow", "1 block follows"),
         ("1 entries, 1 classes, 1 patches", "1 entry, 1 class, 1 patch"),
+        ("forward of 1 pairs in 1 days", "forward of 1 pair in 1 day"),
         (
             "0.1 layers, layer 1 has 2 layers, x1 blocks",
             "0.1 layers, layer 1 has 2 layers, x1 blocks",

@@ -13,7 +13,7 @@ from metagen import paths
 from metagen.errors import TaskError
 from metagen.families import transformer
 from metagen.families.decoder import FAMILY as decoder
-from metagen.measure import probe
+from metagen.measure import probe, probe_worker
 from metagen.package import recipes as code_recipes
 from metagen.package.bundle import bundle
 from metagen.sizing import architecture
@@ -216,6 +216,15 @@ def test_a_mistake_in_an_edited_model_is_named_with_its_line(package, old, new, 
         probe.work(desk)
     assert error.value.problems[0].place == f"code/model.py:{line}"
     assert error.value.problems[0].sentence.startswith(sentence)
+
+
+def test_a_parameter_of_the_models_own_is_counted_by_its_name(torch):
+    model = torch.nn.Module()
+    model.tower = torch.nn.Linear(2, 3)
+    model.logit_scale = torch.nn.Parameter(torch.zeros(()))
+    counts = probe_worker._counts(model)
+    assert counts["by_module"] == {"tower": 9, "logit_scale": 1}
+    assert counts["total"] == 10
 
 
 def test_an_addition_to_what_modules_made_is_a_residual_connection(torch):

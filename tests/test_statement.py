@@ -42,6 +42,10 @@ def said(required, computed, unit, between=None, formula="why"):
             Requirement("90 minutes", 0.0625), 0.0475, "days",
             "68.4 minutes; the spec allows at most 90 minutes",
         ),
+        (
+            Requirement("1 day", 1.0), 5.5e-9, "days",
+            "0.000475 seconds; the spec allows at most 1 day",
+        ),
         (Requirement("5ms", 0.005), 0.00031, "s", "0.310 ms; the spec allows at most 5 ms"),
         (NO_LIMIT, 81543.168, "kWh", "81,500 kWh"),
         (Requirement("batch", None, None), 0.363, "s", "363 ms; batch sets no limit"),

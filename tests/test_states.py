@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 
 import pytest
 import yaml
+from helpers import docs_fixtures as sample
 from helpers import trained_states as made
 from helpers.docs_strangers import untraced
 
@@ -173,7 +175,7 @@ SAYS: dict[str, dict[str, tuple[list[str], list[str]]]] = {
                 "0.7702 to 0.7724 (95% interval)",
                 "0.004 (standard error)",
             ],
-            ["## Results of the proxy", "What the results of the proxy do not show"],
+            ["## Results of the proxy", "of the proxy do not show", "of the proxy were measured"],
         ),
         "both": (["## Results of the proxy", "no table holds both"], ["Nothing was measured"]),
         "results without checkpoint": (
@@ -190,9 +192,15 @@ SAYS: dict[str, dict[str, tuple[list[str], list[str]]]] = {
     "data_card": {
         "nothing trained": (["No proxy was trained"], ["Data of the training"]),
         "full only": (
-            ["**my_corpus**", "1,960,000,000,000 tokens", "cdcdcd"],
-            ["so no other data"],
+            [
+                "**my_corpus**",
+                "1,960,000,000,000 tokens",
+                "cdcdcd",
+                "the data that the scripts read without `--data`",
+            ],
+            ["so no other data", "was trained and scored", "the proxy compares"],
         ),
+        "both": (["was trained and scored", "how the proxy compares with baselines"], []),
         "not recorded": (["is not recorded"], ["my_corpus", "as its training recorded it"]),
         "partial": (["5,000,000,000 tokens"], []),
     },
@@ -286,6 +294,43 @@ def test_the_header_marks_what_is_not_bound() -> None:
     text = str(header("stated beside bound")["model-index"])
     assert text.count("stated, not bound") == 1
     assert "by lm-eval 0.4.9" in str(header("both")["model-index"])
+
+
+def test_the_header_tells_the_metrics_of_one_benchmark_apart() -> None:
+    rows = [made.scored(), made.scored(metric="perplexity", title="perplexity", value=5.1)]
+    page = cards.model_card_page(made.desk(made.RECORDED, rows))
+    (index,) = yaml.safe_load(page.text.split("---\n")[1])["model-index"]
+    names = [metric["name"] for result in index["results"] for metric in result["metrics"]]
+    assert [name.partition(" (")[0] for name in names] == [
+        f"{rows[0]['benchmark']}, bits per byte", f"{rows[0]['benchmark']}, perplexity"
+    ]  # fmt: skip
+    assert "perplexity" in {each.text for each in page.printed}
+
+
+def test_the_glossary_has_the_words_of_the_card_alone() -> None:
+    every = json.loads(sample.package()["blueprint/constraints.json"])
+
+    def glossary(verdict: str) -> str:
+        rows = [{**row, "verdict": verdict} for row in every]
+        made_of = made.state("full only")
+        made_of.files["blueprint/constraints.json"] = sample.encode("a.json", rows)
+        text = render.markdown(made_of, "cards/model_card.md").text
+        return text.partition("## Glossary")[2]
+
+    assert "**Open:**" in glossary("open")
+    assert "**Bounded:**" in glossary("bounded")
+    assert glossary("met") == ""
+
+
+def test_a_summary_with_a_result_leaves_out_what_was_not_measured() -> None:
+    told = [
+        json.loads(summary.summary(made.state(name))["docs/summary.json"])["benchmarks"]
+        for name in ("full only", "nothing trained")
+    ]
+    statuses = [{row["status"] for row in rows} for rows in told]
+    assert "not measured" not in statuses[0]
+    assert "measured" in statuses[0]
+    assert "measured" not in statuses[1]
 
 
 def test_metrics_of_one_run_name_its_command_once() -> None:

@@ -26,6 +26,7 @@ _SPENT = (
     *("trained.devices.count", "derived.emitted"),
 )
 _NAMES = "trained.devices.names"
+_NAMED = ("benchmark", "title", "dataset", "metric", "split")  # texts of a result in the header
 _HUB_DATASET = re.compile(r"[\w-]+/[\w.-]+", re.ASCII)
 
 
@@ -138,7 +139,7 @@ def _result(task: str, row: dict[str, Any]) -> dict[str, Any]:
         *([_came(row)] if row["origin"] != MEASURED else []),
         *([] if row.get("bound") else ["stated, not bound"]),
     ]
-    name = row["benchmark"] + (f" ({', '.join(notes)})" if notes else "")
+    name = f"{row['benchmark']}, {row['title']}" + (f" ({', '.join(notes)})" if notes else "")
     metric = {"name": name, "type": row["metric"], "value": _number(row)}
     return {"task": {"type": task}, "dataset": dataset, "metrics": [metric]}
 
@@ -166,7 +167,7 @@ def _in_header(desk: Desk) -> list[Printed]:
     names: list[str | Ref] = [
         *("spec.name", "spec.license"),
         *(source / "name" for source in facts.each("spec.training.data.sources")),
-        *(row / each for row in rows for each in ("benchmark", "dataset", "metric", "split")),
+        *(row / each for row in rows for each in _NAMED),
         *spent,
     ]
     texts = [Printed(fact, str(fact.value)) for fact in (facts.get(name) for name in names)]

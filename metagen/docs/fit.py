@@ -92,6 +92,8 @@ def _roof(axes: Axes, line: Roofline, demand: Demand) -> None:
     words = f"{name}: {peak / size:,.3g} {letter}FLOP/s, {bandwidth / 1e9:,.4g} GB/s"
     axes.set_title(words, loc="left", fontsize=7.5)
     axes.set(xlabel="FLOP for each byte read", ylabel="FLOP/s", xlim=(low, high))
+    # On an axis of two decades, labels of the ticks between powers of ten would overlap.
+    axes.xaxis.set_minor_formatter("")
     axes.grid(color=GREY, alpha=0.2, lw=0.4)
     axes.legend(loc="lower right", **_CLOSE)
 

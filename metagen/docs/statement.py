@@ -19,8 +19,9 @@ _LEAST = 0.01  # A smaller amount gets a unit of its own.
 # The units of a time: from which amount it is used, its size and its name.
 _TIMES = {
     "s": ((1.0, 1.0, "s"), (1e-3, 1e-3, "ms"), (0.0, 1e-6, "µs")),
-    "days": ((1.0, 1.0, "days"), (1 / 12, 1 / 24, "hours"), (0.0, 1 / 1440, "minutes")),
-}
+    "days": ((1.0, 1.0, "days"), (1 / 12, 1 / 24, "hours"), (1 / 720, 1 / 1440, "minutes"),
+             (0.0, 1 / 86400, "seconds")),
+}  # fmt: skip
 _WORDS = {
     "allowed": "the spec allows at most {limit}",
     "required": "the spec requires at least {limit}",
@@ -81,7 +82,7 @@ def _amount(value: float, row: Row, digits: int | None, like: float | None = Non
     if unit in ("parameters", "tokens") or not value:
         return wording.write(value, unit, "short")
     size, name = _unit(row, like or value)
-    return f"{_rounded(value / size, digits)}{SPACE}{name}"
+    return wording.agreeing(f"{_rounded(value / size, digits)}{SPACE}{name}")
 
 
 def _unit(row: Row, value: float) -> tuple[float, str]:

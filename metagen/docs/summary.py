@@ -11,6 +11,7 @@ from metagen.docs.sources import inputs
 from metagen.docs.wording import SPACE
 from metagen.files import json_bytes
 from metagen.measure.comparison import BEATS
+from metagen.measure.results import NOT_MEASURED, has_result
 from metagen.work import Desk, Recipe
 
 
@@ -29,7 +30,7 @@ def summary(desk: Desk) -> dict[str, bytes]:
         "trained": _trained(facts),
         "memory": _memory(facts),
         "constraints": _constraints(facts),
-        "benchmarks": [_benchmark(row) for row in facts.get("results").value],
+        "benchmarks": [_benchmark(row) for row in _told(facts.get("results").value)],
     }
     return {"docs/summary.json": json_bytes(content)}
 
@@ -62,6 +63,12 @@ def _judged(row: dict[str, Any]) -> dict[str, Any]:
     said = statement.sentence(row).replace(SPACE, " ")
     rest = {key: row[key] for key in ("unit", "margin", "nearest")}
     return {**{key: row[key] for key in entries}, **rest, "sentence": said}
+
+
+def _told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows that a summary tells: beside a result, no proxy that was not measured."""
+    known = any(map(has_result, rows))
+    return [row for row in rows if not (known and row["status"].startswith(NOT_MEASURED))]
 
 
 def _benchmark(row: dict[str, Any]) -> dict[str, Any]:

@@ -27,13 +27,13 @@ _RAISED = str.maketrans(
 )
 # Nouns that a sentence counts, and the verbs that may follow them.
 _COUNTED = (
-    "axes blocks bytes cells channels classes clips codebooks columns components convolutions "
-    "devices dimensions directions documents edges embeddings entries epochs examples experts "
-    "features filters forecasts frames groups heads images inputs items layers levels maps "
-    "networks nodes "
-    "numbers outputs parameters passages passes patches pixels places points positions queries "
-    "questions rows samples scales seeds sequences series stages steps tokens units values vectors "
-    "videos windows words"
+    "axes blocks bytes cells channels chunks classes clips clouds codebooks columns components "
+    "convolutions days devices dimensions directions documents edges embeddings entries epochs "
+    "examples experts features filters forecasts frames graphs groups heads hours images inputs "
+    "items layers levels maps minutes networks nodes numbers observations outputs pairs "
+    "parameters passages passes patches pixels places points positions queries questions rows "
+    "samples scales seconds seeds sequences series shapes stages steps texts tokens units values "
+    "vectors videos windows words"
 )
 _VERBS = "add attend compute follow have hold make map mix pass read share"
 _ONE = re.compile(

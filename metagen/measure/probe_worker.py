@@ -119,9 +119,9 @@ def _counts(model: nn.Module) -> dict[str, Any]:
     """Return the counts of the model, of its modules, and of the parts of one repeated layer."""
     seen: set[int] = set()
     by_module = {name: _new(child, seen) for name, child in model.named_children()}
-    own = sum(p.numel() for p in model.parameters(recurse=False) if id(p) not in seen)
-    if own:
-        by_module["model"] = own
+    # A parameter of the model's own, such as a temperature, stands for itself.
+    own = model.named_parameters(recurse=False)
+    by_module |= {name: p.numel() for name, p in own if id(p) not in seen}
     stacks = [child for child in model.children() if isinstance(child, nn.ModuleList)]
     return {
         "total": _count(model),

@@ -27,7 +27,8 @@ def about(desk: Desk) -> dict[str, Output]:
         "dtype": plan.dtype,
         "parameters": desk.entry(FULL_MODEL, "checkpoint", "parameters"),
         "numbers": plan.numbers,
-        "bytes": plan.size,
+        # Beside the weights as trained, the same files have the same size.
+        "bytes": desk.entry(FULL_MODEL, "checkpoint", "bytes") if plan.unchanged else plan.size,
         "files": len(plan.shards),
         "same": plan.unchanged,
         "class": opened or None,
