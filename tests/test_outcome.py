@@ -116,6 +116,24 @@ def test_a_figure_is_said_in_words(content, said):
     assert Facts(TaskDesk(content, own=own)).text("derived.alt_outcome") == said
 
 
+def test_short_names_of_columns_stand_upright():
+    for labels, turned in ((["8", "9"], 0), (["disc", "torus"], 90)):
+        figure = Figure()
+        content = {"labels": labels, "values": [[3, 0], [1, 2]], "x": "p", "y": "t"}
+        outcome.FORMS["matrix"](figure, content)
+        assert {name.get_rotation() for name in figure.axes[0].get_xticklabels()} == {turned}
+
+
+def test_an_axis_of_counts_has_no_half_a_count():
+    for last, whole in ((3, True), (3.0, False)):
+        figure = Figure()
+        series = [{"name": "recall", "x": [1, last], "y": [0, 1]}]
+        outcome.FORMS["lines"](figure, {"x": "k", "y": "share", "series": series})
+        FigureCanvasAgg(figure).draw()
+        ticks = figure.axes[0].get_xticks()
+        assert (ticks == ticks.round()).all() == whole
+
+
 def test_texts_are_drawn_in_full_and_none_over_another():
     rows = [["one $ beginning", "word " * 60], ["two", "end"]]
     figure = Figure()

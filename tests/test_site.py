@@ -26,6 +26,30 @@ def test_the_start_page_names_every_page() -> None:
     assert of_families == {f"families/{name}" for name in named}
 
 
+WRITTEN = (
+    *REPOSITORY.glob("*.md"),
+    *REPOSITORY.glob("docs/**/*.md"),
+    REPOSITORY / "tests/README.md",
+)
+
+
+def headings(page: Path) -> set[str]:
+    """Return the anchors of a page, as GitHub makes them."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in found}
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_each_link_of_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        path, _, anchor = target.partition("#")
+        if ":" not in path:
+            there = page.parent / path if path else page
+            assert there.exists(), target
+            assert not anchor or anchor in headings(there), target
+
+
 def test_the_pages_of_families_are_those_that_the_command_writes() -> None:
     written = pages.pages()
     found = {path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob("docs/families/*")}

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 HEIGHT = 2.6
 _MOST_LABELS = 20
+_SHORT = 2  # letters
 _CELL = 0.62  # inches of an image in a grid
 _TEXT_SIZE, _TEXT_LINE, _NAMES_WIDTH = 7, 0.122, 0.66  # points, and inches
 _LONGEST_LINE = 160  # letters
@@ -116,7 +117,9 @@ def _matrix(figure: Figure, content: Content) -> None:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     axes.set(xlabel=literal(content["x"]), ylabel=literal(content["y"]))
     places = range(len(labels)) if few else []
-    axes.set_xticks(places, labels if few else [], rotation=90)
+    # Long names have room below the axis only on end; a digit is read as it stands.
+    turned = 90 if max(map(len, labels)) > _SHORT else 0
+    axes.set_xticks(places, labels if few else [], rotation=turned)
     axes.set_yticks(places, labels if few else [])
     axes.tick_params(length=0)
     for y, row in enumerate(values if few else []):
@@ -156,6 +159,8 @@ def _lines(figure: Figure, content: Content) -> None:
             markersize=2.5,
             label=literal(series["name"]),
         )
+    if all(isinstance(x, int) for series in content["series"] for x in series["x"]):
+        axes.locator_params("x", integer=True)  # There is no half of an answer.
     if content.get("diagonal"):
         axes.axline((0, 0), slope=1, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set(xlabel=literal(content["x"]), ylabel=literal(content["y"]))

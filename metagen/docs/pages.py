@@ -6,12 +6,14 @@
 A page says what is known of a family in its own files: the specs that lead to it, what it does, on
 which data it is tried, which models of its kind were published, and how it fails. Its picture is
 the outcome of a benchmark, `paper/figures/outcome.pdf` of a package as PNG, named after the spec.
+The picture itself holds how long its model was trained, so that a page says no other number.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,15 +24,17 @@ from typing import Any
 from metagen import entries, families, paths, spec
 from metagen.docs import escape, references, sheets
 from metagen.families.family import Family
+from metagen.measure.results import RESULTS
 
 FOLDER = "docs/families"
 GALLERY = "gallery"
-_PICTURES = "docs/images/families"
+PICTURES = "docs/images/families"
 _HEAD = "<!-- Written by `python -m metagen.docs.pages`. -->\n\n"
 _MOST_MODELS = 12
 _LARGEST = 60_000  # bytes of a picture
 # Pixels an inch and colours, of which the first that make a picture small enough are taken.
 _FORMS = ((110, 64), (110, 24), (90, 24), (70, 24))
+TRAINING = "Training"  # the entry of a picture that says how long its model was trained
 
 
 def pages() -> dict[str, str]:
@@ -71,10 +75,12 @@ def page(family: Family) -> str:
 def _picture(family: Family) -> str:
     """Return the picture of the first spec that has one, or the command that draws it."""
     for path in specs()[family.name]:
-        picture = f"{_PICTURES}/{path.stem}.png"
+        picture = f"{PICTURES}/{path.stem}.png"
         if (paths.PACKAGE.parent / picture).is_file():
             caption = escape.markdown(family.words.outcome)
-            says = f"*{caption} The benchmark of `metagen synth {_shown(path)}` drew it.*"
+            data = escape.markdown(family.words.data)
+            after = f"Drawn after {trained_for(paths.PACKAGE.parent / picture)} on {data},"
+            says = f"*{caption} {after} by the benchmark of `metagen synth {_shown(path)}`.*"
             return f"![{caption}](../images/families/{path.stem}.png)\n\n{says}"
     command = f"metagen synth {_shown(specs()[family.name][0])} --out out"
     return (
@@ -198,6 +204,14 @@ def _shown(path: Path) -> str:
     return f"specs/{path.relative_to(paths.specs()).as_posix()}"
 
 
+def trained_for(picture: Path) -> str:
+    """Return how long the model of a picture was trained, such as `500 training steps`."""
+    from PIL import Image
+
+    with Image.open(picture) as opened:
+        return str(opened.info[TRAINING])
+
+
 def drawn(package: Path) -> dict[str, bytes]:
     """Return the picture of a package, the run folder of a spec, by its path in the repository.
 
@@ -205,21 +219,26 @@ def drawn(package: Path) -> dict[str, bytes]:
         subprocess.CalledProcessError: The package has no figure of an outcome.
     """
     figure = package / "paper/figures/outcome.pdf"
+    result = json.loads((package / RESULTS).read_bytes())[0]
+    training = f"{result['steps']:,} {result['steps_unit']}"
     for resolution, colours in _FORMS:
-        picture = _png(figure, resolution, colours)
+        picture = _png(figure, training, resolution, colours)
         if len(picture) <= _LARGEST:
             break
-    return {f"{_PICTURES}/{package.name.removeprefix('run-')}.png": picture}
+    return {f"{PICTURES}/{package.name.removeprefix('run-')}.png": picture}
 
 
-def _png(figure: Path, resolution: int, colours: int) -> bytes:
+def _png(figure: Path, training: str, resolution: int, colours: int) -> bytes:
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     command = ("pdftoppm", "-png", "-singlefile", "-r", str(resolution), str(figure))
     made = subprocess.run(command, check=True, capture_output=True).stdout
     stream = io.BytesIO()
     picture = Image.open(io.BytesIO(made)).convert("RGB").quantize(colours)
-    picture.save(stream, format="PNG", optimize=True)
+    about = PngInfo()
+    about.add_text(TRAINING, training)
+    picture.save(stream, format="PNG", optimize=True, pnginfo=about)
     return stream.getvalue()
 
 
