@@ -19,7 +19,7 @@ from data import Dataset, Split, batches, fitted, load_clouds
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import class_metrics, confusion
-from runtime.errors import fail, run
+from runtime.errors import run
 from runtime.labels import read_labels, untested
 from runtime.linear import logistic_regression
 from runtime.notes import note
@@ -121,14 +121,10 @@ def random_forest(
 
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on the clouds of the test split."""
-    config, folder, size = trained.config, trained.folder, trained.args.size
+    config, size = trained.config, trained.args.size
     data = load_clouds(trained.data, trained.args.data, trained.model)
     # Classes are positions, so other data would mix them up.
-    if read_labels(folder) != data.labels:
-        fail(
-            f"{folder} was trained on other classes than those of {data.name}: give the --data of "
-            "its training."
-        )
+    trained.check_data(read_labels(trained.folder), data.labels, data.name, "classes")
     model_config = fitted(trained.model, data.labels, size)
     model = trained.load(lambda: Model(model_config))
     test = data.splits["test"]
