@@ -20,9 +20,9 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.classes import class_metrics, confusion
 from runtime.errors import run
+from runtime.forest import forest_shares
 from runtime.labels import read_labels, untested
 from runtime.linear import logistic_regression
-from runtime.notes import note
 from runtime.report import Report
 from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
@@ -101,22 +101,16 @@ def baselines(data: Dataset, config: Config, seed: int) -> Iterator[tuple[str, L
         rows, others = known[:, :columns], unknown[:, :columns]
         logs = logistic_regression(rows, train.targets, len(data.labels), others)
         yield f"logistic regression, {name}", np.asarray(logs.argmax(1).numpy())
-    forest = random_forest(known, train.targets, unknown, config.baseline_trees, seed)
+    forest = forest_shares(
+        known.numpy(),
+        train.targets.numpy(),
+        len(data.labels),
+        unknown.numpy(),
+        config.baseline_trees,
+        seed,
+    )
     if forest is not None:
-        yield "random forest, extents and distances", forest
-
-
-def random_forest(
-    rows: Tensor, targets: Tensor, others: Tensor, trees: int, seed: int
-) -> Labels | None:
-    """Return the classes of other rows by a random forest (Breiman, 2001)."""
-    try:
-        from sklearn.ensemble import RandomForestClassifier  # type: ignore[import-untyped]
-    except ImportError:
-        note("the random forest is left out: pip install scikit-learn.")
-        return None
-    forest = RandomForestClassifier(trees, random_state=seed).fit(rows.numpy(), targets.numpy())
-    return np.asarray(forest.predict(others.numpy()))
+        yield "random forest, extents and distances", forest.argmax(1)
 
 
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
