@@ -9,10 +9,10 @@ from typing import Any
 
 from runtime.digests import digest, divided
 from runtime.errors import fail
-from runtime.folders import column_option
 from runtime.formats import SUFFIXES, columns_of, list_rows, rows_of, split_of_file
 from runtime.listing import Listing, shown, suffix_of
 from runtime.notes import note
+from runtime.preparation import column_option
 from runtime.splits import SPLITS, copies, require_samples, shares_left
 
 Record = dict[str, str]
@@ -93,9 +93,9 @@ def records_digest(splits: Mapping[str, Sequence[Record]]) -> str:
     return digest(json.dumps(splits, sort_keys=True, ensure_ascii=False).encode())
 
 
-def report(path: Path) -> Iterator[str]:
+def report(path: Path | None) -> Iterator[str]:
     """Yield what data.py prints of a user's path: the files of each split, and what is left out."""
-    if not path.is_dir():
+    if path is None or not path.is_dir():
         return
     found = list_rows(path)
     for split, paths in split_files(found).items():

@@ -17,6 +17,7 @@ from torch import nn
 from runtime.checkpoint import find_checkpoint
 from runtime.device import choose_device
 from runtime.distributed import processes, rank
+from runtime.errors import fail
 from runtime.journal import to_text
 from runtime.limits import check_options
 from runtime.options import Group, Taken, positive, shared_options, sized
@@ -61,6 +62,21 @@ class Trained(Generic[ConfigT, DataT, ModelT]):
         # The folder is searched on first use, so that a wrong option is reported first.
         folder = find_checkpoint(self.args.checkpoint or self.args.out / "checkpoint")
         return folder, signature(folder)
+
+    def check_data(self, kept: object, found: object, name: str, what: str) -> None:
+        """Stop if the data is not that of training.
+
+        Args:
+            kept: What the checkpoint keeps of its training's data, such as its classes.
+            found: The same of the data that it would be scored on.
+            name: Name of this data.
+            what: What is compared.
+        """
+        if kept != found:
+            fail(
+                f"{self.folder} was trained on other {what} than those of {name}: give the --data "
+                "of its training."
+            )
 
     def load(self, build: Callable[[], NetworkT], dtype: torch.dtype = torch.float32) -> NetworkT:
         """Return the trained network on the device, in evaluation mode.

@@ -97,12 +97,10 @@ def picture(own: Scores, deviations: Scores, truth: NDArray[np.bool_]) -> dict[s
 
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on the windows of the test split."""
-    folder, size = trained.folder, trained.config.batch_size
-    schema = read_schema(folder)
+    size, schema = trained.config.batch_size, read_schema(trained.folder)
     dataset = load_dataset(trained.data, trained.args.data, schema.target["name"], trained.model)
     # Windows are standardized by the training split; another table would shift every error.
-    if dataset.schema != schema:
-        fail(f"{folder} was trained on other steps than {dataset.name} has: give the same --data.")
+    trained.check_data(schema, dataset.schema, dataset.name, "steps")
     # Test windows lie side by side, so that no step is scored twice.
     starts = dataset.starts("test", dataset.window)
     truth = dataset.labels(starts)

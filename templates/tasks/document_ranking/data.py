@@ -10,6 +10,7 @@ for each split, also in the names of the Hugging Face Hub; a missing split is cu
 tokenizer from the train split, as `prepare` does.
 """
 
+import argparse
 import math
 import random
 import zlib
@@ -21,12 +22,11 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from runtime.errors import fail, run
-from runtime.folders import names_of_columns, prepare_options
 from runtime.order import samples_at
+from runtime.preparation import preparing
 from runtime.pydocs import docstring_paragraphs, topic_paragraphs
 from runtime.records import Names, Record, cut, read_splits, records_digest, report
 from runtime.sequences import TextTokenizer, find_tokenizer, prepare_records
-from runtime.settings import load_config
 from runtime.splits import require_samples
 
 BUNDLED = "pydoc_sentences"
@@ -284,34 +284,32 @@ def batches(
         yield rows(groups, data.tokenizer, max_len)
 
 
-def prepare(
-    path: Path | None, out: Path, model: ModelConfig, config: Config, names: Names | None = None
-) -> None:
+def prepare(args: argparse.Namespace, config: Config, model: ModelConfig) -> None:
     """Write the splits and a tokenizer to a folder that train.py then reads."""
-    records = load_records(config, path, names)
+    records = load_records(config, args.data, args.names)
     texts = dict.fromkeys(record[c] for record in records["train"] for c in ("query", "passage"))
-    prepare_records(out, records, texts, model.vocab_size)
+    prepare_records(args.out, records, texts, model.vocab_size)
 
 
-def main() -> None:
-    """Show a data set, or prepare one."""
-    args = prepare_options(
-        __doc__, data="queries (default: bundled set)", out="passages", columns=COLUMNS
-    )
-    size = args.size
-    config, model = load_config(Config, "data", size), load_config(ModelConfig, "model", size)
-    names = names_of_columns(args, COLUMNS)
-    if args.command == "prepare":
-        prepare(args.data, args.out, model, config, names)
-        print(f"wrote {args.out}: train with `python train.py --size {size} --data {args.out}`")
-        return
-    data = load_dataset(config, args.data, model, names=names)
+def show(args: argparse.Namespace, config: Config, model: ModelConfig) -> None:
+    """Print the splits of a data set."""
+    data = load_dataset(config, args.data, model, names=args.names)
     print(f"{data.name}, sha256 {data.sha256}")
-    if args.data:
-        print("".join(f"{line}\n" for line in report(args.data)), end="")
+    for line in report(args.data):
+        print(line)
     for split, every in data.splits.items():
         print(f"{split:>5}: {len(every):,} queries, {len(data.pools[split]):,} passages")
 
+
+main = preparing(
+    __doc__,
+    (Config, ModelConfig),
+    show,
+    prepare,
+    data="queries (default: bundled set)",
+    out="passages",
+    columns=COLUMNS,
+)
 
 if __name__ == "__main__":
     run(main)

@@ -20,11 +20,11 @@ from data import Dataset, batches, fitted, load_graphs
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import accuracy, class_metrics
-from runtime.errors import fail, run
+from runtime.errors import run
+from runtime.forest import forest_shares
 from runtime.graphs import Packed
 from runtime.labels import read_labels, untested
 from runtime.linear import logistic_regression
-from runtime.notes import note
 from runtime.ranks import roc_auc, roc_curve
 from runtime.report import Report
 from runtime.scores import Samples, Score, Weights
@@ -84,7 +84,7 @@ def baselines(data: Dataset, config: Config, seed: int) -> Iterator[tuple[str, S
         "random forest, WL": (wl_counts(data.parts["train"]), wl_counts(data.parts["test"])),
     }
     for name, (rows, others) in pairs.items():
-        forest = random_forest(rows, targets.numpy(), classes, others, config.baseline_trees, seed)
+        forest = forest_shares(rows, targets.numpy(), classes, others, config.baseline_trees, seed)
         if forest is not None:
             yield name, forest
 
@@ -115,22 +115,6 @@ def wl_counts(graphs: Packed) -> NDArray[np.float32]:
     for colour in colours(graphs):
         np.add.at(table, (owner, (colour % np.uint64(COLUMNS)).astype(np.int64)), 1)
     return table
-
-
-def random_forest(
-    rows: Any, targets: Targets, classes: int, others: Any, trees: int, seed: int
-) -> Shares | None:
-    """Return the probabilities of other rows by a random forest (Breiman, 2001)."""
-    try:
-        from sklearn.ensemble import RandomForestClassifier  # type: ignore[import-untyped]
-    except ImportError:
-        note("the random forests are left out: pip install scikit-learn.")
-        return None
-    forest = RandomForestClassifier(trees, random_state=seed).fit(rows, targets)
-    shares = np.zeros((len(others), classes))
-    # A class without a training graph has no column in the forest.
-    shares[:, forest.classes_] = forest.predict_proba(others)
-    return shares
 
 
 def macro_auc(truth: Targets, shares: Shares) -> Score:
@@ -194,11 +178,8 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     config, folder, size = trained.config, trained.folder, trained.args.size
     data = load_graphs(trained.data, trained.args.data, trained.model, size)
     # Classes and features are positions, so other data would mix them up.
-    if read_labels(folder) != data.labels or read_columns(folder) != data.columns:
-        fail(
-            f"{folder} was trained on other classes or features than those of {data.name}: give "
-            "the --data of its training."
-        )
+    trained.check_data(read_labels(folder), data.labels, data.name, "classes")
+    trained.check_data(read_columns(folder), data.columns, data.name, "features")
     model_config = fitted(trained.model, data.columns, data.labels, size)
     model = trained.load(lambda: Model(model_config))
     test = data.splits["test"]

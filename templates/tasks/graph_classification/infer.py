@@ -7,8 +7,6 @@ A file is written as for training; labels are not read. Prints a table with a li
 its number, from 1, its likeliest class, and the probability of every class.
 """
 
-import csv
-import sys
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +18,7 @@ from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
 from runtime.graphs import read_graphs
+from runtime.label_table import print_labels
 from runtime.labels import read_labels
 from runtime.options import Group, existing
 from runtime.scripts import Setting, Trained, serving
@@ -65,11 +64,8 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     read = linked(read_graphs(path, labelled=False), trained.data.directed, path.name)
     widths = model_config.node_features, model_config.edge_features
     graphs = tensors(read, columns, widths, (), path.name)
-    table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["graph", "label", *(f"p({label})" for label in labels)])
-    for number, each in enumerate(shares(model, graphs, config.batch_size).tolist(), start=1):
-        best = max(range(len(labels)), key=each.__getitem__)
-        table.writerow([number, labels[best], *(f"{share:.{config.digits}f}" for share in each)])
+    made = shares(model, graphs, config.batch_size)
+    print_labels("graph", range(1, len(made) + 1), made, labels, config.digits)
 
 
 main = serving(

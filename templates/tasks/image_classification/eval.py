@@ -19,7 +19,7 @@ from data import fitted, load_images
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import macro_f1
-from runtime.errors import fail, run
+from runtime.errors import run
 from runtime.image_batches import Images, Split, batches
 from runtime.labels import read_labels, untested
 from runtime.linear import logistic_regression
@@ -151,11 +151,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     config, data, path = trained.config, trained.data, trained.args.data
     images = load_images(data, path, trained.model)
     # A class is a position in the list of labels, so another list would mix the classes up.
-    if read_labels(trained.folder) != images.labels:
-        fail(
-            f"{trained.folder} was trained on other classes than those of {images.name}: "
-            "give the --data of its training."
-        )
+    trained.check_data(read_labels(trained.folder), images.labels, images.name, "classes")
     model_config = fitted(trained.model, images.labels, trained.args.size)
     model = trained.load(lambda: Model(model_config))
     side = config.baseline_side

@@ -17,7 +17,7 @@ from data import Config as DataConfig
 from data import Images, load_images
 from model import Config as ModelConfig
 from model import Model
-from runtime.errors import fail, run
+from runtime.errors import run
 from runtime.image_batches import Split, batches
 from runtime.pixel_rows import flat_pixels, without_copies
 from runtime.regression import Values, best_penalty, number_metrics, ridge, scatter
@@ -80,12 +80,11 @@ def baselines(
 
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on the images of the test split."""
-    config, data, path, folder = trained.config, trained.data, trained.args.data, trained.folder
-    target = read_target(folder)
+    config, data, path = trained.config, trained.data, trained.args.data
+    target = read_target(trained.folder)
     images = load_images(data, path, target.name, trained.model)
     # Numbers are standardized by the train split: another one would shift every prediction.
-    if images.target != target:
-        fail(f"{folder} was trained on other images than {images.name}: give the same --data.")
+    trained.check_data(target, images.target, images.name, "images")
     model = trained.load(lambda: Model(trained.model))
     side = config.baseline_side
     # The folder is read again at the small size, so that each method scales the original images.

@@ -20,7 +20,7 @@ from data import KINDS, Dataset, batch_of, fitted, load_graph
 from data import Config as DataConfig
 from model import Config as ModelConfig
 from model import Model
-from runtime.errors import fail, run
+from runtime.errors import run
 from runtime.linear import logistic_regression
 from runtime.ranks import average_precision, roc_auc, roc_curve
 from runtime.report import Report, metric
@@ -177,14 +177,10 @@ def figure(truth: NDArray[np.bool_], values: dict[str, Scores]) -> dict[str, Any
 
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on the test links, against hard pairs and against any."""
-    config, folder, size = trained.config, trained.folder, trained.args.size
+    config, size = trained.config, trained.args.size
     data = load_graph(trained.data, trained.args.data, trained.model, size)
     # Features are positions, so other data would mix them up.
-    if read_columns(folder) != data.columns:
-        fail(
-            f"{folder} was trained on other features than those of {data.name}: give the --data "
-            "of its training."
-        )
+    trained.check_data(read_columns(trained.folder), data.columns, data.name, "features")
     model_config = fitted(trained.model, data.columns, size)
     model = trained.load(lambda: Model(model_config))
     links, rows, picture = data.links["test"], [], None

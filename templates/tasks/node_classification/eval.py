@@ -20,7 +20,7 @@ from data import Dataset, fitted, load_graph
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import class_metrics, confusion
-from runtime.errors import fail, run
+from runtime.errors import run
 from runtime.labels import read_labels, untested
 from runtime.linear import logistic_regression
 from runtime.report import Report
@@ -105,11 +105,8 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     config, folder, size = trained.config, trained.folder, trained.args.size
     data = load_graph(trained.data, trained.args.data, trained.model, size)
     # Classes and features are positions, so other data would mix them up.
-    if read_labels(folder) != data.labels or read_columns(folder) != data.columns:
-        fail(
-            f"{folder} was trained on other classes or features than those of {data.name}: give "
-            "the --data of its training."
-        )
+    trained.check_data(read_labels(folder), data.labels, data.name, "classes")
+    trained.check_data(read_columns(folder), data.columns, data.name, "features")
     model_config = fitted(trained.model, data.columns, data.labels, size)
     model = trained.load(lambda: Model(model_config))
     test = data.splits["test"]

@@ -7,8 +7,6 @@ A graph is written as for training; labels are not read. Prints a table with a l
 its name, its likeliest class, and the probability of every class.
 """
 
-import csv
-import sys
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +17,7 @@ from data import fitted
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
+from runtime.label_table import print_labels
 from runtime.labels import read_labels
 from runtime.networks import read_network
 from runtime.options import Group, existing
@@ -61,11 +60,7 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     read = linked(network.graph, trained.data.directed, path.name)
     widths = model_config.node_features, model_config.edge_features
     graph = tensors(read, columns, widths, (), path.name)
-    table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["node", "label", *(f"p({label})" for label in labels)])
-    for name, each in zip(network.names, shares(model, graph).tolist(), strict=True):
-        best = max(range(len(labels)), key=each.__getitem__)
-        table.writerow([name, labels[best], *(f"{share:.{config.digits}f}" for share in each)])
+    print_labels("node", network.names, shares(model, graph), labels, config.digits)
 
 
 main = serving(

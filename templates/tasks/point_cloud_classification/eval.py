@@ -19,10 +19,10 @@ from data import Dataset, Split, batches, fitted, load_clouds
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import class_metrics, confusion
-from runtime.errors import fail, run
+from runtime.errors import run
+from runtime.forest import forest_shares
 from runtime.labels import read_labels, untested
 from runtime.linear import logistic_regression
-from runtime.notes import note
 from runtime.report import Report
 from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
@@ -101,34 +101,24 @@ def baselines(data: Dataset, config: Config, seed: int) -> Iterator[tuple[str, L
         rows, others = known[:, :columns], unknown[:, :columns]
         logs = logistic_regression(rows, train.targets, len(data.labels), others)
         yield f"logistic regression, {name}", np.asarray(logs.argmax(1).numpy())
-    forest = random_forest(known, train.targets, unknown, config.baseline_trees, seed)
+    forest = forest_shares(
+        known.numpy(),
+        train.targets.numpy(),
+        len(data.labels),
+        unknown.numpy(),
+        config.baseline_trees,
+        seed,
+    )
     if forest is not None:
-        yield "random forest, extents and distances", forest
-
-
-def random_forest(
-    rows: Tensor, targets: Tensor, others: Tensor, trees: int, seed: int
-) -> Labels | None:
-    """Return the classes of other rows by a random forest (Breiman, 2001)."""
-    try:
-        from sklearn.ensemble import RandomForestClassifier  # type: ignore[import-untyped]
-    except ImportError:
-        note("the random forest is left out: pip install scikit-learn.")
-        return None
-    forest = RandomForestClassifier(trees, random_state=seed).fit(rows.numpy(), targets.numpy())
-    return np.asarray(forest.predict(others.numpy()))
+        yield "random forest, extents and distances", forest.argmax(1)
 
 
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on the clouds of the test split."""
-    config, folder, size = trained.config, trained.folder, trained.args.size
+    config, size = trained.config, trained.args.size
     data = load_clouds(trained.data, trained.args.data, trained.model)
     # Classes are positions, so other data would mix them up.
-    if read_labels(folder) != data.labels:
-        fail(
-            f"{folder} was trained on other classes than those of {data.name}: give the --data of "
-            "its training."
-        )
+    trained.check_data(read_labels(trained.folder), data.labels, data.name, "classes")
     model_config = fitted(trained.model, data.labels, size)
     model = trained.load(lambda: Model(model_config))
     test = data.splits["test"]

@@ -8,8 +8,6 @@ A file is written as for training; labels are not read. Prints a table with a li
 its number, from 1, its likeliest class, and the probability of every class.
 """
 
-import csv
-import sys
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +18,7 @@ from data import drawn, fitted
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import run
+from runtime.label_table import print_labels
 from runtime.labels import read_labels
 from runtime.options import Group, existing
 from runtime.point_files import read_clouds
@@ -58,11 +57,8 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     found = read_clouds(trained.args.input, labelled=False)
     model = trained.load(lambda: Model(model_config), getattr(torch, config.dtype))
     clouds = drawn(found, model_config.n_points)
-    table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["cloud", "label", *(f"p({label})" for label in labels)])
-    for number, each in enumerate(shares(model, clouds, config.batch_size).tolist(), start=1):
-        best = max(range(len(labels)), key=each.__getitem__)
-        table.writerow([number, labels[best], *(f"{share:.{config.digits}f}" for share in each)])
+    made = shares(model, clouds, config.batch_size)
+    print_labels("cloud", range(1, len(made) + 1), made, labels, config.digits)
 
 
 main = serving(

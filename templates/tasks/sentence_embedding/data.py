@@ -9,6 +9,7 @@ split is cut from train. `prepare` takes columns of other names. Without a token
 folder, training makes the tokenizer of the train split, as `prepare` does.
 """
 
+import argparse
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,10 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from runtime.errors import fail, run
-from runtime.folders import names_of_columns, prepare_options
 from runtime.order import samples_at
+from runtime.preparation import preparing
 from runtime.records import Names, Record, cut, read_splits, records_digest, report
 from runtime.sequences import TextTokenizer, find_tokenizer, prepare_records
-from runtime.settings import load_config
 from runtime.translations import translations
 
 BUNDLED = "django_translation_pairs"
@@ -182,37 +182,35 @@ def batches(
         yield rows(chosen, [0] * len(chosen), data.tokenizer, max_len)
 
 
-def prepare(
-    path: Path | None, out: Path, model: ModelConfig, config: Config, names: Names | None = None
-) -> None:
+def prepare(args: argparse.Namespace, config: Config, model: ModelConfig) -> None:
     """Write the splits and a tokenizer to a folder that train.py then reads."""
-    records = load_records(config, path, names)
+    records = load_records(config, args.data, args.names)
     # The tokenizer learns from training texts alone: test words must stay unknown to it.
     texts = dict.fromkeys(record[column] for record in records["train"] for column in COLUMNS)
-    prepare_records(out, records, texts, model.vocab_size)
+    prepare_records(args.out, records, texts, model.vocab_size)
 
 
-def main() -> None:
-    """Show a data set, or prepare one."""
-    args = prepare_options(
-        __doc__, data="pairs (default: bundled set)", out="pairs", columns=COLUMNS
-    )
-    size = args.size
-    config, model = load_config(Config, "data", size), load_config(ModelConfig, "model", size)
-    names = names_of_columns(args, COLUMNS)
-    if args.command == "prepare":
-        prepare(args.data, args.out, model, config, names)
-        print(f"wrote {args.out}: train with `python train.py --size {size} --data {args.out}`")
-        return
-    data = load_dataset(config, args.data, model, names=names)
+def show(args: argparse.Namespace, config: Config, model: ModelConfig) -> None:
+    """Print the splits of a data set."""
+    data = load_dataset(config, args.data, model, names=args.names)
     print(f"{data.name}, sha256 {data.sha256}")
-    if args.data:
-        print("".join(f"{line}\n" for line in report(args.data)), end="")
+    for line in report(args.data):
+        print(line)
     for split, every in data.splits.items():
         # A text may be in several pairs, so texts are counted apart from pairs.
         texts = {text for pair in every for text in pair.texts}
         print(f"{split:>5}: {len(every):,} pairs of {len(texts):,} texts")
 
+
+main = preparing(
+    __doc__,
+    (Config, ModelConfig),
+    show,
+    prepare,
+    data="pairs (default: bundled set)",
+    out="pairs",
+    columns=COLUMNS,
+)
 
 if __name__ == "__main__":
     run(main)

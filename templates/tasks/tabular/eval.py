@@ -27,7 +27,7 @@ from model import Model
 from runtime.classes import accuracy, macro_f1
 from runtime.columns import Rows, Table, design, folds_of, read_schema
 from runtime.crossval import as_trained, trained_network
-from runtime.errors import fail, run
+from runtime.errors import run
 from runtime.regression import r2, ridge, rmse, scatter
 from runtime.report import Report, metric
 from runtime.scores import Samples, Score
@@ -261,14 +261,13 @@ def cross_validated(
 
 def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     """Score a checkpoint on the rows of the test split."""
-    config, data, folder, path = trained.config, trained.data, trained.folder, trained.args.data
-    schema = read_schema(folder)
+    config, data, path = trained.config, trained.data, trained.args.data
+    schema = read_schema(trained.folder)
     rows = load_rows(data, path, schema.target["name"] if path else None)
     # The split is computed again from digests of rows, so it equals that of training.
     table, kind = load_table(data, rows, trained.model), KINDS[data.target_kind]
     # Columns are standardized by the training rows: another table would shift every prediction.
-    if table.schema != schema:
-        fail(f"{folder} was trained on other rows than those of {rows.name}: give the same --data.")
+    trained.check_data(schema, table.schema, rows.name, "rows")
 
     values = predictions(trained.load(lambda: Model(trained.model)), table, rows, trained)
     count = len(table.parts["test"])

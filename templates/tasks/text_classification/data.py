@@ -9,18 +9,18 @@ is cut from train. `prepare` takes columns of other names. Without a tokenizer.j
 training makes the tokenizer of the train split, as `prepare` does.
 """
 
+import argparse
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from model import Config as ModelConfig
 from runtime.errors import fail, run
-from runtime.folders import names_of_columns, prepare_options
 from runtime.labels import say_untested, untested
 from runtime.listing import printable
+from runtime.preparation import preparing
 from runtime.records import Names, Record, cut, read_splits, records_digest, report
 from runtime.sequences import TextTokenizer, find_tokenizer, prepare_records
-from runtime.settings import load_config
 from runtime.text_batches import Sample
 from runtime.translations import translations
 
@@ -137,32 +137,20 @@ def load_records(
     }
 
 
-def prepare(
-    path: Path | None, out: Path, model: ModelConfig, config: Config, names: Names | None = None
-) -> None:
+def prepare(args: argparse.Namespace, config: Config, model: ModelConfig) -> None:
     """Write the splits and a tokenizer to a folder that train.py then reads."""
-    records = load_records(config, path, names)
+    records = load_records(config, args.data, args.names)
     # The tokenizer learns from training texts alone: test words must stay unknown to it.
     texts = (r["text"] for r in records["train"])
-    prepare_records(out, records, texts, model.vocab_size)
+    prepare_records(args.out, records, texts, model.vocab_size)
 
 
-def main() -> None:
-    """Show a data set, or prepare one."""
-    args = prepare_options(
-        __doc__, data="texts (default: bundled set)", out="texts", columns=COLUMNS
-    )
-    size = args.size
-    config, model = load_config(Config, "data", size), load_config(ModelConfig, "model", size)
-    names = names_of_columns(args, COLUMNS)
-    if args.command == "prepare":
-        prepare(args.data, args.out, model, config, names)
-        print(f"wrote {args.out}: train with `python train.py --size {size} --data {args.out}`")
-        return
-    data = load_dataset(config, args.data, model, names=names)
+def show(args: argparse.Namespace, config: Config, model: ModelConfig) -> None:
+    """Print the splits of a data set."""
+    data = load_dataset(config, args.data, model, names=args.names)
     print(f"{data.name}, sha256 {data.sha256}")
-    if args.data:
-        print("".join(f"{line}\n" for line in report(args.data)), end="")
+    for line in report(args.data):
+        print(line)
     for split, samples in data.splits.items():
         # Unequal classes are easy to see here; they make accuracy misleading.
         counts = Counter(label for _, label in samples)
@@ -171,6 +159,16 @@ def main() -> None:
         )
         print(f"{split:>5}: {len(samples):,} texts: {shares}")
 
+
+main = preparing(
+    __doc__,
+    (Config, ModelConfig),
+    show,
+    prepare,
+    data="texts (default: bundled set)",
+    out="texts",
+    columns=COLUMNS,
+)
 
 if __name__ == "__main__":
     run(main)

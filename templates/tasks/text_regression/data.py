@@ -10,16 +10,16 @@ split is cut from train. `prepare` takes a column of texts with another name. Wi
 tokenizer.json in the folder, training makes the tokenizer of the train split, as `prepare` does.
 """
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
 from model import Config as ModelConfig
 from runtime.errors import fail, run
-from runtime.folders import names_of_columns, prepare_options
+from runtime.preparation import preparing
 from runtime.records import Names, Record, cut, read_splits, records_digest, report
 from runtime.sdf import solubilities
 from runtime.sequences import TextTokenizer, find_tokenizer, prepare_records
-from runtime.settings import load_config
 from runtime.tables import described
 from runtime.targets import (
     TARGET,
@@ -137,34 +137,38 @@ def load_records(
     }
 
 
-def main() -> None:
-    """Show a data set, or prepare one."""
-    args = prepare_options(
-        __doc__,
-        data="texts (default: bundled set)",
-        out="texts",
-        columns=(TEXT,),
-        options=target_option,
-    )
-    size, names = args.size, names_of_columns(args, (TEXT,))
-    config, model = load_config(Config, "data", size), load_config(ModelConfig, "model", size)
-    data = load_dataset(config, args.data, args.target, model, names=names)
-    if args.command == "prepare":
-        records = load_records(config, args.data, data.target.name, names)
-        # The tokenizer learns from training texts alone: test words must stay unknown to it.
-        texts = (record[TEXT] for record in records["train"])
-        prepare_records(args.out, records, texts, model.vocab_size)
-        print(f"wrote {args.out}: train with `python train.py --size {size} --data {args.out}`")
-        return
+def show(args: argparse.Namespace, config: Config, model: ModelConfig) -> None:
+    """Print the splits of a data set."""
+    data = load_dataset(config, args.data, args.target, model, names=args.names)
     print(f"{data.name}, sha256 {data.sha256}")
-    if args.data:
-        print("".join(f"{line}\n" for line in report(args.data)), end="")
+    for line in report(args.data):
+        print(line)
     target = data.target
     print(f"target: {target.name}, mean {target.mean:.4g}, deviation {target.std:.4g} in train")
     for split, values in data.values.items():
         # Unequal ranges are easy to see here; a test split beyond train's is a harder task.
         print(f"{split:>5}: {len(values):,} texts, {described(target.name, values)}")
 
+
+def prepare(args: argparse.Namespace, config: Config, model: ModelConfig) -> None:
+    """Write the splits and a tokenizer to a folder that train.py then reads."""
+    data = load_dataset(config, args.data, args.target, model, names=args.names)
+    records = load_records(config, args.data, data.target.name, args.names)
+    # The tokenizer learns from training texts alone: test words must stay unknown to it.
+    texts = (record[TEXT] for record in records["train"])
+    prepare_records(args.out, records, texts, model.vocab_size)
+
+
+main = preparing(
+    __doc__,
+    (Config, ModelConfig),
+    show,
+    prepare,
+    data="texts (default: bundled set)",
+    out="texts",
+    columns=(TEXT,),
+    options=target_option,
+)
 
 if __name__ == "__main__":
     run(main)

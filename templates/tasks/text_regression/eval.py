@@ -14,7 +14,7 @@ from data import Config as DataConfig
 from data import Dataset, load_dataset
 from model import Config as ModelConfig
 from model import Model
-from runtime.errors import fail, run
+from runtime.errors import run
 from runtime.regression import Values, best_penalty, kernel_ridge, number_metrics, scatter
 from runtime.report import Report
 from runtime.scores import Samples
@@ -77,8 +77,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     target = read_target(folder)
     data = load_dataset(trained.data, path, target.name, trained.model, folder)
     # Numbers are standardized by the train split: another one would shift every prediction.
-    if data.target != target:
-        fail(f"{folder} was trained on other texts than {data.name}: give the same --data.")
+    trained.check_data(target, data.target, data.name, "texts")
     model = trained.load(lambda: Model(trained.model))
     texts, truth = [text for text, _ in data.splits["test"]], data.values["test"]
     size, length = trained.config.batch_size, trained.data.max_len

@@ -20,7 +20,7 @@ from data import Dataset, Split, batches, fitted, load_series
 from model import Config as ModelConfig
 from model import Model
 from runtime.classes import class_metrics, confusion
-from runtime.errors import fail, run
+from runtime.errors import run
 from runtime.labels import read_labels, untested
 from runtime.report import Report
 from runtime.scores import Samples
@@ -138,11 +138,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     config = trained.config
     data = load_series(trained.data, trained.args.data, trained.model)
     # A class is a position in the list of labels, so another list would mix the classes up.
-    if read_labels(trained.folder) != data.labels:
-        fail(
-            f"{trained.folder} was trained on other classes than those of {data.name}: "
-            "give the --data of its training."
-        )
+    trained.check_data(read_labels(trained.folder), data.labels, data.name, "classes")
     model_config = fitted(trained.model, data.channels, data.labels, trained.args.size)
     model = trained.load(lambda: Model(model_config))
     test = data.splits["test"]

@@ -7,8 +7,6 @@ A file is written as for training; labels are not read. Prints a table with a li
 its number, from 1, its likeliest class, and the probability of every class.
 """
 
-import csv
-import sys
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +17,7 @@ from data import fitted, read_channels, stretched
 from model import Config as ModelConfig
 from model import Model
 from runtime.errors import fail, run
+from runtime.label_table import print_labels
 from runtime.labels import read_labels
 from runtime.options import Group, existing
 from runtime.scripts import Setting, Trained, serving
@@ -66,11 +65,8 @@ def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
         )
     model = trained.load(lambda: Model(model_config), getattr(torch, config.dtype))
     series = stretched(waves, model_config.lookback)
-    table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["series", "label", *(f"p({label})" for label in labels)])
-    for number, each in enumerate(shares(model, series, config.batch_size).tolist(), start=1):
-        best = max(range(len(labels)), key=each.__getitem__)
-        table.writerow([number, labels[best], *(f"{share:.{config.digits}f}" for share in each)])
+    made = shares(model, series, config.batch_size)
+    print_labels("series", range(1, len(made) + 1), made, labels, config.digits)
 
 
 main = serving(

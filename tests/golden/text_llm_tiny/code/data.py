@@ -12,6 +12,7 @@ Training reads PATH, or the folder that `prepare` wrote: without that, it trains
 the train split itself, as `prepare` does, and holds the whole text in memory.
 """
 
+import argparse
 import contextlib
 import hashlib
 import io
@@ -28,10 +29,11 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from runtime.errors import fail, run
-from runtime.folders import prepare_options, whole_folder
+from runtime.folders import whole_folder
 from runtime.order import samples_at
+from runtime.preparation import preparing
 from runtime.pydocs import bundled_text
-from runtime.settings import load_config, read_json
+from runtime.settings import read_json
 from runtime.shards import Array, Shards, open_shards
 from runtime.splits import SPLITS, in_order, require_samples, shares_left
 from runtime.texts import documents, list_texts, text_files
@@ -373,23 +375,25 @@ def _name(path: Path | None) -> str:
     return BUNDLED if path is None else path.name
 
 
-def main() -> None:
-    """Show a corpus, or prepare one."""
-    args = prepare_options(__doc__, data="text (default: bundled corpus)", out="tokens")
-    size = args.size
-    config = load_config(Config, "data", size)
-    vocab_size = load_config(ModelConfig, "model", size).vocab_size
-    if args.command == "prepare":
-        prepare(args.data, args.out, vocab_size, config)
-        print(f"wrote {args.out}: train with `python train.py --size {size} --data {args.out}`")
-        return
-    corpus = load_corpus(config, args.data, vocab_size)
+def show(args: argparse.Namespace, config: Config, model: ModelConfig) -> None:
+    """Print the splits of a corpus."""
+    corpus = load_corpus(config, args.data, model.vocab_size)
     print(f"{corpus.name}, sha256 {corpus.sha256}")
     if args.data and args.data.is_dir():
-        print("".join(f"{line}\n" for line in list_texts(args.data).left_out()), end="")
+        for line in list_texts(args.data).left_out():
+            print(line)
     for split, tokens in corpus.splits.items():
         print(f"{split:>5}: {len(tokens):,} tokens, {corpus.num_bytes[split]:,} bytes")
 
+
+main = preparing(
+    __doc__,
+    (Config, ModelConfig),
+    show,
+    lambda args, config, model: prepare(args.data, args.out, model.vocab_size, config),
+    data="text (default: bundled corpus)",
+    out="tokens",
+)
 
 if __name__ == "__main__":
     run(main)
