@@ -22,7 +22,7 @@ from metagen.cli import main
 from metagen.errors import SpecError, TaskError, UsageError
 from metagen.families.demand import Limit
 from metagen.measure import sandbox
-from metagen.search import bought, choices, front, plan, results, run, study, worker
+from metagen.search import bought, choices, front, plan, results, run, storage, study, worker
 from metagen.search.plan import Plan, Settings
 from metagen.search.shapes import Shapes
 from metagen.search.space import SIZE, Candidate, Space
@@ -322,7 +322,7 @@ def joined(folder, *, grace=2.0):
 
 def begun(made):
     made.save()
-    first = study.Study(made, study.storage_of(made.folder, None))
+    first = study.Study(made, storage.opened(made.folder, None))
     first.begin()
     return first
 
@@ -358,7 +358,7 @@ def test_of_three_workers_two_are_killed_and_each_trial_ends_once(tmp_path):
         os.killpg(worker_.pid, signal.SIGKILL)
         worker_.wait()
     assert workers[2].wait(timeout=900) == 0
-    assert len(seen.complete()) == 16
+    assert len(seen.finished()) == 16
     assert not [t for t in seen._study.get_trials() if t.state.name in ("RUNNING", "WAITING")]
 
 
@@ -366,7 +366,7 @@ def test_a_trial_is_dead_when_its_counter_stands_still(tmp_path, monkeypatch):
     made = plan_of(tmp_path, count=3)
     mine = begun(made)
     trial = mine.next()
-    other = study.Study(made, study.storage_of(tmp_path, None), grace=10.0)
+    other = study.Study(made, storage.opened(tmp_path, None), grace=10.0)
     clock = [100.0]
     monkeypatch.setattr(study.time, "monotonic", lambda: clock[0])
     trial.set_user_attr(study.BEAT, ["elsewhere", "boot", 1, "2", 0])
@@ -473,7 +473,7 @@ def test_a_file_that_no_search_wrote_is_refused(tmp_path, text):
 def test_without_optuna_a_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UsageError, match=r"pip install 'metagen\[search\]'"):
-        study.library()
+        storage.library()
 
 
 def test_a_spec_that_leaves_nothing_open_is_refused(tmp_path, monkeypatch):

@@ -126,7 +126,7 @@ def _climb(
 
     package = trials.package_of(out / graph.run)
     full = Full.of_run(out / graph.run, graph.spec.key)
-    kept = trials.cache_in(cache or out / ".metagen" / "trials")
+    kept = trials.cache_in(cache or out / ".metagen" / "trials", terminal.warn)
     plan = climb.planned(package, full, kept, number=rungs, largest=largest, share=share)
 
     def train(trial: trials.Trial) -> trials.Outcome:

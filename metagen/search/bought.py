@@ -71,11 +71,14 @@ def bought(plan: Plan, point: Point, cache: Cache, say: Say) -> list[Bought]:
     """
     if plan.settings.seeds < 1 or point == plan.space.plain:
         return []
-    chosen = _losses(plan, point, cache, say)
+    every = list(_without(plan, point))
+    say(f"what it bought: {1 + len(every)} designs, new seeds for each: {plan.settings.seeds}")
+    chosen = _losses(plan, point, cache, say, "chosen")
     assert chosen is not None
     found = []
-    for choice, value, without in _without(plan, point):
-        if losses := _losses(plan, without, cache, say):
+    for choice, value, without in every:
+        what = "own design" if choice == ALL else f"without {choice}"
+        if losses := _losses(plan, without, cache, say, what):
             found.append(_compared(choice, value, chosen, losses))
     return found
 
@@ -89,7 +92,7 @@ def _without(plan: Plan, point: Point) -> Iterator[tuple[str, float | str, Point
         yield name, point[name], {**point, name: plain[name]}
 
 
-def _losses(plan: Plan, point: Point, cache: Cache, say: Say) -> list[float] | None:
+def _losses(plan: Plan, point: Point, cache: Cache, say: Say, what: str) -> list[float] | None:
     """Return the losses of a point for each new seed; None if no full design stands for it."""
     candidate = plan.space.candidate(point)
     if not isinstance(candidate, Candidate):
@@ -99,7 +102,7 @@ def _losses(plan: Plan, point: Point, cache: Cache, say: Say) -> list[float] | N
         seed = (plan.settings.seed + number) % SEEDS
         outcome = trials.run(*plan.trial(candidate, seed), cache)
         losses.append(objectives.score(outcome))
-        say(f"seed {seed}: {losses[-1]:.4g}")
+        say(f"{what}, seed {seed}: {losses[-1]:.4g}")
     return losses
 
 
