@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,46 +13,26 @@ import yaml
 from click.testing import CliRunner
 from helpers.building import fake_measurements
 from helpers.family_code import spec_paths
-from helpers.quick_code import quick_code
+from helpers.studies import NAMES, SPEC, begun, joined, plan_of, pretended, space_of
 from helpers.waiting import wait_for
 
-from metagen import families, paths, trials
+from metagen import families, trials
 from metagen.cli import main
 from metagen.errors import SpecError, TaskError, UsageError
 from metagen.families.demand import Limit
 from metagen.measure import sandbox
 from metagen.search import bought, choices, front, plan, results, run, storage, study, worker
-from metagen.search.plan import Plan, Settings
-from metagen.search.shapes import Shapes
+from metagen.search.plan import Plan
 from metagen.search.space import SIZE, Candidate, Space
 from metagen.sizing import explain
 from metagen.sizing import search as sizing
 from metagen.spec import load
-from metagen.trials import Outcome, Point
-
-SPEC = paths.specs() / "tabular" / "tabular_regressor.yaml"
-NAMES = ("held_out", "parameters")
-
-
-def space_of(path, *overrides, sized=True):
-    desk = explain.desk_over(load(path, overrides))
-    solution = sizing.solution(desk)
-    base = solution.family.proxy(solution.design.dims)
-    proxy = {"model": base, **solution.family.sections(base, desk.key, reduced=True)}
-    return Space(desk, Shapes(solution, base), proxy, sized)
 
 
 def points_of(space, count, seed=1):
     draw = random.Random(seed)
     drawn = [{c.name: draw.choice(c.values) for c in space.choices} for _ in range(count)]
     return [(p, c) for p in drawn if isinstance(c := space.candidate(p), Candidate)]
-
-
-def plan_of(folder, *, count=12, sampler="tpe", objectives=NAMES, seeds=0, seconds=0.0, seed=3):
-    space = space_of(SPEC)
-    package = quick_code(space.proxy, folder / "starts", seconds)
-    settings = Settings(count, 8, seed, sampler, objectives, seeds)
-    return Plan(folder, settings, load(SPEC), package)
 
 
 # What a trial stands for.
@@ -155,24 +134,6 @@ def test_trials_with_other_batches_read_as_many_samples(tmp_path):
 # Studies.
 
 
-def pretended(folder, seen=None):
-    """Return what stands in for `trials.run`: a loss that is a formula of the settings."""
-
-    def pretend(package, trial, cache, watch=lambda *each: None):
-        train, model = trial.settings["train"], trial.settings["model"]
-        loss = abs(train["learning_rate"] - 0.002) * 100 + model["d_model"] / 100
-        loss += 0.001 * (trial.seed % 7)
-        curve = [Point(step, loss * (1 + 1 / step)) for step in range(1, 9)]
-        for point in curve:
-            if seen is not None:
-                seen.append((train["learning_rate"], point.step))
-            watch(point.step, 8, float(f"{point.val_loss:.3f}"))
-        numbers = {"step": 8, "val_loss": curve[-1].val_loss}
-        return Outcome(curve[-1].val_loss, tuple(curve), numbers, 3, 5, 7, 7, "rows", {}, 0.1, 9)
-
-    return pretend
-
-
 class Killed(BaseException):
     pass
 
@@ -183,7 +144,7 @@ def sequence(trials_):
 
 def straight(folder, monkeypatch, **how):
     """Return a study that runs to its end at once."""
-    monkeypatch.setattr(trials, "run", pretended(folder))
+    monkeypatch.setattr(trials, "run", pretended())
     made = plan_of(folder, **how)
     made.save()
     return made, run.work(made, trials.cache_in(folder / "cache"), None, 60.0, lambda line: None)
@@ -193,7 +154,7 @@ def stopped(folder, monkeypatch, stops, **how):
     """Return the same study, killed inside the training of some of its trials."""
     made = plan_of(folder, **how)
     made.save()
-    pretend, count = pretended(folder), iter(range(10**6))
+    pretend, count = pretended(), iter(range(10**6))
 
     def dying(package, trial, cache, watch=lambda *each: None):
         if next(count) in stops:
@@ -263,7 +224,7 @@ def test_a_refused_point_trains_nothing_and_does_not_count(tmp_path, monkeypatch
         return allowed(point)
 
     monkeypatch.setattr(Space, "candidate", lambda self, point: candidate(point))
-    monkeypatch.setattr(trials, "run", pretended(tmp_path, seen))
+    monkeypatch.setattr(trials, "run", pretended(seen))
     done = run.work(made, trials.cache_in(tmp_path / "cache"), None, 60.0, lambda line: None)
     assert len(done.finished()) == 6
     assert done.refusals() >= 4
@@ -292,7 +253,7 @@ def test_trials_that_fall_behind_are_ended_and_count(tmp_path, monkeypatch):
     seen = []
     made = plan_of(tmp_path, count=30, objectives=("held_out",), sampler="random")
     made.save()
-    monkeypatch.setattr(trials, "run", pretended(tmp_path, seen))
+    monkeypatch.setattr(trials, "run", pretended(seen))
     done = run.work(made, trials.cache_in(tmp_path / "cache"), None, 60.0, lambda line: None)
     states = [trial.state.name for trial in done.finished()]
     assert len(states) == 30
@@ -312,19 +273,6 @@ def test_code_that_cannot_be_trained_ends_the_search(tmp_path, monkeypatch):
 
 
 # Workers.
-
-
-def joined(folder, *, grace=2.0):
-    start = "import sys; from metagen.cli import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", start, "search", "join", str(folder), "--grace", str(grace)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def begun(made):
-    made.save()
-    first = study.Study(made, storage.opened(made.folder, None))
-    first.begin()
-    return first
 
 
 @pytest.mark.slow
@@ -484,7 +432,7 @@ def test_a_spec_that_leaves_nothing_open_is_refused(tmp_path, monkeypatch):
 
 
 def test_the_command_searches_and_says_how_to_build_the_result(tmp_path, monkeypatch):
-    monkeypatch.setattr(trials, "run", pretended(tmp_path))
+    monkeypatch.setattr(trials, "run", pretended())
     monkeypatch.setattr(sandbox, "run", fake_measurements)
     arguments = ["search", str(SPEC), "--out", str(tmp_path), "--trials", "4", "--seeds", "2", "-q"]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)

@@ -119,7 +119,7 @@ def _spec(
     own: int = graph.spec.key("reproducibility.seed")
     settings = Settings(trials, steps or run.usual_steps(graph), own, sampler, names, seeds)
     url = how.pop("storage")
-    plan = run.planned(graph, out, settings, terminal, database=url is not None)
+    plan = run.planned(graph, out, settings, terminal, url)
     say, kept = _lines(terminal, quiet), run.cache_of(plan, cache, terminal.warn)
     with terminal.bar(plan.folder.name) as move:
         found = run.searched(plan, kept, url, say, move=move, **how)

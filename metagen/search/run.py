@@ -33,23 +33,26 @@ def folder_of(out: Path, run: str) -> Path:
 
 
 def planned(
-    graph: Graph, out: Path, settings: Settings, terminal: Terminal, *, database: bool = False
+    graph: Graph, out: Path, settings: Settings, terminal: Terminal, url: str | None = None
 ) -> Plan:
     """Make the code of a package, and the plan of a study of it.
 
     Raises:
-        UsageError: An objective cannot be computed for the spec.
+        UsageError: An objective cannot be computed for the spec, or the database at `url` cannot be
+            opened.
         TaskError: The code cannot be made.
         SpecError: The spec leaves nothing open.
     """
     # Making the code takes seconds, and what is asked for is known before.
     family = families.named(families.route(graph.spec.key))
     objectives.figures(explain.desk_over(graph.spec), family, settings.objectives)
+    if url is not None:
+        storage.opened(out, url)
     session = Session(out, [graph], terminal, Options(""))
     if doors.run(session, "code"):
         raise TaskError("The code of the package could not be made.")
     package = trials.package_of(out / graph.run)
-    plan = Plan(folder_of(out, graph.run), settings, graph.spec, package, database)
+    plan = Plan(folder_of(out, graph.run), settings, graph.spec, package, url is not None)
     plan.space  # noqa: B018
     plan.save()
     return plan

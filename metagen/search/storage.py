@@ -139,9 +139,9 @@ def _refusal(error: Exception, url: str) -> Problem:
 
     if isinstance(error, ImportError):
         module = getattr(error.__cause__, "name", None) or "a driver"
-        hint = "install the driver with pip: psycopg2-binary for postgresql://, or that of its kind"
-        return Problem(f"This database needs {module}, which is not installed.", _OPTION, hint)
-    cause = error.__cause__ or error
+        sentence = f"This database needs {module}, which is not installed."
+        return Problem(sentence, _OPTION, "install the Python package that has this module")
+    cause = error if isinstance(error, exc.DBAPIError) else error.__cause__ or error
     if isinstance(cause, exc.DBAPIError | RuntimeError):
         sentence = f"The database cannot be opened: {_reason(cause, url)}."
         return Problem(sentence, _OPTION, "correct the address, or what it names")
