@@ -33,16 +33,11 @@ grace_option = click.option(
 )
 
 
-class _Search(click.Group):
-    """Takes a spec where no other command is named."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0] not in self.commands:
-            args = [_STUDIES, *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=_Search, short_help="Search what a SPEC leaves open, by small trainings.")
+@click.group(
+    cls=options.Defaulted,
+    default=_STUDIES,
+    short_help="Search what a SPEC leaves open, by small trainings.",
+)
 def search() -> None:
     """Search what a SPEC leaves open, by small trainings; `search join` adds a worker."""
 
