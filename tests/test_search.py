@@ -1,8 +1,10 @@
 """The search: what a trial stands for, studies that are stopped, and what they leave."""
 
+import io
 import json
 import os
 import random
+import re
 import signal
 import sys
 from dataclasses import replace
@@ -18,6 +20,7 @@ from helpers.waiting import wait_for
 
 from metagen import families, trials
 from metagen.cli import main
+from metagen.engine.terminal import Terminal
 from metagen.errors import SpecError, TaskError, UsageError
 from metagen.families.demand import Limit
 from metagen.measure import sandbox
@@ -446,6 +449,43 @@ def test_the_command_searches_and_says_how_to_build_the_result(tmp_path, monkeyp
 
 def results_files():
     return (results.SEARCH, results.TRIALS, results.FRONT, results.FIGURE, results.REPORT)
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_lines_of_a_search_stand_apart_from_its_progress(tmp_path, monkeypatch):
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(trials, "run", pretended())
+    made, terminal = plan_of(tmp_path, count=3), Terminal(screen)
+    made.save()
+    with terminal.bar("study") as move:
+        run.work(made, trials.cache_in(tmp_path / "c"), None, 9.0, terminal.write, move=move)
+    shown = screen.getvalue()
+    assert re.search(r"study: +33%.*trial 2, step 8 of 8: ", shown)
+    # Whatever stands on the line of the bar is cleared before a line is printed.
+    assert len(re.findall(r"(?:^|[\r\n] *[\r\n]?)trial \d of 3: \S+\n", shown)) == 3
+
+
+def test_a_search_says_what_was_run_before_and_numbers_trials_as_its_results(tmp_path, monkeypatch):
+    monkeypatch.setattr(trials, "run", pretended())
+    said = []
+    for count in (3, 5):
+        made = plan_of(tmp_path, count=count)
+        made.save()
+        done = run.work(made, trials.cache_in(tmp_path / "c"), None, 9.0, said.append)
+    assert [line.partition(":")[0] for line in said] == [
+        *(f"trial {number} of 3" for number in (1, 2, 3)),
+        "3 of 5 trials were run before",
+        *(f"trial {number} of 5" for number in (4, 5)),
+    ]
+    rows = front.rows(made, done)
+    told = [float(line.rpartition(" ")[2]) for line in said if line.startswith("trial ")]
+    assert told == [pytest.approx(row["values"]["held_out"], rel=1e-3) for row in rows]
+    assert [row["own"] for row in rows] == [True, False, False, False, False]
 
 
 def test_a_latency_needs_a_device():
