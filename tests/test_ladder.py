@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from helpers.plain_desk import PlainDesk
 
-from metagen import families
+from metagen import families, paths
+from metagen.cli import main
 from metagen.errors import UsageError
 from metagen.ladder import climb, forecast, picture, report, results, sizes
 from metagen.ladder.climb import Plan
@@ -225,3 +227,29 @@ def test_the_cost_is_known_before_and_bounds_what_is_trained(full: Full) -> None
               t.config["train"]["batch_size"]): t for t in trainer.trained}  # fmt: skip
     flops = sum(Trainer()(each).flops for each in spent.values())
     assert 0.3 * plan.operations() < flops <= 1.1 * plan.operations()
+
+
+def test_a_family_without_smaller_designs_is_refused_before_its_code_is_built(
+    tmp_path: Path,
+) -> None:
+    spec = paths.specs() / "tabular" / "tabular_regressor.yaml"
+    told = CliRunner().invoke(main, ["ladder", str(spec), "--out", str(tmp_path / "out")])
+    assert told.exit_code == 2
+    assert "No rule is known that makes smaller designs" in told.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_check_without_a_forecast_says_what_to_run(tmp_path: Path) -> None:
+    told = CliRunner().invoke(main, ["ladder", "check", str(tmp_path)])
+    assert told.exit_code == 2
+    assert "not a run folder" in told.stderr
+    with pytest.raises(UsageError, match=r"No such file or directory\.\n  register one first"):
+        forecast.read(tmp_path / "forecast.json")
+
+
+@pytest.mark.parametrize("group", ["search", "ladder"])
+def test_the_command_that_needs_no_name_has_none_in_its_help(group: str) -> None:
+    told = CliRunner().invoke(main, [group, "--help"])
+    assert told.output.startswith(f"Usage: main {group} [OPTIONS] SPEC")
+    told = CliRunner().invoke(main, [group])
+    assert f"Try 'main {group} --help'" in told.output

@@ -1,10 +1,11 @@
 """The search: what a trial stands for, studies that are stopped, and what they leave."""
 
+import io
 import json
 import os
 import random
+import re
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,46 +15,27 @@ import yaml
 from click.testing import CliRunner
 from helpers.building import fake_measurements
 from helpers.family_code import spec_paths
-from helpers.quick_code import quick_code
+from helpers.studies import NAMES, SPEC, begun, joined, plan_of, pretended, space_of
 from helpers.waiting import wait_for
 
-from metagen import families, paths, trials
+from metagen import families, trials
 from metagen.cli import main
+from metagen.engine.terminal import Terminal
 from metagen.errors import SpecError, TaskError, UsageError
 from metagen.families.demand import Limit
 from metagen.measure import sandbox
-from metagen.search import bought, choices, front, plan, results, run, study, worker
-from metagen.search.plan import Plan, Settings
-from metagen.search.shapes import Shapes
+from metagen.search import bought, choices, front, plan, results, run, storage, study, worker
+from metagen.search.plan import Plan
 from metagen.search.space import SIZE, Candidate, Space
 from metagen.sizing import explain
 from metagen.sizing import search as sizing
 from metagen.spec import load
-from metagen.trials import Outcome, Point
-
-SPEC = paths.specs() / "tabular" / "tabular_regressor.yaml"
-NAMES = ("held_out", "parameters")
-
-
-def space_of(path, *overrides, sized=True):
-    desk = explain.desk_over(load(path, overrides))
-    solution = sizing.solution(desk)
-    base = solution.family.proxy(solution.design.dims)
-    proxy = {"model": base, **solution.family.sections(base, desk.key, reduced=True)}
-    return Space(desk, Shapes(solution, base), proxy, sized)
 
 
 def points_of(space, count, seed=1):
     draw = random.Random(seed)
     drawn = [{c.name: draw.choice(c.values) for c in space.choices} for _ in range(count)]
     return [(p, c) for p in drawn if isinstance(c := space.candidate(p), Candidate)]
-
-
-def plan_of(folder, *, count=12, sampler="tpe", objectives=NAMES, seeds=0, seconds=0.0, seed=3):
-    space = space_of(SPEC)
-    package = quick_code(space.proxy, folder / "starts", seconds)
-    settings = Settings(count, 8, seed, sampler, objectives, seeds)
-    return Plan(folder, settings, load(SPEC), package)
 
 
 # What a trial stands for.
@@ -155,24 +137,6 @@ def test_trials_with_other_batches_read_as_many_samples(tmp_path):
 # Studies.
 
 
-def pretended(folder, seen=None):
-    """Return what stands in for `trials.run`: a loss that is a formula of the settings."""
-
-    def pretend(package, trial, cache, watch=lambda *each: None, python=None):
-        train, model = trial.settings["train"], trial.settings["model"]
-        loss = abs(train["learning_rate"] - 0.002) * 100 + model["d_model"] / 100
-        loss += 0.001 * (trial.seed % 7)
-        curve = [Point(step, loss * (1 + 1 / step)) for step in range(1, 9)]
-        for point in curve:
-            if seen is not None:
-                seen.append((train["learning_rate"], point.step))
-            watch(point.step, 8, float(f"{point.val_loss:.3f}"))
-        numbers = {"step": 8, "val_loss": curve[-1].val_loss}
-        return Outcome(curve[-1].val_loss, tuple(curve), numbers, 3, 5, 7, 7, "rows", {}, 0.1, 9)
-
-    return pretend
-
-
 class Killed(BaseException):
     pass
 
@@ -183,7 +147,7 @@ def sequence(trials_):
 
 def straight(folder, monkeypatch, **how):
     """Return a study that runs to its end at once."""
-    monkeypatch.setattr(trials, "run", pretended(folder))
+    monkeypatch.setattr(trials, "run", pretended())
     made = plan_of(folder, **how)
     made.save()
     return made, run.work(made, trials.cache_in(folder / "cache"), None, 60.0, lambda line: None)
@@ -193,7 +157,7 @@ def stopped(folder, monkeypatch, stops, **how):
     """Return the same study, killed inside the training of some of its trials."""
     made = plan_of(folder, **how)
     made.save()
-    pretend, count = pretended(folder), iter(range(10**6))
+    pretend, count = pretended(), iter(range(10**6))
 
     def dying(package, trial, cache, watch=lambda *each: None, python=None):
         if next(count) in stops:
@@ -263,7 +227,7 @@ def test_a_refused_point_trains_nothing_and_does_not_count(tmp_path, monkeypatch
         return allowed(point)
 
     monkeypatch.setattr(Space, "candidate", lambda self, point: candidate(point))
-    monkeypatch.setattr(trials, "run", pretended(tmp_path, seen))
+    monkeypatch.setattr(trials, "run", pretended(seen))
     done = run.work(made, trials.cache_in(tmp_path / "cache"), None, 60.0, lambda line: None)
     assert len(done.finished()) == 6
     assert done.refusals() >= 4
@@ -292,7 +256,7 @@ def test_trials_that_fall_behind_are_ended_and_count(tmp_path, monkeypatch):
     seen = []
     made = plan_of(tmp_path, count=30, objectives=("held_out",), sampler="random")
     made.save()
-    monkeypatch.setattr(trials, "run", pretended(tmp_path, seen))
+    monkeypatch.setattr(trials, "run", pretended(seen))
     done = run.work(made, trials.cache_in(tmp_path / "cache"), None, 60.0, lambda line: None)
     states = [trial.state.name for trial in done.finished()]
     assert len(states) == 30
@@ -312,19 +276,6 @@ def test_code_that_cannot_be_trained_ends_the_search(tmp_path, monkeypatch):
 
 
 # Workers.
-
-
-def joined(folder, *, grace=2.0):
-    start = "import sys; from metagen.cli import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", start, "search", "join", str(folder), "--grace", str(grace)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def begun(made):
-    made.save()
-    first = study.Study(made, study.storage_of(made.folder, None))
-    first.begin()
-    return first
 
 
 @pytest.mark.slow
@@ -358,7 +309,7 @@ def test_of_three_workers_two_are_killed_and_each_trial_ends_once(tmp_path):
         os.killpg(worker_.pid, signal.SIGKILL)
         worker_.wait()
     assert workers[2].wait(timeout=900) == 0
-    assert len(seen.complete()) == 16
+    assert len(seen.finished()) == 16
     assert not [t for t in seen._study.get_trials() if t.state.name in ("RUNNING", "WAITING")]
 
 
@@ -366,7 +317,7 @@ def test_a_trial_is_dead_when_its_counter_stands_still(tmp_path, monkeypatch):
     made = plan_of(tmp_path, count=3)
     mine = begun(made)
     trial = mine.next()
-    other = study.Study(made, study.storage_of(tmp_path, None), grace=10.0)
+    other = study.Study(made, storage.opened(tmp_path, None), grace=10.0)
     clock = [100.0]
     monkeypatch.setattr(study.time, "monotonic", lambda: clock[0])
     trial.set_user_attr(study.BEAT, ["elsewhere", "boot", 1, "2", 0])
@@ -473,7 +424,7 @@ def test_a_file_that_no_search_wrote_is_refused(tmp_path, text):
 def test_without_optuna_a_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UsageError, match=r"pip install 'metagen\[search\]'"):
-        study.library()
+        storage.library()
 
 
 def test_a_spec_that_leaves_nothing_open_is_refused(tmp_path, monkeypatch):
@@ -484,7 +435,7 @@ def test_a_spec_that_leaves_nothing_open_is_refused(tmp_path, monkeypatch):
 
 
 def test_the_command_searches_and_says_how_to_build_the_result(tmp_path, monkeypatch):
-    monkeypatch.setattr(trials, "run", pretended(tmp_path))
+    monkeypatch.setattr(trials, "run", pretended())
     monkeypatch.setattr(sandbox, "run", fake_measurements)
     arguments = ["search", str(SPEC), "--out", str(tmp_path), "--trials", "4", "--seeds", "2", "-q"]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
@@ -498,6 +449,43 @@ def test_the_command_searches_and_says_how_to_build_the_result(tmp_path, monkeyp
 
 def results_files():
     return (results.SEARCH, results.TRIALS, results.FRONT, results.FIGURE, results.REPORT)
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_lines_of_a_search_stand_apart_from_its_progress(tmp_path, monkeypatch):
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(trials, "run", pretended())
+    made, terminal = plan_of(tmp_path, count=3), Terminal(screen)
+    made.save()
+    with terminal.bar("study") as move:
+        run.work(made, trials.cache_in(tmp_path / "c"), None, 9.0, terminal.write, move=move)
+    shown = screen.getvalue()
+    assert re.search(r"study: +33%.*trial 2, step 8 of 8: ", shown)
+    # Whatever stands on the line of the bar is cleared before a line is printed.
+    assert len(re.findall(r"(?:^|[\r\n] *[\r\n]?)trial \d of 3: \S+\n", shown)) == 3
+
+
+def test_a_search_says_what_was_run_before_and_numbers_trials_as_its_results(tmp_path, monkeypatch):
+    monkeypatch.setattr(trials, "run", pretended())
+    said = []
+    for count in (3, 5):
+        made = plan_of(tmp_path, count=count)
+        made.save()
+        done = run.work(made, trials.cache_in(tmp_path / "c"), None, 9.0, said.append)
+    assert [line.partition(":")[0] for line in said] == [
+        *(f"trial {number} of 3" for number in (1, 2, 3)),
+        "3 of 5 trials were run before",
+        *(f"trial {number} of 5" for number in (4, 5)),
+    ]
+    rows = front.rows(made, done)
+    told = [float(line.rpartition(" ")[2]) for line in said if line.startswith("trial ")]
+    assert told == [pytest.approx(row["values"]["held_out"], rel=1e-3) for row in rows]
+    assert [row["own"] for row in rows] == [True, False, False, False, False]
 
 
 def test_a_latency_needs_a_device():

@@ -1,14 +1,22 @@
 """A trial trains the code of a package once; what it showed comes from the cache from then on."""
 
+import socket
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from helpers.building import fake_measurements
 from helpers.generated import TINY, write_package
 from helpers.quick_code import quick_code
+from helpers.studies import plan_of
 
+from metagen import paths
+from metagen.cli import main
 from metagen.errors import TaskError, UsageError
-from metagen.trials import Point, Trial, cache_in, package_of, run
+from metagen.measure import sandbox
+from metagen.trials import Point, Trial, cache_in, counted, package_of, run
 
 
 @pytest.fixture
@@ -129,6 +137,49 @@ def test_a_folder_of_somebody_else_is_no_cache(tmp_path):
     (tmp_path / "letters").touch()
     with pytest.raises(UsageError, match="no cache"):
         cache_in(tmp_path)
+
+
+@contextmanager
+def dead_server():
+    """Yield the URL of a server at which nobody listens."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        yield f"http://user:secret@127.0.0.1:{closed.getsockname()[1]}/"
+
+
+def test_a_dead_server_costs_trainings_and_is_one_warning(package, starts):
+    told = []
+    with dead_server() as url:
+        cache = cache_in(url, lambda problems: told.extend(map(str, problems)))
+        outcomes = [run(package, trial(package), cache) for _ in range(2)]
+    assert outcomes[0].curve == outcomes[1].curve
+    assert (starts(), len(told)) == (2, 1)
+    assert "secret" not in told[0]
+
+
+def counted_by_hand(arguments, given, wanted, **how):
+    if counted.COUNTS in wanted:
+        return {counted.COUNTS: b'{"parameters": 9000, "flops": 900000}'}
+    return fake_measurements(arguments, given, wanted, **how)
+
+
+def warned_once(*words):
+    with dead_server() as url:
+        told = CliRunner().invoke(main, [*words, "--cache", url], catch_exceptions=False)
+    assert told.stderr.count("warning:") == 1, told.stderr
+    assert "127.0.0.1" in told.stderr
+    assert "secret" not in told.output
+
+
+def test_a_worker_prints_one_warning_of_a_dead_server(tmp_path):
+    plan_of(tmp_path, count=2).save()
+    warned_once("search", "join", str(tmp_path))
+
+
+def test_a_ladder_prints_one_warning_of_a_dead_server(tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox, "run", counted_by_hand)
+    tiny = paths.specs() / "text" / "text_llm_tiny.yaml"
+    warned_once("ladder", str(tiny), "--out", str(tmp_path), "--dry-run")
 
 
 def test_a_setting_that_the_proxy_lacks_is_refused(package):

@@ -26,16 +26,10 @@ data_option = click.option(
 )
 
 
-class _Ladder(click.Group):
-    """A group whose first argument may be a spec, which stands for the command `climb`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        named = args if args and args[0] in self.commands else ["climb", *args]
-        return super().parse_args(ctx, named)
-
-
 @click.group(
-    cls=_Ladder, short_help="Forecast the loss of the full model of a SPEC from small ones."
+    cls=options.Defaulted,
+    default="climb",
+    short_help="Forecast the loss of the full model of a SPEC from small ones.",
 )
 def ladder() -> None:
     """Forecast the loss of a full model from small ones, and check the forecast."""
@@ -119,6 +113,7 @@ def _climb(
     from metagen.engine.graph import known_in
 
     (graph,) = request.graphs(terminal, bound=known_in(out))
+    _check_family(graph)
     _build_code(graph, out, request.fingerprint(), terminal)
     from metagen import trials
     from metagen.ladder import climb, report
@@ -126,7 +121,7 @@ def _climb(
 
     package = trials.package_of(out / graph.run)
     full = Full.of_run(out / graph.run, graph.spec.key)
-    kept = trials.cache_in(cache or out / ".metagen" / "trials")
+    kept = trials.cache_in(cache or out / ".metagen" / "trials", terminal.warn)
     plan = climb.planned(package, full, kept, number=rungs, largest=largest, share=share)
 
     def train(trial: trials.Trial) -> trials.Outcome:
@@ -154,6 +149,19 @@ def _climb(
 def _folder(out: Path, run: str) -> Path:
     """Return the folder of a ladder, beside the run folder."""
     return out / f"ladder-{run.removeprefix('run-')}"
+
+
+def _check_family(graph: Graph) -> None:
+    """Check that a ladder can be made, before the code is built, which takes a while.
+
+    Raises:
+        UsageError: The family knows no smaller designs.
+    """
+    from metagen.ladder import sizes
+    from metagen.sizing import explain, search
+
+    solution = search.solution(explain.desk_over(graph.spec))
+    sizes.designs(solution.family, solution.design.dims)
 
 
 def _build_code(graph: Graph, out: Path, fingerprint: str, terminal: Terminal) -> None:
@@ -221,6 +229,7 @@ def _check(terminal: Terminal, run: Path, data: Path | None, trained: Path | Non
     from metagen.ladder.sizes import Full
 
     run = run.resolve()
+    key = of_run(run).spec.key
     folder = _folder(run.parent, run.name)
     registered = forecast.read(folder / forecast.FILE)
     bound = bound_in(run.parent, run.name)
@@ -228,7 +237,7 @@ def _check(terminal: Terminal, run: Path, data: Path | None, trained: Path | Non
     if training is None:
         hint = "name the folder that train.py wrote with --trained DIR"
         raise UsageError(Problem("No training is bound to this package.", str(run), hint))
-    full = Full.of_run(run, of_run(run).spec.key)
+    full = Full.of_run(run, key)
     left = check.measured(trials.package_of(run), full, training, data)
     source = files.read_plain(folder / forecast.FILE)
     fact = check.content(registered, source, left, training)

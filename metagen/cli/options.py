@@ -90,6 +90,37 @@ def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     return [Path(a) for a in places], [a for a in arguments if a not in places]
 
 
+class _Nameless(click.Context):
+    """The context of a command whose name nobody types."""
+
+    @property
+    def command_path(self) -> str:
+        """What a user types to run the command."""
+        assert self.parent
+        return self.parent.command_path
+
+
+class Defaulted(click.Group):
+    """A group with a command that needs no name: `metagen search SPEC`.
+
+    Args:
+        default: The command that an argument stands for which names none.
+    """
+
+    def __init__(self, *arguments: Any, default: str, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._default = default
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        super().add_command(cmd, name)
+        if (name or cmd.name) == self._default:
+            cmd.context_class = _Nameless
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = args if args and args[0] in self.commands else [self._default, *args]
+        return super().parse_args(ctx, named)
+
+
 bound_options = stacked(
     click.option(
         "--trained",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from metagen.cli import options
 from metagen.errors import Problem, UsageError
+
+if TYPE_CHECKING:
+    from metagen.engine.terminal import Terminal
 
 _STUDIES = "spec"  # The command that stands for none: `metagen search SPEC`.
 _OBJECTIVES = ("held_out", "parameters", "memory", "latency")
@@ -17,6 +20,8 @@ _DEFAULT = ("held_out", "parameters")
 storage_option = click.option(
     "--storage",
     metavar="URL",
+    envvar="METAGEN_STORAGE",
+    show_envvar=True,
     help="Database of the study, as postgresql://HOST/NAME.  [default: a journal in its folder]",
 )
 grace_option = click.option(
@@ -28,16 +33,11 @@ grace_option = click.option(
 )
 
 
-class _Search(click.Group):
-    """Takes a spec where no other command is named."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0] not in self.commands:
-            args = [_STUDIES, *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=_Search, short_help="Search what a SPEC leaves open, by small trainings.")
+@click.group(
+    cls=options.Defaulted,
+    default=_STUDIES,
+    short_help="Search what a SPEC leaves open, by small trainings.",
+)
 def search() -> None:
     """Search what a SPEC leaves open, by small trainings; `search join` adds a worker."""
 
@@ -102,7 +102,7 @@ def _spec(
     from metagen.search import run
     from metagen.search.plan import Settings
     from metagen.search.results import REPORT, SEARCH
-    from metagen.search.study import library
+    from metagen.search.storage import library
 
     library()
     terminal = options.terminal(quiet=quiet)
@@ -113,13 +113,11 @@ def _spec(
     names = tuple(n for n in _OBJECTIVES if n in (objectives or _DEFAULT) or n == "held_out")
     own: int = graph.spec.key("reproducibility.seed")
     settings = Settings(trials, steps or run.usual_steps(graph), own, sampler, names, seeds)
-    plan = run.planned(graph, out, settings, terminal)
-
-    def say(line: str) -> None:
-        if not quiet:
-            click.echo(line)
-
-    found = run.searched(plan, run.cache_of(plan, cache), say, url=how.pop("storage"), **how)
+    url = how.pop("storage")
+    plan = run.planned(graph, out, settings, terminal, url)
+    say, kept = _lines(terminal, quiet), run.cache_of(plan, cache, terminal.warn)
+    with terminal.bar(plan.folder.name) as move:
+        found = run.searched(plan, kept, url, say, move=move, **how)
     say(f"{sum(row['front'] for row in found)} of {len(found)} trials are on the front")
     say(f"read {plan.folder / REPORT}")
     say(f"build it with: metagen synth {graph.spec.path} --search {plan.folder / SEARCH}")
@@ -139,7 +137,13 @@ def join(study: Path, storage: str | None, grace: float, cache: str | None, quie
     """
     from metagen.search import run
 
-    run.joined(study, cache, storage, grace, (lambda line: None) if quiet else click.echo)
+    terminal = options.terminal(quiet=quiet)
+    run.joined(study, cache, storage, grace, terminal, _lines(terminal, quiet))
+
+
+def _lines(terminal: Terminal, quiet: bool) -> Callable[[str], None]:
+    """Return what prints a line, unless the user wants errors only."""
+    return (lambda line: None) if quiet else terminal.write
 
 
 COMMANDS = (search,)

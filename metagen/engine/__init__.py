@@ -11,6 +11,7 @@ large       files too large to load: linked, copied or moved into place
 folder      the files of one run folder: signatures, edits by the user
 memory      a run folder as a build would leave it, for dry runs
 digest      current digests of metagen's code, its data files and libraries
+bars        progress bars, which leave their line to what is printed
 terminal    what a build reports, as lines or JSON events; exit at Ctrl-C
 workspace   the out folder: lock, `.metagen/`, snapshots for the fast path, clean-up
 cache       runs and outputs that several out folders share; those in a folder
@@ -34,5 +35,5 @@ commands    doit's own commands that have another answer here
 doors       the command line's and `dodo.py`'s way into doit
 ==========  ======================================================================
 
-A build with nothing to do imports the first ten modules only.
+A build with nothing to do imports the first eleven modules only.
 """

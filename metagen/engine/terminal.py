@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
+from metagen.engine import bars
 from metagen.errors import MetagenError, Problem
 from metagen.units import format_bytes
 from metagen.work import Recipe
@@ -102,14 +103,15 @@ class Terminal:
         """Print a line; if the reader has left, as behind `| head`, the build goes on silently."""
         with self._lock:
             try:
-                print(text, file=self._stream, flush=True)
+                with bars.aside(self._stream):
+                    print(text, file=self._stream, flush=True)
             except BrokenPipeError:
                 discard_rest(self._stream)
 
     @contextmanager
     def progress(self, graph: Graph, recipe: Recipe) -> Iterator[Progress]:
         """Yield the function that a task calls with (steps done, steps in all, note)."""
-        bar = _Bar(f"{graph.run}/{_made(recipe)[0]}", self._stream)
+        bar = bars.Bar(f"{graph.run}/{_made(recipe)[0]}", self._stream)
         try:
             yield bar.move
         finally:
@@ -118,7 +120,7 @@ class Terminal:
     @contextmanager
     def bar(self, label: str) -> Iterator[Progress]:
         """Yield the function that work outside of a build calls with (done, in all, note)."""
-        bar = _Bar(label, self._stream)
+        bar = bars.Bar(label, self._stream)
         try:
             yield bar.move
         finally:
@@ -287,28 +289,6 @@ def _fields(outcome: Outcome, recipe: Recipe) -> dict[str, Any]:
         "targets": list(recipe.targets),
         "causes": [str(cause) for cause in outcome.causes],
     }
-
-
-class _Bar:
-    """A progress bar that appears at the first report of progress, on a real terminal only."""
-
-    def __init__(self, label: str, stream: IO[str]) -> None:
-        self._label, self._stream = label, stream
-        self._bar: Any = None
-
-    def move(self, done: int, total: int, note: str = "") -> None:
-        if not self._stream.isatty():
-            return
-        if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(desc=f"  {self._label}", total=total, leave=False, dynamic_ncols=True)
-        self._bar.set_postfix_str(note, refresh=False)
-        self._bar.update(done - self._bar.n)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
 
 def discard_rest(stream: IO[str]) -> None:

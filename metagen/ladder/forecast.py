@@ -268,9 +268,12 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(files.read_plain(path, MOST_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
-        sentence = f"The forecast cannot be read: {error}."
-        raise UsageError(Problem(sentence, str(path), "run metagen ladder SPEC")) from None
+    except OSError as error:
+        sentence = f"The forecast cannot be read: {error.strerror}."
+        hint = "register one first: metagen ladder SPEC"
+        raise UsageError(Problem(sentence, str(path), hint)) from None
+    except (ValueError, RecursionError):
+        found = None
     if not is_forecast(found):
         hint = "name the folder that metagen ladder wrote"
         raise UsageError(Problem("This is no forecast of a ladder.", str(path), hint))

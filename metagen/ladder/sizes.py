@@ -17,7 +17,7 @@ from typing import Any
 from metagen import entries, families
 from metagen.errors import Problem, UsageError
 from metagen.families import parts
-from metagen.families.family import Family, Lookup
+from metagen.families.family import Dims, Family, Lookup, Value
 from metagen.tasks.schedule import WARMUP_PARTS, Growth
 from metagen.trials import Trial
 
@@ -210,6 +210,20 @@ class Size:
         return Trial(config, setting.steps, seed, data, points=1)
 
 
+def designs(family: Family, dims: Dims) -> dict[int, dict[str, Value]]:
+    """Return the smaller designs of a shape, by their size.
+
+    Raises:
+        UsageError: The family has no rule of smaller designs.
+    """
+    known = {family.size(each): each for each in family.smaller(dims)}
+    if not known:
+        sentence = f"No rule is known that makes smaller designs of the family {family.name}."
+        hint = "ladders are built for language models"
+        raise UsageError(Problem(sentence, "architecture.family", hint))
+    return known
+
+
 def rungs(full: Full, number: int, largest: float | None, share: float) -> list[Size]:
     """Return the rungs of a ladder, from the smallest to the largest, not yet counted.
 
@@ -222,11 +236,7 @@ def rungs(full: Full, number: int, largest: float | None, share: float) -> list[
     Raises:
         UsageError: The family has no rule of smaller designs, or too few lie in the span.
     """
-    known = {full.family.size(dims): dims for dims in full.family.smaller(full.dims)}
-    if not known:
-        sentence = f"No rule is known that makes smaller designs of the family {full.family.name}."
-        hint = "ladders are built for language models"
-        raise UsageError(Problem(sentence, "architecture.family", hint))
+    known = designs(full.family, full.dims)
     top = largest or full.size * _affordable(full, list(known.values()), share)
     end = max((size for size in known if size <= top), default=0)
     start = min(known, key=lambda size: abs(math.log(size * SPAN / max(1, end))))

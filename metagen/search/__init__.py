@@ -5,6 +5,7 @@ shapes        shapes of the scaled-down model, and the full design of each
 space         the choices, and what a set of them means
 objectives    what is minimized
 plan          what a study is: spec, code and settings, in one folder
+storage       where its trials lie: a journal, or a database
 study         its trials in Optuna's storage, shared by workers
 worker        takes trials, trains them, ends those that fall behind
 front         the trials as rows, and those that no other beats

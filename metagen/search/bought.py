@@ -15,7 +15,7 @@ from typing import Any
 
 from metagen import trials
 from metagen.engine.cache import Cache
-from metagen.measure import sandbox
+from metagen.measure import sandbox, warm
 from metagen.measure.comparison import STUDENT
 from metagen.measure.trial import SEEDS
 from metagen.search import objectives
@@ -64,9 +64,7 @@ class Bought:
         }
 
 
-def bought(
-    plan: Plan, point: Point, cache: Cache, say: Say, python: sandbox.Python
-) -> list[Bought]:
+def bought(plan: Plan, point: Point, cache: Cache, say: Say) -> list[Bought]:
     """Return what a point bought beside the package's own, and what each of its choices did.
 
     Raises:
@@ -74,12 +72,17 @@ def bought(
     """
     if plan.settings.seeds < 1 or point == plan.space.plain:
         return []
-    chosen = _losses(plan, point, cache, say, python)
-    assert chosen is not None
-    found = []
-    for choice, value, without in _without(plan, point):
-        if losses := _losses(plan, without, cache, say, python):
-            found.append(_compared(choice, value, chosen, losses))
+    every = list(_without(plan, point))
+    say(f"what it bought: {1 + len(every)} designs, new seeds for each: {plan.settings.seeds}")
+    with warm.python(plan.package) as python:
+        trainings = _Trainings(plan, cache, say, python)
+        chosen = trainings.losses(point, "chosen")
+        assert chosen is not None
+        found = []
+        for choice, value, without in every:
+            what = "own design" if choice == ALL else f"without {choice}"
+            if losses := trainings.losses(without, what):
+                found.append(_compared(choice, value, chosen, losses))
     return found
 
 
@@ -92,20 +95,26 @@ def _without(plan: Plan, point: Point) -> Iterator[tuple[str, float | str, Point
         yield name, point[name], {**point, name: plain[name]}
 
 
-def _losses(
-    plan: Plan, point: Point, cache: Cache, say: Say, python: sandbox.Python
-) -> list[float] | None:
-    """Return the losses of a point for each new seed; None if no full design stands for it."""
-    candidate = plan.space.candidate(point)
-    if not isinstance(candidate, Candidate):
-        return None
-    losses = []
-    for number in range(1, plan.settings.seeds + 1):
-        seed = (plan.settings.seed + number) % SEEDS
-        outcome = trials.run(*plan.trial(candidate, seed), cache, python=python)
-        losses.append(objectives.score(outcome))
-        say(f"seed {seed}: {losses[-1]:.4g}")
-    return losses
+@dataclass(frozen=True)
+class _Trainings:
+    plan: Plan
+    cache: Cache
+    say: Say
+    python: sandbox.Python
+
+    def losses(self, point: Point, what: str) -> list[float] | None:
+        """Return the losses of a point for each new seed; None if no full design stands for it."""
+        candidate = self.plan.space.candidate(point)
+        if not isinstance(candidate, Candidate):
+            return None
+        losses = []
+        for number in range(1, self.plan.settings.seeds + 1):
+            seed = (self.plan.settings.seed + number) % SEEDS
+            trial = self.plan.trial(candidate, seed)
+            outcome = trials.run(*trial, self.cache, python=self.python)
+            losses.append(objectives.score(outcome))
+            self.say(f"{what}, seed {seed}: {losses[-1]:.4g}")
+        return losses
 
 
 def _compared(choice: str, value: float | str, chosen: list[float], without: list[float]) -> Bought:

@@ -52,7 +52,7 @@ def _panel(axes: Any, rows: list[Row], name: str, chosen: int) -> None:
     groups = (
         ("other trials", GREY, "o", [r for r in done if not r["front"]]),
         ("front", BLUE, "s", [r for r in done if r["front"]]),
-        ("own design", ORANGE, "D", [r for r in done if r["trial"] == 1]),
+        ("own design", ORANGE, "D", [r for r in done if r["own"]]),
         ("chosen", "#009E73", "*", [r for r in done if r["trial"] == chosen]),
     )
     for label, colour, marker, members in groups:
@@ -78,5 +78,5 @@ def alternative(rows: list[Row], names: tuple[str, ...], chosen: int) -> str:
         f"{' and '.join(LABELS[name] for name in names)}; {len(front)} are on the front. "
         f"The chosen one, trial {chosen}, has a loss of {best['values'][loss]:.4g}"
     )
-    own = next((row for row in done if row["trial"] == 1), None)
+    own = next((row for row in done if row["own"]), None)
     return f"{text}; the package's own design has {own['values'][loss]:.4g}." if own else f"{text}."

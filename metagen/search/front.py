@@ -17,7 +17,8 @@ STATUSES = {study.ENDED: "ended early", study.FAILED: "failed"}
 def rows(plan: Plan, trials: Study) -> list[Row]:
     """Return a row for each trial that was run, numbered from 1 in order.
 
-    `front` says whether it is on the front; `proxy` and `full` are the dimensions of both models.
+    `front` says whether it is on the front, and `own` whether it is the package's own design.
+    `proxy` and `full` are the dimensions of both models.
     A row of the front has `keys`, which give it as a spec.
     """
     found = [_row(plan, number, each) for number, each in enumerate(trials.finished(), 1)]
@@ -57,6 +58,7 @@ def _row(plan: Plan, number: int, trial: Frozen) -> Row:
     return {
         "trial": number,
         "status": status,
+        "own": noted[study.POINT] == plan.space.plain,
         "point": noted[study.POINT],
         "values": dict(zip(names, trial.values, strict=True)) if trial.values else None,
         "proxy": candidate.small.dims,

@@ -60,12 +60,14 @@ class Plan:
         settings: Its settings.
         spec: The spec, with its defaults.
         package: The files of `code/`.
+        database: Whether its trials lie in a database; else they do in the folder.
     """
 
     folder: Path
     settings: Settings
     spec: Spec
     package: Mapping[str, bytes]
+    database: bool = False
 
     @cached_property
     def space(self) -> Space:
@@ -122,12 +124,19 @@ class Plan:
         return package, Trial(config, steps, settings.seed if seed is None else seed)
 
     def save(self) -> None:
-        """Write the folder of the study; what belongs to the plan replaces what lay there."""
+        """Write the folder of the study; what belongs to the plan replaces what lay there.
+
+        Raises:
+            UsageError: Something is in the way, or the study was begun in another storage.
+        """
+        begun = _content(self.folder)
+        if begun.get("name") == self.name:
+            check_place(self.folder, begun=begun.get("database") is True, asked=self.database)
         scratch = self.folder / "tmp"
         tree = {key: self.spec.key(key) for key in self.spec.keys()}  # noqa: SIM118
         contents = {
             SPEC: files.yaml_bytes(_nested(tree)),
-            PLAN: files.json_bytes({"name": self.name, **asdict(self.settings)}),
+            PLAN: files.json_bytes(self._content()),
             **self.package,
         }
         for name, data in contents.items():
@@ -137,6 +146,10 @@ class Plan:
             files.write_atomic(self.folder / name, data, scratch)
         for stale in _code_in(self.folder) - self.package.keys():
             (self.folder / stale).unlink()
+
+    def _content(self) -> dict[str, Any]:
+        # The URL of a database may have a password, so it is not kept.
+        return {"name": self.name, "database": self.database, **asdict(self.settings)}
 
 
 def _code_in(folder: Path) -> set[str]:
@@ -154,20 +167,41 @@ def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def check_place(folder: Path, *, begun: bool, asked: bool) -> None:
+    """Check that a study is asked for where it was begun: in a database, or in its folder.
+
+    Raises:
+        UsageError: It is not, so that its trials would be run anew under the same name.
+    """
+    if begun != asked:
+        place = "a database" if begun else "its folder"
+        hint = "give the --storage with which it was begun" if begun else "leave --storage out"
+        raise UsageError(Problem(f"The trials of this study lie in {place}.", str(folder), hint))
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    """Return what the folder says of its study; {} if it says nothing."""
+    try:
+        content = json.loads(files.read_plain(folder / PLAN, _MOST_BYTES))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def read(folder: Path) -> Plan:
     """Return the plan in the folder of a study.
 
     Raises:
         UsageError: The folder holds no study, or one that this version reads in another way.
     """
+    content = _content(folder)
     try:
-        content = json.loads(files.read_plain(folder / PLAN, _MOST_BYTES))
-        name = content.pop("name")
+        name, database = content.pop("name"), content.pop("database")
         settings = Settings(**{**content, "objectives": tuple(content["objectives"])})
-    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+    except (TypeError, LookupError):
         hint = "name a folder OUT/search-NAME that `metagen search SPEC` has made"
         raise UsageError(Problem("This folder holds no study.", str(folder), hint)) from None
-    plan = Plan(folder, settings, load(folder / SPEC), package_of(folder))
+    plan = Plan(folder, settings, load(folder / SPEC), package_of(folder), database)
     if plan.name != name:
         sentence = "This worker would run other trials than those of the study."
         hint = "use the version of metagen that began it, or begin it again with `metagen search`"

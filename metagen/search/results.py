@@ -20,7 +20,6 @@ from typing import Any
 from metagen import files
 from metagen.engine.cache import Cache
 from metagen.errors import TaskError
-from metagen.measure import sandbox
 from metagen.search import figure, objectives
 from metagen.search.bought import ALL, UNKNOWN, Bought, bought
 from metagen.search.front import Row, rows
@@ -39,9 +38,7 @@ HEAD = """\
 """
 
 
-def write(
-    plan: Plan, study: Study, cache: Cache, say: Say, python: sandbox.Python = sandbox.run
-) -> list[Row]:
+def write(plan: Plan, study: Study, cache: Cache, say: Say) -> list[Row]:
     """Write the results of a study that has ended, and return its trials.
 
     Raises:
@@ -52,7 +49,7 @@ def write(
     if not front:
         raise TaskError("No trial of the study was trained to its end.")
     chosen = min(front, key=lambda row: row["values"][objectives.HELD_OUT])
-    gains = bought(plan, chosen["point"], cache, say, python)
+    gains = bought(plan, chosen["point"], cache, say)
     names = plan.settings.objectives
     contents = {
         TRIALS: files.json_bytes(found),

@@ -14,21 +14,19 @@ import os
 import socket
 import threading
 import time
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metagen.errors import Problem, UsageError
 from metagen.search.plan import Plan
 from metagen.search.space import Choice
+from metagen.search.storage import library
 
 if TYPE_CHECKING:
     import optuna
 
-JOURNAL = "journal.log"
 POINT, BEAT, REFUSED, RESULT, ENDED, FAILED, SURPLUS = (
     "point", "beat", "refused", "result", "ended", "failed", "surplus",
 )  # fmt: skip
@@ -39,54 +37,21 @@ _FIXED = "fixed_params"  # Optuna's own note of a point that is to be run.
 Frozen = Any  # optuna.trial.FrozenTrial
 
 
-def library() -> Any:
-    """Return Optuna.
-
-    Raises:
-        UsageError: It is not installed.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import optuna
-    except ImportError:
-        hint = "pip install 'metagen[search]'"
-        raise UsageError(Problem("A search needs Optuna.", hint=hint)) from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    return optuna
-
-
-def storage_of(folder: Path, url: str | None) -> Any:
-    """Return the storage of a study: the journal file in its folder, or a database.
-
-    Raises:
-        UsageError: The database cannot be opened.
-    """
-    optuna = library()
-    if url is None:
-        backend = optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL))
-        return optuna.storages.JournalStorage(backend)
-    try:
-        return optuna.storages.RDBStorage(url)
-    except Exception as error:
-        sentence = f"The storage cannot be opened: {type(error).__name__}."
-        hint = "give the address of a database that SQLAlchemy knows, as postgresql://HOST/NAME"
-        raise UsageError(Problem(sentence, "--storage", hint)) from error
-
-
 class Study:
     """The trials of a plan, shared by its workers.
 
     Args:
         plan: What the study is.
-        storage: From `storage_of`; each thread needs a `Study` of its own.
+        storage: From `storage.opened`; each thread needs a `Study` of its own.
         grace: Seconds after which a trial without a sign of life is run again.
     """
 
     def __init__(self, plan: Plan, storage: Any, grace: float = GRACE) -> None:
         self._optuna = library()
-        self._plan, self._grace = plan, grace
+        faults = self._optuna.exceptions
+        self._taken = faults.UpdateFinishedTrialError  # Another worker has ended the trial.
+        self._missed = (OSError, faults.StorageInternalError, self._taken)
+        self._plan, self.grace = plan, grace
         self._states = self._optuna.trial.TrialState
         self._seen: dict[int, tuple[Any, float]] = {}
         self._study = self._optuna.create_study(
@@ -133,7 +98,7 @@ class Study:
                 if trial := self._asked():
                     return trial
             elif any(trial.state == self._states.RUNNING for trial in trials):
-                time.sleep(min(1.0, self._grace / 4))
+                time.sleep(min(1.0, self.grace / 4))
             else:
                 return None
 
@@ -142,6 +107,8 @@ class Study:
         self._study.sampler = self._sampler()
         trial: optuna.Trial = self._study.ask()
         self._beat(trial, 0)
+        # NSGA-II gives a trial its generation when it draws, and what is run again is not drawn.
+        trial.relative_params  # noqa: B018
         point = {choice.name: _suggested(trial, choice) for choice in self._plan.space.choices}
         trial.set_user_attr(POINT, point)
         numbers = [each.number for each in self.trials()]
@@ -163,25 +130,34 @@ class Study:
             return samplers.NSGAIISampler(seed=seed, population_size=POPULATION)
         return samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
 
+    def place(self, trial: optuna.Trial) -> int:
+        """Return the number of a trial in the results, which count from 1."""
+        return 1 + len([each for each in self.trials() if each.number < trial.number])
+
     def refuse(self, trial: optuna.Trial, why: str) -> None:
         """End a trial whose full design breaks the spec, before anything is trained."""
-        trial.set_user_attr(REFUSED, why)
-        self._study.tell(trial, state=self._states.PRUNED)
+        self._end(trial, REFUSED, why)
 
     def end(self, trial: optuna.Trial, curve: list[float]) -> None:
         """Note a trial that its learning curve ended early."""
-        trial.set_user_attr(ENDED, curve)
-        self._study.tell(trial, state=self._states.PRUNED)
+        self._end(trial, ENDED, curve)
 
     def fail(self, trial: optuna.Trial, why: str) -> None:
         """Note a trial whose training failed, as where the loss became infinite."""
-        trial.set_user_attr(FAILED, why)
-        self._study.tell(trial, state=self._states.PRUNED)
+        self._end(trial, FAILED, why)
 
     def tell(self, trial: optuna.Trial, values: list[float], result: dict[str, Any]) -> None:
         """Note the values of a trial that was trained to its end."""
-        trial.set_user_attr(RESULT, result)
-        self._study.tell(trial, values)
+        self._end(trial, RESULT, result, values)
+
+    def _end(
+        self, trial: optuna.Trial, note: str, noted: Any, values: list[float] | None = None
+    ) -> None:
+        """End a trial with a note, unless another worker has it run again meanwhile."""
+        state = None if values else self._states.PRUNED
+        with suppress(self._taken):
+            trial.set_user_attr(note, noted)
+            self._study.tell(trial, values, state, skip_if_finished=True)
 
     @contextmanager
     def alive(self, trial: optuna.Trial) -> Iterator[None]:
@@ -190,9 +166,11 @@ class Study:
 
         def show() -> None:
             count = 0
-            while not ended.wait(self._grace / 4):
+            while not ended.wait(self.grace / 4):
                 count += 1
-                self._beat(trial, count)
+                # A sign that is missed does no harm, and the end of the trial meets the same fault.
+                with suppress(*self._missed):
+                    self._beat(trial, count)
 
         thread = threading.Thread(target=show, daemon=True)
         thread.start()
@@ -211,7 +189,7 @@ class Study:
             if trial.state == self._states.RUNNING and self._is_dead(trial):
                 try:
                     self._study.tell(trial.number, state=self._states.FAIL)
-                except ValueError:  # Another worker has noticed first.
+                except (ValueError, self._taken):  # Another worker has noticed first.
                     continue
                 # A worker may be killed before it notes the point that was put first.
                 point = trial.user_attrs.get(POINT) or trial.system_attrs.get(_FIXED)
@@ -225,7 +203,7 @@ class Study:
         before, since = self._seen.setdefault(trial.number, (beat, now))
         if before != beat:
             self._seen[trial.number] = (beat, now)
-        return before == beat and now - since > self._grace
+        return before == beat and now - since > self.grace
 
 
 def _process(pid: int) -> tuple[str, str, int, str]:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from metagen import trials
 from metagen.engine.cache import Cache
+from metagen.engine.terminal import Progress
 from metagen.errors import Problem, TaskError
-from metagen.measure import sandbox
+from metagen.measure import sandbox, warm
 from metagen.search import objectives, study
 from metagen.search.plan import Plan
 from metagen.search.space import Candidate
@@ -32,6 +33,10 @@ MOST_FAILED = 5  # Trainings that fail before any has worked.
 Say = Callable[[str], None]
 
 
+def still(done: int, total: int, note: str) -> None:
+    """Show no progress."""
+
+
 class _EndedError(Exception):
     """The learning curve of a trial is above those of its rivals."""
 
@@ -45,14 +50,14 @@ class Worker:
         study: Its trials.
         cache: Where outcomes are kept.
         say: Takes a line about each trial.
-        python: What runs the code.
+        move: Takes the trials done and in all, and a note, at each validation.
     """
 
     plan: Plan
     study: Study
     cache: Cache
     say: Say
-    python: sandbox.Python
+    move: Progress = still
 
     def run(self) -> None:
         """Run trials until none is left and those of all other workers have ended.
@@ -60,42 +65,49 @@ class Worker:
         Raises:
             TaskError: The code cannot be trained, or no point of the space can start.
         """
-        while trial := self.study.next():
-            candidate = self.plan.space.candidate(trial.user_attrs[study.POINT])
-            if isinstance(candidate, Candidate):
-                self._train(trial, candidate)
-                continue
-            self.study.refuse(trial, candidate)
-            if self.study.refusals() > MOST_REFUSED * self.plan.settings.trials:
-                hint = "loosen a limit of the spec, or pin fewer dimensions"
-                raise TaskError(Problem(f"Too many points are refused: {candidate}.", hint=hint))
+        with warm.python(self.plan.package) as python:
+            while trial := self.study.next():
+                candidate = self.plan.space.candidate(trial.user_attrs[study.POINT])
+                if isinstance(candidate, Candidate):
+                    self._train(trial, candidate, python)
+                else:
+                    self._refuse(trial, candidate)
 
-    def _train(self, trial: optuna.Trial, candidate: Candidate) -> None:
+    def _refuse(self, trial: optuna.Trial, why: str) -> None:
+        self.study.refuse(trial, why)
+        if self.study.refusals() > MOST_REFUSED * self.plan.settings.trials:
+            hint = "loosen a limit of the spec, or pin fewer dimensions"
+            raise TaskError(Problem(f"Too many points are refused: {why}.", hint=hint))
+
+    def _train(self, trial: optuna.Trial, candidate: Candidate, python: sandbox.Python) -> None:
         known = [figure(candidate.design) for figure in self.plan.figures.values()]
         rivals = _rivals(self.study.complete(), known)
         curve: list[float] = []
+        ended, total = len(self.study.finished()), self.plan.settings.trials
+        name = f"trial {self.study.place(trial):,}"
 
         def watch(done: int, steps: int, loss: float) -> None:
             curve.append(loss)
+            self.move(ended, total, f"{name}, step {done:,} of {steps:,}: {loss:.4g}")
             if done < steps and _is_above(curve, rivals):
                 raise _EndedError
 
         try:
             with self.study.alive(trial):
-                outcome = trials.run(*self.plan.trial(candidate), self.cache, watch, self.python)
+                outcome = trials.run(*self.plan.trial(candidate), self.cache, watch, python)
         except _EndedError:
             self.study.end(trial, curve)
-            self.say(f"trial {trial.number}: ended early at {curve[-1]:.4g}")
+            self.say(f"{name} of {total:,}: ended early at {curve[-1]:.4g}")
         except TaskError as error:
+            self.say(f"{name} of {total:,}: failed")
             self._failed(trial, error)
         else:
             result = _result(outcome, curve)
             self.study.tell(trial, [objectives.score(outcome), *known], result)
-            self.say(f"trial {trial.number}: {objectives.score(outcome):.4g}")
+            self.say(f"{name} of {total:,}: {objectives.score(outcome):.4g}")
 
     def _failed(self, trial: optuna.Trial, error: TaskError) -> None:
         self.study.fail(trial, error.problems[0].sentence)
-        self.say(f"trial {trial.number}: failed")
         if not self.study.complete() and len(self.study.finished()) >= MOST_FAILED:
             raise error
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from metagen.engine.cache import Cache, Shared
 from metagen.engine.digest import version
+from metagen.engine.engine import Warn
 from metagen.engine.ledger import Trace
 from metagen.engine.session import opened
 from metagen.errors import Problem, UsageError
@@ -37,16 +38,19 @@ _COUNTED = ("model", "data")  # Sections of the settings that a count reads.
 _TRAINED = (*_COUNTED, "train")
 
 
-def cache_in(place: Path | str) -> Cache:
+def cache_in(place: Path | str, warn: Warn = lambda problems: None) -> Cache:
     """Return the cache in a folder, which is made, or on a server; builds may use the same one.
+
+    Args:
+        place: The folder, or the URL of the server.
+        warn: Told of the first fault of a server, which costs a training and nothing else.
 
     Raises:
         UsageError: The folder holds files of somebody else, or the URL is malformed.
     """
     shared = Shared.of_environment(str(place))
     assert shared
-    # A fault of a server costs a training and nothing else.
-    return opened(shared, lambda problems: None)
+    return opened(shared, warn)
 
 
 def _unwatched(done: int, steps: int, val_loss: float) -> None:
