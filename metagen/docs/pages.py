@@ -29,7 +29,8 @@ from metagen.measure.results import RESULTS
 FOLDER = "docs/families"
 GALLERY = "gallery"
 PICTURES = "docs/images/families"
-_HEAD = "<!-- Written by `python -m metagen.docs.pages`. -->\n\n"
+# The heading of a page comes first, since mkdocs takes a name for the page from nothing else.
+_FOOT = "\n<!-- Written by `python -m metagen.docs.pages`. -->\n"
 _MOST_MODELS = 12
 _LARGEST = 60_000  # bytes of a picture
 # Pixels an inch and colours, of which the first that make a picture small enough are taken.
@@ -41,7 +42,7 @@ def pages() -> dict[str, str]:
     """Return the text of each page by its path in the repository."""
     made = {name: page(families.named(name)) for name in sorted(families.FAMILIES)}
     return {
-        f"{FOLDER}/{name}.md": _HEAD + text for name, text in {**made, GALLERY: gallery()}.items()
+        f"{FOLDER}/{name}.md": text + _FOOT for name, text in {**made, GALLERY: gallery()}.items()
     }
 
 
