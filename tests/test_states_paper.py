@@ -90,7 +90,7 @@ def test_every_reference_has_its_label_and_every_sentence_is_whole(state: str) -
 SAYS: dict[str, tuple[list[str], list[str]]] = {
     "nothing trained": (
         [
-            ": architecture and constraints",
+            "}{architecture and constraints}",
             "No training run of the full model belongs to this release.",
             "has not been trained for this report either",
             "so neither has results",

@@ -10,6 +10,7 @@ from typing import Any
 from metagen.docs import wording
 
 MOST = 9  # boxes of a stack; the smallest of more become one
+_FEW = 4  # modules of one list that are boxes of their own where they differ
 Node = dict[str, Any]
 
 
@@ -35,13 +36,25 @@ class Box:
 
 
 def boxes(nodes: Sequence[Node], prefix: str) -> list[Box]:
-    """Return the modules directly below a prefix, equal neighbours as one, those that count."""
+    """Return the modules directly below a prefix that hold parameters.
+
+    The modules of a list are one box, or one each if they are few, differ, and have room.
+    """
     below = [node for node in nodes if node["name"].startswith(prefix)]
     own = [(node, _first(node["name"].removeprefix(prefix))) for node in below]
     own = [(node, name) for node, name in own if node["name"] == prefix + name]
     groups = [list(group) for _, group in groupby(own, key=lambda pair: _stem(pair[1]))]
-    made = [_box([node for node, _ in group], prefix) for group in groups]
+    lists = [[node for node, _ in group if node["parameters"]] for group in groups]
+    apart = [part for each in filter(None, lists) for part in _apart(each)]
+    chosen = apart if len(apart) <= MOST else filter(None, lists)
+    made = [_box(nodes, prefix) for nodes in chosen]
     return _shortened([replace(box, innermost=_innermost(box.innermost, below)) for box in made])
+
+
+def _apart(group: list[Node]) -> list[list[Node]]:
+    """Return each module of a list by itself if they are few and differ, or the list."""
+    differing = {(node["type"], node["parameters"], str(node["output_shape"])) for node in group}
+    return [[node] for node in group] if len(differing) > 1 and len(group) <= _FEW else [group]
 
 
 def _innermost(names: frozenset[str], nodes: Sequence[Node]) -> frozenset[str]:
@@ -82,13 +95,12 @@ def _stem(name: str) -> str:
 def _box(group: list[Node], prefix: str) -> Box:
     first, last = group[0], group[-1]
     kinds = list(dict.fromkeys(node["type"] for node in group))
-    kind = kinds[0] if kinds[1:] == [] else "module"
-    number = f"{len(group):,} {wording.TIMES}{wording.SPACE}" if group[1:] else ""
+    equal = f"{len(group):,} {wording.TIMES}{wording.SPACE}{kinds[0]}" if group[1:] else kinds[0]
     own = first["name"].removeprefix(prefix)
     shape = tuple(last["output_shape"])
     return Box(
-        name=_stem(own).replace("_", " "),
-        kind=number + kind,
+        name=(_stem(own) if group[1:] else own).replace("_", " ").replace(".", " "),
+        kind=f"{len(group):,} modules" if kinds[1:] else equal,
         parameters=sum(node["parameters"] for node in group),
         shape=shape[1:] if shape[:1] == (1,) and shape[1:] else shape,
         inside=f"{first['name']}.",

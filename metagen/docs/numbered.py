@@ -1,4 +1,4 @@
-"""The sources of a paper as one list, to which its tables refer by number."""
+"""The sources of a document as one list, to which its tables refer by number."""
 
 from __future__ import annotations
 
@@ -20,11 +20,27 @@ def sources(facts: Facts) -> Figure:
     return tuple(dict.fromkeys(texts)), "", f"{FILES['constraints']}: source"
 
 
+def named(facts: Facts) -> Figure:
+    """Return what the verdicts rest on, each once and with a name, as `S2: formats of infer.py`."""
+    listed = dict.fromkeys(_of_constraints(facts))
+    texts = tuple(f"S{number}: {text}" for number, text in enumerate(listed, 1))
+    return texts, "", f"{FILES['constraints']}: source"
+
+
+def names(facts: Facts) -> Figure:
+    """Return for each verdict the names that `named` gives to what it rests on."""
+    listed = list(dict.fromkeys(_of_constraints(facts)))
+    rows = [facts.entry(row / "source").split(_APART) for row in facts.each("constraints")]
+    places = [sorted({listed.index(text) + 1 for text in row}) for row in rows]
+    texts = tuple(", ".join(f"S{place}" for place in row) for row in places)
+    return texts, "", f"{FILES['constraints']}: source"
+
+
 def numbers(facts: Facts, row: Ref) -> list[int]:
-    """Return the places in `sources` of what one entry rests on, in their order."""
+    """Return the numbers, from 1, in `sources` of what one entry rests on, in their order."""
     listed, text = sources(facts)[0], facts.entry(row / "source")
     found = text.split(_APART) if row[0] == "constraints" else [text]
-    return sorted({listed.index(each) for each in found})
+    return sorted({listed.index(each) + 1 for each in found})
 
 
 def _of_constraints(facts: Facts) -> Iterator[str]:
@@ -37,4 +53,4 @@ def _of_peers(facts: Facts) -> Iterator[str]:
         yield facts.entry(row / "source")
 
 
-FIGURES = {"sources": sources}
+FIGURES = {"sources": sources, "named_sources": named, "names_of_sources": names}

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from metagen.docs.compiled import Codes
 
 _FOLDER = "templates/"
-_HEADLINES = 3  # scores of an abstract
+_HEADLINES = 3  # scores of an abstract, and limits that it states in full
 _FENCED_OR_EMPTY = re.compile(r"^(`{3,})[^\n]*\n.*?^\1$|\n{3,}", re.MULTILINE | re.DOTALL)
 
 
@@ -184,6 +184,9 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         # The results of the proxy and of the full model have places of their own.
         "measured": lambda: facts.each("results", status=MEASURED, size=PROXY),
         "headlines": lambda: facts.each("results", status=MEASURED, size=PROXY)[:_HEADLINES],
+        # An abstract gives the figures of the first rows, and the names of the others.
+        "first": lambda rows: rows[:_HEADLINES],
+        "others": lambda rows: rows[_HEADLINES:],
         "full": lambda: facts.each("results", status=MEASURED, size=FULL),
         "full_runs": lambda: _runs(facts, FULL),
         "origin": facts.origin,
@@ -198,6 +201,7 @@ def _door(facts: Facts) -> dict[str, Callable[..., Any]]:
         "distinct": facts.distinct,
         "has": facts.has,
         "equals": lambda name, value: facts.get(name).value == value,
+        "same": lambda one, other: facts.get(one).value == facts.get(other).value,
         "label": facts.label,
         "score": facts.score,
         "outcome": lambda baseline: Ref((*baseline[:2], "outcomes", baseline[-1])),

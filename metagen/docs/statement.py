@@ -15,7 +15,7 @@ from metagen.docs.wording import SPACE
 Row = Mapping[str, Any]
 _ESTIMATE, _EXACT = 2, 3  # significant digits of a figure with a range, and of one without
 _LOSS, _LOSSES = 4, ("nat/", "bit/")  # Losses differ in their third digit.
-_LEAST = 0.01  # A smaller amount gets a unit of its own.
+_LEAST, _MOST = 0.01, 1e4  # A smaller or a larger amount gets a unit of its own.
 # The units of a time: from which amount it is used, its size and its name.
 _TIMES = {
     "s": ((1.0, 1.0, "s"), (1e-3, 1e-3, "ms"), (0.0, 1e-6, "µs")),
@@ -95,7 +95,7 @@ def _unit(row: Row, value: float) -> tuple[float, str]:
         else:
             scales = _TIMES.get(unit, ((0.0, 1.0, unit),))
             size, name = next(each[1:] for each in scales if chosen >= each[0])
-        if value / size >= _LEAST:
+        if _LEAST <= value / size < _MOST:
             break
     return size, name
 

@@ -178,9 +178,12 @@ def _scaled(value: float, prefixes: _Prefixes, unit: str) -> str:
 
 
 def _percent(value: float, unit: str) -> str:
-    """Write a share; a small share is not rounded to 0%, nor one below 1 to 100%."""
+    """Write a share; a small share is not rounded to 0%, nor one below 1 to 100%.
+
+    A very large one has three significant digits.
+    """
     if abs(value) >= 10:
-        return f"{100 * value:,.0f}%"
+        return f"{float(f'{100 * value:.3g}'):,.0f}%"
     if 0.9995 <= value < 1:
         return f"{100 * value:.2f}%" if value < 0.99995 else "over 99.99%"
     return f"{100 * value:.1f}%" if abs(value) >= 0.001 or value == 0 else f"{100 * value:.2g}%"

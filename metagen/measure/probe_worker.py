@@ -196,7 +196,11 @@ def _operations(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> int:
 def _graph(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Any]:
     """Return the modules that ran, the order of the innermost ones, and what additions go round."""
     shapes: dict[str, list[int]] = {}
-    shown = {n: m for n, m in model.named_modules() if n and n.count(".") < GRAPH_DEPTH}
+    every = dict(model.named_modules())
+    # A module of a list is as deep as the list, which does not run itself.
+    listed = [name for name in every if isinstance(every[_parent(name)], nn.ModuleList)]
+    depths = {name: name.count(".") - (name in listed) for name in every}
+    shown = {n: m for n, m in every.items() if n and depths[n] < GRAPH_DEPTH}
     additions = Additions([n for n in shown if not any(each.startswith(f"{n}.") for each in shown)])
 
     def ran(name: str, output: Any) -> None:
@@ -227,6 +231,10 @@ def _graph(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Any]
         "edges": [list(edge) for edge in pairwise(inner)],
         "residuals": additions.around,
     }
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 class Additions(TorchFunctionMode):

@@ -292,7 +292,7 @@ def _launch(desk: Desk, kind: str) -> tuple[tuple[float, float], str, tuple[str,
     ends = [pick(rows, key=lambda row: float(row["microseconds"])) for pick in (min, max)]
     low, high = (float(row["microseconds"]) * 1e-6 for row in ends)
     source = "; ".join(
-        f"{r['microseconds']} us an operation: {r['how']}, {r['source']}" for r in ends
+        f"{r['microseconds']} µs an operation: {r['how']}, {r['source']}" for r in ends
     )
     return (low, high), source, tuple(row["cite"] for row in ends if row["cite"])
 

@@ -42,6 +42,22 @@ _TITLES = {
     "image_size": "image",
     "fpn": "pyramid",
     "d_hidden": "hidden",
+    "obs_dim": "observed",
+    "n_actions": "actions",
+    "n_networks": "networks",
+    "num_outputs": "outputs",
+    "d_encoder": "encoder",
+    "d_encoder_ff": "encoder inner",
+    "d_query": "query",
+    "d_fusion": "fusion",
+    "d_conv": "convolution",
+    "d_ff": "inner",
+    "d_dynamics": "dynamics",
+    "num_stuff": "stuff",
+    "vision_n_layers": "vision layers",
+    "vision_d_model": "vision width",
+    "vision_n_heads": "vision heads",
+    "vision_ffn": "vision inner",
 }
 # The columns of most use to a reader come first; others follow in the order of the table.
 _FIRST = ("n_layers", "d_model", "n_heads", "ffn", "context", "image_size")
