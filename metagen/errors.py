@@ -12,7 +12,6 @@ USAGE = 2
 VIOLATED = 3
 LOCKED = 4
 CONFLICT = 5
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)

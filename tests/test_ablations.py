@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from helpers import docs_fixtures as sample
+from helpers import sample_files
 from helpers.building import TINY, build, fake_measurements, ran, tree
 from helpers.plain_desk import PlainDesk
 
@@ -194,7 +195,10 @@ def test_each_change_and_seed_is_a_task_and_the_documents_tell_of_them(
 
 
 def test_documents_have_a_table_and_a_figure_only_where_ablations_were_run() -> None:
-    for desk, there in ((sample.desk(ablations=sample.ablations()), True), (sample.desk(), False)):
+    for desk, there in (
+        (sample.desk(ablations=sample_files.ablations()), True),
+        (sample.desk(), False),
+    ):
         report = cards.eval_report(desk)["docs/eval_report.md"].decode()
         section = paper.section("evaluation")(desk)["paper/sections/evaluation.tex"].decode()
         assert ("## Ablations" in report) == ("figures/ablations.svg" in report) == there

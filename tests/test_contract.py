@@ -6,13 +6,11 @@ built without their numbers, on the meta device, wherever no number is needed.
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +21,7 @@ from helpers.building import fake_measurements
 from helpers.family_code import Held, spec_paths
 from helpers.generated import same_checkpoint
 from helpers.made import Made, making, run
+from helpers.pinned_designs import designs
 from helpers.plain_desk import PlainDesk
 from helpers.turns import in_turn
 from huggingface_hub import DatasetCard, ModelCard
@@ -32,7 +31,6 @@ from metagen import families
 from metagen.docs.facts import Facts
 from metagen.engine import graph
 from metagen.families import ablations, effects
-from metagen.families.family import Dims
 from metagen.measure import probe_worker, sandbox
 from metagen.release import hub, smoke, smoke_worker
 from metagen.sizing import search
@@ -56,73 +54,6 @@ def test_every_family_has_a_spec() -> None:
 
 
 # Counts, operations and bytes
-
-# Changes of the proxy that a user may pin and no search makes, for families whose layers come and
-# go with a dimension or whose sides need not be even.
-ODD: dict[str, tuple[Dims, ...]] = {
-    "text_classifier": ({"vocab_size": 1000, "max_seq_len": 7, "n_segments": 1},),
-    "text_regressor": ({"vocab_size": 1000, "max_seq_len": 7, "n_segments": 1},),
-    "sentence_embedder": ({"vocab_size": 1000, "max_seq_len": 7, "n_segments": 1},),
-    "document_ranker": ({"vocab_size": 1000, "max_seq_len": 7, "n_segments": 1},),
-    "vit": ({"image_height": 12, "image_width": 18, "patch_size": 6, "num_channels": 3},),
-    "vit_regressor": ({"image_height": 12, "image_width": 18, "patch_size": 6},),
-    "resnet": ({"image_height": 45, "image_width": 70, "num_channels": 3, "depth_3": 3},),
-    "segmentation_unet": ({"n_levels": 2, "max_channels": 8}, {"in_channels": 3}),
-    "unet_diffusion": (
-        {"n_levels": 3, "attention_level": 0, "max_multiplier": 4, "blocks_per_level": 2},
-        {"image_channels": 3, "num_classes": 7, "image_height": 16},
-    ),
-    "latent_unet": (
-        {"n_levels": 3, "upper_layers": 2, "lowest_layers": 3},
-        {"image_channels": 3, "patch_size": 1, "text_layers": 3, "text_length": 20},
-    ),
-    "clip": ({"patch_size": 8, "embed_dim": 5}, {"in_channels": 1, "text_n_layers": 1}),
-    "autoencoder": ({"n_layers": 1}, {"n_layers": 4}, {"window": 1}),
-    "tabular_regressor": ({"n_frequencies": 1, "n_categorical": 0, "n_layers": 1},),
-    "tabular_classifier": ({"n_outputs": 4, "n_frequencies": 1, "n_categorical": 0},),
-    "video_dit": (
-        {"factorized": True, "n_layers": 3, "num_frames": 8, "image_channels": 3},
-        {"patch_frames": 1, "given_frames": 3, "patch_size": 6, "image_width": 36},
-    ),
-    "talking_head_dit": (
-        {"factorized": True, "n_layers": 3, "num_frames": 8, "image_channels": 1},
-        {"patch_frames": 1, "given_frames": 3, "patch_size": 6, "audio_reach": 0},
-        {"text_layers": 2, "text_length": 7, "sample_rate": 1600, "image_width": 36},
-    ),
-    "yolox": (
-        {"width": 5, "depth": 2, "head_channels": 7, "num_channels": 3, "image_height": 64},
-        {"depthwise": True, "num_classes": 3},
-    ),
-    "point_diffusion": ({"n_points": 7, "text_length": 5, "text_layers": 2, "n_layers": 1},),
-    "gat": (
-        {"edge_features": 0, "dynamic": False, "d_model": 6, "n_heads": 3, "n_layers": 1},
-        {"dynamic": False, "sum_readout": False, "num_nodes": 5, "num_edges": 40},
-    ),
-    "rt_detr": (
-        {"image_height": 45, "image_width": 70, "num_channels": 3, "depth_3": 3},
-        {"bottleneck": True, "d_fusion": 20, "fusion_blocks": 2, "num_denoising": 0},
-    ),
-    "patch_classifier": ({"n_channels": 2, "lookback": 29, "patch_len": 7, "stride": 5},),
-    "musicgen": (
-        dict.fromkeys(("text_length", "text_width", "text_layers", "text_heads"), 0),
-        {"n_kv_heads": 1, "n_codebooks": 2, "stride_2": 3, "codec_lstm_layers": 2},
-    ),
-    "two_tower": (
-        {"ordered": True, "edge_features": 5, "d_model": 6, "n_heads": 3, "d_tower": 7},
-        {"user_layers": 0, "node_features": 0, "history_length": 7},
-    ),
-    "panoptic_fpn": (
-        {"image_height": 90, "image_width": 70, "num_channels": 3, "num_stuff": 1},
-        {"semantic_channels": 7, "depth_3": 3, "frozen_norm": True},
-    ),
-}
-
-
-def designs(made: Made) -> Iterator[dict[str, Any]]:
-    """Yield the full model, the proxy, and the proxy with what a user may pin."""
-    proxy = made.dims("proxy")
-    yield from (made.dims("full"), proxy)
-    yield from ({**proxy, **changed} for changed in ODD.get(made.family.name, ()))
 
 
 def test_the_closed_form_is_the_count_of_the_network(made: Made) -> None:
@@ -355,150 +286,6 @@ def test_cards_and_sections_of_the_paper_miss_no_fact(
         assert (ModelCard if name == "README.md" else DatasetCard)(text).content
     assert documents.repeated(cards, said) == []
     assert hub.problems(texts["README.md"]) == []
-
-
-# Splits
-
-Splits = dict[str, set[Any]]
-
-
-def settings(made: Made) -> tuple[Any, Any]:
-    """Return the settings of the data and of the model at the proxy's size."""
-    sections = made.sections("proxy")
-    data = made.code["data"].Config(**sections["data"])
-    return data, made.code["model"].Config(**sections["model"])
-
-
-def of_records(*columns: str) -> Callable[[Made], Splits]:
-    """Return what tells the texts of each split, which are these columns of its records."""
-
-    def splits(made: Made) -> Splits:
-        every = made.code["data"].load_records(settings(made)[0], None)
-        return {s: {tuple(r[c] for c in columns) for r in each} for s, each in every.items()}
-
-    return splits
-
-
-def of_numbered_texts(made: Made) -> Splits:
-    every = made.code["data"].load_records(settings(made)[0], None, made.code["data"].SOLUBILITY)
-    return {split: {record["text"] for record in each} for split, each in every.items()}
-
-
-def of_classes(made: Made) -> Splits:
-    data, model = settings(made)
-    every = made.code["data"].load_images(data, None, model)
-    return {s: {x.numpy().tobytes() for x in each.pixels} for s, each in every.splits.items()}
-
-
-def of_numbered_images(made: Made) -> Splits:
-    data, model = settings(made)
-    code = made.code["data"]
-    every = code.load_images(data, None, code.ANGLE, model)
-    return {s: {x.numpy().tobytes() for x in each.pixels} for s, each in every.splits.items()}
-
-
-def of_pictures(made: Made) -> Splits:
-    data, model = settings(made)
-    every = made.code["data"].load_images(data, None, model)
-    return {
-        split: {each.read(place).numpy().tobytes() for place in range(len(each))}
-        for split, each in every.splits.items()
-    }
-
-
-def of_clips(made: Made) -> Splits:
-    data, model = settings(made)
-    every = made.code["data"].load_clips(data, None, model)
-    return {
-        split: {each.read(place).numpy().tobytes() for place in range(len(each.lengths))}
-        for split, each in every.splits.items()
-    }
-
-
-def of_heads(made: Made) -> Splits:
-    data, model = settings(made)
-    every = made.code["data"].load_clips(data, None, model)
-    return {
-        split: {bytes(each.read(place).frames.numpy()) for place in range(len(each.lengths))}
-        for split, each in every.splits.items()
-    }
-
-
-def of_rows(made: Made) -> Splits:
-    data, model = settings(made)
-    code = made.code["data"]
-    table = code.load_table(data, code.load_rows(data, None, None), model)
-    columns = [
-        tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None] for tensor in table.tensors
-    ]
-    rows = torch.cat([each.double() for each in columns[:-1]], 1).nan_to_num(nan=math.inf)
-    return {s: {rows[i].numpy().tobytes() for i in index} for s, index in table.parts.items()}
-
-
-def of_graphs(made: Made) -> Splits:
-    data, model = settings(made)
-    every = made.code["data"].load_graphs(data, None, model, "proxy")
-    return {split: set(made.code["data"].forms(part)) for split, part in every.parts.items()}
-
-
-def of_series(made: Made) -> Splits:
-    data, model = settings(made)
-    every = made.code["data"].load_series(data, None, model)
-    return {s: {x.numpy().tobytes() for x in each.series} for s, each in every.splits.items()}
-
-
-def of_interactions(made: Made) -> Splits:
-    code, (data, model) = made.code["data"], settings(made)
-    every, _ = code.load_interactions(data, None, model, "proxy")
-    return {s: {(every.owner[i], every.item[i]) for i in every.rows(s)} for s in code.SPLITS}
-
-
-def of_questions(made: Made) -> Splits:
-    data, model = settings(made)
-    every = made.code["data"].load_questions(data, None, model)
-    return {split: {q.name for q in each} for split, each in every.splits.items()}
-
-
-def of_seeds(made: Made) -> Splits:
-    """Return what tells the episodes of each split: the seeds that they begin with."""
-    splits = made.code["data"].splits_of(settings(made)[0])
-    return {split: {*seeds} for split, seeds in splits.items()}
-
-
-# How a sample of the bundled data is recognized, for a family of each task and kind of target whose
-# samples are single records. Series, masks and glyphs are cut by time, place and shape, and a text
-# for generation is one stretch: their tasks' own tests hold those.
-SAMPLES: dict[str, Callable[[Made], Splits]] = {
-    "text_classifier": of_records("text"),
-    "text_regressor": of_numbered_texts,
-    "sentence_embedder": of_records("text_a"),
-    "vit": of_classes,
-    "vlm": of_questions,
-    "vit_embedder": of_classes,
-    "vit_regressor": of_numbered_images,
-    "unet_diffusion": of_pictures,
-    "tabular_regressor": of_rows,
-    "tabular_classifier": of_rows,
-    "video_dit": of_clips,
-    "talking_head_dit": of_heads,
-    "gat": of_graphs,
-    "patch_classifier": of_series,
-    "ppo": of_seeds,
-    "dqn": of_seeds,
-    "sac": of_seeds,
-    "mbpo": of_seeds,
-    "two_tower": of_interactions,
-}
-
-
-@pytest.mark.parametrize("name", in_turn(SAMPLES, "text_classifier", "vit", "tabular_regressor"))
-def test_no_sample_is_in_two_splits(name: str, tmp_path: Path) -> None:
-    with making(name, tmp_path) as made:
-        splits = SAMPLES[name](made)
-    assert splits.keys() == {"train", "val", "test"}
-    assert all(splits.values())
-    for one, two in itertools.combinations(splits.values(), 2):
-        assert not one & two
 
 
 # Scripts

@@ -8,8 +8,9 @@ import re
 import pytest
 import yaml
 from helpers import docs_fixtures as sample
-from helpers import documents, trained_states
+from helpers import documents, sample_files, trained_states
 from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
+from helpers.fake_desk import FakeDesk
 from helpers.turns import in_turn
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
@@ -24,7 +25,7 @@ from metagen.measure.evidence import EVIDENCE
 CARDS = ("model_card", "data_card", "eval_report", "limitations")
 
 
-def page(name: str, desk: sample.FakeDesk) -> render.Page:
+def page(name: str, desk: FakeDesk) -> render.Page:
     return render.markdown(desk, f"cards/{name}.md")
 
 
@@ -301,7 +302,7 @@ def test_the_report_gives_the_command_of_the_benchmarks_that_lm_eval_has():
 
 def planned(**changed):
     keys = {"training.compute.hardware": "8192xH100", "training.data.size": "400k characters"}
-    return sample.desk(keys, plan={**sample.plan(), **changed})
+    return sample.desk(keys, plan={**sample_files.plan(), **changed})
 
 
 def test_devices_without_a_share_of_an_update_are_named():

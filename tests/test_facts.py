@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from helpers import docs_fixtures as sample
+from helpers.fake_desk import FakeDesk
 
 from metagen.docs import render, wording
 from metagen.docs.fact import Fact, MissingFact
@@ -155,7 +156,7 @@ def test_everything_printed_is_recorded_in_order():
     assert [item.text for item in door.printed] == [f"7.98{wording.SPACE}B", "embed_tokens"]
 
 
-class _Templates(sample.FakeDesk):
+class _Templates(FakeDesk):
     """A desk with templates of its own."""
 
     def __init__(self, **templates: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import aibom
+from helpers import aibom, sample_files
 from helpers import docs_fixtures as sample
 from helpers.docs_strangers import HOSTILE
 
@@ -40,10 +40,10 @@ def declared() -> dict[str, Any]:
 def desk(declares: dict[str, Any] | None = None, trained: dict[str, Any] | None = None) -> Any:
     """Return a desk over the sample package with its code, and an estimate of the energy."""
     estimates = [
-        sample._row(ENERGY, None, 812_000.0, "kWh", "figure"),
-        sample._row(CARBON, None, 390_000.0, "kg CO2e", "figure"),
+        sample_files.row(ENERGY, None, 812_000.0, "kWh", "figure"),
+        sample_files.row(CARBON, None, 390_000.0, "kg CO2e", "figure"),
     ]
-    made = sample.desk(declares, constraints=[*sample._constraints(), *estimates])
+    made = sample.desk(declares, constraints=[*sample_files.constraints(), *estimates])
     made.files |= {path: path.encode() for path in spdx.CODE}
     model = trained or {"status": "not trained"}
     made.files["trained/model.json"] = files.json_bytes(model)

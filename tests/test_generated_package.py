@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from helpers.docs_fixtures import FakeDesk
+from helpers.fake_desk import FakeDesk
 from helpers.generated import TINY
 from helpers.plain_desk import PlainDesk
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from helpers import docs_fixtures as sample
+from helpers.fake_desk import FakeDesk
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -37,7 +38,7 @@ CONTENT = {
 }
 
 
-class TaskDesk(sample.FakeDesk):
+class TaskDesk(FakeDesk):
     """A desk over the sample package, with sources that lie in no folder."""
 
     def __init__(self, content: dict[str, Any] | None, **sources: bytes) -> None:
@@ -51,7 +52,7 @@ class TaskDesk(sample.FakeDesk):
         return self.sources[name]
 
 
-def drawn(desk: sample.FakeDesk) -> bytes:
+def drawn(desk: FakeDesk) -> bytes:
     pdf = drawing.saved(desk, outcome.outcome(desk), "pdf")
     assert pdf.startswith(b"%PDF")
     return pdf

@@ -18,6 +18,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from helpers import docs_fixtures as sample
 from helpers.docs_strangers import EMPTY, HOSTILE, infected, untraced
+from helpers.fake_desk import FakeDesk
 from helpers.turns import in_turn
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -60,7 +61,7 @@ FORMULA = re.compile(r"\$[^$]*\$")
 PLAIN = re.compile(r"(?<![\d.])[012](?![\d.])")  # what any formula may need
 
 
-def project(desk: sample.FakeDesk, **drawn: bytes) -> sample.FakeDesk:
+def project(desk: FakeDesk, **drawn: bytes) -> FakeDesk:
     """Return the desk with the paper's files on it; `drawn` are figures that need no drawing."""
     desk.files.update(drawn)
     for recipe in paper.RECIPES:
@@ -70,7 +71,7 @@ def project(desk: sample.FakeDesk, **drawn: bytes) -> sample.FakeDesk:
     return desk
 
 
-def written(desk: sample.FakeDesk, folder: Path) -> Path:
+def written(desk: FakeDesk, folder: Path) -> Path:
     for path in latex.INPUTS:
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,7 @@ def written(desk: sample.FakeDesk, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clean() -> sample.FakeDesk:
+def clean() -> FakeDesk:
     return project(sample.desk())
 
 
@@ -128,7 +129,7 @@ def test_the_paper_has_the_declared_date_or_none():
     assert r"\date{Technical report, version 1.0.0}" in title(sample.desk())
 
 
-def title(desk: sample.FakeDesk) -> str:
+def title(desk: FakeDesk) -> str:
     return render.latex(desk, "paper/main.tex").text
 
 
@@ -338,7 +339,7 @@ def test_a_font_of_the_machine_draws_what_the_others_lack(tmp_path, monkeypatch)
     font.setupHorizontalHeader()
     font.save(tmp_path / "some.ttf")
     monkeypatch.setattr(fonts, "installed", lambda: (tmp_path / "some.ttf",))
-    desk = sample.FakeDesk({"page": f"{CHINESE} Ж {HINDI}".encode()}, {})
+    desk = FakeDesk({"page": f"{CHINESE} Ж {HINDI}".encode()}, {})
     lines = letters.style(desk, ("page",)).decode().splitlines()
     square = "{1000}{0 0 900 900}{1}{0 0 m 0 900 l 900 900 l 900 0 l h}"
     for char in CHINESE:
@@ -375,7 +376,7 @@ def test_the_paper_of_the_barest_spec_compiles():
 
 @tex
 def test_an_error_of_latex_names_its_file_and_line(clean):
-    desk = sample.FakeDesk(dict(clean.files), clean.keys)
+    desk = FakeDesk(dict(clean.files), clean.keys)
     desk.files["paper/sections/training.tex"] += b"\n\\nosuchcommand\n"
     with pytest.raises(TaskError, match=r"paper/sections/training.tex:\d+: LaTeX: Undefined"):
         latex.recipe().work(desk)
@@ -383,7 +384,7 @@ def test_an_error_of_latex_names_its_file_and_line(clean):
 
 @tex
 def test_a_missing_package_says_what_to_install(clean):
-    desk = sample.FakeDesk(dict(clean.files), clean.keys)
+    desk = FakeDesk(dict(clean.files), clean.keys)
     desk.files["paper/main.tex"] = (
         b"\\documentclass{article}\n\\usepackage{nosuch}\n\\begin{document}\\end{document}\n"
     )

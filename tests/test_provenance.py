@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 from helpers import docs_fixtures as sample
 from helpers import trained_states as trained
+from helpers.fake_desk import FakeDesk
 from helpers.turns import in_turn
 
 from metagen import files
@@ -40,7 +41,7 @@ SOURCES = [
 ]
 
 
-def written(desk: sample.FakeDesk) -> sample.FakeDesk:
+def written(desk: FakeDesk) -> FakeDesk:
     """Return a desk with its documents and `docs/provenance.json` on it."""
     desk.files[SPEC] = yaml.safe_dump(nested(desk.keys)).encode()
     for recipe in WRITERS:
@@ -61,21 +62,21 @@ def nested(keys: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def made() -> sample.FakeDesk:
+def made() -> FakeDesk:
     return written(sample.desk({"reproducibility.seed": 7}))
 
 
-def rows(desk: sample.FakeDesk, **where: str) -> list[dict[str, Any]]:
+def rows(desk: FakeDesk, **where: str) -> list[dict[str, Any]]:
     every = json.loads(desk.files[provenance.TARGET])
     return [row for row in every if all(row[name] == value for name, value in where.items())]
 
 
-def how(desk: sample.FakeDesk, fact: str) -> str:
+def how(desk: FakeDesk, fact: str) -> str:
     (said,) = {row["how"] for row in rows(desk, fact=fact)}
     return str(said)
 
 
-def test_each_numeral_of_each_document_has_a_source_that_holds_it(made: sample.FakeDesk) -> None:
+def test_each_numeral_of_each_document_has_a_source_that_holds_it(made: FakeDesk) -> None:
     tally = traced.hold(made, made.files, Tally("traced"))
     assert tally.counts["documents"] == len(WRITERS)
     assert tally.counts["entries"] > 300
@@ -93,16 +94,16 @@ def test_each_numeral_of_each_document_has_a_source_that_holds_it(made: sample.F
     ],
 )
 def test_a_number_that_differs_from_its_source_is_found_out(
-    made: sample.FakeDesk, changed: tuple[str, bytes, bytes], kind: str
+    made: FakeDesk, changed: tuple[str, bytes, bytes], kind: str
 ) -> None:
     path, old, new = changed
     assert old in made.files[path]
-    desk = sample.FakeDesk({**made.files, path: made.files[path].replace(old, new)}, made.keys)
+    desk = FakeDesk({**made.files, path: made.files[path].replace(old, new)}, made.keys)
     tally = traced.hold(desk, desk.files, Tally("traced"))
     assert kind in {violated for violated, _ in tally.violations}
 
 
-def test_a_number_says_how_it_came(made: sample.FakeDesk) -> None:
+def test_a_number_says_how_it_came(made: FakeDesk) -> None:
     assert how(made, "params.total") == "measured here"
     assert how(made, "arch.model.d_model") == "computed"
     assert how(made, "spec.training.data.size") == "declared in the spec"
@@ -119,7 +120,7 @@ def test_a_default_of_the_spec_language_is_not_called_declared() -> None:
     ]
 
 
-def test_a_derived_number_names_its_entries_and_its_formula(made: sample.FakeDesk) -> None:
+def test_a_derived_number_names_its_entries_and_its_formula(made: FakeDesk) -> None:
     row = rows(made, fact="derived.met", document="README.md")[0]
     assert row["entries"] == ["blueprint/constraints.json#/*/verdict"]
     assert row["formula"] == "number of constraints with the verdict 'met'"
@@ -127,7 +128,7 @@ def test_a_derived_number_names_its_entries_and_its_formula(made: sample.FakeDes
     assert row["task"] == "blueprint:constraints"
 
 
-def test_the_words_of_a_figure_have_entries(made: sample.FakeDesk) -> None:
+def test_the_words_of_a_figure_have_entries(made: FakeDesk) -> None:
     named = [row for row in rows(made) if row["fact"].startswith("derived.alt_")]
     said = {row["fact"]: row["entries"] for row in named}
     assert said["derived.alt_learning_curve"]
@@ -178,7 +179,7 @@ def test_a_number_of_the_trained_model_names_its_checkpoint_or_that_it_has_none(
     assert said == ["imported (lm-eval 0.4.9 results.json; not bound to a checkpoint)"]
 
 
-def test_the_same_documents_have_the_same_provenance(made: sample.FakeDesk) -> None:
+def test_the_same_documents_have_the_same_provenance(made: FakeDesk) -> None:
     again = written(sample.desk({"reproducibility.seed": 7}))
     assert again.files[provenance.TARGET] == made.files[provenance.TARGET]
     documents = [row["document"] for row in rows(made)]
@@ -186,7 +187,7 @@ def test_the_same_documents_have_the_same_provenance(made: sample.FakeDesk) -> N
 
 
 @pytest.fixture
-def package(made: sample.FakeDesk, tmp_path: Path) -> Path:
+def package(made: FakeDesk, tmp_path: Path) -> Path:
     """A package on the disk, of any name."""
     folder = tmp_path / "My package"
     makers = {target: each.name for each in (*WRITERS, *SOURCES) for target in each.targets}

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from helpers import docs_fixtures as sample
 from helpers.docs_strangers import HOSTILE, infected, untraced
+from helpers.fake_desk import FakeDesk
 from helpers.turns import in_turn
 
 from metagen.docs import RECIPES, escape, markup, provenance, render, report
@@ -55,7 +56,7 @@ def recipe() -> Recipe:
     return made
 
 
-def made(desk: sample.FakeDesk) -> str:
+def made(desk: FakeDesk) -> str:
     """Return the page of a package, with all of its documents in it."""
     for each in RECIPES:
         if each.targets[0] in report.DOCUMENTS:

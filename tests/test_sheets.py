@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from helpers.docs_fixtures import FakeDesk
+from helpers.fake_desk import FakeDesk
 
 from metagen import families, paths
 from metagen.docs import references, sheets, uses

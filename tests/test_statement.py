@@ -2,6 +2,7 @@
 
 import pytest
 from helpers import docs_fixtures as sample
+from helpers import sample_files
 
 from metagen.docs import content, statement
 from metagen.docs.facts import Facts
@@ -80,7 +81,7 @@ def test_the_figure_of_memory_over_the_context_holds_the_declared_requests():
     facts = [Facts(sample.desk({"constraints.batch": batch})) for batch in (1, 4)]
     one, four = (content.memory_over_context(each)[0] for each in facts)
     length = facts[0].get("flops.points").value[0]["length"]
-    cache = transformer.cache_bytes(sample.DIMS, length, sample.INFER["cache_bits"])
+    cache = transformer.cache_bytes(sample_files.DIMS, length, sample_files.INFER["cache_bits"])
     assert four - one == 3 * cache
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from helpers import docs_fixtures as sample
 from helpers import trained_states as made
+from helpers.fake_desk import FakeDesk
 
 from metagen import families
 from metagen.docs import figures
@@ -21,7 +22,7 @@ TIME = {"constraint": "training_time", "computed": 20.0}
 ENERGY = {"constraint": "training_energy", "computed": 1580.0}
 
 
-class BoundDesk(sample.FakeDesk):
+class BoundDesk(FakeDesk):
     """A desk over the sample package with a bound checkpoint of small files."""
 
     def __init__(self, model: dict[str, Any], folder: Path) -> None:

@@ -44,8 +44,8 @@ _NOT_DAMAGE = {
 class Dependency(NamedTuple):
     """One thing that a task read: its digest at that time, and a short text of it for messages."""
 
-    # key, file, entry, names, edited, generated, source, version, code, graph, provenance, trained
-    # or results
+    # One of key, file, entry, names, edited, generated, source, version, code, graph, provenance,
+    # trained and results.
     kind: str
     name: str
     digest: str

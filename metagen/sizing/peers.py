@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import Any
 
 from metagen import families
+from metagen.families import residual
 from metagen.families.family import Dims, Family
 from metagen.families.trend import Row, rows
 from metagen.files import json_bytes
@@ -30,7 +31,6 @@ _DIMS = {
     "image_size": "image_height",
     "fpn": "fpn_channels",
 }
-_DEPTHS = ("depth_1", "depth_2", "depth_3", "depth_4")  # layers of a residual network, by stage
 _TITLES = {
     "d_model": "width",
     "n_layers": "layers",
@@ -101,8 +101,8 @@ def _own(family: Family, dims: Dims, near: list[Row]) -> dict[str, int | str]:
     traits = {trait.column: trait.of for trait in family.traits.values()}
     own: dict[str, int | str] = {}
     for column in near[0]:
-        if column == "n_layers" and _DEPTHS[0] in dims:
-            own[column] = "-".join(str(dims[depth]) for depth in _DEPTHS)
+        if column == "n_layers" and residual.DEPTHS[0] in dims:
+            own[column] = "-".join(map(str, residual.depths(dims)))
         elif column in traits:
             own[column] = int(traits[column](dims))
         elif column in dims or (_DIMS.get(column) in dims and _DIMS[column] not in near[0]):

@@ -17,7 +17,7 @@ CTC = "ctc"
 OBJECTIVE = "training.objective"
 # Peak learning rates of Whisper, by the parameters of the smallest size that has each.
 RATES = {37_184_640: 1.5e-3, 71_825_920: 1e-3, 240_582_912: 5e-4, 762_321_920: 2.5e-4}
-LARGEST_RATE = 1.75e-4  # that of Whisper large
+LARGEST_RATE = 1.75e-4  # Whisper large has this rate.
 CTC_SHARE = 0.3  # CTC's weight in the loss, where both objectives are declared
 CLIPS_AT_ONCE = 16  # clips of half a minute that pass through the model at once, at most
 BEAMS = 5

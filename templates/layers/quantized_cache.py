@@ -88,5 +88,6 @@ def blockwise_attention(
         weight = weight * kept + scores.sum(-1, keepdim=True)
         values = scores.view(*rows.shape[:3], -1) @ v  # (B, K, H / K * T, D)
         total, top = total * kept + values.view_as(total), new
-        del k, v, scores, values  # or they would live on beside the next block
+        # Without this they would be held beside those of the next block.
+        del k, v, scores, values
     return (total / weight).to(q.dtype)

@@ -23,15 +23,14 @@ from runtime.coco import (
     in_splits,
     names_of,
     paths_of,
-    read_fitted,
     refuse_shared,
-    scale_into,
     sizes_of,
     tables_of,
     unnamed,
 )
 from runtime.digests import files_digest
 from runtime.errors import fail
+from runtime.fitted import read_fitted, scale_into
 from runtime.images import list_images
 from runtime.listing import Listing, list_files, printable
 from runtime.objects import Objects

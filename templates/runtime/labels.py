@@ -42,6 +42,15 @@ def labels_of(used: Mapping[str, Sequence[str]], name: str, sample: str) -> tupl
     return labels
 
 
+def require_outputs(labels: Sequence[str], outputs: int) -> None:
+    """Stop if the full model has not one output for each class of the data."""
+    if len(labels) != outputs:
+        fail(
+            f"the data has {len(labels)} classes, and the full model has {outputs}: give data with "
+            "that many by --data, or set task.num_classes in the spec."
+        )
+
+
 def untested(labels: Sequence[str], numbers: Iterable[int]) -> list[str]:
     """Return the names of the classes that are not among the numbers of a split's samples."""
     present = set(numbers)

@@ -1,5 +1,7 @@
 """Masks: images whose pixels are class numbers."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,22 +28,8 @@ def read_mask(path: Picture, size: tuple[int, int], like: Picture) -> Tensor:
     from PIL import Image, ImageOps
 
     with opened(like) as picture, opened(path) as file:
-        if file.format not in FORMATS:
-            fail(
-                f"{printed(path)} is a {file.format} image: a mask needs a format without loss, "
-                f"such as {FORMATS[0]}."
-            )
         whole = ImageOps.exif_transpose(picture).size if picture.getexif() else picture.size
-        if file.size != whole:
-            fail(
-                f"{printed(path)} has {file.width} x {file.height} pixels, and its image "
-                f"{whole[0]} x {whole[1]}: scale the mask without mixing pixels (nearest "
-                "neighbour)."
-            )
-        if len(file.getbands()) > 1:
-            fail(
-                f"{printed(path)} holds colours: a mask is a PNG with a class number in each pixel."
-            )
+        _check_form(path, file, whole)
         values = np.asarray(covered(file, size, Image.Resampling.NEAREST))
     whole_numbers = np.isfinite(values).all() and (values == np.floor(values)).all()
     if not whole_numbers or values.min() < 0 or values.max() > MOST:
@@ -50,3 +38,19 @@ def read_mask(path: Picture, size: tuple[int, int], like: Picture) -> Tensor:
             f"to {MOST}."
         )
     return torch.from_numpy(values.astype(np.uint8))
+
+
+def _check_form(path: Picture, file: Any, whole: tuple[int, int]) -> None:
+    """Stop at a mask that is stored with loss, in colours, or at another size than its image."""
+    if file.format not in FORMATS:
+        fail(
+            f"{printed(path)} is a {file.format} image: a mask needs a format without loss, "
+            f"such as {FORMATS[0]}."
+        )
+    if file.size != whole:
+        fail(
+            f"{printed(path)} has {file.width} x {file.height} pixels, and its image "
+            f"{whole[0]} x {whole[1]}: scale the mask without mixing pixels (nearest neighbour)."
+        )
+    if len(file.getbands()) > 1:
+        fail(f"{printed(path)} holds colours: a mask is a PNG with a class number in each pixel.")

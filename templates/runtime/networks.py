@@ -48,7 +48,7 @@ SPLIT = ("split",)
 LINKS = ("edges", "links")
 SUFFIXES = (*TABLES, NPZ)
 MOST_KINDS = 0.5  # a column of words of which a larger share differs is a name or a text
-FEW_KINDS = 50  # so many different words are a feature in any case
+FEW_KINDS = 50  # A column with no more different words is a feature in any case.
 Row = tuple[str, Mapping[str, Any]]  # a place, and what stands there
 
 

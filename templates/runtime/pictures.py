@@ -10,22 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from runtime.coco import (
-    Annotated,
-    read_annotated,
-    read_coco,
-    read_fitted,
-    scale_into,
-    whole_image,
-)
+from runtime.coco_instances import Annotated, read_annotated, read_coco
 from runtime.errors import fail
+from runtime.fitted import read_fitted, scale_into, whole_image
 from runtime.labels import say_untested, untested
 from runtime.objects import Objects, mirrored, padded, zoomed
+from runtime.options import Group, existing
 from runtime.order import samples_at
 from runtime.pixels import survey
 from runtime.scenes import CLASSES, NAME, SIDE, Scene, compose
 from runtime.splits import SPLITS, require_samples
 
+FIGURE_IMAGES = 4
+FIGURE_SIDE = 96  # pixels of the longer side; a report grows with its square
 Sample = tuple[Tensor, Objects]
 
 
@@ -55,6 +52,17 @@ class Changes(Protocol):
     def flip(self) -> bool: ...
     @property
     def zoom(self) -> float: ...
+
+
+class TakesImages(Protocol):
+    """The sides and channels of a network's images, as the Config of model.py has them."""
+
+    @property
+    def image_height(self) -> int: ...
+    @property
+    def image_width(self) -> int: ...
+    @property
+    def num_channels(self) -> int: ...
 
 
 class Picture(NamedTuple):
@@ -129,6 +137,24 @@ class Pictures:
             indices = range(start, min(start + size, count))
             yield self.batch([self.sample(split, index) for index in indices])
 
+    def figured(self, split: str) -> Iterator[tuple[int, Tensor, int]]:
+        """Yield some images, spread over a split, as a report shows them.
+
+        Each is its place in the split, grey pixels (h, w), uint8, and how many pixels of the image
+        one of them stands for, along a side.
+        """
+        count = len(self.splits[split])
+        for place in range(0, count, max(1, count // FIGURE_IMAGES))[:FIGURE_IMAGES]:
+            grey = self.sample(split, place)[0].float().mean(0).round().to(torch.uint8)
+            skip = -(-max(grey.shape) // FIGURE_SIDE)
+            yield place, grey[::skip, ::skip], skip
+
+    def untested(self, truth: Sequence[Objects]) -> list[str]:
+        """Return the names of the classes of which the images of a split have no object."""
+        numbers = {number for each in truth for number in each.classes.tolist()}
+        # A class without a name is an output of the network that the data does not use.
+        return [name for name in untested(self.classes, numbers) if name]
+
     def first(self, split: str) -> Picture:
         """Return the first image of a split."""
         image, _ = self.sample(split, 0)
@@ -199,11 +225,24 @@ def _composed(scene: Scene, shape: Shape) -> Sample:
     return image, objects
 
 
-def picture_of(path: Path, size: tuple[int, int], channels: int) -> Picture:
-    """Return an image file as a network takes it, in `size` (height, width)."""
-    survey([path]).say(channels)
-    whole = whole_image(path)
-    fitted = read_fitted(path, size, channels)
+def picture_option(group: Group) -> None:
+    """Add --input, which names the image that `picture_of` reads."""
+    group.add_argument("--input", type=existing, metavar="FILE", help="the image to look at")
+
+
+def picture_of(path: Path | None, model: TakesImages, load: Callable[[], Pictures]) -> Picture:
+    """Return an image file as a network takes it, or the first image of the validation split.
+
+    Args:
+        path: The file; None for the validation split.
+        model: What the network takes.
+        load: Returns the images with that split.
+    """
+    if path is None:
+        return load().first("val")
+    survey([path]).say(model.num_channels)
+    whole, size = whole_image(path), (model.image_height, model.image_width)
+    fitted = read_fitted(path, size, model.num_channels)
     return Picture(path.stem, whole, fitted, scale_into(whole.shape[:2], size))
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from helpers import docs_fixtures as sample
+from helpers.fake_desk import FakeDesk
 from metagen.docs import escape
 from metagen.docs.fact import Printed
 
@@ -47,7 +48,7 @@ STRINGS = sorted(name for name, value in sample.KEYS.items() if isinstance(value
 RESULT_FILES = ("benchmarks/results.json", "blueprint/constraints.json")
 
 
-def infected(text: str) -> sample.FakeDesk:
+def infected(text: str) -> FakeDesk:
     """Return a desk on which each string of the spec, wherever it travelled, is `text`."""
     keys = {
         name: (text,) if isinstance(sample.KEYS[name], tuple) else text

@@ -66,7 +66,7 @@ WORDS = ("red", "green", "blue", "round", "square", "small", "large", "old", "ne
 
 def sizes(family: str) -> dict[str, dict[str, Any]]:
     """Return the sections of architecture.yaml for a tiny model."""
-    tables = ("table_rate", "table_scale", "write_scale")  # of language models alone
+    tables = ("table_rate", "table_scale", "write_scale")  # Only language models have them.
     train = {name: value for name, value in TINY["train"].items() if name not in tables}
     shared = {"model": DIMS, "data": DATA, "train": train, "eval": {}, "infer": {}}
     return {name: {**values, **OWN[family].get(name, {})} for name, values in shared.items()}

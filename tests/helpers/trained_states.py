@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 from helpers import docs_fixtures as sample
+from helpers import sample_files
+from helpers.fake_desk import FakeDesk
 
 DIGEST = "ab" * 32
 CURVE = "step,train_loss,val_loss,learning_rate\n1,9.5,,0.0001\n238000,2.4,2.5,0.0002\n"
@@ -14,7 +16,7 @@ UNRECORDED: dict[str, Any] = {
     "status": "trained",
     "checkpoint": {
         "sha256": DIGEST, "step": 477_000, "bytes": 15_959_859_200, "dtype": "BF16",
-        "parameters": sample.TOTAL,
+        "parameters": sample_files.TOTAL,
         "files": [{"name": "model.safetensors", "sha256": DIGEST, "bytes": 15_959_859_200}],
     },
     "size": "full",
@@ -96,7 +98,7 @@ def typed(**changed: Any) -> dict[str, Any]:
 
 def desk(
     model: dict[str, Any] | None, rows: list[dict[str, Any]], *, proxy: bool = True, **keys: Any
-) -> sample.FakeDesk:
+) -> FakeDesk:
     """Return a desk over the sample package with a trained model and results of it.
 
     Args:
@@ -170,7 +172,7 @@ STATES: dict[str, tuple[dict[str, Any] | None, list[dict[str, Any]], bool]] = {
 }
 
 
-def state(name: str) -> sample.FakeDesk:
+def state(name: str) -> FakeDesk:
     """Return the desk of a state."""
     model, rows, proxy = STATES[name]
     return desk(model, rows, proxy=proxy)

@@ -10,6 +10,7 @@ witness       what each task read and made, noted without the engine's help
 mutants       changed copies of metagen's code
 counted       builds with counts by formula
 stated        what the files of a package state
+corruptions   what may be wrong with a training folder and with result files
 disturbances  what may happen to files between two builds
 inside        builds in this process
 outside       builds in processes of their own; faked is what those run

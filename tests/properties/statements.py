@@ -17,6 +17,7 @@ from metagen.docs.fact import Ref
 from metagen.docs.facts import Facts
 from metagen.measure.results import RESULTS
 from tests.helpers import docs_fixtures as sample
+from tests.helpers.fake_desk import FakeDesk
 
 from .lab import Lab
 from .tally import Tally
@@ -74,7 +75,7 @@ def read(text: str, case: str, tally: Tally) -> None:
         tally.check(not found, kind, f"{case}: {near!r}")
 
 
-def _desk(changed: dict[str, Any]) -> sample.FakeDesk:
+def _desk(changed: dict[str, Any]) -> FakeDesk:
     return sample.desk(dict.fromkeys(_ABSENT, "this value"), **changed)
 
 

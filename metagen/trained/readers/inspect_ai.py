@@ -73,23 +73,14 @@ def _metrics(
     several: bool,
 ) -> Iterator[Found]:
     about, results = content["eval"], _object(content.get("results"))
-    dataset, task = _object(about.get("dataset")), about["task"]
+    dataset, task, harness = _object(about.get("dataset")), about["task"], _harness(about)
     error = next((_value(metrics[name]) for name in _ERRORS[::3] if name in metrics), None)
     scored = score.get("scored_samples")
     n = results.get("completed_samples") if scored is None else scored
-    arguments = _object(about.get("task_args"))
-    harness = {
-        "name": NAME,
-        "version": _object(about.get("packages")).get("inspect_ai"),
-        "commit": _object(about.get("revision")).get("commit"),
-        "task": task,
-        "task_version": _text(about.get("task_version")),
-        "num_fewshot": arguments.get("fewshot") if type(arguments.get("fewshot")) is int else None,
-    }
     for name, metric in metrics.items():
-        if name.rpartition("/")[2] in _ERRORS:
-            continue
         base = name.rpartition("/")[2]
+        if base in _ERRORS:
+            continue
         yield Found(
             place=f"{place}/{name.replace('~', '~0').replace('/', '~1')}",
             task=task.rpartition("/")[2] if isinstance(task, str) else task,
@@ -100,6 +91,19 @@ def _metrics(
             dataset=dataset.get("name") or dataset.get("location"),
             harness=harness,
         )
+
+
+def _harness(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which program scored, and how it was told to."""
+    examples = _object(about.get("task_args")).get("fewshot")
+    return {
+        "name": NAME,
+        "version": _object(about.get("packages")).get("inspect_ai"),
+        "commit": _object(about.get("revision")).get("commit"),
+        "task": about["task"],
+        "task_version": _text(about.get("task_version")),
+        "num_fewshot": examples if type(examples) is int else None,
+    }
 
 
 def _text(value: Any) -> str | None:

@@ -10,7 +10,7 @@ file's folder is named after its caption (PATH/rain/1.wav). Folders named train,
 these splits; a missing one is cut from train, whole files at a time.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,43 +153,48 @@ def _split(captions: Sequence[str], read: Callable[[int], Tensor], places: list[
 def _folder(config: Config, folder: Path, model: ModelConfig) -> Dataset:
     """Return the clips of the files below a folder; all clips of a file are in one split."""
     found = list_sounds(folder)
-    captions, splits = _captions(found, needed=model.text_length > 0)
-    files = [path for path in found.files if path in captions]
-    sounds = [sound_of(path) for path in files]
+    captions, named = _captions(found, needed=model.text_length > 0)
+    sounds = [sound_of(path) for path in found.files if path in captions]
     say_changes(sounds, model.sample_rate)
-    keys = file_digests(files)
-    named = [splits.get(path) for path in files]
-    left = shares_left(named, config.val_fraction, config.test_fraction)
-    # Names of files do not decide the split, or a renamed file could move from train to test.
-    own = [
-        split_of(key, *left) if s in (None, "train") else s
-        for key, s in zip(keys, named, strict=True)
-    ]
     seconds = config.samples(model) / model.sample_rate
+    _say_rest(folder, sounds, seconds)
+    keys = file_digests([sound.path for sound in sounds])
+    own = _splits(config, [named.get(sound.path) for sound in sounds], keys)
     cuts = [
         (place, start) for place, sound in enumerate(sounds) for start in _starts(sound, seconds)
     ]
-    _say_rest(folder, sounds, seconds)
 
     def read(index: int) -> Tensor:
         # Files are read when a batch needs them: a large folder does not fit in memory.
         place, start = cuts[index]
         return torch.from_numpy(read_clip(sounds[place], start, seconds, model.sample_rate))
 
-    texts = [captions[files[place]] for place, _ in cuts]
-    of = {s: [i for i, (place, _) in enumerate(cuts) if own[place] == s] for s in SPLITS}
-    total = digest(
-        *(
-            f"{path.relative_to(folder).as_posix()}\0{captions[path]}\0{key}\n".encode()
-            for path, key in zip(files, keys, strict=True)
-        )
+    texts = [captions[sounds[place].path] for place, _ in cuts]
+    places = {s: [i for i, (place, _) in enumerate(cuts) if own[place] == s] for s in SPLITS}
+    sources = np.unique([cuts[i][0] for i in places["test"]], return_inverse=True)[1].tolist()
+    splits = {s: _split(texts, read, places[s]) for s in SPLITS}
+    return Dataset(folder.resolve().name, _digest(folder, captions, sounds, keys), splits, sources)
+
+
+def _splits(config: Config, named: Sequence[str | None], keys: Sequence[str]) -> list[str]:
+    """Return the split of each file: that of its folder, or one that its content decides."""
+    left = shares_left(named, config.val_fraction, config.test_fraction)
+    # Names of files do not decide the split, or a renamed file could move from train to test.
+    return [
+        split_of(key, *left) if split in (None, "train") else split
+        for key, split in zip(keys, named, strict=True)
+    ]
+
+
+def _digest(
+    folder: Path, captions: Mapping[Path, str], sounds: Sequence[Sound], keys: Sequence[str]
+) -> str:
+    """Return the digest of the files of a folder, by their names, captions and contents."""
+    lines = (
+        f"{sound.path.relative_to(folder).as_posix()}\0{captions[sound.path]}\0{key}\n"
+        for sound, key in zip(sounds, keys, strict=True)
     )
-    tested = {
-        place: number for number, place in enumerate(dict.fromkeys(cuts[i][0] for i in of["test"]))
-    }
-    sources = [tested[cuts[i][0]] for i in of["test"]]
-    made = {split: _split(texts, read, places) for split, places in of.items()}
-    return Dataset(folder.resolve().name, total, made, sources)
+    return digest(*(line.encode() for line in lines))
 
 
 def _starts(sound: Sound, seconds: float) -> list[float]:

@@ -23,7 +23,7 @@ from runtime.digests import digest, files_digest, split_of
 from runtime.errors import fail, run
 from runtime.formats import list_rows
 from runtime.graphs import SUFFIXES, Packed, joined, packed, read_graphs
-from runtime.labels import labels_of
+from runtime.labels import labels_of, require_outputs
 from runtime.listing import printable
 from runtime.molecules import molecules
 from runtime.notes import note
@@ -108,11 +108,7 @@ def fitted(model: ModelConfig, columns: Columns, labels: Sequence[str], size: st
         classes = len(labels)
         return replace(model, node_features=nodes, edge_features=edges, num_classes=classes)
     require_room(columns, model)
-    if len(labels) != model.num_classes:
-        fail(
-            f"the data has {len(labels)} classes, and the full model has {model.num_classes}: give "
-            "data with that many by --data, or set task.num_classes in the spec."
-        )
+    require_outputs(labels, model.num_classes)
     return model
 
 

@@ -22,7 +22,7 @@ from runtime.digits import handwritten_digits
 from runtime.errors import fail, run
 from runtime.examples import Example, examples_digest, read_examples, without_copies
 from runtime.image_batches import Images, Pixels, Split, drawn, of_files, shown
-from runtime.labels import say_untested, untested
+from runtime.labels import require_outputs, say_untested, untested
 from runtime.listing import printable
 from runtime.options import data_options
 from runtime.pixels import survey
@@ -63,11 +63,8 @@ def fitted(model: ModelConfig, labels: Sequence[str], size: str) -> ModelConfig:
     """Return a model with an output for each class; the full model's outputs are fixed."""
     # The proxy takes any number of classes, because its job is to test the code; the full model's
     # size was computed for a fixed number.
-    if size == "full" and len(labels) != model.num_classes:
-        fail(
-            f"the data has {len(labels)} classes, and the full model has {model.num_classes}: give "
-            "data with that many by --data, or change num_classes in model.py."
-        )
+    if size == "full":
+        require_outputs(labels, model.num_classes)
     return replace(model, num_classes=len(labels))
 
 

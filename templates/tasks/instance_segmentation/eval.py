@@ -20,15 +20,12 @@ from runtime.coco_scores import AveragePrecision, Kind
 from runtime.components import baselines
 from runtime.errors import run
 from runtime.instances import pasted
-from runtime.labels import untested
 from runtime.objects import Found, Objects
 from runtime.pictures import Pictures
 from runtime.report import Report, metric
 from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
 
-FIGURE_IMAGES = 4
-FIGURE_SIDE = 96  # pixels of the longer side; the report grows with its square
 FIGURE_SCORE = 0.5  # Surer objects are drawn.
 METRICS: tuple[tuple[str, str, Kind, float | None], ...] = (
     ("map_mask", "mask mAP", "segm", None),
@@ -89,18 +86,15 @@ def metrics(truth: list[Objects], found: dict[str, list[Found]]) -> list[dict[st
 
 def figure(pictures: Pictures, truth: list[Objects], found: list[Found]) -> dict[str, Any]:
     """Return images spread over the split, with the true masks and those of the network."""
-    step = max(1, len(truth) // FIGURE_IMAGES)
     images = []
-    for place in range(0, len(truth), step)[:FIGURE_IMAGES]:
-        grey = pictures.sample("test", place)[0].float().mean(0)  # (H, W)
-        skip = -(-max(grey.shape) // FIGURE_SIDE)
+    for place, grey, skip in pictures.figured("test"):
         sure, objects = found[place], truth[place]
         chosen = sure.scores >= FIGURE_SCORE
         of_network = (sure.boxes[chosen], sure.classes[chosen], sure.masks, chosen)
         true = (objects.boxes, objects.classes, objects.masks, torch.ones_like(objects.crowd))
         images.append(
             {
-                "pixels": grey[::skip, ::skip].round().int().tolist(),
+                "pixels": grey.tolist(),
                 "truth": _drawing(*true, skip, pictures.classes),
                 "found": _drawing(*of_network, skip, pictures.classes),
             }
@@ -140,7 +134,6 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     truth = pictures.truth("test")
     found = segmented(model, pictures, trained.config, trained.device)
     every = {"model": found, **baselines(pictures, trained.config.baseline_images)}
-    numbers = {number for each in truth for number in each.classes.tolist()}
     return Report(
         pictures.name,
         pictures.sha256,
@@ -148,7 +141,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         metrics(truth, every),
         figure(pictures, truth, found),
         n_unit="images",
-        untested=untested(pictures.classes, numbers),
+        untested=pictures.untested(truth),
     )
 
 

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from model import Config as ModelConfig
 from runtime.digests import split_of, uniform
-from runtime.errors import fail, run
-from runtime.labels import labels_of
+from runtime.errors import run
+from runtime.labels import labels_of, require_outputs
 from runtime.listing import printable
 from runtime.module_graph import import_graph
 from runtime.networks import Network, read_network
@@ -109,11 +109,7 @@ def fitted(model: ModelConfig, columns: Columns, labels: Sequence[str], size: st
         nodes, edges = columns.nodes.width, columns.edges.width
         return replace(model, node_features=nodes, edge_features=edges, num_classes=len(labels))
     require_room(columns, model)
-    if len(labels) != model.num_classes:
-        fail(
-            f"the data has {len(labels)} classes, and the full model has {model.num_classes}: give "
-            "data with that many by --data, or set task.num_classes in the spec."
-        )
+    require_outputs(labels, model.num_classes)
     return model
 
 

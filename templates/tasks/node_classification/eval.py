@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from data import Config as DataConfig
@@ -27,8 +26,6 @@ from runtime.report import Report
 from runtime.scores import Samples
 from runtime.scripts import Trained, scoring
 from runtime.unions import read_columns
-
-Classes = NDArray[np.int64]  # (nodes,)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from model import Model
 from runtime.coco_scores import AveragePrecision
 from runtime.components import baselines
 from runtime.errors import run
-from runtime.labels import untested
 from runtime.objects import Found, Objects
 from runtime.pictures import Pictures
 from runtime.report import Report, metric
@@ -26,8 +25,6 @@ from runtime.scores import Samples
 from runtime.scripts import Setting, Trained, scoring
 
 MOST = 100  # objects of an image, as COCO counts
-FIGURE_IMAGES = 4
-FIGURE_SIDE = 96  # pixels of the longer side; the report grows with its square
 FIGURE_SCORE = 0.3  # Surer detections are drawn.
 THRESHOLDS = {"map": None, "map_50": 0.5, "map_75": 0.75}
 TITLES = {"map": "mAP", "map_50": "mAP@50", "map_75": "mAP@75"}
@@ -71,17 +68,14 @@ def metrics(truth: list[Objects], found: dict[str, list[Found]]) -> list[dict[st
 
 def figure(pictures: Pictures, truth: list[Objects], found: list[Found]) -> dict[str, Any]:
     """Return images that are spread over the split, with true boxes and those found."""
-    step = max(1, len(truth) // FIGURE_IMAGES)
     names, images = pictures.classes, []
-    for place in range(0, len(truth), step)[:FIGURE_IMAGES]:
-        grey = pictures.sample("test", place)[0].float().mean(0).round().to(torch.uint8)
-        skip = -(-max(grey.shape) // FIGURE_SIDE)
+    for place, grey, skip in pictures.figured("test"):
         sure, objects = found[place], truth[place]
         chosen = sure.scores >= FIGURE_SCORE
         images.append(
             {
                 # A row is text in hexadecimal: a list of numbers takes five times the room.
-                "pixels": [bytes(row).hex() for row in grey[::skip, ::skip].tolist()],
+                "pixels": [bytes(row).hex() for row in grey.tolist()],
                 "truth": _labelled(objects.boxes / skip, objects.classes, names),
                 "found": _labelled(sure.boxes[chosen] / skip, sure.classes[chosen], names),
             }
@@ -109,7 +103,6 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     truth = pictures.truth("test")
     found = detect(model, pictures, trained.config, trained.device)
     every = {"model": found, **baselines(pictures, trained.config.baseline_images)}
-    numbers = {number for each in truth for number in each.classes.tolist()}
     return Report(
         pictures.name,
         pictures.sha256,
@@ -117,7 +110,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         metrics(truth, every),
         figure(pictures, truth, found),
         n_unit="images",
-        untested=untested(pictures.classes, numbers),
+        untested=pictures.untested(truth),
     )
 
 

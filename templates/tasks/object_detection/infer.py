@@ -24,8 +24,7 @@ from runtime.errors import run
 from runtime.labels import read_labels
 from runtime.listing import printable
 from runtime.objects import Found
-from runtime.options import Group, existing
-from runtime.pictures import Picture, picture_of
+from runtime.pictures import picture_of, picture_option
 from runtime.scripts import Setting, Trained, serving
 
 MOST = 100  # objects of an image
@@ -60,31 +59,21 @@ def listed(found: Found, names: tuple[str, ...]) -> list[dict[str, Any]]:
     return rows
 
 
-def options(group: Group) -> None:
-    group.add_argument("--input", type=existing, metavar="FILE", help="the image to look at")
-
-
-def image_of(trained: Trained[Config, DataConfig, ModelConfig]) -> Picture:
-    """Return the image of the command line, or one of the validation split."""
-    path, model = trained.args.input, trained.model
-    if path is None:
-        return load_scenes(trained.data, trained.args.data, model).first("val")
-    return picture_of(path, (model.image_height, model.image_width), model.num_channels)
-
-
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Write the objects of an image, and the image with them."""
-    out, config = trained.args.out, trained.config
+    args, config = trained.args, trained.config
     # The image is read before the weights, so that a wrong path fails at once.
-    name, whole, image, scale = image_of(trained)
+    name, whole, image, scale = picture_of(
+        args.input, trained.model, lambda: load_scenes(trained.data, args.data, trained.model)
+    )
     names = read_labels(trained.folder)
     dtype = torch.bfloat16 if config.weight_bits == 16 else torch.float32
     model = trained.load(lambda: Model(trained.model), dtype)
     found = detect(model, image, config.least_score)
     found = Found(found.boxes / scale, found.scores, found.classes)
     rows = listed(found, names)
-    table, picture = out / f"{name}.json", out / f"{name}_drawn.png"
-    out.mkdir(parents=True, exist_ok=True)
+    table, picture = args.out / f"{name}.json", args.out / f"{name}_drawn.png"
+    args.out.mkdir(parents=True, exist_ok=True)
     table.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     labels = [f"{row['category']} {row['score']:.2f}" for row in rows]
     outlined(whole, found.boxes, found.classes, labels).save(Path(picture))
@@ -99,7 +88,7 @@ main = serving(
     __doc__,
     (Config, DataConfig, ModelConfig),
     serve,
-    options=options,
+    options=picture_option,
     settings={
         "least_score": Setting("score from which an object counts", float),
         "weight_bits": Setting("bits per weight", int, (32, 16)),

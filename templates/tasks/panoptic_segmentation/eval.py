@@ -27,8 +27,6 @@ from runtime.scripts import Setting, Trained, scoring
 from runtime.segments import SegmentedPictures, Segments, merged
 from runtime.textures import baselines
 
-FIGURE_IMAGES = 4
-FIGURE_SIDE = 96  # pixels of the longer side; the report grows with its square
 METRICS: tuple[tuple[str, str, Kind], ...] = (
     ("pq", "PQ", "pq"),
     ("sq", "SQ", "sq"),
@@ -98,11 +96,8 @@ def figure(
     pictures: SegmentedPictures, truth: list[Objects], found: list[Segments]
 ) -> dict[str, Any]:
     """Return images spread over the split, with the true segments and those of the network."""
-    step = max(1, len(truth) // FIGURE_IMAGES)
     images = []
-    for place in range(0, len(truth), step)[:FIGURE_IMAGES]:
-        grey = pictures.sample("test", place)[0].float().mean(0)  # (H, W)
-        skip = -(-max(grey.shape) // FIGURE_SIDE)
+    for place, grey, skip in pictures.figured("test"):
         objects, own = truth[place], found[place]
         assert objects.masks is not None
         numbers = torch.zeros_like(own.numbers)
@@ -110,7 +105,7 @@ def figure(
             numbers[mask] = number
         images.append(
             {
-                "pixels": grey[::skip, ::skip].round().int().tolist(),
+                "pixels": grey.tolist(),
                 "truth": _drawing(numbers[::skip, ::skip], objects.classes, pictures),
                 "found": _drawing(own.numbers[::skip, ::skip], own.classes, pictures),
             }
@@ -141,8 +136,6 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
     config = trained.config
     found = segmented(model, pictures, config, trained.device)
     every = {"model": found, **baselines(pictures, config.baseline_images, config.least_area)}
-    seen = {number for each in truth for number in each.classes.tolist()}
-    untested = [name for n, name in enumerate(pictures.classes) if name and n not in seen]
     return Report(
         pictures.name,
         pictures.sha256,
@@ -150,7 +143,7 @@ def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
         metrics(truth, every, pictures.things, len(pictures.classes)),
         figure(pictures, truth, found),
         n_unit="images",
-        untested=untested,
+        untested=pictures.untested(truth),
     )
 
 

@@ -28,8 +28,7 @@ from runtime.instances import pasted
 from runtime.labels import read_labels
 from runtime.listing import printable
 from runtime.objects import Found
-from runtime.options import Group, existing
-from runtime.pictures import Picture, picture_of
+from runtime.pictures import picture_of, picture_option
 from runtime.scripts import Setting, Trained, serving
 from runtime.segments import Segments, colours_of, merged
 
@@ -118,34 +117,24 @@ def covered(pixels: Any, segments: Segments, things: int, opacity: float) -> Any
     return drawn.round().astype(np.uint8)
 
 
-def options(group: Group) -> None:
-    group.add_argument("--input", type=existing, metavar="FILE", help="the image to look at")
-
-
-def image_of(trained: Trained[Config, DataConfig, ModelConfig]) -> Picture:
-    """Return the image of the command line, or one of the validation split."""
-    path, model = trained.args.input, trained.model
-    if path is None:
-        return load_scenes(trained.data, trained.args.data, model).first("val")
-    return picture_of(path, (model.image_height, model.image_width), model.num_channels)
-
-
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Write the segments of an image as a map and as a list, and the image with them."""
     from PIL import Image
 
-    out, config = trained.args.out, trained.config
+    args, config = trained.args, trained.config
     # The image is read before the weights, so that a wrong path fails at once.
-    name, whole, image, scale = image_of(trained)
+    name, whole, image, scale = picture_of(
+        args.input, trained.model, lambda: load_scenes(trained.data, args.data, trained.model)
+    )
     names, things = read_labels(trained.folder), trained.model.num_classes
     dtype = torch.bfloat16 if config.weight_bits == 16 else torch.float32
     model = trained.load(lambda: Model(trained.model), dtype)
     segments = segment(model, image, config, whole.shape[:2], scale)
     rows = listed(segments, things, names)
     table, chart, picture = (
-        out / f"{name}{end}" for end in (".json", "_segments.png", "_drawn.png")
+        args.out / f"{name}{end}" for end in (".json", "_segments.png", "_drawn.png")
     )
-    out.mkdir(parents=True, exist_ok=True)
+    args.out.mkdir(parents=True, exist_ok=True)
     content = {"file_name": chart.name, "segments_info": rows}
     table.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     Image.fromarray(colours_of(segments.numbers)).save(chart)
@@ -173,7 +162,7 @@ main = serving(
     __doc__,
     (Config, DataConfig, ModelConfig),
     serve,
-    options=options,
+    options=picture_option,
     settings={
         "least_score": Setting("score from which a thing counts", float),
         "opacity": Setting("opacity of the segments", float),

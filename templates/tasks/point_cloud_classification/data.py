@@ -21,7 +21,7 @@ from model import Config as ModelConfig
 from runtime.digests import digest, divided, files_digest
 from runtime.errors import fail, run
 from runtime.formats import list_rows
-from runtime.labels import labels_of
+from runtime.labels import labels_of, require_outputs
 from runtime.listing import list_files, printable
 from runtime.meshes import SUFFIXES as MESHES
 from runtime.notes import note
@@ -99,11 +99,7 @@ def fitted(model: ModelConfig, labels: Sequence[str], size: str) -> ModelConfig:
     """
     if size == "proxy":
         return replace(model, num_classes=len(labels))
-    if len(labels) != model.num_classes:
-        fail(
-            f"the data has {len(labels)} classes, and the full model has {model.num_classes}: give "
-            "data with that many by --data, or set task.num_classes in the spec."
-        )
+    require_outputs(labels, model.num_classes)
     return model
 
 

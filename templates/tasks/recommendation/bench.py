@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from data import Config as DataConfig
-from data import fitted, read_catalogue
+from data import fitted
 from infer import Config
 from model import Config as ModelConfig
 from model import Model
 from runtime.bench import Case, Cases, dtype_of, measuring, network_of, passes
+from runtime.catalogue import read_catalogue
 from runtime.errors import run
 from runtime.scripts import Trained
 

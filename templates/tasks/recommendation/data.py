@@ -25,9 +25,10 @@ from torch import Tensor
 
 from model import NO_ITEM
 from model import Config as ModelConfig
-from runtime.digests import digest, uniform
+from runtime.catalogue import Catalogue, catalogue_of, read_catalogue
+from runtime.digests import digest
 from runtime.errors import fail, run
-from runtime.features import Features
+from runtime.held_out import splits_of
 from runtime.imports import imported_names
 from runtime.interactions import Integers, Interactions, interactions, read_interactions
 from runtime.listing import printable
@@ -35,12 +36,10 @@ from runtime.modules import part_of
 from runtime.notes import note
 from runtime.options import data_options
 from runtime.order import samples_at
-from runtime.settings import load_config, read_json
-from runtime.splits import SPLITS, in_order, require_samples
+from runtime.settings import load_config
+from runtime.splits import SPLITS, require_samples
 
 BUNDLED = "sympy_imports"
-HELD_OUT = 2  # interactions of a user without which it has no history
-ENTRY = "catalogue"  # the entry of config.json
 MOST_SHOWN = 5  # items that data.py names
 
 
@@ -54,43 +53,6 @@ class Config:
     """Share of the interactions for validation during training, if they are held out by time."""
     test_fraction: float = 0.1
     """Share of the interactions that only eval.py reads, if they are held out by time."""
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """What a checkpoint knows of the data it was trained on.
-
-    Attributes:
-        items: The names of the items; the first has the number 1.
-        users: How columns of users become numbers.
-        of_items: How columns of items do.
-        edges: How columns of interactions do.
-        ordered: Whether interactions have times.
-    """
-
-    items: tuple[str, ...]
-    users: Features
-    of_items: Features
-    edges: Features
-    ordered: bool
-
-    def entry(self) -> dict[str, Any]:
-        """Return the entry of config.json that `read_catalogue` reads."""
-        features = {name: getattr(self, name).to_json() for name in ("users", "of_items", "edges")}
-        return {ENTRY: {"items": list(self.items), **features, "ordered": self.ordered}}
-
-
-def read_catalogue(folder: Path) -> Catalogue:
-    """Return the catalogue that a checkpoint was trained with, or stop."""
-    entry: Any = read_json(folder / "config.json").get(ENTRY)
-    try:
-        users, items, edges = (
-            Features.from_json(entry[name]) for name in ("users", "of_items", "edges")
-        )
-        names = tuple(map(str, entry["items"]))
-        return Catalogue(names, users, items, edges, bool(entry["ordered"]))
-    except (AttributeError, KeyError, TypeError, ValueError):
-        fail(f"{folder / 'config.json'} names no items: choose a checkpoint of this task.")
 
 
 @dataclass(frozen=True)
@@ -148,7 +110,7 @@ def load_interactions(
         begin: A checkpoint whose items keep their numbers; None to number those of the data.
     """
     every = read_interactions(path) if path else bundled()
-    split = splits_of(every, config)
+    split = splits_of(every, config.holdout, config.val_fraction, config.test_fraction)
     # A trained model keeps its own items: other numbers would select other rows of its table.
     catalogue = read_catalogue(begin) if begin else catalogue_of(every, split)
     if new := int((~np.isin(every.items, catalogue.items))[every.item].sum()):
@@ -174,46 +136,6 @@ def bundled() -> Interactions:
     return interactions(BUNDLED, total, users, items, None, columns)
 
 
-def splits_of(every: Interactions, config: Config) -> Integers:
-    """Return the split of each row by its place in SPLITS, (M,)."""
-    if every.times is not None and config.holdout == "time":
-        # Rows of one time are in one split, so that no training row is later than a scored one.
-        cuts = in_order(len(every), config.val_fraction, config.test_fraction)
-        starts = [cuts["val"].start, cuts["test"].start]
-        bounds = every.times[np.minimum(starts, len(every) - 1)]
-        return np.searchsorted(bounds, every.times, side="right").astype(np.int64)
-    order = np.arange(len(every), dtype=np.float64)
-    if every.times is None:
-        note(f"{every.name}: no column of times: a digest picks the items that are held out.")
-        pairs = zip(every.users[every.user], every.items[every.item], strict=True)
-        order = np.array([uniform(f"{user}\0{item}") for user, item in pairs])
-    return _last_of_each(every.user, order)
-
-
-def _last_of_each(user: Integers, order: NDArray[np.float64]) -> Integers:
-    """Return test for the last row of each user, val for the one before it, else train."""
-    rows = np.lexsort((order, user))
-    counts = np.bincount(user)
-    after = np.cumsum(counts)[user[rows]] - np.arange(len(rows))  # 1 for the last row of a user
-    split = np.zeros(len(rows), np.int64)
-    # A user with too few rows has all of them in train.
-    held = (after <= HELD_OUT) & (counts[user[rows]] > HELD_OUT)
-    split[rows[held]] = HELD_OUT + 1 - after[held]
-    return split
-
-
-def catalogue_of(every: Interactions, split: Integers) -> Catalogue:
-    """Return the items and the scales of the training rows: other rows have no say in them."""
-    users, items = (np.unique(side[split == 0]) for side in (every.user, every.item))
-    return Catalogue(
-        tuple(every.items[items].tolist()),
-        Features.of(every.of_users, users, every.name),
-        Features.of(every.of_items, items, every.name),
-        Features.of(every.of_pairs, np.flatnonzero(split == 0), every.name),
-        every.times is not None,
-    )
-
-
 def dataset(
     every: Interactions, catalogue: Catalogue, split: Integers, model: ModelConfig
 ) -> Dataset:
@@ -235,12 +157,6 @@ def dataset(
     rows = np.lexsort((split, every.user))
     rows = rows[numbers[every.item[rows]] != NO_ITEM]
     user, item, part = every.user[rows], numbers[every.item[rows]], split[rows]
-    counts = np.stack([np.bincount(user[part == p], minlength=len(every.users)) for p in range(3)])
-    ends = np.cumsum(counts, 0) + (np.cumsum(counts.sum(0)) - counts.sum(0))
-    of_items = {n: column[numbers != NO_ITEM] for n, column in every.of_items.items()}
-    known = numbers[numbers != NO_ITEM]
-    described = np.zeros((len(place) + 1, catalogue.of_items.width), np.float32)
-    described[known] = catalogue.of_items.encoded(of_items, len(known))
     # An item that only a checkpoint has seen counts once, since its share has a logarithm.
     seen = np.maximum(1, np.bincount(item[part == 0], minlength=len(place) + 1))
     pairs = catalogue.edges.encoded(every.of_pairs, len(every))[rows]
@@ -253,11 +169,33 @@ def dataset(
         user,
         item,
         _padded(pairs, model.edge_features),
-        np.concatenate([ends[:1] - counts[:1], ends]).T,
+        _ends(user, part, len(every.users)),
         _padded(users, model.node_features),
-        _padded(described, model.node_features),
+        _padded(_item_rows(every, catalogue, numbers), model.node_features),
         seen / seen[NO_ITEM + 1 :].sum(),
     )
+
+
+def _ends(user: Integers, part: Integers, users: int) -> Integers:
+    """Return where a user's rows begin, and where those of each split end: (users, 4).
+
+    Args:
+        user: The user of each row, (M,), ascending.
+        part: The split of each row, (M,), ascending within a user.
+        users: How many there are.
+    """
+    counts = np.stack([np.bincount(user[part == p], minlength=users) for p in range(len(SPLITS))])
+    ends = np.cumsum(counts, 0) + (np.cumsum(counts.sum(0)) - counts.sum(0))
+    return np.concatenate([ends[:1] - counts[:1], ends]).T
+
+
+def _item_rows(every: Interactions, catalogue: Catalogue, numbers: Integers) -> NDArray[np.float32]:
+    """Return what describes each item of a catalogue, by its number: (items + 1, columns)."""
+    known = numbers != NO_ITEM
+    columns = {name: column[known] for name, column in every.of_items.items()}
+    rows = np.zeros((len(catalogue.items) + 1, catalogue.of_items.width), np.float32)
+    rows[numbers[known]] = catalogue.of_items.encoded(columns, int(known.sum()))
+    return rows
 
 
 def _padded(rows: NDArray[np.float32], width: int) -> Tensor:

@@ -22,10 +22,11 @@ import numpy as np
 import torch
 from eval import item_vectors
 
-from data import Catalogue, Dataset, Histories, bundled, dataset, fitted, read_catalogue
 from data import Config as DataConfig
+from data import Dataset, Histories, bundled, dataset, fitted
 from model import NO_ITEM, Model
 from model import Config as ModelConfig
+from runtime.catalogue import Catalogue, read_catalogue
 from runtime.errors import fail, run
 from runtime.interactions import read_interactions
 from runtime.listing import printable

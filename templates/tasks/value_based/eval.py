@@ -19,10 +19,11 @@ from data import baselines, load_world, splits_of
 from model import Config as ModelConfig
 from model import Model, best_actions
 from runtime.environments import taken
-from runtime.episodes import play
+from runtime.episodes import Observations
 from runtime.errors import run
+from runtime.player import Player
 from runtime.report import Report
-from runtime.returns import episode_return, report_of, td_error
+from runtime.returns import report_of
 from runtime.scripts import Setting, Trained, scoring
 
 
@@ -38,29 +39,27 @@ class Config:
     """Observations that are valued at once."""
 
 
-def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
-    """Play an episode from each seed of the test, and each baseline from the same seeds."""
-    world, seeds = load_world(trained.args.data, trained.model), splits_of(trained.data)
-    model = trained.load(lambda: Model(trained.model))
+class Valuing(Player):
+    """A player whose network gives the value of each choice at once."""
 
     @torch.no_grad()
-    def act(seen: NDArray[Any]) -> NDArray[Any]:
-        output = model(torch.from_numpy(seen).to(trained.device))
-        return np.asarray(best_actions(output, trained.model, world.actions).cpu().numpy())
-
-    played = play(world, seeds["test"], act)
-    others = baselines(world, trained.data, trained.config.seed)
-    returned = episode_return(played, world, seeds["test"], others)
-
-    @torch.no_grad()
-    def value(seen: NDArray[Any], actions: NDArray[Any] | None) -> NDArray[Any]:
-        values = model(torch.from_numpy(seen).to(trained.device))[:, : world.actions]
+    def value(self, seen: Observations, actions: NDArray[Any] | None) -> NDArray[Any]:
+        """Return the value of choices (N,), or of the best ones, (N,)."""
+        values = self.model(torch.from_numpy(seen).to(self.device))[:, : self.world.actions]
         each = values.float().cpu().numpy()
         return np.asarray(each.max(1) if actions is None else each[np.arange(len(each)), actions])
 
-    config = trained.config
-    error = td_error(played, value, config.discount, config.batch_size)
-    return report_of(world, trained.folder, seeds["test"], [returned, error])
+
+def report(trained: Trained[Config, DataConfig, ModelConfig]) -> Report:
+    """Play an episode from each seed of the test, and each baseline from the same seeds."""
+    world, seeds = load_world(trained.args.data, trained.model), splits_of(trained.data)
+    model, config = trained.load(lambda: Model(trained.model)), trained.config
+    player = Valuing(
+        model, world, trained.device, lambda output, own: best_actions(output, trained.model, own)
+    )
+    others = baselines(world, trained.data, config.seed)
+    _, metrics = player.scored(seeds["test"], others, config.discount, config.batch_size)
+    return report_of(world, trained.folder, seeds["test"], metrics)
 
 
 main = scoring(
