@@ -109,7 +109,7 @@ def test_the_operations_of_a_pass_are_those_that_torch_counts(made: Made) -> Non
 
 
 def test_a_step_of_training_is_counted_without_numbers(made: Made) -> None:
-    data, config = settings(made)
+    data, config = made.settings()
     count, train = made.code["runtime.flops"].sample_flops, made.code["train"]
     with torch.device("meta"):
         network = made.code["model"].Model(config)  # in training mode, as train.py counts it

@@ -16,43 +16,36 @@ from helpers.turns import in_turn
 Splits = dict[str, set[Any]]
 
 
-def settings(made: Made) -> tuple[Any, Any]:
-    """Return the settings of the data and of the model at the proxy's size."""
-    sections = made.sections("proxy")
-    data = made.code["data"].Config(**sections["data"])
-    return data, made.code["model"].Config(**sections["model"])
-
-
 def of_records(*columns: str) -> Callable[[Made], Splits]:
     """Return what tells the texts of each split, which are these columns of its records."""
 
     def splits(made: Made) -> Splits:
-        every = made.code["data"].load_records(settings(made)[0], None)
+        every = made.code["data"].load_records(made.settings()[0], None)
         return {s: {tuple(r[c] for c in columns) for r in each} for s, each in every.items()}
 
     return splits
 
 
 def of_numbered_texts(made: Made) -> Splits:
-    every = made.code["data"].load_records(settings(made)[0], None, made.code["data"].SOLUBILITY)
+    every = made.code["data"].load_records(made.settings()[0], None, made.code["data"].SOLUBILITY)
     return {split: {record["text"] for record in each} for split, each in every.items()}
 
 
 def of_classes(made: Made) -> Splits:
-    data, model = settings(made)
+    data, model = made.settings()
     every = made.code["data"].load_images(data, None, model)
     return {s: {x.numpy().tobytes() for x in each.pixels} for s, each in every.splits.items()}
 
 
 def of_numbered_images(made: Made) -> Splits:
-    data, model = settings(made)
+    data, model = made.settings()
     code = made.code["data"]
     every = code.load_images(data, None, code.ANGLE, model)
     return {s: {x.numpy().tobytes() for x in each.pixels} for s, each in every.splits.items()}
 
 
 def of_pictures(made: Made) -> Splits:
-    data, model = settings(made)
+    data, model = made.settings()
     every = made.code["data"].load_images(data, None, model)
     return {
         split: {each.read(place).numpy().tobytes() for place in range(len(each))}
@@ -61,7 +54,7 @@ def of_pictures(made: Made) -> Splits:
 
 
 def of_clips(made: Made) -> Splits:
-    data, model = settings(made)
+    data, model = made.settings()
     every = made.code["data"].load_clips(data, None, model)
     return {
         split: {each.read(place).numpy().tobytes() for place in range(len(each.lengths))}
@@ -70,7 +63,7 @@ def of_clips(made: Made) -> Splits:
 
 
 def of_heads(made: Made) -> Splits:
-    data, model = settings(made)
+    data, model = made.settings()
     every = made.code["data"].load_clips(data, None, model)
     return {
         split: {bytes(each.read(place).frames.numpy()) for place in range(len(each.lengths))}
@@ -79,7 +72,7 @@ def of_heads(made: Made) -> Splits:
 
 
 def of_rows(made: Made) -> Splits:
-    data, model = settings(made)
+    data, model = made.settings()
     code = made.code["data"]
     table = code.load_table(data, code.load_rows(data, None, None), model)
     columns = [
@@ -90,32 +83,32 @@ def of_rows(made: Made) -> Splits:
 
 
 def of_graphs(made: Made) -> Splits:
-    data, model = settings(made)
+    data, model = made.settings()
     every = made.code["data"].load_graphs(data, None, model, "proxy")
     return {split: set(made.code["data"].forms(part)) for split, part in every.parts.items()}
 
 
 def of_series(made: Made) -> Splits:
-    data, model = settings(made)
+    data, model = made.settings()
     every = made.code["data"].load_series(data, None, model)
     return {s: {x.numpy().tobytes() for x in each.series} for s, each in every.splits.items()}
 
 
 def of_interactions(made: Made) -> Splits:
-    code, (data, model) = made.code["data"], settings(made)
+    code, (data, model) = made.code["data"], made.settings()
     every, _ = code.load_interactions(data, None, model, "proxy")
     return {s: {(every.owner[i], every.item[i]) for i in every.rows(s)} for s in code.SPLITS}
 
 
 def of_questions(made: Made) -> Splits:
-    data, model = settings(made)
+    data, model = made.settings()
     every = made.code["data"].load_questions(data, None, model)
     return {split: {q.name for q in each} for split, each in every.splits.items()}
 
 
 def of_seeds(made: Made) -> Splits:
     """Return what tells the episodes of each split: the seeds that they begin with."""
-    splits = made.code["data"].splits_of(settings(made)[0])
+    splits = made.code["data"].splits_of(made.settings()[0])
     return {split: {*seeds} for split, seeds in splits.items()}
 
 

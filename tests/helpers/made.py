@@ -38,6 +38,12 @@ class Made:
         whole: dict[str, Any] = self.desk.entry("blueprint/architecture.yaml")
         return whole["proxy"] if size == "proxy" else whole
 
+    def settings(self) -> tuple[Any, Any]:
+        """Return the settings of the data and of the model at the proxy's size."""
+        sections = self.sections("proxy")
+        data = self.code["data"].Config(**sections["data"])
+        return data, self.code["model"].Config(**sections["model"])
+
     def dims(self, size: str) -> dict[str, Any]:
         """Return the dimensions and number formats of one size."""
         sections = self.sections(size)
