@@ -56,8 +56,7 @@ _BESIDE = (
 # Texts that hold arithmetic.
 _ARITHMETIC = (
     *("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*"),
-    *("sheets.*", "derived.sources.*", "derived.named_sources.*"),
-    "derived.energy_formula",
+    *("sheets.*", "derived.sources.*", "derived.named_sources.*", "derived.energy_formula"),
 )
 _WORDS = tuple(field.name for field in dataclasses.fields(Words))
 # The record of the trained model names the units that these are counted in.
