@@ -116,6 +116,20 @@ def test_every_benchmark_says_what_it_does(script: str) -> None:
     assert _run(script, "--help").startswith(f"usage: {script}")
 
 
+def test_a_schedule_without_kills_is_work_dealt_to_who_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    scheduling = importlib.import_module("scheduling")
+    quiet = scheduling.scheduled([2.0], 4, 10, 0.0, 600.0, 0)
+    assert (quiet.trained, quiet.lost, quiet.worked, quiet.held, quiet.end) == (10, 0, 20, 24, 6)
+    killed = scheduling.scheduled([2.0], 4, 10, 0.5, 600.0, 0)
+    assert killed.trained > 10
+    assert killed.worked == pytest.approx(20 + killed.lost)
+    assert killed.end > scheduling.GRACE
+    assert killed.worked <= killed.held < 4 * killed.end
+
+
 def _run(script: str, *options: str) -> str:
     command = [sys.executable, script, *options]
     done = subprocess.run(command, cwd=BENCHMARKS, check=True, stdout=subprocess.PIPE, text=True)

@@ -275,6 +275,22 @@ def test_code_that_cannot_be_trained_ends_the_search(tmp_path, monkeypatch):
         run.work(made, trials.cache_in(tmp_path / "cache"), None, 60.0, lambda line: None)
 
 
+def test_trainings_that_all_fail_from_some_trial_on_end_the_search(tmp_path, monkeypatch):
+    said, pretend = [], pretended()
+
+    def broken(*arguments):
+        if len(said) < 3:
+            return pretend(*arguments)
+        raise TaskError("No space left on device.")
+
+    monkeypatch.setattr(trials, "run", broken)
+    made = plan_of(tmp_path, count=20)
+    made.save()
+    with pytest.raises(TaskError, match="No space left"):
+        run.work(made, trials.cache_in(tmp_path / "cache"), None, 60.0, said.append)
+    assert [line.endswith("failed") for line in said] == [False] * 3 + [True] * worker.MOST_FAILED
+
+
 # Workers.
 
 
@@ -342,9 +358,10 @@ def test_a_worker_of_another_version_is_refused(tmp_path):
     made = plan_of(tmp_path)
     made.save()
     assert plan.read(tmp_path).name == made.name
-    (tmp_path / "code" / "train.py").write_text("")
-    with pytest.raises(UsageError, match="other trials"):
-        plan.read(tmp_path)
+    for file in ("train.py", "config.json"):
+        (tmp_path / "code" / file).write_text("")
+        with pytest.raises(UsageError, match="other trials"):
+            plan.read(tmp_path)
     (tmp_path / "study.json").write_text("[]")
     with pytest.raises(UsageError, match="no study"):
         plan.read(tmp_path)

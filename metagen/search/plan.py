@@ -202,7 +202,11 @@ def read(folder: Path) -> Plan:
         hint = "name a folder OUT/search-NAME that `metagen search SPEC` has made"
         raise UsageError(Problem("This folder holds no study.", str(folder), hint)) from None
     plan = Plan(folder, settings, load(folder / SPEC), package_of(folder), database)
-    if plan.name != name:
+    try:
+        is_same = plan.name == name
+    except (ValueError, TypeError, LookupError):  # Its code/config.json was edited.
+        is_same = False
+    if not is_same:
         sentence = "This worker would run other trials than those of the study."
         hint = "use the version of metagen that began it, or begin it again with `metagen search`"
         raise UsageError(Problem(sentence, str(folder), hint))

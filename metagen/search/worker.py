@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LEAST_RIVALS = 5
 SPARED = 2  # The first validations end nothing: the rate is still warming up.
 MOST_REFUSED = 50  # Refused points for each trial, before a search gives up.
-MOST_FAILED = 5  # Trainings that fail before any has worked.
+MOST_FAILED = 5  # Trainings that fail one after another, as where the disk is full.
 Say = Callable[[str], None]
 
 
@@ -108,7 +108,8 @@ class Worker:
 
     def _failed(self, trial: optuna.Trial, error: TaskError) -> None:
         self.study.fail(trial, error.problems[0].sentence)
-        if not self.study.complete() and len(self.study.finished()) >= MOST_FAILED:
+        latest = self.study.finished()[-MOST_FAILED:]
+        if len(latest) == MOST_FAILED and all(study.FAILED in each.user_attrs for each in latest):
             raise error
 
 
