@@ -329,6 +329,21 @@ def test_of_three_workers_two_are_killed_and_each_trial_ends_once(tmp_path):
     assert not [t for t in seen._study.get_trials() if t.state.name in ("RUNNING", "WAITING")]
 
 
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_worker_ends_at_ctrl_c_with_a_sentence_and_the_same_command_goes_on(tmp_path, capfd):
+    seen = begun(plan_of(tmp_path, count=4, seconds=0.1))
+    starts = tmp_path / "starts"
+    first = joined(tmp_path)
+    wait_for(lambda: starts.exists() and len(starts.read_text().split()) >= 2)
+    os.kill(first.pid, signal.SIGINT)
+    assert first.wait(timeout=500) == 130
+    told = capfd.readouterr().err
+    assert told.strip() == "interrupted; the same command continues from here"
+    assert joined(tmp_path).wait(timeout=500) == 0
+    assert len(seen.finished()) == 4
+
+
 def test_a_trial_is_dead_when_its_counter_stands_still(tmp_path, monkeypatch):
     made = plan_of(tmp_path, count=3)
     mine = begun(made)

@@ -75,8 +75,11 @@ def test_a_violated_limit_is_mended_by_what_explain_says(tmp_path: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_a_package_is_read_and_compared(tmp_path: Path) -> None:
-    said = told(READING, tmp_path)
+def test_a_package_is_read_and_compared_and_a_search_improves_one(tmp_path: Path) -> None:
+    said, _, searched = told(READING, tmp_path).partition("trial 1 of 12: ")
+    assert re.search(r"^\d+ of 12 trials are on the front$", searched, re.MULTILINE)
+    assert "## What each choice bought\n\n| choice |" in searched
+    assert "search of 12 trials of 50 steps at proxy size" in searched.rpartition("package  ")[2]
     assert "constraints.context_window: 512 -> 2k" in said
     assert "max_seq_len: 512 -> 2,048" in said
     assert "run-text_llm_tiny/README.md: " in said

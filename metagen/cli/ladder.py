@@ -127,7 +127,11 @@ def _climb(
     def train(trial: trials.Trial) -> trials.Outcome:
         return trials.run(package, trial, kept)
 
-    seconds = None if dry_run else plan.seconds(climb.timed(plan, train, data))
+    seconds = None
+    if not dry_run:
+        with terminal.bar("plan") as move:
+            move(0, 1, "timing short trainings of two sizes")
+            seconds = plan.seconds(climb.timed(plan, train, data))
     terminal.result("plan", plan.content(), report.plan_lines(plan, seconds))
     if dry_run:
         return DONE
