@@ -83,9 +83,11 @@ def test_hosted_ci_runs_what_ci_runs() -> None:
 def test_the_image_runs_the_demo() -> None:
     from metagen.cli import main
 
-    last = (REPOSITORY / "Dockerfile").read_text().splitlines()[-1]
-    command = yaml.safe_load(last.removeprefix("CMD "))
+    lines = (REPOSITORY / "Dockerfile").read_text().splitlines()
+    command = yaml.safe_load(lines[-1].removeprefix("CMD "))
     assert command[0] in main.commands
+    # Kubernetes refuses a name where it must know that a user is not root.
+    assert [line for line in lines if re.fullmatch(r"USER [1-9]\d*", line)]
 
 
 @pytest.mark.slow

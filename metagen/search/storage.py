@@ -35,7 +35,7 @@ def library() -> Any:
             warnings.simplefilter("ignore")
             import optuna
     except ImportError:
-        hint = "pip install 'metagen[search]'"
+        hint = "pip install optuna"
         raise UsageError(Problem("A search needs Optuna.", hint=hint)) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
