@@ -55,7 +55,12 @@ _BESIDE = (
 )
 # Texts that hold arithmetic.
 _ARITHMETIC = (
-    *("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*"),
+    *(
+        "constraints.*.formula",
+        "arch.decisions.*.reason",
+        "derived.sentence.*",
+        "derived.computed.*",
+    ),
     *("sheets.*", "derived.sources.*", "derived.named_sources.*"),
     "derived.energy_formula",
 )
