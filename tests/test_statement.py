@@ -48,7 +48,15 @@ def said(required, computed, unit, between=None, formula="why"):
             "0.000475 seconds; the spec allows at most 1 day",
         ),
         (Requirement("5ms", 0.005), 0.00031, "s", "0.310 ms; the spec allows at most 5 ms"),
+        # What is far from its limit has a unit of its own.
+        (
+            Requirement("real-time", 0.1), 3870.0, "s",
+            "3,870 s; the spec allows at most 100 ms (real-time)",
+        ),
+        (Requirement("1 day", 1.0), 1.35e-7, "days", "11.7 ms; the spec allows at most 1 day"),
         (NO_LIMIT, 81543.168, "kWh", "81,500 kWh"),
+        (NO_LIMIT, 2.04e-6, "kWh", "2.04 mWh"),
+        (NO_LIMIT, 2e-6, "graphs per parameter", "2.00e-6 graphs per parameter"),
         (Requirement("batch", None, None), 0.363, "s", "363 ms; batch sets no limit"),
     ],
 )  # fmt: skip

@@ -15,28 +15,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from metagen import families
-from metagen.docs import (
-    citation,
-    commands,
-    content,
-    numbered,
-    scores,
-    statement,
-    training,
-    wording,
-)
+from metagen.docs import citation, commands, content, numbered, scores, statement, training, wording
 from metagen.docs.content import design
 from metagen.docs.fact import Fact, Figure, MissingFact, Printed, Ref, address, file, source
-from metagen.docs.sources import (
-    BOUND,
-    FILES,
-    FULL_ORIGINS,
-    ORIGINS,
-    SOURCES,
-    SPEC,
-    TERMS,
-    UNITS,
-)
+from metagen.docs.sources import BOUND, FILES, FULL_ORIGINS, ORIGINS, SOURCES, SPEC, TERMS, UNITS
 from metagen.families.effects import UNUSED
 from metagen.families.family import Family, Words
 from metagen.measure.results import FULL, MEASURED, NOT_TRAINED, PROXY
@@ -56,7 +38,8 @@ _BESIDE = (
 # Texts that hold arithmetic.
 _ARITHMETIC = (
     *("constraints.*.formula", "arch.decisions.*.reason", "derived.sentence.*"),
-    *("sheets.*", "derived.sources.*", "derived.named_sources.*", "derived.energy_formula"),
+    *("sheets.*", "derived.sources.*", "derived.named_sources.*"),
+    *("derived.computed.*", "derived.energy_formula"),
 )
 _WORDS = tuple(field.name for field in dataclasses.fields(Words))
 # The record of the trained model names the units that these are counted in.

@@ -19,7 +19,7 @@ from metagen.work import Desk, Recipe
 
 TARGET = "paper/main.pdf"
 _TIMEOUT = 300  # seconds; the paper takes about three
-_MOST_OVERFULL = 5.0  # points; a smaller overfull box is not visible
+_MOST_OVERFULL = 2.0  # points; a smaller overfull box is not visible
 
 _ERROR = re.compile(
     r"^(?:(?:\./)?(?P<file>\S+?):(?P<line>\d+): (?P<what>.+)|! (?:LaTeX Error: )?(?P<fatal>.+))$",

@@ -15,13 +15,18 @@ from metagen.docs.wording import SPACE
 Row = Mapping[str, Any]
 _ESTIMATE, _EXACT = 2, 3  # significant digits of a figure with a range, and of one without
 _LOSS, _LOSSES = 4, ("nat/", "bit/")  # Losses differ in their third digit.
+_SMALL = 1e-4  # A smaller number is written with a power of ten.
 _LEAST, _MOST = 0.01, 1e4  # A smaller or a larger amount gets a unit of its own.
-# The units of a time: from which amount it is used, its size and its name.
-_TIMES = {
+# The units of a kind of amount: from which amount each is used, its size and its name.
+_SCALES = {
     "s": ((1.0, 1.0, "s"), (1e-3, 1e-3, "ms"), (0.0, 1e-6, "µs")),
-    "days": ((1.0, 1.0, "days"), (1 / 12, 1 / 24, "hours"), (1 / 720, 1 / 1440, "minutes"),
-             (0.0, 1 / 86400, "seconds")),
-}  # fmt: skip
+    "days": (
+        *((1.0, 1.0, "days"), (1 / 12, 1 / 24, "hours"), (1 / 1440, 1 / 1440, "minutes")),
+        *((1 / 86400, 1 / 86400, "s"), (0.0, 1e-3 / 86400, "ms")),
+    ),
+    "kWh": ((0.1, 1.0, "kWh"), (1e-4, 1e-3, "Wh"), (0.0, 1e-6, "mWh")),
+    "kg CO2e": ((0.1, 1.0, "kg CO2e"), (1e-4, 1e-3, "g CO2e"), (0.0, 1e-6, "mg CO2e")),
+}
 _WORDS = {
     "allowed": "the spec allows at most {limit}",
     "required": "the spec requires at least {limit}",
@@ -82,7 +87,9 @@ def _amount(value: float, row: Row, digits: int | None, like: float | None = Non
     if unit in ("parameters", "tokens") or not value:
         return wording.write(value, unit, "short")
     size, name = _unit(row, like or value)
-    return wording.agreeing(f"{_rounded(value / size, digits)}{SPACE}{name}")
+    text = _rounded(value / size, digits)
+    counted = name in ("days", "hours", "minutes")
+    return f"{text}{SPACE}{name.removesuffix('s') if text == '1' and counted else name}"
 
 
 def _unit(row: Row, value: float) -> tuple[float, str]:
@@ -93,7 +100,7 @@ def _unit(row: Row, value: float) -> tuple[float, str]:
             size, letter = wording.prefix(chosen)
             name = f"{letter}{'B' if unit == 'bytes' else unit}"
         else:
-            scales = _TIMES.get(unit, ((0.0, 1.0, unit),))
+            scales = _SCALES.get(unit, ((0.0, 1.0, unit),))
             size, name = next(each[1:] for each in scales if chosen >= each[0])
         if _LEAST <= value / size < _MOST:
             break
@@ -103,6 +110,8 @@ def _unit(row: Row, value: float) -> tuple[float, str]:
 def _rounded(value: float, digits: int | None) -> str:
     if digits is None:
         return f"{value:,.10g}" if value < 1e6 else f"{value:,.0f}"
+    if abs(value) < _SMALL:
+        return f"{value:.{digits - 1}e}".replace("e-0", "e-")
     value = float(f"{value:.{digits - 1}e}")
     return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
 
