@@ -45,7 +45,7 @@ def said(required, computed, unit, between=None, formula="why"):
         ),
         (
             Requirement("1 day", 1.0), 5.5e-9, "days",
-            "0.000475 seconds; the spec allows at most 1 day",
+            "0.475 ms; the spec allows at most 1 day",
         ),
         (Requirement("5ms", 0.005), 0.00031, "s", "0.310 ms; the spec allows at most 5 ms"),
         # What is far from its limit has a unit of its own.
