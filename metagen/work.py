@@ -101,6 +101,16 @@ class Desk(Protocol):
             LookupError: No folder is bound, or it has no such file; that is a dependency too.
         """
 
+    def trained_glance(self, path: str) -> Path:
+        """Return where a file of the bound training folder lies, to see if it is worth a digest.
+
+        It is no dependency: a work that goes on asks for its digest too. Hashing a file of
+        gigabytes, only to refuse it by its header, would take minutes.
+
+        Raises:
+            TaskError: It is a link, a FIFO or the like.
+        """
+
     def results(self) -> tuple[tuple[str, bytes], ...]:
         """Return the result files that are bound to the package, each with a relative name."""
 

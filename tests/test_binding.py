@@ -22,7 +22,7 @@ from metagen.engine.graph import Graph
 from metagen.engine.ledger import Ledger
 from metagen.engine.terminal import BuildReport
 from metagen.engine.workspace import Snapshots
-from metagen.errors import TaskError
+from metagen.errors import TaskError, UsageError, from_system
 from metagen.work import Desk, Large, Output, Recipe
 
 
@@ -258,6 +258,100 @@ def test_what_is_no_file_in_a_training_folder_is_refused_by_name(out: Out, what:
     with pytest.raises(TaskError, match="a training run is read from files and folders only"):
         out.build((LINKED,))
     assert not (out.run / "release/w").exists()
+
+
+@pytest.fixture
+def unhashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no large file be hashed, which would take minutes."""
+    hashed = files.sha256_of
+
+    def of_small(path: Path) -> str:
+        assert path.stat().st_size < 2**30, path
+        return hashed(path)
+
+    monkeypatch.setattr(files, "sha256_of", of_small)
+
+
+def make_huge(path: Path) -> Path:
+    """Put a file of 300 GB without content in a place."""
+    path.unlink(missing_ok=True)
+    with path.open("wb") as stream:
+        stream.truncate(300 * 10**9)
+    return path
+
+
+@pytest.mark.usefixtures("unhashed")
+def test_a_huge_file_without_content_is_refused_at_once(out: Out) -> None:
+    assert out.build(BOTH)[0] == ["state", "weights"]
+    assert out.trained
+    make_huge(out.trained / WEIGHTS)
+    with pytest.raises(TaskError, match=r"This is no \.safetensors file"):
+        out.build((LINKED,))
+    make_huge(out.trained / "checkpoint/state.json")
+    with pytest.raises(TaskError, match=r"This file has 300,000,000,000 bytes, more than"):
+        out.build((STATE,))
+    out.results = (make_huge(out.folder.parent / "results.json"),)
+    with pytest.raises(TaskError, match=r"This file has 300,000,000,000 bytes, more than"):
+        out.build((GIVEN,))
+
+
+def test_a_training_inside_the_run_folder_is_read_and_left_as_it_is(tmp_path: Path) -> None:
+    out = Out(tmp_path / "out", trained=write_run(tmp_path / "out/run-toy/full_run"))
+    assert out.trained
+    before = {p: p.read_bytes() for p in out.trained.rglob("*") if p.is_file()}
+    assert out.build(BOTH)[0] == ["state", "weights"]
+    assert out.build(BOTH)[0] == []
+    assert {p: p.read_bytes() for p in out.trained.rglob("*") if p.is_file()} == before
+
+
+def test_a_link_to_a_training_binds_the_folder_and_a_loop_is_refused(tmp_path: Path) -> None:
+    run, link, loop = write_run(tmp_path / "full_run"), tmp_path / "link", tmp_path / "loop"
+    link.symlink_to(run)
+    loop.symlink_to(loop)
+    assert Binding.of(link, (link,)) == Binding(run, (run,))
+    for given in ((loop, ()), (run, (loop,)), (loop / "inside", ())):
+        with pytest.raises(UsageError, match="This link leads back to itself"):
+            Binding.of(*given)
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_bound_to_nothing(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "full_run")
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero"), run / "run.json" / "inside"):
+        with pytest.raises(UsageError, match="training folder is gone, or is no folder"):
+            Binding(path).check()
+        with pytest.raises(UsageError, match="gone, or are neither a file nor a folder"):
+            Binding(run, (path,)).check()
+
+
+@pytest.mark.parametrize("what", ["os.scandir", "os.open"])
+def test_what_may_not_be_read_is_named(
+    out: Out, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    assert out.trained
+    plain = {"os.scandir": os.scandir, "os.open": os.open}[what]
+
+    def guarded(path: str | Path, *rest: int, **more: int) -> object:
+        if "full_run" in str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return plain(path, *rest, **more)  # type: ignore[operator]
+
+    monkeypatch.setattr(what, guarded)
+    with pytest.raises(TaskError, match="Permission denied") as error, from_system():
+        out.build((COPIED,))
+    assert "full_run" in error.value.problems[0].place
+
+
+def test_a_folder_that_may_not_be_searched_is_named(
+    out: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> os.stat_result:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    bound = Binding(out.trained)
+    monkeypatch.setattr(Path, "stat", refused)
+    with pytest.raises(TaskError, match="Permission denied"):
+        bound.check()
 
 
 @pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "a//b", "."])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,10 @@ def _large_tokenizer(folder: Folder) -> None:
         (_text(STATE, "{", '{"step": 6, '), "an object has the name 'step' twice"),
         (_text(STATE, "}", ""), "This is not valid JSON, or it is cut short"),
         (_without(STATE), "The checkpoint has no state.json."),
+        (
+            lambda folder: shutil.rmtree(folder / "checkpoint"),
+            "The training folder has no checkpoint.",
+        ),
         (_without(CONFIG), "The checkpoint has no config.json."),
         (_without("metrics.jsonl"), "has no metrics.jsonl"),
         (

@@ -32,7 +32,7 @@ class BoundDesk(FakeDesk):
         self.folder, self.hashed = folder, set[str]()
 
     def trained_names(self, folder: str) -> tuple[str, ...]:
-        return ("config.json", "model.safetensors", "optimizer.safetensors")
+        return ("config.json", "junk.bin", "model.safetensors", "optimizer.safetensors")
 
     def trained_digest(self, path: str) -> str:
         self.hashed.add(path)

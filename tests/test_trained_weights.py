@@ -57,6 +57,19 @@ def test_the_weights_of_one_file_have_its_digest(tmp_path: Path) -> None:
     assert (found.dtype, found.parameters, found.bytes) == ("F32", bound.TOTAL, len(data))
 
 
+def test_weights_of_another_model_are_refused_before_they_are_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+    monkeypatch.setattr(files, "sha256_of", lambda path: hashed.append(path) or "0" * 64)
+    saved(tmp_path, ALL | {"model.more": "F32 2"})
+    assert "has no tensor" in refused(tmp_path)
+    assert hashed == []
+    saved(tmp_path, ALL)
+    read(tmp_path)
+    assert len(hashed) == 1
+
+
 def test_the_digest_is_the_one_that_the_scripts_compute(tmp_path: Path, runtime: Any) -> None:
     for folder, save in ((tmp_path / "one", saved), (tmp_path / "two", sharded)):
         save(folder, *([ALL] if save is saved else []))

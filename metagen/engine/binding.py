@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from metagen import files
 from metagen.engine.ledger import Ledger
 from metagen.engine.workspace import StateFolder
-from metagen.errors import Problem, TaskError, UsageError
+from metagen.errors import Problem, TaskError, UsageError, from_system
 from metagen.measure.results import FULL_MODEL, NOT_TRAINED
 
 _LARGEST = 2**20  # bytes of `FULL_MODEL` that are looked at
@@ -40,8 +41,12 @@ class Binding:
 
     @classmethod
     def of(cls, trained: Path | None, results: Iterable[Path]) -> Binding:
-        """Return the binding of some paths of a command line, which may be links."""
-        return cls(trained and trained.resolve(), tuple(path.resolve() for path in results))
+        """Return the binding of some paths of a command line, which may be links.
+
+        Raises:
+            UsageError: A path is a link that leads back to itself.
+        """
+        return cls(trained and _resolved(trained), tuple(map(_resolved, results)))
 
     @property
     def name(self) -> str:
@@ -65,11 +70,11 @@ class Binding:
             UsageError: A path does not exist, or is neither a file nor a folder.
             TaskError: The training still runs.
         """
-        if self.trained and not self.trained.is_dir():
+        if self.trained and not _is_of(self.trained, stat.S_ISDIR):
             sentence = "The bound training folder is gone, or is no folder."
             raise UsageError(Problem(sentence, str(self.trained), _HINT))
         for path in self.results:
-            if not path.is_dir() and not path.is_file():
+            if not _is_of(path, lambda mode: stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
                 sentence = "The bound results are gone, or are neither a file nor a folder."
                 raise UsageError(Problem(sentence, str(path), "name others with --results"))
         # train.py locks the folder of its checkpoint by this file beside it (`runtime/lock.py`).
@@ -209,6 +214,27 @@ def tells_of_training(run: Path) -> bool:
 def _stored(out: Path, path: Path) -> str:
     root = out.resolve()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # Python 3.13 resolves a loop to itself.
+        sentence = "This link leads back to itself."
+        raise UsageError(Problem(sentence, str(path), "name the folder itself")) from None
+
+
+def _is_of(path: Path, is_kind: Callable[[int], bool]) -> bool:
+    """Tell whether a path is of some kind.
+
+    Raises:
+        TaskError: A folder above it may not be searched.
+    """
+    with from_system():
+        try:
+            return is_kind(path.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
 
 def _is_held(lock: Path) -> bool:

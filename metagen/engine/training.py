@@ -18,6 +18,7 @@ from metagen.engine.binding import Binding
 from metagen.engine.causes import Cause
 from metagen.engine.signatures import Known, but_ctime, is_settled, settled, signature_of
 from metagen.errors import Problem, TaskError
+from metagen.trained import header
 
 KINDS = ("trained", "results")  # kinds of dependencies
 BOUND = "."  # The name of the dependency on whether a training folder is bound.
@@ -26,6 +27,8 @@ LARGEST = 2**27  # bytes of a file that is loaded
 _STATE, _LARGEST_STATE = "state.json", 2**20  # bytes
 _MOST = 10_000  # entries of a folder
 _RESULTS = ".json"  # The suffix of the files of results in a folder; samples and logs have others.
+_WEIGHTS = ".safetensors"
+_ASIDE = "move it away, or leave its folder out"
 _SAVED_AT_ONCE = 2**24  # bytes of a file whose digest is saved before the build ends
 
 
@@ -67,6 +70,12 @@ class Training:
     def place(self, path: str) -> Path:
         """Return where a file of the training folder lies."""
         assert self.binding.trained
+        return self.binding.trained / path
+
+    def plain(self, path: str) -> Path:
+        """Return where a file of the training folder lies, which is no link and the like."""
+        assert self.binding.trained
+        _must_be_plain(self.binding.trained, path)
         return self.binding.trained / path
 
     def names(self, folder: str) -> tuple[str, ...]:
@@ -183,10 +192,21 @@ class Training:
     def _hashed(self, full: str, signature: list[int]) -> str:
         known, digest = self._known.get(full, ([], ""))
         if known != signature:
+            self._must_be_worth_it(full, signature[2])
             digest = files.sha256_of(Path(full))
             if _signature(Path(full)) != signature:
                 raise _changed(full)
         return digest
+
+    def _must_be_worth_it(self, full: str, size: int) -> None:
+        """Refuse a large file that no work could use, before it is hashed for minutes."""
+        if size <= LARGEST or self.binding.every:
+            return
+        if full.endswith(_WEIGHTS):
+            header.read(Path(full), full)
+        else:
+            sentence = f"This file has {size:,} bytes, more than {LARGEST:,}."
+            raise TaskError(Problem(sentence, full, _ASIDE))
 
     def _note(self, full: str, signature: list[int], digest: str) -> None:
         self.looked[full] = signature
@@ -247,8 +267,7 @@ def _load(full: Path, digest: str) -> bytes:
     try:
         data = files.read_plain(full, LARGEST)
     except OSError as error:
-        hint = "move it away, or leave its folder out"
-        raise TaskError(Problem(f"{error.strerror}.", str(full), hint)) from None
+        raise TaskError(Problem(f"{error.strerror}.", str(full), _ASIDE)) from None
     if files.sha256(data) != digest:
         raise _changed(str(full))
     return data

@@ -12,6 +12,7 @@ from typing import Any
 from metagen import families
 from metagen.families.family import Family
 from metagen.measure import sandbox
+from metagen.measure.results import FULL_MODEL
 from metagen.package.bundle import Read
 from metagen.package.code import BENCH, SCRIPTS, runtime_files
 from metagen.trained.weights import CHECKPOINT
@@ -23,7 +24,7 @@ MOST_BYTES = 8_000_000_000  # a build loads no more weights, since it cannot ask
 OPTIONS = ("--size", "full", "--device", "cpu", "--threads", "1")
 # A change of the one script does not run the other again.
 _OTHER = {"infer.py": (BENCH,)}
-_NOT_NEEDED = ("optimizer", "state/")  # the files of a checkpoint that only training reads
+_TEXT = ".json"  # the suffix of what a script reads of a checkpoint beside the weights
 
 
 def is_small(model: dict[str, Any]) -> bool:
@@ -53,7 +54,8 @@ def run(desk: Desk, script: str, *arguments: str) -> bytes:
 
 def _place(desk: Desk) -> Path:
     """Return the folder of the checkpoint; each file in it that a script reads is a dependency."""
+    weights = [each["name"] for each in desk.entry(FULL_MODEL, "checkpoint", "files")]
     for name in desk.trained_names(CHECKPOINT):
-        if not name.startswith(_NOT_NEEDED):
+        if name in weights or name.endswith(_TEXT):
             desk.trained_digest(f"{CHECKPOINT}/{name}")
     return desk.trained_place(f"{CHECKPOINT}/config.json").parent

@@ -47,6 +47,9 @@ def read(desk: Desk, planned: Mapping[str, Any]) -> State:
         TaskError: The checkpoint is of another model, data cut or seed, or its files disagree.
     """
     state = _file(desk, STATE)
+    if state is None and not desk.trained_names(CHECKPOINT):
+        hint = "name the folder that train.py wrote with --out"
+        door.refuse("The training folder has no checkpoint.", CHECKPOINT, hint)
     if state is None:
         hint = "name a folder that train.py wrote: its state says which step and seed it is of"
         door.refuse("The checkpoint has no state.json.", CHECKPOINT, hint)

@@ -150,7 +150,7 @@ def _file(desk: Desk, name: str) -> File:
 
 def _header(desk: Desk, name: str) -> Header:
     path = f"{CHECKPOINT}/{name}"
-    return header.read(desk.trained_place(path), path)
+    return header.read(desk.trained_glance(path), path)
 
 
 def compare(place: str, tensors: Mapping[str, Tensor], planned: Mapping[str, Any]) -> str:

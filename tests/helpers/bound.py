@@ -61,6 +61,9 @@ class BoundDesk(PlainDesk):
         self.trained_digest(path)
         return self.files.place(path)
 
+    def trained_glance(self, path: str) -> Path:
+        return self.files.plain(path)
+
 
 @cache
 def _spec(overrides: tuple[str, ...]) -> Spec:

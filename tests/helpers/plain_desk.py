@@ -93,6 +93,9 @@ class PlainDesk:
             raise LookupError(path)
         return self.run / path
 
+    def trained_glance(self, path: str) -> Path:
+        return self.trained_place(path)
+
     def results(self) -> tuple[tuple[str, bytes], ...]:
         return tuple(self.given.items())
 
