@@ -1,5 +1,6 @@
 """Texts and pairs of texts as tokens of an encoder: [CLS] a [SEP] or [CLS] a [SEP] b [SEP]."""
 
+import argparse
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from runtime.errors import fail
 from runtime.files import open_text
 from runtime.folders import whole_folder
 from runtime.lowercase import open_lowercase, train_lowercase
+from runtime.options import Group, existing
 from runtime.records import Record, write_splits
 from runtime.tokenizer import tokenizer_config
 
@@ -127,6 +129,24 @@ def read_lines(path: Path) -> list[str]:
     with open_text(path) as stream:
         lines = [line.strip() for line in stream.read().splitlines() if line.strip()]
     return lines or fail(f"{path} has no text: write one text per line.")
+
+
+def text_options(group: Group, prompt: str) -> None:
+    """Add --prompt, with this help, and --input, of which `texts_of` needs one."""
+    source = group.add_mutually_exclusive_group(required=True)
+    source.add_argument("--prompt", metavar="TEXT", help=prompt)
+    source.add_argument(
+        "--input", type=existing, metavar="FILE", help="a file with one text per line"
+    )
+
+
+def texts_of(args: argparse.Namespace) -> list[str]:
+    """Return the text of --prompt, or the lines of --input; stop if it is empty."""
+    texts = read_lines(args.input) if args.input else [args.prompt]
+    # A network has an output for an empty text too, and it would mean nothing.
+    if not all(text.strip() for text in texts):
+        fail("a text is empty: give one with --prompt, or one per line with --input.")
+    return texts
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> TextTokenizer:

@@ -13,11 +13,11 @@ import torch
 from data import Config as DataConfig
 from model import Config as ModelConfig
 from model import Model
-from runtime.errors import fail, run
+from runtime.errors import run
 from runtime.labels import read_labels
-from runtime.options import Group, existing
+from runtime.options import Group
 from runtime.scripts import Setting, Trained, serving
-from runtime.sequences import outputs, read_lines, read_tokenizer
+from runtime.sequences import outputs, read_tokenizer, text_options, texts_of
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,13 @@ class Config:
 
 
 def options(group: Group) -> None:
-    source = group.add_mutually_exclusive_group(required=True)
-    source.add_argument("--prompt", metavar="TEXT", help="the text to label")
-    source.add_argument(
-        "--input", type=existing, metavar="FILE", help="a file with one text per line"
-    )
+    text_options(group, "the text to label")
 
 
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print labels."""
     args, config = trained.args, trained.config
-    texts = read_lines(args.input) if args.input else [args.prompt]
-    # The network would label an empty text too, and the result would mean nothing.
-    if not all(text.strip() for text in texts):
-        fail("a text is empty: give one with --prompt, or one per line with --input.")
+    texts = texts_of(args)
     model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
     # Names of labels are in the checkpoint, under the key that transformers reads too.
     names = read_labels(trained.folder)

@@ -14,10 +14,10 @@ import torch
 from data import Config as DataConfig
 from model import Config as ModelConfig
 from model import Model
-from runtime.errors import fail, run
-from runtime.options import Group, existing
+from runtime.errors import run
+from runtime.options import Group
 from runtime.scripts import Setting, Trained, serving
-from runtime.sequences import outputs, read_lines, read_tokenizer
+from runtime.sequences import outputs, read_tokenizer, text_options, texts_of
 from runtime.targets import read_target
 
 
@@ -34,20 +34,13 @@ class Config:
 
 
 def options(group: Group) -> None:
-    source = group.add_mutually_exclusive_group(required=True)
-    source.add_argument("--prompt", metavar="TEXT", help="the text to predict the number of")
-    source.add_argument(
-        "--input", type=existing, metavar="FILE", help="a file with one text per line"
-    )
+    text_options(group, "the text to predict the number of")
 
 
 def serve(trained: Trained[Config, DataConfig, ModelConfig]) -> None:
     """Print numbers."""
     args, config = trained.args, trained.config
-    texts = read_lines(args.input) if args.input else [args.prompt]
-    # The network would give an empty text a number too, and it would mean nothing.
-    if not all(text.strip() for text in texts):
-        fail("a text is empty: give one with --prompt, or one per line with --input.")
+    texts = texts_of(args)
     # Mean and deviation of the train split are in the checkpoint.
     target = read_target(trained.folder)
     model = trained.load(lambda: Model(trained.model), getattr(torch, config.dtype))
