@@ -98,8 +98,8 @@ def _line(run: Run, workers: int, killed: float) -> str:
         f"{workers}",
         f"{killed:.0%}",
         f"{run.trained:,}",
-        f"{run.end / 3600:.3g}",
-        f"{run.held / 3600:.4g}",
+        f"{run.end / 3600:,.1f}",
+        f"{run.held / 3600:,.1f}",
         f"{run.worked / run.held:.0%}",
         f"{run.lost / run.worked:.1%}",
     )
