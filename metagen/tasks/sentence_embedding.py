@@ -33,7 +33,7 @@ class SentenceEmbedding(TextTask):
         "data": "pairs of short texts that are translations of one message",
         "outcome": "How often the translation of a held-out text is among those nearest to it.",
         "risks": "bias between groups of people and between languages, and texts longer than the "
-        "proxy's",
+        "benchmark's",
     }
     units = ("pairs", *ITEMS)
     texts_per_sample = 2
