@@ -135,6 +135,20 @@ def test_an_axis_of_counts_has_no_half_a_count():
         assert (ticks == ticks.round()).all() == whole
 
 
+def test_a_legend_of_long_names_has_one_column():
+    for name, columns in (("seasonal naive", 2), ("1-NN and TF-IDF, image to text", 1)):
+        figure = Figure()
+        series = [{"name": name, "x": [0, 1], "y": [0, 1]}] * 3
+        outcome.FORMS["lines"](figure, {"x": "k", "y": "share", "series": series})
+        places = [text.get_window_extent().x0 for text in drawn_names(figure)]
+        assert len({round(place) for place in places}) == columns
+
+
+def drawn_names(figure):
+    FigureCanvasAgg(figure).draw()
+    return figure.legends[0].get_texts()
+
+
 def test_texts_are_drawn_in_full_and_none_over_another():
     rows = [["one $ beginning", "word " * 60], ["two", "end"]]
     figure = Figure()

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 HEIGHT = 2.6
 _MOST_LABELS = 20
 _SHORT = 2  # letters
+_LONG = 24  # letters, of which a legend's two columns do not fit side by side
 _CELL = 0.62  # inches of an image in a grid
 _TEXT_SIZE, _TEXT_LINE, _NAMES_WIDTH = 7, 0.122, 0.66  # points, and inches
 _LONGEST_LINE = 160  # letters
@@ -164,7 +165,8 @@ def _lines(figure: Figure, content: Content) -> None:
     if content.get("diagonal"):
         axes.axline((0, 0), slope=1, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set(xlabel=literal(content["x"]), ylabel=literal(content["y"]))
-    figure.legend(loc="outside upper center", ncols=2)
+    longest = max(len(series["name"]) for series in content["series"])
+    figure.legend(loc="outside upper center", ncols=1 if longest > _LONG else 2)
 
 
 def _texts(figure: Figure, content: Content) -> None:
