@@ -61,7 +61,12 @@ def test_weights_of_another_model_are_refused_before_they_are_hashed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[Path] = []
-    monkeypatch.setattr(files, "sha256_of", lambda path: hashed.append(path) or "0" * 64)
+
+    def digest(path: Path) -> str:
+        hashed.append(path)
+        return "0" * 64
+
+    monkeypatch.setattr(files, "sha256_of", digest)
     saved(tmp_path, ALL | {"model.more": "F32 2"})
     assert "has no tensor" in refused(tmp_path)
     assert hashed == []
