@@ -45,7 +45,7 @@ def trained(
     progress: Progress,
     more: Sequence[str] = (),
     timeout: float = TIMEOUT,
-    python: sandbox.Python = sandbox.run,
+    python: sandbox.Python | None = None,
 ) -> Left:
     """Train the code of a package.
 
@@ -55,7 +55,7 @@ def trained(
         progress: Called after steps; an exception that it raises ends the training.
         more: Further files that the script leaves, to return.
         timeout: Seconds after which it is stopped.
-        python: What runs it.
+        python: What runs it; a Python of its own if there is none.
 
     Raises:
         TaskError: The script failed; the error shows its last output.
@@ -100,11 +100,11 @@ def _run(
     outputs: Sequence[str],
     progress: Progress,
     timeout: float,
-    python: sandbox.Python = sandbox.run,
+    python: sandbox.Python | None = None,
 ) -> dict[str, bytes]:
     def report(line: str) -> None:
         if match := STEP.search(line):
             progress(int(match[1]), int(match[2]), match[3])
 
     arguments = (f"code/{command[0]}", *command[1:])
-    return python(arguments, files, outputs, timeout=timeout, on_line=report)
+    return (python or sandbox.run)(arguments, files, outputs, timeout=timeout, on_line=report)

@@ -62,7 +62,7 @@ def run(
     trial: Trial,
     cache: Cache,
     watch: Watch = _unwatched,
-    python: sandbox.Python = sandbox.run,
+    python: sandbox.Python | None = None,
 ) -> Outcome:
     """Return the outcome of a trial; the same trial is trained once.
 
@@ -131,7 +131,11 @@ def _key(
 
 
 def _trained(
-    files: Mapping[str, bytes], trial: Trial, cache: Cache, watch: Watch, python: sandbox.Python
+    files: Mapping[str, bytes],
+    trial: Trial,
+    cache: Cache,
+    watch: Watch,
+    python: sandbox.Python | None,
 ) -> Outcome:
     def progress(done: int, steps: int, note: str) -> None:
         if match := _VALIDATION.search(note):
