@@ -356,7 +356,7 @@ def test_the_header_of_the_card_has_scores_of_the_full_model_alone_and_marks_wha
     assert full["name"] == "text_llm_8b"
     (metric,) = full["results"][0]["metrics"]
     typed = "typed by a person, not measured by this build, stated, not bound"
-    assert metric["name"] == f"MMLU ({typed})"
+    assert metric["name"] == f"MMLU, accuracy ({typed})"
 
 
 def test_a_typed_score_of_the_proxy_is_marked_wherever_it_stands() -> None:

@@ -88,6 +88,5 @@ def blockwise_attention(
         weight = weight * kept + scores.sum(-1, keepdim=True)
         values = scores.view(*rows.shape[:3], -1) @ v  # (B, K, H / K * T, D)
         total, top = total * kept + values.view_as(total), new
-        # Without this they would be held beside those of the next block.
-        del k, v, scores, values
+        del k, v, scores, values  # They would be held beside those of the next block.
     return (total / weight).to(q.dtype)
