@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from helpers.building import build
 from helpers.plain_desk import HEAD
 
@@ -22,7 +23,8 @@ MORE = (
     "authors: [Ada Example]\n"
     "release: {dtype: bfloat16, language: [en]}\n"
     "evaluation: {bench: none}\n"
-    "outputs: {artifacts: [model_card, limitations, pytorch_skeleton, training_recipe]}\n"
+    "outputs:\n"
+    "  artifacts: [model_card, limitations, eval_report, pytorch_skeleton, training_recipe]\n"
 )
 SPECS = {
     "language": (
@@ -42,7 +44,35 @@ SPECS = {
         "training: {objective: [regression], config: {batch_size: 32}}\n"
         "architecture: {family: mlp}\n"
     ),
+    "pairs": (
+        "modality: {inputs: [image, text], outputs: [embedding]}\n"
+        "task: {type: retrieval}\n"
+        "constraints: {parameter_budget: {max: 400k}, image_size: 32, patch_size: 8}\n"
+        "training:\n"
+        "  objective: [contrastive]\n"
+        "  data: {size: 64 pairs}\n"
+        "  config: {batch_size: 16}\n"
+        "architecture: {family: transformer}\n"
+    ),
+    "masks": (
+        "modality: {inputs: [image], outputs: [segmentation_mask]}\n"
+        "task: {type: semantic_segmentation, num_classes: 3}\n"
+        "constraints: {parameter_budget: {max: 100k}, image_size: [32, 32]}\n"
+        "training:\n"
+        "  objective: [segmentation]\n"
+        "  data: {size: 32 images}\n"
+        "  config: {batch_size: 8}\n"
+        "architecture: {family: cnn, dims: {in_channels: 1}}\n"
+    ),
+    "graph": (
+        "modality: {inputs: [graph], outputs: [label]}\n"
+        "task: {type: node_classification, num_classes: 19, node_features: 1000}\n"
+        "constraints: {parameter_budget: {max: 100k}}\n"
+        "training: {objective: [classification]}\n"
+        "architecture: {family: gnn}\n"
+    ),
 }
+SCORED = ("pairs", "masks", "graph")  # eval.py needs no more than these seconds for them
 
 
 @pytest.fixture(scope="module", params=SPECS)
@@ -53,9 +83,11 @@ def released(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     spec.write_text(HEAD + SPECS[request.param] + MORE)
     build(out, spec)
     options = ["--size", "full", "--steps", "4", "--threads", "1", "--out", str(run)]
-    subprocess.run(
-        [sys.executable, "train.py", *options], cwd=out / "run-example" / "code", check=True
-    )
+    code = out / "run-example" / "code"
+    subprocess.run([sys.executable, "train.py", *options], cwd=code, check=True)
+    if request.param in SCORED:
+        score = [sys.executable, "eval.py", *options[:2], *options[4:]]
+        subprocess.run(score, cwd=code, check=True, stdout=subprocess.DEVNULL)
     build(out, spec, trained=run)
     return out / "run-example"
 
@@ -71,6 +103,20 @@ def test_others_open_it_and_its_first_steps_run(released: Path) -> None:
     rows = {row["status"]: row for row in check["steps"]}
     assert "failed" not in rows
     assert ("ran" in rows) == (about["class"] is not None)
+
+
+def test_each_score_is_of_these_weights_and_has_a_name_of_its_own(released: Path) -> None:
+    rows = [row for row in read(released / "benchmarks/results.json") if row["size"] == "full"]
+    assert all(row["bound"] for row in rows)
+    header = yaml.safe_load((released / "release/README.md").read_text().split("---\n")[1])
+    results = [each for index in header.get("model-index", []) for each in index["results"]]
+    names = [metric["name"] for each in results for metric in each["metrics"]]
+    assert len(set(names)) == len(names) == len([row for row in rows if row["value"] is not None])
+
+
+def test_no_sentence_of_a_release_is_about_a_proxy_that_was_not_trained(released: Path) -> None:
+    for name in ("README.md", "docs/eval_report.md", "docs/limitations.md"):
+        assert "proxy" not in (released / "release" / name).read_text().lower(), name
 
 
 def test_the_hub_takes_the_card(released: Path) -> None:
