@@ -35,7 +35,6 @@ SPECS = (
     "specs/time_series/anomaly_detector_autoencoder.yaml",
     "specs/time_series/time_series_classifier.yaml",
     "specs/time_series/time_series_forecaster.yaml",
-    "specs/image/image_vit_base.yaml",
 )
 SEEDS = 5  # studies of each way
 FRESH = 10_000  # The first of the seeds that no study has seen.
