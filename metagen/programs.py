@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,11 +149,11 @@ def _wait(
     """Wait for a program to end; return status, whether it was late, last lines and CPU time."""
     try:
         with limited(process, timeout) as late:
-            tail = _follow(process, on_line)
+            tail = follow(process.stderr or (), on_line)
             seconds = _reap(process)
     finally:
         kill(process)
-    return process.returncode, late.is_set(), tuple(tail), seconds
+    return process.returncode, late.is_set(), tail, seconds
 
 
 @contextmanager
@@ -184,14 +184,14 @@ def _reap(process: subprocess.Popen[str]) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _follow(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> deque[str]:
-    """Pass on each line of standard error, and return the last ones."""
+def follow(lines: Iterable[str], on_line: Callable[[str], None]) -> tuple[str, ...]:
+    """Pass on each line of standard error that is not empty, and return the last ones."""
     tail: deque[str] = deque(maxlen=SHOWN_LINES)
-    for line in process.stderr or ():
+    for line in lines:
         if text := line.rstrip():
             tail.append(text)
             on_line(text)
-    return tail
+    return tuple(tail)
 
 
 def kill(process: subprocess.Popen[str]) -> None:

@@ -15,10 +15,9 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +58,15 @@ class _Process:
     Attributes:
         leashed: The process.
         requests: An open file that takes a line of JSON for each program.
-        mark: Begins a line of standard error in which no program speaks, in JSON: of the
-            `program` that has begun, a process id, and of how that ended, `status` and `seconds`.
+        mark: Begins a line of standard error in which no program speaks, but the process, in JSON.
+        told: What it has said of the program: `program`, its process id, then `status` and
+            `seconds`, when that has ended.
     """
 
     leashed: subprocess.Popen[str]
     requests: int
     mark: str
-    program: int = 0
+    told: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def start(cls, modules: Sequence[str]) -> _Process:
@@ -84,26 +84,26 @@ class _Process:
 
     def ask(self, request: Mapping[str, Any]) -> None:
         """Let it run a program."""
+        self.told = {}
         # A process that has ended tells why where its lines are read.
         with suppress(BrokenPipeError):
             os.write(self.requests, json.dumps(request).encode() + b"\n")
 
-    def lines(self) -> Iterator[str | dict[str, Any]]:
-        """Yield what a program prints, then how it ended, if the process outlives it."""
+    def lines(self) -> Iterator[str]:
+        """Yield what the program prints, until it ends or the process does."""
         for line in self.leashed.stderr or ():
             if not line.startswith(self.mark):
-                yield line.rstrip()
+                yield line
                 continue
-            told = json.loads(line.removeprefix(self.mark))
-            self.program = told.get("program", self.program)
-            if "status" in told:
-                yield told
+            self.told |= json.loads(line.removeprefix(self.mark))
+            if "status" in self.told:
                 return
 
     def end_program(self) -> None:
         """Kill the program that it runs, and go on to the next one."""
-        with suppress(ProcessLookupError):
-            os.kill(self.program, signal.SIGKILL)
+        if program := self.told.get("program"):
+            with suppress(ProcessLookupError):
+                os.kill(program, signal.SIGKILL)
         for _ in self.lines():
             pass
 
@@ -168,30 +168,22 @@ class _Warm:
     ) -> Ended:
         process = self._process = self._process or _Process.start(self._modules)
         environment = sandbox.environment(place, None)
-        request = {"folder": str(place), "arguments": arguments, "environment": environment}
-        process.ask(request)
+        process.ask(
+            {
+                "folder": str(place),
+                "output": programs.STDOUT,
+                "arguments": arguments,
+                "environment": environment,
+            }
+        )
         with programs.limited(process.leashed, timeout) as late:
             try:
-                tail, how = _followed(process, on_line)
+                tail = programs.follow(process.lines(), on_line)
             except Exception:
                 process.end_program()
                 raise
-        if how is None:
+        if "status" not in process.told:
             self.close()
             return Ended(process.leashed.returncode, late.is_set(), tail, {})
-        left = programs.left_in(place, how["seconds"], outputs)
-        return Ended(how["status"], False, tail, left)
-
-
-def _followed(
-    process: _Process, on_line: Callable[[str], None]
-) -> tuple[tuple[str, ...], dict[str, Any] | None]:
-    """Pass on the lines of a program; return the last ones, and how it ended if that is known."""
-    tail: deque[str] = deque(maxlen=programs.SHOWN_LINES)
-    for line in process.lines():
-        if isinstance(line, dict):
-            return tuple(tail), line
-        if line:
-            tail.append(line)
-            on_line(line)
-    return tuple(tail), None
+        left = programs.left_in(place, process.told["seconds"], outputs)
+        return Ended(process.told["status"], False, tail, left)

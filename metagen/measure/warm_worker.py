@@ -2,7 +2,7 @@
 
 Its arguments are the number of the open file that has the requests, the mark of the lines in which
 it speaks itself, and the modules to import. A request is a line of JSON with the folder, the
-environment and the arguments of a program.
+environment and the arguments of a program, and with the file that receives its standard output.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-STDOUT = "stdout"  # Name of the file in the folder that receives standard output.
 
 
 def main() -> None:
@@ -54,7 +52,7 @@ def _become(request: dict[str, Any]) -> None:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    output = os.open(STDOUT, os.O_WRONLY | os.O_CREAT, 0o600)
+    output = os.open(request["output"], os.O_WRONLY | os.O_CREAT, 0o600)
     os.dup2(output, 1)
     os.close(output)
     sys.argv = request["arguments"]
