@@ -22,7 +22,8 @@ pytestmark = [
     pytest.mark.skipif(not all(map(shutil.which, paper.PROGRAMS)), reason="TeX is not installed"),
     pytest.mark.skipif(not shutil.which("pdftoppm"), reason="poppler is not installed"),
 ]
-LEAST, LEAST_OF_THE_LAST = 0.67, 0.6  # of a column's height; of the last page, its first column's
+# Each column ends below this share of its height; on the last page only the first one has to.
+LEAST, LEAST_OF_THE_LAST = 0.67, 0.6
 
 
 class Desk(PlainDesk):

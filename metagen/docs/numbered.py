@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from metagen.docs.fact import Figure, Ref
@@ -29,16 +29,19 @@ def named(facts: Facts) -> Figure:
 
 def names(facts: Facts) -> Figure:
     """Return for each verdict the names that `named` gives to what it rests on."""
-    listed = list(dict.fromkeys(_of_constraints(facts)))
-    rows = [facts.entry(row / "source").split(_APART) for row in facts.each("constraints")]
-    places = [sorted({listed.index(text) + 1 for text in row}) for row in rows]
-    texts = tuple(", ".join(f"S{place}" for place in row) for row in places)
+    listed = tuple(dict.fromkeys(_of_constraints(facts)))
+    rows = [_places(facts, row, listed) for row in facts.each("constraints")]
+    texts = tuple(", ".join(f"S{place}" for place in row) for row in rows)
     return texts, "", f"{FILES['constraints']}: source"
 
 
 def numbers(facts: Facts, row: Ref) -> list[int]:
     """Return the numbers, from 1, in `sources` of what one entry rests on, in their order."""
-    listed, text = sources(facts)[0], facts.entry(row / "source")
+    return _places(facts, row, sources(facts)[0])
+
+
+def _places(facts: Facts, row: Ref, listed: Sequence[str]) -> list[int]:
+    text = facts.entry(row / "source")
     found = text.split(_APART) if row[0] == "constraints" else [text]
     return sorted({listed.index(each) + 1 for each in found})
 

@@ -87,9 +87,7 @@ def _amount(value: float, row: Row, digits: int | None, like: float | None = Non
     if unit in ("parameters", "tokens") or not value:
         return wording.write(value, unit, "short")
     size, name = _unit(row, like or value)
-    text = _rounded(value / size, digits)
-    counted = name in ("days", "hours", "minutes")
-    return f"{text}{SPACE}{name.removesuffix('s') if text == '1' and counted else name}"
+    return wording.agreeing(f"{_rounded(value / size, digits)}{SPACE}{name}")
 
 
 def _unit(row: Row, value: float) -> tuple[float, str]:
