@@ -129,7 +129,7 @@ class Plan:
         Raises:
             UsageError: Something is in the way, or the study was begun in another storage.
         """
-        begun = _content(self.folder)
+        begun = _noted(self.folder)
         if begun.get("name") == self.name:
             check_place(self.folder, begun=begun.get("database") is True, asked=self.database)
         scratch = self.folder / "tmp"
@@ -179,7 +179,7 @@ def check_place(folder: Path, *, begun: bool, asked: bool) -> None:
         raise UsageError(Problem(f"The trials of this study lie in {place}.", str(folder), hint))
 
 
-def _content(folder: Path) -> dict[str, Any]:
+def _noted(folder: Path) -> dict[str, Any]:
     """Return what the folder says of its study; {} if it says nothing."""
     try:
         content = json.loads(files.read_plain(folder / PLAN, _MOST_BYTES))
@@ -194,7 +194,7 @@ def read(folder: Path) -> Plan:
     Raises:
         UsageError: The folder holds no study, or one that this version reads in another way.
     """
-    content = _content(folder)
+    content = _noted(folder)
     try:
         name, database = content.pop("name"), content.pop("database")
         settings = Settings(**{**content, "objectives": tuple(content["objectives"])})

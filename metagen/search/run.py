@@ -93,17 +93,18 @@ def work(
         study.begin()
         if done := len(study.finished()):
             say(f"{done:,} of {plan.settings.trials:,} trials were run before")
-        _run(plan, study, url, Worker(plan, study, cache, say, move), jobs)
+        _run(Worker(plan, study, cache, say, move), url, jobs)
         return study
 
 
-def _run(plan: Plan, study: Study, url: str | None, worker: Worker, jobs: int) -> None:
+def _run(worker: Worker, url: str | None, jobs: int) -> None:
     """Run trials in this thread, and in others with a storage of their own."""
     errors: list[BaseException] = []
 
     def more() -> None:
         try:
-            own = Study(plan, storage.opened(plan.folder, url), study.grace)
+            plan, grace = worker.plan, worker.study.grace
+            own = Study(plan, storage.opened(plan.folder, url), grace)
             replace(worker, study=own).run()
         except BaseException as error:
             errors.append(error)
