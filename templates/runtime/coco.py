@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.digests import split_of
+from runtime.digests import files_digest, split_of
 from runtime.errors import fail
 from runtime.listing import Listing, printable, shown
 from runtime.pixels import opened, survey
@@ -40,6 +40,29 @@ class Coco:
     left_out: Sequence[str] = ()
 
 
+def coco_of(
+    path: Path,
+    tables: Mapping[str, tuple[Path, dict[str, Any]]],
+    classes: Sequence[str],
+    splits: Mapping[str, list[Any]],
+    pictures: Listing,
+) -> Coco:
+    """Return a folder whose images have been read, or stop if two splits share one.
+
+    Args:
+        path: The folder.
+        tables: The annotation file of each split, as `tables_of` returns them.
+        classes: The names of the categories.
+        splits: The images of each split; each has a `path`, and `files` that belong to it.
+        pictures: All images of the folder.
+    """
+    _refuse_shared(path, splits)
+    files = [file for file, _ in tables.values()]
+    files += [file for split in splits.values() for each in split for file in each.files]
+    sha256 = files_digest(files, [str(file.relative_to(path)) for file in files])
+    return Coco(path.name, sha256, tuple(classes), splits, [*_unnamed(pictures, files)])
+
+
 def in_splits(
     images: Mapping[str, Iterable[Any]], left: tuple[float, float]
 ) -> dict[str, list[Any]]:
@@ -57,7 +80,7 @@ def in_splits(
     return splits
 
 
-def unnamed(pictures: Listing, files: Sequence[Path]) -> Iterator[str]:
+def _unnamed(pictures: Listing, files: Sequence[Path]) -> Iterator[str]:
     """Yield a sentence on the images that no annotation file names."""
     loose = sorted(set(pictures.files) - set(files))
     if loose:
@@ -191,7 +214,7 @@ def check_size(where: str, row: Mapping[str, Any], path: Path, size: tuple[int, 
             fail(f"{path} is stored turned (EXIF {turned}): save it upright, as its boxes are.")
 
 
-def refuse_shared(path: Path, splits: Mapping[str, Sequence[Any]]) -> None:
+def _refuse_shared(path: Path, splits: Mapping[str, Sequence[Any]]) -> None:
     """Stop if an image is in two splits, since a score would then be of what was learned."""
     seen: dict[Path, str] = {}
     for split, every in splits.items():

@@ -14,15 +14,13 @@ from runtime.coco import (
     categories_of,
     check_size,
     classes_of,
+    coco_of,
     in_splits,
     names_of,
     paths_of,
-    refuse_shared,
     sizes_of,
     tables_of,
-    unnamed,
 )
-from runtime.digests import files_digest
 from runtime.errors import fail
 from runtime.fitted import read_fitted, scale_into
 from runtime.images import list_images
@@ -55,6 +53,11 @@ class Annotated:
     crowd: Tensor
     outlines: Sequence[Any] | None = None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that belong to it."""
+        return (self.path,)
+
 
 @dataclass
 class _Doubts:
@@ -81,18 +84,11 @@ def read_coco(path: Path, val_fraction: float, test_fraction: float, *, outlines
     tables = tables_of(path, found)
     classes = classes_of(tables)
     left = shares_left(tables, val_fraction, test_fraction)
-    splits = in_splits(
-        {
-            split: _images(file, table, classes, pictures, outlines)
-            for split, (file, table) in tables.items()
-        },
-        left,
-    )
-    refuse_shared(path, splits)
-    files = [file for file, _ in tables.values()]
-    files += [each.path for split in splits.values() for each in split]
-    sha256 = files_digest(files, [str(file.relative_to(path)) for file in files])
-    return Coco(path.name, sha256, tuple(classes), splits, [*unnamed(pictures, files)])
+    every = {
+        split: _images(file, table, classes, pictures, outlines)
+        for split, (file, table) in tables.items()
+    }
+    return coco_of(path, tables, classes, in_splits(every, left), pictures)
 
 
 def _images(

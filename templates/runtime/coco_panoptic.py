@@ -20,15 +20,13 @@ from runtime.coco import (
     categories_of,
     check_size,
     classes_of,
+    coco_of,
     in_splits,
     names_of,
     paths_of,
-    refuse_shared,
     sizes_of,
     tables_of,
-    unnamed,
 )
-from runtime.digests import files_digest
 from runtime.errors import fail
 from runtime.fitted import read_fitted, scale_into
 from runtime.images import list_images
@@ -58,6 +56,11 @@ class Mapped:
     size: tuple[int, int]
     place: str
     segments: Mapping[int, tuple[int, bool]]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that belong to it."""
+        return (self.path, self.map)
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,7 @@ def read_panoptic(path: Path, val_fraction: float, test_fraction: float) -> Pano
         split: [*_images(file, table, classes, pictures)] for split, (file, table) in tables.items()
     }
     splits = in_splits(every, shares_left(tables, val_fraction, test_fraction))
-    refuse_shared(path, splits)
-    files = [file for file, _ in tables.values()]
-    files += [file for split in splits.values() for each in split for file in (each.path, each.map)]
-    sha256 = files_digest(files, [str(file.relative_to(path)) for file in files])
-    left_out = [*unnamed(pictures, files)]
-    return Panoptic(Coco(path.name, sha256, tuple(classes), splits, left_out), things)
+    return Panoptic(coco_of(path, tables, classes, splits, pictures), things)
 
 
 def _things_first(tables: Mapping[str, tuple[Path, dict[str, Any]]]) -> tuple[int, list[str]]:
